@@ -1,0 +1,51 @@
+# One target for each daily action. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STREAMS ?= streams.toml
+# DURATION=30 make demo ends by itself after 30 seconds.
+DURATION ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint format package-check bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# The marker files remember what is installed, so that a second `make demo` starts at once.
+$(VENV)/.core: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
+	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION))
+
+test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.dev ## only the fast tests
+	$(BIN)/python -m pytest tests/unit tests/architecture
+
+lint: $(VENV)/.dev ## formatting, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## let ruff format and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+package-check: $(VENV)/.dev ## sdist -> wheel -> fresh environment -> the command, from elsewhere
+	$(BIN)/python tools/check_package.py
+
+bench: $(VENV)/.dev ## the benchmarks of docs/performance.md (needs an idle machine)
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

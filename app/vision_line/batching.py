@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which frames go into the next batch: a pure function of what is ready, what was done and the time.
+
+Fairness: the camera whose last inspection lies furthest back goes first, so with N ready cameras none waits for more
+than N - 1 others. Latency: a frame older than its camera's staleness bound is dropped, never inspected late. Filling:
+a batch holds one input shape; when the device takes larger batches, the plan may wait for them to fill, and says until
+when, but never past the moment at which the oldest picked frame would have used up its waiting budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+ShapeHW = tuple[int, int]
+
+
+class Ready(NamedTuple):
+    """One camera with a waiting frame, as the plan sees it. Times are seconds of one monotonic clock."""
+
+    camera: int  # index that identifies the camera to the caller
+    arrived_s: float
+    shape_hw: ShapeHW
+    last_turn: int = -1  # number of the camera's last submission in the order of all; -1: never
+    not_before_s: float = -inf  # inspect_fps: no inspection before this moment
+    max_staleness_s: float = inf
+    capped: bool = False  # live camera with inspect_fps: an early frame is dropped instead of waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now: `stale` and `early` frames to drop, `batch` to submit, else look again at `again_s`."""
+
+    batch: tuple[int, ...] = ()
+    stale: tuple[int, ...] = ()
+    early: tuple[int, ...] = ()
+    again_s: float = inf
+
+
+def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: float = 0.0) -> Plan:
+    """Plan the next batch of at most `max_batch` frames of one input shape.
+
+    Args:
+        now_s: the present.
+        ready: at most one entry a camera, in any order.
+        max_batch: the device's bound, at least 1.
+        fill_s: how long the oldest picked frame may wait, counted from its arrival, for the batch to fill.
+
+    Returns:
+        A plan in which every entry of `ready` is in `batch`, in `stale`, in `early`, or stays where it is.
+    """
+    stale = tuple(item.camera for item in ready if now_s - item.arrived_s > item.max_staleness_s)
+    fresh = [item for item in ready if now_s - item.arrived_s <= item.max_staleness_s]
+    # A capped camera's frame that comes too early is replaced by its next one anyway: dropping it now under its own
+    # cause keeps "rate cap" and "no capacity" apart in the ledger.
+    early = tuple(item.camera for item in fresh if item.capped and now_s < item.not_before_s)
+    due = [item for item in fresh if now_s >= item.not_before_s]
+    waiting = [item.not_before_s for item in fresh if now_s < item.not_before_s and not item.capped]
+    again_s = min(waiting, default=inf)
+    if not due:
+        return Plan(stale=stale, early=early, again_s=again_s)
+    first = min(due, key=_turn)
+    same_shape = [item for item in due if item.shape_hw == first.shape_hw]
+    picked = sorted(same_shape, key=_turn)[:max_batch] if max_batch > 1 else [first]
+    fill_until_s = min(item.arrived_s for item in picked) + fill_s
+    if len(picked) < max_batch and now_s < fill_until_s:
+        return Plan(stale=stale, early=early, again_s=min(again_s, fill_until_s))
+    return Plan(tuple(item.camera for item in picked), stale, early, again_s)
+
+
+def _turn(item: Ready) -> tuple[int, float, int]:
+    """Order of service: least recently submitted; among cameras that never were, the oldest frame.
+
+    Turns are numbers and not times: the frames of one batch share a time, and breaking that tie the same way each
+    round would serve some cameras twice as often as others.
+    """
+    return (item.last_turn, item.arrived_s, item.camera)

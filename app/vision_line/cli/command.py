@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The commands and their options; each hands over to its own module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vision_line import __version__
+from vision_line.errors import VisionLineError
+
+EXIT_CODES = "Exit codes: 0 done; 2 configuration; 3 model or device unusable; 4 failed while running; 130 interrupted."
+
+cli = typer.Typer(
+    name="vision-line",
+    help="Inspect many RTSP cameras over a factory line in real time. " + EXIT_CODES,
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml.")]
+Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folder with the records.")]
+
+
+class Table(StrEnum):
+    """What can be exported."""
+
+    EVENTS = "events"
+    DETECTIONS = "detections"
+    COVERAGE = "coverage"
+    NOT_INSPECTED = "not_inspected"
+    STATES = "states"
+
+
+class Format(StrEnum):
+    """How it can be written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    COCO = "coco"
+
+
+class VerdictName(StrEnum):
+    """Verdicts an event can have."""
+
+    WARN = "warn"
+    REJECT = "reject"
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    cli()
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn an expected error into its message on stderr and its exit code; bugs keep their traceback."""
+    try:
+        yield
+    except VisionLineError as exc:
+        typer.echo(f"vision-line: {exc}", err=True)
+        raise typer.Exit(exc.exit_code) from exc
+    except KeyboardInterrupt as exc:
+        raise typer.Exit(130) from exc
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"vision-line {__version__}")
+        raise typer.Exit
+
+
+@cli.callback(invoke_without_command=True)
+def inspect(
+    context: typer.Context,
+    streams: Annotated[Path | None, typer.Option("--streams", metavar="FILE", help="The cameras.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help="A bundle folder or an ONNX file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, ...")] = None,
+    duration: Annotated[float | None, typer.Option("--duration", metavar="S", min=0.1, help="End by itself.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Status lines instead of the dashboard.")] = False,
+    summary: Annotated[Path | None, typer.Option("--summary", metavar="JSON", help="Write totals here.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", metavar="DIR", help="Default: ./records")] = None,
+    overlay: Annotated[Path | None, typer.Option("--overlay", metavar="DIR", help="Annotated videos go here.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Inspect the cameras of a streams.toml until Ctrl-C: the first one drains, the second does not wait."""
+    if context.invoked_subcommand is not None:
+        return
+    if streams is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    with reported_errors():
+        from vision_line.app.program import RunOptions
+        from vision_line.cli.running import run
+
+        options = RunOptions(
+            streams=streams,
+            model=model,
+            device=device,
+            duration_s=duration,
+            headless=headless,
+            summary=summary,
+            record=record,
+            overlay=overlay,
+        )
+        raise typer.Exit(run(options))
+
+
+@cli.command()
+def check(
+    file: StreamsFile,
+    probe: Annotated[bool, typer.Option("--probe", help="Open each camera too, and say what it sends.")] = False,
+) -> None:
+    """Report every problem of a streams.toml at once; with --probe, of its cameras too."""
+    with reported_errors():
+        from vision_line.cli.checking import check_file
+
+        raise typer.Exit(check_file(file, probe=probe))
+
+
+@cli.command()
+def export(
+    record: Record = Path("records"),
+    table: Annotated[Table, typer.Option("--table", help="What to export.")] = Table.EVENTS,
+    format_: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.CSV,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="UTC time or age: 2h, 30m.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="UTC time or age.")] = None,
+    camera: Annotated[str | None, typer.Option("--camera", metavar="NAME", help="Only this camera.")] = None,
+    class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only this class.")] = None,
+    verdict: Annotated[VerdictName | None, typer.Option("--verdict", help="Only this verdict.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to.")] = None,
+) -> None:
+    """Export the detection log for QA, also while the line runs."""
+    with reported_errors():
+        from vision_line.cli.exporting import export_table
+
+        export_table(
+            record, table.value, format_.value, since, until, camera, class_, verdict and verdict.value, output
+        )
+
+
+@cli.command()
+def simulate(
+    cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 16,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The loopback port.")] = 8554,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which boards are drawn.")] = 1,
+    sent_log: Annotated[Path | None, typer.Option("--sent-log", metavar="FILE", help="Log each frame sent.")] = None,
+    duration: Annotated[float | None, typer.Option("--duration", metavar="S", min=0.1, help="End by itself.")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", metavar="DIR", help="Write a training set instead of serving.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=10, help="Pictures of the training set.")] = 2000,
+) -> None:
+    """Serve virtual cameras over a drawn PCB line as RTSP, or write a labelled training set of it."""
+    with reported_errors():
+        from vision_line.cli.simulating import serve, write_training_set
+
+        if dataset is not None:
+            write_training_set(dataset, images, seed)
+        else:
+            raise typer.Exit(serve(cameras, port, seed, sent_log, duration))
+
+
+@cli.command()
+def doctor(
+    record: Record = Path("records"),
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what this machine offers, what that means for inspection, and what to install."""
+    with reported_errors():
+        from vision_line.cli.diagnosing import show_diagnosis
+
+        raise typer.Exit(show_diagnosis(record, as_json=as_json))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of streams.toml."""
+    import json
+
+    from vision_line.config.models import Config
+
+    sys.stdout.write(json.dumps(Config.model_json_schema(), indent=2) + "\n")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Read `streams.toml`: secrets filled in, every problem reported at once with its line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from vision_line.config.locate import KeyPath, line_of, locate_keys
+from vision_line.config.models import Config
+from vision_line.errors import ConfigError, mask_credentials
+
+_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_SECRET_FOLDERS = ("/run/secrets",)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A valid configuration, the file it came from and the SHA-256 of its text (secrets not filled in)."""
+
+    config: Config
+    path: Path
+    sha256: str
+
+
+def load_config(path: Path, environment: Mapping[str, str] | None = None) -> LoadedConfig:
+    """Read and check `path`.
+
+    Args:
+        path: the TOML file.
+        environment: where `{NAME}` placeholders in URLs are looked up first; default: the process's environment. Then
+            a file of that name in `$CREDENTIALS_DIRECTORY` and `/run/secrets`.
+
+    Raises:
+        ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
+    """
+    environment = os.environ if environment is None else environment
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: expected UTF-8 text, found byte {exc.object[exc.start]:#04x} at {exc.start}") from exc
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+    lines = locate_keys(text)
+    data, problems = _fill_secrets(data, environment)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as exc:
+        problems += [_problem(details) for details in _distinct(exc)]
+    problems += _repeated_names(data)
+    if problems or config is None:
+        located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
+        raise ConfigError(*(f"{path}:{line}: {key}: {text}" for line, key, text in located))
+    return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _fill_secrets(data: dict[str, Any], environment: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[KeyPath, str]]]:
+    problems: list[tuple[KeyPath, str]] = []
+    streams = data.get("stream")
+    if not isinstance(streams, list):
+        return data, problems
+    filled = []
+    for index, stream in enumerate(streams):
+        url = stream.get("url") if isinstance(stream, dict) else None
+        if not isinstance(url, str):
+            filled.append(stream)
+            continue
+        missing = [name for name in _PLACEHOLDER.findall(url) if _secret(name, environment) is None]
+        problems += [
+            (("stream", index, "url"), f"{{{name}}} is neither an environment variable nor a secret file")
+            for name in missing
+        ]
+        # An unknown placeholder is replaced too, so that the URL's own faults are reported in the same run.
+        filled.append(stream | {"url": _PLACEHOLDER.sub(lambda match: _secret(match[1], environment) or "unset", url)})
+    return data | {"stream": filled}, problems
+
+
+def _secret(name: str, environment: Mapping[str, str]) -> str | None:
+    if name in environment:
+        return environment[name]
+    for folder in filter(None, (environment.get("CREDENTIALS_DIRECTORY"), *_SECRET_FOLDERS)):
+        file = Path(folder) / name
+        if file.is_file():
+            return file.read_text(encoding="utf-8").strip()
+    return None
+
+
+def _distinct(error: ValidationError) -> Iterator[ErrorDetails]:
+    """Give each place's first error; a wrong `[defaults]` value is not repeated for every stream that inherits it."""
+    details = error.errors(include_url=False)
+    in_defaults = {item["loc"][1] for item in details if item["loc"][:1] == ("defaults",) and len(item["loc"]) > 1}
+    for item in details:
+        loc = item["loc"]
+        if loc[:1] == ("stream",) and len(loc) > 2 and loc[2] in in_defaults:
+            continue
+        yield item
+
+
+def _problem(details: ErrorDetails) -> tuple[KeyPath, str]:
+    loc = tuple(part for part in details["loc"] if isinstance(part, str | int))
+    kind, found = details["type"], details.get("input")
+    if kind == "missing":
+        return loc, "is missing"
+    if kind == "extra_forbidden":
+        return loc, "unknown key"
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if message.startswith(("expected", "is ")):
+        return loc, message
+    return loc, f"found {_shown(found)}, {message.replace('input should be', 'expected')}"
+
+
+def _shown(value: Any) -> str:
+    text = mask_credentials(repr(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _repeated_names(data: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    streams = data.get("stream")
+    if not isinstance(streams, list):
+        return []
+    names = [stream.get("name") if isinstance(stream, dict) else None for stream in streams]
+    counts = Counter(name for name in names if isinstance(name, str))
+    first = {name: names.index(name) for name in counts}
+    return [
+        (("stream", index, "name"), f"{name!r} is already the name of stream {first[name] + 1}, expected unique names")
+        for index, name in enumerate(names)
+        if isinstance(name, str) and index != first[name]
+    ]
+
+
+def _dotted(path: KeyPath, data: dict[str, Any]) -> str:
+    """Write a key path as people do, naming a stream by its name: `stream[cam03].url`."""
+    words: list[str] = []
+    for part in path:
+        if isinstance(part, int):
+            words[-1] += f"[{_stream_name(part, data) if words == ['stream'] else part}]"
+        else:
+            words.append(part)
+    return ".".join(words) or "file"
+
+
+def _stream_name(index: int, data: dict[str, Any]) -> str:
+    streams = data.get("stream", [])
+    name = streams[index].get("name") if index < len(streams) and isinstance(streams[index], dict) else None
+    return name if isinstance(name, str) else str(index + 1)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The shape of `streams.toml` as frozen models: every key, its default, its unit and its bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from vision_line.errors import mask_credentials
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+URL_SCHEMES = ("rtsp", "rtsps", "file")
+
+Score = Annotated[float, Field(gt=0.0, lt=1.0)]
+Coordinate = Annotated[float, Field(ge=0.0, le=1.0)]
+Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+Polygon = Annotated[list[Point], Field(min_length=3)]
+
+
+class Frozen(BaseModel):
+    """A model that refuses unknown keys, refuses changes and coerces nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class StreamSettings(Frozen):
+    """What may be set for all cameras in `[defaults]` and for one in its `[[stream]]`."""
+
+    enabled: bool = True
+    """false: the camera stays in the file, and is not opened."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """RTSP transport."""
+    connect_timeout_s: float = Field(5.0, gt=0, le=120)
+    """How long opening a camera may take."""
+    read_timeout_s: float = Field(5.0, gt=0, le=120)
+    """How long the socket may stay silent before the connection counts as lost."""
+    stale_after_s: float | None = Field(None, gt=0, le=600)
+    """No frame for so long makes the camera STALE; default: the larger of 2 s and 5 frame periods."""
+    frozen_after_s: float = Field(10.0, gt=0, le=3600)
+    """The same picture for so long makes the camera FROZEN."""
+    may_stand_still: bool = False
+    """true: a belt that stops shows the same picture rightly, so FROZEN is not used."""
+    inspect_fps: float | None = Field(None, gt=0, le=1000)
+    """Inspect at most so many frames a second; default: as many as fit."""
+    max_staleness_ms: float = Field(500.0, ge=10, le=60_000)
+    """A frame older than this when a slot is free is dropped, not inspected."""
+    dwell_s: float = Field(2.0, gt=0, le=3600)
+    """How long a part is visible in the picture."""
+    max_inspection_gap_ms: float | None = Field(None, ge=10, le=3_600_000)
+    """A longer gap between two inspections is logged as not inspected; default: half of `dwell_s`."""
+    colour_matrix: Literal["auto", "bt601", "bt709", "bt2020"] = "auto"
+    """Overrides the stream's YCbCr matrix."""
+    colour_range: Literal["auto", "limited", "full"] = "auto"
+    """Overrides the stream's range."""
+    roi: list[Polygon] = []
+    """Polygons of [x, y] in 0..1; detections whose centre lies outside all of them are ignored. Empty: whole picture."""
+    score_threshold: Score | None = None
+    """Lowest score of a detection that counts, for classes without their own; default: the bundle's."""
+    thresholds: dict[str, Score] = {}
+    """Lowest score that counts, by class name."""
+    reject_threshold: Score = 0.5
+    """An event whose best score reaches this is a reject, below it a warn; for classes without their own."""
+    reject_thresholds: dict[str, Score] = {}
+    """The same by class name."""
+    min_hits: int = Field(3, ge=1, le=100)
+    """So many inspections must see a defect before it is an event."""
+    station: str = Field("", max_length=200)
+    """Written with every record."""
+    recipe: str = Field("", max_length=200)
+    """Written with every record."""
+    paced: bool = True
+    """Files only: play at the recorded pace; false: every frame, as fast as it can be inspected."""
+    loop: bool = False
+    """Files only: start again at the end."""
+    picture_fps: float = Field(10.0, gt=0, le=1000)
+    """Folders and globs of pictures only: the pace."""
+
+
+class Stream(StreamSettings):
+    """One camera. `name` and `url` must be given; all else comes from `[defaults]`."""
+
+    name: str
+    """Unique; letters, digits, `_`, `.`, `-`."""
+    url: SecretStr
+    """`rtsp://`, `rtsps://`, or `file:` with a video, a folder or a glob of pictures (relative to this file)."""
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(f"expected 1 to 64 letters, digits, '_', '.', '-', found {value!r}")
+        return value
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _url(cls, value: Any) -> SecretStr:
+        if isinstance(value, SecretStr):
+            return value
+        if not isinstance(value, str):
+            raise ValueError(f"expected a string, found {type(value).__name__}")  # noqa: TRY004  pydantic wants ValueError
+        scheme = value.split(":", 1)[0].lower() if ":" in value else ""
+        if scheme not in URL_SCHEMES:
+            raise ValueError(f"expected rtsp://, rtsps:// or file:, found {mask_credentials(value)!r}")
+        if scheme != "file":
+            _check_network_url(value)
+        return SecretStr(value)
+
+    @property
+    def display_url(self) -> str:
+        """The URL with user and password masked: the only form that may be shown or logged."""
+        return mask_credentials(self.url.get_secret_value())
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the newest frame wins (a camera) or every frame counts (a file)."""
+        return not self.url.get_secret_value().lower().startswith("file:")
+
+    @property
+    def inspection_gap_s(self) -> float:
+        """The longest gap between two inspections that still counts as inspected, in seconds."""
+        gap_ms = self.max_inspection_gap_ms
+        return self.dwell_s / 2 if gap_ms is None else gap_ms / 1000
+
+
+def _check_network_url(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ValueError(f"expected rtsp://host[:port]/path, found {mask_credentials(value)!r}") from exc
+    if not host:
+        raise ValueError(f"expected a host name, found {mask_credentials(value)!r}")
+
+
+class ModelSettings(Frozen):
+    """`[model]`: what inspects; all optional."""
+
+    path: str | None = None
+    """A bundle folder or an ONNX file, relative to this file; default: the shipped bundle."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|simulated)$")
+    """Where it runs."""
+    max_input_shapes: int = Field(3, ge=1, le=8)
+    """Cameras are grouped by aspect ratio into at most so many input shapes."""
+
+
+class RecordSettings(Frozen):
+    """`[record]`: the detection log and its evidence."""
+
+    directory: str = "records"
+    """Where records go, relative to the working directory."""
+    evidence: bool = True
+    """Keep an annotated picture of every defect event."""
+    evidence_max_mb: int = Field(2000, ge=1)
+    """Disk space for evidence; the oldest pictures go first, and are counted."""
+    evidence_quality: int = Field(90, ge=30, le=100)
+    """JPEG quality."""
+    min_free_mb: int = Field(200, ge=0)
+    """With less free disk space nothing is inspected: what cannot be recorded is not inspected."""
+
+
+class DashboardSettings(Frozen):
+    """`[dashboard]`: the terminal screen."""
+
+    refresh_per_s: float = Field(4.0, gt=0, le=30)
+    """Redraws a second."""
+    svg: str | None = None
+    """Write the last screen as an SVG picture to this path when the program ends."""
+
+
+class SimulatorSettings(Frozen):
+    """`[simulator]`: when present, vision-line serves virtual PCB cameras itself."""
+
+    cameras: int = Field(16, ge=1, le=64)
+    """How many: rtsp://127.0.0.1:PORT/cam01 and so on."""
+    port: int = Field(8554, ge=1, le=65535)
+    """The loopback port it listens on."""
+    seed: int = Field(1, ge=0)
+    """Which boards are drawn."""
+    sent_log: str | None = None
+    """Write a JSON line for every frame sent to this path."""
+
+
+class Config(Frozen):
+    """The whole file."""
+
+    config_version: Literal[1]
+    """Must be 1."""
+    model: ModelSettings = ModelSettings()
+    defaults: StreamSettings = StreamSettings()
+    record: RecordSettings = RecordSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    simulator: SimulatorSettings | None = None
+    stream: list[Stream] = Field(min_length=1)
+    """The cameras."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit_defaults(cls, data: Any) -> Any:
+        """Give every `[[stream]]` the values of `[defaults]` that it does not set itself."""
+        if not isinstance(data, dict) or not isinstance(data.get("stream"), list):
+            return data
+        defaults = data.get("defaults", {})
+        if not isinstance(defaults, dict):
+            return data
+        known = {key: value for key, value in defaults.items() if key in StreamSettings.model_fields}
+        streams = [known | stream if isinstance(stream, dict) else stream for stream in data["stream"]]
+        return data | {"stream": streams}
+
+    @property
+    def enabled_streams(self) -> tuple[Stream, ...]:
+        """The cameras that are to be opened."""
+        return tuple(stream for stream in self.stream if stream.enabled)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What flows: a camera's frame, its detections, the defect events and intervals made of them.
+
+Times: names that end in `_s` without more are seconds of the monotonic clock (`time.monotonic`), names that end in
+`_utc` are seconds since the Unix epoch in UTC. The two are never mixed or subtracted from each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Boxes = NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the camera's picture
+Scores = NDArray[np.float32]  # (n,) 0..1
+ClassIds = NDArray[np.int32]  # (n,) index into the model's classes
+
+
+class CameraState(StrEnum):
+    """Where a camera is in its life. Stable: logged, shown and exported."""
+
+    CONNECTING = "CONNECTING"
+    RUNNING = "RUNNING"
+    STALE = "STALE"
+    FROZEN = "FROZEN"
+    DEGRADED = "DEGRADED"
+    RECONNECTING = "RECONNECTING"
+    ENDED = "ENDED"
+    REMOVED = "REMOVED"
+
+
+#: States in which an inspected frame counts as an inspection of the line. A frozen picture is not one.
+INSPECTING_STATES = frozenset({CameraState.RUNNING, CameraState.DEGRADED})
+
+
+class DropCause(StrEnum):
+    """Why a frame that arrived was not inspected. Stable: a column of the coverage ledger."""
+
+    SUPERSEDED = "superseded"  # a newer frame of the camera came before a slot was free
+    STALE = "stale"  # older than max_staleness_ms when a slot was free
+    RATE_CAP = "rate_cap"  # beyond the camera's inspect_fps
+    FROZEN = "frozen"  # the picture repeats: not an inspection
+    CORRUPT = "corrupt"  # the decoder reported damage, or it came before the first keyframe
+    LOG = "log"  # the detection log cannot take results, so inspecting would be unrecorded
+    SHUTDOWN = "shutdown"  # still pending when the program drained
+
+
+class ColourMatrix(StrEnum):
+    """Which matrix turns YCbCr into RGB (ITU-R BT.601, BT.709 or BT.2020 non-constant luminance)."""
+
+    BT601 = "bt601"
+    BT709 = "bt709"
+    BT2020 = "bt2020"
+
+
+class ColourRange(StrEnum):
+    """Whether luma spans 16..235 (limited) or 0..255 (full)."""
+
+    LIMITED = "limited"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """How to read a picture's YCbCr values; `assumed` when the stream did not say and the rule decided."""
+
+    matrix: ColourMatrix
+    range: ColourRange
+    assumed: bool = False
+
+
+@dataclass(slots=True)
+class Frame:
+    """One decoded picture of a camera, in the form the decoder left it.
+
+    `picture` is the native picture: on the cpu device an `av.VideoFrame` (any YCbCr 4:2:0/4:2:2/4:4:4, grey or RGB
+    format); it is converted only when picked, straight into a batch slot. Nobody writes to it. `sequence` counts the
+    camera's decoded frames from 0, without gaps, over reconnections. `arrived_s` is when the frame's last packet had
+    been read. `camera_utc` is the camera's own clock from RTCP sender reports, None until one came.
+    """
+
+    camera: str
+    sequence: int
+    size_wh: tuple[int, int]
+    colour: Colour
+    picture: Any  # foreign object of the device's decoder; only the device and the screens look inside
+    arrived_s: float
+    arrived_utc: float
+    decoded_s: float
+    camera_utc: float | None = None
+    pts_s: float | None = None
+    keyframe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Columns of n detections of one frame, in pixels of the camera's picture; checked once, then trusted."""
+
+    xyxy: Boxes
+    score: Scores
+    class_id: ClassIds
+
+    def __post_init__(self) -> None:
+        """Check shapes and dtypes; a mismatch is a programming error."""
+        n = len(self.score)
+        if self.xyxy.shape != (n, 4) or self.score.shape != (n,) or self.class_id.shape != (n,):
+            raise ValueError(
+                f"detections: expected (n, 4), (n,), (n,), got {self.xyxy.shape}, {self.score.shape}, {self.class_id.shape}"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of detections."""
+        return len(self.score)
+
+    def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Detections:
+        """Return the selected rows as new columns."""
+        return Detections(self.xyxy[index], self.score[index], self.class_id[index])
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """Return no detections."""
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A frame with what the engine found in it: the unit that the device hands back."""
+
+    frame: Frame
+    detections: Detections
+    submitted_s: float
+    finished_s: float
+
+
+class Verdict(StrEnum):
+    """The three-state verdict of a defect event (accept: below the warning band; reject: a certain defect)."""
+
+    ACCEPT = "accept"
+    WARN = "warn"
+    REJECT = "reject"
+
+
+class EventPhase(StrEnum):
+    """Where an event is in its life: it is confirmed once, may change, and ends once."""
+
+    NEW = "new"
+    UPDATE = "update"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class DefectEvent:
+    """One physical defect that crosses a camera's picture, as known at this moment.
+
+    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `xyxy` is the box in the
+    frame `sequence`; `top_*` describe the best look at the defect so far. `verdict` only ever rises.
+    """
+
+    event_id: str
+    phase: EventPhase
+    camera: str
+    class_id: int
+    class_name: str
+    verdict: Verdict
+    score: float
+    top_score: float
+    xyxy: tuple[float, float, float, float]
+    sequence: int
+    hits: int
+    first_seen_s: float
+    first_seen_utc: float
+    last_seen_s: float
+    last_seen_utc: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotInspected:
+    """An interval in which a camera's line was not looked at, and why.
+
+    `cause` is `camera:<STATE or error code>`, `capacity`, `log` or `stopped`. `ended_*` are None while it lasts; the
+    same `interval_id` is then written again with its end.
+    """
+
+    interval_id: str
+    camera: str
+    cause: str
+    started_s: float
+    started_utc: float
+    ended_s: float | None = None
+    ended_utc: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageMinute:
+    """The ledger's row for one camera and one UTC minute: every frame that arrived is accounted for.
+
+    arrived = inspected + sum(dropped.values()) + pending, where pending is the change in frames still waiting.
+    """
+
+    camera: str
+    minute_utc: int  # seconds since the epoch, a multiple of 60
+    arrived: int
+    decoded: int
+    inspected: int
+    dropped: dict[DropCause, int] = field(default_factory=dict)
+    not_inspected_s: float = 0.0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A camera went from one state to another; `code` is a `SourceErrorCode` value where an error caused it."""
+
+    camera: str
+    state: CameraState
+    at_s: float
+    at_utc: float
+    code: str | None = None
+    detail: str = ""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The seams: what the pipeline needs from a device, a decoder and the records, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vision_line.frames import Colour, CoverageMinute, DefectEvent, Detections, Frame, Inspection, NotInspected, StateChange
+
+ShapeHW = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDescription:
+    """What a device is: shown on the dashboard and written into the run's summary."""
+
+    name: str  # "cpu", "cuda:0", "simulated"
+    detail: str  # processor or GPU, library versions
+    precision: str  # "int8", "fp32", ...
+    input_shapes_hw: tuple[ShapeHW, ...]
+    slots: int
+    max_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPicture:
+    """A native picture as the decoder left it, and how to read it; `corrupt` when the decoder reported damage."""
+
+    picture: Any
+    size_wh: tuple[int, int]
+    colour: Colour
+    keyframe: bool
+    corrupt: bool
+    pts_s: float | None
+
+
+class Decoder(Protocol):
+    """Turns one camera's packets into pictures that stay where the device wants them. Used by one thread."""
+
+    def decode(self, packet: Any) -> Iterable[DecodedPicture]:
+        """Return the pictures that `packet` (`av.Packet`, or None to flush) completes.
+
+        Raises:
+            SourceError: the stream cannot be decoded.
+        """
+
+    def close(self) -> None:
+        """Release the codec; may be called twice."""
+
+
+class Device(Protocol):
+    """Owns an engine and its batch slots; opens decoders whose pictures it can read.
+
+    Everything but `open_decoder` is called by the one inspecting thread. `submit` starts work and returns at once;
+    finished work is picked up with `collect`. Whenever something finishes, the device calls the `wake` callback it was
+    made with, from any thread; `wake` only sets an event.
+    """
+
+    @property
+    def description(self) -> DeviceDescription:
+        """Say what this device is."""
+
+    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:
+        """Open a decoder for an `av.VideoStream`; called in the camera's own thread.
+
+        `colour` overrides what the stream says.
+
+        Raises:
+            SourceError: codec parameters missing or codec unsupported.
+        """
+
+    def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
+        """Return the input shape that a picture of this size is inspected at; a batch holds one shape. Pure."""
+
+    def free_slots(self) -> int:
+        """Return how many batches can be submitted now without waiting."""
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        """Convert `frames` (1..max_batch, all of one input shape) into a free slot and start the engine.
+
+        Raises:
+            DeviceError: no slot is free, or a picture cannot be converted.
+        """
+
+    def collect(self) -> list[Inspection]:
+        """Return what has finished since the last call, in the order it was submitted for each camera. Never blocks.
+
+        Raises:
+            RunError: the engine failed; the device is unusable from then on.
+        """
+
+    def in_flight(self) -> int:
+        """Return how many frames were submitted and not yet collected."""
+
+    def close(self) -> None:
+        """Wait for the engine, release everything; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatus:
+    """How the detection log fares: the inspecting thread stops inspecting while it is not `writable`."""
+
+    writable: bool
+    reason: str  # "" or "stalled", "disk full: ..." in one sentence
+    pending: int  # records accepted and not yet committed
+    durable_ms: float  # newest result -> committed latency, milliseconds
+    committed: int
+    evidence_bytes: int
+    evidence_deleted: int
+
+
+class DetectionLog(Protocol):
+    """Takes results for ever-lasting record; called from any thread, never blocks, never drops what it accepted."""
+
+    def write_inspection(self, inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> None:
+        """Accept one inspected frame with its kept detections and event changes (evidence is made for NEW events).
+
+        Raises:
+            RunError: the log has failed or was closed.
+        """
+
+    def write_events(self, events: Sequence[DefectEvent]) -> None:
+        """Accept event changes that no single frame brought, such as the end of an event that left the picture."""
+
+    def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
+        """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier."""
+
+    def write_states(self, changes: Sequence[StateChange]) -> None:
+        """Accept camera state changes."""
+
+    def status(self) -> LogStatus:
+        """Return how the log fares now."""
+
+    def close(self) -> None:
+        """Commit everything accepted and close; may be called twice."""
+
+
+Clock = Callable[[], float]

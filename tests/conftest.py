@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Rules for every test: nothing is left running, and where skips are forbidden a skip is a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+#: Threads that libraries keep for the life of the process; they are not ours to end.
+_LIBRARY_THREADS = ("pymp-", "ThreadPoolExecutor", "Dummy", "asyncio_", "tqdm")
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads() -> Iterator[None]:
+    """Fail a test after which a thread that it started is still alive."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 3
+    while leaked := [t for t in threading.enumerate() if t not in before and not t.name.startswith(_LIBRARY_THREADS)]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads left running: {[thread.name for thread in leaked]}")
+        leaked[0].join(0.05)
+
+
+@pytest.fixture(autouse=True)
+async def no_leaked_tasks(request: pytest.FixtureRequest) -> object:
+    """Fail an asynchronous test after which one of its tasks is still pending."""
+    yield
+    current = asyncio.current_task()
+    leaked = [task for task in asyncio.all_tasks() if task is not current and not task.done()]
+    leaked = [task for task in leaked if "pytest_asyncio" not in repr(task.get_coro())]
+    if leaked:
+        pytest.fail(f"tasks left pending: {leaked}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With VISION_LINE_FORBID_SKIPS=1 a skipped test fails the run, unless it needs a GPU."""
+    if os.environ.get("VISION_LINE_FORBID_SKIPS") != "1" or exitstatus != pytest.ExitCode.OK:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [report for report in reporter.stats.get("skipped", ()) if "gpu" not in report.keywords]
+    if skipped:
+        reporter.write_line(f"{len(skipped)} tests were skipped though VISION_LINE_FORBID_SKIPS=1", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
