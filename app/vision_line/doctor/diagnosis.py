@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The doctor's whole round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vision_line.doctor.finding import Finding
+from vision_line.doctor.libraries import find_engine, find_opencv, find_records, find_video
+from vision_line.doctor.machine import (
+    find_disk,
+    find_gpu,
+    find_limits,
+    find_memory,
+    find_processor,
+    find_python,
+    find_terminal,
+)
+
+
+def diagnose(records: Path = Path("records")) -> list[Finding]:
+    """Look at everything that inspection depends on; whatever is missing becomes a finding, never an error.
+
+    `records` is where records would go; it is not created. Takes a second or two: libraries are imported.
+    """
+    return [
+        *find_python(),
+        *find_processor(),
+        *find_memory(),
+        *find_gpu(),
+        *find_video(),
+        *find_engine(),
+        *find_opencv(),
+        *find_records(),
+        *find_disk(records),
+        *find_limits(),
+        *find_terminal(),
+    ]

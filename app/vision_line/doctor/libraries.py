@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the doctor finds about the libraries: each is imported here, and none has to be there."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sqlite3
+from collections.abc import Iterator
+from types import ModuleType
+
+from vision_line.doctor.finding import Finding, Level
+
+_DECODERS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
+_INSTALL = "pip install --force-reinstall {}"
+
+
+def find_video() -> Iterator[Finding]:
+    """Look at PyAV, the FFmpeg in it, and its decoders."""
+    av, problem = _import("av")
+    if av is None:
+        yield Finding("video", Level.FAIL, f"PyAV: {problem}", "no camera can be read", _INSTALL.format("av"))
+        return
+    ffmpeg = getattr(av, "ffmpeg_version_info", "of an unknown version")
+    yield Finding("video", Level.OK, f"PyAV {av.__version__}, FFmpeg {ffmpeg}")
+    available = av.codecs_available
+    missing = [label for name, label in _DECODERS.items() if name not in available]
+    if missing:
+        meaning = "cameras with these codecs cannot be inspected"
+        yield Finding("video", Level.WARN, f"no decoder for {', '.join(missing)}", meaning, _INSTALL.format("av"))
+    else:
+        yield Finding("video", Level.OK, f"decoders: {', '.join(_DECODERS.values())}")
+
+
+def find_engine() -> Iterator[Finding]:
+    """Look at OpenVINO and the devices it sees."""
+    openvino, problem = _import("openvino")
+    if openvino is None:
+        remedy = _INSTALL.format("openvino")
+        yield Finding("engine", Level.FAIL, f"OpenVINO: {problem}", "the cpu device cannot inspect", remedy)
+        return
+    try:
+        core = openvino.Core()
+        devices = {device: core.get_property(device, "FULL_DEVICE_NAME") for device in core.available_devices}
+    except RuntimeError as exc:  # what OpenVINO's bindings raise for a plugin that does not load
+        yield Finding("engine", Level.FAIL, f"OpenVINO {openvino.__version__}: {_first_line(exc)}")
+        return
+    names = "; ".join(f"{device}: {name}" for device, name in devices.items()) or "no device"
+    level = Level.OK if "CPU" in devices else Level.FAIL
+    yield Finding("engine", level, f"OpenVINO {openvino.__version__.split('-')[0]}, {names}")
+
+
+def find_opencv() -> Iterator[Finding]:
+    """Look whether OpenCV imports on this machine, and which build it is."""
+    cv2, problem = _import("cv2")
+    if cv2 is None:
+        remedy = "pip uninstall opencv-python; pip install opencv-python-headless"
+        if "libGL" in problem:
+            meaning = "this build wants a desktop's libraries; the headless one does not"
+            yield Finding("pictures", Level.FAIL, f"OpenCV: {problem}", meaning, remedy)
+        else:
+            yield Finding("pictures", Level.FAIL, f"OpenCV: {problem}", "", _INSTALL.format("opencv-python-headless"))
+        return
+    builds = [name for name in ("opencv-python", "opencv-contrib-python") if _installed(name)]
+    if builds and _installed("opencv-python-headless"):
+        meaning = "two builds share one folder: whichever was installed last is used"
+        remedy = f"pip uninstall {' '.join(builds)}; {_INSTALL.format('opencv-python-headless')}"
+        yield Finding("pictures", Level.WARN, f"OpenCV {cv2.__version__}, two builds", meaning, remedy)
+    else:
+        build = "desktop build" if builds else "headless build"
+        yield Finding("pictures", Level.OK, f"OpenCV {cv2.__version__}, {build}")
+
+
+def find_records() -> Iterator[Finding]:
+    """Look at SQLite and at the optional Parquet writer."""
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < (3, 35):
+        yield Finding("records", Level.FAIL, f"SQLite {version}", "3.35 or newer is needed", "use a newer Python build")
+    else:
+        yield Finding("records", Level.OK, f"SQLite {version}")
+    if _installed("pyarrow"):
+        yield Finding("records", Level.OK, f"Parquet export: pyarrow {importlib.metadata.version('pyarrow')}")
+    else:
+        meaning, remedy = "export --format parquet is not available", "pip install 'vision-line[parquet]'"
+        yield Finding("records", Level.OK, "no pyarrow", meaning, remedy)
+
+
+def _import(name: str) -> tuple[ModuleType | None, str]:
+    """Return a module, or None and the reason; shared libraries that are missing are reasons too."""
+    try:
+        return importlib.import_module(name), ""
+    except ModuleNotFoundError:
+        return None, "not installed"
+    except (ImportError, OSError, RuntimeError) as exc:
+        return None, _first_line(exc)
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().split("\n")[0] or type(exc).__name__

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the doctor finds about the machine: Python, processor, memory, GPU, disk, limits, terminal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vision_line.doctor.finding import Finding, Level
+from vision_line.telemetry.process import cgroup_cores, usable_cores
+
+_FSYNC_SLOW_MS = 50.0
+_FREE_LOW_MB = 2000
+_FILES_NEEDED = 1024
+
+
+def find_python() -> Iterator[Finding]:
+    """Look at the interpreter."""
+    what = f"Python {platform.python_version()} ({sys.executable})"
+    if sys.version_info >= (3, 14):
+        yield Finding("python", Level.WARN, what, "not tested; 3.11 to 3.13 are")
+    else:
+        yield Finding("python", Level.OK, what)
+
+
+def find_processor() -> Iterator[Finding]:
+    """Look at the processor's name, features and cores."""
+    name, flags = processor(_text("/proc/cpuinfo"))
+    yield Finding("cpu", Level.OK, f"{name or platform.processor() or 'unknown'}, {platform.machine()}")
+    yield judge_features(flags, platform.machine())
+    limit, usable, present = cgroup_cores(), usable_cores(), os.cpu_count() or 1
+    what = f"{usable} of {present} cores usable"
+    if limit is not None and limit < present:
+        what += f" (control group: {limit:.1f})"
+    if usable < 2:
+        meaning = "decoding and inference share one core: a few cameras"
+        yield Finding("cores", Level.WARN, what, meaning, "give the machine or the container more cores")
+    else:
+        yield Finding("cores", Level.OK, what, "decoding 16 cameras of 640x360 at 25 fps takes a third of one")
+
+
+def processor(cpuinfo: str) -> tuple[str, frozenset[str]]:
+    """Return the model name and the feature flags from the text of `/proc/cpuinfo`; empty when they are not there."""
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    flags = fields.get("flags", fields.get("Features", ""))
+    return fields.get("model name", ""), frozenset(flags.split())
+
+
+def judge_features(flags: frozenset[str], machine: str) -> Finding:
+    """Say what the processor's vector features mean for an INT8 model on the CPU device. Pure."""
+    known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx_vnni": "AVX-VNNI", "avx512_vnni": "AVX-512 VNNI"}
+    known |= {"amx_int8": "AMX INT8", "asimddp": "NEON dot product"}
+    found = ", ".join(label for flag, label in known.items() if flag in flags) or "none of the known features"
+    if "amx_int8" in flags:
+        return Finding("int8", Level.OK, found, "INT8 runs on matrix units: the fastest the CPU device can be")
+    if flags & {"avx512_vnni", "avx_vnni", "asimddp"}:
+        return Finding("int8", Level.OK, found, "INT8 dot products in hardware: INT8 is much faster than float")
+    if "avx2" in flags:
+        return Finding("int8", Level.OK, found, "INT8 without dot products: about 1.5 times float")
+    if machine not in ("x86_64", "AMD64"):
+        return Finding("int8", Level.WARN, found, "OpenVINO runs here; INT8 may be no faster than float")
+    return Finding(
+        "int8", Level.WARN, found, "without AVX2 expect a few frames a second", "use a processor from 2015 on"
+    )
+
+
+def find_memory() -> Iterator[Finding]:
+    """Look at the machine's memory."""
+    fields = dict(line.split(":", 1) for line in _text("/proc/meminfo").splitlines() if ":" in line)
+    if "MemAvailable" not in fields:
+        yield Finding("memory", Level.WARN, "unknown: no /proc/meminfo")
+        return
+    available_mb = int(fields["MemAvailable"].split()[0]) // 1024
+    what = f"{available_mb} MB available of {int(fields['MemTotal'].split()[0]) // 1024} MB"
+    if available_mb < 1000:
+        yield Finding("memory", Level.WARN, what, "16 cameras take about 700 MB", "end other programs, or add memory")
+    else:
+        yield Finding("memory", Level.OK, what)
+
+
+def find_gpu() -> Iterator[Finding]:
+    """Look for an NVIDIA GPU; nothing needs one."""
+    nodes = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    tool = shutil.which("nvidia-smi")
+    if tool is None and not nodes:
+        yield Finding("gpu", Level.OK, "no NVIDIA GPU", "the cpu device is used; it needs none")
+        return
+    name = _nvidia_name(tool) if tool else ""
+    found = name or ", ".join(nodes) or "nvidia-smi without a GPU"
+    yield Finding("gpu", Level.OK, found, "present and not used: this version inspects on the cpu device")
+
+
+def _nvidia_name(tool: str) -> str:
+    command = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return "; ".join(done.stdout.split("\n")).strip("; ")
+
+
+def find_disk(directory: Path) -> Iterator[Finding]:
+    """Measure the place where records go: free space, and how long a commit takes there."""
+    place = next(path for path in (directory, *directory.absolute().parents) if path.is_dir())
+    free_mb = shutil.disk_usage(place).free // 2**20
+    what = f"{free_mb} MB free in {place}"
+    if free_mb < _FREE_LOW_MB:
+        meaning = "inspection stops when the records' disk is full"
+        yield Finding("disk", Level.WARN, what, meaning, "free some space, or --record elsewhere")
+    else:
+        yield Finding("disk", Level.OK, what)
+    try:
+        sync_ms = fsync_ms(place)
+    except OSError as exc:
+        reason = f"cannot be written: {exc.strerror or exc}"
+        yield Finding("disk", Level.FAIL, f"{place} {reason}", "nothing can be recorded there", "--record elsewhere")
+        return
+    slow = sync_ms > _FSYNC_SLOW_MS
+    meaning = "records reach the disk late (network or SD storage?)" if slow else "records are durable within 300 ms"
+    remedy = "put the records on a local SSD" if slow else ""
+    yield Finding("disk", Level.WARN if slow else Level.OK, f"fsync takes {sync_ms:.1f} ms", meaning, remedy)
+
+
+def fsync_ms(directory: Path, times: int = 5) -> float:
+    """Return the median time of writing and syncing 4 KiB in `directory`, milliseconds; the file is removed.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    probe = directory / f".vision-line-doctor.{os.getpid()}"
+    spent: list[float] = []
+    try:
+        with probe.open("wb", buffering=0) as file:
+            for _ in range(times):
+                started_s = time.perf_counter()
+                file.write(bytes(4096))
+                os.fsync(file.fileno())
+                spent.append((time.perf_counter() - started_s) * 1000)
+    finally:
+        probe.unlink(missing_ok=True)
+    return sorted(spent)[times // 2]
+
+
+def find_limits() -> Iterator[Finding]:
+    """Look at how many files may be open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    what = f"{_limit(soft)} open files allowed (at most {_limit(hard)})"
+    if soft != resource.RLIM_INFINITY and soft < _FILES_NEEDED:
+        meaning = f"64 cameras want up to {_FILES_NEEDED}"
+        yield Finding("limits", Level.WARN, what, meaning, f"ulimit -n {_FILES_NEEDED}")
+    else:
+        yield Finding("limits", Level.OK, what)
+
+
+def _limit(value: int) -> str:
+    return "any number of" if value == resource.RLIM_INFINITY else str(value)
+
+
+def find_terminal() -> Iterator[Finding]:
+    """Look at the terminal that the dashboard would be drawn on."""
+    if not sys.stdout.isatty():
+        yield Finding("terminal", Level.OK, "the output is no terminal", "a status line a second is written instead")
+        return
+    columns, lines = shutil.get_terminal_size()
+    what = f"{columns}x{lines}, TERM={os.environ.get('TERM', 'unset')}, {sys.stdout.encoding}"
+    if columns < 80 or lines < 24:
+        yield Finding("terminal", Level.WARN, what, "the dashboard wants 80x24 or more", "enlarge the window")
+    elif sys.stdout.encoding.lower().replace("-", "") != "utf8":
+        yield Finding("terminal", Level.WARN, what, "marks will look wrong", "export LANG=C.UTF-8")
+    else:
+        yield Finding("terminal", Level.OK, what)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Evidence as a COCO data set: the untouched pictures with every detection in them, to correct and to train on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vision_line import __version__
+from vision_line.records.columns import Table
+from vision_line.records.formats import iso_utc
+from vision_line.records.selection import SOURCES, Query
+
+_PICTURES = """SELECT t.run, t.camera, t.confirmed_sequence, t.width, t.height, t.event_id, t.verdict, t.station,
+    t.recipe, t.first_seen_utc, e.path, e.sha256, r.run_id FROM {source} WHERE {where} AND e.path IS NOT NULL
+    AND e.deleted_utc IS NULL AND t.width IS NOT NULL ORDER BY t.first_seen_utc, t.event"""
+
+_BOXES = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
+    WHERE run = ? AND camera = ? AND sequence = ? ORDER BY detection"""
+
+
+@dataclass(slots=True)
+class CocoSet:
+    """A data set as it grows; `missing` counts pictures that were deleted while they were copied."""
+
+    categories: dict[str, int]
+    images: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    missing: int = 0
+
+
+def write_coco(
+    connection: sqlite3.Connection,
+    records: Path,
+    query: Query,
+    path: Path,
+    output: Path,
+    progress: Callable[[int, int], None],
+) -> CocoSet:
+    """Copy the pictures of the wanted events into `<output's stem>_images/` and write the COCO file `path`.
+
+    `path` is where to write and `output` the name it will have: pictures are named relative to it. A picture that two
+    events share is in the set once, with all detections of its frame whatever the filters: a picture whose other
+    defects were not marked would teach a model to overlook them.
+
+    Raises:
+        OSError, sqlite3.Error: as they come.
+    """
+    found = CocoSet(_categories(connection))
+    folder = output.with_name(f"{output.stem}_images")
+    folder.mkdir(parents=True, exist_ok=True)
+    sql = _PICTURES.format(source=SOURCES[Table.EVENTS].sql, where=query.where)
+    pictures = connection.execute(sql, query.parameters).fetchall()
+    seen: set[tuple[Any, ...]] = set()
+    for count, picture in enumerate(pictures, 1):
+        frame = (picture["run"], picture["camera"], picture["confirmed_sequence"])
+        if frame not in seen and _add_image(found, picture, records, folder):
+            seen.add(frame)
+            _add_annotations(found, connection.execute(_BOXES, frame).fetchall())
+        progress(count, len(pictures))
+    _write_json(path, found)
+    return found
+
+
+def _categories(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the classes of all runs, those of the newest model first and in its order, numbered from 1."""
+    names: dict[str, int] = {}
+    for (classes,) in connection.execute("SELECT classes FROM runs ORDER BY run DESC"):
+        for name in json.loads(classes):
+            names.setdefault(name, len(names) + 1)
+    return names
+
+
+def _add_image(found: CocoSet, picture: sqlite3.Row, records: Path, folder: Path) -> bool:
+    source = records / picture["path"]
+    target = folder / f"{picture['run_id'][:8]}-{source.name}"
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        found.missing += 1  # the running line made room in the meantime
+        return False
+    found.images.append(
+        {
+            "id": len(found.images) + 1,
+            "file_name": f"{folder.name}/{target.name}",
+            "width": picture["width"],
+            "height": picture["height"],
+            "date_captured": iso_utc(picture["first_seen_utc"]),
+            "camera": picture["camera"],
+            "station": picture["station"],
+            "recipe": picture["recipe"],
+            "sequence": picture["confirmed_sequence"],
+            "run_id": picture["run_id"],
+            "sha256": picture["sha256"],
+            "event_id": picture["event_id"],
+            "verdict": picture["verdict"],
+        }
+    )
+    return True
+
+
+def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
+    """Add the detections of the newest image; COCO boxes are x, y, width, height, cut to the picture."""
+    image = found.images[-1]
+    for box in boxes:
+        x1, x2 = (min(max(box[name], 0.0), image["width"]) for name in ("x1", "x2"))
+        y1, y2 = (min(max(box[name], 0.0), image["height"]) for name in ("y1", "y2"))
+        category = found.categories.setdefault(box["class"], len(found.categories) + 1)
+        found.annotations.append(
+            {
+                "id": len(found.annotations) + 1,
+                "image_id": image["id"],
+                "category_id": category,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+                "segmentation": [],
+                "score": box["score"],
+                "event_id": box["event_id"],
+            }
+        )
+
+
+def _write_json(path: Path, found: CocoSet) -> None:
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    document = {
+        "info": {"description": "vision-line evidence", "version": __version__, "date_created": created},
+        "licenses": [],
+        "categories": [{"id": number, "name": name} for name, number in found.categories.items()],
+        "images": found.images,
+        "annotations": found.annotations,
+    }
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What an export holds: every table's columns with their type and meaning, as data. Public and stable.
+
+`docs/records.md` is checked against it. New columns come last; none changes its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vision_line.frames import DropCause
+
+
+class Table(StrEnum):
+    """What can be exported."""
+
+    EVENTS = "events"
+    DETECTIONS = "detections"
+    COVERAGE = "coverage"
+    NOT_INSPECTED = "not_inspected"
+    STATES = "states"
+    RUNS = "runs"
+
+
+class Kind(StrEnum):
+    """A column's type; `docs/records.md` says how each format writes it."""
+
+    TEXT = "text"
+    CATEGORY = "category"  # text of few values: a dictionary column in Parquet
+    INTEGER = "integer"
+    REAL = "real"
+    TIME = "time"  # a moment in UTC
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an export; `sql` is where it comes from in the table's query."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    sql: str
+
+
+_DROP_MEANINGS = {
+    DropCause.SUPERSEDED: "a newer frame came before there was room",
+    DropCause.STALE: "too old when there was room",
+    DropCause.RATE_CAP: "beyond the camera's `inspect_fps`",
+    DropCause.FROZEN: "the picture repeated, so it showed nothing new",
+    DropCause.CORRUPT: "damaged, or before the first keyframe",
+    DropCause.LOG: "the detection log could not take results",
+    DropCause.SHUTDOWN: "still waiting when the program ended",
+}
+
+
+def _of(alias: str, *columns: tuple[str, Kind, str]) -> tuple[Column, ...]:
+    return tuple(Column(name, kind, meaning, f"{alias}.{name}") for name, kind, meaning in columns)
+
+
+_RUN = (Column("run_id", Kind.CATEGORY, "the run of vision-line that wrote the row", "r.run_id"),)
+
+_CAMERA = _of(
+    "t",
+    ("camera", Kind.CATEGORY, "the camera's name"),
+    ("station", Kind.CATEGORY, "the camera's `station` at that moment"),
+    ("recipe", Kind.CATEGORY, "the camera's `recipe` at that moment"),
+)
+
+_BOX = _of(
+    "t",
+    ("x1", Kind.REAL, "left edge of the box, pixels of the camera's picture"),
+    ("y1", Kind.REAL, "top edge of the box"),
+    ("x2", Kind.REAL, "right edge of the box"),
+    ("y2", Kind.REAL, "bottom edge of the box"),
+    ("width", Kind.INTEGER, "width of the camera's picture, pixels"),
+    ("height", Kind.INTEGER, "height of the camera's picture, pixels"),
+)
+
+_MODEL = (Column("model_sha256", Kind.CATEGORY, "SHA-256 of the model file that inspected", "r.model_sha256"),)
+
+COLUMNS: dict[Table, tuple[Column, ...]] = {
+    Table.EVENTS: (
+        *_of("t", ("event_id", Kind.TEXT, "one physical defect; unique within a run")),
+        *_CAMERA,
+        *_of(
+            "t",
+            ("class", Kind.CATEGORY, "the defect's class"),
+            ("verdict", Kind.CATEGORY, "`accept`, `warn` or `reject`"),
+            ("score", Kind.REAL, "score of the latest look, 0 to 1"),
+            ("top_score", Kind.REAL, "score of the best look"),
+            ("hits", Kind.INTEGER, "inspections that saw the defect"),
+            ("phase", Kind.CATEGORY, "the last change written: `new`, `update` or `end`"),
+            ("ended", Kind.BOOLEAN, "the defect has left the picture; false in a run that was killed before that"),
+            ("first_seen_utc", Kind.TIME, "arrival of the first frame that showed it"),
+            ("last_seen_utc", Kind.TIME, "arrival of the latest frame that showed it"),
+            ("first_seen_s", Kind.REAL, "the same as `first_seen_utc` by the monotonic clock"),
+            ("last_seen_s", Kind.REAL, "the same as `last_seen_utc` by the monotonic clock"),
+            ("sequence", Kind.INTEGER, "the camera's frame number that the box belongs to"),
+        ),
+        *_BOX,
+        Column("evidence", Kind.TEXT, "path of the untouched picture in the record directory", "e.path"),
+        Column("evidence_overlay", Kind.TEXT, "path of the picture with boxes and caption", "e.overlay_path"),
+        Column("evidence_sha256", Kind.TEXT, "SHA-256 of the untouched picture", "e.sha256"),
+        Column("evidence_deleted_utc", Kind.TIME, "when the pictures were removed to make room", "e.deleted_utc"),
+        Column("evidence_missing", Kind.TEXT, "why there never was a picture", "e.missing"),
+        *_MODEL,
+        *_RUN,
+    ),
+    Table.DETECTIONS: (
+        *_CAMERA,
+        *_of(
+            "t",
+            ("sequence", Kind.INTEGER, "the camera's frame number in this run"),
+            ("arrived_utc", Kind.TIME, "when the frame's last packet had arrived"),
+            ("arrived_s", Kind.REAL, "the same by the monotonic clock"),
+            ("camera_utc", Kind.TIME, "the camera's own clock (RTCP), where it sends one"),
+            ("pts_s", Kind.REAL, "the frame's time in the stream, seconds"),
+            ("class", Kind.CATEGORY, "the detection's class"),
+            ("score", Kind.REAL, "0 to 1"),
+        ),
+        *_BOX,
+        *_of(
+            "t",
+            ("event_id", Kind.TEXT, "the event whose box this is, where the event changed with this frame"),
+            ("latency_ms", Kind.REAL, "arrival -> result, milliseconds"),
+        ),
+        *_MODEL,
+        *_RUN,
+    ),
+    Table.COVERAGE: (
+        *_CAMERA,
+        *_of(
+            "t",
+            ("minute_utc", Kind.TIME, "the minute's beginning"),
+            ("arrived", Kind.INTEGER, "frames that arrived"),
+            ("decoded", Kind.INTEGER, "frames that were decoded"),
+            ("inspected", Kind.INTEGER, "frames that were inspected"),
+            *((f"dropped_{cause}", Kind.INTEGER, f"not inspected: {_DROP_MEANINGS[cause]}") for cause in DropCause),
+            ("not_inspected_s", Kind.REAL, "seconds of the minute in which the line was not inspected"),
+            ("reconnects", Kind.INTEGER, "times the camera was connected again"),
+        ),
+        *_RUN,
+    ),
+    Table.NOT_INSPECTED: (
+        *_of("t", ("interval_id", Kind.TEXT, "one interval; unique within a run")),
+        *_CAMERA,
+        *_of(
+            "t",
+            ("cause", Kind.CATEGORY, "`camera:<STATE or error code>`, `capacity`, `log` or `stopped`"),
+            ("started_utc", Kind.TIME, "the last inspection before it"),
+            ("ended_utc", Kind.TIME, "the first inspection after it; empty while it lasts"),
+            ("started_s", Kind.REAL, "the same as `started_utc` by the monotonic clock"),
+            ("ended_s", Kind.REAL, "the same as `ended_utc` by the monotonic clock"),
+        ),
+        *_RUN,
+    ),
+    Table.STATES: (
+        *_CAMERA,
+        *_of(
+            "t",
+            ("state", Kind.CATEGORY, "the camera's state from now on"),
+            ("code", Kind.CATEGORY, "the error code, where an error caused it"),
+            ("detail", Kind.TEXT, "what was found"),
+            ("at_utc", Kind.TIME, "when"),
+            ("at_s", Kind.REAL, "the same by the monotonic clock"),
+        ),
+        *_RUN,
+    ),
+    Table.RUNS: (
+        *_RUN,
+        *_of(
+            "r",
+            ("version", Kind.TEXT, "version of vision-line"),
+            ("started_utc", Kind.TIME, "when the run began"),
+            ("ended_utc", Kind.TIME, "when it ended; empty while it lasts and when it was killed"),
+            ("config_sha256", Kind.TEXT, "SHA-256 of the configuration file"),
+            ("model_name", Kind.TEXT, "the model's name"),
+            ("model_sha256", Kind.TEXT, "SHA-256 of the model file"),
+            ("precision", Kind.TEXT, "`int8`, `fp32` ..."),
+            ("device", Kind.TEXT, "what inspected"),
+            ("host", Kind.TEXT, "the machine"),
+            ("classes", Kind.TEXT, "the model's classes, a JSON list"),
+        ),
+    ),
+}

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the log takes: a run, its cameras, and the entries that wait in its backlog.
+
+An entry is what one call of the log leaves. It holds no picture, so that a backlog that grows holds bytes by the
+hundred and not by the megabyte.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vision_line.frames import CoverageMinute, DefectEvent, Detections, Inspection, NotInspected, StateChange
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRecord:
+    """What is written about a camera; `url` is the masked one."""
+
+    name: str
+    station: str
+    recipe: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is written about a run: enough to say later which program, settings and model came to a verdict."""
+
+    version: str
+    started_utc: float
+    config_sha256: str
+    model_name: str
+    model_sha256: str
+    precision: str
+    device: str
+    host: str
+    cameras: tuple[CameraRecord, ...] = ()
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedEntry:
+    """A frame in which something was found."""
+
+    camera: str
+    sequence: int
+    arrived_utc: float
+    arrived_s: float
+    camera_utc: float | None
+    pts_s: float | None
+    size_wh: tuple[int, int]
+    detections: Detections
+    events: tuple[DefectEvent, ...]
+    finished_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventsEntry:
+    """Event changes that no frame brought: tracks that ran out."""
+
+    events: tuple[DefectEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageEntry:
+    """Ledger rows."""
+
+    minutes: tuple[CoverageMinute, ...]
+    intervals: tuple[NotInspected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatesEntry:
+    """Camera state changes."""
+
+    changes: tuple[StateChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CamerasEntry:
+    """The cameras from now on, after the configuration was read again."""
+
+    cameras: tuple[CameraRecord, ...]
+    since_utc: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceEntry:
+    """The pictures of an event are on the disk, or `missing` says why there are none."""
+
+    event_id: str
+    created_utc: float
+    path: str | None = None
+    overlay_path: str | None = None
+    sha256: str | None = None
+    size: int = 0
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceDeletedEntry:
+    """Pictures were removed to stay within the disk space for evidence; `run` may be an earlier one."""
+
+    run: int
+    event_id: str
+    deleted_utc: float
+
+
+Entry = InspectedEntry | EventsEntry | CoverageEntry | StatesEntry | CamerasEntry | EvidenceEntry | EvidenceDeletedEntry
+
+
+def inspected_entry(inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> InspectedEntry:
+    """Take from an inspection what is recorded, and let go of its picture."""
+    frame = inspection.frame
+    return InspectedEntry(
+        frame.camera,
+        frame.sequence,
+        frame.arrived_utc,
+        frame.arrived_s,
+        frame.camera_utc,
+        frame.pts_s,
+        frame.size_wh,
+        detections,
+        tuple(events),
+        inspection.finished_s,
+    )
+
+
+def weight_of(entry: Entry) -> int:
+    """Return about how many bytes of memory `entry` takes in a backlog."""
+    match entry:
+        case InspectedEntry():
+            return 800 + 24 * len(entry.detections) + 500 * len(entry.events)
+        case CoverageEntry():
+            return 200 + 500 * len(entry.minutes) + 300 * len(entry.intervals)
+        case EventsEntry():
+            return 200 + 500 * len(entry.events)
+        case StatesEntry():
+            return 200 + 300 * len(entry.changes)
+        case _:
+            return 800

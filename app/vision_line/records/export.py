@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Export: rows of the record file as CSV, JSON lines, Parquet or COCO, also while a run writes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from vision_line.errors import ConfigError, RunError
+from vision_line.records.coco import write_coco
+from vision_line.records.columns import COLUMNS, Table
+from vision_line.records.formats import write_csv, write_jsonl, write_parquet
+from vision_line.records.schema import FILE_NAME, open_reader, translated
+from vision_line.records.selection import Query, Selection, plan_query
+
+#: Rows of one read. Each is a transaction of its own, so that a long export does not keep the writer's log from
+#: being folded back into the file.
+CHUNK_ROWS = 5000
+
+Progress = Callable[[int, int], None]
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    COCO = "coco"
+
+
+_WRITERS = {Format.CSV: write_csv, Format.JSONL: write_jsonl, Format.PARQUET: write_parquet}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What an export wrote; `pictures_missing` were deleted by a running line while they were copied."""
+
+    output: Path
+    rows: int
+    pictures: int = 0
+    pictures_missing: int = 0
+
+
+def export(
+    directory: Path,
+    table: Table,
+    file_format: Format,
+    selection: Selection,
+    output: Path,
+    progress: Progress = lambda done, total: None,
+) -> ExportSummary:
+    """Write the rows of `table` in the record directory that `selection` wants, oldest first, to `output`.
+
+    Every row committed when the export starts is in it, and none begun later. `output` is replaced when it is
+    whole, and left alone when the export fails. `progress` is called with rows done and in all.
+
+    Raises:
+        ConfigError: a filter or the format does not apply to the table, or a library for it is missing.
+        RunError: no record file, or reading or writing failed.
+    """
+    if file_format is Format.COCO and table is not Table.EVENTS:
+        raise ConfigError(f"--format coco exports events with their pictures; it does not apply to table {table}")
+    query = plan_query(table, selection)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
+            if file_format is Format.COCO:
+                found = write_coco(connection, directory, query, partial, output, progress)
+                summary = ExportSummary(output, len(found.annotations), len(found.images), found.missing)
+            else:
+                rows = _Rows(connection, query, progress)
+                _WRITERS[file_format](partial, COLUMNS[table], rows.chunks())
+                summary = ExportSummary(output, rows.done)
+        partial.replace(output)
+    except OSError as exc:
+        raise RunError(f"{output}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        if output.parent.is_dir():
+            partial.unlink(missing_ok=True)
+    return summary
+
+
+class _Rows:
+    """Reads a query's rows in chunks, and counts them."""
+
+    def __init__(self, connection: sqlite3.Connection, query: Query, progress: Progress) -> None:
+        self._connection = connection
+        self._query = query
+        self._progress = progress
+        self.done = 0
+
+    def chunks(self) -> Iterator[list[tuple[Any, ...]]]:
+        query = self._query
+        self._connection.row_factory = None
+        total, highest = self._connection.execute(query.count_sql(), query.parameters).fetchone()
+        last: tuple[Any, Any] = (float("-inf"), -1)
+        sql = query.chunk_sql(CHUNK_ROWS)
+        while rows := self._connection.execute(sql, (*query.parameters, highest, *last)).fetchall():
+            last = (rows[-1][0], rows[-1][1])
+            yield [row[2:] for row in rows]
+            self.done += len(rows)
+            self._progress(self.done, total)

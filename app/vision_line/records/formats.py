@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Tables as files: CSV for spreadsheets, JSON lines for programs, Parquet for analysis. Rows come in chunks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vision_line.errors import ConfigError
+from vision_line.records.columns import Column, Kind
+
+Chunk = Sequence[Sequence[Any]]
+
+#: A spreadsheet takes a cell that begins so for a formula, and runs it.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def iso_utc(seconds: float) -> str:
+    """Return a moment as `2026-01-31T12:00:00.123456Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return `text` so that a spreadsheet shows it and does not run it: a formula gets a `'` before it."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def write_csv(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+    """Write RFC 4180 CSV in UTF-8 with a byte order mark: without it Excel shows umlauts and Chinese wrongly."""
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow([column.name for column in columns])
+        for chunk in chunks:
+            writer.writerows(
+                [_csv_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in chunk
+            )
+
+
+def write_jsonl(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+    """Write one JSON object a line; what is not known is null."""
+    with path.open("w", encoding="utf-8") as file:
+        for chunk in chunks:
+            for row in chunk:
+                cells = {column.name: _json_cell(column, value) for column, value in zip(columns, row, strict=True)}
+                file.write(json.dumps(cells, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+    """Write a typed Parquet file, a row group a chunk.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as exc:
+        raise ConfigError("--format parquet needs pyarrow: pip install 'vision-line[parquet]'") from exc
+    types = {
+        Kind.TEXT: pa.string(),
+        Kind.CATEGORY: pa.dictionary(pa.int32(), pa.string()),
+        Kind.INTEGER: pa.int64(),
+        Kind.REAL: pa.float64(),
+        Kind.TIME: pa.timestamp("us", tz="UTC"),
+        Kind.BOOLEAN: pa.bool_(),
+    }
+    schema = pa.schema([pa.field(column.name, types[column.kind]) for column in columns])
+    with pq.ParquetWriter(path, schema) as writer:
+        for chunk in chunks:
+            by_column = list(zip(*chunk, strict=True))
+            arrays = [
+                pa.array([_parquet_cell(column, value) for value in values], type=types[column.kind])
+                for column, values in zip(columns, by_column, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _csv_cell(column: Column, value: Any) -> Any:
+    if value is None:
+        return ""
+    if column.kind in {Kind.TEXT, Kind.CATEGORY}:
+        return spreadsheet_text(value)
+    cell = _json_cell(column, value)
+    return str(cell).lower() if column.kind is Kind.BOOLEAN else cell
+
+
+def _json_cell(column: Column, value: Any) -> Any:
+    if column.kind is Kind.TIME and value is not None:
+        return iso_utc(value)
+    return _plain(column, value)
+
+
+def _parquet_cell(column: Column, value: Any) -> Any:
+    if column.kind is Kind.TIME and value is not None:
+        return round(value * 1e6)
+    return _plain(column, value)
+
+
+def _plain(column: Column, value: Any) -> Any:
+    return bool(value) if column.kind is Kind.BOOLEAN and value is not None else value

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Entries as rows: the statements that the writer executes. Pure: no file, no clock, no thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase
+from vision_line.records.entries import (
+    CameraRecord,
+    CamerasEntry,
+    CoverageEntry,
+    Entry,
+    EventsEntry,
+    EvidenceDeletedEntry,
+    EvidenceEntry,
+    InspectedEntry,
+    RunRecord,
+    StatesEntry,
+)
+from vision_line.records.schema import DROPPED_COLUMNS
+
+#: Written precision: what float32 holds beyond it is noise, and would show as 0.8999999761581421.
+SCORE_DIGITS = 4
+BOX_DIGITS = 2
+
+Row = tuple[Any, ...]
+Statement = tuple[str, list[Row]]
+
+
+def _insert(table: str, columns: Sequence[str], *, key: Sequence[str] = (), keep: Sequence[str] = ()) -> str:
+    """Return an INSERT; with `key`, a row of the same key takes the new values, save those of `keep`."""
+    places = ", ".join("?" * len(columns))
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  names are constants of this file
+    if not key:
+        return sql
+    changes = ", ".join(f"{column}=excluded.{column}" for column in columns if column not in {*key, *keep})
+    return f"{sql} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+
+
+_CAMERA = ("run", "camera", "station", "recipe")
+_BOX = ("x1", "y1", "x2", "y2")
+
+INSERT_RUN = _insert(
+    "runs",
+    (
+        *("run_id", "version", "started_utc", "config_sha256", "model_name", "model_sha256", "precision", "device"),
+        *("host", "classes", "evidence"),
+    ),
+)
+_INSERT_CAMERA = _insert(
+    "cameras", ("run", "name", "station", "recipe", "url", "since_utc"), key=("run", "name", "since_utc")
+)
+_INSERT_DETECTION = _insert(
+    "detections",
+    (
+        *(*_CAMERA, "sequence", "arrived_utc", "arrived_s", "camera_utc", "pts_s", "class", "score", *_BOX),
+        *("width", "height", "event_id", "latency_ms"),
+    ),
+)
+#: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
+_UPSERT_EVENT = (
+    _insert(
+        "events",
+        (
+            *(*_CAMERA, "event_id", "class", "verdict", "phase", "ended", "score", "top_score", "hits", *_BOX),
+            *("width", "height", "sequence", "first_seen_utc", "first_seen_s", "last_seen_utc", "last_seen_s"),
+            "confirmed_sequence",
+        ),
+        key=("run", "event_id"),
+        keep=("camera", "station", "recipe", "width", "height", "first_seen_utc", "first_seen_s", "confirmed_sequence"),
+    )
+    + ", width=coalesce(excluded.width, width), height=coalesce(excluded.height, height)"
+)
+_UPSERT_MINUTE = _insert(
+    "coverage",
+    (*_CAMERA, "minute_utc", "arrived", "decoded", "inspected", *DROPPED_COLUMNS, "not_inspected_s", "reconnects"),
+    key=("run", "camera", "minute_utc"),
+)
+_UPSERT_INTERVAL = _insert(
+    "not_inspected",
+    (*_CAMERA, "interval_id", "cause", "started_utc", "started_s", "ended_utc", "ended_s"),
+    key=("run", "interval_id"),
+    keep=("camera", "station", "recipe"),
+)
+_INSERT_STATE = _insert("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
+_UPSERT_EVIDENCE = _insert(
+    "evidence",
+    ("run", "event_id", "path", "overlay_path", "sha256", "bytes", "created_utc", "missing"),
+    key=("run", "event_id"),
+)
+_DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ? WHERE run = ? AND event_id = ?"
+
+
+def run_row(run: RunRecord, classes: Sequence[str], *, evidence: bool) -> Row:
+    """Return the values of `INSERT_RUN`."""
+    return (
+        *(run.run_id, run.version, run.started_utc, run.config_sha256, run.model_name, run.model_sha256),
+        *(run.precision, run.device, run.host, json.dumps(list(classes)), int(evidence)),
+    )
+
+
+def event_of_each(detections: Detections, events: Sequence[DefectEvent], sequence: int) -> list[str | None]:
+    """Return for each detection the id of the event whose box it is in this frame, None where there is none.
+
+    An event's box belongs to the frame of its own `sequence`, and is the nearest detection of its class whose corners
+    lie within one pixel of it.
+    """
+    found: list[str | None] = [None] * len(detections)
+    for event in events:
+        if event.sequence != sequence or event.phase is EventPhase.END:
+            continue
+        distance = np.abs(detections.xyxy - np.asarray(event.xyxy, np.float32)).max(axis=1, initial=0.0)
+        distance[detections.class_id != event.class_id] = np.inf
+        if len(distance) and distance.min() <= 1.0:
+            found[int(distance.argmin())] = event.event_id
+    return found
+
+
+class RowMaker:
+    """Turns entries into statements; knows the run, the class names and each camera's station and recipe.
+
+    Used by the writer's thread alone, in the order of the entries.
+    """
+
+    def __init__(self, run: int, classes: Sequence[str], cameras: Sequence[CameraRecord]) -> None:
+        """Start with the cameras of the run's beginning."""
+        self._run = run
+        self._classes = tuple(classes)
+        self._labels: dict[str, tuple[str, str]] = {}
+        self._learn(cameras)
+        self._makers: Mapping[type, Callable[[Any], Iterator[Statement]]] = {
+            InspectedEntry: self._inspected,
+            EventsEntry: self._events,
+            CoverageEntry: self._coverage,
+            StatesEntry: self._states,
+            CamerasEntry: self._cameras,
+            EvidenceEntry: self._evidence,
+            EvidenceDeletedEntry: self._evidence_deleted,
+        }
+
+    def statements(self, entry: Entry) -> Iterator[Statement]:
+        """Return what to execute for `entry`; the same again when asked again."""
+        return self._makers[type(entry)](entry)
+
+    def _learn(self, cameras: Sequence[CameraRecord]) -> None:
+        self._labels.update({camera.name: (camera.station, camera.recipe) for camera in cameras})
+
+    def _of(self, camera: str) -> Row:
+        return (self._run, camera, *self._labels.get(camera, ("", "")))
+
+    def _class_name(self, class_id: int) -> str:
+        return self._classes[class_id] if 0 <= class_id < len(self._classes) else f"class {class_id}"
+
+    def _inspected(self, entry: InspectedEntry) -> Iterator[Statement]:
+        if len(entry.detections):
+            yield _INSERT_DETECTION, self._detection_rows(entry)
+        if entry.events:
+            yield _UPSERT_EVENT, [self._event_row(event, entry.size_wh, entry.sequence) for event in entry.events]
+
+    def _detection_rows(self, entry: InspectedEntry) -> list[Row]:
+        taken = (entry.sequence, entry.arrived_utc, entry.arrived_s, entry.camera_utc, entry.pts_s)
+        latency_ms = (entry.finished_s - entry.arrived_s) * 1e3
+        found = entry.detections
+        columns = zip(
+            found.class_id.tolist(),
+            found.score.astype(np.float64).round(SCORE_DIGITS).tolist(),
+            found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist(),
+            event_of_each(found, entry.events, entry.sequence),
+            strict=True,
+        )
+        return [
+            (*self._of(entry.camera), *taken, self._class_name(number), score, *xyxy, *entry.size_wh, event, latency_ms)
+            for number, score, xyxy, event in columns
+        ]
+
+    def _event_row(self, event: DefectEvent, size_wh: tuple[int, int] | None, frame: int) -> Row:
+        return (
+            *(*self._of(event.camera), event.event_id, event.class_name, str(event.verdict), str(event.phase)),
+            *(int(event.phase is EventPhase.END), *_rounded((event.score, event.top_score), SCORE_DIGITS), event.hits),
+            *(*_rounded(event.xyxy, BOX_DIGITS), *(size_wh or (None, None)), event.sequence),
+            *(event.first_seen_utc, event.first_seen_s, event.last_seen_utc, event.last_seen_s, frame),
+        )
+
+    def _events(self, entry: EventsEntry) -> Iterator[Statement]:
+        yield _UPSERT_EVENT, [self._event_row(event, None, event.sequence) for event in entry.events]
+
+    def _coverage(self, entry: CoverageEntry) -> Iterator[Statement]:
+        yield (
+            _UPSERT_MINUTE,
+            [
+                (
+                    *(*self._of(minute.camera), minute.minute_utc, minute.arrived, minute.decoded, minute.inspected),
+                    *(minute.dropped.get(cause, 0) for cause in DropCause),
+                    *(minute.not_inspected_s, minute.reconnects),
+                )
+                for minute in entry.minutes
+            ],
+        )
+        yield (
+            _UPSERT_INTERVAL,
+            [
+                (
+                    *(*self._of(gap.camera), gap.interval_id, gap.cause, gap.started_utc, gap.started_s),
+                    *(gap.ended_utc, gap.ended_s),
+                )
+                for gap in entry.intervals
+            ],
+        )
+
+    def _states(self, entry: StatesEntry) -> Iterator[Statement]:
+        yield (
+            _INSERT_STATE,
+            [
+                (*self._of(change.camera), str(change.state), change.code, change.detail, change.at_utc, change.at_s)
+                for change in entry.changes
+            ],
+        )
+
+    def _cameras(self, entry: CamerasEntry) -> Iterator[Statement]:
+        self._learn(entry.cameras)
+        yield (
+            _INSERT_CAMERA,
+            [
+                (self._run, camera.name, camera.station, camera.recipe, camera.url, entry.since_utc)
+                for camera in entry.cameras
+            ],
+        )
+
+    def _evidence(self, entry: EvidenceEntry) -> Iterator[Statement]:
+        yield (
+            _UPSERT_EVIDENCE,
+            [
+                (
+                    *(self._run, entry.event_id, entry.path, entry.overlay_path, entry.sha256, entry.size),
+                    *(entry.created_utc, entry.missing),
+                )
+            ],
+        )
+
+    def _evidence_deleted(self, entry: EvidenceDeletedEntry) -> Iterator[Statement]:
+        yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.run, entry.event_id)]
+
+
+def _rounded(values: Sequence[float], digits: int) -> list[float]:
+    return [round(float(value), digits) for value in values]

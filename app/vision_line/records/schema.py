@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The record file: its tables, its version, and the two ways to open it (to write, to read).
+
+One SQLite file holds every run of a record directory. Columns that end in `_utc` are seconds since the Unix epoch,
+columns that end in `_s` are seconds of the monotonic clock and comparable within one run only. Boxes are pixels of the
+camera's picture. A row that a camera caused bears the camera's station and recipe as they were at that moment.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vision_line.errors import RunError
+from vision_line.frames import DropCause
+
+FILE_NAME = "records.sqlite"
+
+#: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
+SCHEMA_VERSION = 1
+
+#: "vlin": tells our files from other people's SQLite files.
+APPLICATION_ID = 0x766C696E
+
+#: How long a statement waits for another process's lock before the writer is told, in seconds.
+BUSY_TIMEOUT_S = 0.25
+
+#: Statements that bring a file of the key's version to the next one.
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+
+DROPPED_COLUMNS = tuple(f"dropped_{cause}" for cause in DropCause)
+
+_RUN = "run INTEGER NOT NULL REFERENCES runs (run)"
+_CAMERA = f"{_RUN}, camera TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL"
+_BOX = "x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL"
+
+_TABLES = (
+    """CREATE TABLE runs (
+        run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, started_utc REAL NOT NULL,
+        ended_utc REAL, config_sha256 TEXT NOT NULL, model_name TEXT NOT NULL, model_sha256 TEXT NOT NULL,
+        precision TEXT NOT NULL, device TEXT NOT NULL, host TEXT NOT NULL, classes TEXT NOT NULL,
+        evidence INTEGER NOT NULL) STRICT""",
+    f"""CREATE TABLE cameras (
+        {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
+        since_utc REAL NOT NULL, PRIMARY KEY (run, name, since_utc)) STRICT""",
+    f"""CREATE TABLE detections (
+        detection INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
+        arrived_s REAL NOT NULL, camera_utc REAL, pts_s REAL, class TEXT NOT NULL, score REAL NOT NULL, {_BOX},
+        width INTEGER NOT NULL, height INTEGER NOT NULL, event_id TEXT, latency_ms REAL NOT NULL) STRICT""",
+    f"""CREATE TABLE events (
+        event INTEGER PRIMARY KEY, {_CAMERA}, event_id TEXT NOT NULL, class TEXT NOT NULL, verdict TEXT NOT NULL,
+        phase TEXT NOT NULL, ended INTEGER NOT NULL, score REAL NOT NULL, top_score REAL NOT NULL,
+        hits INTEGER NOT NULL, {_BOX}, width INTEGER, height INTEGER, sequence INTEGER NOT NULL,
+        first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
+        last_seen_s REAL NOT NULL, confirmed_sequence INTEGER NOT NULL, UNIQUE (run, event_id)) STRICT""",
+    f"""CREATE TABLE coverage (
+        minute INTEGER PRIMARY KEY, {_CAMERA}, minute_utc INTEGER NOT NULL, arrived INTEGER NOT NULL,
+        decoded INTEGER NOT NULL, inspected INTEGER NOT NULL,
+        {", ".join(f"{column} INTEGER NOT NULL" for column in DROPPED_COLUMNS)},
+        not_inspected_s REAL NOT NULL, reconnects INTEGER NOT NULL, UNIQUE (run, camera, minute_utc)) STRICT""",
+    f"""CREATE TABLE not_inspected (
+        interval INTEGER PRIMARY KEY, {_CAMERA}, interval_id TEXT NOT NULL, cause TEXT NOT NULL,
+        started_utc REAL NOT NULL, started_s REAL NOT NULL, ended_utc REAL, ended_s REAL,
+        UNIQUE (run, interval_id)) STRICT""",
+    f"""CREATE TABLE states (
+        change INTEGER PRIMARY KEY, {_CAMERA}, state TEXT NOT NULL, code TEXT, detail TEXT NOT NULL,
+        at_utc REAL NOT NULL, at_s REAL NOT NULL) STRICT""",
+    f"""CREATE TABLE evidence (
+        evidence INTEGER PRIMARY KEY, {_RUN}, event_id TEXT NOT NULL, path TEXT, overlay_path TEXT, sha256 TEXT,
+        bytes INTEGER NOT NULL, created_utc REAL NOT NULL, deleted_utc REAL, missing TEXT,
+        UNIQUE (run, event_id)) STRICT""",
+)
+
+#: One index for the order in which each table is exported, and one for finding the detections of a frame.
+_INDICES = (
+    "CREATE INDEX detections_by_time ON detections (arrived_utc)",
+    "CREATE INDEX detections_by_frame ON detections (run, camera, sequence)",
+    "CREATE INDEX events_by_time ON events (first_seen_utc)",
+    "CREATE INDEX coverage_by_time ON coverage (minute_utc)",
+    "CREATE INDEX not_inspected_by_time ON not_inspected (started_utc)",
+    "CREATE INDEX states_by_time ON states (at_utc)",
+    "CREATE INDEX evidence_kept ON evidence (created_utc) WHERE path IS NOT NULL AND deleted_utc IS NULL",
+)
+
+
+@contextmanager
+def translated(path: Path, doing: str) -> Iterator[None]:
+    """Turn SQLite's errors into one sentence about `path`.
+
+    Raises:
+        RunError: SQLite failed.
+    """
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise RunError(f"{doing} {path} failed: {exc}") from exc
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open the record file for the one writer, made or brought up to date where needed.
+
+    Every commit is on the disk when it returns (WAL with `synchronous=FULL`). Transactions are begun by hand.
+
+    Raises:
+        RunError: not a record file, written by a newer version, damaged, or not writable.
+    """
+    with translated(path, "opening"):
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            _check_identity(connection, path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            # A reader that stays long lets the write-ahead log grow; afterwards it is cut back to this.
+            connection.execute(f"PRAGMA journal_size_limit={16 * 2**20}")
+            _ensure_schema(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(directory: Path) -> sqlite3.Connection:
+    """Open the record file of `directory` to read, also while a run writes it and after one was killed.
+
+    Raises:
+        RunError: there is no record file, or it cannot be read by this version.
+    """
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise RunError(f"{directory}: expected a record directory, found no {FILE_NAME} in it")
+    with translated(path, "opening"):
+        # Not `immutable`: a reader of a WAL file takes part in its locking, and recovers what a killed run left.
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            if _check_identity(connection, path) != SCHEMA_VERSION:
+                raise RunError(
+                    f"{path}: written by an older version; run vision-line on it once to bring it up to date"
+                )
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the file's schema version, 0 for an empty file.
+
+    Raises:
+        RunError: another program's file, or a newer or unknown older version of ours.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables:
+        return 0
+    if application != APPLICATION_ID:
+        raise RunError(f"{path}: expected a record file of vision-line, found another program's SQLite file")
+    if version > SCHEMA_VERSION:
+        raise RunError(f"{path}: written by a newer vision-line (schema {version}; this one knows {SCHEMA_VERSION})")
+    if any(step not in MIGRATIONS for step in range(version, SCHEMA_VERSION)):
+        raise RunError(f"{path}: schema {version} is too old for this vision-line; choose another record directory")
+    return int(version)
+
+
+def _ensure_schema(connection: sqlite3.Connection) -> None:
+    """Create the tables or migrate them, all or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for sql in _steps_from(version):
+            connection.execute(sql)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _steps_from(version: int) -> list[str]:
+    if version == SCHEMA_VERSION:
+        return []  # nothing is written, so that a full disk does not stop the opening
+    if version == 0:
+        steps = [*_TABLES, *_INDICES, f"PRAGMA application_id={APPLICATION_ID}"]
+    else:
+        steps = [sql for step in range(version, SCHEMA_VERSION) for sql in MIGRATIONS[step]]
+    return [*steps, f"PRAGMA user_version={SCHEMA_VERSION}"]

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The one writer: a thread that commits the backlog in groups, and knows whether it still can."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from vision_line.errors import RunError
+from vision_line.records.backlog import Backlog
+from vision_line.records.directory import free_mb
+from vision_line.records.entries import Entry, InspectedEntry
+from vision_line.records.rows import RowMaker
+from vision_line.records.schema import open_writer
+
+logger = logging.getLogger(__name__)
+
+#: Entries gather for so long before they are committed together; with the commit itself this stays below 250 ms.
+GATHER_S = 0.2
+#: The largest group: about what a slow disk commits in the same time.
+GROUP_ENTRIES = 4000
+#: How long to leave a failing disk alone before trying again.
+RETRY_S = 0.25
+#: How often free space, and the file itself, are looked at.
+WATCH_S = 1.0
+#: An entry that waits for longer means that the writer is stalled.
+STALLED_AFTER_S = 2.0
+
+
+class GroupWriter:
+    """Owns the connection and its thread from `start` to `close`."""
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, run: int, rows: RowMaker, backlog: Backlog, min_free_mb: int
+    ) -> None:
+        """Take over `connection`, an open writer of the record file `path`."""
+        self._path = path
+        self._connection: sqlite3.Connection | None = connection
+        self._inode = path.stat().st_ino
+        self._run = run
+        self._rows = rows
+        self._backlog = backlog
+        self._min_free_mb = min_free_mb
+        self._space_problem = ""
+        self._commit_problem = ""
+        self._fatal = ""
+        self._durable_ms = 0.0
+        self._watched_s = float("-inf")
+        self._closing = threading.Event()
+        self._deadline_s = float("inf")
+        self._thread = threading.Thread(target=self._work, name="detection-log", daemon=True)
+
+    @property
+    def durable_ms(self) -> float:
+        """Result -> committed of the oldest result in the last group, in milliseconds."""
+        return self._durable_ms
+
+    def start(self) -> None:
+        """Look at the disk once and begin to commit."""
+        self._watch()
+        self._thread.start()
+
+    def problem(self) -> str:
+        """Return why results cannot be recorded now, "" while they can. From any thread."""
+        if not self._thread.is_alive():
+            return self._fatal or "the writer has stopped"
+        state = self._backlog.state()
+        waited_s = 0.0 if state.oldest_s is None else time.monotonic() - state.oldest_s
+        if problem := self._fatal or self._space_problem or self._commit_problem:
+            return problem
+        if waited_s > STALLED_AFTER_S:
+            return f"stalled: nothing committed for {waited_s:.1f} s"
+        if state.full:
+            return f"backlog: {state.entries} records wait to be committed"
+        return ""
+
+    def close(self, timeout_s: float) -> None:
+        """Commit what is left, note the run's end and close the file.
+
+        Raises:
+            RunError: something accepted could not be committed within `timeout_s`.
+        """
+        self._deadline_s = time.monotonic() + timeout_s
+        self._backlog.refuse("the detection log is closed")  # first: what is accepted after the last look is lost
+        self._closing.set()
+        # The deadline is the thread's own; the rest is for a disk that hangs in the middle of a call.
+        self._thread.join(timeout_s + 5.0)
+        left = self._backlog.state().entries
+        if left:
+            reason = self._fatal or self._commit_problem or "the disk hangs"
+            raise RunError(f"{self._path}: {left} records could not be committed: {reason}")
+        if self._fatal:
+            raise RunError(self._fatal)
+
+    def _work(self) -> None:
+        try:
+            self._commit_until_closed()
+            if not self._backlog.state().entries:
+                self._end_run()
+        except (sqlite3.Error, OSError) as exc:
+            self._fatal = f"{self._path}: the detection log failed: {exc}"
+            logger.exception("the detection log failed")
+        finally:
+            self._backlog.refuse(self._fatal or "the detection log has stopped")
+            self._disconnect()
+
+    def _commit_until_closed(self) -> None:
+        while not self._fatal:
+            self._backlog.wait(WATCH_S)
+            if time.monotonic() - self._watched_s >= WATCH_S:
+                self._watch()
+            oldest_s = self._backlog.state().oldest_s
+            if oldest_s is not None:
+                self._closing.wait(max(0.0, oldest_s + GATHER_S - time.monotonic()))
+                self._commit_group()
+            elif self._closing.is_set():
+                return
+            if self._closing.is_set() and time.monotonic() > self._deadline_s:
+                return
+
+    def _commit_group(self) -> None:
+        """Commit the oldest entries together; what fails stays in the backlog and is tried again."""
+        group = self._backlog.oldest(GROUP_ENTRIES)
+        try:
+            if self._connection is None:
+                self._connection = open_writer(self._path)
+            self._execute(self._connection, group)
+        except (sqlite3.OperationalError, RunError) as exc:
+            self._retreat(exc)
+            time.sleep(RETRY_S)
+            return
+        committed_s = time.monotonic()
+        self._backlog.forget(len(group))
+        if self._commit_problem:
+            logger.warning("the detection log commits again")
+            self._commit_problem = ""
+        finished = [entry.finished_s for entry in group if isinstance(entry, InspectedEntry)]
+        if finished:
+            self._durable_ms = (committed_s - min(finished)) * 1e3
+
+    def _execute(self, connection: sqlite3.Connection, group: list[Entry]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for entry in group:
+                for sql, rows in self._rows.statements(entry):
+                    connection.executemany(sql, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # SQLite rolls back by itself when the disk is full
+                connection.execute("ROLLBACK")
+            raise
+
+    def _retreat(self, exc: sqlite3.OperationalError | RunError) -> None:
+        """Decide what a failed commit means. Another process's lock passes; all else starts from a fresh connection.
+
+        After a failed fsync the kernel may report success for pages it never wrote; a connection opened anew reads the
+        write-ahead log back and believes only what its checksums prove.
+        """
+        code = getattr(exc, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return  # `problem` says "stalled" if it lasts
+        problem = f"disk full: {exc}" if code == sqlite3.SQLITE_FULL else str(exc)
+        if not self._commit_problem:
+            logger.error("the detection log cannot commit, and keeps everything until it can: %s", problem)
+        self._commit_problem = problem
+        self._disconnect()
+
+    def _watch(self) -> None:
+        """Look at the free space, and whether the file is still the one that is written."""
+        self._watched_s = time.monotonic()
+        try:
+            free = free_mb(self._path.parent)
+            inode = self._path.stat().st_ino
+        except OSError as exc:
+            self._fatal = f"{self._path}: the record directory was removed or is unreadable: {exc.strerror}"
+            return
+        if inode != self._inode:
+            self._fatal = f"{self._path}: the record file was replaced while it was written"
+            return
+        low = free < self._min_free_mb
+        if low and not self._space_problem:
+            logger.error("disk full: %.0f MB free, %d MB must stay free", free, self._min_free_mb)
+        self._space_problem = f"disk full: {free:.0f} MB free, {self._min_free_mb} MB must stay free" if low else ""
+
+    def _end_run(self) -> None:
+        if self._connection is not None and not self._fatal:
+            self._connection.execute("UPDATE runs SET ended_utc = ? WHERE run = ?", (time.time(), self._run))
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

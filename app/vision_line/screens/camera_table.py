@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One row a camera: the form used whenever all rows fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vision_line.screens.looks import NOTICE, ORDINARY_CAUSES, QUIET, TROUBLE, look_of, milliseconds, short_time
+from vision_line.screens.pieces import Line, Piece, filled, left, right
+from vision_line.telemetry.snapshot import CameraSnapshot
+
+_MARK, _STATE = 3, 14
+_NAME_MIN, _NAME_MAX = 8, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of figures; shown on screens of at least `from_width` cells."""
+
+    title: str
+    width: int
+    cell: Callable[[CameraSnapshot, int], Piece]
+    from_width: int = 0
+    align: Callable[[str, int, str], Piece] = right
+
+
+def table_lines(cameras: Sequence[CameraSnapshot], width: int) -> list[Line]:
+    """Return the title line and a line for each camera, each exactly `width` cells."""
+    columns = _columns(width)
+    fixed = _MARK + _STATE + sum(column.width for column in columns)
+    longest = max((len(camera.name) for camera in cameras), default=0)
+    name_width = max(_NAME_MIN, min(longest + 2, _NAME_MAX, width - fixed - 1))
+    titles = [
+        left("", _MARK),
+        left("camera", name_width, QUIET),
+        left("state", _STATE, QUIET),
+        *(column.align(column.title, column.width, QUIET) for column in columns),
+    ]
+    return [filled(titles, width), *(_row(camera, name_width, columns, width) for camera in cameras)]
+
+
+def _row(camera: CameraSnapshot, name_width: int, columns: Sequence[Column], width: int) -> Line:
+    look = look_of(camera)
+    start = [left(f" {look.mark}", _MARK, look.style), left(camera.name, name_width), *_state(camera)]
+    if camera.is_troubled and camera.fps_in == 0:
+        return filled([*start, ("  ", ""), *_reason(camera)], width)
+    return filled([*start, *(column.cell(camera, column.width) for column in columns)], width)
+
+
+def _state(camera: CameraSnapshot) -> Line:
+    """Return the state's word; the fill, where there is one, ends with the word."""
+    look = look_of(camera)
+    word = look.word if look.chip == look.style else f"{look.word} "
+    return [(word, look.chip), (" " * (_STATE - len(word)), "")]
+
+
+def _reason(camera: CameraSnapshot) -> Line:
+    """Return what is known about a camera that brings no pictures, in place of its figures."""
+    age_s = camera.last_frame_age_s
+    seen = "never seen" if age_s is None else f"last frame {short_time(age_s)} ago"
+    pieces = [(f"{camera.code}  ", TROUBLE)] if camera.code else []
+    return [*pieces, (seen, ""), (f", {camera.detail}" if camera.detail else "", QUIET)]
+
+
+def _rate(value: float, width: int, style: str = "") -> Piece:
+    return right(f"{value:.1f}", width, style)
+
+
+def _drops(camera: CameraSnapshot, width: int) -> Piece:
+    """Return the drops a second by cause, those that mean trouble first; what does not fit is counted."""
+    rates = [(cause, rate) for cause, rate in camera.dropped_fps.items() if rate >= 0.05]
+    rates.sort(key=lambda item: (item[0] in ORDINARY_CAUSES, -item[1]))
+    text = ""
+    for shown, (cause, rate) in enumerate(rates):
+        part = f"{rate:.1f} {cause.replace('_', ' ')}"
+        more = f" +{len(rates) - shown}"
+        if text and len(f"{text}, {part}") + (3 if shown + 1 < len(rates) else 0) > width - 2:
+            text += more
+            break
+        text = f"{text}, {part}" if text else part
+    unusual = any(cause not in ORDINARY_CAUSES for cause, _ in rates)
+    piece, style = left(text, width - 2, NOTICE if unusual else QUIET)
+    return f"  {piece}", style
+
+
+def _quantile(name: str) -> Callable[[CameraSnapshot, int], Piece]:
+    def cell(camera: CameraSnapshot, width: int) -> Piece:
+        value = None if camera.latency_ms is None else getattr(camera.latency_ms, name)
+        return right(milliseconds(value), width)
+
+    return cell
+
+
+def _age(camera: CameraSnapshot, width: int) -> Piece:
+    age_s = camera.last_frame_age_s
+    style = QUIET if age_s is None or age_s < 1.0 else NOTICE
+    return right("–" if age_s is None else short_time(age_s), width, style)
+
+
+def _count(value: int, width: int) -> Piece:
+    return right(str(value) if value else "–", width, "bold" if value else QUIET)
+
+
+def _share(camera: CameraSnapshot, width: int) -> Piece:
+    """Return a bar of the share of arriving frames that is inspected."""
+    cells = width - 3
+    share = camera.fps_inspected / camera.fps_in if camera.fps_in > 0 else 0.0
+    full = min(cells, round(share * cells))
+    return f"   {'━' * full}{'─' * (cells - full)}", QUIET
+
+
+def _columns(width: int) -> list[Column]:
+    """Return the columns that a screen of `width` cells has room for."""
+    drops_width = 17 if width < 100 else min(34, width - 77)
+    spare = max(0, width - 142)
+    columns = [
+        Column("in /s", 6, lambda camera, size: _rate(camera.fps_in, size, QUIET)),
+        Column("insp.", 6, lambda camera, size: _rate(camera.fps_inspected, size)),
+        Column("   share inspected", 19 + min(8, spare), _share, from_width=130, align=left),
+        Column("  dropped /s", drops_width + min(10, spare // 2), _drops, align=left),
+        Column("p50", 5, _quantile("p50")),
+        Column("p95", 6, _quantile("p95"), from_width=120),
+        Column("p99", 6, _quantile("p99")),
+        Column("age", 6, _age),
+        Column("defects", 8, lambda camera, size: _count(camera.events, size)),
+        Column("reconn.", 9, lambda camera, size: _count(camera.reconnects, size), from_width=120),
+    ]
+    return [column for column in columns if width >= column.from_width]

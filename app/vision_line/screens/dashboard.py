@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The dashboard: one screen drawn from one immutable snapshot."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+from vision_line.screens.camera_grid import grid_lines
+from vision_line.screens.camera_table import table_lines
+from vision_line.screens.headline import band, title_line, totals_lines
+from vision_line.screens.notices import notice_lines
+from vision_line.screens.painter import run_painter
+from vision_line.screens.pieces import Line, filled, to_text
+from vision_line.screens.terminal import own_output
+from vision_line.telemetry.snapshot import Snapshot
+
+_TALL = 32  # from this height on there is room for air
+_MIN_NOTICES = 2
+
+
+def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
+    """Return the screen: at most `height` lines of exactly `width` cells. Pure."""
+    return Group(*(to_text(line) for line in screen_lines(snapshot, width, height)))
+
+
+def screen_lines(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+    """Return the lines of the screen.
+
+    The top and the cameras never move while the size of the terminal and the number of cameras stay: alarms and
+    defects share what is left below.
+    """
+    roomy = height >= _TALL or height - len(snapshot.cameras) >= _TALL // 2
+    air: list[Line] = [filled([], width)] if roomy else []
+    lines = [title_line(snapshot, width), *band(snapshot, width, 3 if air else 1)]
+    lines += [*totals_lines(snapshot, width), *air]
+    room = height - len(lines) - len(air) - _MIN_NOTICES
+    if len(snapshot.cameras) + 1 <= room:
+        lines += table_lines(snapshot.cameras, width)
+    else:
+        lines += grid_lines(snapshot.cameras, width, room)
+    lines += air
+    return [*lines, *notice_lines(snapshot, width, height - len(lines))][:height]
+
+
+def can_show(console: Console) -> bool:
+    """Whether `console` is a terminal on which a picture can be redrawn in place; else use the status line."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+async def run_dashboard(get_snapshot: Callable[[], Snapshot], refresh_per_s: float, console: Console) -> None:
+    """Show the dashboard on the terminal of `console` until cancelled; always restore the terminal.
+
+    `get_snapshot` is called in the event loop; drawing happens in a thread of its own, because a terminal that is
+    paused (Ctrl-S) or far away blocks who writes to it. A terminal that goes away ends the dashboard with a log entry,
+    not the inspection.
+    """
+    await run_painter(lambda: _screen(console), get_snapshot, 1.0 / refresh_per_s)
+
+
+@contextmanager
+def _screen(console: Console) -> Iterator[Callable[[Snapshot], None]]:
+    with (
+        own_output(console.file) as file,
+        Live(
+            Text(""),
+            console=(own := Console(file=file)),
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live,
+    ):
+
+        def paint(snapshot: Snapshot) -> None:
+            # rich asks the file each time, and draws nothing, without an error, once the terminal is gone.
+            if not own.is_terminal:
+                raise OSError(errno.EIO, "the terminal was closed")
+            live.update(render(snapshot, *own.size), refresh=True)
+
+        yield paint
+
+
+#: A calm dark terminal for pictures of the screen.
+_THEME = TerminalTheme(
+    (16, 20, 24),
+    (204, 210, 216),
+    [
+        (16, 20, 24),
+        (196, 43, 53),
+        (92, 184, 112),
+        (230, 180, 60),
+        (90, 150, 220),
+        (180, 120, 200),
+        (90, 190, 200),
+        (204, 210, 216),
+    ],
+    [
+        (118, 128, 138),
+        (255, 92, 92),
+        (120, 220, 140),
+        (250, 210, 100),
+        (120, 180, 250),
+        (210, 150, 230),
+        (120, 220, 230),
+        (255, 255, 255),
+    ],
+)
+
+#: rich's own template loads fonts over the network; a picture in documentation should not.
+_SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: "DejaVu Sans Mono", "Fira Code", Menlo, Consolas, monospace; font-size: \
+{char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width; }}
+.{unique_id}-title {{ font-size: 18px; font-family: sans-serif; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>\
+</clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+
+def export_svg(snapshot: Snapshot, path: Path, width: int = 120, height: int = 36) -> None:
+    """Write the screen as an SVG picture.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    console = Console(
+        record=True, file=StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor"
+    )
+    for line in screen_lines(snapshot, width, height):
+        console.print(to_text(line), soft_wrap=True)
+    console.save_svg(str(path), title="vision-line", theme=_THEME, code_format=_SVG)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The top of the dashboard: what runs, whether every camera is inspected, and the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from vision_line.frames import CameraState
+from vision_line.screens.looks import (
+    NOTICE_FILL,
+    QUIET,
+    STARTING,
+    TROUBLE,
+    TROUBLE_FILL,
+    VALUE,
+    WELL,
+    milliseconds,
+)
+from vision_line.screens.pieces import Line, filled, left, spread
+from vision_line.telemetry.snapshot import Snapshot
+
+
+def clock(seconds: float) -> str:
+    """Return an uptime as m:ss with leading zero, or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+def title_line(snapshot: Snapshot, width: int) -> Line:
+    """Return the line that says what runs here, since when, and what time it is."""
+    start: Line = [(" vision-line ", "bold"), (f"{snapshot.version}  {snapshot.device}  {snapshot.model}", QUIET)]
+    now = datetime.fromtimestamp(snapshot.now_utc, UTC)
+    return spread(start, [(f"up {clock(snapshot.uptime_s)}  {now:%Y-%m-%d %H:%M:%S} UTC ", QUIET)], width)
+
+
+def band(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+    """Return the line, or three, that answers from afar whether every camera is inspected.
+
+    Nothing wrong: quiet words without a fill. Something wrong: a bar of colour over the whole width, with the worst
+    alarm in it.
+    """
+    style, words = _headline(snapshot)
+    told = _told(snapshot.alarms, width - len(words) - 1)
+    line = filled([(f"{words}{told}", style)], width, style)
+    blank: Line = [(" " * width, style)]
+    return [blank, line, blank] if height == 3 else [line]
+
+
+def _told(alarms: Sequence[str], room: int) -> str:
+    """Return as many alarms as have room, at least the beginning of the first, and how many are left."""
+    told = ""
+    for count, alarm in enumerate(alarms):
+        more = f"   + {len(alarms) - count} more"
+        room_here = room - (len(more) if count + 1 < len(alarms) else 0)
+        if len(f"{told}   {alarm}") > room_here:
+            rest = max(0, room - len(more))
+            return f"{told}{more}" if told else left(f"   {alarm}", min(rest, len(alarm) + 3))[0]
+        told = f"{told}   {alarm}"
+    return told
+
+
+def _headline(snapshot: Snapshot) -> tuple[str, str]:
+    counts = f"{snapshot.inspecting} of {snapshot.expected} cameras inspected"
+    missing = snapshot.expected - snapshot.inspecting
+    troubled = any(c.is_troubled and c.state is not CameraState.DEGRADED for c in snapshot.cameras)
+    if not snapshot.log.writable or troubled:
+        return TROUBLE_FILL, f" ■ {missing} OF {snapshot.expected} NOT INSPECTED" if missing else f" ■ {counts}"
+    if snapshot.alarms:
+        return NOTICE_FILL, f" ▲ {counts}"
+    if missing:
+        return STARTING, f" ○ {counts}, {missing} starting"
+    return f"bold {WELL}", f" • {counts}"
+
+
+def totals_lines(snapshot: Snapshot, width: int) -> list[Line]:
+    """Return two lines: dim labels, and the figures under them, spread over the width."""
+    tiles = _tiles(snapshot)
+    spare = max(0, width - 1 - sum(size for _, _, size, _ in tiles))
+    gap = min(5, spare // len(tiles))
+    labels = [left(label, size + gap, QUIET) for label, _, size, _ in tiles]
+    values = [left(value, size + gap, style) for _, value, size, style in tiles]
+    return [filled([(" ", ""), *labels], width), filled([(" ", ""), *values], width)]
+
+
+def _tiles(snapshot: Snapshot) -> list[tuple[str, str, int, str]]:
+    """Return label, value, width and style of each figure; the widths add up to 79."""
+    totals, log, latency = snapshot.totals, snapshot.log, snapshot.totals.latency_ms
+    p50, p95, p99 = (None, None, None) if latency is None else (latency.p50, latency.p95, latency.p99)
+    batch = "–" if totals.batch_occupancy is None else f"{100 * totals.batch_occupancy:.0f} %"
+    log_value, log_style = (f"ok {log.durable_ms:.0f} ms", VALUE) if log.writable else ("STOPPED", TROUBLE)
+    return [
+        ("in /s", f"{totals.fps_in:.1f}", 8, VALUE),
+        ("inspected", f"{totals.fps_inspected:.1f}", 10, VALUE),
+        ("dropped", f"{totals.fps_dropped:.1f}", 9, VALUE),
+        ("p50 ms", milliseconds(p50), 7, VALUE),
+        ("p95", milliseconds(p95), 5, VALUE),
+        ("p99", milliseconds(p99), 6, VALUE),
+        ("batch", batch, 6, VALUE),
+        (f"cpu of {totals.cores}", f"{totals.cpu_percent:.0f} %", 9, VALUE),
+        ("memory", f"{totals.rss_mb:.0f} MB", 8, VALUE),
+        ("log", log_value, 10, log_style),
+    ]

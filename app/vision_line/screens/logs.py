@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The program's own log: to a bounded file while the dashboard has the screen, else to standard error.
+
+Whatever writes a line, and whatever its arguments hold, no credentials of a camera's URL reach the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TextIO
+
+from vision_line.errors import RunError, mask_credentials
+
+LOG_NAME = "vision-line.log"
+MAX_BYTES, BACKUPS = 5_000_000, 4  # 25 MB at the most
+
+_FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
+_TIME = "%Y-%m-%dT%H:%M:%S"
+
+
+class MaskingFormatter(logging.Formatter):
+    """Formats a line in UTC and masks credentials in all of it: message, arguments, exception and stack text.
+
+    Masking the finished line rather than its parts also reaches arguments whose `str()` only then yields a URL, and
+    foreign exceptions that quote one.
+    """
+
+    def __init__(self) -> None:
+        """Use the one format of the program."""
+        super().__init__(_FORMAT, _TIME)
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the finished, masked text of `record`."""
+        return "\n".join(map(mask_credentials, super().format(record).split("\n")))
+
+
+@contextmanager
+def logging_to_file(directory: Path, level: int = logging.INFO) -> Iterator[Path]:
+    """Log to `directory`/vision-line.log, rotated at 5 MB with 4 old files kept; yield the file's path.
+
+    Raises:
+        RunError: the file cannot be opened.
+    """
+    path = directory / LOG_NAME
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+    except OSError as exc:
+        raise RunError(f"{path}: the log file cannot be opened: {exc.strerror or exc}") from exc
+    with _installed(handler, level):
+        yield path
+
+
+@contextmanager
+def logging_to_stream(stream: TextIO | None = None, level: int = logging.INFO) -> Iterator[None]:
+    """Log to `stream`, standard error by default."""
+    with _installed(logging.StreamHandler(stream or sys.stderr), level):
+        yield
+
+
+@contextmanager
+def _installed(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Be the root logger's only handler for a while; what was there before comes back."""
+    root = logging.getLogger()
+    before, before_level = root.handlers[:], root.level
+    handler.setFormatter(MaskingFormatter())
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:] = before
+        root.setLevel(before_level)
+        handler.close()

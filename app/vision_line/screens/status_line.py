@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One plain line a second: what is shown where the output is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from vision_line.frames import CameraState
+from vision_line.screens.headline import clock
+from vision_line.screens.painter import run_painter
+from vision_line.screens.terminal import own_output
+from vision_line.telemetry.snapshot import Snapshot
+
+
+def plain_line(snapshot: Snapshot) -> str:
+    """Return the line's state in one line without colours. Pure."""
+    totals, log = snapshot.totals, snapshot.log
+    running = sum(camera.state is CameraState.RUNNING for camera in snapshot.cameras)
+    latency = totals.latency_ms
+    parts = [
+        f"{clock(snapshot.uptime_s)} {running}/{snapshot.expected} running",
+        f"in {totals.fps_in:.1f} fps, inspected {totals.fps_inspected:.1f}, dropped {totals.fps_dropped:.1f}",
+        "p50 – p99 – ms" if latency is None else f"p50 {latency.p50:.0f} p99 {latency.p99:.0f} ms",
+        f"defects {totals.events}",
+        "log ok" if log.writable else f"log STOPPED ({log.reason})",
+    ]
+    if snapshot.alarms:
+        more = f" (+{len(snapshot.alarms) - 1} more)" if len(snapshot.alarms) > 1 else ""
+        parts.append(f"ALARM {snapshot.alarms[0]}{more}")
+    return " | ".join(parts)
+
+
+async def run_status_lines(get_snapshot: Callable[[], Snapshot], stream: IO[str], period_s: float = 1.0) -> None:
+    """Write a status line to `stream` every `period_s` until cancelled.
+
+    A pipe that is closed ends it with a log entry.
+    """
+    await run_painter(lambda: _lines(stream), get_snapshot, period_s)
+
+
+@contextmanager
+def _lines(stream: IO[str]) -> Iterator[Callable[[Snapshot], None]]:
+    with own_output(stream) as file:
+
+        def write(snapshot: Snapshot) -> None:
+            file.write(plain_line(snapshot) + "\n")
+            file.flush()
+
+        yield write

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What an operator must be told now, worst first, in one sentence each; a pure function of the line's state."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from vision_line.frames import CameraState, NotInspected
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+
+_CAMERA_CAUSE = "camera:"
+_NAMES_SHOWN = 6
+
+
+def plan_alarms(
+    cameras: Sequence[CameraSnapshot], log: LogSnapshot, not_inspected: Sequence[NotInspected], now_s: float
+) -> tuple[str, ...]:
+    """Return the alarms: the log first (it stops every camera), then lines not inspected, then troubled cameras.
+
+    Cameras with the same trouble share one sentence, so that a failed network switch is one alarm and not sixty-four.
+    A camera whose state is the cause of its open interval appears once, with its state.
+    """
+    alarms = [] if log.writable else [f"log stopped, so is inspection: {log.reason or 'no reason given'}"]
+    capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for interval in not_inspected:
+        if not interval.cause.startswith(_CAMERA_CAUSE):
+            capacity[interval.cause].append((interval.camera, now_s - interval.started_s))
+    for cause, gaps in capacity.items():
+        longest_s = max(gap_s for _, gap_s in gaps)
+        alarms.append(f"not inspected for {longest_s:.0f} s ({cause}): {_names(name for name, _ in gaps)}")
+    return (*alarms, *_camera_alarms(cameras))
+
+
+def _camera_alarms(cameras: Sequence[CameraSnapshot]) -> list[str]:
+    troubled: dict[str, list[CameraSnapshot]] = defaultdict(list)
+    for camera in cameras:
+        if camera.is_troubled and camera.state is not CameraState.RUNNING:
+            troubled[f"{camera.state} {camera.code or ''}".strip()].append(camera)
+    return [
+        f"{trouble}: {_names(camera.name for camera in group)}{_detail(group)}"
+        for trouble, group in sorted(troubled.items(), key=lambda item: (item[1][0].is_inspecting, -len(item[1])))
+    ]
+
+
+def _detail(group: Sequence[CameraSnapshot]) -> str:
+    return f" ({group[0].detail})" if len(group) == 1 and group[0].detail else ""
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = len(listed) - _NAMES_SHOWN
+    shown = ", ".join(listed[:_NAMES_SHOWN])
+    return f"{shown} + {more} more" if more > 0 else shown

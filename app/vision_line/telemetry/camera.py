@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is counted and measured for one camera."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
+from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, quantiles_of
+from vision_line.telemetry.rates import SlidingRates
+from vision_line.telemetry.snapshot import CameraSnapshot
+
+
+class FrameCounts(Protocol):
+    """What the camera's mailbox counts; a consistent copy."""
+
+    @property
+    def arrived(self) -> int:
+        """Frames whose packets were read."""
+
+    @property
+    def decoded(self) -> int:
+        """Frames that became pictures."""
+
+    @property
+    def dropped(self) -> Mapping[DropCause, int]:
+        """Arrived frames that will never be inspected, by cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraTotals:
+    """One camera over the whole run."""
+
+    name: str
+    state: CameraState
+    arrived: int
+    decoded: int
+    inspected: int
+    detections: int
+    events: int
+    reconnects: int
+    dropped: Mapping[DropCause, int]
+    latency_ms: Quantiles | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    arrived: int = 0
+    decoded: int = 0
+    dropped: Mapping[DropCause, int] = field(default_factory=dict)
+
+
+class CameraMetrics:
+    """Counters and latencies of one camera, over all its connections.
+
+    `inspected`, `detections` and `event` belong to the inspecting thread; `state` and `attach` to the event loop;
+    `snapshot` to the one thread that makes snapshots (it keeps the sliding rates); `totals` to anyone.
+    """
+
+    def __init__(self, name: str, read_counts: Callable[[], FrameCounts]) -> None:
+        """Start at zero; `read_counts` is called for each snapshot, e.g. `mailbox.counts`."""
+        self.name = name
+        self.latency = LatencyHistogram()
+        self._read_counts = read_counts
+        self._before = _Counts()
+        self._rates = SlidingRates()
+        self._change = StateChange(name, CameraState.CONNECTING, 0.0, 0.0)
+        self._newest: tuple[int, float] | None = None
+        self._inspected = 0
+        self._detections = 0
+        self._events = 0
+        self._reconnects = 0
+
+    def inspected(self, inspection: Inspection, now_s: float) -> float:
+        """Count a frame whose result has been handed to the outputs at `now_s`; return its latency in ms."""
+        frame = inspection.frame
+        latency_ms = (now_s - frame.arrived_s) * 1000.0
+        self.latency.record(latency_ms, now_s)
+        self._inspected += 1
+        self._newest = (frame.sequence, frame.arrived_s)
+        return latency_ms
+
+    def detections(self, n: int) -> None:
+        """Count the detections of a frame that were kept."""
+        self._detections += n
+
+    def event(self, event: DefectEvent) -> None:
+        """Count a defect, once, when it is new."""
+        if event.phase is EventPhase.NEW:
+            self._events += 1
+
+    def state(self, change: StateChange) -> None:
+        """Note a new state; each way into RECONNECTING counts as a reconnection."""
+        if change.state is CameraState.RECONNECTING and self._change.state is not CameraState.RECONNECTING:
+            self._reconnects += 1
+        self._change = change
+
+    def attach(self, read_counts: Callable[[], FrameCounts]) -> None:
+        """Go on with another mailbox that starts at zero; what the old one counted stays counted."""
+        self._before = self._counts()
+        self._read_counts = read_counts
+
+    def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
+        """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
+        counts, inspected, newest, change = self._counts(), self._inspected, self._newest, self._change
+        causes = {cause.value: n for cause, n in counts.dropped.items()}
+        rates = self._rates.sample(now_s, {"arrived": counts.arrived, "inspected": inspected} | causes)
+        return CameraSnapshot(
+            name=self.name,
+            state=change.state,
+            code=change.code,
+            detail=change.detail,
+            fps_in=rates["arrived"],
+            fps_inspected=rates["inspected"],
+            dropped_fps={cause: rates[cause.value] for cause in counts.dropped},
+            dropped=counts.dropped,
+            latency_ms=quantiles_of(self.latency.window(now_s)),
+            last_frame_age_s=None if newest is None else max(0.0, now_s - newest[1]),
+            detections=self._detections,
+            events=self._events,
+            reconnects=self._reconnects,
+            sequence=None if newest is None else newest[0],
+            not_inspected=not_inspected,
+        )
+
+    def totals(self) -> CameraTotals:
+        """Return this camera over the whole run."""
+        counts = self._counts()
+        return CameraTotals(
+            name=self.name,
+            state=self._change.state,
+            arrived=counts.arrived,
+            decoded=counts.decoded,
+            inspected=self._inspected,
+            detections=self._detections,
+            events=self._events,
+            reconnects=self._reconnects,
+            dropped=counts.dropped,
+            latency_ms=quantiles_of(self.latency.whole()),
+        )
+
+    def _counts(self) -> _Counts:
+        now, before = self._read_counts(), self._before
+        dropped = Counter(before.dropped)
+        dropped.update(now.dropped)
+        return _Counts(before.arrived + now.arrived, before.decoded + now.decoded, dict(dropped))

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a screen shows: one immutable picture of the whole line at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
+from vision_line.telemetry.histogram import Quantiles
+
+#: States that a camera passes through rightly; all other states outside INSPECTING_STATES are troubles.
+PASSING_STATES = frozenset({CameraState.CONNECTING, CameraState.ENDED, CameraState.REMOVED})
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSnapshot:
+    """One camera now. Rates are frames per second over the last seconds, counts are since the program started."""
+
+    name: str
+    state: CameraState = CameraState.CONNECTING
+    code: str | None = None  # a SourceErrorCode value, where an error caused the state
+    detail: str = ""
+    fps_in: float = 0.0
+    fps_inspected: float = 0.0
+    dropped_fps: Mapping[DropCause, float] = field(default_factory=dict)
+    dropped: Mapping[DropCause, int] = field(default_factory=dict)
+    latency_ms: Quantiles | None = None  # of the last seconds; None when nothing was inspected in them
+    last_frame_age_s: float | None = None  # since the newest inspected frame arrived; None before the first
+    detections: int = 0
+    events: int = 0
+    reconnects: int = 0
+    sequence: int | None = None  # of the newest inspected frame
+    not_inspected: str | None = None  # cause of the interval that is open now; None while its line is looked at
+
+    @property
+    def is_inspecting(self) -> bool:
+        """Whether this camera's line is looked at: pictures are usable, some were inspected, and no gap is open."""
+        return self.state in INSPECTING_STATES and self.sequence is not None and self.not_inspected is None
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether an operator should look at this camera: it is neither well nor starting nor rightly over."""
+        if self.state is CameraState.CONNECTING:
+            return self.code is not None
+        if self.state is CameraState.RUNNING:
+            return self.not_inspected is not None
+        return self.state not in PASSING_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All cameras together, and the process. Rates and quantiles are those of the last seconds."""
+
+    fps_in: float = 0.0
+    fps_inspected: float = 0.0
+    fps_dropped: float = 0.0
+    latency_ms: Quantiles | None = None
+    batch_occupancy: float | None = None  # 0..1, filled share of the submitted batches; None before the first
+    cpu_percent: float = 0.0  # of all `cores` together: 100 means that every core is busy with this process
+    cores: int = 1
+    rss_mb: float = 0.0
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogSnapshot:
+    """How the detection log fares."""
+
+    writable: bool = True
+    reason: str = ""
+    pending: int = 0
+    durable_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that a screen shows."""
+
+    version: str
+    device: str  # in words, e.g. "cpu int8"
+    model: str
+    started_utc: float
+    now_utc: float
+    uptime_s: float
+    totals: Totals = Totals()
+    log: LogSnapshot = LogSnapshot()
+    cameras: tuple[CameraSnapshot, ...] = ()
+    latest_events: tuple[DefectEvent, ...] = ()  # newest first
+    alarms: tuple[str, ...] = ()  # worst first
+    not_inspected: tuple[NotInspected, ...] = ()  # the intervals that are open now
+
+    @property
+    def inspecting(self) -> int:
+        """How many cameras are being inspected; none while the log cannot be written."""
+        return sum(camera.is_inspecting for camera in self.cameras) if self.log.writable else 0
+
+    @property
+    def expected(self) -> int:
+        """How many cameras should be inspected: all but those that ended or were removed rightly."""
+        over = (CameraState.ENDED, CameraState.REMOVED)
+        return sum(camera.state not in over for camera in self.cameras)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The summary of a run: the public JSON object that `--summary FILE.json` writes.
+
+Stable: within one `summary_version` fields are only added. A field that has no value (no frame was inspected) is null.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vision_line.errors import RunError
+from vision_line.frames import CameraState, DropCause
+from vision_line.telemetry.camera import CameraTotals
+from vision_line.telemetry.histogram import Quantiles
+from vision_line.telemetry.metrics import RunTotals
+
+
+class _Public(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class LatencySummary(_Public):
+    """Arrival of a frame's last packet -> result handed to the outputs and to the log, over the whole run."""
+
+    p50: float
+    """Milliseconds; half of the frames were faster. Within 2.5 %."""
+    p95: float
+    """Milliseconds."""
+    p99: float
+    """Milliseconds."""
+
+
+class ModelSummary(_Public):
+    """The model that inspected."""
+
+    name: str
+    """The bundle's or ONNX file's name."""
+    sha256: str
+    """Of the ONNX file."""
+    precision: str
+    """As the engine ran it: int8, fp32, ..."""
+    input: list[tuple[int, int]]
+    """The input shapes that were used, each [height, width] in pixels."""
+
+
+class Counts(_Public):
+    """What was counted; in `totals` the sums over all cameras."""
+
+    frames_arrived: int
+    """Frames whose last packet was read."""
+    frames_decoded: int
+    """Frames that became pictures."""
+    frames_inspected: int
+    """Frames whose result was handed to the outputs and to the log."""
+    frames_dropped: dict[DropCause, int]
+    """Frames that arrived and were not inspected, by cause. Causes that did not occur are left out."""
+    detections: int
+    """Detections that were kept (threshold, region of interest)."""
+    events: int
+    """Physical defects that crossed the picture."""
+    reconnects: int
+    """Times the connection was lost."""
+    latency_ms: LatencySummary | None
+    """Null when nothing was inspected."""
+
+
+class CameraSummary(Counts):
+    """One camera over the whole run, cameras that were removed meanwhile included."""
+
+    name: str
+    """As in the configuration."""
+    state: CameraState
+    """At the end of the run."""
+
+
+class TotalsSummary(Counts):
+    """All cameras together, and the process."""
+
+    inspected_fps: float
+    """Inspected frames a second, counted from the first result."""
+    batch_occupancy: float | None
+    """0..1: the share of the submitted batches' places that held a frame."""
+    durable_ms: float | None
+    """Result -> committed to disk, milliseconds: 99th percentile of the commits that were sampled."""
+    cpu_seconds: float
+    """User and system time of all threads of the process."""
+    max_rss_mb: float
+    """Peak resident memory of the process, MiB."""
+
+
+class Summary(_Public):
+    """One run."""
+
+    summary_version: Literal[1] = 1
+    """Rises when a field changes its meaning or goes."""
+    duration_s: float = Field(ge=0)
+    """From start to end of the run, seconds."""
+    device: str
+    """The device that inspected: cpu, cuda:0, ..."""
+    model: ModelSummary
+    """Which model inspected, and at which input shapes."""
+    cameras: list[CameraSummary]
+    """In the order of the configuration."""
+    totals: TotalsSummary
+    """All cameras together."""
+
+
+def build_summary(totals: RunTotals) -> Summary:
+    """Return the public summary of a run. Pure."""
+    model = totals.facts.model
+    return Summary(
+        duration_s=round(totals.duration_s, 3),
+        device=totals.facts.device.name,
+        model=ModelSummary(
+            name=model.name, sha256=model.sha256, precision=model.precision, input=list(model.input_shapes_hw)
+        ),
+        cameras=[_camera(camera) for camera in totals.cameras],
+        totals=_totals(totals),
+    )
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Write `summary` to `path` in one step: readers see the old file or the whole new one.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(summary.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as exc:
+        partial.unlink(missing_ok=True)
+        raise RunError(f"--summary {path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _camera(camera: CameraTotals) -> CameraSummary:
+    return CameraSummary(
+        name=camera.name,
+        state=camera.state,
+        frames_arrived=camera.arrived,
+        frames_decoded=camera.decoded,
+        frames_inspected=camera.inspected,
+        frames_dropped=_dropped([camera.dropped]),
+        detections=camera.detections,
+        events=camera.events,
+        reconnects=camera.reconnects,
+        latency_ms=_latency(camera.latency_ms),
+    )
+
+
+def _totals(totals: RunTotals) -> TotalsSummary:
+    cameras = totals.cameras
+    return TotalsSummary(
+        frames_arrived=sum(camera.arrived for camera in cameras),
+        frames_decoded=sum(camera.decoded for camera in cameras),
+        frames_inspected=sum(camera.inspected for camera in cameras),
+        frames_dropped=_dropped(camera.dropped for camera in cameras),
+        detections=sum(camera.detections for camera in cameras),
+        events=sum(camera.events for camera in cameras),
+        reconnects=sum(camera.reconnects for camera in cameras),
+        latency_ms=_latency(totals.latency_ms),
+        inspected_fps=round(totals.inspected_fps, 3),
+        batch_occupancy=None if totals.batch_occupancy is None else round(totals.batch_occupancy, 4),
+        durable_ms=None if totals.durable_ms is None else round(totals.durable_ms, 2),
+        cpu_seconds=round(totals.usage.cpu_seconds, 3),
+        max_rss_mb=round(totals.usage.max_rss_mb, 1),
+    )
+
+
+def _dropped(parts: Iterable[Mapping[DropCause, int]]) -> dict[DropCause, int]:
+    total: Counter[DropCause] = Counter()
+    for part in parts:
+        total.update(part)
+    return {cause: total[cause] for cause in DropCause if total[cause]}
+
+
+def _latency(quantiles: Quantiles | None) -> LatencySummary | None:
+    if quantiles is None:
+        return None
+    return LatencySummary(p50=round(quantiles.p50, 2), p95=round(quantiles.p95, 2), p99=round(quantiles.p99, 2))

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The walls of the repository: source roots, licence headers, import contracts, tidy names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(path for folder in ("app", "tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_source_roots_are_not_packages() -> None:
+    """On Python 3.14 a compression/__init__.py would hide the standard library's `compression`."""
+    assert not [root for root in ("app", "compression") if (ROOT / root / "__init__.py").exists()]
+
+
+def test_package_names_do_not_hide_the_standard_library() -> None:
+    """The only package under app/ is vision_line."""
+    packages = {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")}
+
+    assert packages == {"vision_line"}
+    assert not packages & sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_names_its_licence_and_its_idea(path: Path) -> None:
+    """An SPDX line, then a module docstring."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+
+    assert lines[0] == "# SPDX-License-Identifier: AGPL-3.0-or-later"
+    assert lines[1].startswith(('"""', 'r"""'))
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """A failing test is found by its file's name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert len(names) == len(set(names))
+
+
+def test_imports_keep_to_the_contracts() -> None:
+    """Layers and forbidden imports of pyproject.toml hold."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The detection log on a healthy disk: what is accepted is committed soon, whole, and as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vision_line.errors import RunError
+from vision_line.frames import (
+    CameraState,
+    CoverageMinute,
+    DropCause,
+    EventPhase,
+    NotInspected,
+    StateChange,
+    Verdict,
+)
+from vision_line.ports import DetectionLog
+from vision_line.records.entries import CameraRecord
+from vision_line.records.log import SqliteLog
+from vision_line.records.schema import APPLICATION_ID, SCHEMA_VERSION, open_reader
+
+OpenLog = Callable[..., SqliteLog]
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+def rows_of(records: Path, sql: str) -> list[dict[str, Any]]:
+    with closing(open_reader(records)) as connection:
+        return [dict(row) for row in connection.execute(sql)]
+
+
+def test_the_log_is_a_detection_log(open_log: OpenLog) -> None:
+    """SqliteLog has everything that the port asks for."""
+    log: DetectionLog = open_log()
+
+    assert log.status().writable
+
+
+def test_a_detection_is_recorded_as_it_was(open_log: OpenLog, line: Any, records: Path) -> None:
+    """Frame, times, box, class and event of a detection come back; a frame without any leaves no row."""
+    log = open_log(evidence=False)
+    seen = line.inspection(7, 2)
+
+    log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
+    empty = line.inspection(8, 0)
+    log.write_inspection(empty, empty.detections, [])
+    log.close()
+
+    first, second = rows_of(records, "SELECT * FROM detections ORDER BY detection")
+    assert (first["camera"], first["sequence"], first["class"], first["score"]) == ("cam01", 7, "short", 0.9)
+    assert (first["station"], first["recipe"]) == ("press 4", "recipe A")
+    assert (first["arrived_utc"], first["arrived_s"]) == (seen.frame.arrived_utc, seen.frame.arrived_s)
+    assert (first["x1"], first["y1"], first["x2"], first["y2"]) == (0, 10, 16, 30)
+    assert (first["event_id"], second["event_id"]) == ("e1", None)
+    assert first["latency_ms"] >= 0
+
+
+def test_an_event_is_one_row_through_its_life(open_log: OpenLog, line: Any, records: Path) -> None:
+    """New, update and end change one row; its first sight stays, and the size stays when no frame ends it."""
+    log = open_log(evidence=False)
+    first, second = line.inspection(1), line.inspection(2)
+    new = line.event(first, "e1", verdict=Verdict.WARN)
+    update = dataclasses.replace(line.event(second, "e1", EventPhase.UPDATE), hits=4)
+    log.write_inspection(first, first.detections, [new])
+    log.write_inspection(second, second.detections, [update])
+    log.write_events([dataclasses.replace(update, phase=EventPhase.END)])
+    log.close()
+
+    (row,) = rows_of(records, "SELECT * FROM events")
+    assert (row["phase"], row["ended"], row["verdict"], row["hits"]) == ("end", 1, "reject", 4)
+    assert (row["first_seen_utc"], row["last_seen_utc"]) == (new.first_seen_utc, update.last_seen_utc)
+    assert (row["confirmed_sequence"], row["sequence"]) == (1, 2)
+    assert (row["width"], row["height"]) == (160, 96)
+
+
+def test_ledger_rows_replace_their_earlier_selves(open_log: OpenLog, records: Path) -> None:
+    """One row a camera and minute, one an interval; states are all kept."""
+    log = open_log()
+    minute = CoverageMinute("cam01", 600, 10, 10, 8, {DropCause.SUPERSEDED: 2})
+    gap = NotInspected("i1", "cam01", "capacity", 1.0, 601.0)
+    log.write_coverage([minute], [gap])
+    log.write_coverage(
+        [dataclasses.replace(minute, arrived=20, inspected=18)],
+        [dataclasses.replace(gap, ended_s=3.0, ended_utc=603.0)],
+    )
+    log.write_states(
+        [StateChange("cam01", state, 1.0, 601.0) for state in (CameraState.CONNECTING, CameraState.RUNNING)]
+    )
+    log.close()
+
+    (coverage,) = rows_of(records, "SELECT * FROM coverage")
+    assert (coverage["arrived"], coverage["inspected"], coverage["dropped_superseded"]) == (20, 18, 2)
+    (interval,) = rows_of(records, "SELECT * FROM not_inspected")
+    assert (interval["cause"], interval["ended_utc"]) == ("capacity", 603.0)
+    assert [row["state"] for row in rows_of(records, "SELECT state FROM states")] == ["CONNECTING", "RUNNING"]
+
+
+def test_results_are_durable_within_300_ms(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
+    """At a line's rate every record is committed, and `durable_ms` says how soon."""
+    log = open_log(evidence=False)
+    worst = 0.0
+    for sequence in range(40):
+        seen = line.inspection(sequence, 3)
+        log.write_inspection(seen, seen.detections, [])
+        time.sleep(0.02)  # the line's pace, not a wait for something
+        worst = max(worst, log.status().durable_ms)
+    wait_until(lambda: log.status().pending == 0)
+
+    assert log.status().committed == 41  # the cameras are a record too
+    assert 0 < worst <= 300
+
+
+def test_cameras_read_again_label_later_rows_only(open_log: OpenLog, line: Any, records: Path) -> None:
+    """After the configuration changed, rows bear the new recipe; those before keep the old one."""
+    log = open_log(evidence=False)
+    seen = line.inspection(1)
+    log.write_inspection(seen, seen.detections, [])
+    log.write_cameras([CameraRecord("cam01", "press 4", "recipe B", "rtsp://camera/1")])
+    log.write_inspection(seen, seen.detections, [])
+    log.close()
+
+    assert [row["recipe"] for row in rows_of(records, "SELECT recipe FROM detections")] == ["recipe A", "recipe B"]
+
+
+def test_a_run_says_what_inspected_and_when_it_ended(open_log: OpenLog, records: Path) -> None:
+    """Version, hashes, classes, start and end of each run are kept; runs of one directory share its file."""
+    open_log().close()
+    open_log().close()
+
+    first, second = rows_of(records, "SELECT * FROM runs")
+    assert first["run_id"] != second["run_id"]
+    assert first["ended_utc"] >= first["started_utc"]
+    assert json.loads(first["classes"]) == ["open", "short"]
+    assert first["model_sha256"] == "d" * 64
+
+
+def test_two_runs_cannot_share_a_directory(open_log: OpenLog, records: Path) -> None:
+    """The second run is told the directory and the process that has it; after a close it may have it."""
+    log = open_log()
+
+    with pytest.raises(RunError, match=rf"{records}: in use by another run \(process \d+\)"):
+        open_log()
+
+    log.close()
+    open_log()
+
+
+def test_a_closed_log_takes_nothing(open_log: OpenLog, line: Any) -> None:
+    """After close a result is refused loudly; closing again does nothing."""
+    log = open_log()
+    log.close()
+    log.close()
+    seen = line.inspection(1)
+
+    with pytest.raises(RunError, match="closed"):
+        log.write_inspection(seen, seen.detections, [])
+    assert not log.status().writable
+
+
+def test_a_removed_record_file_is_noticed(open_log: OpenLog, records: Path, line: Any, wait_until: WaitUntil) -> None:
+    """Writing on into a deleted file would be a silent loss; the log fails and says what happened."""
+    log = open_log()
+    (records / "records.sqlite").unlink()
+    wait_until(lambda: not log.status().writable)
+    seen = line.inspection(1)
+
+    assert "removed" in log.status().reason
+    wait_until(lambda: _refuses(log, seen))
+    with pytest.raises(RunError, match="removed"):
+        log.close()
+
+
+def _refuses(log: SqliteLog, seen: Any) -> bool:
+    try:
+        log.write_inspection(seen, seen.detections, [])
+    except RunError:
+        return True
+    return False
+
+
+def other_file(path: Path, *statements: str) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        for sql in statements:
+            connection.execute(sql)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (("CREATE TABLE t (x)",), "another program's"),
+        (
+            (
+                "CREATE TABLE runs (x)",
+                f"PRAGMA application_id={APPLICATION_ID}",
+                f"PRAGMA user_version={SCHEMA_VERSION + 1}",
+            ),
+            "newer vision-line",
+        ),
+        (("CREATE TABLE runs (x)", f"PRAGMA application_id={APPLICATION_ID}"), "too old"),
+    ],
+)
+def test_other_files_are_refused(open_log: OpenLog, records: Path, statements: tuple[str, ...], message: str) -> None:
+    """Another program's file, a newer version's and an unknown older one's are left alone, with the reason."""
+    other_file(records / "records.sqlite", *statements)
+
+    with pytest.raises(RunError, match=message):
+        open_log()
+
+
+def test_a_file_that_is_no_database_is_refused(open_log: OpenLog, records: Path) -> None:
+    """A damaged file is named."""
+    records.mkdir()
+    (records / "records.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 100)
+
+    with pytest.raises(RunError, match=r"records\.sqlite failed"):
+        open_log()
+
+
+def test_the_directory_is_free_after_its_run_was_killed(open_log: OpenLog, records: Path) -> None:
+    """The lock ends with the process that held it, however it ended."""
+    hold = "import sys, pathlib, time; from vision_line.records.directory import DirectoryLock as L"
+    script = f"{hold}; lock = L(pathlib.Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script, str(records)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"process {child.pid}"):
+            open_log()
+        child.kill()
+
+    assert open_log().status().writable

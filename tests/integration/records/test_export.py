@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Exports: whole, typed, filtered, safe to open, and possible while the line runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+
+from vision_line.config.models import RecordSettings
+from vision_line.errors import ConfigError, RunError
+from vision_line.frames import CoverageMinute, DefectEvent, Detections, EventPhase, NotInspected, Verdict
+from vision_line.records.columns import COLUMNS, Table
+from vision_line.records.entries import RunRecord
+from vision_line.records.export import Format, export
+from vision_line.records.log import SqliteLog
+from vision_line.records.schema import open_reader
+from vision_line.records.selection import Selection
+
+OpenLog = Callable[..., SqliteLog]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in path.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def recorded(open_log: OpenLog, line: Any, records: Path) -> Path:
+    """Records of a short run: two events, one of them in two frames, and a ledger."""
+    log = open_log()
+    for sequence, event_id, verdict in ((1, "e1", Verdict.REJECT), (5, "e2", Verdict.WARN)):
+        seen = line.inspection(sequence, 2, picture=line.picture(), arrived_utc=1_700_000_000.25 + sequence)
+        log.write_inspection(seen, seen.detections, [line.event(seen, event_id, verdict=verdict)])
+    log.write_coverage(
+        [CoverageMinute("cam01", 1_700_000_040, 300, 300, 290)],
+        [NotInspected("i1", "cam01", "capacity", 1.0, 1_700_000_000.0, 5.0, 1_700_000_004.0)],
+    )
+    log.close()
+    return records
+
+
+def test_csv_comes_back_as_it_was(recorded: Path, tmp_path: Path) -> None:
+    """A byte order mark, the documented columns, and times in UTC with the monotonic clock beside them."""
+    output = tmp_path / "events.csv"
+    summary = export(recorded, Table.EVENTS, Format.CSV, Selection(), output)
+
+    assert output.read_bytes().startswith(b"\xef\xbb\xbfevent_id,")
+    rows = read_csv(output)
+    assert summary.rows == len(rows) == 2
+    assert list(rows[0]) == [column.name for column in COLUMNS[Table.EVENTS]]
+    assert rows[0]["first_seen_utc"] == "2023-11-14T22:13:21.250000Z"
+    assert float(rows[0]["first_seen_s"]) > 0
+    assert (rows[0]["verdict"], rows[1]["verdict"]) == ("reject", "warn")
+    assert rows[0]["ended"] == "false"
+    assert (recorded / rows[0]["evidence"]).is_file()
+
+
+def test_a_cell_is_no_formula(open_log: OpenLog, line: Any, records: Path, tmp_path: Path) -> None:
+    """Text that a spreadsheet would run is written as text; programs find it unchanged in JSON lines."""
+    log = open_log(evidence=False)
+    seen = line.inspection(1)
+    log.write_inspection(seen, seen.detections, [line.event(seen, "=HYPERLINK(1)")])
+    log.close()
+    export(records, Table.EVENTS, Format.CSV, Selection(), tmp_path / "e.csv")
+    export(records, Table.EVENTS, Format.JSONL, Selection(), tmp_path / "e.jsonl")
+
+    assert read_csv(tmp_path / "e.csv")[0]["event_id"] == "'=HYPERLINK(1)"
+    assert read_jsonl(tmp_path / "e.jsonl")[0]["event_id"] == "=HYPERLINK(1)"
+
+
+def test_parquet_is_typed(recorded: Path, tmp_path: Path) -> None:
+    """Times are UTC timestamps, scores floats, counts integers, names dictionaries, flags booleans."""
+    export(recorded, Table.EVENTS, Format.PARQUET, Selection(), tmp_path / "e.parquet")
+    table = pq.read_table(tmp_path / "e.parquet")
+
+    assert table.schema.names == [column.name for column in COLUMNS[Table.EVENTS]]
+    assert table.schema.field("first_seen_utc").type == pa.timestamp("us", tz="UTC")
+    assert table.schema.field("score").type == pa.float64()
+    assert table.schema.field("hits").type == pa.int64()
+    assert table.schema.field("ended").type == pa.bool_()
+    assert table.schema.field("camera").type == pa.dictionary(pa.int32(), pa.string())
+    assert table.column("first_seen_utc")[0].as_py() == datetime(2023, 11, 14, 22, 13, 21, 250_000, UTC)
+    assert table.column("evidence_deleted_utc").to_pylist() == [None, None]
+
+
+def test_parquet_without_pyarrow_names_the_extra(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says what to install, and nothing is left behind."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'vision-line\[parquet\]'"):
+        export(recorded, Table.EVENTS, Format.PARQUET, Selection(), tmp_path / "out" / "e.parquet")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("table", Table)
+@pytest.mark.parametrize("file_format", [Format.CSV, Format.JSONL, Format.PARQUET])
+def test_every_table_has_every_format(recorded: Path, tmp_path: Path, table: Table, file_format: Format) -> None:
+    """All tables are exported with their documented columns, empty ones too."""
+    output = tmp_path / "out"
+    summary = export(recorded, table, file_format, Selection(), output)
+
+    names = [column.name for column in COLUMNS[table]]
+    if file_format is Format.CSV:
+        assert output.read_text("utf-8-sig").splitlines()[0].split(",") == names
+    elif file_format is Format.PARQUET:
+        assert pq.read_table(output).schema.names == names
+    elif summary.rows:
+        assert list(read_jsonl(output)[0]) == names
+
+
+def test_coco_loads_with_its_pictures(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pycocotools reads it; pictures lie beside it, have the size it says, and all boxes of their frame."""
+    output = tmp_path / "set" / "evidence.json"
+    selection = Selection(verdict=Verdict.WARN)
+    summary = export(recorded, Table.EVENTS, Format.COCO, selection, output)
+    coco = COCO(str(output))
+
+    assert capsys.readouterr().out
+    assert (summary.pictures, summary.rows, summary.pictures_missing) == (1, 2, 0)
+    assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == ["open", "short"]
+    (image,) = coco.loadImgs(coco.getImgIds())
+    picture = cv2.imread(str(output.parent / image["file_name"]))
+    assert picture is not None
+    assert picture.shape[:2] == (image["height"], image["width"]) == (96, 160)
+    boxes = coco.loadAnns(coco.getAnnIds(imgIds=image["id"], catIds=coco.getCatIds(["short"])))
+    assert [box["bbox"] for box in boxes] == [[0, 10, 16, 20], [20, 10, 16, 20]]
+    assert [box["event_id"] for box in boxes] == ["e2", None]
+
+
+def test_coco_holds_a_shared_picture_once(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two events of one frame give one image; pictures deleted since are left out."""
+    log = open_log()
+    seen = line.inspection(1, 2, picture=line.picture())
+    log.write_inspection(seen, seen.detections, [line.event(seen, "e1"), line.event(seen, "e2")])
+    gone = line.inspection(2, 1, picture=line.picture())
+    log.write_inspection(gone, gone.detections, [line.event(gone, "e3")])
+    log.close()
+    for path in (records / "evidence").rglob("1-e3.jpg"):
+        path.unlink()
+    summary = export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
+    coco = COCO(str(tmp_path / "c.json"))
+
+    assert capsys.readouterr().out
+    assert len(coco.getImgIds()) == 1
+    assert len(coco.getAnnIds()) == 2
+    assert summary.pictures_missing == 1
+
+
+def test_an_export_of_a_running_line_is_whole(open_log: OpenLog, line: Any, records: Path, tmp_path: Path) -> None:
+    """While the line writes, each export has every row committed before it began, once, in order."""
+    log = open_log(evidence=False)
+    stop = threading.Event()
+
+    def run() -> None:
+        sequence = 0
+        while not stop.wait(0.002):
+            seen = line.inspection(sequence)
+            log.write_inspection(seen, seen.detections, [])
+            sequence += 1
+
+    writer = threading.Thread(target=run)
+    writer.start()
+    try:
+        counts = [0]
+        while len(counts) < 8:
+            committed = log.status().committed - 1  # the cameras are a record too
+            export(records, Table.DETECTIONS, Format.JSONL, Selection(), tmp_path / "d.jsonl")
+            found = [row["sequence"] for row in read_jsonl(tmp_path / "d.jsonl")]
+            assert found == list(range(len(found)))
+            assert len(found) >= max(committed, counts[-1])
+            counts.append(len(found))
+    finally:
+        stop.set()
+        writer.join()
+    log.close()
+
+    assert export(records, Table.DETECTIONS, Format.JSONL, Selection(), tmp_path / "d.jsonl").rows >= counts[-1]
+
+
+def test_chunks_lose_and_repeat_nothing(open_log: OpenLog, line: Any, records: Path, tmp_path: Path) -> None:
+    """More rows than a chunk, all of one moment, come out once each; progress ends at the total."""
+    log = open_log(evidence=False)
+    seen = line.inspection(1, 12_345)
+    log.write_inspection(seen, seen.detections, [])
+    log.close()
+    told: list[tuple[int, int]] = []
+    export(
+        *(records, Table.DETECTIONS, Format.JSONL, Selection(), tmp_path / "d.jsonl"),
+        progress=lambda done, total: told.append((done, total)),
+    )
+
+    assert len({row["x1"] for row in read_jsonl(tmp_path / "d.jsonl")}) == 12_345
+    assert told == [(5000, 12_345), (10_000, 12_345), (12_345, 12_345)]
+
+
+def test_an_interval_is_wanted_if_any_part_of_it_is(recorded: Path, tmp_path: Path) -> None:
+    """Whether a time was inspected can be asked for a part of the gap."""
+
+    def count(since: float, until: float) -> int:
+        chosen = Selection(since_utc=since, until_utc=until)
+        return export(recorded, Table.NOT_INSPECTED, Format.CSV, chosen, tmp_path / "n.csv").rows
+
+    assert count(1_700_000_001.0, 1_700_000_002.0) == 1
+    assert count(1_700_000_004.5, 1_700_000_009.0) == 0
+    assert count(1_699_999_000.0, 1_700_000_000.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "file_format", "selection", "message"),
+    [
+        (Table.COVERAGE, Format.CSV, Selection(class_name="open"), "--class does not apply to table coverage"),
+        (
+            Table.RUNS,
+            Format.CSV,
+            Selection(camera="c", verdict=Verdict.WARN),
+            "--camera does not apply to table runs\n--v",
+        ),
+        (Table.DETECTIONS, Format.COCO, Selection(), "coco exports events"),
+    ],
+)
+def test_what_does_not_apply_is_refused(
+    recorded: Path, tmp_path: Path, table: Table, file_format: Format, selection: Selection, message: str
+) -> None:
+    """A filter or format that a table does not have is an error, all of them at once, not an empty file."""
+    with pytest.raises(ConfigError, match=message):
+        export(recorded, table, file_format, selection, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_record_directory_is_said(tmp_path: Path) -> None:
+    """A wrong --record names the directory and makes nothing in it."""
+    with pytest.raises(RunError, match=r"expected a record directory, found no records\.sqlite"):
+        export(tmp_path / "nothing", Table.EVENTS, Format.CSV, Selection(), tmp_path / "e.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_the_old_file(recorded: Path, tmp_path: Path) -> None:
+    """The output is replaced when it is whole, and not before."""
+    output = tmp_path / "e.csv"
+    output.mkdir()
+
+    with pytest.raises(RunError, match="cannot be written"):
+        export(recorded, Table.EVENTS, Format.CSV, Selection(), output)
+    assert output.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.csv", "records"]
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["cam01", "cam02"]), st.sampled_from([0, 1]), st.sampled_from(Verdict), st.integers(0, 20)
+    ),
+    max_size=25,
+)
+SELECTIONS = st.builds(
+    Selection,
+    since_utc=st.none() | st.integers(0, 20).map(float),
+    until_utc=st.none() | st.integers(0, 20).map(float),
+    camera=st.none() | st.sampled_from(["cam01", "cam02", "cam03"]),
+    class_name=st.none() | st.sampled_from(["open", "short"]),
+    verdict=st.none() | st.sampled_from(Verdict),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(EVENTS, st.lists(SELECTIONS, min_size=1, max_size=8))
+def test_filters_choose_what_they_say(
+    tmp_path_factory: pytest.TempPathFactory,
+    line: Any,
+    made: list[tuple[str, int, Verdict, int]],
+    selections: list[Selection],
+) -> None:
+    """Events and their detections come out exactly if camera, class, verdict and time fit."""
+    records = tmp_path_factory.mktemp("filters")
+    run = RunRecord("0", 0.0, "", "", "", "", "", "")
+    with closing(SqliteLog(records, run, RecordSettings(evidence=False, min_free_mb=1), ["open", "short"])) as log:
+        for number, (camera, class_id, verdict, at_utc) in enumerate(made):
+            write_event(log, line, number, camera, class_id, verdict, float(at_utc))
+
+    for selection in selections:
+        wanted = [f"e{number}" for number, values in sorted(enumerate(made), key=by_time) if fits(selection, values)]
+        assert list(event_ids(records, Table.EVENTS, selection)) == wanted
+        assert list(event_ids(records, Table.DETECTIONS, selection)) == wanted
+
+
+def by_time(item: tuple[int, tuple[str, int, Verdict, int]]) -> tuple[int, int]:
+    return item[1][3], item[0]
+
+
+def fits(selection: Selection, values: tuple[str, int, Verdict, int]) -> bool:
+    camera, class_id, verdict, at_utc = values
+    return (
+        (selection.since_utc is None or at_utc >= selection.since_utc)
+        and (selection.until_utc is None or at_utc < selection.until_utc)
+        and selection.camera in {None, camera}
+        and selection.class_name in {None, ("open", "short")[class_id]}
+        and selection.verdict in {None, verdict}
+    )
+
+
+def write_event(
+    log: SqliteLog, line: Any, number: int, camera: str, class_id: int, verdict: Verdict, at_utc: float
+) -> None:
+    seen = line.inspection(number, camera=camera, arrived_utc=at_utc)
+    found = Detections(seen.detections.xyxy, seen.detections.score, seen.detections.class_id * 0 + class_id)
+    name = ("open", "short")[class_id]
+    event = DefectEvent(
+        *(f"e{number}", EventPhase.NEW, camera, class_id, name, verdict, 0.9, 0.9, (0.0, 10.0, 16.0, 30.0), number, 1),
+        *(0.0, at_utc, 0.0, at_utc),
+    )
+    log.write_inspection(seen, found, [event])
+
+
+def event_ids(records: Path, table: Table, selection: Selection) -> Iterator[str]:
+    output = records / "out.jsonl"
+    export(records, table, Format.JSONL, selection, output)
+    return (row["event_id"] for row in read_jsonl(output))
+
+
+def test_a_reader_sees_no_half_schema(recorded: Path) -> None:
+    """The export's connection cannot write."""
+    with closing(open_reader(recorded)) as connection, pytest.raises(Exception, match="readonly"):
+        connection.execute("DELETE FROM runs")

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`kill -9` at any moment: what was committed is there, the file is whole, pictures and rows agree."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from vision_line.records.columns import Table
+from vision_line.records.export import Format, export
+from vision_line.records.log import SqliteLog
+from vision_line.records.schema import open_reader
+from vision_line.records.selection import Selection
+
+CHILD = Path(__file__).with_name("writing_child.py")
+KILLS = 6
+
+
+def kill_while_writing(records: Path, after_s: float) -> tuple[int, str]:
+    """Let a child write for `after_s` beyond its first commit, kill it, and return what it last said."""
+    with subprocess.Popen([sys.executable, str(CHILD), str(records)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        said = [child.stdout.readline()]
+        alarm = threading.Timer(after_s, child.kill)
+        alarm.start()
+        said += child.stdout.readlines()
+        alarm.join()
+    committed, run_id = next(line for line in reversed(said) if line.endswith("\n")).split()
+    return int(committed), run_id
+
+
+def test_committed_records_survive_repeated_kills(
+    records: Path, tmp_path: Path, open_log: Callable[..., SqliteLog]
+) -> None:
+    """After each of several kills at random moments the run holds at least what its process said was committed."""
+    moment = random.Random(7)
+    said: dict[str, int] = {}
+    for _ in range(KILLS):
+        committed, run_id = kill_while_writing(records, moment.uniform(0.0, 0.7))
+        said[run_id] = committed
+        with closing(open_reader(records)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            assert not connection.execute("PRAGMA foreign_key_check").fetchall()
+            sql = "SELECT sequence FROM detections JOIN runs USING (run) WHERE run_id = ? ORDER BY sequence"
+            found = [row["sequence"] for row in connection.execute(sql, (run_id,))]
+            sql = "SELECT count(*) FROM evidence JOIN runs USING (run) WHERE run_id = ?"
+            (pictures,) = connection.execute(sql, (run_id,)).fetchone()
+        assert found == list(range(len(found)))  # in order and without a gap
+        assert len(found) + pictures + 1 >= committed  # the one is the cameras' record
+
+    assert len(said) == KILLS
+    assert export(records, Table.DETECTIONS, Format.CSV, Selection(), tmp_path / "all.csv").rows > 0
+    open_log().close()  # makes pictures and rows agree
+    check_evidence(records)
+
+
+def check_evidence(records: Path) -> None:
+    """Every event has an evidence row: a picture with the hash that the row says, or a reason."""
+    with closing(open_reader(records)) as connection:
+        rows = connection.execute(
+            "SELECT e.path, e.overlay_path, e.sha256, e.missing, e.event_id AS known FROM events v"
+            " LEFT JOIN evidence e ON e.run = v.run AND e.event_id = v.event_id"
+        ).fetchall()
+    assert rows
+    for row in rows:
+        assert row["known"] is not None
+        if row["path"] is None:
+            assert row["missing"]
+        else:
+            assert hashlib.sha256((records / row["path"]).read_bytes()).hexdigest() == row["sha256"]
+            assert (records / row["overlay_path"]).is_file()
+    assert sum(row["path"] is not None for row in rows) > len(rows) // 2

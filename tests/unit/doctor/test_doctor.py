@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The doctor: what it makes of a machine, and that nothing missing makes it fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vision_line.doctor import Finding, Level, diagnose, findings_json, findings_table
+from vision_line.doctor.libraries import find_engine, find_opencv, find_video
+from vision_line.doctor.machine import find_disk, fsync_ms, judge_features, processor
+
+AREAS = {
+    *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine"),
+    *("pictures", "records", "disk", "limits", "terminal"),
+}
+
+
+def test_whole_round_covers_every_area(tmp_path: Path) -> None:
+    """Each area has a finding, whatever this machine is, and nothing is left in the records' place."""
+    findings = diagnose(tmp_path / "records")
+
+    assert {finding.area for finding in findings} == AREAS
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "level", "word"),
+    [
+        ({"avx2", "avx512f", "avx512_vnni", "amx_int8"}, "x86_64", Level.OK, "matrix units"),
+        ({"avx2", "avx_vnni"}, "x86_64", Level.OK, "dot products in hardware"),
+        ({"avx2"}, "x86_64", Level.OK, "1.5 times"),
+        ({"asimddp"}, "aarch64", Level.OK, "dot products in hardware"),
+        (set(), "aarch64", Level.WARN, "OpenVINO"),
+        (set(), "x86_64", Level.WARN, "without AVX2"),
+    ],
+)
+def test_processor_features_are_judged(flags: set[str], machine: str, level: Level, word: str) -> None:
+    """The best feature that is there decides what INT8 brings."""
+    finding = judge_features(frozenset(flags), machine)
+
+    assert finding.level is level
+    assert word in finding.meaning
+
+
+def test_processor_is_read_from_cpuinfo() -> None:
+    """Name and flags come from the first processor; a file without them gives nothing."""
+    text = "processor\t: 0\nmodel name\t: Tiny 1\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nmodel name\t: Other\n"
+
+    assert processor(text) == ("Tiny 1", frozenset({"fpu", "avx2"}))
+    assert processor("processor : 0\nFeatures : asimd asimddp\n") == ("", frozenset({"asimd", "asimddp"}))
+    assert processor("") == ("", frozenset())
+
+
+@pytest.mark.parametrize(("module", "find"), [("av", find_video), ("openvino", find_engine), ("cv2", find_opencv)])
+def test_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, module: str, find: object) -> None:
+    """A library that cannot be imported fails the round with what to install, and raises nothing."""
+    monkeypatch.setitem(sys.modules, module, None)
+    assert callable(find)
+    findings = list(find())
+
+    assert [finding.level for finding in findings] == [Level.FAIL]
+    assert "pip install" in findings[0].remedy
+
+
+def test_library_without_its_shared_objects_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """OpenCV's desktop build on a bare server is recognised by the library that it misses."""
+    message = "libGL.so.1: cannot open shared object file"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({message!r})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    finding = next(find_opencv())
+
+    assert "libGL" in finding.what
+    assert "headless" in finding.remedy
+
+
+def test_place_that_cannot_be_written_fails(tmp_path: Path) -> None:
+    """A folder that takes no files is told as such."""
+    if Path("/proc/self").is_dir():
+        findings = list(find_disk(Path("/proc/self")))
+        assert findings[-1].level is Level.FAIL
+    assert fsync_ms(tmp_path) >= 0
+
+
+def test_findings_are_shown_and_exported() -> None:
+    """The table shows words beside colours and takes brackets literally; JSON has the fields of a finding."""
+    findings = [Finding("cpu", Level.FAIL, "[bold]old", "slow", "a new one"), Finding("gpu", Level.OK, "none")]
+    console = Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(findings_table(findings))
+
+    assert "FAIL" in capture.get()
+    assert "[bold]old" in capture.get()
+    assert json.loads(findings_json(findings))[0] == {
+        "area": "cpu",
+        "level": "fail",
+        "what": "[bold]old",
+        "meaning": "slow",
+        "remedy": "a new one",
+    }

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Entries become rows: detections find their events, cameras their labels, classes their names."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
+from vision_line.records.entries import CameraRecord, CamerasEntry, EventsEntry, InspectedEntry, weight_of
+from vision_line.records.rows import RowMaker, event_of_each
+from vision_line.records.schema import DROPPED_COLUMNS
+
+BOXES = ((0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (20.5, 0.0, 30.5, 10.0))
+
+
+def detections(*boxes: tuple[float, float, float, float], class_id: int = 0) -> Detections:
+    count = len(boxes)
+    xyxy = np.array(boxes, np.float32).reshape(count, 4)
+    return Detections(xyxy, np.full(count, 0.9, np.float32), np.full(count, class_id, np.int32))
+
+
+def event(
+    event_id: str, xyxy: tuple[float, float, float, float], sequence: int = 1, phase: EventPhase = EventPhase.NEW
+) -> DefectEvent:
+    return DefectEvent(
+        *(event_id, phase, "cam01", 0, "open", Verdict.REJECT, 0.899_999_98, 0.95, xyxy, sequence, 3),
+        *(1.0, 100.0, 2.0, 101.0),
+    )
+
+
+def inspected(found: Detections, *events: DefectEvent) -> InspectedEntry:
+    return InspectedEntry("cam01", 1, 100.0, 1.0, None, 0.5, (640, 360), found, events, 1.25)
+
+
+def test_a_detection_knows_its_event() -> None:
+    """The nearest box of the event's class within a pixel is the event's."""
+    events = [event("a", BOXES[0]), event("b", BOXES[2])]
+
+    assert event_of_each(detections(*BOXES), events, 1) == ["a", None, "b"]
+
+
+def test_other_frames_classes_and_ends_match_nothing() -> None:
+    """A box of another frame, of another class or of an event that ended is no detection's."""
+    boxes = detections(BOXES[0])
+
+    assert event_of_each(boxes, [event("a", BOXES[0], sequence=2)], 1) == [None]
+    assert event_of_each(boxes, [event("a", BOXES[0], phase=EventPhase.END)], 1) == [None]
+    assert event_of_each(detections(BOXES[0], class_id=1), [event("a", BOXES[0])], 1) == [None]
+    assert event_of_each(boxes, [event("a", BOXES[1])], 1) == [None]
+    assert event_of_each(Detections.empty(), [event("a", BOXES[1])], 1) == []
+
+
+def test_rows_hold_what_the_entry_held() -> None:
+    """Times, latency, box, class and the camera's labels are in the row; float32's noise is not."""
+    maker = RowMaker(7, ["open"], [CameraRecord("cam01", "press", "A", "")])
+    (sql, rows), (_, event_rows) = maker.statements(inspected(detections(BOXES[0]), event("a", BOXES[0])))
+
+    assert sql.startswith("INSERT INTO detections (run, camera, station, recipe, sequence, ")
+    assert rows == [
+        (7, "cam01", "press", "A", 1, 100.0, 1.0, None, 0.5, "open", 0.9, 0.0, 0.0, 10.0, 10.0, 640, 360, "a", 250.0)
+    ]
+    assert 0.9 in event_rows[0]
+
+
+def test_labels_change_from_their_entry_on() -> None:
+    """A camera that is configured anew has its new labels; one that nobody configured has empty ones."""
+    maker = RowMaker(1, [], [])
+    before = next(maker.statements(EventsEntry((event("a", BOXES[0]),))))[1][0]
+    list(maker.statements(CamerasEntry((CameraRecord("cam01", "press", "B", ""),), 5.0)))
+    after = next(maker.statements(EventsEntry((event("a", BOXES[0]),))))[1][0]
+
+    assert (before[:4], after[:4]) == ((1, "cam01", "", ""), (1, "cam01", "press", "B"))
+
+
+def test_a_class_without_a_name_is_still_recorded() -> None:
+    """A class number beyond the model's list gets a name that says so."""
+    maker = RowMaker(1, ["open"], [])
+    (_, rows), *_ = maker.statements(inspected(detections(BOXES[0], class_id=5)))
+
+    assert "class 5" in rows[0]
+
+
+def test_every_drop_cause_has_its_column() -> None:
+    """A new cause of drops needs a new schema version with its column."""
+    assert tuple(f"dropped_{cause}" for cause in DropCause) == DROPPED_COLUMNS
+    assert len(DROPPED_COLUMNS) == 7
+
+
+@given(st.integers(0, 300))
+def test_weight_grows_with_what_is_held(count: int) -> None:
+    """An entry's weight covers its arrays at least."""
+    found = detections(*[BOXES[0]] * count)
+
+    assert weight_of(inspected(found)) >= found.xyxy.nbytes + found.score.nbytes + found.class_id.nbytes

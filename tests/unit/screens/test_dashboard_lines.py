@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The dashboard's screen at many sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from vision_line.frames import CameraState
+from vision_line.screens.dashboard import export_svg, render, screen_lines
+from vision_line.screens.pieces import width_of
+from vision_line.telemetry.alarms import plan_alarms
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot
+
+Maker = Callable[[int], Snapshot]
+SIZES = [(80, 24), (80, 40), (120, 30), (120, 50), (160, 40), (200, 60)]
+
+
+def text_of(snapshot: Snapshot, width: int, height: int) -> list[str]:
+    return ["".join(text for text, _ in line) for line in screen_lines(snapshot, width, height)]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("cameras", [4, 16, 64])
+def test_screen_fits(troubled_line: Maker, width: int, height: int, cameras: int) -> None:
+    """Every line is exactly as wide as the terminal, and there are no more lines than it has."""
+    lines = screen_lines(troubled_line(cameras), width, height)
+
+    assert {width_of(line) for line in lines} == {width}
+    assert len(lines) <= height
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(width=st.integers(20, 220), height=st.integers(6, 70), cameras=st.integers(2, 80))
+def test_screen_fits_any_size(troubled_line: Maker, width: int, height: int, cameras: int) -> None:
+    """No size of terminal and no number of cameras breaks the screen."""
+    lines = screen_lines(troubled_line(cameras), width, height)
+
+    assert {width_of(line) for line in lines} == {width}
+    assert len(lines) <= height
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("cameras", [4, 16, 64])
+def test_every_camera_is_accounted_for(troubled_line: Maker, width: int, height: int, cameras: int) -> None:
+    """Each camera has its place, or the screen says how many have none."""
+    snapshot = troubled_line(cameras)
+    rest = replace(snapshot, alarms=(), latest_events=())
+    screen = "\n".join(text_of(rest, width, height))
+    shown = sum(camera.name in screen for camera in snapshot.cameras)
+
+    assert shown == cameras or f"+ {cameras - shown} more, all well" in screen
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_troubled_cameras_are_shown_first(troubled_line: Maker, width: int, height: int) -> None:
+    """The cameras in trouble are on the screen, with their state, however many there are."""
+    screen = "\n".join(text_of(replace(troubled_line(64), alarms=(), latest_events=()), width, height))
+
+    for word in ("cam01", "cam63", "FROZEN", "cam64", "RECONNECTING"):
+        assert word in screen
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("cameras", [4, 16, 64])
+def test_worst_alarm_is_in_the_band(troubled_line: Maker, width: int, height: int, cameras: int) -> None:
+    """The band at the top says how many cameras are not inspected, and the worst alarm."""
+    snapshot = troubled_line(cameras)
+    top = "\n".join(text_of(snapshot, width, height)[:4])
+
+    assert f"2 OF {cameras} NOT INSPECTED" in top
+    assert snapshot.alarms[0] in top
+
+
+def test_nothing_moves_when_an_alarm_comes(well_line: Maker, troubled_line: Maker) -> None:
+    """A camera keeps its line of the screen when others get into trouble."""
+    before, after = text_of(well_line(16), 80, 24), text_of(troubled_line(16), 80, 24)
+
+    position = {line.split()[1]: index for index, line in enumerate(before) if " cam" in line[:6]}
+    assert position == {line.split()[1]: index for index, line in enumerate(after) if " cam" in line[:6]}
+
+
+def test_stopped_log_is_trouble(well_line: Maker) -> None:
+    """A log that cannot be written is the first alarm, and never looks well."""
+    line = well_line(4)
+    log = LogSnapshot(writable=False, reason="disk full: 0 MB free")
+    screen = "\n".join(text_of(replace(line, log=log, alarms=plan_alarms(line.cameras, log, (), 0.0)), 80, 24)[:7])
+
+    assert "■ 4 OF 4 NOT INSPECTED" in screen
+    assert "disk full" in screen
+    assert "STOPPED" in screen
+
+
+def test_camera_that_runs_uninspected_is_trouble(well_line: Maker) -> None:
+    """A camera that runs, with a gap in its inspection, is not counted as inspected."""
+    line = well_line(4)
+    cameras = (replace(line.cameras[0], not_inspected="capacity"), *line.cameras[1:])
+    screen = "\n".join(text_of(replace(line, cameras=cameras), 80, 24))
+
+    assert "1 OF 4 NOT INSPECTED" in screen
+    assert "NOT INSPECTED" in screen.split("cam01")[1].split("\n")[0]
+
+
+def test_start_is_not_trouble(well_line: Maker) -> None:
+    """Cameras that connect for the first time are told apart from those that cannot be reached."""
+    line = well_line(2)
+    starting = replace(line, cameras=(*line.cameras, CameraSnapshot("cam03")))
+    unreached = CameraSnapshot("cam03", CameraState.CONNECTING, code="REFUSED")
+
+    assert "2 of 3 cameras inspected, 1 starting" in "\n".join(text_of(starting, 80, 24))
+    assert "1 OF 3" in "\n".join(text_of(replace(line, cameras=(*line.cameras, unreached)), 80, 24))
+
+
+def test_degraded_camera_is_a_notice(troubled_line: Maker) -> None:
+    """A camera with a poor picture is still inspected: that is a notice, not the red bar."""
+    line = troubled_line(4)
+    cameras = line.cameras[:2]
+    notice = replace(line, cameras=cameras, alarms=plan_alarms(cameras, line.log, (), 0.0))
+    screen = "\n".join(text_of(notice, 80, 24)[:4])
+
+    assert "▲ 2 of 2 cameras inspected   DEGRADED: cam01 (blurred)" in screen
+
+
+def test_ended_camera_is_not_expected(well_line: Maker) -> None:
+    """A video that was played to its end is not a camera that is missing."""
+    line = well_line(3)
+    cameras = (replace(line.cameras[0], state=CameraState.ENDED), *line.cameras[1:])
+
+    assert "2 of 2 cameras inspected" in "\n".join(text_of(replace(line, cameras=cameras), 80, 24))
+
+
+def test_hostile_words_stay_words(well_line: Maker) -> None:
+    """Square brackets and control characters in a camera's detail are no markup and move no cursor."""
+    line = well_line(2)
+    bad = CameraSnapshot("cam02", CameraState.RECONNECTING, "FAILED", "[red]\x1b[2J\nnext", last_frame_age_s=1.0)
+    console = Console(width=120, height=24, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(render(replace(line, cameras=(line.cameras[0], bad)), 120, 24))
+
+    assert "[red]" in capture.get()
+    assert "\x1b[2J" not in capture.get()
+
+
+def test_svg_is_self_contained(troubled_line: Maker, tmp_path: Path) -> None:
+    """The picture of the screen holds its words and loads nothing from anywhere."""
+    export_svg(troubled_line(16), tmp_path / "screen.svg", 80, 30)
+    svg = (tmp_path / "screen.svg").read_text()
+
+    assert "RECONNECTING" in svg
+    assert svg.count("http") == svg.count("http://www.w3.org/2000/svg")

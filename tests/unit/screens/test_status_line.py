@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The plain status line, and writing it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from vision_line.screens.looks import short_time
+from vision_line.screens.status_line import plain_line, run_status_lines
+from vision_line.telemetry.snapshot import LogSnapshot, Snapshot
+
+Maker = Callable[[int], Snapshot]
+
+
+def test_line_says_it_all(well_line: Maker) -> None:
+    """One line holds uptime, cameras, rates, latency, defects and the log."""
+    expected = (
+        "12:07 4/4 running | in 100.0 fps, inspected 33.0, dropped 66.2 | p50 61 p99 181 ms | defects 10 | log ok"
+    )
+
+    assert plain_line(well_line(4)) == expected
+
+
+def test_line_tells_troubles(troubled_line: Maker) -> None:
+    """Alarms and a stopped log stand in the line."""
+    stopped = replace(troubled_line(4), log=LogSnapshot(writable=False, reason="disk full"))
+
+    assert "1/4 running" in plain_line(stopped)
+    assert "log STOPPED (disk full)" in plain_line(stopped)
+    assert "ALARM FROZEN: cam03 (+2 more)" in plain_line(stopped)
+
+
+def test_line_before_the_first_result(well_line: Maker) -> None:
+    """Without a result yet there is no latency to tell."""
+    line = well_line(1)
+
+    assert "p50 – p99 – ms" in plain_line(replace(line, totals=replace(line.totals, latency_ms=None)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.4, "59s"), (59.6, "1m"), (3599, "1h"), (47 * 3600, "47h")],
+)
+def test_short_times(seconds: float, text: str) -> None:
+    """Ages take at most five characters."""
+    assert short_time(seconds) == text
+
+
+async def test_closed_pipe_ends_the_lines(well_line: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    """When the reader of the pipe goes away, the lines end with a log entry and without an error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w", buffering=1)
+
+    with caplog.at_level(logging.WARNING):
+        async with asyncio.timeout(5):
+            await run_status_lines(lambda: well_line(1), stream, period_s=0.01)
+
+    assert "terminal is gone" in caplog.text
+    stream.close()
+
+
+async def test_lines_go_to_a_stream_in_memory(well_line: Maker) -> None:
+    """Any text stream will do; the last line is there when the task was cancelled."""
+    stream = io.StringIO()
+    task = asyncio.create_task(run_status_lines(lambda: well_line(1), stream, period_s=60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert stream.getvalue() == plain_line(well_line(1)) + "\n"
+
+
+async def test_errors_of_the_snapshot_come_out(well_line: Maker) -> None:
+    """An error while the snapshot is made is raised, and the thread has ended."""
+    reader, writer = os.pipe()
+
+    def fail() -> Snapshot:
+        raise LookupError("no such camera")
+
+    with os.fdopen(reader), os.fdopen(writer, "w") as stream, pytest.raises(LookupError):
+        await run_status_lines(fail, stream)
+
+
+async def test_stuck_reader_does_not_stop_the_loop(well_line: Maker) -> None:
+    """A pipe that is full stops the lines, not the event loop."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    while True:
+        try:
+            os.write(writer, b"x" * 4096)
+        except BlockingIOError:
+            break
+    os.set_blocking(writer, True)
+    with os.fdopen(writer, "w") as stream:
+        task = asyncio.create_task(run_status_lines(lambda: well_line(1), stream, period_s=0.01))
+        started_s = time.monotonic()
+        ticks = 0
+        while time.monotonic() - started_s < 0.2:
+            await asyncio.sleep(0.01)
+            ticks += 1
+        os.close(reader)  # the stuck write ends with an error, as when a terminal goes away
+        async with asyncio.timeout(5):
+            await task
+
+    assert ticks > 5

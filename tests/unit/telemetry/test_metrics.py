@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Counting a run, and the snapshots and the summary made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_line.errors import RunError
+from vision_line.frames import (
+    CameraState,
+    Colour,
+    ColourMatrix,
+    ColourRange,
+    DefectEvent,
+    Detections,
+    DropCause,
+    EventPhase,
+    Frame,
+    Inspection,
+    NotInspected,
+    StateChange,
+    Verdict,
+)
+from vision_line.ports import DeviceDescription, LogStatus
+from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
+from vision_line.telemetry.process import ProcessUsage, quota_cores, read_usage, resident_mb, usable_cores
+from vision_line.telemetry.rates import SlidingRates
+from vision_line.telemetry.summary import Summary, build_summary, write_summary
+
+LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)
+
+
+@dataclass
+class Box:
+    """Counts as a mailbox does."""
+
+    arrived: int = 0
+    decoded: int = 0
+    dropped: Mapping[DropCause, int] = field(default_factory=dict)
+
+
+def make_run(max_batch: int = 4) -> RunMetrics:
+    device = DeviceDescription("cpu", "a processor", "int8", ((192, 320),), 2, max_batch)
+    model = ModelFacts("pcb", "ab" * 32, "int8", ((192, 320),))
+    usage = ProcessUsage(cpu_seconds=12.5, rss_mb=300.0, max_rss_mb=350.0)
+    return RunMetrics(RunFacts("0.1.0", device, model, 1000.0, 5e8), lambda: usage)
+
+
+def inspection(camera: str, sequence: int, arrived_s: float) -> Inspection:
+    colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
+    frame = Frame(camera, sequence, (640, 360), colour, None, arrived_s, 5e8, arrived_s)
+    return Inspection(frame, Detections.empty(), arrived_s, arrived_s)
+
+
+def event(number: int, phase: EventPhase) -> DefectEvent:
+    box = (0.0, 0.0, 1.0, 1.0)
+    return DefectEvent(f"e{number}", phase, "a", 0, "spur", Verdict.WARN, 0.5, 0.6, box, 1, 3, 1.0, 1.0, 2.0, 2.0)
+
+
+def test_snapshot_tells_rates_latency_and_age() -> None:
+    """Rates come from the counters' growth, latency and age from the inspected frames."""
+    run, box = make_run(), Box()
+    run.add_camera("a", lambda: box)
+    run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
+    run.snapshot(1000.0, 5e8, LOG)
+    box.arrived, box.decoded, box.dropped = 50, 50, {DropCause.SUPERSEDED: 30}
+    for sequence in range(20):
+        run.inspected(inspection("a", sequence, 1001.9), 2, 1001.95)
+    run.batch(3)
+    snapshot = run.snapshot(1002.0, 5e8 + 2, LOG)
+    camera = snapshot.cameras[0]
+
+    assert (camera.fps_in, camera.fps_inspected) == (25.0, 10.0)
+    assert camera.dropped_fps == {DropCause.SUPERSEDED: 15.0}
+    assert camera.latency_ms is not None
+    assert camera.latency_ms.p50 == pytest.approx(50.0, rel=0.025)
+    assert camera.last_frame_age_s == pytest.approx(0.1)
+    assert (camera.detections, camera.sequence) == (40, 19)
+    assert snapshot.inspecting == snapshot.expected == 1
+    assert snapshot.totals.fps_dropped == 15.0
+    assert snapshot.totals.batch_occupancy == 0.75
+
+
+def test_open_interval_is_told() -> None:
+    """A camera with an open interval is not being inspected, and an alarm says for how long."""
+    run = make_run()
+    run.add_camera("a", Box)
+    run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
+    run.inspected(inspection("a", 0, 1000.0), 0, 1000.1)
+    snapshot = run.snapshot(1009.0, 5e8, LOG, [NotInspected("i1", "a", "capacity", 1001.0, 5e8)])
+
+    assert snapshot.inspecting == 0
+    assert snapshot.cameras[0].is_troubled
+    assert snapshot.alarms == ("not inspected for 8 s (capacity): a",)
+
+
+def test_many_cameras_with_one_trouble_are_one_alarm() -> None:
+    """A failed switch is one sentence, with the first names and the number of the others."""
+    run = make_run()
+    for number in range(20):
+        run.add_camera(f"c{number}", Box)
+        run.state(StateChange(f"c{number}", CameraState.RECONNECTING, 1000.0, 5e8, "TIMEOUT"))
+    alarms = run.snapshot(1001.0, 5e8, LOG).alarms
+
+    assert alarms == ("RECONNECTING TIMEOUT: c0, c1, c2, c3, c4, c5 + 14 more",)
+
+
+def test_latest_events_are_the_newest_and_counted_once() -> None:
+    """Phases of one defect replace each other; the list is bounded; the count is of defects."""
+    run = make_run()
+    run.add_camera("a", Box)
+    for number in range(LATEST_EVENTS + 5):
+        run.event(event(number, EventPhase.NEW))
+        run.event(event(number, EventPhase.UPDATE))
+        run.event(event(number, EventPhase.END))
+    snapshot = run.snapshot(1001.0, 5e8, LOG)
+
+    assert len(snapshot.latest_events) == LATEST_EVENTS
+    assert snapshot.latest_events[0].event_id == f"e{LATEST_EVENTS + 4}"
+    assert {latest.phase for latest in snapshot.latest_events} == {EventPhase.END}
+    assert snapshot.totals.events == LATEST_EVENTS + 5
+
+
+def test_altered_camera_goes_on_counting() -> None:
+    """When a camera gets a new mailbox, what the old one counted stays."""
+    run = make_run()
+    old = Box(10, 9, {DropCause.CORRUPT: 1})
+    run.add_camera("a", lambda: old)
+    run.add_camera("a", lambda: Box(5, 5, {DropCause.CORRUPT: 2}))
+    totals = run.totals(1001.0).cameras[0]
+
+    assert (totals.arrived, totals.decoded, totals.dropped) == (15, 14, {DropCause.CORRUPT: 3})
+
+
+def test_reconnections_are_counted_once_each() -> None:
+    """Repeated notices of one outage are one reconnection."""
+    run = make_run()
+    run.add_camera("a", Box)
+    for state in ("RECONNECTING", "RECONNECTING", "RUNNING", "RECONNECTING"):
+        run.state(StateChange("a", CameraState(state), 1.0, 1.0))
+
+    assert run.totals(1001.0).cameras[0].reconnects == 2
+
+
+def test_removed_camera_leaves_the_screen_and_stays_in_the_summary() -> None:
+    """A camera taken out of the file is not shown; its counts remain."""
+    run = make_run()
+    run.add_camera("a", lambda: Box(7, 7))
+    run.state(StateChange("a", CameraState.REMOVED, 1.0, 1.0))
+
+    assert run.snapshot(1001.0, 5e8, LOG).cameras == ()
+    assert run.totals(1001.0).cameras[0].arrived == 7
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 2.0), st.integers(0, 50)), min_size=1, max_size=60))
+def test_rates_stay_within_what_happened(steps: list[tuple[float, int]]) -> None:
+    """A sliding rate is never negative, nor above the fastest step."""
+    rates, now_s, count = SlidingRates(window_s=5.0), 0.0, 0
+    rates.sample(0.0, {"n": 0})
+    fastest = max(grown / step_s for step_s, grown in steps)
+    for step_s, grown in steps:
+        now_s += step_s
+        count += grown
+        assert 0.0 <= rates.sample(now_s, {"n": count})["n"] <= fastest * (1 + 1e-9) + 1e-9
+
+
+def test_rate_of_a_dead_camera_falls_to_zero() -> None:
+    """A window after the last frame the rate is 0."""
+    rates = SlidingRates(window_s=5.0)
+    for tick in range(200):
+        found = rates.sample(tick / 4, {"n": min(tick, 100)})
+
+    assert found["n"] == 0.0
+
+
+def test_usage_and_cores_of_this_process() -> None:
+    """The real readings are there and make sense together."""
+    usage = read_usage()
+
+    assert usage.cpu_seconds > 0
+    assert 0 < usage.rss_mb <= usage.max_rss_mb * 1.05
+    assert usable_cores() >= 1
+
+
+def test_parsing_of_procfs_and_quotas() -> None:
+    """Memory lines and CPU quotas are read; what is missing or unlimited is told as such."""
+    assert resident_mb("VmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\n") == (2.0, 4.0)
+    assert resident_mb("") == (0.0, 0.0)
+    assert quota_cores("150000", "100000") == 1.5
+    assert quota_cores("max", "100000") is None
+    assert quota_cores("-1\n", "100000\n") is None
+
+
+def a_summary() -> Summary:
+    run = make_run()
+    run.add_camera("a", lambda: Box(100, 99, {DropCause.SUPERSEDED: 60, DropCause.CORRUPT: 1}))
+    run.add_camera("b", Box)
+    run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
+    for sequence in range(39):
+        run.inspected(inspection("a", sequence, 1000.0 + sequence), 1, 1000.06 + sequence)
+    run.batch(2)
+    run.event(event(1, EventPhase.NEW))
+    run.snapshot(1001.0, 5e8, LOG)
+    return build_summary(run.totals(1038.06))
+
+
+def test_summary_has_the_public_fields() -> None:
+    """The JSON object has exactly the documented fields: a change of this list is a change of the interface."""
+    summary = json.loads(a_summary().model_dump_json())
+    counts = {
+        *("frames_arrived", "frames_decoded", "frames_inspected", "frames_dropped"),
+        *("detections", "events", "reconnects", "latency_ms"),
+    }
+
+    assert set(summary) == {"summary_version", "duration_s", "device", "model", "cameras", "totals"}
+    assert set(summary["model"]) == {"name", "sha256", "precision", "input"}
+    assert set(summary["cameras"][0]) == {"name", "state"} | counts
+    assert set(summary["cameras"][0]["latency_ms"]) == {"p50", "p95", "p99"}
+    own = {"inspected_fps", "batch_occupancy", "durable_ms", "cpu_seconds", "max_rss_mb"}
+    assert set(summary["totals"]) == counts | own
+    assert summary["summary_version"] == 1
+
+
+def test_summary_has_the_right_values() -> None:
+    """Counts add up, rates count from the first result, and what did not happen is null."""
+    summary = a_summary()
+    totals, idle = summary.totals, summary.cameras[1]
+
+    assert totals.frames_arrived == totals.frames_inspected + sum(totals.frames_dropped.values())
+    assert totals.frames_dropped == {DropCause.SUPERSEDED: 60, DropCause.CORRUPT: 1}
+    assert totals.inspected_fps == pytest.approx(1.0)
+    assert totals.batch_occupancy == 0.5
+    assert totals.durable_ms == pytest.approx(80.0, rel=0.025)
+    assert (totals.cpu_seconds, totals.max_rss_mb) == (12.5, 350.0)
+    assert idle.latency_ms is None
+    assert idle.state is CameraState.CONNECTING
+
+
+def test_summary_fields_are_described() -> None:
+    """Every field of the public object says what it is."""
+    schema = Summary.model_json_schema()
+    models = [schema, *schema["$defs"].values()]
+    undescribed = [
+        name for model in models for name, prop in model.get("properties", {}).items() if not prop.get("description")
+    ]
+
+    assert undescribed == []
+
+
+def test_summary_is_written_in_one_step(tmp_path: Path) -> None:
+    """The file holds the whole object, and nothing else is left in its folder."""
+    write_summary(tmp_path / "run.json", a_summary())
+
+    assert Summary.model_validate_json((tmp_path / "run.json").read_text()) == a_summary()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_summary_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    """A folder that is not there is named in the error."""
+    with pytest.raises(RunError, match=r"--summary .*: cannot be written"):
+        write_summary(tmp_path / "missing" / "run.json", a_summary())
