@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,9 @@ import typer
 
 from vision_line import __version__
 from vision_line.errors import VisionLineError
+from vision_line.frames import Verdict
+from vision_line.records.columns import Table
+from vision_line.records.export import Format
 
 EXIT_CODES = "Exit codes: 0 done; 2 configuration; 3 model or device unusable; 4 failed while running; 130 interrupted."
 
@@ -29,32 +31,6 @@ cli = typer.Typer(
 
 StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml.")]
 Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folder with the records.")]
-
-
-class Table(StrEnum):
-    """What can be exported."""
-
-    EVENTS = "events"
-    DETECTIONS = "detections"
-    COVERAGE = "coverage"
-    NOT_INSPECTED = "not_inspected"
-    STATES = "states"
-
-
-class Format(StrEnum):
-    """How it can be written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-    COCO = "coco"
-
-
-class VerdictName(StrEnum):
-    """Verdicts an event can have."""
-
-    WARN = "warn"
-    REJECT = "reject"
 
 
 def main() -> None:
@@ -141,16 +117,14 @@ def export(
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="UTC time or age.")] = None,
     camera: Annotated[str | None, typer.Option("--camera", metavar="NAME", help="Only this camera.")] = None,
     class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only this class.")] = None,
-    verdict: Annotated[VerdictName | None, typer.Option("--verdict", help="Only this verdict.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option("--verdict", help="Only this verdict.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to.")] = None,
 ) -> None:
     """Export the detection log for QA, also while the line runs."""
     with reported_errors():
         from vision_line.cli.exporting import export_table
 
-        export_table(
-            record, table.value, format_.value, since, until, camera, class_, verdict and verdict.value, output
-        )
+        export_table(record, table, format_, since, until, camera, class_, verdict, output)
 
 
 @cli.command()

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The cameras that run now: started, altered and stopped one by one, without touching the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vision_line.config.models import Stream
+from vision_line.frames import CameraState, Colour, StateChange
+from vision_line.ingest.camera import Camera
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspection.coverage import CoverageLedger
+from vision_line.inspection.events import EventTracker
+from vision_line.inspection.filter import DetectionFilter
+from vision_line.inspection.minutes import CameraCounts
+from vision_line.inspector import Doorbell, Inspector, Line
+from vision_line.ports import Decoder, DetectionLog
+from vision_line.telemetry.metrics import RunMetrics
+
+logger = logging.getLogger(__name__)
+
+OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
+
+#: Cameras limit sessions and switches limit bursts: so many are opened at the same time.
+OPENING_AT_ONCE = 4
+
+
+@dataclass(slots=True)
+class Station:
+    """One camera with everything that belongs to it alone."""
+
+    stream: Stream
+    mailbox: Mailbox
+    line: Line
+    task: asyncio.Task[None]
+    state: CameraState = CameraState.CONNECTING
+    reconnects: int = 0
+
+    def counts(self) -> CameraCounts:
+        """Return the ledger's view of this camera's frames."""
+        counts = self.mailbox.counts()
+        return CameraCounts(
+            arrived=counts.arrived,
+            decoded=counts.decoded,
+            inspected=self.line.inspected,
+            dropped=counts.dropped,
+            reconnects=self.reconnects,
+        )
+
+
+class Lineup:
+    """Owns the cameras' tasks, mailboxes and lines; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        doorbell: Doorbell,
+        ledger: CoverageLedger,
+        metrics: RunMetrics,
+        log: DetectionLog,
+        open_decoder: OpenDecoder,
+        classes: Sequence[str],
+        score_threshold: float,
+    ) -> None:
+        self._tasks = tasks
+        self._doorbell = doorbell
+        self._ledger = ledger
+        self._metrics = metrics
+        self._log = log
+        self._open_decoder = open_decoder
+        self._classes = tuple(classes)
+        self._score_threshold = score_threshold
+        self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._inspector: Inspector | None = None
+        self._stations: dict[str, Station] = {}
+        self.changed = asyncio.Event()  # set at every change of a camera's state
+
+    @property
+    def stations(self) -> Sequence[Station]:
+        """The cameras that run now."""
+        return tuple(self._stations.values())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every camera was a file, and every frame of them has been taken."""
+        return bool(self._stations) and all(
+            station.state is CameraState.ENDED and station.mailbox.counts().pending == 0
+            for station in self._stations.values()
+        )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether each camera has either shown its first picture or failed to."""
+        return all(s.state is not CameraState.CONNECTING for s in self._stations.values())
+
+    def sizes_wh(self) -> list[tuple[int, int]]:
+        """Return the sizes of the pictures that wait now, one entry a camera that has one."""
+        frames = (station.mailbox.oldest() for station in self._stations.values())
+        return [frame.size_wh for frame in frames if frame is not None]
+
+    def attach(self, inspector: Inspector) -> None:
+        """Let `inspector` inspect the cameras that run now and those that come."""
+        self._inspector = inspector
+        for station in self._stations.values():
+            inspector.add(station.line)
+
+    async def apply(self, streams: Sequence[Stream]) -> None:
+        """Run exactly `streams`: new ones are started, missing ones stopped, altered ones restarted, others left."""
+        wanted = {stream.name: stream for stream in streams}
+        leaving = [s for name, s in self._stations.items() if wanted.get(name) != s.stream]
+        await asyncio.gather(*(self._stop(station) for station in leaving))
+        for stream in streams:
+            if stream.name not in self._stations:
+                self._start(stream)
+
+    async def stop(self) -> None:
+        """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for."""
+        for station in self._stations.values():
+            station.task.cancel()
+        await asyncio.gather(*(s.task for s in self._stations.values()), return_exceptions=True)
+
+    def _start(self, stream: Stream) -> None:
+        mailbox = Mailbox(stream.name, self._doorbell.frame_came, live=stream.is_live)
+        camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening)
+        line = Line(
+            camera=stream.name,
+            mailbox=mailbox,
+            keep=DetectionFilter(self._classes, stream, self._score_threshold),
+            tracker=EventTracker(stream.name, self._classes, stream, self._score_threshold),
+            live=stream.is_live,
+            inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps else 0.0,
+        )
+        if stream.is_live:
+            line.max_staleness_s = stream.max_staleness_ms / 1000
+        self._metrics.add_camera(stream.name, mailbox.counts)
+        self._ledger.add_camera(stream.name, stream.inspection_gap_s, time.monotonic(), time.time())
+        task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
+        self._stations[stream.name] = Station(stream, mailbox, line, task)
+        if self._inspector is not None:
+            self._inspector.add(line)
+        logger.info("camera %s: added, %s", stream.name, stream.display_url)
+
+    async def _stop(self, station: Station) -> None:
+        name = station.stream.name
+        station.task.cancel()
+        await asyncio.gather(station.task, return_exceptions=True)
+        if self._inspector is not None:
+            self._inspector.remove(name)
+        self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
+        minutes, intervals = self._ledger.remove_camera(name, station.counts(), time.monotonic(), time.time())
+        self._log.write_coverage(minutes, intervals)
+        del self._stations[name]
+        logger.info("camera %s: removed", name)
+
+    def _on_state(self, change: StateChange) -> None:
+        station = self._stations.get(change.camera)
+        if station is None:
+            return  # a late word of a camera that has been removed
+        if change.state is CameraState.RECONNECTING and station.state is not CameraState.RECONNECTING:
+            station.reconnects += 1
+        station.state = change.state
+        self._ledger.state(change)
+        self._metrics.state(change)
+        self._log.write_states([change])
+        self.changed.set()

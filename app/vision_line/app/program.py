@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From options and configuration to a run: everything is opened here, and closed in reverse order."""
+
+from __future__ import annotations
+
+import platform
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from vision_line import __version__
+from vision_line.app.run import Run, Screen, check_classes
+from vision_line.config.load import LoadedConfig
+from vision_line.config.models import SimulatorSettings
+from vision_line.devices.model import Model, open_model
+from vision_line.devices.selection import choose_device
+from vision_line.errors import VisionLineError
+from vision_line.records.entries import RunRecord
+from vision_line.records.log import SqliteLog
+from vision_line.screens.overlay import OverlayWriter
+from vision_line.simulator.clips import Clip
+from vision_line.simulator.live import Simulator
+from vision_line.telemetry.snapshot import Snapshot
+from vision_line.telemetry.summary import build_summary, write_summary
+
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The command line of a run; None leaves the choice to the configuration."""
+
+    streams: Path
+    model: Path | None = None
+    device: str | None = None
+    duration_s: float | None = None
+    headless: bool = False
+    summary: Path | None = None
+    record: Path | None = None
+    overlay: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    exit_code: int
+    last: Snapshot
+
+
+async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Clip], screen: Screen) -> Outcome:
+    """Inspect until the duration is over, every file has ended, or a signal asks for the end.
+
+    Args:
+        options: the command line.
+        loaded: the configuration.
+        clips: what the configured simulator serves; empty where none is configured.
+        screen: shows the line until it is cancelled.
+
+    Raises:
+        VisionLineError: the run cannot start or cannot go on.
+    """
+    config = loaded.config
+    model = open_model(_model_path(options, loaded))
+    check_classes(loaded, model)
+    device_name = choose_device(options.device or config.model.device)
+    directory = options.record or Path(config.record.directory)
+    try:
+        with ExitStack() as stack:
+            if config.simulator is not None:
+                stack.enter_context(_simulator(config.simulator, clips))
+            record = _run_record(loaded, model, device_name)
+            log = SqliteLog(directory, record, config.record, model.classes)
+            stack.callback(log.close)
+            overlay = None if options.overlay is None else OverlayWriter(options.overlay)
+            if overlay is not None:
+                stack.callback(overlay.close)
+            run = Run(loaded, model, device_name, log, overlay, screen, options.duration_s)
+            await run.serve()
+    except BaseExceptionGroup as group:
+        _raise_first(group)
+    if options.summary is not None:
+        write_summary(options.summary, build_summary(run.totals()))
+    return Outcome(EXIT_INTERRUPTED if run.interrupted else 0, run.last)
+
+
+def _model_path(options: RunOptions, loaded: LoadedConfig) -> Path | None:
+    if options.model is not None:
+        return options.model
+    path = loaded.config.model.path
+    return None if path is None else loaded.path.parent / path
+
+
+def _simulator(settings: SimulatorSettings, clips: list[Clip]) -> Simulator:
+    sent_log = None if settings.sent_log is None else Path(settings.sent_log)
+    return Simulator(clips, settings.port, sent_log=sent_log)
+
+
+def _run_record(loaded: LoadedConfig, model: Model, device_name: str) -> RunRecord:
+    return RunRecord(
+        version=__version__,
+        started_utc=time.time(),
+        config_sha256=loaded.sha256,
+        model_name=model.name,
+        model_sha256=model.sha256,
+        precision=model.precision,
+        device=device_name,
+        host=platform.node(),
+    )
+
+
+def _raise_first(group: BaseExceptionGroup[BaseException]) -> NoReturn:
+    """Raise what an operator should read: the first of our own errors, else the whole group as the bug it is."""
+    expected, _ = group.split(VisionLineError)
+    first: BaseException | None = expected
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    if first is None:
+        raise group
+    raise first from group

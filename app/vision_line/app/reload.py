@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Follow `streams.toml` while the line runs: a valid new text is handed over, an invalid one is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from vision_line.config.load import LoadedConfig, load_config
+from vision_line.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+#: How often the file is looked at, in seconds. A stat costs microseconds, and works on every file system.
+LOOK_EVERY_S = 1.0
+
+
+class ConfigFollower:
+    """Re-reads the configuration when its file changes and when `look_now` is called."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        check: Callable[[LoadedConfig], None],
+        apply: Callable[[LoadedConfig], Awaitable[None]],
+    ) -> None:
+        """`check` raises ConfigError for a file that is valid by itself and cannot be used in this run."""
+        self._current = loaded
+        self._check = check
+        self._apply = apply
+        self._signature = _signature(loaded.path)
+        self._asked = asyncio.Event()
+        self.refusal: str | None = None  # why the file as it stands now is not in use; None: it is
+
+    def look_now(self) -> None:
+        """Read the file again at once, changed or not (SIGHUP)."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Follow the file until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            asked = self._asked.is_set()
+            self._asked.clear()
+            await self._look(asked=asked)
+
+    async def _look(self, *, asked: bool) -> None:
+        signature = _signature(self._current.path)
+        if signature == self._signature and not asked:
+            return
+        self._signature = signature
+        try:
+            loaded = load_config(self._current.path)
+            self._check(loaded)
+        except ConfigError as exc:
+            self.refusal = str(exc)
+            logger.error("the changed configuration is refused, the old one stays in force:\n%s", exc)
+            return
+        self.refusal = None
+        if loaded.sha256 == self._current.sha256:
+            return
+        before, self._current = self._current.config, loaded
+        fixed = [name for name in ("model", "record", "dashboard", "simulator") if _differs(before, loaded, name)]
+        if fixed:
+            logger.warning("changes of %s take effect at the next start", ", ".join(f"[{name}]" for name in fixed))
+        await self._apply(loaded)
+
+
+def _differs(before: object, loaded: LoadedConfig, name: str) -> bool:
+    return bool(getattr(before, name) != getattr(loaded.config, name))
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Tell one state of the file from another: inode (editors replace files), size and time of change."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # gone for the moment: editors write so; a lasting absence is reported by reading it
+    return status.st_ino, status.st_size, status.st_mtime_ns

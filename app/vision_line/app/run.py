@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The life of a run: cameras first, then the device for the pictures they send, then inspection, then the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from vision_line import __version__
+from vision_line.app.lineup import Lineup
+from vision_line.app.reload import ConfigFollower
+from vision_line.app.signals import Stop, caught_signals
+from vision_line.config.load import LoadedConfig
+from vision_line.config.models import Config
+from vision_line.devices.model import Model
+from vision_line.devices.selection import decoder_opener, open_device
+from vision_line.devices.shapes import plan_input_shapes
+from vision_line.errors import ConfigError
+from vision_line.inspection.coverage import CoverageLedger
+from vision_line.inspection.filter import score_floor, unknown_classes
+from vision_line.inspector import Doorbell, Inspector, Round
+from vision_line.ports import Device, DeviceDescription
+from vision_line.records.entries import CameraRecord
+from vision_line.records.log import SqliteLog
+from vision_line.screens.overlay import OverlayWriter
+from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
+from vision_line.telemetry.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+#: How long the start waits for the cameras' first pictures, whose sizes decide on the input shapes.
+FIRST_PICTURES_S = 3.0
+#: How often the ledger is brought up to date.
+TICK_S = 0.2
+#: How long a drain may take before it is forced.
+DRAIN_S = 15.0
+
+#: Shows the line until cancelled; gets a function that returns its present state.
+Screen = Callable[[Callable[[], Snapshot]], Awaitable[None]]
+
+
+def check_classes(loaded: LoadedConfig, model: Model) -> None:
+    """Refuse thresholds for classes that the model does not have.
+
+    Raises:
+        ConfigError: each one named.
+    """
+    if problems := unknown_classes(loaded.config.enabled_streams, model.classes):
+        raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))
+
+
+class Run:
+    """One run, in the event loop's thread; `serve` is called once."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        model: Model,
+        device_name: str,
+        log: SqliteLog,
+        overlay: OverlayWriter | None,
+        screen: Screen,
+        duration_s: float | None,
+    ) -> None:
+        """Keep the parts; what is opened here is closed by `serve`, what is given by its owner."""
+        self._loaded = loaded
+        self._model = model
+        self._device_name = device_name
+        self._log = log
+        self._overlay = overlay
+        self._screen = screen
+        self._duration_s = duration_s
+        self._stop = Stop()
+        self._bell = Doorbell()
+        self._ledger = CoverageLedger()
+        self._facts = RunFacts(
+            version=__version__,
+            device=DeviceDescription(device_name, "opening", model.precision, (), 0, 1),
+            model=ModelFacts(model.name, model.sha256, model.precision, ()),
+            started_s=time.monotonic(),
+            started_utc=time.time(),
+        )
+        self._metrics = RunMetrics(self._facts)
+        self.last = self.snapshot()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended the run."""
+        return self._stop.interrupted
+
+    def snapshot(self) -> Snapshot:
+        """Return the line as it is now."""
+        now_s = time.monotonic()
+        return self._metrics.snapshot(now_s, time.time(), self._log.status(), self._ledger.open_intervals())
+
+    def totals(self) -> RunTotals:
+        """Return what the summary is made of."""
+        return self._metrics.totals(time.monotonic())
+
+    async def serve(self) -> None:
+        """Run from the first camera to the last record.
+
+        Raises:
+            BaseExceptionGroup: what ended the run early.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            lineup = Lineup(
+                tasks,
+                self._bell,
+                self._ledger,
+                self._metrics,
+                self._log,
+                decoder_opener(self._device_name),
+                self._model.classes,
+                self._model.score_threshold,
+            )
+            follower = ConfigFollower(
+                self._loaded,
+                lambda loaded: check_classes(loaded, self._model),
+                lambda new: self._apply(lineup, new.config),
+            )
+            with caught_signals(self._stop, follower.look_now):
+                screen = tasks.create_task(self._show(), name="screen")
+                await self._apply(lineup, self._loaded.config)
+                await self._first_pictures(lineup)
+                if not self._stop.requested.is_set():
+                    await self._inspect(tasks, lineup, follower)
+                await lineup.stop()
+                self._close_ledger(lineup)
+                self.last = self.snapshot()  # before the log closes: the line as it was when inspection ended
+                screen.cancel()
+
+    async def _show(self) -> None:
+        await self._screen(self.snapshot)
+
+    async def _apply(self, lineup: Lineup, config: Config) -> None:
+        streams = config.enabled_streams
+        self._log.write_cameras([CameraRecord(s.name, s.station, s.recipe, s.display_url) for s in streams])
+        await lineup.apply(streams)
+
+    async def _first_pictures(self, lineup: Lineup) -> None:
+        """Wait until each camera has shown a picture or failed, but not long: missing cameras come when they come."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_PICTURES_S):
+                while not lineup.is_known and not self._stop.requested.is_set():
+                    await lineup.changed.wait()
+                    lineup.changed.clear()
+
+    async def _inspect(self, tasks: asyncio.TaskGroup, lineup: Lineup, follower: ConfigFollower) -> None:
+        device = self._open_device(lineup)
+        inspector = self._start_inspector(device)
+        lineup.attach(inspector)
+        helpers = [
+            tasks.create_task(self._tick(lineup), name="ledger"),
+            tasks.create_task(follower.run(), name="configuration"),
+        ]
+        try:
+            tasks.create_task(_outcome(inspector), name="inspector")
+            await self._until_over(lineup)
+            await lineup.stop()
+        finally:
+            await self._drain(inspector, device)
+        for helper in helpers:
+            helper.cancel()
+
+    def _open_device(self, lineup: Lineup) -> Device:
+        config = self._loaded.config
+        shapes = plan_input_shapes(self._model, lineup.sizes_wh(), config.model.max_input_shapes)
+        floor = score_floor(config.enabled_streams, self._model.classes, self._model.score_threshold)
+        device = open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor)
+        used = device.description
+        self._metrics.facts = replace(
+            self._facts, device=used, model=replace(self._facts.model, input_shapes_hw=used.input_shapes_hw)
+        )
+        logger.info("device: %s", device.description)
+        return device
+
+    def _start_inspector(self, device: Device) -> Inspector:
+        loop = asyncio.get_running_loop()
+
+        def hand_over(round_: Round) -> None:
+            # The loop is closed only after this thread has ended, or has been given up in a forced end.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._on_round, round_)
+
+        overlay = None if self._overlay is None else self._overlay.offer
+        inspector = Inspector(device, self._log, self._bell, self._metrics, hand_over, overlay)
+        inspector.start()
+        return inspector
+
+    def _on_round(self, round_: Round) -> None:
+        for look in round_.looks:
+            self._ledger.inspected(look.camera, look.arrived_s, look.arrived_utc, look.result_s)
+        self._ledger.log_writable(round_.log_writable, round_.at_s, round_.at_utc)
+
+    async def _until_over(self, lineup: Lineup) -> None:
+        deadline = asyncio.timeout(self._duration_s)
+        with suppress(TimeoutError):
+            async with deadline:
+                while not (self._stop.requested.is_set() or lineup.is_over):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(TICK_S):
+                            await self._stop.requested.wait()
+
+    async def _drain(self, inspector: Inspector, device: Device) -> None:
+        """Let what is in flight be recorded; a second signal or a device that hangs ends the waiting."""
+        inspector.stop()
+        ended: asyncio.Future[Any] = asyncio.wrap_future(inspector.outcome)
+        waited: asyncio.Future[Any] = asyncio.ensure_future(self._stop.forced.wait())
+        await asyncio.wait({ended, waited}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        waited.cancel()
+        inspector.abort()
+        if ended.done():
+            device.close()
+        else:
+            # Its thread is still inside the device: closing that under its feet would crash, the exit frees it.
+            logger.warning("ended without waiting for results in flight")
+
+    async def _tick(self, lineup: Lineup) -> None:
+        while True:
+            counts = {station.stream.name: station.counts() for station in lineup.stations}
+            self._log.write_coverage(*self._ledger.tick(time.monotonic(), time.time(), counts))
+            await asyncio.sleep(TICK_S)
+
+    def _close_ledger(self, lineup: Lineup) -> None:
+        counts = {station.stream.name: station.counts() for station in lineup.stations}
+        self._log.write_coverage(*self._ledger.close(time.monotonic(), time.time(), counts))
+
+
+async def _outcome(inspector: Inspector) -> None:
+    """End with the inspecting thread; its error ends the run."""
+    await asyncio.wrap_future(inspector.outcome)

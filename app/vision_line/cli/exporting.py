@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line export`: a table of the records in a file for QA, with a progress bar."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import typer
+
+from vision_line.cli.progress import progress_bar
+from vision_line.frames import Verdict
+from vision_line.records.columns import Table
+from vision_line.records.export import Format, export
+from vision_line.records.selection import Selection, parse_moment
+
+_ENDINGS = {Format.COCO: "json"}
+
+
+def export_table(
+    record: Path,
+    table: Table,
+    file_format: Format,
+    since: str | None,
+    until: str | None,
+    camera: str | None,
+    class_name: str | None,
+    verdict: Verdict | None,
+    output: Path | None,
+) -> None:
+    """Write the rows that match to `output`, `TABLE.FORMAT` in the working directory where none is given.
+
+    Raises:
+        VisionLineError: a filter that does not apply, no records, or a disk that is full.
+    """
+    now_utc = time.time()
+    selection = Selection(
+        since_utc=None if since is None else parse_moment(since, now_utc),
+        until_utc=None if until is None else parse_moment(until, now_utc),
+        camera=camera,
+        class_name=class_name,
+        verdict=verdict,
+    )
+    target = output or Path(f"{table}.{_ENDINGS.get(file_format, file_format)}")
+    with progress_bar(f"Exporting {table}") as report:
+        summary = export(record, table, file_format, selection, target, report)
+    pictures = f", {summary.pictures} pictures" if summary.pictures else ""
+    missing = f" ({summary.pictures_missing} were deleted meanwhile)" if summary.pictures_missing else ""
+    typer.echo(f"{target}: {summary.rows} rows{pictures}{missing}")

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The main job on a terminal or without one: clips, logging, dashboard or status lines, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from vision_line.app.program import Outcome, RunOptions, run_program
+from vision_line.cli.simulating import rendered_clips
+from vision_line.config.load import LoadedConfig, load_config
+from vision_line.screens.dashboard import can_show, export_svg, run_dashboard
+from vision_line.screens.logs import logging_to_file, logging_to_stream
+from vision_line.screens.status_line import plain_line, run_status_lines
+from vision_line.telemetry.snapshot import Snapshot
+
+#: Threads that wait for the GIL ask for it after this; the default of 5 ms makes 16 decoders and the inspecting
+#: thread wait for each other's slices (docs/performance.md has the measurement).
+SWITCH_INTERVAL_S = 0.0005
+
+
+def run(options: RunOptions) -> int:
+    """Inspect; return the exit code.
+
+    Raises:
+        VisionLineError: the run cannot start or cannot go on.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    loaded = load_config(options.streams)
+    simulator = loaded.config.simulator
+    clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
+    console = Console()
+    directory = options.record or Path(loaded.config.record.directory)
+    with logging_to_file(directory) if _has_dashboard(options, console) else logging_to_stream():
+        outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console)))
+    _say_goodbye(outcome, loaded, console)
+    return outcome.exit_code
+
+
+def _has_dashboard(options: RunOptions, console: Console) -> bool:
+    return can_show(console) and not options.headless
+
+
+def _screen(
+    options: RunOptions, loaded: LoadedConfig, console: Console
+) -> Callable[[Callable[[], Snapshot]], Awaitable[None]]:
+    if _has_dashboard(options, console):
+        return lambda get_snapshot: run_dashboard(get_snapshot, loaded.config.dashboard.refresh_per_s, console)
+    return lambda get_snapshot: run_status_lines(get_snapshot, sys.stdout)
+
+
+def _say_goodbye(outcome: Outcome, loaded: LoadedConfig, console: Console) -> None:
+    """Leave the last state on the terminal, where the dashboard was."""
+    console.print(plain_line(outcome.last), soft_wrap=True, highlight=False, markup=False)
+    if loaded.config.dashboard.svg is not None:
+        export_svg(outcome.last, Path(loaded.config.dashboard.svg))

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Defect events: each physical defect that crosses the picture is announced once, may change, and ends once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.config.models import StreamSettings
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Inspection, Verdict
+from vision_line.inspection.filter import class_thresholds
+from vision_line.inspection.shift import Rect
+from vision_line.inspection.tracking import BeltTracker, Track
+
+#: An UPDATE for a better look needs a top score higher by this much, and comes at most once in `UPDATE_PERIOD_S`.
+MARKED_RISE = 0.05
+UPDATE_PERIOD_S = 1.0
+#: Intervals by the stream's clock and by arrival that differ by more mean that the stream's clock jumped.
+CLOCK_JUMP_S = 0.5
+
+
+@dataclass(slots=True)
+class _Defect:
+    """What is known of one track beside its place; `scores` are the best of each class, best first."""
+
+    first_s: float
+    first_utc: float
+    last_s: float
+    last_utc: float
+    sequence: int
+    xyxy: tuple[float, float, float, float]
+    score: float
+    scores: dict[int, list[float]] = field(default_factory=dict)
+    event_id: str = ""  # empty until confirmed
+    class_id: int = -1  # fixed when confirmed
+    verdict: Verdict = Verdict.WARN
+    told_top: float = 0.0
+    told_s: float = 0.0
+
+
+class EventTracker:
+    """Turns one camera's inspections into defect events. Pure: time comes with the frames. Used by one thread.
+
+    Hysteresis: a detection counts when it reaches its class's threshold. Only such a look starts a defect, and
+    `min_hits` of them confirm it (phase NEW). After that any detection that the filter let through keeps the event
+    going, also one below the threshold, and missed looks do not end it: it ends (END, once) when it must have left
+    the picture or was not seen for a while. What is never confirmed is never told.
+
+    Verdict: warn, and reject once as many looks as `min_hits`, but not more than two, reach the class's
+    `reject_threshold`: one bright look alone rejects nothing. It never falls. UPDATE tells a risen verdict at once,
+    and a markedly better look at most once a second. The class is the one that the looks up to NEW speak for.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        classes: Sequence[str],
+        settings: StreamSettings,
+        default_threshold: float = 0.0,
+    ) -> None:
+        """Take the thresholds, `min_hits` and regions of `settings`.
+
+        `default_threshold` is the model's own; it is needed only where the filter lets lower scores through
+        (`continue_ratio`), otherwise what passed the filter counts.
+        """
+        self._camera = camera
+        self._classes = tuple(classes)
+        self._thresholds = class_thresholds(classes, settings, default_threshold)
+        self._reject = [settings.reject_thresholds.get(name, settings.reject_threshold) for name in classes]
+        self._min_hits = settings.min_hits
+        self._roi = settings.roi
+        self._size_wh = (0, 0)
+        self._tracker: BeltTracker | None = None
+        self._defects: dict[int, _Defect] = {}
+        self._counter = 0
+        self._clock_s = 0.0  # the belt's clock: the stream's own intervals where they can be trusted
+        self._arrived_s: float | None = None
+        self._pts_s: float | None = None
+
+    def update(self, inspection: Inspection) -> list[DefectEvent]:
+        """Return the events that one look starts, changes or ends.
+
+        Its detections went through the camera's `DetectionFilter`. Looks come in the order the frames arrived.
+        """
+        frame = inspection.frame
+        self._advance(frame)
+        if not self._defects and not inspection.detections.score.size:
+            return []
+        tracker, events = self._tracker_for(frame.size_wh)
+        detections = inspection.detections
+        step = tracker.update(detections, self._counts(detections), self._clock_s)
+        for track, row in step.seen + step.echoes:
+            self._look(track, detections, row, frame)
+        events += self._tell(step.seen, frame)
+        return events + self._end(step.gone)
+
+    def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+        """Return the END of each event whose defect was not seen for too long, also when no frames come.
+
+        `now_s` is monotonic, as `Frame.arrived_s`. `now_utc` is unused: an event ends with its last look.
+        """
+        if not self._defects or self._tracker is None or self._arrived_s is None:
+            return []
+        return self._end(self._tracker.expire(self._clock_s + max(0.0, now_s - self._arrived_s)))
+
+    def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+        """Return the END of every event under way; the camera is no longer inspected."""
+        return [] if self._tracker is None else self._end(self._tracker.close())
+
+    def _advance(self, frame: Frame) -> None:
+        arrived_dt_s = 0.0 if self._arrived_s is None else max(0.0, frame.arrived_s - self._arrived_s)
+        dt_s = arrived_dt_s
+        if frame.pts_s is not None and self._pts_s is not None:
+            # The network delays packets unevenly; the stream's own clock says when the pictures were taken.
+            pts_dt_s = frame.pts_s - self._pts_s
+            if pts_dt_s > 0 and abs(pts_dt_s - arrived_dt_s) <= CLOCK_JUMP_S:
+                dt_s = pts_dt_s
+        self._clock_s += dt_s
+        self._arrived_s = frame.arrived_s
+        self._pts_s = frame.pts_s
+
+    def _tracker_for(self, size_wh: tuple[int, int]) -> tuple[BeltTracker, list[DefectEvent]]:
+        """Return the tracker for pictures of this size; a new size starts afresh and ends what was under way."""
+        if self._tracker is not None and size_wh == self._size_wh:
+            return self._tracker, []
+        ended = [] if self._tracker is None else self._end(self._tracker.close())
+        self._size_wh = size_wh
+        self._tracker = BeltTracker(_visible(self._roi, size_wh), size_wh, self._min_hits)
+        return self._tracker, ended
+
+    def _counts(self, detections: Detections) -> NDArray[np.bool_]:
+        return np.asarray(detections.score >= self._thresholds[detections.class_id])
+
+    def _look(self, track: Track, detections: Detections, row: int, frame: Frame) -> None:
+        x1, y1, x2, y2 = detections.xyxy[row].tolist()
+        score, class_id = float(detections.score[row]), int(detections.class_id[row])
+        defect = self._defects.get(track.number)
+        if defect is None:
+            defect = _Defect(
+                frame.arrived_s,
+                frame.arrived_utc,
+                frame.arrived_s,
+                frame.arrived_utc,
+                frame.sequence,
+                (x1, y1, x2, y2),
+                score,
+            )
+            self._defects[track.number] = defect
+        best = defect.scores.setdefault(class_id, [])
+        best.append(score)
+        best.sort(reverse=True)
+        del best[2:]
+        if class_id == (defect.class_id if defect.event_id else track.class_id) or defect.sequence != frame.sequence:
+            defect.xyxy, defect.score = (x1, y1, x2, y2), score
+        defect.last_s, defect.last_utc, defect.sequence = frame.arrived_s, frame.arrived_utc, frame.sequence
+
+    def _tell(self, seen: Iterable[tuple[Track, int]], frame: Frame) -> list[DefectEvent]:
+        events = []
+        for track, _ in seen:
+            defect = self._defects[track.number]
+            if not defect.event_id:
+                if track.hits >= self._min_hits:
+                    self._confirm(track, defect)
+                    events.append(self._event(EventPhase.NEW, track, defect))
+            elif self._has_news(defect, frame.arrived_s):
+                events.append(self._event(EventPhase.UPDATE, track, defect))
+        return events
+
+    def _confirm(self, track: Track, defect: _Defect) -> None:
+        self._counter += 1
+        stamp = datetime.fromtimestamp(defect.first_utc, UTC)
+        milliseconds = stamp.microsecond // 1000
+        defect.event_id = f"{stamp:%Y%m%dT%H%M%S}.{milliseconds:03d}Z-{self._camera}-{self._counter:06d}"
+        defect.class_id = track.class_id
+        defect.verdict = self._judge(defect)
+        defect.told_top, defect.told_s = defect.scores[defect.class_id][0], defect.last_s
+
+    def _has_news(self, defect: _Defect, now_s: float) -> bool:
+        top = defect.scores[defect.class_id][0]
+        verdict = self._judge(defect)
+        risen = verdict is not defect.verdict
+        better = top >= defect.told_top + MARKED_RISE and now_s - defect.told_s >= UPDATE_PERIOD_S
+        if risen or better:
+            defect.verdict, defect.told_top, defect.told_s = verdict, top, now_s
+        return risen or better
+
+    def _judge(self, defect: _Defect) -> Verdict:
+        if defect.verdict is Verdict.REJECT:
+            return Verdict.REJECT
+        scores, needed = defect.scores[defect.class_id], min(2, self._min_hits)
+        certain = len(scores) >= needed and scores[needed - 1] >= self._reject[defect.class_id]
+        return Verdict.REJECT if certain else Verdict.WARN
+
+    def _end(self, tracks: Iterable[Track]) -> list[DefectEvent]:
+        events = []
+        for track in tracks:
+            defect = self._defects.pop(track.number)
+            if defect.event_id:
+                events.append(self._event(EventPhase.END, track, defect))
+        return events
+
+    def _event(self, phase: EventPhase, track: Track, defect: _Defect) -> DefectEvent:
+        return DefectEvent(
+            event_id=defect.event_id,
+            phase=phase,
+            camera=self._camera,
+            class_id=defect.class_id,
+            class_name=self._classes[defect.class_id],
+            verdict=defect.verdict,
+            score=defect.score,
+            top_score=defect.scores[defect.class_id][0],
+            xyxy=defect.xyxy,
+            sequence=defect.sequence,
+            hits=track.hits,
+            first_seen_s=defect.first_s,
+            first_seen_utc=defect.first_utc,
+            last_seen_s=defect.last_s,
+            last_seen_utc=defect.last_utc,
+        )
+
+
+def _visible(roi: Sequence[Sequence[Sequence[float]]], size_wh: tuple[int, int]) -> Rect:
+    """Return the part of the picture, in pixels, that detections can be in: it is where defects enter and leave."""
+    if not roi:
+        return 0.0, 0.0, float(size_wh[0]), float(size_wh[1])
+    corners = np.array([corner for polygon in roi for corner in polygon], np.float64) * np.asarray(size_wh)
+    left, top = corners.min(axis=0).tolist()
+    right, bottom = corners.max(axis=0).tolist()
+    return left, top, right, bottom

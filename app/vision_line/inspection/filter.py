@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which detections count for a camera: its thresholds by class, inside its regions of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.config.models import Stream, StreamSettings
+from vision_line.frames import Detections
+
+Polygon = Sequence[Sequence[float]]
+
+
+def class_thresholds(classes: Sequence[str], stream: StreamSettings, default: float) -> NDArray[np.float32]:
+    """Return (nc,) float32: the lowest score that counts for each class.
+
+    A class's own entry goes before the camera's `score_threshold`, that before `default` (the model's).
+    """
+    fallback = default if stream.score_threshold is None else stream.score_threshold
+    return np.array([stream.thresholds.get(name, fallback) for name in classes], np.float32)
+
+
+def score_floor(
+    streams: Iterable[StreamSettings], classes: Sequence[str], default: float, *, continue_ratio: float = 1.0
+) -> NDArray[np.float32]:
+    """Return (nc,) float32: the lowest score of each class that any camera wants; the device may drop what is below.
+
+    Without cameras it is `default`. `continue_ratio` as in `DetectionFilter`.
+    """
+    rows = [class_thresholds(classes, stream, default) for stream in streams]
+    lowest = np.min(rows, axis=0) if rows else np.full(len(classes), default, np.float32)
+    return np.asarray(lowest * np.float32(continue_ratio), np.float32)
+
+
+def unknown_classes(streams: Iterable[Stream], classes: Sequence[str]) -> list[str]:
+    """Return one problem (a line for `ConfigError`) for each threshold of a class that the model does not have."""
+    known = set(classes)
+    return [
+        f"stream {stream.name!r}: {key}.{name}: found no such class in the model, expected one of {', '.join(classes)}"
+        for stream in streams
+        for key, table in (("thresholds", stream.thresholds), ("reject_thresholds", stream.reject_thresholds))
+        for name in table
+        if name not in known
+    ]
+
+
+class DetectionFilter:
+    """Keeps one camera's detections that reach their class's threshold and whose centre lies in a region of interest.
+
+    With `continue_ratio` below 1 it lets scores down to `continue_ratio * threshold` pass: such a look starts and
+    confirms nothing (see `EventTracker`), it only keeps an event going. The region is compiled for a picture size when
+    that size first comes. Used by one thread.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], stream: StreamSettings, default: float, *, continue_ratio: float = 1.0
+    ) -> None:
+        """Read the thresholds and polygons of `stream`; `default` is the model's own threshold."""
+        self._floor = class_thresholds(classes, stream, default) * np.float32(continue_ratio)
+        self._polygons: tuple[Polygon, ...] = tuple(stream.roi)
+        self._size_wh = (0, 0)
+        self._edges: tuple[_Edges, ...] = ()
+
+    def __call__(self, detections: Detections, size_wh: tuple[int, int]) -> Detections:
+        """Return the rows that count; the same object when all of them do."""
+        if not detections.score.size:
+            return detections
+        keep = detections.score >= self._floor[detections.class_id]
+        if self._polygons:
+            keep &= self._inside(detections, size_wh)
+        return detections if keep.all() else detections[keep]
+
+    def _inside(self, detections: Detections, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
+        if size_wh != self._size_wh:
+            self._size_wh = size_wh
+            self._edges = tuple(_Edges(polygon, size_wh) for polygon in self._polygons)
+        x = (detections.xyxy[:, 0] + detections.xyxy[:, 2]) * 0.5
+        y = (detections.xyxy[:, 1] + detections.xyxy[:, 3]) * 0.5
+        inside = self._edges[0].contains(x, y)
+        for edges in self._edges[1:]:
+            inside |= edges.contains(x, y)
+        return inside
+
+
+class _Edges:
+    """A polygon's edges in pixels, ready for the even-odd rule: a ray to the right crosses an odd number of them."""
+
+    def __init__(self, polygon: Polygon, size_wh: tuple[int, int]) -> None:
+        corners = np.asarray(polygon, np.float32) * np.asarray(size_wh, np.float32)
+        following = np.roll(corners, -1, axis=0)
+        self._x, self._y = corners[:, 0], corners[:, 1]
+        self._end_y = following[:, 1]
+        rise = self._end_y - self._y
+        # A level edge is never crossed (both ends on one side of the ray), so its slope is never used.
+        self._slope = (following[:, 0] - self._x) / np.where(rise == 0, np.float32(1), rise)
+
+    def contains(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return (n,): which of the n points lie inside."""
+        row = y[:, None]
+        spans = (self._y > row) != (self._end_y > row)
+        crossed = spans & (x[:, None] < self._x + (row - self._y) * self._slope)
+        odd: NDArray[np.bool_] = np.logical_xor.reduce(crossed, axis=1)
+        return odd

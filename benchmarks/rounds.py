@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Interleaved rounds (A B B A ...) and medians of paired ratios: what holds on a machine whose speed drifts."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Values of each contender, one a round, rounds in order."""
+
+    unit: str
+    values: Mapping[str, list[float]]
+    order: list[str]
+
+    def median(self, name: str) -> float:
+        """Return the median of a contender's rounds."""
+        return statistics.median(self.values[name])
+
+    def ratio(self, name: str, base: str) -> tuple[float, float, float]:
+        """Return (lowest, median, highest) of `name` / `base`, paired round by round."""
+        ratios = [a / b for a, b in zip(self.values[name], self.values[base], strict=True) if b]
+        return min(ratios), statistics.median(ratios), max(ratios)
+
+
+def interleave(contenders: Mapping[str, Callable[[], float]], pairs: int, unit: str) -> Rounds:
+    """Run every contender `pairs` times: A B C, C B A, A B C, ... so that a drift hits all alike."""
+    values: dict[str, list[float]] = {name: [] for name in contenders}
+    order: list[str] = []
+    console = Console(stderr=True)
+    for number in range(pairs):
+        names = list(contenders) if number % 2 == 0 else list(reversed(list(contenders)))
+        for name in names:
+            value = contenders[name]()
+            values[name].append(value)
+            order.append(name)
+            console.print(f"round {number + 1}/{pairs} {name}: {value:.2f} {unit}", highlight=False)
+    return Rounds(unit, values, order)
+
+
+@dataclass(slots=True)
+class Report:
+    """A benchmark's result: written as JSON, shown as a table."""
+
+    name: str
+    facts: dict[str, object] = field(default_factory=dict)
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, **columns: object) -> None:
+        """Add a row."""
+        self.rows.append(columns)
+
+    def publish(self) -> None:
+        """Write `results/NAME.json` and print the table."""
+        RESULTS.mkdir(exist_ok=True)
+        content = {"benchmark": self.name, "machine": machine(), **asdict(self)}
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        table = Table(title=self.name)
+        for column in self.rows[0]:
+            table.add_column(column)
+        for row in self.rows:
+            table.add_row(*(_shown(value) for value in row.values()))
+        Console().print(table)
+        for key, value in self.facts.items():
+            Console().print(f"{key}: {_shown(value)}", highlight=False)
+
+
+def add_rounds(report: Report, rounds: Rounds, base: str) -> None:
+    """Add a row for each contender, with its ratio to `base`."""
+    for name in rounds.values:
+        low, middle, high = rounds.ratio(name, base)
+        report.add(
+            contender=name,
+            median=f"{rounds.median(name):.1f} {rounds.unit}",
+            ratio_to_base=f"{middle:.2f}",
+            ratio_range=f"{low:.2f} - {high:.2f}",
+        )
+    report.facts["rounds"] = {name: [round(v, 3) for v in values] for name, values in rounds.values.items()}
+
+
+def machine() -> dict[str, object]:
+    """Say what this was run on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which `share` of `values` lie (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The installed `vision-line` command on the simulator's cameras, each run in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "vision-line"
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
+    """Poll until `condition` gives something true, and return that; fail with `what` when it takes too long."""
+    deadline = time.monotonic() + within_s
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within_s:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+class LineRun:
+    """One run of the command in `folder`, with its output, its records and its summary."""
+
+    def __init__(self, folder: Path, cameras: int) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.streams = folder / "streams.toml"
+        self.summary_path = folder / "summary.json"
+        self.records = folder / "records"
+        self.sent_log = folder / "sent.jsonl"
+        self.output = folder / "output.txt"
+        self.names = [f"cam{number:02d}" for number in range(1, cameras + 1)]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.write_streams(self.names)
+
+    def write_streams(self, names: list[str], extra: str = "", defaults: str = "dwell_s = 4.0") -> None:
+        """Write a configuration whose simulator serves all cameras, and which inspects those of `names`."""
+        text = (
+            f"config_version = 1\n[simulator]\ncameras = {len(self.names)}\nport = {self.port}\n"
+            f'sent_log = "{self.sent_log}"\n[defaults]\n{defaults}\n'
+        )
+        for name in names:
+            text += f'[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:{self.port}/{name}"\n'
+        partial = self.streams.with_suffix(".partial")
+        partial.write_text(text + extra, encoding="utf-8")
+        partial.replace(self.streams)
+
+    def start(self, *options: str) -> None:
+        """Start the command."""
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [COMMAND, "--streams", self.streams, "--summary", self.summary_path, "--headless", *options],
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def run(self, *options: str, within_s: float = 120.0) -> int:
+        """Start the command and wait for its end; return its exit code."""
+        self.start(*options)
+        return self.wait(within_s)
+
+    def wait(self, within_s: float = 30.0) -> int:
+        """Wait for the end and return the exit code."""
+        assert self.process is not None
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            pytest.fail(f"still running after {within_s} s:\n{self.text()[-3000:]}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def text(self) -> str:
+        """Return what the command wrote so far."""
+        return self.output.read_text(encoding="utf-8") if self.output.exists() else ""
+
+    def summary(self) -> dict[str, Any]:
+        """Return the summary of a run that has ended."""
+        found: dict[str, Any] = json.loads(self.summary_path.read_text(encoding="utf-8"))
+        return found
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return rows of the record file; none while it is not there yet."""
+        path = self.records / "records.sqlite"
+        if not path.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
+            try:
+                return connection.execute(sql).fetchall()
+            except sqlite3.OperationalError as exc:
+                if "no such table" in str(exc):
+                    return []
+                raise
+
+    def wait_for_detections(self, n: int = 1) -> None:
+        """Wait until `n` detections have been committed."""
+        wait_for(
+            lambda: (rows := self.query("SELECT count(*) FROM detections")) and rows[0][0] >= n,
+            f"{n} committed detections; output: {self.text()[-2000:]}",
+        )
+
+    def close(self) -> None:
+        """End the command surely."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Iterator[Callable[[int], LineRun]]:
+    """Give a function that prepares a run of n simulated cameras."""
+    runs: list[LineRun] = []
+
+    def make(cameras: int) -> LineRun:
+        folder = tmp_path / f"run{len(runs)}"
+        folder.mkdir()
+        runs.append(LineRun(folder, cameras))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.close()
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_processes() -> Iterator[None]:
+    """Fail a test after which a simulator's server that it caused is still alive."""
+    before = _servers()
+    yield
+    wait_for(lambda: not (_servers() - before), "every server process has ended", within_s=10)
+
+
+def _servers() -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"vision_line.simulator.server" in command and int(entry.name) != os.getpid():
+                found.add(int(entry.name))
+    return found

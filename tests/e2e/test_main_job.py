@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The main job: 16 cameras through real RTSP, scored against what they truly showed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vision_line.simulator.clips import ensure_clips
+from vision_line.simulator.scoring import LoggedDetection, Score, read_sent_log, score_events
+from vision_line.simulator.stripe import read_stripe
+from vision_line.simulator.truth import load_truth
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+
+def score_records(records: Path, sent_log: Path, cameras: int) -> Score:
+    """Score a run's record file against the clips' truth, over the time in which all cameras were inspected."""
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection:
+        rows = connection.execute(
+            "SELECT event_id, camera, class, arrived_utc, x1, y1, x2, y2 FROM detections WHERE event_id IS NOT NULL"
+        ).fetchall()
+        (from_utc,) = connection.execute(
+            "SELECT max(ended_utc) FROM not_inspected WHERE ended_utc IS NOT NULL"
+        ).fetchone()
+        (started, ended) = connection.execute("SELECT started_utc, ended_utc FROM runs").fetchone()
+    detections = [LoggedDetection(row[0], row[1], row[2], row[3], (row[4], row[5], row[6], row[7])) for row in rows]
+    truths = {clip.camera: load_truth(clip.truth) for clip in ensure_clips(cameras, 1)}
+    return score_events(detections, read_sent_log(sent_log), truths, from_utc or started, ended - 1.0)
+
+
+def test_sixteen_cameras_are_inspected_and_their_defects_found(make_run: Callable[[int], Any]) -> None:
+    """Every camera, every count, at least 95 % of the defects, hardly a false event."""
+    run = make_run(16)
+    assert run.run("--duration", "45", within_s=300) == 0, run.text()[-3000:]
+
+    summary = run.summary()
+    assert [camera["name"] for camera in summary["cameras"]] == run.names
+    for camera in summary["cameras"]:
+        assert camera["state"] == "RUNNING"
+        assert camera["frames_inspected"] > 45
+        assert camera["frames_arrived"] == camera["frames_inspected"] + sum(camera["frames_dropped"].values())
+    totals = summary["totals"]
+    assert totals["frames_arrived"] == sum(camera["frames_arrived"] for camera in summary["cameras"])
+    assert 16 * 25 * 35 < totals["frames_arrived"] < 16 * 25 * 60
+    assert totals["events"] == run.query("SELECT count(*) FROM events")[0][0]
+    assert totals["durable_ms"] is not None
+
+    score = score_records(run.records, run.sent_log, 16)
+    assert score.passes >= 30, score
+    assert score.recall >= 0.95, score
+    assert score.false_events <= max(1, score.boards // 200), score
+    assert score.split <= 0.05 * score.passes, score
+
+
+def test_the_ledger_agrees_with_the_summary(make_run: Callable[[int], Any]) -> None:
+    """Per camera the minutes' counts add up to the run's, and nothing that arrived is unaccounted for."""
+    run = make_run(4)
+    assert run.run("--duration", "12") == 0, run.text()[-3000:]
+
+    rows = run.query("SELECT * FROM coverage")
+    columns = [row[1] for row in run.query("PRAGMA table_info(coverage)")]
+    by_camera: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        entry = dict(zip(columns, row, strict=True))
+        by_camera.setdefault(entry["camera"], []).append(entry)
+    for camera in run.summary()["cameras"]:
+        minutes = by_camera[camera["name"]]
+        dropped = {
+            cause: sum(minute[f"dropped_{cause}"] for minute in minutes)
+            for cause in (column.removeprefix("dropped_") for column in columns if column.startswith("dropped_"))
+        }
+        assert sum(minute["arrived"] for minute in minutes) == camera["frames_arrived"]
+        assert sum(minute["inspected"] for minute in minutes) == camera["frames_inspected"]
+        assert {cause: n for cause, n in dropped.items() if n} == camera["frames_dropped"]
+
+
+def test_every_event_has_evidence_that_shows_it(make_run: Callable[[int], Any]) -> None:
+    """The clean picture is a frame of the camera's own clip: its stripe says so."""
+    run = make_run(2)
+    assert run.run("--duration", "20") == 0, run.text()[-3000:]
+
+    rows = run.query("SELECT e.camera, v.path, v.overlay_path FROM events e JOIN evidence v USING (run, event_id)")
+    assert len(rows) == run.query("SELECT count(*) FROM events")[0][0] > 0
+    clips = {clip.camera: clip.clip_id for clip in ensure_clips(2, 1)}
+    for camera, path, overlay in rows:
+        assert (run.records / overlay).exists()
+        picture = cv2.imread(str(run.records / path), cv2.IMREAD_GRAYSCALE)
+        assert picture is not None
+        stripe = read_stripe(np.asarray(picture, np.uint8))
+        assert stripe is not None
+        assert stripe[0] == clips[camera]

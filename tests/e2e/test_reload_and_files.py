@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A configuration that changes under the running line, and videos instead of cameras."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vision_line.simulator.clips import ensure_clips
+
+pytestmark = pytest.mark.e2e
+
+
+def poll(condition: Callable[[], Any], what: Callable[[], str], within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
+
+
+def states_of(run: Any, camera: str) -> list[str]:
+    rows = run.query("SELECT camera, state FROM states ORDER BY change")
+    return [state for name, state in rows if name == camera]
+
+
+def test_cameras_come_go_and_change_without_touching_the_others(make_run: Callable[[int], Any]) -> None:
+    """cam01 runs through everything without a change of state; an invalid file changes nothing."""
+    run = make_run(3)
+    run.write_streams(["cam01", "cam02"])
+    run.start()
+    poll(lambda: "RUNNING" in states_of(run, "cam02"), run.text)
+
+    run.write_streams(["cam01", "cam03"])
+    poll(lambda: "RUNNING" in states_of(run, "cam03") and "REMOVED" in states_of(run, "cam02"), run.text)
+
+    run.write_streams(["cam01", "cam03"], extra='[[stream]]\nname = "bad"\nurl = "http://x"\n')
+    poll(lambda: "refused" in run.text(), run.text)
+    assert "stream[bad].url" in run.text()
+
+    run.write_streams(["cam01", "cam02", "cam03"])
+    run.signal(signal.SIGHUP)
+    poll(lambda: states_of(run, "cam02")[-1] == "RUNNING", run.text)
+    run.signal(signal.SIGINT)
+
+    assert run.wait(20) == 130
+    assert states_of(run, "cam01") == ["CONNECTING", "RUNNING"]
+    assert states_of(run, "cam02") == ["CONNECTING", "RUNNING", "REMOVED", "CONNECTING", "RUNNING"]
+
+
+def test_every_frame_of_a_video_is_inspected_and_the_run_ends_by_itself(make_run: Callable[[int], Any]) -> None:
+    """A file is not a camera: nothing is dropped, whatever the speed."""
+    run = make_run(1)
+    clip = ensure_clips(1, 1)[0]
+    run.streams.write_text(
+        f'config_version = 1\n[[stream]]\nname = "video"\nurl = "file:{clip.video}"\npaced = false\n', encoding="utf-8"
+    )
+    assert run.run(within_s=120) == 0, run.text()[-3000:]
+
+    (camera,) = run.summary()["cameras"]
+    assert camera["state"] == "ENDED"
+    assert camera["frames_arrived"] == camera["frames_inspected"] == clip.frames
+    assert camera["frames_dropped"] == {}

@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The coverage ledger: gaps with their causes, minutes that add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vision_line.frames import CameraState, CoverageMinute, DropCause, NotInspected, StateChange
+from vision_line.inspection.coverage import CoverageLedger
+from vision_line.inspection.minutes import CameraCounts
+
+MINUTE = 1_767_225_600  # a whole minute
+GAP_S = 1.0
+
+
+@dataclass(slots=True)
+class Log:
+    """What a database would hold: later rows replace earlier ones."""
+
+    minutes: dict[tuple[str, int], CoverageMinute] = field(default_factory=dict)
+    intervals: dict[str, NotInspected] = field(default_factory=dict)
+    history: list[NotInspected] = field(default_factory=list)
+
+    def write(self, rows: tuple[list[CoverageMinute], list[NotInspected]]) -> None:
+        """Keep the rows."""
+        self.minutes |= {(row.camera, row.minute_utc): row for row in rows[0]}
+        self.intervals |= {row.interval_id: row for row in rows[1]}
+        self.history += rows[1]
+
+    def causes(self) -> list[tuple[str, float, float | None]]:
+        """Return cause, start and end of every interval in order."""
+        rows = sorted(self.intervals.values(), key=lambda row: row.started_s)
+        return [(row.cause, row.started_s, row.ended_s) for row in rows]
+
+
+@dataclass(slots=True)
+class Line:
+    """One camera with a ledger; times are seconds after `MINUTE`, the same on both clocks unless `step_utc` is set."""
+
+    ledger: CoverageLedger = field(default_factory=CoverageLedger)
+    log: Log = field(default_factory=Log)
+    arrived: int = 0
+    inspected: int = 0
+    dropped: Counter[DropCause] = field(default_factory=Counter)
+    step_utc: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.ledger.add_camera("cam01", GAP_S, 0.0, self.utc(0.0))
+        self.state(0.0, CameraState.RUNNING)
+
+    def utc(self, at_s: float) -> float:
+        return MINUTE + at_s + self.step_utc
+
+    def counts(self) -> dict[str, CameraCounts]:
+        return {"cam01": CameraCounts(self.arrived, self.arrived, self.inspected, dict(self.dropped))}
+
+    def state(self, at_s: float, state: CameraState, code: str | None = None) -> None:
+        self.ledger.state(StateChange("cam01", state, at_s, self.utc(at_s), code))
+
+    def inspect(self, arrived_s: float, finished_s: float | None = None) -> None:
+        self.arrived += 1
+        self.inspected += 1
+        self.ledger.inspected("cam01", arrived_s, self.utc(arrived_s), finished_s or arrived_s + 0.05)
+
+    def tick(self, at_s: float) -> None:
+        self.log.write(self.ledger.tick(at_s, self.utc(at_s), self.counts()))
+
+    def close(self, at_s: float) -> None:
+        self.log.write(self.ledger.close(at_s, self.utc(at_s), self.counts()))
+
+
+def _inspect_steadily(line: Line, start_s: float, end_s: float, period_s: float = 0.25) -> None:
+    """Inspect every `period_s` and tick after each, from `start_s` to before `end_s`."""
+    for number in range(round((end_s - start_s) / period_s)):
+        at_s = start_s + number * period_s
+        line.inspect(at_s)
+        line.tick(at_s + 0.1)
+
+
+def _idle(line: Line, start_s: float, end_s: float, *, arriving: bool = False) -> None:
+    """Tick every 0.25 s; frames arrive and are dropped, or none come."""
+    for number in range(round((end_s - start_s) * 4)):
+        if arriving:
+            line.arrived += 1
+            line.dropped[DropCause.SUPERSEDED] += 1
+        line.tick(start_s + (number + 1) * 0.25)
+
+
+def test_steady_inspection_leaves_no_interval() -> None:
+    """Inspections closer than the gap leave full minutes and no interval."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 61.0)
+
+    assert line.log.intervals == {}
+    assert list(line.log.minutes) == [("cam01", MINUTE)]
+    assert line.log.minutes["cam01", MINUTE].not_inspected_s == 0
+
+
+def test_capacity_gap_opens_and_ends_with_one_id() -> None:
+    """A gap with frames arriving is told when found and again when ended, between the two inspected arrivals."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.25)
+    _idle(line, 5.25, 9.0, arriving=True)
+
+    assert [(row.cause, row.started_s, row.ended_s) for row in line.ledger.open_intervals()] == [("capacity", 5.0, None)]
+
+    line.inspect(9.0)
+    line.tick(9.1)
+
+    assert [(row.interval_id, row.ended_s) for row in line.log.history] == [
+        (line.log.history[0].interval_id, None),
+        (line.log.history[0].interval_id, 9.0),
+    ]
+    assert line.log.causes() == [("capacity", 5.0, 9.0)]
+    assert line.ledger.open_intervals() == []
+
+
+def test_short_gap_is_found_without_a_tick() -> None:
+    """A gap that is over before a tick could find it is told all the same."""
+    line = Line()
+    line.inspect(0.5)
+    line.inspect(1.75)
+    line.tick(1.8)
+
+    assert line.log.causes() == [("capacity", 0.5, 1.75)]
+
+
+def test_gap_from_the_start() -> None:
+    """A camera that never showed anything is not inspected from when it was added."""
+    line = Line()
+    line.state(0.1, CameraState.RECONNECTING, "REFUSED")
+    _idle(line, 0.0, 3.0)
+
+    assert line.log.causes() == [("camera:REFUSED", 0.0, None)]
+
+
+def test_silent_camera_is_not_called_slow_device() -> None:
+    """Before the camera is declared STALE, a gap without arriving frames is the camera's."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.25)
+    _idle(line, 5.25, 7.0)
+    line.state(7.0, CameraState.STALE)
+    _idle(line, 7.0, 9.0)
+
+    assert line.log.causes() == [("camera:STALE", 5.0, None)]
+
+
+def test_most_telling_state_is_the_cause() -> None:
+    """Of the states in a gap the most telling one counts: an error code, however the retries go on."""
+    line = Line()
+    line.inspect(0.5)
+    line.state(0.8, CameraState.RECONNECTING, "REFUSED")
+    line.state(0.9, CameraState.CONNECTING)
+    _idle(line, 1.0, 3.0)
+    line.state(3.0, CameraState.RECONNECTING)
+    _idle(line, 3.0, 4.0)
+
+    assert line.log.causes() == [("camera:REFUSED", 0.5, None)]
+
+
+def test_changed_cause_splits_back_to_back() -> None:
+    """A camera that comes back while the log is stuck ends one interval and begins another at that moment."""
+    line = Line()
+    line.inspect(0.5)
+    line.state(1.0, CameraState.STALE)
+    _idle(line, 1.0, 4.0)
+    line.ledger.log_writable(False, 4.5, line.utc(4.5))
+    line.state(5.0, CameraState.RUNNING)
+    _idle(line, 5.0, 7.0, arriving=True)
+    line.ledger.log_writable(True, 7.0, line.utc(7.0))
+    line.inspect(7.25)
+    line.tick(7.3)
+
+    assert line.log.causes() == [("camera:STALE", 0.5, 5.0), ("log", 5.0, 7.25)]
+
+
+def test_first_inspection_after_a_fault_may_take_a_moment() -> None:
+    """After a fault, `capacity` is a cause of its own only when it lasts."""
+    line = Line()
+    line.inspect(0.5)
+    line.state(1.0, CameraState.RECONNECTING, "TIMEOUT")
+    _idle(line, 1.0, 5.0)
+    line.state(5.0, CameraState.RUNNING)
+    _idle(line, 5.0, 6.0, arriving=True)
+
+    assert line.log.causes() == [("camera:TIMEOUT", 0.5, None)]
+
+    _idle(line, 6.0, 8.0, arriving=True)
+
+    assert line.log.causes() == [("camera:TIMEOUT", 0.5, 5.0), ("capacity", 5.0, None)]
+
+
+def test_frozen_frames_are_no_inspections() -> None:
+    """While a camera is FROZEN, results count for nothing."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 2.25)
+    line.state(2.25, CameraState.FROZEN)
+    _inspect_steadily(line, 2.25, 6.0)
+    line.state(6.0, CameraState.RUNNING)
+    line.inspect(6.25)
+    line.tick(6.3)
+
+    assert line.log.causes() == [("camera:FROZEN", 2.0, 6.25)]
+
+
+def test_file_at_its_end_is_due_no_inspection() -> None:
+    """After ENDED nothing is missed, and its minutes stay clean."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 2.0)
+    line.state(2.1, CameraState.ENDED)
+    _idle(line, 2.1, 10.1)
+    line.close(11.0)
+
+    assert line.log.intervals == {}
+
+
+def test_late_gap_amends_the_minute_before() -> None:
+    """A gap found after its first minute was written amends that minute's row."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 59.5)
+    first = 59.25
+    _idle(line, 59.5, 63.5, arriving=True)
+    line.inspect(63.75)
+    line.tick(63.8)
+    line.close(70.0)
+
+    assert line.log.minutes["cam01", MINUTE].not_inspected_s == pytest.approx(60 - first)
+    total = sum(row.not_inspected_s for row in line.log.minutes.values())
+    assert total == pytest.approx((63.75 - first) + (70.0 - 63.75))
+
+
+def test_clock_set_back_does_not_lose_a_minute() -> None:
+    """When the wall clock is set back, counts go on in the latest minute; durations stay true."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 70.0)
+    line.step_utc = -30.0
+    _inspect_steadily(line, 70.0, 100.0)
+    line.close(100.0)
+
+    assert sum(row.inspected for row in line.log.minutes.values()) == line.inspected == 400
+    assert line.log.intervals == {}
+
+
+def test_clock_set_forward_makes_no_gap() -> None:
+    """When the wall clock jumps an hour ahead, no interval and no time not inspected appear."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 30.0)
+    line.step_utc = 3600.0
+    _inspect_steadily(line, 30.0, 40.0)
+    line.close(40.0)
+
+    assert line.log.intervals == {}
+    assert [row.minute_utc for row in line.log.minutes.values()] == [MINUTE, MINUTE + 3600]
+    assert sum(row.inspected for row in line.log.minutes.values()) == line.inspected
+
+
+def test_removed_and_added_again_within_a_minute() -> None:
+    """A camera that is taken out and put back goes on in the same minute's row."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.0)
+    line.log.write(line.ledger.remove_camera("cam01", line.counts()["cam01"], 5.0, line.utc(5.0)))
+    line.arrived = line.inspected = 0
+    line.ledger.add_camera("cam01", GAP_S, 10.0, line.utc(10.0))
+    line.state(10.0, CameraState.RUNNING)
+    _inspect_steadily(line, 10.0, 15.0)
+    line.close(15.0)
+
+    assert line.log.minutes["cam01", MINUTE].inspected == 40
+    assert line.log.intervals == {}
+
+
+Step = tuple[str, float]
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["inspect", "late", "drop", "tick", "tick", "running", "stale", "reconnecting", "code", "frozen", "log", "nolog"]
+        ),
+        st.floats(0.01, 7.0),
+    ),
+    min_size=1,
+    max_size=120,
+)
+_STATES = {
+    "running": (CameraState.RUNNING, None),
+    "stale": (CameraState.STALE, None),
+    "reconnecting": (CameraState.RECONNECTING, None),
+    "code": (CameraState.RECONNECTING, "TIMEOUT"),
+    "frozen": (CameraState.FROZEN, None),
+}
+
+
+def _play(line: Line, steps: Sequence[Step]) -> float:
+    """Do each step after its pause; return when it was over."""
+    now_s = 0.0
+    for action, pause_s in steps:
+        now_s += pause_s
+        if action == "inspect":
+            line.inspect(now_s - 0.01)
+        elif action == "late":
+            line.inspect(max(0.0, now_s - 3.0))
+        elif action == "drop":
+            line.arrived += 2
+            line.dropped[DropCause.STALE] += 1  # the other one waits
+        elif action == "tick":
+            line.tick(now_s)
+        elif action in ("log", "nolog"):
+            line.ledger.log_writable(action == "log", now_s, line.utc(now_s))
+        else:
+            line.state(now_s, *_STATES[action])
+    return now_s + 1
+
+
+@settings(deadline=None, max_examples=200)
+@given(steps=_STEPS)
+def test_everything_adds_up(steps: list[Step]) -> None:
+    """Whatever happens: intervals do not overlap, minutes hold exactly their time, and every frame is in one row."""
+    line = Line()
+    line.close(_play(line, steps))
+    intervals = [(start, end) for _, start, end in line.log.causes() if end is not None]
+    rows = list(line.log.minutes.values())
+
+    assert len(intervals) == len(line.log.intervals)
+    assert all(end <= start for (_, end), (start, _) in zip(intervals, intervals[1:], strict=False))
+    for row in rows:
+        low = row.minute_utc - MINUTE
+        overlap = sum(max(0.0, min(end, low + 60) - max(start, low)) for start, end in intervals)
+        assert row.not_inspected_s == pytest.approx(overlap, abs=1e-4)
+    assert sum(row.arrived for row in rows) == line.arrived
+    assert sum(row.inspected for row in rows) == line.inspected
+    assert sum(sum(row.dropped.values()) for row in rows) == sum(line.dropped.values())
+    assert all(row.arrived >= row.inspected + sum(row.dropped.values()) for row in rows)
+
+
+@settings(deadline=None, max_examples=100)
+@given(steps=_STEPS, jumps=st.lists(st.tuples(st.integers(0, 119), st.floats(-7200, 7200)), max_size=4))
+def test_clock_steps_move_labels_not_durations(steps: list[Step], jumps: list[tuple[int, float]]) -> None:
+    """With a wall clock that jumps, the seconds not inspected and the counts still add up."""
+    line = Line()
+    at = dict(jumps)
+    now_s = 0.0
+    for number, step in enumerate(steps):
+        line.step_utc += at.get(number, 0.0)
+        now_s += step[1]
+        _play_one(line, step[0], now_s)
+    line.close(now_s + 1)
+    rows = list(line.log.minutes.values())
+    total_s = sum(end - start for _, start, end in line.log.causes() if end is not None)
+
+    assert sum(row.not_inspected_s for row in rows) == pytest.approx(total_s, abs=1e-4)
+    assert sum(row.arrived for row in rows) == line.arrived
+
+
+def _play_one(line: Line, action: str, now_s: float) -> None:
+    if action in _STATES:
+        line.state(now_s, *_STATES[action])
+    elif action == "tick":
+        line.tick(now_s)
+    elif action == "inspect":
+        line.inspect(now_s)
