@@ -78,7 +78,10 @@ class Mailbox:
 
     def oldest(self) -> Frame | None:
         """Return the frame that `take` would give, without taking it."""
-        # A deque's first element is read atomically under the GIL; the lock would cost more than the look.
+        # Without the lock, which would cost more than the look: an empty deque is the common case, and one that a `put`
+        # is just replacing is as good as empty.
+        if not self._frames:
+            return None
         try:
             return self._frames[0]
         except IndexError:

@@ -48,7 +48,7 @@ def test_every_frame_has_exactly_one_fate(ready: list[Ready], max_batch: int, fi
 
 @given(ready_lists, st.integers(1, 32))
 def test_nobody_who_waits_was_served_before_somebody_who_goes(ready: list[Ready], max_batch: int) -> None:
-    """Among the due frames of the batch's shape, those picked are the least recently inspected; the first of all goes."""
+    """Those picked are the least recently inspected of their shape, and the first of all is among them."""
     plan = plan_batch(NOW, ready, max_batch=max_batch)
 
     due = [i for i in ready if i.camera not in plan.stale and i.not_before_s <= NOW]

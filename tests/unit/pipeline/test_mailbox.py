@@ -18,6 +18,11 @@ def frame(sequence: int) -> Frame:
     return Frame("cam", sequence, (640, 360), COLOUR, None, float(sequence), 0.0, float(sequence))
 
 
+def put_frames(mailbox: Mailbox, n: int) -> None:
+    for sequence in range(n):
+        mailbox.put(frame(sequence), threading.Event())
+
+
 class LiveMailbox(RuleBasedStateMachine):
     """Random puts, takes and drops on a live camera's mailbox."""
 
@@ -73,8 +78,7 @@ TestLiveMailbox.settings = settings(max_examples=50, stateful_step_count=40)
 def test_a_file_waits_for_room_and_loses_nothing() -> None:
     """Every frame of a file comes out, in order."""
     mailbox = Mailbox("file", lambda: None, live=False)
-    stop = threading.Event()
-    producer = threading.Thread(target=lambda: [mailbox.put(frame(i), stop) for i in range(50)])
+    producer = threading.Thread(target=put_frames, args=(mailbox, 50))
     producer.start()
     taken: list[int] = []
     while len(taken) < 50:
@@ -89,7 +93,7 @@ def test_a_file_waits_for_room_and_loses_nothing() -> None:
 def test_closing_frees_a_waiting_file_and_counts_what_waited() -> None:
     """A drain does not hang on a full mailbox."""
     mailbox = Mailbox("file", lambda: None, live=False)
-    producer = threading.Thread(target=lambda: [mailbox.put(frame(i), threading.Event()) for i in range(5)])
+    producer = threading.Thread(target=put_frames, args=(mailbox, 5))
     producer.start()
     while mailbox.counts().pending < Mailbox.ROOM:
         pass

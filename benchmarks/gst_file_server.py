@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Serves MP4 files as RTSP cameras from GStreamer's server; run by the system's Python.
+
+    /usr/bin/python3 gst_file_server.py PORT FILE [FILE ...]     # cam1, cam2, ... without re-encoding
+
+Prints `up` when it listens; ends when its standard input closes.
+"""
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  versions must be required first
+
+
+def main() -> None:
+    """Serve until standard input closes."""
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(sys.argv[1])
+    for number, path in enumerate(sys.argv[2:], start=1):
+        factory = GstRtspServer.RTSPMediaFactory()
+        factory.set_launch(
+            f"( filesrc location={path} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+        )
+        factory.set_shared(True)
+        server.get_mount_points().add_factory(f"/cam{number}", factory)
+    server.attach(None)
+    sys.stdout.write("up\n")
+    sys.stdout.flush()
+    loop = GLib.MainLoop()
+    GLib.io_add_watch(sys.stdin, GLib.IO_HUP, lambda *_: loop.quit())
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The inspecting thread: every frame is accounted for, in order, and trouble is loud."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from vision_line.config.models import StreamSettings
+from vision_line.devices.simulated import SimulatedDevice
+from vision_line.errors import DeviceError, RunError
+from vision_line.frames import (
+    Colour,
+    ColourMatrix,
+    ColourRange,
+    CoverageMinute,
+    DefectEvent,
+    Detections,
+    DropCause,
+    EventPhase,
+    Frame,
+    Inspection,
+    NotInspected,
+    StateChange,
+)
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspection.events import EventTracker
+from vision_line.inspection.filter import DetectionFilter
+from vision_line.inspector import Doorbell, Inspector, Line, Round
+from vision_line.ports import DeviceDescription, LogStatus
+
+COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
+CLASSES = ("open", "short")
+STOP = threading.Event()
+
+
+@dataclass
+class MemoryLog:
+    """A detection log that keeps what it is given, and can be told to be full."""
+
+    inspected: list[tuple[str, int]] = field(default_factory=list)
+    events: list[DefectEvent] = field(default_factory=list)
+    writable: bool = True
+
+    def write_inspection(self, inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> None:
+        self.inspected.append((inspection.frame.camera, inspection.frame.sequence))
+        self.events.extend(events)
+
+    def write_events(self, events: Sequence[DefectEvent]) -> None:
+        self.events.extend(events)
+
+    def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
+        raise AssertionError("the ledger is the loop's affair")
+
+    def write_states(self, changes: Sequence[StateChange]) -> None:
+        raise AssertionError("states are the loop's affair")
+
+    def status(self) -> LogStatus:
+        return LogStatus(self.writable, "" if self.writable else "disk full", 0, 0.0, 0, 0, 0)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Tally:
+    """Counts what the inspecting thread reports."""
+
+    batches: list[int] = field(default_factory=list)
+    kept: int = 0
+    events: list[DefectEvent] = field(default_factory=list)
+
+    def batch(self, frames: int) -> None:
+        self.batches.append(frames)
+
+    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+        assert now_s >= inspection.frame.arrived_s
+        self.kept += kept
+
+    def event(self, event: DefectEvent) -> None:
+        self.events.append(event)
+
+
+def frame(camera: str, sequence: int, arrived_s: float | None = None) -> Frame:
+    now_s = time.monotonic() if arrived_s is None else arrived_s
+    return Frame(camera, sequence, (640, 360), COLOUR, None, now_s, time.time(), now_s)
+
+
+def one_defect(inspected: Frame) -> Detections:
+    """A defect that stands still in the middle."""
+    box = np.array([[300, 170, 320, 190]], np.float32)
+    return Detections(box, np.array([0.9], np.float32), np.array([1], np.int32))
+
+
+class Rig:
+    """An inspector on a simulated device, with what it reported."""
+
+    def __init__(
+        self,
+        *,
+        slots: int = 2,
+        max_batch: int = 1,
+        inference_s: float = 0.0,
+        detections: Callable[[Frame], Detections] | None = None,
+        fill_s: float = 0.0,
+    ) -> None:
+        self.bell = Doorbell()
+        self.log = MemoryLog()
+        self.tally = Tally()
+        self.rounds: list[Round] = []
+        description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
+        find = detections or (lambda _: Detections.empty())
+        self.device = SimulatedDevice(description, self.bell.ring, inference_s, find)
+        self.inspector = Inspector(self.device, self.log, self.bell, self.tally, self.rounds.append, fill_s=fill_s)
+        self.lines: dict[str, Line] = {}
+
+    def add(self, camera: str, *, live: bool = True, inspect_fps: float = 0.0, staleness_s: float = 60.0) -> Line:
+        settings = StreamSettings()
+        line = Line(
+            camera,
+            Mailbox(camera, self.bell.frame_came, live=live),
+            DetectionFilter(CLASSES, settings, 0.25),
+            EventTracker(camera, CLASSES, settings, 0.25),
+            live,
+            staleness_s,
+            1 / inspect_fps if inspect_fps else 0.0,
+        )
+        self.lines[camera] = line
+        self.inspector.add(line)
+        return line
+
+    def put(self, camera: str, sequence: int, arrived_s: float | None = None) -> None:
+        self.lines[camera].mailbox.count_arrived()
+        self.lines[camera].mailbox.put(frame(camera, sequence, arrived_s), STOP)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, (self.log.inspected[-5:], self.counts())
+            time.sleep(0.001)
+
+    def counts(self) -> dict[str, tuple[int, int, dict[DropCause, int]]]:
+        found = {}
+        for name, line in self.lines.items():
+            counts = line.mailbox.counts()
+            found[name] = (counts.arrived, line.inspected, counts.dropped)
+        return found
+
+    def end(self) -> None:
+        self.inspector.stop()
+        assert self.inspector.join(10)
+        self.device.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    made.inspector.start()
+    yield made
+    made.end()
+
+
+def test_every_frame_of_a_file_is_inspected_in_order(rig: Rig) -> None:
+    """A file's mailbox waits for room, so nothing is dropped."""
+    rig.add("file", live=False)
+    for sequence in range(100):
+        rig.put("file", sequence)
+    rig.until(lambda: len(rig.log.inspected) == 100)
+
+    assert rig.log.inspected == [("file", sequence) for sequence in range(100)]
+    assert rig.counts()["file"] == (100, 100, {})
+
+
+def test_overload_is_shared_fairly_and_accounted_for() -> None:
+    """With more frames than the engine can take, cameras get the same share and the rest is counted as superseded."""
+    rig = Rig(slots=2, inference_s=0.004)
+    cameras = [f"cam{number}" for number in range(8)]
+    for camera in cameras:
+        rig.add(camera)
+    rig.inspector.start()
+    for sequence in range(60):
+        for camera in cameras:
+            rig.put(camera, sequence)
+        time.sleep(0.004)
+    rig.end()
+
+    counts = rig.counts()
+    inspected = [counts[camera][1] for camera in cameras]
+    assert max(inspected) - min(inspected) <= 2
+    assert sum(inspected) < 8 * 60
+    for arrived, done, dropped in counts.values():
+        assert arrived == 60 == done + sum(dropped.values())
+        assert set(dropped) <= {DropCause.SUPERSEDED, DropCause.SHUTDOWN}
+
+
+def test_old_frames_are_dropped_as_stale(rig: Rig) -> None:
+    """A frame beyond the staleness bound is never inspected late."""
+    rig.add("cam", staleness_s=0.5)
+    rig.put("cam", 0, time.monotonic() - 1.0)
+    rig.until(lambda: rig.counts()["cam"][2] == {DropCause.STALE: 1})
+    rig.put("cam", 1)
+    rig.until(lambda: rig.log.inspected == [("cam", 1)])
+
+
+def test_a_capped_camera_is_inspected_at_its_rate(rig: Rig) -> None:
+    """inspect_fps holds on average, and what is beyond it has its own cause."""
+    rig.add("cam", inspect_fps=50)
+    started = time.monotonic()
+    for sequence in range(300):
+        rig.put("cam", sequence)
+        time.sleep(0.002)
+    rig.until(lambda: sum(rig.counts()["cam"][2].values()) + rig.counts()["cam"][1] == 300)
+    took_s = time.monotonic() - started
+
+    _, inspected, dropped = rig.counts()["cam"]
+    assert inspected <= 50 * took_s + 2
+    assert inspected >= 25 * took_s
+    assert dropped.get(DropCause.RATE_CAP, 0) > 0
+
+
+def test_nothing_is_inspected_while_it_cannot_be_recorded(rig: Rig) -> None:
+    """A full log stops inspection, the frames are counted as dropped for it, and it goes on by itself."""
+    rig.add("cam")
+    rig.log.writable = False
+    rig.until(lambda: bool(rig.rounds) and not rig.rounds[-1].log_writable)
+    for sequence in range(5):
+        rig.put("cam", sequence)
+        rig.until(lambda: rig.lines["cam"].mailbox.oldest() is None)
+    assert rig.log.inspected == []
+
+    rig.log.writable = True
+    rig.until(lambda: rig.rounds[-1].log_writable)
+    rig.put("cam", 5)
+    rig.until(lambda: rig.log.inspected == [("cam", 5)])
+    assert rig.counts()["cam"] == (6, 1, {DropCause.LOG: 5})
+
+
+def test_a_defect_becomes_one_event_in_log_metrics_and_round() -> None:
+    """NEW once after min_hits looks, END when the camera leaves."""
+    rig = Rig(detections=one_defect)
+    rig.add("cam", live=False)
+    rig.inspector.start()
+    for sequence in range(10):
+        rig.put("cam", sequence)
+    rig.until(lambda: len(rig.log.inspected) == 10)
+    rig.inspector.remove("cam")
+    rig.until(lambda: any(event.phase is EventPhase.END for event in rig.log.events))
+    rig.end()
+
+    phases = [event.phase for event in rig.log.events]
+    assert (phases.count(EventPhase.NEW), phases.count(EventPhase.END)) == (1, 1)
+    assert rig.tally.events == rig.log.events
+    assert [event for round_ in rig.rounds for event in round_.events] == rig.log.events
+    assert rig.tally.kept == 10
+
+
+def test_batches_are_filled_when_the_device_takes_more_than_one() -> None:
+    """With room for eight, eight waiting cameras make one batch."""
+    rig = Rig(max_batch=8, slots=1, inference_s=0.001, fill_s=0.2)
+    for number in range(8):
+        rig.add(f"cam{number}")
+        rig.put(f"cam{number}", 0)
+    rig.inspector.start()
+    rig.until(lambda: len(rig.log.inspected) == 8)
+    rig.end()
+
+    assert rig.tally.batches == [8]
+
+
+def test_a_broken_engine_ends_the_thread_with_its_error() -> None:
+    """It must not look like "no defects"."""
+
+    def fail(_: Frame) -> Detections:
+        raise RunError("the engine failed")
+
+    rig = Rig(detections=fail)
+    rig.add("cam")
+    rig.inspector.start()
+    rig.put("cam", 0)
+
+    with pytest.raises(RunError, match="the engine failed"):
+        rig.inspector.outcome.result(10)
+    rig.end()
+
+
+def test_a_picture_that_cannot_be_converted_is_counted_and_the_next_is_inspected() -> None:
+    """One bad picture costs one frame."""
+
+    class Choosy(SimulatedDevice):
+        def submit(self, frames: Sequence[Frame]) -> None:
+            if frames[0].sequence == 0:
+                raise DeviceError("camera 'cam': frame 0 cannot be converted")
+            super().submit(frames)
+
+    rig = Rig()
+    rig.device = Choosy(rig.device.description, rig.bell.ring)
+    rig.inspector = Inspector(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
+    rig.add("cam", live=False)
+    rig.inspector.start()
+    rig.put("cam", 0)
+    rig.put("cam", 1)
+    rig.until(lambda: rig.log.inspected == [("cam", 1)])
+    rig.end()
+
+    assert rig.counts()["cam"] == (2, 1, {DropCause.CORRUPT: 1})
+
+
+def test_a_drain_records_what_is_in_flight() -> None:
+    """Frames on the device when the stop comes are inspected, those still waiting are counted as dropped."""
+    rig = Rig(slots=2, inference_s=0.05)
+    for camera in ("a", "b", "c"):
+        rig.add(camera)
+        rig.put(camera, 0)
+    rig.inspector.start()
+    rig.until(lambda: rig.device.in_flight() == 2)
+    rig.end()
+
+    assert len(rig.log.inspected) == 2
+    dropped = [cause for _, _, causes in rig.counts().values() for cause in causes]
+    assert dropped == [DropCause.SHUTDOWN]
