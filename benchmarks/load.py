@@ -45,7 +45,7 @@ def run_course(urls: list[str], folder: Path, minutes: float, defaults: str) -> 
     folder.mkdir(parents=True)
     write_streams(folder / "streams.toml", urls, defaults)
     course = Course()
-    command = [
+    command: list[str | Path] = [
         COMMAND,
         "--streams",
         "streams.toml",

@@ -44,6 +44,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("VISION_LINE_FORBID_SKIPS") != "1" or exitstatus != pytest.ExitCode.OK:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
     skipped = [report for report in reporter.stats.get("skipped", ()) if "gpu" not in report.keywords]
     if skipped:
         reporter.write_line(f"{len(skipped)} tests were skipped though VISION_LINE_FORBID_SKIPS=1", red=True)

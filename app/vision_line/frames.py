@@ -107,9 +107,8 @@ class Detections:
         """Check shapes and dtypes; a mismatch is a programming error."""
         n = len(self.score)
         if self.xyxy.shape != (n, 4) or self.score.shape != (n,) or self.class_id.shape != (n,):
-            raise ValueError(
-                f"detections: expected (n, 4), (n,), (n,), got {self.xyxy.shape}, {self.score.shape}, {self.class_id.shape}"
-            )
+            found = (self.xyxy.shape, self.score.shape, self.class_id.shape)
+            raise ValueError(f"detections: expected shapes (n, 4), (n,), (n,), found {found}")
 
     def __len__(self) -> int:
         """Return the number of detections."""

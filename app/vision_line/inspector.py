@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: How often tracks are expired and the log's health is looked at when nothing else happens, in seconds.
 HOUSEKEEPING_S = 0.1
+#: How long looks are gathered before the loop is told; events go at once. Waking the loop costs a system call.
+PUBLISH_EVERY_S = 0.05
 
 
 class Doorbell:
@@ -97,38 +99,37 @@ class Line:
     not_before_s: float = -inf
 
 
+class Observer(Protocol):
+    """Counts what happens, in the inspecting thread; must be quick."""
+
+    def batch(self, frames: int) -> None:
+        """Note a submitted batch."""
+
+    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+        """Note a result with `kept` detections that was handed to the log at `now_s`."""
+
+    def event(self, event: DefectEvent) -> None:
+        """Note an event's start, change or end."""
+
+
 class Look(NamedTuple):
-    """What the loop learns of one inspected frame."""
+    """What the ledger needs of one inspected frame."""
 
     camera: str
-    sequence: int
     size_wh: tuple[int, int]
     arrived_s: float
     arrived_utc: float
     result_s: float  # result available to outputs and handed to the log
-    detections: int
-    events: tuple[DefectEvent, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What happened since the last round, in order."""
+class Round(NamedTuple):
+    """What the event loop learns of one round of the inspecting thread."""
 
+    at_s: float
+    at_utc: float
     looks: tuple[Look, ...]
-    ended: tuple[DefectEvent, ...] = ()
-    log_writable: bool = True
-    batches: int = 0
-    batched_frames: int = 0
-    batch_room: int = 0
-    at_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _Tally:
-    batches: int = 0
-    frames: int = 0
-    room: int = 0
-    ended: list[DefectEvent] = field(default_factory=list)
+    events: tuple[DefectEvent, ...]
+    log_writable: bool
 
 
 class Inspector:
@@ -143,6 +144,7 @@ class Inspector:
         device: Device,
         log: DetectionLog,
         doorbell: Doorbell,
+        observer: Observer,
         on_round: Callable[[Round], None],
         on_overlay: Callable[[Inspection, Sequence[DefectEvent]], None] | None = None,
         *,
@@ -153,6 +155,7 @@ class Inspector:
         self._device = device
         self._log = log
         self._bell = doorbell
+        self._observer = observer
         self._on_round = on_round
         self._on_overlay = on_overlay
         self._fill_s = fill_s
@@ -166,7 +169,9 @@ class Inspector:
         self._writable = True
         self._turn = 0
         self._housekeeping_due_s = -inf
-        self._tally = _Tally()
+        self._looks: list[Look] = []
+        self._events: list[DefectEvent] = []
+        self._published_s = -inf
         self.outcome: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
 
@@ -225,15 +230,15 @@ class Inspector:
         while not self._stopping.is_set():
             while self._commands:
                 self._commands.popleft()()
-            looks = self._collect()
+            self._collect()
             again_s = self._fill_slots()
             now_s = self._monotonic()
             if now_s >= self._housekeeping_due_s:
                 self._housekeeping_due_s = now_s + HOUSEKEEPING_S
                 self._keep_house(now_s)
-                self._publish(looks, always=True)
-            else:
-                self._publish(looks)
+                self._publish(now_s)
+            elif self._events or (self._looks and now_s - self._published_s >= PUBLISH_EVERY_S):
+                self._publish(now_s)
             self._bell.wait(max(0.0, min(again_s, self._housekeeping_due_s) - now_s))
 
     def _fill_slots(self) -> float:
@@ -242,24 +247,26 @@ class Inspector:
             self._drop_waiting(DropCause.LOG)
             return inf
         while self._device.free_slots() > 0:
+            ready = self._ready()
             plan = plan_batch(
                 self._monotonic(),
-                self._ready(),
+                ready,
                 max_batch=self._device.description.max_batch,
                 fill_s=self._fill_s,
             )
             self._drop(plan)
-            if not plan.batch:
-                return plan.again_s
-            self._submit(plan)
+            if plan.batch:
+                self._submit(plan)
+            if not plan.batch or len(ready) == len(plan.batch) + len(plan.stale) + len(plan.early):
+                return plan.again_s  # nothing is left; what has come since has rung
         self._bell.ignore_frames()
         return inf
 
     def _ready(self) -> list[Ready]:
         ready = []
         for index, line in enumerate(self._order):
-            frame = line.mailbox.oldest()
-            if frame is not None:
+            # Asking the queue before the mailbox: most are empty, and with many cameras the calls would add up.
+            if line.mailbox.frames and (frame := line.mailbox.oldest()) is not None:
                 ready.append(
                     Ready(
                         index,
@@ -304,12 +311,9 @@ class Inspector:
             for line, _ in picked:
                 line.mailbox.take_back(DropCause.CORRUPT)
             return
-        self._tally.batches += 1
-        self._tally.frames += len(picked)
-        self._tally.room += self._device.description.max_batch
+        self._observer.batch(len(picked))
 
-    def _collect(self) -> list[Look]:
-        looks = []
+    def _collect(self) -> None:
         for inspection in self._device.collect():
             frame = inspection.frame
             line = self._lines.get(frame.camera)
@@ -322,19 +326,10 @@ class Inspector:
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)
             line.inspected += 1
-            looks.append(
-                Look(
-                    frame.camera,
-                    frame.sequence,
-                    frame.size_wh,
-                    frame.arrived_s,
-                    frame.arrived_utc,
-                    self._monotonic(),
-                    len(kept),
-                    tuple(events),
-                )
-            )
-        return looks
+            result_s = self._monotonic()
+            self._observer.inspected(seen, len(kept), result_s)
+            self._note(events)
+            self._looks.append(Look(frame.camera, frame.size_wh, frame.arrived_s, frame.arrived_utc, result_s))
 
     def _keep_house(self, now_s: float) -> None:
         self._writable = self._log.status().writable
@@ -345,33 +340,27 @@ class Inspector:
     def _end(self, events: Sequence[DefectEvent]) -> None:
         if events:
             self._log.write_events(events)
-            self._tally.ended.extend(events)
+            self._note(events)
 
-    def _publish(self, looks: Sequence[Look], *, always: bool = False) -> None:
-        tally = self._tally
-        if not (looks or tally.ended or always):
-            return
-        self._tally = _Tally()
-        self._on_round(
-            Round(
-                tuple(looks),
-                tuple(tally.ended),
-                self._writable,
-                tally.batches,
-                tally.frames,
-                tally.room,
-                self._monotonic(),
-            )
-        )
+    def _note(self, events: Sequence[DefectEvent]) -> None:
+        for event in events:
+            self._observer.event(event)
+        self._events.extend(events)
+
+    def _publish(self, now_s: float) -> None:
+        looks, self._looks = tuple(self._looks), []
+        events, self._events = tuple(self._events), []
+        self._published_s = now_s
+        self._on_round(Round(now_s, self._utc(), looks, events, self._writable))
 
     def _drain(self) -> None:
         for line in self._order:
             line.mailbox.close()
         while self._device.in_flight() and not self._abort.is_set():
-            self._publish(self._collect())
+            self._collect()
             if self._device.in_flight():
                 self._bell.wait(HOUSEKEEPING_S)
-        self._publish(self._collect())
+        self._collect()
         for line in self._order:
             self._end(line.tracker.close(self._monotonic(), self._utc()))
-        self._publish((), always=True)
+        self._publish(self._monotonic())

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vision_line.frames import Colour, CoverageMinute, DefectEvent, Detections, Frame, Inspection, NotInspected, StateChange
+from vision_line.frames import (
+    Colour,
+    CoverageMinute,
+    DefectEvent,
+    Detections,
+    Frame,
+    Inspection,
+    NotInspected,
+    Scores,
+    StateChange,
+)
 
 ShapeHW = tuple[int, int]
 
@@ -70,6 +80,18 @@ class Device(Protocol):
         Raises:
             SourceError: codec parameters missing or codec unsupported.
         """
+
+    def ensure_shape(self, shape_hw: ShapeHW) -> None:
+        """Make the device able to inspect at one more input shape; takes a second or so, and inspection goes on.
+
+        Any thread, one at a time.
+
+        Raises:
+            ModelError, DeviceError: the engine cannot be made for it; the device stays as it was.
+        """
+
+    def set_score_floor(self, floor: float | Scores) -> None:
+        """Hand back detections from this score on, for all classes or (classes,) one for each; any thread."""
 
     def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
         """Return the input shape that a picture of this size is inspected at; a batch holds one shape. Pure."""

@@ -21,6 +21,7 @@ from vision_line.devices.model import Model
 from vision_line.devices.selection import decoder_opener, open_device
 from vision_line.devices.shapes import plan_input_shapes
 from vision_line.errors import ConfigError
+from vision_line.frames import Scores
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.filter import score_floor, unknown_classes
 from vision_line.inspector import Doorbell, Inspector, Round
@@ -86,6 +87,9 @@ class Run:
             started_utc=time.time(),
         )
         self._metrics = RunMetrics(self._facts)
+        self._device: Device | None = None
+        self._sizes_wh: dict[str, tuple[int, int]] = {}
+        self._new_size = asyncio.Event()
         self.last = self.snapshot()
 
     @property
@@ -141,6 +145,8 @@ class Run:
     async def _apply(self, lineup: Lineup, config: Config) -> None:
         streams = config.enabled_streams
         self._log.write_cameras([CameraRecord(s.name, s.station, s.recipe, s.display_url) for s in streams])
+        if self._device is not None:
+            self._device.set_score_floor(self._score_floor(config))
         await lineup.apply(streams)
 
     async def _first_pictures(self, lineup: Lineup) -> None:
@@ -152,12 +158,13 @@ class Run:
                     lineup.changed.clear()
 
     async def _inspect(self, tasks: asyncio.TaskGroup, lineup: Lineup, follower: ConfigFollower) -> None:
-        device = self._open_device(lineup)
+        device = self._device = self._open_device(lineup)
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
         helpers = [
             tasks.create_task(self._tick(lineup), name="ledger"),
             tasks.create_task(follower.run(), name="configuration"),
+            tasks.create_task(self._fit_shapes(device), name="input shapes"),
         ]
         try:
             tasks.create_task(_outcome(inspector), name="inspector")
@@ -171,14 +178,32 @@ class Run:
     def _open_device(self, lineup: Lineup) -> Device:
         config = self._loaded.config
         shapes = plan_input_shapes(self._model, lineup.sizes_wh(), config.model.max_input_shapes)
-        floor = score_floor(config.enabled_streams, self._model.classes, self._model.score_threshold)
+        floor = self._score_floor(config)
         device = open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor)
+        self._describe(device)
+        return device
+
+    def _score_floor(self, config: Config) -> Scores:
+        return score_floor(config.enabled_streams, self._model.classes, self._model.score_threshold)
+
+    def _describe(self, device: Device) -> None:
         used = device.description
         self._metrics.facts = replace(
             self._facts, device=used, model=replace(self._facts.model, input_shapes_hw=used.input_shapes_hw)
         )
-        logger.info("device: %s", device.description)
-        return device
+        logger.info("device: %s, %s, input shapes %s", used.name, used.detail, used.input_shapes_hw)
+
+    async def _fit_shapes(self, device: Device) -> None:
+        """Give cameras whose pictures have another aspect ratio than those at the start an input shape of their own."""
+        most = self._loaded.config.model.max_input_shapes
+        while True:
+            await self._new_size.wait()
+            self._new_size.clear()
+            for shape in plan_input_shapes(self._model, self._sizes_wh.values(), most):
+                offered = device.description.input_shapes_hw
+                if shape not in offered and len(offered) < most:
+                    await asyncio.to_thread(device.ensure_shape, shape)
+                    self._describe(device)
 
     def _start_inspector(self, device: Device) -> Inspector:
         loop = asyncio.get_running_loop()
@@ -196,6 +221,9 @@ class Run:
     def _on_round(self, round_: Round) -> None:
         for look in round_.looks:
             self._ledger.inspected(look.camera, look.arrived_s, look.arrived_utc, look.result_s)
+            if self._sizes_wh.get(look.camera) != look.size_wh:
+                self._sizes_wh[look.camera] = look.size_wh
+                self._new_size.set()
         self._ledger.log_writable(round_.log_writable, round_.at_s, round_.at_utc)
 
     async def _until_over(self, lineup: Lineup) -> None:

@@ -20,6 +20,8 @@ from vision_line.config.locate import KeyPath, line_of, locate_keys
 from vision_line.config.models import Config
 from vision_line.errors import ConfigError, mask_credentials
 
+Problem = tuple[KeyPath, str]  # where, and what is wrong there
+
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _SECRET_FOLDERS = ("/run/secrets",)
 
@@ -50,13 +52,14 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: expected UTF-8 text, found byte {exc.object[exc.start]:#04x} at {exc.start}") from exc
+        found = f"byte {exc.object[exc.start]:#04x} at {exc.start}"
+        raise ConfigError(f"{path}: expected UTF-8 text, found {found}") from exc
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
     lines = locate_keys(text)
-    data, problems = _fill_secrets(data, environment)
+    data, problems = _fill_urls(data, environment, path.parent)
     config: Config | None = None
     try:
         config = Config.model_validate(data)
@@ -69,8 +72,11 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
     return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _fill_secrets(data: dict[str, Any], environment: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[KeyPath, str]]]:
-    problems: list[tuple[KeyPath, str]] = []
+def _fill_urls(
+    data: dict[str, Any], environment: Mapping[str, str], folder: Path
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Fill in the secrets of every URL, and make relative `file:` paths relative to the file's folder."""
+    problems: list[Problem] = []
     streams = data.get("stream")
     if not isinstance(streams, list):
         return data, problems
@@ -86,8 +92,16 @@ def _fill_secrets(data: dict[str, Any], environment: Mapping[str, str]) -> tuple
             for name in missing
         ]
         # An unknown placeholder is replaced too, so that the URL's own faults are reported in the same run.
-        filled.append(stream | {"url": _PLACEHOLDER.sub(lambda match: _secret(match[1], environment) or "unset", url)})
+        url = _PLACEHOLDER.sub(lambda match: _secret(match[1], environment) or "unset", url)
+        filled.append(stream | {"url": _anchored(url, folder)})
     return data | {"stream": filled}, problems
+
+
+def _anchored(url: str, folder: Path) -> str:
+    scheme, _, path = url.partition(":")
+    if scheme.lower() != "file" or path.startswith("/"):
+        return url
+    return f"{scheme}:{folder.absolute() / path}"
 
 
 def _secret(name: str, environment: Mapping[str, str]) -> str | None:
@@ -111,7 +125,7 @@ def _distinct(error: ValidationError) -> Iterator[ErrorDetails]:
         yield item
 
 
-def _problem(details: ErrorDetails) -> tuple[KeyPath, str]:
+def _problem(details: ErrorDetails) -> Problem:
     loc = tuple(part for part in details["loc"] if isinstance(part, str | int))
     kind, found = details["type"], details.get("input")
     if kind == "missing":
@@ -130,7 +144,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _repeated_names(data: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+def _repeated_names(data: dict[str, Any]) -> list[Problem]:
     streams = data.get("stream")
     if not isinstance(streams, list):
         return []

@@ -56,7 +56,7 @@ class StreamSettings(Frozen):
     colour_range: Literal["auto", "limited", "full"] = "auto"
     """Overrides the stream's range."""
     roi: list[Polygon] = []
-    """Polygons of [x, y] in 0..1; detections whose centre lies outside all of them are ignored. Empty: whole picture."""
+    """Polygons of [x, y] in 0..1; a detection counts when its centre lies in one. Empty: the whole picture."""
     score_threshold: Score | None = None
     """Lowest score of a detection that counts, for classes without their own; default: the bundle's."""
     thresholds: dict[str, Score] = {}

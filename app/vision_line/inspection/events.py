@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from vision_line.config.models import StreamSettings
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Inspection, Verdict
 from vision_line.inspection.filter import class_thresholds
+from vision_line.inspection.matching import Track
 from vision_line.inspection.shift import Rect
-from vision_line.inspection.tracking import BeltTracker, Track
+from vision_line.inspection.tracking import BeltTracker
 
 #: An UPDATE for a better look needs a top score higher by this much, and comes at most once in `UPDATE_PERIOD_S`.
 MARKED_RISE = 0.05

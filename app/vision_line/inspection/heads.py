@@ -84,7 +84,7 @@ def _to_xyxy(xywh: Output) -> Boxes:
     return np.concatenate([centre - half, centre + half]).T.copy()
 
 
-def score_floor(classes: int, floor: float | Scores) -> Scores:
+def class_floors(classes: int, floor: float | Scores) -> Scores:
     """Return `floor` as an array (classes,), one value for all classes or one for each.
 
     Raises:

@@ -37,7 +37,8 @@ class _Mixture:
     any: float
 
 
-_UNKNOWN = _Mixture(0.10, 0.0, 0.0, 0.90)  # `steady` means standing still here
+# `steady` means standing here. It is small though belts often stand: what comes in one by one would look like it.
+_UNKNOWN = _Mixture(0.001, 0.0, 0.0, 0.999)
 _GUESSED = _Mixture(0.50, 0.0, 0.0, 0.50)
 _STANDING = _Mixture(0.80, 0.0, 0.0, 0.20)
 _TRUSTED = _Mixture(0.88, 0.10, 0.02, 1e-6)  # a known belt does not jump; a false detection is likelier

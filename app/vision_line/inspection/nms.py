@@ -51,9 +51,9 @@ def _survivors(overlapping: Mask) -> Mask:
     it ends, after as many rounds as the longest chain of suppressions, with the greedy loop's result.
     """
     by_better = np.triu(overlapping, k=1)
-    alive = ~by_better.any(axis=0)
+    alive: Mask = ~np.any(by_better, axis=0)
     while True:
-        after: Mask = ~by_better[alive].any(axis=0)
+        after: Mask = ~np.any(by_better[alive], axis=0)
         if np.array_equal(after, alive):
             return alive
         alive = after

@@ -136,10 +136,13 @@ class _Look:
         back, and tracks average the error of single looks themselves.
         """
         distance = np.where(self._same, self._normalised_distance(np.asarray([shift]))[0], np.inf)
-        tracks = np.flatnonzero(distance.min(axis=1) < 2 * GATE**2)
+        rows = distance.argmin(axis=1)
+        # Only pairs that are each other's nearest: a neighbour about to leave must not lay claim to the same box.
+        mutual = distance.argmin(axis=0)[rows] == np.arange(len(rows))
+        tracks = np.flatnonzero(mutual & (distance.min(axis=1) < 2 * GATE**2))
         if not len(tracks):
             return None
-        pairs = self._away[tracks, distance[tracks].argmin(axis=1)]
+        pairs = self._away[tracks, rows[tracks]]
         weight = 1 / self._variance[tracks]
         mean = (pairs * weight[:, None]).sum(axis=0) / weight.sum()
         return Shift((float(mean[0]), float(mean[1])), sqrt(1 / float(weight.sum())))

@@ -8,15 +8,17 @@ made good by the next, because it moved all tracks alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import hypot, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.frames import Detections
+from vision_line.inspection.matching import SAME_SPOT_IOU, Row, Track, match_rows, rows_of
 from vision_line.inspection.motion import BeltMotion
-from vision_line.inspection.shift import GATE, Found, Known, Rect, Shift, find_shift
+from vision_line.inspection.shift import Found, Known, Rect, Shift, find_shift
 
 #: A track that no look has confirmed yet is forgotten after so many looks without it.
 TENTATIVE_MISSES = 3
@@ -30,36 +32,10 @@ BOX_ERROR = 0.06
 WAY_ERROR = 0.07
 #: A place follows the newest look by at least this share, so that perspective does not leave it behind.
 LEAST_GAIN = 0.35
-#: Boxes that overlap by this share (IoU) after motion compensation are one defect, whatever their classes.
-SAME_SPOT_IOU = 0.4
 #: A box within so many standard errors of where its track was expected needs no second thought.
 SURE_GATE = 2.0
 #: Intervals between looks shorter than this are taken as this long, in seconds.
 SHORTEST_DT_S = 1e-3
-
-
-@dataclass(slots=True)
-class Track:
-    """One defect under way; `x`, `y` is its centre in belt coordinates, in pixels."""
-
-    number: int
-    x: float
-    y: float
-    width: float
-    height: float
-    seen_s: float  # on the belt's clock
-    looks: int = 1  # since it was first seen, while in view
-    seen: int = 1
-    hits: int = 1  # looks that reached the class threshold
-    missed: int = 0  # in a row
-    outside: int = 0  # in a row
-    seen_belt_xy: tuple[float, float] = (0.0, 0.0)  # where the belt was when it was last seen
-    votes: dict[int, float] = field(default_factory=dict)  # class id -> sum of scores
-
-    @property
-    def class_id(self) -> int:
-        """The class that the looks so far speak for."""
-        return max(self.votes, key=self.votes.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +71,20 @@ class BeltTracker:
         self._keep_period(at_s)
         if not self.tracks and not len(detections):
             return Step([], [], [])
-        boxes = _Boxes(detections, counts)
+        rows = rows_of(detections, counts)
         dt_s = max(at_s - self._located_s, SHORTEST_DT_S)
-        shift = self._find_shift(boxes, dt_s)
+        shift = self._find_shift(rows, dt_s)
         dx, dy = self.motion.expected_shift(dt_s) if shift is None else shift.xy
         here = (self._belt_xy[0] + dx, self._belt_xy[1] + dy)
-        matches = _match(self.tracks, boxes, here, self._errors(here) if shift else None)
+        matches = match_rows(self.tracks, rows, here, self._errors(here) if shift else None)
         if shift is not None:
             self.motion.learn(shift.xy, dt_s, shift.error)
-        elif self.tracks and boxes.rows:
+        elif self.tracks and rows:
             self.motion.doubt()
         # New boxes alone do not tell where the belt is. Unless nothing better is known, they must not shorten the
         # interval over which a missed defect may have moved: the belt may have started meanwhile.
         anchored = any(track.hits >= self._min_hits for track in self.tracks)
-        step = self._settle(boxes, matches, here, at_s)
+        step = self._settle(rows, matches, here, at_s)
         if matches or (step.seen and not anchored):
             self._belt_xy, self._located_s = here, at_s
         return step
@@ -142,13 +118,13 @@ class BeltTracker:
             for track in self.tracks
         ]
 
-    def _find_shift(self, boxes: _Boxes, dt_s: float) -> Shift | None:
-        if not self.tracks or not boxes.rows:
+    def _find_shift(self, rows: Sequence[Row], dt_s: float) -> Shift | None:
+        if not self.tracks or not rows:
             return None
         x, y = self._belt_xy
         dx, dy = self.motion.expected_shift(dt_s)
-        if self.motion.trusted and len(boxes.rows) == len(self.tracks):
-            shift = self._confirm_expected((x + dx, y + dy), boxes)
+        if self.motion.trusted and len(rows) == len(self.tracks):
+            shift = self._confirm_expected((x + dx, y + dy), rows)
             if shift is not None:
                 return shift
         known = Known(
@@ -157,10 +133,10 @@ class BeltTracker:
             np.array([min(0.95, (track.seen + 1) / (track.looks + 1.5)) for track in self.tracks]),
             np.array([track.class_id for track in self.tracks]),
         )
-        found = Found(np.array([(row.x, row.y) for row in boxes.rows]), np.array([row.class_id for row in boxes.rows]))
+        found = Found(np.array([(row.x, row.y) for row in rows]), np.array([row.class_id for row in rows]))
         return find_shift(self.motion, self._visible, known, found, dt_s)
 
-    def _confirm_expected(self, here: tuple[float, float], boxes: _Boxes) -> Shift | None:
+    def _confirm_expected(self, here: tuple[float, float], rows: Sequence[Row]) -> Shift | None:
         """Return the shift when each track is where it was expected: no other shift can explain more of the look.
 
         The common case, at a tenth of the cost of weighing all shifts against each other.
@@ -169,7 +145,7 @@ class BeltTracker:
         pairs: dict[int, tuple[float, float]] = {}
         weights = 0.0
         for track, error in zip(self.tracks, errors, strict=True):
-            for index, row in enumerate(boxes.rows):
+            for index, row in enumerate(rows):
                 x, y = row.x - track.x, row.y - track.y
                 off = (x - here[0]) ** 2 + (y - here[1]) ** 2
                 if row.class_id == track.class_id and off < SURE_GATE**2 * error * error and index not in pairs:
@@ -182,17 +158,17 @@ class BeltTracker:
         y = sum(pair[1] for pair in pairs.values()) / len(pairs) - self._belt_xy[1]
         return Shift((x, y), sqrt(1 / weights))
 
-    def _settle(self, boxes: _Boxes, matches: dict[int, Track], here: tuple[float, float], at_s: float) -> Step:
+    def _settle(self, rows: Sequence[Row], matches: dict[int, Track], here: tuple[float, float], at_s: float) -> Step:
         step = Step([], [], [])
         for index, track in matches.items():
-            self._see(track, boxes.rows[index], here, at_s)
+            self._see(track, rows[index], here, at_s)
             step.seen.append((track, index))
         self._miss(matches, here)
         step.gone.extend(self._drop([track for track in self.tracks if self._is_over(track, at_s)]))
-        for index, row in enumerate(boxes.rows):
+        for index, row in enumerate(rows):
             if index in matches:
                 continue
-            twin = next((track for track, seen in step.seen if row.overlap(boxes.rows[seen]) >= SAME_SPOT_IOU), None)
+            twin = next((track for track, seen in step.seen if row.overlap(rows[seen]) >= SAME_SPOT_IOU), None)
             if twin is not None:
                 twin.votes[row.class_id] = twin.votes.get(row.class_id, 0.0) + row.score
                 step.echoes.append((twin, index))
@@ -200,7 +176,7 @@ class BeltTracker:
                 step.seen.append((self._start(row, here, at_s), index))
         return step
 
-    def _start(self, row: _Row, here: tuple[float, float], at_s: float) -> Track:
+    def _start(self, row: Row, here: tuple[float, float], at_s: float) -> Track:
         self._numbers += 1
         x, y = row.x - here[0], row.y - here[1]
         votes = {row.class_id: row.score}
@@ -208,7 +184,7 @@ class BeltTracker:
         self.tracks.append(track)
         return track
 
-    def _see(self, track: Track, row: _Row, here: tuple[float, float], at_s: float) -> None:
+    def _see(self, track: Track, row: Row, here: tuple[float, float], at_s: float) -> None:
         gain = max(LEAST_GAIN, 1 / (track.seen + 1))
         track.x += gain * (row.x - here[0] - track.x)
         track.y += gain * (row.y - here[1] - track.y)
@@ -251,87 +227,3 @@ class BeltTracker:
             numbers = {track.number for track in gone}
             self.tracks = [track for track in self.tracks if track.number not in numbers]
         return gone
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One detection as plain numbers: centre, size, class."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    class_id: int
-    score: float
-    counts: bool
-
-    def overlap(self, other: _Row) -> float:
-        """Return the intersection over union with another box."""
-        return _overlap(self.x - other.x, self.y - other.y, self, other)
-
-
-class _Boxes:
-    """A look's detections as rows: a handful, for which plain numbers are faster than arrays."""
-
-    def __init__(self, detections: Detections, counts: NDArray[np.bool_]) -> None:
-        columns = zip(
-            detections.xyxy.tolist(),
-            detections.class_id.tolist(),
-            detections.score.tolist(),
-            counts.tolist(),
-            strict=True,
-        )
-        self.rows = [
-            _Row((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id, score, counted)
-            for (x1, y1, x2, y2), class_id, score, counted in columns
-        ]
-
-
-def _match(
-    tracks: list[Track], boxes: _Boxes, here: tuple[float, float], errors: list[float] | None
-) -> dict[int, Track]:
-    """Return row -> track, one to one: nearest pairs of one class first, then boxes of any class on the same spot."""
-    matches: dict[int, Track] = {}
-    taken: set[int] = set()
-    numbered = {track.number: track for track in tracks}
-    near = _near_pairs(tracks, boxes, here, errors) if errors is not None else []
-    for _, number, index in sorted(near + _same_spots(tracks, boxes, here)):
-        if index not in matches and number not in taken:
-            taken.add(number)
-            matches[index] = numbered[number]
-    return matches
-
-
-def _near_pairs(
-    tracks: list[Track], boxes: _Boxes, here: tuple[float, float], errors: list[float]
-) -> list[tuple[float, int, int]]:
-    pairs = []
-    for track, error in zip(tracks, errors, strict=True):
-        x, y, class_id = track.x + here[0], track.y + here[1], track.class_id
-        for index, row in enumerate(boxes.rows):
-            if row.class_id == class_id:
-                distance = ((row.x - x) ** 2 + (row.y - y) ** 2) / (2 * error * error)
-                if distance < GATE**2:
-                    pairs.append((distance, track.number, index))
-    return pairs
-
-
-def _same_spots(tracks: list[Track], boxes: _Boxes, here: tuple[float, float]) -> list[tuple[float, int, int]]:
-    pairs = []
-    for track in tracks:
-        x, y, class_id = track.x + here[0], track.y + here[1], track.class_id
-        for index, row in enumerate(boxes.rows):
-            if row.class_id != class_id and abs(row.x - x) < row.width and abs(row.y - y) < row.height:
-                overlap = _overlap(row.x - x, row.y - y, row, track)
-                if overlap >= SAME_SPOT_IOU:
-                    pairs.append((GATE**2 + 1 - overlap, track.number, index))
-    return pairs
-
-
-def _overlap(dx: float, dy: float, a: _Row | Track, b: _Row | Track) -> float:
-    across = min(a.width / 2, dx + b.width / 2) - max(-a.width / 2, dx - b.width / 2)
-    down = min(a.height / 2, dy + b.height / 2) - max(-a.height / 2, dy - b.height / 2)
-    if across <= 0 or down <= 0:
-        return 0.0
-    shared = across * down
-    return shared / (a.width * a.height + b.width * b.height - shared)

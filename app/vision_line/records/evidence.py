@@ -208,7 +208,7 @@ class EvidenceKeeper:
             try:
                 done = self._keep(job)
             except RunError as exc:
-                logger.error("evidence ends with the log: %s", exc)  # noqa: TRY400  the log has said where
+                logger.error("evidence ends with the log: %s", exc)
                 return
             if done:
                 with self._changed:

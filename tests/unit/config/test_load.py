@@ -109,6 +109,19 @@ def test_each_fault_has_one_clear_line(tmp_path: Path, text: str, said: str) -> 
     assert any(said in problem for problem in problems_of(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [("file:videos/a.mp4", "file:{folder}/videos/a.mp4"), ("file:/a.mp4", "file:/a.mp4"), ("file:///a", "file:///a")],
+)
+def test_relative_file_urls_are_relative_to_the_configuration(tmp_path: Path, url: str, opened: str) -> None:
+    """The working directory does not matter."""
+    text = f'config_version = 1\n[[stream]]\nname = "a"\nurl = "{url}"\n'
+    (stream,) = load_config(write(tmp_path, text), environment={}).config.stream
+
+    assert stream.url.get_secret_value() == opened.format(folder=tmp_path)
+    assert not stream.is_live
+
+
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
     """No traceback for a wrong path."""
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -108,7 +109,9 @@ def test_capacity_gap_opens_and_ends_with_one_id() -> None:
     _inspect_steadily(line, 0.0, 5.25)
     _idle(line, 5.25, 9.0, arriving=True)
 
-    assert [(row.cause, row.started_s, row.ended_s) for row in line.ledger.open_intervals()] == [("capacity", 5.0, None)]
+    assert [(row.cause, row.started_s, row.ended_s) for row in line.ledger.open_intervals()] == [
+        ("capacity", 5.0, None)
+    ]
 
     line.inspect(9.0)
     line.tick(9.1)
@@ -279,7 +282,20 @@ Step = tuple[str, float]
 _STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["inspect", "late", "drop", "tick", "tick", "running", "stale", "reconnecting", "code", "frozen", "log", "nolog"]
+            [
+                "inspect",
+                "late",
+                "drop",
+                "tick",
+                "tick",
+                "running",
+                "stale",
+                "reconnecting",
+                "code",
+                "frozen",
+                "log",
+                "nolog",
+            ]
         ),
         st.floats(0.01, 7.0),
     ),
@@ -326,7 +342,7 @@ def test_everything_adds_up(steps: list[Step]) -> None:
     rows = list(line.log.minutes.values())
 
     assert len(intervals) == len(line.log.intervals)
-    assert all(end <= start for (_, end), (start, _) in zip(intervals, intervals[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(intervals))
     for row in rows:
         low = row.minute_utc - MINUTE
         overlap = sum(max(0.0, min(end, low + 60) - max(start, low)) for start, end in intervals)

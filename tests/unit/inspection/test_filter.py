@@ -27,7 +27,9 @@ def _camera(**settings: object) -> Stream:
 
 def test_class_threshold_goes_before_camera_before_model() -> None:
     """A class's own threshold counts first, then the camera's, then the model's."""
-    detections = Detections(np.zeros((4, 4), np.float32), np.float32([0.5, 0.5, 0.3, 0.7]), np.int32([0, 1, 1, 0]))
+    detections = Detections(
+        np.zeros((4, 4), np.float32), np.array([0.5, 0.5, 0.3, 0.7], np.float32), np.array([0, 1, 1, 0], np.int32)
+    )
     keep = DetectionFilter(CLASSES, StreamSettings(score_threshold=0.4, thresholds={"open": 0.6}), 0.9)
 
     assert keep(detections, SIZE_WH).score.tolist() == pytest.approx([0.5, 0.7])
@@ -35,7 +37,7 @@ def test_class_threshold_goes_before_camera_before_model() -> None:
 
 def test_score_at_threshold_counts() -> None:
     """A score equal to the threshold is kept."""
-    detections = Detections(np.zeros((1, 4), np.float32), np.float32([0.25]), np.int32([0]))
+    detections = Detections(np.zeros((1, 4), np.float32), np.array([0.25], np.float32), np.array([0], np.int32))
 
     assert len(DetectionFilter(CLASSES, StreamSettings(), 0.25)(detections, SIZE_WH)) == 1
 
@@ -77,7 +79,9 @@ def test_nothing_in_nothing_made() -> None:
 
 def test_continue_ratio_lowers_the_bar() -> None:
     """With a continue ratio, scores below the threshold pass for events under way."""
-    detections = Detections(np.zeros((2, 4), np.float32), np.float32([0.31, 0.29]), np.int32([0, 0]))
+    detections = Detections(
+        np.zeros((2, 4), np.float32), np.array([0.31, 0.29], np.float32), np.array([0, 0], np.int32)
+    )
     keep = DetectionFilter(CLASSES, StreamSettings(score_threshold=0.5), 0.25, continue_ratio=0.6)
 
     assert keep(detections, SIZE_WH).score.tolist() == pytest.approx([0.31])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.errors import RunError
-from vision_line.inspection.heads import HeadDecoder, HeadKind, Output, score_floor
+from vision_line.inspection.heads import HeadDecoder, HeadKind, Output, class_floors
 
 
 def _raw(n: int, classes: int, seed: int) -> Output:
@@ -23,7 +23,7 @@ def _raw(n: int, classes: int, seed: int) -> Output:
 def test_raw_outputs_without_overlap(n: int, classes: int, seed: int, floor: float) -> None:
     """With suppression out of the way each column above its floor is one detection of its best class."""
     output = _raw(n, classes, seed)
-    floors = score_floor(classes, floor)
+    floors = class_floors(classes, floor)
     expected = []
     for column in output.T:
         best = int(column[4:].argmax())
@@ -56,7 +56,7 @@ def test_end_to_end_outputs_are_only_filtered() -> None:
         [[0, 0, 10, 10, 0.4, 1], [0, 0, 10, 10, 0.9, 1], [1, 1, 2, 2, 0.2, 0], [0, 0, 0, 0, 0, 0]], np.float32
     )
 
-    found = HeadDecoder(HeadKind.END2END, score_floor(2, 0.25), 0.5).decode(output)
+    found = HeadDecoder(HeadKind.END2END, class_floors(2, 0.25), 0.5).decode(output)
 
     assert found.score.tolist() == pytest.approx([0.9, 0.4])
     assert found.class_id.tolist() == [1, 1]
@@ -74,7 +74,7 @@ def test_at_most_so_many_detections(kind: HeadKind) -> None:
         output = np.zeros((50, 6), np.float32)
         output[:, 4] = np.linspace(0.5, 0.9, 50)
 
-    found = HeadDecoder(kind, score_floor(1, 0.25), 0.5, max_detections=7).decode(output)
+    found = HeadDecoder(kind, class_floors(1, 0.25), 0.5, max_detections=7).decode(output)
 
     assert len(found) == 7
     assert found.score.min() == pytest.approx(np.linspace(0.5, 0.9, 50)[-7])
@@ -86,14 +86,14 @@ def test_a_broken_engine_is_not_a_good_part(kind: HeadKind) -> None:
     output = np.full((5, 6), np.nan, np.float32)
 
     with pytest.raises(RunError, match="not numbers"):
-        HeadDecoder(kind, score_floor(1, 0.25), 0.5).decode(output)
+        HeadDecoder(kind, class_floors(1, 0.25), 0.5).decode(output)
 
 
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_detections_do_not_borrow_the_engines_memory(kind: HeadKind) -> None:
     """The engine writes its next output over this one; what was found stays."""
     output = np.full((6, 6), 0.5, np.float32)
-    found = HeadDecoder(kind, score_floor(2, 0.25), 0.5).decode(output)
+    found = HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(output)
     before = found.xyxy.tolist(), found.score.tolist()
 
     output[:] = 0
@@ -103,6 +103,6 @@ def test_detections_do_not_borrow_the_engines_memory(kind: HeadKind) -> None:
 
 def test_a_floor_for_another_number_of_classes_is_refused() -> None:
     """Floors are one for all or one for each."""
-    assert score_floor(3, 0.5).tolist() == [0.5, 0.5, 0.5]
+    assert class_floors(3, 0.5).tolist() == [0.5, 0.5, 0.5]
     with pytest.raises(ValueError, match="shape"):
-        score_floor(3, np.array([0.1, 0.2], np.float32))
+        class_floors(3, np.array([0.1, 0.2], np.float32))

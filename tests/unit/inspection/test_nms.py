@@ -33,8 +33,8 @@ def _random_boxes(n: int, seed: int, spread: int, classes: int) -> tuple[Boxes, 
     random = np.random.default_rng(seed)
     corner = random.integers(0, spread, (n, 2))
     xyxy = np.concatenate([corner, corner + random.integers(0, 30, (n, 2))], axis=1).astype(np.float32)
-    score = random.integers(1, 20, n).astype(np.float32) / 20  # ties on purpose
-    return xyxy, score, random.integers(0, classes, n).astype(np.int32)
+    score = random.integers(1, 20, n).astype(np.float32) / np.float32(20)  # ties on purpose
+    return xyxy, score.astype(np.float32), random.integers(0, classes, n).astype(np.int32)
 
 
 @given(

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Letterbox geometry: where a picture lies in a network input, and the way of boxes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vision_line.frames import Boxes
+from vision_line.ports import ShapeHW
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """A picture of `src_wh` scaled by one factor to fit `dst_hw`, centred, the rest padded.
+
+    The geometry is that of Ultralytics' `LetterBox(auto=False, scaleup=True, center=True)`, rounding included, so that
+    an evaluation with it sees the same pixels: scale = min(dst / src), smaller pictures are scaled up, the content is
+    rounded half to even and at least one pixel, and of an odd rest the smaller half lies left or on top.
+    """
+
+    src_wh: tuple[int, int]
+    dst_hw: ShapeHW
+
+    def __post_init__(self) -> None:
+        """Refuse empty pictures and inputs."""
+        if min(*self.src_wh, *self.dst_hw) < 1:
+            raise ValueError(f"letterbox: expected sizes >= 1, got {self.src_wh} -> {self.dst_hw}")
+
+    @cached_property
+    def scale(self) -> float:
+        """Return input pixels per picture pixel."""
+        return min(self.dst_hw[0] / self.src_wh[1], self.dst_hw[1] / self.src_wh[0])
+
+    @cached_property
+    def content_wh(self) -> tuple[int, int]:
+        """Return the size of the scaled picture in the input."""
+        width, height = self.src_wh
+        return max(round(width * self.scale), 1), max(round(height * self.scale), 1)
+
+    @cached_property
+    def left_top(self) -> tuple[int, int]:
+        """Return where the scaled picture begins in the input."""
+        return (self.dst_hw[1] - self.content_wh[0]) // 2, (self.dst_hw[0] - self.content_wh[1]) // 2
+
+    @cached_property
+    def content(self) -> tuple[slice, slice]:
+        """Return the rows and columns of the input that the picture fills."""
+        (left, top), (width, height) = self.left_top, self.content_wh
+        return slice(top, top + height), slice(left, left + width)
+
+    @cached_property
+    def waste(self) -> float:
+        """Return the padded share of the input, 0..1."""
+        return 1.0 - self.content_wh[0] * self.content_wh[1] / (self.dst_hw[0] * self.dst_hw[1])
+
+    @cached_property
+    def _ratio_xyxy(self) -> Boxes:
+        # per axis, since rounding the content makes the two differ by up to half an input pixel over its whole length
+        ratio = [content / src for content, src in zip(self.content_wh, self.src_wh, strict=True)]
+        return np.array(ratio * 2, np.float32)
+
+    @cached_property
+    def _offset_xyxy(self) -> Boxes:
+        return np.array(self.left_top * 2, np.float32)
+
+    @cached_property
+    def _limit_xyxy(self) -> Boxes:
+        return np.array(self.src_wh * 2, np.float32)
+
+    def to_picture(self, xyxy: Boxes) -> Boxes:
+        """Return boxes (n, 4) in input pixels as boxes in picture pixels, clipped to the picture."""
+        picture: Boxes = np.clip((xyxy - self._offset_xyxy) / self._ratio_xyxy, 0.0, self._limit_xyxy)
+        return picture
+
+    def to_input(self, xyxy: Boxes) -> Boxes:
+        """Return boxes (n, 4) in picture pixels as boxes in input pixels."""
+        scaled: Boxes = xyxy * self._ratio_xyxy + self._offset_xyxy
+        return scaled

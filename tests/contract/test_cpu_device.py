@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is the CPU device's own: real conversion, real inference, errors of pictures and engines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vision_line.devices.cpu import CpuDevice
+from vision_line.devices.model import open_model
+from vision_line.errors import DeviceError, ModelError
+from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame
+from vision_line.ports import ShapeHW
+
+WriteModel = Callable[..., Path]
+DEADLINE_S = 20.0
+
+
+def _inspect(path: Path, shapes: tuple[ShapeHW, ...], picture: NDArray[np.uint8], **options: Any) -> Detections:
+    woken = threading.Event()
+    device = CpuDevice(open_model(path), shapes, woken.set, **options)
+    try:
+        device.submit([_frame(av.VideoFrame.from_ndarray(picture, format="rgb24"))])
+        assert woken.wait(DEADLINE_S)
+        (inspection,) = device.collect()
+    finally:
+        device.close()
+    return inspection.detections
+
+
+def _frame(picture: Any, camera: str = "a") -> Frame:
+    colour = Colour(ColourMatrix.BT601, ColourRange.FULL)
+    return Frame(camera, 0, (picture.width, picture.height), colour, picture, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("end2end", [False, True])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_boxes_return_to_the_picture(write_model: WriteModel, end2end: bool, quantized: bool) -> None:
+    """A blue tile of a picture twice the input's size is found where it is, with its class and score."""
+    path = write_model(end2end=end2end, quantized=quantized)
+    picture = np.zeros((120, 256, 3), np.uint8)  # scaled to 128 x 60, two rows of padding above and below
+    picture[60:124, 64:128, 2] = 204
+
+    found = _inspect(path, ((64, 128),), picture, score_floor=0.6)
+
+    assert found.class_id.tolist() == [2]
+    assert found.xyxy.tolist() == [[64, 60, 128, 120]]
+    assert found.score[0] == pytest.approx(0.8 * 30 / 32 + 114 / 255 * 2 / 32, abs=0.01)
+
+
+def test_every_shape_of_a_dynamic_model_is_served(write_model: WriteModel) -> None:
+    """Pictures of several aspect ratios are inspected at several shapes with one device."""
+    woken = threading.Event()
+    device = CpuDevice(open_model(write_model()), ((64, 128), (128, 64), (96, 96)), woken.set, score_floor=0.9)
+    try:
+        for width, height in ((128, 64), (64, 128), (96, 96)):
+            picture = np.full((height, width, 3), 255, np.uint8)
+            woken.clear()
+            device.submit([_frame(av.VideoFrame.from_ndarray(picture, format="rgb24"))])
+            assert woken.wait(DEADLINE_S)
+            (inspection,) = device.collect()
+            assert len(inspection.detections) == width * height // 1024
+    finally:
+        device.close()
+
+
+def test_a_floor_for_each_class(write_model: WriteModel) -> None:
+    """Detections come back only above the floor of their class."""
+    picture = np.zeros((64, 128, 3), np.uint8)
+    picture[:32, :32, 0] = picture[:32, 96:, 1] = 128
+
+    found = _inspect(write_model(), ((64, 128),), picture, score_floor=np.array([0.6, 0.4, 0.4], np.float32))
+
+    assert found.class_id.tolist() == [1]
+
+
+def test_a_picture_that_cannot_be_converted_names_its_camera(write_model: WriteModel) -> None:
+    """The slot of a picture that fails is free again and the next picture is inspected."""
+    woken = threading.Event()
+    device = CpuDevice(open_model(write_model()), ((64, 128),), woken.set, slots=1)
+    try:
+        broken = _frame(av.VideoFrame(0, 0, "yuv420p"), "dock-3")
+        broken.size_wh = (64, 64)
+        with pytest.raises(DeviceError, match="camera 'dock-3': frame 0 cannot be converted"):
+            device.submit([broken])
+
+        assert (device.free_slots(), device.in_flight()) == (1, 0)
+        device.submit([_frame(av.VideoFrame(64, 64, "yuv420p"))])
+        assert woken.wait(DEADLINE_S)
+        assert len(device.collect()) == 1
+    finally:
+        device.close()
+
+
+def test_a_graph_that_openvino_cannot_read_is_a_model_error(write_model: WriteModel) -> None:
+    """A file whose header is whole and whose graph is not is refused with the file's name."""
+    path = write_model()
+    path.write_bytes(path.read_bytes().replace(b"AveragePool", b"AveragePoor"))
+
+    with pytest.raises(ModelError, match=r"tiny\.onnx: OpenVINO cannot use it"):
+        CpuDevice(open_model(path), ((64, 128),), lambda: None)
+
+
+def test_a_static_model_runs_at_its_own_shape_only(write_model: WriteModel) -> None:
+    """Another shape than the exported one is refused when the device opens, not in the run."""
+    path = write_model((64, 96))
+
+    CpuDevice(open_model(path), ((64, 96),), lambda: None).close()
+    with pytest.raises(ModelError, match="exported for"):
+        CpuDevice(open_model(path), ((64, 128),), lambda: None)
+
+
+def test_the_description_says_what_runs(write_model: WriteModel) -> None:
+    """Precision, shapes and slots are those in use."""
+    device = CpuDevice(open_model(write_model(quantized=True)), ((64, 128),), lambda: None, slots=2)
+    device.close()
+
+    description = device.description
+    assert (description.name, description.precision, description.slots) == ("cpu", "int8", 2)
+    assert (description.max_batch, description.input_shapes_hw) == (1, ((64, 128),))
+    assert "OpenVINO" in description.detail

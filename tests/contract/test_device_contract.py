@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What every device promises (`vision_line.ports.Device`), tried on each of them."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vision_line.devices.cpu import CpuDevice
+from vision_line.devices.model import open_model
+from vision_line.devices.simulated import SimulatedDevice
+from vision_line.errors import DeviceError
+from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.ports import Device, DeviceDescription
+
+WriteModel = Callable[..., Path]
+OpenDevice = Callable[[Callable[[], None]], Device]
+
+SHAPES = ((64, 128), (128, 64))
+LANDSCAPE_WH, PORTRAIT_WH = (128, 64), (64, 128)
+FULL = Colour(ColourMatrix.BT601, ColourRange.FULL)
+DEADLINE_S = 20.0
+
+
+def _one_detection(frame: Frame) -> Detections:
+    return Detections(np.array([[0, 0, 32, 32]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32))
+
+
+def _simulated(wake: Callable[[], None], inference_s: Callable[[int], float] | float) -> SimulatedDevice:
+    description = DeviceDescription("simulated", "", "fp32", SHAPES, slots=3, max_batch=4)
+    return SimulatedDevice(description, wake, inference_s, _one_detection)
+
+
+@pytest.fixture(params=["cpu", "simulated", "simulated-timed"])
+def open_device(request: pytest.FixtureRequest, write_model: WriteModel) -> OpenDevice:
+    """Return what opens each device; its thread lives until the test closes the device."""
+    if request.param == "cpu":
+        model = open_model(write_model())
+        return lambda wake: CpuDevice(model, SHAPES, wake, slots=3)
+    return lambda wake: _simulated(wake, 0.0 if request.param == "simulated" else lambda n: 0.002 * n)
+
+
+class Rig:
+    """A device with the event that its `wake` sets."""
+
+    def __init__(self, open_device: OpenDevice) -> None:
+        self.woken = threading.Event()
+        self.device = open_device(self.woken.set)
+
+    def collect(self, frames: int) -> list[Inspection]:
+        """Collect until `frames` inspections have come, waiting for `wake` in between."""
+        found: list[Inspection] = []
+        deadline = time.monotonic() + DEADLINE_S
+        while len(found) < frames:
+            assert self.woken.wait(max(0.0, deadline - time.monotonic())), "wake was not called"
+            self.woken.clear()
+            found += self.device.collect()
+        return found
+
+
+@pytest.fixture
+def rig(open_device: OpenDevice) -> Iterator[Rig]:
+    """Open a device and close it after the test."""
+    rig = Rig(open_device)
+    yield rig
+    rig.device.close()
+
+
+def _picture(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    picture = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    picture[:32, :32, 0] = 255
+    return picture
+
+
+def _frame(
+    camera: str,
+    sequence: int,
+    size_wh: tuple[int, int] = LANDSCAPE_WH,
+    picture: NDArray[np.uint8] | None = None,
+) -> Frame:
+    picture = _picture(size_wh) if picture is None else picture
+    return Frame(
+        camera=camera,
+        sequence=sequence,
+        size_wh=size_wh,
+        colour=FULL,
+        picture=av.VideoFrame.from_numpy_buffer(picture, format="rgb24"),
+        arrived_s=0.0,
+        arrived_utc=0.0,
+        decoded_s=0.0,
+    )
+
+
+def test_results_come_back_with_their_frames(rig: Rig) -> None:
+    """An inspection holds the very frame that was submitted, its detections in picture pixels and its times."""
+    frame = _frame("a", 7)
+    before_s = time.monotonic()
+
+    rig.device.submit([frame])
+    (inspection,) = rig.collect(1)
+
+    assert inspection.frame is frame
+    assert inspection.detections.xyxy.tolist() == [[0, 0, 32, 32]]
+    assert before_s <= inspection.submitted_s <= inspection.finished_s <= time.monotonic()
+
+
+def test_slots_are_counted(rig: Rig) -> None:
+    """A slot is taken by `submit` and given back by `collect`, not before."""
+    slots = rig.device.description.slots
+    assert rig.device.free_slots() == slots
+
+    for taken in range(slots):
+        rig.device.submit([_frame(f"camera-{taken}", 0)])
+
+        assert rig.device.free_slots() == slots - taken - 1
+        assert rig.device.in_flight() == taken + 1
+
+    rig.collect(slots)
+    assert rig.device.free_slots() == slots
+    assert rig.device.in_flight() == 0
+
+
+def test_submitting_without_a_slot_is_refused(rig: Rig) -> None:
+    """The device never waits for a slot, and a refused frame is not in flight."""
+    slots = rig.device.description.slots
+    for number in range(slots):
+        rig.device.submit([_frame("a", number)])
+
+    with pytest.raises(DeviceError, match="slots are busy"):
+        rig.device.submit([_frame("a", slots)])
+
+    assert rig.device.in_flight() == slots
+    assert [inspection.frame.sequence for inspection in rig.collect(slots)] == list(range(slots))
+
+
+def test_each_camera_keeps_its_order(rig: Rig) -> None:
+    """Over many frames of several cameras and shapes, each camera's results come in the order of its frames."""
+    choose = random.Random(1)
+    submitted: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    received: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    sizes = {"a": LANDSCAPE_WH, "b": PORTRAIT_WH, "c": LANDSCAPE_WH}
+
+    for sequence in range(60):
+        camera = choose.choice("abc")
+        while rig.device.free_slots() == 0:
+            for inspection in rig.collect(1):
+                received[inspection.frame.camera].append(inspection.frame.sequence)
+        rig.device.submit([_frame(camera, sequence, sizes[camera])])
+        submitted[camera].append(sequence)
+    while rig.device.in_flight():
+        for inspection in rig.collect(1):
+            received[inspection.frame.camera].append(inspection.frame.sequence)
+
+    assert received == submitted
+
+
+def test_a_batch_holds_at_most_max_batch_frames_of_one_shape(rig: Rig) -> None:
+    """Empty, too large and mixed batches are refused and take no slot."""
+    too_many = [_frame("a", number) for number in range(rig.device.description.max_batch + 1)]
+    for frames in ([], too_many, [_frame("a", 0), _frame("b", 0, PORTRAIT_WH)]):
+        with pytest.raises(DeviceError, match="expected a batch of"):
+            rig.device.submit(frames)
+
+    assert rig.device.free_slots() == rig.device.description.slots
+    assert rig.device.in_flight() == 0
+
+
+def test_the_shape_follows_the_picture(rig: Rig) -> None:
+    """Landscape and portrait pictures go to the input shape of their aspect ratio."""
+    assert rig.device.shape_for((1280, 720)) == (64, 128)
+    assert rig.device.shape_for((720, 1280)) == (128, 64)
+    assert set(rig.device.description.input_shapes_hw) == set(SHAPES)
+
+
+def test_a_shape_can_be_added_while_frames_are_in_flight(rig: Rig) -> None:
+    """What is under way comes back, and pictures of the new aspect ratio go to the new shape."""
+    rig.device.submit([_frame("a", 0)])
+    rig.device.ensure_shape((96, 96))
+    rig.device.ensure_shape((96, 96))
+
+    assert rig.device.description.input_shapes_hw == (*SHAPES, (96, 96))
+    assert rig.device.shape_for((480, 480)) == (96, 96)
+    assert [found.frame.camera for found in rig.collect(1)] == ["a"]
+    rig.device.submit([_frame("b", 0, (480, 480))])
+    assert [found.frame.camera for found in rig.collect(1)] == ["b"]
+
+
+def test_collecting_nothing_returns_at_once(rig: Rig) -> None:
+    """`collect` never blocks."""
+    assert rig.device.collect() == []
+
+
+def test_collected_frames_are_not_kept(rig: Rig) -> None:
+    """After its inspection was handed over the device holds neither frame nor picture."""
+    pixels = _picture(LANDSCAPE_WH)
+    picture = weakref.ref(pixels)
+
+    rig.device.submit([_frame("a", 0, picture=pixels)])  # the frame borrows the array's memory
+    rig.collect(1)
+    del pixels
+
+    deadline = time.monotonic() + DEADLINE_S
+    while picture() is not None and time.monotonic() < deadline:  # the engine's thread may still be leaving
+        gc.collect()
+    assert picture() is None
+
+
+def test_closing_twice_with_work_in_flight(open_device: OpenDevice) -> None:
+    """Close waits for the engine, may be called again, and nothing can be submitted after it."""
+    rig = Rig(open_device)
+    for number in range(rig.device.description.slots):
+        rig.device.submit([_frame("a", number)])
+
+    rig.device.close()
+    rig.device.close()
+
+    assert (rig.device.in_flight(), rig.device.free_slots()) == (0, 0)
+    with pytest.raises(DeviceError, match="closed"):
+        rig.device.submit([_frame("a", 9)])

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The CPU decoder on real encoded streams: pictures, colour descriptions, damage."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from vision_line.devices.decoding import CpuDecoder, describe_colour
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.frames import Colour, ColourMatrix, ColourRange
+from vision_line.ports import DecodedPicture
+
+FRAMES = 12
+
+
+def _encode(codec: str, size_wh: tuple[int, int] = (128, 96), pixels: str = "yuv420p", **colour: int) -> io.BytesIO:
+    """Encode a few moving pictures; `colour` are attributes of the codec context."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="matroska") as container:
+        stream: Any = container.add_stream(codec, rate=25)
+        stream.width, stream.height = size_wh
+        stream.pix_fmt = pixels
+        for name, value in colour.items():
+            setattr(stream.codec_context, name, value)
+        for number in range(FRAMES):
+            picture = np.full((size_wh[1], size_wh[0], 3), 40, np.uint8)
+            picture[:, number * 8 : number * 8 + 16] = 200
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
+            for name, value in colour.items():
+                setattr(frame, name, value)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    memory.seek(0)
+    return memory
+
+
+def _decoded(memory: io.BytesIO, colour: Colour | None = None) -> list[DecodedPicture]:
+    with av.open(memory, "r") as container:
+        stream = container.streams.video[0]
+        with closing(CpuDecoder("a", stream, colour)) as decoder:
+            # the demuxer's last packet is empty: it flushes
+            return [picture for packet in container.demux(stream) for picture in decoder.decode(packet)]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mjpeg"])
+def test_every_picture_comes_out(codec: str) -> None:
+    """H.264, H.265 and MJPEG: all pictures, whole, in presentation order, the first a keyframe."""
+    pictures = _decoded(_encode(codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p"))
+
+    assert len(pictures) == FRAMES
+    assert {picture.size_wh for picture in pictures} == {(128, 96)}
+    assert not any(picture.corrupt for picture in pictures)
+    assert pictures[0].keyframe
+    times = [picture.pts_s for picture in pictures]
+    assert times == sorted(times, key=lambda time: time or 0)
+
+
+@pytest.mark.parametrize(
+    ("codec", "size_wh", "colour", "expected"),
+    [
+        ("libx264", (128, 96), {}, Colour(ColourMatrix.BT601, ColourRange.LIMITED, assumed=True)),
+        ("libx264", (128, 720), {}, Colour(ColourMatrix.BT709, ColourRange.LIMITED, assumed=True)),
+        ("libx264", (128, 96), {"colorspace": 1, "color_range": 1}, Colour(ColourMatrix.BT709, ColourRange.LIMITED)),
+        ("libx264", (128, 720), {"colorspace": 6, "color_range": 2}, Colour(ColourMatrix.BT601, ColourRange.FULL)),
+        ("libx264", (128, 96), {"colorspace": 9, "color_range": 1}, Colour(ColourMatrix.BT2020, ColourRange.LIMITED)),
+        ("mjpeg", (128, 720), {}, Colour(ColourMatrix.BT601, ColourRange.FULL)),
+    ],
+)
+def test_the_colour_is_the_streams_or_the_rules(
+    codec: str, size_wh: tuple[int, int], colour: dict[str, int], expected: Colour
+) -> None:
+    """What the stream says counts; what it leaves out follows the rule and is marked as assumed."""
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+
+    pictures = _decoded(_encode(codec, size_wh, pixels, **colour))
+
+    assert {picture.colour for picture in pictures} == {expected}
+
+
+def test_full_range_formats_need_no_flag() -> None:
+    """A `yuvj` picture is full range though it does not say so."""
+    frame = av.VideoFrame(64, 48, "yuvj420p")
+
+    assert describe_colour(frame, "h264").range is ColourRange.FULL
+
+
+def test_an_override_wins() -> None:
+    """The camera's own setting replaces what the stream says."""
+    override = Colour(ColourMatrix.BT2020, ColourRange.FULL)
+
+    pictures = _decoded(_encode("libx264", colorspace=1, color_range=1), override)
+
+    assert {picture.colour for picture in pictures} == {override}
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mjpeg"])
+def test_damage_is_refused(codec: str) -> None:
+    """A packet that was cut in half raises CORRUPT with the camera's name; the decoder goes on with the next."""
+    refused, decoded = [], 0
+    with av.open(_encode(codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p"), "r") as container:
+        stream = container.streams.video[0]
+        decoder = CpuDecoder("dock-3", stream)
+        for number, packet in enumerate(container.demux(stream)):
+            try:
+                decoded += len(list(decoder.decode(_half(packet) if number == 2 else packet)))
+            except SourceError as exc:
+                refused.append((exc.code, exc.camera))
+
+    assert refused == [(SourceErrorCode.CORRUPT, "dock-3")]
+    assert decoded == FRAMES - 1
+
+
+def _half(packet: Any) -> Any:
+    half = av.Packet(bytes(packet)[: packet.size // 2])
+    half.pts, half.dts, half.time_base = packet.pts, packet.dts, packet.time_base
+    return half
+
+
+def test_pictures_of_a_marked_packet_are_corrupt() -> None:
+    """What the demuxer marks as damaged is damaged, even where it can be decoded."""
+    with av.open(_encode("mjpeg", pixels="yuvj420p"), "r") as container:
+        stream = container.streams.video[0]
+        packet = next(iter(container.demux(stream)))
+        packet.is_corrupt = True
+
+        assert [picture.corrupt for picture in CpuDecoder("a", stream).decode(packet)] == [True]
+
+
+def test_a_stream_without_codec_is_unsupported() -> None:
+    """FFmpeg lists streams whose codec it does not know; PyAV gives them no codec context."""
+    stream: Any = SimpleNamespace(type="video", codec_context=None)
+
+    with pytest.raises(SourceError, match="CODEC_UNSUPPORTED"):
+        CpuDecoder("a", stream)
+
+
+def test_audio_is_no_camera() -> None:
+    """A stream without video is NO_VIDEO before anything is decoded."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+        silence.sample_rate = 8000
+        container.mux(stream.encode(silence))
+    memory.seek(0)
+
+    with av.open(memory, "r") as container, pytest.raises(SourceError, match="NO_VIDEO"):
+        CpuDecoder("a", container.streams[0])  # type: ignore[arg-type]
+
+
+def test_a_closed_decoder_says_so() -> None:
+    """Closing twice is allowed; decoding afterwards is not."""
+    with av.open(_encode("libx264"), "r") as container:
+        decoder = CpuDecoder("a", container.streams.video[0])
+        decoder.close()
+        decoder.close()
+
+        with pytest.raises(SourceError, match="closed"):
+            list(decoder.decode(None))
