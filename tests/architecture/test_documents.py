@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What README and docs/ promise, checked against the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from vision_line.cli.command import cli
+from vision_line.config.load import load_config
+from vision_line.errors import SourceErrorCode
+from vision_line.frames import CameraState, DropCause
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[tuple[str, Any]]:
+    """Return every command with its full name; the main job first."""
+    group: Any = typer.main.get_command(cli)
+    return [("vision-line", group), *((f"vision-line {name}", command) for name, command in group.commands.items())]
+
+
+def test_key_tables_are_those_of_the_models() -> None:
+    """Every key, default and meaning in README and docs/ is the code's."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "write_key_tables.py", "--check"], text=True, capture_output=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
+def test_readme_names_every_command_and_option(name: str, command: Any) -> None:
+    """The row of a command in README's table lists its options."""
+    rows = [line for line in README.splitlines() if line.startswith(f"| `{name}")]
+    assert rows, name
+    options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+    missing = [option for option in options if option not in rows[0] and option not in {"--help", "--version"}]
+
+    assert not missing, rows[0]
+
+
+def test_readmes_example_configuration_is_valid(tmp_path: Path) -> None:
+    """A newcomer copies it."""
+    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "streams.toml"
+    path.write_text(example, encoding="utf-8")
+
+    loaded = load_config(path, environment={"CAM_USER": "u", "CAM_PASSWORD": "p"})
+    assert [stream.name for stream in loaded.config.stream] == ["line1-cap", "recording"]
+
+
+def test_readme_explains_every_state_code_and_cause() -> None:
+    """What the dashboard shows can be looked up."""
+    words = [*CameraState, *SourceErrorCode, *DropCause]
+
+    assert not [word for word in words if f"`{word}`" not in README and f"| {word} |" not in README]
+
+
+def test_readmes_links_lead_somewhere() -> None:
+    """Every relative link of README and docs/ is a file of the repository."""
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    """0001, 0002, ..."""
+    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs" / "decisions").glob("*.md"))
+
+    assert numbers == list(range(1, len(numbers) + 1))
