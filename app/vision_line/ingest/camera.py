@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Supervises one camera: opens it, watches it, opens it again; the only place of ingest that knows the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from vision_line.config.models import Stream
+from vision_line.errors import RunError, SourceError, SourceErrorCode
+from vision_line.frames import CameraState, DropCause, StateChange
+from vision_line.ingest.backoff import Backoff
+from vision_line.ingest.clock import Clocks
+from vision_line.ingest.lifecycle import judge
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.outlet import Outlet
+from vision_line.ingest.session import OpenDecoder, Session, SignPicture, open_health
+from vision_line.ingest.signature import sign_picture as sign_video_frame
+
+log = logging.getLogger(__name__)
+
+OPEN_MARGIN_S = 0.5  # FFmpeg's own timeout gets the chance to name the error first
+STOP_BOUND_S = 1.0
+MAX_ABANDONED = 3
+
+
+class Camera:
+    """One camera from its first opening to its removal.
+
+    Everything here runs on the event loop; sessions read and decode in threads of their own and talk back only by
+    `call_soon_threadsafe`. A session that hangs where nothing can interrupt it (a resolver, a connect) is abandoned:
+    nothing it does later is seen, and it closes itself when it wakes. At most `MAX_ABANDONED` may live at a time.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        open_decoder: OpenDecoder,
+        mailbox: Mailbox,
+        on_state: Callable[[StateChange], None],
+        opening: AbstractAsyncContextManager[Any],
+        *,
+        clocks: Clocks = Clocks(),  # noqa: B008  frozen
+        chance: Callable[[], float] = random.random,
+        sign_picture: SignPicture = sign_video_frame,
+    ) -> None:
+        """Make the camera; `run` opens it.
+
+        Args:
+            stream: its settings.
+            open_decoder: called in a session's thread; see `Device.open_decoder`.
+            mailbox: where its frames go.
+            on_state: called on the event loop for every change of state or error code.
+            opening: held while a connection is being opened, e.g. an `asyncio.Semaphore(4)` shared by all cameras.
+            clocks: injected time.
+            chance: draws evenly from 0..1, for the jitter of the back-off.
+            sign_picture: takes a picture's signature for freeze and blur watching; the default reads `av.VideoFrame`s.
+        """
+        self.stream = stream
+        self._open_decoder = open_decoder
+        self._mailbox = mailbox
+        self._on_state = on_state
+        self._opening = opening
+        self._clocks = clocks
+        self._chance = chance
+        self._sign_picture = sign_picture
+        self._numbers = itertools.count()
+        self._health = open_health(stream)
+        self._abandoned: list[Session] = []
+        self._abandoned_total = 0
+        self._backoff = Backoff()
+        self._shown: tuple[CameraState, str | None] | None = None
+
+    @property
+    def abandoned(self) -> tuple[int, int]:
+        """How many sessions were abandoned, and how many of them still hang."""
+        return self._abandoned_total, sum(session.is_running for session in self._abandoned)
+
+    async def run(self) -> None:
+        """Keep the camera running until cancelled, or until a file's end.
+
+        Raises:
+            RunError: a session's thread failed by a fault of ours.
+        """
+        changed = asyncio.Event()
+        self._show(CameraState.CONNECTING)
+        while True:
+            await self._wait_for_abandoned(changed)
+            error = await self._run_session(changed)
+            if error is None:
+                self._show(CameraState.ENDED)
+                return
+            if not self.stream.is_live and self._backoff.has_run:
+                # Opened again, a file would be inspected again from its beginning.
+                self._show(CameraState.ENDED, error)
+                return
+            self._show(CameraState.RECONNECTING, error)
+            self._backoff = self._backoff.after_failure()
+            await asyncio.sleep(self._backoff.wait_s(error.code, self._chance()))
+
+    async def _run_session(self, changed: asyncio.Event) -> SourceError | None:
+        """Run one connection to its end and return the error that ended it."""
+        session = self._new_session(changed)
+        try:
+            async with self._opening:
+                session.start()
+                error = await self._open(session, changed)
+            if error is None and session.end is None:
+                error = await self._watch(session, changed)
+            if error is None and session.end is not None:
+                error = session.end.error
+        except asyncio.CancelledError:
+            await self._stop(session, changed, DropCause.SHUTDOWN)
+            raise
+        self._backoff = self._backoff.after_run(session.vitals.ran_for_s)
+        await self._stop(session, changed, DropCause.CORRUPT)
+        return error
+
+    def _new_session(self, changed: asyncio.Event) -> Session:
+        loop = asyncio.get_running_loop()
+
+        def call_loop() -> None:
+            # An abandoned session may wake when the loop is long closed.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(changed.set)
+
+        outlet = Outlet(self._mailbox, self._numbers)
+        return Session(
+            self.stream, self._open_decoder, outlet, call_loop, self._clocks, self._health, self._sign_picture
+        )
+
+    async def _open(self, session: Session, changed: asyncio.Event) -> SourceError | None:
+        """Wait until the session has opened the camera or failed; return an error only where it did neither in time."""
+        limit_s = self.stream.connect_timeout_s + OPEN_MARGIN_S
+        try:
+            async with asyncio.timeout(limit_s):
+                while session.vitals.opened_s is None and not self._has_ended(session):
+                    await changed.wait()
+                    changed.clear()
+        except TimeoutError:
+            detail = f"opening took longer than {limit_s:g} s"
+            return SourceError(self.stream.name, SourceErrorCode.TIMEOUT, detail)
+        return None
+
+    async def _watch(self, session: Session, changed: asyncio.Event) -> SourceError | None:
+        """Show the open camera's states until the session ends; return an error if it was given up instead."""
+        while not self._has_ended(session):
+            now_s = self._clocks.monotonic()
+            judgement = judge(session.vitals, self.stream, now_s)
+            if judgement.lost:
+                return SourceError(self.stream.name, SourceErrorCode.TIMEOUT, "connected, but no frame comes")
+            if judgement.state is not None:
+                self._show(judgement.state)
+            session.call_on_frame = judgement.state is CameraState.STALE
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.01, judgement.look_again_s - now_s)):
+                    await changed.wait()
+            changed.clear()
+        return None
+
+    def _has_ended(self, session: Session) -> bool:
+        if session.has_crashed:
+            raise RunError(f"camera {self.stream.name!r}: its reading thread failed; see the traceback")
+        return session.end is not None
+
+    async def _stop(self, session: Session, changed: asyncio.Event, cause: DropCause) -> None:
+        """Stop the session's thread within `STOP_BOUND_S`, or abandon it."""
+        session.outlet.revoke(cause)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_BOUND_S):
+                while session.is_running:
+                    await changed.wait()
+                    changed.clear()
+        if session.is_running:
+            self._abandoned.append(session)
+            self._abandoned_total += 1
+            log.warning("camera %s: a connection hangs, abandoned (%d so far)", self.stream.name, self._abandoned_total)
+
+    async def _wait_for_abandoned(self, changed: asyncio.Event) -> None:
+        """Open nothing more while `MAX_ABANDONED` sessions hang."""
+        while True:
+            self._abandoned = [session for session in self._abandoned if session.is_running]
+            if len(self._abandoned) < MAX_ABANDONED:
+                return
+            detail = f"{len(self._abandoned)} earlier attempts still hang"
+            self._show(CameraState.RECONNECTING, SourceError(self.stream.name, SourceErrorCode.ABANDONED_LIMIT, detail))
+            await changed.wait()
+            changed.clear()
+
+    def _show(self, state: CameraState, error: SourceError | None = None) -> None:
+        """Tell of a state, unless it was the last one told."""
+        code = None if error is None else str(error.code)
+        if self._shown == (state, code):
+            return
+        outage_begins = error is not None and (self._shown is None or self._shown[1] != code)
+        self._shown = (state, code)
+        detail = "" if error is None else str(error)
+        log.log(logging.WARNING if outage_begins else logging.INFO, "camera %s: %s %s", self.stream.name, state, detail)
+        now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
+        self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail))

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether a camera's pictures can be believed: frozen, black, uniform or blurred; a pure monitor with injected time.
+
+Frozen. A camera that hangs goes on sending: its encoder compresses the same picture again and again. Between
+keyframes nothing can be told: a healthy camera before a still scene repeats itself exactly, because encoders skip
+unchanged blocks, and a frozen one changes, because they refine. So keyframes alone are compared, each with the one
+before. There everything is coded anew: of 576 single pixels a real sensor's noise moves half a level on average
+(H.264 and H.265 at 0.4 to 1.5 Mbit/s, noise of 0.5 levels and more; JPEG passes on 0.2), a repeated picture under a
+settled rate control at most 0.1 and two levels, and under constant quality nothing. "The same" is: no sample moved
+more than `SAME_LEVELS`, and `SAME_MEAN` on average. A clear difference from the first picture of the stand-still ends
+it too, so that slow change adds up. FROZEN is left at a clear difference, or at two small ones in a row.
+
+Degraded. Black and uniform are judged by the spread and the brightness of the samples. Sharpness depends on what lies
+under the camera, and there are gaps between parts: so the sharpest picture of `BLUR_WINDOW_S` is compared with the
+camera's own long-term value, which is learned while the picture is good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import Enum
+
+import numpy as np
+
+from vision_line.ingest.signature import Signature
+
+INTERVAL_S = 0.5  # look twice a second
+
+SAME_LEVELS = 2
+SAME_MEAN = 0.15
+CLEAR_LEVELS = 6
+CLEAR_MEAN = 1.0
+
+BLACK_LEVEL = 32.0  # 95th percentile of luma; 16 is black in limited range
+UNIFORM_SPREAD = 3.0  # standard deviation of luma
+RECOVERED = 1.5  # thresholds for leaving DEGRADED are so much wider
+DEGRADED_AFTER_S = 2.0
+GOOD_AFTER_S = 1.0
+
+BLUR_WINDOW_S = 10.0
+BLUR_LEARN_S = 20.0
+BLUR_MEMORY_S = 120.0
+BLURRED_SHARE = 0.4
+SHARP_SHARE = 0.6
+
+
+class Health(Enum):
+    """What the pictures say."""
+
+    GOOD = "good"
+    FROZEN = "frozen"
+    DEGRADED = "degraded"
+
+
+class FreezeWatch:
+    """Notices that keyframes repeat one picture."""
+
+    def __init__(self, frozen_after_s: float) -> None:
+        """Call it frozen once the same picture has lasted `frozen_after_s`."""
+        self._after_s = frozen_after_s
+        self._first: Signature | None = None  # of the stand-still
+        self._last: Signature | None = None
+        self._since_s = 0.0
+        self._moves = 0
+        self.frozen = False
+
+    def update(self, now_s: float, signature: Signature) -> bool:
+        """Look at the next keyframe; return whether the picture is frozen."""
+        first, last = self._first, self._last
+        self._last = signature
+        if first is None or last is None:
+            self._begin(now_s, signature)
+            return False
+        small = _moved(last, signature, SAME_LEVELS, SAME_MEAN)
+        clear = _moved(first, signature, CLEAR_LEVELS, CLEAR_MEAN)
+        self._moves = self._moves + 1 if small else 0
+        if clear or self._moves > (1 if self.frozen else 0):
+            self._begin(now_s, signature)
+        elif now_s - self._since_s >= self._after_s:
+            self.frozen = True
+        return self.frozen
+
+    def _begin(self, now_s: float, signature: Signature) -> None:
+        self.frozen = False
+        self._first = signature
+        self._since_s = now_s
+        self._moves = 0
+
+
+def _moved(before: Signature, after: Signature, levels: int, mean: float) -> bool:
+    change = np.abs(before.thumbnail.astype(np.int16) - after.thumbnail)
+    return bool(change.max() > levels or change.mean() > mean)
+
+
+class BlurWatch:
+    """Compares sharpness with the camera's own."""
+
+    def __init__(self) -> None:
+        """Start without a baseline."""
+        self._window: deque[tuple[float, float]] = deque()  # time, sharpness; falling sharpness: the first is the most
+        self._started_s: float | None = None
+        self._updated_s = 0.0
+        self._baseline: float | None = None
+        self.blurred = False
+
+    def update(self, now_s: float, sharpness: float) -> bool:
+        """Take the next look; return whether the pictures are strongly blurred."""
+        best = self._best(now_s, sharpness)
+        if self._started_s is None:
+            self._started_s = self._updated_s = now_s
+        if now_s - self._started_s < BLUR_LEARN_S:
+            self._baseline = max(self._baseline or 0.0, best)
+            self._updated_s = now_s
+            return False
+        baseline = self._baseline or best
+        self.blurred = best < baseline * (SHARP_SHARE if self.blurred else BLURRED_SHARE)
+        if not self.blurred:
+            share = 1.0 - math.exp(-(now_s - self._updated_s) / BLUR_MEMORY_S)
+            self._baseline = baseline + share * (best - baseline)
+        self._updated_s = now_s
+        return self.blurred
+
+    def _best(self, now_s: float, sharpness: float) -> float:
+        while self._window and self._window[-1][1] <= sharpness:
+            self._window.pop()
+        self._window.append((now_s, sharpness))
+        while self._window[0][0] < now_s - BLUR_WINDOW_S:
+            self._window.popleft()
+        return self._window[0][1]
+
+
+class PictureHealth:
+    """Judges one connection's pictures. Used by one thread."""
+
+    def __init__(self, frozen_after_s: float, *, may_stand_still: bool) -> None:
+        """Watch for a picture frozen `frozen_after_s` seconds, unless it `may_stand_still`."""
+        self._freeze = None if may_stand_still else FreezeWatch(frozen_after_s)
+        self._blur = BlurWatch()
+        self._next_s = -math.inf
+        self._next_key_s = -math.inf
+        self._flat = False
+        self._flat_for_s: float | None = None  # since when the samples contradict `_flat`
+        self.health = Health.GOOD
+
+    def due(self, now_s: float, *, keyframe: bool) -> bool:
+        """Whether to look at this picture: twice a second, and at keyframes as often."""
+        return now_s >= self._next_s or (keyframe and now_s >= self._next_key_s)
+
+    def update(self, now_s: float, signature: Signature, *, keyframe: bool) -> Health:
+        """Take a look at `now_s` (monotonic seconds, never falling) and return the verdict."""
+        self._next_s = now_s + INTERVAL_S
+        if keyframe:
+            self._next_key_s = now_s + INTERVAL_S
+            if self._freeze is not None:
+                self._freeze.update(now_s, signature)
+        frozen = self._freeze is not None and self._freeze.frozen
+        flat = self._is_flat(now_s, signature)
+        blurred = not flat and self._blur.update(now_s, signature.sharpness)
+        if frozen:
+            self.health = Health.FROZEN
+        elif flat or blurred:
+            self.health = Health.DEGRADED
+        else:
+            self.health = Health.GOOD
+        return self.health
+
+    def _is_flat(self, now_s: float, signature: Signature) -> bool:
+        """Whether the picture is black or uniform, and has been for a while."""
+        room = RECOVERED if self._flat else 1.0
+        levels = np.sort(signature.thumbnail, axis=None)
+        bright = float(levels[levels.size * 95 // 100])
+        spread = float(signature.thumbnail.std())
+        flat_now = bright <= BLACK_LEVEL * room or spread <= UNIFORM_SPREAD * room
+        if flat_now == self._flat:
+            self._flat_for_s = None
+            return self._flat
+        if self._flat_for_s is None:
+            self._flat_for_s = now_s
+        if now_s - self._flat_for_s >= (DEGRADED_AFTER_S if flat_now else GOOD_AFTER_S):
+            self._flat = flat_now
+            self._flat_for_s = None
+        return self._flat

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From what a connection shows to the camera's state: a pure judgement at a given moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vision_line.config.models import Stream
+from vision_line.frames import CameraState
+from vision_line.ingest.health import Health
+
+MIN_STALE_S = 2.0
+STALE_PERIODS = 5.0
+_PERIOD_SHARE = 0.1  # weight of the newest interval in the measured frame period
+
+_STATES = {
+    Health.GOOD: CameraState.RUNNING,
+    Health.FROZEN: CameraState.FROZEN,
+    Health.DEGRADED: CameraState.DEGRADED,
+}
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What a connection shows of itself: written by its thread, read by the supervisor. Times are monotonic seconds."""
+
+    started_s: float
+    opened_s: float | None = None
+    first_frame_s: float | None = None
+    last_frame_s: float | None = None
+    period_s: float | None = None
+    health: Health = Health.GOOD
+
+    def saw_frame(self, arrived_s: float) -> None:
+        """Note that a picture was decoded that had arrived at `arrived_s`."""
+        if self.last_frame_s is None:
+            self.first_frame_s = arrived_s
+        else:
+            interval_s = arrived_s - self.last_frame_s
+            period_s = interval_s if self.period_s is None else self.period_s
+            self.period_s = period_s + _PERIOD_SHARE * (interval_s - period_s)
+        self.last_frame_s = arrived_s
+
+    @property
+    def ran_for_s(self) -> float:
+        """How long the connection gave frames."""
+        if self.first_frame_s is None or self.last_frame_s is None:
+            return 0.0
+        return max(self.last_frame_s - self.first_frame_s, 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The state (None: no frame yet, so still what it was), whether to give the connection up, when to look again."""
+
+    state: CameraState | None
+    lost: bool
+    look_again_s: float  # monotonic
+
+
+def stale_limit_s(stream: Stream, period_s: float | None) -> float:
+    """Return how old the newest frame may be: `stale_after_s`, or the larger of 2 s and 5 measured periods."""
+    if stream.stale_after_s is not None:
+        return stream.stale_after_s
+    if period_s is None:  # one frame tells no pace: a slow camera is given the read timeout
+        return max(MIN_STALE_S, stream.read_timeout_s)
+    return max(MIN_STALE_S, STALE_PERIODS * period_s)
+
+
+def judge(vitals: Vitals, stream: Stream, now_s: float) -> Judgement:
+    """Return what an open connection is worth at `now_s`.
+
+    A camera that gives no frame, or is STALE for `read_timeout_s`, is given up though its socket may still be busy.
+    A file is never stale: it waits for room.
+    """
+    if vitals.last_frame_s is None:
+        opened_s = vitals.started_s if vitals.opened_s is None else vitals.opened_s
+        give_up_s = opened_s + stream.connect_timeout_s + stream.read_timeout_s
+        return Judgement(None, stream.is_live and now_s >= give_up_s, give_up_s)
+    stale_at_s = vitals.last_frame_s + stale_limit_s(stream, vitals.period_s)
+    if not stream.is_live or now_s < stale_at_s:
+        # A pace that is not known yet may turn out to be quick, and the limit short.
+        look_again_s = now_s + MIN_STALE_S if vitals.period_s is None else stale_at_s
+        return Judgement(_STATES[vitals.health], lost=False, look_again_s=look_again_s)
+    give_up_s = stale_at_s + stream.read_timeout_s
+    return Judgement(CameraState.STALE, now_s >= give_up_s, give_up_s)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Opens a camera once and says what it is: for `vision-line check --probe`."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vision_line.config.models import Stream
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.frames import Colour, Frame
+from vision_line.ingest.clock import Clocks
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.outlet import Outlet
+from vision_line.ingest.session import OpenDecoder, Session, open_health
+from vision_line.ports import Decoder
+
+_FRAMES = 10  # so many tell the pace
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What was found; `code` and `detail` are set where the camera cannot be used, the rest as far as it came."""
+
+    camera: str
+    codec: str | None = None
+    size_wh: tuple[int, int] | None = None
+    fps: float | None = None
+    time_to_first_frame_s: float | None = None
+    colour: Colour | None = None
+    code: SourceErrorCode | None = None
+    detail: str = ""
+
+
+def probe(stream: Stream, open_decoder: OpenDecoder, timeout_s: float) -> ProbeResult:
+    """Open `stream`, decode a few frames and close it again, within `timeout_s`. Blocks; call it in a thread.
+
+    A connection that hangs is left behind in a daemon thread that can do nothing any more.
+    """
+    return _Probe(stream, open_decoder).result(timeout_s)
+
+
+class _Probe:
+    """One probing: a session whose frames come here."""
+
+    def __init__(self, stream: Stream, open_decoder: OpenDecoder) -> None:
+        self._clocks = Clocks()
+        self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        self._mailbox = Mailbox(stream.name, self._forward, live=True)
+        self._found = ProbeResult(stream.name)
+        self._outlet = Outlet(self._mailbox, itertools.count())
+        self._session = Session(
+            stream,
+            self._noting_codec(open_decoder),
+            self._outlet,
+            self._tell_end,
+            self._clocks,
+            open_health(stream),
+            lambda _picture: None,
+        )
+
+    def result(self, timeout_s: float) -> ProbeResult:
+        started_s = self._clocks.monotonic()
+        self._session.start()
+        frames: list[Frame] = []
+        while len(frames) < _FRAMES and (left_s := started_s + timeout_s - self._clocks.monotonic()) > 0:
+            frame = self._next(left_s)
+            if frame is None:
+                break
+            frames.append(frame)
+        self._outlet.stop.set()
+        return self._describe(frames, started_s, timeout_s)
+
+    def _describe(self, frames: list[Frame], started_s: float, timeout_s: float) -> ProbeResult:
+        end = self._session.end
+        if frames:
+            first, last = frames[0], frames[-1]
+            span_s = last.arrived_s - first.arrived_s
+            return replace(
+                self._found,
+                size_wh=first.size_wh,
+                fps=_fps(frames) or ((len(frames) - 1) / span_s if span_s > 0 else None),
+                time_to_first_frame_s=first.decoded_s - started_s,
+                colour=first.colour,
+            )
+        if end is not None and end.error is not None:
+            return replace(self._found, code=end.error.code, detail=str(end.error))
+        code = SourceErrorCode.NO_VIDEO if end is not None else SourceErrorCode.TIMEOUT
+        error = SourceError(self._found.camera, code, f"no frame within {timeout_s:g} s")
+        return replace(self._found, code=code, detail=str(error))
+
+    def _next(self, timeout_s: float) -> Frame | None:
+        try:
+            return self._frames.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _forward(self) -> None:
+        """Take the frame out of the mailbox at once, in the session's thread: a probe wants every frame."""
+        self._frames.put(self._mailbox.take())
+
+    def _tell_end(self) -> None:
+        if self._session.end is not None:
+            self._frames.put(None)
+
+    def _noting_codec(self, open_decoder: OpenDecoder) -> Callable[[str, Any, Colour | None], Decoder]:
+        def noting(camera: str, stream: Any, colour: Colour | None) -> Decoder:
+            self._found = replace(self._found, codec=stream.codec_context.name)
+            return open_decoder(camera, stream, colour)
+
+        return noting
+
+
+def _fps(frames: list[Frame]) -> float | None:
+    """Return the pace by the stream's own times: arrivals come in bursts at the start."""
+    times = [frame.pts_s for frame in frames if frame.pts_s is not None]
+    if len(times) < 2 or times[-1] <= times[0]:
+        return None
+    return (len(times) - 1) / (times[-1] - times[0])

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One attempt at a camera, in a daemon thread of its own: open, demux, decode, until lost, ended or told to stop."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from vision_line.config.models import Stream
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
+from vision_line.ingest.clock import Clocks
+from vision_line.ingest.files import open_file
+from vision_line.ingest.health import Health, PictureHealth
+from vision_line.ingest.lifecycle import Vitals
+from vision_line.ingest.outlet import Outlet
+from vision_line.ingest.pictures import CompressedPicture, Source
+from vision_line.ingest.rtsp import RtspSource
+from vision_line.ingest.signature import Signature
+from vision_line.ports import DecodedPicture, Decoder
+
+OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
+SignPicture = Callable[[Any], Signature | None]
+
+_MAX_REMEMBERED = 64  # arrivals of pictures that are inside the decoder
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """How a session ended: at a file's end or told to stop (None), or by an error."""
+
+    error: SourceError | None
+
+
+def open_source(stream: Stream, stop: threading.Event, clocks: Clocks) -> Source:
+    """Open what a stream's URL names; may block.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    return RtspSource(stream, stop, clocks) if stream.is_live else open_file(stream, stop, clocks)
+
+
+def open_health(stream: Stream) -> PictureHealth:
+    """Make the monitor of a camera's pictures; it outlives connections.
+
+    A file cannot freeze, and played as fast as possible its pictures' times mean nothing.
+    """
+    return PictureHealth(stream.frozen_after_s, may_stand_still=stream.may_stand_still or not stream.is_live)
+
+
+def colour_override(stream: Stream, said: Colour | None = None) -> Colour | None:
+    """Return `said` with what the stream's settings override; without `said`, only a complete override."""
+    matrix, range_ = stream.colour_matrix, stream.colour_range
+    if matrix == "auto" and range_ == "auto":
+        return said
+    if said is not None:
+        return Colour(
+            said.matrix if matrix == "auto" else ColourMatrix(matrix),
+            said.range if range_ == "auto" else ColourRange(range_),
+            said.assumed and "auto" in (matrix, range_),
+        )
+    return None if "auto" in (matrix, range_) else Colour(ColourMatrix(matrix), ColourRange(range_))
+
+
+class Session:
+    """Runs one connection. `changed` is called from its thread when the supervisor should look: never per frame."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        open_decoder: OpenDecoder,
+        outlet: Outlet,
+        changed: Callable[[], None],
+        clocks: Clocks,
+        health: PictureHealth,
+        sign_picture: SignPicture,
+    ) -> None:
+        """Prepare; `start` begins."""
+        self.vitals = Vitals(started_s=clocks.monotonic())
+        self.end: SessionEnd | None = None
+        self.outlet = outlet
+        self.call_on_frame = False  # set by the supervisor of a STALE camera, to hear of the next frame at once
+        self._stream = stream
+        self._open_decoder = open_decoder
+        self._changed = changed
+        self._clocks = clocks
+        self._sign_picture = sign_picture
+        self._health = health
+        self._started = False
+        self._finished = False
+        self._decoder: Decoder | None = None
+        self._origin: Any = None
+        self._awaiting_key = True
+        self._arrivals: dict[int, CompressedPicture] = {}
+        self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._started = True
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread was started and has not come to its end."""
+        return self._started and not self._finished
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether the thread ended by a fault of ours; Python reports its traceback."""
+        return self._finished and self.end is None
+
+    def _run(self) -> None:
+        end: SessionEnd | None = None
+        try:
+            try:
+                self._read()
+            finally:
+                self._close_decoder()
+            end = SessionEnd(None)
+        except SourceError as exc:
+            end = SessionEnd(exc)
+        finally:
+            self.end = end
+            self._finished = True
+            self._changed()
+
+    def _read(self) -> None:
+        with closing(open_source(self._stream, self.outlet.stop, self._clocks)) as source:
+            if self.outlet.stop.is_set():
+                return
+            self.vitals.opened_s = self._clocks.monotonic()
+            self._changed()
+            for picture in source:
+                if self.outlet.stop.is_set():
+                    return
+                self._take(picture)
+
+    def _take(self, picture: CompressedPicture) -> None:
+        if picture.counts:
+            self.outlet.arrived()
+        if picture.damaged or (self._awaiting_key and not picture.keyframe):
+            self._awaiting_key = True
+            if picture.counts:
+                self.outlet.dropped(DropCause.CORRUPT)
+            return
+        if picture.origin is not self._origin:
+            self._change_decoder(picture.origin)
+        self._awaiting_key = False
+        self._remember(picture)
+        self._decode(picture)
+
+    def _change_decoder(self, origin: Any) -> None:
+        self._close_decoder()
+        self._arrivals.clear()
+        self._origin = origin
+        self._decoder = self._open_decoder(self._stream.name, origin, colour_override(self._stream))
+
+    def _close_decoder(self) -> None:
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+    def _decode(self, picture: CompressedPicture) -> None:
+        if self._decoder is None:
+            return
+        try:
+            for decoded in self._decoder.decode(picture.packet):
+                self._post(decoded, picture)
+        except SourceError as exc:
+            if exc.code is not SourceErrorCode.CORRUPT:
+                raise
+            self._awaiting_key = True
+            if picture.counts:
+                self.outlet.dropped(DropCause.CORRUPT)
+
+    def _post(self, decoded: DecodedPicture, newest: CompressedPicture) -> None:
+        picture = self._recall(decoded, newest)
+        if decoded.corrupt:
+            self._awaiting_key = True
+            self.outlet.dropped(DropCause.CORRUPT)
+            return
+        keyframe = decoded.keyframe or picture.keyframe
+        decoded_s = self._clocks.monotonic()
+        self._note_frame(decoded, picture.arrived_s, decoded_s, keyframe=keyframe)
+        if self.vitals.health is Health.FROZEN:
+            self.outlet.dropped(DropCause.FROZEN)
+            return
+        self.outlet.put(
+            Frame(
+                camera=self._stream.name,
+                sequence=-1,  # the outlet numbers it
+                size_wh=decoded.size_wh,
+                colour=colour_override(self._stream, decoded.colour) or decoded.colour,
+                picture=decoded.picture,
+                arrived_s=picture.arrived_s,
+                arrived_utc=picture.arrived_utc,
+                decoded_s=decoded_s,
+                camera_utc=picture.camera_utc,
+                pts_s=decoded.pts_s,
+                keyframe=keyframe,
+            )
+        )
+
+    def _note_frame(self, decoded: DecodedPicture, arrived_s: float, now_s: float, *, keyframe: bool) -> None:
+        vitals = self.vitals
+        first = vitals.last_frame_s is None
+        vitals.saw_frame(arrived_s)
+        before = vitals.health
+        if self._health.due(now_s, keyframe=keyframe):
+            signature = self._sign_picture(decoded.picture)
+            if signature is not None:
+                vitals.health = self._health.update(now_s, signature, keyframe=keyframe)
+        if first or self.call_on_frame or vitals.health is not before:
+            self.call_on_frame = False
+            self._changed()
+
+    def _remember(self, picture: CompressedPicture) -> None:
+        """Keep when a picture arrived until it leaves the decoder, which may reorder."""
+        if len(self._arrivals) >= _MAX_REMEMBERED:
+            self._arrivals.clear()
+        packet = picture.packet
+        if packet is not None and packet.pts is not None:
+            self._arrivals[_ticks(packet.pts * float(packet.time_base))] = picture
+
+    def _recall(self, decoded: DecodedPicture, newest: CompressedPicture) -> CompressedPicture:
+        if decoded.pts_s is None or not math.isfinite(decoded.pts_s):  # FFmpeg's flush gives pictures without a clock
+            return newest
+        return self._arrivals.pop(_ticks(decoded.pts_s), newest)
+
+
+def _ticks(pts_s: float) -> int:
+    """Return a presentation time in units of 10 microseconds: equal however it was computed."""
+    return round(pts_s * 1e5)

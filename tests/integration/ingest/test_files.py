@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Videos, folders and globs of pictures: every picture once, in order, at its pace, and then the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import pytest
+
+from vision_line.config.models import Stream
+from vision_line.devices.decoding import CpuDecoder
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, DropCause, Frame, StateChange
+from vision_line.ingest.camera import Camera
+from vision_line.ingest.files import file_path
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.probe import probe
+from vision_line.ingest.session import OpenDecoder
+from vision_line.ports import DecodedPicture, Decoder
+
+if TYPE_CHECKING:
+    from tests.integration.ingest.conftest import Serve, Until
+
+FRAMES = 20
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video with B-frames."""
+    return write_video(tmp_path_factory.mktemp("video") / "boards.mp4", b_frames=2)
+
+
+@pytest.fixture(scope="module")
+def plain_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video whose pictures refer to earlier ones only."""
+    return write_video(tmp_path_factory.mktemp("video") / "plain.mp4", b_frames=0)
+
+
+def write_video(path: Path, b_frames: int) -> Path:
+    """Write a video of 20 pictures at 25 fps, a keyframe every 10; picture n is as bright as 20 + 10 n."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"bf": str(b_frames), "g": "10", "crf": "1"}
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(np.full((72, 64), 10 * index + 20, np.uint8), format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of five pictures and a text."""
+    for index in range(5):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64), 40 * index + 20, np.uint8), format="gray")
+        frame.save(str(tmp_path / f"board{index}.{'png' if index % 2 else 'jpg'}"))
+    (tmp_path / "readme.txt").write_text("no picture")
+    return tmp_path
+
+
+class FaultyDecoder:
+    """A decoder that reports damage at one picture: as a corrupt picture or as an error."""
+
+    def __init__(self, camera: str, stream: Any, colour: Colour | None, *, at: int, raises: bool) -> None:
+        self._decoder = CpuDecoder(camera, stream, colour)
+        self._camera = camera
+        self._at = at
+        self._raises = raises
+        self._count = 0
+
+    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+        """Decode, with the fault at its place."""
+        for decoded in self._decoder.decode(packet):
+            self._count += 1
+            if self._count == self._at and self._raises:
+                raise SourceError(self._camera, SourceErrorCode.CORRUPT, "made up")
+            yield replace(decoded, corrupt=self._count == self._at)
+
+    def close(self) -> None:
+        """Close the real one."""
+        self._decoder.close()
+
+
+class Line:
+    """Runs a file camera while a thread of this class takes every frame, as an inspection would."""
+
+    def __init__(self, url: str, open_decoder: OpenDecoder = CpuDecoder, **settings: Any) -> None:
+        self.frames: list[Frame] = []
+        self.levels: list[int] = []
+        self.states: list[StateChange] = []
+        self.stream = Stream.model_validate({"name": "file", "url": url, "paced": False} | settings)
+        self._rung = threading.Event()
+        self.mailbox = Mailbox("file", self._rung.set, live=False)
+        self._over = False
+        self._open_decoder = open_decoder
+
+    async def run(self) -> None:
+        """Run to the end of the file."""
+        taker = threading.Thread(target=self._take)
+        taker.start()
+        try:
+            await Camera(self.stream, self._open_decoder, self.mailbox, self.states.append, asyncio.Semaphore(4)).run()
+        finally:
+            self._over = True
+            self._rung.set()
+            taker.join()
+
+    def _take(self) -> None:
+        while not self._over or self.mailbox.counts().pending:
+            self._rung.wait()
+            self._rung.clear()
+            while (frame := self.mailbox.take()) is not None:
+                self.frames.append(frame)
+                self.levels.append(bytes(frame.picture.planes[0])[10])  # all samples of a picture are the same
+
+
+async def test_a_video_is_read_whole_and_in_order(video: Path) -> None:
+    """All pictures arrive, in display order though the file reorders them, and the camera has ENDED."""
+    line = Line(f"file:{video}")
+    await line.run()
+    assert [frame.sequence for frame in line.frames] == list(range(FRAMES))
+    assert line.levels == sorted(line.levels)
+    counts = line.mailbox.counts()
+    assert (counts.arrived, counts.taken, counts.dropped) == (FRAMES, FRAMES, {})
+    assert line.states[-1].state is CameraState.ENDED
+    assert line.states[-1].code is None
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_damage_discards_up_to_the_next_keyframe(plain_video: Path, raises: bool) -> None:
+    """A damaged picture and all that refer to it are counted as CORRUPT; the next keyframe starts again."""
+
+    def open_decoder(camera: str, stream: Any, colour: Colour | None) -> Decoder:
+        return FaultyDecoder(camera, stream, colour, at=4, raises=raises)
+
+    line = Line(f"file:{plain_video}", open_decoder)
+    await line.run()
+    assert [round((level - 20) / 10) for level in line.levels] == [0, 1, 2, *range(10, FRAMES)]
+    assert [frame.sequence for frame in line.frames] == list(range(len(line.frames)))
+    assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
+
+
+async def test_a_paced_video_takes_its_time(video: Path) -> None:
+    """20 pictures at 25 fps take about 0.8 s."""
+    line = Line(f"file://{video}", paced=True)
+    started_s = time.monotonic()
+    await line.run()
+    assert 0.6 < time.monotonic() - started_s < 3.0
+    assert len(line.frames) == FRAMES
+
+
+async def test_a_looped_video_goes_on(video: Path, wait_until: Until) -> None:
+    """The numbers go on over the end of the file, until cancelled."""
+    line = Line(f"file:{video}", loop=True)
+    task = asyncio.create_task(line.run())
+    await wait_until(lambda: len(line.frames) >= 3 * FRAMES, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [frame.sequence for frame in line.frames] == list(range(len(line.frames)))
+
+
+@pytest.mark.parametrize("pattern", ["", "/board*", "/*.[jp][pn]g"])
+async def test_pictures_of_a_folder_or_glob(pictures: Path, pattern: str) -> None:
+    """All pictures in the order of their names; other files are left out."""
+    line = Line(f"file:{pictures}{pattern}")
+    await line.run()
+    assert [round((level - 20) / 40) for level in line.levels] == [0, 1, 2, 3, 4]
+    assert all(frame.keyframe for frame in line.frames)
+
+
+async def test_a_broken_picture_is_counted(pictures: Path) -> None:
+    """It counts as a frame that arrived and was corrupt; the others are inspected."""
+    (pictures / "board2.jpg").write_bytes(b"no picture at all")
+    line = Line(f"file:{pictures}")
+    await line.run()
+    assert len(line.frames) == 4
+    assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
+
+
+@pytest.mark.parametrize("name", ["none.mp4", "", "*.png"])
+async def test_what_is_not_there_is_not_found(name: str, tmp_path: Path, wait_until: Until) -> None:
+    """A missing video, an empty folder and a glob without a match are NOT_FOUND, and tried again."""
+    line = Line(f"file:{tmp_path}/{name}")
+    task = asyncio.create_task(line.run())
+    await wait_until(lambda: len(line.states) >= 2, 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert line.states[1].state is CameraState.RECONNECTING
+    assert line.states[1].code == SourceErrorCode.NOT_FOUND
+
+
+async def test_a_colour_setting_overrides_the_file(video: Path) -> None:
+    """One overridden value leaves the other to the stream or the rule."""
+    line = Line(f"file:{video}", colour_matrix="bt2020")
+    await line.run()
+    assert line.frames[0].colour.matrix is ColourMatrix.BT2020
+    assert line.frames[0].colour.range is ColourRange.LIMITED
+
+
+def test_a_probe_describes_a_video(video: Path) -> None:
+    """Codec, size, pace, colour and the time to the first frame."""
+    result = probe(Stream.model_validate({"name": "file", "url": f"file:{video}"}), CpuDecoder, 5.0)
+    assert (result.codec, result.size_wh, result.code) == ("h264", (64, 48), None)
+    assert result.fps == pytest.approx(25.0, rel=0.01)
+    assert result.time_to_first_frame_s is not None
+    assert result.colour is not None
+
+
+def test_a_probe_names_what_is_wrong() -> None:
+    """The code and one sentence."""
+    result = probe(Stream.model_validate({"name": "cam", "url": "rtsp://u:secret@127.0.0.1:1/c"}), CpuDecoder, 5.0)
+    assert result.code is SourceErrorCode.REFUSED
+    assert "secret" not in result.detail
+
+
+def test_a_probe_describes_a_camera(serve: Serve) -> None:
+    """The pace is the camera's own, not that of the arrivals."""
+    server = serve({"path": "cam", "codec": "h265", "fps": 10})
+    result = probe(Stream.model_validate({"name": "cam", "url": server.url("cam")}), CpuDecoder, 10.0)
+    assert (result.codec, result.size_wh) == ("hevc", (320, 240))
+    assert result.fps == pytest.approx(10.0, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("file:a/b.mp4", "a/b.mp4"), ("file:///a/b.mp4", "/a/b.mp4"), ("file:/a/*.png", "/a/*.png")],
+)
+def test_paths_of_file_urls(url: str, path: str) -> None:
+    """With and without the empty host."""
+    assert file_path(url) == path

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A connection's state follows from its frames' times alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vision_line.config.models import Stream
+from vision_line.frames import CameraState
+from vision_line.ingest.health import Health
+from vision_line.ingest.lifecycle import Vitals, judge, stale_limit_s
+
+
+def stream(url: str = "rtsp://h/c", **settings: Any) -> Stream:
+    """Return a camera's settings."""
+    return Stream(name="cam", url=url, read_timeout_s=3.0, connect_timeout_s=4.0, **settings)  # type: ignore[arg-type]
+
+
+def running(fps: float, frames: int = 50) -> Vitals:
+    """Return the vitals of a connection whose last frame arrived at 100 s."""
+    vitals = Vitals(started_s=0.0, opened_s=1.0)
+    for index in range(frames):
+        vitals.saw_frame(100.0 - (frames - 1 - index) / fps)
+    return vitals
+
+
+@pytest.mark.parametrize(("fps", "limit_s"), [(25.0, 2.0), (2.5, 2.0), (1.0, 5.0), (0.5, 10.0)])
+def test_a_camera_is_stale_after_two_seconds_or_five_periods(fps: float, limit_s: float) -> None:
+    """The limit follows the measured pace."""
+    vitals = running(fps)
+    assert judge(vitals, stream(), 100.0 + limit_s * 0.99).state is CameraState.RUNNING
+    assert judge(vitals, stream(), 100.0 + limit_s * 1.01).state is CameraState.STALE
+
+
+def test_the_setting_overrides_the_pace() -> None:
+    """`stale_after_s` counts as it stands."""
+    assert stale_limit_s(stream(stale_after_s=0.7), period_s=1.0) == 0.7
+
+
+def test_a_camera_that_stays_stale_is_given_up() -> None:
+    """After a further read timeout the connection counts as lost, though its socket may be busy."""
+    vitals = running(25.0)
+    assert not judge(vitals, stream(), 104.9).lost
+    assert judge(vitals, stream(), 105.1).lost
+
+
+def test_an_open_camera_without_a_frame_is_given_up() -> None:
+    """It shows no state of its own, and ends after the connect and the read timeout."""
+    vitals = Vitals(started_s=0.0, opened_s=1.0)
+    assert judge(vitals, stream(), 7.9).state is None
+    assert not judge(vitals, stream(), 7.9).lost
+    assert judge(vitals, stream(), 8.1).lost
+
+
+@pytest.mark.parametrize(
+    ("health", "state"),
+    [
+        (Health.GOOD, CameraState.RUNNING),
+        (Health.FROZEN, CameraState.FROZEN),
+        (Health.DEGRADED, CameraState.DEGRADED),
+    ],
+)
+def test_health_shows_while_frames_come(health: Health, state: CameraState) -> None:
+    """And STALE outranks it when none comes."""
+    vitals = running(25.0)
+    vitals.health = health
+    assert judge(vitals, stream(), 100.5).state is state
+    assert judge(vitals, stream(), 103.0).state is CameraState.STALE
+
+
+def test_a_file_is_never_stale() -> None:
+    """It waits for room as long as the inspection takes."""
+    judgement = judge(running(25.0), stream("file:x.mp4"), 500.0)
+    assert judgement.state is CameraState.RUNNING
+    assert not judgement.lost
+
+
+def test_the_next_look_is_when_something_can_change() -> None:
+    """The supervisor sleeps until then."""
+    assert judge(running(25.0), stream(), 100.5).look_again_s == pytest.approx(102.0)
+    assert judge(running(25.0), stream(), 103.0).look_again_s == pytest.approx(105.0)
