@@ -211,7 +211,11 @@ class CoverageMinute:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A camera went from one state to another; `code` is a `SourceErrorCode` value where an error caused it."""
+    """A camera went from one state to another; `code` is a `SourceErrorCode` value where an error caused it.
+
+    `since_s` is when it truly began, where that is known to be before `at_s`: a picture is called FROZEN after it has
+    stood still for a while, and nothing was inspected since it began to.
+    """
 
     camera: str
     state: CameraState
@@ -219,3 +223,4 @@ class StateChange:
     at_utc: float
     code: str | None = None
     detail: str = ""
+    since_s: float | None = None

@@ -156,7 +156,7 @@ class Camera:
             if judgement.lost:
                 return SourceError(self.stream.name, SourceErrorCode.TIMEOUT, "connected, but no frame comes")
             if judgement.state is not None:
-                self._show(judgement.state)
+                self._show(judgement.state, since_s=session.vitals.still_since_s)
             session.call_on_frame = judgement.state is CameraState.STALE
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, judgement.look_again_s - now_s)):
@@ -193,7 +193,7 @@ class Camera:
             await changed.wait()
             changed.clear()
 
-    def _show(self, state: CameraState, error: SourceError | None = None) -> None:
+    def _show(self, state: CameraState, error: SourceError | None = None, since_s: float | None = None) -> None:
         """Tell of a state, unless it was the last one told."""
         code = None if error is None else str(error.code)
         if self._shown == (state, code):
@@ -203,4 +203,4 @@ class Camera:
         detail = "" if error is None else str(error)
         log.log(logging.WARNING if outage_begins else logging.INFO, "camera %s: %s %s", self.stream.name, state, detail)
         now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
-        self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail))
+        self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail, since_s))

@@ -61,7 +61,7 @@ class FreezeWatch:
         self._after_s = frozen_after_s
         self._first: Signature | None = None  # of the stand-still
         self._last: Signature | None = None
-        self._since_s = 0.0
+        self.since_s = 0.0
         self._moves = 0
         self.frozen = False
 
@@ -77,14 +77,14 @@ class FreezeWatch:
         self._moves = self._moves + 1 if small else 0
         if clear or self._moves > (1 if self.frozen else 0):
             self._begin(now_s, signature)
-        elif now_s - self._since_s >= self._after_s:
+        elif now_s - self.since_s >= self._after_s:
             self.frozen = True
         return self.frozen
 
     def _begin(self, now_s: float, signature: Signature) -> None:
         self.frozen = False
         self._first = signature
-        self._since_s = now_s
+        self.since_s = now_s
         self._moves = 0
 
 
@@ -146,6 +146,11 @@ class PictureHealth:
     def due(self, now_s: float, *, keyframe: bool) -> bool:
         """Whether to look at this picture: twice a second, and at keyframes as often."""
         return now_s >= self._next_s or (keyframe and now_s >= self._next_key_s)
+
+    @property
+    def still_since_s(self) -> float | None:
+        """Since when the picture has stood still, while it is FROZEN."""
+        return self._freeze.since_s if self._freeze is not None and self._freeze.frozen else None
 
     def update(self, now_s: float, signature: Signature, *, keyframe: bool) -> Health:
         """Take a look at `now_s` (monotonic seconds, never falling) and return the verdict."""

@@ -30,6 +30,7 @@ class Vitals:
     last_frame_s: float | None = None
     period_s: float | None = None
     health: Health = Health.GOOD
+    still_since_s: float | None = None  # while FROZEN: since when the picture has stood still
 
     def saw_frame(self, arrived_s: float) -> None:
         """Note that a picture was decoded that had arrived at `arrived_s`."""

@@ -214,7 +214,9 @@ class Session:
         if self._health.due(now_s, keyframe=keyframe):
             signature = self._sign_picture(decoded.picture)
             if signature is not None:
-                vitals.health = self._health.update(now_s, signature, keyframe=keyframe)
+                health = self._health.update(now_s, signature, keyframe=keyframe)
+                vitals.still_since_s = self._health.still_since_s  # first: the supervisor looks when the health changes
+                vitals.health = health
         if first or self.call_on_frame or vitals.health is not before:
             self.call_on_frame = False
             self._changed()

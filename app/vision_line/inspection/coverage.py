@@ -119,6 +119,9 @@ class CoverageLedger:
         if watch is None:
             return
         at = _Moment(change.at_s, change.at_utc)
+        if change.since_s is not None and change.since_s < watch.last.s:
+            # What was inspected since then was one picture again and again. The label is the change's own clock, set back.
+            watch.last = _Moment(change.since_s, at.utc - (at.s - change.since_s))
         was_over = watch.state in _OVER
         watch.state, watch.code = change.state, change.code
         if change.state in _OVER:

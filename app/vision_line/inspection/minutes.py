@@ -11,8 +11,9 @@ from vision_line.frames import CoverageMinute, DropCause
 MINUTE_S = 60
 #: A clock set back further than this was wrong before; smaller steps do not open a minute a second time.
 LONGEST_STEP_BACK_S = 86_400
-#: No result comes later than this after its frame; a row that old is final.
-LATEST_RESULT_S = 60.0
+#: What was inspected is final after this: results have come, and a picture that stood still has been called FROZEN
+#: (`frozen_after_s` is at most an hour).
+LATEST_RESULT_S = 3660.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class _Page:
     counts: CameraCounts = field(default_factory=CameraCounts)
     missing_s: float = 0.0
     written: CoverageMinute | None = None
+    touched: bool = False  # since it was written
 
 
 def minute_of(utc: float) -> int:
@@ -117,6 +119,7 @@ class MinuteBook:
 
     def _end_page(self, page: _Page, end_s: float) -> None:
         page.end_s = end_s
+        page.touched = True
         new, old, so_far = self._counts, self._counted, page.counts
         self._counted = new
         dropped = {
@@ -138,10 +141,14 @@ class MinuteBook:
             overlap_s = min(high, page.end_s) - max(low, page.start_s)
             if overlap_s > 0:
                 page.missing_s += overlap_s if end_s > start_s else -overlap_s
+                page.touched = True
 
     def _changed_rows(self, pages: list[_Page]) -> list[CoverageMinute]:
         changed = []
         for page in pages:
+            if not page.touched:
+                continue
+            page.touched = False
             counts = page.counts
             row = CoverageMinute(
                 self._camera,

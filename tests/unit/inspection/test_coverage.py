@@ -61,8 +61,8 @@ class Line:
     def counts(self) -> dict[str, CameraCounts]:
         return {"cam01": CameraCounts(self.arrived, self.arrived, self.inspected, dict(self.dropped))}
 
-    def state(self, at_s: float, state: CameraState, code: str | None = None) -> None:
-        self.ledger.state(StateChange("cam01", state, at_s, self.utc(at_s), code))
+    def state(self, at_s: float, state: CameraState, code: str | None = None, since_s: float | None = None) -> None:
+        self.ledger.state(StateChange("cam01", state, at_s, self.utc(at_s), code, since_s=since_s))
 
     def inspect(self, arrived_s: float, finished_s: float | None = None) -> None:
         self.arrived += 1
@@ -210,6 +210,21 @@ def test_frozen_frames_are_no_inspections() -> None:
     line.tick(6.3)
 
     assert line.log.causes() == [("camera:FROZEN", 2.0, 6.25)]
+
+
+def test_a_picture_was_not_inspected_since_it_stood_still() -> None:
+    """FROZEN is declared late; the interval and the minute before tell of the whole stand-still all the same."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 63.0)
+    assert line.log.minutes["cam01", MINUTE].not_inspected_s == 0
+    line.state(63.0, CameraState.FROZEN, since_s=53.0)
+    _idle(line, 63.0, 65.0, arriving=True)
+    line.state(65.0, CameraState.RUNNING)
+    line.inspect(65.0)
+    line.tick(65.1)
+
+    assert line.log.causes() == [("camera:FROZEN", 53.0, 65.0)]
+    assert line.log.minutes["cam01", MINUTE].not_inspected_s == pytest.approx(7.0)
 
 
 def test_file_at_its_end_is_due_no_inspection() -> None:
