@@ -93,7 +93,7 @@ class CpuDecoder:
                 colour=self._colour(frame),
                 keyframe=bool(frame.key_frame),
                 corrupt=damaged or bool(frame.is_corrupt),
-                pts_s=frame.time,
+                pts_s=frame.time if frame.pts is not None else None,  # without a pts, PyAV's time is NaN
             )
 
     def close(self) -> None:

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Clips of the simulated cameras: rendered and encoded once, kept in a cache folder, looped for ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vision_line.errors import ConfigError, RunError
+from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan
+from vision_line.simulator.truth import ClipTruth, DefectTruth
+from vision_line.simulator.workers import CONTEXT, count_drawn, open_workers
+
+Progress = Callable[[int, int], None]  # (frames done, frames in all)
+
+# Part of each cache key: raise it with every change of what is drawn or how it is encoded.
+DRAWING_VERSION = 2
+MOST_CAMERAS = 255
+_REPORT_S = 0.25
+_SPEEDS_PX_S = (80.0, 130.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One camera's clip: `video` is H.264 (Annex B, one slice a picture), `truth` its JSON lines."""
+
+    camera: str
+    clip_id: int
+    fps: int
+    frames: int
+    video: Path
+    truth: Path
+
+
+def ensure_clips(
+    cameras: int, seed: int = 0, directory: Path | None = None, progress: Progress | None = None, frames: int = 500
+) -> list[Clip]:
+    """Make the clips of `cameras` cameras that are not in the cache folder yet; gives all, cam01 first.
+
+    Two worker processes draw; `progress` is called in this thread. The same arguments give the same clips.
+    A clip appears whole or not at all, also when two programs render at once or one is killed.
+
+    Raises:
+        ConfigError: not 1 to 255 cameras, or the folder cannot be written.
+        RunError: a worker died.
+    """
+    if not 1 <= cameras <= MOST_CAMERAS:
+        raise ConfigError(f"simulator: 1 to {MOST_CAMERAS} cameras expected, found {cameras}")
+    folder = default_directory() if directory is None else directory
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"simulator: folder {folder} cannot be made: {error.strerror}") from error
+    plans = [plan_clip(number, seed, frames) for number in range(1, cameras + 1)]
+    clips = [_clip(number, plan, folder) for number, plan in enumerate(plans, start=1)]
+    missing = [(clip, plan) for clip, plan in zip(clips, plans, strict=True) if not clip.video.exists()]
+    if missing:
+        _render_all(missing, progress)
+    return clips
+
+
+def default_directory() -> Path:
+    """Give the user's cache folder for clips."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "vision-line" / "clips"
+
+
+def plan_clip(number: int, seed: int, frames: int = 500) -> ScenePlan:
+    """Choose what camera `number` (from 1) sees: each has other boards, belt, light and speed."""
+    rng = np.random.default_rng((seed, number))
+    # A shorter clip has fewer boards, so that they keep their distance.
+    return ScenePlan(
+        seed=int(rng.integers(2**31)),
+        frames=frames,
+        boards=max(round(frames / 100), 1),
+        speed_px_s=float(np.round(rng.uniform(*_SPEEDS_PX_S), 1)),
+    )
+
+
+def _clip(number: int, plan: ScenePlan, folder: Path) -> Clip:
+    key = json.dumps((DRAWING_VERSION, SIZE_WH, FPS, number, asdict(plan)))
+    name = f"cam{number:02d}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    return Clip(f"cam{number:02d}", number, FPS, plan.frames, folder / f"{name}.h264", folder / f"{name}.jsonl")
+
+
+def _render_all(missing: list[tuple[Clip, ScenePlan]], progress: Progress | None) -> None:
+    counter = CONTEXT.Value("i", 0)
+    total = sum(clip.frames for clip, _ in missing)
+    with open_workers(counter) as pool:
+        pending: set[Future[None]] = {pool.submit(_render, clip, plan) for clip, plan in missing}
+        try:
+            while pending:
+                finished, pending = wait(pending, timeout=_REPORT_S)
+                for future in finished:
+                    future.result()
+                if progress is not None:
+                    progress(counter.value, total)
+        except OSError as error:
+            raise RunError(f"simulator: clips cannot be written: {error}") from error
+        except BrokenExecutor as error:
+            raise RunError("simulator: a process that renders clips was ended from outside") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _render(clip: Clip, plan: ScenePlan) -> None:
+    """Draw, encode and store one clip; runs in a worker process."""
+    import cv2
+
+    from vision_line.simulator.codec import encode, open_encoder
+    from vision_line.simulator.scene import draw_scene
+    from vision_line.simulator.truth import write_truth
+
+    cv2.setNumThreads(1)
+    scene = draw_scene(plan)
+    partial = clip.video.with_suffix(f".{os.getpid()}.part")
+    try:
+        write_truth(partial, clip_truth(clip.clip_id, scene))
+        partial.replace(clip.truth)
+        with partial.open("wb") as file:
+            for unit in encode(open_encoder(SIZE_WH, FPS), _pictures(clip, scene)):
+                file.write(unit)
+        # The video comes last: where it is, the clip is complete.
+        partial.replace(clip.video)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _pictures(clip: Clip, scene: Scene) -> Iterator[Picture]:
+    from vision_line.simulator.stripe import write_stripe
+
+    for index in range(clip.frames):
+        picture = scene.render(index)
+        write_stripe(picture, clip.clip_id, index)
+        yield picture
+        count_drawn()
+
+
+def clip_truth(clip_id: int, scene: Scene) -> ClipTruth:
+    """Collect what all frames of a scene show."""
+    plan = scene.plan
+    return ClipTruth(
+        clip_id=clip_id,
+        seed=plan.seed,
+        fps=FPS,
+        size_wh=SIZE_WH,
+        speed_px_s=plan.belt_px * FPS / plan.frames,
+        boards=scene.boards,
+        defects=tuple(DefectTruth(d.defect_id, d.board, d.kind, d.longer_side_px) for d in scene.defects),
+        frames=tuple(scene.sightings(index) for index in range(plan.frames)),
+    )

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Compares logged events with what the virtual cameras truly showed: defects found by size, false events, doubles.
+
+Identity comes from time: the server logs when it sent each frame, and a frame arrives on the loopback interface within
+milliseconds, so a logged detection belongs to the newest frame of its camera that had been sent when it arrived.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from vision_line.simulator.truth import Box, ClipTruth, Sighting
+
+#: A detection hits a defect when their centres lie within this many pixels, or the boxes overlap at all.
+CENTRE_PX = 16.0
+#: Upper bounds of the size classes that recall is given for, longer side in pixels.
+SIZE_BOUNDS_PX = (12.0, 18.0, 1e9)
+
+
+class SentFrame(NamedTuple):
+    """A frame as the server logged it."""
+
+    sent_utc: float
+    loop: int
+    position: int  # in the clip
+
+
+class LoggedDetection(NamedTuple):
+    """A row of the detection log that belongs to an event."""
+
+    event_id: str
+    camera: str
+    class_name: str
+    arrived_utc: float
+    xyxy: Box
+
+
+class Pass(NamedTuple):
+    """One defect crossing one camera's picture once; `number` counts a defect's passes."""
+
+    camera: str
+    defect_id: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a run did. `passes` counts the defects that crossed the picture wholly inside the scored time."""
+
+    passes: int
+    found: int
+    misclassified: int
+    split: int
+    false_events: int
+    events: int
+    boards: int
+    found_by_size: Mapping[str, tuple[int, int]]
+    missed: tuple[str, ...]
+
+    @property
+    def recall(self) -> float:
+        """Found share of the defects that crossed; 1 when none did."""
+        return self.found / self.passes if self.passes else 1.0
+
+    @property
+    def false_events_per_200_boards(self) -> float:
+        """False events for each 200 boards that passed."""
+        return 200 * self.false_events / self.boards if self.boards else 0.0
+
+
+def read_sent_log(path: Path) -> dict[str, list[SentFrame]]:
+    """Read the server's log; frames by camera, in the order they were sent."""
+    frames: defaultdict[str, list[SentFrame]] = defaultdict(list)
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):  # the last line may still be being written
+                entry = json.loads(line)
+                frames[entry["camera"]].append(SentFrame(entry["sent_utc_s"], entry["loop"], entry["index"]))
+    return dict(frames)
+
+
+def score_events(
+    detections: Iterable[LoggedDetection],
+    sent: Mapping[str, Sequence[SentFrame]],
+    truths: Mapping[str, ClipTruth],
+    from_utc: float,
+    until_utc: float,
+) -> Score:
+    """Score the events whose detections are given.
+
+    Args:
+        detections: every detection that belongs to an event, any order.
+        sent: frames by camera, in order.
+        truths: each camera's clip.
+        from_utc: passes that began before are not counted as passes (their events are not false either).
+        until_utc: the same for passes that had not ended by then.
+    """
+    events = _match_events(detections, sent, truths)
+    timeline = {camera: _passes(camera, sent[camera], truths[camera]) for camera in sent}
+    whole = {
+        p: span for passes in timeline.values() for p, span in passes.items() if _inside(span, from_utc, until_utc)
+    }
+    hits: defaultdict[Pass, list[str]] = defaultdict(list)
+    false_events = 0
+    for found in events.values():
+        if found is None:
+            false_events += 1
+        else:
+            hits[found[0]].append(found[1])
+    sizes = {(c, d.defect_id): (d.longer_side_px, d.kind) for c, t in truths.items() for d in t.defects}
+    by_size: defaultdict[str, list[bool]] = defaultdict(list)
+    for one in whole:
+        by_size[_size_class(sizes[one.camera, one.defect_id][0])].append(one in hits)
+    found_passes = [p for p in whole if p in hits]
+    return Score(
+        passes=len(whole),
+        found=len(found_passes),
+        misclassified=sum(sizes[p.camera, p.defect_id][1] not in hits[p] for p in found_passes),
+        split=sum(len(hits[p]) > 1 for p in found_passes),
+        false_events=false_events,
+        events=len(events),
+        boards=sum(_boards_passed(sent[c], truths[c], from_utc, until_utc) for c in sent),
+        found_by_size={name: (sum(flags), len(flags)) for name, flags in sorted(by_size.items())},
+        missed=tuple(_described(p, sizes[p.camera, p.defect_id]) for p in whole if p not in hits),
+    )
+
+
+def _match_events(
+    detections: Iterable[LoggedDetection], sent: Mapping[str, Sequence[SentFrame]], truths: Mapping[str, ClipTruth]
+) -> dict[str, tuple[Pass, str] | None]:
+    """Give each event the pass that most of its detections hit, with its class; None when none hit anything."""
+    votes: defaultdict[str, Counter[Pass]] = defaultdict(Counter)
+    classes: dict[str, str] = {}
+    times = {camera: [frame.sent_utc for frame in frames] for camera, frames in sent.items()}
+    for row in detections:
+        classes[row.event_id] = row.class_name
+        votes[row.event_id].update(_hit(row, sent[row.camera], times[row.camera], truths[row.camera]))
+    return {event: (most[0][0], classes[event]) if (most := votes[event].most_common(1)) else None for event in classes}
+
+
+def _hit(row: LoggedDetection, frames: Sequence[SentFrame], times: Sequence[float], truth: ClipTruth) -> Iterator[Pass]:
+    position = bisect_right(times, row.arrived_utc) - 1
+    # An arrival under load may be noted a frame late: the two frames before count too, the nearest defect wins.
+    near = [
+        (_distance(row.xyxy, sighting.xyxy), sighting, frames[p])
+        for p in range(max(0, position - 2), position + 1)
+        for sighting in truth.frames[frames[p].position]
+    ]
+    hits = [item for item in near if item[0] <= CENTRE_PX or _overlap(row.xyxy, item[1].xyxy)]
+    if hits:
+        _, sighting, frame = min(hits, key=lambda item: item[0])
+        yield Pass(row.camera, sighting.defect_id, _pass_number(sighting, frame, truth))
+
+
+def _pass_number(sighting: Sighting, frame: SentFrame, truth: ClipTruth) -> int:
+    """Number a defect's passes; one that is in the picture at the loop's seam belongs to the loop it began in."""
+    began_before = _seen_since_start(sighting.defect_id, frame.position, truth)
+    return frame.loop - 1 if began_before else frame.loop
+
+
+def _seen_since_start(defect_id: int, index: int, truth: ClipTruth) -> bool:
+    """Whether the defect has been visible without a break since frame 0, and was so in the loop's last frame."""
+    seen = [any(s.defect_id == defect_id for s in sightings) for sightings in truth.frames[: index + 1]]
+    return all(seen) and any(s.defect_id == defect_id for s in truth.frames[-1])
+
+
+def _passes(camera: str, frames: Sequence[SentFrame], truth: ClipTruth) -> dict[Pass, tuple[float, float]]:
+    """Return each pass with the UTC times of its first and last frame."""
+    spans: dict[Pass, tuple[float, float]] = {}
+    numbers: dict[tuple[int, int], int] = {}
+    for frame in frames:
+        for sighting in truth.frames[frame.position]:
+            key = (sighting.defect_id, frame.position)
+            if key not in numbers:
+                numbers[key] = 1 if _seen_since_start(*key, truth) else 0
+            one = Pass(camera, sighting.defect_id, frame.loop - numbers[key])
+            spans[one] = (spans.get(one, (frame.sent_utc, 0.0))[0], frame.sent_utc)
+    return spans
+
+
+def _inside(span: tuple[float, float], from_utc: float, until_utc: float) -> bool:
+    return span[0] >= from_utc and span[1] <= until_utc
+
+
+def _boards_passed(frames: Sequence[SentFrame], truth: ClipTruth, from_utc: float, until_utc: float) -> int:
+    counted = sum(from_utc <= frame.sent_utc <= until_utc for frame in frames)
+    return round(truth.boards * counted / len(truth.frames))
+
+
+def _size_class(longer_side_px: float) -> str:
+    lower = 0.0
+    for upper in SIZE_BOUNDS_PX:
+        if longer_side_px < upper:
+            return f"{lower:02.0f}-{upper:.0f} px" if upper < 1e9 else f"{lower:02.0f} px and more"
+        lower = upper
+    raise ValueError(longer_side_px)
+
+
+def _distance(a: Box, b: Box) -> float:
+    dx = (a[0] + a[2] - b[0] - b[2]) / 2
+    dy = (a[1] + a[3] - b[1] - b[3]) / 2
+    return float((dx * dx + dy * dy) ** 0.5)
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
+
+
+def _described(one: Pass, facts: tuple[float, str]) -> str:
+    return f"{one.camera} defect {one.defect_id} pass {one.number}: {facts[1]}, {facts[0]:.0f} px"
