@@ -10,6 +10,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A deadline for one example measures how busy the machine is, not the code.
+settings.register_profile("vision-line", deadline=None)
+settings.load_profile("vision-line")
 
 #: Threads that libraries keep for the life of the process; they are not ours to end.
 _LIBRARY_THREADS = ("pymp-", "ThreadPoolExecutor", "Dummy", "asyncio_", "tqdm")

@@ -136,7 +136,6 @@ class Run:
                     await self._inspect(tasks, lineup, follower)
                 await lineup.stop()
                 self._close_ledger(lineup)
-                self.last = self.snapshot()  # before the log closes: the line as it was when inspection ended
                 screen.cancel()
 
     async def _show(self) -> None:
@@ -169,6 +168,7 @@ class Run:
         try:
             tasks.create_task(_outcome(inspector), name="inspector")
             await self._until_over(lineup)
+            self.last = self.snapshot()  # the line as it was, not as it looks while it is taken down
             await lineup.stop()
         finally:
             await self._drain(inspector, device)
