@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -130,12 +130,14 @@ class Run:
             )
             with caught_signals(self._stop, follower.look_now):
                 screen = tasks.create_task(self._show(), name="screen")
-                await self._apply(lineup, self._loaded.config)
-                await self._first_pictures(lineup)
-                if not self._stop.requested.is_set():
-                    await self._inspect(tasks, lineup, follower)
-                await lineup.stop()
-                self._close_ledger(lineup)
+                try:
+                    await self._apply(lineup, self._loaded.config)
+                    await self._first_pictures(lineup)
+                    if not self._stop.requested.is_set():
+                        await self._inspect(tasks, lineup, follower)
+                    await lineup.stop()
+                finally:
+                    self._close_ledger(lineup)  # also of a run that fails: its last minute happened all the same
                 screen.cancel()
 
     async def _show(self) -> None:
@@ -157,7 +159,9 @@ class Run:
                     lineup.changed.clear()
 
     async def _inspect(self, tasks: asyncio.TaskGroup, lineup: Lineup, follower: ConfigFollower) -> None:
-        device = self._device = self._open_device(lineup)
+        # In a thread: compiling takes a second or ten, and cameras, signals and the dashboard go on meanwhile.
+        device = self._device = await asyncio.to_thread(self._open_device, lineup.sizes_wh())
+        self._describe(device)
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
         helpers = [
@@ -175,13 +179,11 @@ class Run:
         for helper in helpers:
             helper.cancel()
 
-    def _open_device(self, lineup: Lineup) -> Device:
+    def _open_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device:
         config = self._loaded.config
-        shapes = plan_input_shapes(self._model, lineup.sizes_wh(), config.model.max_input_shapes)
+        shapes = plan_input_shapes(self._model, sizes_wh, config.model.max_input_shapes)
         floor = self._score_floor(config)
-        device = open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor)
-        self._describe(device)
-        return device
+        return open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor)
 
     def _score_floor(self, config: Config) -> Scores:
         return score_floor(config.enabled_streams, self._model.classes, self._model.score_threshold)
