@@ -15,9 +15,15 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "app"
+SOURCES = (ROOT / "app", ROOT / "compression")
 #: What is not a module and must be in the wheel all the same.
-DATA = ("vision_line/py.typed", "vision_line/models/pcb-demo/model.onnx", "vision_line/models/pcb-demo/bundle.json")
+DATA = (
+    "vision_line/py.typed",
+    "vision_line/models/pcb-demo/model.onnx",
+    "vision_line/models/pcb-demo/bundle.json",
+    "vision_line_compression/py.typed",
+    "vision_line_compression/report/page.css",
+)
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -39,7 +45,7 @@ def build(folder: Path) -> Path:
 
 def main() -> None:
     """Build, compare the wheel's files with the source's, install it and call the command."""
-    expected = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py")} | set(DATA)
+    expected = {path.relative_to(source).as_posix() for source in SOURCES for path in source.rglob("*.py")} | set(DATA)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(folder)

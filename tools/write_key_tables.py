@@ -17,7 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "bundle.md", ROOT / "docs" / "summary.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("bundle", "compression", "evaluation", "summary")),
+)
 _BLOCK = re.compile(r"((?:^\|[^\n]*\n)*)<!-- keys: ([\w.]+):(\w+) -->", re.MULTILINE)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path for folder in ("app", "tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("app", "compression", "tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 
 def test_source_roots_are_not_packages() -> None:
@@ -19,10 +19,10 @@ def test_source_roots_are_not_packages() -> None:
 
 
 def test_package_names_do_not_hide_the_standard_library() -> None:
-    """The only package under app/ is vision_line."""
-    packages = {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")}
+    """Each source root holds one package, and no folder of Python's name."""
+    packages = {path.parent.name for root in ("app", "compression") for path in (ROOT / root).glob("*/__init__.py")}
 
-    assert packages == {"vision_line"}
+    assert packages == {"vision_line", "vision_line_compression"}
     assert not packages & sys.stdlib_module_names
 
 

@@ -120,7 +120,7 @@ class CoverageLedger:
             return
         at = _Moment(change.at_s, change.at_utc)
         if change.since_s is not None and change.since_s < watch.last.s:
-            # What was inspected since then was one and the same picture. The label is the clock of the change, set back.
+            # What was inspected since then was one and the same picture. Its label: the clock of the change, set back.
             watch.last = _Moment(change.since_s, at.utc - (at.s - change.since_s))
         was_over = watch.state in _OVER
         watch.state, watch.code = change.state, change.code

@@ -21,7 +21,7 @@ from vision_line.simulator.workers import CONTEXT, count_drawn, open_workers
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 # Part of each cache key: raise it with every change of what is drawn or how it is encoded.
-DRAWING_VERSION = 2
+DRAWING_VERSION = 4
 MOST_CAMERAS = 255
 _REPORT_S = 0.25
 _SPEEDS_PX_S = (80.0, 130.0)

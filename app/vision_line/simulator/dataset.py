@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 # A defect cut by the picture's side is labelled while this share of its box is visible.
-LEAST_VISIBLE = 0.4
+LEAST_VISIBLE = 0.6
 _PICTURES_A_SCENE = 4
 _BOARDS_A_SCENE = 4
 

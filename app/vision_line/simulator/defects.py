@@ -24,6 +24,8 @@ LONGER_SIDE_PX = (16.0, 32.0)
 APART_PX = 28.0
 # What makes a defect one: a gap, a rim or a remaining width that is thinner would read as another kind.
 CLEARANCE_PX = 2.5
+# Defects of a trace keep this distance from its ends, where a pad or a via would hide them.
+TERMINAL_PX = 8.0
 
 Vector = NDArray[np.float64]  # (2,) xy
 
@@ -145,8 +147,8 @@ class _Site:
 
 def _open(site: _Site, target: float) -> Mask | None:
     """Cut a whole trace: a gap with ragged ends."""
-    gap = min(target, 18.0)
-    spot = site.edge_point(gap / 2 + 5.0)
+    gap = float(np.clip(target, 7.0, 18.0))
+    spot = site.edge_point(gap / 2 + TERMINAL_PX)
     if spot is None:
         return None
     track, middle, along, normal = spot
@@ -168,16 +170,16 @@ def _open(site: _Site, target: float) -> Mask | None:
 
 def _short(site: _Site, target: float) -> Mask | None:
     """Bridge the gap between a trace and another net."""
-    spot = site.edge_point(4.0)
+    spot = site.edge_point(TERMINAL_PX)
     if spot is None:
         return None
     track, middle, along, normal = spot
     edge = middle + normal * (track.width / 2)
     gap = site.gap_px(edge, normal, 18.0)
     other = site.net_at(edge + normal * (gap + 0.6))
-    if gap >= 18.0 or gap < 3.0 or other in (0, site.net_at(middle)):
+    if gap >= 18.0 or gap < 5.0 or other in (0, site.net_at(middle)):
         return None
-    breadth = float(np.clip(target * site.rng.uniform(0.45, 0.8), 3.5, 10.0))
+    breadth = float(np.clip(target * site.rng.uniform(0.5, 0.85), 4.5, 11.0))
     ends = site.rng.uniform(0.85, 1.15, 4) * breadth / 2
     inner, outer = edge - normal * 1.0, edge + normal * (gap + 1.5)
     waist = edge + normal * gap / 2
@@ -197,11 +199,12 @@ def _short(site: _Site, target: float) -> Mask | None:
 def _mousebite(site: _Site, target: float) -> Mask | None:
     """Bite into one edge of a trace, leaving it connected."""
     length = min(target, 14.0)
-    spot = site.edge_point(length / 2 + 4.0)
-    if spot is None:
+    spot = site.edge_point(length / 2 + TERMINAL_PX)
+    # In a thinner trace a bite and what it leaves would both be too small to tell from an open.
+    if spot is None or spot[0].width < 5.8:
         return None
     track, middle, along, normal = spot
-    depth = track.width - max(track.width * float(site.rng.uniform(0.25, 0.45)), 1.6)
+    depth = track.width - max(track.width * float(site.rng.uniform(0.28, 0.42)), 2.0)
     bites = 1 if length < 8 else int(site.rng.integers(1, 4))
     mask = site.blank()
     for bite in range(bites):
@@ -214,7 +217,7 @@ def _mousebite(site: _Site, target: float) -> Mask | None:
 
 def _spur(site: _Site, target: float) -> Mask | None:
     """Let a thorn grow out of one edge into free space."""
-    spot = site.edge_point(5.0)
+    spot = site.edge_point(TERMINAL_PX)
     if spot is None:
         return None
     track, middle, along, normal = spot
@@ -223,7 +226,7 @@ def _spur(site: _Site, target: float) -> Mask | None:
     height = min(target, room - CLEARANCE_PX)
     if height < 5.0:
         return None
-    base = float(np.clip(height * site.rng.uniform(0.6, 0.9), 4.0, 9.0))
+    base = float(np.clip(height * site.rng.uniform(0.6, 0.9), 5.0, 10.0))
     lean = along * site.rng.uniform(-0.2, 0.2) * height
     tip = float(site.rng.uniform(0.9, 1.6))
     foot = edge - normal * 1.0

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Builds engines with TensorRT 10, TensorRT 11 or TensorRT-RTX: one path, because it uses only what all three have.
+
+The network is strongly typed, so precision is what the file says: INT8 where it has Q/DQ pairs, else its floats. Each
+engine is for one input shape and has one optimization profile for each of `BATCH_RANGES`. TensorRT needs the GPU that
+it builds for; TensorRT-RTX builds for a compute capability on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vision_line.devices.engine_manifest import (
+    BATCH_RANGES,
+    MANIFEST_VERSION,
+    EngineManifest,
+    EngineTensor,
+    Library,
+    Target,
+    check_engine,
+    engine_path,
+    manifest_path,
+)
+from vision_line.devices.model import Model
+from vision_line.errors import DeviceError, ModelError
+from vision_line.ports import ShapeHW
+
+log = logging.getLogger(__name__)
+
+#: Called from the builder's threads with a phase's name, steps done and steps in all; it must not raise.
+Progress = Callable[[str, int, int], None]
+
+_MODULES = {Library.TENSORRT: "tensorrt", Library.RTX: "tensorrt_rtx"}
+_TIMING_CACHE = "timing.cache"
+_POLL_S = 0.1
+
+
+def library_version(library: Library) -> str:
+    """Return the version of an installed library.
+
+    Raises:
+        DeviceError: it is not installed, or its own libraries are missing.
+    """
+    return str(_open_library(library).__version__)
+
+
+def ensure_engine(
+    model: Model, shape_hw: ShapeHW, target: Target, folder: Path, progress: Progress | None = None
+) -> Path:
+    """Return an engine in `folder` that fits; a missing or stale one is built.
+
+    Raises:
+        DeviceError, ModelError: as `build_engine`.
+    """
+    engine = engine_path(folder, model, shape_hw, target)
+    try:
+        check_engine(engine, model, shape_hw, target, library_version(target.library))
+    except DeviceError as exc:
+        log.info("engine is built: %s", exc)
+        return build_engine(model, shape_hw, target, folder, progress)
+    return engine
+
+
+def build_engine(
+    model: Model, shape_hw: ShapeHW, target: Target, folder: Path, progress: Progress | None = None
+) -> Path:
+    """Build an engine and its manifest into `folder` and return the engine's path.
+
+    Takes from a second (RTX) to minutes. Ctrl-C stops the build at its next step and leaves no file.
+
+    Raises:
+        DeviceError: the library is missing, does not know the compute capability, or cannot build.
+        ModelError: the library cannot parse the model, or its input has a fixed batch, height or width.
+    """
+    trt = _open_library(target.library)
+    started_s = time.monotonic()
+    logger = _open_logger(trt)
+    logger.errors.clear()
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    _parse(parser, model)
+    _check_input(network, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = builder.create_builder_config()
+    _set_target(trt, config, target)
+    _add_profiles(builder, config, model, shape_hw)
+    cache = _open_timing_cache(config, target, folder)
+    content = _build(trt, builder, network, config, progress)
+    if content is None:
+        raise DeviceError(
+            f"{model.path}: {target.library} {trt.__version__} cannot build it for SM {target.sm}: {logger}"
+        )
+    if cache is not None:
+        (folder / _TIMING_CACHE).write_bytes(bytes(cache.serialize()))
+    manifest = EngineManifest(
+        manifest_version=MANIFEST_VERSION,
+        library=target.library,
+        library_version=str(trt.__version__),
+        sm=target.sm,
+        gpu=target.gpu,
+        model_sha256=model.sha256,
+        engine_sha256=hashlib.sha256(content).hexdigest(),
+        shape_hw=shape_hw,
+        batch_ranges=BATCH_RANGES,
+        inputs=tuple(_tensor(network.get_input(number)) for number in range(network.num_inputs)),
+        outputs=tuple(_tensor(network.get_output(number)) for number in range(network.num_outputs)),
+        build_s=round(time.monotonic() - started_s, 3),
+    )
+    return _write(engine_path(folder, model, shape_hw, target), content, manifest)
+
+
+def _open_library(library: Library) -> Any:
+    name = _MODULES[library]
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as exc:
+        raise DeviceError(f"{library}: cannot be loaded: {exc}; install the package that provides {name!r}") from exc
+
+
+@lru_cache(maxsize=len(_MODULES))
+def _open_logger(trt: Any) -> Any:
+    """Return the library's one logger: it takes no second one in a process."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc] # the base is known only when the library is
+        """Hands the library's messages to `logging` and keeps the latest errors."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: deque[str] = deque(maxlen=3)
+
+        def log(self, severity: Any, message: str) -> None:
+            level = int(severity)
+            if level <= int(trt.ILogger.ERROR):
+                self.errors.append(message)
+            log.log(logging.WARNING if level <= int(trt.ILogger.WARNING) else logging.DEBUG, "%s", message)
+
+        def __str__(self) -> str:
+            return "; ".join(self.errors) or "it gives no reason"
+
+    return Logger()
+
+
+def _parse(parser: Any, model: Model) -> None:
+    if not parser.parse_from_file(str(model.path)):
+        faults = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
+        raise ModelError(f"{model.path}: cannot be parsed: {faults or 'no reason given'}")
+
+
+def _check_input(network: Any, model: Model) -> None:
+    found = tuple(network.get_input(0).shape)
+    if network.num_inputs != 1 or len(found) != 4 or found[0] != -1 or found[2] != -1 or found[3] != -1:
+        raise ModelError(f"{model.path}: expected an input (batch, 3, height, width) of free sizes, found {found}")
+
+
+def _set_target(trt: Any, config: Any, target: Target) -> None:
+    if target.library is Library.TENSORRT:
+        return  # builds for the GPU that is present
+    capability = trt.ComputeCapability.__members__.get(f"SM{target.sm}")
+    if capability is None:
+        known = ", ".join(name for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
+        raise DeviceError(f"{target.library} {trt.__version__}: expected one of {known}, found SM{target.sm}")
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(capability, 0)
+
+
+def _add_profiles(builder: Any, config: Any, model: Model, shape_hw: ShapeHW) -> None:
+    for batches in BATCH_RANGES:
+        profile = builder.create_optimization_profile()
+        profile.set_shape(model.input_name, *((batch, 3, *shape_hw) for batch in batches))
+        config.add_optimization_profile(profile)
+
+
+def _open_timing_cache(config: Any, target: Target, folder: Path) -> Any:
+    """Give `config` the folder's timing cache; TensorRT-RTX times nothing, and would look for a GPU."""
+    if target.library is not Library.TENSORRT:
+        return None
+    path = folder / _TIMING_CACHE
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    return cache
+
+
+def _build(trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None) -> bytes | None:
+    """Run the build in a thread of its own, so that Ctrl-C reaches this one and can stop it."""
+    stop = threading.Event()
+    monitor = _open_monitor(trt, stop, progress)
+    config.progress_monitor = monitor
+    plans: list[bytes | None] = []
+
+    def build() -> None:
+        plan = builder.build_serialized_network(network, config)
+        plans.append(None if plan is None else bytes(plan))
+
+    thread = threading.Thread(target=build, name="engine-build")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_S)
+    except KeyboardInterrupt:
+        stop.set()
+        thread.join()
+        raise
+    return plans[0] if plans else None
+
+
+def _open_monitor(trt: Any, stop: threading.Event, progress: Progress | None) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc] # the base is known only when the library is
+        """Reports steps, and ends the build when `stop` is set; called from the builder's threads."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if progress is not None:
+                progress(phase_name, step + 1, self._steps.get(phase_name, 0))
+            return not stop.is_set()
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Monitor()
+
+
+def _tensor(tensor: Any) -> EngineTensor:
+    return EngineTensor(name=tensor.name, dtype=str(tensor.dtype).rpartition(".")[2], shape=tuple(tensor.shape))
+
+
+def _write(engine: Path, content: bytes, manifest: EngineManifest) -> Path:
+    """Write the engine, then its manifest: in between, the old manifest's hash refuses the new engine."""
+    files = ((engine, content), (manifest_path(engine), f"{manifest.model_dump_json(indent=2)}\n".encode()))
+    try:
+        for path, data in files:
+            part = path.with_name(f"{path.name}.part")
+            part.write_bytes(data)
+            part.replace(path)
+    except OSError as exc:
+        raise DeviceError(f"{engine}: cannot be written: {exc.strerror}") from exc
+    return engine
