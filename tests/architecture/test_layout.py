@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path for folder in ("app", "compression", "tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(
+    path for folder in ("app", "compression", "tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+)
 
 
 def test_source_roots_are_not_packages() -> None:

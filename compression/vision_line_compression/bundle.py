@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Writes the folder that `vision-line --model` takes: a model and its description."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from vision_line.devices.bundle import (
+    BUNDLE_FILE,
+    BUNDLE_VERSION,
+    Bundle,
+    BundleInput,
+    BundleModel,
+    BundlePreprocessing,
+    BundleThresholds,
+)
+from vision_line.devices.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, Model, open_model
+from vision_line.devices.preprocess import DEFINITION
+from vision_line.errors import ModelError
+from vision_line_compression.onnx_file import load_model
+
+MODEL_FILE = "model.onnx"
+
+
+def write_bundle(
+    folder: Path,
+    onnx: Path,
+    name: str,
+    classes: Sequence[str] | None = None,
+    *,
+    input_shapes_hw: Sequence[tuple[int, int]],
+    score: float = DEFAULT_SCORE,
+    nms_iou: float = DEFAULT_NMS_IOU,
+    lineage: Mapping[str, JsonValue] | None = None,
+    results: Mapping[str, JsonValue] | None = None,
+) -> Path:
+    """Write `folder` with a copy of `onnx` and its bundle.json, and return the folder once the runtime opens it.
+
+    Head, stride, precision and, where `classes` is None, the class names come from the file. The description is
+    replaced last, so that a reader meets a whole bundle or refuses the file by its hash. A folder that holds a bundle
+    is overwritten; engines in it go stale by the model's hash.
+
+    Raises:
+        ModelError: the file is no detection model, a value does not fit the bundle's schema, or the folder cannot be
+            written.
+    """
+    found = open_model(onnx)
+    content = onnx.read_bytes()
+    try:
+        bundle = Bundle(
+            bundle_version=BUNDLE_VERSION,
+            name=name,
+            task="detect",
+            classes=tuple(classes) if classes is not None else found.classes,
+            stride=found.stride,
+            head=found.head,
+            model=_model(found, onnx, content),
+            input_shapes_hw=tuple((height, width) for height, width in input_shapes_hw),
+            preprocessing=BundlePreprocessing(definition=DEFINITION),
+            thresholds=BundleThresholds(score=score, nms_iou=nms_iou),
+            lineage=dict(lineage or {}),
+            results=dict(results or {}),
+        )
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors())
+        raise ModelError(f"{folder}: {faults}") from exc
+    if len(bundle.classes) != len(found.classes):
+        raise ModelError(f"{onnx}: expected {len(found.classes)} class names, found {len(bundle.classes)}")
+    _write(folder, content, bundle)
+    open_model(folder)
+    return folder
+
+
+def _model(found: Model, onnx: Path, content: bytes) -> BundleModel:
+    metadata = {entry.key: entry.value for entry in load_model(onnx).metadata_props}
+    return BundleModel.model_validate(
+        {
+            "file": MODEL_FILE,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "precision": found.precision,
+            "quantization": metadata.get("quantization"),
+            "input": BundleInput(name=found.input_name, dynamic=found.dynamic),
+        }
+    )
+
+
+def _write(folder: Path, content: bytes, bundle: Bundle) -> None:
+    files = {MODEL_FILE: content, BUNDLE_FILE: f"{bundle.model_dump_json(indent=2)}\n".encode()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / f"{name}.part").write_bytes(data)
+        for name in files:
+            (folder / f"{name}.part").replace(folder / name)
+    except OSError as exc:
+        raise ModelError(f"{folder}: cannot be written: {exc.strerror}") from exc

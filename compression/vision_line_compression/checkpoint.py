@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""An Ultralytics detection checkpoint: opened safely, recognised by its structure, saved in the same form."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from ultralytics.nn.modules import (
+    C2PSA,
+    PSA,
+    SPPF,
+    C2f,
+    C2fCIB,
+    C3k2,
+    Concat,
+    Conv,
+    Detect,
+    SCDown,
+    v10Detect,
+)
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+
+from vision_line.errors import ModelError
+
+Family = Literal["v8", "v10", "11", "26"]
+
+#: What the top-level layers of the four families are made of. Anything else would be pruned without proof.
+_KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect)
+
+#: Input side used to count operations; convolutions grow exactly with the area in multiples of the largest stride.
+_PROBE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """One detection model as it was read.
+
+    `model` is float32, on the CPU and in evaluation mode, not fused; it is shared, so whoever changes it copies it
+    first. `classes` are the class names by class id. `sha256` is that of the file.
+    """
+
+    model: nn.Module
+    family: Family
+    classes: tuple[str, ...]
+    sha256: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Complexity:
+    """Size of the model as it is deployed, that is with batch normalisation folded and unused heads dropped.
+
+    `macs` counts the multiplications of all convolutions for one image; the attention products, which have no
+    weights, are left out, as in the published figures (GFLOPs = 2 · macs / 1e9).
+    """
+
+    params: int
+    macs: int
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a `.pt` file of the families v8, v10, 11 or 26; its exponential average is preferred where there is one.
+
+    Only known classes of torch and ultralytics are rebuilt from the file: it cannot run code of its own.
+
+    Raises:
+        ModelError: No such file, not an Ultralytics checkpoint, another task or family, or a fused model.
+    """
+    content = _read(path)
+    found = content.get("ema") or content.get("model")
+    if not isinstance(found, DetectionModel):
+        raise ModelError(f"{path}: found {type(found).__name__}, expected an Ultralytics detection checkpoint")
+    model: Any = found.float().eval()
+    model.requires_grad_(True)
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = True
+    model.args = content.get("train_args") or {}
+    family = _family(model, path)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        raise ModelError(f"{path}: found a fused model, expected one with its batch normalisation layers")
+    return Checkpoint(model, family, _classes(model), hashlib.sha256(path.read_bytes()).hexdigest(), path)
+
+
+def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
+    """Write `model` so that plain `YOLO(path)` opens it; names and training arguments are those of `like`.
+
+    Weights stay float32: later stages start from the very numbers that were measured. The file appears whole or not
+    at all.
+
+    Raises:
+        ModelError: `model` holds classes that plain Ultralytics does not know.
+    """
+    foreign = sorted({type(module).__qualname__ for module in model.modules() if _is_foreign(module)})
+    if foreign:
+        raise ModelError(f"{path}: found the classes {', '.join(foreign)}, expected only stock layers")
+    arguments = dict(cast("Any", like.model).args)
+    saved: Any = copy.deepcopy(model).float().eval()
+    saved.names = dict(enumerate(like.classes))
+    saved.args = arguments
+    saved.task = "detect"
+    content = {"epoch": -1, "best_fitness": None, "model": saved, "ema": None, "train_args": arguments}
+    partial = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def complexity(model: nn.Module, size_hw: tuple[int, int]) -> Complexity:
+    """Count parameters and MACs of `model`, fused, for one image of `size_hw` pixels (multiples of 32).
+
+    `model` is not changed. Raises ValueError for another size.
+    """
+    height, width = size_hw
+    if height % 32 or width % 32 or height <= 0 or width <= 0:
+        raise ValueError(f"size_hw: found {size_hw}, expected positive multiples of 32")
+    fused = fused_copy(model)
+    macs = 0
+
+    def count(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal macs
+        convolution = cast("nn.Conv2d", layer)
+        macs += output.shape[2] * output.shape[3] * convolution.weight.numel()
+
+    # The frozen convolution that sums DFL bins works on (4, anchors), not on a grid; it is left out everywhere.
+    counted = [layer for name, layer in fused.named_modules() if isinstance(layer, nn.Conv2d) and ".dfl." not in name]
+    for layer in counted:
+        layer.register_forward_hook(count)
+    with torch.no_grad():
+        fused(torch.zeros(1, 3, _PROBE, _PROBE))
+    area = height * width / _PROBE**2
+    return Complexity(sum(parameter.numel() for parameter in fused.parameters()), round(macs * area))
+
+
+def fused_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of `model` as it is deployed: in evaluation mode, batch normalisation folded, one head."""
+    fused = copy.deepcopy(model).eval()
+    return cast("nn.Module", fused.fuse(verbose=False))  # type: ignore[operator]
+
+
+def _read(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file, expected an Ultralytics checkpoint (.pt)")
+    if path.suffix != ".pt":
+        raise ModelError(f"{path}: found the suffix {path.suffix!r}, expected an Ultralytics checkpoint (.pt)")
+    try:
+        content, _ = torch_safe_load(str(path), safe_only=True)  # type: ignore[no-untyped-call]
+    except (TypeError, RuntimeError, EOFError, ImportError, AttributeError, KeyError, pickle.UnpicklingError) as exc:
+        raise ModelError(f"{path}: not an Ultralytics checkpoint: {str(exc).strip().splitlines()[0]}") from exc
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: found {type(content).__name__}, expected an Ultralytics checkpoint")
+    return content
+
+
+def _family(model: nn.Module, path: Path) -> Family:
+    layers = list(cast("nn.Sequential", model.model))
+    unknown = sorted({type(layer).__name__ for layer in layers if type(layer) not in _KNOWN_LAYERS})
+    if unknown:
+        raise ModelError(f"{path}: found layers of type {', '.join(unknown)}, expected YOLO v8, v10, 11 or 26")
+    head: Any = layers[-1]
+    if type(head) is v10Detect:
+        return "v10"
+    if type(head) is not Detect:
+        raise ModelError(f"{path}: the last layer is {type(head).__name__}, expected a detection head")
+    first: Any = head.cv3[0]
+    if isinstance(first[0], Conv):
+        return "v8"
+    return "26" if head.reg_max == 1 else "11"
+
+
+def _classes(model: nn.Module) -> tuple[str, ...]:
+    names = cast("dict[int, str]", model.names)
+    return tuple(names[index] for index in sorted(names))
+
+
+def _is_foreign(module: nn.Module) -> bool:
+    return not type(module).__module__.startswith(("ultralytics.", "torch."))

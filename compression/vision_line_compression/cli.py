@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The `vision-line-compress` command. Heavy libraries are imported by the command that needs them: help is instant."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vision_line import __version__
+from vision_line.errors import ConfigError, VisionLineError
+
+if TYPE_CHECKING:
+    from vision_line_compression.session import Session
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a gate failed; 2 recipe, data set or budget; 3 model or device unusable;"
+    " 4 failed while running; 130 interrupted."
+)
+GATE_FAILED = 1
+
+cli = typer.Typer(
+    name="vision-line-compress",
+    help="Make a detection model smaller and faster, and prove what it still finds. " + EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", metavar="PT", help="Instead of the recipe's parent.checkpoint.")
+]
+Data = Annotated[Path | None, typer.Option("--data", metavar="YAML", help="Instead of the recipe's data.yaml.")]
+Work = Annotated[Path | None, typer.Option("--work", metavar="DIR", help="Where stages are kept; default: runs/NAME.")]
+
+
+class EngineTarget(StrEnum):
+    """What `build` makes engines for."""
+
+    RTX = "rtx"
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    cli()
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn an expected error into its message on stderr and its exit code; bugs keep their traceback."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop interrupts too
+    try:
+        yield
+    except VisionLineError as exc:
+        typer.echo(f"vision-line-compress: {exc}", err=True)
+        raise typer.Exit(exc.exit_code) from exc
+    except KeyboardInterrupt as exc:
+        typer.echo("vision-line-compress: interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from exc
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _keep_ultralytics_offline() -> None:
+    """Nothing is looked up, installed or reported while a model is compressed; what the user set stays."""
+    for name, value in {"YOLO_AUTOINSTALL": "False", "YOLO_OFFLINE": "True"}.items():
+        os.environ.setdefault(name, value)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"vision-line-compress {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def prepare(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Prepare what all commands share."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    _keep_ultralytics_offline()
+
+
+def _opened(recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None) -> Session:
+    from vision_line_compression.session import open_session
+
+    return open_session(recipe, checkpoint, data, work)
+
+
+@cli.command()
+def run(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+    """Do all that a recipe says, or what is left of it: the bundle, the report card, the gates."""
+    with reported_errors():
+        session = _opened(recipe, checkpoint, data, work)
+        session.pack()
+        raise typer.Exit(session.report())
+
+
+@cli.command()
+def plan(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+    """Decide which channels go; writes plan.json and its picture for review."""
+    with reported_errors():
+        _opened(recipe, checkpoint, data, work).plan()
+
+
+@cli.command()
+def prune(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+    """Carry out the plan and train the pruned model until it has recovered."""
+    with reported_errors():
+        _opened(recipe, checkpoint, data, work).prune()
+
+
+@cli.command()
+def distill(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+    """Train the recovered model with its teacher."""
+    with reported_errors():
+        _opened(recipe, checkpoint, data, work).distill()
+
+
+@cli.command()
+def quantize(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+    """Quantize the trained model to INT8 and pack the bundle that `vision-line --model` takes."""
+    with reported_errors():
+        _opened(recipe, checkpoint, data, work).quantize()
+
+
+@cli.command()
+def report(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+    """Measure every model of the run and its controls, and write the report card; exit 1 if a gate failed."""
+    with reported_errors():
+        raise typer.Exit(_opened(recipe, checkpoint, data, work).report())
+
+
+@cli.command()
+def build(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
+    target: Annotated[EngineTarget, typer.Option("--target", help="The library that runs the engines.")],
+    sm: Annotated[
+        str, typer.Option("--sm", metavar="LIST", help="Compute capabilities without dot, comma-separated.")
+    ] = "75,86,89,120",
+) -> None:
+    """Build a bundle's engines into BUNDLE/engines, for each input shape and compute capability."""
+    with reported_errors():
+        from vision_line_compression.build import build_rtx_engines
+
+        del target  # the only one so far
+        for engine in build_rtx_engines(bundle, _capabilities(sm), _say_engine):
+            typer.echo(str(engine))
+
+
+def _capabilities(text: str) -> list[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in words):
+        raise ConfigError(f"--sm: expected numbers such as 75,86,89,120, found {text!r}")
+    return [int(word) for word in words]
+
+
+def _say_engine(number: int, total: int, what: str) -> None:
+    typer.echo(f"engine {number + 1} of {total}: {what}", err=True)
+
+
+@cli.command(name="eval")
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, an ONNX file or a checkpoint (.pt).")],
+    data: Annotated[Path, typer.Option("--data", metavar="YAML", help="A YOLO data set.")],
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    shape: Annotated[
+        str | None, typer.Option("--shape", metavar="HxW", help="Input shape; default: the model's own.")
+    ] = None,
+    score: Annotated[
+        float | None, typer.Option("--score", min=0.001, max=0.999, help="Threshold; default: the model's own.")
+    ] = None,
+    images: Annotated[int | None, typer.Option("--images", min=1, help="At most so many pictures.")] = None,
+    speed: Annotated[float, typer.Option("--speed", metavar="S", min=0.0, help="Time for measuring speed.")] = 0.0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, ...")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+) -> None:
+    """Measure accuracy and misses of any model on any YOLO data set, through the application's own engine."""
+    with reported_errors():
+        from vision_line_compression.evaluating import evaluate_model
+
+        settings = {"score_threshold": score, "images": images, "speed_s": speed, "device": device}
+        typer.echo(evaluate_model(model, data, split, _shape(shape), settings, as_json=as_json))
+
+
+def _shape(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) % 32 == 0 and int(side) for side in sides):
+        raise ConfigError(f"--shape: expected HEIGHTxWIDTH in multiples of 32, such as 384x640, found {text!r}")
+    return int(sides[0]), int(sides[1])
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of `eval --json`."""
+    import json
+
+    from vision_line_compression.evaluate.schema import Evaluation
+
+    typer.echo(json.dumps(Evaluation.model_json_schema(), indent=2))

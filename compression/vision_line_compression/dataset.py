@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A YOLO data set read from its `data.yaml`: pictures with true boxes, checked as a whole before anything is run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from vision_line.errors import ConfigError
+from vision_line.frames import Boxes, ClassIds
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+#: Faults that one error names; a data set of another format would otherwise name every file.
+MOST_FAULTS = 40
+
+#: First bytes -> reader of the header. Not `PIL.Image.open`: Ultralytics replaces it by one that installs packages on
+#: its own where a file is no picture.
+_READERS: dict[bytes, type[ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG": PngImageFile,
+    b"BM": BmpImageFile,
+    b"II*\x00": TiffImageFile,
+    b"MM\x00*": TiffImageFile,
+    b"RIFF": WebPImageFile,
+}
+
+_ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})  # Exif tag; the values that swap width and height
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """A picture file and its true boxes: `xyxy` (n, 4) in pixels of the picture, `class_id` (n,)."""
+
+    path: Path
+    size_wh: tuple[int, int]
+    xyxy: Boxes
+    class_id: ClassIds
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One split of a data set; the pictures are in the order of their paths."""
+
+    source: Path  # data.yaml
+    split: str
+    classes: tuple[str, ...]
+    images: tuple[LabelledImage, ...]
+
+    def subset(self, most: int) -> Dataset:
+        """Return at most `most` pictures, evenly spread over the split."""
+        if len(self.images) <= most:
+            return self
+        chosen = np.linspace(0, len(self.images) - 1, most).round().astype(int)
+        return Dataset(self.source, self.split, self.classes, tuple(self.images[index] for index in chosen))
+
+    def sha256(self) -> str:
+        """Return a hash of classes, pictures and boxes; it does not depend on where the data set lies."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for image in self.images:
+            digest.update(image.path.name.encode())
+            digest.update(hashlib.sha256(image.path.read_bytes()).digest())
+            digest.update(image.xyxy.tobytes() + image.class_id.tobytes())
+        return digest.hexdigest()
+
+
+def open_dataset(data_yaml: Path, split: str) -> Dataset:
+    """Read the split (`train`, `val` or `test`) of a data set in Ultralytics' YOLO layout.
+
+    `data.yaml` names the classes (`names`) and for each split a folder, a list file (`.txt`) or a list of these,
+    relative to `path` or to its own folder. The labels of `.../images/A.jpg` are `.../labels/A.txt`: a line is
+    `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding box counts), in shares of
+    the picture; a picture without label file has no object. Repeated lines count once.
+
+    Raises:
+        ConfigError: naming every fault of the file, of the pictures' headers and of the labels that was found.
+    """
+    text = _read_yaml(data_yaml)
+    faults: list[str] = []
+    classes = _class_names(data_yaml, text, faults)
+    paths = sorted(set(_split_files(data_yaml, text, split, faults)))
+    images = [image for path in paths if (image := _read_image(path, len(classes), faults)) is not None]
+    if not faults and not images:
+        faults.append(f"{data_yaml}: {split}: expected pictures, found none")
+    if faults:
+        more = [f"... and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+        raise ConfigError(*faults[:MOST_FAULTS], *more)
+    return Dataset(data_yaml, split, classes, tuple(images))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: no YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected the keys names, train, val, test, found {type(content).__name__}")
+    return content
+
+
+def _class_names(path: Path, text: dict[str, Any], faults: list[str]) -> tuple[str, ...]:
+    names = text.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or sorted(names, key=str) != sorted(range(len(names)), key=str):
+        faults.append(f"{path}: names: expected a list or numbers from 0 with names, found {names!r}")
+        return ()
+    if "nc" in text and text["nc"] != len(names):
+        faults.append(f"{path}: nc: expected {len(names)} as in names, found {text['nc']!r}")
+    return tuple(str(names[number]) for number in range(len(names)))
+
+
+def _split_files(path: Path, text: dict[str, Any], split: str, faults: list[str]) -> Iterator[Path]:
+    entries = text.get(split)
+    if isinstance(entries, str):
+        entries = [entries]
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
+        faults.append(f"{path}: {split}: expected a folder or a list of folders, found {entries!r}")
+        return
+    root = path.parent / str(text.get("path") or "")
+    for entry in entries:
+        place = root / entry
+        if place.is_dir():
+            yield from (file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
+        elif place.is_file() and place.suffix == ".txt":
+            lines = place.read_text(encoding="utf-8").split("\n")
+            yield from (place.parent / line.strip() for line in lines if line.strip())
+        else:
+            faults.append(f"{path}: {split}: expected a folder or a .txt list, found nothing at {place}")
+
+
+def _read_image(path: Path, classes: int, faults: list[str]) -> LabelledImage | None:
+    try:
+        size_wh = _read_size(path)
+    except SyntaxError as exc:  # what PIL's readers raise for a header that is none
+        faults.append(f"{path}: no picture: {exc}")
+        return None
+    except OSError as exc:
+        faults.append(f"{path}: cannot be read: {exc.strerror or exc}")
+        return None
+    rows = _read_labels(label_path(path), classes, faults)
+    xyxy = rows[:, 1:].clip(0.0, 1.0) * np.array(size_wh * 2)
+    return LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32))
+
+
+def _read_size(path: Path) -> tuple[int, int]:
+    """Return width and height as they are seen, the camera's orientation followed; only the header is read."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        reader = next((reader for magic, reader in _READERS.items() if start.startswith(magic)), None)
+        if reader is None:
+            raise SyntaxError("not a JPEG, PNG, BMP, TIFF or WebP file")
+        with reader(file, str(path)) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    return (height, width) if turned else (width, height)
+
+
+def label_path(image: Path) -> Path:
+    """Return where the labels of `image` are: `labels` in place of the last folder named `images`."""
+    parts = list(image.with_suffix(".txt").parts)
+    folders = [number for number, part in enumerate(parts[:-1]) if part == "images"]
+    if folders:
+        parts[folders[-1]] = "labels"
+    return Path(*parts)
+
+
+def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.float64]:
+    """Return (n, 5): class, x1 y1 x2 y2 in shares of the picture."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except (OSError, UnicodeDecodeError) as exc:
+        faults.append(f"{path}: cannot be read: {exc}")
+        lines = []
+    rows: dict[tuple[float, ...], None] = {}  # a set that keeps the order
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            rows[_parse_label(line, classes)] = None
+        except ValueError as exc:
+            faults.append(f"{path}:{number}: {exc}")
+    return np.array(list(rows), np.float64).reshape(-1, 5)
+
+
+def _parse_label(line: str, classes: int) -> tuple[float, ...]:
+    try:
+        class_id, *shares = (float(word) for word in line.split())
+    except ValueError:
+        raise ValueError(f"expected numbers, found {line[:60]!r}") from None
+    if len(shares) != 4 and (len(shares) < 6 or len(shares) % 2):
+        raise ValueError(f"expected a class and 4 shares or a polygon, found {len(shares) + 1} numbers")
+    if class_id not in range(classes):
+        raise ValueError(f"class: expected 0 to {classes - 1}, found {class_id:g}")
+    if not all(0.0 <= share <= 1.0 for share in shares):
+        raise ValueError(f"expected shares from 0 to 1, found {line[:60]!r}")
+    if len(shares) > 4:
+        return class_id, min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2])
+    centre_x, centre_y, width, height = shares
+    if not width or not height:
+        raise ValueError("expected a box, found one without extent")
+    return class_id, centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2

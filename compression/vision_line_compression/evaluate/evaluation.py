@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One evaluation: predict with the device, match, and put all figures together."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+
+from vision_line.devices.model import Model
+from vision_line.ports import ShapeHW
+from vision_line_compression.dataset import Dataset
+from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank
+from vision_line_compression.evaluate.calibration_error import calibration
+from vision_line_compression.evaluate.graph_size import count_graph
+from vision_line_compression.evaluate.matching import COCO_IOUS, EVERYTHING, Floats, Matches, Range, match
+from vision_line_compression.evaluate.misses import operating_point, sweep_thresholds
+from vision_line_compression.evaluate.predict import Predictions, Progress, predict, resolve_settings
+from vision_line_compression.evaluate.schema import (
+    Accuracy,
+    ClassAccuracy,
+    EvaluatedData,
+    EvaluatedModel,
+    Evaluation,
+    EvaluationSettings,
+    Figure,
+)
+from vision_line_compression.evaluate.speed import measure_speed
+
+#: COCO's areas, in square pixels; its pictures are 640 pixels wide, so other sizes are brought to that.
+AREAS: dict[str, Range] = {
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
+_AREA_SIDE = 640
+
+
+def evaluate(
+    model: Model,
+    dataset: Dataset,
+    shape_hw: ShapeHW | None = None,
+    settings: EvaluationSettings | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate `model` on `dataset` at `shape_hw` (None: the shapes it was evaluated at or exported with).
+
+    Raises:
+        ConfigError, ModelError, DeviceError, RunError: as `predict`.
+    """
+    settings = settings or EvaluationSettings()
+    dataset = dataset if settings.images is None else dataset.subset(settings.images)
+    predictions = predict(model, dataset, shape_hw, settings, progress=progress)
+    return measure(predictions, model, dataset, settings)
+
+
+def measure(predictions: Predictions, model: Model, dataset: Dataset, settings: EvaluationSettings) -> Evaluation:
+    """Make the evaluation of `predictions` that `model` made on `dataset` with `settings`.
+
+    Raises:
+        ModelError, DeviceError, RunError: the model's graph cannot be counted, or its speed not measured.
+    """
+    resolved = resolve_settings(settings, model)
+    threshold = resolved.score_threshold or model.score_threshold
+    matches = match_predictions(predictions, dataset, resolved)
+    class_blind = match_predictions(predictions, dataset, resolved, class_blind=True)
+    sides = _longer_sides(predictions, dataset)
+    shape = predictions.shapes_hw[0]
+    speed = None
+    if settings.speed_s:
+        (speed,) = measure_speed([model], dataset, shape, seconds=settings.speed_s, device=settings.device)
+    return Evaluation(
+        model=_describe_model(model, predictions),
+        data=_describe_data(dataset),
+        settings=resolved,
+        accuracy=_accuracy(predictions, matches, dataset, resolved),
+        operating=tuple(
+            operating_point(matches, class_blind, match_iou, threshold, classes=dataset.classes, longer_sides=sides)
+            for match_iou in resolved.match_ious
+        ),
+        sweep=tuple(sweep_thresholds(matches, match_iou, resolved.score_floor) for match_iou in resolved.match_ious),
+        calibration=calibration(matches, 0.5),
+        speed=speed,
+    )
+
+
+def match_predictions(
+    predictions: Predictions,
+    dataset: Dataset,
+    settings: EvaluationSettings,
+    *,
+    areas: Range = EVERYTHING,
+    class_blind: bool = False,
+) -> Matches:
+    """Match at COCO's IoUs and those of the settings; `areas` as if the picture's longer side were 640 pixels."""
+    scales = [(_AREA_SIDE / max(image.size_wh)) ** 2 for image in dataset.images]
+    return match(
+        predictions.detections,
+        dataset.images,
+        ious=tuple(dict.fromkeys((*COCO_IOUS, *settings.match_ious))),
+        areas=areas,
+        area_scales=scales,
+        most=settings.max_detections,
+        class_blind=class_blind,
+    )
+
+
+def _accuracy(predictions: Predictions, matches: Matches, dataset: Dataset, settings: EvaluationSettings) -> Accuracy:
+    rankings = rank(matches.at_coco_ious(), len(dataset.classes))
+    mean = mean_average_precision(rankings)
+    by_size = {}
+    for name, areas in AREAS.items():
+        of_size = match_predictions(predictions, dataset, settings, areas=areas).at_coco_ious()
+        by_size[name] = _figure(mean_average_precision(rank(of_size, len(dataset.classes))).mean())
+    classes = {
+        name: ClassAccuracy(boxes=int(ranking.true_per_image.sum()), ap50_95=_figure(ap.mean()), ap50=_figure(ap[0]))
+        for name, ranking, ap in zip(dataset.classes, rankings, map(average_precision, rankings), strict=True)
+    }
+    return Accuracy(
+        map50_95=_figure(mean.mean()),
+        map50=_figure(mean[COCO_IOUS.index(0.5)]),
+        map75=_figure(mean[COCO_IOUS.index(0.75)]),
+        by_size=by_size,
+        by_class=classes,
+    )
+
+
+def _figure(value: Floats | np.floating) -> Figure | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _longer_sides(predictions: Predictions, dataset: Dataset) -> Floats:
+    """Return the longer side of each true box, in pixels of the network's input."""
+    sides = (
+        (image.xyxy[:, 2:] - image.xyxy[:, :2]).max(axis=1, initial=0.0) * predictions.input_scale(image.size_wh)
+        for image in dataset.images
+    )
+    return np.fromiter(chain.from_iterable(sides), np.float64)
+
+
+def _describe_model(model: Model, predictions: Predictions) -> EvaluatedModel:
+    size = count_graph(model, predictions.shapes_hw[0])
+    return EvaluatedModel(
+        name=model.name,
+        sha256=model.sha256,
+        precision=model.precision,
+        file_bytes=model.path.stat().st_size,
+        params=size.params,
+        macs=size.macs,
+        input_shapes_hw=predictions.shapes_hw,
+    )
+
+
+def _describe_data(dataset: Dataset) -> EvaluatedData:
+    return EvaluatedData(
+        split=dataset.split,
+        sha256=dataset.sha256(),
+        images=len(dataset.images),
+        clean_images=sum(not len(image.class_id) for image in dataset.images),
+        boxes=sum(len(image.class_id) for image in dataset.images),
+        classes=dataset.classes,
+    )

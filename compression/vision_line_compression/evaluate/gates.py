@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The gates that a compressed model has to pass before it may inspect anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import Field
+
+from vision_line_compression.evaluate.comparable import check_comparable
+from vision_line_compression.evaluate.schema import Evaluation, Figure, Frozen
+
+PASSED, FAILED = 0, 1  # exit codes
+
+_Ratio = Field(default=None, gt=0.0)
+
+
+class GateSettings(Frozen):
+    """The recipe's `[gates]`; a limit that is null is not checked."""
+
+    map50_95_drop: float | None = Field(default=1.0, ge=0.0)
+    """Highest drop in mAP50-95 against the better parent, points (hundredths)."""
+    map50_drop: float | None = Field(default=0.5, ge=0.0)
+    """Highest drop in mAP50, points."""
+    class_recall_drop: float | None = Field(default=3.0, ge=0.0)
+    """Highest drop in any class's recall at the operating threshold and the first matching IoU, points."""
+    miss_rate: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Highest miss rate at the operating threshold and the first matching IoU."""
+    miss_rate_within_parent: bool = True
+    """The miss rate may not be above the interval of the better parent's."""
+    params_ratio: float | None = _Ratio
+    """Most parameters, as a share of the parent's."""
+    macs_ratio: float | None = _Ratio
+    """Most multiply-accumulates, as a share of the parent's."""
+    onnx_ratio: float | None = _Ratio
+    """Largest ONNX file, as a share of the parent's."""
+    speedup: float | None = _Ratio
+    """Least throughput, as a multiple of the parent's in interleaved rounds."""
+
+
+class Gate(Frozen):
+    """One gate and how the model fared."""
+
+    name: str
+    """The key in `[gates]`."""
+    limit: Figure
+    """What is allowed."""
+    found: Figure | None
+    """What was measured; null when it was not, which fails."""
+    passed: bool
+    """Whether it passed."""
+    detail: str = ""
+    """What it was measured on, such as the worst class."""
+
+
+def check_gates(
+    candidate: Evaluation, parent: Evaluation, settings: GateSettings, *, speedup: float | None = None
+) -> tuple[Gate, ...]:
+    """Hold `candidate` against `parent`, the better of the parent and the parent trained on.
+
+    Raises:
+        ConfigError: they were evaluated on other pictures or by other rules.
+    """
+    check_comparable(candidate, parent)
+    return (
+        *_accuracy_gates(candidate, parent, settings),
+        *_miss_gates(candidate, parent, settings),
+        *_size_gates(candidate, parent, settings, speedup),
+    )
+
+
+def exit_code(gates: Sequence[Gate]) -> int:
+    """Return 0 when all gates passed, else 1."""
+    return PASSED if all(gate.passed for gate in gates) else FAILED
+
+
+def _accuracy_gates(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> Iterator[Gate]:
+    for name, key in (("map50_95_drop", "map50_95"), ("map50_drop", "map50")):
+        limit = getattr(settings, name)
+        if limit is not None:
+            drop = _drop(getattr(candidate.accuracy, key), getattr(parent.accuracy, key))
+            yield _at_most(name, limit, drop, "points")
+    if settings.class_recall_drop is not None:
+        yield _class_recall_gate(candidate, parent, settings.class_recall_drop)
+
+
+def _class_recall_gate(candidate: Evaluation, parent: Evaluation, limit: float) -> Gate:
+    ours, theirs = candidate.operating[0].by_class, parent.operating[0].by_class
+    drops = {
+        name: 100 * (ours[name].missed - found.missed) / found.boxes for name, found in theirs.items() if found.boxes
+    }
+    if not drops:
+        return _at_most("class_recall_drop", limit, None, "no true boxes")
+    worst = max(drops, key=drops.__getitem__)
+    return _at_most("class_recall_drop", limit, drops[worst], f"points, worst class {worst}")
+
+
+def _miss_gates(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> Iterator[Gate]:
+    point, reference = candidate.operating[0], parent.operating[0]
+    place = f"at IoU {point.match_iou:g}, score above {point.threshold:g}"
+    if settings.miss_rate is not None:
+        yield _at_most("miss_rate", settings.miss_rate, point.miss_rate.value, place)
+    if settings.miss_rate_within_parent:
+        detail = f"{place}; parent {reference.missed} of {reference.boxes}"
+        yield _at_most("miss_rate_within_parent", reference.miss_rate.high, point.miss_rate.value, detail)
+
+
+def _size_gates(
+    candidate: Evaluation, parent: Evaluation, settings: GateSettings, speedup: float | None
+) -> Iterator[Gate]:
+    sizes = {"params_ratio": "params", "macs_ratio": "macs", "onnx_ratio": "file_bytes"}
+    for name, key in sizes.items():
+        limit = getattr(settings, name)
+        if limit is not None:
+            ours, theirs = getattr(candidate.model, key), getattr(parent.model, key)
+            yield _at_most(name, limit, ours / theirs if theirs else None, f"{ours:,} of {theirs:,}")
+    if settings.speedup is not None:
+        passed = speedup is not None and speedup >= settings.speedup
+        detail = "times the parent's throughput" if speedup is not None else "not measured"
+        yield Gate(name="speedup", limit=settings.speedup, found=speedup, passed=passed, detail=detail)
+
+
+def _at_most(name: str, limit: float, found: float | None, detail: str) -> Gate:
+    return Gate(name=name, limit=limit, found=found, passed=found is not None and found <= limit, detail=detail)
+
+
+def _drop(candidate: float | None, parent: float | None) -> float | None:
+    return None if candidate is None or parent is None else 100 * (parent - candidate)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The detections of a model on a data set, through the very device that inspects cameras."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.model import Model
+from vision_line.devices.selection import open_device
+from vision_line.devices.shapes import closest_shape
+from vision_line.errors import ConfigError
+from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.ports import Device, ShapeHW
+from vision_line_compression.dataset import Dataset, LabelledImage
+from vision_line_compression.evaluate.schema import EvaluationSettings
+
+PictureBGR = NDArray[np.uint8]  # (h, w, 3)
+Read = Callable[[int, LabelledImage], PictureBGR]  # (index in the data set, image)
+Progress = Callable[[int, int], None]  # (done, total), in the calling thread
+
+#: How long to wait for a result before the device is asked whether its engine still answers.
+_PATIENCE_S = 1.0
+
+#: Unused: pictures are RGB, which needs no matrix.
+_COLOUR = Colour(ColourMatrix.BT601, ColourRange.FULL)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The detections of one model, one entry for each image of a data set, and what made them.
+
+    `shapes_hw` are the input shapes that the images were given to.
+    """
+
+    model_sha256: str
+    shapes_hw: tuple[ShapeHW, ...]
+    score_floor: float
+    nms_iou: float
+    detections: tuple[Detections, ...]
+
+    def input_scale(self, size_wh: tuple[int, int]) -> float:
+        """Return pixels of the network's input per pixel of a picture of this size."""
+        return Letterbox(size_wh, closest_shape(size_wh, self.shapes_hw)).scale
+
+
+def read_picture(_: int, image: LabelledImage) -> PictureBGR:
+    """Read the picture of `image`.
+
+    Raises:
+        ConfigError: it cannot be decoded, or has another size than its header says.
+    """
+    picture = cv2.imread(str(image.path))
+    if picture is None:
+        raise ConfigError(f"{image.path}: the picture cannot be decoded")
+    if picture.shape[1::-1] != image.size_wh:
+        raise ConfigError(f"{image.path}: expected {image.size_wh} pixels (w, h), found {picture.shape[1::-1]}")
+    return np.asarray(picture, np.uint8)
+
+
+def predict(
+    model: Model,
+    dataset: Dataset,
+    shape_hw: ShapeHW | None = None,
+    settings: EvaluationSettings | None = None,
+    *,
+    read: Read = read_picture,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Return what `model` finds in each image of `dataset` from `settings.score_floor` on.
+
+    `shape_hw` is the input shape for all images; None: those that the model was evaluated at or exported with, each
+    image at the one that suits it best. Opens the device and closes it again.
+
+    Raises:
+        ConfigError: the data set has other classes than the model, or a picture cannot be read.
+        ModelError, DeviceError, RunError: as the device raises them.
+    """
+    settings = resolve_settings(settings or EvaluationSettings(), model)
+    check_classes(model, dataset)
+    floor, nms_iou = settings.score_floor, settings.nms_iou or model.nms_iou
+    shapes = _shapes_for(model, dataset) if shape_hw is None else (shape_hw,)
+    finished = threading.Event()
+    device = open_device(settings.device, replace(model, nms_iou=nms_iou), shapes, finished.set, floor)
+    found: list[Detections] = []
+    with closing(device):
+        frames = (still_frame(index, read(index, image)) for index, image in enumerate(dataset.images))
+        for inspection in inspect(device, finished, frames):
+            found.append(inspection.detections)
+            if progress is not None:
+                progress(len(found), len(dataset.images))
+    return Predictions(model.sha256, shapes, floor, nms_iou, tuple(found))
+
+
+def _shapes_for(model: Model, dataset: Dataset) -> tuple[ShapeHW, ...]:
+    """Return those of the model's shapes that suit an image of `dataset`; compiling for others would be for nothing."""
+    used = {closest_shape(image.size_wh, model.input_shapes_hw) for image in dataset.images}
+    return tuple(shape for shape in model.input_shapes_hw if shape in used)
+
+
+def resolve_settings(settings: EvaluationSettings, model: Model) -> EvaluationSettings:
+    """Return `settings` with the model's own thresholds where none are given, and a floor that hides no detection."""
+    threshold = model.score_threshold if settings.score_threshold is None else settings.score_threshold
+    return settings.model_copy(
+        update={
+            "score_threshold": threshold,
+            "nms_iou": model.nms_iou if settings.nms_iou is None else settings.nms_iou,
+            "score_floor": min(settings.score_floor, threshold),
+        }
+    )
+
+
+def check_classes(model: Model, dataset: Dataset) -> None:
+    """Refuse a data set whose classes are not the model's, in its order.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if model.classes != dataset.classes:
+        raise ConfigError(
+            f"{dataset.source}: names: expected {', '.join(model.classes)} as in {model.path}, "
+            f"found {', '.join(dataset.classes)}"
+        )
+
+
+def still_frame(index: int, picture: PictureBGR) -> Frame:
+    """Return a picture as a camera's frame number `index`; the pixels are copied once."""
+    now = time.monotonic()
+    return Frame(
+        camera="data set",
+        sequence=index,
+        size_wh=(picture.shape[1], picture.shape[0]),
+        colour=_COLOUR,
+        picture=av.VideoFrame.from_ndarray(picture, format="bgr24"),
+        arrived_s=now,
+        arrived_utc=time.time(),
+        decoded_s=now,
+    )
+
+
+def inspect(device: Device, finished: threading.Event, frames: Iterable[Frame]) -> Iterator[Inspection]:
+    """Yield the inspections of `frames` in their order, with all slots of `device` busy.
+
+    `finished` is what the device's `wake` sets.
+    """
+    for frame in frames:
+        while not device.free_slots():
+            yield from _await_results(device, finished)
+        device.submit([frame])
+        yield from device.collect()
+    while device.in_flight():
+        yield from _await_results(device, finished)
+
+
+def _await_results(device: Device, finished: threading.Event) -> list[Inspection]:
+    finished.wait(_PATIENCE_S)
+    finished.clear()
+    return device.collect()
+
+
+def save_predictions(predictions: Predictions, path: Path) -> None:
+    """Write `predictions` as a numpy archive, in one step: readers never see half of it."""
+    counts = np.array([len(found) for found in predictions.detections])
+    together = predictions.detections or (Detections.empty(),)
+    identity = {
+        "model_sha256": predictions.model_sha256,
+        "shapes_hw": predictions.shapes_hw,
+        "score_floor": predictions.score_floor,
+        "nms_iou": predictions.nms_iou,
+    }
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            identity=np.array(json.dumps(identity)),
+            counts=counts,
+            xyxy=np.concatenate([found.xyxy for found in together]),
+            score=np.concatenate([found.score for found in together]),
+            class_id=np.concatenate([found.class_id for found in together]),
+        )
+    part.replace(path)
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read what `save_predictions` wrote.
+
+    Raises:
+        ConfigError: missing, or another kind of file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            identity = json.loads(str(archive["identity"]))
+            cuts = np.cumsum(archive["counts"])[:-1]
+            columns = [np.split(archive[name], cuts) for name in ("xyxy", "score", "class_id")]
+    except (OSError, ValueError, KeyError) as exc:
+        raise ConfigError(f"{path}: no saved predictions: {exc}") from exc
+    return Predictions(
+        model_sha256=identity["model_sha256"],
+        shapes_hw=tuple((height, width) for height, width in identity["shapes_hw"]),
+        score_floor=identity["score_floor"],
+        nms_iou=identity["nms_iou"],
+        detections=tuple(Detections(*rows) for rows in zip(*columns, strict=True)),
+    )

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Misses and false detections on spoiled pictures, float against quantized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vision_line.devices.model import Model
+from vision_line.ports import ShapeHW
+from vision_line_compression.dataset import Dataset, LabelledImage
+from vision_line_compression.evaluate.compare import RESAMPLES, draw_images, rate, resampled_interval
+from vision_line_compression.evaluate.corrupt import CORRUPTIONS, SEVERITIES, PictureBGR, corrupt
+from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
+from vision_line_compression.evaluate.matching import Floats, match
+from vision_line_compression.evaluate.misses import count_per_image
+from vision_line_compression.evaluate.predict import Progress, predict, read_picture
+from vision_line_compression.evaluate.schema import (
+    CorruptedPoint,
+    EvaluationSettings,
+    Interval,
+    Robustness,
+    RobustnessComparison,
+)
+
+IMAGES = 50
+
+#: All that is done to each picture, the picture as it is first.
+_WAYS: tuple[tuple[str, int], ...] = (
+    ("none", 0),
+    *((corruption, severity) for corruption in CORRUPTIONS for severity in SEVERITIES),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoiled:
+    """The result of one model and its counts (images,) over all spoiled forms, for resampling the images."""
+
+    result: Robustness
+    missed: Floats
+    false_detections: Floats
+    boxes: Floats
+
+
+def compare_robustness(
+    reference: Model,
+    candidate: Model,
+    dataset: Dataset,
+    shape_hw: ShapeHW | None = None,
+    settings: EvaluationSettings | None = None,
+    *,
+    images: int = IMAGES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> RobustnessComparison:
+    """Run both models over the same spoiled pictures of at most `images` images of `dataset`.
+
+    The intervals come from drawing the images anew; each stands for itself in all its spoiled forms, without the
+    picture as it is.
+
+    Raises:
+        ConfigError, ModelError, DeviceError, RunError: as `predict`.
+    """
+    settings = settings or EvaluationSettings()
+    subset = dataset.subset(images)
+    total = 2 * len(_WAYS) * len(subset.images)
+
+    def report(offset: int) -> Progress:
+        return lambda done, _: progress(done + offset, total) if progress is not None else None
+
+    first = _spoil(reference, subset, shape_hw, settings, seed, report(0))
+    second = _spoil(candidate, subset, shape_hw, settings, seed, report(total // 2))
+    draws = draw_images(len(subset.images), RESAMPLES, seed)
+
+    images_once = np.full(len(subset.images), len(_WAYS) - 1.0)
+
+    def interval(ours: Floats, theirs: Floats, trials: Floats) -> Interval:
+        return resampled_interval(rate(ours, trials, draws) - rate(theirs, trials, draws))
+
+    return RobustnessComparison(
+        reference=first.result,
+        candidate=second.result,
+        false_per_image=interval(second.false_detections, first.false_detections, images_once),
+        miss_rate=interval(second.missed, first.missed, first.boxes),
+    )
+
+
+def _spoil(
+    model: Model, dataset: Dataset, shape_hw: ShapeHW | None, settings: EvaluationSettings, seed: int, report: Progress
+) -> _Spoiled:
+    threshold = settings.score_threshold or model.score_threshold
+    images = len(dataset.images)
+    # one pass over a data set in which every image comes once for each way: the engine is compiled once
+    everything = Dataset(dataset.source, dataset.split, dataset.classes, dataset.images * len(_WAYS))
+
+    def read(index: int, image: LabelledImage) -> PictureBGR:
+        way, number = divmod(index, images)
+        picture = read_picture(index, image)
+        corruption, severity = _WAYS[way]
+        return (
+            corrupt(picture, corruption, severity, np.random.default_rng((seed, way, number))) if severity else picture
+        )
+
+    at_threshold = settings.model_copy(update={"score_floor": threshold})
+    predictions = predict(model, everything, shape_hw, at_threshold, read=read, progress=report)
+    match_iou = settings.match_ious[0]
+    matches = match(predictions.detections, everything.images, ious=(match_iou,), most=settings.max_detections)
+    counts = count_per_image(matches, match_iou, threshold)
+    missed, wrong, boxes = (
+        column.reshape(len(_WAYS), images) for column in (counts.missed, counts.false_detections, counts.boxes)
+    )
+    points = tuple(
+        CorruptedPoint(
+            corruption=corruption,
+            severity=severity,
+            missed=int(missed[way].sum()),
+            miss_rate=binomial_rate(int(missed[way].sum()), int(boxes[way].sum())),
+            false_detections=int(wrong[way].sum()),
+            false_per_image=poisson_rate(int(wrong[way].sum()), images),
+        )
+        for way, (corruption, severity) in enumerate(_WAYS)
+    )
+    result = Robustness(model=model.name, precision=model.precision, images=images, seed=seed, points=points)
+    return _Spoiled(result, missed[1:].sum(axis=0), wrong[1:].sum(axis=0), boxes[1:].sum(axis=0))

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Latency, throughput and memory of models on this machine's device, taking turns so that its moods cancel out."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from vision_line.devices.model import Model
+from vision_line.devices.selection import open_device
+from vision_line.frames import Frame
+from vision_line.ports import Device, ShapeHW
+from vision_line_compression.dataset import Dataset
+from vision_line_compression.evaluate.predict import inspect, read_picture, still_frame
+from vision_line_compression.evaluate.schema import Speed
+
+ROUNDS = 5
+
+#: Different pictures that are inspected in turn; they are read before the clock starts.
+_PICTURES = 8
+_WARM_UP_FRAMES = 5
+
+
+@dataclass(slots=True)
+class _Contender:
+    """One model on an open device, with what was measured so far."""
+
+    device: Device
+    finished: threading.Event
+    memory_mb: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+    images_per_s: list[float] = field(default_factory=list)
+
+
+def measure_speed(
+    models: Sequence[Model],
+    dataset: Dataset,
+    shape_hw: ShapeHW,
+    *,
+    seconds: float,
+    device: str = "auto",
+    rounds: int = ROUNDS,
+) -> tuple[Speed, ...]:
+    """Measure `models` in interleaved rounds: A B A B ...; `seconds` is the time of each model's two measurements.
+
+    The score floor is each model's threshold, as in an inspection. Pictures of `dataset` are converted each time, as
+    a camera's would be.
+
+    Raises:
+        ConfigError, ModelError, DeviceError, RunError: as `predict`.
+    """
+    pictures = [read_picture(0, image) for image in dataset.images[:_PICTURES]]
+    frames = [still_frame(index, picture) for index, picture in enumerate(pictures)]
+    with ExitStack() as stack:
+        contenders = []
+        for model in models:
+            before = _resident_mb()
+            finished = threading.Event()
+            opened = stack.enter_context(closing(open_device(device, model, (shape_hw,), finished.set)))
+            contender = _Contender(opened, finished)
+            for frame in frames[:_WARM_UP_FRAMES]:
+                _latency_s(contender, frame)
+            contender.memory_mb = max(_resident_mb() - before, 0.0)
+            contenders.append(contender)
+        for _ in range(rounds):
+            for contender in contenders:
+                _run_round(contender, frames, seconds / rounds)
+        return tuple(_speed(contender, shape_hw) for contender in contenders)
+
+
+def speedup(candidate: Speed, reference: Speed) -> float:
+    """Return the median over the rounds of candidate's throughput / reference's, measured side by side."""
+    pairs = zip(candidate.rounds, reference.rounds, strict=True)
+    return statistics.median(ours / theirs for ours, theirs in pairs)
+
+
+def _run_round(contender: _Contender, frames: Sequence[Frame], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    for number in count():
+        contender.latencies_s.append(_latency_s(contender, frames[number % len(frames)]))
+        if time.monotonic() >= deadline:
+            break
+    start = time.monotonic()
+    done = sum(1 for _ in inspect(contender.device, contender.finished, _until(frames, start + seconds)))
+    contender.images_per_s.append(done / (time.monotonic() - start))
+
+
+def _until(frames: Sequence[Frame], deadline: float) -> Iterator[Frame]:
+    """Yield `frames` over and over, at least once, until `deadline`."""
+    for number in count():
+        yield frames[number % len(frames)]
+        if time.monotonic() >= deadline:
+            return
+
+
+def _latency_s(contender: _Contender, frame: Frame) -> float:
+    start = time.monotonic()
+    for _ in inspect(contender.device, contender.finished, [frame]):
+        pass
+    return time.monotonic() - start
+
+
+def _speed(contender: _Contender, shape_hw: ShapeHW) -> Speed:
+    p50, p99 = np.percentile(contender.latencies_s, [50, 99]) * 1000
+    return Speed(
+        device=contender.device.description.detail,
+        input_shape_hw=shape_hw,
+        latency_p50_ms=float(p50),
+        latency_p99_ms=float(p99),
+        images_per_s=statistics.median(contender.images_per_s),
+        rounds=tuple(contender.images_per_s),
+        memory_mb=contender.memory_mb,
+    )
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Structured pruning: groups of channels, what they are worth, what they cost, and a plan within a budget."""

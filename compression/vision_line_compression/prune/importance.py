@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What each channel of a group is worth, by its weights or by gradients.
+
+All three read whole groups, so that coupled layers agree about their channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vision_line.errors import ModelError
+from vision_line_compression.prune.groups import Group, Member
+from vision_line_compression.prune.settings import Criterion
+
+#: Leaves the gradients of a training loss in the parameters of the given model.
+Differentiate = Callable[[nn.Module], None]
+
+
+def rate_channels(model: nn.Module, groups: Sequence[Group], criterion: Criterion) -> dict[str, NDArray[np.float64]]:
+    """Return one value (channels,) for each group by name: the higher, the more the channel is worth.
+
+    "bn" is the mean |γ| of the normalisations that write the channel (Liu et al. 2017; meaningful after training with
+    an L1 penalty on γ). "l2" is the root of the summed squares of all weights that write and read it (group norm,
+    Fang et al. 2023). "taylor" is (Σ γ·∂L/∂γ + β·∂L/∂β)² over those normalisations, the square of the
+    first-order change of the loss when the channel is zeroed (Molchanov et al. 2019); gradients must lie in `.grad`.
+
+    Raises:
+        ModelError: A gradient is missing.
+    """
+    rate = {"bn": _bn_scale, "l2": _group_norm, "taylor": _taylor}[criterion]
+    return {group.name: rate(model, group) for group in groups}
+
+
+def _bn_scale(model: nn.Module, group: Group) -> NDArray[np.float64]:
+    scales = [_spread(group, member, bn.weight.detach().abs()) for member, bn in _normalisations(model, group)]
+    return cast("NDArray[np.float64]", np.mean(scales, axis=0))
+
+
+def _group_norm(model: nn.Module, group: Group) -> NDArray[np.float64]:
+    squares = np.zeros(group.channels)
+    for member in group.members:
+        layer = model.get_submodule(member.layer)
+        if isinstance(layer, nn.Conv2d):
+            other = 1 if member.side == "out" else 0
+            weight = layer.weight.detach().double()
+            squares += _spread(group, member, weight.pow(2).sum(dim=(other, 2, 3)))
+    return np.sqrt(squares)
+
+
+def _taylor(model: nn.Module, group: Group) -> NDArray[np.float64]:
+    change = np.zeros(group.channels)
+    for member, bn in _normalisations(model, group):
+        if bn.weight.grad is None or bn.bias.grad is None:
+            raise ModelError(f"{member.layer}: has no gradient, expected a backward pass before rating by Taylor")
+        first_order = bn.weight.detach() * bn.weight.grad + bn.bias.detach() * bn.bias.grad
+        change += _spread(group, member, first_order)
+    return np.square(change)
+
+
+def _normalisations(model: nn.Module, group: Group) -> list[tuple[Member, nn.BatchNorm2d]]:
+    layers = [(member, model.get_submodule(member.layer)) for member in group.members if member.side == "out"]
+    return [(member, layer) for member, layer in layers if isinstance(layer, nn.BatchNorm2d)]
+
+
+def _spread(group: Group, member: Member, values: torch.Tensor) -> NDArray[np.float64]:
+    """Sum the layer's `values` (layer channels,) over the occurrences of each channel of the group."""
+    numbers = values.detach().cpu().double().numpy()
+    total = np.zeros(group.channels)
+    for root, layer, count in member.runs:
+        total[root : root + count] += numbers[layer : layer + count]
+    return total
+
+
+def lowest_first(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Order channels by value, ties by position, so that plans can be repeated."""
+    return np.argsort(values, kind="stable")
+
+
+def kept_channels(values: NDArray[np.float64], width: int) -> tuple[int, ...]:
+    """Return the `width` most valuable channels, ascending."""
+    return tuple(sorted(int(channel) for channel in lowest_first(values)[len(values) - width :]))

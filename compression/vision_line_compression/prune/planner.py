@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From a checkpoint and a budget to a plan: trace, rate, measure, choose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from vision_line.errors import ConfigError
+from vision_line_compression.adapt import split_blocks
+from vision_line_compression.checkpoint import Checkpoint
+from vision_line_compression.prune.anatomy import (
+    Convolution,
+    fixed_parameters,
+    read_anatomy,
+    survey_convolutions,
+)
+from vision_line_compression.prune.cost import NetworkCost, mac_price, parameter_price
+from vision_line_compression.prune.groups import Freedom, Unit, form_units
+from vision_line_compression.prune.importance import Differentiate, kept_channels, rate_channels
+from vision_line_compression.prune.knapsack import Knapsack, Limit, Solution, Widths, solve, solve_along
+from vision_line_compression.prune.latency import LatencyTable
+from vision_line_compression.prune.plan import FrontierPoint, Plan, PlannedCost, PlannedGroup
+from vision_line_compression.prune.sensitivity import (
+    Curve,
+    Score,
+    measured_damage,
+    probe_units,
+    rated_damage,
+    summed_damage,
+)
+from vision_line_compression.prune.settings import CostKind, PruneSettings
+from vision_line_compression.prune.tracing import known_groups
+
+#: Steps of relative width that a uniform plan may take.
+_UNIFORM_STEPS = 401
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """The split model and what is known about it."""
+
+    model: nn.Module
+    convolutions: tuple[Convolution, ...]
+    units: tuple[Unit, ...]
+    ratings: Mapping[str, NDArray[np.float64]]
+    costs: dict[CostKind, NetworkCost]
+
+
+def plan_pruning(
+    checkpoint: Checkpoint,
+    settings: PruneSettings,
+    score: Score | None = None,
+    *,
+    differentiate: Differentiate | None = None,
+    latency: LatencyTable | None = None,
+    reference: Mapping[CostKind, float] | None = None,
+) -> Plan:
+    """Decide what to remove from `checkpoint`, which is not changed.
+
+    `score` measures sensitivity (higher is better); it gets a working copy whose blocks are split, in evaluation mode,
+    and must leave it as it was. Without it importance alone decides. `differentiate` leaves
+    gradients of the training loss in that copy (criterion "taylor"). `latency` is the target's table (budget of
+    latency). `reference` gives the costs that the budget's shares refer to where they are not this checkpoint's own,
+    as in progressive pruning.
+
+    Raises:
+        ConfigError: Something that the settings need was not given, or the budget cannot be reached: the message
+            holds the frontier.
+        ModelError: The network cannot be traced.
+    """
+    _ensure_given(settings, differentiate, latency)
+    network = _examined(checkpoint, settings, differentiate, latency)
+    limits = _limits(network, settings, reference or {})
+    curves, parent_score = _measured(network, settings, score)
+    damage = _damage(network, settings, curves, parent_score)
+    problem = Knapsack(tuple(unit.widths for unit in network.units), damage, tuple(limits.values()))
+    solution = _solved(problem, network, settings)
+    frontier = _frontier(problem, network, solution, reference or {})
+    if solution.widths is None:
+        raise ConfigError(*_infeasible(settings, frontier))
+    return Plan(
+        parent_sha256=checkpoint.sha256,
+        family=checkpoint.family,
+        settings=settings,
+        groups=_planned_groups(network, solution.widths),
+        costs=_planned_costs(network, solution.widths, limits, reference or {}),
+        frontier=frontier,
+        parent_score=parent_score,
+        sensitivity=curves,
+    )
+
+
+def _ensure_given(settings: PruneSettings, differentiate: Differentiate | None, latency: LatencyTable | None) -> None:
+    problems = []
+    if settings.importance == "taylor" and differentiate is None:
+        problems.append("importance: found 'taylor' without training data to differentiate on")
+    if settings.budget.latency is not None and latency is None:
+        problems.append("budget.latency: found a share of latency without a measured latency table")
+    if latency is not None and latency.size_hw != settings.size_hw:
+        problems.append(f"size_hw: found {settings.size_hw}, the latency table was measured at {latency.size_hw}")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _examined(
+    checkpoint: Checkpoint,
+    settings: PruneSettings,
+    differentiate: Differentiate | None,
+    latency: LatencyTable | None,
+) -> _Network:
+    model = copy.deepcopy(checkpoint.model).eval()
+    split_blocks(model)
+    groups = known_groups(model, timeout_s=settings.trace_timeout_s, memory_gib=settings.trace_memory_gib)
+    convolutions = survey_convolutions(model)
+    units = form_units(groups, read_anatomy(model, convolutions), _freedom(settings))
+    if settings.importance == "taylor" and differentiate is not None:
+        differentiate(model)
+    ratings = rate_channels(model, [group for unit in units for group in unit.groups], settings.importance)
+    model.zero_grad(set_to_none=True)
+    prices = {"params": parameter_price, "macs": mac_price(settings.size_hw)}
+    costs: dict[CostKind, NetworkCost] = {
+        "params": NetworkCost(convolutions, units, prices["params"], fixed=fixed_parameters(model)),
+        "macs": NetworkCost(convolutions, units, prices["macs"]),
+    }
+    if latency is not None:
+        costs["latency"] = NetworkCost(convolutions, units, latency.price())
+    return _Network(model.eval(), convolutions, units, ratings, costs)
+
+
+def _freedom(settings: PruneSettings) -> Freedom:
+    """Return what may be touched; the controls have no stage caps."""
+    caps = settings.caps.by_stage()
+    if settings.method != "sensitivity":
+        caps = dict.fromkeys(caps, 1.0)
+    return Freedom(settings.neck, settings.head, settings.quantum, caps)
+
+
+def _limits(network: _Network, settings: PruneSettings, reference: Mapping[CostKind, float]) -> dict[CostKind, Limit]:
+    full = tuple(unit.channels for unit in network.units)
+    limits: dict[CostKind, Limit] = {}
+    for kind, share in settings.budget.shares.items():
+        cost = network.costs[kind]
+        base = reference.get(kind, cost.total(full))
+        limits[kind] = Limit(cost, base, share * base)
+    return limits
+
+
+def _measured(network: _Network, settings: PruneSettings, score: Score | None) -> tuple[dict[str, Curve], float | None]:
+    if score is None or settings.method != "sensitivity":
+        return {}, None
+    parent_score = score(network.model)
+    if not parent_score > 0.0:
+        raise ConfigError(f"sensitivity: the parent scores {parent_score:g}, expected a score above zero")
+    return probe_units(network.model, network.units, network.ratings, score, settings.probes), parent_score
+
+
+def _damage(
+    network: _Network, settings: PruneSettings, curves: Mapping[str, Curve], parent_score: float | None
+) -> tuple[tuple[float, ...], ...]:
+    """Add a little of the importance lost to the measured damage: it decides where nothing could be measured."""
+    if settings.importance == "taylor":
+        rated = summed_damage(network.units, network.ratings)
+    else:
+        rated = [rated_damage(unit, network.ratings) for unit in network.units]
+    if parent_score is None:
+        return tuple(rated)
+    measured = [measured_damage(unit, curves[unit.name], parent_score) for unit in network.units]
+    return tuple(
+        tuple(loss + settings.floor * rated_loss for loss, rated_loss in zip(losses, rated_losses, strict=True))
+        for losses, rated_losses in zip(measured, rated, strict=True)
+    )
+
+
+def _solved(problem: Knapsack, network: _Network, settings: PruneSettings) -> Solution:
+    if settings.method == "sensitivity":
+        return solve(problem)
+    if settings.method == "uniform":
+        return solve_along(problem, _UNIFORM_STEPS, lambda step: _uniform_widths(network.units, step))
+    thresholds = np.unique(np.concatenate([network.ratings[g.name] for u in network.units for g in u.groups]))
+    return solve_along(problem, len(thresholds), lambda step: _global_widths(network, float(thresholds[step])))
+
+
+def _uniform_widths(units: Sequence[Unit], step: int) -> Widths:
+    """Return the width nearest to one relative width for all units; ties go to the wider."""
+    share = 1.0 - step / (_UNIFORM_STEPS - 1)
+    return tuple(min(unit.widths, key=lambda width: (abs(width - share * unit.channels), -width)) for unit in units)
+
+
+def _global_widths(network: _Network, threshold: float) -> Widths:
+    """Return the widths that hold all channels worth at least `threshold`, rounded up to the quantum."""
+    chosen = []
+    for unit in network.units:
+        kept = max(int((network.ratings[group.name] >= threshold).sum()) for group in unit.groups)
+        chosen.append(next(width for width in unit.widths if width >= kept))
+    return tuple(chosen)
+
+
+def _frontier(
+    problem: Knapsack, network: _Network, solution: Solution, reference: Mapping[CostKind, float]
+) -> tuple[FrontierPoint, ...]:
+    path = solution.path
+    shown = [path[round(index * (len(path) - 1) / 15)] for index in range(16)] if len(path) > 16 else list(path)
+    if solution.widths is not None:
+        shown.append(solution.widths)
+    points = []
+    for widths in dict.fromkeys(shown):
+        shares = {
+            kind: cost.total(widths) / reference.get(kind, cost.total(problem.widest))
+            for kind, cost in network.costs.items()
+        }
+        points.append(FrontierPoint(shares=shares, damage=problem.total_damage(widths)))
+    return tuple(points)
+
+
+def _infeasible(settings: PruneSettings, frontier: Sequence[FrontierPoint]) -> list[str]:
+    wanted = ", ".join(f"{kind} {share:.1%}" for kind, share in settings.budget.shares.items())
+    constraints = f"neck={settings.neck}, head={settings.head}, quantum={settings.quantum}, method={settings.method}"
+    lines = [f"budget: found {wanted}, which cannot be reached with {constraints} and the stage caps; reachable:"]
+    lines.extend("  " + ", ".join(f"{kind} {share:.1%}" for kind, share in point.shares.items()) for point in frontier)
+    return lines
+
+
+def _planned_groups(network: _Network, widths: Widths) -> tuple[PlannedGroup, ...]:
+    return tuple(
+        PlannedGroup(
+            unit=unit.name, stage=unit.stage, group=group, kept=kept_channels(network.ratings[group.name], width)
+        )
+        for unit, width in zip(network.units, widths, strict=True)
+        for group in unit.groups
+    )
+
+
+def _planned_costs(
+    network: _Network, widths: Widths, limits: Mapping[CostKind, Limit], reference: Mapping[CostKind, float]
+) -> dict[CostKind, PlannedCost]:
+    full = tuple(unit.channels for unit in network.units)
+    costs: dict[CostKind, PlannedCost] = {}
+    for kind, cost in network.costs.items():
+        allowed = limits[kind].allowed if kind in limits else None
+        base = reference.get(kind, cost.total(full))
+        costs[kind] = PlannedCost(reference=base, planned=cost.total(widths), allowed=allowed)
+    return costs

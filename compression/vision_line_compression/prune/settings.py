@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a user may ask of pruning; plain data, read without loading torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Criterion = Literal["bn", "l2", "taylor"]
+Neck = Literal["whole", "outputs", "free"]
+
+#: Where a group lives: the finest grid that one of its layers writes (P1 = half of the input's side), or the head.
+Stage = Literal["p1", "p2", "p3", "p4", "p5", "head"]
+Method = Literal["sensitivity", "uniform", "global"]
+CostKind = Literal["params", "macs", "latency"]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Budget(BaseModel):
+    """What the pruned model may cost at most, as shares of the reference (the parent). One or several."""
+
+    model_config = _STRICT
+
+    params: Share | None = None
+    macs: Share | None = None
+    latency: Share | None = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        if not self.shares:
+            raise ValueError("expected at least one of params, macs, latency")
+        return self
+
+    @property
+    def shares(self) -> dict[CostKind, float]:
+        """Return the shares that are set."""
+        kinds: dict[CostKind, float | None] = {"params": self.params, "macs": self.macs, "latency": self.latency}
+        return {kind: share for kind, share in kinds.items() if share is not None}
+
+
+class StageCaps(BaseModel):
+    """The greatest share of channels that a group of each stage may lose: shallow layers keep more."""
+
+    model_config = _STRICT
+
+    p1: float = Field(0.5, ge=0.0, lt=1.0)
+    p2: float = Field(0.5, ge=0.0, lt=1.0)
+    p3: float = Field(0.6, ge=0.0, lt=1.0)
+    p4: float = Field(0.75, ge=0.0, lt=1.0)
+    p5: float = Field(0.85, ge=0.0, lt=1.0)
+    head: float = Field(0.75, ge=0.0, lt=1.0)
+
+    def by_stage(self) -> dict[Stage, float]:
+        """Return the caps as a table."""
+        return {"p1": self.p1, "p2": self.p2, "p3": self.p3, "p4": self.p4, "p5": self.p5, "head": self.head}
+
+
+class PruneSettings(BaseModel):
+    """How to plan.
+
+    `method` "sensitivity" measures what each group is worth; "uniform" (one relative width for all) and "global" (one
+    threshold of importance for all channels) are controls and know no stage caps. `quantum` is the multiple that
+    widths keep. `neck`: "whole" leaves all its layers alone, "outputs" keeps the widths that it hands on, "free"
+    keeps nothing. `head` allows the inner convolutions of Detect to be pruned. `size_hw` is the input for MACs and
+    latency. `probes` are the shares of a group's channels that are silenced to measure its sensitivity. `floor` is
+    the weight of importance lost beside score lost: it decides between groups whose loss is below the noise.
+    """
+
+    model_config = _STRICT
+
+    budget: Budget
+    method: Method = "sensitivity"
+    importance: Criterion = "l2"
+    quantum: Literal[8, 16, 32] = 8
+    neck: Neck = "outputs"
+    head: bool = True
+    caps: StageCaps = StageCaps()
+    size_hw: tuple[int, int] = (640, 640)
+    probes: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.25, 0.5, 0.75)
+    floor: float = Field(0.2, ge=0.0)
+    trace_timeout_s: float = Field(120.0, gt=0.0)
+    trace_memory_gib: float = Field(4.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _fits_the_strides(self) -> Self:
+        if any(side <= 0 or side % 32 for side in self.size_hw):
+            raise ValueError(f"size_hw: found {self.size_hw}, expected positive multiples of 32")
+        return self

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Find the groups of a split model with torch-pruning, in a child process that is ended when it takes too much.
+
+Following dependencies can fall into an endless loop that eats all memory. Attention, which causes it, is replaced by
+a plain convolution before tracing (its channels are kept anyway), and the detection head ends before its decoding.
+Should a network still loop, the child dies by its own limit of memory or of time and the caller gets an error.
+
+Run as a program: `python -m vision_line_compression.prune.tracing MODEL GROUPS MEMORY_GIB`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from ultralytics.nn.modules.block import Attention
+
+from vision_line.errors import ModelError
+from vision_line_compression.prune.groups import Group, Member
+
+#: Input side of the traced image: two pixels remain at stride 32.
+_SIDE = 64
+_PROGRAM = "vision_line_compression.prune.tracing"
+
+
+#: Groups by the fingerprint of the structure; the oldest goes when there are too many.
+_KNOWN: dict[str, tuple[Group, ...]] = {}
+_KNOWN_STRUCTURES = 8
+
+
+class OpaqueBlock(nn.Conv2d):
+    """Stands for a module whose channels are kept, while groups are traced."""
+
+
+def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: float = 4.0) -> tuple[Group, ...]:
+    """Return all groups of the split `model`; it is not changed.
+
+    The child may use `memory_gib` beyond what its libraries take and runs at most `timeout_s`.
+
+    Raises:
+        ModelError: The network cannot be traced, or not within the limits.
+    """
+    with tempfile.TemporaryDirectory(prefix="vision-line-trace-") as folder:
+        source, target = Path(folder, "model.pt"), Path(folder, "groups.json")
+        torch.save(model, source)
+        command = [sys.executable, "-m", _PROGRAM, str(source), str(target), str(memory_gib)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        try:
+            child = subprocess.run(
+                command, env=environment, timeout=timeout_s, capture_output=True, text=True, check=False
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise ModelError(f"tracing channel groups took over {timeout_s:g} s: the network has a loop") from exc
+        if child.returncode != 0:
+            reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+            raise ModelError(f"channel groups cannot be traced within {memory_gib:g} GiB: {reason}")
+        return tuple(Group.model_validate(entry) for entry in json.loads(target.read_text()))
+
+
+def known_groups(model: nn.Module, *, timeout_s: float, memory_gib: float) -> tuple[Group, ...]:
+    """Return the groups of the split `model` as `trace_groups` does, tracing each structure once in this process.
+
+    Several plans for one network (a budget's check, the plan, its controls) differ in weights and wishes alone.
+    """
+    key = _structure(model)
+    if key not in _KNOWN:
+        traced = trace_groups(model, timeout_s=timeout_s, memory_gib=memory_gib)
+        while len(_KNOWN) >= _KNOWN_STRUCTURES:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = traced
+    return _KNOWN[key]
+
+
+def opaque_names(model: nn.Module) -> frozenset[str]:
+    """Name the modules of `model` that are kept as they are: the attention blocks."""
+    return frozenset(name for name, module in model.named_modules() if isinstance(module, Attention))
+
+
+def _structure(model: nn.Module) -> str:
+    """Return a hash of layers, widths and connections; weights do not matter."""
+    wiring = [
+        (name, getattr(module, "f", None), getattr(module, "add", None)) for name, module in model.named_modules()
+    ]
+    return hashlib.sha256(f"{model!r}{wiring!r}".encode()).hexdigest()
+
+
+def _traced(model: nn.Module) -> Iterator[Group]:
+    import torch_pruning
+
+    names = opaque_names(model)
+    for name in names:
+        _replace(model, name)
+    head = cast("Any", model).model[-1]
+    head.forward = types.MethodType(_raw_outputs, head)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    graph = torch_pruning.DependencyGraph()
+    graph.build_dependency(model.eval(), torch.zeros(1, 3, _SIDE, _SIDE))
+    name_of = {module: name for name, module in model.named_modules()}
+    outputs = [chain[-1] for chain in _head_chains(head)]
+    for group in graph.get_all_groups(ignored_layers=outputs, root_module_types=[nn.Conv2d]):
+        yield _group(group, graph, name_of)
+
+
+def _raw_outputs(head: Any, features: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [chain(features[index % head.nl]) for index, chain in enumerate(_head_chains(head))]
+
+
+def _head_chains(head: Any) -> list[Any]:
+    lists = [getattr(head, name, None) for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3")]
+    return [chain for chains in lists if chains is not None for chain in chains]
+
+
+def _replace(model: nn.Module, name: str) -> None:
+    parent_name, _, attribute = name.rpartition(".")
+    attention: Any = model.get_submodule(name)
+    width_in, width_out = attention.qkv.conv.in_channels, attention.proj.conv.out_channels
+    setattr(model.get_submodule(parent_name), attribute, OpaqueBlock(width_in, width_out, 1))
+
+
+def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> Group:
+    members: dict[tuple[str, str], Member] = {}
+    for item in traced:
+        module = item.dep.target.module
+        if not isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
+            _refuse_parameters(module, item)
+            continue
+        is_out = isinstance(module, nn.BatchNorm2d) or module.groups > 1
+        is_out = is_out or bool(graph.is_out_channel_pruning_fn(item.dep.handler))
+        side: Any = "out" if is_out else "in"
+        member = Member(layer=name_of[module], side=side, runs=_runs(item.root_idxs, item.idxs))
+        members.setdefault((member.layer, side), member)
+    root = name_of[traced[0].dep.target.module]
+    return Group(name=root, channels=len(traced[0].idxs), members=tuple(members.values()))
+
+
+def _refuse_parameters(module: object, item: Any) -> None:
+    has_weights = isinstance(module, nn.Parameter) or (
+        isinstance(module, nn.Module) and any(True for _ in module.parameters())
+    )
+    if has_weights:
+        raise ModelError(
+            f"{item.dep.target.name}: found a layer of type {type(module).__name__}, expected convolutions"
+        )
+
+
+def _runs(roots: Sequence[int], channels: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+    """Join pairs (channel of the group, channel of the layer) into runs of neighbours."""
+    runs: list[tuple[int, int, int]] = []
+    for channel, root in sorted(zip(channels, roots, strict=True)):
+        if runs and runs[-1][0] + runs[-1][2] == root and runs[-1][1] + runs[-1][2] == channel:
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((root, channel, 1))
+    return tuple(runs)
+
+
+def _limit_memory(memory_gib: float) -> None:
+    """Let this process grow by `memory_gib` and no more."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + int(memory_gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _main(source: str, target: str, memory_gib: str) -> None:
+    import torch_pruning  # noqa: F401 - loaded before memory is limited
+
+    torch.set_num_threads(1)
+    model = torch.load(source, map_location="cpu", weights_only=False)
+    _limit_memory(float(memory_gib))
+    groups = [group.model_dump() for group in _traced(model)]
+    Path(target).write_text(json.dumps(groups), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

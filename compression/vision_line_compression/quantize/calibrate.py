@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One pass over the calibration pictures through the float model, from which every method takes its ranges."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from vision_line.errors import ModelError
+from vision_line_compression.onnx_file import ModelProto
+from vision_line_compression.quantize.graph import Graph, open_graph
+from vision_line_compression.quantize.histogram import Histogram
+from vision_line_compression.quantize.placement import observable_tensors
+
+#: A picture as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
+Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the pictures showed: a histogram for each tensor that may be quantized."""
+
+    histograms: dict[str, Histogram]
+    images: int
+    images_sha256: str
+
+    @property
+    def dead(self) -> frozenset[str]:
+        """Return the tensors that were zero throughout."""
+        return frozenset(name for name, histogram in self.histograms.items() if histogram.peak == 0.0)
+
+
+def calibrate(float_onnx: Path, images: Iterable[Picture], *, threads: int = 0) -> Calibration:
+    """Run `images` one by one through `float_onnx` and count the magnitudes of its activations.
+
+    Pictures may differ in shape where the model's input is dynamic. Memory holds one picture's activations and one
+    histogram a tensor. `threads` are ONNX Runtime's; 0 means all cores.
+
+    Raises:
+        ModelError: no pictures, a picture that the model cannot take, or activations that are not finite.
+    """
+    graph = open_graph(float_onnx)
+    tensors = observable_tensors(graph)
+    histograms = {tensor: Histogram() for tensor in tensors}
+    session = open_session(_with_outputs(graph, tensors), threads)
+    outputs = [tensor for tensor in tensors if tensor != graph.input_name]
+    digest, count = hashlib.sha256(), 0
+    for image in images:
+        picture = _checked(image, count)
+        digest.update(picture.tobytes())
+        values = dict(zip(outputs, run_session(session, graph.input_name, picture, outputs), strict=True))
+        values[graph.input_name] = picture
+        for tensor, histogram in histograms.items():
+            _count(float_onnx, tensor, histogram, values[tensor])
+        count += 1
+    if not count:
+        raise ModelError(f"{float_onnx}: expected calibration pictures, found none")
+    return Calibration(histograms, count, digest.hexdigest())
+
+
+def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> Any:
+    """Open `model` in ONNX Runtime on the CPU; without `fuse` its nodes are executed as they are written.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if not fuse:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except (faults.Fail, faults.InvalidGraph, faults.InvalidArgument, faults.NotImplemented) as exc:
+        raise ModelError(f"ONNX Runtime cannot load the model: {exc}") from exc
+
+
+def run_session(session: Any, input_name: str, picture: Picture, outputs: list[str] | None) -> list[NDArray[Any]]:
+    """Run one picture (3, h, w) through a session of `open_session`.
+
+    Raises:
+        ModelError: the model cannot take a picture of this shape.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+    try:
+        return list(session.run(outputs, {input_name: picture[None]}))
+    except (faults.InvalidArgument, faults.RuntimeException, faults.Fail) as exc:
+        raise ModelError(f"a picture of shape {picture.shape} cannot run through the model: {exc}") from exc
+
+
+def _checked(image: Picture, number: int) -> Picture:
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.float32:
+        raise ModelError(
+            f"calibration picture {number}: expected (3, height, width) float32, found {image.shape} {image.dtype}"
+        )
+    return np.ascontiguousarray(image)
+
+
+def _count(path: Path, tensor: str, histogram: Histogram, values: NDArray[np.float32]) -> None:
+    try:
+        histogram.add(values)
+    except ValueError as exc:
+        raise ModelError(f"{path}: tensor {tensor!r}: {exc}") from exc
+
+
+def _with_outputs(graph: Graph, tensors: tuple[str, ...]) -> ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    present = {value.name for value in model.graph.output} | {graph.input_name}
+    float_type = onnx.TensorProto.FLOAT
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(tensor, float_type, None) for tensor in tensors if tensor not in present
+    )
+    return model

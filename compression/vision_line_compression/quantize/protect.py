@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Finds the few parts of a network that should stay float, by what each of them buys on a mini-validation set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vision_line_compression.quantize.settings import QuantizeReport
+
+#: Score of the model quantized with these names in `keep_float`; higher is better.
+Score = Callable[[tuple[str, ...]], float]
+
+_BLOCK = re.compile(r"^/?model\.\d+(?=/)")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ProtectSettings(_Frozen):
+    """How far a search goes."""
+
+    tolerance: float = Field(default=0.002, ge=0.0)
+    """Loss against the float model, in units of the score, that needs no cure."""
+    most_protected: int = Field(default=4, ge=0)
+    """Most parts that may stay float."""
+    most_probed: int = Field(default=12, ge=0)
+    """Most parts that are tried alone: the noisiest first."""
+    least_gain: float = Field(default=0.0005, ge=0.0)
+    """A part that buys less is not worth its time."""
+
+
+class Probe(_Frozen):
+    """What keeping one part float buys."""
+
+    part: str
+    """Name for `keep_float`."""
+    score: float
+    """Score with this part alone in float."""
+    gain: float
+    """The same, less the score with nothing protected."""
+
+
+class Protection(_Frozen):
+    """The outcome of a search."""
+
+    keep_float: tuple[str, ...]
+    """Parts to keep float."""
+    score: float
+    """Score with them."""
+    unprotected_score: float
+    """Score with nothing protected."""
+    float_score: float
+    """Score of the float model."""
+    probes: tuple[Probe, ...]
+    """The parts tried, best first."""
+
+
+def rank_parts(report: QuantizeReport) -> tuple[str, ...]:
+    """Return the blocks `/model.N` (or single convolutions of other graphs) that were quantized, noisiest first.
+
+    A block's noise is that of its worst tensor: the least SQNR of its activations and weights.
+    """
+    worst: dict[str, float] = {}
+    quantized = {_part(name) for name in report.quantized}
+    activations = ((entry.tensor, entry.sqnr_db) for entry in report.ranges)
+    for name, sqnr_db in (*activations, *report.weight_sqnr_db.items()):
+        part = _part(name)
+        if part in quantized:
+            worst[part] = min(sqnr_db, worst.get(part, sqnr_db))
+    return tuple(sorted(worst, key=lambda part: (worst[part], part)))
+
+
+def rank_by_closeness(parts: Sequence[str], closeness: Score) -> tuple[str, ...]:
+    """Return `parts` in the order of how close the outputs come to the float model's with each alone kept float.
+
+    `closeness` is any measure without labels that grows with the likeness, as `compare_outputs` on a few pictures. It
+    costs one call a part, far less than a score, and unlike `rank_parts` it sees what a part's noise does behind it.
+    """
+    found = {part: closeness((part,)) for part in parts}
+    return tuple(sorted(found, key=found.__getitem__, reverse=True))
+
+
+def search_protection(parts: Sequence[str], score: Score, float_score: float, settings: ProtectSettings) -> Protection:
+    """Keep parts float until the score is within the tolerance of `float_score`.
+
+    Each of the first `most_probed` parts is tried alone; then, in the order of what they bought, parts are added and
+    kept if the score rises by `least_gain`. At most 1 + most_probed + most_probed calls of `score`.
+    """
+    unprotected = score(())
+    if float_score - unprotected <= settings.tolerance or not settings.most_protected:
+        return _outcome((), unprotected, unprotected, float_score, ())
+    probes = _probe(parts[: settings.most_probed], score, unprotected)
+    kept: tuple[str, ...] = ()
+    best = unprotected
+    for probe in probes:
+        within = float_score - best <= settings.tolerance
+        if within or len(kept) == settings.most_protected or probe.gain < settings.least_gain:
+            break
+        found = probe.score if not kept else score((*kept, probe.part))
+        if found - best >= settings.least_gain:
+            kept, best = (*kept, probe.part), found
+    return _outcome(kept, best, unprotected, float_score, probes)
+
+
+def _probe(parts: Iterable[str], score: Score, unprotected: float) -> tuple[Probe, ...]:
+    scores = {part: score((part,)) for part in parts}
+    probes = [Probe(part=part, score=value, gain=value - unprotected) for part, value in scores.items()]
+    return tuple(sorted(probes, key=lambda probe: (-probe.gain, probe.part)))
+
+
+def _outcome(
+    kept: tuple[str, ...], score: float, unprotected: float, float_score: float, probes: tuple[Probe, ...]
+) -> Protection:
+    return Protection(
+        keep_float=kept, score=score, unprotected_score=unprotected, float_score=float_score, probes=probes
+    )
+
+
+def _part(name: str) -> str:
+    found = _BLOCK.match(name)
+    return found.group() if found else name

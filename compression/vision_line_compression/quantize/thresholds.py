@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From a histogram of magnitudes to the largest one that eight signed bits still resolve.
+
+A threshold t gives the scale t / 127; magnitudes above it are clipped. Four ways to choose it:
+
+max         t = the largest magnitude seen: nothing clips, the step is coarsest.
+percentile  the smallest t below which a given share of the values lies.
+mse         the t of least mean squared error E(t) = mean (x - q(x))^2, values spread evenly within a bin.
+entropy     the t of least KL divergence between the clipped distribution and its 128-level form (S. Migacz, "8-bit
+            inference with TensorRT", GTC 2017), values of the first bin left out, since zero costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line_compression.quantize.histogram import BINS, Histogram
+
+#: Largest code of a symmetric signed byte.
+LEVELS = 127
+
+#: Candidates of `mse`: peak * 2^(-k / 16), six octaves.
+_MSE_FACTORS = 2.0 ** (-np.arange(97) / 16)
+_ENTROPY_STEP_BINS = 16
+
+Values = NDArray[np.float64]
+
+
+class Method(StrEnum):
+    """How activation ranges are chosen. Stable: written in recipes and reports."""
+
+    MAX = "max"
+    PERCENTILE = "percentile"
+    MSE = "mse"
+    ENTROPY = "entropy"
+
+
+def choose_threshold(histogram: Histogram, method: Method, percentile: float = 99.99) -> float:
+    """Return the threshold, at most the largest magnitude seen; 0.0 for a tensor that was zero throughout."""
+    if histogram.peak == 0.0:
+        return 0.0
+    if method is Method.PERCENTILE:
+        return percentile_threshold(histogram, percentile)
+    return _SEARCHES[method](histogram)
+
+
+def percentile_threshold(histogram: Histogram, percentile: float) -> float:
+    """Return the upper edge of the first bin up to which `percentile` % of all values lie."""
+    cumulated = np.cumsum(histogram.counts)
+    first = int(np.searchsorted(cumulated, cumulated[-1] * (percentile / 100.0)))
+    return min((min(first, BINS - 1) + 1) * histogram.bin_width, histogram.peak)
+
+
+def mean_squared_error(histogram: Histogram, threshold: float) -> float:
+    """Return E(threshold) in squared units of the tensor.
+
+    With u = x / scale and n(u) = min(round(u), 127), the error integrated from 0 to u is
+    F(u) = n / 12 + (u - n)^3 / 3 (in scale^3), so that a bin [a, b) costs (F(b) - F(a)) / (b - a) a value.
+    """
+    scale = threshold / LEVELS
+    edges = np.arange(BINS + 1) * (histogram.bin_width / scale)
+    nearest = np.minimum(np.rint(edges), LEVELS)
+    integral = nearest / 12 + (edges - nearest) ** 3 / 3
+    share = np.diff(integral) / (histogram.bin_width / scale)
+    return float((histogram.counts * share).sum() / max(len(histogram), 1) * scale**2)
+
+
+def signal_to_noise_db(histogram: Histogram, threshold: float) -> float:
+    """Return 10 log10(mean x^2 / E(threshold)); infinite for a tensor that was zero throughout."""
+    if histogram.peak == 0.0:
+        return float("inf")
+    centres = (np.arange(BINS) + 0.5) * histogram.bin_width
+    power = (histogram.counts * centres**2).sum() / len(histogram)
+    return float(10 * np.log10(power / mean_squared_error(histogram, threshold)))
+
+
+def _max_threshold(histogram: Histogram) -> float:
+    return histogram.peak
+
+
+def _mse_threshold(histogram: Histogram) -> float:
+    candidates = histogram.peak * _MSE_FACTORS
+    errors = [mean_squared_error(histogram, float(candidate)) for candidate in candidates]
+    return float(candidates[int(np.argmin(errors))])
+
+
+def _entropy_threshold(histogram: Histogram) -> float:
+    counts = histogram.counts.astype(np.float64)
+    counts[0] = counts[1]
+    occupied = int(np.ceil(histogram.peak / histogram.bin_width))
+    ends = range(LEVELS + 1, occupied + 1, _ENTROPY_STEP_BINS)
+    divergences = [_divergence(counts, end) for end in ends]
+    best = ends[int(np.argmin(divergences))]
+    return min(best * histogram.bin_width, histogram.peak)
+
+
+def _divergence(counts: Values, end: int) -> float:
+    """Return KL(clipped || quantized) for the bins [0, end), everything beyond folded into the last."""
+    kept = counts[:end]
+    clipped = kept.copy()
+    clipped[-1] += counts[end:].sum()
+    starts = np.arange(LEVELS + 1) * end // (LEVELS + 1)
+    occupied = kept > 0
+    totals = np.add.reduceat(kept, starts)
+    members = np.maximum(np.add.reduceat(occupied.astype(np.float64), starts), 1.0)
+    quantized = np.repeat(totals / members, np.diff(starts, append=end)) * occupied
+    p = clipped / max(clipped.sum(), 1.0)
+    q = np.maximum(quantized / max(quantized.sum(), 1.0), 1e-9)
+    some = p > 0
+    return float((p[some] * np.log(p[some] / q[some])).sum())
+
+
+_SEARCHES: dict[Method, Callable[[Histogram], float]] = {
+    Method.MAX: _max_threshold,
+    Method.MSE: _mse_threshold,
+    Method.ENTROPY: _entropy_threshold,
+}

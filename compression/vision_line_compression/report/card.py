@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The report card as data: rows, gates, plots' figures and the headline; `report.json` is exactly this."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from vision_line.errors import ConfigError
+from vision_line_compression.evaluate.gates import Gate
+from vision_line_compression.evaluate.schema import (
+    Difference,
+    Evaluation,
+    Figure,
+    Frozen,
+    RobustnessComparison,
+)
+
+REPORT_FILE = "report.json"
+
+
+class RowKind(StrEnum):
+    """What a row shows. Stable: keys of `report.json`."""
+
+    PARENT = "parent"
+    PRUNED = "pruned"
+    RECALIBRATED = "recalibrated"
+    RECOVERED = "recovered"
+    DISTILLED = "distilled"
+    INT8_MAX = "int8-max"
+    INT8_PERCENTILE = "int8-percentile"
+    INT8_MSE = "int8-mse"
+    INT8_ENTROPY = "int8-entropy"
+    LONGER = "longer"
+    NO_TEACHER = "no-teacher"
+    UNIFORM = "uniform"
+    ONE_SHOT = "one-shot"
+    NARROW = "narrow"
+
+
+class Group(StrEnum):
+    """How rows belong together."""
+
+    STEP = "step"
+    INT8 = "int8"
+    CONTROL = "control"
+
+
+#: Kind -> group, title, what it shows.
+KINDS: dict[RowKind, tuple[Group, str, str]] = {
+    RowKind.PARENT: (Group.STEP, "Parent", "the model that is compressed"),
+    RowKind.PRUNED: (Group.STEP, "Pruned, raw", "channels removed, nothing trained"),
+    RowKind.RECALIBRATED: (Group.STEP, "Recalibrated", "batch normalisation measured anew"),
+    RowKind.RECOVERED: (Group.STEP, "Recovered", "trained on with labels"),
+    RowKind.DISTILLED: (Group.STEP, "Distilled", "trained on with a teacher"),
+    RowKind.INT8_MAX: (Group.INT8, "INT8, max", "calibrated to the largest value"),
+    RowKind.INT8_PERCENTILE: (Group.INT8, "INT8, percentile", "calibrated without outliers"),
+    RowKind.INT8_MSE: (Group.INT8, "INT8, MSE", "calibrated to the least squared error"),
+    RowKind.INT8_ENTROPY: (Group.INT8, "INT8, entropy", "calibrated to the least divergence"),
+    RowKind.LONGER: (Group.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"),
+    RowKind.NO_TEACHER: (Group.CONTROL, "No teacher", "the same plan and epochs, labels only"),
+    RowKind.UNIFORM: (Group.CONTROL, "Uniform plan", "one relative width for all layers"),
+    RowKind.ONE_SHOT: (Group.CONTROL, "One shot", "without intermediate steps"),
+    RowKind.NARROW: (Group.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"),
+}
+
+
+class Row(Frozen):
+    """One model of the report."""
+
+    kind: RowKind
+    """Which model."""
+    title: str
+    """Its name for people."""
+    note: str
+    """What it shows, and what was special about this run."""
+    epochs: float | None = None
+    """Epochs of training since the parent; null where it is unknown."""
+    evaluation: Evaluation | None = None
+    """What was measured; null: not run."""
+    difference: Difference | None = None
+    """This model minus the better parent; null for that parent itself and for what was not run."""
+    speedup: Figure | None = None
+    """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
+
+    @property
+    def group(self) -> Group:
+        """Return how the row belongs."""
+        return KINDS[self.kind][0]
+
+
+class KeptChannels(Frozen):
+    """What pruning left of one group of coupled layers."""
+
+    name: str
+    """The group's first layer."""
+    stage: str
+    """Where in the network it is."""
+    kept: int
+    """Channels that stay."""
+    channels: int
+    """Channels of the parent."""
+
+
+class SensitivityCurve(Frozen):
+    """What happens when one unit alone loses channels."""
+
+    name: str
+    """The unit."""
+    kept_share: tuple[Figure, ...]
+    """Shares of the channels kept."""
+    score_share: tuple[Figure, ...]
+    """Score as a share of the parent's at each."""
+
+
+class Identity(Frozen):
+    """What the report is about, and what would have to be the same to get it again."""
+
+    name: str
+    """Name of the bundle."""
+    family: str
+    """The parent's family."""
+    created_utc: str
+    """When the report was made, ISO 8601."""
+    parent_sha256: str
+    """Hash of the parent's checkpoint."""
+    recipe_sha256: str
+    """Hash of the recipe."""
+    data_sha256: dict[str, str]
+    """Hash of each split."""
+    seed: int
+    """Start of the random numbers."""
+    versions: dict[str, str]
+    """Versions of the libraries."""
+    machine: str
+    """Where it was measured."""
+
+
+class Headline(Frozen):
+    """The product in eight figures; drops are against the better parent, ratios against the parent."""
+
+    params_ratio: Figure
+    """Parameters."""
+    macs_ratio: Figure
+    """Multiply-accumulates."""
+    onnx_ratio: Figure
+    """Bytes of the ONNX file, against the parent's FP32 ONNX file."""
+    map50_95_drop: Figure | None
+    """Drop of mAP50-95, points."""
+    map50_drop: Figure | None
+    """Drop of mAP50, points."""
+    miss_rate: Figure | None
+    """Share of the defects missed at the operating threshold and the first matching IoU."""
+    parent_miss_rate_interval: tuple[Figure, Figure]
+    """The better parent's, exact 95 % interval."""
+    speedup_cpu_640: Figure | None
+    """Throughput at 640x640 on this CPU, as a multiple of the parent's; null where it was not measured."""
+
+
+class ReportCard(Frozen):
+    """`report.json`."""
+
+    report_version: Literal[1] = 1
+    """Rises when a key changes its meaning or goes."""
+    identity: Identity
+    """What it is about."""
+    headline: Headline
+    """The product in eight figures."""
+    product: RowKind
+    """The row that the bundle holds."""
+    reference: RowKind
+    """The better parent: the parent, or the parent trained longer where that is better."""
+    passed: bool
+    """Whether all gates passed."""
+    gates: tuple[Gate, ...]
+    """The recipe's gates."""
+    rows: tuple[Row, ...] = Field(min_length=len(KINDS), max_length=len(KINDS))
+    """All models, those that were not run among them."""
+    kept_channels: tuple[KeptChannels, ...] = ()
+    """What the plan kept."""
+    sensitivity: tuple[SensitivityCurve, ...] = ()
+    """What the plan was made of."""
+    robustness: RobustnessComparison | None = None
+    """The quantized product against its float original on spoiled pictures; null where it was not run."""
+    remarks: tuple[str, ...] = ()
+    """What a reader has to know about this run."""
+
+    def row(self, kind: RowKind) -> Row:
+        """Return the row of one kind."""
+        return next(row for row in self.rows if row.kind is kind)
+
+
+def write_card(card: ReportCard, path: Path) -> None:
+    """Write `card` as JSON, in one step: readers never see half of it."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_card(path: Path) -> ReportCard:
+    """Read a report card.
+
+    Raises:
+        ConfigError: missing, or no report card of this version.
+    """
+    try:
+        return ReportCard.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except ValidationError as exc:
+        faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
+        raise ConfigError(*faults) from exc

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recipe's commands once its inputs were checked: each does its stages and says where the results are."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from vision_line_compression import compressing, measuring
+from vision_line_compression.evaluate.gates import exit_code
+from vision_line_compression.inputs import check_budget, open_inputs
+from vision_line_compression.pipeline import Pipeline
+from vision_line_compression.recipe import load_recipe
+from vision_line_compression.report.card import REPORT_FILE, read_card
+from vision_line_compression.report.page import PAGE_FILE
+from vision_line_compression.screen import Screen
+from vision_line_compression.stages import Stage, Workspace
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A recipe whose inputs were checked, and the commands on it. A stage whose predecessors are missing is refused."""
+
+    pipeline: Pipeline
+    workspace: Workspace
+    screen: Screen
+    recipe_file: Path
+
+    def plan(self) -> None:
+        """Do the plan; with intermediate steps this trains them first."""
+        stage = self.pipeline.line.plans[-1]
+        self._ensure((stage,))
+        for name in (compressing.PLAN, compressing.PICTURE):
+            typer.echo(str(self.workspace.folder(stage) / name))
+
+    def prune(self) -> None:
+        """Prune and recover."""
+        self._require(self.pipeline.line.plans[0], "plan")
+        self._ensure(self.pipeline.recovered.checkpoint.after)
+        typer.echo(str(self.pipeline.recovered.checkpoint.path))
+
+    def distill(self) -> None:
+        """Train with the teacher."""
+        self._require_all(self.pipeline.recovered.checkpoint.after, "prune")
+        self._ensure(self.pipeline.distilled.checkpoint.after)
+        typer.echo(str(self.pipeline.distilled.checkpoint.path))
+
+    def quantize(self) -> None:
+        """Quantize and pack."""
+        self._require_all(self.pipeline.distilled.checkpoint.after, "distill")
+        self.pack()
+
+    def pack(self) -> None:
+        """Do all that the bundle needs, and put a copy of it where it is easily found."""
+        self._ensure((self.pipeline.bundle,))
+        made = self.workspace.folder(self.pipeline.bundle) / measuring.BUNDLE
+        shown = self.workspace.root / measuring.BUNDLE
+        shutil.copytree(made, shown, dirs_exist_ok=True)
+        typer.echo(f"bundle: {shown}")
+
+    def report(self) -> int:
+        """Do all that the report needs; return the exit code of its gates."""
+        self._require(self.pipeline.quantized, "quantize")
+        self._ensure((self.pipeline.report,))
+        folder = self.workspace.folder(self.pipeline.report)
+        for name in (REPORT_FILE, PAGE_FILE):
+            shutil.copyfile(folder / name, self.workspace.root / name)
+            typer.echo(f"report: {self.workspace.root / name}")
+        card = read_card(folder / REPORT_FILE)
+        for gate in card.gates:
+            found = "not measured" if gate.found is None else f"{gate.found:.4g}"
+            typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.name}: {found}, limit {gate.limit:.4g}")
+        return exit_code(card.gates)
+
+    def _ensure(self, stages: tuple[Stage, ...]) -> None:
+        for stage in stages:
+            if self.workspace.is_done(stage):
+                self.screen.unchanged(stage.name)
+            else:
+                self.workspace.ensure(stage, self.screen.stage)
+
+    def _require(self, stage: Stage, command: str) -> None:
+        self.workspace.require(stage, f"vision-line-compress {command} {self.recipe_file}")
+
+    def _require_all(self, stages: tuple[Stage, ...], command: str) -> None:
+        for stage in stages:
+            self._require(stage, command)
+
+
+def open_session(recipe_file: Path, checkpoint: Path | None, data_yaml: Path | None, work: Path | None) -> Session:
+    """Read a recipe and check all that it names before anything is done.
+
+    Raises:
+        ConfigError: recipe, data set, teacher or budget.
+        ModelError: the checkpoint.
+    """
+    loaded = load_recipe(recipe_file, checkpoint, data_yaml)
+    inputs, workspace = open_inputs(loaded), Workspace(work or RUNS / loaded.recipe.name)
+    pipeline = Pipeline(inputs, workspace)
+    if not workspace.is_done(pipeline.line.plans[-1]):
+        check_budget(inputs)
+    return Session(pipeline, workspace, Screen(), recipe_file)

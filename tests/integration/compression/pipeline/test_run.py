@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whole runs on a handful of drawn boards: every stage, every family, killed on the way, refused where they should."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from vision_line.devices.model import open_model
+from vision_line_compression.cli import cli
+from vision_line_compression.evaluate.schema import Evaluation
+from vision_line_compression.prune.plan import read_plan
+from vision_line_compression.report.card import RowKind, read_card
+
+from .conftest import WriteCheckpoint
+
+RECIPE = """
+recipe_version = 1
+name = "tiny"
+
+[parent]
+checkpoint = "missing.pt"
+epochs = 1
+
+[data]
+yaml = "missing.yaml"
+
+[input]
+shapes_hw = [[96, 96]]
+
+[train]
+image_size = 96
+batch = 8
+threads = 1
+mosaic = 0.0
+
+[prune]
+budget = {{ macs = {macs} }}
+size_hw = [96, 96]
+quantum = 8
+sensitivity_images = 1
+sensitivity_size = 64
+probes = [0.5]
+
+[recover]
+epochs = 2
+settle_share = 0.0
+calibration_images = 2
+
+[distill]
+epochs = 1
+
+[quantize]
+calibration_images = 2
+"""
+
+STEP = "[[step]]\nbudget = { macs = 0.8 }\nepochs = 1\n"
+GATES = "[gates]\nmap50_95_drop = 100.0\nmap50_drop = 100.0\nclass_recall_drop = 100.0\nparams_ratio = %s\n"
+
+
+class Bench:
+    """A recipe in a folder, and the command on it."""
+
+    def __init__(self, folder: Path, checkpoint: Path, data_yaml: Path) -> None:
+        """Use `folder` for the recipe and its work."""
+        self.recipe, self.work = folder / "recipe.toml", folder / "work"
+        self.options = [f"--checkpoint={checkpoint}", f"--data={data_yaml}", f"--work={self.work}"]
+
+    def write(self, more: str = "", macs: float = 0.6) -> None:
+        """Write the recipe anew."""
+        self.recipe.write_text(RECIPE.format(macs=macs) + more)
+
+    def __call__(self, command: str) -> Result:
+        """Carry out a command."""
+        return CliRunner().invoke(cli, [command, str(self.recipe), *self.options])
+
+    def result(self, pattern: str) -> Path:
+        """Return the only stage output of a name."""
+        (path,) = self.work.glob(pattern)
+        return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint) -> Bench:
+    """A v8n that was never trained."""
+    made = Bench(tmp_path, write_board_checkpoint("yolov8n"), boards)
+    made.write()
+    return made
+
+
+@pytest.mark.timeout(400)
+def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None:
+    """Progressive pruning, teacher, controls; what was done before the kill is not done again."""
+    bench.write(STEP + GATES % "0.9" + '[report]\ncontrols = ["no-teacher"]\ncorrupted_images = 1\n')
+    command = "from vision_line_compression.cli import main; main()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", command, "run", str(bench.recipe), *bench.options], stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while not list(bench.work.glob("recover-*/training/cosine/weights/last.pt")) and time.monotonic() < deadline:
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    first_plan = bench.result("plan-step1-*/done.json").stat().st_mtime_ns
+
+    done = bench("run")
+
+    assert done.exit_code == 0, done.output
+    assert bench.result("plan-step1-*/done.json").stat().st_mtime_ns == first_plan
+    model = open_model(bench.work / "bundle")
+    assert (model.name, model.precision, model.input_shapes_hw) == ("tiny", "int8", ((96, 96),))
+    steps = [read_plan(bench.result(f"{name}/plan.json")).costs["macs"] for name in ("plan-step1-*", "plan-[0-9a-f]*")]
+    assert steps[0].reference == steps[1].reference  # shares of the original, not of the step before
+    assert steps[1].planned <= 0.6 * steps[0].reference < steps[0].planned <= 0.8 * steps[0].reference
+    card = read_card(bench.work / "report.json")
+    ran = {row.kind: row.epochs for row in card.rows if row.evaluation is not None}
+    assert ran == {
+        RowKind.PARENT: 0,
+        RowKind.PRUNED: 1,
+        RowKind.RECALIBRATED: 1,
+        RowKind.RECOVERED: 3,
+        RowKind.DISTILLED: 4,
+        RowKind.INT8_MSE: 4,
+        RowKind.NO_TEACHER: 4,
+    }
+    assert card.headline.macs_ratio <= 0.6
+    assert card.robustness is not None
+    assert any("15%" in remark for remark in card.remarks)  # an untrained teacher is not clearly better
+
+    bench.write(STEP + GATES % "0.01" + '[report]\ncontrols = ["no-teacher"]\ncorrupted_images = 1\n')
+    failed = bench("run")
+
+    assert failed.exit_code == 1
+    assert "FAILED  params_ratio" in failed.output
+    assert len(list(bench.work.glob("report-*"))) == 2
+    assert len(list(bench.work.glob("distill-*"))) == 1
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("network", ["yolov10n", "yolo11n", "yolo26n"])
+def test_every_family_becomes_a_bundle(
+    network: str, tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint
+) -> None:
+    """Stage by stage, with the single commands, in their order."""
+    bench = Bench(tmp_path, write_board_checkpoint(network), boards)
+    bench.write(macs=0.75)
+
+    for command in ("plan", "prune", "distill", "quantize"):
+        done = bench(command)
+        assert done.exit_code == 0, done.output
+
+    assert open_model(bench.work / "bundle").precision == "int8"
+    evaluation = Evaluation.model_validate_json(bench.result("eval-int8-*/evaluation.json").read_bytes())
+    plan = read_plan(bench.result("plan-*/plan.json"))
+    assert evaluation.model.macs <= 0.76 * plan.costs["macs"].reference
+    assert json.loads((bench.work / "bundle" / "bundle.json").read_text())["lineage"]["family"] == plan.family
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"), [("prune", "plan"), ("distill", "prune"), ("quantize", "distill"), ("report", "quantize")]
+)
+def test_the_order_is_enforced(command: str, missing: str, bench: Bench) -> None:
+    """The message names the command that comes before."""
+    refused = bench(command)
+
+    assert refused.exit_code == 2
+    assert f"expected `vision-line-compress {missing} {bench.recipe}` before" in refused.output
+
+
+def test_an_infeasible_budget_is_refused_with_the_frontier(bench: Bench) -> None:
+    """Before anything is trained."""
+    bench.write(macs=0.01)
+
+    refused = bench("run")
+
+    assert refused.exit_code == 2
+    assert "prune.budget: found macs 1.0%" in refused.output
+    assert refused.output.count("macs ") > 3
+    assert not bench.work.exists()
+
+
+def test_all_faults_of_the_inputs_are_reported_at_once(bench: Bench, tmp_path: Path) -> None:
+    """Checkpoint and data set; only the checkpoint is exit 3."""
+    bench.options[0] = f"--checkpoint={tmp_path / 'none.pt'}"
+    alone = bench("run")
+    bench.options[1] = f"--data={tmp_path / 'none.yaml'}"
+    both = bench("run")
+
+    assert (alone.exit_code, both.exit_code) == (3, 2)
+    assert "none.pt" in alone.output
+    assert "none.pt" in both.output
+    assert both.output.count("none.yaml") == 1
+
+
+def test_another_data_set_than_the_models_is_refused(bench: Bench, boards: Path, tmp_path: Path) -> None:
+    """By its class names, in their order."""
+    other = tmp_path / "other.yaml"
+    names = boards.read_text().replace("names:\n  0: ", "names:\n  0: not ")
+    other.write_text(names)
+    bench.options[1] = f"--data={other}"
+
+    refused = bench("run")
+
+    assert refused.exit_code == 2
+    assert "as in" in refused.output

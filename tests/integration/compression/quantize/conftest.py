@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A YOLOv8n with random weights, exported and quantized once for all tests that only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vision_line_compression.checkpoint import load_checkpoint, save_checkpoint
+from vision_line_compression.export import export_onnx
+from vision_line_compression.quantize.quantizer import quantize_onnx
+from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
+
+SHAPE_HW = (64, 96)
+
+WriteCheckpoint = Callable[[str], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A checkpoint, its two ONNX files, and the pictures (3, 64, 96) that it was calibrated with."""
+
+    checkpoint: Path
+    float_onnx: Path
+    int8_onnx: Path
+    report: QuantizeReport
+    pictures: tuple[NDArray[np.float32], ...]
+
+
+def _calmed(source: Path, target: Path) -> Path:
+    """Write the random model with larger variances: as drawn its scores are all 0 or 1, which no rounding survives."""
+    import torch
+
+    checkpoint = load_checkpoint(source)
+    for module in checkpoint.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and module.running_var is not None:
+            module.running_var.mul_(8)
+    save_checkpoint(checkpoint.model, target, checkpoint)
+    return target
+
+
+@pytest.fixture(scope="session")
+def quantized(tmp_path_factory: pytest.TempPathFactory, write_checkpoint: WriteCheckpoint) -> Quantized:
+    """Return the files; nobody writes to them."""
+    folder = tmp_path_factory.mktemp("quantized")
+    checkpoint = _calmed(write_checkpoint("yolov8n"), folder / "parent.pt")
+    float_onnx = export_onnx(checkpoint, folder / "float.onnx", shape_hw=SHAPE_HW)
+    coarse = np.random.default_rng(2).random((3, 3, 8, 12), dtype=np.float32)
+    pictures = tuple(np.kron(coarse, np.ones((1, 1, 8, 8), np.float32)))
+    report = quantize_onnx(float_onnx, folder / "int8.onnx", QuantizeSettings(), pictures)
+    return Quantized(checkpoint, float_onnx, folder / "int8.onnx", report, pictures)

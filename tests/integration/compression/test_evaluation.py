@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The shipped bundle evaluated on drawn boards, through the engine, up to a report card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vision_line.devices.model import Model, open_model
+from vision_line.errors import ConfigError, ModelError
+from vision_line.simulator.dataset import write_dataset
+from vision_line_compression.dataset import Dataset, open_dataset
+from vision_line_compression.evaluate.comparable import check_comparable
+from vision_line_compression.evaluate.compare import compare
+from vision_line_compression.evaluate.evaluation import evaluate, measure
+from vision_line_compression.evaluate.gates import GateSettings
+from vision_line_compression.evaluate.predict import Predictions, load_predictions, predict, save_predictions
+from vision_line_compression.evaluate.robustness import compare_robustness
+from vision_line_compression.evaluate.schema import Evaluation, EvaluationSettings
+from vision_line_compression.evaluate.speed import measure_speed, speedup
+from vision_line_compression.evaluate.subject import open_subject
+from vision_line_compression.report.build import Run, better_parent, build_card
+from vision_line_compression.report.card import Identity, RowKind
+from vision_line_compression.report.page import render_page
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Return a dozen drawn pictures of boards."""
+    return open_dataset(write_dataset(tmp_path_factory.mktemp("boards"), 15, 3), "train")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """Return the shipped model."""
+    return open_model(None)
+
+
+@pytest.fixture(scope="module")
+def predictions(model: Model, boards: Dataset) -> Predictions:
+    """Return what it finds."""
+    return predict(model, boards)
+
+
+@pytest.fixture(scope="module")
+def evaluation(predictions: Predictions, model: Model, boards: Dataset) -> Evaluation:
+    """Return how good that is."""
+    return measure(predictions, model, boards, EvaluationSettings())
+
+
+def test_evaluation_is_whole(evaluation: Evaluation, model: Model, boards: Dataset) -> None:
+    """The counts add up, and the model's own thresholds are filled in."""
+    boxes = sum(len(image.class_id) for image in boards.images)
+    first = evaluation.operating[0]
+
+    assert evaluation.model.sha256 == model.sha256
+    assert (evaluation.data.images, evaluation.data.boxes) == (len(boards.images), boxes)
+    assert evaluation.settings.score_threshold == model.score_threshold
+    assert [point.match_iou for point in evaluation.operating] == [0.5, 0.33]
+    assert first.boxes == boxes == sum(found.boxes for found in first.by_class.values())
+    assert first.missed == sum(found.missed for found in first.by_longer_side.values())
+    assert evaluation.operating[1].missed <= first.missed
+    assert 0.1 < (evaluation.accuracy.map50_95 or 0) < (evaluation.accuracy.map50 or 0) <= 1
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+
+
+def test_operating_point_is_what_an_inspection_sees(model: Model, boards: Dataset, evaluation: Evaluation) -> None:
+    """Predicting with the operating threshold as floor, as a camera is inspected, counts the same."""
+    settings = EvaluationSettings(score_floor=model.score_threshold)
+
+    inspected = measure(predict(model, boards, settings=settings), model, boards, settings)
+
+    assert inspected.operating == evaluation.operating
+
+
+def test_predictions_survive_the_disk(tmp_path: Path, predictions: Predictions) -> None:
+    """Saved predictions are the same when read again."""
+    path = tmp_path / "found.npz"
+
+    save_predictions(predictions, path)
+    read = load_predictions(path)
+
+    assert replace(read, detections=()) == replace(predictions, detections=())
+    for ours, theirs in zip(read.detections, predictions.detections, strict=True):
+        np.testing.assert_array_equal(ours.xyxy, theirs.xyxy)
+        np.testing.assert_array_equal(ours.score, theirs.score)
+        np.testing.assert_array_equal(ours.class_id, theirs.class_id)
+
+
+def test_foreign_predictions_are_refused(tmp_path: Path) -> None:
+    """Another file is named, not misread."""
+    path = tmp_path / "found.npz"
+    path.write_bytes(b"nothing of the kind")
+
+    with pytest.raises(ConfigError, match=r"found\.npz: no saved predictions"):
+        load_predictions(path)
+
+
+def test_progress_reaches_the_end(model: Model, boards: Dataset) -> None:
+    """Each image is reported once, and a subset is what was asked for."""
+    seen: list[tuple[int, int]] = []
+
+    found = evaluate(model, boards, (192, 320), EvaluationSettings(images=3), lambda *step: seen.append(step))
+
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert found.data.images == 3
+
+
+def test_other_classes_are_refused(model: Model, boards: Dataset) -> None:
+    """A data set whose classes are in another order would count every hit as wrong."""
+    turned = replace(boards, classes=boards.classes[::-1])
+
+    with pytest.raises(ConfigError, match="names: expected"):
+        predict(model, turned)
+
+
+def test_model_does_not_differ_from_itself(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
+    """A comparison with itself is 0 and noise; one of half its detections is not."""
+    pair = (predictions, evaluation)
+
+    same = compare(pair, pair, boards, resamples=20)
+
+    assert (same.map50_95.value, same.map50_95.low, same.map50_95.high) == (0, 0, 0)
+    assert same.miss_rate.is_noise
+
+
+def test_worse_model_is_told_apart(
+    predictions: Predictions, evaluation: Evaluation, model: Model, boards: Dataset
+) -> None:
+    """A model that keeps only every third detection is worse beyond chance, in the direction that is said."""
+    fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
+    worse = measure(fewer, model, boards, EvaluationSettings())
+
+    difference = compare((fewer, worse), (predictions, evaluation), boards, resamples=60)
+
+    assert difference.map50_95.high < 0 < difference.miss_rate.low
+    assert difference.map50_95.value == pytest.approx(
+        (worse.accuracy.map50_95 or 0) - (evaluation.accuracy.map50_95 or 0), abs=2e-6
+    )
+
+
+def test_other_rules_cannot_be_compared(evaluation: Evaluation) -> None:
+    """Another NMS or limit of detections makes other figures."""
+    settings = evaluation.settings.model_copy(update={"nms_iou": 0.6, "max_detections": 100})
+    other = evaluation.model_copy(update={"settings": settings})
+
+    with pytest.raises(ConfigError) as caught:
+        check_comparable(other, evaluation)
+
+    assert len(caught.value.problems) == 2
+
+
+def test_spoiled_pictures(model: Model, boards: Dataset) -> None:
+    """All corruptions and severities are run on the same pictures; the same model fares the same."""
+    seen: list[tuple[int, int]] = []
+
+    comparison = compare_robustness(model, model, boards, images=1, progress=lambda *step: seen.append(step))
+
+    assert comparison.reference == comparison.candidate
+    assert len(comparison.reference.points) == 1 + 6 * 3
+    assert (comparison.false_per_image.value, comparison.miss_rate.value) == (0, 0)
+    assert seen[-1] == (38, 38)
+
+
+def test_speed_takes_turns(model: Model, boards: Dataset) -> None:
+    """Every round measures both models."""
+    first, second = measure_speed([model, model], boards, (192, 320), seconds=0.4, rounds=2)
+
+    assert len(first.rounds) == len(second.rounds) == 2
+    assert 0 < first.latency_p50_ms <= first.latency_p99_ms
+    assert speedup(second, first) > 0
+
+
+def test_bundle_is_a_subject(tmp_path: Path, model: Model) -> None:
+    """A bundle or its ONNX file is evaluated as it is."""
+    assert open_subject(model.path.parent, tmp_path) == model
+    assert open_subject(model.path, tmp_path).sha256 == model.sha256
+
+
+def test_missing_subject_is_refused(tmp_path: Path) -> None:
+    """What is not there is named."""
+    with pytest.raises(ModelError, match="not found"):
+        open_subject(tmp_path / "model.onnx", tmp_path)
+
+
+def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
+    """Real figures become a card and a page; what was not run stays in sight."""
+    identity = Identity(
+        name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
+        data_sha256={"train": boards.sha256()}, seed=0, versions={}, machine="test",
+    )  # fmt: skip
+    run = Run(evaluation, predictions)
+    runs = {RowKind.PARENT: run, RowKind.INT8_MSE: run}
+
+    card = build_card(identity, runs, RowKind.INT8_MSE, boards, GateSettings(), resamples=10)
+
+    assert card.passed
+    assert card.headline.params_ratio == 1.0
+    assert card.headline.map50_95_drop == 0.0
+    assert sum(row.evaluation is None for row in card.rows) == len(card.rows) - 2
+    assert "INT8, MSE against parent" in render_page(card)
+
+
+def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
+    """A report without what it compares is refused."""
+    with pytest.raises(ConfigError, match="parent"):
+        better_parent({RowKind.INT8_MSE: Run(evaluation, predictions)})
+    assert better_parent({RowKind.PARENT: Run(evaluation, predictions)}) is RowKind.PARENT

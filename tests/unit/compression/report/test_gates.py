@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Gates: what passes, what fails, and that nothing unmeasured passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from vision_line.errors import ConfigError
+from vision_line_compression.evaluate.gates import FAILED, PASSED, GateSettings, check_gates, exit_code
+from vision_line_compression.evaluate.schema import Evaluation
+
+MakeEvaluation = Callable[..., Evaluation]
+
+OFF = GateSettings(map50_95_drop=None, map50_drop=None, class_recall_drop=None, miss_rate_within_parent=False)
+
+
+def test_equal_models_pass(make_evaluation: MakeEvaluation) -> None:
+    """A model passes all gates against itself."""
+    gates = check_gates(make_evaluation(), make_evaluation(), GateSettings())
+
+    assert [gate.name for gate in gates] == [
+        "map50_95_drop",
+        "map50_drop",
+        "class_recall_drop",
+        "miss_rate_within_parent",
+    ]
+    assert exit_code(gates) == PASSED
+
+
+@pytest.mark.parametrize(("score", "passed"), [(0.695, True), (0.685, False)])
+def test_drop_is_in_points(make_evaluation: MakeEvaluation, score: float, passed: bool) -> None:
+    """A drop of more than one hundredth fails a limit of one point."""
+    settings = OFF.model_copy(update={"map50_95_drop": 1.0})
+
+    (gate,) = check_gates(make_evaluation(map50_95=score), make_evaluation(map50_95=0.70), settings)
+
+    assert gate.passed is passed
+    assert gate.found == pytest.approx(100 * (0.70 - score), abs=1e-6)
+    assert exit_code([gate]) == (PASSED if passed else FAILED)
+
+
+def test_more_misses_than_the_parents_interval_fail(make_evaluation: MakeEvaluation) -> None:
+    """The miss rate may be within the parent's interval, not above it."""
+    settings = OFF.model_copy(update={"miss_rate_within_parent": True})
+    parent = make_evaluation(missed=80)  # 2.9 to 4.5 %
+
+    (within,) = check_gates(make_evaluation(missed=95), parent, settings)
+    (above,) = check_gates(make_evaluation(missed=110), parent, settings)
+
+    assert (within.passed, above.passed) == (True, False)
+    assert "80 of 2195" in above.detail
+
+
+def test_worst_class_decides(make_evaluation: MakeEvaluation) -> None:
+    """The class that lost most recall is named."""
+    settings = OFF.model_copy(update={"class_recall_drop": 1.0})
+
+    (gate,) = check_gates(make_evaluation(missed=140), make_evaluation(missed=80), settings)
+
+    assert not gate.passed
+    assert gate.found == pytest.approx(100 * 10 / 366, abs=1e-6)
+    assert "worst class" in gate.detail
+
+
+def test_sizes_are_ratios(make_evaluation: MakeEvaluation) -> None:
+    """Parameters, MACs and file size are shares of the parent's."""
+    settings = OFF.model_copy(update={"params_ratio": 0.45, "macs_ratio": 0.35, "onnx_ratio": 0.45})
+
+    gates = check_gates(make_evaluation(params=1_200_000), make_evaluation(), settings)
+
+    assert [(gate.name, gate.passed) for gate in gates] == [
+        ("params_ratio", True),
+        ("macs_ratio", False),
+        ("onnx_ratio", True),
+    ]
+
+
+def test_what_was_not_measured_fails(make_evaluation: MakeEvaluation) -> None:
+    """A speed gate without a measurement is no pass."""
+    settings = OFF.model_copy(update={"speedup": 3.7})
+
+    (unmeasured,) = check_gates(make_evaluation(), make_evaluation(), settings)
+    (measured,) = check_gates(make_evaluation(), make_evaluation(), settings, speedup=3.8)
+
+    assert (unmeasured.passed, unmeasured.found, unmeasured.detail) == (False, None, "not measured")
+    assert measured.passed
+
+
+def test_other_pictures_cannot_be_compared(make_evaluation: MakeEvaluation) -> None:
+    """Evaluations on another data set are refused, naming what differs."""
+    with pytest.raises(ConfigError, match=r"data\.sha256"):
+        check_gates(make_evaluation(data_sha256="e" * 64), make_evaluation(), GateSettings())

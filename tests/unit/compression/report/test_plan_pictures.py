@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a report card takes from a pruning plan."""
+
+from __future__ import annotations
+
+from vision_line_compression.prune.groups import Group
+from vision_line_compression.prune.plan import Plan, PlannedGroup
+from vision_line_compression.prune.settings import Budget, PruneSettings
+from vision_line_compression.report.build import kept_channels, sensitivity_curves
+
+
+def make_plan(parent_score: float | None = 0.5) -> Plan:
+    """Return a plan with one group."""
+    group = Group(name="model.2.cv1.conv", channels=32, members=())
+    return Plan(
+        parent_sha256="0" * 64,
+        family="v8",
+        settings=PruneSettings(budget=Budget(params=0.5)),
+        groups=(PlannedGroup(unit="model.2.cv1.conv", stage="p2", group=group, kept=tuple(range(24))),),
+        costs={},
+        parent_score=parent_score,
+        sensitivity={"model.2.cv1.conv": ((0.75, 0.45), (0.5, 0.4))},
+    )
+
+
+def test_kept_channels() -> None:
+    """Each group has its channels, what stays and its place."""
+    (one,) = kept_channels(make_plan())
+
+    assert (one.name, one.stage, one.kept, one.channels) == ("model.2.cv1.conv", "p2", 24, 32)
+
+
+def test_sensitivity_is_relative_to_the_parent() -> None:
+    """Curves begin with all channels and the whole score."""
+    (curve,) = sensitivity_curves(make_plan())
+
+    assert curve.kept_share == (1.0, 0.75, 0.5)
+    assert curve.score_share == (1.0, 0.9, 0.8)
+
+
+def test_nothing_measured_has_no_curves() -> None:
+    """A plan without measurements has nothing to show."""
+    assert sensitivity_curves(make_plan(parent_score=None)) == ()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a key of the recipe reaches: the graph of stages is pure, so no training is needed to see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from vision_line_compression.checkpoint import Checkpoint
+from vision_line_compression.dataset import Dataset, LabelledImage
+from vision_line_compression.inputs import Inputs
+from vision_line_compression.pipeline import Pipeline
+from vision_line_compression.recipe import Recipe, load_recipe
+from vision_line_compression.report.card import RowKind
+from vision_line_compression.stages import Stage, Workspace
+
+RECIPE = Path(__file__).parents[3] / "compression" / "recipes" / "demo.toml"
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    """The demo's recipe on one picture."""
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"never decoded")
+    image = LabelledImage(picture, (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+    data = [Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")]
+    parent = Checkpoint(nn.Identity(), "v8", ("dent",), "a" * 64, tmp_path / "parent.pt")
+    loaded = load_recipe(RECIPE, parent.path, tmp_path / "data.yaml")
+    return Inputs(loaded, parent, parent, *data)
+
+
+def keys(inputs: Inputs, **sections: dict[str, Any]) -> dict[str, str]:
+    """Return the key of every stage by its name, with some keys of the recipe changed."""
+    recipe = inputs.loaded.recipe
+    changed = recipe.model_dump()
+    for section, values in sections.items():
+        changed[section] = changed[section] | values
+    loaded = replace(inputs.loaded, recipe=Recipe.model_validate(changed))
+    pipeline = Pipeline(replace(inputs, loaded=loaded), Workspace(Path("work")))
+    found: dict[str, str] = {}
+    _collect(pipeline.bundle, found)
+    _collect(pipeline.report, found)
+    return found
+
+
+def _collect(stage: Stage, found: dict[str, str]) -> None:
+    if stage.name not in found:
+        found[stage.name] = stage.key
+        for before in stage.after:
+            _collect(before, found)
+
+
+def changed(inputs: Inputs, **sections: dict[str, Any]) -> set[str]:
+    """Return the stages that a change makes anew."""
+    before, after = keys(inputs), keys(inputs, **sections)
+    return {name for name in after if after[name] != before.get(name)}
+
+
+def test_the_order_is_prune_distill_quantize(inputs: Inputs) -> None:
+    """Each hangs from the one before."""
+    pipeline = Pipeline(inputs, Workspace(Path("work")))
+    chain: dict[str, str] = {}
+    _collect(pipeline.quantized, chain)
+
+    assert list(chain)[:6] == ["quantize", "export-distilled", "distill", "recover", "prune", "recover-step1"]
+
+
+def test_every_row_of_the_report_is_there(inputs: Inputs) -> None:
+    """Steps, calibration methods and controls."""
+    pipeline = Pipeline(inputs, Workspace(Path("work")))
+
+    assert set(pipeline.evaluations) == set(RowKind)
+
+
+def test_an_unchanged_recipe_has_the_same_keys(inputs: Inputs) -> None:
+    """Whatever else the process did."""
+    assert changed(inputs) == set()
+
+
+def test_how_fast_a_training_is_done_changes_nothing(inputs: Inputs) -> None:
+    """Threads, workers and caching are not in the keys; the bundle's lineage names the recipe as it was."""
+    assert changed(inputs, train={"threads": 7, "workers": 3, "cache": False}) == {"bundle"}
+
+
+def test_gates_change_the_report_alone(inputs: Inputs) -> None:
+    """And the recipe in the bundle."""
+    assert changed(inputs, gates={"miss_rate": 0.01}) == {"bundle", "report"}
+
+
+def test_calibration_changes_what_comes_after_it(inputs: Inputs) -> None:
+    """No training is repeated."""
+    reached = changed(inputs, quantize={"calibration_images": 100})
+
+    assert "quantize" in reached
+    assert not {name for name in reached if name.startswith(("plan", "prune", "recover", "distill", "longer"))}
+
+
+def test_a_budget_changes_all_but_what_is_before_it(inputs: Inputs) -> None:
+    """The first step of progressive pruning has a budget of its own; the parent is the parent."""
+    reached = changed(inputs, prune={"budget": {"macs": 0.3}})
+
+    assert {"plan", "prune", "recover", "distill", "quantize", "narrow", "one-shot-plan"} <= reached
+    assert not reached & {"plan-step1", "prune-step1", "recover-step1", "longer", "export-parent", "eval-parent"}

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Recipes: read strictly, every problem at once with its line; the shipped ones are valid."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vision_line.errors import ConfigError
+from vision_line_compression.recipe import Control, load_recipe
+
+SHIPPED = Path(__file__).parents[3] / "compression" / "recipes"
+
+MINIMAL = """recipe_version = 1
+name = "mine"
+
+[parent]
+checkpoint = "parent.pt"
+
+[data]
+yaml = "data/data.yaml"
+
+[prune]
+budget = { macs = 0.4 }
+
+[recover]
+epochs = 10
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a recipe."""
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """Return the problems of a recipe, without its path."""
+    path = write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_a_minimal_recipe_has_defaults_and_paths_beside_it(tmp_path: Path) -> None:
+    """No teacher, no controls; 640 pixels."""
+    loaded = load_recipe(write(tmp_path, MINIMAL))
+
+    assert loaded.checkpoint == tmp_path / "parent.pt"
+    assert loaded.data_yaml == tmp_path / "data" / "data.yaml"
+    assert loaded.recipe.distill is None
+    assert loaded.recipe.input.shapes_hw == ((640, 640),)
+
+
+def test_options_replace_paths(tmp_path: Path) -> None:
+    """And may stand for keys that are missing."""
+    text = MINIMAL.replace('[parent]\ncheckpoint = "parent.pt"\n', "")
+
+    loaded = load_recipe(write(tmp_path, text), tmp_path / "other.pt", tmp_path / "other.yaml")
+
+    assert (loaded.checkpoint, loaded.data_yaml) == (tmp_path / "other.pt", tmp_path / "other.yaml")
+
+
+def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
+    """Missing, unknown, out of range, of the wrong kind."""
+    text = MINIMAL.replace('name = "mine"\n', "nmae = 1\n").replace("epochs = 10", "epochs = 0\nsettle_rate = 'fast'")
+
+    found = problems(tmp_path, text)
+
+    assert found == [
+        "1: name: is missing",
+        "2: nmae: unknown key",
+        "14: recover.epochs: found 0, expected greater than or equal to 1",
+        "15: recover.settle_rate: found 'fast', expected a valid number, unable to parse string as a number",
+    ]
+
+
+def test_sections_must_fit_together(tmp_path: Path) -> None:
+    """A share needs the parent's length, a control the section that it compares with."""
+    share = problems(tmp_path, MINIMAL.replace("epochs = 10", "share = 0.2"))
+    control = problems(tmp_path, MINIMAL + '[report]\ncontrols = ["no-teacher"]\n')
+
+    assert share == ["1: file: recover.share: is a share of the parent's epochs, expected parent.epochs"]
+    assert control == ["1: file: report.controls: 'no-teacher' compares with [distill], which is missing"]
+
+
+@pytest.mark.parametrize("text", ["recipe_version = ", "\xff"])
+def test_what_is_no_toml_is_one_clear_error(text: str, tmp_path: Path) -> None:
+    """With the place that the parser names."""
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"recipe\.toml"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["deeppcb", "demo"])
+def test_shipped_recipes_are_valid(name: str) -> None:
+    """Paths come from options."""
+    loaded = load_recipe(SHIPPED / f"{name}.toml", Path("parent.pt"), Path("data.yaml"))
+
+    assert loaded.recipe.name in (name, f"pcb-{name}")
+    assert set(loaded.recipe.report.controls) <= set(Control)
+
+
+def test_a_recipe_is_read_without_torch(tmp_path: Path) -> None:
+    """So that a typing error is answered at once; and help is instant."""
+    code = "import sys; from vision_line_compression import cli, recipe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", "from vision_line_compression.cli import main; main()", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "quantize" in done.stdout
+    assert time.monotonic() - begin < 3  # 0.3 s on an idle core; the rest is room for a busy machine

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Reading YOLO data sets: what is accepted, and that every fault is named at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vision_line.errors import ConfigError
+from vision_line_compression.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset
+
+
+def write_picture(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
+    """Write a grey picture and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size_wh, (90, 90, 90)).save(path)
+
+
+def write_labels(root: Path, name: str, text: str) -> None:
+    """Write the label file of a picture of the split `test`."""
+    path = root / "labels" / "test" / f"{name}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def write_yaml(root: Path, text: str = "test: images/test\nnames: [open, short]\n") -> Path:
+    """Write data.yaml."""
+    path = root / "data.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_boxes_are_in_pixels(tmp_path: Path) -> None:
+    """A line `class cx cy w h` becomes corners in pixels of its picture; repeated lines count once."""
+    write_picture(tmp_path / "images/test/a.png")
+    write_labels(tmp_path, "a", "1 0.5 0.5 0.2 0.4\n\n1 0.5 0.5 0.2 0.4\n0 0.9 0.5 0.2 1.0\n")
+
+    (image,) = open_dataset(write_yaml(tmp_path), "test").images
+
+    assert image.size_wh == (100, 50)
+    assert image.class_id.tolist() == [1, 0]
+    np.testing.assert_allclose(image.xyxy, [[40, 15, 60, 35], [80, 0, 100, 50]], atol=1e-4)
+
+
+def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
+    """A segment is as good as a box."""
+    write_picture(tmp_path / "images/test/a.png")
+    write_labels(tmp_path, "a", "0 0.1 0.2 0.5 0.8 0.3 0.4\n")
+
+    (image,) = open_dataset(write_yaml(tmp_path), "test").images
+
+    np.testing.assert_allclose(image.xyxy, [[10, 10, 50, 40]], atol=1e-4)
+
+
+def test_picture_without_label_file_is_clean(tmp_path: Path) -> None:
+    """A defect-free picture needs no label file."""
+    write_picture(tmp_path / "images/test/a.png")
+
+    (image,) = open_dataset(write_yaml(tmp_path), "test").images
+
+    assert image.xyxy.shape == (0, 4)
+
+
+def test_split_may_be_folders_and_lists(tmp_path: Path) -> None:
+    """A split is a folder, a list file or several of them, relative to `path`; pictures come in order, once."""
+    write_picture(tmp_path / "set/images/test/b.png")
+    write_picture(tmp_path / "set/images/clean/a.png")
+    (tmp_path / "set/more.txt").write_text("./images/test/b.png\n", encoding="utf-8")
+    text = "path: set\ntest: [images/test, images/clean, more.txt]\nnames: {0: open}\nnc: 1\n"
+
+    dataset = open_dataset(write_yaml(tmp_path, text), "test")
+
+    assert [image.path.name for image in dataset.images] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
+    """Every suffix that counts as a picture can be read."""
+    write_picture(tmp_path / f"images/test/a{suffix}", (37, 21))
+
+    (image,) = open_dataset(write_yaml(tmp_path), "test").images
+
+    assert image.size_wh == (37, 21)
+
+
+def test_turned_picture_has_the_size_that_is_seen(tmp_path: Path) -> None:
+    """A camera's orientation tag swaps width and height."""
+    path = tmp_path / "images/test/a.jpg"
+    path.parent.mkdir(parents=True)
+    picture = Image.new("RGB", (100, 50))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
+
+    (image,) = open_dataset(write_yaml(tmp_path), "test").images
+
+    assert image.size_wh == (50, 100)
+
+
+def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
+    """One error names all faults of the labels and pictures, each with file and line."""
+    for name in "abcd":
+        write_picture(tmp_path / f"images/test/{name}.png")
+    (tmp_path / "images/test/e.png").write_bytes(b"nothing")
+    (tmp_path / "images/test/f.jpg").write_bytes(b"\xff\xd8\xff")
+    write_labels(tmp_path, "a", "7 0.5 0.5 0.1 0.1\n")
+    write_labels(tmp_path, "b", "0 0.5 0.5 0.1\n0 1.5 0.5 0.1 0.1\n")
+    write_labels(tmp_path, "c", "0 0.5 0.5 nan 0.1\n")
+    write_labels(tmp_path, "d", "0 0.5 0.5 0.0 0.1\nzero 0 0 0 0\n")
+
+    with pytest.raises(ConfigError) as caught:
+        open_dataset(write_yaml(tmp_path, "test: images/test\nnames: [open, short]\nnc: 3\n"), "test")
+
+    assert [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems] == [
+        "data.yaml: nc: expected 2 as in names, found 3",
+        "labels/test/a.txt:1: class: expected 0 to 1, found 7",
+        "labels/test/b.txt:1: expected a class and 4 shares or a polygon, found 4 numbers",
+        "labels/test/b.txt:2: expected shares from 0 to 1, found '0 1.5 0.5 0.1 0.1'",
+        "labels/test/c.txt:1: expected shares from 0 to 1, found '0 0.5 0.5 nan 0.1'",
+        "labels/test/d.txt:1: expected a box, found one without extent",
+        "labels/test/d.txt:2: expected numbers, found 'zero 0 0 0 0'",
+        "images/test/e.png: no picture: not a JPEG, PNG, BMP, TIFF or WebP file",
+        "images/test/f.jpg: no picture: not identified by this driver",
+    ]
+
+
+def test_faults_are_bounded(tmp_path: Path) -> None:
+    """A data set of another format does not print a line for each of its files."""
+    write_picture(tmp_path / "images/test/a.png")
+    write_labels(tmp_path, "a", "x y\n" * (MOST_FAULTS + 5))
+
+    with pytest.raises(ConfigError) as caught:
+        open_dataset(write_yaml(tmp_path), "test")
+
+    assert len(caught.value.problems) == MOST_FAULTS + 1
+    assert caught.value.problems[-1] == "... and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("names: [a]\n", "test: expected a folder or a list of folders, found None"),
+        ("test: nowhere\nnames: [a]\n", "test: expected a folder or a .txt list, found nothing"),
+        ("test: images/test\nnames: {1: a}\n", "names: expected a list or numbers from 0"),
+        ("test: .\nnames: [a]\n", "test: expected pictures, found none"),
+        ("- a\n", "expected the keys names, train, val, test, found list"),
+        ("a: [\n", "no YAML"),
+    ],
+)
+def test_faulty_description_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    """A data.yaml that cannot be used says why."""
+    (tmp_path / "images/test").mkdir(parents=True)
+
+    with pytest.raises(ConfigError, match=expected):
+        open_dataset(write_yaml(tmp_path, text), "test")
+
+
+def test_missing_description_is_refused(tmp_path: Path) -> None:
+    """A missing data.yaml is named."""
+    with pytest.raises(ConfigError, match=r"data\.yaml: cannot be read"):
+        open_dataset(tmp_path / "data.yaml", "test")
+
+
+def test_subset_is_spread_over_the_split(tmp_path: Path) -> None:
+    """A subset holds the first, the last and pictures evenly between."""
+    for number in range(9):
+        write_picture(tmp_path / f"images/test/{number}.png")
+    dataset = open_dataset(write_yaml(tmp_path), "test")
+
+    assert [image.path.stem for image in dataset.subset(3).images] == ["0", "4", "8"]
+    assert dataset.subset(20) is dataset
+
+
+def test_hash_follows_the_content(tmp_path: Path) -> None:
+    """The same data at another place has the same hash, a moved box another."""
+    hashes = []
+    for place, label in (("one", "0 0.5 0.5 0.1 0.1"), ("two", "0 0.5 0.5 0.1 0.1"), ("three", "0 0.5 0.4 0.1 0.1")):
+        write_picture(tmp_path / place / "images/test/a.png")
+        write_labels(tmp_path / place, "a", label)
+        hashes.append(open_dataset(write_yaml(tmp_path / place), "test").sha256())
+
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_label_path_replaces_the_last_images_folder() -> None:
+    """Only the innermost folder `images` is exchanged."""
+    assert label_path(Path("/images/set/images/test/a.jpg")) == Path("/images/set/labels/test/a.txt")
