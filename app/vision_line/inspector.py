@@ -85,7 +85,11 @@ class Tracker(Protocol):
 
 @dataclass(slots=True)
 class Line:
-    """One camera as the inspecting thread knows it; touched by that thread only, but for `mailbox` and `inspected`."""
+    """One camera as the inspecting thread knows it; touched by that thread only, but for `mailbox` and `inspected`.
+
+    What `keep` lets through goes to the tracker, what `report` lets through of that to the log (None: the same): a
+    score below the threshold may keep an event going, and is no detection.
+    """
 
     camera: str
     mailbox: Mailbox
@@ -97,6 +101,7 @@ class Line:
     inspected: int = 0
     last_turn: int = -1
     not_before_s: float = -inf
+    report: Filter | None = None
 
 
 class Observer(Protocol):
@@ -322,6 +327,9 @@ class Inspector:
             kept = line.keep(inspection.detections, frame.size_wh)
             seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
             events = line.tracker.update(seen)
+            if line.report is not None:
+                kept = line.report(kept, frame.size_wh)
+                seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
             self._log.write_inspection(seen, kept, events)
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 
+#: Hysteresis: scores down to this share of the threshold keep a defect's event going, though they neither start nor
+#: confirm one. A weak look then bridges the gap between two good ones, and the threshold can be high.
+CONTINUE_RATIO = 0.6
+
 #: Cameras limit sessions and switches limit bursts: so many are opened at the same time.
 OPENING_AT_ONCE = 4
 
@@ -130,9 +134,10 @@ class Lineup:
         line = Line(
             camera=stream.name,
             mailbox=mailbox,
-            keep=DetectionFilter(self._classes, stream, self._score_threshold),
+            keep=DetectionFilter(self._classes, stream, self._score_threshold, continue_ratio=CONTINUE_RATIO),
             tracker=EventTracker(stream.name, self._classes, stream, self._score_threshold),
             live=stream.is_live,
+            report=DetectionFilter(self._classes, stream, self._score_threshold),
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps else 0.0,
         )
         if stream.is_live:

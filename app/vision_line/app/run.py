@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from vision_line import __version__
-from vision_line.app.lineup import Lineup
+from vision_line.app.lineup import CONTINUE_RATIO, Lineup
 from vision_line.app.reload import ConfigFollower
 from vision_line.app.signals import Stop, caught_signals
 from vision_line.config.load import LoadedConfig
@@ -186,7 +186,12 @@ class Run:
         return open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor)
 
     def _score_floor(self, config: Config) -> Scores:
-        return score_floor(config.enabled_streams, self._model.classes, self._model.score_threshold)
+        return score_floor(
+            config.enabled_streams,
+            self._model.classes,
+            self._model.score_threshold,
+            continue_ratio=CONTINUE_RATIO,
+        )
 
     def _describe(self, device: Device) -> None:
         used = device.description

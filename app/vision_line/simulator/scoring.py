@@ -103,8 +103,12 @@ def score_events(
     """
     events = _match_events(detections, sent, truths)
     timeline = {camera: _passes(camera, sent[camera], truths[camera]) for camera in sent}
+    # What a camera's first frame shows had begun to cross before anybody could look.
     whole = {
-        p: span for passes in timeline.values() for p, span in passes.items() if _inside(span, from_utc, until_utc)
+        one: span
+        for camera, passes in timeline.items()
+        for one, span in passes.items()
+        if span[0] > sent[camera][0].sent_utc and _inside(span, from_utc, until_utc)
     }
     hits: defaultdict[Pass, list[str]] = defaultdict(list)
     false_events = 0
