@@ -45,6 +45,7 @@ class Recipe:
 
     parent: Path
     start: Path | None
+    start_note: str
     images: int
     seed: int
     epochs: int
@@ -53,7 +54,7 @@ class Recipe:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all steps; each is skipped when its product is in the work folder."""
     options = _parse(arguments)
-    recipe = Recipe(options.parent, options.start, options.images, options.seed, options.epochs)
+    recipe = Recipe(options.parent, options.start, options.start_note, options.images, options.seed, options.epochs)
     work: Path = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     data = work / "boards" / "data.yaml"
@@ -84,6 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make the shipped demo bundle of vision-line.")
     parser.add_argument("--parent", type=Path, required=True, help="YOLOv8n checkpoint trained on COCO")
     parser.add_argument("--start", type=Path, help="checkpoint of an earlier run, to go on from instead of the parent")
+    parser.add_argument("--start-note", default="checkpoint of an earlier run", help="what --start is, for the bundle")
     parser.add_argument("--work", type=Path, required=True, help="folder for pictures, weights and models")
     parser.add_argument(
         "--output", type=Path, default=Path("app/vision_line/models/pcb-demo"), help="the bundle's folder"
@@ -184,7 +186,7 @@ def _lineage(recipe: Recipe) -> dict[str, JsonValue]:
         "parent": recipe.parent.stem,
         "trained_on": f"simulator boards, seed {recipe.seed}, {recipe.images} images",
         "epochs": recipe.epochs,
-        "started_from": "checkpoint of an earlier run" if recipe.start else recipe.parent.stem,
+        "started_from": recipe.start_note if recipe.start else recipe.parent.stem,
         "stop_gap": True,
         "licence": "AGPL-3.0-or-later",
     }
