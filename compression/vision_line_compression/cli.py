@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vision_line import __version__
-from vision_line.errors import ConfigError, VisionLineError
+from vision_line.errors import ConfigError, DeviceError, VisionLineError
 
 if TYPE_CHECKING:
     from vision_line_compression.session import Session
@@ -24,7 +24,10 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 a gate failed; 2 recipe, data set or budget; 3 model or device unusable;"
     " 4 failed while running; 130 interrupted."
 )
-GATE_FAILED = 1
+#: What the `compress` extra installs, by import name.
+EXTRA_MODULES = frozenset(
+    {"PIL", "onnx", "onnxruntime", "onnxslim", "torch", "torch_pruning", "torchvision", "ultralytics", "yaml"}
+)
 
 cli = typer.Typer(
     name="vision-line-compress",
@@ -64,6 +67,12 @@ def reported_errors() -> Iterator[None]:
     except VisionLineError as exc:
         typer.echo(f"vision-line-compress: {exc}", err=True)
         raise typer.Exit(exc.exit_code) from exc
+    except ModuleNotFoundError as exc:
+        if exc.name not in EXTRA_MODULES:
+            raise  # a fault of ours, not a missing extra
+        message = f"the package {exc.name!r} is missing; install the extra: pip install 'vision-line[compress]'"
+        typer.echo(f"vision-line-compress: {message}", err=True)
+        raise typer.Exit(DeviceError.exit_code) from exc
     except KeyboardInterrupt as exc:
         typer.echo("vision-line-compress: interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from exc
