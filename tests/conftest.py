@@ -12,12 +12,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+import vision_line  # noqa: F401  first of all: it keeps OpenVINO's usage statistics, and their thread, from being loaded
+
 # A deadline for one example measures how busy the machine is, not the code.
 settings.register_profile("vision-line", deadline=None)
 settings.load_profile("vision-line")
 
 #: Threads that libraries keep for the life of the process; they are not ours to end.
-_LIBRARY_THREADS = ("pymp-", "ThreadPoolExecutor", "Dummy", "asyncio_", "tqdm")
+_LIBRARY_THREADS = ("pymp-", "Dummy", "tqdm")
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +35,11 @@ def no_leaked_threads() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-async def no_leaked_tasks(request: pytest.FixtureRequest) -> object:
-    """Fail an asynchronous test after which one of its tasks is still pending."""
+async def no_leaked_tasks(no_leaked_threads: None) -> object:
+    """Fail an asynchronous test after which one of its tasks is still pending.
+
+    It asks for the threads' fixture so that threads are counted last, when the event loop and its executor are closed.
+    """
     yield
     current = asyncio.current_task()
     leaked = [task for task in asyncio.all_tasks() if task is not current and not task.done()]

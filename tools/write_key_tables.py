@@ -47,6 +47,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "must be given"
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     return "–" if value is None else f"`{json.dumps(value)}`"
 
 

@@ -15,15 +15,37 @@ import re
 from enum import StrEnum
 from typing import ClassVar
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/'\"]*(?:/[^\s/'\"@]*)*@")
+#: Where a URL begins, one that lacks a slash or two as well. Schemes are short; the bound keeps long words cheap.
+_SCHEME = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]{0,15}://|\brtsps?:/?)", re.ASCII)
+#: A user part goes up to the last `@` before a host: the password may hold spaces, quotes, slashes and `@`.
+_USER_PART = re.compile(r".*@(?=[\w\[])")
+#: The same where no scheme says that a URL begins: one word, and a colon in it.
+_BARE_USER_PART = re.compile(r"(?<!\S)[^\s:@]+:\S*@(?=[\w\[])")
+#: Many cameras take them in the query, some as a part of the path.
+_SECRET_KEY = re.compile(
+    r"((?<![a-z0-9])(?:user(?:name)?|usr|login|account|pass(?:word|wd)?|pwd|psw|token|auth|key|secret)=)[^&\s]*",
+    re.IGNORECASE,
+)
 
 
 def mask_credentials(text: str) -> str:
-    """Return `text` with the user-info part of every URL in it replaced by `***`.
+    """Return `text` with `***` for the user part of every URL in it, and for names and passwords in its query.
 
-    Passwords that hold an unencoded `@` or `/` are masked too: everything up to the last `@` of the word goes.
+    Text does not say where a URL ends, and a password may hold anything. So it errs on the safe side: what stands
+    between a scheme and the last `@` of the same line goes, up to the next URL.
     """
-    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    before, *urls = _SCHEME.split(text)
+    masked = [_BARE_USER_PART.sub("***@", before)]
+    for scheme, rest in zip(urls[::2], urls[1::2], strict=True):
+        masked += [scheme, rest if scheme.lower() == "file://" else _masked_url(rest)]
+    return "".join(masked)
+
+
+def _masked_url(rest: str) -> str:
+    """Return what stands behind a scheme, masked; later lines are no part of the URL."""
+    line, newline, more = rest.partition("\n")
+    line = _SECRET_KEY.sub(r"\1***", _USER_PART.sub("***@", line, count=1))
+    return line + newline + _BARE_USER_PART.sub("***@", more)
 
 
 class VisionLineError(Exception):

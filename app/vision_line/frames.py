@@ -135,7 +135,10 @@ class Inspection:
 
 
 class Verdict(StrEnum):
-    """The three-state verdict of a defect event (accept: below the warning band; reject: a certain defect)."""
+    """What a defect event means for the part.
+
+    ACCEPT: seen, and below the camera's `warn_threshold`: harmless. REJECT: a certain defect. WARN: in between.
+    """
 
     ACCEPT = "accept"
     WARN = "warn"
@@ -179,8 +182,9 @@ class DefectEvent:
 class NotInspected:
     """An interval in which a camera's line was not looked at, and why.
 
-    `cause` is `camera:<STATE or error code>`, `capacity`, `log` or `stopped`. `ended_*` are None while it lasts; the
-    same `interval_id` is then written again with its end.
+    `cause` is `camera:<STATE or error code>`, `device:STARTING`, `capacity`, `log` or `stopped`. `ended_*` are None
+    while it lasts; the same `interval_id` is then written again with its end, or with `withdrawn` when a result came so
+    late that the line was taken for not inspected meanwhile.
     """
 
     interval_id: str
@@ -190,6 +194,7 @@ class NotInspected:
     started_utc: float
     ended_s: float | None = None
     ended_utc: float | None = None
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from vision_line.frames import (
     Colour,
@@ -44,6 +44,18 @@ class DecodedPicture:
     keyframe: bool
     corrupt: bool
     pts_s: float | None
+
+
+@runtime_checkable
+class HostCopyable(Protocol):
+    """A native picture that lies outside the host's memory and is copied for the few looks that people take."""
+
+    def to_host(self) -> Any:
+        """Return a copy as an `av.VideoFrame` that the caller owns; any thread, and it may wait a millisecond.
+
+        Raises:
+            DeviceError: the device cannot be read any more.
+        """
 
 
 class Decoder(Protocol):

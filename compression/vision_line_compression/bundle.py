@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from vision_line.devices.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, Model, ope
 from vision_line.devices.preprocess import DEFINITION
 from vision_line.errors import ModelError
 from vision_line_compression.onnx_file import load_model
+from vision_line_compression.quantize.half import write_half
 
 MODEL_FILE = "model.onnx"
 
@@ -73,6 +75,31 @@ def write_bundle(
     _write(folder, content, bundle)
     open_model(folder)
     return folder
+
+
+def write_half_bundle(source: Path, folder: Path) -> Path:
+    """Write a bundle with the half sibling of the model in `source`, a bundle or an ONNX file, and return its folder.
+
+    It is a model of its own, with its own hash: what was measured on the other is not said of it.
+
+    Raises:
+        ModelError: `source` cannot be used, or not become half; or `folder` exists or cannot be written.
+    """
+    model = open_model(source)
+    lineage = {} if model.bundle is None else model.bundle.lineage
+    if folder.exists():
+        raise ModelError(f"{folder}: expected a folder that does not exist yet")
+    with tempfile.TemporaryDirectory(prefix="vision-line-half-") as work:
+        return write_bundle(
+            folder,
+            write_half(model.path, Path(work) / MODEL_FILE),
+            model.name,
+            model.classes,
+            input_shapes_hw=model.input_shapes_hw,
+            score=model.score_threshold,
+            nms_iou=model.nms_iou,
+            lineage=lineage | {"half_of_sha256": model.sha256},
+        )
 
 
 def _model(found: Model, onnx: Path, content: bytes) -> BundleModel:

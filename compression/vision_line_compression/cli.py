@@ -51,6 +51,7 @@ class EngineTarget(StrEnum):
     """What `build` makes engines for."""
 
     RTX = "rtx"
+    TENSORRT = "tensorrt"
 
 
 def main() -> None:
@@ -158,16 +159,38 @@ def build(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
     target: Annotated[EngineTarget, typer.Option("--target", help="The library that runs the engines.")],
     sm: Annotated[
-        str, typer.Option("--sm", metavar="LIST", help="Compute capabilities without dot, comma-separated.")
-    ] = "75,86,89,120",
+        str | None,
+        typer.Option("--sm", metavar="LIST", help="For rtx: compute capabilities without dot; default: 75,86,89,120."),
+    ] = None,
 ) -> None:
-    """Build a bundle's engines into BUNDLE/engines, for each input shape and compute capability."""
+    """Build a bundle's engines into BUNDLE/engines: rtx for each of --sm on any machine, tensorrt for the GPU here."""
     with reported_errors():
-        from vision_line_compression.build import build_rtx_engines
+        from vision_line_compression.build import DEFAULT_SMS, build_rtx_engines, build_tensorrt_engines
+        from vision_line_compression.screen import Screen
 
-        del target  # the only one so far
-        for engine in build_rtx_engines(bundle, _capabilities(sm), _say_engine):
+        screen = Screen()
+        if target is EngineTarget.TENSORRT:
+            if sm is not None:
+                raise ConfigError(
+                    "--sm: TensorRT builds for the GPU of this machine, expected it with --target rtx only"
+                )
+            engines = build_tensorrt_engines(bundle, screen.engine)
+        else:
+            engines = build_rtx_engines(bundle, DEFAULT_SMS if sm is None else _capabilities(sm), screen.engine)
+        for engine in engines:
             typer.echo(str(engine))
+
+
+@cli.command()
+def half(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle or an ONNX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The bundle to write.")],
+) -> None:
+    """Write a bundle for GPUs: the same model, its float parts in float16."""
+    with reported_errors():
+        from vision_line_compression.bundle import write_half_bundle
+
+        typer.echo(str(write_half_bundle(model, output)))
 
 
 def _capabilities(text: str) -> list[int]:
@@ -175,10 +198,6 @@ def _capabilities(text: str) -> list[int]:
     if not all(word.isdigit() for word in words):
         raise ConfigError(f"--sm: expected numbers such as 75,86,89,120, found {text!r}")
     return [int(word) for word in words]
-
-
-def _say_engine(number: int, total: int, what: str) -> None:
-    typer.echo(f"engine {number + 1} of {total}: {what}", err=True)
 
 
 @cli.command(name="eval")

@@ -116,6 +116,13 @@ def train(
     return [_trained(folder, checkpoint, schedule, inputs, data_folder, None, report)]
 
 
+def train_aware(
+    folder: Path, checkpoint: Path, schedule: Schedule, inputs: Inputs, data_folder: Path, report: Report
+) -> list[Path]:
+    """Train the model from the labels while it is rounded to INT8."""
+    return [_trained(folder, checkpoint, schedule, inputs, data_folder, None, report, quantization_aware=True)]
+
+
 def train_with_teacher(
     folder: Path,
     checkpoint: Path,
@@ -153,10 +160,14 @@ def _trained(
     data_folder: Path,
     distillation: Distillation | None,
     report: Report,
+    *,
+    quantization_aware: bool = False,
 ) -> Path:
     data_yaml = link_training_data(data_folder, {"train": inputs.train, "val": inputs.val})
     training = folder / "training"
-    result = recover(checkpoint, data_yaml, schedule, training, distillation, report)
+    result = recover(
+        checkpoint, data_yaml, schedule, training, distillation, report, quantization_aware=quantization_aware
+    )
     kept = folder / TRAINED
     shutil.copyfile(result, kept)
     return kept

@@ -101,6 +101,24 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     return Dataset(data_yaml, split, classes, tuple(images))
 
 
+def open_pictures(folder: Path) -> Dataset:
+    """Return the pictures in `folder` and the folders in it, without classes and boxes, as a split `calibration`.
+
+    Raises:
+        ConfigError: naming every file that is no picture though it has the name of one, or that there is none.
+    """
+    faults: list[str] = []
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    sizes = [_measured(path, faults) for path in paths]
+    if not paths:
+        faults.append(f"{folder}: expected a folder with pictures, found none")
+    if faults:
+        raise ConfigError(*faults[:MOST_FAULTS])
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
+    images = [LabelledImage(path, size, *nothing) for path, size in zip(paths, sizes, strict=True) if size is not None]
+    return Dataset(folder, "calibration", (), tuple(images))
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -145,17 +163,22 @@ def _split_files(path: Path, text: dict[str, Any], split: str, faults: list[str]
 
 
 def _read_image(path: Path, classes: int, faults: list[str]) -> LabelledImage | None:
-    try:
-        size_wh = _read_size(path)
-    except SyntaxError as exc:  # what PIL's readers raise for a header that is none
-        faults.append(f"{path}: no picture: {exc}")
-        return None
-    except OSError as exc:
-        faults.append(f"{path}: cannot be read: {exc.strerror or exc}")
+    size_wh = _measured(path, faults)
+    if size_wh is None:
         return None
     rows = _read_labels(label_path(path), classes, faults)
     xyxy = rows[:, 1:].clip(0.0, 1.0) * np.array(size_wh * 2)
     return LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32))
+
+
+def _measured(path: Path, faults: list[str]) -> tuple[int, int] | None:
+    try:
+        return _read_size(path)
+    except SyntaxError as exc:  # what PIL's readers raise for a header that is none
+        faults.append(f"{path}: no picture: {exc}")
+    except OSError as exc:
+        faults.append(f"{path}: cannot be read: {exc.strerror or exc}")
+    return None
 
 
 def _read_size(path: Path) -> tuple[int, int]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.checkpoint import Checkpoint, load_checkpoint
-from vision_line_compression.dataset import Dataset, open_dataset
+from vision_line_compression.dataset import Dataset, open_dataset, open_pictures
 from vision_line_compression.distill import Architecture, check_teacher
+from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.planner import plan_pruning
-from vision_line_compression.prune.settings import Budget, PruneSettings
-from vision_line_compression.recipe import LoadedRecipe
+from vision_line_compression.prune.settings import Method, PruneSettings
+from vision_line_compression.recipe import Control, LoadedRecipe
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The opened inputs of a recipe; `teacher` is the parent where no other was named."""
+    """The opened inputs of a recipe; `teacher` is the parent where no other was named.
+
+    `calibration` are pictures of a folder of their own; None: training pictures calibrate.
+    """
 
     loaded: LoadedRecipe
     parent: Checkpoint
@@ -25,11 +30,15 @@ class Inputs:
     train: Dataset
     val: Dataset
     judge: Dataset
+    calibration: Dataset | None = None
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """The hash of each data set by its part, whatever folder it lies in."""
-        return {"train": self.train.sha256(), "val": self.val.sha256(), "judge": self.judge.sha256()}
+        parts = {"train": self.train, "val": self.val, "judge": self.judge}
+        if self.calibration is not None:
+            parts["calibration"] = self.calibration
+        return {name: part.sha256() for name, part in parts.items()}
 
 
 def open_inputs(loaded: LoadedRecipe) -> Inputs:
@@ -42,6 +51,7 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
     problems: list[str] = []
     parent, failure = _opened(loaded, problems)
     datasets = _opened_data(loaded, problems)
+    calibration = _opened_pictures(loaded, problems)
     if failure is not None and not problems:
         raise failure
     if failure is not None:
@@ -49,29 +59,39 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
     if problems or parent is None or len(datasets) < 3:
         raise ConfigError(*problems)
     teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
-    inputs = Inputs(loaded, parent, teacher, *datasets)
+    train, val, judge = datasets
+    inputs = Inputs(loaded, parent, teacher, train, val, judge, calibration)
     _check_together(inputs)
     return inputs
 
 
-def check_budget(inputs: Inputs) -> None:
-    """Try the recipe's budget by weights alone, which takes seconds: what is reachable depends on the structure only.
+def check_budgets(inputs: Inputs, latency: LatencyTable | None = None) -> None:
+    """Try the budgets of all steps, and of the uniform control, by weights alone.
+
+    That takes seconds: what is reachable depends on the network's structure only. `latency` is needed where a budget
+    is a share of it.
 
     Raises:
-        ConfigError: it cannot be reached; the message holds the reachable frontier.
+        ConfigError: some cannot be reached; the message holds the reachable frontier of each.
     """
     recipe = inputs.loaded.recipe
-    shares = {kind: share for kind, share in recipe.prune.budget.shares.items() if kind != "latency"}
-    if not shares:
-        return  # what a latency share needs is measured first
-    settings = PruneSettings.model_validate(
-        recipe.prune.model_dump(include=set(PruneSettings.model_fields))
-        | {"budget": Budget.model_validate(shares), "importance": "l2"}
-    )
-    try:
-        plan_pruning(inputs.parent, settings)
-    except ConfigError as exc:
-        raise ConfigError(*(f"{inputs.loaded.path}: prune.{problem}" for problem in exc.problems)) from exc
+    budgets = {f"step[{number}]": step.budget for number, step in enumerate(recipe.step, start=1)}
+    methods: dict[Method, str] = {recipe.prune.method: ""}
+    if Control.UNIFORM in recipe.report.controls:
+        methods.setdefault("uniform", "report.controls: uniform: ")
+    keys = set(PruneSettings.model_fields)
+    problems: list[str] = []
+    for key, budget in (budgets | {"prune": recipe.prune.budget}).items():
+        for method, wanted_by in methods.items():
+            changes = {"budget": budget, "method": method, "importance": "l2"}
+            settings = PruneSettings.model_validate(recipe.prune.model_dump(include=keys) | changes)
+            try:
+                plan_pruning(inputs.parent, settings, latency=latency)
+            except ConfigError as exc:
+                first, *frontier = exc.problems
+                problems += [f"{inputs.loaded.path}: {wanted_by}{key}.{first}", *frontier]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _opened(loaded: LoadedRecipe, problems: list[str]) -> tuple[Checkpoint | None, ModelError | None]:
@@ -96,8 +116,22 @@ def _opened_data(loaded: LoadedRecipe, problems: list[str]) -> list[Dataset]:
     return datasets
 
 
+def _opened_pictures(loaded: LoadedRecipe, problems: list[str]) -> Dataset | None:
+    if loaded.calibration is None:
+        return None
+    try:
+        return open_pictures(loaded.calibration)
+    except ConfigError as exc:
+        problems += [f"quantize.calibration: {problem}" for problem in exc.problems]
+        return None
+
+
 def _check_together(inputs: Inputs) -> None:
     parent, loaded = inputs.parent, inputs.loaded
+    if loaded.recipe.qat is not None and find_spec("modelopt") is None:
+        raise ConfigError(
+            f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: pip install 'vision-line[qat]'"
+        )
     if inputs.train.classes != parent.classes:
         raise ConfigError(
             f"{loaded.data_yaml}: names: expected {', '.join(parent.classes)} as in {loaded.checkpoint}, "

@@ -16,7 +16,14 @@ from vision_line_compression.distill import Distillation
 from vision_line_compression.inputs import Inputs
 from vision_line_compression.prune.settings import Budget
 from vision_line_compression.recipe import DistillSection, PruneSection
-from vision_line_compression.schedule import RecoverSettings, Schedule, plan_distillation, plan_recovery
+from vision_line_compression.schedule import (
+    QatSettings,
+    RecoverSettings,
+    Schedule,
+    plan_distillation,
+    plan_qat,
+    plan_recovery,
+)
 from vision_line_compression.stages import Report, Stage, Workspace
 
 Work = Callable[[Path, Report], list[Path]]
@@ -70,12 +77,13 @@ class Kinds:
         after: tuple[Stage, ...] = (),
         data: tuple[str, ...] = (),
         start: Source | None = None,
+        version: int = 1,
     ) -> Stage:
         """Return a stage; `data` are the splits that it reads, `start` the checkpoint."""
         inputs = {part: self._inputs.hashes[part] for part in data}
         if start is not None and start.stage is None:
             inputs["checkpoint"] = self._inputs.parent.sha256
-        return Stage(name, work, settings, inputs, (*(() if start is None else start.after), *after))
+        return Stage(name, work, settings, inputs, (*(() if start is None else start.after), *after), version)
 
     def line(self, prefix: str, section: PruneSection, start: Source, ends: list[tuple[Budget, int | None]]) -> Line:
         """Lay out plan, prune and recover for each budget and its epochs (None: the recipe's own length).
@@ -96,7 +104,7 @@ class Kinds:
 
     def plan(self, name: str, start: Source, section: PruneSection, reference: Stage | None) -> Stage:
         """Return the stage that decides what goes."""
-        latency = self._latency if section.budget.latency is not None else None
+        latency = self.latency if section.budget.latency is not None else None
 
         def work(folder: Path, report: Report) -> list[Path]:
             table = None if latency is None else self._workspace.folder(latency) / compressing.LATENCY
@@ -107,7 +115,8 @@ class Kinds:
         return self.stage(name, work, {"prune": plain(section)}, after=before, data=("train", "val"), start=start)
 
     @cached_property
-    def _latency(self) -> Stage:
+    def latency(self) -> Stage:
+        """The stage that measures what convolutions cost on this machine."""
         parent, size_hw = self._inputs.loaded.checkpoint, self._recipe.prune.size_hw
 
         def work(folder: Path, _report: Report) -> list[Path]:
@@ -166,6 +175,21 @@ class Kinds:
         )
         return Trained(Source(self._workspace.folder(stage) / compressing.TRAINED, stage), epochs)
 
+    def train_aware(self, name: str, start: Trained, settings: QatSettings) -> Trained:
+        """Return what a quantization-aware training leaves."""
+        schedule = plan_qat(settings, self._recipe.train, self._recipe.seed)
+
+        def work(folder: Path, report: Report) -> list[Path]:
+            return compressing.train_aware(
+                folder, start.checkpoint.path, schedule, self._inputs, self._data_folder, report
+            )
+
+        decided: dict[str, JsonValue] = {"schedule": _deciding(schedule), "quantization_aware": True}
+        stage = self.stage(name, work, decided, data=("train", "val"), start=start.checkpoint)
+        return Trained(
+            Source(self._workspace.folder(stage) / compressing.TRAINED, stage), start.epochs + settings.epochs
+        )
+
     def export(self, name: str, checkpoint: Source) -> Source:
         """Return the float ONNX file of a checkpoint."""
         recipe = self._recipe
@@ -182,8 +206,13 @@ class Kinds:
         def work(folder: Path, report: Report) -> list[Path]:
             return measuring.quantize(folder, onnx.path, self._inputs, report)
 
-        settings = {"quantize": plain(self._recipe.quantize), **self._measured()}
-        return self.stage("quantize", work, settings, after=onnx.after, data=("train", "val"))
+        # Of a folder of pictures the content counts, whatever its name.
+        quantize = {key: value for key, value in plain(self._recipe.quantize).items() if key != "calibration"}
+        source = "train" if self._inputs.calibration is None else "calibration"
+        settings: dict[str, JsonValue] = {"quantize": quantize, **self._measured()}
+        # version 2 ranks the parts that may stay float by what they do to the outputs
+        version = 1 if self._recipe.quantize.protect is None else 2
+        return self.stage("quantize", work, settings, after=onnx.after, data=(source, "val"), version=version)
 
     def evaluate(self, name: str, onnx: Source) -> Stage:
         """Return the stage that evaluates an ONNX file on the split that judges."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from vision_line.devices.model import Model, open_model
+from vision_line.inspection.heads import HeadKind
 from vision_line_compression.bundle import write_bundle
 from vision_line_compression.dataset import Dataset
 from vision_line_compression.evaluate.evaluation import evaluate, measure
@@ -23,8 +24,17 @@ from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.export import export_onnx
 from vision_line_compression.inputs import Inputs
 from vision_line_compression.pictures import network_inputs
+from vision_line_compression.quantize.agreement import compare_outputs
 from vision_line_compression.quantize.calibrate import Calibration, Picture, calibrate
-from vision_line_compression.quantize.protect import Protection, ProtectSettings, rank_parts, search_protection
+from vision_line_compression.quantize.protect import (
+    Protection,
+    ProtectSettings,
+    narrow_protection,
+    parts_of,
+    rank_by_closeness,
+    rank_parts,
+    search_protection,
+)
 from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
@@ -39,6 +49,9 @@ BUNDLE = "bundle"
 
 #: Validation pictures of a quick look that decides nothing but a warning.
 _GLANCE = 100
+
+#: Validation pictures on which outputs are compared to rank the parts of a network; each part costs one run over them.
+_CLOSE_LOOKS = 8
 
 
 class Speeds(BaseModel):
@@ -82,13 +95,14 @@ def int8_file(method: Method) -> str:
 
 
 def quantize(folder: Path, float_onnx: Path, inputs: Inputs, report: Report) -> list[Path]:
-    """Calibrate once on training pictures, then quantize by every method that the recipe names.
+    """Calibrate once, then quantize by every method that the recipe names.
 
     The parts that a search wants to stay float stay float in all of them.
     """
     recipe = inputs.loaded.recipe
     section = recipe.quantize
-    pictures = inputs.train.subset(section.calibration_images)
+    source = inputs.train if inputs.calibration is None else inputs.calibration
+    pictures = source.subset(section.calibration_images)
     seen = _reported(network_inputs(pictures, recipe.input.shapes_hw), len(pictures.images), report)
     calibration = calibrate(float_onnx, seen)
     outputs = []
@@ -138,8 +152,19 @@ def _protect(
         quantized(keep_float)
         return _map(trial, pictures, inputs.loaded.recipe)
 
-    parts = rank_parts(quantized(()))
-    protection = search_protection(parts, score, _map(float_onnx, pictures, inputs.loaded.recipe), wanted)
+    few = list(network_inputs(pictures.subset(_CLOSE_LOOKS), inputs.loaded.recipe.input.shapes_hw))
+
+    def closeness(keep_float: tuple[str, ...]) -> float:
+        quantized(keep_float)
+        agreement = compare_outputs(float_onnx, trial, few)
+        return agreement.box_sqnr_db + agreement.score_sqnr_db
+
+    everything = quantized(())
+    parts = rank_parts(everything)
+    if open_model(float_onnx).head is HeadKind.YOLOV8:  # of others the outputs' rows cannot be told apart
+        parts = rank_by_closeness(parts, closeness)
+    found = search_protection(parts, score, _map(float_onnx, pictures, inputs.loaded.recipe), wanted)
+    protection = narrow_protection(found, parts_of(everything), score, wanted)
     trial.unlink()
     return protection
 

@@ -18,7 +18,7 @@ from vision_line_compression.kinds import Kinds, Line, Source, Trained, plain
 from vision_line_compression.recipe import Control
 from vision_line_compression.report.card import RowKind
 from vision_line_compression.reporting import ReportSources, make_report
-from vision_line_compression.schedule import Phase, Schedule, plan_distillation, plan_epochs, plan_sparsifying
+from vision_line_compression.schedule import Phase, Schedule, plan_distillation, plan_epochs, plan_qat, plan_sparsifying
 from vision_line_compression.siblings import NARROW, write_narrow_sibling
 from vision_line_compression.stages import Report, Stage, Workspace
 
@@ -42,6 +42,12 @@ class Pipeline:
         schedule = plan_sparsifying(settings, self._recipe.train, self._recipe.seed)
         return self._kinds.train("sparsify", parent, schedule)
 
+    @property
+    def latency(self) -> Stage | None:
+        """The measurements that a budget of latency needs; they need the parent alone."""
+        budgets = (self._recipe.prune.budget, *(step.budget for step in self._recipe.step))
+        return self._kinds.latency if any(budget.latency is not None for budget in budgets) else None
+
     @cached_property
     def line(self) -> Line:
         """Plans, prunings and recoveries of the product."""
@@ -59,6 +65,12 @@ class Pipeline:
         return self._distilled("distill", self.recovered)
 
     @cached_property
+    def finished(self) -> Trained:
+        """The float model that is quantized: the distilled one, after quantization-aware training if there is any."""
+        settings = self._recipe.qat
+        return self.distilled if settings is None else self._kinds.train_aware("qat", self.distilled, settings)
+
+    @cached_property
     def quantized(self) -> Stage:
         """The INT8 files."""
         return self._kinds.quantize(self.files[self._float_product])
@@ -70,6 +82,8 @@ class Pipeline:
 
     @property
     def _float_product(self) -> RowKind:
+        if self._recipe.qat is not None:
+            return RowKind.QUANTIZATION_AWARE
         return RowKind.RECOVERED if self._recipe.distill is None else RowKind.DISTILLED
 
     @cached_property
@@ -86,8 +100,10 @@ class Pipeline:
         return self._kinds.stage("bundle", work, settings, after=(*onnx.after, evaluation))
 
     def _lineage(self) -> dict[str, JsonValue]:
-        recipe = plain(self._recipe)
-        del recipe["parent"], recipe["data"]  # they name files of the machine that compressed
+        # not what names files of the machine that compressed
+        recipe = self._recipe.model_dump(
+            mode="json", exclude={"parent": True, "data": True, "quantize": {"calibration"}}
+        )
         return {
             "parent_sha256": self._inputs.parent.sha256,
             "family": self._inputs.parent.family,
@@ -109,6 +125,8 @@ class Pipeline:
         }
         if self._recipe.distill is not None:
             rows[RowKind.DISTILLED] = self.distilled
+        if self._recipe.qat is not None:
+            rows[RowKind.QUANTIZATION_AWARE] = self.finished
         makers: dict[Control, Callable[[], Trained]] = {
             Control.LONGER: self._longer,
             Control.NO_TEACHER: lambda: self._distilled("no-teacher", self.recovered, teacher=False),
@@ -161,7 +179,7 @@ class Pipeline:
             return make_report(folder, sources, self._inputs)
 
         extras = tuple(stage for stage in (self.speed, self.robustness) if stage is not None)
-        after = (*self.evaluations.values(), self.line.plans[-1], *self.distilled.checkpoint.after, *extras)
+        after = (*self.evaluations.values(), self.line.plans[-1], *self.finished.checkpoint.after, *extras)
         settings: dict[str, JsonValue] = {
             "gates": plain(self._recipe.gates),
             "name": self._recipe.name,
@@ -171,7 +189,7 @@ class Pipeline:
 
     def _report_sources(self) -> ReportSources:
         folder = self._workspace.folder
-        int8_epochs = dict.fromkeys(self._int8_files, self.distilled.epochs)
+        int8_epochs = dict.fromkeys(self._int8_files, self.finished.epochs)
         lessons = None if self._recipe.distill is None else self.distilled.checkpoint.path.parent
         return ReportSources(
             runs={kind: folder(stage) for kind, stage in self.evaluations.items()},
@@ -232,6 +250,8 @@ class Pipeline:
         schedules.append(self._kinds.recovery(None))
         if recipe.distill is not None:
             schedules.append(plan_distillation(recipe.distill, recipe.train, recipe.seed))
+        if recipe.qat is not None:
+            schedules.append(plan_qat(recipe.qat, recipe.train, recipe.seed))
         return tuple(
             phase.model_copy(update={"name": f"{phase.name}-{number}"})
             for number, schedule in enumerate(schedules, start=1)

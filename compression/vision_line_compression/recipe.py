@@ -23,6 +23,7 @@ from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.schedule import (
     DistillSettings,
+    QatSettings,
     RecoverSettings,
     SparsifySettings,
     TrainSettings,
@@ -104,8 +105,10 @@ class DistillSection(DistillSettings):
 class QuantizeSection(QuantizeSettings):
     """`[quantize]`."""
 
+    calibration: str | None = Field(default=None, min_length=1)
+    """A folder of pictures, as of `vision-line capture`, relative to the recipe; default: training pictures."""
     calibration_images: int = Field(default=300, ge=1)
-    """Training pictures that the ranges of activations are taken from, as the runtime prepares them."""
+    """At most so many pictures give the ranges of activations, evenly chosen, as the runtime prepares them."""
     compare: tuple[Method, ...] = ()
     """Other methods to show in the report; `method` is the one that ships."""
     protect: ProtectSettings | None = None
@@ -162,6 +165,8 @@ class Recipe(_Frozen):
     """Training after pruning."""
     distill: DistillSection | None = None
     """Training with a teacher, after the recovery."""
+    qat: QatSettings | None = None
+    """Quantization-aware training, after all others."""
     quantize: QuantizeSection = QuantizeSection()
     """INT8."""
     evaluate: EvaluationSettings = EvaluationSettings()
@@ -198,6 +203,7 @@ class LoadedRecipe:
     checkpoint: Path
     data_yaml: Path
     teacher: Path | None
+    calibration: Path | None = None
 
 
 def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | None = None) -> LoadedRecipe:
@@ -221,7 +227,10 @@ def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | No
     teacher = None
     if recipe.distill is not None and recipe.distill.teacher != PARENT:
         teacher = folder / recipe.distill.teacher
-    return LoadedRecipe(recipe, path, folder / recipe.parent.checkpoint, folder / recipe.data.yaml, teacher)
+    calibration = None if recipe.quantize.calibration is None else folder / recipe.quantize.calibration
+    return LoadedRecipe(
+        recipe, path, folder / recipe.parent.checkpoint, folder / recipe.data.yaml, teacher, calibration
+    )
 
 
 def _read_text(path: Path) -> str:

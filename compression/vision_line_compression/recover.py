@@ -31,6 +31,8 @@ def recover(
     folder: Path,
     distillation: Distillation | None = None,
     report: Report | None = None,
+    *,
+    quantization_aware: bool = False,
 ) -> Path:
     """Train the model in `checkpoint` as it is, layer for layer, and return the path of the trained checkpoint.
 
@@ -44,6 +46,8 @@ def recover(
         schedule: what to do.
         folder: where everything is kept; for this training alone.
         distillation: whom to learn from; None: from the labels alone.
+        quantization_aware: round weights and activations to INT8 on the way forward; the result is a plain float
+            checkpoint whose weights bear it. Needs NVIDIA Model Optimizer.
         report: called with (batches done, batches in all) from this thread; an early end of a phase skips ahead.
 
     Raises:
@@ -55,7 +59,15 @@ def recover(
     if result.exists():
         return result
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(load_checkpoint(checkpoint), data_yaml, schedule, folder, distillation, report)
+    run = _Run(
+        load_checkpoint(checkpoint),
+        data_yaml,
+        schedule,
+        folder,
+        distillation,
+        report,
+        quantization_aware=quantization_aware,
+    )
     newest, done = checkpoint, 0
     for phase in schedule.phases:
         newest = run.ensure_phase(phase, newest, done)
@@ -100,7 +112,10 @@ class _Run:
         folder: Path,
         distillation: Distillation | None,
         report: Report | None,
+        *,
+        quantization_aware: bool,
     ) -> None:
+        self._aware = quantization_aware
         self._original = original
         self._data_yaml = data_yaml
         self._schedule = schedule
@@ -116,7 +131,8 @@ class _Run:
         if result.exists():
             return result
         folder.mkdir(exist_ok=True)
-        task = Task(phase, self._schedule.train, self._teacher, self._settings, self._counted(phase, epochs_before))
+        report = self._counted(phase, epochs_before)
+        task = Task(phase, self._schedule.train, self._teacher, self._settings, report, self._aware)
         last = _newest_checkpoint(folder / "weights")
         if last is None or _epochs_done(last) < phase.epochs:
             log.info("phase %s: %s", phase.name, "begins" if last is None else "continues")

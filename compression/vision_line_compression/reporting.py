@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from vision_line.cores import usable_cores
 from vision_line.doctor.machine import processor
-from vision_line.telemetry.process import usable_cores
 from vision_line_compression.evaluate.predict import load_predictions
 from vision_line_compression.evaluate.schema import Evaluation, RobustnessComparison
 from vision_line_compression.inputs import Inputs
@@ -34,6 +34,10 @@ LIBRARIES = (
     "openvino",
     "numpy",
 )
+
+
+#: Keys that name files, which lie elsewhere on every machine.
+_PATHS = {"parent": {"checkpoint"}, "data": {"yaml"}, "quantize": {"calibration"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def identify(inputs: Inputs) -> Identity:
     """Return what a report is about."""
     recipe = inputs.loaded.recipe
     name, _ = processor(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    text = json.dumps(recipe.model_dump(mode="json", exclude={"parent": {"checkpoint"}, "data": {"yaml"}}))
+    text = json.dumps(recipe.model_dump(mode="json", exclude=_PATHS))
     return Identity(
         name=recipe.name,
         family=inputs.parent.family,

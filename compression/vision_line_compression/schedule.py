@@ -141,6 +141,22 @@ class SparsifySettings(_Frozen):
     """Share of the base rate at which it starts."""
 
 
+class QatSettings(_Frozen):
+    """`[qat]`: training while weights and activations are rounded to INT8, before the quantization.
+
+    Ultralytics inserts the rounding (NVIDIA Model Optimizer's default INT8 configuration: inputs of convolutions with
+    one scale, weights with one for each channel, ranges fixed at the beginning, the head's last layers float). What
+    it learns are the weights; the INT8 file gets its ranges from `[quantize]` as ever.
+    """
+
+    epochs: int = Field(ge=1, le=10_000)
+    """Length in epochs."""
+    rate_share: Share = 0.1
+    """Share of the base rate at which it starts."""
+    final_share: Share = 0.01
+    """It ends, along a cosine, at this share of its first rate."""
+
+
 class Phase(_Frozen):
     """One training with its own optimizer, from one checkpoint to the next."""
 
@@ -221,3 +237,10 @@ def plan_sparsifying(settings: SparsifySettings, train: TrainSettings, seed: int
     rate = settings.rate_share * train.base_rate
     phase = Phase(name="sparsify", epochs=settings.epochs, rate=rate, final_share=0.1, sparsity=settings.strength)
     return Schedule(phases=(phase,), train=train, seed=seed)
+
+
+def plan_qat(settings: QatSettings, train: TrainSettings, seed: int) -> Schedule:
+    """Return the one phase of a quantization-aware training; in float32, since bfloat16 rounds as coarsely as INT8."""
+    rate = settings.rate_share * train.base_rate
+    phase = Phase(name="qat", epochs=settings.epochs, rate=rate, final_share=settings.final_share)
+    return Schedule(phases=(phase,), train=train.model_copy(update={"precision": "fp32"}), seed=seed)

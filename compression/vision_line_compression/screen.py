@@ -4,11 +4,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from vision_line_compression.stages import Report
 
@@ -23,21 +31,35 @@ class Screen:
     @contextmanager
     def stage(self, title: str) -> Iterator[Report]:
         """Show a stage while the block runs, and how long it took when it is done."""
+        with self._bar(title) as (progress, task):
+
+            def report(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total or None)
+
+            yield report
+
+    @contextmanager
+    def engine(self, title: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Show the build of an engine: the phase that is at work, from the builder's threads."""
+        with self._bar(title) as (progress, task):
+
+            def report(phase: str, done: int, total: int) -> None:
+                progress.update(task, description=f"{title}: {phase}", completed=done, total=total or None)
+
+            yield report
+
+    @contextmanager
+    def _bar(self, title: str) -> Iterator[tuple[Progress, TaskID]]:
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
         begin = time.monotonic()
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(title, total=None)
-
-            def report(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total or None)
-
-            yield report
+            yield progress, progress.add_task(title, total=None)
         self._console.print(f"{title}: done in {time.monotonic() - begin:.0f} s")
 
     def unchanged(self, title: str) -> None:

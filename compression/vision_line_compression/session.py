@@ -11,8 +11,9 @@ import typer
 
 from vision_line_compression import compressing, measuring
 from vision_line_compression.evaluate.gates import exit_code
-from vision_line_compression.inputs import check_budget, open_inputs
+from vision_line_compression.inputs import check_budgets, open_inputs
 from vision_line_compression.pipeline import Pipeline
+from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.recipe import load_recipe
 from vision_line_compression.report.card import REPORT_FILE, read_card
 from vision_line_compression.report.page import PAGE_FILE
@@ -30,6 +31,15 @@ class Session:
     workspace: Workspace
     screen: Screen
     recipe_file: Path
+
+    def measure_latency(self) -> LatencyTable | None:
+        """Return what convolutions cost on this machine, measured once; None where no budget asks for it."""
+        stage = self.pipeline.latency
+        if stage is None:
+            return None
+        self._ensure((stage,))
+        table = self.workspace.folder(stage) / compressing.LATENCY
+        return LatencyTable.model_validate_json(table.read_bytes())
 
     def plan(self) -> None:
         """Do the plan; with intermediate steps this trains them first."""
@@ -102,6 +112,7 @@ def open_session(recipe_file: Path, checkpoint: Path | None, data_yaml: Path | N
     loaded = load_recipe(recipe_file, checkpoint, data_yaml)
     inputs, workspace = open_inputs(loaded), Workspace(work or RUNS / loaded.recipe.name)
     pipeline = Pipeline(inputs, workspace)
+    session = Session(pipeline, workspace, Screen(), recipe_file)
     if not workspace.is_done(pipeline.line.plans[-1]):
-        check_budget(inputs)
-    return Session(pipeline, workspace, Screen(), recipe_file)
+        check_budgets(inputs, session.measure_latency())
+    return session

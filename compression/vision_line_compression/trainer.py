@@ -9,6 +9,8 @@ survives a crash while it is being written.
 from __future__ import annotations
 
 import copy
+import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 
+from vision_line.cores import usable_cores
 from vision_line.errors import ConfigError, ModelError, RunError
-from vision_line.telemetry.process import usable_cores
 from vision_line_compression.distill import DistillingCriterion, ensure_projector
 from vision_line_compression.schedule import DistillSettings, Phase, TrainSettings
 
@@ -32,13 +34,14 @@ PREVIOUS = "previous.pt"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One phase to train; `teacher` is used, not copied."""
+    """One phase to train; `teacher` is used, not copied. `quantization_aware` rounds to INT8 on the way forward."""
 
     phase: Phase
     train: TrainSettings
     teacher: nn.Module | None = None
     distill: DistillSettings | None = None
     report: Report | None = None
+    quantization_aware: bool = False
 
 
 def cpu_threads(wanted: int) -> int:
@@ -96,6 +99,8 @@ class GivenModelTrainer(DetectionTrainer):
             raise RunError(f"{self.save_dir}: training failed: {reason}") from exc
 
     def _setup_train(self) -> None:
+        if self._task.quantization_aware:
+            load_model_optimizer()
         super()._setup_train()  # type: ignore[no-untyped-call]
         self._use_threads()
         # after the EMA was copied: what is set here is in no checkpoint
@@ -146,6 +151,14 @@ class GivenModelTrainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Leave the checkpoints as they are: the result is evaluated by the application's own engine."""
+
+
+def load_model_optimizer() -> None:
+    """Import NVIDIA Model Optimizer; what it says of old torch functions and language models concerns nobody here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in ("modelopt.torch.quantization", "modelopt.torch.export.layer_utils"):
+            importlib.import_module(module)
 
 
 def add_sparsity(model: nn.Module, strength: float) -> None:
@@ -214,6 +227,7 @@ def ultralytics_arguments(task: Task, data_yaml: Path, seed: int) -> dict[str, A
         "workers": train.workers,
         "cache": "ram" if train.cache else False,
         "seed": seed,
+        "quantize": 8 if task.quantization_aware else None,
         "plots": False,
         "verbose": False,
         "exist_ok": True,

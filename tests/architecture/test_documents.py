@@ -15,7 +15,8 @@ import typer
 from vision_line.cli.command import cli
 from vision_line.config.load import load_config
 from vision_line.errors import SourceErrorCode
-from vision_line.frames import CameraState, DropCause
+from vision_line.frames import CameraState, DropCause, Verdict
+from vision_line.inspection.blame import CAPACITY, LOG, STARTING, STOPPED
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,9 +60,17 @@ def test_readmes_example_configuration_is_valid(tmp_path: Path) -> None:
 
 def test_readme_explains_every_state_code_and_cause() -> None:
     """What the dashboard shows can be looked up."""
-    words = [*CameraState, *SourceErrorCode, *DropCause]
+    words = [*CameraState, *SourceErrorCode, *DropCause, *Verdict]
 
     assert not [word for word in words if f"`{word}`" not in README and f"| {word} |" not in README]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/records.md"])
+def test_every_cause_of_an_interval_is_explained(page: str) -> None:
+    """Whatever the ledger writes as a cause is written down."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+
+    assert not [cause for cause in (CAPACITY, LOG, STARTING, STOPPED) if f"`{cause}`" not in text]
 
 
 def test_readmes_links_lead_somewhere() -> None:

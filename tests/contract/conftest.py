@@ -10,6 +10,10 @@ from typing import Any
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process
+from tests.unit.devices.cuda.machine import cuda_machine, engine_folder
+
+__all__ = ["build_tiny_model", "cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process"]
 
 METADATA = {
     "task": "detect",
@@ -74,7 +78,7 @@ def _constants(channels: int) -> list[onnx.TensorProto]:
         tensor("axis_channel", TensorProto.INT64, [1], [1]),
         tensor("axis_x", TensorProto.INT64, [3]),
         tensor("axis_y", TensorProto.INT64, [2]),
-        tensor("rows", TensorProto.INT64, [1, channels, -1], [3]),
+        tensor("rows", TensorProto.INT64, [0, channels, -1], [3]),  # 0: as many as there are
     ]
 
 
@@ -82,13 +86,16 @@ def build_tiny_model(
     shape_hw: tuple[int, int] | None = None,
     *,
     channels: int = 3,
-    batch: int = 1,
+    batch: int | str = 1,
     quantized: bool = False,
     end2end: bool = False,
     element: int = TensorProto.FLOAT,
     **metadata: str | None,
 ) -> bytes:
-    """Return an ONNX file; `shape_hw` None: dynamic. `metadata` replaces or (None) removes entries of `METADATA`."""
+    """Return an ONNX file; `shape_hw` None: dynamic; `batch` a name: any.
+
+    `metadata` replaces or (None) removes entries of `METADATA`.
+    """
     sides: tuple[int | str, int | str] = ("height", "width") if shape_hw is None else shape_hw
     rows = 6 if end2end else 4 + channels
     tiles: int | str = "n" if shape_hw is None else shape_hw[0] // 32 * (shape_hw[1] // 32)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vision_line import cores
 from vision_line.devices.cpu import CpuDevice
 from vision_line.devices.model import open_model
 from vision_line.errors import DeviceError, ModelError
@@ -126,3 +127,17 @@ def test_the_description_says_what_runs(write_model: WriteModel) -> None:
     assert (description.name, description.precision, description.slots) == ("cpu", "int8", 2)
     assert (description.max_batch, description.input_shapes_hw) == (1, ((64, 128),))
     assert "OpenVINO" in description.detail
+
+
+def test_a_containers_limit_bounds_the_slots(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container with one core there are two slots, whatever the machine has."""
+    (tmp_path / "cpu.max").write_text("100000 100000\n", encoding="ascii")
+    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    device = CpuDevice(open_model(write_model()), ((64, 128),), lambda: None)
+    try:
+        assert device.description.slots == 2
+        assert ", 1 cores," in device.description.detail
+    finally:
+        device.close()

@@ -9,14 +9,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.unit.devices.cuda.machine import CudaMachine, Pictures
 
 from vision_line.devices.cpu import CpuDevice
+from vision_line.devices.cuda.context import open_gpu
+from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.model import open_model
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
@@ -41,21 +46,84 @@ def _simulated(wake: Callable[[], None], inference_s: Callable[[int], float] | f
     return SimulatedDevice(description, wake, inference_s, _one_detection)
 
 
-@pytest.fixture(params=["cpu", "simulated", "simulated-timed"])
-def open_device(request: pytest.FixtureRequest, write_model: WriteModel) -> OpenDevice:
-    """Return what opens each device; its thread lives until the test closes the device."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of device: how it is opened, and how it gets a picture (h, w, 3), with what keeps the picture alive."""
+
+    open: OpenDevice
+    show: Callable[[NDArray[np.uint8]], tuple[Any, Any]]
+
+
+def _on_the_host(picture: NDArray[np.uint8]) -> tuple[av.VideoFrame, NDArray[np.uint8]]:
+    return av.VideoFrame.from_numpy_buffer(picture, format="rgb24"), picture  # borrows the array's memory
+
+
+@pytest.fixture(params=["cpu", "simulated", "simulated-timed", "cuda", pytest.param("gpu", marks=pytest.mark.gpu)])
+def kind(request: pytest.FixtureRequest, write_model: WriteModel) -> Kind:
+    """Return each kind of device; `cuda` runs on fakes, `gpu` on what is there."""
     if request.param == "cpu":
         model = open_model(write_model())
-        return lambda wake: CpuDevice(model, SHAPES, wake, slots=3)
-    return lambda wake: _simulated(wake, 0.0 if request.param == "simulated" else lambda n: 0.002 * n)
+        return Kind(lambda wake: CpuDevice(model, SHAPES, wake, slots=3), _on_the_host)
+    if request.param == "cuda":
+        machine: CudaMachine = request.getfixturevalue("cuda_machine")
+        return _cuda(machine, write_model, machine.cache)
+    if request.param == "gpu":
+        return _cuda(request.getfixturevalue("gpu_pictures"), write_model, None)
+    return Kind(
+        lambda wake: _simulated(wake, 0.0 if request.param == "simulated" else lambda n: 0.002 * n), _on_the_host
+    )
+
+
+@pytest.fixture
+def gpu_pictures() -> Iterator[Pictures]:
+    """Give what makes pictures on this machine's GPU; skip where there is none, or a fake has taken its place."""
+    try:
+        gpu = open_gpu(0)
+    except DeviceError as exc:
+        pytest.skip(f"needs an NVIDIA GPU: {exc}")
+    pictures = Pictures(gpu=gpu, stream=gpu.device.create_stream())
+    yield pictures
+    pictures.close()
+
+
+def _cuda(pictures: Pictures, write_model: WriteModel, cache: Path | None) -> Kind:
+    model = open_model(write_model(batch="n"))
+
+    def show(picture: NDArray[np.uint8]) -> tuple[Any, Any]:
+        surface = pictures.show(picture)
+        return surface, surface
+
+    return Kind(lambda wake: CudaDevice(model, SHAPES, wake, cache=cache), show)
 
 
 class Rig:
     """A device with the event that its `wake` sets."""
 
-    def __init__(self, open_device: OpenDevice) -> None:
+    def __init__(self, kind: Kind) -> None:
         self.woken = threading.Event()
-        self.device = open_device(self.woken.set)
+        self.device = kind.open(self.woken.set)
+        self._kind = kind
+
+    def frame(self, camera: str, sequence: int, size_wh: tuple[int, int] = LANDSCAPE_WH) -> Frame:
+        """Return a frame with a red tile in its upper left corner."""
+        return self.watched_frame(camera, sequence, size_wh)[0]
+
+    def watched_frame(
+        self, camera: str, sequence: int, size_wh: tuple[int, int] = LANDSCAPE_WH
+    ) -> tuple[Frame, weakref.ref[Any]]:
+        """Return such a frame, and what says whether its picture is still held."""
+        shown, owner = self._kind.show(_picture(size_wh))
+        frame = Frame(
+            camera=camera,
+            sequence=sequence,
+            size_wh=size_wh,
+            colour=FULL,
+            picture=shown,
+            arrived_s=0.0,
+            arrived_utc=0.0,
+            decoded_s=0.0,
+        )
+        return frame, weakref.ref(owner)
 
     def collect(self, frames: int) -> list[Inspection]:
         """Collect until `frames` inspections have come, waiting for `wake` in between."""
@@ -69,9 +137,9 @@ class Rig:
 
 
 @pytest.fixture
-def rig(open_device: OpenDevice) -> Iterator[Rig]:
+def rig(kind: Kind) -> Iterator[Rig]:
     """Open a device and close it after the test."""
-    rig = Rig(open_device)
+    rig = Rig(kind)
     yield rig
     rig.device.close()
 
@@ -82,28 +150,9 @@ def _picture(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
     return picture
 
 
-def _frame(
-    camera: str,
-    sequence: int,
-    size_wh: tuple[int, int] = LANDSCAPE_WH,
-    picture: NDArray[np.uint8] | None = None,
-) -> Frame:
-    picture = _picture(size_wh) if picture is None else picture
-    return Frame(
-        camera=camera,
-        sequence=sequence,
-        size_wh=size_wh,
-        colour=FULL,
-        picture=av.VideoFrame.from_numpy_buffer(picture, format="rgb24"),
-        arrived_s=0.0,
-        arrived_utc=0.0,
-        decoded_s=0.0,
-    )
-
-
 def test_results_come_back_with_their_frames(rig: Rig) -> None:
     """An inspection holds the very frame that was submitted, its detections in picture pixels and its times."""
-    frame = _frame("a", 7)
+    frame = rig.frame("a", 7)
     before_s = time.monotonic()
 
     rig.device.submit([frame])
@@ -120,7 +169,7 @@ def test_slots_are_counted(rig: Rig) -> None:
     assert rig.device.free_slots() == slots
 
     for taken in range(slots):
-        rig.device.submit([_frame(f"camera-{taken}", 0)])
+        rig.device.submit([rig.frame(f"camera-{taken}", 0)])
 
         assert rig.device.free_slots() == slots - taken - 1
         assert rig.device.in_flight() == taken + 1
@@ -134,10 +183,10 @@ def test_submitting_without_a_slot_is_refused(rig: Rig) -> None:
     """The device never waits for a slot, and a refused frame is not in flight."""
     slots = rig.device.description.slots
     for number in range(slots):
-        rig.device.submit([_frame("a", number)])
+        rig.device.submit([rig.frame("a", number)])
 
     with pytest.raises(DeviceError, match="slots are busy"):
-        rig.device.submit([_frame("a", slots)])
+        rig.device.submit([rig.frame("a", slots)])
 
     assert rig.device.in_flight() == slots
     assert [inspection.frame.sequence for inspection in rig.collect(slots)] == list(range(slots))
@@ -155,7 +204,7 @@ def test_each_camera_keeps_its_order(rig: Rig) -> None:
         while rig.device.free_slots() == 0:
             for inspection in rig.collect(1):
                 received[inspection.frame.camera].append(inspection.frame.sequence)
-        rig.device.submit([_frame(camera, sequence, sizes[camera])])
+        rig.device.submit([rig.frame(camera, sequence, sizes[camera])])
         submitted[camera].append(sequence)
     while rig.device.in_flight():
         for inspection in rig.collect(1):
@@ -166,8 +215,8 @@ def test_each_camera_keeps_its_order(rig: Rig) -> None:
 
 def test_a_batch_holds_at_most_max_batch_frames_of_one_shape(rig: Rig) -> None:
     """Empty, too large and mixed batches are refused and take no slot."""
-    too_many = [_frame("a", number) for number in range(rig.device.description.max_batch + 1)]
-    for frames in ([], too_many, [_frame("a", 0), _frame("b", 0, PORTRAIT_WH)]):
+    too_many = [rig.frame("a", number) for number in range(rig.device.description.max_batch + 1)]
+    for frames in ([], too_many, [rig.frame("a", 0), rig.frame("b", 0, PORTRAIT_WH)]):
         with pytest.raises(DeviceError, match="expected a batch of"):
             rig.device.submit(frames)
 
@@ -184,14 +233,14 @@ def test_the_shape_follows_the_picture(rig: Rig) -> None:
 
 def test_a_shape_can_be_added_while_frames_are_in_flight(rig: Rig) -> None:
     """What is under way comes back, and pictures of the new aspect ratio go to the new shape."""
-    rig.device.submit([_frame("a", 0)])
+    rig.device.submit([rig.frame("a", 0)])
     rig.device.ensure_shape((96, 96))
     rig.device.ensure_shape((96, 96))
 
     assert rig.device.description.input_shapes_hw == (*SHAPES, (96, 96))
     assert rig.device.shape_for((480, 480)) == (96, 96)
     assert [found.frame.camera for found in rig.collect(1)] == ["a"]
-    rig.device.submit([_frame("b", 0, (480, 480))])
+    rig.device.submit([rig.frame("b", 0, (480, 480))])
     assert [found.frame.camera for found in rig.collect(1)] == ["b"]
 
 
@@ -202,12 +251,11 @@ def test_collecting_nothing_returns_at_once(rig: Rig) -> None:
 
 def test_collected_frames_are_not_kept(rig: Rig) -> None:
     """After its inspection was handed over the device holds neither frame nor picture."""
-    pixels = _picture(LANDSCAPE_WH)
-    picture = weakref.ref(pixels)
+    frame, picture = rig.watched_frame("a", 0)
 
-    rig.device.submit([_frame("a", 0, picture=pixels)])  # the frame borrows the array's memory
+    rig.device.submit([frame])
     rig.collect(1)
-    del pixels
+    del frame
 
     deadline = time.monotonic() + DEADLINE_S
     while picture() is not None and time.monotonic() < deadline:  # the engine's thread may still be leaving
@@ -215,15 +263,15 @@ def test_collected_frames_are_not_kept(rig: Rig) -> None:
     assert picture() is None
 
 
-def test_closing_twice_with_work_in_flight(open_device: OpenDevice) -> None:
+def test_closing_twice_with_work_in_flight(kind: Kind) -> None:
     """Close waits for the engine, may be called again, and nothing can be submitted after it."""
-    rig = Rig(open_device)
+    rig = Rig(kind)
     for number in range(rig.device.description.slots):
-        rig.device.submit([_frame("a", number)])
+        rig.device.submit([rig.frame("a", number)])
 
     rig.device.close()
     rig.device.close()
 
     assert (rig.device.in_flight(), rig.device.free_slots()) == (0, 0)
     with pytest.raises(DeviceError, match="closed"):
-        rig.device.submit([_frame("a", 9)])
+        rig.device.submit([rig.frame("a", 9)])

@@ -32,7 +32,7 @@ def score_records(records: Path, sent_log: Path, cameras: int) -> Score:
             "SELECT event_id, camera, class, arrived_utc, x1, y1, x2, y2 FROM detections WHERE event_id IS NOT NULL"
         ).fetchall()
         (from_utc,) = connection.execute(
-            "SELECT max(ended_utc) FROM not_inspected WHERE ended_utc IS NOT NULL"
+            "SELECT max(ended_utc) FROM not_inspected WHERE ended_utc IS NOT NULL AND cause <> 'stopped'"
         ).fetchone()
         (started, ended) = connection.execute("SELECT started_utc, ended_utc FROM runs").fetchone()
     detections = [LoggedDetection(row[0], row[1], row[2], row[3], (row[4], row[5], row[6], row[7])) for row in rows]

@@ -35,6 +35,51 @@ def test_a_signal_drains_and_exits_130(make_run: Callable[[int], Any], number: s
         assert camera["frames_arrived"] == camera["frames_inspected"] + sum(camera["frames_dropped"].values())
 
 
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler of its own for the signal."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+def test_sigterm_before_anything_is_open_exits_130(make_run: Callable[[int], Any]) -> None:
+    """While the program is still loading it ends at once, quietly and with the documented code."""
+    run = make_run(3)
+    run.start()
+    deadline = time.monotonic() + 30
+    while not _catches(run.process.pid, signal.SIGTERM):
+        assert run.process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    run.signal(signal.SIGTERM)
+
+    assert run.wait(20) == 130, run.text()[-3000:]
+    assert "Traceback" not in run.text()
+    assert not run.records.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_cameras_and_device_are_opened_drains(
+    make_run: Callable[[int], Any], number: signal.Signals
+) -> None:
+    """From the first record on, a signal ends the run whole: with its end, its ledger and its summary."""
+    run = make_run(3)
+    run.start()
+    deadline = time.monotonic() + 60
+    while not run.query("SELECT run FROM runs"):
+        assert run.process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    run.signal(number)
+
+    assert run.wait(30) == 130, run.text()[-3000:]
+    assert "Traceback" not in run.text()
+    assert run.query("SELECT ended_utc IS NOT NULL FROM runs") == [(1,)]
+    assert run.query("SELECT count(*) FROM not_inspected WHERE ended_utc IS NULL") == [(0,)]
+    assert run.summary()["error"] is None
+
+
 def test_a_second_signal_does_not_wait(make_run: Callable[[int], Any]) -> None:
     """Two quick signals end the program within seconds, with its records committed."""
     run = make_run(3)
@@ -162,6 +207,8 @@ def test_missing_cameras_do_not_keep_the_others_from_being_inspected(make_run: C
     states = {camera["name"]: camera for camera in run.summary()["cameras"]}
     assert states["gone"]["frames_inspected"] == 0
     assert states["cam01"]["frames_inspected"] > 20
+    causes = {cause for (cause,) in run.query("SELECT cause FROM not_inspected WHERE camera = 'cam01'")}
+    assert causes <= {"camera:CONNECTING", "device:STARTING"}
     assert ("camera:REFUSED",) in run.query("SELECT cause FROM not_inspected WHERE camera = 'gone'")
     assert "secret" not in run.text()
     assert b"secret" not in (run.records / "records.sqlite").read_bytes()

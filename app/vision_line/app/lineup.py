@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from vision_line.config.models import Stream
 from vision_line.frames import CameraState, Colour, StateChange
 from vision_line.ingest.camera import Camera
+from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.events import EventTracker
@@ -20,6 +23,7 @@ from vision_line.inspection.filter import DetectionFilter
 from vision_line.inspection.minutes import CameraCounts
 from vision_line.inspector import Doorbell, Inspector, Line
 from vision_line.ports import Decoder, DetectionLog
+from vision_line.records.entries import CameraRecord
 from vision_line.telemetry.metrics import RunMetrics
 
 logger = logging.getLogger(__name__)
@@ -30,8 +34,15 @@ OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 #: confirm one. A weak look then bridges the gap between two good ones, and the threshold can be high.
 CONTINUE_RATIO = 0.6
 
-#: Cameras limit sessions and switches limit bursts: so many are opened at the same time.
+#: Cameras limit sessions and switches limit bursts: so many are opened at the same time, as long as they are quick.
 OPENING_AT_ONCE = 4
+
+
+class LineupLog(DetectionLog, Protocol):
+    """A detection log that also notes by which settings each camera is inspected."""
+
+    def write_cameras(self, cameras: Sequence[CameraRecord]) -> None:
+        """Accept cameras as they are configured from now on."""
 
 
 @dataclass(slots=True)
@@ -43,7 +54,7 @@ class Station:
     line: Line
     task: asyncio.Task[None]
     state: CameraState = CameraState.CONNECTING
-    reconnects: int = 0
+    reconnects: ReconnectCount = field(default_factory=ReconnectCount)
 
     def counts(self) -> CameraCounts:
         """Return the ledger's view of this camera's frames."""
@@ -53,7 +64,7 @@ class Station:
             decoded=counts.decoded,
             inspected=self.line.inspected,
             dropped=counts.dropped,
-            reconnects=self.reconnects,
+            reconnects=self.reconnects.n,
         )
 
 
@@ -66,7 +77,7 @@ class Lineup:
         doorbell: Doorbell,
         ledger: CoverageLedger,
         metrics: RunMetrics,
-        log: DetectionLog,
+        log: LineupLog,
         open_decoder: OpenDecoder,
         classes: Sequence[str],
         score_threshold: float,
@@ -82,6 +93,8 @@ class Lineup:
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self._inspector: Inspector | None = None
         self._stations: dict[str, Station] = {}
+        self._numbers: dict[str, Iterator[int]] = {}  # a camera's frame numbers go on when it is altered or comes back
+        self._stopped = False
         self.changed = asyncio.Event()  # set at every change of a camera's state
 
     @property
@@ -118,19 +131,29 @@ class Lineup:
         wanted = {stream.name: stream for stream in streams}
         leaving = [s for name, s in self._stations.items() if wanted.get(name) != s.stream]
         await asyncio.gather(*(self._stop(station) for station in leaving))
-        for stream in streams:
-            if stream.name not in self._stations:
-                self._start(stream)
+        if self._stopped:
+            return  # the run's end overtook the change
+        coming = [stream for stream in streams if stream.name not in self._stations]
+        if coming:
+            # After the last record of what they replace: a record bears the labels that are in force when it is made.
+            self._log.write_cameras([_record(stream) for stream in coming])
+        for stream in coming:
+            self._start(stream)
 
     async def stop(self) -> None:
-        """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for."""
+        """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for.
+
+        No camera is started from now on.
+        """
+        self._stopped = True
         for station in self._stations.values():
             station.task.cancel()
         await asyncio.gather(*(s.task for s in self._stations.values()), return_exceptions=True)
 
     def _start(self, stream: Stream) -> None:
         mailbox = Mailbox(stream.name, self._doorbell.frame_came, live=stream.is_live)
-        camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening)
+        numbers = self._numbers.setdefault(stream.name, itertools.count())
+        camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
         line = Line(
             camera=stream.name,
             mailbox=mailbox,
@@ -139,11 +162,13 @@ class Lineup:
             live=stream.is_live,
             report=DetectionFilter(self._classes, stream, self._score_threshold),
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps else 0.0,
+            on_refused=_on_loop(camera.reject),
         )
+        waits_s = stream.max_staleness_ms / 1000
         if stream.is_live:
-            line.max_staleness_s = stream.max_staleness_ms / 1000
-        self._metrics.add_camera(stream.name, mailbox.counts)
-        self._ledger.add_camera(stream.name, stream.inspection_gap_s, time.monotonic(), time.time())
+            line.max_staleness_s = waits_s
+        self._metrics.add_camera(stream.name, mailbox.counts, lambda: camera.abandoned)
+        self._ledger.add_camera(stream.name, stream.inspection_gap_s, time.monotonic(), time.time(), waits_s=waits_s)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._stations[stream.name] = Station(stream, mailbox, line, task)
         if self._inspector is not None:
@@ -154,8 +179,11 @@ class Lineup:
         name = station.stream.name
         station.task.cancel()
         await asyncio.gather(station.task, return_exceptions=True)
-        if self._inspector is not None:
-            self._inspector.remove(name)
+        if self._inspector is None:
+            station.mailbox.close()
+        else:
+            # What is on the device is this camera's still: only when it has been recorded are the counts the last ones.
+            await asyncio.wrap_future(self._inspector.remove(name))
         self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
         minutes, intervals = self._ledger.remove_camera(name, station.counts(), time.monotonic(), time.time())
         self._log.write_coverage(minutes, intervals)
@@ -166,10 +194,25 @@ class Lineup:
         station = self._stations.get(change.camera)
         if station is None:
             return  # a late word of a camera that has been removed
-        if change.state is CameraState.RECONNECTING and station.state is not CameraState.RECONNECTING:
-            station.reconnects += 1
+        station.reconnects.saw(change.state)
         station.state = change.state
         self._ledger.state(change)
         self._metrics.state(change)
         self._log.write_states([change])
         self.changed.set()
+
+
+def _record(stream: Stream) -> CameraRecord:
+    return CameraRecord(stream.name, stream.station, stream.recipe, stream.display_url, stream.settings_json)
+
+
+def _on_loop(call: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function for other threads that has the event loop call `call`."""
+    loop = asyncio.get_running_loop()
+
+    def hand_over(reason: str) -> None:
+        # The loop may be closed when a forced end has left the inspecting thread behind.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(call, reason)
+
+    return hand_over

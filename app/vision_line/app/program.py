@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import platform
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from vision_line import __version__
 from vision_line.app.run import Run, Screen, check_classes
+from vision_line.app.signals import Stop, caught_signals
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import SimulatorSettings
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.selection import choose_device
-from vision_line.errors import VisionLineError
+from vision_line.errors import RunError, VisionLineError
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.screens.overlay import OverlayWriter
@@ -24,6 +26,8 @@ from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
 from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, write_summary
+
+logger = logging.getLogger(__name__)
 
 EXIT_INTERRUPTED = 130
 
@@ -60,33 +64,79 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
         screen: shows the line until it is cancelled.
 
     Raises:
-        VisionLineError: the run cannot start or cannot go on.
+        VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end.
+    """
+    stop, reload_asked = Stop(), asyncio.Event()
+    # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
+    with caught_signals(stop, reload_asked.set), ExitStack() as stack:
+        run = _open_run(stack, options, loaded, clips, screen, stop, reload_asked)
+        error = await _failure_of(run, stack)
+    if error is None and run.unfinished_files and not stop.interrupted:
+        error = RunError("\n".join(run.unfinished_files))
+    if options.summary is not None:
+        _leave_summary(options.summary, run, error)
+    if error is not None:
+        raise error
+    return Outcome(EXIT_INTERRUPTED if stop.interrupted else 0, run.last)
+
+
+def _open_run(
+    stack: ExitStack,
+    options: RunOptions,
+    loaded: LoadedConfig,
+    clips: list[Clip],
+    screen: Screen,
+    stop: Stop,
+    reload_asked: asyncio.Event,
+) -> Run:
+    """Open what the run needs; `stack` closes it.
+
+    Raises:
+        VisionLineError: something cannot be opened.
     """
     config = loaded.config
-    model = open_model(_model_path(options, loaded))
+    model = open_model(model_path(options, loaded))
     check_classes(loaded, model)
     device_name = choose_device(options.device or config.model.device)
+    if config.simulator is not None:
+        stack.enter_context(_simulator(config.simulator, clips))
     directory = options.record or Path(config.record.directory)
+    log = SqliteLog(directory, _run_record(loaded, model, device_name), config.record, model.classes)
+    stack.callback(log.close)
+    overlay = None if options.overlay is None else OverlayWriter(options.overlay)
+    if overlay is not None:
+        stack.callback(overlay.close)
+    return Run(loaded, model, device_name, log, overlay, screen, options.duration_s, stop, reload_asked)
+
+
+async def _failure_of(run: Run, stack: ExitStack) -> BaseException | None:
+    """Serve and close what is in `stack`; return what an operator should read of what went wrong, None: nothing."""
     try:
-        with ExitStack() as stack:
-            if config.simulator is not None:
-                stack.enter_context(_simulator(config.simulator, clips))
-            record = _run_record(loaded, model, device_name)
-            log = SqliteLog(directory, record, config.record, model.classes)
-            stack.callback(log.close)
-            overlay = None if options.overlay is None else OverlayWriter(options.overlay)
-            if overlay is not None:
-                stack.callback(overlay.close)
-            run = Run(loaded, model, device_name, log, overlay, screen, options.duration_s)
+        with stack.pop_all():
             await run.serve()
     except BaseExceptionGroup as group:
-        _raise_first(group)
-    if options.summary is not None:
-        write_summary(options.summary, build_summary(run.totals()))
-    return Outcome(EXIT_INTERRUPTED if run.interrupted else 0, run.last)
+        return _first_of(group)
+    except VisionLineError as error:
+        return error
+    return None
 
 
-def _model_path(options: RunOptions, loaded: LoadedConfig) -> Path | None:
+def _leave_summary(path: Path, run: Run, error: BaseException | None) -> None:
+    """Write the summary, also of a run that failed by `error`, which is then the one to be raised.
+
+    Raises:
+        RunError: the run went well, and its summary cannot be written.
+    """
+    try:
+        write_summary(path, build_summary(run.totals(), None if error is None else str(error)))
+    except RunError as exc:
+        if error is None:
+            raise
+        logger.error("%s", exc)
+
+
+def model_path(options: RunOptions, loaded: LoadedConfig) -> Path | None:
+    """Return the model that is asked for, None for the shipped one. Pure."""
     if options.model is not None:
         return options.model
     path = loaded.config.model.path
@@ -111,12 +161,10 @@ def _run_record(loaded: LoadedConfig, model: Model, device_name: str) -> RunReco
     )
 
 
-def _raise_first(group: BaseExceptionGroup[BaseException]) -> NoReturn:
-    """Raise what an operator should read: the first of our own errors, else the whole group as the bug it is."""
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what an operator should read: the first of our own errors, else the whole group as the bug it is."""
     expected, _ = group.split(VisionLineError)
     first: BaseException | None = expected
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    if first is None:
-        raise group
-    raise first from group
+    return group if first is None else first

@@ -25,13 +25,17 @@ class ConfigFollower:
         loaded: LoadedConfig,
         check: Callable[[LoadedConfig], None],
         apply: Callable[[LoadedConfig], Awaitable[None]],
+        asked: asyncio.Event | None = None,
     ) -> None:
-        """`check` raises ConfigError for a file that is valid by itself and cannot be used in this run."""
+        """`check` raises ConfigError for a file that is valid by itself and cannot be used in this run.
+
+        `asked` is what `look_now` sets, also before there is a follower.
+        """
         self._current = loaded
         self._check = check
         self._apply = apply
         self._signature = _signature(loaded.path)
-        self._asked = asyncio.Event()
+        self._asked = asked or asyncio.Event()
         self.refusal: str | None = None  # why the file as it stands now is not in use; None: it is
 
     def look_now(self) -> None:
@@ -63,9 +67,9 @@ class ConfigFollower:
             logger.error("the changed configuration is refused, the old one stays in force:\n%s", exc)
             return
         self.refusal = None
-        if loaded.sha256 == self._current.sha256:
-            return
         before, self._current = self._current.config, loaded
+        if loaded.config == before:  # not the texts: a secret may have changed outside of the file
+            return
         fixed = [name for name in ("model", "record", "dashboard", "simulator") if _differs(before, loaded, name)]
         if fixed:
             logger.warning("changes of %s take effect at the next start", ", ".join(f"[{name}]" for name in fixed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -14,19 +15,18 @@ from typing import Any
 from vision_line import __version__
 from vision_line.app.lineup import CONTINUE_RATIO, Lineup
 from vision_line.app.reload import ConfigFollower
-from vision_line.app.signals import Stop, caught_signals
+from vision_line.app.signals import Stop
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Config
 from vision_line.devices.model import Model
 from vision_line.devices.selection import decoder_opener, open_device
 from vision_line.devices.shapes import plan_input_shapes
-from vision_line.errors import ConfigError
+from vision_line.errors import ConfigError, DeviceError
 from vision_line.frames import Scores
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.filter import score_floor, unknown_classes
 from vision_line.inspector import Doorbell, Inspector, Round
 from vision_line.ports import Device, DeviceDescription
-from vision_line.records.entries import CameraRecord
 from vision_line.records.log import SqliteLog
 from vision_line.screens.overlay import OverlayWriter
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
@@ -40,6 +40,8 @@ FIRST_PICTURES_S = 3.0
 TICK_S = 0.2
 #: How long a drain may take before it is forced.
 DRAIN_S = 15.0
+#: How long an inspector that was told to end at once is waited for; one that hangs in a device does not answer.
+ABORT_S = 1.0
 
 #: Shows the line until cancelled; gets a function that returns its present state.
 Screen = Callable[[Callable[[], Snapshot]], Awaitable[None]]
@@ -67,8 +69,14 @@ class Run:
         overlay: OverlayWriter | None,
         screen: Screen,
         duration_s: float | None,
+        stop: Stop,
+        reload_asked: asyncio.Event,
     ) -> None:
-        """Keep the parts; what is opened here is closed by `serve`, what is given by its owner."""
+        """Keep the parts; what is opened here is closed by `serve`, what is given by its owner.
+
+        `duration_s` counts from the moment that the device is ready; None: without end. `stop` ends the run, and
+        `reload_asked` has the configuration read again.
+        """
         self._loaded = loaded
         self._model = model
         self._device_name = device_name
@@ -76,9 +84,10 @@ class Run:
         self._overlay = overlay
         self._screen = screen
         self._duration_s = duration_s
-        self._stop = Stop()
+        self._stop = stop
+        self._reload_asked = reload_asked
         self._bell = Doorbell()
-        self._ledger = CoverageLedger()
+        self._ledger = CoverageLedger(device_ready=False)
         self._facts = RunFacts(
             version=__version__,
             device=DeviceDescription(device_name, "opening", model.precision, (), 0, 1),
@@ -87,15 +96,17 @@ class Run:
             started_utc=time.time(),
         )
         self._metrics = RunMetrics(self._facts)
+        if overlay is not None:
+            self._metrics.watch_overlay(overlay.status)
         self._device: Device | None = None
         self._sizes_wh: dict[str, tuple[int, int]] = {}
         self._new_size = asyncio.Event()
         self.last = self.snapshot()
 
     @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended the run."""
-        return self._stop.interrupted
+    def unfinished_files(self) -> list[str]:
+        """One sentence for each file that could not be inspected to its end."""
+        return [camera.detail for camera in self.last.cameras if camera.is_unfinished]
 
     def snapshot(self) -> Snapshot:
         """Return the line as it is now."""
@@ -104,7 +115,9 @@ class Run:
 
     def totals(self) -> RunTotals:
         """Return what the summary is made of."""
-        return self._metrics.totals(time.monotonic())
+        now_s = time.monotonic()
+        self._metrics.committed(self._log.take_latencies_ms(), now_s)
+        return self._metrics.totals(now_s)
 
     async def serve(self) -> None:
         """Run from the first camera to the last record.
@@ -127,45 +140,51 @@ class Run:
                 self._loaded,
                 lambda loaded: check_classes(loaded, self._model),
                 lambda new: self._apply(lineup, new.config),
+                self._reload_asked,
             )
-            with caught_signals(self._stop, follower.look_now):
-                screen = tasks.create_task(self._show(), name="screen")
-                try:
-                    await self._apply(lineup, self._loaded.config)
-                    await self._first_pictures(lineup)
-                    if not self._stop.requested.is_set():
-                        await self._inspect(tasks, lineup, follower)
-                    await lineup.stop()
-                finally:
-                    self._close_ledger(lineup)  # also of a run that fails: its last minute happened all the same
-                screen.cancel()
+            helpers = [
+                tasks.create_task(self._show(), name="screen"),
+                tasks.create_task(self._tick(lineup), name="ledger"),
+            ]
+            try:
+                await self._apply(lineup, self._loaded.config)
+                await self._first_pictures(lineup)
+                if not self._stop.requested.is_set():
+                    await self._inspect(tasks, lineup, follower)
+                await lineup.stop()
+            finally:
+                self._close_ledger(lineup)  # also of a run that fails: its last minute happened all the same
+            for helper in helpers:
+                helper.cancel()
 
     async def _show(self) -> None:
         await self._screen(self.snapshot)
 
     async def _apply(self, lineup: Lineup, config: Config) -> None:
-        streams = config.enabled_streams
-        self._log.write_cameras([CameraRecord(s.name, s.station, s.recipe, s.display_url) for s in streams])
         if self._device is not None:
             self._device.set_score_floor(self._score_floor(config))
-        await lineup.apply(streams)
+        await lineup.apply(config.enabled_streams)
 
     async def _first_pictures(self, lineup: Lineup) -> None:
         """Wait until each camera has shown a picture or failed, but not long: missing cameras come when they come."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_PICTURES_S):
                 while not lineup.is_known and not self._stop.requested.is_set():
-                    await lineup.changed.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(TICK_S):  # a signal is noticed as soon
+                            await lineup.changed.wait()
                     lineup.changed.clear()
 
     async def _inspect(self, tasks: asyncio.TaskGroup, lineup: Lineup, follower: ConfigFollower) -> None:
         # In a thread: compiling takes a second or ten, and cameras, signals and the dashboard go on meanwhile.
-        device = self._device = await asyncio.to_thread(self._open_device, lineup.sizes_wh())
+        device = self._device = await self._opened_device(lineup.sizes_wh())
+        if device is None:
+            return
         self._describe(device)
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
+        self._ledger.device_is_ready(time.monotonic(), time.time())
         helpers = [
-            tasks.create_task(self._tick(lineup), name="ledger"),
             tasks.create_task(follower.run(), name="configuration"),
             tasks.create_task(self._fit_shapes(device), name="input shapes"),
         ]
@@ -173,17 +192,34 @@ class Run:
             tasks.create_task(_outcome(inspector), name="inspector")
             await self._until_over(lineup)
             self.last = self.snapshot()  # the line as it was, not as it looks while it is taken down
+            self._ledger.stop(time.monotonic())
             await lineup.stop()
         finally:
             await self._drain(inspector, device)
         for helper in helpers:
             helper.cancel()
 
-    def _open_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device:
+    async def _opened_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device | None:
+        """Open the device in a thread; None if the run is to end before it is open, which also ends a build."""
+        given_up = threading.Event()
+        opening = asyncio.create_task(asyncio.to_thread(self._open_device, sizes_wh, given_up), name="device")
+        asked = asyncio.create_task(self._stop.requested.wait(), name="stop")
+        await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not opening.done():
+            given_up.set()
+        try:
+            return await opening
+        except DeviceError:
+            if given_up.is_set():
+                return None
+            raise
+
+    def _open_device(self, sizes_wh: Sequence[tuple[int, int]], given_up: threading.Event) -> Device:
         config = self._loaded.config
         shapes = plan_input_shapes(self._model, sizes_wh, config.model.max_input_shapes)
         floor = self._score_floor(config)
-        return open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor)
+        return open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor, stop=given_up)
 
     def _score_floor(self, config: Config) -> Scores:
         return score_floor(
@@ -250,7 +286,11 @@ class Run:
         await asyncio.wait({ended, waited}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
         waited.cancel()
         inspector.abort()
+        if not ended.done():  # unless it is stuck inside the device, it books what it leaves undone and is gone
+            await asyncio.wait({ended}, timeout=ABORT_S)
         if ended.done():
+            # Its error ends the run through `_outcome`; looked at here, it is not reported as forgotten as well.
+            ended.exception()
             device.close()
         else:
             # Its thread is still inside the device: closing that under its feet would crash, the exit frees it.
@@ -260,6 +300,7 @@ class Run:
         while True:
             counts = {station.stream.name: station.counts() for station in lineup.stations}
             self._log.write_coverage(*self._ledger.tick(time.monotonic(), time.time(), counts))
+            self._metrics.committed(self._log.take_latencies_ms(), time.monotonic())
             await asyncio.sleep(TICK_S)
 
     def _close_ledger(self, lineup: Lineup) -> None:

@@ -28,13 +28,15 @@ class Stop:
 
 @contextmanager
 def caught_signals(stop: Stop, on_reload: Callable[[], None]) -> Iterator[None]:
-    """Send SIGINT and SIGTERM to `stop` and SIGHUP to `on_reload` while the block runs."""
+    """Send SIGINT and SIGTERM to `stop` and SIGHUP to `on_reload` while the block runs; then things are as before."""
     loop = asyncio.get_running_loop()
     handlers = {signal.SIGINT: stop.on_signal, signal.SIGTERM: stop.on_signal, signal.SIGHUP: on_reload}
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in handlers:
+        for number, earlier in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, earlier)

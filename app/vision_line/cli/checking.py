@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`vision-line check`: a configuration's problems, and with --probe those of its cameras."""
+"""`vision-line check`: what a run would refuse at its start, and with --probe the problems of its cameras."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from vision_line.app.program import RunOptions
+from vision_line.cli.preflight import Preflight
 from vision_line.config.load import load_config
 from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
@@ -19,22 +20,29 @@ from vision_line.ingest.probe import ProbeResult, probe
 AT_ONCE = 8
 
 
-def check_file(path: Path, *, probe: bool) -> int:
-    """Report on `path`; return 0 when all is well, else 2.
+def check_file(options: RunOptions, *, probe: bool) -> int:
+    """Report on the configuration and command line in `options`; return 0 when a run can start, else 2.
 
     Raises:
-        ConfigError: the file has problems; its message lists all.
+        ConfigError: the file is not valid; its message lists all problems.
     """
-    config = load_config(path).config
-    streams = config.enabled_streams
-    typer.echo(f"{path}: valid, {len(streams)} of {len(config.stream)} cameras enabled")
+    loaded = load_config(options.streams)
+    config, streams = loaded.config, loaded.config.enabled_streams
+    preflight = Preflight(options, loaded)
+    problems = preflight.problems()
+    for warning in preflight.warnings():
+        typer.echo(f"warning: {warning}", err=True)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    verdict = "a run would not start" if problems else "valid"
+    typer.echo(f"{options.streams}: {verdict}, {len(streams)} of {len(config.stream)} cameras enabled")
     if not probe:
-        return 0
+        return 2 if problems else 0
     if config.simulator is not None:
         typer.echo("its simulator's cameras are served by `vision-line simulate`; start that to probe them")
     results = probe_all(streams)
     Console().print(_table(streams, results))
-    return 2 if any(result.code is not None for result in results) else 0
+    return 2 if problems or any(result.code is not None for result in results) else 0
 
 
 def probe_all(streams: tuple[Stream, ...]) -> list[ProbeResult]:

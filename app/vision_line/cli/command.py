@@ -12,12 +12,17 @@ from typing import Annotated
 import typer
 
 from vision_line import __version__
+from vision_line.capacity.constants import Codec
+from vision_line.cli.outputs import EXIT_OUTPUT_CLOSED, let_go_of_output
 from vision_line.errors import VisionLineError
 from vision_line.frames import Verdict
 from vision_line.records.columns import Table
 from vision_line.records.export import Format
 
-EXIT_CODES = "Exit codes: 0 done; 2 configuration; 3 model or device unusable; 4 failed while running; 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 done; 2 configuration or options, or what check found; 3 model or device unusable; 4 failed while"
+    " running; 130 interrupted; 141 the output was closed."
+)
 
 cli = typer.Typer(
     name="vision-line",
@@ -35,7 +40,17 @@ Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folde
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    cli()
+    try:
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()  # here, and not when Python ends, where it could not be handled
+    except BrokenPipeError as exc:
+        let_go_of_output()
+        raise SystemExit(EXIT_OUTPUT_CLOSED) from exc
+    except SystemExit as exc:
+        # Click and rich have noticed it themselves, and end with a code that says nothing.
+        raise SystemExit(EXIT_OUTPUT_CLOSED if isinstance(exc.__context__, BrokenPipeError) else exc.code) from exc
 
 
 @contextmanager
@@ -64,7 +79,10 @@ def inspect(
         Path | None, typer.Option("--model", metavar="PATH", help="A bundle folder or an ONNX file.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, ...")] = None,
-    duration: Annotated[float | None, typer.Option("--duration", metavar="S", min=0.1, help="End by itself.")] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", metavar="S", min=0.1, help="End by itself, so long after the device is ready."),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Status lines instead of the dashboard.")] = False,
     summary: Annotated[Path | None, typer.Option("--summary", metavar="JSON", help="Write totals here.")] = None,
     record: Annotated[Path | None, typer.Option("--record", metavar="DIR", help="Default: ./records")] = None,
@@ -99,13 +117,16 @@ def inspect(
 @cli.command()
 def check(
     file: StreamsFile,
+    model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help="As the run will be given.")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="As the run will be given.")] = None,
     probe: Annotated[bool, typer.Option("--probe", help="Open each camera too, and say what it sends.")] = False,
 ) -> None:
-    """Report every problem of a streams.toml at once; with --probe, of its cameras too."""
+    """Report at once all that a run of a streams.toml would refuse; with --probe, try its cameras too."""
     with reported_errors():
+        from vision_line.app.program import RunOptions
         from vision_line.cli.checking import check_file
 
-        raise typer.Exit(check_file(file, probe=probe))
+        raise typer.Exit(check_file(RunOptions(file, model=model, device=device), probe=probe))
 
 
 @cli.command()
@@ -125,6 +146,27 @@ def export(
         from vision_line.cli.exporting import export_table
 
         export_table(record, table, format_, since, until, camera, class_, verdict, output)
+
+
+@cli.command()
+def capture(
+    streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The cameras.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new or empty folder.")],
+    images: Annotated[
+        int, typer.Option("--images", min=1, max=100_000, help="Pictures of all cameras together.")
+    ] = 300,
+    duration: Annotated[float, typer.Option("--duration", metavar="S", min=1.0, help="Spread over so long.")] = 600.0,
+    quality: Annotated[
+        int | None, typer.Option("--quality", metavar="Q", min=1, max=100, help="JPEG of this quality; default: PNG.")
+    ] = None,
+    max_mb: Annotated[int, typer.Option("--max-mb", metavar="MB", min=1, help="Disk space for pictures.")] = 2000,
+) -> None:
+    """Collect calibration pictures from the cameras, spread over cameras and time; says what it stores."""
+    with reported_errors():
+        from vision_line.app.capture import CaptureOptions
+        from vision_line.cli.capturing import collect
+
+        raise typer.Exit(collect(streams, CaptureOptions(output, images, duration, quality, max_mb)))
 
 
 @cli.command()
@@ -159,6 +201,32 @@ def doctor(
         from vision_line.cli.diagnosing import show_diagnosis
 
         raise typer.Exit(show_diagnosis(record, as_json=as_json))
+
+
+@cli.command()
+def capacity(
+    gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='Such as "RTX 3060".')],
+    cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="How many.")] = 16,
+    codec: Annotated[Codec, typer.Option("--codec", help="What they send.")] = Codec.H264,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Their pictures.")] = "1920x1080",
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=1000, help="Frames a second of each.")] = 25.0,
+    inspect_fps: Annotated[
+        float | None, typer.Option("--inspect-fps", metavar="F", min=0.1, help="Inspections a second of each.")
+    ] = None,
+    model_cost: Annotated[
+        float,
+        typer.Option("--model-cost", min=0.01, max=1000, help="Engine time of an image; YOLOv8n at 640x640 is 1."),
+    ] = 1.0,
+    latency_ms: Annotated[float, typer.Option("--latency-ms", min=1, help="What the mean may be.")] = 180.0,
+    host_cores: Annotated[int, typer.Option("--host-cores", min=1, help="CPU cores of the host.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Calculate how many cameras a GPU takes, what runs out first and how late results are: a model, no measurement."""
+    with reported_errors():
+        from vision_line.cli.estimating import Question, show_estimate
+
+        question = Question(gpu, cameras, codec, size, fps, inspect_fps, model_cost, latency_ms, host_cores)
+        show_estimate(question, as_json=as_json)
 
 
 @cli.command()

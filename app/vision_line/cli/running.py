@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vision_line.app.program import Outcome, RunOptions, run_program
+from vision_line.cli.outputs import check_outputs, tell, writing
 from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.screens.dashboard import can_show, export_svg, run_dashboard
@@ -31,13 +32,18 @@ def run(options: RunOptions) -> int:
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     loaded = load_config(options.streams)
+    svg = loaded.config.dashboard.svg
+    check_outputs(
+        {"--summary": options.summary, "dashboard.svg:": None if svg is None else Path(svg)},
+        {"--overlay": options.overlay},
+    )
     simulator = loaded.config.simulator
     clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
     console = Console()
     directory = options.record or Path(loaded.config.record.directory)
     with logging_to_file(directory) if _has_dashboard(options, console) else logging_to_stream():
         outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console)))
-    _say_goodbye(outcome, loaded, console)
+    _say_goodbye(outcome, loaded)
     return outcome.exit_code
 
 
@@ -53,8 +59,10 @@ def _screen(
     return lambda get_snapshot: run_status_lines(get_snapshot, sys.stdout)
 
 
-def _say_goodbye(outcome: Outcome, loaded: LoadedConfig, console: Console) -> None:
+def _say_goodbye(outcome: Outcome, loaded: LoadedConfig) -> None:
     """Leave the last state on the terminal, where the dashboard was."""
-    console.print(plain_line(outcome.last), soft_wrap=True, highlight=False, markup=False)
+    tell(plain_line(outcome.last))
     if loaded.config.dashboard.svg is not None:
-        export_svg(outcome.last, Path(loaded.config.dashboard.svg))
+        path = Path(loaded.config.dashboard.svg)
+        with writing(path):
+            export_svg(outcome.last, path)

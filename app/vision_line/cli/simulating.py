@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from vision_line.cli.outputs import check_outputs, writing
 from vision_line.cli.progress import progress_bar
 from vision_line.simulator.clips import Clip, ensure_clips
 from vision_line.simulator.dataset import write_dataset
@@ -22,7 +23,13 @@ def rendered_clips(cameras: int, seed: int) -> list[Clip]:
 
 
 def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s: float | None) -> int:
-    """Serve virtual cameras until a signal or the end of `duration_s`; return the exit code."""
+    """Serve virtual cameras until a signal or the end of `duration_s`; return the exit code.
+
+    Raises:
+        ConfigError: `sent_log` cannot be written.
+        RunError: the port is in use, or the server does not start.
+    """
+    check_outputs({"--sent-log": sent_log}, {})
     clips = rendered_clips(cameras, seed)
     over = threading.Event()
     interrupted = threading.Event()
@@ -40,7 +47,13 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
 
 
 def write_training_set(directory: Path, images: int, seed: int) -> None:
-    """Write `images` labelled pictures below `directory` in YOLO's layout."""
-    with progress_bar("Drawing pictures") as report:
+    """Write `images` labelled pictures below `directory` in YOLO's layout.
+
+    Raises:
+        ConfigError: `directory` cannot be written.
+        RunError: the disk refused while it was written.
+    """
+    check_outputs({}, {"--dataset": directory})
+    with writing(directory), progress_bar("Drawing pictures") as report:
         write_dataset(directory, images, seed, report)
     typer.echo(f"{directory}/data.yaml: {images} pictures with labels")

@@ -18,12 +18,12 @@ from pydantic_core import ErrorDetails
 
 from vision_line.config.locate import KeyPath, line_of, locate_keys
 from vision_line.config.models import Config
+from vision_line.config.placeholders import fill_placeholders
 from vision_line.errors import ConfigError, mask_credentials
 
 Problem = tuple[KeyPath, str]  # where, and what is wrong there
 
-_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
-_SECRET_FOLDERS = ("/run/secrets",)
+_SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+        raise ConfigError(f"{path}:{_syntax_problem(exc, text)}") from exc
     lines = locate_keys(text)
     data, problems = _fill_urls(data, environment, path.parent)
     config: Config | None = None
@@ -70,6 +70,14 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
         located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
         raise ConfigError(*(f"{path}:{line}: {key}: {text}" for line, key, text in located))
     return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _syntax_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """Return `line: what` of a syntax error; the parser has the line in its words only."""
+    words = str(error)
+    if found := _SYNTAX_AT.search(words):
+        return f"{found[1]}: not valid TOML: {words[: found.start()]} (column {found[2]})"
+    return f"{len(text.splitlines()) or 1}: not valid TOML: {words}"
 
 
 def _fill_urls(
@@ -86,13 +94,8 @@ def _fill_urls(
         if not isinstance(url, str):
             filled.append(stream)
             continue
-        missing = [name for name in _PLACEHOLDER.findall(url) if _secret(name, environment) is None]
-        problems += [
-            (("stream", index, "url"), f"{{{name}}} is neither an environment variable nor a secret file")
-            for name in missing
-        ]
-        # An unknown placeholder is replaced too, so that the URL's own faults are reported in the same run.
-        url = _PLACEHOLDER.sub(lambda match: _secret(match[1], environment) or "unset", url)
+        url, faults = fill_placeholders(url, environment)
+        problems += [(("stream", index, "url"), fault) for fault in faults]
         filled.append(stream | {"url": _anchored(url, folder)})
     return data | {"stream": filled}, problems
 
@@ -102,16 +105,6 @@ def _anchored(url: str, folder: Path) -> str:
     if scheme.lower() != "file" or path.startswith("/"):
         return url
     return f"{scheme}:{folder.absolute() / path}"
-
-
-def _secret(name: str, environment: Mapping[str, str]) -> str | None:
-    if name in environment:
-        return environment[name]
-    for folder in filter(None, (environment.get("CREDENTIALS_DIRECTORY"), *_SECRET_FOLDERS)):
-        file = Path(folder) / name
-        if file.is_file():
-            return file.read_text(encoding="utf-8").strip()
-    return None
 
 
 def _distinct(error: ValidationError) -> Iterator[ErrorDetails]:
@@ -140,6 +133,8 @@ def _problem(details: ErrorDetails) -> Problem:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        return "a table"  # a camera's URL may be in it
     text = mask_credentials(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -7,11 +7,13 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from vision_line.errors import mask_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 URL_SCHEMES = ("rtsp", "rtsps", "file")
 
 Score = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -23,7 +25,9 @@ Polygon = Annotated[list[Point], Field(min_length=3)]
 class Frozen(BaseModel):
     """A model that refuses unknown keys, refuses changes and coerces nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class StreamSettings(Frozen):
@@ -62,8 +66,12 @@ class StreamSettings(Frozen):
     thresholds: dict[str, Score] = {}
     """Lowest score that counts, by class name."""
     reject_threshold: Score = 0.5
-    """An event whose best score reaches this is a reject, below it a warn; for classes without their own."""
+    """An event is a reject once two looks reach this (one, with `min_hits` 1); for classes without their own."""
     reject_thresholds: dict[str, Score] = {}
+    """The same by class name."""
+    warn_threshold: Score | None = None
+    """An event whose best look stays below this is accepted: seen, recorded, harmless; default: every event warns."""
+    warn_thresholds: dict[str, Score] = {}
     """The same by class name."""
     min_hits: int = Field(3, ge=1, le=100)
     """So many inspections must see a defect before it is an event."""
@@ -77,6 +85,22 @@ class StreamSettings(Frozen):
     """Files only: start again at the end."""
     picture_fps: float = Field(10.0, gt=0, le=1000)
     """Folders and globs of pictures only: the pace."""
+
+    @field_validator("warn_threshold")
+    @classmethod
+    def _warn(cls, value: float | None, info: ValidationInfo) -> float | None:
+        reject = info.data.get("reject_threshold")
+        if value is not None and reject is not None and value > reject:
+            raise ValueError(f"expected at most reject_threshold ({reject:g}), found {value:g}")
+        return value
+
+    @field_validator("warn_thresholds")
+    @classmethod
+    def _warn_by_class(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        own, reject = info.data.get("reject_thresholds", {}), info.data.get("reject_threshold", 1.0)
+        if wrong := [name for name, score in value.items() if score > own.get(name, reject)]:
+            raise ValueError(f"expected at most the reject threshold of the class, found more for {', '.join(wrong)}")
+        return value
 
 
 class Stream(StreamSettings):
@@ -103,7 +127,9 @@ class Stream(StreamSettings):
             raise ValueError(f"expected a string, found {type(value).__name__}")  # noqa: TRY004  pydantic wants ValueError
         scheme = value.split(":", 1)[0].lower() if ":" in value else ""
         if scheme not in URL_SCHEMES:
-            raise ValueError(f"expected rtsp://, rtsps:// or file:, found {mask_credentials(value)!r}")
+            # What is no URL is not shown: nobody can say where in it the password is.
+            found = _SCHEME.match(value)
+            raise ValueError(f"expected rtsp://, rtsps:// or file:, found {f'{found[0]}://' if found else 'neither'}")
         if scheme != "file":
             _check_network_url(value)
         return SecretStr(value)
@@ -111,7 +137,12 @@ class Stream(StreamSettings):
     @property
     def display_url(self) -> str:
         """The URL with user and password masked: the only form that may be shown or logged."""
-        return mask_credentials(self.url.get_secret_value())
+        return mask_credentials(self.url.get_secret_value().replace(" ", "%20"))
+
+    @property
+    def settings_json(self) -> str:
+        """What this camera is inspected by, as JSON: every key but name, URL, station and recipe."""
+        return self.model_dump_json(exclude={"name", "url", "station", "recipe"})
 
     @property
     def is_live(self) -> bool:
@@ -126,13 +157,20 @@ class Stream(StreamSettings):
 
 
 def _check_network_url(value: str) -> None:
+    """Refuse a URL without a host, without showing it."""
+    if _CONTROL.search(value):
+        raise ValueError("expected no control characters in a URL")
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ValueError(f"expected rtsp://host[:port]/path, found {mask_credentials(value)!r}") from exc
+    except ValueError:
+        # Not chained: it quotes what it took for the port, which may be a piece of the password.
+        raise ValueError(
+            "expected rtsp://host[:port]/path, found no such host or port; a # / ? @ or : in a name or password is "
+            "written %23 %2F %3F %40 %3A, or comes as it is from a {NAME}"
+        ) from None
     if not host:
-        raise ValueError(f"expected a host name, found {mask_credentials(value)!r}")
+        raise ValueError("expected a host name behind rtsp:// or rtsps://, found none")
 
 
 class ModelSettings(Frozen):
@@ -140,7 +178,7 @@ class ModelSettings(Frozen):
 
     path: str | None = None
     """A bundle folder or an ONNX file, relative to this file; default: the shipped bundle."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|simulated)$")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where it runs."""
     max_input_shapes: int = Field(3, ge=1, le=8)
     """Cameras are grouped by aspect ratio into at most so many input shapes."""

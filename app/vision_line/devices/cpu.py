@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,15 +15,16 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from vision_line.cores import usable_cores
 from vision_line.devices.conversion import Converter
 from vision_line.devices.decoding import CpuDecoder
-from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.letterbox import Letterbox, in_picture
 from vision_line.devices.model import Model
 from vision_line.devices.ordering import CameraOrder, Ticket
 from vision_line.devices.planes import open_planes
 from vision_line.devices.shapes import closest_shape
 from vision_line.errors import DeviceError, ModelError, RunError
-from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
+from vision_line.frames import Colour, Frame, Inspection, Scores
 from vision_line.inspection.heads import HeadDecoder, HeadKind, class_floors
 from vision_line.ports import DeviceDescription, ShapeHW
 
@@ -70,8 +70,8 @@ class CpuDevice:
         """Compile `model` for `shapes`.
 
         `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the
-        model's. `slots` is the number of frames in flight; None: one more than there are cores, so that one waits
-        while all cores work. `inference_precision` "bf16" lets processors with AMX compute the float layers in
+        model's. `slots` is the number of frames in flight; None: one more than there are cores to use, so that one
+        waits while all cores work. `inference_precision` "bf16" lets processors with AMX compute the float layers in
         bfloat16: several times faster for float models, but boxes move by pixels, so it is not the default.
 
         Raises:
@@ -80,7 +80,7 @@ class CpuDevice:
             DeviceError: OpenVINO cannot compile for this processor.
         """
         cv2.setNumThreads(1)
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         self._slots = slots or cores + 1
         self._wake = wake
         self._model = model
@@ -228,7 +228,7 @@ class CpuDevice:
         slot.ticket = slot.box = None
         self._busy.remove(slot)
         self._free[box.dst_hw].append(slot)
-        inspection = Inspection(ticket.frame, _in_picture(found, box), ticket.submitted_s, time.monotonic())
+        inspection = Inspection(ticket.frame, in_picture(found, box), ticket.submitted_s, time.monotonic())
         return self._order.finish(ticket, inspection)
 
     def _check_stall(self) -> None:
@@ -277,15 +277,6 @@ def _check_output(model: Model, network: ov.Model) -> None:
         raise ModelError(
             f"{model.path}: expected axis {axis} of its output to be {size} for {model.head}, found {shape}"
         )
-
-
-def _in_picture(found: Detections, box: Letterbox) -> Detections:
-    """Return `found` in pixels of the picture, without boxes that lie in the padding alone."""
-    if not len(found):
-        return found
-    xyxy = box.to_picture(found.xyxy)
-    inside: NDArray[np.bool_] = np.all(xyxy[:, 2:] > xyxy[:, :2], axis=1)
-    return Detections(xyxy, found.score, found.class_id)[inside]
 
 
 def _first_line(exc: Exception) -> str:

@@ -17,9 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vision_line.devices.model import Model
 from vision_line.errors import DeviceError
+from vision_line.inspection.heads import HeadKind
 from vision_line.ports import ShapeHW
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+
+#: Anchors of each picture that an engine hands back for a yolov8 head, those with the best scores.
+TOP_K = 1024
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BatchRange = tuple[int, int, int]  # smallest, the one to tune for, largest
@@ -63,7 +67,7 @@ class EngineManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    manifest_version: Literal[1]
+    manifest_version: Literal[2]
     """Version of this schema."""
     library: Library
     """Library that built the engine."""
@@ -81,12 +85,19 @@ class EngineManifest(BaseModel):
     """Input height and width."""
     batch_ranges: tuple[BatchRange, ...]
     """[smallest, tuned for, largest] batch of each optimization profile."""
+    top_k: int | None
+    """Most anchors of a picture in the output; null where the engine hands back all."""
     inputs: tuple[EngineTensor, ...]
     """The engine's inputs."""
     outputs: tuple[EngineTensor, ...]
     """The engine's outputs."""
     build_s: float
     """Seconds that the build took."""
+
+
+def top_k(model: Model) -> int | None:
+    """Return how many anchors of a picture an engine of `model` hands back at most; None: its output is as it is."""
+    return TOP_K if model.head is HeadKind.YOLOV8 else None
 
 
 def engine_path(folder: Path, model: Model, shape_hw: ShapeHW, target: Target) -> Path:
@@ -124,6 +135,7 @@ def check_engine(engine: Path, model: Model, shape_hw: ShapeHW, target: Target, 
         ("GPU", target.gpu, manifest.gpu),
         ("input shape", tuple(shape_hw), manifest.shape_hw),
         ("batch ranges", BATCH_RANGES, manifest.batch_ranges),
+        ("top-k", top_k(model), manifest.top_k),
     )
     stale = [f"{what}: expected {wanted}, found {found}" for what, wanted, found in pairs if wanted != found]
     if stale:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vision_line.frames import Boxes
+from vision_line.frames import Boxes, Detections
 from vision_line.ports import ShapeHW
 
 
@@ -79,3 +80,12 @@ class Letterbox:
         """Return boxes (n, 4) in picture pixels as boxes in input pixels."""
         scaled: Boxes = xyxy * self._ratio_xyxy + self._offset_xyxy
         return scaled
+
+
+def in_picture(found: Detections, box: Letterbox) -> Detections:
+    """Return `found`, in pixels of the input, in pixels of the picture, without boxes that lie in the padding alone."""
+    if not len(found):
+        return found
+    xyxy = box.to_picture(found.xyxy)
+    inside: NDArray[np.bool_] = np.all(xyxy[:, 2:] > xyxy[:, :2], axis=1)
+    return Detections(xyxy, found.score, found.class_id)[inside]

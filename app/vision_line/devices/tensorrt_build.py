@@ -2,8 +2,9 @@
 """Builds engines with TensorRT 10, TensorRT 11 or TensorRT-RTX: one path, because it uses only what all three have.
 
 The network is strongly typed, so precision is what the file says: INT8 where it has Q/DQ pairs, else its floats. Each
-engine is for one input shape and has one optimization profile for each of `BATCH_RANGES`. TensorRT needs the GPU that
-it builds for; TensorRT-RTX builds for a compute capability on any machine.
+engine is for one input shape and has one optimization profile for each of `BATCH_RANGES`; of a yolov8 head it hands
+back the best anchors only. TensorRT needs the GPU that it builds for; TensorRT-RTX builds for a compute capability on
+any machine.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from vision_line.devices.engine_manifest import (
     check_engine,
     engine_path,
     manifest_path,
+    top_k,
 )
+from vision_line.devices.head_reduction import keep_best_anchors
 from vision_line.devices.model import Model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
@@ -50,11 +53,16 @@ def library_version(library: Library) -> str:
     Raises:
         DeviceError: it is not installed, or its own libraries are missing.
     """
-    return str(_open_library(library).__version__)
+    return str(open_library(library).__version__)
 
 
 def ensure_engine(
-    model: Model, shape_hw: ShapeHW, target: Target, folder: Path, progress: Progress | None = None
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    folder: Path,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Path:
     """Return an engine in `folder` that fits; a missing or stale one is built.
 
@@ -66,36 +74,49 @@ def ensure_engine(
         check_engine(engine, model, shape_hw, target, library_version(target.library))
     except DeviceError as exc:
         log.info("engine is built: %s", exc)
-        return build_engine(model, shape_hw, target, folder, progress)
+        return build_engine(model, shape_hw, target, folder, progress, stop)
     return engine
 
 
 def build_engine(
-    model: Model, shape_hw: ShapeHW, target: Target, folder: Path, progress: Progress | None = None
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    folder: Path,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Path:
     """Build an engine and its manifest into `folder` and return the engine's path.
 
-    Takes from a second (RTX) to minutes. Ctrl-C stops the build at its next step and leaves no file.
+    Takes from a second (RTX) to minutes. Ctrl-C in the calling thread, or `stop` set by another one, ends the build at
+    its next step and leaves no file.
 
     Raises:
-        DeviceError: the library is missing, does not know the compute capability, or cannot build.
-        ModelError: the library cannot parse the model, or its input has a fixed batch, height or width.
+        DeviceError: the library is missing, does not know the compute capability, cannot build, or was stopped.
+        ModelError: the library cannot parse the model, its input has a fixed batch, height or width, or its output is
+            not a yolov8 head's although the model says so.
     """
-    trt = _open_library(target.library)
+    trt = open_library(target.library)
     started_s = time.monotonic()
-    logger = _open_logger(trt)
+    logger = open_logger(trt)
     logger.errors.clear()
-    builder = trt.Builder(logger)
+    builder = _open_builder(trt, logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     _parse(parser, model)
     _check_input(network, model)
+    limit = top_k(model)
+    if limit is not None:
+        keep_best_anchors(trt, network, model, shape_hw, limit)
     folder.mkdir(parents=True, exist_ok=True)
     config = builder.create_builder_config()
     _set_target(trt, config, target)
     _add_profiles(builder, config, model, shape_hw)
     cache = _open_timing_cache(config, target, folder)
-    content = _build(trt, builder, network, config, progress)
+    stop = stop or threading.Event()
+    content = _build(trt, builder, network, config, progress, stop)
+    if stop.is_set():
+        raise DeviceError(f"{model.path}: the build of its engine for SM {target.sm} was stopped")
     if content is None:
         raise DeviceError(
             f"{model.path}: {target.library} {trt.__version__} cannot build it for SM {target.sm}: {logger}"
@@ -112,6 +133,7 @@ def build_engine(
         engine_sha256=hashlib.sha256(content).hexdigest(),
         shape_hw=shape_hw,
         batch_ranges=BATCH_RANGES,
+        top_k=limit,
         inputs=tuple(_tensor(network.get_input(number)) for number in range(network.num_inputs)),
         outputs=tuple(_tensor(network.get_output(number)) for number in range(network.num_outputs)),
         build_s=round(time.monotonic() - started_s, 3),
@@ -119,7 +141,12 @@ def build_engine(
     return _write(engine_path(folder, model, shape_hw, target), content, manifest)
 
 
-def _open_library(library: Library) -> Any:
+def open_library(library: Library) -> Any:
+    """Return the library's module.
+
+    Raises:
+        DeviceError: it is not installed, or its own libraries are missing.
+    """
     name = _MODULES[library]
     try:
         return importlib.import_module(name)
@@ -128,8 +155,8 @@ def _open_library(library: Library) -> Any:
 
 
 @lru_cache(maxsize=len(_MODULES))
-def _open_logger(trt: Any) -> Any:
-    """Return the library's one logger: it takes no second one in a process."""
+def open_logger(trt: Any) -> Any:
+    """Return the library's one logger: it takes no second one in a process. Its text is the latest errors."""
 
     class Logger(trt.ILogger):  # type: ignore[misc] # the base is known only when the library is
         """Hands the library's messages to `logging` and keeps the latest errors."""
@@ -148,6 +175,13 @@ def _open_logger(trt: Any) -> Any:
             return "; ".join(self.errors) or "it gives no reason"
 
     return Logger()
+
+
+def _open_builder(trt: Any, logger: Any) -> Any:
+    try:
+        return trt.Builder(logger)
+    except TypeError as exc:  # what the bindings raise when the library gives no object
+        raise DeviceError(f"{trt.__name__} {trt.__version__} cannot build here: {logger}") from exc
 
 
 def _parse(parser: Any, model: Model) -> None:
@@ -171,6 +205,7 @@ def _set_target(trt: Any, config: Any, target: Target) -> None:
         raise DeviceError(f"{target.library} {trt.__version__}: expected one of {known}, found SM{target.sm}")
     config.num_compute_capabilities = 1
     config.set_compute_capability(capability, 0)
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # without it, its work may not be recorded in a graph
 
 
 def _add_profiles(builder: Any, config: Any, model: Model, shape_hw: ShapeHW) -> None:
@@ -190,9 +225,10 @@ def _open_timing_cache(config: Any, target: Target, folder: Path) -> Any:
     return cache
 
 
-def _build(trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None) -> bytes | None:
+def _build(
+    trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None, stop: threading.Event
+) -> bytes | None:
     """Run the build in a thread of its own, so that Ctrl-C reaches this one and can stop it."""
-    stop = threading.Event()
     monitor = _open_monitor(trt, stop, progress)
     config.progress_monitor = monitor
     plans: list[bytes | None] = []

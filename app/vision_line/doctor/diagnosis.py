@@ -9,13 +9,13 @@ from vision_line.doctor.finding import Finding
 from vision_line.doctor.libraries import find_engine, find_opencv, find_records, find_video
 from vision_line.doctor.machine import (
     find_disk,
-    find_gpu,
     find_limits,
     find_memory,
     find_processor,
     find_python,
     find_terminal,
 )
+from vision_line.doctor.nvidia import find_gpu
 
 
 def diagnose(records: Path = Path("records")) -> list[Finding]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the doctor finds about the machine: Python, processor, memory, GPU, disk, limits, terminal."""
+"""What the doctor finds about the machine: Python, processor, memory, disk, limits, terminal."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from vision_line.cores import cgroup_cores, usable_cores
 from vision_line.doctor.finding import Finding, Level
-from vision_line.telemetry.process import cgroup_cores, usable_cores
 
 _FSYNC_SLOW_MS = 50.0
 _FREE_LOW_MB = 2000
@@ -86,27 +85,6 @@ def find_memory() -> Iterator[Finding]:
         yield Finding("memory", Level.WARN, what, "16 cameras take about 700 MB", "end other programs, or add memory")
     else:
         yield Finding("memory", Level.OK, what)
-
-
-def find_gpu() -> Iterator[Finding]:
-    """Look for an NVIDIA GPU; nothing needs one."""
-    nodes = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-    tool = shutil.which("nvidia-smi")
-    if tool is None and not nodes:
-        yield Finding("gpu", Level.OK, "no NVIDIA GPU", "the cpu device is used; it needs none")
-        return
-    name = _nvidia_name(tool) if tool else ""
-    found = name or ", ".join(nodes) or "nvidia-smi without a GPU"
-    yield Finding("gpu", Level.OK, found, "present and not used: this version inspects on the cpu device")
-
-
-def _nvidia_name(tool: str) -> str:
-    command = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return "; ".join(done.stdout.split("\n")).strip("; ")
 
 
 def find_disk(directory: Path) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -26,6 +26,9 @@ from vision_line.ingest.signature import sign_picture as sign_video_frame
 log = logging.getLogger(__name__)
 
 OPEN_MARGIN_S = 0.5  # FFmpeg's own timeout gets the chance to name the error first
+#: The limit on openings is there for bursts, so a camera that does not answer takes no more of it than this: many dead
+#: ones must not keep a healthy one waiting.
+OPENING_HELD_S = 0.25
 STOP_BOUND_S = 1.0
 MAX_ABANDONED = 3
 
@@ -46,6 +49,7 @@ class Camera:
         on_state: Callable[[StateChange], None],
         opening: AbstractAsyncContextManager[Any],
         *,
+        numbers: Iterator[int] | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008  frozen
         chance: Callable[[], float] = random.random,
         sign_picture: SignPicture = sign_video_frame,
@@ -57,7 +61,10 @@ class Camera:
             open_decoder: called in a session's thread; see `Device.open_decoder`.
             mailbox: where its frames go.
             on_state: called on the event loop for every change of state or error code.
-            opening: held while a connection is being opened, e.g. an `asyncio.Semaphore(4)` shared by all cameras.
+            opening: held while a connection is being opened, at most for `OPENING_HELD_S`; e.g. an
+                `asyncio.Semaphore(4)` shared by all cameras.
+            numbers: gives the frames' sequence numbers; None: from 0. A camera that takes the place of another of its
+                name goes on with that one's.
             clocks: injected time.
             chance: draws evenly from 0..1, for the jitter of the back-off.
             sign_picture: takes a picture's signature for freeze and blur watching; the default reads `av.VideoFrame`s.
@@ -70,12 +77,14 @@ class Camera:
         self._clocks = clocks
         self._chance = chance
         self._sign_picture = sign_picture
-        self._numbers = itertools.count()
+        self._numbers = itertools.count() if numbers is None else numbers
         self._health = open_health(stream)
         self._abandoned: list[Session] = []
         self._abandoned_total = 0
         self._backoff = Backoff()
         self._shown: tuple[CameraState, str | None] | None = None
+        self._changed = asyncio.Event()
+        self._rejection: SourceError | None = None
 
     @property
     def abandoned(self) -> tuple[int, int]:
@@ -88,11 +97,10 @@ class Camera:
         Raises:
             RunError: a session's thread failed by a fault of ours.
         """
-        changed = asyncio.Event()
         self._show(CameraState.CONNECTING)
         while True:
-            await self._wait_for_abandoned(changed)
-            error = await self._run_session(changed)
+            await self._wait_for_abandoned()
+            error = await self._run_session()
             if error is None:
                 self._show(CameraState.ENDED)
                 return
@@ -104,53 +112,69 @@ class Camera:
             self._backoff = self._backoff.after_failure()
             await asyncio.sleep(self._backoff.wait_s(error.code, self._chance()))
 
-    async def _run_session(self, changed: asyncio.Event) -> SourceError | None:
+    def reject(self, reason: str) -> None:
+        """Give the present connection up, as the device cannot read its pictures; on the event loop."""
+        detail = reason.removeprefix(f"camera {self.stream.name!r}: ")
+        self._rejection = SourceError(self.stream.name, SourceErrorCode.CODEC_UNSUPPORTED, detail)
+        self._changed.set()
+
+    async def _run_session(self) -> SourceError | None:
         """Run one connection to its end and return the error that ended it."""
-        session = self._new_session(changed)
+        session = self._new_session()
         try:
-            async with self._opening:
-                session.start()
-                error = await self._open(session, changed)
+            error = await self._open(session)
             if error is None and session.end is None:
-                error = await self._watch(session, changed)
+                error = await self._watch(session)
             if error is None and session.end is not None:
                 error = session.end.error
         except asyncio.CancelledError:
-            await self._stop(session, changed, DropCause.SHUTDOWN)
+            await self._stop(session, DropCause.SHUTDOWN)
             raise
         self._backoff = self._backoff.after_run(session.vitals.ran_for_s)
-        await self._stop(session, changed, DropCause.CORRUPT)
+        await self._stop(session, DropCause.CORRUPT)
         return error
 
-    def _new_session(self, changed: asyncio.Event) -> Session:
+    def _new_session(self) -> Session:
         loop = asyncio.get_running_loop()
+        self._rejection = None
 
         def call_loop() -> None:
             # An abandoned session may wake when the loop is long closed.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(changed.set)
+                loop.call_soon_threadsafe(self._changed.set)
 
         outlet = Outlet(self._mailbox, self._numbers)
         return Session(
             self.stream, self._open_decoder, outlet, call_loop, self._clocks, self._health, self._sign_picture
         )
 
-    async def _open(self, session: Session, changed: asyncio.Event) -> SourceError | None:
-        """Wait until the session has opened the camera or failed; return an error only where it did neither in time."""
+    async def _open(self, session: Session) -> SourceError | None:
+        """Start the session and wait until it has opened the camera or failed; return an error if it did neither."""
         limit_s = self.stream.connect_timeout_s + OPEN_MARGIN_S
-        try:
-            async with asyncio.timeout(limit_s):
-                while session.vitals.opened_s is None and not self._has_ended(session):
-                    await changed.wait()
-                    changed.clear()
-        except TimeoutError:
-            detail = f"opening took longer than {limit_s:g} s"
-            return SourceError(self.stream.name, SourceErrorCode.TIMEOUT, detail)
-        return None
+        async with self._opening:
+            session.start()
+            if await self._is_decided(session, OPENING_HELD_S):
+                return None
+        if await self._is_decided(session, limit_s - OPENING_HELD_S):
+            return None
+        detail = f"opening took longer than {limit_s:g} s"
+        return SourceError(self.stream.name, SourceErrorCode.TIMEOUT, detail)
 
-    async def _watch(self, session: Session, changed: asyncio.Event) -> SourceError | None:
+    async def _is_decided(self, session: Session, within_s: float) -> bool:
+        """Return whether the session has opened the camera, or ended, within this time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while session.vitals.opened_s is None and not self._has_ended(session):
+                    await self._changed.wait()
+                    self._changed.clear()
+                return True
+        return False
+
+    async def _watch(self, session: Session) -> SourceError | None:
         """Show the open camera's states until the session ends; return an error if it was given up instead."""
         while not self._has_ended(session):
+            if self._rejection is not None:
+                return self._rejection
             now_s = self._clocks.monotonic()
             judgement = judge(session.vitals, self.stream, now_s)
             if judgement.lost:
@@ -160,8 +184,8 @@ class Camera:
             session.call_on_frame = judgement.state is CameraState.STALE
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, judgement.look_again_s - now_s)):
-                    await changed.wait()
-            changed.clear()
+                    await self._changed.wait()
+            self._changed.clear()
         return None
 
     def _has_ended(self, session: Session) -> bool:
@@ -169,20 +193,20 @@ class Camera:
             raise RunError(f"camera {self.stream.name!r}: its reading thread failed; see the traceback")
         return session.end is not None
 
-    async def _stop(self, session: Session, changed: asyncio.Event, cause: DropCause) -> None:
+    async def _stop(self, session: Session, cause: DropCause) -> None:
         """Stop the session's thread within `STOP_BOUND_S`, or abandon it."""
         session.outlet.revoke(cause)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_BOUND_S):
                 while session.is_running:
-                    await changed.wait()
-                    changed.clear()
+                    await self._changed.wait()
+                    self._changed.clear()
         if session.is_running:
             self._abandoned.append(session)
             self._abandoned_total += 1
             log.warning("camera %s: a connection hangs, abandoned (%d so far)", self.stream.name, self._abandoned_total)
 
-    async def _wait_for_abandoned(self, changed: asyncio.Event) -> None:
+    async def _wait_for_abandoned(self) -> None:
         """Open nothing more while `MAX_ABANDONED` sessions hang."""
         while True:
             self._abandoned = [session for session in self._abandoned if session.is_running]
@@ -190,8 +214,8 @@ class Camera:
                 return
             detail = f"{len(self._abandoned)} earlier attempts still hang"
             self._show(CameraState.RECONNECTING, SourceError(self.stream.name, SourceErrorCode.ABANDONED_LIMIT, detail))
-            await changed.wait()
-            changed.clear()
+            await self._changed.wait()
+            self._changed.clear()
 
     def _show(self, state: CameraState, error: SourceError | None = None, since_s: float | None = None) -> None:
         """Tell of a state, unless it was the last one told."""

@@ -14,6 +14,7 @@ import av
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.clock import Clocks
+from vision_line.ingest.ending import FileEnding
 from vision_line.ingest.faults import code_of, reading_error
 from vision_line.ingest.pictures import CompressedPicture
 
@@ -65,7 +66,7 @@ class VideoFile:
         """Yield the pictures and a flush, once or over and over.
 
         Raises:
-            SourceError: the file cannot be read, or holds no picture.
+            SourceError: the file cannot be read, holds no picture, or was cut off (after its last picture).
         """
         while not self._stop.is_set():
             pictures = 0
@@ -85,12 +86,17 @@ class VideoFile:
         try:
             with av.open(self._path) as container:
                 video = _video_stream(self._stream.name, self._path, container)
+                ending = FileEnding()
                 for packet in container.demux(video):
+                    ending.saw(packet)
                     if packet.dts is not None:
                         pace.wait(float(packet.dts * packet.time_base))
                     if self._stop.is_set():
                         return
                     yield _compressed(packet, video, self._clocks)
+                if lacking := ending.lacking(video, Path(self._path).stat().st_size):
+                    detail = f"{self._path!r} was cut off: {lacking}"
+                    raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
         except av.FFmpegError as exc:
             raise reading_error(self._stream.name, exc) from exc
 

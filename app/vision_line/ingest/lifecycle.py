@@ -20,6 +20,32 @@ _STATES = {
 }
 
 
+#: States in which a connection has given pictures.
+_SHOWING = frozenset(_STATES.values())
+
+
+@dataclass(slots=True)
+class ReconnectCount:
+    """How often a camera showed pictures again after its connection had been lost.
+
+    Its first pictures are no reconnection, however many attempts they took; nor are those after it was removed.
+    """
+
+    n: int = 0
+    _has_run: bool = False
+    _is_lost: bool = False
+
+    def saw(self, state: CameraState) -> None:
+        """Take in the camera's new state."""
+        if state in _SHOWING:
+            self.n += self._is_lost
+            self._has_run, self._is_lost = True, False
+        elif state is CameraState.RECONNECTING:
+            self._is_lost = self._has_run
+        elif state is CameraState.REMOVED:
+            self._has_run = self._is_lost = False
+
+
 @dataclass(slots=True)
 class Vitals:
     """What a connection shows of itself: written by its thread, read by the supervisor. Times are monotonic seconds."""

@@ -98,10 +98,10 @@ class Mailbox:
                 self._lock.notify()
             return frame
 
-    def drop(self, cause: DropCause) -> Frame | None:
-        """Throw the waiting frame away for `cause` and return it."""
+    def drop(self, cause: DropCause, planned: Frame | None = None) -> Frame | None:
+        """Throw the waiting frame away for `cause` and return it; with `planned` only if it is still that one."""
         with self._lock:
-            if not self.frames:
+            if not self.frames or (planned is not None and self.frames[0] is not planned):
                 return None
             self._dropped[cause] += 1
             frame = self.frames.popleft()

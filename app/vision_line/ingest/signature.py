@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.ports import HostCopyable
+
 ROWS = 18
 COLUMNS = 32
 _MAX_ROW_SAMPLES = 640  # sharpness is read from neighbouring pixels of at most so many columns of each row
@@ -37,10 +39,15 @@ def sign_luma(luma: NDArray[np.uint8]) -> Signature:
 
 
 def sign_picture(picture: Any) -> Signature | None:
-    """Return the signature of an `av.VideoFrame` with a luma plane of 8 to 16 bits; None for any other picture.
+    """Return the signature of a picture with a luma plane of 8 to 16 bits; None for any other picture, such as RGB.
 
-    Pictures in a GPU's memory and RGB have none here: their device brings a function of its own.
+    `picture` is an `av.VideoFrame`, or one of a device that can be copied: it is asked twice a second.
+
+    Raises:
+        DeviceError: the picture cannot be copied.
     """
+    if isinstance(picture, HostCopyable):
+        picture = picture.to_host()
     form = getattr(picture, "format", None)
     if form is None or form.is_rgb or not (form.name.startswith(("yuv", "gray", "nv", "p0"))) or form.is_bit_stream:
         return None

@@ -38,7 +38,7 @@ class _Defect:
     scores: dict[int, list[float]] = field(default_factory=dict)
     event_id: str = ""  # empty until confirmed
     class_id: int = -1  # fixed when confirmed
-    verdict: Verdict = Verdict.WARN
+    verdict: Verdict = Verdict.ACCEPT
     told_top: float = 0.0
     told_s: float = 0.0
 
@@ -51,9 +51,10 @@ class EventTracker:
     going, also one below the threshold, and missed looks do not end it: it ends (END, once) when it must have left
     the picture or was not seen for a while. What is never confirmed is never told.
 
-    Verdict: warn, and reject once as many looks as `min_hits`, but not more than two, reach the class's
-    `reject_threshold`: one bright look alone rejects nothing. It never falls. UPDATE tells a risen verdict at once,
-    and a markedly better look at most once a second. The class is the one that the looks up to NEW speak for.
+    Verdict: reject once as many looks as `min_hits`, but not more than two, reach the class's `reject_threshold`: one
+    bright look alone rejects nothing. Else warn, but accept while every look stays below the class's `warn_threshold`,
+    where there is one. It never falls. UPDATE tells a risen verdict at once, and a markedly better look at most once a
+    second. The class is the one that the looks up to NEW speak for.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class EventTracker:
         self._classes = tuple(classes)
         self._thresholds = class_thresholds(classes, settings, default_threshold)
         self._reject = [settings.reject_thresholds.get(name, settings.reject_threshold) for name in classes]
+        self._warn = [_warn_threshold(settings, name) for name in classes]
         self._min_hits = settings.min_hits
         self._roi = settings.roi
         self._size_wh = (0, 0)
@@ -193,8 +195,9 @@ class EventTracker:
         if defect.verdict is Verdict.REJECT:
             return Verdict.REJECT
         scores, needed = defect.scores[defect.class_id], min(2, self._min_hits)
-        certain = len(scores) >= needed and scores[needed - 1] >= self._reject[defect.class_id]
-        return Verdict.REJECT if certain else Verdict.WARN
+        if len(scores) >= needed and scores[needed - 1] >= self._reject[defect.class_id]:
+            return Verdict.REJECT
+        return Verdict.WARN if scores[0] >= self._warn[defect.class_id] else defect.verdict
 
     def _end(self, tracks: Iterable[Track]) -> list[DefectEvent]:
         events = []
@@ -222,6 +225,12 @@ class EventTracker:
             last_seen_s=defect.last_s,
             last_seen_utc=defect.last_utc,
         )
+
+
+def _warn_threshold(settings: StreamSettings, name: str) -> float:
+    """Return from which score on an event of the class warns; 0 where every event does, never above its reject."""
+    warn = settings.warn_thresholds.get(name, settings.warn_threshold)
+    return 0.0 if warn is None else min(warn, settings.reject_thresholds.get(name, settings.reject_threshold))
 
 
 def _visible(roi: Sequence[Sequence[Sequence[float]]], size_wh: tuple[int, int]) -> Rect:

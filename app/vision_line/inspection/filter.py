@@ -41,7 +41,11 @@ def unknown_classes(streams: Iterable[Stream], classes: Sequence[str]) -> list[s
     return [
         f"stream {stream.name!r}: {key}.{name}: found no such class in the model, expected one of {', '.join(classes)}"
         for stream in streams
-        for key, table in (("thresholds", stream.thresholds), ("reject_thresholds", stream.reject_thresholds))
+        for key, table in (
+            ("thresholds", stream.thresholds),
+            ("reject_thresholds", stream.reject_thresholds),
+            ("warn_thresholds", stream.warn_thresholds),
+        )
         for name in table
         if name not in known
     ]

@@ -43,7 +43,7 @@ class HeadDecoder:
         """Return the detections in `output` (one picture, no batch axis), in input pixels, highest score first.
 
         Raises:
-            RunError: the scores are not numbers.
+            RunError: the scores, or the boxes or classes of what counts, are not numbers.
         """
         if self.kind is HeadKind.END2END:
             return self._decode_end2end(output)
@@ -59,23 +59,25 @@ class HeadDecoder:
         candidates = scores[:, rows]
         class_id: ClassIds = candidates.argmax(axis=0).astype(np.int32)
         score: Scores = candidates[class_id, np.arange(len(rows))]
+        _check_numbers(output[:4, rows])
         wanted = score > self.score_floor[class_id]
         found = Detections(_to_xyxy(output[:4, rows]), score, class_id)[wanted]
         return found[suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)]
 
     def _decode_end2end(self, output: Output) -> Detections:
-        _check_numbers(output[:, 4])
+        _check_numbers(output[:, 4:])
         # clipped, because an id out of range would be an index error in the middle of the run
         class_id = np.clip(output[:, 5], 0, len(self.score_floor) - 1).astype(np.int32)
         rows = np.flatnonzero(output[:, 4] > self.score_floor[class_id])
         rows = rows[np.argsort(-output[rows, 4], kind="stable")][: self.max_detections]
+        _check_numbers(output[rows, :4])
         return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows])
 
 
-def _check_numbers(scores: Output) -> None:
+def _check_numbers(values: Output) -> None:
     # not-a-number compares false, so a broken engine would look like a good part
-    if not np.isfinite(scores).all():
-        raise RunError("the engine returned scores that are not numbers")
+    if not np.isfinite(values).all():
+        raise RunError("the engine returned scores, boxes or classes that are not numbers")
 
 
 def _to_xyxy(xywh: Output) -> Boxes:

@@ -81,6 +81,10 @@ class MinuteBook:
             self._pieces.append((self._gap_s, end_s))
         self._gap_s = None
 
+    def take_back(self, start_s: float, end_s: float) -> None:
+        """Count the time from `start_s` to `end_s`, which was counted as not inspected, as inspected after all."""
+        self._pieces.append((end_s, start_s))
+
     def turn(self, now_s: float, now_utc: float, decided_s: float) -> list[CoverageMinute]:
         """Return the rows that ended, and those written before that changed.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,22 @@ from vision_line.records.columns import Table
 from vision_line.records.formats import iso_utc
 from vision_line.records.selection import SOURCES, Query
 
-_PICTURES = """SELECT t.run, t.camera, t.confirmed_sequence, t.width, t.height, t.event_id, t.verdict, t.station,
-    t.recipe, t.first_seen_utc, e.path, e.sha256, r.run_id FROM {source} WHERE {where} AND e.path IS NOT NULL
-    AND e.deleted_utc IS NULL AND t.width IS NOT NULL ORDER BY t.first_seen_utc, t.event"""
+#: Pictures of one read; each read is a transaction of its own, as in `export`.
+CHUNK_PICTURES = 500
+
+_WANTED = """FROM {source} WHERE {where} AND e.path IS NOT NULL AND e.deleted_utc IS NULL AND t.width IS NOT NULL"""
+
+#: When the frame of an event's picture arrived. In files of earlier versions a number may stand for two frames, as they
+#: began anew when a camera was altered: it is the one in which the event itself was found, or else the nearest in time.
+_ARRIVED = """SELECT arrived_utc FROM detections WHERE run = ? AND camera = ? AND sequence = ?
+    ORDER BY event_id IS ? DESC, abs(arrived_s - ?) LIMIT 1"""
+
+_PICTURES = """SELECT t.event, t.run, t.camera, t.confirmed_sequence, t.width, t.height, t.event_id, t.verdict,
+    t.station, t.recipe, t.first_seen_utc, t.first_seen_s, e.path, e.sha256, r.run_id {wanted} AND e.evidence <= ?
+    AND (t.first_seen_utc, t.event) > (?, ?) ORDER BY t.first_seen_utc, t.event LIMIT ?"""
 
 _BOXES = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
-    WHERE run = ? AND camera = ? AND sequence = ? ORDER BY detection"""
+    WHERE run = ? AND camera = ? AND sequence = ? AND arrived_utc = ? ORDER BY detection"""
 
 
 @dataclass(slots=True)
@@ -52,23 +62,41 @@ def write_coco(
     Raises:
         OSError, sqlite3.Error: as they come.
     """
-    found = CocoSet(_categories(connection))
+    found = CocoSet(known_classes(connection))
     folder = output.with_name(f"{output.stem}_images")
     folder.mkdir(parents=True, exist_ok=True)
-    sql = _PICTURES.format(source=SOURCES[Table.EVENTS].sql, where=query.where)
-    pictures = connection.execute(sql, query.parameters).fetchall()
+    wanted = _WANTED.format(source=SOURCES[Table.EVENTS].sql, where=query.where)
+    counting = f"SELECT count(*), coalesce(max(e.evidence), -1) {wanted}"
+    total, highest = connection.execute(counting, query.parameters).fetchone()
+    done = 0
     seen: set[tuple[Any, ...]] = set()
-    for count, picture in enumerate(pictures, 1):
-        frame = (picture["run"], picture["camera"], picture["confirmed_sequence"])
+    for done, picture in enumerate(_pictures(connection, wanted, (*query.parameters, highest)), 1):
+        frame = _frame_of(connection, picture)
         if frame not in seen and _add_image(found, picture, records, folder):
             seen.add(frame)
             _add_annotations(found, connection.execute(_BOXES, frame).fetchall())
-        progress(count, len(pictures))
+        progress(done, total)
+    found.missing += total - done  # the running line made room before they were read
     _write_json(path, found)
     return found
 
 
-def _categories(connection: sqlite3.Connection) -> dict[str, int]:
+def _pictures(connection: sqlite3.Connection, wanted: str, parameters: tuple[object, ...]) -> Iterator[sqlite3.Row]:
+    last: tuple[float, int] = (float("-inf"), -1)
+    sql = _PICTURES.format(wanted=wanted)
+    while rows := connection.execute(sql, (*parameters, *last, CHUNK_PICTURES)).fetchall():
+        yield from rows
+        last = (rows[-1]["first_seen_utc"], rows[-1]["event"])
+
+
+def _frame_of(connection: sqlite3.Connection, picture: sqlite3.Row) -> tuple[Any, ...]:
+    """Return the frame of an event's picture: run, camera, number and arrival."""
+    numbered = (picture["run"], picture["camera"], picture["confirmed_sequence"])
+    found = connection.execute(_ARRIVED, (*numbered, picture["event_id"], picture["first_seen_s"])).fetchone()
+    return (*numbered, None if found is None else found["arrived_utc"])
+
+
+def known_classes(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the classes of all runs, those of the newest model first and in its order, numbered from 1."""
     names: dict[str, int] = {}
     for (classes,) in connection.execute("SELECT classes FROM runs ORDER BY run DESC"):

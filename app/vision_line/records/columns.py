@@ -21,6 +21,7 @@ class Table(StrEnum):
     NOT_INSPECTED = "not_inspected"
     STATES = "states"
     RUNS = "runs"
+    CAMERAS = "cameras"
 
 
 class Kind(StrEnum):
@@ -87,7 +88,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         *_of(
             "t",
             ("class", Kind.CATEGORY, "the defect's class"),
-            ("verdict", Kind.CATEGORY, "`accept`, `warn` or `reject`"),
+            ("verdict", Kind.CATEGORY, "`accept` (below `warn_threshold`: harmless), `warn` or `reject`"),
             ("score", Kind.REAL, "score of the latest look, 0 to 1"),
             ("top_score", Kind.REAL, "score of the best look"),
             ("hits", Kind.INTEGER, "inspections that saw the defect"),
@@ -139,7 +140,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("inspected", Kind.INTEGER, "frames that were inspected"),
             *((f"dropped_{cause}", Kind.INTEGER, f"not inspected: {_DROP_MEANINGS[cause]}") for cause in DropCause),
             ("not_inspected_s", Kind.REAL, "seconds of the minute in which the line was not inspected"),
-            ("reconnects", Kind.INTEGER, "times the camera was connected again"),
+            ("reconnects", Kind.INTEGER, "times the camera showed pictures again after its connection had been lost"),
         ),
         *_RUN,
     ),
@@ -148,7 +149,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         *_CAMERA,
         *_of(
             "t",
-            ("cause", Kind.CATEGORY, "`camera:<STATE or error code>`, `capacity`, `log` or `stopped`"),
+            ("cause", Kind.CATEGORY, "`camera:<STATE or error code>`, `device:STARTING`, `capacity`, `log`, `stopped`"),
             ("started_utc", Kind.TIME, "the last inspection before it"),
             ("ended_utc", Kind.TIME, "the first inspection after it; empty while it lasts"),
             ("started_s", Kind.REAL, "the same as `started_utc` by the monotonic clock"),
@@ -175,7 +176,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("version", Kind.TEXT, "version of vision-line"),
             ("started_utc", Kind.TIME, "when the run began"),
             ("ended_utc", Kind.TIME, "when it ended; empty while it lasts and when it was killed"),
-            ("config_sha256", Kind.TEXT, "SHA-256 of the configuration file"),
+            ("config_sha256", Kind.TEXT, "SHA-256 of the configuration file as it was when the run began"),
             ("model_name", Kind.TEXT, "the model's name"),
             ("model_sha256", Kind.TEXT, "SHA-256 of the model file"),
             ("precision", Kind.TEXT, "`int8`, `fp32` ..."),
@@ -183,5 +184,17 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("host", Kind.TEXT, "the machine"),
             ("classes", Kind.TEXT, "the model's classes, a JSON list"),
         ),
+    ),
+    Table.CAMERAS: (
+        Column("camera", Kind.CATEGORY, "the camera's name", "t.name"),
+        *_of(
+            "t",
+            ("station", Kind.CATEGORY, "the camera's `station`"),
+            ("recipe", Kind.CATEGORY, "the camera's `recipe`"),
+            ("url", Kind.TEXT, "its URL, with user and password masked"),
+            ("since_utc", Kind.TIME, "since when it was configured so, until its next row or the run's end"),
+            ("settings", Kind.TEXT, "all its other keys of `streams.toml` with their values, a JSON object"),
+        ),
+        *_RUN,
     ),
 }

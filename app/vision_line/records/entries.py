@@ -16,12 +16,16 @@ from vision_line.frames import CoverageMinute, DefectEvent, Detections, Inspecti
 
 @dataclass(frozen=True, slots=True)
 class CameraRecord:
-    """What is written about a camera; `url` is the masked one."""
+    """What is written about a camera.
+
+    `url` is the masked one, `settings` what it is inspected by, as JSON; empty: as they were.
+    """
 
     name: str
     station: str
     recipe: str
     url: str
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_line.errors import ConfigError, RunError
-from vision_line.records.coco import write_coco
+from vision_line.records.coco import known_classes, write_coco
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.formats import write_csv, write_jsonl, write_parquet
 from vision_line.records.schema import FILE_NAME, open_reader, translated
@@ -61,16 +61,20 @@ def export(
     whole, and left alone when the export fails. `progress` is called with rows done and in all.
 
     Raises:
-        ConfigError: a filter or the format does not apply to the table, or a library for it is missing.
-        RunError: no record file, or reading or writing failed.
+        ConfigError: no records there, a camera or class that no run had, a filter or format that does not apply to the
+            table, or a library for the format is missing.
+        RunError: reading or writing failed.
     """
     if file_format is Format.COCO and table is not Table.EVENTS:
         raise ConfigError(f"--format coco exports events with their pictures; it does not apply to table {table}")
     query = plan_query(table, selection)
+    if not (directory / FILE_NAME).is_file():
+        raise ConfigError(f"--record {directory}: expected a record directory, found no {FILE_NAME} in it")
     partial = output.with_name(f".{output.name}.partial")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
+            _check_names(connection, selection)
+            output.parent.mkdir(parents=True, exist_ok=True)
             if file_format is Format.COCO:
                 found = write_coco(connection, directory, query, partial, output, progress)
                 summary = ExportSummary(output, len(found.annotations), len(found.images), found.missing)
@@ -85,6 +89,26 @@ def export(
         if output.parent.is_dir():
             partial.unlink(missing_ok=True)
     return summary
+
+
+def _check_names(connection: sqlite3.Connection, selection: Selection) -> None:
+    """Refuse a camera or class that is in no run: a spelling mistake must not look like "nothing found".
+
+    Raises:
+        ConfigError: each such name, with what there is.
+    """
+    cameras = [name for (name,) in connection.execute("SELECT DISTINCT name FROM cameras ORDER BY name")]
+    asked = (
+        ("--camera", selection.camera, cameras),
+        ("--class", selection.class_name, list(known_classes(connection))),
+    )
+    problems = [
+        f"{option} {name}: not in these records, expected one of {', '.join(known)}"
+        for option, name, known in asked
+        if name is not None and name not in known
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 class _Rows:

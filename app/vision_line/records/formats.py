@@ -59,7 +59,7 @@ def write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as exc:
-        raise ConfigError("--format parquet needs pyarrow: pip install 'vision-line[parquet]'") from exc
+        raise ConfigError("--format parquet needs pyarrow: pip install pyarrow") from exc
     types = {
         Kind.TEXT: pa.string(),
         Kind.CATEGORY: pa.dictionary(pa.int32(), pa.string()),

@@ -26,7 +26,8 @@ from vision_line.records import entries
 from vision_line.records.backlog import Backlog, BacklogLimits
 from vision_line.records.directory import DirectoryLock
 from vision_line.records.entries import CameraRecord, RunRecord
-from vision_line.records.evidence import EvidenceKeeper, KeptPicture, reconcile
+from vision_line.records.evidence import EvidenceKeeper
+from vision_line.records.kept import Stock, reconcile
 from vision_line.records.picture import PictureReader, bgr_of
 from vision_line.records.rows import INSERT_RUN, RowMaker, run_row
 from vision_line.records.schema import FILE_NAME, open_writer
@@ -65,18 +66,18 @@ class SqliteLog:
             path = directory / FILE_NAME
             connection = open_writer(path)
             undo.callback(connection.close)
-            number, kept = _begin(connection, directory, run, classes, evidence=settings.evidence)
+            number, stock = _begin(connection, directory, run, classes, evidence=settings.evidence)
             maker = RowMaker(number, classes, run.cameras)
             self._backlog = Backlog(limits or BacklogLimits())
             self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb)
             undo.pop_all()
         self._evidence: EvidenceKeeper | None = None
-        self._old_evidence_bytes = sum(picture.size for picture in kept)
+        self._old_evidence_bytes = stock.size
         if settings.evidence:
             self._evidence = EvidenceKeeper(
                 directory,
                 number,
-                kept,
+                stock,
                 self._backlog.put,
                 read_picture,
                 max_bytes=settings.evidence_max_mb * 1_000_000,
@@ -155,6 +156,13 @@ class SqliteLog:
             evidence_deleted=0 if evidence is None else evidence.deleted,
         )
 
+    def take_latencies_ms(self) -> list[float]:
+        """Return result -> committed of every commit since the last call, in milliseconds: its oldest result's.
+
+        One caller; also after `close`.
+        """
+        return self._writer.take_latencies_ms()
+
     def close(self) -> None:
         """Write the pictures that wait, commit everything accepted, and let go of the directory; may be called twice.
 
@@ -177,13 +185,13 @@ class SqliteLog:
 
 def _begin(
     connection: sqlite3.Connection, directory: Path, run: RunRecord, classes: Sequence[str], *, evidence: bool
-) -> tuple[int, list[KeptPicture]]:
-    """Enter the run; return its number in this file and the pictures that earlier runs left."""
+) -> tuple[int, Stock]:
+    """Enter the run; return its number in this file and what pictures earlier runs left."""
     try:
-        kept = reconcile(connection, directory, time.time())
+        stock = reconcile(connection, directory, time.time())
         cursor = connection.execute(INSERT_RUN, run_row(run, classes, evidence=evidence))
     except (sqlite3.Error, OSError) as exc:
         raise RunError(f"record directory {directory}: cannot be written: {exc}") from exc
     if cursor.lastrowid is None:
         raise RunError(f"record directory {directory}: the run could not be entered")
-    return cursor.lastrowid, kept
+    return cursor.lastrowid, stock

@@ -11,8 +11,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import ColourMatrix, ColourRange, Frame
+from vision_line.ports import HostCopyable
 
 Image = NDArray[np.uint8]  # (height, width, 3) BGR
 PictureReader = Callable[[Frame], Image]
@@ -32,13 +33,13 @@ _converting = threading.Lock()
 def bgr_of(frame: Frame) -> Image:
     """Return the frame's whole picture as a new (height, width, 3) uint8 BGR array that the caller owns.
 
-    The frame's own matrix and range decide the colours, not what the decoder wrote into the picture. From any thread,
-    once the device is done with the frame.
+    The frame's own matrix and range decide the colours, not what the decoder wrote into the picture. A picture that
+    lies elsewhere than in the host's memory is copied first. From any thread, once the device is done with the frame.
 
     Raises:
-        SourceError: the picture is of a kind that is not known here, or cannot be converted.
+        SourceError: the picture is of a kind that is not known here, or cannot be copied or converted.
     """
-    picture = frame.picture
+    picture = _in_host_memory(frame)
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3:
         return picture.copy()
     if not isinstance(picture, av.VideoFrame):
@@ -56,3 +57,12 @@ def bgr_of(frame: Frame) -> Image:
         return np.asarray(converted.to_ndarray(), np.uint8)
     except (av.FFmpegError, ValueError) as exc:
         raise SourceError(frame.camera, SourceErrorCode.CORRUPT, f"the picture cannot be converted: {exc}") from exc
+
+
+def _in_host_memory(frame: Frame) -> object:
+    if not isinstance(frame.picture, HostCopyable):
+        return frame.picture
+    try:
+        return frame.picture.to_host()
+    except DeviceError as exc:
+        raise SourceError(frame.camera, SourceErrorCode.FAILED, f"the picture cannot be copied: {exc}") from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ INSERT_RUN = _insert(
     ),
 )
 _INSERT_CAMERA = _insert(
-    "cameras", ("run", "name", "station", "recipe", "url", "since_utc"), key=("run", "name", "since_utc")
+    "cameras", ("run", "name", "station", "recipe", "url", "since_utc", "settings"), key=("run", "name", "since_utc")
 )
 _INSERT_DETECTION = _insert(
     "detections",
@@ -87,6 +88,7 @@ _UPSERT_INTERVAL = _insert(
     key=("run", "interval_id"),
     keep=("camera", "station", "recipe"),
 )
+_WITHDRAW_INTERVAL = "DELETE FROM not_inspected WHERE run = ? AND interval_id = ?"
 _INSERT_STATE = _insert("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
 _UPSERT_EVIDENCE = _insert(
     "evidence",
@@ -132,6 +134,7 @@ class RowMaker:
         self._run = run
         self._classes = tuple(classes)
         self._labels: dict[str, tuple[str, str]] = {}
+        self._entered: dict[str, tuple[CameraRecord, float]] = {}  # each camera's newest row, and since when it holds
         self._learn(cameras)
         self._makers: Mapping[type, Callable[[Any], Iterator[Statement]]] = {
             InspectedEntry: self._inspected,
@@ -209,8 +212,10 @@ class RowMaker:
                     *(gap.ended_utc, gap.ended_s),
                 )
                 for gap in entry.intervals
+                if not gap.withdrawn
             ],
         )
+        yield _WITHDRAW_INTERVAL, [(self._run, gap.interval_id) for gap in entry.intervals if gap.withdrawn]
 
     def _states(self, entry: StatesEntry) -> Iterator[Statement]:
         yield (
@@ -226,10 +231,21 @@ class RowMaker:
         yield (
             _INSERT_CAMERA,
             [
-                (self._run, camera.name, camera.station, camera.recipe, camera.url, entry.since_utc)
-                for camera in entry.cameras
+                (self._run, camera.name, camera.station, camera.recipe, camera.url, entry.since_utc, camera.settings)
+                for camera in self._news(entry)
             ],
         )
+
+    def _news(self, entry: CamerasEntry) -> list[CameraRecord]:
+        """Return the cameras of which `entry` says something new: a row stands for as long as it holds."""
+        news = []
+        for said in entry.cameras:
+            known, since_utc = self._entered.get(said.name, (None, None))
+            camera = said if known is None or said.settings else replace(said, settings=known.settings)
+            if camera != known or since_utc == entry.since_utc:  # the latter: asked again
+                self._entered[camera.name] = (camera, entry.since_utc)
+                news.append(camera)
+        return news
 
     def _evidence(self, entry: EvidenceEntry) -> Iterator[Statement]:
         yield (

@@ -19,7 +19,7 @@ from vision_line.frames import DropCause
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
@@ -28,7 +28,9 @@ APPLICATION_ID = 0x766C696E
 BUSY_TIMEOUT_S = 0.25
 
 #: Statements that bring a file of the key's version to the next one.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: ("ALTER TABLE cameras ADD COLUMN settings TEXT NOT NULL DEFAULT ''",),
+}
 
 DROPPED_COLUMNS = tuple(f"dropped_{cause}" for cause in DropCause)
 
@@ -44,7 +46,7 @@ _TABLES = (
         evidence INTEGER NOT NULL) STRICT""",
     f"""CREATE TABLE cameras (
         {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
-        since_utc REAL NOT NULL, PRIMARY KEY (run, name, since_utc)) STRICT""",
+        since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
     f"""CREATE TABLE detections (
         detection INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
         arrived_s REAL NOT NULL, camera_utc REAL, pts_s REAL, class TEXT NOT NULL, score REAL NOT NULL, {_BOX},

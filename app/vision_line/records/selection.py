@@ -69,12 +69,16 @@ SOURCES: dict[Table, Source] = {
         filters=_EVERY,
     ),
     Table.STATES: Source(f"states t {_JOIN_RUN}", "t.change", "t.at_utc", "t.at_utc", "t.at_utc", filters=_EVERY),
+    Table.CAMERAS: Source(
+        f"cameras t {_JOIN_RUN}", "t.rowid", "t.since_utc", "t.since_utc", "t.since_utc", filters=_EVERY
+    ),
     Table.RUNS: Source("runs r", "r.run", "r.started_utc", "r.started_utc", "r.started_utc", filters=frozenset()),
 }
 
 _FILTER_SQL = {
     (Table.EVENTS, "verdict"): "t.verdict",
     (Table.DETECTIONS, "verdict"): "v.verdict",
+    (Table.CAMERAS, "camera"): "t.name",
 }
 _OPTION = {"camera": "--camera", "class_name": "--class", "verdict": "--verdict"}
 

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 from vision_line.errors import RunError
@@ -26,6 +27,8 @@ GROUP_ENTRIES = 4000
 RETRY_S = 0.25
 #: How often free space, and the file itself, are looked at.
 WATCH_S = 1.0
+#: So many commits are remembered until they are asked for: several minutes.
+REMEMBERED_COMMITS = 4096
 #: An entry that waits for longer means that the writer is stalled.
 STALLED_AFTER_S = 2.0
 
@@ -48,6 +51,7 @@ class GroupWriter:
         self._commit_problem = ""
         self._fatal = ""
         self._durable_ms = 0.0
+        self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_COMMITS)  # append and popleft are atomic
         self._watched_s = float("-inf")
         self._closing = threading.Event()
         self._deadline_s = float("inf")
@@ -57,6 +61,10 @@ class GroupWriter:
     def durable_ms(self) -> float:
         """Result -> committed of the oldest result in the last group, in milliseconds."""
         return self._durable_ms
+
+    def take_latencies_ms(self) -> list[float]:
+        """Return what `durable_ms` was after each commit since the last call; one caller."""
+        return [self._latencies_ms.popleft() for _ in range(len(self._latencies_ms))]
 
     def start(self) -> None:
         """Look at the disk once and begin to commit."""
@@ -140,6 +148,7 @@ class GroupWriter:
         finished = [entry.finished_s for entry in group if isinstance(entry, InspectedEntry)]
         if finished:
             self._durable_ms = (committed_s - min(finished)) * 1e3
+            self._latencies_ms.append(self._durable_ms)
 
     def _execute(self, connection: sqlite3.Connection, group: list[Entry]) -> None:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The bottom of the dashboard: alarms, and the latest defects."""
+"""The bottom of the dashboard: alarms and notices, and the latest defects."""
 
 from __future__ import annotations
 
@@ -7,39 +7,45 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vision_line.frames import DefectEvent, EventPhase
-from vision_line.screens.looks import QUIET, TROUBLE, VERDICTS
-from vision_line.screens.pieces import Line, filled, left, right
+from vision_line.screens.looks import NOTICE, QUIET, TROUBLE, VERDICTS
+from vision_line.screens.pieces import Line, Piece, filled, left, right
 from vision_line.telemetry.snapshot import Snapshot
+
+_ALARM: Piece = (" ■ ", TROUBLE)
+_NOTICE: Piece = (" ▲ ", NOTICE)
 
 _BESIDE = 120  # from this width on alarms stand beside the defects, else above them
 
 
 def notice_lines(snapshot: Snapshot, width: int, rows: int) -> list[Line]:
-    """Return at most `rows` lines of exactly `width` cells; alarms have the first right to the room."""
+    """Return at most `rows` lines of exactly `width` cells; alarms have the first right to the room, then notices."""
     if rows <= 0:
         return []
-    if not snapshot.alarms:
+    told = [(_ALARM, text) for text in snapshot.alarms] + [(_NOTICE, text) for text in snapshot.notices]
+    if not told:
         return _events(snapshot.latest_events, width, rows)
     if width < _BESIDE:
-        alarms = _alarms(snapshot.alarms, width, max(2, rows - 4) if rows > 2 else rows)
+        alarms = _told(told, width, max(2, rows - 4) if rows > 2 else rows)
         return [*alarms, *_events(snapshot.latest_events, width, rows - len(alarms))]
     half = width // 2
-    alarms = _alarms(snapshot.alarms, width - half, rows)
+    alarms = _told(told, width - half, rows)
     events = _events(snapshot.latest_events, half, rows)
     alarms += [filled([], width - half)] * (len(events) - len(alarms))
     events += [filled([], half)] * (len(alarms) - len(events))
     return [[*event, *alarm] for event, alarm in zip(events, alarms, strict=True)]
 
 
-def _alarms(alarms: Sequence[str], width: int, rows: int) -> list[Line]:
-    """Return a title and the alarms; when they do not fit, the last line says how many more there are."""
-    if rows < 2 <= len(alarms):
-        return [filled([(f" ■ {len(alarms)} alarms", TROUBLE)], width)]
-    title = [filled([(" alarms", QUIET)], width)] if rows > min(3, len(alarms)) else []
+def _told(told: Sequence[tuple[Piece, str]], width: int, rows: int) -> list[Line]:
+    """Return a title and what is told; when it does not fit, the last line says how much more there is."""
+    mark, word = (_ALARM, "alarm") if told[0][0] == _ALARM else (_NOTICE, "notice")
+    if rows < 2 <= len(told):
+        count = sum(piece == mark for piece, _ in told)
+        return [filled([mark, (f"{count} {word}{'' if count == 1 else 's'}", mark[1])], width)]
+    title = [filled([(f" {word}s", QUIET)], width)] if rows > min(3, len(told)) else []
     places = rows - len(title)
-    shown = alarms if len(alarms) <= places else alarms[: places - 1]
-    lines = [filled([(" ■ ", TROUBLE), left(alarm, width - 4)], width) for alarm in shown]
-    more = [filled([(f"   + {len(alarms) - len(shown)} more", TROUBLE)], width)] if len(shown) < len(alarms) else []
+    shown = told if len(told) <= places else told[: places - 1]
+    lines = [filled([piece, left(text, width - 4)], width) for piece, text in shown]
+    more = [filled([(f"   + {len(told) - len(shown)} more", mark[1])], width)] if len(shown) < len(told) else []
     return [*title, *lines, *more]
 
 

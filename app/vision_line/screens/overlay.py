@@ -13,7 +13,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +28,7 @@ from vision_line.errors import SourceError
 from vision_line.frames import DefectEvent, EventPhase, Inspection
 from vision_line.records.annotate import caption_of, draw_marks, marks_of, with_caption
 from vision_line.records.picture import Image, PictureReader, bgr_of
+from vision_line.telemetry.snapshot import OverlaySnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,6 @@ MARK_S = 0.5
 
 _TIME_BASE = Fraction(1, 90_000)
 _TROUBLE = (SourceError, OSError, av.FFmpegError, ValueError, cv2.error)
-
-
-@dataclass(frozen=True, slots=True)
-class OverlayStatus:
-    """Frames written and dropped; `problem` is why a file cannot be written now, "" while all can."""
-
-    written: int
-    dropped: int
-    problem: str
 
 
 class _Video:
@@ -131,14 +122,9 @@ class OverlayWriter:
         self._thread = threading.Thread(target=self._work, name="overlay", daemon=True)
         self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """Inspected frames that are in no video."""
-        return self._dropped
-
-    def status(self) -> OverlayStatus:
+    def status(self) -> OverlaySnapshot:
         """Return how the overlay fares now; from any thread."""
-        return OverlayStatus(self._written, self._dropped, "; ".join(list(self._problems.values())))
+        return OverlaySnapshot(self._written, self._dropped, "; ".join(list(self._problems.values())))
 
     def offer(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
         """Take an inspected frame and its event changes; never waits, drops when the encoder is behind."""

@@ -29,6 +29,8 @@ def plain_line(snapshot: Snapshot) -> str:
     if snapshot.alarms:
         more = f" (+{len(snapshot.alarms) - 1} more)" if len(snapshot.alarms) > 1 else ""
         parts.append(f"ALARM {snapshot.alarms[0]}{more}")
+    if snapshot.notices:
+        parts.append("; ".join(snapshot.notices))
     return " | ".join(parts)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The terminal that the dashboard is drawn on, and giving it back."""
+"""The file that a screen is drawn on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
-
-from rich.console import Console
 
 
 @contextmanager
@@ -28,10 +26,3 @@ def own_output(stream: IO[str]) -> Iterator[IO[str]]:
     stream.flush()
     with io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True) as text:
         yield text
-
-
-def restore_terminal(console: Console) -> None:
-    """Leave the alternate screen and show the cursor: for an exit that will not wait for `run_dashboard`."""
-    if console.is_terminal:
-        console.file.write("\x1b[?1049l\x1b[?25h\x1b[0m")
-        console.file.flush()

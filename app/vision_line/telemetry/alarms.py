@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What an operator must be told now, worst first, in one sentence each; a pure function of the line's state."""
+"""What an operator must be told now, and what is good to know; a sentence each, a pure function of the line's state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from vision_line.frames import CameraState, NotInspected
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+from vision_line.inspection.blame import STARTING
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot
 
 _CAMERA_CAUSE = "camera:"
 _NAMES_SHOWN = 6
@@ -19,17 +20,31 @@ def plan_alarms(
     """Return the alarms: the log first (it stops every camera), then lines not inspected, then troubled cameras.
 
     Cameras with the same trouble share one sentence, so that a failed network switch is one alarm and not sixty-four.
-    A camera whose state is the cause of its open interval appears once, with its state.
+    A camera whose state is the cause of its open interval appears once, with its state. That the device is starting is
+    no alarm.
     """
     alarms = [] if log.writable else [f"log stopped, so is inspection: {log.reason or 'no reason given'}"]
     capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for interval in not_inspected:
-        if not interval.cause.startswith(_CAMERA_CAUSE):
+        if interval.cause != STARTING and not interval.cause.startswith(_CAMERA_CAUSE):
             capacity[interval.cause].append((interval.camera, now_s - interval.started_s))
     for cause, gaps in capacity.items():
         longest_s = max(gap_s for _, gap_s in gaps)
         alarms.append(f"not inspected for {longest_s:.0f} s ({cause}): {_names(name for name, _ in gaps)}")
     return (*alarms, *_camera_alarms(cameras))
+
+
+def plan_notices(cameras: Sequence[CameraSnapshot], overlay: OverlaySnapshot | None) -> tuple[str, ...]:
+    """Return what is amiss beside the inspection: connections that hang, and frames that are in no video."""
+    notices = []
+    if hanging := [camera for camera in cameras if camera.hanging]:
+        names = _names(f"{camera.name} {camera.hanging}" for camera in hanging)
+        notices.append(f"connections that hang, given up: {names}")
+    if overlay is not None and overlay.dropped:
+        notices.append(f"overlay: {overlay.dropped} of {overlay.written + overlay.dropped} frames are in no video")
+    if overlay is not None and overlay.problem:
+        notices.append(overlay.problem)
+    return tuple(notices)
 
 
 def _camera_alarms(cameras: Sequence[CameraSnapshot]) -> list[str]:

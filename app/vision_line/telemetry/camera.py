@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
+from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, quantiles_of
 from vision_line.telemetry.rates import SlidingRates
 from vision_line.telemetry.snapshot import CameraSnapshot
@@ -44,6 +45,13 @@ class CameraTotals:
     reconnects: int
     dropped: Mapping[DropCause, int]
     latency_ms: Quantiles | None
+    abandoned: int = 0  # connections that hung and were given up
+    code: str | None = None  # where an error caused the state
+
+
+def none_abandoned() -> tuple[int, int]:
+    """Return the `read_abandoned` of a camera whose connections never hang."""
+    return 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +68,30 @@ class CameraMetrics:
     `snapshot` to the one thread that makes snapshots (it keeps the sliding rates); `totals` to anyone.
     """
 
-    def __init__(self, name: str, read_counts: Callable[[], FrameCounts]) -> None:
-        """Start at zero; `read_counts` is called for each snapshot, e.g. `mailbox.counts`."""
+    def __init__(
+        self,
+        name: str,
+        read_counts: Callable[[], FrameCounts],
+        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+    ) -> None:
+        """Start at zero.
+
+        `read_counts` is called for each snapshot, e.g. `mailbox.counts`; so is `read_abandoned`: how many connections
+        hung and were given up, and how many of them hang now.
+        """
         self.name = name
         self.latency = LatencyHistogram()
         self._read_counts = read_counts
+        self._read_abandoned = read_abandoned
         self._before = _Counts()
+        self._abandoned_before = 0
         self._rates = SlidingRates()
         self._change = StateChange(name, CameraState.CONNECTING, 0.0, 0.0)
         self._newest: tuple[int, float] | None = None
         self._inspected = 0
         self._detections = 0
         self._events = 0
-        self._reconnects = 0
+        self._reconnects = ReconnectCount()
 
     def inspected(self, inspection: Inspection, now_s: float) -> float:
         """Count a frame whose result has been handed to the outputs at `now_s`; return its latency in ms."""
@@ -93,15 +112,20 @@ class CameraMetrics:
             self._events += 1
 
     def state(self, change: StateChange) -> None:
-        """Note a new state; each way into RECONNECTING counts as a reconnection."""
-        if change.state is CameraState.RECONNECTING and self._change.state is not CameraState.RECONNECTING:
-            self._reconnects += 1
+        """Note a new state."""
+        self._reconnects.saw(change.state)
         self._change = change
 
-    def attach(self, read_counts: Callable[[], FrameCounts]) -> None:
-        """Go on with another mailbox that starts at zero; what the old one counted stays counted."""
+    def attach(
+        self,
+        read_counts: Callable[[], FrameCounts],
+        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+    ) -> None:
+        """Go on with another mailbox and camera that start at zero; what the old ones counted stays counted."""
         self._before = self._counts()
+        self._abandoned_before += self._read_abandoned()[0]
         self._read_counts = read_counts
+        self._read_abandoned = read_abandoned
 
     def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
         """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
@@ -121,9 +145,10 @@ class CameraMetrics:
             last_frame_age_s=None if newest is None else max(0.0, now_s - newest[1]),
             detections=self._detections,
             events=self._events,
-            reconnects=self._reconnects,
+            reconnects=self._reconnects.n,
             sequence=None if newest is None else newest[0],
             not_inspected=not_inspected,
+            hanging=self._read_abandoned()[1],
         )
 
     def totals(self) -> CameraTotals:
@@ -137,9 +162,11 @@ class CameraMetrics:
             inspected=self._inspected,
             detections=self._detections,
             events=self._events,
-            reconnects=self._reconnects,
+            reconnects=self._reconnects.n,
             dropped=counts.dropped,
             latency_ms=quantiles_of(self.latency.whole()),
+            abandoned=self._abandoned_before + self._read_abandoned()[0],
+            code=self._change.code,
         )
 
     def _counts(self) -> _Counts:

@@ -8,14 +8,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, DefectEvent, Inspection, NotInspected, StateChange
 from vision_line.ports import DeviceDescription, LogStatus, ShapeHW
-from vision_line.telemetry.alarms import plan_alarms
-from vision_line.telemetry.camera import CameraMetrics, CameraTotals, FrameCounts
+from vision_line.telemetry.alarms import plan_alarms, plan_notices
+from vision_line.telemetry.camera import CameraMetrics, CameraTotals, FrameCounts, none_abandoned
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, merged, quantiles_of
-from vision_line.telemetry.process import ProcessUsage, read_usage, usable_cores
+from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.rates import SlidingRates
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot, Snapshot, Totals
 
 LATEST_EVENTS = 32
 
@@ -53,6 +54,7 @@ class RunTotals:
     batch_occupancy: float | None
     durable_ms: float | None
     usage: ProcessUsage
+    overlay: OverlaySnapshot | None = None  # None where no videos are written
 
 
 class RunMetrics:
@@ -72,20 +74,29 @@ class RunMetrics:
         self._latest_lock = threading.Lock()
         self._rates = SlidingRates()
         self._durable = LatencyHistogram()
-        self._committed = 0
+        self._read_overlay: Callable[[], OverlaySnapshot] | None = None
         self._first_result_s: float | None = None
         self._batches = 0
         self._batched = 0
 
-    def add_camera(self, name: str, read_counts: Callable[[], FrameCounts]) -> CameraMetrics:
+    def watch_overlay(self, read_overlay: Callable[[], OverlaySnapshot]) -> None:
+        """Tell from now on how the annotated videos fare."""
+        self._read_overlay = read_overlay
+
+    def add_camera(
+        self,
+        name: str,
+        read_counts: Callable[[], FrameCounts],
+        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+    ) -> CameraMetrics:
         """Return the metrics of a camera; one that was there before goes on counting with the new mailbox."""
         camera = self._cameras.get(name)
         if camera is None:
             # A new dictionary instead of a changed one: the inspecting thread may be looking into the old one.
-            camera = CameraMetrics(name, read_counts)
+            camera = CameraMetrics(name, read_counts, read_abandoned)
             self._cameras = self._cameras | {name: camera}
         else:
-            camera.attach(read_counts)
+            camera.attach(read_counts, read_abandoned)
         return camera
 
     def batch(self, frames: int) -> None:
@@ -113,6 +124,11 @@ class RunMetrics:
         """Note a camera's new state."""
         self._cameras[change.camera].state(change)
 
+    def committed(self, latencies_ms: Sequence[float], now_s: float) -> None:
+        """Count commits of the log by result -> committed of the oldest result in each."""
+        for latency_ms in latencies_ms:
+            self._durable.record(latency_ms, now_s)
+
     def snapshot(
         self, now_s: float, now_utc: float, log: LogStatus, not_inspected: Sequence[NotInspected] = ()
     ) -> Snapshot:
@@ -120,7 +136,6 @@ class RunMetrics:
 
         Removed cameras are left out. About 20 microseconds a camera.
         """
-        self._note_durable(log, now_s)
         causes = {interval.camera: interval.cause for interval in not_inspected}
         every = [camera.snapshot(now_s, causes.get(name)) for name, camera in self._cameras.items()]
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
@@ -139,6 +154,7 @@ class RunMetrics:
             cameras=cameras,
             latest_events=latest,
             alarms=plan_alarms(cameras, log_now, not_inspected, now_s),
+            notices=plan_notices(cameras, self._overlay()),
             not_inspected=tuple(not_inspected),
         )
 
@@ -155,7 +171,11 @@ class RunMetrics:
             batch_occupancy=self._occupancy(),
             durable_ms=None if durable is None else durable.p99,
             usage=self._read_usage(),
+            overlay=self._overlay(),
         )
+
+    def _overlay(self) -> OverlaySnapshot | None:
+        return None if self._read_overlay is None else self._read_overlay()
 
     def _totals_now(self, cameras: Sequence[CameraSnapshot], now_s: float) -> Totals:
         usage = self._read_usage()
@@ -180,9 +200,3 @@ class RunMetrics:
         """Return results after the first one, divided by the time since it."""
         first_s = self._first_result_s
         return 0.0 if first_s is None or now_s <= first_s else (inspected - 1) / (now_s - first_s)
-
-    def _note_durable(self, log: LogStatus, now_s: float) -> None:
-        """Count the newest result -> committed latency, once for each commit that a snapshot sees."""
-        if log.committed > self._committed:
-            self._committed = log.committed
-            self._durable.record(log.durable_ms, now_s)

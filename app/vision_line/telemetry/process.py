@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What this process has used and may use: CPU seconds, memory, cores."""
+"""What this process has used: CPU seconds and memory."""
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +37,3 @@ def resident_mb(status: str) -> tuple[float, float]:
     fields = dict(line.split(":", 1) for line in status.splitlines() if line.startswith(("VmRSS:", "VmHWM:")))
     now_mb, peak_mb = (int(fields.get(name, "0 kB").split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
     return now_mb, peak_mb
-
-
-def usable_cores() -> int:
-    """Return how many cores this process can keep busy: its CPU affinity, or less where a cgroup limits it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = cgroup_cores()
-    return cores if limit is None else max(1, min(cores, ceil(limit)))
-
-
-def cgroup_cores() -> float | None:
-    """Return the CPU limit of this process's control group in cores; None without a limit or control groups."""
-    try:
-        if _CGROUP_V2.exists():
-            return quota_cores(*_CGROUP_V2.read_text().split()[:2])
-        if _CGROUP_V1.exists():
-            return quota_cores(_CGROUP_V1.read_text(), _CGROUP_V1.with_name("cpu.cfs_period_us").read_text())
-    except OSError:
-        return None
-    return None
-
-
-def quota_cores(quota: str, period: str) -> float | None:
-    """Return quota / period in cores; None for "max" and -1, which mean no limit."""
-    return None if quota.strip() in ("max", "-1") else int(quota) / int(period)

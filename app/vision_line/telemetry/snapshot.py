@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
+from vision_line.inspection.blame import STARTING
 from vision_line.telemetry.histogram import Quantiles
 
 #: States that a camera passes through rightly; all other states outside INSPECTING_STATES are troubles.
@@ -32,6 +33,7 @@ class CameraSnapshot:
     reconnects: int = 0
     sequence: int | None = None  # of the newest inspected frame
     not_inspected: str | None = None  # cause of the interval that is open now; None while its line is looked at
+    hanging: int = 0  # connections that hang now where nothing can interrupt them, and were given up
 
     @property
     def is_inspecting(self) -> bool:
@@ -39,13 +41,18 @@ class CameraSnapshot:
         return self.state in INSPECTING_STATES and self.sequence is not None and self.not_inspected is None
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether this is a file that could not be read to its end."""
+        return self.state is CameraState.ENDED and self.code is not None
+
+    @property
     def is_troubled(self) -> bool:
         """Whether an operator should look at this camera: it is neither well nor starting nor rightly over."""
         if self.state is CameraState.CONNECTING:
             return self.code is not None
         if self.state is CameraState.RUNNING:
-            return self.not_inspected is not None
-        return self.state not in PASSING_STATES
+            return self.not_inspected not in (None, STARTING)
+        return self.is_unfinished or self.state not in PASSING_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,15 @@ class LogSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class OverlaySnapshot:
+    """How the annotated videos fare; `problem` is why one cannot be written now, "" while all can."""
+
+    written: int = 0  # inspected frames that are in a video
+    dropped: int = 0  # inspected frames that are in none
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that a screen shows."""
 
@@ -88,6 +104,7 @@ class Snapshot:
     cameras: tuple[CameraSnapshot, ...] = ()
     latest_events: tuple[DefectEvent, ...] = ()  # newest first
     alarms: tuple[str, ...] = ()  # worst first
+    notices: tuple[str, ...] = ()  # what is amiss beside the inspection
     not_inspected: tuple[NotInspected, ...] = ()  # the intervals that are open now
 
     @property
@@ -99,4 +116,4 @@ class Snapshot:
     def expected(self) -> int:
         """How many cameras should be inspected: all but those that ended or were removed rightly."""
         over = (CameraState.ENDED, CameraState.REMOVED)
-        return sum(camera.state not in over for camera in self.cameras)
+        return sum(camera.is_unfinished or camera.state not in over for camera in self.cameras)

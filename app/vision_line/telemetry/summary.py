@@ -63,9 +63,11 @@ class Counts(_Public):
     detections: int
     """Detections that were kept (threshold, region of interest)."""
     events: int
-    """Physical defects that crossed the picture."""
+    """Defect events, whatever their verdict."""
     reconnects: int
-    """Times the connection was lost."""
+    """Times the camera showed pictures again after its connection had been lost."""
+    connections_abandoned: int
+    """Times a connection hung where nothing could interrupt it and was given up; three that hang stop the retries."""
     latency_ms: LatencySummary | None
     """Null when nothing was inspected."""
 
@@ -77,6 +79,8 @@ class CameraSummary(Counts):
     """As in the configuration."""
     state: CameraState
     """At the end of the run."""
+    code: str | None
+    """The error code, where an error caused the state."""
 
 
 class TotalsSummary(Counts):
@@ -87,7 +91,11 @@ class TotalsSummary(Counts):
     batch_occupancy: float | None
     """0..1: the share of the submitted batches' places that held a frame."""
     durable_ms: float | None
-    """Result -> committed to disk, milliseconds: 99th percentile of the commits that were sampled."""
+    """Result -> committed to disk, milliseconds: 99th percentile of all commits, each by its oldest result."""
+    overlay_written: int | None
+    """Inspected frames that are in a video of `--overlay`; null without it."""
+    overlay_dropped: int | None
+    """Inspected frames that are in no video because the encoder was behind or a file failed; null without it."""
     cpu_seconds: float
     """User and system time of all threads of the process."""
     max_rss_mb: float
@@ -100,7 +108,7 @@ class Summary(_Public):
     summary_version: Literal[1] = 1
     """Rises when a field changes its meaning or goes."""
     duration_s: float = Field(ge=0)
-    """From start to end of the run, seconds."""
+    """From start to end of the run, seconds; the start and the drain are in it."""
     device: str
     """The device that inspected: cpu, cuda:0, ..."""
     model: ModelSummary
@@ -109,10 +117,12 @@ class Summary(_Public):
     """In the order of the configuration."""
     totals: TotalsSummary
     """All cameras together."""
+    error: str | None
+    """Why the run failed (exit code 4); null where it did not."""
 
 
-def build_summary(totals: RunTotals) -> Summary:
-    """Return the public summary of a run. Pure."""
+def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
+    """Return the public summary of a run, which failed by `error` or did not. Pure."""
     model = totals.facts.model
     return Summary(
         duration_s=round(totals.duration_s, 3),
@@ -122,6 +132,7 @@ def build_summary(totals: RunTotals) -> Summary:
         ),
         cameras=[_camera(camera) for camera in totals.cameras],
         totals=_totals(totals),
+        error=error,
     )
 
 
@@ -147,6 +158,7 @@ def _camera(camera: CameraTotals) -> CameraSummary:
     return CameraSummary(
         name=camera.name,
         state=camera.state,
+        code=camera.code,
         frames_arrived=camera.arrived,
         frames_decoded=camera.decoded,
         frames_inspected=camera.inspected,
@@ -154,12 +166,13 @@ def _camera(camera: CameraTotals) -> CameraSummary:
         detections=camera.detections,
         events=camera.events,
         reconnects=camera.reconnects,
+        connections_abandoned=camera.abandoned,
         latency_ms=_latency(camera.latency_ms),
     )
 
 
 def _totals(totals: RunTotals) -> TotalsSummary:
-    cameras = totals.cameras
+    cameras, overlay = totals.cameras, totals.overlay
     return TotalsSummary(
         frames_arrived=sum(camera.arrived for camera in cameras),
         frames_decoded=sum(camera.decoded for camera in cameras),
@@ -168,10 +181,13 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         detections=sum(camera.detections for camera in cameras),
         events=sum(camera.events for camera in cameras),
         reconnects=sum(camera.reconnects for camera in cameras),
+        connections_abandoned=sum(camera.abandoned for camera in cameras),
         latency_ms=_latency(totals.latency_ms),
         inspected_fps=round(totals.inspected_fps, 3),
         batch_occupancy=None if totals.batch_occupancy is None else round(totals.batch_occupancy, 4),
         durable_ms=None if totals.durable_ms is None else round(totals.durable_ms, 2),
+        overlay_written=None if overlay is None else overlay.written,
+        overlay_dropped=None if overlay is None else overlay.dropped,
         cpu_seconds=round(totals.usage.cpu_seconds, 3),
         max_rss_mb=round(totals.usage.max_rss_mb, 1),
     )

@@ -16,7 +16,7 @@ Method = Literal["sensitivity", "uniform", "global"]
 CostKind = Literal["params", "macs", "latency"]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
-_STRICT = ConfigDict(frozen=True, extra="forbid")
+_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Budget(BaseModel):
@@ -25,8 +25,11 @@ class Budget(BaseModel):
     model_config = _STRICT
 
     params: Share | None = None
+    """Share of the parameters."""
     macs: Share | None = None
+    """Share of the multiply-accumulates at `size_hw`."""
     latency: Share | None = None
+    """Share of the convolutions' time at `size_hw`, measured on this machine."""
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:
@@ -59,30 +62,34 @@ class StageCaps(BaseModel):
 
 
 class PruneSettings(BaseModel):
-    """How to plan.
-
-    `method` "sensitivity" measures what each group is worth; "uniform" (one relative width for all) and "global" (one
-    threshold of importance for all channels) are controls and know no stage caps. `quantum` is the multiple that
-    widths keep. `neck`: "whole" leaves all its layers alone, "outputs" keeps the widths that it hands on, "free"
-    keeps nothing. `head` allows the inner convolutions of Detect to be pruned. `size_hw` is the input for MACs and
-    latency. `probes` are the shares of a group's channels that are silenced to measure its sensitivity. `floor` is
-    the weight of importance lost beside score lost: it decides between groups whose loss is below the noise.
-    """
+    """How to plan."""
 
     model_config = _STRICT
 
     budget: Budget
+    """Most that the model may cost, one or several of `params`, `macs`, `latency`, as shares of the parent's."""
     method: Method = "sensitivity"
+    """`sensitivity` measures what each group is worth; `uniform` (one relative width) and `global` are controls."""
     importance: Criterion = "l2"
+    """What a channel is worth: `l2` (group norm), `bn` (batch norm scale, after `[sparsify]`), `taylor` (gradients)."""
     quantum: Literal[8, 16, 32] = 8
+    """Widths are multiples of 8, 16 or 32; INT8 wants 16."""
     neck: Neck = "outputs"
+    """`whole` leaves the neck alone, `outputs` keeps the widths that it hands on, `free` keeps nothing."""
     head: bool = True
+    """The head's inner convolutions may be pruned too."""
     caps: StageCaps = StageCaps()
+    """Greatest share of channels that a group of a stage may lose: shallow ones keep more. The controls have none."""
     size_hw: tuple[int, int] = (640, 640)
+    """Input shape for operations and latency."""
     probes: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.25, 0.5, 0.75)
+    """Shares of a group's channels that are silenced to measure it."""
     floor: float = Field(0.2, ge=0.0)
+    """Weight of importance lost beside score lost: it decides between groups whose loss is below the noise."""
     trace_timeout_s: float = Field(120.0, gt=0.0)
+    """Most time that looking through the network's structure may take."""
     trace_memory_gib: float = Field(4.0, gt=0.0)
+    """Most memory that it may take."""
 
     @model_validator(mode="after")
     def _fits_the_strides(self) -> Self:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,8 +28,8 @@ class ProtectSettings(_Frozen):
     most_protected: int = Field(default=4, ge=0)
     """Most parts that may stay float."""
     most_probed: int = Field(default=12, ge=0)
-    """Most parts that are tried alone: the noisiest first."""
-    least_gain: float = Field(default=0.0005, ge=0.0)
+    """Most parts that are tried alone: those first that bring the outputs closest to the float model's."""
+    least_gain: float = Field(default=0.002, ge=0.0)
     """A part that buys less is not worth its time."""
 
 
@@ -104,6 +104,38 @@ def search_protection(parts: Sequence[str], score: Score, float_score: float, se
         if found - best >= settings.least_gain:
             kept, best = (*kept, probe.part), found
     return _outcome(kept, best, unprotected, float_score, probes)
+
+
+def narrow_protection(
+    protection: Protection, members: Mapping[str, Sequence[str]], score: Score, settings: ProtectSettings
+) -> Protection:
+    """Replace each kept part by the one of its convolutions that does as well alone: the others may be fast again.
+
+    Args:
+        protection: what a search found.
+        members: the quantized convolutions of each part.
+        score: as of the search; called once for each convolution of a kept part.
+        settings: a convolution does as well if the score falls by less than `least_gain`.
+    """
+    kept, best = protection.keep_float, protection.score
+    for part in protection.keep_float:
+        alone = members.get(part, ())
+        if len(alone) < 2:
+            continue
+        others = tuple(name for name in kept if name != part)
+        scores = {name: score((*others, name)) for name in alone}
+        winner = max(scores, key=scores.__getitem__)
+        if scores[winner] > best - settings.least_gain:
+            kept, best = (*others, winner), scores[winner]
+    return protection.model_copy(update={"keep_float": kept, "score": best})
+
+
+def parts_of(report: QuantizeReport) -> dict[str, tuple[str, ...]]:
+    """Return the quantized convolutions of each part of `rank_parts`."""
+    members: dict[str, tuple[str, ...]] = {}
+    for name in report.quantized:
+        members[_part(name)] = (*members.get(_part(name), ()), name)
+    return members
 
 
 def _probe(parts: Iterable[str], score: Score, unprotected: float) -> tuple[Probe, ...]:

@@ -15,7 +15,7 @@ class _Frozen(BaseModel):
 class QuantizeSettings(_Frozen):
     """How a float model becomes a quantized one."""
 
-    method: Method = Method.MSE
+    method: Method = Method.MAX
     """How activation ranges are chosen."""
     percentile: float = Field(default=99.99, gt=50.0, le=100.0)
     """Share of the values in percent that `percentile` keeps."""

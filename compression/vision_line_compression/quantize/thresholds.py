@@ -8,6 +8,10 @@ percentile  the smallest t below which a given share of the values lies.
 mse         the t of least mean squared error E(t) = mean (x - q(x))^2, values spread evenly within a bin.
 entropy     the t of least KL divergence between the clipped distribution and its 128-level form (S. Migacz, "8-bit
             inference with TensorRT", GTC 2017), values of the first bin left out, since zero costs nothing.
+
+`max` is the default. The other three weigh a value by how often it occurs, and on an inspection line what is frequent
+is background: on two YOLOv8n for board defects they clipped the rare activations that the defects are, and lost 1.5 to
+20 points of mAP50-95 where `max` lost 0.3 and 5 (`entropy` lost nearly everything).
 """
 
 from __future__ import annotations

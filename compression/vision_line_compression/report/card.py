@@ -30,6 +30,7 @@ class RowKind(StrEnum):
     RECALIBRATED = "recalibrated"
     RECOVERED = "recovered"
     DISTILLED = "distilled"
+    QUANTIZATION_AWARE = "quantization-aware"
     INT8_MAX = "int8-max"
     INT8_PERCENTILE = "int8-percentile"
     INT8_MSE = "int8-mse"
@@ -56,6 +57,7 @@ KINDS: dict[RowKind, tuple[Group, str, str]] = {
     RowKind.RECALIBRATED: (Group.STEP, "Recalibrated", "batch normalisation measured anew"),
     RowKind.RECOVERED: (Group.STEP, "Recovered", "trained on with labels"),
     RowKind.DISTILLED: (Group.STEP, "Distilled", "trained on with a teacher"),
+    RowKind.QUANTIZATION_AWARE: (Group.STEP, "Quantization-aware", "trained while rounded to INT8, measured as float"),
     RowKind.INT8_MAX: (Group.INT8, "INT8, max", "calibrated to the largest value"),
     RowKind.INT8_PERCENTILE: (Group.INT8, "INT8, percentile", "calibrated without outliers"),
     RowKind.INT8_MSE: (Group.INT8, "INT8, MSE", "calibrated to the least squared error"),

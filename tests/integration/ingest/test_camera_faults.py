@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vision_line.config.placeholders import fill_placeholders
 from vision_line.frames import CameraState
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def silent_port() -> Iterator[int]:
     """A server that accepts connections and never says a word."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(8)
+        listener.listen(64)
         yield listener.getsockname()[1]
 
 
@@ -36,6 +37,17 @@ async def test_the_right_password_opens(method: str, serve: Serve, watch: Watch,
     server = serve({"path": "cam"}, auth={"method": method, "user": "line", "password": PASSWORD})
     cam = watch(server.url("cam", f"line:{PASSWORD}@"))
     await wait_until(lambda: len(cam.frames) >= 5, 15)
+
+
+@pytest.mark.parametrize("method", ["basic", "digest"])
+async def test_any_password_opens(method: str, serve: Serve, watch: Watch, wait_until: Until) -> None:
+    """Also one with characters that mean something in a URL, given as it is."""
+    password = "p/w#?@:%41'& ä"  # noqa: S105  of a test server
+    server = serve({"path": "cam"}, auth={"method": method, "user": "line", "password": password})
+    url, problems = fill_placeholders(server.url("cam", "line:{PASSWORD}@"), {"PASSWORD": password})
+    cam = watch(url)
+    await wait_until(lambda: len(cam.frames) >= 5 or any(cam.codes), 15)
+    assert (problems, any(cam.codes)) == ([], False)
 
 
 @pytest.mark.parametrize("method", ["basic", "digest"])
@@ -107,9 +119,10 @@ async def test_a_killed_server_is_back_within_five_seconds_and_others_notice_not
     others = [watch(steady.url(path), name=path) for path in ("one", "two")]
     await wait_until(lambda: all(len(watched.frames) >= 20 for watched in (cam, *others)), 20)
     for _ in range(2):
+        told = len(cam.codes)
         faulted.kill()
-        await wait_until(lambda: cam.state is CameraState.RECONNECTING, 5)
-        await asyncio.sleep(1.0)  # an outage has a length
+        # An outage has a length: the camera notices it, and tries at least once in vain.
+        await wait_until(lambda told=told: "REFUSED" in cam.codes[told:], 10)
         before = len(cam.frames)
         faulted.start()
         await wait_until(lambda before=before: len(cam.frames) > before and cam.state is CameraState.RUNNING, 5)
@@ -152,3 +165,31 @@ async def test_cancelling_stops_the_thread_at_once(serve: Serve, watch: Watch, w
         await task
     assert time.monotonic() - started_s < 0.5
     assert cam.camera.abandoned == (0, 0)
+
+
+async def test_many_silent_cameras_do_not_keep_a_healthy_one_waiting(
+    silent_port: int, serve: Serve, watch: Watch, wait_until: Until
+) -> None:
+    """The limit on openings is for bursts: behind sixteen dead cameras a healthy one runs within seconds."""
+    server = serve({"path": "cam"})
+    dead = [watch(f"rtsp://127.0.0.1:{silent_port}/cam", name=f"dead{number}") for number in range(16)]
+    cam = watch(server.url("cam"))
+    took_s = await wait_until(lambda: bool(cam.frames), 20)
+    assert took_s < 4
+    await wait_until(lambda: all("TIMEOUT" in camera.codes for camera in dead), 10)
+
+
+async def test_pictures_that_the_device_cannot_read_are_a_fault_of_the_camera(
+    serve: Serve, watch: Watch, wait_until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is given up with CODEC_UNSUPPORTED, said once, and tried again at the slow pace."""
+    server = serve({"path": "cam"})
+    cam = watch(server.url("cam"))
+    await wait_until(lambda: len(cam.frames) >= 5, 15)
+    cam.camera.reject("camera 'cam': frame 5 cannot be converted: 7 planes")
+    await wait_until(lambda: cam.state is CameraState.RECONNECTING, 2)
+    assert cam.states[-1].code == "CODEC_UNSUPPORTED"
+    assert cam.states[-1].detail == "camera 'cam': CODEC_UNSUPPORTED: frame 5 cannot be converted: 7 planes"
+    took_s = await wait_until(lambda: cam.state is CameraState.RUNNING, 10)
+    assert took_s >= 1.0
+    assert sum("CODEC_UNSUPPORTED" in message for message in caplog.messages) == 1

@@ -45,19 +45,34 @@ def plain_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "plain.mp4", b_frames=0)
 
 
-def write_video(path: Path, b_frames: int) -> Path:
-    """Write a video of 20 pictures at 25 fps, a keyframe every 10; picture n is as bright as 20 + 10 n."""
-    with av.open(str(path), "w") as container:
+def write_video(path: Path, b_frames: int, *, noise: int = 0, sound_s: float = 0.0) -> Path:
+    """Write a video of 20 pictures at 25 fps, a keyframe every 10; picture n is as bright as 20 + 10 n.
+
+    `noise` levels more make it large. `sound_s` is the length of its sound. What is at the end of a file is written at
+    its beginning, where the container allows it.
+    """
+    flags = "frag_keyframe+empty_moov" if path.stem == "fragments" else "faststart"
+    options = {"movflags": flags} if path.suffix in (".mp4", ".mov") else {}
+    with av.open(str(path), "w", options=options) as container:
+        sound = container.add_stream("pcm_s16le", rate=8000) if sound_s else None
+        random = np.random.default_rng(1)
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.options = {"bf": str(b_frames), "g": "10", "crf": "1"}
         for index in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(np.full((72, 64), 10 * index + 20, np.uint8), format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(
+                random.integers(20, 21 + noise, (72, 64), np.uint8) + 10 * index, format="yuv420p"
+            )
             frame.pts, frame.time_base = index, Fraction(1, 25)
             for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+        if sound is not None:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, round(8000 * sound_s)), np.int16), "s16", "mono")
+            silence.sample_rate, silence.pts = 8000, 0
+            for packet in sound.encode(silence):
+                container.mux(packet)
     return path
 
 
@@ -151,6 +166,34 @@ async def test_damage_discards_up_to_the_next_keyframe(plain_video: Path, raises
     assert [round((level - 20) / 10) for level in line.levels] == [0, 1, 2, *range(10, FRAMES)]
     assert [frame.sequence for frame in line.frames] == list(range(len(line.frames)))
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "fragments.mp4", "v.mov", "v.mkv", "v.avi"])
+async def test_a_video_that_was_cut_off_ends_with_a_code(tmp_path: Path, name: str) -> None:
+    """What is there is read, and then the camera has ENDED as CORRUPT: the rest was not inspected."""
+    path = write_video(tmp_path / name, b_frames=0, noise=40)
+    whole = Line(f"file:{path}")
+    await whole.run()
+    assert (len(whole.frames), whole.states[-1].code) == (FRAMES, None)
+
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    line = Line(f"file:{path}")
+    async with asyncio.timeout(20):
+        await line.run()
+
+    assert 0 < len(line.frames) < FRAMES
+    assert line.states[-1].state is CameraState.ENDED
+    assert line.states[-1].code == SourceErrorCode.CORRUPT
+    assert "was cut off" in line.states[-1].detail
+
+
+async def test_a_video_with_longer_sound_is_whole(tmp_path: Path) -> None:
+    """The pictures of a video may end before its sound does."""
+    line = Line(f"file:{write_video(tmp_path / 'v.mkv', b_frames=2, sound_s=3.0)}")
+    async with asyncio.timeout(20):
+        await line.run()
+
+    assert (len(line.frames), line.states[-1].code) == (FRAMES, None)
 
 
 async def test_a_paced_video_takes_its_time(video: Path) -> None:

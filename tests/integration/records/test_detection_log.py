@@ -106,6 +106,32 @@ def test_ledger_rows_replace_their_earlier_selves(open_log: OpenLog, records: Pa
     assert [row["state"] for row in rows_of(records, "SELECT state FROM states")] == ["CONNECTING", "RUNNING"]
 
 
+def test_an_interval_that_was_none_is_taken_back(open_log: OpenLog, records: Path) -> None:
+    """What is withdrawn leaves no row, whether it was committed before or not; other intervals stay."""
+    log = open_log()
+    early, late, true = (NotInspected(f"i{number}", "cam01", "capacity", 1.0, 601.0) for number in range(3))
+    log.write_coverage([], [early, true])
+    log.write_coverage([], [dataclasses.replace(early, withdrawn=True), dataclasses.replace(late, withdrawn=True)])
+    log.close()
+
+    assert rows_of(records, "SELECT interval_id FROM not_inspected") == [{"interval_id": "i2"}]
+
+
+def test_every_commit_tells_how_late_it_was(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
+    """However seldom somebody asks: each commit is told once, and none is missed."""
+    log = open_log(evidence=False)
+    for sequence in range(4):
+        wait_until(lambda: not log.status().pending)
+        seen = line.inspection(sequence, 1)
+        log.write_inspection(seen, seen.detections, [])
+    wait_until(lambda: not log.status().pending)
+    latencies_ms = log.take_latencies_ms()
+
+    assert len(latencies_ms) == 4
+    assert latencies_ms[-1] == log.status().durable_ms
+    assert log.take_latencies_ms() == []
+
+
 def test_results_are_durable_within_300_ms(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
     """At a line's rate every record is committed, and `durable_ms` says how soon."""
     log = open_log(evidence=False)
@@ -218,6 +244,28 @@ def test_other_files_are_refused(open_log: OpenLog, records: Path, statements: t
 
     with pytest.raises(RunError, match=message):
         open_log()
+
+
+def test_a_file_of_the_first_schema_is_brought_up_to_date(
+    open_log: OpenLog, records: Path, tmp_path: Path, line: Any
+) -> None:
+    """Its rows stay, cameras without settings as they were not kept then; a reader asks for it, and then reads it."""
+    log = open_log(evidence=False)
+    seen = line.inspection(1)
+    log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
+    log.close()
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection:
+        connection.execute("ALTER TABLE cameras DROP COLUMN settings")
+        connection.execute("PRAGMA user_version=1")
+        connection.commit()
+    with pytest.raises(RunError, match="written by an older version"):
+        open_reader(records)
+
+    open_log(evidence=False).close()
+    with closing(open_reader(records)) as reader:
+        assert [row["event_id"] for row in reader.execute("SELECT event_id FROM events")] == ["e1"]
+        names = [(row["run"], row["name"], row["settings"]) for row in reader.execute("SELECT * FROM cameras")]
+    assert names == [(1, "cam01", ""), (2, "cam01", "")]
 
 
 def test_a_file_that_is_no_database_is_refused(open_log: OpenLog, records: Path) -> None:

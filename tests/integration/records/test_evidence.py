@@ -20,7 +20,8 @@ from vision_line.config.models import RecordSettings
 from vision_line.errors import RunError
 from vision_line.frames import EventPhase, Frame
 from vision_line.records.entries import RunRecord
-from vision_line.records.evidence import QUEUE_EVENTS, evidence_paths
+from vision_line.records.evidence import QUEUE_EVENTS
+from vision_line.records.kept import evidence_paths
 from vision_line.records.log import SqliteLog
 from vision_line.records.picture import Image
 from vision_line.records.schema import open_reader

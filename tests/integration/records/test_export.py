@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -24,8 +26,9 @@ from pycocotools.coco import COCO
 from vision_line.config.models import RecordSettings
 from vision_line.errors import ConfigError, RunError
 from vision_line.frames import CoverageMinute, DefectEvent, Detections, EventPhase, NotInspected, Verdict
+from vision_line.records import coco as coco_export
 from vision_line.records.columns import COLUMNS, Table
-from vision_line.records.entries import RunRecord
+from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.export import Format, export
 from vision_line.records.log import SqliteLog
 from vision_line.records.schema import open_reader
@@ -102,13 +105,13 @@ def test_parquet_is_typed(recorded: Path, tmp_path: Path) -> None:
     assert table.column("evidence_deleted_utc").to_pylist() == [None, None]
 
 
-def test_parquet_without_pyarrow_names_the_extra(
+def test_parquet_without_pyarrow_says_what_to_install(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message says what to install, and nothing is left behind."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-    with pytest.raises(ConfigError, match=r"pip install 'vision-line\[parquet\]'"):
+    with pytest.raises(ConfigError, match="needs pyarrow: pip install pyarrow"):
         export(recorded, Table.EVENTS, Format.PARQUET, Selection(), tmp_path / "out" / "e.parquet")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -167,6 +170,60 @@ def test_coco_holds_a_shared_picture_once(
     assert len(coco.getImgIds()) == 1
     assert len(coco.getAnnIds()) == 2
     assert summary.pictures_missing == 1
+
+
+def test_coco_tells_frames_of_the_same_number_apart(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path
+) -> None:
+    """Numbers of earlier versions began anew when a camera was altered: each picture has the boxes of its own frame."""
+    log = open_log()
+    for found, event_id, arrived_utc in ((1, "before", 1_700_000_000.0), (3, "after", 1_700_000_060.0)):
+        seen = line.inspection(100, found, picture=line.picture(), arrived_utc=arrived_utc)
+        log.write_inspection(seen, seen.detections, [line.event(seen, event_id)])
+    log.close()
+    export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
+    coco = json.loads((tmp_path / "c.json").read_text("utf-8"))
+
+    boxes = Counter(annotation["image_id"] for annotation in coco["annotations"])
+    assert {image["event_id"]: boxes[image["id"]] for image in coco["images"]} == {"before": 1, "after": 3}
+
+
+def test_the_settings_in_force_are_exported(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
+    """A row for each change of a camera, by which an event is traced to what it was judged by."""
+    log = open_log(evidence=False)
+    log.write_cameras([CameraRecord("cam01", "press 5", "B", "rtsp://***@camera/1", '{"min_hits":5}')])
+    log.close()
+    export(records, Table.CAMERAS, Format.JSONL, Selection(camera="cam01"), tmp_path / "c.jsonl")
+    rows = read_jsonl(tmp_path / "c.jsonl")
+
+    assert [(row["station"], row["settings"]) for row in rows] == [("press 4", ""), ("press 5", '{"min_hits":5}')]
+    assert rows[0]["since_utc"] < rows[1]["since_utc"]
+
+
+def test_coco_reads_pictures_in_chunks(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, few are read at once; each is in the set once, or counted as deleted meanwhile."""
+    monkeypatch.setattr(coco_export, "CHUNK_PICTURES", 2)
+    log = open_log()
+    for sequence in range(7):
+        seen = line.inspection(sequence, picture=line.picture(), arrived_utc=1_700_000_000.0)
+        log.write_inspection(seen, seen.detections, [line.event(seen, f"e{sequence}")])
+    log.close()
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+        if done == 4:  # a running line makes room between two reads
+            with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
+                connection.execute("UPDATE evidence SET deleted_utc = 1 WHERE event_id = 'e6'")
+
+    summary = export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json", tell)
+    images = json.loads((tmp_path / "c.json").read_text("utf-8"))["images"]
+
+    assert [image["event_id"] for image in images] == [f"e{number}" for number in range(6)]
+    assert (summary.pictures, summary.pictures_missing) == (6, 1)
+    assert told == [(done, 7) for done in range(1, 7)]
 
 
 def test_an_export_of_a_running_line_is_whole(open_log: OpenLog, line: Any, records: Path, tmp_path: Path) -> None:
@@ -250,11 +307,30 @@ def test_what_does_not_apply_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_no_record_directory_is_said(tmp_path: Path) -> None:
-    """A wrong --record names the directory and makes nothing in it."""
-    with pytest.raises(RunError, match=r"expected a record directory, found no records\.sqlite"):
-        export(tmp_path / "nothing", Table.EVENTS, Format.CSV, Selection(), tmp_path / "e.csv")
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("exists", [False, True], ids=["missing", "empty"])
+def test_no_records_are_a_wrong_option(tmp_path: Path, exists: bool) -> None:
+    """A --record without records is named as the option it is, and nothing is made."""
+    directory = tmp_path / "nothing"
+    if exists:
+        directory.mkdir()
+    with pytest.raises(ConfigError, match=r"--record .*nothing: expected .* found no records\.sqlite in it"):
+        export(directory, Table.EVENTS, Format.CSV, Selection(), tmp_path / "out" / "e.csv")
+    assert list(tmp_path.iterdir()) == ([directory] if exists else [])
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (Selection(camera="cam1"), "--camera cam1: not in these records, expected one of cam01"),
+        (Selection(class_name="shrot"), "--class shrot: not in these records, expected one of open, short"),
+        (Selection(camera="cam1", class_name="shrot"), "--camera cam1: .*\n--class shrot: "),
+    ],
+)
+def test_names_that_no_run_knew_are_refused(recorded: Path, tmp_path: Path, selection: Selection, message: str) -> None:
+    """A misspelt camera or class is not an empty table; what there is is said."""
+    with pytest.raises(ConfigError, match=message):
+        export(recorded, Table.EVENTS, Format.CSV, selection, tmp_path / "out" / "e.csv")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_export_leaves_the_old_file(recorded: Path, tmp_path: Path) -> None:
@@ -294,7 +370,8 @@ def test_filters_choose_what_they_say(
 ) -> None:
     """Events and their detections come out exactly if camera, class, verdict and time fit."""
     records = tmp_path_factory.mktemp("filters")
-    run = RunRecord("0", 0.0, "", "", "", "", "", "")
+    cameras = tuple(CameraRecord(name, "", "", "") for name in ("cam01", "cam02", "cam03"))
+    run = RunRecord("0", 0.0, "", "", "", "", "", "", cameras)
     with closing(SqliteLog(records, run, RecordSettings(evidence=False, min_free_mb=1), ["open", "short"])) as log:
         for number, (camera, class_id, verdict, at_utc) in enumerate(made):
             write_event(log, line, number, camera, class_id, verdict, float(at_utc))

@@ -39,9 +39,9 @@ def offer(writer: OverlayWriter, line: Any, moments: list[float], wait_until: Wa
     """Offer a frame for each moment, no faster than the encoder takes them."""
     for number, moment in enumerate(moments):
         seen = at(line.inspection(number, picture=line.picture(kwargs.get("size_wh", (160, 96))), **kwargs), moment)
-        before = writer.status().written + writer.dropped
+        before = writer.status().written + writer.status().dropped
         writer.offer(seen, [line.event(seen, "e1")] if number == 1 else [])
-        wait_until(lambda before=before: writer.status().written + writer.dropped > before)  # type: ignore[misc]
+        wait_until(lambda before=before: writer.status().written + writer.status().dropped > before)  # type: ignore[misc]
 
 
 def test_frames_are_shown_when_they_arrived(tmp_path: Path, line: Any, wait_until: WaitUntil) -> None:
@@ -57,7 +57,7 @@ def test_frames_are_shown_when_they_arrived(tmp_path: Path, line: Any, wait_unti
     assert times == pytest.approx([moment - 10.0 for moment in moments], abs=0.001)
     assert pictures[0].shape[0] > 96
     assert np.abs(pictures[1][:96].astype(int) - pictures[4][:96]).max() > 80
-    assert (writer.status().written, writer.dropped) == (5, 0)
+    assert (writer.status().written, writer.status().dropped) == (5, 0)
 
 
 def test_a_new_size_and_a_gap_begin_a_new_file(tmp_path: Path, line: Any, wait_until: WaitUntil) -> None:
@@ -99,7 +99,7 @@ def test_a_failing_disk_is_counted_and_said(tmp_path: Path, line: Any, wait_unti
     offer(writer, line, [1.0, 1.1], wait_until)
     offer(writer, line, [1.2], wait_until, camera="cam02")
     assert "overlay of cam01" in writer.status().problem
-    assert (writer.status().written, writer.dropped) == (1, 2)
+    assert (writer.status().written, writer.status().dropped) == (1, 2)
 
     (tmp_path / "cam01").unlink()
     offer(writer, line, [20.0], wait_until)

@@ -18,10 +18,8 @@ from pathlib import Path
 
 import pyte
 import pytest
-from rich.console import Console
 
 from vision_line.screens.logs import LOG_NAME
-from vision_line.screens.terminal import restore_terminal
 
 COLUMNS, LINES = 100, 30
 
@@ -178,17 +176,6 @@ def test_paused_terminal_stops_neither_loop_nor_exit(open_terminal: Callable[[st
     terminal.read_until(lambda: terminal.program.poll() is not None)
 
     assert terminal.program.returncode == 0
-
-
-def test_terminal_can_be_given_back_at_once() -> None:
-    """An exit that does not wait leaves the alternate screen and shows the cursor."""
-    master, slave = pty.openpty()
-    with os.fdopen(slave, "w") as file:
-        restore_terminal(Console(file=file))
-        written = os.read(master, 1024)
-    os.close(master)
-
-    assert written.startswith(b"\x1b[?1049l\x1b[?25h")
 
 
 def test_closed_terminal_ends_only_the_dashboard(open_terminal: Callable[[str], Terminal]) -> None:

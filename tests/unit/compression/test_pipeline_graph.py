@@ -71,10 +71,24 @@ def test_the_order_is_prune_distill_quantize(inputs: Inputs) -> None:
 
 
 def test_every_row_of_the_report_is_there(inputs: Inputs) -> None:
-    """Steps, calibration methods and controls."""
+    """Steps, calibration methods and controls; the optional training of the INT8 weights where it is asked for."""
     pipeline = Pipeline(inputs, Workspace(Path("work")))
 
+    assert set(pipeline.evaluations) == set(RowKind) - {RowKind.QUANTIZATION_AWARE}
+
+
+def test_quantization_aware_training_comes_last(inputs: Inputs) -> None:
+    """It starts from the distilled model, and its result is what is quantized and shown; no other key changes."""
+    recipe = Recipe.model_validate(inputs.loaded.recipe.model_dump() | {"qat": {"epochs": 2}})
+    with_it = replace(inputs, loaded=replace(inputs.loaded, recipe=recipe))
+    pipeline, plain = (Pipeline(given, Workspace(Path("work"))) for given in (with_it, inputs))
+    chain: dict[str, str] = {}
+    _collect(pipeline.quantized, chain)
+
+    assert list(chain)[:4] == ["quantize", "export-quantization-aware", "qat", "distill"]
     assert set(pipeline.evaluations) == set(RowKind)
+    assert pipeline.finished.epochs == pipeline.distilled.epochs + 2
+    assert pipeline.distilled.checkpoint.path == plain.distilled.checkpoint.path
 
 
 def test_an_unchanged_recipe_has_the_same_keys(inputs: Inputs) -> None:
@@ -98,6 +112,17 @@ def test_calibration_changes_what_comes_after_it(inputs: Inputs) -> None:
 
     assert "quantize" in reached
     assert not {name for name in reached if name.startswith(("plan", "prune", "recover", "distill", "longer"))}
+
+
+def test_calibration_pictures_count_by_their_content(inputs: Inputs) -> None:
+    """Not by their folder's name; and they are no matter to what was trained."""
+    one, other = (replace(inputs, calibration=replace(inputs.train, classes=(content,))) for content in "ab")
+    named = keys(one, quantize={"calibration": "day"})
+
+    assert named == keys(one, quantize={"calibration": "night"})
+    reached = {name for name, key in keys(other, quantize={"calibration": "day"}).items() if key != named[name]}
+    assert {"quantize", "eval-int8-mse", "bundle", "report"} <= reached
+    assert not {name for name in reached if name.startswith(("plan", "prune", "recover", "distill", "export"))}
 
 
 def test_a_budget_changes_all_but_what_is_before_it(inputs: Inputs) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vision_line.errors import ConfigError
-from vision_line_compression.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset
+from vision_line_compression.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_pictures
 
 
 def write_picture(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
@@ -188,3 +188,32 @@ def test_hash_follows_the_content(tmp_path: Path) -> None:
 def test_label_path_replaces_the_last_images_folder() -> None:
     """Only the innermost folder `images` is exchanged."""
     assert label_path(Path("/images/set/images/test/a.jpg")) == Path("/images/set/labels/test/a.txt")
+
+
+def test_a_folder_of_pictures_is_read_without_labels(tmp_path: Path) -> None:
+    """Folders in it too, other files ignored; the hash is of the content."""
+    write_picture(tmp_path / "one" / "day" / "a.png", (64, 48))
+    write_picture(tmp_path / "one" / "b.jpg")
+    (tmp_path / "one" / "manifest.jsonl").write_text("{}", encoding="utf-8")
+    (tmp_path / "one").rename(tmp_path / "two")
+
+    found = open_pictures(tmp_path / "two")
+
+    assert [(image.path.name, image.size_wh, len(image.xyxy)) for image in found.images] == [
+        ("b.jpg", (100, 50), 0),
+        ("a.png", (64, 48), 0),
+    ]
+    before = found.sha256()
+    (tmp_path / "two").rename(tmp_path / "three")
+    assert open_pictures(tmp_path / "three").sha256() == before
+
+
+def test_a_folder_without_good_pictures_is_refused(tmp_path: Path) -> None:
+    """Missing, empty, or with a file that only has a picture's name."""
+    for folder in (tmp_path / "missing", tmp_path):
+        with pytest.raises(ConfigError, match="expected a folder with pictures, found none"):
+            open_pictures(folder)
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"b\.png: no picture"):
+        open_pictures(tmp_path)

@@ -40,7 +40,7 @@ def test_names_tell_engines_apart(tmp_path: Path) -> None:
     assert manifest_path(engine).name == "model-192x320-tensorrt-sm87.engine.json"
 
 
-@pytest.mark.parametrize("manifest", [None, "", "{}", '{"manifest_version": 2}'])
+@pytest.mark.parametrize("manifest", [None, "", "{}", '{"manifest_version": 1}'])
 def test_an_engine_without_a_manifest_is_refused(tmp_path: Path, manifest: str | None) -> None:
     """Missing, empty, incomplete or of another version: never used."""
     engine = tmp_path / "some.engine"

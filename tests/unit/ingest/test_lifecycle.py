@@ -10,7 +10,7 @@ import pytest
 from vision_line.config.models import Stream
 from vision_line.frames import CameraState
 from vision_line.ingest.health import Health
-from vision_line.ingest.lifecycle import Vitals, judge, stale_limit_s
+from vision_line.ingest.lifecycle import ReconnectCount, Vitals, judge, stale_limit_s
 
 
 def stream(url: str = "rtsp://h/c", **settings: Any) -> Stream:
@@ -81,3 +81,24 @@ def test_the_next_look_is_when_something_can_change() -> None:
     """The supervisor sleeps until then."""
     assert judge(running(25.0), stream(), 100.5).look_again_s == pytest.approx(102.0)
     assert judge(running(25.0), stream(), 103.0).look_again_s == pytest.approx(105.0)
+
+
+@pytest.mark.parametrize(
+    ("states", "reconnects"),
+    [
+        ("CONNECTING RECONNECTING RECONNECTING", 0),
+        ("CONNECTING RECONNECTING RUNNING", 0),
+        ("CONNECTING RUNNING STALE RUNNING", 0),
+        ("CONNECTING RUNNING STALE RECONNECTING", 0),
+        ("CONNECTING RUNNING RECONNECTING RECONNECTING DEGRADED RUNNING", 1),
+        ("CONNECTING FROZEN RECONNECTING FROZEN RECONNECTING RUNNING", 2),
+        ("CONNECTING RUNNING RECONNECTING REMOVED CONNECTING RECONNECTING RUNNING", 0),
+    ],
+)
+def test_a_reconnection_is_pictures_after_a_loss(states: str, reconnects: int) -> None:
+    """A camera that never ran was never lost; one that is lost and not back has not been connected again."""
+    count = ReconnectCount()
+    for state in states.split():
+        count.saw(CameraState(state))
+
+    assert count.n == reconnects

@@ -31,7 +31,11 @@ class Log:
     def write(self, rows: tuple[list[CoverageMinute], list[NotInspected]]) -> None:
         """Keep the rows."""
         self.minutes |= {(row.camera, row.minute_utc): row for row in rows[0]}
-        self.intervals |= {row.interval_id: row for row in rows[1]}
+        for row in rows[1]:
+            if row.withdrawn:
+                self.intervals.pop(row.interval_id, None)
+            else:
+                self.intervals[row.interval_id] = row
         self.history += rows[1]
 
     def causes(self) -> list[tuple[str, float, float | None]]:
@@ -50,10 +54,12 @@ class Line:
     inspected: int = 0
     dropped: Counter[DropCause] = field(default_factory=Counter)
     step_utc: float = 0.0
+    running: bool = True
 
     def __post_init__(self) -> None:
         self.ledger.add_camera("cam01", GAP_S, 0.0, self.utc(0.0))
-        self.state(0.0, CameraState.RUNNING)
+        if self.running:
+            self.state(0.0, CameraState.RUNNING)
 
     def utc(self, at_s: float) -> float:
         return MINUTE + at_s + self.step_utc
@@ -293,6 +299,128 @@ def test_removed_and_added_again_within_a_minute() -> None:
     assert line.log.intervals == {}
 
 
+def test_results_that_come_late_leave_no_interval() -> None:
+    """Frames 0.5 s apart whose results take 2 s: what was told meanwhile is withdrawn, and the minute is clean."""
+    line = Line()
+    for number in range(1, 160):
+        at_s = number * 0.5
+        line.tick(at_s)
+        if at_s >= 2.0:
+            line.inspect(at_s - 2.0)
+    line.close(79.5)
+
+    assert any(row.withdrawn for row in line.log.history)
+    assert [start for _, start, _ in line.log.causes()] == [77.5]  # what was under way when it all ended
+    assert line.log.minutes["cam01", MINUTE].not_inspected_s == 0
+
+
+def test_frames_that_may_wait_long_are_waited_for() -> None:
+    """With frames that may wait 2 s for a place on the device no interval is told before."""
+    line = Line()
+    line.ledger.add_camera("cam01", GAP_S, 0.0, line.utc(0.0), waits_s=2.0)
+    for number in range(1, 160):
+        line.tick(number * 0.5)
+        if number > 4:
+            line.inspect(number * 0.5 - 2.0)
+
+    assert line.log.history == []
+
+
+def test_a_late_result_ends_an_interval_where_it_belongs() -> None:
+    """A frame from before the cause changed ends the first interval, and the second was none."""
+    line = Line()
+    line.inspect(0.5)
+    line.state(1.0, CameraState.STALE)
+    _idle(line, 1.0, 3.0)
+    line.state(3.0, CameraState.RUNNING)
+    _idle(line, 3.0, 6.0, arriving=True)
+    assert line.log.causes() == [("camera:STALE", 0.5, 3.0), ("capacity", 3.0, None)]
+    line.inspect(2.75)
+    line.inspect(3.5)
+    line.inspect(4.25)
+    line.inspect(5.0)
+    line.tick(6.0)
+
+    assert line.log.causes() == [("camera:STALE", 0.5, 2.75)]
+
+
+def test_frozen_does_not_reach_back_into_an_interval_that_is_over() -> None:
+    """A stand-still that began inside an interval that was ended by an inspection is told from there on."""
+    line = Line()
+    line.inspect(0.5)
+    _idle(line, 1.0, 4.0, arriving=True)
+    line.inspect(4.0)
+    line.state(5.0, CameraState.FROZEN, since_s=2.0)
+    _idle(line, 5.0, 7.0, arriving=True)
+
+    assert line.log.causes() == [("capacity", 0.5, 4.0), ("camera:FROZEN", 4.0, None)]
+
+
+def test_start_is_told_apart_from_the_cameras() -> None:
+    """Until the camera runs it is the camera's, then the device's until that is ready, then nobody's."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    _idle(line, 0.0, 0.5)
+    line.state(0.5, CameraState.RUNNING)
+    _idle(line, 0.5, 4.0, arriving=True)
+    line.ledger.device_is_ready(4.1, line.utc(4.1))
+    line.inspect(4.25)
+    _inspect_steadily(line, 4.5, 8.0)
+
+    assert line.log.causes() == [("camera:CONNECTING", 0.0, 0.5), ("device:STARTING", 0.5, 4.25)]
+
+
+def test_a_camera_that_never_came_is_blamed_though_the_device_starts() -> None:
+    """While the device starts, a camera in trouble is told as such; then a slow device is told as such."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    line.state(0.2, CameraState.RECONNECTING, "REFUSED")
+    _idle(line, 0.0, 2.0)
+    line.ledger.device_is_ready(2.1, line.utc(2.1))
+    line.state(3.0, CameraState.RUNNING)
+    _idle(line, 3.0, 6.0, arriving=True)
+
+    assert line.log.causes() == [("camera:REFUSED", 0.0, 3.0), ("capacity", 3.0, None)]
+
+
+def test_a_gap_that_is_found_when_the_device_is_ready() -> None:
+    """A start that lasts just longer than a gap is the device's, though no tick found it."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    line.state(0.25, CameraState.RUNNING)
+    line.ledger.device_is_ready(1.25, line.utc(1.25))
+    line.inspect(1.5)
+    line.tick(1.6)
+
+    assert line.log.causes() == [("camera:CONNECTING", 0.0, 0.25), ("device:STARTING", 0.25, 1.5)]
+
+
+def test_a_file_that_waits_for_the_device_blames_the_device() -> None:
+    """Its first picture arrived before the device was ready, the next one waited for room."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    line.state(0.5, CameraState.RUNNING)
+    _idle(line, 0.5, 4.0)
+    line.ledger.device_is_ready(4.1, line.utc(4.1))
+    line.inspect(0.25)
+    line.inspect(4.25)
+    line.tick(4.5)
+
+    assert line.log.causes() == [("device:STARTING", 0.25, 4.25)]
+
+
+def test_a_drain_is_nobodys_fault() -> None:
+    """What is not looked at while the program ends is `stopped`; a gap from before keeps its cause."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 2.25)
+    line.ledger.stop(2.5)
+    line.close(6.0)
+    assert line.log.causes() == [("stopped", 2.0, 6.0)]
+
+    line = Line()
+    line.inspect(0.5)
+    _idle(line, 0.5, 1.75, arriving=True)
+    line.ledger.stop(1.8)
+    line.close(6.0)
+    assert line.log.causes() == [("capacity", 0.5, 6.0)]
+
+
 Step = tuple[str, float]
 _STEPS = st.lists(
     st.tuples(
@@ -347,6 +475,17 @@ def _play(line: Line, steps: Sequence[Step]) -> float:
     return now_s + 1
 
 
+def _gap_lengths_s(intervals: Sequence[tuple[float, float]]) -> list[float]:
+    """Join intervals that lie end to end and return how long each gap is."""
+    gaps: list[tuple[float, float]] = []
+    for start, end in intervals:
+        if gaps and start == gaps[-1][1]:
+            gaps[-1] = (gaps[-1][0], end)
+        else:
+            gaps.append((start, end))
+    return [end - start for start, end in gaps]
+
+
 @settings(deadline=None, max_examples=200)
 @given(steps=_STEPS)
 def test_everything_adds_up(steps: list[Step]) -> None:
@@ -357,7 +496,9 @@ def test_everything_adds_up(steps: list[Step]) -> None:
     rows = list(line.log.minutes.values())
 
     assert len(intervals) == len(line.log.intervals)
+    assert all(start < end for start, end in intervals)
     assert all(end <= start for (_, end), (start, _) in pairwise(intervals))
+    assert all(length_s > GAP_S for length_s in _gap_lengths_s(intervals))
     for row in rows:
         low = row.minute_utc - MINUTE
         overlap = sum(max(0.0, min(end, low + 60) - max(start, low)) for start, end in intervals)

@@ -106,6 +106,41 @@ def test_one_bright_look_does_not_reject() -> None:
     assert [event.verdict for event in _run([0.3, 0.95, 0.6])] == [Verdict.REJECT]
 
 
+def test_below_the_warning_band_is_accepted() -> None:
+    """With a `warn_threshold` an event is accepted, warns or rejects; it is an event in any case."""
+    settings = {"warn_threshold": 0.4, "reject_threshold": 0.7}
+    judged = [
+        [event.verdict for event in _run(scores, **settings)]
+        for scores in ([0.3, 0.35, 0.39], [0.3, 0.4, 0.3], [0.3, 0.9, 0.3], [0.8, 0.9, 0.3])
+    ]
+
+    assert judged == [[Verdict.ACCEPT], [Verdict.WARN], [Verdict.WARN], [Verdict.REJECT]]
+
+
+def test_without_a_warning_threshold_nothing_is_accepted() -> None:
+    """Accepting is asked for; a camera that does not ask for it warns of whatever counts."""
+    assert [event.verdict for event in _run([0.26, 0.26, 0.26])] == [Verdict.WARN]
+
+
+def test_an_accepted_event_rises() -> None:
+    """A better look makes it warn, two certain ones reject; each rise is told at once, and it never falls."""
+    told = _run([0.3, 0.3, 0.3, 0.5, 0.3, 0.8, 0.8, 0.3], warn_threshold=0.4, reject_threshold=0.7)
+
+    assert [event.verdict for event in told if event.phase is not EventPhase.END] == [
+        Verdict.ACCEPT,
+        Verdict.WARN,
+        Verdict.REJECT,
+    ]
+
+
+def test_the_warning_threshold_of_a_class_goes_first() -> None:
+    """A class's own entry goes before the camera's."""
+    (event,) = _run([0.3, 0.3, 0.3], warn_threshold=0.4, warn_thresholds={"open": 0.3})
+    assert event.verdict is Verdict.WARN
+    (event,) = _run([0.3, 0.3, 0.3], warn_threshold=0.3, warn_thresholds={"open": 0.4})
+    assert event.verdict is Verdict.ACCEPT
+
+
 def test_risen_verdict_is_told_at_once_and_never_falls() -> None:
     """An UPDATE tells the rise to reject; weak looks later change nothing."""
     told = _run([0.3, 0.3, 0.3, 0.8, 0.8, 0.3, 0.3, 0.3])

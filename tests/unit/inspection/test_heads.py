@@ -89,6 +89,39 @@ def test_a_broken_engine_is_not_a_good_part(kind: HeadKind) -> None:
         HeadDecoder(kind, class_floors(1, 0.25), 0.5).decode(output)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", list(HeadKind))
+def test_boxes_that_are_not_numbers_do_not_vanish(kind: HeadKind, value: float) -> None:
+    """A box that counts must lie somewhere: it would otherwise be taken for one in the padding, and be gone."""
+    output = np.full((6, 6), 0.5, np.float32)
+    output[:, 0] = value
+    if kind is HeadKind.YOLOV8:
+        output[4:] = 0.5
+
+    with pytest.raises(RunError, match="not numbers"):
+        HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(output)
+
+
+def test_boxes_that_do_not_count_may_be_anything() -> None:
+    """What lies below the floor is not looked at."""
+    output = np.full((6, 6), np.nan, np.float32)
+    output[4:] = 0.1
+    assert len(HeadDecoder(HeadKind.YOLOV8, class_floors(2, 0.25), 0.5).decode(output)) == 0
+
+    output = np.full((6, 6), np.nan, np.float32)
+    output[:, 4:] = 0.1
+    assert len(HeadDecoder(HeadKind.END2END, class_floors(2, 0.25), 0.5).decode(output)) == 0
+
+
+def test_classes_that_are_not_numbers_are_no_class() -> None:
+    """An end-to-end head's class is a number too."""
+    output = np.full((6, 6), 0.5, np.float32)
+    output[2, 5] = np.nan
+
+    with pytest.raises(RunError, match="not numbers"):
+        HeadDecoder(HeadKind.END2END, class_floors(2, 0.25), 0.5).decode(output)
+
+
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_detections_do_not_borrow_the_engines_memory(kind: HeadKind) -> None:
     """The engine writes its next output over this one; what was found stays."""

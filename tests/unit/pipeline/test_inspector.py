@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -323,3 +324,171 @@ def test_a_drain_records_what_is_in_flight() -> None:
     assert len(rig.log.inspected) == 2
     dropped = [cause for _, _, causes in rig.counts().values() for cause in causes]
     assert dropped == [DropCause.SHUTDOWN]
+
+
+class Held(SimulatedDevice):
+    """A device that keeps its results until they are released."""
+
+    released = False
+
+    def collect(self) -> list[Inspection]:
+        return super().collect() if self.released else []
+
+
+class Unreadable(SimulatedDevice):
+    """A device that cannot read the pictures of one camera, save those of some frames."""
+
+    readable: frozenset[int] = frozenset()
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        for bad in (frame for frame in frames if frame.camera == "bad" and frame.sequence not in self.readable):
+            raise DeviceError(f"camera 'bad': frame {bad.sequence} cannot be converted")
+        super().submit(frames)
+
+
+def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1) -> Rig:
+    """Return a rig whose device is of another kind."""
+    rig = Rig(slots=slots, max_batch=max_batch)
+    rig.device = device(rig.device.description, rig.bell.ring, 0.0, one_defect)
+    rig.inspector = Inspector(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
+    return rig
+
+
+@pytest.fixture
+def held() -> Iterator[tuple[Rig, Held]]:
+    """A line of which two frames are on the device and a third waits."""
+    rig = rig_on(Held)
+    device = rig.device
+    assert isinstance(device, Held)
+    rig.add("cam", live=False)
+    rig.inspector.start()
+    rig.put("cam", 0)
+    rig.put("cam", 1)
+    rig.until(lambda: device.in_flight() == 2)
+    rig.put("cam", 2)
+    yield rig, device
+    rig.end()
+
+
+def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[Rig, Held]) -> None:
+    """The removal is over when its last frames are in the log, and in a round, and every frame is accounted for."""
+    rig, device = held
+    gone = rig.inspector.remove("cam")
+    rig.until(lambda: rig.lines["cam"].mailbox.oldest() is None)
+    assert not gone.done()
+
+    device.released = True
+    rig.bell.ring()
+    gone.result(10)
+    assert rig.log.inspected == [("cam", 0), ("cam", 1)]
+    assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
+    assert len([look for round_ in rig.rounds for look in round_.looks]) == 2
+
+
+def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]) -> None:
+    """A camera that is altered meanwhile is counted anew from its own first frame, and keeps its own detections."""
+    rig, device = held
+    old = rig.lines["cam"]
+    gone = rig.inspector.remove("cam")
+    new = rig.add("cam")
+    new.keep = lambda found, _: found[:0]
+    rig.until(lambda: old.mailbox.oldest() is None)
+    rig.put("cam", 3)
+    device.released = True
+    rig.bell.ring()
+    gone.result(10)
+    rig.until(lambda: new.inspected == 1)
+
+    assert rig.log.inspected == [("cam", 0), ("cam", 1), ("cam", 3)]
+    assert rig.tally.kept == 2
+    assert (old.inspected, old.mailbox.counts().dropped) == (2, {DropCause.SHUTDOWN: 1})
+    assert (new.mailbox.counts().arrived, new.mailbox.counts().dropped) == (1, {})
+
+
+def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) -> None:
+    """Nobody waits in vain because the run ends."""
+    rig, device = held
+    gone = rig.inspector.remove("cam")
+    rig.inspector.stop()
+    device.released = True
+    rig.bell.ring()
+
+    gone.result(10)
+    assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
+
+
+def test_an_aborted_drain_accounts_for_what_it_leaves(held: tuple[Rig, Held]) -> None:
+    """Frames that a forced end leaves on the device were not inspected."""
+    rig, _ = held
+    rig.inspector.abort()
+    assert rig.inspector.join(10)
+
+    assert rig.counts()["cam"] == (3, 0, {DropCause.SHUTDOWN: 3})
+
+
+def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
+    """Who gives up waiting for a removal or for the end cannot cancel it."""
+    rig, device = held
+    gone = rig.inspector.remove("cam")
+    assert not gone.cancel()
+    assert not rig.inspector.outcome.cancel()
+    device.released = True
+    rig.bell.ring()
+
+    gone.result(10)
+    rig.inspector.stop()
+    rig.inspector.outcome.result(10)
+
+
+def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> None:
+    """A stale frame that is replaced between plan and drop takes no fresh one with it."""
+
+    class Late(SimulatedDevice):
+        def shape_for(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+            if made.lines["cam"].mailbox.counts().arrived == 1:  # the moment after the look at the waiting frame
+                made.put("cam", 1)
+            return super().shape_for(size_wh)
+
+    made = rig_on(Late)
+    made.add("cam", staleness_s=0.5)
+    made.put("cam", 0, time.monotonic() - 1.0)
+    made.inspector.start()
+    made.until(lambda: made.log.inspected == [("cam", 1)])
+    made.end()
+
+    assert made.counts()["cam"] == (2, 1, {DropCause.SUPERSEDED: 1})
+
+
+def test_a_camera_whose_pictures_cannot_be_read_is_told_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Three in a row are no accident; one now and then is. The log is not flooded by either."""
+    rig = rig_on(Unreadable)
+    assert isinstance(rig.device, Unreadable)
+    rig.device.readable = frozenset({2, 5})
+    told: list[str] = []
+    rig.add("bad", live=False).on_refused = told.append
+    rig.inspector.start()
+    with caplog.at_level(logging.WARNING):
+        for sequence in range(12):
+            rig.put("bad", sequence)
+        rig.until(lambda: sum(rig.counts()["bad"][2].values()) == 10)
+    rig.end()
+
+    assert told == [f"camera 'bad': frame {sequence} cannot be converted" for sequence in (8, 11)]
+    assert caplog.messages == ["frame not inspected: camera 'bad': frame 0 cannot be converted"]
+    assert rig.counts()["bad"] == (12, 2, {DropCause.CORRUPT: 10})
+
+
+def test_a_bad_picture_spoils_no_batch() -> None:
+    """The other cameras' frames of the batch are inspected all the same, and nobody else is blamed."""
+    rig = rig_on(Unreadable, max_batch=4, slots=4)
+    told: list[str] = []
+    for camera in ("a", "bad", "b"):
+        rig.add(camera).on_refused = told.append
+        rig.put(camera, 0)
+    rig.inspector.start()
+    rig.until(lambda: len(rig.log.inspected) == 2)
+    rig.end()
+
+    assert sorted(rig.log.inspected) == [("a", 0), ("b", 0)]
+    assert rig.counts()["bad"] == (1, 0, {DropCause.CORRUPT: 1})
+    assert told == []

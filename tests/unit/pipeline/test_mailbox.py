@@ -102,3 +102,14 @@ def test_closing_frees_a_waiting_file_and_counts_what_waited() -> None:
 
     assert not producer.is_alive()
     assert mailbox.counts().dropped == {DropCause.SHUTDOWN: 5}
+
+
+def test_only_the_frame_that_was_meant_is_dropped() -> None:
+    """One that was replaced since the look at it is gone already, and counted so."""
+    mailbox = Mailbox("cam", lambda: None)
+    mailbox.put(old := frame(0), threading.Event())
+    mailbox.put(new := frame(1), threading.Event())
+
+    assert mailbox.drop(DropCause.STALE, old) is None
+    assert mailbox.drop(DropCause.STALE, new) is new
+    assert mailbox.counts().dropped == {DropCause.SUPERSEDED: 1, DropCause.STALE: 1}

@@ -74,6 +74,22 @@ def test_labels_change_from_their_entry_on() -> None:
     assert (before[:4], after[:4]) == ((1, "cam01", "", ""), (1, "cam01", "press", "B"))
 
 
+def test_a_camera_has_a_row_for_as_long_as_nothing_about_it_changes() -> None:
+    """What is said again leaves no row; settings that are not said are as they were; a retry gives the same rows."""
+    maker = RowMaker(1, [], [])
+    first = CamerasEntry((CameraRecord("a", "", "", "", '{"x":1}'), CameraRecord("b", "", "", "")), 5.0)
+    again = CamerasEntry((CameraRecord("a", "", "", ""), CameraRecord("b", "press", "", "")), 6.0)
+
+    def rows(entry: CamerasEntry) -> list[tuple[object, ...]]:
+        ((_, found),) = maker.statements(entry)
+        return found
+
+    expected = [(1, "a", "", "", "", 5.0, '{"x":1}'), (1, "b", "", "", "", 5.0, "")]
+    assert rows(first) == expected
+    assert rows(first) == expected
+    assert rows(again) == [(1, "b", "press", "", "", 6.0, "")]
+
+
 def test_a_class_without_a_name_is_still_recorded() -> None:
     """A class number beyond the model's list gets a name that says so."""
     maker = RowMaker(1, ["open"], [])

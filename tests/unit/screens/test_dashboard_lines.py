@@ -107,6 +107,18 @@ def test_camera_that_runs_uninspected_is_trouble(well_line: Maker) -> None:
     assert "NOT INSPECTED" in screen.split("cam01")[1].split("\n")[0]
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_notices_are_shown_below_alarms(well_line: Maker, troubled_line: Maker, width: int, height: int) -> None:
+    """What is amiss beside the inspection is shown, after the alarms, and never makes the line look troubled."""
+    notice = "overlay: 10 of 100 frames are in no video"
+    well = text_of(replace(well_line(4), notices=(notice,)), width, height)
+    assert any(f"▲ {notice}"[: width // 2] in line for line in well)
+    assert "• 4 of 4 cameras inspected" in "\n".join(well)
+
+    troubled = "\n".join(text_of(replace(troubled_line(4), notices=(notice,)), width, height))
+    assert troubled.rindex("■ ") < troubled.index("▲ overlay") or "more" in troubled
+
+
 def test_start_is_not_trouble(well_line: Maker) -> None:
     """Cameras that connect for the first time are told apart from those that cannot be reached."""
     line = well_line(2)

@@ -30,8 +30,9 @@ from vision_line.frames import (
 )
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
-from vision_line.telemetry.process import ProcessUsage, quota_cores, read_usage, resident_mb, usable_cores
+from vision_line.telemetry.process import ProcessUsage, read_usage, resident_mb
 from vision_line.telemetry.rates import SlidingRates
+from vision_line.telemetry.snapshot import OverlaySnapshot
 from vision_line.telemetry.summary import Summary, build_summary, write_summary
 
 LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)
@@ -101,6 +102,30 @@ def test_open_interval_is_told() -> None:
     assert snapshot.alarms == ("not inspected for 8 s (capacity): a",)
 
 
+def test_a_device_that_starts_is_no_alarm() -> None:
+    """Nothing is inspected yet, and nobody needs to come."""
+    run = make_run()
+    run.add_camera("a", Box)
+    run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
+    snapshot = run.snapshot(1009.0, 5e8, LOG, [NotInspected("i1", "a", "device:STARTING", 1001.0, 5e8)])
+
+    assert (snapshot.inspecting, snapshot.cameras[0].is_troubled, snapshot.alarms) == (0, False, ())
+
+
+def test_a_file_that_ended_by_an_error_is_an_alarm() -> None:
+    """A file at its end is out of the count; one that was not read to its end is missing in it."""
+    run = make_run()
+    for name in ("a", "b"):
+        run.add_camera(name, Box)
+    run.state(StateChange("a", CameraState.ENDED, 1000.0, 5e8))
+    run.state(StateChange("b", CameraState.ENDED, 1000.0, 5e8, "CORRUPT", "it was cut off"))
+    snapshot = run.snapshot(1001.0, 5e8, LOG)
+
+    assert [camera.is_troubled for camera in snapshot.cameras] == [False, True]
+    assert snapshot.alarms == ("ENDED CORRUPT: b (it was cut off)",)
+    assert (snapshot.inspecting, snapshot.expected) == (0, 1)
+
+
 def test_many_cameras_with_one_trouble_are_one_alarm() -> None:
     """A failed switch is one sentence, with the first names and the number of the others."""
     run = make_run()
@@ -140,13 +165,15 @@ def test_altered_camera_goes_on_counting() -> None:
 
 
 def test_reconnections_are_counted_once_each() -> None:
-    """Repeated notices of one outage are one reconnection."""
+    """Repeated notices of one outage are one reconnection, and a camera that never showed a picture has none."""
     run = make_run()
     run.add_camera("a", Box)
-    for state in ("RECONNECTING", "RECONNECTING", "RUNNING", "RECONNECTING"):
+    run.add_camera("b", Box)
+    for state in ("RECONNECTING", "RUNNING", "RECONNECTING", "RECONNECTING", "RUNNING", "RECONNECTING"):
         run.state(StateChange("a", CameraState(state), 1.0, 1.0))
+    run.state(StateChange("b", CameraState.RECONNECTING, 1.0, 1.0))
 
-    assert run.totals(1001.0).cameras[0].reconnects == 2
+    assert [camera.reconnects for camera in run.totals(1001.0).cameras] == [1, 0]
 
 
 def test_removed_camera_leaves_the_screen_and_stays_in_the_summary() -> None:
@@ -180,22 +207,52 @@ def test_rate_of_a_dead_camera_falls_to_zero() -> None:
     assert found["n"] == 0.0
 
 
-def test_usage_and_cores_of_this_process() -> None:
+def test_usage_of_this_process() -> None:
     """The real readings are there and make sense together."""
     usage = read_usage()
 
     assert usage.cpu_seconds > 0
     assert 0 < usage.rss_mb <= usage.max_rss_mb * 1.05
-    assert usable_cores() >= 1
 
 
-def test_parsing_of_procfs_and_quotas() -> None:
-    """Memory lines and CPU quotas are read; what is missing or unlimited is told as such."""
+def test_parsing_of_procfs() -> None:
+    """Memory lines are read; what is missing is 0."""
     assert resident_mb("VmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\n") == (2.0, 4.0)
     assert resident_mb("") == (0.0, 0.0)
-    assert quota_cores("150000", "100000") == 1.5
-    assert quota_cores("max", "100000") is None
-    assert quota_cores("-1\n", "100000\n") is None
+
+
+def test_connections_that_hang_are_told_and_summed() -> None:
+    """Those that hang now are a notice; all that were given up are in the summary, over a camera's restart too."""
+    run = make_run()
+    run.add_camera("a", Box, lambda: (4, 2))
+    run.add_camera("b", Box)
+    run.state(StateChange("a", CameraState.RECONNECTING, 1000.0, 5e8))
+    snapshot = run.snapshot(1001.0, 5e8, LOG)
+    assert snapshot.notices == ("connections that hang, given up: a 2",)
+    assert [camera.hanging for camera in snapshot.cameras] == [2, 0]
+
+    run.add_camera("a", Box, lambda: (1, 0))
+    assert run.snapshot(1002.0, 5e8, LOG).notices == ()
+    summary = build_summary(run.totals(1003.0))
+    assert [camera.connections_abandoned for camera in summary.cameras] == [5, 0]
+    assert summary.totals.connections_abandoned == 5
+
+
+def test_frames_without_a_place_in_the_overlay_are_told_and_summed() -> None:
+    """An overlay that is whole is no notice; one that leaves frames out, or cannot be written, is."""
+    run = make_run()
+    assert build_summary(run.totals(1001.0)).totals.overlay_dropped is None
+    overlay = [OverlaySnapshot(90, 0)]
+    run.watch_overlay(lambda: overlay[0])
+    assert run.snapshot(1001.0, 5e8, LOG).notices == ()
+
+    overlay[0] = OverlaySnapshot(90, 10, "overlay of cam01: disk full")
+    assert run.snapshot(1002.0, 5e8, LOG).notices == (
+        "overlay: 10 of 100 frames are in no video",
+        "overlay of cam01: disk full",
+    )
+    totals = build_summary(run.totals(1003.0)).totals
+    assert (totals.overlay_written, totals.overlay_dropped) == (90, 10)
 
 
 def a_summary() -> Summary:
@@ -207,7 +264,7 @@ def a_summary() -> Summary:
         run.inspected(inspection("a", sequence, 1000.0 + sequence), 1, 1000.06 + sequence)
     run.batch(2)
     run.event(event(1, EventPhase.NEW))
-    run.snapshot(1001.0, 5e8, LOG)
+    run.committed([20.0] * 98 + [80.0, 80.0], 1001.0)
     return build_summary(run.totals(1038.06))
 
 
@@ -216,14 +273,15 @@ def test_summary_has_the_public_fields() -> None:
     summary = json.loads(a_summary().model_dump_json())
     counts = {
         *("frames_arrived", "frames_decoded", "frames_inspected", "frames_dropped"),
-        *("detections", "events", "reconnects", "latency_ms"),
+        *("detections", "events", "reconnects", "connections_abandoned", "latency_ms"),
     }
 
-    assert set(summary) == {"summary_version", "duration_s", "device", "model", "cameras", "totals"}
+    assert set(summary) == {"summary_version", "duration_s", "device", "model", "cameras", "totals", "error"}
     assert set(summary["model"]) == {"name", "sha256", "precision", "input"}
-    assert set(summary["cameras"][0]) == {"name", "state"} | counts
+    assert set(summary["cameras"][0]) == {"name", "state", "code"} | counts
     assert set(summary["cameras"][0]["latency_ms"]) == {"p50", "p95", "p99"}
     own = {"inspected_fps", "batch_occupancy", "durable_ms", "cpu_seconds", "max_rss_mb"}
+    own |= {"overlay_written", "overlay_dropped"}
     assert set(summary["totals"]) == counts | own
     assert summary["summary_version"] == 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Drawn boards and untrained networks for their defects, small enough to be trained in seconds."""
+"""Drawn boards, untrained networks for their defects, and a recipe for them, small enough to be trained in seconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from vision_line.simulator.dataset import write_dataset
 from vision_line.simulator.defects import KINDS
+from vision_line_compression.cli import cli
 
 #: Writes an untrained checkpoint of a network, such as "yolov8n", for the boards' classes.
 WriteCheckpoint = Callable[[str], Path]
@@ -44,3 +46,78 @@ def write_board_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteChe
         return path
 
     return write
+
+
+RECIPE = """
+recipe_version = 1
+name = "tiny"
+
+[parent]
+checkpoint = "missing.pt"
+epochs = 1
+
+[data]
+yaml = "missing.yaml"
+
+[input]
+shapes_hw = [[96, 96]]
+
+[train]
+image_size = 96
+batch = 8
+threads = 1
+mosaic = 0.0
+
+[prune]
+budget = {{ macs = {macs} }}
+size_hw = [96, 96]
+quantum = 8
+sensitivity_images = 1
+sensitivity_size = 64
+probes = [0.5]
+
+[recover]
+epochs = 2
+settle_share = 0.0
+calibration_images = 2
+
+[distill]
+epochs = 1
+
+[quantize]
+calibration_images = 2
+"""
+
+STEP = "[[step]]\nbudget = { macs = 0.8 }\nepochs = 1\n"
+GATES = "[gates]\nmap50_95_drop = 100.0\nmap50_drop = 100.0\nclass_recall_drop = 100.0\nparams_ratio = %s\n"
+
+
+class Bench:
+    """A recipe in a folder, and the command on it."""
+
+    def __init__(self, folder: Path, checkpoint: Path, data_yaml: Path) -> None:
+        """Use `folder` for the recipe and its work."""
+        self.recipe, self.work = folder / "recipe.toml", folder / "work"
+        self.checkpoint, self.data_yaml = checkpoint, data_yaml
+        self.options = [f"--checkpoint={checkpoint}", f"--data={data_yaml}", f"--work={self.work}"]
+
+    def write(self, more: str = "", macs: float = 0.6) -> None:
+        """Write the recipe anew."""
+        self.recipe.write_text(RECIPE.format(macs=macs) + more)
+
+    def __call__(self, command: str) -> Result:
+        """Carry out a command."""
+        return CliRunner().invoke(cli, [command, str(self.recipe), *self.options])
+
+    def result(self, pattern: str) -> Path:
+        """Return the only stage output of a name."""
+        (path,) = self.work.glob(pattern)
+        return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint) -> Bench:
+    """A v8n that was never trained."""
+    made = Bench(tmp_path, write_board_checkpoint("yolov8n"), boards)
+    made.write()
+    return made

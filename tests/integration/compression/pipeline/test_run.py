@@ -11,88 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from vision_line.devices.model import open_model
-from vision_line_compression.cli import cli
 from vision_line_compression.evaluate.schema import Evaluation
 from vision_line_compression.prune.plan import read_plan
 from vision_line_compression.report.card import RowKind, read_card
 
-from .conftest import WriteCheckpoint
-
-RECIPE = """
-recipe_version = 1
-name = "tiny"
-
-[parent]
-checkpoint = "missing.pt"
-epochs = 1
-
-[data]
-yaml = "missing.yaml"
-
-[input]
-shapes_hw = [[96, 96]]
-
-[train]
-image_size = 96
-batch = 8
-threads = 1
-mosaic = 0.0
-
-[prune]
-budget = {{ macs = {macs} }}
-size_hw = [96, 96]
-quantum = 8
-sensitivity_images = 1
-sensitivity_size = 64
-probes = [0.5]
-
-[recover]
-epochs = 2
-settle_share = 0.0
-calibration_images = 2
-
-[distill]
-epochs = 1
-
-[quantize]
-calibration_images = 2
-"""
-
-STEP = "[[step]]\nbudget = { macs = 0.8 }\nepochs = 1\n"
-GATES = "[gates]\nmap50_95_drop = 100.0\nmap50_drop = 100.0\nclass_recall_drop = 100.0\nparams_ratio = %s\n"
-
-
-class Bench:
-    """A recipe in a folder, and the command on it."""
-
-    def __init__(self, folder: Path, checkpoint: Path, data_yaml: Path) -> None:
-        """Use `folder` for the recipe and its work."""
-        self.recipe, self.work = folder / "recipe.toml", folder / "work"
-        self.options = [f"--checkpoint={checkpoint}", f"--data={data_yaml}", f"--work={self.work}"]
-
-    def write(self, more: str = "", macs: float = 0.6) -> None:
-        """Write the recipe anew."""
-        self.recipe.write_text(RECIPE.format(macs=macs) + more)
-
-    def __call__(self, command: str) -> Result:
-        """Carry out a command."""
-        return CliRunner().invoke(cli, [command, str(self.recipe), *self.options])
-
-    def result(self, pattern: str) -> Path:
-        """Return the only stage output of a name."""
-        (path,) = self.work.glob(pattern)
-        return path
-
-
-@pytest.fixture
-def bench(tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint) -> Bench:
-    """A v8n that was never trained."""
-    made = Bench(tmp_path, write_board_checkpoint("yolov8n"), boards)
-    made.write()
-    return made
+from .conftest import GATES, STEP, Bench, WriteCheckpoint
 
 
 @pytest.mark.timeout(400)
@@ -128,7 +53,7 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
         RowKind.RECALIBRATED: 1,
         RowKind.RECOVERED: 3,
         RowKind.DISTILLED: 4,
-        RowKind.INT8_MSE: 4,
+        RowKind.INT8_MAX: 4,
         RowKind.NO_TEACHER: 4,
     }
     assert card.headline.macs_ratio <= 0.6
@@ -161,6 +86,8 @@ def test_every_family_becomes_a_bundle(
     evaluation = Evaluation.model_validate_json(bench.result("eval-int8-*/evaluation.json").read_bytes())
     plan = read_plan(bench.result("plan-*/plan.json"))
     assert evaluation.model.macs <= 0.76 * plan.costs["macs"].reference
+    if plan.family == "v8":  # of the others the report counts the attention's products too, which no plan can change
+        assert evaluation.model.macs == plan.costs["macs"].planned
     assert json.loads((bench.work / "bundle" / "bundle.json").read_text())["lineage"]["family"] == plan.family
 
 

@@ -32,7 +32,7 @@ class Quantized:
     pictures: tuple[NDArray[np.float32], ...]
 
 
-def _calmed(source: Path, target: Path) -> Path:
+def calmed(source: Path, target: Path) -> Path:
     """Write the random model with larger variances: as drawn its scores are all 0 or 1, which no rounding survives."""
     import torch
 
@@ -48,7 +48,7 @@ def _calmed(source: Path, target: Path) -> Path:
 def quantized(tmp_path_factory: pytest.TempPathFactory, write_checkpoint: WriteCheckpoint) -> Quantized:
     """Return the files; nobody writes to them."""
     folder = tmp_path_factory.mktemp("quantized")
-    checkpoint = _calmed(write_checkpoint("yolov8n"), folder / "parent.pt")
+    checkpoint = calmed(write_checkpoint("yolov8n"), folder / "parent.pt")
     float_onnx = export_onnx(checkpoint, folder / "float.onnx", shape_hw=SHAPE_HW)
     coarse = np.random.default_rng(2).random((3, 3, 8, 12), dtype=np.float32)
     pictures = tuple(np.kron(coarse, np.ones((1, 1, 8, 8), np.float32)))

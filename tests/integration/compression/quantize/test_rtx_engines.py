@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,9 +58,13 @@ def test_engines_are_built_for_every_generation_and_kept(built: Path) -> None:
     started: list[str] = []
     written = [path.stat().st_mtime_ns for path in sorted((built / "engines").glob("*.engine"))]
 
-    engines = build_rtx_engines(built, (75, 86, 89, 120), lambda number, count, what: started.append(what))
+    def display(title: str) -> AbstractContextManager[None]:
+        started.append(title)
+        return nullcontext()
 
-    assert started == [f"64x96 SM {sm}" for sm in (75, 86, 89, 120)]
+    engines = build_rtx_engines(built, (75, 86, 89, 120), display)
+
+    assert started == [f"engine {n} of 4: 64x96 SM {sm}" for n, sm in enumerate((75, 86, 89, 120), start=1)]
     assert [engine.stat().st_mtime_ns for engine in sorted(engines)] == written
     manifest = check_engine(engines[1], open_model(built), SHAPE_HW, AMPERE, library_version(Library.RTX))
     assert (manifest.sm, manifest.gpu, manifest.batch_ranges) == (86, None, ((1, 1, 4), (5, 16, 32)))

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vision_line_compression.quantize.protect import ProtectSettings, rank_by_closeness, rank_parts, search_protection
+from vision_line_compression.quantize.protect import (
+    ProtectSettings,
+    narrow_protection,
+    parts_of,
+    rank_by_closeness,
+    rank_parts,
+    search_protection,
+)
 from vision_line_compression.quantize.quantizer import quantize_onnx
 from vision_line_compression.quantize.settings import QuantizeSettings
 
@@ -58,6 +65,18 @@ def test_closeness_decides_what_is_tried_first() -> None:
     assert closeness.calls == 4
 
 
+def test_one_convolution_that_does_as_well_is_kept_instead_of_its_block() -> None:
+    """A block gives way to the one that matters; one whose convolutions only help together stays whole."""
+    judge = Judge(GAINS | {"b.1": 0.0, "b.2": 0.031, "a.1": 0.004, "a.2": 0.005})
+    found = search_protection("abcd", judge, FLOAT_SCORE, ProtectSettings())
+
+    narrowed = narrow_protection(found, {"a": ("a.1", "a.2"), "b": ("b.1", "b.2")}, judge, ProtectSettings())
+
+    assert narrowed.keep_float == ("a", "b.2")
+    assert narrowed.score == pytest.approx(0.891)
+    assert narrowed.unprotected_score == found.unprotected_score
+
+
 @given(
     st.dictionaries(st.sampled_from("abcdefgh"), st.floats(-0.05, 0.05), max_size=8),
     st.integers(0, 8),
@@ -81,6 +100,8 @@ def test_parts_are_ranked_by_their_noise(yolo: Path, pictures: list[NDArray[np.f
 
     parts = rank_parts(report)
 
+    assert parts_of(report).keys() == set(parts)
+    assert sorted(name for members in parts_of(report).values() for name in members) == sorted(report.quantized)
     assert set(parts) == {"model.1", "model.2", "model.3", "model.6", "head/cv2.0/conv", "head/cv3.0/conv"}
     for part in parts:
         quantize_onnx(yolo, tmp_path / "protected.onnx", QuantizeSettings(keep_float=(part,)), pictures)

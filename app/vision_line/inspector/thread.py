@@ -1,140 +1,27 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The inspecting thread: it owns the device, fills each slot by the plan as it frees, and decides what was seen.
-
-A frame's way: mailbox -> `plan_batch` -> device slot -> detections -> filter -> tracker -> detection log. Frames never
-leave this thread for the event loop; the loop gets one grouped message a round, with what it needs for the ledger,
-the metrics and the screens.
-"""
+"""The thread itself: a loop of collecting, filling slots and keeping house, until it is told to drain."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple, Protocol
 
 from vision_line.batching import Plan, Ready, plan_batch
 from vision_line.errors import DeviceError
-from vision_line.frames import DefectEvent, Detections, DropCause, Frame, Inspection
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
+from vision_line.inspector.doorbell import Doorbell
+from vision_line.inspector.line import Line, Lines
+from vision_line.inspector.rounds import Look, Observer, Round
 from vision_line.ports import DetectionLog, Device
-
-logger = logging.getLogger(__name__)
 
 #: How often tracks are expired and the log's health is looked at when nothing else happens, in seconds.
 HOUSEKEEPING_S = 0.1
 #: How long looks are gathered before the loop is told; events go at once. Waking the loop costs a system call.
 PUBLISH_EVERY_S = 0.05
-
-
-class Doorbell:
-    """Wakes the one waiting thread; ringing while it is busy is free, and never lost.
-
-    Sixteen cameras ring 400 times a second. Waking a thread that has no free slot makes it fight for the GIL just to
-    fall asleep again, so the owner says when a frame is of use to it.
-    """
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._hungry = True
-
-    def frame_came(self) -> None:
-        """Ring for a new frame; called by camera threads."""
-        if self._hungry:
-            self._event.set()
-
-    def ring(self) -> None:
-        """Ring for finished work or a command; called by any thread."""
-        self._event.set()
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait until rung; what rang since the last `wait` returned makes this one return at once."""
-        self._event.wait(timeout_s)
-        self._event.clear()
-        self._hungry = True
-
-    def ignore_frames(self) -> None:
-        """Let frames stop ringing until the next `wait` returns: no slot is free for them."""
-        self._hungry = False
-
-
-class Filter(Protocol):
-    """Keeps the detections that count for one camera."""
-
-    def __call__(self, detections: Detections, size_wh: tuple[int, int]) -> Detections:
-        """Return the rows that reach the camera's thresholds inside its region of interest."""
-
-
-class Tracker(Protocol):
-    """Makes one event of each physical defect of one camera."""
-
-    def update(self, inspection: Inspection) -> list[DefectEvent]:
-        """Return the events that this inspection starts, changes or ends."""
-
-    def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
-        """Return the events that have ended by now."""
-
-    def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
-        """End all events."""
-
-
-@dataclass(slots=True)
-class Line:
-    """One camera as the inspecting thread knows it; touched by that thread only, but for `mailbox` and `inspected`.
-
-    What `keep` lets through goes to the tracker, what `report` lets through of that to the log (None: the same): a
-    score below the threshold may keep an event going, and is no detection.
-    """
-
-    camera: str
-    mailbox: Mailbox
-    keep: Filter
-    tracker: Tracker
-    live: bool = True
-    max_staleness_s: float = inf
-    inspect_period_s: float = 0.0
-    inspected: int = 0
-    last_turn: int = -1
-    not_before_s: float = -inf
-    report: Filter | None = None
-
-
-class Observer(Protocol):
-    """Counts what happens, in the inspecting thread; must be quick."""
-
-    def batch(self, frames: int) -> None:
-        """Note a submitted batch."""
-
-    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
-        """Note a result with `kept` detections that was handed to the log at `now_s`."""
-
-    def event(self, event: DefectEvent) -> None:
-        """Note an event's start, change or end."""
-
-
-class Look(NamedTuple):
-    """What the ledger needs of one inspected frame."""
-
-    camera: str
-    size_wh: tuple[int, int]
-    arrived_s: float
-    arrived_utc: float
-    result_s: float  # result available to outputs and handed to the log
-
-
-class Round(NamedTuple):
-    """What the event loop learns of one round of the inspecting thread."""
-
-    at_s: float
-    at_utc: float
-    looks: tuple[Look, ...]
-    events: tuple[DefectEvent, ...]
-    log_writable: bool
 
 
 class Inspector:
@@ -166,8 +53,7 @@ class Inspector:
         self._fill_s = fill_s
         self._monotonic = monotonic
         self._utc = utc
-        self._lines: dict[str, Line] = {}
-        self._order: list[Line] = []
+        self._lines = Lines()
         self._commands: deque[Callable[[], None]] = deque()
         self._stopping = threading.Event()
         self._abort = threading.Event()
@@ -177,7 +63,7 @@ class Inspector:
         self._looks: list[Look] = []
         self._events: list[DefectEvent] = []
         self._published_s = -inf
-        self.outcome: Future[None] = Future()
+        self.outcome = _promise()
         self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
 
     def start(self) -> None:
@@ -185,12 +71,18 @@ class Inspector:
         self._thread.start()
 
     def add(self, line: Line) -> None:
-        """Begin to inspect a line; a line of the same camera is replaced. Any thread."""
+        """Begin to inspect a line; a line of the same camera is removed first. Any thread."""
         self._command(lambda: self._add(line))
 
-    def remove(self, camera: str) -> None:
-        """Stop inspecting a camera: its events end, its waiting frame is dropped. Any thread."""
-        self._command(lambda: self._remove(camera))
+    def remove(self, camera: str) -> Future[None]:
+        """Stop inspecting a camera: its waiting frame is dropped, its events end. Any thread.
+
+        What is on the device is inspected and recorded as ever. The future is done when nothing more will be counted
+        for the line that was removed, and the round that tells of its last looks has been handed over.
+        """
+        gone = _promise()
+        self._command(lambda: self._remove(camera, gone))
+        return gone
 
     def stop(self) -> None:
         """Ask for a drain: no new frames, results in flight are recorded, events end. Any thread."""
@@ -211,16 +103,25 @@ class Inspector:
         self._commands.append(command)
         self._bell.ring()
 
-    def _add(self, line: Line) -> None:
-        self._remove(line.camera)
-        self._lines[line.camera] = line
-        self._order = list(self._lines.values())
+    def _obey(self) -> None:
+        while self._commands:
+            self._commands.popleft()()
 
-    def _remove(self, camera: str) -> None:
-        if line := self._lines.pop(camera, None):
-            line.mailbox.close()
-            self._end(line.tracker.close(self._monotonic(), self._utc()))
-            self._order = list(self._lines.values())
+    def _add(self, line: Line) -> None:
+        self._remove(line.camera, _promise())
+        self._lines.add(line)
+
+    def _remove(self, camera: str, gone: Future[None]) -> None:
+        self._lines.remove(camera, gone)
+        self._see_off()
+
+    def _see_off(self) -> None:
+        """End the leaving lines that have no frame on the device any more."""
+        for line, gone in self._lines.pop_gone():
+            now_s = self._monotonic()
+            self._end(line.tracker.close(now_s, self._utc()))
+            self._publish(now_s)  # first: who waits for the end must have heard of every look
+            gone.set_result(None)
 
     def _run(self) -> None:
         try:
@@ -233,8 +134,7 @@ class Inspector:
 
     def _inspect_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            while self._commands:
-                self._commands.popleft()()
+            self._obey()
             self._collect()
             again_s = self._fill_slots()
             now_s = self._monotonic()
@@ -252,14 +152,14 @@ class Inspector:
             self._drop_waiting(DropCause.LOG)
             return inf
         while self._device.free_slots() > 0:
-            ready = self._ready()
+            ready, planned = self._ready()
             plan = plan_batch(
                 self._monotonic(),
                 ready,
                 max_batch=self._device.description.max_batch,
                 fill_s=self._fill_s,
             )
-            self._drop(plan)
+            self._drop(plan, planned)
             if plan.batch:
                 self._submit(plan)
             if not plan.batch or len(ready) == len(plan.batch) + len(plan.stale) + len(plan.early):
@@ -267,11 +167,13 @@ class Inspector:
         self._bell.ignore_frames()
         return inf
 
-    def _ready(self) -> list[Ready]:
-        ready = []
-        for index, line in enumerate(self._order):
+    def _ready(self) -> tuple[list[Ready], dict[int, Frame]]:
+        """Return what is ready for the plan, and by the same indices the frames that were looked at."""
+        ready, frames = [], {}
+        for index, line in enumerate(self._lines.inspected):
             # Asking the queue before the mailbox: most are empty, and with many cameras the calls would add up.
             if line.mailbox.frames and (frame := line.mailbox.oldest()) is not None:
+                frames[index] = frame
                 ready.append(
                     Ready(
                         index,
@@ -283,16 +185,18 @@ class Inspector:
                         line.live and line.inspect_period_s > 0,
                     )
                 )
-        return ready
+        return ready, frames
 
-    def _drop(self, plan: Plan) -> None:
+    def _drop(self, plan: Plan, planned: dict[int, Frame]) -> None:
+        # Only the frame that was judged: a newer one that has replaced it since is neither stale nor early.
+        lines = self._lines.inspected
         for index in plan.stale:
-            self._order[index].mailbox.drop(DropCause.STALE)
+            lines[index].mailbox.drop(DropCause.STALE, planned[index])
         for index in plan.early:
-            self._order[index].mailbox.drop(DropCause.RATE_CAP)
+            lines[index].mailbox.drop(DropCause.RATE_CAP, planned[index])
 
     def _drop_waiting(self, cause: DropCause) -> None:
-        for line in self._order:
+        for line in self._lines.inspected:
             if line.live:
                 line.mailbox.drop(cause)
 
@@ -300,7 +204,7 @@ class Inspector:
         now_s = self._monotonic()
         picked: list[tuple[Line, Frame]] = []
         for index in plan.batch:
-            line = self._order[index]
+            line = self._lines.inspected[index]
             frame = line.mailbox.take()  # may be newer than the planned one: so much the better
             if frame is not None:
                 picked.append((line, frame))
@@ -309,21 +213,35 @@ class Inspector:
                 if line.inspect_period_s:
                     # From the planned moment, not from now: otherwise each round's delay lowers the rate for good.
                     line.not_before_s = max(line.not_before_s, now_s - line.inspect_period_s) + line.inspect_period_s
+        if picked:
+            self._start_batch(picked)
+
+    def _start_batch(self, picked: Sequence[tuple[Line, Frame]]) -> None:
         try:
             self._device.submit([frame for _, frame in picked])
         except DeviceError as exc:
-            logger.warning("frame not inspected: %s", exc)
-            for line, _ in picked:
-                line.mailbox.take_back(DropCause.CORRUPT)
+            if len(picked) == 1:
+                picked[0][0].refuse(str(exc), self._monotonic())
+            else:
+                self._start_singly(picked)
             return
+        for line, _ in picked:
+            line.under_way += 1
+            line.refused = 0
         self._observer.batch(len(picked))
+
+    def _start_singly(self, picked: Sequence[tuple[Line, Frame]]) -> None:
+        """Find out whose picture spoilt a batch; the others are inspected as far as there are slots."""
+        for line, frame in picked:
+            if self._device.free_slots() > 0:
+                self._start_batch([(line, frame)])
+            else:
+                line.mailbox.take_back(DropCause.CORRUPT)
 
     def _collect(self) -> None:
         for inspection in self._device.collect():
             frame = inspection.frame
-            line = self._lines.get(frame.camera)
-            if line is None:
-                continue  # the camera was removed while its frame was on the device; its mailbox is gone with it
+            line = self._lines.of_next_result(frame.camera)
             kept = line.keep(inspection.detections, frame.size_wh)
             seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
             events = line.tracker.update(seen)
@@ -338,11 +256,13 @@ class Inspector:
             self._observer.inspected(seen, len(kept), result_s)
             self._note(events)
             self._looks.append(Look(frame.camera, frame.size_wh, frame.arrived_s, frame.arrived_utc, result_s))
+            line.under_way -= 1
+            self._see_off()
 
     def _keep_house(self, now_s: float) -> None:
         self._writable = self._log.status().writable
         now_utc = self._utc()
-        for line in self._order:
+        for line in self._lines.inspected:
             self._end(line.tracker.expire(now_s, now_utc))
 
     def _end(self, events: Sequence[DefectEvent]) -> None:
@@ -362,13 +282,24 @@ class Inspector:
         self._on_round(Round(now_s, self._utc(), looks, events, self._writable))
 
     def _drain(self) -> None:
-        for line in self._order:
+        self._obey()
+        for line in self._lines.inspected:
             line.mailbox.close()
         while self._device.in_flight() and not self._abort.is_set():
             self._collect()
             if self._device.in_flight():
                 self._bell.wait(HOUSEKEEPING_S)
         self._collect()
-        for line in self._order:
+        for line in self._lines:
+            line.give_up_under_way()
+        self._see_off()
+        for line in self._lines.inspected:
             self._end(line.tracker.close(self._monotonic(), self._utc()))
         self._publish(self._monotonic())
+
+
+def _promise() -> Future[None]:
+    """Return a future that only this thread's work ends: nobody who waits for it can cancel it."""
+    promise: Future[None] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a run would refuse at its start, and what would make it log gaps, found without a camera or an engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from vision_line.app.program import RunOptions, model_path
+from vision_line.cli.outputs import file_problem, folder_problem
+from vision_line.config.load import LoadedConfig
+from vision_line.config.locate import line_of, locate_keys
+from vision_line.config.models import Stream
+from vision_line.devices.model import Model, open_model
+from vision_line.devices.selection import choose_device
+from vision_line.errors import DeviceError, ModelError, SourceError
+from vision_line.ingest.clock import Clocks
+from vision_line.ingest.files import open_file
+
+
+class Preflight:
+    """One configuration with the command line that it would run with; each problem is `file:line: key: what`."""
+
+    def __init__(self, options: RunOptions, loaded: LoadedConfig) -> None:
+        """Read where the keys of the file stand."""
+        self._options = options
+        self._loaded = loaded
+        self._lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
+        self._streams = [(index, stream) for index, stream in enumerate(loaded.config.stream) if stream.enabled]
+
+    def problems(self) -> list[str]:
+        """Return all that a run would refuse; what many cameras inherit is named once."""
+        found = [*self._of_model(), *self._of_device(), *self._of_files(), *self._of_outputs()]
+        return list(dict.fromkeys(found))
+
+    def warnings(self) -> list[str]:
+        """Return what a run accepts and an operator will not want."""
+        return list(dict.fromkeys(self._slow_cameras()))
+
+    def _of_model(self) -> Iterator[str]:
+        try:
+            model = open_model(model_path(self._options, self._loaded))
+        except ModelError as exc:
+            yield f"{self._chosen('--model', self._options.model, 'path')}: {exc}"
+        else:
+            yield from self._unknown_classes(model)
+
+    def _unknown_classes(self, model: Model) -> Iterator[str]:
+        for index, stream in self._streams:
+            for key in ("thresholds", "reject_thresholds"):
+                for name in getattr(stream, key):
+                    if name not in model.classes:
+                        known = ", ".join(model.classes)
+                        yield f"{self._at(index, stream, key)}.{name}: no class of the model, expected one of {known}"
+
+    def _of_device(self) -> Iterator[str]:
+        try:
+            choose_device(self._options.device or self._loaded.config.model.device)
+        except DeviceError as exc:
+            yield f"{self._chosen('--device', self._options.device, 'device')}: {exc}"
+
+    def _of_files(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            if stream.is_live:
+                continue
+            try:
+                open_file(stream, threading.Event(), Clocks()).close()
+            except SourceError as exc:
+                yield f"{self._at(index, stream, 'url')}: {exc}"
+
+    def _of_outputs(self) -> Iterator[str]:
+        config = self._loaded.config
+        if problem := folder_problem(Path(config.record.directory)):
+            yield f"{self._place('record', 'directory')}: {problem}"
+        if config.dashboard.svg is not None and (problem := file_problem(Path(config.dashboard.svg))):
+            yield f"{self._place('dashboard', 'svg')}: {problem}"
+
+    def _slow_cameras(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            if stream.inspect_fps is not None and 1 / stream.inspect_fps >= stream.inspection_gap_s:
+                yield (
+                    f"{self._at(index, stream, 'inspect_fps')}: an inspection every {1 / stream.inspect_fps:g} s, while"
+                    f" {stream.inspection_gap_s:g} s without one are logged as not inspected: raise it, or"
+                    " max_inspection_gap_ms"
+                )
+
+    def _chosen(self, option: str, given: object, key: str) -> str:
+        return option if given is not None else self._place("model", key)
+
+    def _at(self, index: int, stream: Stream, key: str) -> str:
+        """Return the place of a camera's key: its own, or where it inherits it from."""
+        if ("stream", index, key) not in self._lines and ("defaults", key) in self._lines:
+            return self._place("defaults", key)
+        line = line_of(("stream", index, key), self._lines)
+        return f"{self._loaded.path}:{line}: stream[{stream.name}].{key}"
+
+    def _place(self, table: str, key: str) -> str:
+        return f"{self._loaded.path}:{line_of((table, key), self._lines)}: {table}.{key}"

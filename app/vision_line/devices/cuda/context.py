@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The GPU as this process uses it: checked once, then made current in each thread that calls the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vision_line.errors import DeviceError, VisionLineError
+
+if TYPE_CHECKING:
+    from cuda.core import Device
+
+#: Oldest compute capability, without its dot: Turing, the oldest that TensorRT and NVRTC still build for.
+OLDEST_SM = 75
+
+_INSTALL = 'install it with: pip install "vision-line[cuda]"'
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU whose primary context this process holds.
+
+    All libraries share that context: ours, the decoders, FFmpeg's and TensorRT's.
+    """
+
+    index: int
+    name: str
+    sm: int  # compute capability without its dot, 86 for 8.6
+    driver: str  # CUDA version that the driver supports, "13.0"
+    memory_bytes: int
+
+    @property
+    def device(self) -> Device:
+        """Return the calling thread's own `cuda.core.Device`; the thread has called `enter`."""
+        from cuda.core import Device
+
+        return Device(self.index)
+
+    def enter(self) -> Device:
+        """Make the GPU current in the calling thread, and return its device; cheap, so it may be called often."""
+        device = self.device
+        device.set_current()
+        return device
+
+
+def open_gpu(index: int = 0) -> Gpu:
+    """Return GPU `index` of those that the driver shows, current in the calling thread.
+
+    Waiting for the GPU blocks instead of spinning. That is a property of the primary context which FFmpeg insists on
+    too, so it is set before anything else uses the context.
+
+    Raises:
+        DeviceError: no Python packages, no driver or one that is too old, no such GPU, or a GPU that is too old.
+    """
+    driver = _open_driver()
+    version = _checked_version(driver)
+    count = _ask(driver.cuDeviceGetCount(), "the GPUs cannot be counted")
+    if not 0 <= index < count:
+        raise DeviceError(f"cuda: expected a GPU number from 0 to {count - 1}, found {index}")
+    handle = _ask(driver.cuDeviceGet(index), f"GPU {index} cannot be used")
+    flags = driver.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
+    _ask(driver.cuDevicePrimaryCtxSetFlags(handle, flags), f"GPU {index}: its context cannot be set up")
+    memory_bytes = _ask(driver.cuDeviceTotalMem(handle), f"GPU {index}: its memory cannot be counted")
+    return _described(index, version, int(memory_bytes))
+
+
+def _described(index: int, version: int, memory_bytes: int) -> Gpu:
+    from cuda.core import Device
+
+    with translated_errors(DeviceError, f"GPU {index} cannot be used"):
+        device = Device(index)
+        capability = device.compute_capability
+        sm = capability.major * 10 + capability.minor
+        if sm < OLDEST_SM:
+            raise DeviceError(
+                f"cuda: {device.name}: expected compute capability {OLDEST_SM / 10} or later, "
+                f"found {capability.major}.{capability.minor}"
+            )
+        device.set_current()
+        return Gpu(index, device.name, sm, _dotted(version), memory_bytes)
+
+
+@contextmanager
+def translated_errors(error: type[VisionLineError], what: str) -> Iterator[None]:
+    """Raise `error` with `what` and the driver's reason where the driver refuses a call within.
+
+    Errors of kernels surface at whatever call comes next, so `what` says what was tried, not what is broken.
+    """
+    from cuda.core._utils.cuda_utils import CUDAError  # the library has no public name for what it raises
+
+    try:
+        yield
+    except (CUDAError, RuntimeError) as exc:  # the latter from calls whose result the library does not look at
+        raise error(f"cuda: {what}: {_first_sentence(exc)}") from exc
+
+
+def _open_driver() -> Any:
+    """Return the driver's bindings, initialized."""
+    try:
+        import cuda.core  # noqa: F401  both are needed, and one is missing as often as the other
+        from cuda.bindings import driver
+    except ImportError as exc:
+        raise DeviceError(f"cuda: the package cuda-core is missing or broken ({exc}); {_INSTALL}") from exc
+    try:
+        (code,) = driver.cuInit(0)
+    except RuntimeError as exc:  # what the loader raises when there is no such library
+        raise DeviceError("cuda: no NVIDIA driver is installed: libcuda.so.1 was not found") from exc
+    if code == driver.CUresult.CUDA_ERROR_NO_DEVICE:
+        raise DeviceError("cuda: the driver shows no GPU; in a container it has to be passed through")
+    _ask((code,), "the driver does not start")
+    return driver
+
+
+def _checked_version(driver: Any) -> int:
+    """Return the CUDA version of the driver, as 1000 * major + 10 * minor."""
+    import cuda.bindings
+
+    version: int = _ask(driver.cuDriverGetVersion(), "the driver does not say its version")
+    needed = int(cuda.bindings.__version__.partition(".")[0])
+    if version < needed * 1000:
+        raise DeviceError(
+            f"cuda: the driver supports CUDA {_dotted(version)}, but cuda-bindings {cuda.bindings.__version__} needs "
+            f"{needed}.0: update the driver, or install cuda-bindings {version // 1000}"
+        )
+    return version
+
+
+def _ask(answer: tuple[Any, ...], what: str) -> Any:
+    """Return what a call of the driver's bindings gives beside its result code."""
+    code, *values = answer
+    if code != 0:
+        raise DeviceError(f"cuda: {what}: {code.name}")
+    return values[0] if values else None
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _first_sentence(exc: Exception) -> str:
+    return str(exc).strip().partition("\n")[0].partition(". ")[0]

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The preprocessing kernel: told what to do by a record for each frame, launched once for a batch.
+
+Whatever can be computed once is computed here, with the functions of the preprocessing definition; the kernel itself
+only adds and multiplies. It gives the bits of `preprocess.letterbox_planes` and `preprocess.normalise`, of P016 from
+the upper eight bits of each sample. (FFmpeg dithers when it makes eight bits of ten, so that on average it lies a
+quarter of a step above them; rounding would lie a quarter above FFmpeg.)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.devices.cuda.context import translated_errors
+from vision_line.devices.cuda.kernel_build import build_cubin
+from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.preprocess import colour_coefficients, plan_taps
+from vision_line.errors import DeviceError, RunError
+from vision_line.frames import Colour
+from vision_line.ports import ShapeHW
+
+if TYPE_CHECKING:
+    from cuda.core import Buffer, Device, Kernel, LaunchConfig, Stream
+    from cuda.core.graph import GraphBuilder
+
+#: Pairs of picture and input size whose tap tables stay on the GPU, each of 10 to 50 kB. A batch has 32 at most.
+MAX_TABLES = 128
+
+#: Longest side of a picture; tap tables hold 16-bit positions.
+MAX_SIDE = 65535
+
+_BLOCK = (32, 8)  # a warp writes 32 neighbouring pixels
+
+_PLANE = np.dtype(
+    [
+        ("samples", np.uint64),
+        ("across", np.uint64),
+        ("down", np.uint64),
+        ("pitch", np.int32),
+        ("across_taps", np.int32),
+        ("down_taps", np.int32),
+    ],
+    align=True,
+)
+
+#: The kernel's `FrameParams`, field by field; addresses are the GPU's.
+FRAME_PARAMS = np.dtype(
+    [
+        ("luma", _PLANE),
+        ("chroma", _PLANE),
+        ("sample_bytes", np.int32),
+        ("left", np.int32),
+        ("top", np.int32),
+        ("width", np.int32),
+        ("height", np.int32),
+        ("luma_offset", np.int32),
+        ("matrix", np.int32, (3, 3)),
+    ],
+    align=True,
+)
+
+TapTable = NDArray[np.uint16]  # (1 + k, outputs): the first of k neighbouring source positions, then k Q15 weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneTaps:
+    """Where one plane's two tap tables are (addresses), and how many taps they have."""
+
+    across: int
+    down: int
+    across_taps: int
+    down_taps: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tables:
+    """The tap tables of one geometry, in one piece of the GPU's memory."""
+
+    buffer: Buffer
+    luma: PlaneTaps
+    chroma: PlaneTaps
+
+
+class LetterboxKernel:
+    """The kernel on one GPU, and the tap tables that it has used. For one thread, in which the GPU is current.
+
+    Batches may be launched on any streams. The tables that a record names stay until `MAX_TABLES` other geometries have
+    been described, so fewer than that may be between a record's description and its launch.
+    """
+
+    def __init__(self, device: Device, stream: Stream, *, half: bool, cache_dir: Path | None) -> None:
+        """Build the kernel, or take it from `cache_dir`; tap tables are uploaded on `stream`.
+
+        Raises:
+            DeviceError: the compiler is missing, or too old for this GPU.
+        """
+        self._device = device
+        self._stream = stream
+        self._tables: OrderedDict[Letterbox, _Tables] = OrderedDict()
+        with translated_errors(DeviceError, "the preprocessing kernel cannot be loaded"):
+            code = build_cubin(int(device.arch), cache_dir)
+            self._kernel: Kernel = code.get_kernel("letterbox_half" if half else "letterbox_float")
+
+    def describe(self, surface: Surface, colour: Colour, box: Letterbox, out: np.void) -> None:
+        """Fill `out`, a record of `FRAME_PARAMS`, so that a launch letterboxes `surface` as `box` says.
+
+        The first picture of a geometry waits for the upload of its tap tables; the others allocate nothing.
+
+        Raises:
+            DeviceError: the picture is larger than any decoder makes.
+            RunError: the GPU has no memory left, or has failed.
+        """
+        if surface.size_wh != box.src_wh:
+            raise ValueError(f"letterbox: expected a picture of {box.src_wh}, found {surface.size_wh}")
+        tables = self._tables_of(box)
+        describe_frame(surface, colour, box, (tables.luma, tables.chroma), out)
+
+    def launch(
+        self, stream: Stream | GraphBuilder, params: Buffer, count: int, dst_hw: ShapeHW, output_address: int
+    ) -> None:
+        """Start making `count` inputs of `dst_hw` on `stream`, or record that in a graph; allocates nothing.
+
+        `params` holds `count` records of this size and is read when the kernel runs. The output is
+        (count, 3, h, w), written whole, padding included.
+
+        Raises:
+            RunError: the GPU does not take the launch, or has failed before.
+        """
+        from cuda.core import launch
+
+        height, width = dst_hw
+        with translated_errors(RunError, "the preprocessing kernel cannot be launched"):
+            launch(
+                stream, _grid(count, dst_hw), self._kernel, params, output_address, np.int32(width), np.int32(height)
+            )
+
+    def close(self) -> None:
+        """Free the tap tables; every launch has ended. May be called twice."""
+        while self._tables:
+            self._tables.popitem()[1].buffer.close()
+
+    def _tables_of(self, box: Letterbox) -> _Tables:
+        tables = self._tables.get(box)
+        if tables is None:
+            with translated_errors(RunError, "the preprocessing kernel's tables cannot be uploaded"):
+                self._make_room()
+                tables = self._tables[box] = _upload_tables(box, self._device, self._stream)
+        else:
+            self._tables.move_to_end(box)
+        return tables
+
+    def _make_room(self) -> None:
+        """Give up the table that was not used for longest, when there are as many as may be."""
+        if len(self._tables) >= MAX_TABLES:
+            _wait_for_all_streams()  # a launch on any of them may still read it
+            self._tables.popitem(last=False)[1].buffer.close()
+
+
+def _wait_for_all_streams() -> None:
+    from cuda.bindings import driver  # cuda.core's Device.sync asks the runtime library, which nothing else needs
+
+    (code,) = driver.cuCtxSynchronize()
+    if code != 0:
+        raise RunError(f"cuda: the GPU failed before: {code.name}")
+
+
+def compact_taps(src: int, dst: int) -> TapTable:
+    """Return `preprocess.plan_taps` in the form that the kernel reads: only taps inside the source, and few of them."""
+    taps = plan_taps(src, dst)
+    used = taps.weight > 0
+    lowest = np.where(used, taps.index, src).min(axis=1)
+    highest = np.where(used, taps.index, -1).max(axis=1)
+    count = int((highest - lowest).max()) + 1
+    first = np.minimum(lowest, src - count)
+    table = np.zeros((1 + count, dst), np.int32)
+    table[0] = first
+    output, tap = np.nonzero(used)
+    np.add.at(table, (1 + taps.index[output, tap] - first[output], output), taps.weight[output, tap])
+    return table.astype(np.uint16)
+
+
+def plan_tables(box: Letterbox) -> tuple[TapTable, TapTable, TapTable, TapTable]:
+    """Return the tap tables of a 4:2:0 picture: luma across and down, chroma across and down."""
+    (src_width, src_height), (width, height) = box.src_wh, box.content_wh
+    return (
+        compact_taps(src_width, width),
+        compact_taps(src_height, height),
+        compact_taps((src_width + 1) // 2, width),
+        compact_taps((src_height + 1) // 2, height),
+    )
+
+
+def _upload_tables(box: Letterbox, device: Device, stream: Stream) -> _Tables:
+    from cuda.core import Buffer
+
+    if max(box.src_wh) > MAX_SIDE:
+        raise DeviceError(f"cuda: expected pictures of at most {MAX_SIDE} pixels a side, found {box.src_wh}")
+    tables = plan_tables(box)
+    packed = np.concatenate([table.ravel() for table in tables])
+    buffer = device.allocate(packed.nbytes, stream=stream)
+    Buffer.from_handle(packed.ctypes.data, packed.nbytes, owner=packed).copy_to(buffer, stream=stream)
+    stream.sync()  # launches may be on other streams
+    starts = int(buffer.handle) + np.cumsum([0, *(table.nbytes for table in tables[:-1])])
+    addresses = starts.tolist()
+    taps = [len(table) - 1 for table in tables]
+    return _Tables(buffer, PlaneTaps(*addresses[:2], *taps[:2]), PlaneTaps(*addresses[2:], *taps[2:]))
+
+
+def describe_frame(
+    surface: Surface, colour: Colour, box: Letterbox, taps: tuple[PlaneTaps, PlaneTaps], out: np.void
+) -> None:
+    """Fill `out`, a record of `FRAME_PARAMS`; `taps` are those of luma and chroma."""
+    sample_bytes = surface.format.sample_bytes
+    upper = sample_bytes - 1  # samples are little-endian: the upper byte is the second of two
+    _describe_plane(out["luma"], surface.luma + upper, surface.luma_pitch, taps[0])
+    _describe_plane(out["chroma"], surface.chroma + upper, surface.chroma_pitch, taps[1])
+    out["sample_bytes"] = sample_bytes
+    out["left"], out["top"] = box.left_top
+    out["width"], out["height"] = box.content_wh
+    out["matrix"], luma_offset = colour_coefficients(colour.matrix, colour.range)
+    out["luma_offset"] = luma_offset * 64
+
+
+def _describe_plane(out: np.void, samples: int, pitch: int, taps: PlaneTaps) -> None:
+    out["samples"] = samples
+    out["across"] = taps.across
+    out["down"] = taps.down
+    out["pitch"] = pitch
+    out["across_taps"] = taps.across_taps
+    out["down_taps"] = taps.down_taps
+
+
+@lru_cache(maxsize=128)
+def _grid(count: int, dst_hw: ShapeHW) -> LaunchConfig:
+    from cuda.core import LaunchConfig
+
+    return LaunchConfig(grid=(-(-dst_hw[1] // _BLOCK[0]), -(-dst_hw[0] // _BLOCK[1]), count), block=_BLOCK)

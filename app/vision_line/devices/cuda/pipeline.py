@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What one GPU holds for inspecting: batch slots, the letterbox kernel, and an engine for each input shape."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vision_line.devices.cuda.engine import Engine
+from vision_line.devices.cuda.engine_files import cache_folder, choose_library, find_engine
+from vision_line.devices.cuda.kernel import LetterboxKernel
+from vision_line.devices.cuda.memory import Reserve
+from vision_line.devices.cuda.slots import Batch, Slot
+from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.engine_manifest import Library, Target
+from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.model import Model
+from vision_line.devices.targets import check_target
+from vision_line.devices.tensorrt_build import open_library
+from vision_line.errors import DeviceError
+from vision_line.frames import Frame
+from vision_line.ports import ShapeHW
+
+if TYPE_CHECKING:
+    from cuda.core import Stream
+
+    from vision_line.devices.cuda.context import Gpu
+
+
+class Pipeline:
+    """Opens shapes and starts batches; two threads may do one of these each, and the GPU is current in both.
+
+    Streams: one for each slot (parameters, kernel, results), and `inference`, on which all engines run one after the
+    other because they share a workspace. `recorder` only records graphs and `uploads` only brings tap tables.
+    """
+
+    def __init__(
+        self, gpu: Gpu, model: Model, slots: int, cache: Path | None = None, stop: threading.Event | None = None
+    ) -> None:
+        """Allocate `slots` slots; `cache` and `stop` are those of `find_engine`.
+
+        Raises:
+            DeviceError: no TensorRT, a version of it that does not go with the GPU, or too little memory.
+        """
+        self._gpu = gpu
+        self._model = model
+        self._cache = cache
+        self._stop = stop
+        library = choose_library()
+        self._target = Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
+        self._trt = open_library(library)
+        check_target(self._target, str(self._trt.__version__))
+        self._engines: dict[ShapeHW, Engine] = {}
+        self._kernel: LetterboxKernel | None = None
+        self._streams = [self._open_stream() for _ in range(3)]
+        self._inference, self._recorder, self._uploads = self._streams
+        device = gpu.device
+        self._workspace = Reserve(lambda nbytes: device.allocate(nbytes, stream=self._inference))
+        self.slots = tuple(Slot(number, gpu) for number in range(slots))
+
+    @property
+    def detail(self) -> str:
+        """Return the GPU, and the versions of what drives it."""
+        return f"{self._gpu.name}, CUDA {self._gpu.driver}, {self._target.library} {self._trt.__version__}"
+
+    @property
+    def shapes(self) -> tuple[ShapeHW, ...]:
+        """Return the input shapes that batches can have."""
+        return tuple(self._engines)
+
+    def open_shapes(self, shapes: Sequence[ShapeHW]) -> None:
+        """Load engines for `shapes` and prepare them; they are offered when all are ready.
+
+        Raises:
+            DeviceError, ModelError: as `find_engine` and `Engine`; nothing new is offered then.
+        """
+        opened: dict[ShapeHW, Engine] = {}
+        with ExitStack() as undo:
+            for shape in shapes:
+                opened[shape] = self._load(shape)
+                undo.callback(opened[shape].close)
+            workspace_bytes = max((engine.workspace_bytes for engine in opened.values()), default=0)
+            # the largest first, whose memory the others share
+            for shape, engine in sorted(opened.items(), key=lambda item: item[1].input.nbytes, reverse=True):
+                self._prepare(shape, engine, workspace_bytes)
+            undo.pop_all()
+        self._engines = self._engines | opened  # a new dict, because another thread is looking into the old one
+
+    def describe(self, frame: Frame, shape: ShapeHW, record: np.void) -> Letterbox:
+        """Fill the kernel's parameters for `frame` and return its geometry.
+
+        Raises:
+            DeviceError: naming the camera, a picture that is not on this GPU or of another size than its frame says.
+        """
+        picture, kernel = frame.picture, self._kernel
+        if not isinstance(picture, Surface) or picture.device != self._gpu.index or kernel is None:
+            raise DeviceError(
+                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
+                f"expected a picture on GPU {self._gpu.index}, found {type(picture).__name__}"
+            )
+        if picture.size_wh != frame.size_wh:
+            raise DeviceError(
+                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
+                f"expected a picture of {frame.size_wh}, found {picture.size_wh}"
+            )
+        box = Letterbox(frame.size_wh, shape)
+        kernel.describe(picture, frame.colour, box, record)
+        return box
+
+    def start(self, slot: Slot, batch: Batch) -> None:
+        """Queue `batch`, whose parameters are in `slot`; the slot's `done` event follows it.
+
+        Raises:
+            RunError: the GPU does not take the work.
+        """
+        if self._kernel is None:
+            raise ValueError("pipeline: expected an open shape, found none")
+        slot.start(batch, self._kernel, self._engines[batch.shape_hw], self._inference)
+
+    def close(self) -> None:
+        """Wait for what is queued, also of a batch that was not started whole, and free all. Twice is allowed."""
+        for stream in (*(slot.stream for slot in self.slots), *self._streams):
+            if not stream.is_closed:
+                stream.sync()
+        for engine in self._engines.values():
+            engine.close()
+        self._engines = {}
+        if self._kernel is not None:
+            self._kernel.close()
+        for slot in self.slots:
+            slot.close()
+        self._workspace.close()
+        while self._streams:
+            self._streams.pop().close()
+
+    def _open_stream(self) -> Stream:
+        from cuda.core import StreamOptions
+
+        return self._gpu.device.create_stream(options=StreamOptions(nonblocking=True))
+
+    def _load(self, shape: ShapeHW) -> Engine:
+        path = find_engine(self._model, shape, self._target, self._cache, self._stop)
+        return Engine(self._trt, path.read_bytes(), shape, str(path), self._inference)
+
+    def _prepare(self, shape: ShapeHW, engine: Engine, workspace_bytes: int) -> None:
+        if self._kernel is None:
+            half = engine.input.dtype == np.float16
+            kernels = (self._cache or cache_folder()).parent / "kernels"
+            self._kernel = LetterboxKernel(self._gpu.device, self._uploads, half=half, cache_dir=kernels)
+        workspace = self._workspace.at_least(workspace_bytes)
+        self._inference.sync()  # slots and workspace are allocated before another stream uses them
+        places = [slot.place(shape, engine) for slot in self.slots]
+        engine.prepare(self._gpu, workspace, places, self._inference, self._recorder)

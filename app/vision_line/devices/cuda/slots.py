@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A batch slot: the memory, stream and events that one batch uses from its pictures to its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.devices.cuda.engine import BUCKETS, Addresses, Engine
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
+from vision_line.devices.cuda.memory import Reserve, host_view, part_of, pinned
+from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.ordering import Ticket
+from vision_line.ports import ShapeHW
+
+if TYPE_CHECKING:
+    from cuda.core import Buffer, Stream
+
+    from vision_line.devices.cuda.context import Gpu
+
+MAX_BATCH = BUCKETS[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a slot works on: the frames' tickets, their geometry, and when they were handed in."""
+
+    tickets: tuple[Ticket, ...]
+    boxes: tuple[Letterbox, ...]
+    shape_hw: ShapeHW
+    submitted_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Memory:
+    """A slot's memory for one input shape; smaller shapes share that of a larger one."""
+
+    input: Buffer
+    output: Buffer
+    results: Buffer  # pinned
+    picture_bytes: int  # of the output
+    results_view: NDArray[Any]  # (MAX_BATCH, *output shape)
+
+
+class Slot:
+    """One of the device's batch slots. `place` is for the opening thread, the rest for the inspecting one.
+
+    Everything between two batches of a slot is ordered by `done`, which is waited for before the slot is used again.
+    """
+
+    def __init__(self, number: int, gpu: Gpu) -> None:
+        """Allocate what does not depend on a shape."""
+        from cuda.core import EventOptions, StreamOptions
+
+        device = gpu.device
+        self.number = number
+        self.batch: Batch | None = None
+        self.fault = ""  # why the batch failed; set by the completion thread
+        self.stream: Stream = device.create_stream(options=StreamOptions(nonblocking=True))
+        self._filled = device.create_event()
+        self._inferred = device.create_event()
+        self.done = device.create_event(options=EventOptions(blocking_sync=True))
+        self._input = Reserve(lambda nbytes: device.allocate(nbytes, stream=self.stream))
+        self._output = Reserve(lambda nbytes: device.allocate(nbytes, stream=self.stream))
+        self._results = Reserve(pinned)
+        self._host_params = pinned(FRAME_PARAMS.itemsize * MAX_BATCH)
+        self._device_params = device.allocate(self._host_params.size, stream=self.stream)
+        self.params: NDArray[np.void] = host_view(self._host_params).view(FRAME_PARAMS)  # (MAX_BATCH,)
+        self._memory: dict[ShapeHW, _Memory] = {}
+
+    def place(self, shape_hw: ShapeHW, engine: Engine) -> Addresses:
+        """Make room for the batches of `engine` and return where; other shapes go on meanwhile."""
+        nbytes = engine.output.nbytes * MAX_BATCH
+        memory = _Memory(
+            input=self._input.at_least(engine.input.nbytes * MAX_BATCH),
+            output=self._output.at_least(nbytes),
+            results=self._results.at_least(nbytes),
+            picture_bytes=engine.output.nbytes,
+            results_view=host_view(self._results.at_least(nbytes))[:nbytes]
+            .view(engine.output.dtype)
+            .reshape(MAX_BATCH, *engine.output.shape),
+        )
+        self.stream.sync()  # the engine's stream uses what was allocated on this one
+        self._memory[shape_hw] = memory
+        return Addresses(int(memory.input.handle), int(memory.output.handle))
+
+    def start(self, batch: Batch, kernel: LetterboxKernel, engine: Engine, inference: Stream) -> None:
+        """Queue `batch`, whose `params` were filled, from its surfaces to its results on the host; `done` follows.
+
+        `inference` is the stream that all engines share. The copies to the GPU and back, and the kernel, are queued on
+        the slot's own stream, so that they overlap with another slot's inference.
+        """
+        count, memory = len(batch.tickets), self._memory[batch.shape_hw]
+        for ticket in batch.tickets:
+            surface: Surface = ticket.frame.picture
+            if surface.ready is not None:
+                self.stream.wait(surface.ready)
+        used = FRAME_PARAMS.itemsize * count
+        part_of(self._host_params, used).copy_to(part_of(self._device_params, used), stream=self.stream)
+        kernel.launch(self.stream, self._device_params, count, batch.shape_hw, int(memory.input.handle))
+        self.stream.record(self._filled)
+        inference.wait(self._filled)
+        engine.start(self.number, count, inference)
+        inference.record(self._inferred)
+        self.stream.wait(self._inferred)
+        used = memory.picture_bytes * count
+        part_of(memory.output, used).copy_to(part_of(memory.results, used), stream=self.stream)
+        self.stream.record(self.done)
+
+    def results(self, batch: Batch) -> NDArray[Any]:
+        """Return the outputs (n, ...) of a batch that is done; they are overwritten by the slot's next batch."""
+        view: NDArray[Any] = self._memory[batch.shape_hw].results_view[: len(batch.tickets)]
+        return view
+
+    def close(self) -> None:
+        """Free everything; the slot's work has ended. May be called twice."""
+        self._memory.clear()
+        self.params = np.empty(0, FRAME_PARAMS)
+        for reserve in (self._input, self._output, self._results):
+            reserve.close()
+        self._device_params.close()
+        self._host_params.close()
+        for event in (self._filled, self._inferred, self.done):
+            event.close()
+        self.stream.close()

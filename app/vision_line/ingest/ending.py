@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether a video that was read to its end was whole: FFmpeg ends one that was cut off without a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: The length of a track and the end of its last picture differ by this much even where nothing is missing.
+ROUNDING_S = 0.1
+PERIODS = 3.0
+
+
+class FileEnding:
+    """Watches the packets of one video from its first to its last.
+
+    What containers say of themselves is used: the index of MP4, MOV and AVI, the track's length in Matroska and WebM.
+    Containers without either (MPEG-TS, raw streams) show a cut only where it went through a picture, if at all.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first packet."""
+        self._end_s = 0.0  # of the picture that is shown last
+        self._is_torn = False
+
+    def saw(self, packet: Any) -> None:
+        """Note a packet; the empty one at the end of a file is none."""
+        if not packet.size:
+            return
+        self._is_torn = packet.is_corrupt
+        if packet.pts is not None:
+            self._end_s = max(self._end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+
+    def lacking(self, video: Any, file_size: int) -> str:
+        """Return what `video` (an `av.VideoStream`), read to its end, lacks; "" where it looks whole."""
+        indexed = max((entry.pos + entry.size for entry in video.index_entries), default=0)
+        if indexed > file_size:
+            return f"the file has {file_size} bytes, its pictures are indexed up to byte {indexed}"
+        if self._is_torn:
+            return "its last picture is not whole"
+        length_s = _seconds(video.metadata.get("DURATION", ""))
+        period_s = float(1 / video.average_rate) if video.average_rate else 0.0
+        if length_s > self._end_s + max(ROUNDING_S, PERIODS * period_s):
+            return f"its pictures end at {self._end_s:.2f} s of {length_s:.2f} s"
+        return ""
+
+
+def _seconds(duration: str) -> float:
+    """Read Matroska's `HH:MM:SS.fraction`; 0 for anything else."""
+    parts = duration.split(":")
+    try:
+        hours, minutes, seconds = (float(part) for part in parts)
+    except ValueError:
+        return 0.0
+    return hours * 3600 + minutes * 60 + seconds

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One camera's present gap: the interval, or the intervals end to end, in which its line is not looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from vision_line.frames import NotInspected
+from vision_line.inspection.blame import Moment
+from vision_line.inspection.minutes import MinuteBook
+
+
+@dataclass(slots=True)
+class Changes:
+    """Intervals that are new, changed or withdrawn since they were last taken; numbers them. One for all cameras."""
+
+    number: int = 0
+    _rows: dict[str, NotInspected] = field(default_factory=dict)
+
+    def put(self, interval: NotInspected) -> NotInspected:
+        """Keep the interval as it now is, and return it."""
+        self._rows[interval.interval_id] = interval
+        return interval
+
+    def take(self) -> list[NotInspected]:
+        """Return what was put since the last call."""
+        rows, self._rows = list(self._rows.values()), {}
+        return rows
+
+
+class Gap:
+    """From its first moment to the inspection that ends it; each change of its cause begins another piece.
+
+    The pieces that are over are kept, because the result of a frame from the midst of them may still come. The minutes
+    in `book` follow every change.
+    """
+
+    __slots__ = ("_book", "_camera", "_changes", "_over", "open")
+
+    def __init__(self, camera: str, book: MinuteBook, changes: Changes) -> None:
+        """Begin without a gap."""
+        self._camera = camera
+        self._book = book
+        self._changes = changes
+        self._over: list[NotInspected] = []
+        self.open: NotInspected | None = None  # the latest piece, while it lasts
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a gap that no inspection has ended."""
+        return self.open is not None or bool(self._over)
+
+    def begin(self, at: Moment, cause: str) -> None:
+        """Open a piece."""
+        self._changes.number += 1
+        interval_id = f"{int(at.utc * 1000):013d}-{self._camera}-{self._changes.number:06d}"
+        self.open = self._changes.put(NotInspected(interval_id, self._camera, cause, at.s, at.utc))
+        self._book.open_gap(at.s)
+
+    def go_over(self, at: Moment, cause: str) -> None:
+        """End the open piece and open another at the same moment."""
+        if self.open is not None and at.s <= self.open.started_s:
+            # The part before would be empty: the interval has had this cause from its start.
+            self.open = self._changes.put(replace(self.open, cause=cause))
+            return
+        self.pause(at)
+        self.begin(at, cause)
+
+    def pause(self, at: Moment) -> None:
+        """End the open piece; no inspection has ended the gap."""
+        if self.open is None:
+            return
+        ended_s = max(at.s, self.open.started_s)
+        self._book.end_gap(ended_s)
+        self._over.append(self._changes.put(replace(self.open, ended_s=ended_s, ended_utc=at.utc)))
+        self.open = None
+
+    def end(self, at: Moment, *, is_real: bool) -> str:
+        """End the gap at an inspection; not `is_real`: the inspections lie close, and what was told is withdrawn.
+
+        Returns:
+            The cause that was told of the time after `at`; empty where nothing was.
+        """
+        pieces = self._over if self.open is None else [*self._over, self.open]
+        self.forget()
+        for piece in pieces:
+            if not is_real or at.s <= piece.started_s:
+                self._cut(piece, piece.started_s)
+                self._changes.put(replace(piece, withdrawn=True))
+            elif piece.ended_s is None or at.s < piece.ended_s:
+                self._cut(piece, at.s)
+                self._changes.put(replace(piece, ended_s=at.s, ended_utc=at.utc))
+        return next((piece.cause for piece in pieces if at.s <= piece.started_s), "")
+
+    def forget(self) -> None:
+        """Let what was told stand, and begin without a gap."""
+        self._over = []
+        self.open = None
+
+    def _cut(self, piece: NotInspected, end_s: float) -> None:
+        if piece.ended_s is None:
+            self._book.end_gap(end_s)
+        else:
+            self._book.take_back(end_s, piece.ended_s)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One camera's line as the inspecting thread knows it, and all of them as they come and go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple, Protocol
+
+from vision_line.frames import DefectEvent, Detections, DropCause, Inspection
+from vision_line.ingest.mailbox import Mailbox
+
+logger = logging.getLogger(__name__)
+
+#: So many pictures in a row that the device cannot read are no accident: the camera is told.
+REFUSED_IN_A_ROW = 3
+#: A camera whose pictures cannot be read is warned of at most this often, in seconds.
+WARN_EVERY_S = 60.0
+
+
+class Filter(Protocol):
+    """Keeps the detections that count for one camera."""
+
+    def __call__(self, detections: Detections, size_wh: tuple[int, int]) -> Detections:
+        """Return the rows that reach the camera's thresholds inside its region of interest."""
+
+
+class Tracker(Protocol):
+    """Makes one event of each physical defect of one camera."""
+
+    def update(self, inspection: Inspection) -> list[DefectEvent]:
+        """Return the events that this inspection starts, changes or ends."""
+
+    def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+        """Return the events that have ended by now."""
+
+    def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+        """End all events."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One camera as the inspecting thread knows it; touched by that thread only, but for `mailbox` and `inspected`.
+
+    What `keep` lets through goes to the tracker, what `report` lets through of that to the log (None: the same): a
+    score below the threshold may keep an event going, and is no detection. `on_refused` is called in the inspecting
+    thread, with the reason, when the device could not read `REFUSED_IN_A_ROW` pictures running.
+    """
+
+    camera: str
+    mailbox: Mailbox
+    keep: Filter
+    tracker: Tracker
+    live: bool = True
+    max_staleness_s: float = inf
+    inspect_period_s: float = 0.0
+    inspected: int = 0
+    last_turn: int = -1
+    not_before_s: float = -inf
+    report: Filter | None = None
+    on_refused: Callable[[str], None] | None = None
+    under_way: int = 0  # frames on the device
+    refused: int = 0  # pictures that the device could not read since the last one that it could
+    warned_s: float = -inf
+
+    def refuse(self, reason: str, now_s: float) -> None:
+        """Account for a frame whose picture the device cannot read, and tell of it without flooding anybody."""
+        self.mailbox.take_back(DropCause.CORRUPT)
+        self.refused += 1
+        if now_s - self.warned_s >= WARN_EVERY_S:
+            self.warned_s = now_s
+            logger.warning("frame not inspected: %s", reason)
+        if self.on_refused is not None and self.refused % REFUSED_IN_A_ROW == 0:
+            self.on_refused(reason)
+
+    def give_up_under_way(self) -> None:
+        """Account for the frames that will be left on the device."""
+        for _ in range(self.under_way):
+            self.mailbox.take_back(DropCause.SHUTDOWN)
+        self.under_way = 0
+
+
+class Leaving(NamedTuple):
+    """A line that takes no more frames, whose last ones are on the device; `gone` is done when they are recorded."""
+
+    line: Line
+    gone: Future[None]
+
+
+class Lines:
+    """The lines that are inspected, and those that leave; belongs to the inspecting thread."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.inspected: list[Line] = []  # in the order in which they came
+        self._by_camera: dict[str, Line] = {}
+        self._leaving: list[Leaving] = []
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield every line that may have frames on the device."""
+        yield from self.inspected
+        yield from (leaving.line for leaving in self._leaving)
+
+    def add(self, line: Line) -> None:
+        """Take in a line whose camera has none."""
+        self._by_camera[line.camera] = line
+        self.inspected = list(self._by_camera.values())
+
+    def remove(self, camera: str, gone: Future[None]) -> None:
+        """Let a camera's line leave: what waits is dropped; `pop_gone` returns it when nothing of it is under way."""
+        line = self._by_camera.pop(camera, None)
+        if line is None:
+            gone.set_result(None)
+            return
+        self.inspected = list(self._by_camera.values())
+        line.mailbox.close()
+        self._leaving.append(Leaving(line, gone))
+
+    def of_next_result(self, camera: str) -> Line:
+        """Return the line that submitted the camera's next result: one that leaves did so before its successor."""
+        for leaving in self._leaving:
+            if leaving.line.camera == camera:
+                return leaving.line
+        return self._by_camera[camera]
+
+    def pop_gone(self) -> list[Leaving]:
+        """Return the leaving lines that have no frame on the device any more, and forget them."""
+        if not self._leaving:
+            return []
+        gone = [leaving for leaving in self._leaving if not leaving.line.under_way]
+        self._leaving = [leaving for leaving in self._leaving if leaving.line.under_way]
+        return gone

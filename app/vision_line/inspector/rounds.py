@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the inspecting thread tells others: counts at once, the rest grouped by rounds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from vision_line.frames import DefectEvent, Inspection
+
+
+class Observer(Protocol):
+    """Counts what happens, in the inspecting thread; must be quick."""
+
+    def batch(self, frames: int) -> None:
+        """Note a submitted batch."""
+
+    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+        """Note a result with `kept` detections that was handed to the log at `now_s`."""
+
+    def event(self, event: DefectEvent) -> None:
+        """Note an event's start, change or end."""
+
+
+class Look(NamedTuple):
+    """What the ledger needs of one inspected frame."""
+
+    camera: str
+    size_wh: tuple[int, int]
+    arrived_s: float
+    arrived_utc: float
+    result_s: float  # result available to outputs and handed to the log
+
+
+class Round(NamedTuple):
+    """What the event loop learns of one round of the inspecting thread."""
+
+    at_s: float
+    at_utc: float
+    looks: tuple[Look, ...]
+    events: tuple[DefectEvent, ...]
+    log_writable: bool

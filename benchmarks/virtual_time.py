@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The real inspecting thread in virtual time: cameras, decoders and engine are played, the scheduler is the product's.
+
+The inspecting thread's only wait is its doorbell's. Here that wait plays the world on: it moves the clock to the next
+event (a frame arrives, a frame is decoded, a batch is done) until something rings. So the thread itself, its mailboxes
+and `plan_batch` run unchanged, a minute of a line takes seconds, and the same seed gives the same run on any machine.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Any
+
+from benchmarks.control_plane import COLOUR, NoLog, NoTracker
+from vision_line.capacity import Pipeline
+from vision_line.config.models import StreamSettings
+from vision_line.frames import Colour, DefectEvent, Detections, DropCause, Frame, Inspection, Scores
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspector import Doorbell, Inspector, Line
+from vision_line.ports import Decoder, DeviceDescription, ShapeHW
+
+SIZE_WH = (1920, 1080)
+MAX_STALENESS_S = StreamSettings().max_staleness_ms / 1000
+#: Cameras are opened a few at a time; those that all began at once would all be inspected at once for ever.
+START_S = 2.0
+WARM_UP_S = 1.0
+JOIN_LIMIT_S = 600.0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a run showed while it was watched."""
+
+    latency_s: list[float] = field(default_factory=list)  # of results that came meanwhile
+    batches: list[int] = field(default_factory=list)
+    dropped: dict[DropCause, int] = field(default_factory=dict)
+    wanted: float = 0.0  # inspections
+    backlog_s: float = 0.0  # of the decoder that is furthest behind, at the end
+    busy: float = 0.0  # share of the time in which the engine worked
+
+    @property
+    def mean_s(self) -> float:
+        """Mean time from a frame's last packet to its result."""
+        return sum(self.latency_s) / len(self.latency_s) if self.latency_s else inf
+
+    @property
+    def lost(self) -> float:
+        """Share of the wanted inspections that did not come about."""
+        if DropCause.RATE_CAP in self.dropped:
+            return max(0.0, 1.0 - len(self.latency_s) / self.wanted)
+        lost = self.dropped.get(DropCause.SUPERSEDED, 0) + self.dropped.get(DropCause.STALE, 0)
+        return lost / max(1, lost + len(self.latency_s))
+
+
+class VirtualTime(Doorbell):
+    """A clock with events, and the doorbell whose waiting lets them happen. Used by the inspecting thread alone."""
+
+    def __init__(self) -> None:
+        """Start at zero with nothing to happen."""
+        super().__init__()
+        self.now_s = 0.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+        self._rung = False
+
+    def monotonic(self) -> float:
+        """Return the present."""
+        return self.now_s
+
+    def at(self, at_s: float, happen: Callable[[], None]) -> None:
+        """Let something happen at a moment; of one moment, in the order of asking."""
+        heappush(self._events, (at_s, next(self._numbers), happen))
+
+    def spend(self, seconds: float) -> None:
+        """Let time go by while the inspecting thread works."""
+        self._play(self.now_s + seconds, until_rung=False)
+
+    def frame_came(self) -> None:
+        """Ring for a new frame, unless frames are of no use now."""
+        self._rung = self._rung or self._hungry
+
+    def ring(self) -> None:
+        """Ring."""
+        self._rung = True
+
+    def wait(self, timeout_s: float) -> None:
+        """Play on until rung or until the time is over."""
+        if not self._rung:
+            self._play(self.now_s + timeout_s, until_rung=True)
+        self._rung = False
+        self._hungry = True
+
+    def _play(self, until_s: float, *, until_rung: bool) -> None:
+        while self._events and self._events[0][0] <= until_s:
+            at_s, _, happen = heappop(self._events)
+            self.now_s = max(self.now_s, at_s)
+            happen()
+            if until_rung and self._rung:
+                return
+        self.now_s = max(self.now_s, until_s)
+
+
+class VirtualEngine:
+    """Implements `ports.Device`: works through its batches one after the other, in virtual time."""
+
+    def __init__(self, works: Pipeline, time: VirtualTime) -> None:
+        """Start idle."""
+        self._works = works
+        self._time = time
+        self._finished: deque[list[Inspection]] = deque()
+        self._submitted = 0
+        self._busy = 0
+        self._free_s = 0.0
+        self.worked_s = 0.0
+        self.description = DeviceDescription("virtual", "", "int8", ((384, 640),), works.slots, works.max_batch)
+
+    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:
+        """Refuse: frames come decoded."""
+        raise NotImplementedError(camera)
+
+    def ensure_shape(self, shape_hw: ShapeHW) -> None:
+        """Do nothing."""
+
+    def set_score_floor(self, floor: float | Scores) -> None:
+        """Do nothing."""
+
+    def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
+        """Return the one shape."""
+        return self.description.input_shapes_hw[0]
+
+    def free_slots(self) -> int:
+        """Return how many batches can be submitted now."""
+        return self._works.slots - self._busy
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        """Put a batch behind those that are being worked on."""
+        submitted_s = self._time.now_s
+        seconds = self._works.batch_s(len(frames))
+        self._free_s = max(self._free_s, submitted_s) + seconds
+        self.worked_s += seconds
+        self._busy += 1
+        self._submitted += len(frames)
+        done_s = self._free_s
+        batch = [Inspection(frame, Detections.empty(), submitted_s, done_s) for frame in frames]
+        self._time.at(done_s, lambda: self._finish(batch))
+
+    def collect(self) -> list[Inspection]:
+        """Return what has finished."""
+        released: list[Inspection] = []
+        while self._finished:
+            released += self._finished.popleft()
+            self._busy -= 1
+        self._submitted -= len(released)
+        return released
+
+    def in_flight(self) -> int:
+        """Return how many frames were submitted and not yet collected."""
+        return self._submitted
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _finish(self, batch: list[Inspection]) -> None:
+        self._finished.append(batch)
+        self._time.ring()
+
+
+class Gauge:
+    """Implements the inspecting thread's `Observer`: notes latencies and batches while it is `open`."""
+
+    def __init__(self, time: VirtualTime) -> None:
+        """Begin closed."""
+        self.findings = Findings()
+        self.open = False
+        self._time = time
+
+    def batch(self, frames: int) -> None:
+        """Note a batch's size."""
+        if self.open:
+            self.findings.batches.append(frames)
+
+    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+        """Note a result's latency."""
+        if self.open:
+            self.findings.latency_s.append(now_s - inspection.frame.arrived_s)
+
+    def event(self, event: DefectEvent) -> None:
+        """Ignore it."""
+
+
+class Cameras:
+    """Sends every camera's frames through the decoder that it shares into its mailbox."""
+
+    def __init__(self, works: Pipeline, time: VirtualTime, lines: Sequence[Line], starts_s: Sequence[float]) -> None:
+        """Schedule each camera's first frame."""
+        self._works = works
+        self._time = time
+        self._lines = lines
+        self._sent = [0] * len(lines)
+        self._decoder_free_s = [0.0] * works.decoders
+        self._stop = threading.Event()
+        for index, start_s in enumerate(starts_s):
+            time.at(start_s, partial(self._arrive, index))
+
+    def backlog_s(self) -> float:
+        """Return how far the decoder with the most to do is behind."""
+        return max(0.0, max(self._decoder_free_s) - self._time.now_s)
+
+    def _arrive(self, index: int) -> None:
+        now_s = self._time.now_s
+        decoder = index % self._works.decoders
+        done_s = max(now_s, self._decoder_free_s[decoder]) + self._works.decode_s
+        self._decoder_free_s[decoder] = done_s
+        line = self._lines[index]
+        line.mailbox.count_arrived()
+        frame = Frame(line.camera, self._sent[index], SIZE_WH, COLOUR, None, now_s, now_s, done_s)
+        self._sent[index] += 1
+        self._time.at(done_s, lambda: line.mailbox.put(frame, self._stop))
+        self._time.at(now_s + 1 / self._works.fps, partial(self._arrive, index))
+
+
+def draw_starts(cameras: int, seed: int) -> list[float]:
+    """Return when each camera sends its first frame, in seconds."""
+    chance = random.Random(seed)
+    return [chance.random() * START_S for _ in range(cameras)]
+
+
+def run(works: Pipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
+    """Play a line until all cameras have begun and settled, then watch it for `seconds` of virtual time."""
+    time = VirtualTime()
+    device = VirtualEngine(works, time)
+    gauge = Gauge(time)
+    inspector = Inspector(device, NoLog(), time, gauge, lambda _: None, monotonic=time.monotonic, utc=time.monotonic)
+    lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]
+    for line in lines:
+        inspector.add(line)
+    cameras = Cameras(works, time, lines, starts_s)
+    findings = gauge.findings
+    before: Counter[DropCause] = Counter()
+
+    def begin() -> None:
+        before.update(_dropped(lines))
+        gauge.open = True
+        device.worked_s = 0.0
+
+    def end() -> None:
+        gauge.open = False
+        findings.dropped = dict(_dropped(lines) - before)
+        findings.backlog_s = cameras.backlog_s()
+        findings.busy = device.worked_s / seconds
+        inspector.stop()
+
+    time.at(START_S + WARM_UP_S, begin)
+    time.at(START_S + WARM_UP_S + seconds, end)
+    inspector.start()
+    if not inspector.join(JOIN_LIMIT_S):
+        raise TimeoutError(f"a run of {seconds:g} virtual seconds took more than {JOIN_LIMIT_S:g} s")
+    inspector.outcome.result()
+    findings.wanted = works.cameras * works.inspect_fps * seconds
+    return findings
+
+
+def _line(works: Pipeline, time: VirtualTime, name: str) -> Line:
+    def keep(detections: Detections, size_wh: tuple[int, int]) -> Detections:
+        time.spend(works.host_s)
+        return detections
+
+    period_s = 1 / works.inspect_fps if works.inspect_fps < works.fps else 0.0
+    mailbox = Mailbox(name, time.frame_came)
+    return Line(name, mailbox, keep, NoTracker(), max_staleness_s=MAX_STALENESS_S, inspect_period_s=period_s)
+
+
+def _dropped(lines: Sequence[Line]) -> Counter[DropCause]:
+    dropped: Counter[DropCause] = Counter()
+    for line in lines:
+        dropped.update(line.mailbox.counts().dropped)
+    return dropped

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Cameras that are altered, removed and rejected while their frames are on the device: nothing is lost or mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from vision_line.app.lineup import Lineup
+from vision_line.config.models import RecordSettings, Stream
+from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.simulated import SimulatedDevice
+from vision_line.errors import DeviceError
+from vision_line.frames import CameraState, Detections, Frame, NotInspected
+from vision_line.inspection.coverage import CoverageLedger
+from vision_line.inspection.minutes import CameraCounts
+from vision_line.inspector import Doorbell, Inspector, Round
+from vision_line.ports import DeviceDescription
+from vision_line.records.entries import RunRecord
+from vision_line.records.log import SqliteLog
+from vision_line.telemetry.camera import CameraTotals
+from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
+
+if TYPE_CHECKING:
+    from tests.integration.ingest.conftest import Serve, Until
+
+CLASSES = ("open",)
+DESCRIPTION = DeviceDescription("simulated", "", "int8", ((192, 320),), slots=2, max_batch=1)
+
+
+def one_defect(_: Frame) -> Detections:
+    """A defect in every frame, so that every inspection leaves a row."""
+    box = np.array([[100, 100, 120, 120]], np.float32)
+    return Detections(box, np.array([0.9], np.float32), np.array([0], np.int32))
+
+
+class Blind(SimulatedDevice):
+    """A device that can read no picture."""
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        frame = frames[0]
+        raise DeviceError(f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: 7 planes")
+
+
+class Running:
+    """A lineup with inspector, ledger and log, as a run has them."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, folder: Path, device: type[SimulatedDevice]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.records = folder
+        bell = Doorbell()
+        self.ledger = CoverageLedger()
+        facts = RunFacts("", DESCRIPTION, ModelFacts("", "", "", ()), time.monotonic(), time.time())
+        self.metrics = RunMetrics(facts)
+        run = RunRecord("0", time.time(), "", "", "", "", "", "")
+        self.log = SqliteLog(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
+        # Slower than the camera: at any moment both slots hold a frame of it.
+        self.device = device(DESCRIPTION, bell.ring, 0.06, one_defect)
+        self.inspector = Inspector(self.device, self.log, bell, self.metrics, self._hand_over)
+        self.lineup = Lineup(tasks, bell, self.ledger, self.metrics, self.log, CpuDecoder, CLASSES, 0.25)
+        self.lineup.attach(self.inspector)
+        self.inspector.start()
+
+    def _hand_over(self, round_: Round) -> None:
+        self.loop.call_soon_threadsafe(self._note, round_)
+
+    def _note(self, round_: Round) -> None:
+        for look in round_.looks:
+            self.ledger.inspected(look.camera, look.arrived_s, look.arrived_utc, look.result_s)
+
+    def open_intervals(self) -> list[NotInspected]:
+        self.log.write_coverage(*self.ledger.tick(time.monotonic(), time.time(), self._counts()))
+        return self.ledger.open_intervals()
+
+    def _counts(self) -> dict[str, CameraCounts]:
+        return {station.stream.name: station.counts() for station in self.lineup.stations}
+
+    async def end(self) -> None:
+        await self.lineup.stop()
+        self.inspector.stop()
+        await asyncio.wrap_future(self.inspector.outcome)
+        self.device.close()
+        self.log.write_coverage(*self.ledger.close(time.monotonic(), time.time(), self._counts()))
+        self.log.close()
+
+    @property
+    def camera(self) -> CameraTotals:
+        (totals,) = self.metrics.totals(time.monotonic()).cameras
+        return totals
+
+    @property
+    def state(self) -> CameraState:
+        return next(station.state for station in self.lineup.stations if station.stream.name == "cam")
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.records / "records.sqlite")) as connection:
+            return connection.execute(sql).fetchall()
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Give `start(device)`: a context in which a lineup runs."""
+
+    @asynccontextmanager
+    async def running(device: type[SimulatedDevice] = SimulatedDevice) -> AsyncIterator[Running]:
+        async with asyncio.TaskGroup() as tasks:
+            made = Running(tasks, tmp_path / "records", device)
+            try:
+                yield made
+            finally:
+                await made.end()
+
+    return running
+
+
+def stream(url: str, **settings: object) -> Stream:
+    return Stream.model_validate({"name": "cam", "url": url, "read_timeout_s": 2.0} | settings)
+
+
+async def test_no_frame_is_lost_or_mixed_up_when_a_camera_is_altered_and_removed(
+    serve: Serve, wait_until: Until, start: Start
+) -> None:
+    """Frame numbers go on, each frame is counted once, and bears the settings under which it was inspected."""
+    url = serve({"path": "cam"}).url("cam")
+    run: Running
+    async with start() as run:
+        for station in ("A", "B", "C"):
+            await run.lineup.apply([stream(url, station=station)])
+            before = run.camera.inspected
+            await wait_until(lambda before=before: run.camera.inspected >= before + 8, 20)
+        await run.lineup.apply([])
+        left = run.camera
+    totals = run.camera
+
+    assert totals == left  # all was known when the camera was said to be gone
+    assert totals.arrived == totals.inspected + sum(totals.dropped.values())
+    ((arrived, inspected, dropped),) = run.rows(
+        "SELECT sum(arrived), sum(inspected), sum(dropped_superseded + dropped_stale + dropped_rate_cap"
+        " + dropped_frozen + dropped_corrupt + dropped_log + dropped_shutdown) FROM coverage"
+    )
+    assert (arrived, inspected, dropped) == (totals.arrived, totals.inspected, sum(totals.dropped.values()))
+    found = run.rows("SELECT sequence, station FROM detections ORDER BY detection")
+    numbers = [number for number, _ in found]
+    assert len(numbers) == totals.inspected == totals.detections
+    assert numbers == sorted(set(numbers))
+    assert [station for _, station in found] == sorted(station for _, station in found)
+
+
+async def test_the_settings_behind_a_verdict_can_be_found(serve: Serve, wait_until: Until, start: Start) -> None:
+    """A camera's row holds from its change on, and says what it is inspected by; one that is not altered has one."""
+    server = serve({"path": "cam"})
+    url = server.url("cam")
+    other = Stream.model_validate({"name": "other", "url": "rtsp://u:p@127.0.0.1:1/x"})
+    run: Running
+    async with start() as run:
+        for threshold in (0.3, 0.4):
+            await run.lineup.apply([stream(url, thresholds={"open": threshold}), other])
+            await wait_until(lambda: run.state is CameraState.RUNNING, 20)
+        await run.lineup.apply([stream(url, thresholds={"open": 0.4}), other])
+
+    rows = run.rows("SELECT name, url, settings FROM cameras ORDER BY name, since_utc")
+    assert [(name, shown) for name, shown, _ in rows] == [
+        ("cam", url),
+        ("cam", url),
+        ("other", "rtsp://***@127.0.0.1:1/x"),
+    ]
+    first, second = (json.loads(settings) for _, _, settings in rows[:2])
+    assert (first["thresholds"], second["thresholds"]) == ({"open": 0.3}, {"open": 0.4})
+    assert (first["min_hits"], {"url", "station"} & set(first)) == (3, set())
+
+
+async def test_pictures_that_cannot_be_read_are_the_cameras_fault_in_the_ledger(
+    serve: Serve, wait_until: Until, start: Start
+) -> None:
+    """Not "capacity": the camera shows a code, and what it did not have inspected bears it."""
+    url = serve({"path": "cam"}).url("cam")
+    run: Running
+    async with start(Blind) as run:
+        await run.lineup.apply([stream(url, dwell_s=1.0)])
+        await wait_until(lambda: run.state is CameraState.RECONNECTING, 20)
+        await wait_until(lambda: bool(run.open_intervals()), 20)
+
+    causes = run.rows("SELECT DISTINCT cause FROM not_inspected")
+    assert causes == [("camera:CODEC_UNSUPPORTED",)]
+    assert {code for (code,) in run.rows("SELECT code FROM states") if code} == {"CODEC_UNSUPPORTED"}
+    assert run.camera.arrived == sum(run.camera.dropped.values())
+
+
+async def test_no_camera_is_started_once_the_run_ends(start: Start) -> None:
+    """A change of the configuration that the end overtakes is not carried out."""
+    run: Running
+    async with start() as run:
+        await run.lineup.stop()
+        await run.lineup.apply([stream("rtsp://127.0.0.1:1/cam")])
+        assert run.lineup.stations == ()

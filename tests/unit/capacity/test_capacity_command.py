@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line capacity`: what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from vision_line.cli.command import cli
+
+RUNNER = CliRunner(env={"COLUMNS": "200"})
+
+
+def test_the_table_calls_itself_a_model() -> None:
+    """Every resource, the latency's parts, the first limit and the most cameras are there."""
+    result = RUNNER.invoke(cli, ["capacity", "--gpu", "RTX 3060"])
+
+    assert result.exit_code == 0, result.output
+    for words in (
+        *("Model, not a measurement", "16 x 1920x1080 h264 at 25 fps on RTX 3060"),
+        *("decoders (NVDEC)", "engine (SMs)", "memory bandwidth", "device memory", "host CPU", "Python, one process"),
+        *("wait for the decoder", "wait behind the running batch", "in all"),
+        *("At most 29 such cameras, first limit: decoders (NVDEC)", "not a measurement"),
+    ):
+        assert words in result.output
+
+
+def test_json_is_one_object_whose_parts_add_up() -> None:
+    """The mean is the sum of its parts."""
+    result = RUNNER.invoke(cli, ["capacity", "--gpu", "A100", "--codec", "hevc", "--inspect-fps", "5", "--json"])
+    answer = json.loads(result.stdout)
+
+    assert answer["kind"] == "model"
+    assert answer["inspect_fps"] == 5
+    latency = answer["latency_ms"]
+    parts = ("decoder_wait", "decode", "mailbox", "slot", "engine", "host")
+    assert latency["mean"] == pytest.approx(sum(latency[part] for part in parts), abs=0.01)
+    assert {resource["name"] for resource in answer["resources"]} >= {"decoders (NVDEC)", "engine (SMs)"}
+
+
+def test_too_many_cameras_are_told_what_they_need() -> None:
+    """The number of GPUs, and that engine times were estimated."""
+    result = RUNNER.invoke(cli, ["capacity", "--gpu", "L4", "--cameras", "1000", "--inspect-fps", "5"])
+
+    assert result.exit_code == 0
+    assert "1000 cameras need 7 such GPUs, a process each; 9 with that reserve" in result.output
+    assert "Engine times are estimated" in result.output
+    assert "grows without end" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpu", "RTX 9999"], ["'RTX 9999' is not known", "RTX 3060", "L4"]),
+        (["--gpu", "T4", "--codec", "av1"], ["T4 has no known rate for av1"]),
+        (["--gpu", "T4", "--size", "big"], ["expected WIDTHxHEIGHT", "'big'"]),
+        (["--gpu", "T4", "--codec", "mpeg1"], ["mpeg1"]),
+    ],
+)
+def test_a_question_that_makes_no_sense_ends_with_2(arguments: list[str], words: list[str]) -> None:
+    """One clear sentence on stderr."""
+    result = RUNNER.invoke(cli, ["capacity", *arguments])
+
+    assert result.exit_code == 2
+    assert all(word in result.stderr for word in words), result.stderr

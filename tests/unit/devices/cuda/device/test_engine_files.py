@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where engines come from: the bundle, the cache, a build that can be stopped; stale ones are never used."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from tests.contract.conftest import build_tiny_model
+from tests.unit.devices.cuda.faketensorrt import MAGIC, FakeTensorRT
+from tests.unit.devices.cuda.machine import CudaMachine
+
+from vision_line.devices import engine_manifest
+from vision_line.devices.cuda.engine_files import ENGINES_FOLDER, choose_library, find_engine
+from vision_line.devices.engine_manifest import Library, Target, engine_path
+from vision_line.devices.model import Model, open_model
+from vision_line.errors import DeviceError, ModelError
+from vision_line.inspection.heads import HeadDecoder, HeadKind, class_floors
+
+SHAPE = (64, 128)
+TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
+
+
+def test_an_engine_is_built_once(cuda_machine: CudaMachine, model: Model) -> None:
+    """The second time it is taken from the cache, where model, library version and GPU have a folder of their own."""
+    engine = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+
+    assert engine == find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    assert cuda_machine.tensorrt.builds == 1
+    assert engine.parent.name == f"{model.sha256[:16]}-tensorrt-10.16.1.11-Fake-GPU"
+    assert engine.name == "tiny-64x128-tensorrt-sm86.engine"
+
+
+@pytest.mark.parametrize("version", ["10.16.1.11", "11.4.0.106"])
+def test_tensorrt_10_and_11_build_by_one_path(
+    cuda_machine: CudaMachine, model: Model, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version has engines of its own."""
+    first = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT(cuda_machine.driver, version=version).module)
+
+    engine = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+
+    assert (engine == first) is (version == "10.16.1.11")
+
+
+def test_other_inputs_have_other_engines(cuda_machine: CudaMachine, model: Model) -> None:
+    """Another shape, GPU or model shares nothing."""
+    engines = {
+        find_engine(model, SHAPE, TARGET, cuda_machine.cache),
+        find_engine(model, (96, 96), TARGET, cuda_machine.cache),
+        find_engine(model, SHAPE, replace(TARGET, gpu="Other GPU"), cuda_machine.cache),
+        find_engine(replace(model, sha256="0" * 64), SHAPE, TARGET, cuda_machine.cache),
+    }
+
+    assert len(engines) == cuda_machine.tensorrt.builds == 4
+
+
+def test_a_bundles_engine_is_preferred_and_a_stale_one_is_named(
+    cuda_machine: CudaMachine, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was built ahead is used as it is; one that does not fit costs a build, and a line in the log."""
+    built = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    shipped = engine_path(model.path.parent / ENGINES_FOLDER, model, SHAPE, TARGET)
+    built.parent.rename(shipped.parent)
+
+    assert find_engine(model, SHAPE, TARGET, cuda_machine.cache) == shipped
+    with shipped.open("ab") as file:
+        file.write(b"\0")
+    with caplog.at_level(logging.WARNING):
+        assert find_engine(model, SHAPE, TARGET, cuda_machine.cache) == built
+    assert "the bundle's engine is not used" in caplog.text
+    assert "engine sha256" in caplog.text
+
+
+def test_engines_of_another_top_k_are_stale(
+    cuda_machine: CudaMachine, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest says how many anchors an engine hands back."""
+    engine = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    monkeypatch.setattr(engine_manifest, "TOP_K", 5)
+
+    with pytest.raises(DeviceError, match="stale engine: top-k: expected 5, found 1024"):
+        engine_manifest.check_engine(engine, model, SHAPE, TARGET, "10.16.1.11")
+    assert find_engine(model, SHAPE, TARGET, cuda_machine.cache) == engine
+    assert cuda_machine.tensorrt.builds == 2
+
+
+def test_a_build_can_be_stopped(cuda_machine: CudaMachine, model: Model) -> None:
+    """Another thread sets the event; nothing is left but the folder."""
+    stop = threading.Event()
+    stop.set()
+
+    with pytest.raises(DeviceError, match="was stopped"):
+        find_engine(model, SHAPE, TARGET, cuda_machine.cache, stop)
+
+    assert [path for path in cuda_machine.cache.rglob("*") if path.suffix == ".engine"] == []
+
+
+def test_tensorrt_is_preferred_and_its_absence_is_one_sentence(
+    cuda_machine: CudaMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT, else TensorRT-RTX, else an error that names both."""
+    assert choose_library() is Library.TENSORRT
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", cuda_machine.tensorrt.module)
+    assert choose_library() is Library.RTX
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(DeviceError, match="neither TensorRT nor TensorRT-RTX can be used"):
+        choose_library()
+
+
+def test_a_head_of_another_size_is_refused(cuda_machine: CudaMachine, model: Model) -> None:
+    """The output's rows have to be those of the model's classes."""
+    more = replace(model, classes=("a", "b", "c", "d"))
+
+    with pytest.raises(ModelError, match=r"expected one output \(batch, 8, anchors\) at \(64, 128\), found"):
+        find_engine(more, SHAPE, TARGET, cuda_machine.cache)
+
+
+@pytest.mark.parametrize("limit", [3, 8, 1024])
+def test_the_best_anchors_are_kept(
+    cuda_machine: CudaMachine, model: Model, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reduced output has whole columns of the full one: those of the highest scores, each picture its own."""
+    monkeypatch.setattr(engine_manifest, "TOP_K", limit)
+    plan = find_engine(model, SHAPE, TARGET, cuda_machine.cache).read_bytes()
+    content = plan.removeprefix(MAGIC).partition(b"\n")[2]
+    core = ov.Core()
+    pictures = np.random.default_rng(3).random((2, 3, *SHAPE), np.float32)
+    full = core.compile_model(core.read_model(model.path), "CPU")(pictures)[0]
+
+    reduced = core.compile_model(core.read_model(content, b""), "CPU")(pictures)[0]
+
+    assert reduced.shape == (2, 7, min(limit, 8))
+    for kept, everything in zip(reduced, full, strict=True):
+        best = np.argsort(-everything[4:].max(axis=0), kind="stable")[:limit]
+        np.testing.assert_array_equal(kept, everything[:, best])
+
+
+def test_detections_are_the_same_with_the_best_anchors_alone(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """On the shipped model: boxes, scores and classes of noise, at the model's threshold and far below it."""
+    model = open_model(None)
+    plan = find_engine(model, (192, 320), TARGET, cuda_machine.cache).read_bytes()
+    core = ov.Core()
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    full = core.compile_model(core.read_model(model.path), "CPU", config)
+    reduced = core.compile_model(core.read_model(plan.removeprefix(MAGIC).partition(b"\n")[2], b""), "CPU", config)
+    rng = np.random.default_rng(5)
+    found = 0
+    for number in range(3):
+        coarse = rng.random((1, 3, 12 << number, 20 << number), np.float32)
+        picture = np.kron(coarse, np.ones((1, 1, 16 >> number, 16 >> number), np.float32))
+        for floor in (model.score_threshold, 0.01):
+            decoder = HeadDecoder(HeadKind.YOLOV8, class_floors(len(model.classes), floor), model.nms_iou)
+            everything, best = decoder.decode(full(picture)[0][0]), decoder.decode(reduced(picture)[0][0])
+            found += len(best)
+            assert sorted(map(tuple, best.xyxy.tolist())) == sorted(map(tuple, everything.xyxy.tolist()))
+            np.testing.assert_array_equal(best.score, everything.score)
+    assert found
+
+
+def test_end2end_outputs_stay_as_they_are(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """A network that suppresses by itself hands back few boxes already."""
+    path = tmp_path / "end2end.onnx"
+    path.write_bytes(build_tiny_model(batch="n", end2end=True))
+    model = open_model(path)
+
+    engine = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+
+    manifest = engine_manifest.check_engine(engine, model, SHAPE, TARGET, "10.16.1.11")
+    assert manifest.top_k is None
+    assert manifest.outputs[0].shape == (-1, -1, 6)

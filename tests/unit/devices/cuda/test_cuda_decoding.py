@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which decoder is chosen for a stream, when it is changed, and what happens when one refuses or fails."""
+
+from __future__ import annotations
+
+import gc
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+import av
+import pytest
+from tests.unit.devices.cuda.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
+from tests.unit.devices.cuda.fakes.hwaccel import FakeHwContext
+from tests.unit.devices.cuda.fakes.videos import opened
+
+from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.decoding import (
+    BACKENDS,
+    Backend,
+    CudaDecoder,
+    CudaDecoders,
+    decoders_on,
+    open_decoder,
+)
+from vision_line.devices.cuda.hwaccel import HwDecoder
+from vision_line.devices.cuda.nvdec import NvDecoder
+from vision_line.devices.cuda.surface import PixelFormat, Surface
+from vision_line.devices.cuda.upload import UploadDecoder
+from vision_line.errors import DeviceError, SourceError, SourceErrorCode
+from vision_line.ports import DecodedPicture
+
+Encode = Callable[..., io.BytesIO]
+
+FRAMES = 12
+
+
+def _backends(pynv: Any) -> tuple[Backend, ...]:
+    return (
+        Backend("NVDEC", partial(NvDecoder, nvc=pynv), adapts=False),
+        Backend("FFmpeg", partial(HwDecoder, open_context=lambda codec, _: FakeHwContext(codec)), adapts=True),
+        Backend("CPU", UploadDecoder, adapts=True),
+    )
+
+
+@contextmanager
+def _decoding(gpu: Gpu, memory: io.BytesIO, backends: tuple[Backend, ...]) -> Iterator[tuple[CudaDecoder, list[Any]]]:
+    with (
+        opened(memory) as (stream, packets),
+        closing(CudaDecoder(gpu, "dock-3", stream, None, backends)) as decoder,
+    ):
+        yield decoder, packets
+
+
+def _decoded(decoder: CudaDecoder, packets: list[Any]) -> list[DecodedPicture]:
+    return [picture for packet in packets for picture in decoder.decode(packet)]
+
+
+def _joined(*videos: io.BytesIO) -> io.BytesIO:
+    return io.BytesIO(b"".join(video.getvalue() for video in videos))
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "chosen"),
+    [
+        ("libx264", "yuv420p", "NVDEC"),
+        ("libx265", "yuv420p10le", "NVDEC"),
+        ("libsvtav1", "yuv420p10le", "NVDEC"),
+        ("libx264", "yuv422p", "CPU"),
+        ("mjpeg", "yuvj420p", "CPU"),
+        ("png", "rgb24", "CPU"),
+    ],
+)
+def test_best_decoder_that_takes_the_stream_is_chosen(
+    gpu: Gpu, pynv: Any, encode: Encode, codec: str, pixels: str, chosen: str
+) -> None:
+    """What NVDEC takes goes there, everything else is decoded on the CPU; all pictures are surfaces."""
+    memory = encode(codec, pixels=pixels, container="mov" if codec == "png" else "matroska")
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        assert decoder.description == ""
+        pictures = _decoded(decoder, packets)
+
+        assert decoder.backend == chosen
+        assert decoder.description.endswith(f": {chosen}")
+    assert len(pictures) == FRAMES
+    assert {type(picture.picture) for picture in pictures} == {Surface}
+    assert decoder.backend == ""
+
+
+def test_without_its_library_ffmpeg_decodes(
+    gpu: Gpu, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backend that cannot be opened is passed over, and the log says why, once."""
+    pynv.refuse = RuntimeError("libnvcuvid.so.1 not found")
+    with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets), caplog.at_level("INFO"):
+        assert len(_decoded(decoder, packets)) == FRAMES
+
+        assert decoder.backend == "FFmpeg"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("camera dock-3: h264 128x96, 8 bit: FFmpeg (NVDEC: ")
+    assert "libnvcuvid" in line
+
+
+def test_decoder_that_fails_at_the_first_picture_is_passed_over(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """NVIDIA's decoder is made only when the first packet is parsed: that it cannot be made is no loss of a picture."""
+    pynv.caps["mb_num_max"] = 1 << 20
+
+    class Unable(NvDecoder):
+        def decode(self, packet: Any) -> list[DecodedPicture]:
+            raise DeviceError("NVDEC: no session is free")
+
+    backends = (Backend("NVDEC", partial(Unable, nvc=pynv), adapts=False), *_backends(pynv)[2:])
+    with _decoding(gpu, encode("libx264"), backends) as (decoder, packets):
+        assert len(_decoded(decoder, packets)) == FRAMES
+        assert decoder.backend == "CPU"
+
+
+def test_full_gpu_is_no_traceback(gpu: Gpu, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
+    """Where there is no memory for surfaces the reason is told, and the camera is tried again later."""
+    fake_cuda.inject("cuMemAlloc", OUT_OF_MEMORY)
+    backends = _backends(pynv)[:1]
+    with (
+        _decoding(gpu, encode("libx264"), backends) as (decoder, packets),
+        pytest.raises(SourceError, match=r"CODEC_UNSUPPORTED: cuda: decoding by NVDEC: CUDA_ERROR_OUT_OF_MEMORY"),
+    ):
+        _decoded(decoder, packets)
+
+
+def test_nobody_takes_it(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """When all refuse, every reason is told."""
+    pynv.caps["supported"] = 0
+    backends = (_backends(pynv)[0], Backend("other", _refuse, adapts=True))
+    with (
+        _decoding(gpu, encode("libx264"), backends) as (decoder, packets),
+        pytest.raises(SourceError, match="does not decode h264 of 8 bit; not today") as raised,
+    ):
+        _decoded(decoder, packets)
+    assert raised.value.code is SourceErrorCode.CODEC_UNSUPPORTED
+
+
+def _refuse(_request: Any) -> Any:
+    raise DeviceError("not today")
+
+
+def test_failure_while_running_ends_the_connection(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """A decoder that took the stream and then fails is not replaced in the middle: the camera is opened anew."""
+    with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
+        assert len(_decoded(decoder, packets[:3])) == 3
+        next(iter(pynv.alive)).Decode = _broken
+
+        with pytest.raises(SourceError, match=r"'dock-3': FAILED: NVDEC: h264 .*: the engine hangs"):
+            _decoded(decoder, packets[3:])
+
+
+def _broken(_packet: Any) -> Any:
+    raise RuntimeError("the engine hangs")
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_change_of_size_gets_a_new_decoder(gpu: Gpu, pynv: Any, encode: Encode, codec: str) -> None:
+    """Smaller and larger pictures in the same stream come in their own size; none is scaled, none is lost."""
+    container = {"libx264": "h264", "libx265": "hevc"}[codec]
+    sizes = [(128, 96), (96, 64), (160, 128)]
+    memory = _joined(*(encode(codec, size, container=container) for size in sizes))
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        pictures = _decoded(decoder, packets)
+        copies = [picture.picture.to_host() for picture in pictures]
+
+    assert [picture.size_wh for picture in pictures] == [size for size in sizes for _ in range(FRAMES)]
+    assert [(copy.width, copy.height) for copy in copies] == [picture.size_wh for picture in pictures]
+    assert len(pynv.opened) == len(sizes)
+
+
+def test_change_of_depth_gets_a_new_decoder(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """From 8 to 10 bit the pictures become 16-bit samples."""
+    memory = _joined(encode("libx265", container="hevc"), encode("libx265", pixels="yuv420p10le", container="hevc"))
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        formats = [picture.picture.format for picture in _decoded(decoder, packets)]
+
+    assert formats == [PixelFormat.NV12] * FRAMES + [PixelFormat.P016] * FRAMES
+
+
+def test_repeated_parameter_sets_change_nothing(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """Key pictures of the same sequence go to the same decoder."""
+    with _decoding(gpu, encode("libx264", container="h264"), _backends(pynv)) as (decoder, packets):
+        assert sum(packet.is_keyframe for packet in packets[:-1]) == 2
+        _decoded(decoder, packets)
+
+    assert len(pynv.opened) == 1
+
+
+def test_reordering_that_was_not_announced_is_seen(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """A stream whose timestamps step back is decoded in order of display from its next key picture on."""
+    memory = encode("libx264", options={"bf": "2", "b-adapt": "0"}, frames=24)
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        reader = _Unannounced(decoder)
+        latencies = []
+        for packet in packets:
+            list(reader.decode(packet))
+            latencies.append(pynv.opened[-1]["latency"].name)
+
+    assert latencies[0] == "LOW"
+    assert latencies[-1] == "NATIVE"
+
+
+class _Unannounced:
+    """Hides from a decoder what the stream says of its own order."""
+
+    def __init__(self, decoder: CudaDecoder) -> None:
+        self._decoder = decoder
+
+    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+        """Decode with the announcement taken away."""
+        with pytest.MonkeyPatch.context() as patch:
+            module = sys.modules[CudaDecoder.__module__]
+            read = module.read_sequence
+            patch.setattr(module, "read_sequence", lambda *args: _in_order(read(*args)))
+            yield from self._decoder.decode(packet)
+
+
+def _in_order(sequence: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(sequence, reorders=False)
+
+
+def test_after_damage_the_next_key_picture_begins(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """A first picture that cannot be read is CORRUPT; the decoder is there for the next one."""
+    with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
+        with pytest.raises(SourceError, match="CORRUPT"):
+            list(decoder.decode(av.Packet(b"\x00\x00\x99\x05\x65none")))
+
+        assert len(_decoded(decoder, packets)) == FRAMES
+
+
+def test_without_nvidias_software_the_cpu_decodes(
+    gpu: Gpu, encode: Encode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The product's own row of backends ends at the CPU, and the log names each refusal."""
+    monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
+    with _decoding(gpu, encode("libx264", pixels="yuv422p"), BACKENDS) as (decoder, packets), caplog.at_level("INFO"):
+        assert sum(len(list(decoder.decode(packet))) for packet in packets) == FRAMES
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "PyNvVideoCodec is not installed" in line
+    assert "FFmpeg on the GPU: found h264" in line
+    assert "this is no Jetson" in line
+
+
+def test_closed_decoder_says_so(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """Flushing before the first picture gives nothing; closing twice is allowed, decoding afterwards is not."""
+    with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
+        assert _decoded(decoder, [None]) == []
+        decoder.close()
+        decoder.close()
+        with pytest.raises(SourceError, match="closed"):
+            _decoded(decoder, packets)
+
+
+def test_streams_without_video_are_refused_at_opening(gpu: Gpu) -> None:
+    """What the CPU decoder refuses is refused here, before any thread of the GPU's is touched."""
+    stream: Any = type("Stream", (), {"type": "video", "codec_context": None})()
+    with pytest.raises(SourceError, match="CODEC_UNSUPPORTED"):
+        CudaDecoder(gpu, "a", stream)
+
+
+def test_decoders_in_use_are_counted(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+    """How many cameras each backend serves is known while they run, and forgotten when they end."""
+    decoders = CudaDecoders(gpu, _backends(pynv))
+    with opened(encode("libx264")) as first, opened(encode("mjpeg", pixels="yuvj420p")) as second:
+        cameras: list[CudaDecoder] = []
+        for stream, packets in (first, first, second):
+            decoder = decoders.open("a", stream, None)
+            if len(cameras) != 1:  # the second has not seen a picture yet
+                list(decoder.decode(packets[0]))
+            cameras.append(decoder)
+
+        assert decoders.in_use() == {"NVDEC": 1, "CPU": 1}
+        for decoder in cameras:
+            decoder.close()
+    assert decoders.in_use() == {}
+
+
+def test_cameras_start_before_the_device(gpu: Gpu, encode: Encode) -> None:
+    """A decoder can be opened by name alone, and is counted with its GPU's."""
+    with (
+        opened(encode("mjpeg", pixels="yuvj420p")) as (stream, packets),
+        closing(open_decoder("a", stream, None)) as decoder,
+    ):
+        assert len(list(decoder.decode(packets[0]))) == 1
+
+        assert decoders_on(0).in_use() == {decoder.backend: 1}
+
+
+def test_nothing_is_left_on_the_gpu(gpu: Gpu, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
+    """When decoder and pictures are gone, so are their memory, streams and events."""
+    from cuda.core import LEGACY_DEFAULT_STREAM
+
+    before = fake_cuda.live()
+    with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
+        pictures = _decoded(decoder, packets)
+    held = fake_cuda.live()
+    del pictures, decoder
+
+    assert held.get("device bytes", 0) > before.get("device bytes", 0)
+    gc.collect()
+    LEGACY_DEFAULT_STREAM.sync()
+    assert fake_cuda.live() == before

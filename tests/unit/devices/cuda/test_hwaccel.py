@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""NVDEC through FFmpeg: real streams through a fake that writes on the default stream as FFmpeg does."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import closing
+from ctypes.util import find_library
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from tests.unit.devices.cuda.fakes.hwaccel import FakeHwContext
+from tests.unit.devices.cuda.fakes.pynv import semiplanar
+from tests.unit.devices.cuda.fakes.videos import opened
+
+from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.hwaccel import HwDecoder, open_hw_context
+from vision_line.devices.cuda.request import DecoderRequest
+from vision_line.devices.cuda.sequence import read_sequence
+from vision_line.devices.cuda.surface import PixelFormat
+from vision_line.devices.decoding import CpuDecoder
+from vision_line.errors import DeviceError, SourceError
+from vision_line.ports import DecodedPicture
+
+Encode = Callable[..., io.BytesIO]
+
+FRAMES = 12
+
+
+def _request(gpu: Gpu, stream: Any, first: Any) -> DecoderRequest:
+    return DecoderRequest(gpu, "dock-3", stream, None, read_sequence("dock-3", stream, first))
+
+
+def _fake(codec: str, device: int) -> FakeHwContext:
+    assert device == 0
+    return FakeHwContext(codec)
+
+
+def _lines(frame: Any, index: int) -> Any:
+    plane = frame.planes[index]
+    dtype: Any = np.uint8 if frame.format.name == "nv12" else np.uint16
+    lines = np.frombuffer(memoryview(plane), dtype).reshape(-1, plane.line_size // dtype().itemsize)
+    return lines[: plane.height, : plane.width * (index + 1)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "form"),
+    [
+        ("libx264", "yuv420p", PixelFormat.NV12),
+        ("libx265", "yuv420p", PixelFormat.NV12),
+        ("libx265", "yuv420p10le", PixelFormat.P016),
+    ],
+)
+def test_pictures_are_those_of_the_cpu(gpu: Gpu, encode: Encode, codec: str, pixels: str, form: PixelFormat) -> None:
+    """All pictures, held where FFmpeg put them, equal the CPU's sample by sample, in order, with colour and time."""
+    memory = encode(codec, (130, 98), pixels, colorspace=1, color_range=1)
+    with opened(memory) as (stream, packets):
+        decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
+        pictures = [picture for packet in packets for picture in decoder.decode(packet)]
+    expected: list[DecodedPicture] = []
+    with opened(memory) as (stream, packets):
+        reference = CpuDecoder("a", stream)
+        expected = [picture for packet in packets for picture in reference.decode(packet)]
+
+    assert len(pictures) == len(expected) == FRAMES
+    for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
+        assert picture.picture.format is form
+        copy = picture.picture.to_host()
+        _, luma, chroma = semiplanar(other.picture)
+        np.testing.assert_array_equal(_lines(copy, 0), luma)
+        np.testing.assert_array_equal(_lines(copy, 1), chroma)
+        assert (picture.size_wh, picture.colour, picture.keyframe) == (other.size_wh, other.colour, other.keyframe)
+        assert picture.pts_s == pytest.approx(number / 25)
+    decoder.close()
+
+
+def test_the_event_is_needed(gpu: Gpu, encode: Encode) -> None:
+    """Read without waiting for the default stream, a picture is not there: so each one carries its event."""
+    with opened(encode("libx264")) as (stream, packets):
+        decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
+        (picture,) = decoder.decode(packets[0])
+        surface = picture.picture
+        waited = surface.ready
+        surface.ready = None
+        without = surface.to_host().to_ndarray()
+        surface.ready = waited
+
+        assert not np.array_equal(without, surface.to_host().to_ndarray())
+        decoder.close()
+
+
+def test_pictures_keep_ffmpegs_memory(gpu: Gpu, encode: Encode) -> None:
+    """FFmpeg gets its memory back when a picture is dropped, and not before."""
+    contexts: list[FakeHwContext] = []
+
+    def open_context(codec: str, device: int) -> FakeHwContext:
+        contexts.append(_fake(codec, device))
+        return contexts[0]
+
+    with opened(encode("libx264")) as (stream, packets):
+        decoder = HwDecoder(_request(gpu, stream, packets[0]), open_context)
+        for packet in packets[:6]:
+            decoder.decode(packet)
+        dropped = contexts[0].allocated
+        held = [decoder.decode(packet) for packet in packets[6:12]]
+
+    assert dropped <= 4  # two planes each of the present and the last picture
+    assert contexts[0].allocated >= 2 * len(held)
+    decoder.close()
+
+
+def test_what_ffmpeg_cannot_take_is_refused(gpu: Gpu, encode: Encode) -> None:
+    """Other codecs and sampling are told before anything is opened."""
+    for codec, pixels in (("mjpeg", "yuvj420p"), ("libx264", "yuv444p")):
+        with opened(encode(codec, pixels=pixels)) as (stream, packets):
+            request = _request(gpu, stream, packets[0])
+            with pytest.raises(DeviceError, match=r"found .* expected 4:2:0 of"):
+                HwDecoder(request, _fake)
+
+
+def test_missing_driver_is_one_sentence(gpu: Gpu, encode: Encode) -> None:
+    """FFmpeg's own refusal is translated."""
+
+    def refuse(codec: str, device: int) -> Any:
+        raise av.error.PermissionError(1, "Operation not permitted", codec)
+
+    with opened(encode("libx264")) as (stream, packets):
+        request = _request(gpu, stream, packets[0])
+
+        with pytest.raises(DeviceError, match=r"^FFmpeg cannot use the GPU: Operation not permitted$"):
+            HwDecoder(request, refuse)
+
+
+@pytest.mark.skipif(find_library("cuda") is not None, reason="there is a driver")
+def test_real_ffmpeg_without_a_driver_refuses(gpu: Gpu, encode: Encode) -> None:
+    """Where there is no driver, FFmpeg says so at opening, in an error that is translated."""
+    with opened(encode("libx264")) as (stream, packets):
+        request = _request(gpu, stream, packets[0])
+
+        with pytest.raises(DeviceError, match=r"^FFmpeg cannot use the GPU: "):
+            HwDecoder(request, open_hw_context)
+
+
+def test_leaving_the_gpu_is_refused(gpu: Gpu, encode: Encode) -> None:
+    """A picture in the host's memory is not taken for one on the GPU."""
+
+    def open_software(codec: str, device: int) -> Any:
+        return av.CodecContext.create(codec, "r")
+
+    with opened(encode("libx264")) as (stream, packets):
+        decoder = HwDecoder(_request(gpu, stream, packets[0]), open_software)
+        with pytest.raises(DeviceError, match=r"found a picture in yuv420p \(no samples\)"):
+            decoder.decode(packets[0])
+
+
+def test_damage_and_closing_are_told(gpu: Gpu, encode: Encode) -> None:
+    """What FFmpeg refuses is CORRUPT, marked packets give corrupt pictures, a closed decoder says so."""
+    with (
+        opened(encode("libx264")) as (stream, packets),
+        closing(HwDecoder(_request(gpu, stream, packets[0]), _fake)) as decoder,
+    ):
+        packets[0].is_corrupt = True
+        assert [picture.corrupt for picture in decoder.decode(packets[0])] == [True]
+        with pytest.raises(SourceError, match=r"'dock-3': CORRUPT"):
+            decoder.decode(av.Packet(bytes(packets[1])[:12]))
+        decoder.close()
+        decoder.close()
+        with pytest.raises(SourceError, match="closed"):
+            decoder.decode(None)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The kernel's tables, records and launches, by the real cuda.core on the fake driver."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike, NDArray
+from tests.unit.devices.cuda.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, FakeDriver
+from tests.unit.devices.cuda.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
+
+from vision_line.devices.cuda import kernel as kernel_module
+from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
+from vision_line.devices.cuda.surface import Layout, PixelFormat, Surface, open_stream
+from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
+from vision_line.errors import DeviceError, RunError
+from vision_line.frames import Colour, ColourMatrix, ColourRange
+
+if TYPE_CHECKING:
+    from cuda.core import Buffer, Stream
+
+COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
+DST_HW = (24, 40)
+
+
+@pytest.fixture(scope="module")
+def host_kernel(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """Give the kernel built for the CPU; the fake driver has said already that g++ is there."""
+    return ctypes.CDLL(str(build_host_kernel(tmp_path_factory.mktemp("kernel"))))
+
+
+@pytest.fixture
+def stream(gpu: Gpu, fake_cuda: FakeDriver, request: pytest.FixtureRequest) -> Stream:
+    """Give a stream of a GPU that can run the kernel."""
+    host_kernel = request.getfixturevalue("host_kernel")
+    for name in KERNELS:
+        fake_cuda.add_kernel(name, host_kernel[f"host_{name}"], PARAMETER_BYTES)
+    return open_stream(gpu)
+
+
+@pytest.fixture
+def letterbox(gpu: Gpu, stream: Stream) -> Iterator[LetterboxKernel]:
+    """Give a kernel that writes float32."""
+    kernel = LetterboxKernel(gpu.device, stream, half=False, cache_dir=None)
+    yield kernel
+    kernel.close()
+
+
+class Pinned:
+    """Memory that the host and the GPU see: an array of any dtype."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        from cuda.core import LegacyPinnedMemoryResource
+
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self.buffer: Buffer = LegacyPinnedMemoryResource().allocate(nbytes)
+        memory = (ctypes.c_uint8 * nbytes).from_address(int(self.buffer.handle))
+        self.array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype).reshape(shape)
+
+    @property
+    def address(self) -> int:
+        """Return where it is."""
+        return int(self.buffer.handle)
+
+
+def surface_of(seed: int, form: PixelFormat, size_wh: tuple[int, int]) -> tuple[Surface, NDArray[np.float32]]:
+    """Return a random picture and what the definition makes of it, (3, h, w)."""
+    layout, (width, height), step = Layout(form, size_wh), size_wh, form.sample_bytes
+    memory = Pinned((layout.nbytes,), np.uint8)
+    lines = memory.array.reshape(-1, layout.pitch)
+    lines[:] = np.random.default_rng(seed).integers(0, 256, lines.shape, np.uint8)
+    luma, chroma = lines[:height, step - 1 : width * step : step], lines[height:]
+    planes = Planes((luma, chroma[:, step - 1 :: 2 * step], chroma[:, 2 * step - 1 :: 2 * step]))
+    luma_at, chroma_at = memory.address, memory.address + layout.chroma_offset
+    surface = Surface(form, size_wh, luma_at, layout.pitch, chroma_at, layout.pitch, None, memory)
+    return surface, normalise(letterbox_planes(planes, COLOUR, DST_HW))[0]
+
+
+def describe(kernel: LetterboxKernel, size_wh: tuple[int, int], out: np.void) -> None:
+    surface = Surface(PixelFormat.NV12, size_wh, 0, size_wh[0], 0, size_wh[0] + 1, None, None)
+    kernel.describe(surface, COLOUR, Letterbox(size_wh, DST_HW), out)
+
+
+def records(count: int) -> tuple[Pinned, NDArray[np.void]]:
+    memory = Pinned((count,), FRAME_PARAMS)
+    return memory, memory.array
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_one_launch_makes_a_batch(gpu: Gpu, stream: Stream, half: bool, fake_cuda: FakeDriver) -> None:
+    """Pictures of several formats and sizes come out of one launch, each in its place."""
+    kernel = LetterboxKernel(gpu.device, stream, half=half, cache_dir=None)
+    pictures = [surface_of(1, PixelFormat.NV12, (65, 33)), surface_of(2, PixelFormat.P016, (30, 61))]
+    params, rows = records(2)
+    output = Pinned((2, 3, *DST_HW), np.float16 if half else np.float32)
+    for (surface, _), row in zip(pictures, rows, strict=True):
+        kernel.describe(surface, COLOUR, Letterbox(surface.size_wh, DST_HW), row)
+    kernel.launch(stream, params.buffer, 2, DST_HW, output.address)
+    stream.sync()
+    expected = np.stack([picture for _, picture in pictures]).astype(output.array.dtype)
+    assert output.array.tobytes() == expected.tobytes()
+    assert fake_cuda.calls("cuLaunchKernel") == 1
+    kernel.close()
+
+
+def test_a_graph_reads_the_records_of_its_run(letterbox: LetterboxKernel, stream: Stream) -> None:
+    """A captured launch makes whatever picture the records name when the graph runs."""
+    params, rows = records(1)
+    output = Pinned((1, 3, *DST_HW), np.float32)
+    builder = stream.create_graph_builder().begin_building("thread_local")
+    letterbox.launch(builder, params.buffer, 1, DST_HW, output.address)
+    graph = builder.end_building().complete()
+    for seed, size_wh in ((3, (50, 20)), (4, (20, 50))):
+        surface, expected = surface_of(seed, PixelFormat.NV12, size_wh)
+        letterbox.describe(surface, COLOUR, Letterbox(size_wh, DST_HW), rows[0])
+        graph.launch(stream)
+        stream.sync()
+        assert output.array.tobytes() == expected.tobytes()
+
+
+def test_a_known_size_costs_no_memory_and_no_copy(
+    letterbox: LetterboxKernel, stream: Stream, fake_cuda: FakeDriver
+) -> None:
+    """From a geometry's second picture on, all that the driver sees is the launch."""
+    surface, _ = surface_of(5, PixelFormat.NV12, (65, 33))
+    box = Letterbox(surface.size_wh, DST_HW)
+    params, rows = records(1)
+    output = Pinned((1, 3, *DST_HW), np.float32)
+    letterbox.describe(surface, COLOUR, box, rows[0])
+    before = fake_cuda.live()
+    fake_cuda.reset()
+    for _ in range(3):
+        letterbox.describe(surface, COLOUR, Letterbox(surface.size_wh, DST_HW), rows[0])
+        letterbox.launch(stream, params.buffer, 1, DST_HW, output.address)
+    for name in ("cuMemAlloc", "cuMemAllocHost", "cuMemcpyAsync", "cuStreamSynchronize", "cuCtxSynchronize"):
+        assert fake_cuda.calls(name) == 0, name
+    assert fake_cuda.calls("cuLaunchKernel") == 3
+    assert fake_cuda.live() == before
+
+
+def test_tables_are_bounded_and_the_used_ones_stay(
+    letterbox: LetterboxKernel, fake_cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More geometries than there is room for give up the one that was not used for longest."""
+    monkeypatch.setattr(kernel_module, "MAX_TABLES", 4)
+    _, rows = records(6)
+    for row, width in zip(rows[:4], range(10, 14), strict=True):
+        describe(letterbox, (width, 9), row)
+    describe(letterbox, (10, 9), rows[4])
+    assert rows[4]["luma"]["across"] == rows[0]["luma"]["across"]
+    describe(letterbox, (99, 9), rows[5])
+    live = [fake_cuda.is_live(int(row["luma"]["across"]), 2) for row in rows]
+    assert live == [True, False, True, True, True, True]
+
+
+def test_a_table_outlives_the_launch_that_reads_it(
+    letterbox: LetterboxKernel, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Giving up a table waits for the launches of all streams: this one has not begun when its table goes."""
+    monkeypatch.setattr(kernel_module, "MAX_TABLES", 1)
+    surface, expected = surface_of(6, PixelFormat.NV12, (65, 33))
+    params, rows = records(2)
+    output = Pinned((1, 3, *DST_HW), np.float32)
+    other = open_stream(gpu)
+    letterbox.describe(surface, COLOUR, Letterbox(surface.size_wh, DST_HW), rows[0])
+    letterbox.launch(other, params.buffer, 1, DST_HW, output.address)
+    describe(letterbox, (99, 9), rows[1])
+    other.sync()
+    assert output.array.tobytes() == expected.tobytes()
+
+
+def test_closing_frees_everything(gpu: Gpu, stream: Stream, fake_cuda: FakeDriver) -> None:
+    """After `close` no device memory is left, also when it is called twice."""
+    before = fake_cuda.live().get("device bytes", 0)
+    kernel = LetterboxKernel(gpu.device, stream, half=True, cache_dir=None)
+    _, rows = records(2)
+    describe(kernel, (10, 9), rows[0])
+    describe(kernel, (9, 10), rows[1])
+    assert fake_cuda.live()["device bytes"] > before
+    kernel.close()
+    kernel.close()
+    stream.sync()
+    assert fake_cuda.live().get("device bytes", 0) == before
+
+
+def test_a_picture_of_another_size_is_refused(letterbox: LetterboxKernel) -> None:
+    """The geometry of another picture would be read beyond this one's memory."""
+    surface, _ = surface_of(7, PixelFormat.NV12, (10, 9))
+    with pytest.raises(ValueError, match=r"expected a picture of \(10, 10\), found \(10, 9\)"):
+        letterbox.describe(surface, COLOUR, Letterbox((10, 10), DST_HW), records(1)[1][0])
+
+
+def test_a_picture_beyond_16_bits_is_refused(letterbox: LetterboxKernel) -> None:
+    """Positions that the tables cannot hold are an error, not a wrap-around."""
+    with pytest.raises(DeviceError, match="at most 65535 pixels a side"):
+        describe(letterbox, (65536, 1), records(1)[1][0])
+
+
+def test_full_memory_ends_the_run(letterbox: LetterboxKernel, fake_cuda: FakeDriver) -> None:
+    """A GPU without memory for a table is an error of the run, and the kernel works once there is some."""
+    _, rows = records(1)
+    fake_cuda.inject("cuMemAlloc", OUT_OF_MEMORY)
+    with pytest.raises(RunError, match="tables cannot be uploaded"):
+        describe(letterbox, (10, 9), rows[0])
+    describe(letterbox, (10, 9), rows[0])
+
+
+def test_a_failed_launch_ends_the_run(letterbox: LetterboxKernel, stream: Stream, fake_cuda: FakeDriver) -> None:
+    """What the driver says of a launch is not lost."""
+    params, _ = records(1)
+    fake_cuda.inject("cuLaunchKernel", LAUNCH_FAILED)
+    with pytest.raises(RunError, match="kernel cannot be launched"):
+        letterbox.launch(stream, params.buffer, 1, DST_HW, params.address)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Pictures outside the host's memory: the few looks at them go through a copy, and see what the device sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+import pytest
+
+from vision_line.errors import DeviceError, SourceError
+from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
+from vision_line.ingest.signature import sign_picture
+from vision_line.records.picture import bgr_of
+
+
+@dataclass
+class PictureElsewhere:
+    """A picture of a device: it can only be copied."""
+
+    content: av.VideoFrame
+    copies: list[av.VideoFrame] = field(default_factory=list)
+
+    def to_host(self) -> av.VideoFrame:
+        """Return a new copy."""
+        self.copies.append(self.content.reformat(format="nv12"))
+        return self.copies[-1]
+
+
+class BrokenPicture:
+    """A picture of a device that failed."""
+
+    def to_host(self) -> av.VideoFrame:
+        """Fail."""
+        raise DeviceError("cuda: the GPU has fallen off the bus")
+
+
+def _content() -> av.VideoFrame:
+    across, down = np.meshgrid(np.arange(64), np.arange(48))
+    rgb = np.stack([across * 3, down * 4, across + down], axis=-1).astype(np.uint8)
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="nv12")
+
+
+def _frame(picture: object) -> Frame:
+    colour = Colour(ColourMatrix.BT709, ColourRange.FULL)
+    return Frame("dock-3", 0, (64, 48), colour, picture, arrived_s=0.0, arrived_utc=0.0, decoded_s=0.0)
+
+
+def test_people_see_the_copy() -> None:
+    """Evidence and overlay are drawn from one copy, with the frame's own colour description."""
+    picture = PictureElsewhere(_content())
+
+    np.testing.assert_array_equal(bgr_of(_frame(picture)), bgr_of(_frame(_content())))
+    assert len(picture.copies) == 1
+
+
+def test_health_is_judged_from_the_copy() -> None:
+    """The signature is that of the same picture in the host's memory."""
+    found, expected = sign_picture(PictureElsewhere(_content())), sign_picture(_content())
+
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_array_equal(found.thumbnail, expected.thumbnail)
+    assert found.sharpness == expected.sharpness
+
+
+def test_device_that_fails_is_told_as_the_cameras_error() -> None:
+    """A picture that cannot be copied names its camera where it should have been recorded."""
+    with pytest.raises(SourceError, match=r"'dock-3': FAILED: the picture cannot be copied: cuda: the GPU"):
+        bgr_of(_frame(BrokenPicture()))
+    with pytest.raises(DeviceError):
+        sign_picture(BrokenPicture())
