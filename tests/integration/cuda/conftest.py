@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process
 from tests.unit.devices.cuda.machine import cuda_machine, engine_folder
 
 __all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process"]
+
+#: Debian's PyGObject, built for Debian's own Python.
+_BUILDS = sorted(Path("/usr/lib/python3/dist-packages/gi").glob("_gi.cpython-*.so"))
+_FITS = any(f"cpython-{sys.version_info.major}{sys.version_info.minor}-" in build.name for build in _BUILDS)
+
+#: No package that could be installed makes these tests run on another Python, so they are none that could run here.
+collect_ignore = ["test_jetson_decoding.py"] if _BUILDS and not _FITS else []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import hashlib
 import importlib.util
 import os
@@ -209,14 +210,15 @@ def load_fake_driver() -> FakeDriver:
 @contextmanager
 def _found_as(name: str, loaded: ctypes.CDLL, path: Path) -> Iterator[None]:
     """Let the loader of NVIDIA's Python packages find `loaded` under `name` for as long as this lasts."""
-    from cuda import pathfinder
     from cuda.pathfinder import LoadedDL
 
-    find = pathfinder.load_nvidia_dynamic_lib
+    # Not the public function in front of it: who has imported cuda.bindings already holds that one itself.
+    loader = importlib.import_module("cuda.pathfinder._dynamic_libs.load_nvidia_dynamic_lib")
+    find = loader._load_lib_no_cache
 
     def find_fake(wanted: str) -> LoadedDL:
         return LoadedDL(str(path), False, loaded._handle, "fake") if wanted == name else find(wanted)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pathfinder, "load_nvidia_dynamic_lib", find_fake)
+        patch.setattr(loader, "_load_lib_no_cache", find_fake)
         yield
