@@ -213,14 +213,13 @@ def evaluate(
     ] = None,
     images: Annotated[int | None, typer.Option("--images", min=1, help="At most so many pictures.")] = None,
     speed: Annotated[float, typer.Option("--speed", metavar="S", min=0.0, help="Time for measuring speed.")] = 0.0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, ...")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
 ) -> None:
     """Measure accuracy and misses of any model on any YOLO data set, through the application's own engine."""
     with reported_errors():
         from vision_line_compression.evaluating import evaluate_model
 
-        settings = {"score_threshold": score, "images": images, "speed_s": speed, "device": device}
+        settings = {"score_threshold": score, "images": images, "speed_s": speed}
         typer.echo(evaluate_model(model, data, split, _shape(shape), settings, as_json=as_json))
 
 

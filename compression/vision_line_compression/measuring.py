@@ -193,7 +193,6 @@ def time_files(folder: Path, parent: str, files: Mapping[str, Path], inputs: Inp
         inputs.judge,
         recipe.input.shapes_hw[0],
         seconds=recipe.evaluate.speed_s,
-        device=recipe.evaluate.device,
     )
     speeds = dict(zip(files, measured, strict=True))
     ratios = {name: speedup(speed, speeds[parent]) for name, speed in speeds.items()}

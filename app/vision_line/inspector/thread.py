@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from math import inf
 
-from vision_line.batching import Plan, Ready, plan_batch
+from vision_line.batching import Plan, Ready, next_turn, plan_batch
 from vision_line.errors import DeviceError
 from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
 from vision_line.inspector.doorbell import Doorbell
@@ -211,8 +211,7 @@ class Inspector:
                 self._turn += 1
                 line.last_turn = self._turn
                 if line.inspect_period_s:
-                    # From the planned moment, not from now: otherwise each round's delay lowers the rate for good.
-                    line.not_before_s = max(line.not_before_s, now_s - line.inspect_period_s) + line.inspect_period_s
+                    line.not_before_s = next_turn(line.not_before_s, now_s, line.inspect_period_s)
         if picked:
             self._start_batch(picked)
 

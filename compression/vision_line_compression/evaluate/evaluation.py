@@ -68,7 +68,7 @@ def measure(predictions: Predictions, model: Model, dataset: Dataset, settings: 
     shape = predictions.shapes_hw[0]
     speed = None
     if settings.speed_s:
-        (speed,) = measure_speed([model], dataset, shape, seconds=settings.speed_s, device=settings.device)
+        (speed,) = measure_speed([model], dataset, shape, seconds=settings.speed_s)
     return Evaluation(
         model=_describe_model(model, predictions),
         data=_describe_data(dataset),

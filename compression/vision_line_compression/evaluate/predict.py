@@ -30,6 +30,9 @@ PictureBGR = NDArray[np.uint8]  # (h, w, 3)
 Read = Callable[[int, LabelledImage], PictureBGR]  # (index in the data set, image)
 Progress = Callable[[int, int], None]  # (done, total), in the calling thread
 
+#: Pictures of a data set lie in the host's memory.
+HOST_DEVICE = "cpu"
+
 #: How long to wait for a result before the device is asked whether its engine still answers.
 _PATIENCE_S = 1.0
 
@@ -92,7 +95,7 @@ def predict(
     floor, nms_iou = settings.score_floor, settings.nms_iou or model.nms_iou
     shapes = _shapes_for(model, dataset) if shape_hw is None else (shape_hw,)
     finished = threading.Event()
-    device = open_device(settings.device, replace(model, nms_iou=nms_iou), shapes, finished.set, floor)
+    device = open_device(HOST_DEVICE, replace(model, nms_iou=nms_iou), shapes, finished.set, floor)
     found: list[Detections] = []
     with closing(device):
         frames = (still_frame(index, read(index, image)) for index, image in enumerate(dataset.images))

@@ -23,8 +23,8 @@ class Frozen(BaseModel):
 class EvaluationSettings(Frozen):
     """How an evaluation is made; two evaluations can be compared only if theirs agree."""
 
-    device: str = "auto"
-    """The application's device that infers."""
+    device: Literal["auto", "cpu"] = "auto"
+    """The application's device that infers: the CPU, which alone reads pictures that no camera's decoder made."""
     score_floor: float = Field(default=0.001, gt=0.0, lt=1.0)
     """Detections from this score on are ranked for the average precision."""
     nms_iou: float | None = Field(default=None, gt=0.0, lt=1.0)

@@ -20,7 +20,7 @@ from vision_line.devices.selection import open_device
 from vision_line.frames import Frame
 from vision_line.ports import Device, ShapeHW
 from vision_line_compression.dataset import Dataset
-from vision_line_compression.evaluate.predict import inspect, read_picture, still_frame
+from vision_line_compression.evaluate.predict import HOST_DEVICE, inspect, read_picture, still_frame
 from vision_line_compression.evaluate.schema import Speed
 
 ROUNDS = 5
@@ -47,7 +47,6 @@ def measure_speed(
     shape_hw: ShapeHW,
     *,
     seconds: float,
-    device: str = "auto",
     rounds: int = ROUNDS,
 ) -> tuple[Speed, ...]:
     """Measure `models` in interleaved rounds: A B A B ...; `seconds` is the time of each model's two measurements.
@@ -65,7 +64,7 @@ def measure_speed(
         for model in models:
             before = _resident_mb()
             finished = threading.Event()
-            opened = stack.enter_context(closing(open_device(device, model, (shape_hw,), finished.set)))
+            opened = stack.enter_context(closing(open_device(HOST_DEVICE, model, (shape_hw,), finished.set)))
             contender = _Contender(opened, finished)
             for frame in frames[:_WARM_UP_FRAMES]:
                 _latency_s(contender, frame)

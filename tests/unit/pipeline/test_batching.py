@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.batching import Plan, Ready, plan_batch
+from vision_line.batching import Plan, Ready, next_turn, plan_batch
 
 SHAPES = ((192, 320), (256, 320), (320, 192))
 NOW = 1000.0
@@ -111,3 +112,17 @@ def test_a_capped_cameras_early_frame_is_dropped_and_a_files_waits() -> None:
     file = Ready(1, NOW, SHAPES[0], not_before_s=NOW + 0.2)
 
     assert plan_batch(NOW, [live, file], max_batch=4) == Plan(early=(0,), again_s=NOW + 0.2)
+
+
+@given(st.lists(st.floats(0.0, 0.5), min_size=2, max_size=60), st.floats(0.05, 1.0))
+def test_a_capped_camera_keeps_its_rate_and_never_catches_up(delays: list[float], period_s: float) -> None:
+    """Inspected late each time, it holds its rate if less than a period late, and never has two turns at once."""
+    due_s, turns = next_turn(-inf, 0.0, period_s), [0.0]
+    for delay_s in delays:
+        turns.append(due_s + delay_s)
+        due_s = next_turn(due_s, turns[-1], period_s)
+        assert due_s > turns[-1]
+
+    if max(delays) < period_s * 0.99:
+        assert turns[-1] - delays[-1] == pytest.approx(len(delays) * period_s)
+    assert len(turns) - 1 <= turns[-1] / period_s + 1e-6

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
