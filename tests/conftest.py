@@ -21,6 +21,9 @@ settings.load_profile("vision-line")
 #: Threads that libraries keep for the life of the process; they are not ours to end.
 _LIBRARY_THREADS = ("pymp-", "Dummy", "tqdm")
 
+#: Markers of tests that need hardware, or data and models that may not be part of the project.
+_NOT_INSTALLABLE = frozenset({"gpu", "foreign_data"})
+
 
 @pytest.fixture(autouse=True)
 def no_leaked_threads() -> Iterator[None]:
@@ -50,13 +53,13 @@ async def no_leaked_tasks(no_leaked_threads: None) -> object:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """With VISION_LINE_FORBID_SKIPS=1 a skipped test fails the run, unless it needs a GPU."""
+    """With VISION_LINE_FORBID_SKIPS=1 a skipped test fails the run, unless it needs what nobody can install."""
     if os.environ.get("VISION_LINE_FORBID_SKIPS") != "1" or exitstatus != pytest.ExitCode.OK:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None:
         return
-    skipped = [report for report in reporter.stats.get("skipped", ()) if "gpu" not in report.keywords]
+    skipped = [report for report in reporter.stats.get("skipped", ()) if _NOT_INSTALLABLE.isdisjoint(report.keywords)]
     if skipped:
         reporter.write_line(f"{len(skipped)} tests were skipped though VISION_LINE_FORBID_SKIPS=1", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -52,6 +52,7 @@ def test_shipped_model_on_drawn_boards(tmp_path: Path) -> None:
     assert theirs[1] > 0.2
 
 
+@pytest.mark.foreign_data
 @pytest.mark.skipif(not (REAL / "data" / "deeppcb").is_dir(), reason=f"no real boards at {REAL}")
 def test_trained_model_on_real_boards(tmp_path: Path) -> None:
     """A float model on real pictures scores the same, and a checkpoint is evaluated as its export."""

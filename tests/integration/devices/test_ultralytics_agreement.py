@@ -79,6 +79,7 @@ def _ours(model: Model, network_input: NDArray[np.float32], size_wh: tuple[int, 
     return Detections(box.to_picture(found.xyxy), found.score, found.class_id)
 
 
+@pytest.mark.foreign_data
 @pytest.mark.parametrize("picture_name", ["bus.jpg", "zidane.jpg"])
 @pytest.mark.parametrize("name", list(EXPORTS))
 def test_the_same_detections(export: Export, name: str, picture_name: str) -> None:
@@ -96,6 +97,7 @@ def test_the_same_detections(export: Export, name: str, picture_name: str) -> No
     assert found.class_id.tolist() == expected[:, 5].astype(int).tolist()
 
 
+@pytest.mark.foreign_data
 @pytest.mark.parametrize("name", list(EXPORTS))
 def test_exports_describe_themselves(export: Export, name: str) -> None:
     """Class names, stride and head come out of each way to export."""
