@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
 from vision_line.capacity import Pipeline
 from vision_line.config.models import StreamSettings
+from vision_line.errors import DeviceError
 from vision_line.frames import Colour, DefectEvent, Detections, DropCause, Frame, Inspection, Scores
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspector import Doorbell, Inspector, Line
@@ -124,7 +125,7 @@ class VirtualEngine:
 
     def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:
         """Refuse: frames come decoded."""
-        raise NotImplementedError(camera)
+        raise DeviceError(f"camera {camera!r}: expected frames that come decoded, found a stream")
 
     def ensure_shape(self, shape_hw: ShapeHW) -> None:
         """Do nothing."""

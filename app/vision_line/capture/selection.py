@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from vision_line.ingest.health import BLACK_LEVEL, UNIFORM_SPREAD
+from vision_line.ingest.health import is_flat
 from vision_line.ingest.signature import COLUMNS, ROWS, Signature, Thumbnail
 
 #: A picture is another one when at least this share of its samples differs by more than this many levels: sensor noise
@@ -103,9 +103,3 @@ class Chooser:
         change = np.abs(self._taken[: self.stored].astype(np.int16) - thumbnail)
         moved = (change > NEAR_LEVELS).mean(axis=(1, 2))
         return bool((moved < NEAR_SHARE).any())
-
-
-def is_flat(signature: Signature) -> bool:
-    """Whether a picture is black or uniform, by the limits at which a camera becomes DEGRADED."""
-    thumbnail = signature.thumbnail
-    return bool(np.percentile(thumbnail, 95) <= BLACK_LEVEL or thumbnail.std() <= UNIFORM_SPREAD)

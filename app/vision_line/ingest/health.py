@@ -53,6 +53,13 @@ class Health(Enum):
     DEGRADED = "degraded"
 
 
+def is_flat(signature: Signature, room: float = 1.0) -> bool:
+    """Whether a picture is black or uniform; `room` widens the limits."""
+    levels = np.sort(signature.thumbnail, axis=None)
+    bright = float(levels[levels.size * 95 // 100])
+    return bright <= BLACK_LEVEL * room or float(signature.thumbnail.std()) <= UNIFORM_SPREAD * room
+
+
 class FreezeWatch:
     """Notices that keyframes repeat one picture."""
 
@@ -173,10 +180,7 @@ class PictureHealth:
     def _is_flat(self, now_s: float, signature: Signature) -> bool:
         """Whether the picture is black or uniform, and has been for a while."""
         room = RECOVERED if self._flat else 1.0
-        levels = np.sort(signature.thumbnail, axis=None)
-        bright = float(levels[levels.size * 95 // 100])
-        spread = float(signature.thumbnail.std())
-        flat_now = bright <= BLACK_LEVEL * room or spread <= UNIFORM_SPREAD * room
+        flat_now = is_flat(signature, room)
         if flat_now == self._flat:
             self._flat_for_s = None
             return self._flat
