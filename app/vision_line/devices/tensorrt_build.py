@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,49 +97,18 @@ def build_engine(
         ModelError: the library cannot parse the model, its input has a fixed batch, height or width, or its output is
             not a yolov8 head's although the model says so.
     """
-    trt = open_library(target.library)
-    started_s = time.monotonic()
-    logger = open_logger(trt)
-    logger.errors.clear()
-    builder = _open_builder(trt, logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    _parse(parser, model)
-    _check_input(network, model)
-    limit = top_k(model)
-    if limit is not None:
-        keep_best_anchors(trt, network, model, shape_hw, limit)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = builder.create_builder_config()
-    _set_target(trt, config, target)
-    _add_profiles(builder, config, model, shape_hw)
-    cache = _open_timing_cache(config, target, folder)
+    # The library calls Python back (its log, the progress), and swallows what is raised there: Ctrl-C, which Python
+    # raises in the main thread wherever that is, would be lost. So the library is used in a thread of its own.
     stop = stop or threading.Event()
-    content = _build(trt, builder, network, config, progress, stop)
-    if stop.is_set():
-        raise DeviceError(f"{model.path}: the build of its engine for SM {target.sm} was stopped")
-    if content is None:
-        raise DeviceError(
-            f"{model.path}: {target.library} {trt.__version__} cannot build it for SM {target.sm}: {logger}"
-        )
-    if cache is not None:
-        (folder / _TIMING_CACHE).write_bytes(bytes(cache.serialize()))
-    manifest = EngineManifest(
-        manifest_version=MANIFEST_VERSION,
-        library=target.library,
-        library_version=str(trt.__version__),
-        sm=target.sm,
-        gpu=target.gpu,
-        model_sha256=model.sha256,
-        engine_sha256=hashlib.sha256(content).hexdigest(),
-        shape_hw=shape_hw,
-        batch_ranges=BATCH_RANGES,
-        top_k=limit,
-        inputs=tuple(_tensor(network.get_input(number)) for number in range(network.num_inputs)),
-        outputs=tuple(_tensor(network.get_output(number)) for number in range(network.num_outputs)),
-        build_s=round(time.monotonic() - started_s, 3),
-    )
-    return _write(engine_path(folder, model, shape_hw, target), content, manifest)
+    with ThreadPoolExecutor(1, thread_name_prefix="engine-build") as pool:
+        try:
+            building = pool.submit(_build, model, shape_hw, target, folder, progress, stop)
+            while not building.done():
+                wait((building,), _POLL_S)  # not for ever: the signal may have been handled by another thread
+            return building.result()
+        except KeyboardInterrupt:
+            stop.set()
+            raise
 
 
 def open_library(library: Library) -> Any:
@@ -175,6 +145,55 @@ def open_logger(trt: Any) -> Any:
             return "; ".join(self.errors) or "it gives no reason"
 
     return Logger()
+
+
+def _build(
+    model: Model, shape_hw: ShapeHW, target: Target, folder: Path, progress: Progress | None, stop: threading.Event
+) -> Path:
+    trt = open_library(target.library)
+    started_s = time.monotonic()
+    logger = open_logger(trt)
+    logger.errors.clear()
+    builder = _open_builder(trt, logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    _parse(parser, model)
+    _check_input(network, model)
+    limit = top_k(model)
+    if limit is not None:
+        keep_best_anchors(trt, network, model, shape_hw, limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = builder.create_builder_config()
+    _set_target(trt, config, target)
+    _add_profiles(builder, config, model, shape_hw)
+    cache = _open_timing_cache(config, target, folder)
+    config.progress_monitor = _open_monitor(trt, stop, progress)
+    plan = builder.build_serialized_network(network, config)
+    if stop.is_set():
+        raise DeviceError(f"{model.path}: the build of its engine for SM {target.sm} was stopped")
+    if plan is None:
+        raise DeviceError(
+            f"{model.path}: {target.library} {trt.__version__} cannot build it for SM {target.sm}: {logger}"
+        )
+    if cache is not None:
+        (folder / _TIMING_CACHE).write_bytes(bytes(cache.serialize()))
+    content = bytes(plan)
+    manifest = EngineManifest(
+        manifest_version=MANIFEST_VERSION,
+        library=target.library,
+        library_version=str(trt.__version__),
+        sm=target.sm,
+        gpu=target.gpu,
+        model_sha256=model.sha256,
+        engine_sha256=hashlib.sha256(content).hexdigest(),
+        shape_hw=shape_hw,
+        batch_ranges=BATCH_RANGES,
+        top_k=limit,
+        inputs=tuple(_tensor(network.get_input(number)) for number in range(network.num_inputs)),
+        outputs=tuple(_tensor(network.get_output(number)) for number in range(network.num_outputs)),
+        build_s=round(time.monotonic() - started_s, 3),
+    )
+    return _write(engine_path(folder, model, shape_hw, target), content, manifest)
 
 
 def _open_builder(trt: Any, logger: Any) -> Any:
@@ -223,30 +242,6 @@ def _open_timing_cache(config: Any, target: Target, folder: Path) -> Any:
     cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
     config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
-
-
-def _build(
-    trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None, stop: threading.Event
-) -> bytes | None:
-    """Run the build in a thread of its own, so that Ctrl-C reaches this one and can stop it."""
-    monitor = _open_monitor(trt, stop, progress)
-    config.progress_monitor = monitor
-    plans: list[bytes | None] = []
-
-    def build() -> None:
-        plan = builder.build_serialized_network(network, config)
-        plans.append(None if plan is None else bytes(plan))
-
-    thread = threading.Thread(target=build, name="engine-build")
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(_POLL_S)
-    except KeyboardInterrupt:
-        stop.set()
-        thread.join()
-        raise
-    return plans[0] if plans else None
 
 
 def _open_monitor(trt: Any, stop: threading.Event, progress: Progress | None) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 from contextlib import AbstractContextManager, nullcontext
@@ -106,6 +107,34 @@ def test_ctrl_c_stops_a_build_and_leaves_nothing(built: Path, tmp_path: Path) ->
         build_engine(model, SHAPE_HW, AMPERE, tmp_path / "engines", interrupt)
 
     assert steps
+    assert not list((tmp_path / "engines").iterdir())
+
+
+@pytest.mark.parametrize("position", [1, 4, 16, 64])
+def test_ctrl_c_while_the_library_logs_is_not_lost(
+    position: int, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library swallows what its log raises: the signal arrives during a message, and still ends the build."""
+    model = open_model(built)
+    messages: list[str] = []
+
+    class Interrupting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+            if len(messages) == position:
+                signal.raise_signal(signal.SIGINT)
+
+    library_log = logging.getLogger("vision_line.devices.tensorrt_build")
+    caplog.set_level(logging.DEBUG, library_log.name)
+    handler = Interrupting()
+    library_log.addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_engine(model, SHAPE_HW, AMPERE, tmp_path / "engines")
+    finally:
+        library_log.removeHandler(handler)
+
+    assert len(messages) >= position
     assert not list((tmp_path / "engines").iterdir())
 
 
