@@ -20,6 +20,9 @@ import pytest
 
 COMMAND = Path(sys.executable).parent / "vision-line"
 
+#: Variable by which the processes of this test run are told from others.
+_RUN_MARK = "VISION_LINE_TEST_RUN"
+
 
 def free_port() -> int:
     """Return a TCP port that was free a moment ago."""
@@ -149,21 +152,25 @@ def make_run(tmp_path: Path) -> Iterator[Callable[[int], LineRun]]:
 
 
 @pytest.fixture(autouse=True)
-def no_leaked_processes() -> Iterator[None]:
+def no_leaked_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test after which a simulator's server that it caused is still alive."""
+    monkeypatch.setenv(_RUN_MARK, str(os.getpid()))
     before = _servers()
     yield
     wait_for(lambda: not (_servers() - before), "every server process has ended", within_s=10)
 
 
 def _servers() -> set[int]:
+    """Return the simulator servers that this test run caused; one that somebody started beside it is none of ours."""
+    mark = f"{_RUN_MARK}={os.getpid()}".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 command = (entry / "cmdline").read_bytes()
+                variables = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"vision_line.simulator.server" in command and int(entry.name) != os.getpid():
+            if b"vision_line.simulator.server" in command and mark in variables:
                 found.add(int(entry.name))
     return found
