@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vision_line.config.models import Stream
-from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.files import open_file
@@ -124,6 +124,8 @@ class Session:
             end = SessionEnd(None)
         except SourceError as exc:
             end = SessionEnd(exc)
+        except DeviceError as exc:  # a picture could not be copied from the device for a look at it
+            end = SessionEnd(SourceError(self._stream.name, SourceErrorCode.FAILED, str(exc)))
         finally:
             self.end = end
             self._finished = True

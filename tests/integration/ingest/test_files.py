@@ -18,7 +18,7 @@ import pytest
 
 from vision_line.config.models import Stream
 from vision_line.devices.decoding import CpuDecoder
-from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, DropCause, Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.files import file_path
@@ -109,6 +109,19 @@ class FaultyDecoder:
         self._decoder.close()
 
 
+class DeviceThatFails(CpuDecoder):
+    """A decoder whose pictures cannot be copied to where people and the health check could look at them."""
+
+    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+        """Decode, and lose the pictures."""
+        for decoded in super().decode(packet):
+            yield replace(decoded, picture=self)
+
+    def to_host(self) -> av.VideoFrame:
+        """Fail."""
+        raise DeviceError("cuda: the GPU has fallen off the bus")
+
+
 class Line:
     """Runs a file camera while a thread of this class takes every frame, as an inspection would."""
 
@@ -166,6 +179,15 @@ async def test_damage_discards_up_to_the_next_keyframe(plain_video: Path, raises
     assert [round((level - 20) / 10) for level in line.levels] == [0, 1, 2, *range(10, FRAMES)]
     assert [frame.sequence for frame in line.frames] == list(range(len(line.frames)))
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
+
+
+async def test_a_picture_that_cannot_be_copied_is_the_cameras_error(video: Path) -> None:
+    """It ends neither the thread with a traceback nor the program."""
+    line = Line(f"file:{video}", DeviceThatFails)
+    await line.run()
+    last = line.states[-1]
+    assert (last.state, last.code) == (CameraState.ENDED, "FAILED")
+    assert "the GPU has fallen off the bus" in last.detail
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "fragments.mp4", "v.mov", "v.mkv", "v.avi"])
