@@ -26,7 +26,7 @@ from vision_line.errors import DeviceError
 from vision_line.frames import Colour, DefectEvent, Detections, DropCause, Frame, Inspection, Scores
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspector import Doorbell, Inspector, Line
-from vision_line.ports import Decoder, DeviceDescription, ShapeHW
+from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
 
 SIZE_WH = (1920, 1080)
 MAX_STALENESS_S = StreamSettings().max_staleness_ms / 1000
@@ -165,6 +165,10 @@ class VirtualEngine:
     def in_flight(self) -> int:
         """Return how many frames were submitted and not yet collected."""
         return self._submitted
+
+    def loads(self) -> tuple[DeviceLoad, ...]:
+        """Return nothing."""
+        return ()
 
     def close(self) -> None:
         """Do nothing."""

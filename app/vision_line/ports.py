@@ -21,6 +21,11 @@ from vision_line.frames import (
 
 ShapeHW = tuple[int, int]
 
+#: From here on a GPU is hot; most slow down a little above.
+HOT_C = 90
+#: The share of a GPU's memory from which on it is nearly full.
+FULL_SHARE = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceDescription:
@@ -32,6 +37,41 @@ class DeviceDescription:
     input_shapes_hw: tuple[ShapeHW, ...]
     slots: int
     max_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLoad:
+    """How busy one GPU is at one moment; None is what this GPU or its driver does not tell.
+
+    Utilisation is the share of the driver's last sampling period, about a second or less, in which anything ran: 100 %
+    does not mean that no more would fit. Memory is that of all processes.
+    """
+
+    name: str  # of the GPU: "cuda:0"
+    memory_used_mb: int  # MiB, like the next
+    memory_total_mb: int
+    sm_percent: int | None = None  # the processors that infer
+    decoder_percent: int | None = None  # NVDEC, the mean of its engines
+    power_w: float | None = None
+    energy_j: float | None = None  # used since the driver was loaded
+    temperature_c: int | None = None
+    throttled: bool | None = None  # whether it runs slower because it is too hot
+
+    @property
+    def busy_percent(self) -> int | None:
+        """Return how busy the busier of inference and decoding is."""
+        told = [percent for percent in (self.sm_percent, self.decoder_percent) if percent is not None]
+        return max(told, default=None)
+
+    @property
+    def is_hot(self) -> bool:
+        """Whether the GPU slows down by heat, or is near to it."""
+        return bool(self.throttled) or (self.temperature_c is not None and self.temperature_c >= HOT_C)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more camera, or one more input shape, may not fit into the memory."""
+        return self.memory_used_mb >= self.memory_total_mb * FULL_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +115,9 @@ class Decoder(Protocol):
 class Device(Protocol):
     """Owns an engine and its batch slots; opens decoders whose pictures it can read.
 
-    Everything but `open_decoder` is called by the one inspecting thread. `submit` starts work and returns at once;
-    finished work is picked up with `collect`. Whenever something finishes, the device calls the `wake` callback it was
-    made with, from any thread; `wake` only sets an event.
+    Everything but `open_decoder` and `loads` is called by the one inspecting thread. `submit` starts work and returns
+    at once; finished work is picked up with `collect`. Whenever something finishes, the device calls the `wake`
+    callback it was made with, from any thread; `wake` only sets an event.
     """
 
     @property
@@ -127,6 +167,12 @@ class Device(Protocol):
 
     def in_flight(self) -> int:
         """Return how many frames were submitted and not yet collected."""
+
+    def loads(self) -> tuple[DeviceLoad, ...]:
+        """Return how busy the hardware is now, an entry for each GPU; empty on the CPU, and where nothing is told.
+
+        Takes a millisecond or so, and for ever where a driver hangs: any one thread, which nobody must wait for.
+        """
 
     def close(self) -> None:
         """Wait for the engine, release everything; may be called twice."""

@@ -18,6 +18,7 @@ from vision_line import __version__
 from vision_line.errors import ConfigError, DeviceError, VisionLineError
 
 if TYPE_CHECKING:
+    from vision_line.devices.engine_choice import Precision
     from vision_line_compression.session import Session
 
 EXIT_CODES = (
@@ -45,6 +46,22 @@ Checkpoint = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option("--data", metavar="YAML", help="Instead of the recipe's data.yaml.")]
 Work = Annotated[Path | None, typer.Option("--work", metavar="DIR", help="Where stages are kept; default: runs/NAME.")]
+
+
+class EnginePrecision(StrEnum):
+    """Which form of the model `build` makes the engine of that runs."""
+
+    AUTO = "auto"
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+#: The form that is asked for, None where it is to be decided.
+WANTED: dict[EnginePrecision, Precision | None] = {
+    EnginePrecision.AUTO: None,
+    EnginePrecision.INT8: "int8",
+    EnginePrecision.FP16: "fp16",
+}
 
 
 class EngineTarget(StrEnum):
@@ -162,6 +179,18 @@ def build(
         str | None,
         typer.Option("--sm", metavar="LIST", help="For rtx: compute capabilities without dot; default: 75,86,89,120."),
     ] = None,
+    precision: Annotated[
+        EnginePrecision,
+        typer.Option("--precision", help="For tensorrt: auto builds and times both, and keeps the faster that passed."),
+    ] = EnginePrecision.AUTO,
+    float_onnx: Annotated[
+        Path | None,
+        typer.Option("--float", metavar="ONNX", help="For tensorrt: the float model; default: beside the bundle."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="JSON", help="For tensorrt: what judges both; default: beside the bundle."),
+    ] = None,
 ) -> None:
     """Build a bundle's engines into BUNDLE/engines: rtx for each of --sm on any machine, tensorrt for the GPU here."""
     with reported_errors():
@@ -169,16 +198,19 @@ def build(
         from vision_line_compression.screen import Screen
 
         screen = Screen()
-        if target is EngineTarget.TENSORRT:
-            if sm is not None:
-                raise ConfigError(
-                    "--sm: TensorRT builds for the GPU of this machine, expected it with --target rtx only"
-                )
-            engines = build_tensorrt_engines(bundle, screen.engine)
-        else:
-            engines = build_rtx_engines(bundle, DEFAULT_SMS if sm is None else _capabilities(sm), screen.engine)
-        for engine in engines:
-            typer.echo(str(engine))
+        if target is EngineTarget.RTX:
+            if (precision, float_onnx, report) != (EnginePrecision.AUTO, None, None):
+                raise ConfigError("--precision, --float, --report: expected with --target tensorrt only")
+            for engine in build_rtx_engines(bundle, DEFAULT_SMS if sm is None else _capabilities(sm), screen.engine):
+                typer.echo(str(engine))
+            return
+        if sm is not None:
+            raise ConfigError("--sm: TensorRT builds for the GPU of this machine, expected it with --target rtx only")
+        wanted = WANTED[precision]
+        for built in build_tensorrt_engines(bundle, screen.engine, wanted=wanted, float_onnx=float_onnx, report=report):
+            typer.echo(str(built.engine))
+            if built.remark:
+                typer.echo(built.remark, err=True)
 
 
 @cli.command()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The progress of a run on a terminal: one bar for the stage that works, one line for each that is done."""
+"""The progress of a run on a terminal: one bar for the stage that works, one line for each that is done.
+
+Where standard error is no terminal there are only the lines.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -31,7 +36,7 @@ class Screen:
     @contextmanager
     def stage(self, title: str) -> Iterator[Report]:
         """Show a stage while the block runs, and how long it took when it is done."""
-        with self._bar(title) as (progress, task):
+        with self._bar(title, TimeRemainingColumn()) as (progress, task):
 
             def report(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total or None)
@@ -40,8 +45,11 @@ class Screen:
 
     @contextmanager
     def engine(self, title: str) -> Iterator[Callable[[str, int, int], None]]:
-        """Show the build of an engine: the phase that is at work, from the builder's threads."""
-        with self._bar(title) as (progress, task):
+        """Show the build of an engine: the phase that is at work, from the builder's threads.
+
+        Each phase has steps of its own, so that nobody knows how long the rest will take.
+        """
+        with self._bar(title, TimeElapsedColumn()) as (progress, task):
 
             def report(phase: str, done: int, total: int) -> None:
                 progress.update(task, description=f"{title}: {phase}", completed=done, total=total or None)
@@ -49,16 +57,17 @@ class Screen:
             yield report
 
     @contextmanager
-    def _bar(self, title: str) -> Iterator[tuple[Progress, TaskID]]:
+    def _bar(self, title: str, time_column: ProgressColumn) -> Iterator[tuple[Progress, TaskID]]:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            time_column,
         )
         begin = time.monotonic()
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        shown = self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
             yield progress, progress.add_task(title, total=None)
         self._console.print(f"{title}: done in {time.monotonic() - begin:.0f} s")
 

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from tests.unit.devices.cuda.machine import CudaMachine, Pictures
 from vision_line.devices.cpu import CpuDevice
 from vision_line.devices.cuda.context import open_gpu
 from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.several import open_gpus
+from vision_line.devices.decoding import CpuDecoder
 from vision_line.devices.model import open_model
+from vision_line.devices.several import SeveralDevices
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
@@ -48,17 +52,32 @@ def _simulated(wake: Callable[[], None], inference_s: Callable[[int], float] | f
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of device: how it is opened, and how it gets a picture (h, w, 3), with what keeps the picture alive."""
+    """A kind of device: how it is opened, and how it gets a camera's picture (h, w, 3), with what keeps that alive."""
 
     open: OpenDevice
-    show: Callable[[NDArray[np.uint8]], tuple[Any, Any]]
+    show: Callable[[NDArray[np.uint8], str], tuple[Any, Any]]
 
 
-def _on_the_host(picture: NDArray[np.uint8]) -> tuple[av.VideoFrame, NDArray[np.uint8]]:
+def _on_the_host(picture: NDArray[np.uint8], camera: str) -> tuple[av.VideoFrame, NDArray[np.uint8]]:
     return av.VideoFrame.from_numpy_buffer(picture, format="rgb24"), picture  # borrows the array's memory
 
 
-@pytest.fixture(params=["cpu", "simulated", "simulated-timed", "cuda", pytest.param("gpu", marks=pytest.mark.gpu)])
+@dataclass(eq=False)
+class Placed:
+    """A picture that nobody looks at, on one of several devices."""
+
+    where: int
+
+
+def _place(camera: str) -> int:
+    """Return which of two devices has a camera's pictures; the tests of slots use cameras of the first alone."""
+    return 1 if camera == "b" else 0
+
+
+KINDS = ["cpu", "simulated", "simulated-timed", "several", "cuda", "cuda-several"]
+
+
+@pytest.fixture(params=[*KINDS, pytest.param("gpu", marks=pytest.mark.gpu)])
 def kind(request: pytest.FixtureRequest, write_model: WriteModel) -> Kind:
     """Return each kind of device; `cuda` runs on fakes, `gpu` on what is there."""
     if request.param == "cpu":
@@ -67,6 +86,10 @@ def kind(request: pytest.FixtureRequest, write_model: WriteModel) -> Kind:
     if request.param == "cuda":
         machine: CudaMachine = request.getfixturevalue("cuda_machine")
         return _cuda(machine, write_model, machine.cache)
+    if request.param == "cuda-several":
+        return _two_gpus(request.getfixturevalue("cuda_machine"), request.getfixturevalue("second_gpu"), write_model)
+    if request.param == "several":
+        return Kind(_several, _placed)
     if request.param == "gpu":
         return _cuda(request.getfixturevalue("gpu_pictures"), write_model, None)
     return Kind(
@@ -86,10 +109,30 @@ def gpu_pictures() -> Iterator[Pictures]:
     pictures.close()
 
 
+def _several(wake: Callable[[], None]) -> SeveralDevices:
+    devices = [_simulated(wake, lambda n: 0.002 * n), _simulated(wake, lambda n: 0.005 * n)]
+    return SeveralDevices(devices, lambda picture: picture.where, CpuDecoder)
+
+
+def _placed(picture: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:
+    placed = Placed(_place(camera))
+    return placed, placed
+
+
+def _two_gpus(machine: CudaMachine, second: Pictures, write_model: WriteModel) -> Kind:
+    model = open_model(write_model(batch="n"))
+
+    def show(picture: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
+        surface = (machine, second)[_place(camera)].show(picture)
+        return surface, surface
+
+    return Kind(lambda wake: open_gpus(model, SHAPES, wake, indices=(0, 1), cache=machine.cache), show)
+
+
 def _cuda(pictures: Pictures, write_model: WriteModel, cache: Path | None) -> Kind:
     model = open_model(write_model(batch="n"))
 
-    def show(picture: NDArray[np.uint8]) -> tuple[Any, Any]:
+    def show(picture: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
         surface = pictures.show(picture)
         return surface, surface
 
@@ -112,7 +155,7 @@ class Rig:
         self, camera: str, sequence: int, size_wh: tuple[int, int] = LANDSCAPE_WH
     ) -> tuple[Frame, weakref.ref[Any]]:
         """Return such a frame, and what says whether its picture is still held."""
-        shown, owner = self._kind.show(_picture(size_wh))
+        shown, owner = self._kind.show(_picture(size_wh), camera)
         frame = Frame(
             camera=camera,
             sequence=sequence,
@@ -261,6 +304,17 @@ def test_collected_frames_are_not_kept(rig: Rig) -> None:
     while picture() is not None and time.monotonic() < deadline:  # the engine's thread may still be leaving
         gc.collect()
     assert picture() is None
+
+
+def test_loads_are_told_by_another_thread(rig: Rig) -> None:
+    """Whoever watches asks while batches are in flight; there is an entry for each GPU, or nothing."""
+    rig.device.submit([rig.frame("a", 0)])
+    with ThreadPoolExecutor(1) as threads:
+        loads = threads.submit(rig.device.loads).result(DEADLINE_S)
+    rig.collect(1)
+
+    assert len({load.name for load in loads}) == len(loads)
+    assert all(0 <= load.memory_used_mb <= load.memory_total_mb for load in loads)
 
 
 def test_closing_twice_with_work_in_flight(kind: Kind) -> None:

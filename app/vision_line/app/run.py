@@ -14,6 +14,7 @@ from typing import Any
 
 from vision_line import __version__
 from vision_line.app.lineup import CONTINUE_RATIO, Lineup
+from vision_line.app.loads import LoadWatch
 from vision_line.app.reload import ConfigFollower
 from vision_line.app.signals import Stop
 from vision_line.config.load import LoadedConfig
@@ -99,6 +100,7 @@ class Run:
         if overlay is not None:
             self._metrics.watch_overlay(overlay.status)
         self._device: Device | None = None
+        self._given_up = threading.Event()  # ends the building of engines
         self._sizes_wh: dict[str, tuple[int, int]] = {}
         self._new_size = asyncio.Event()
         self.last = self.snapshot()
@@ -184,6 +186,7 @@ class Run:
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
         self._ledger.device_is_ready(time.monotonic(), time.time())
+        watch = LoadWatch(device.loads, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
             tasks.create_task(self._fit_shapes(device), name="input shapes"),
@@ -195,31 +198,40 @@ class Run:
             self._ledger.stop(time.monotonic())
             await lineup.stop()
         finally:
+            for helper in helpers:
+                helper.cancel()
+            self._given_up.set()  # the engine for one more input shape may be in the building, in a thread
+            watch.close()
             await self._drain(inspector, device)
-        for helper in helpers:
-            helper.cancel()
 
     async def _opened_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device | None:
         """Open the device in a thread; None if the run is to end before it is open, which also ends a build."""
-        given_up = threading.Event()
-        opening = asyncio.create_task(asyncio.to_thread(self._open_device, sizes_wh, given_up), name="device")
+        opening = asyncio.create_task(asyncio.to_thread(self._open_device, sizes_wh), name="device")
         asked = asyncio.create_task(self._stop.requested.wait(), name="stop")
         await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
         if not opening.done():
-            given_up.set()
+            self._given_up.set()
         try:
             return await opening
         except DeviceError:
-            if given_up.is_set():
+            if self._given_up.is_set():
                 return None
             raise
 
-    def _open_device(self, sizes_wh: Sequence[tuple[int, int]], given_up: threading.Event) -> Device:
+    def _open_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device:
         config = self._loaded.config
         shapes = plan_input_shapes(self._model, sizes_wh, config.model.max_input_shapes)
         floor = self._score_floor(config)
-        return open_device(self._device_name, self._model, shapes, self._bell.ring, score_floor=floor, stop=given_up)
+        return open_device(
+            self._device_name,
+            self._model,
+            shapes,
+            self._bell.ring,
+            score_floor=floor,
+            stop=self._given_up,
+            tell=self._metrics.device_prepares,
+        )
 
     def _score_floor(self, config: Config) -> Scores:
         return score_floor(

@@ -78,7 +78,7 @@ def inspect(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help="A bundle folder or an ONNX file.")
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, ...")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:all")] = None,
     duration: Annotated[
         float | None,
         typer.Option("--duration", metavar="S", min=0.1, help="End by itself, so long after the device is ready."),
@@ -201,6 +201,25 @@ def doctor(
         from vision_line.cli.diagnosing import show_diagnosis
 
         raise typer.Exit(show_diagnosis(record, as_json=as_json))
+
+
+@cli.command()
+def selftest(
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help="A bundle folder or an ONNX file.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="To be sent to us.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", min=0.5, max=3600, help="Of each load; default: 10.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: less of everything.")] = False,
+) -> None:
+    """Check on this machine that the device inspects as the CPU does, and measure it; exit code 4: a check failed."""
+    with reported_errors():
+        from vision_line.cli.selftesting import show_selftest
+
+        raise typer.Exit(show_selftest(device, model, json_file, seconds, quick=quick))
 
 
 @cli.command()

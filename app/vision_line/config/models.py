@@ -178,8 +178,8 @@ class ModelSettings(Frozen):
 
     path: str | None = None
     """A bundle folder or an ONNX file, relative to this file; default: the shipped bundle."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """Where it runs."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:(all|\d+(,\d+)*))?)$")
+    """Where it runs: `auto` (all usable GPUs, else the CPU), `cpu`, `cuda`, `cuda:1`, `cuda:0,2`, `cuda:all`."""
     max_input_shapes: int = Field(3, ge=1, le=8)
     """Cameras are grouped by aspect ratio into at most so many input shapes."""
 

@@ -26,7 +26,7 @@ from vision_line.devices.shapes import closest_shape
 from vision_line.errors import DeviceError, ModelError, RunError
 from vision_line.frames import Colour, Frame, Inspection, Scores
 from vision_line.inspection.heads import HeadDecoder, HeadKind, class_floors
-from vision_line.ports import DeviceDescription, ShapeHW
+from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -175,6 +175,10 @@ class CpuDevice:
     def in_flight(self) -> int:
         """Return how many frames were submitted and not yet collected."""
         return len(self._order)
+
+    def loads(self) -> tuple[DeviceLoad, ...]:
+        """Return nothing: how busy the processor is, the process knows itself."""
+        return ()
 
     def close(self) -> None:
         """Wait for the engine and release it; results not collected are dropped. May be called twice."""

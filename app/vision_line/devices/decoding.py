@@ -67,6 +67,7 @@ class CpuDecoder:
         self._camera = camera
         self._context: VideoCodecContext | None = _checked_context(camera, stream)
         self._context.thread_type = "NONE"
+        self._context.thread_count = 1  # libdav1d has threads of its own, and goes by their number alone
         self._codec = self._context.name
         self._override = colour
         self._described: tuple[tuple[int, int, int, str], Colour] | None = None

@@ -20,7 +20,7 @@ from vision_line.errors import DeviceError
 from vision_line.inspection.heads import HeadKind
 from vision_line.ports import ShapeHW
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 
 #: Anchors of each picture that an engine hands back for a yolov8 head, those with the best scores.
 TOP_K = 1024
@@ -67,7 +67,7 @@ class EngineManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    manifest_version: Literal[2]
+    manifest_version: Literal[3]
     """Version of this schema."""
     library: Library
     """Library that built the engine."""
@@ -79,6 +79,8 @@ class EngineManifest(BaseModel):
     """GPU that it was tuned on; null where none was needed."""
     model_sha256: Sha256
     """Hash of the ONNX file."""
+    precision: str
+    """Precision of most of its weights and activations: `fp32`, `fp16` or `int8`."""
     engine_sha256: Sha256
     """Hash of the engine."""
     shape_hw: ShapeHW
@@ -111,21 +113,46 @@ def manifest_path(engine: Path) -> Path:
     return engine.with_name(f"{engine.name}.json")
 
 
+def read_manifest(engine: Path) -> EngineManifest:
+    """Return the manifest of `engine` as it is, whether it fits or not.
+
+    Raises:
+        DeviceError: it is missing or unreadable.
+    """
+    path = manifest_path(engine)
+    try:
+        return EngineManifest.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise DeviceError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except ValidationError as exc:
+        raise DeviceError(f"{path}: not the manifest of an engine: {exc.error_count()} faults") from exc
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in one step: readers never see half of it.
+
+    Raises:
+        DeviceError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as exc:
+        raise DeviceError(f"{path}: cannot be written: {exc.strerror}") from exc
+
+
 def check_engine(engine: Path, model: Model, shape_hw: ShapeHW, target: Target, version: str) -> EngineManifest:
     """Return the manifest of an engine that fits all of this.
 
     Raises:
         DeviceError: the engine or its manifest is missing or unreadable, or it is stale; every difference is named.
     """
+    manifest = read_manifest(engine)
     try:
         content = engine.read_bytes()
-        manifest = EngineManifest.model_validate_json(manifest_path(engine).read_bytes())
     except OSError as exc:
         raise DeviceError(f"{exc.filename}: cannot be read: {exc.strerror}") from exc
-    except ValidationError as exc:
-        raise DeviceError(
-            f"{manifest_path(engine)}: not the manifest of an engine: {exc.error_count()} faults"
-        ) from exc
     pairs = (
         ("engine sha256", hashlib.sha256(content).hexdigest(), manifest.engine_sha256),
         ("model sha256", model.sha256, manifest.model_sha256),

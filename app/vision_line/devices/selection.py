@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which device runs: a table of import strings, so that a device's libraries are loaded only when it is chosen.
 
-Names are `cpu`, `cuda` (the first GPU), `cuda:1` (another) and `auto`, the best that can be used here.
+Names are `cpu`, `cuda` (the first GPU), `cuda:1` (another), `cuda:0,2` (several), `cuda:all`, and `auto`: all GPUs that
+can be used here, else the CPU.
 """
 
 from __future__ import annotations
@@ -25,30 +26,51 @@ DEVICES = {"cpu": "vision_line.devices.cpu:CpuDevice", "cuda": "vision_line.devi
 
 _CPU_DECODER = "vision_line.devices.decoding:CpuDecoder"
 _GPU_DECODERS = "vision_line.devices.cuda.decoding:decoders_on"
+_SEVERAL_GPUS = "vision_line.devices.cuda.several:open_gpus"
+_SEVERAL_DECODERS = "vision_line.devices.cuda.several:decoders_over"
+_USABLE_GPUS = "vision_line.devices.cuda.several:usable_gpus"
 _GPU_CHECK = "vision_line.devices.cuda.engine_files:check_gpu"
 
-_NAME = re.compile(r"(?P<kind>cpu|cuda)(:(?P<index>\d+))?")
+_NAME = re.compile(r"cpu|cuda(:(?P<gpus>all|\d+(,\d+)*))?")
 
 OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 
 
 def choose_device(name: str) -> str:
-    """Return the device that `name` ("auto": the best there is) stands for, once it is seen to be there.
+    """Return the device that `name` stands for, once it is seen to be there; `auto` and `all` become numbers.
 
     Raises:
         DeviceError: there is no such device, or it cannot be used here.
     """
     if name == "auto":
         try:
-            _load(_GPU_CHECK)(0)
+            return _numbered(_load(_USABLE_GPUS)())
         except DeviceError as exc:
             log.info("the CPU inspects: %s", exc)
             return "cpu"
-        return "cuda"
-    kind, index = _parsed(name)
-    if kind == "cuda":
+    if name == "cuda:all":
+        return _numbered(_load(_USABLE_GPUS)())
+    for index in chosen_gpus(name):
         _load(_GPU_CHECK)(index)
     return name
+
+
+def chosen_gpus(name: str) -> tuple[int, ...]:
+    """Return the numbers of the GPUs that a chosen device consists of, in its order; none for the CPU.
+
+    Raises:
+        DeviceError: there is no such device, or a GPU is named twice.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None or found["gpus"] == "all":
+        expected = "auto, cpu, cuda, cuda:NUMBER, cuda:NUMBER,NUMBER, cuda:all"
+        raise DeviceError(f"device: expected one of {expected}, found {name!r}")
+    if name == "cpu":
+        return ()
+    indices = tuple(int(number) for number in (found["gpus"] or "0").split(","))
+    if len(set(indices)) != len(indices):
+        raise DeviceError(f"device: expected each GPU once, found {name!r}")
+    return indices
 
 
 def decoder_opener(name: str) -> OpenDecoder:
@@ -59,8 +81,14 @@ def decoder_opener(name: str) -> OpenDecoder:
     Raises:
         DeviceError: there is no such device, or a library is missing.
     """
-    kind, index = _parsed(name)
-    opener: OpenDecoder = _load(_CPU_DECODER) if kind == "cpu" else _load(_GPU_DECODERS)(index).open
+    gpus = chosen_gpus(name)
+    opener: OpenDecoder
+    if not gpus:
+        opener = _load(_CPU_DECODER)
+    elif len(gpus) == 1:
+        opener = _load(_GPU_DECODERS)(gpus[0]).open
+    else:
+        opener = _load(_SEVERAL_DECODERS)(gpus).open
     return opener
 
 
@@ -71,28 +99,32 @@ def open_device(
     wake: Callable[[], None],
     score_floor: float | Scores | None = None,
     stop: threading.Event | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Device:
     """Open the chosen device `name` for `model` at the input `shapes`.
 
     `wake` is called from any thread whenever something finished. `score_floor` is the lowest score handed back, for
     all classes or one for each; None: the model's own threshold. `stop`, set by another thread, ends the building of
-    an engine, which takes a GPU minutes.
+    an engine, which takes a GPU minutes; `tell` is called from any thread with a sentence about each of its steps, and
+    with "" when it is over.
 
     Raises:
         DeviceError: no such device, its libraries are missing, it cannot be used here, or `stop` was set.
         ModelError: the device's engine cannot read the model.
     """
-    kind, index = _parsed(name)
-    of_a_gpu: dict[str, Any] = {"index": index, "stop": stop} if kind == "cuda" else {}
-    device: Device = _load(DEVICES[kind])(model, shapes, wake, score_floor=score_floor, **of_a_gpu)
+    gpus = chosen_gpus(name)
+    entry, options = DEVICES["cpu"], dict[str, Any]()
+    if len(gpus) == 1:
+        entry, options = DEVICES["cuda"], {"index": gpus[0], "stop": stop, "tell": tell}
+    elif gpus:
+        entry, options = _SEVERAL_GPUS, {"indices": gpus, "stop": stop, "tell": tell}
+    device: Device = _load(entry)(model, shapes, wake, score_floor=score_floor, **options)
     return device
 
 
-def _parsed(name: str) -> tuple[str, int]:
-    found = _NAME.fullmatch(name)
-    if found is None or (found["kind"] == "cpu" and found["index"]):
-        raise DeviceError(f"device: expected one of auto, cpu, cuda, cuda:NUMBER, found {name!r}")
-    return found["kind"], int(found["index"] or 0)
+def _numbered(gpus: Sequence[int]) -> str:
+    """Return the name of the device that consists of these GPUs."""
+    return "cuda" if tuple(gpus) == (0,) else f"cuda:{','.join(map(str, gpus))}"
 
 
 def _load(entry: str) -> Any:

@@ -14,7 +14,7 @@ from vision_line.devices.ordering import CameraOrder, Ticket
 from vision_line.devices.shapes import closest_shape
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
-from vision_line.ports import Decoder, DeviceDescription, ShapeHW
+from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -32,7 +32,7 @@ class SimulatedDevice:
 
     `inference_s` is the time a batch of n frames takes, as a function of n, or 0 for an instant engine, which
     finishes within `submit` and needs no thread. `detections` says what is found in a frame, in picture pixels; it is
-    called in `collect`. Pictures are not looked at; decoders are the CPU's.
+    called in `collect`. `loads` is how busy it says it is. Pictures are not looked at; decoders are the CPU's.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class SimulatedDevice:
         wake: Callable[[], None],
         inference_s: Callable[[int], float] | float = 0.0,
         detections: Callable[[Frame], Detections] = no_detections,
+        loads: tuple[DeviceLoad, ...] = (),
     ) -> None:
         """Start the engine's thread, unless `inference_s` is 0."""
         self._description = description
@@ -50,6 +51,7 @@ class SimulatedDevice:
         self._order = CameraOrder()
         self._finished: deque[Batch] = deque()  # filled by the engine's thread; append and popleft are atomic
         self._busy = 0
+        self._loads = loads
         self._closed = False
         self._queued: deque[Batch] = deque()
         self._changed = threading.Condition()
@@ -125,6 +127,10 @@ class SimulatedDevice:
     def in_flight(self) -> int:
         """Return how many frames were submitted and not yet collected."""
         return len(self._order)
+
+    def loads(self) -> tuple[DeviceLoad, ...]:
+        """Return the loads that it was made with."""
+        return self._loads
 
     def close(self) -> None:
         """Let the engine finish, end its thread; results not collected are dropped. May be called twice."""

@@ -2,8 +2,9 @@
 """What is built for which GPU: rules by compute capability and library version, and the choice of precision. Pure.
 
 Sparsity. Matrix units that skip two zeros of four (2:4) came with Ampere; the published rule names A100 and A10 alone,
-which is narrower than the hardware. A builder may look for the pattern there; weights that lack it are not changed, and
-channels that are pruned away make none.
+which is narrower than the hardware. TensorRT may look for the pattern there, layer by layer, and times what uses it
+beside what does not; weights that lack it are not changed, and channels that are pruned away make none. TensorRT-RTX is
+not asked to: its documentation does not say what comes of it.
 
 Xavier. The published rule turns float16 off on it. It is kept as a rule, but never comes into play: Xavier stays at
 TensorRT 8.5, which knows no strongly typed networks, so nothing is built for it.

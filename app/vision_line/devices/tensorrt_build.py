@@ -32,9 +32,11 @@ from vision_line.devices.engine_manifest import (
     engine_path,
     manifest_path,
     top_k,
+    write_whole,
 )
 from vision_line.devices.head_reduction import keep_best_anchors
 from vision_line.devices.model import Model
+from vision_line.devices.targets import target_rules
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
 
@@ -100,14 +102,24 @@ def build_engine(
     # The library calls Python back (its log, the progress), and swallows what is raised there: Ctrl-C, which Python
     # raises in the main thread wherever that is, would be lost. So the library is used in a thread of its own.
     stop = stop or threading.Event()
+    waited_for = threading.Event()  # a pool does not join a thread whose start was interrupted
+
+    def build() -> Path:
+        waited_for.wait()
+        if stop.is_set():
+            raise _stopped(model, target)
+        return _build(model, shape_hw, target, folder, progress, stop)
+
     with ThreadPoolExecutor(1, thread_name_prefix="engine-build") as pool:
         try:
-            building = pool.submit(_build, model, shape_hw, target, folder, progress, stop)
+            building = pool.submit(build)
+            waited_for.set()
             while not building.done():
                 wait((building,), _POLL_S)  # not for ever: the signal may have been handled by another thread
             return building.result()
         except KeyboardInterrupt:
             stop.set()
+            waited_for.set()
             raise
 
 
@@ -170,7 +182,7 @@ def _build(
     config.progress_monitor = _open_monitor(trt, stop, progress)
     plan = builder.build_serialized_network(network, config)
     if stop.is_set():
-        raise DeviceError(f"{model.path}: the build of its engine for SM {target.sm} was stopped")
+        raise _stopped(model, target)
     if plan is None:
         raise DeviceError(
             f"{model.path}: {target.library} {trt.__version__} cannot build it for SM {target.sm}: {logger}"
@@ -185,6 +197,7 @@ def _build(
         sm=target.sm,
         gpu=target.gpu,
         model_sha256=model.sha256,
+        precision=model.precision,
         engine_sha256=hashlib.sha256(content).hexdigest(),
         shape_hw=shape_hw,
         batch_ranges=BATCH_RANGES,
@@ -194,6 +207,10 @@ def _build(
         build_s=round(time.monotonic() - started_s, 3),
     )
     return _write(engine_path(folder, model, shape_hw, target), content, manifest)
+
+
+def _stopped(model: Model, target: Target) -> DeviceError:
+    return DeviceError(f"{model.path}: the build of its engine for SM {target.sm} was stopped")
 
 
 def _open_builder(trt: Any, logger: Any) -> Any:
@@ -216,8 +233,10 @@ def _check_input(network: Any, model: Model) -> None:
 
 
 def _set_target(trt: Any, config: Any, target: Target) -> None:
-    if target.library is Library.TENSORRT:
-        return  # builds for the GPU that is present
+    if target.library is Library.TENSORRT:  # builds for the GPU that is present
+        if target_rules(target.sm).sparse_weights:
+            config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+        return
     capability = trt.ComputeCapability.__members__.get(f"SM{target.sm}")
     if capability is None:
         known = ", ".join(name for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
@@ -272,12 +291,6 @@ def _tensor(tensor: Any) -> EngineTensor:
 
 def _write(engine: Path, content: bytes, manifest: EngineManifest) -> Path:
     """Write the engine, then its manifest: in between, the old manifest's hash refuses the new engine."""
-    files = ((engine, content), (manifest_path(engine), f"{manifest.model_dump_json(indent=2)}\n".encode()))
-    try:
-        for path, data in files:
-            part = path.with_name(f"{path.name}.part")
-            part.write_bytes(data)
-            part.replace(path)
-    except OSError as exc:
-        raise DeviceError(f"{engine}: cannot be written: {exc.strerror}") from exc
+    write_whole(engine, content)
+    write_whole(manifest_path(engine), f"{manifest.model_dump_json(indent=2)}\n".encode())
     return engine

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from vision_line.screens.camera_grid import grid_lines
 from vision_line.screens.camera_table import table_lines
+from vision_line.screens.device_lines import device_lines
 from vision_line.screens.headline import band, title_line, totals_lines
 from vision_line.screens.notices import notice_lines
 from vision_line.screens.painter import run_painter
@@ -25,6 +26,7 @@ from vision_line.telemetry.snapshot import Snapshot
 
 _TALL = 32  # from this height on there is room for air
 _MIN_NOTICES = 2
+_ROWS_OF_A_DEVICE = 6  # of the lines below the first twelve one in so many may be a GPU's
 
 
 def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
@@ -35,13 +37,14 @@ def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
 def screen_lines(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     """Return the lines of the screen.
 
-    The top and the cameras never move while the size of the terminal and the number of cameras stay: alarms and
-    defects share what is left below.
+    The top and the cameras never move while the size of the terminal and the number of cameras stay, but once for the
+    GPUs' first figures: alarms and defects share what is left below.
     """
     roomy = height >= _TALL or height - len(snapshot.cameras) >= _TALL // 2
     air: list[Line] = [filled([], width)] if roomy else []
     lines = [title_line(snapshot, width), *band(snapshot, width, 3 if air else 1)]
-    lines += [*totals_lines(snapshot, width), *air]
+    device_rows = max(0, (height - 2 * _ROWS_OF_A_DEVICE) // _ROWS_OF_A_DEVICE)
+    lines += [*totals_lines(snapshot, width), *device_lines(snapshot.devices, width, device_rows), *air]
     room = height - len(lines) - len(air) - _MIN_NOTICES
     if len(snapshot.cameras) + 1 <= room:
         lines += table_lines(snapshot.cameras, width)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from vision_line.frames import CameraState
+from vision_line.screens.device_lines import device_words
 from vision_line.screens.headline import clock
 from vision_line.screens.painter import run_painter
 from vision_line.screens.terminal import own_output
@@ -24,6 +25,7 @@ def plain_line(snapshot: Snapshot) -> str:
         f"in {totals.fps_in:.1f} fps, inspected {totals.fps_inspected:.1f}, dropped {totals.fps_dropped:.1f}",
         "p50 – p99 – ms" if latency is None else f"p50 {latency.p50:.0f} p99 {latency.p99:.0f} ms",
         f"defects {totals.events}",
+        *map(device_words, snapshot.devices),
         "log ok" if log.writable else f"log STOPPED ({log.reason})",
     ]
     if snapshot.alarms:

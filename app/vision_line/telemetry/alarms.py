@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from vision_line.frames import CameraState, NotInspected
 from vision_line.inspection.blame import STARTING
+from vision_line.ports import DeviceLoad
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot
 
 _CAMERA_CAUSE = "camera:"
@@ -34,9 +35,15 @@ def plan_alarms(
     return (*alarms, *_camera_alarms(cameras))
 
 
-def plan_notices(cameras: Sequence[CameraSnapshot], overlay: OverlaySnapshot | None) -> tuple[str, ...]:
-    """Return what is amiss beside the inspection: connections that hang, and frames that are in no video."""
-    notices = []
+def plan_notices(
+    cameras: Sequence[CameraSnapshot],
+    overlay: OverlaySnapshot | None,
+    preparation: str = "",
+    loads: Sequence[DeviceLoad] = (),
+) -> tuple[str, ...]:
+    """Return what is good to know: what the device prepares, GPUs near a limit, hanging connections, lacking videos."""
+    notices = [preparation] if preparation else []
+    notices += [notice for load in loads for notice in _strained(load)]
     if hanging := [camera for camera in cameras if camera.hanging]:
         names = _names(f"{camera.name} {camera.hanging}" for camera in hanging)
         notices.append(f"connections that hang, given up: {names}")
@@ -45,6 +52,16 @@ def plan_notices(cameras: Sequence[CameraSnapshot], overlay: OverlaySnapshot | N
     if overlay is not None and overlay.problem:
         notices.append(overlay.problem)
     return tuple(notices)
+
+
+def _strained(load: DeviceLoad) -> Iterator[str]:
+    hot = "" if load.temperature_c is None else f"{load.temperature_c} °C"
+    if load.throttled:
+        yield f"{load.name}: slowed down by heat{f', {hot}' if hot else ''}"
+    elif load.is_hot:
+        yield f"{load.name}: {hot}"
+    if load.is_full:
+        yield f"{load.name}: memory nearly full, {load.memory_used_mb} of {load.memory_total_mb} MB"
 
 
 def _camera_alarms(cameras: Sequence[CameraSnapshot]) -> list[str]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, DefectEvent, Inspection, NotInspected, StateChange
-from vision_line.ports import DeviceDescription, LogStatus, ShapeHW
+from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera import CameraMetrics, CameraTotals, FrameCounts, none_abandoned
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, merged, quantiles_of
+from vision_line.telemetry.loads import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.rates import SlidingRates
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot, Snapshot, Totals
@@ -55,6 +56,7 @@ class RunTotals:
     durable_ms: float | None
     usage: ProcessUsage
     overlay: OverlaySnapshot | None = None  # None where no videos are written
+    loads: tuple[LoadTotals, ...] = ()  # of each GPU
 
 
 class RunMetrics:
@@ -75,6 +77,8 @@ class RunMetrics:
         self._rates = SlidingRates()
         self._durable = LatencyHistogram()
         self._read_overlay: Callable[[], OverlaySnapshot] | None = None
+        self._preparation = ""
+        self._loads = LoadHistory()
         self._first_result_s: float | None = None
         self._batches = 0
         self._batched = 0
@@ -82,6 +86,14 @@ class RunMetrics:
     def watch_overlay(self, read_overlay: Callable[[], OverlaySnapshot]) -> None:
         """Tell from now on how the annotated videos fare."""
         self._read_overlay = read_overlay
+
+    def device_prepares(self, sentence: str) -> None:
+        """Tell from now on what the device prepares, "" when it is done; any thread."""
+        self._preparation = sentence
+
+    def device_loads(self, loads: Sequence[DeviceLoad]) -> None:
+        """Count a sample of how busy the GPUs are; any one thread."""
+        self._loads.note(loads)
 
     def add_camera(
         self,
@@ -139,6 +151,7 @@ class RunMetrics:
         causes = {interval.camera: interval.cause for interval in not_inspected}
         every = [camera.snapshot(now_s, causes.get(name)) for name, camera in self._cameras.items()]
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
+        loads = self._loads.latest
         log_now = LogSnapshot(log.writable, log.reason, log.pending, log.durable_ms)
         with self._latest_lock:
             latest = tuple(reversed(self._latest.values()))
@@ -151,10 +164,11 @@ class RunMetrics:
             uptime_s=now_s - self.facts.started_s,
             totals=self._totals_now(every, now_s),
             log=log_now,
+            devices=loads,
             cameras=cameras,
             latest_events=latest,
             alarms=plan_alarms(cameras, log_now, not_inspected, now_s),
-            notices=plan_notices(cameras, self._overlay()),
+            notices=plan_notices(cameras, self._overlay(), self._preparation, loads),
             not_inspected=tuple(not_inspected),
         )
 
@@ -172,6 +186,7 @@ class RunMetrics:
             durable_ms=None if durable is None else durable.p99,
             usage=self._read_usage(),
             overlay=self._overlay(),
+            loads=self._loads.totals(),
         )
 
     def _overlay(self) -> OverlaySnapshot | None:

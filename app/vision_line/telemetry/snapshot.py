@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
 from vision_line.inspection.blame import STARTING
+from vision_line.ports import DeviceLoad
 from vision_line.telemetry.histogram import Quantiles
 
 #: States that a camera passes through rightly; all other states outside INSPECTING_STATES are troubles.
@@ -101,10 +102,11 @@ class Snapshot:
     uptime_s: float
     totals: Totals = Totals()
     log: LogSnapshot = LogSnapshot()
+    devices: tuple[DeviceLoad, ...] = ()  # how busy each GPU is; empty without one, or where it does not tell
     cameras: tuple[CameraSnapshot, ...] = ()
     latest_events: tuple[DefectEvent, ...] = ()  # newest first
     alarms: tuple[str, ...] = ()  # worst first
-    notices: tuple[str, ...] = ()  # what is amiss beside the inspection
+    notices: tuple[str, ...] = ()  # what is good to know beside that
     not_inspected: tuple[NotInspected, ...] = ()  # the intervals that are open now
 
     @property

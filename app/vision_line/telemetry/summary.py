@@ -18,6 +18,7 @@ from vision_line.errors import RunError
 from vision_line.frames import CameraState, DropCause
 from vision_line.telemetry.camera import CameraTotals
 from vision_line.telemetry.histogram import Quantiles
+from vision_line.telemetry.loads import Figure, LoadTotals
 from vision_line.telemetry.metrics import RunTotals
 
 
@@ -102,6 +103,38 @@ class TotalsSummary(Counts):
     """Peak resident memory of the process, MiB."""
 
 
+class FigureSummary(_Public):
+    """One figure of a GPU, over the samples in which the GPU told it."""
+
+    mean: float
+    """Mean of the samples."""
+    max: float
+    """The largest sample."""
+
+
+class DeviceLoadSummary(_Public):
+    """How busy a GPU was while the device was open, sampled once a second. All processes are in it."""
+
+    name: str
+    """cuda:0, ..."""
+    samples: int
+    """How often it was asked."""
+    memory_total_mb: int
+    """The GPU's memory, MiB."""
+    memory_used_mb: FigureSummary | None
+    """MiB in use. Figures are null where the GPU or its driver does not tell them."""
+    sm_percent: FigureSummary | None
+    """The share of the time in which anything was computed."""
+    decoder_percent: FigureSummary | None
+    """The share of the time in which NVDEC decoded."""
+    power_w: FigureSummary | None
+    """Watts."""
+    temperature_c: FigureSummary | None
+    """Degrees Celsius."""
+    energy_j: float | None
+    """Joules used between the first and the last sample, from the GPU's own meter."""
+
+
 class Summary(_Public):
     """One run."""
 
@@ -110,13 +143,15 @@ class Summary(_Public):
     duration_s: float = Field(ge=0)
     """From start to end of the run, seconds; the start and the drain are in it."""
     device: str
-    """The device that inspected: cpu, cuda:0, ..."""
+    """The device that inspected: cpu, cuda:0, cuda:0+1, ..."""
     model: ModelSummary
     """Which model inspected, and at which input shapes."""
     cameras: list[CameraSummary]
     """In the order of the configuration."""
     totals: TotalsSummary
     """All cameras together."""
+    device_loads: list[DeviceLoadSummary] = Field(default_factory=list)
+    """How busy each GPU was; empty on the CPU, and where NVML tells nothing."""
     error: str | None
     """Why the run failed (exit code 4); null where it did not."""
 
@@ -132,6 +167,7 @@ def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
         ),
         cameras=[_camera(camera) for camera in totals.cameras],
         totals=_totals(totals),
+        device_loads=[_load(load) for load in totals.loads],
         error=error,
     )
 
@@ -191,6 +227,24 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         cpu_seconds=round(totals.usage.cpu_seconds, 3),
         max_rss_mb=round(totals.usage.max_rss_mb, 1),
     )
+
+
+def _load(load: LoadTotals) -> DeviceLoadSummary:
+    return DeviceLoadSummary(
+        name=load.name,
+        samples=load.samples,
+        memory_total_mb=load.memory_total_mb,
+        memory_used_mb=_figure(load.memory_used_mb),
+        sm_percent=_figure(load.sm_percent),
+        decoder_percent=_figure(load.decoder_percent),
+        power_w=_figure(load.power_w),
+        temperature_c=_figure(load.temperature_c),
+        energy_j=None if load.energy_j is None else round(load.energy_j, 1),
+    )
+
+
+def _figure(figure: Figure | None) -> FigureSummary | None:
+    return None if figure is None else FigureSummary(mean=round(figure.mean, 2), max=round(figure.max, 2))
 
 
 def _dropped(parts: Iterable[Mapping[DropCause, int]]) -> dict[DropCause, int]:

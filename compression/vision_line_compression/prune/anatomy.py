@@ -12,6 +12,7 @@ from torch import nn
 from ultralytics.nn.modules.block import RepVGGDW
 
 from vision_line_compression.adapt import find_halves
+from vision_line_compression.checkpoint import attention_products
 from vision_line_compression.prune.groups import Anatomy
 from vision_line_compression.prune.tracing import opaque_names
 
@@ -76,6 +77,16 @@ def read_anatomy(model: nn.Module, convolutions: Sequence[Convolution]) -> Anato
 def fixed_parameters(model: nn.Module) -> int:
     """Count the deployed parameters that belong to no surveyed convolution: the DFL bins."""
     return sum(parameter.numel() for name, parameter in model.named_parameters() if ".dfl." in name)
+
+
+def attention_macs(model: nn.Module, convolutions: Sequence[Convolution], size_hw: tuple[int, int]) -> float:
+    """Count the attention products for an image of `size_hw` pixels; no plan changes them, for attention is kept."""
+    levels = {convolution.name: convolution.level for convolution in convolutions}
+    total = 0.0
+    for name in opaque_names(model):
+        level = levels[f"{name}.qkv.conv"]
+        total += attention_products(model.get_submodule(name), (size_hw[0] >> level) * (size_hw[1] >> level))
+    return total
 
 
 def _described(name: str, layer: nn.Conv2d, height: int) -> Convolution:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a choice of widths costs: parameters, multiplications, or milliseconds, summed over the convolutions."""
+"""What a choice of widths costs: parameters, multiplications, or milliseconds, summed over the convolutions.
+
+What no choice changes, such as the products of attention, is a fixed part of the total.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from vision_line_compression.adapt import split_blocks
 from vision_line_compression.checkpoint import Checkpoint
 from vision_line_compression.prune.anatomy import (
     Convolution,
+    attention_macs,
     fixed_parameters,
     read_anatomy,
     survey_convolutions,
@@ -126,7 +127,9 @@ def _examined(
     prices = {"params": parameter_price, "macs": mac_price(settings.size_hw)}
     costs: dict[CostKind, NetworkCost] = {
         "params": NetworkCost(convolutions, units, prices["params"], fixed=fixed_parameters(model)),
-        "macs": NetworkCost(convolutions, units, prices["macs"]),
+        "macs": NetworkCost(
+            convolutions, units, prices["macs"], fixed=attention_macs(model, convolutions, settings.size_hw)
+        ),
     }
     if latency is not None:
         costs["latency"] = NetworkCost(convolutions, units, latency.price())

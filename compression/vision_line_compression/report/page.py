@@ -12,7 +12,7 @@ from vision_line_compression.evaluate.schema import Evaluation
 from vision_line_compression.report import plots
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, write_card
 from vision_line_compression.report.tables import gates_table, models_table
-from vision_line_compression.report.wording import NONE, percent, signed, times
+from vision_line_compression.report.wording import NONE, percent, sentence, signed, times
 
 PAGE_FILE = "report.html"
 
@@ -48,7 +48,7 @@ def _header(card: ReportCard) -> str:
     if not card.passed:
         failed = sum(not gate.passed for gate in card.gates)
         verdict = f'<span class="verdict failed">✗ {failed} of {len(card.gates)} gates failed</span>'
-    remarks = "".join(f'<p class="muted">{escape(remark)}</p>' for remark in card.remarks)
+    remarks = "".join(f'<p class="muted">{escape(sentence(remark))}</p>' for remark in card.remarks)
     return (
         f'<header><div class="eyebrow">Compression report card</div><h1>{escape(card.identity.name)}</h1>{verdict}'
         f'</header><p class="lead">{escape(_summary(card))}</p>{remarks}'
@@ -81,7 +81,7 @@ def _tiles(card: ReportCard) -> str:
         ("ONNX file", percent(headline.onnx_ratio, 1), "of the parent's FP32 file"),
         ("mAP50-95", change, noise or "points"),
         ("Defects missed", percent(headline.miss_rate, 2), f"parent: {100 * low:.2f} … {100 * high:.2f} %"),
-        ("Throughput", times(product.speedup), "the parent's, in interleaved rounds"),
+        ("Throughput", times(product.speedup), "the parent's, in turns" if product.speedup else "not measured"),
     ]
     cells = (
         f'<div class="tile"><span class="name">{name}</span><b>{value}</b><span>{note}</span></div>'
@@ -144,7 +144,7 @@ def _comparisons(reference: Evaluation, product: Evaluation) -> list[str]:
 
 
 def _plot(title: str, text: str, picture: str | None, *, wide: bool = False, legend: tuple[str, ...] = ()) -> str:
-    content = picture if picture is not None else '<div class="absent-plot">not run</div>'
+    content = f'<div class="picture">{picture}</div>' if picture else '<div class="absent-plot">not run</div>'
     names = zip(("parent", "product"), legend, strict=False)
     items = "".join(f'<li><i style="--colour:var(--{style})"></i>{name}</li>' for style, name in names)
     shown = f'<ul class="legend">{items}</ul>' if items and picture is not None else ""

@@ -35,6 +35,9 @@ _DEEPEST = 0.2
 #: Room for a label beside its point, pixels.
 _LABEL_WIDTH = 120
 
+#: Points so much further to the right would lie under the label, pixels.
+_MARKED = 60
+
 #: The two models that most plots hold against each other, and how they are drawn.
 PARENT, PRODUCT = "parent", "product"
 
@@ -62,31 +65,33 @@ def trade_off(card: ReportCard, cost: Callable[[Evaluation], float | None], cost
     x = Scale(*nice_range((p.x for p in points), from_zero=True), _LEFT, WIDTH - _LABEL_WIDTH)
     lowest = max(p.y for p in points) - _DEEPEST
     y = Scale(*nice_range(max(v, lowest) for p in points for v in (p.low, p.high)), HEIGHT - _BOTTOM, _TOP)
-    texts = _label_places([(x(p.x), y(p.y)) for p in points])
+    places = _label_places([(x(p.x), y(p.y)) for p in points])
     whiskers, markers, labels = [], [], []
-    for point, text_y in zip(points, texts, strict=True):
+    for point, (text_x, text_y) in zip(points, places, strict=True):
         px, py = x(point.x), y(point.y)
         whiskers += [
             line(px, y(point.low), px, y(point.high), f"whisker {point.style}"),
-            line(px + 8, py, px + 16, text_y, "leader"),
+            line(px + 8, py, text_x - 3, text_y, "leader"),
         ]
         markers.append(marker(px, py, _SHAPES[point.row.group], point.style, f"{point.row.title}: {point.y:.4f}"))
         text = point.row.title if point.y >= lowest else f"{point.row.title} ↓ {point.y:.3f}"
-        labels.append(label(px + 19, text_y + 4, text, f"point-label {point.style}"))
-    parts = [axes(x, y, cost_label, "mAP50-95"), *whiskers, *markers, *labels]
+        labels.append(label(text_x, text_y + 4, text, f"point-label {point.style}"))
+    parts = [axes(x, y, cost_label, "mAP50-95"), *whiskers, *labels, *markers]
     return figure(WIDTH, HEIGHT, "".join(parts), f"mAP50-95 against {cost_label}")
 
 
-def _label_places(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the height of each point's label; labels that are beside each other may have the same."""
-    places = [0.0] * len(points)
+def _label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return where each point's label begins: to the right of the points near it, and not over another label."""
+    places = [(0.0, 0.0)] * len(points)
     rest = sorted(range(len(points)), key=lambda index: points[index][0])
     while rest:
         near = [index for index in rest if points[index][0] < points[rest[0]][0] + _LABEL_WIDTH]
         for index, place in zip(
             near, spread([points[i][1] for i in near], 15, _TOP, HEIGHT - _BOTTOM - 6), strict=True
         ):
-            places[index] = place
+            x = points[index][0]
+            last = max(points[other][0] for other in near if x <= points[other][0] < x + _MARKED)
+            places[index] = (last + 19, place)
         rest = [index for index in rest if index not in near]
     return places
 

@@ -48,13 +48,13 @@ def _gate_row(gate: Gate) -> str:
     return (
         f"<tr><td>{_GATE_TITLES.get(gate.name, gate.name)}</td><td class='text gate'>{verdict}</td>"
         f"<td>{found}</td><td>{bound} {_gate_figure(gate.name, gate.limit)}</td>"
-        f'<td class="text muted">{escape(gate.detail)}</td></tr>'
+        f'<td class="text muted detail">{escape(gate.detail)}</td></tr>'
     )
 
 
 def _gate_figure(name: str, value: float) -> str:
     if name.endswith("_drop"):
-        return f"{value:.2f}"
+        return f"{value:.2f}".replace("-", "−")
     return f"{value:.2f}×" if name == "speedup" else f"{100 * value:.2f} %"
 
 

@@ -18,6 +18,11 @@ def signed(value: float, digits: int = 2) -> str:
     return text[1:] if not float(text) else text.replace("-", "−")
 
 
+def sentence(text: str) -> str:
+    """Return words with a capital at the beginning and a full stop at the end."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def times(value: float | None) -> str:
     """Return a multiple."""
     return NONE if value is None else f"{value:.2f}×"

@@ -13,9 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from vision_line.devices.model import open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.adapt import find_halves, merge_blocks, split_blocks
 from vision_line_compression.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
+from vision_line_compression.evaluate.graph_size import count_graph
+from vision_line_compression.export import export_onnx
 from vision_line_compression.prune.anatomy import survey_convolutions
 from vision_line_compression.prune.apply import apply_plan, ensure_equivalent, silenced_parent
 from vision_line_compression.prune.latency import measure_latency
@@ -134,6 +137,23 @@ def test_pruned_trains_fuses_and_opens_in_plain_yolo(
     exported = opened.export(format="onnx", imgsz=64, simplify=False, verbose=False)
     weights = sum(len(tensor.raw_data) // 4 for tensor in onnx.load(exported).graph.initializer)
     assert weights == pytest.approx(plan.complexity.params, rel=0.02)
+
+
+def test_plans_count_the_exported_graph(
+    pruned_of: Callable[[str], tuple[Checkpoint, Plan, nn.Module]], tmp_path: Path
+) -> None:
+    """Products of attention too, which grow with the square of the grid: operations at another size as well."""
+    checkpoint, plan, model = pruned_of("yolo11n")
+    save_checkpoint(model, tmp_path / "pruned.pt", checkpoint)
+    parent, pruned = (
+        open_model(export_onnx(path, tmp_path / f"{path.stem}.onnx", shape_hw=(64, 64)))
+        for path in (checkpoint.path, tmp_path / "pruned.pt")
+    )
+
+    cost = plan.costs["macs"]
+    assert count_graph(pruned, (64, 64)).macs == cost.planned
+    assert count_graph(parent, (64, 64)).macs == cost.reference
+    assert count_graph(pruned, (160, 320)).macs == complexity(model, (160, 320)).macs
 
 
 @pytest.mark.parametrize("name", ATTENTIVE)

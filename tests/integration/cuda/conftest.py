@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process
-from tests.unit.devices.cuda.machine import cuda_machine, engine_folder
+from tests.unit.devices.cuda.machine import cuda_machine, engine_folder, second_gpu
 
-__all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process"]
+__all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process", "second_gpu"]
 
 #: Debian's PyGObject, built for Debian's own Python.
 _BUILDS = sorted(Path("/usr/lib/python3/dist-packages/gi").glob("_gi.cpython-*.so"))

@@ -79,7 +79,7 @@ class Samples:
         return enough_each and sum(len(found) for _, found in self.taken) >= DETECTIONS
 
 
-def _upload(decoder: PyNvDecoder, packed: NDArray[Any], buffer: Any) -> None:
+def upload_pageable(decoder: PyNvDecoder, packed: NDArray[Any], buffer: Any) -> None:
     """Copy from pageable memory, which the driver takes a copy of at once: a long run must not keep every picture."""
     from cuda.core import Buffer
 
@@ -94,7 +94,7 @@ def samples(cuda_machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> Sampl
         monkeypatch.setattr(module, "cache_folder", lambda: cuda_machine.cache)
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", FakePyNvVideoCodec())
     decoders_on.cache_clear()
-    monkeypatch.setattr(PyNvDecoder, "_upload", _upload)
+    monkeypatch.setattr(PyNvDecoder, "_upload", upload_pageable)
     taken = Samples()
     collect = CudaDevice.collect
 

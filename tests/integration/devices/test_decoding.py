@@ -20,11 +20,17 @@ from vision_line.ports import DecodedPicture
 FRAMES = 12
 
 
-def _encode(codec: str, size_wh: tuple[int, int] = (128, 96), pixels: str = "yuv420p", **colour: int) -> io.BytesIO:
+def _encode(
+    codec: str,
+    size_wh: tuple[int, int] = (128, 96),
+    pixels: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    **colour: int,
+) -> io.BytesIO:
     """Encode a few moving pictures; `colour` are attributes of the codec context."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="matroska") as container:
-        stream: Any = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height = size_wh
         stream.pix_fmt = pixels
         for name, value in colour.items():
@@ -63,6 +69,26 @@ def test_every_picture_comes_out(codec: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libx264", {"tune": "zerolatency"}),
+        ("libx265", {"tune": "zerolatency"}),
+        ("libsvtav1", {"preset": "12", "svtav1-params": "pred-struct=1"}),
+        ("mjpeg", {}),
+    ],
+)
+def test_no_picture_is_held_back(codec: str, options: dict[str, str]) -> None:
+    """Each packet of a stream without reordering gives its picture at once: a decoder's threads would keep some."""
+    memory = _encode(codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p", options=options)
+    with av.open(memory, "r") as container:
+        stream = container.streams.video[0]
+        with closing(CpuDecoder("a", stream)) as decoder:
+            given = [len(list(decoder.decode(packet))) for packet in container.demux(stream) if packet.size]
+
+    assert given == [1] * FRAMES
+
+
+@pytest.mark.parametrize(
     ("codec", "size_wh", "colour", "expected"),
     [
         ("libx264", (128, 96), {}, Colour(ColourMatrix.BT601, ColourRange.LIMITED, assumed=True)),
@@ -79,7 +105,7 @@ def test_the_colour_is_the_streams_or_the_rules(
     """What the stream says counts; what it leaves out follows the rule and is marked as assumed."""
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
 
-    pictures = _decoded(_encode(codec, size_wh, pixels, **colour))
+    pictures = _decoded(_encode(codec, size_wh, pixels, None, **colour))
 
     assert {picture.colour for picture in pictures} == {expected}
 

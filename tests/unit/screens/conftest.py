@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, NotInspected, Verdict
+from vision_line.ports import DeviceLoad
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.histogram import Quantiles
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
@@ -121,6 +122,21 @@ def make_troubled_line(count: int) -> Snapshot:
         sequence=9,
     )
     return line_of(tuple(cameras))
+
+
+def gpu(number: int) -> DeviceLoad:
+    """Return a GPU that is busy; every third one is too hot, every fourth one's memory is nearly full."""
+    return DeviceLoad(
+        name=f"cuda:{number}",
+        memory_used_mb=23_900 if number % 4 == 3 else 1100 + number,
+        memory_total_mb=24_576,
+        sm_percent=32 + number,
+        decoder_percent=100 if number % 2 else 53,
+        power_w=35.2,
+        energy_j=7000.0,
+        temperature_c=93 if number % 3 == 2 else 61,
+        throttled=number % 3 == 2,
+    )
 
 
 @pytest.fixture

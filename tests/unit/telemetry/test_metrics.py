@@ -276,7 +276,10 @@ def test_summary_has_the_public_fields() -> None:
         *("detections", "events", "reconnects", "connections_abandoned", "latency_ms"),
     }
 
-    assert set(summary) == {"summary_version", "duration_s", "device", "model", "cameras", "totals", "error"}
+    assert set(summary) == {
+        *("summary_version", "duration_s", "device", "model", "cameras", "totals", "device_loads", "error")
+    }
+    assert summary["device_loads"] == []
     assert set(summary["model"]) == {"name", "sha256", "precision", "input"}
     assert set(summary["cameras"][0]) == {"name", "state", "code"} | counts
     assert set(summary["cameras"][0]["latency_ms"]) == {"p50", "p95", "p99"}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Oldest compute capability, without its dot: Turing, the oldest that TensorRT and NVRTC still build for.
 OLDEST_SM = 75
 
+_BUS_ID_BYTES = 16  # the driver asks for 13 or more
+
 _INSTALL = 'install it with: pip install "vision-line[cuda]"'
 
 
@@ -31,6 +33,12 @@ class Gpu:
     sm: int  # compute capability without its dot, 86 for 8.6
     driver: str  # CUDA version that the driver supports, "13.0"
     memory_bytes: int
+    pci_bus_id: str  # "0000:01:00.0", by which NVML knows it
+
+    @property
+    def label(self) -> str:
+        """Return what people and options call it."""
+        return f"cuda:{self.index}"
 
     @property
     def device(self) -> Device:
@@ -44,6 +52,15 @@ class Gpu:
         device = self.device
         device.set_current()
         return device
+
+
+def count_gpus() -> int:
+    """Return how many GPUs the driver shows.
+
+    Raises:
+        DeviceError: no Python packages, or no driver.
+    """
+    return int(_ask(_open_driver().cuDeviceGetCount(), "the GPUs cannot be counted"))
 
 
 def open_gpu(index: int = 0) -> Gpu:
@@ -64,10 +81,11 @@ def open_gpu(index: int = 0) -> Gpu:
     flags = driver.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
     _ask(driver.cuDevicePrimaryCtxSetFlags(handle, flags), f"GPU {index}: its context cannot be set up")
     memory_bytes = _ask(driver.cuDeviceTotalMem(handle), f"GPU {index}: its memory cannot be counted")
-    return _described(index, version, int(memory_bytes))
+    bus = _ask(driver.cuDeviceGetPCIBusId(_BUS_ID_BYTES, handle), f"GPU {index}: its place cannot be found")
+    return _described(index, version, int(memory_bytes), bus.partition(b"\0")[0].decode())
 
 
-def _described(index: int, version: int, memory_bytes: int) -> Gpu:
+def _described(index: int, version: int, memory_bytes: int, pci_bus_id: str) -> Gpu:
     from cuda.core import Device
 
     with translated_errors(DeviceError, f"GPU {index} cannot be used"):
@@ -80,7 +98,7 @@ def _described(index: int, version: int, memory_bytes: int) -> Gpu:
                 f"found {capability.major}.{capability.minor}"
             )
         device.set_current()
-        return Gpu(index, device.name, sm, _dotted(version), memory_bytes)
+        return Gpu(index, device.name, sm, _dotted(version), memory_bytes, pci_bus_id)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vision_line.devices.cuda.completion import Completion
 from vision_line.devices.cuda.context import open_gpu, translated_errors
 from vision_line.devices.cuda.decoding import CudaDecoder
+from vision_line.devices.cuda.monitor import open_monitor
 from vision_line.devices.cuda.pipeline import Pipeline
 from vision_line.devices.cuda.slots import MAX_BATCH, Batch, Slot
 from vision_line.devices.letterbox import in_picture
@@ -25,7 +26,7 @@ from vision_line.devices.shapes import closest_shape
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
 from vision_line.inspection.heads import HeadDecoder, class_floors
-from vision_line.ports import DeviceDescription, ShapeHW
+from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -57,12 +58,13 @@ class CudaDevice:
         slots: int = SLOTS,
         cache: Path | None = None,
         stop: threading.Event | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         """Open GPU `index` and make engines for `shapes`: at the first use of a model that takes minutes.
 
         `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the model's.
         `slots` is the number of batches in flight. `cache` is the folder for built engines; None: the user's. `stop`,
-        set by another thread, ends the building of an engine.
+        set by another thread, ends the building of an engine; `tell` hears of its steps, see `find_engine`.
 
         Raises:
             DeviceError: no driver, GPU or library, an engine that cannot be built or run, or too little memory.
@@ -75,9 +77,10 @@ class CudaDevice:
         self._closed = False
         self._gpu = open_gpu(index)
         with translated_errors(DeviceError, "the device cannot be opened"), ExitStack() as undo:
-            self._pipeline = Pipeline(self._gpu, model, slots, cache, stop)
+            self._pipeline = Pipeline(self._gpu, model, slots, cache, stop, tell)
             undo.callback(self._pipeline.close)
             self._pipeline.open_shapes(shapes)
+            self._monitor = open_monitor(self._gpu)
             undo.pop_all()
         self._free = list(self._pipeline.slots)
         self._description = self._described()
@@ -157,6 +160,11 @@ class CudaDevice:
         """Return how many frames were submitted and not yet collected."""
         return len(self._order)
 
+    def loads(self) -> tuple[DeviceLoad, ...]:
+        """Return how busy the GPU is, as NVML tells it; see `ports.Device`."""
+        load = self._monitor.sample()
+        return () if load is None else (load,)
+
     def close(self) -> None:
         """Wait for the GPU and release everything; results not collected are dropped. May be called twice.
 
@@ -166,6 +174,7 @@ class CudaDevice:
         if self._closed:
             return
         self._closed = True
+        self._monitor.close()
         if not self._completion.close(STALL_S):
             raise RunError(f"cuda: the GPU has not answered for {STALL_S:.0f} s")
         self._gpu.enter()
@@ -180,9 +189,9 @@ class CudaDevice:
 
     def _described(self) -> DeviceDescription:
         return DeviceDescription(
-            name=f"cuda:{self._gpu.index}",
+            name=self._gpu.label,
             detail=self._pipeline.detail,
-            precision=self._model.precision,
+            precision=self._pipeline.precision,
             input_shapes_hw=self._pipeline.shapes,
             slots=len(self._pipeline.slots),
             max_batch=MAX_BATCH,

@@ -8,9 +8,11 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from vision_line.devices.cuda.context import open_gpu
+from vision_line.devices.engine_choice import kept_form
 from vision_line.devices.engine_manifest import Library, Target, check_engine, engine_path
 from vision_line.devices.model import Model
 from vision_line.devices.tensorrt_build import Progress, ensure_engine, library_version
@@ -53,27 +55,49 @@ def check_gpu(index: int) -> None:
 
 
 def find_engine(
-    model: Model, shape_hw: ShapeHW, target: Target, cache: Path | None = None, stop: threading.Event | None = None
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Return an engine of `model` that fits `target`: the bundle's, the cache's, or one that is built now.
 
-    `cache` is the folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`,
-    set by another thread, ends it.
+    A bundle's may be one of the float16 sibling of its model, where that was chosen; its manifest tells. `cache` is the
+    folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by another
+    thread, ends it. `tell` is called from any thread with a sentence about each step of the build, and with "" when it
+    is over; it must not raise.
 
     Raises:
         DeviceError, ModelError: as `build_engine`.
     """
     version = library_version(target.library)
-    shipped = engine_path(model.path.parent / ENGINES_FOLDER, model, shape_hw, target)
-    if shipped.exists():
-        try:
-            check_engine(shipped, model, shape_hw, target, version)
-        except DeviceError as exc:
-            log.warning("the bundle's engine is not used: %s", exc)
-        else:
-            return shipped
+    shipped = _shipped_engine(model, shape_hw, target, version)
+    if shipped is not None:
+        return shipped
     folder = (cache or cache_folder()) / _folder_name(model, target, version)
-    return ensure_engine(model, shape_hw, target, folder, _log_progress(shape_hw), stop)
+    tell = tell or _tell_nobody
+    try:
+        return ensure_engine(model, shape_hw, target, folder, _steps_told(shape_hw, tell), stop)
+    finally:
+        tell("")
+
+
+def _shipped_engine(model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Path | None:
+    """Return the bundle's engine that fits: that of the form that was chosen, else that of the model itself."""
+    folder = model.path.parent / ENGINES_FOLDER
+    kept = kept_form(folder, model, shape_hw, target, version)
+    for form in (kept, model) if kept is not model else (model,):
+        engine = engine_path(folder, form, shape_hw, target)
+        if engine.exists():
+            try:
+                check_engine(engine, form, shape_hw, target, version)
+            except DeviceError as exc:
+                log.warning("the bundle's engine is not used: %s", exc)
+            else:
+                return engine
+    return None
 
 
 def cache_folder() -> Path:
@@ -88,16 +112,22 @@ def _folder_name(model: Model, target: Target, version: str) -> str:
     return f"{model.sha256[:16]}-{target.library}-{version}-{gpu}"
 
 
-def _log_progress(shape_hw: ShapeHW) -> Progress:
-    """Return what logs a build's steps, at most one every two seconds."""
+def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> Progress:
+    """Return what tells each step of a build, and logs one every two seconds."""
     height, width = shape_hw
     due_s = time.monotonic() + _REPORT_EVERY_S
 
     def report(phase: str, done: int, total: int) -> None:
         nonlocal due_s
+        sentence = f"building the engine for {width}x{height}: {phase}, step {done} of {total}"
+        tell(sentence)
         now_s = time.monotonic()
         if now_s >= due_s:
             due_s = now_s + _REPORT_EVERY_S
-            log.info("building the engine for %dx%d: %s, step %d of %d", width, height, phase, done, total)
+            log.info("%s", sentence)
 
     return report
+
+
+def _tell_nobody(_sentence: str) -> None:
+    """Stand in where nobody wants to hear."""

@@ -5,38 +5,35 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vision_line.ports import DeviceLoad
+
+if TYPE_CHECKING:
+    from vision_line.devices.cuda.context import Gpu
 
 LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class GpuLoad:
-    """A GPU's state at one moment; None is what this GPU or its driver does not tell.
-
-    Utilisation is the share of the driver's last sampling period, about a second or less, in which anything ran: 100 %
-    does not mean that no more would fit. Memory is that of all processes.
-    """
-
-    memory_used_mb: int
-    memory_total_mb: int
-    sm_percent: int | None
-    decoder_percent: int | None
-    power_w: float | None
-    energy_j: float | None  # used since the driver was loaded
-    temperature_c: int | None
+#: A call of NVML that takes longer hangs with its GPU.
+_HANGS_AFTER_S = 1.0
 
 
 class GpuMonitor:
-    """Asks NVML about one GPU; without the library or a driver it has nothing to say, and says so once. One thread."""
+    """Asks NVML about one GPU; without the library or a driver it has nothing to say, and says so once. Any thread."""
 
-    def __init__(self, pci_bus_id: str, nvml: Any = None) -> None:
-        """Find the GPU by its PCI bus id: NVML counts GPUs otherwise than CUDA does. `nvml` is the module pynvml."""
+    def __init__(self, pci_bus_id: str, nvml: Any = None, *, name: str = "") -> None:
+        """Find the GPU by its PCI bus id: NVML counts GPUs otherwise than CUDA does.
+
+        `nvml` is the module pynvml, and `name` what the GPU is called in its loads: "cuda:0".
+        """
         self.reason = ""  # why there is nothing to say
+        self._name = name
+        self._asking = threading.Lock()
         self._nvml = nvml
         self._handle: Any = None
         self._opened = False
@@ -49,10 +46,32 @@ class GpuMonitor:
         if self._opened:
             self._tried(lambda: self._find(pci_bus_id))
 
-    def sample(self) -> GpuLoad | None:
-        """Return the GPU's state now, or None; takes a millisecond or less."""
-        if self._handle is None:
+    def sample(self) -> DeviceLoad | None:
+        """Return the GPU's state now, or None; takes a millisecond or less, for ever where NVML hangs.
+
+        Only the first who asks hangs with it; others are told None after a second.
+        """
+        if not self._asking.acquire(timeout=_HANGS_AFTER_S):
             return None
+        try:
+            return None if self._handle is None else self._sample()
+        finally:
+            self._asking.release()
+
+    def close(self) -> None:
+        """Let NVML go, unless another thread's question to it hangs; may be called twice."""
+        if not self._asking.acquire(timeout=_HANGS_AFTER_S):
+            LOG.warning("%s: NVML does not answer; it is left as it is", self._name)
+            return
+        try:
+            self._handle = None
+            if self._opened:
+                self._opened = False
+                self._tried(self._nvml.nvmlShutdown)
+        finally:
+            self._asking.release()
+
+    def _sample(self) -> DeviceLoad | None:
         nvml, handle = self._nvml, self._handle
         try:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
@@ -61,7 +80,8 @@ class GpuMonitor:
             return None
         power_mw = self._told(nvml.nvmlDeviceGetPowerUsage)
         energy_mj = self._told(nvml.nvmlDeviceGetTotalEnergyConsumption)
-        return GpuLoad(
+        return DeviceLoad(
+            name=self._name,
             memory_used_mb=memory.used >> 20,
             memory_total_mb=memory.total >> 20,
             sm_percent=self._told(lambda gpu: int(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)),
@@ -69,14 +89,8 @@ class GpuMonitor:
             power_w=None if power_mw is None else power_mw / 1000,
             energy_j=None if energy_mj is None else energy_mj / 1000,
             temperature_c=self._temperature(),
+            throttled=self._throttled(),
         )
-
-    def close(self) -> None:
-        """Let NVML go; may be called twice."""
-        self._handle = None
-        if self._opened:
-            self._opened = False
-            self._tried(self._nvml.nvmlShutdown)
 
     def _find(self, pci_bus_id: str) -> None:
         self._handle = self._nvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id)
@@ -87,6 +101,14 @@ class GpuMonitor:
         if celsius is None:  # drivers before CUDA 13 know only the older call
             celsius = self._told(lambda gpu: int(nvml.nvmlDeviceGetTemperature(gpu, sensor)))
         return celsius
+
+    def _throttled(self) -> bool | None:
+        nvml = self._nvml
+        reasons = self._told(nvml.nvmlDeviceGetCurrentClocksEventReasons)
+        if reasons is None:  # drivers before 535
+            reasons = self._told(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+        heat = nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
+        return None if reasons is None else bool(reasons & heat)
 
     def _told(self, ask: Callable[[Any], _T]) -> _T | None:
         """Return what NVML answers, None where it does not know: each figure is missing on some GPU or driver."""
@@ -107,3 +129,8 @@ class GpuMonitor:
         self._handle = None
         self.reason = reason
         LOG.info("no figures of the GPU's load: %s", reason)
+
+
+def open_monitor(gpu: Gpu) -> GpuMonitor:
+    """Return what tells the load of `gpu`, under the name that its device has."""
+    return GpuMonitor(gpu.pci_bus_id, name=gpu.label)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve
 from vision_line.devices.cuda.slots import Batch, Slot
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.engine_manifest import Library, Target
+from vision_line.devices.engine_manifest import Library, Target, read_manifest
 from vision_line.devices.letterbox import Letterbox
 from vision_line.devices.model import Model
 from vision_line.devices.targets import check_target
@@ -40,9 +40,15 @@ class Pipeline:
     """
 
     def __init__(
-        self, gpu: Gpu, model: Model, slots: int, cache: Path | None = None, stop: threading.Event | None = None
+        self,
+        gpu: Gpu,
+        model: Model,
+        slots: int,
+        cache: Path | None = None,
+        stop: threading.Event | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        """Allocate `slots` slots; `cache` and `stop` are those of `find_engine`.
+        """Allocate `slots` slots; `cache`, `stop` and `tell` are those of `find_engine`.
 
         Raises:
             DeviceError: no TensorRT, a version of it that does not go with the GPU, or too little memory.
@@ -51,11 +57,13 @@ class Pipeline:
         self._model = model
         self._cache = cache
         self._stop = stop
+        self._tell = tell
         library = choose_library()
         self._target = Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
         self._trt = open_library(library)
         check_target(self._target, str(self._trt.__version__))
         self._engines: dict[ShapeHW, Engine] = {}
+        self._precisions: dict[ShapeHW, str] = {}
         self._kernel: LetterboxKernel | None = None
         self._streams = [self._open_stream() for _ in range(3)]
         self._inference, self._recorder, self._uploads = self._streams
@@ -67,6 +75,11 @@ class Pipeline:
     def detail(self) -> str:
         """Return the GPU, and the versions of what drives it."""
         return f"{self._gpu.name}, CUDA {self._gpu.driver}, {self._target.library} {self._trt.__version__}"
+
+    @property
+    def precision(self) -> str:
+        """Return what the engines compute in, "int8" or "fp16"; all of it where they differ."""
+        return " and ".join(sorted({self._precisions[shape] for shape in self._engines}))
 
     @property
     def shapes(self) -> tuple[ShapeHW, ...]:
@@ -144,7 +157,8 @@ class Pipeline:
         return self._gpu.device.create_stream(options=StreamOptions(nonblocking=True))
 
     def _load(self, shape: ShapeHW) -> Engine:
-        path = find_engine(self._model, shape, self._target, self._cache, self._stop)
+        path = find_engine(self._model, shape, self._target, self._cache, self._stop, self._tell)
+        self._precisions[shape] = read_manifest(path).precision
         return Engine(self._trt, path.read_bytes(), shape, str(path), self._inference)
 
     def _prepare(self, shape: ShapeHW, engine: Engine, workspace_bytes: int) -> None:

@@ -15,6 +15,7 @@ import ctypes
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -100,6 +101,12 @@ class TopKOperation(IntEnum):
     """Which end is kept."""
 
     MAX = 0
+
+
+class BuilderFlag(IntEnum):
+    """What a builder may do."""
+
+    SPARSE_WEIGHTS = 7
 
 
 class NetworkDefinitionCreationFlag(IntEnum):
@@ -349,7 +356,8 @@ class TimingCache:
 class BuilderConfig:
     """How an engine is built."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: set[BuilderFlag]) -> None:
+        self._flags = flags
         self.profiles: list[Profile] = []
         self.progress_monitor: IProgressMonitor | None = None
 
@@ -358,9 +366,9 @@ class BuilderConfig:
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
-    def set_flag(self, flag: int) -> None:
-        """Take a flag; only TensorRT-RTX gets one."""
-        raise NotImplementedError
+    def set_flag(self, flag: BuilderFlag) -> None:
+        """Take a flag."""
+        self._flags.add(flag)
 
     def create_timing_cache(self, content: bytes) -> TimingCache:
         """Return a cache with `content`."""
@@ -387,7 +395,8 @@ class Builder:
 
     def create_builder_config(self) -> BuilderConfig:
         """Return an empty configuration."""
-        return BuilderConfig()
+        self._library.flags = set()
+        return BuilderConfig(self._library.flags)
 
     def create_optimization_profile(self) -> Profile:
         """Return an empty profile."""
@@ -399,7 +408,7 @@ class Builder:
         if self._library.refuses("build_serialized_network"):
             self._logger.log(Severity.ERROR, "the build is refused")
             return None
-        if not _steps(config.progress_monitor):
+        if not _steps(config.progress_monitor, self._library.endless):
             return None
         head = {
             "version": self._library.module.__version__,
@@ -410,11 +419,13 @@ class Builder:
         return MAGIC + json.dumps(head).encode() + b"\n" + network.serialized(network.outputs)
 
 
-def _steps(monitor: IProgressMonitor | None) -> bool:
+def _steps(monitor: IProgressMonitor | None, endless: bool) -> bool:
     """Report a build's steps; return whether it goes on."""
     if monitor is None:
         return True
     monitor.phase_start("building", None, 2)
+    while endless and monitor.step_complete("building", 0):
+        time.sleep(0.01)
     goes_on = all(monitor.step_complete("building", step) for step in range(2))
     monitor.phase_finish("building")
     return goes_on
@@ -641,6 +652,8 @@ class FakeTensorRT:
     recordable: bool = True
     refusals: set[str] = field(default_factory=set)
     builds: int = 0
+    endless: bool = False  # builds go on until they are stopped
+    flags: set[BuilderFlag] = field(default_factory=set)  # of the latest build
     module: ModuleType = field(init=False)
 
     def __post_init__(self) -> None:
@@ -684,6 +697,7 @@ class FakeTensorRT:
 PUBLIC = frozenset(
     {
         "Builder",
+        "BuilderFlag",
         "DataType",
         "ExecutionContextAllocationStrategy",
         "ILogger",

@@ -22,7 +22,7 @@ from vision_line.devices.cuda.surface import Layout, PixelFormat, Surface
 from vision_line.devices.preprocess import colour_coefficients
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 
-__all__ = ["CudaMachine", "Pictures", "cuda_machine", "engine_folder"]
+__all__ = ["CudaMachine", "Pictures", "cuda_machine", "engine_folder", "second_gpu"]
 
 #: How the pictures are coded that `CudaMachine.show` makes.
 FULL = Colour(ColourMatrix.BT601, ColourRange.FULL)
@@ -43,6 +43,7 @@ class Pictures:
     def upload(self, planes: NDArray[np.uint8], size_wh: tuple[int, int], stream: Any = None) -> Surface:
         """Return NV12 planes, one below the other, as a surface; `ready` follows the upload on `stream`."""
         stream = stream or self.stream
+        self.gpu.enter()
         layout = Layout(PixelFormat.NV12, size_wh)
         assert planes.nbytes == layout.nbytes
         staged, memory = pinned(planes.nbytes), self.gpu.device.allocate(planes.nbytes, stream=stream)
@@ -51,11 +52,12 @@ class Pictures:
         luma = int(memory.handle)
         chroma = luma + layout.chroma_offset
         self.staged.append(staged)
-        ready = stream.record()
-        return Surface(PixelFormat.NV12, size_wh, luma, layout.pitch, chroma, layout.pitch, ready, memory)
+        planes_at = (luma, layout.pitch, chroma, layout.pitch)
+        return Surface(PixelFormat.NV12, size_wh, *planes_at, stream.record(), memory, self.gpu.index)
 
     def close(self) -> None:
         """Give back what is left when all pictures have been dropped."""
+        self.gpu.enter()
         self.stream.sync()
         self.staged.clear()
         self.stream.close()
@@ -108,3 +110,15 @@ def cuda_machine(fake_cuda: FakeDriver, engine_folder: Path, monkeypatch: pytest
     machine.close()
     if (live := fake_cuda.live()) != left and not machine.may_fail:
         pytest.fail(f"left on the GPU: {live}, before the test: {left}")
+
+
+@pytest.fixture
+def second_gpu(cuda_machine: CudaMachine) -> Iterator[Pictures]:
+    """Give the machine a second GPU, and what makes pictures on it."""
+    cuda_machine.driver.show(2)
+    gpu = open_gpu(1)
+    pictures = Pictures(gpu=gpu, stream=gpu.device.create_stream())
+    yield pictures
+    gc.collect()
+    pictures.close()
+    cuda_machine.gpu.enter()

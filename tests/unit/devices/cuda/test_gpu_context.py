@@ -20,6 +20,7 @@ CU_CTX_SCHED_BLOCKING_SYNC = 4
 def test_a_gpu_says_what_it_is(gpu: Gpu, fake_cuda: FakeDriver) -> None:
     """Name, compute capability, driver and memory; waiting blocks, and the flag is set before the context is made."""
     assert (gpu.index, gpu.name, gpu.sm, gpu.driver, gpu.memory_bytes) == (0, "Fake GPU", 86, "13.0", 12 << 30)
+    assert (gpu.label, gpu.pci_bus_id) == ("cuda:0", "0000:01:00.0")
     assert fake_cuda.context_flags == CU_CTX_SCHED_BLOCKING_SYNC
 
 

@@ -4,92 +4,25 @@
 from __future__ import annotations
 
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.devices.cuda.fakes.nvml import BUS, FakeNvml
 
-from vision_line.devices.cuda.monitor import GpuLoad, GpuMonitor
-
-BUS = "0000:01:00.0"
-
-
-class NVMLError(Exception):
-    """What NVML answers instead of a figure."""
-
-
-class FakeNvml:
-    """The functions of pynvml that are used, for one GPU; those named in `unsupported` fail."""
-
-    NVMLError = NVMLError
-    NVML_TEMPERATURE_GPU = 0
-
-    def __init__(self, *unsupported: str) -> None:
-        self.unsupported = set(unsupported)
-        self.opened = 0
-
-    def nvmlInit(self) -> None:  # noqa: N802  the real name
-        """Count."""
-        self._check("nvmlInit")
-        self.opened += 1
-
-    def nvmlShutdown(self) -> None:  # noqa: N802  the real name
-        """Count."""
-        self.opened -= 1
-
-    def nvmlDeviceGetHandleByPciBusId(self, bus: str) -> str:  # noqa: N802  the real name
-        """Answer a handle."""
-        if bus != BUS:
-            raise NVMLError("Not Found")
-        return "handle"
-
-    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:  # noqa: N802  the real name
-        """Answer bytes."""
-        self._check("nvmlDeviceGetMemoryInfo", handle)
-        return SimpleNamespace(used=1100 << 20, total=12 << 30)
-
-    def nvmlDeviceGetUtilizationRates(self, handle: str) -> Any:  # noqa: N802  the real name
-        """Answer percent."""
-        self._check("nvmlDeviceGetUtilizationRates", handle)
-        return SimpleNamespace(gpu=32, memory=5)
-
-    def nvmlDeviceGetDecoderUtilization(self, handle: str) -> list[int]:  # noqa: N802  the real name
-        """Answer percent and the sampling period in microseconds."""
-        self._check("nvmlDeviceGetDecoderUtilization", handle)
-        return [53, 167000]
-
-    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:  # noqa: N802  the real name
-        """Answer milliwatts."""
-        self._check("nvmlDeviceGetPowerUsage", handle)
-        return 35250
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802  the real name
-        """Answer millijoules."""
-        self._check("nvmlDeviceGetTotalEnergyConsumption", handle)
-        return 7_000_500
-
-    def nvmlDeviceGetTemperatureV(self, handle: str, sensor: int) -> int:  # noqa: N802  the real name
-        """Answer degrees."""
-        self._check("nvmlDeviceGetTemperatureV", handle)
-        return 61
-
-    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802  the real name
-        """Answer degrees, in the way of older drivers."""
-        self._check("nvmlDeviceGetTemperature", handle)
-        return 60
-
-    def _check(self, name: str, handle: str = "handle") -> None:
-        assert handle == "handle"
-        if name in self.unsupported:
-            raise NVMLError("Not Supported")
+from vision_line.devices.cuda import monitor as monitor_module
+from vision_line.devices.cuda.monitor import GpuMonitor
+from vision_line.ports import DeviceLoad
 
 
 def test_every_figure_has_its_unit() -> None:
     """Bytes become megabytes, milliwatts watts, millijoules joules."""
     nvml = FakeNvml()
-    monitor = GpuMonitor(BUS, nvml)
+    monitor = GpuMonitor(BUS, nvml, name="cuda:1")
 
-    assert monitor.sample() == GpuLoad(
+    assert monitor.sample() == DeviceLoad(
+        name="cuda:1",
         memory_used_mb=1100,
         memory_total_mb=12288,
         sm_percent=32,
@@ -97,6 +30,7 @@ def test_every_figure_has_its_unit() -> None:
         power_w=35.25,
         energy_j=7000.5,
         temperature_c=61,
+        throttled=False,
     )
     monitor.close()
     monitor.close()
@@ -131,6 +65,58 @@ def test_older_drivers_tell_the_temperature_their_way() -> None:
     assert older.temperature_c == 60
     assert none is not None
     assert none.temperature_c is None
+
+
+@pytest.mark.parametrize(("reasons", "throttled"), [(0x00, False), (0x04, False), (0x20, True), (0x44, True)])
+def test_heat_is_told_from_other_reasons_for_low_clocks(reasons: int, throttled: bool) -> None:
+    """An idle GPU and one at its power limit are not too hot."""
+    nvml = FakeNvml()
+    nvml.reasons = reasons
+    load = GpuMonitor(BUS, nvml).sample()
+
+    assert load is not None
+    assert load.throttled is throttled
+
+
+def test_older_drivers_tell_heat_their_way() -> None:
+    """As with the temperature."""
+    older = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetCurrentClocksEventReasons")).sample()
+    unsupported = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+    none = GpuMonitor(BUS, FakeNvml(*unsupported)).sample()
+
+    assert older is not None
+    assert older.throttled is True
+    assert none is not None
+    assert none.throttled is None
+
+
+def test_a_question_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A GPU that fell off the bus can keep NVML for ever: closing leaves it alone, and says so."""
+    monkeypatch.setattr(monitor_module, "_HANGS_AFTER_S", 0.05)
+    nvml, asked, answer = FakeNvml(), threading.Event(), threading.Event()
+
+    def hang(handle: str) -> Any:
+        asked.set()
+        assert answer.wait(20)
+        return SimpleNamespace(used=0, total=0)
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetMemoryInfo", hang)
+    monitor = GpuMonitor(BUS, nvml, name="cuda:0")
+    thread = threading.Thread(target=monitor.sample)
+    thread.start()
+    assert asked.wait(20)
+
+    assert monitor.sample() is None
+    with caplog.at_level("WARNING"):
+        monitor.close()
+    answer.set()
+    thread.join()
+
+    assert caplog.messages == ["cuda:0: NVML does not answer; it is left as it is"]
+    monitor.close()
+    assert nvml.opened == 0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Pictures show one tile in the colour of a class; so each result says which pictu
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.unit.devices.cuda.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
+from tests.unit.devices.cuda.fakes.nvml import FakeNvml
 from tests.unit.devices.cuda.faketensorrt import RecordableContext
 from tests.unit.devices.cuda.machine import FULL, CudaMachine
 
@@ -378,3 +380,27 @@ def test_the_description_says_what_runs(open_line: OpenLine) -> None:
     assert (description.name, description.precision, description.input_shapes_hw) == ("cuda:0", "fp32", (SHAPE,))
     assert (description.slots, description.max_batch) == (3, 32)
     assert description.detail == "Fake GPU, CUDA 13.0, tensorrt 10.16.1.11"
+
+
+def test_loads_are_those_of_the_device(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML is asked about the GPU that the device is on, for as long as it is open."""
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    line = open_line()
+
+    (load,) = line.device.loads()
+    line.device.close()
+
+    assert (load.name, load.memory_used_mb, load.sm_percent) == ("cuda:0", 1100, 32)
+    assert line.device.loads() == ()
+    assert nvml.opened == 0
+
+
+def test_a_device_without_nvml_tells_nothing(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It inspects all the same."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    line = open_line()
+    line.submit(_pictures(2))
+
+    assert line.device.loads() == ()
+    assert line.collect(2) == _pictures(2)

@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from tests.contract.conftest import build_tiny_model
-from tests.unit.devices.cuda.faketensorrt import MAGIC, FakeTensorRT
+from tests.unit.devices.cuda.faketensorrt import MAGIC, BuilderFlag, FakeTensorRT
 from tests.unit.devices.cuda.machine import CudaMachine
 
 from vision_line.devices import engine_manifest
@@ -101,6 +101,27 @@ def test_a_build_can_be_stopped(cuda_machine: CudaMachine, model: Model) -> None
         find_engine(model, SHAPE, TARGET, cuda_machine.cache, stop)
 
     assert [path for path in cuda_machine.cache.rglob("*") if path.suffix == ".engine"] == []
+
+
+@pytest.mark.parametrize(("sm", "flags"), [(75, set()), (80, {BuilderFlag.SPARSE_WEIGHTS})])
+def test_sparse_weights_are_looked_for_where_the_hardware_skips_zeros(
+    cuda_machine: CudaMachine, model: Model, sm: int, flags: set[BuilderFlag]
+) -> None:
+    """From Ampere on."""
+    find_engine(model, SHAPE, replace(TARGET, sm=sm), cuda_machine.cache)
+
+    assert cuda_machine.tensorrt.flags == flags
+
+
+def test_each_step_of_a_build_is_told(cuda_machine: CudaMachine, model: Model) -> None:
+    """Width comes first, as people say it; the last word is that nothing is built any more."""
+    told: list[str] = []
+
+    for _ in range(2):
+        find_engine(model, SHAPE, TARGET, cuda_machine.cache, tell=told.append)
+
+    steps = [f"building the engine for 128x64: building, step {step} of 2" for step in (1, 2)]
+    assert told == [*steps, "", ""]
 
 
 def test_tensorrt_is_preferred_and_its_absence_is_one_sentence(

@@ -25,6 +25,7 @@ import vision_line.devices.cuda as cuda_device
 
 SOURCE = Path(__file__).parent / "fakecuda.cpp"
 _KERNEL_SOURCE = Path(cuda_device.__file__).parent / "kernels"
+MOST_GPUS = 4
 SKIP = -1
 OUT_OF_MEMORY = 2
 ILLEGAL_ADDRESS = 700
@@ -81,6 +82,10 @@ class FakeDriver:
     def machine(self, *, plugged: bool = True, driver_version: int = 13000, capability: int = 86) -> None:
         """Say whether there is a GPU, of which compute capability, and what the driver supports."""
         self._library.fake_machine(plugged, driver_version, capability)
+
+    def show(self, gpus: int) -> None:
+        """Show so many GPUs, up to four, all alike."""
+        self._library.fake_gpus(gpus)
 
     def inject(self, name: str, code: int, at: int = 1) -> None:
         """Let the call number `at` of `name` from now on give `code`; SKIP: succeed without doing anything."""
@@ -203,8 +208,18 @@ def load_fake_driver() -> FakeDriver:
         assert driver.cuInit(0)[0] == 0, "the real driver is in use already"
     fake = FakeDriver(library)
     assert fake.calls("cuInit") == 1, "the real driver is in use already"
+    _let_know_all_gpus(fake)
     add_kernels(fake)
     return fake
+
+
+def _let_know_all_gpus(fake: FakeDriver) -> None:
+    """Let cuda.core, which counts the GPUs once for each thread, count the most that there can be in this one."""
+    from cuda.core import Device
+
+    fake.show(MOST_GPUS)
+    Device(0)
+    fake.show(1)
 
 
 @contextmanager

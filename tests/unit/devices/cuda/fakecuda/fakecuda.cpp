@@ -14,6 +14,7 @@
 #include <cuda.h>
 #include <dlfcn.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -35,6 +36,8 @@ using Work = std::function<CUresult()>;
 using Lock = std::unique_lock<std::mutex>;
 using KernelFunction = void (*)(void** parameters, const unsigned* grid, const unsigned* block);
 
+using Time = std::chrono::steady_clock::time_point;
+
 struct Stream;
 
 struct Op {
@@ -48,6 +51,8 @@ struct Graph {
 };
 
 struct Stream {
+    explicit Stream(int on) : device(on) {}
+    int device;
     std::deque<Op> queue;
     uint64_t queued = 0, done = 0;
     bool running = false;
@@ -61,10 +66,12 @@ struct Stream {
 };
 
 struct Event {
+    int device = 0;
     Stream* stream = nullptr;
     uint64_t count = 0;
     unsigned flags = 0;
     int polls = 0;
+    std::shared_ptr<Time> passed;  // of an event that tells times: when the work before it was done
 };
 
 struct Kernel {
@@ -77,6 +84,7 @@ struct Block {
     size_t size;
     bool host;
     bool alive;
+    int device;
 };
 
 struct Injection {
@@ -101,7 +109,8 @@ std::multimap<std::string, Injection> injections_;
 std::set<Stream*> streams_;
 std::vector<std::unique_ptr<Stream>> graveyard_;  // events may still name a stream that was destroyed
 std::map<std::string, long> live_;
-Stream legacy_;
+constexpr int MOST_GPUS = 4;
+Stream legacy_[MOST_GPUS] = {Stream(0), Stream(1), Stream(2), Stream(3)};
 CUresult fault_ = CUDA_SUCCESS;
 Schedule schedule_ = LAZY;
 uint64_t random_ = 1;
@@ -109,16 +118,20 @@ bool plugged_ = true;
 bool paused_ = false;  // waiting for an event does not even begin
 int driver_version_ = 13000;
 int capability_ = 86;
+int gpus_ = 1;
 unsigned context_flags_ = 0;
 int retained_ = 0;
-int context_token_ = 0, pool_token_ = 0, user_object_token_ = 0;
+int context_tokens_[MOST_GPUS], pool_token_ = 0, user_object_token_ = 0;
 thread_local CUcontext current_ = nullptr;
 
-const CUcontext CONTEXT = reinterpret_cast<CUcontext>(&context_token_);
+CUcontext context_of(CUdevice device) { return reinterpret_cast<CUcontext>(&context_tokens_[device]); }
+int device_of(CUcontext context) { return static_cast<int>(reinterpret_cast<int*>(context) - context_tokens_); }
+int current_device() { return current_ == nullptr ? 0 : device_of(current_); }
+bool is_legacy(const Stream* stream) { return stream >= legacy_ && stream < legacy_ + MOST_GPUS; }
 
 Stream* stream_of(CUstream handle) {
     auto value = reinterpret_cast<uintptr_t>(handle);
-    return value <= 2 ? &legacy_ : reinterpret_cast<Stream*>(handle);
+    return value <= 2 ? &legacy_[current_device()] : reinterpret_cast<Stream*>(handle);
 }
 
 // Count a call and return what a test wants to happen instead of it.
@@ -200,7 +213,7 @@ bool drain(Stream* stream, uint64_t count, Lock& lock, bool patient = true) {
 
 void drain_all(Lock& lock) {
     std::vector<Stream*> all(streams_.begin(), streams_.end());
-    all.push_back(&legacy_);
+    for (Stream& legacy : legacy_) all.push_back(&legacy);
     for (Stream* stream : all) drain(stream, stream->queued, lock);
 }
 
@@ -208,7 +221,8 @@ std::vector<Stream*> ready_streams() {
     std::vector<Stream*> ready;
     for (Stream* stream : streams_)
         if (is_ready(stream)) ready.push_back(stream);
-    if (is_ready(&legacy_)) ready.push_back(&legacy_);
+    for (Stream& legacy : legacy_)
+        if (is_ready(&legacy)) ready.push_back(&legacy);
     return ready;
 }
 
@@ -240,11 +254,11 @@ CUresult push(Stream* stream, Work work, Lock& lock) {
         return CUDA_SUCCESS;
     }
     FAULT_CHECK();
-    if (stream == &legacy_) {  // it waits for all blocking streams, and they wait for it
+    if (is_legacy(stream)) {  // it waits for all blocking streams of its GPU, and they wait for it
         for (Stream* other : streams_)
-            if (!(other->flags & CU_STREAM_NON_BLOCKING)) push_wait(stream, other, other->queued);
+            if (other->device == stream->device && !(other->flags & CU_STREAM_NON_BLOCKING)) push_wait(stream, other, other->queued);
     } else if (!(stream->flags & CU_STREAM_NON_BLOCKING)) {
-        push_wait(stream, &legacy_, legacy_.queued);
+        push_wait(stream, &legacy_[stream->device], legacy_[stream->device].queued);
     }
     push_raw(stream, Op{std::move(work)});
     make_progress(lock);
@@ -291,7 +305,7 @@ bool is_live(uintptr_t address, size_t size) {
     return block != nullptr && block->alive;
 }
 
-CUresult allocate(uintptr_t* address, size_t size, bool host) {
+CUresult allocate(uintptr_t* address, size_t size, bool host, int device) {
     if (current_ == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
     if (size == 0) return CUDA_ERROR_INVALID_VALUE;
     if (forbidden_by_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
@@ -300,7 +314,7 @@ CUresult allocate(uintptr_t* address, size_t size, bool host) {
     if (posix_memalign(&memory, ALIGNMENT, padded)) return CUDA_ERROR_OUT_OF_MEMORY;
     memset(memory, 0xCD, padded);
     *address = reinterpret_cast<uintptr_t>(memory);
-    blocks_[*address] = Block{size, host, true};
+    blocks_[*address] = Block{size, host, true, device};
     live_[host ? "host bytes" : "device bytes"] += static_cast<long>(size);
     return CUDA_SUCCESS;
 }
@@ -413,13 +427,13 @@ API cuDriverGetVersion(int* version) {
 }
 API cuDeviceGetCount(int* count) {
     ENTER("cuDeviceGetCount");
-    *count = plugged_ ? 1 : 0;
+    *count = plugged_ ? gpus_ : 0;
     return CUDA_SUCCESS;
 }
 API cuDeviceGet(CUdevice* device, int index) {
     ENTER("cuDeviceGet");
-    *device = 0;
-    return index == 0 && plugged_ ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    *device = index;
+    return index >= 0 && index < gpus_ && plugged_ ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
 API cuDeviceGetName(char* name, int size, CUdevice) {
     snprintf(name, static_cast<size_t>(size), "Fake GPU");
@@ -430,12 +444,12 @@ API cuDeviceTotalMem_v2(size_t* bytes, CUdevice) {
     *bytes = size_t{12} << 30;
     return CUDA_SUCCESS;
 }
-API cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice) {
-    memset(uuid, 7, sizeof *uuid);
+API cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice device) {
+    memset(uuid, 7 + device, sizeof *uuid);
     return CUDA_SUCCESS;
 }
-API cuDeviceGetPCIBusId(char* text, int size, CUdevice) {
-    snprintf(text, static_cast<size_t>(size), "0000:01:00.0");
+API cuDeviceGetPCIBusId(char* text, int size, CUdevice device) {
+    snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", device + 1);
     return CUDA_SUCCESS;
 }
 API cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
@@ -457,9 +471,9 @@ API cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
     }
     return CUDA_SUCCESS;
 }
-API cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
+API cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
     ENTER("cuDevicePrimaryCtxRetain");
-    *context = CONTEXT;
+    *context = context_of(device);
     retained_++;
     return CUDA_SUCCESS;
 }
@@ -495,15 +509,15 @@ API cuCtxPopCurrent_v2(CUcontext* context) {
     return CUDA_SUCCESS;
 }
 API cuCtxGetDevice(CUdevice* device) {
-    *device = 0;
+    *device = current_device();
     return current_ == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
 }
-API cuCtxGetDevice_v2(CUdevice* device, CUcontext) {
-    *device = 0;
+API cuCtxGetDevice_v2(CUdevice* device, CUcontext context) {
+    *device = context == nullptr ? current_device() : device_of(context);
     return CUDA_SUCCESS;
 }
-API cuCtxGetId(CUcontext, unsigned long long* id) {
-    *id = 1;
+API cuCtxGetId(CUcontext context, unsigned long long* id) {
+    *id = 1 + static_cast<unsigned>(context == nullptr ? current_device() : device_of(context));
     return CUDA_SUCCESS;
 }
 API cuCtxGetApiVersion(CUcontext, unsigned* version) {
@@ -527,7 +541,7 @@ API cuCtxSynchronize_v2(CUcontext) { return cuCtxSynchronize(); }
 API cuStreamCreateWithPriority(CUstream* handle, unsigned flags, int priority) {
     ENTER("cuStreamCreate");
     if (current_ == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
-    auto* stream = new Stream;
+    auto* stream = new Stream(current_device());
     stream->flags = flags;
     stream->priority = priority;
     streams_.insert(stream);
@@ -539,7 +553,7 @@ API cuStreamCreate(CUstream* handle, unsigned flags) { return cuStreamCreateWith
 API cuStreamDestroy_v2(CUstream handle) {
     ENTER("cuStreamDestroy");
     Stream* stream = stream_of(handle);
-    if (!stream->alive || stream == &legacy_) return CUDA_ERROR_INVALID_HANDLE;
+    if (!stream->alive || is_legacy(stream)) return CUDA_ERROR_INVALID_HANDLE;
     drain(stream, stream->queued, lock);
     stream->alive = false;
     streams_.erase(stream);
@@ -566,17 +580,17 @@ API cuStreamGetPriority(CUstream handle, int* priority) {
     *priority = stream_of(handle)->priority;
     return CUDA_SUCCESS;
 }
-API cuStreamGetCtx(CUstream, CUcontext* context) {
-    *context = CONTEXT;
+API cuStreamGetCtx(CUstream handle, CUcontext* context) {
+    *context = context_of(stream_of(handle)->device);
     return CUDA_SUCCESS;
 }
-API cuStreamGetCtx_v2(CUstream, CUcontext* context, CUgreenCtx* green) {
-    *context = CONTEXT;
+API cuStreamGetCtx_v2(CUstream handle, CUcontext* context, CUgreenCtx* green) {
+    *context = context_of(stream_of(handle)->device);
     if (green != nullptr) *green = nullptr;
     return CUDA_SUCCESS;
 }
-API cuStreamGetDevice(CUstream, CUdevice* device) {
-    *device = 0;
+API cuStreamGetDevice(CUstream handle, CUdevice* device) {
+    *device = stream_of(handle)->device;
     return CUDA_SUCCESS;
 }
 API cuStreamGetId(CUstream handle, unsigned long long* id) {
@@ -599,6 +613,7 @@ API cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned) {
 API cuEventCreate(CUevent* handle, unsigned flags) {
     ENTER("cuEventCreate");
     auto* event = new Event;
+    event->device = current_device();
     event->flags = flags;
     live_["events"]++;
     *handle = reinterpret_cast<CUevent>(event);
@@ -618,9 +633,18 @@ API cuEventRecord(CUevent handle, CUstream stream_handle) {
         stream->invalidated = true;
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
-    if (stream == &legacy_)
-        if (CUresult code = push(stream, [] { return CUDA_SUCCESS; }, lock)) return code;
     auto* event = reinterpret_cast<Event*>(handle);
+    if (event->device != stream->device) return CUDA_ERROR_INVALID_HANDLE;
+    if (is_legacy(stream))
+        if (CUresult code = push(stream, [] { return CUDA_SUCCESS; }, lock)) return code;
+    if (!(event->flags & CU_EVENT_DISABLE_TIMING)) {
+        auto passed = event->passed = std::make_shared<Time>();
+        CUresult code = push(stream, [passed] {
+            *passed = std::chrono::steady_clock::now();
+            return CUDA_SUCCESS;
+        }, lock);
+        if (code != CUDA_SUCCESS) return code;
+    }
     event->stream = stream;
     event->count = stream->queued;
     event->polls = POLLS;
@@ -641,9 +665,14 @@ API cuEventSynchronize(CUevent handle) {
     auto* event = reinterpret_cast<Event*>(handle);
     return event->stream == nullptr ? fault_ : synchronize(event->stream, event->count, lock);
 }
-API cuEventElapsedTime_v2(float* milliseconds, CUevent, CUevent) {
-    *milliseconds = 0.5F;
-    return CUDA_SUCCESS;
+// The time that the host took for what lies between the two events.
+API cuEventElapsedTime_v2(float* milliseconds, CUevent from, CUevent to) {
+    ENTER("cuEventElapsedTime");
+    auto *first = reinterpret_cast<Event*>(from), *last = reinterpret_cast<Event*>(to);
+    if (!first->passed || !last->passed) return CUDA_ERROR_INVALID_HANDLE;
+    if (first->stream->done < first->count || last->stream->done < last->count) return CUDA_ERROR_NOT_READY;
+    *milliseconds = std::chrono::duration<float, std::milli>(*last->passed - *first->passed).count();
+    return fault_;
 }
 
 // ---------------------------------------------------------------- memory
@@ -651,14 +680,17 @@ API cuEventElapsedTime_v2(float* milliseconds, CUevent, CUevent) {
 API cuMemAlloc_v2(CUdeviceptr* address, size_t size) {
     ENTER("cuMemAlloc");
     uintptr_t memory = 0;
-    CUresult code = allocate(&memory, size, false);
+    CUresult code = allocate(&memory, size, false, current_device());
     *address = memory;
     return code;
 }
-API cuMemAllocFromPoolAsync(CUdeviceptr* address, size_t size, CUmemoryPool, CUstream) {
+API cuMemAllocAsync(CUdeviceptr* address, size_t size, CUstream handle) {
+    if (stream_of(handle)->device != current_device()) return CUDA_ERROR_INVALID_CONTEXT;
     return cuMemAlloc_v2(address, size);
 }
-API cuMemAllocAsync(CUdeviceptr* address, size_t size, CUstream) { return cuMemAlloc_v2(address, size); }
+API cuMemAllocFromPoolAsync(CUdeviceptr* address, size_t size, CUmemoryPool, CUstream handle) {
+    return cuMemAllocAsync(address, size, handle);
+}
 API cuMemFree_v2(CUdeviceptr address) {
     ENTER("cuMemFree");
     if (forbidden_by_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
@@ -677,7 +709,7 @@ API cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
 API cuMemAllocHost_v2(void** memory, size_t size) {
     ENTER("cuMemAllocHost");
     uintptr_t address = 0;
-    CUresult code = allocate(&address, size, true);
+    CUresult code = allocate(&address, size, true, current_device());
     *memory = reinterpret_cast<void*>(address);
     return code;
 }
@@ -740,7 +772,9 @@ API cuPointerGetAttributes(unsigned count, CUpointer_attribute* attributes, void
                     block == nullptr ? 0 : block->host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
                 break;
             case CU_POINTER_ATTRIBUTE_IS_MANAGED: *static_cast<unsigned*>(data[i]) = 0; break;
-            case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *static_cast<int*>(data[i]) = 0; break;
+            case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+                *static_cast<int*>(data[i]) = block == nullptr ? 0 : block->device;
+                break;
             default: break;
         }
     }
@@ -782,7 +816,7 @@ API cuKernelGetFunction(CUfunction* function, CUkernel kernel) {
     return CUDA_SUCCESS;
 }
 API cuKernelGetLibrary(CUlibrary* library, CUkernel) {
-    *library = reinterpret_cast<CUlibrary>(&context_token_);
+    *library = reinterpret_cast<CUlibrary>(&context_tokens_[0]);
     return CUDA_SUCCESS;
 }
 API cuKernelGetAttribute(int* value, CUfunction_attribute, CUkernel, CUdevice) {
@@ -792,6 +826,7 @@ API cuKernelGetAttribute(int* value, CUfunction_attribute, CUkernel, CUdevice) {
 API cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** parameters, void**) {
     ENTER("cuLaunchKernel");
     if (current_ == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (stream_of(config->hStream)->device != current_device()) return CUDA_ERROR_INVALID_HANDLE;
     auto* kernel = reinterpret_cast<Kernel*>(function);
     std::vector<std::string> values;  // the driver takes the parameters' values now
     for (size_t i = 0; i < kernel->sizes.size(); ++i)
@@ -824,7 +859,7 @@ API cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, u
 API cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
     ENTER("cuStreamBeginCapture");
     Stream* stream = stream_of(handle);
-    if (stream == &legacy_ || stream->capture != nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    if (is_legacy(stream) || stream->capture != nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     stream->capture = new Graph;
     stream->invalidated = false;
     stream->mode = mode;
@@ -948,6 +983,7 @@ EXPORT void fake_reset() {
     plugged_ = true;
     driver_version_ = 13000;
     capability_ = 86;
+    gpus_ = 1;
     calls_.clear();
     injections_.clear();
 }
@@ -970,6 +1006,11 @@ EXPORT void fake_machine(int plugged, int driver_version, int capability) {
     plugged_ = plugged != 0;
     driver_version_ = driver_version;
     capability_ = capability;
+}
+// Show so many GPUs, all alike; a stream, an event and memory belong to the one that was current.
+EXPORT void fake_gpus(int count) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    gpus_ = count < MOST_GPUS ? count : MOST_GPUS;
 }
 // Let the call number `at` of `name` from now on return `code`; SKIP (-1): succeed and do nothing.
 EXPORT void fake_inject(const char* name, long at, int code) {

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line selftest`: the checks as a table, and as JSON that can be sent to the developers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from vision_line.cli.outputs import check_outputs, writing
+from vision_line.selftest.program import CHECKS, run_selftest
+from vision_line.selftest.report import CheckResult, Selftest, Status
+from vision_line.selftest.subject import QUICK, Settings
+
+#: The exit code when a check failed.
+EXIT_FAILED = 4
+
+_MARKS = {
+    Status.PASSED: "[green]• passed[/]",
+    Status.SKIPPED: "[bright_black]- skipped[/]",
+    Status.FAILED: "[bold bright_white on red]■ FAILED[/]",
+}
+
+
+def show_selftest(
+    device: str, model: Path | None, json_file: Path | None, seconds: float | None, *, quick: bool
+) -> int:
+    """Test `device`, print what was found, and write it to `json_file`; return the exit code.
+
+    Raises:
+        ConfigError: `json_file` cannot be written.
+        DeviceError: the device cannot be opened.
+        ModelError: the model cannot be used.
+        RunError: `json_file` cannot be written after all, or the GPU fails at the end.
+    """
+    check_outputs({"--json": json_file}, {})
+    settings = QUICK if quick else Settings()
+    if seconds is not None:
+        settings = replace(settings, seconds=seconds)
+    with Console(stderr=True).status("selftest") as status:
+        report = run_selftest(device, model, settings, lambda what: status.update(f"selftest: {what}"))
+    Console().print(report_table(report))
+    if json_file is not None:
+        with writing(json_file):
+            json_file.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return EXIT_FAILED if report.failed else 0
+
+
+def report_table(report: Selftest) -> Group:
+    """Return the report for a terminal: a line for each check, its figures below."""
+    titles = {check.name: check.title for check in CHECKS}
+    table = Table(box=None, header_style="bright_black", padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column("check", no_wrap=True)
+    table.add_column("found", ratio=1)
+    for check in report.checks:
+        table.add_row(_MARKS[check.status], titles[check.name], Group(Text(check.sentence), *_figures(check)))
+    model, settings = report.model, report.settings
+    height, width = model.input_hw
+    of = f"{settings.picture_wh[0]}x{settings.picture_wh[1]} pictures, {width}x{height} {model.precision}"
+    head = Text(f"{report.device}: {report.detail}; {of}\n", style="bold")
+    return Group(head, table, Text(), _verdict(report))
+
+
+def _figures(check: CheckResult) -> Iterator[Text]:
+    """Yield a line for each name, with all that was measured under it."""
+    told: dict[str, list[str]] = {}
+    for figure in check.figures:
+        told.setdefault(figure.name, []).append(f"{figure.value:.5g} {figure.unit} {figure.of}".rstrip())
+    for name, values in told.items():
+        yield Text(f"{name}: {'; '.join(values)}", "bright_black")
+
+
+def _verdict(report: Selftest) -> Text:
+    if report.failed:
+        return Text(
+            f"Failed: {', '.join(report.failed)}. Do not trust this device before that is understood.", "bold red"
+        )
+    return Text("No check failed.", "bold green")

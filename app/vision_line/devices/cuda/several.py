@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The GPUs of a machine used together: which there are, decoders spread over them, and their devices as one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vision_line.devices.cuda.context import Gpu, count_gpus, open_gpu
+from vision_line.devices.cuda.decoding import BACKENDS, Backend, CudaDecoder, CudaDecoders
+from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.engine_files import check_gpu
+from vision_line.devices.cuda.monitor import open_monitor
+from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.model import Model
+from vision_line.devices.several import SeveralDevices
+from vision_line.devices.spread import Spread
+from vision_line.errors import DeviceError
+from vision_line.frames import Colour, Scores
+from vision_line.ports import DecodedPicture, DeviceLoad, ShapeHW
+
+LOG = logging.getLogger(__name__)
+
+
+def usable_gpus() -> tuple[int, ...]:
+    """Return the numbers of the GPUs that can be used, one or more; the log says which are left out, and why.
+
+    Raises:
+        DeviceError: none can, for the reason that is true of the first.
+    """
+    usable: list[int] = []
+    faults: list[DeviceError] = []
+    for index in range(count_gpus()):
+        try:
+            check_gpu(index)
+        except DeviceError as exc:
+            faults.append(exc)
+        else:
+            usable.append(index)
+    if not usable:
+        raise faults[0] if faults else DeviceError("cuda: the driver shows no GPU")
+    for fault in faults:
+        LOG.info("a GPU is left out: %s", fault)
+    return tuple(usable)
+
+
+class PlacedDecoder:
+    """A camera's decoder on the GPU that was chosen for it; implements `ports.Decoder`."""
+
+    def __init__(self, decoder: CudaDecoder, gpu: int, leave: Callable[[], None]) -> None:
+        """Call `leave` once, when it is closed; `gpu` is the number of the GPU."""
+        self.gpu = gpu
+        self._decoder = decoder
+        self._leave: Callable[[], None] | None = leave
+
+    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+        """Yield the pictures that `packet` completes; see `CudaDecoder`."""
+        return self._decoder.decode(packet)
+
+    def close(self) -> None:
+        """Release the codec, and the place; may be called twice."""
+        self._decoder.close()
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+class SpreadDecoders:
+    """Opens each camera's decoder on the GPU that `Spread` chooses for it, by the GPUs' load at that moment.
+
+    Any thread. The cameras start before the device is open, so it asks NVML itself.
+    """
+
+    def __init__(
+        self, gpus: Sequence[Gpu], backends: Sequence[Backend] = BACKENDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Open decoders on `gpus`, each with the first of `backends` that takes its stream."""
+        self._decoders = {gpu.index: CudaDecoders(gpu, backends) for gpu in gpus}
+        self._monitors = {gpu.index: open_monitor(gpu) for gpu in gpus}
+        self._labels = {gpu.index: gpu.label for gpu in gpus}
+        self._spread = Spread(tuple(self._decoders))
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def open(self, camera: str, stream: Any, colour: Colour | None) -> PlacedDecoder:
+        """Open a camera's decoder; see `ports.Device.open_decoder`."""
+        loads = self._loads()
+        with self._lock:
+            gpu = self._spread.place(camera, loads, self._clock())
+        try:
+            decoder = self._decoders[gpu].open(camera, stream, colour)
+        except BaseException:
+            self._left(camera, gpu)
+            raise
+        LOG.info("camera %s: on %s", camera, self._labels[gpu])
+        return PlacedDecoder(decoder, gpu, lambda: self._left(camera, gpu))
+
+    def cameras(self) -> dict[int, int]:
+        """Return how many cameras have a place on each GPU."""
+        with self._lock:
+            return self._spread.cameras()
+
+    def _loads(self) -> dict[int, DeviceLoad]:
+        sampled = {index: monitor.sample() for index, monitor in self._monitors.items()}
+        return {index: load for index, load in sampled.items() if load is not None}
+
+    def _left(self, camera: str, gpu: int) -> None:
+        with self._lock:
+            self._spread.left(camera, gpu, self._clock())
+
+
+@lru_cache(maxsize=16)
+def decoders_over(indices: tuple[int, ...]) -> SpreadDecoders:
+    """Return what opens decoders on the GPUs of these numbers, one for the whole process.
+
+    Raises:
+        DeviceError: as `open_gpu`.
+    """
+    return SpreadDecoders([open_gpu(index) for index in indices])
+
+
+def open_gpus(
+    model: Model,
+    shapes: Sequence[ShapeHW],
+    wake: Callable[[], None],
+    *,
+    indices: tuple[int, ...],
+    score_floor: float | Scores | None = None,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> SeveralDevices:
+    """Open the GPUs of these numbers as one device, one after the other; the arguments are those of `CudaDevice`.
+
+    GPUs of one kind share an engine: the second finds what was built for the first.
+
+    Raises:
+        DeviceError, ModelError: as `CudaDevice`; none is open then.
+    """
+    with ExitStack() as undo:
+        devices: list[CudaDevice] = []
+        for index in indices:
+            options: dict[str, Any] = {"score_floor": score_floor, "cache": cache, "stop": stop, "tell": tell}
+            devices.append(CudaDevice(model, shapes, wake, index=index, **options))
+            undo.callback(devices[-1].close)
+        places = {index: number for number, index in enumerate(indices)}
+        several = SeveralDevices(
+            devices,
+            lambda picture: places.get(picture.device) if isinstance(picture, Surface) else None,
+            decoders_over(indices).open,
+        )
+        undo.pop_all()
+    return several

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Both forms of a bundle are built and timed on the fakes of a GPU, and the runtime takes the one that is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.unit.devices.cuda.faketensorrt import FakeTensorRT
+from typer.testing import CliRunner
+
+from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.engine_files import find_engine
+from vision_line.devices.cuda.timing import time_engine
+from vision_line.devices.engine_choice import EngineChoice, choice_path
+from vision_line.devices.engine_manifest import Library, Target, read_manifest
+from vision_line.devices.model import open_model
+from vision_line.errors import ConfigError, ModelError
+from vision_line.ports import ShapeHW
+from vision_line_compression.build import build_tensorrt_engines
+from vision_line_compression.bundle import write_bundle
+from vision_line_compression.cli import cli
+from vision_line_compression.precision import DECISIVE_BATCH, ROUNDS
+
+if TYPE_CHECKING:
+    from tests.integration.compression.quantize.conftest import Quantized
+    from tests.unit.devices.cuda.machine import CudaMachine
+
+SHAPES: list[ShapeHW] = [(64, 96), (96, 96)]
+MS = {"int8": 3.0, "fp16": 2.0}
+
+
+class Stopwatch:
+    """Times engines by their precision, each time a little faster, instead of running them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, gpu: Gpu, trt: Any, plan: Path, shape_hw: ShapeHW) -> Mapping[int, float]:
+        """Return invented milliseconds."""
+        precision = read_manifest(plan).precision
+        self.asked.append(precision)
+        return {1: 1.0, DECISIVE_BATCH: MS[precision] - 0.1 * len(self.asked)}
+
+
+@pytest.fixture
+def bundle(quantized: Quantized, tmp_path: Path) -> Path:
+    """Return an INT8 bundle without engines, for two input shapes."""
+    return write_bundle(tmp_path / "bundle", quantized.int8_onnx, "boards", input_shapes_hw=SHAPES)
+
+
+def target(machine: CudaMachine) -> Target:
+    """Return what engines are built for here."""
+    return Target(Library.TENSORRT, machine.gpu.sm, machine.gpu.name)
+
+
+def chosen(machine: CudaMachine, bundle: Path, shape: ShapeHW) -> EngineChoice:
+    """Read the choice for a shape."""
+    path = choice_path(bundle / "engines", open_model(bundle), shape, target(machine))
+    return EngineChoice.model_validate_json(path.read_bytes())
+
+
+def test_both_are_built_and_timed_in_turns(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
+    """Each shape has both engines and a choice with the best times; unknown accuracy keeps INT8. Twice builds once."""
+    titles: list[str] = []
+    stopwatch = Stopwatch()
+
+    def display(title: str) -> AbstractContextManager[None]:
+        titles.append(title)
+        return nullcontext()
+
+    for _ in range(2):
+        built = build_tensorrt_engines(bundle, display, float_onnx=quantized.float_onnx, measure=stopwatch)
+
+    assert cuda_machine.tensorrt.builds == 4
+    assert titles[:3] == ["engine 1 of 2: 64x96 int8", "engine 1 of 2: 64x96 fp16", "timing of 64x96"]
+    assert stopwatch.asked[: 2 * ROUNDS] == ["int8", "fp16"] * ROUNDS
+    assert [one.engine.name for one in built] == [f"model-{h}x{w}-tensorrt-sm86.engine" for h, w in SHAPES]
+    assert "int8: whether both passed the accuracy gates is not known" in built[0].remark
+    choice = chosen(cuda_machine, bundle, SHAPES[0])
+    assert [sorted(form.latency_ms) for form in choice.forms] == [[1, DECISIVE_BATCH]] * 2
+    assert choice.forms[0].latency_ms[DECISIVE_BATCH] < MS["int8"]
+    assert choice.bundle_sha256 == hashlib.sha256(quantized.int8_onnx.read_bytes()).hexdigest()
+
+
+def test_the_runtime_takes_the_kept_form(
+    cuda_machine: CudaMachine, bundle: Path, quantized: Quantized, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the bundle, without its ONNX file; a choice that another version made is named and not followed."""
+    built = build_tensorrt_engines(bundle, wanted="fp16", float_onnx=quantized.float_onnx)
+    model = open_model(bundle)
+
+    engine = find_engine(model, SHAPES[0], target(cuda_machine), cuda_machine.cache)
+
+    assert engine == built[0].engine
+    assert engine.name == "model-fp16-64x96-tensorrt-sm86.engine"
+    assert read_manifest(engine).precision == "fp16"
+    assert cuda_machine.tensorrt.builds == 2
+    newer = FakeTensorRT(cuda_machine.driver, version="11.4.0.106")
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setitem(sys.modules, "tensorrt", newer.module)
+        other = find_engine(model, SHAPES[0], target(cuda_machine), cuda_machine.cache)
+    assert (read_manifest(other).precision, newer.builds) == ("int8", 1)
+    assert "int8 it is" in caplog.text
+
+
+def test_the_device_says_what_it_computes_in(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
+    """On the dashboard and in the summary: what runs, not what the bundle holds."""
+    build_tensorrt_engines(bundle, wanted="fp16", float_onnx=quantized.float_onnx)
+
+    device = CudaDevice(open_model(bundle), SHAPES[:1], lambda: None, slots=1, cache=cuda_machine.cache)
+
+    assert device.description.precision == "fp16"
+    device.close()
+
+
+def test_the_gpu_itself_is_asked(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
+    """The real timing runs both engines, on the fakes."""
+    write_bundle(bundle, quantized.int8_onnx, "boards", input_shapes_hw=SHAPES[:1])
+    measure = partial(time_engine, buckets=(1,), repeats=1)
+
+    build_tensorrt_engines(bundle, float_onnx=quantized.float_onnx, measure=measure)
+
+    choice = chosen(cuda_machine, bundle, SHAPES[0])
+    assert [form.precision for form in choice.forms] == ["int8", "fp16"]
+    assert all(form.latency_ms[1] > 0 for form in choice.forms)
+
+
+def test_what_there_is_not_is_refused(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
+    """No float model, one that does not belong, and a bundle without INT8."""
+    with pytest.raises(ConfigError, match="--precision fp16: expected the float model beside the bundle"):
+        build_tensorrt_engines(bundle, wanted="fp16")
+    with pytest.raises(ModelError, match="expected precision fp32, found int8"):
+        build_tensorrt_engines(bundle, float_onnx=quantized.int8_onnx)
+    plain = write_bundle(bundle.parent / "plain", quantized.float_onnx, "boards", input_shapes_hw=SHAPES[:1])
+    with pytest.raises(ConfigError, match="--precision int8: expected an INT8 bundle"):
+        build_tensorrt_engines(plain, wanted="int8")
+    assert [one.remark for one in build_tensorrt_engines(plain)] == [""]
+
+
+def test_the_command_says_which_and_why(cuda_machine: CudaMachine, bundle: Path) -> None:
+    """The engines on standard output, the reasons beside them on standard error."""
+    done = CliRunner().invoke(cli, ["build", str(bundle), "--target", "tensorrt"])
+
+    assert done.exit_code == 0, done.output
+    assert [Path(line).exists() for line in done.stdout.splitlines()] == [True, True]
+    assert "int8: the float model that was quantized was not found" in done.stderr
+    refused = CliRunner().invoke(cli, ["build", str(bundle), "--target", "rtx", "--precision", "fp16"])
+    assert (refused.exit_code, "expected with --target tensorrt only" in refused.stderr) == (2, True)

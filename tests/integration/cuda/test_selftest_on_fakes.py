@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The whole selftest on a machine of fakes: all checks pass there, and what is spoilt is found by its check alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.devices.cuda.fakes.nvml import FakeNvml
+from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder, semiplanar
+from tests.unit.devices.cuda.machine import CudaMachine
+
+from vision_line.devices.cuda import engine_files, pipeline
+from vision_line.devices.cuda.decoding import decoders_on
+from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.kernel import LetterboxKernel
+from vision_line.devices.engine_manifest import TOP_K
+from vision_line.errors import DeviceError
+from vision_line.frames import Detections, Inspection
+from vision_line.inspection.heads import HeadDecoder
+from vision_line.selftest import kernel_bits, program
+from vision_line.selftest.program import CHECKS, run_selftest
+from vision_line.selftest.report import Selftest, Status
+from vision_line.selftest.subject import Settings
+
+SMALL = Settings(
+    seconds=0.25,
+    settle_s=0.3,
+    repeats=1,
+    frames=9,
+    submitted=50,
+    buckets=(1, 4),
+    cameras=3,
+    fps=8.0,
+    size_wh=(640, 360),
+)
+#: Sizes whose definition numpy computes quickly.
+SIZES_WH = ((320, 180), (161, 91))
+
+
+@pytest.fixture
+def machine(cuda_machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> CudaMachine:
+    """Put the fakes in place."""
+    for module in (engine_files, pipeline, kernel_bits):
+        monkeypatch.setattr(module, "cache_folder", lambda: cuda_machine.cache)
+    monkeypatch.setattr(kernel_bits, "SIZES_WH", SIZES_WH)
+    monkeypatch.setitem(sys.modules, "PyNvVideoCodec", FakePyNvVideoCodec())
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("nvmlDeviceGetTotalEnergyConsumption"))
+    decoders_on.cache_clear()
+    return cuda_machine
+
+
+def _failures(*names: str) -> tuple[str, ...]:
+    """Return which of the named checks fail."""
+    return _run(*names).failed
+
+
+def _run(*names: str, tell: Callable[[str], None] | None = None) -> Selftest:
+    """Run the named checks, in a thread of their own: its stream for copies to the host ends with it."""
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(program, "CHECKS", tuple(check for check in CHECKS if not names or check.name in names))
+        return pool.submit(run_selftest, "cuda", None, SMALL, tell).result()
+
+
+def test_all_checks_pass_on_fakes(machine: CudaMachine) -> None:
+    """Each check has a result, and what NVML tells is among the figures."""
+    heard: list[str] = []
+
+    report = _run(tell=heard.append)
+
+    assert [check.name for check in report.checks] == [check.name for check in CHECKS]
+    assert {check.name: check.sentence for check in report.checks if check.status is not Status.PASSED} == {}
+    assert heard[1:] == [check.title for check in CHECKS]
+    figures = {(figure.name, figure.of): figure.value for check in report.checks for figure in check.figures}
+    assert figures["engine_ms", "batch of 4"] > figures["engine_ms", "batch of 1"] > 0
+    assert figures["kernel_ms", "batch of 4"] > 0
+    assert figures["detections_paired", ""] > 0
+    assert figures["rgb_largest_difference", "NVDEC, h264 8 bit"] == 0
+    assert figures["frames_lost", ""] == 0
+    assert figures["gpu_memory_opened_mb", "all processes"] == 1100
+    paced = "3 cameras at 8 fps"
+    assert figures["frames_due", paced] == 6
+    assert figures["power_w", paced] == 35.25
+    inspected = figures["frames_inspected", paced]
+    assert figures["energy_per_frame_j", paced] == pytest.approx(35.25 * SMALL.seconds / inspected, rel=1e-4)
+    assert report.machine.gpu is not None
+    assert str(machine.cache) not in report.model_dump_json()
+
+
+def test_a_kernel_that_is_off_by_a_bit_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One coefficient is one step too large."""
+    describe = LetterboxKernel.describe
+
+    def spoilt(kernel: LetterboxKernel, surface: Any, colour: Any, box: Any, out: np.void) -> None:
+        describe(kernel, surface, colour, box, out)
+        out["matrix"][0, 0] += 64
+
+    monkeypatch.setattr(LetterboxKernel, "describe", spoilt)
+
+    assert _failures("kernel_bits") == ("kernel_bits",)
+
+
+def test_swapped_colours_are_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that gives Cr before Cb."""
+
+    def swapped(picture: Any) -> Any:
+        form, luma, chroma = semiplanar(picture)
+        return form, luma, chroma.reshape(len(chroma), -1, 2)[..., ::-1].reshape(chroma.shape)
+
+    monkeypatch.setattr("tests.unit.devices.cuda.fakes.pynv.semiplanar", swapped)
+
+    assert _failures("kernel_bits", "decode_parity") == ("decode_parity",)
+
+
+def test_a_picture_that_a_decoder_swallows_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fifth picture is missing."""
+    ready = PyNvDecoder._ready
+    monkeypatch.setattr(PyNvDecoder, "_ready", lambda decoder, packet: ready(decoder, packet)[: packet.pts != 5])
+
+    (check,) = _run("decode_parity").checks
+
+    assert check.status is Status.FAILED
+    assert "NVDEC, h264 8 bit: picture 8: missing" in check.sentence
+
+
+Spoil = Callable[[list[Inspection]], list[Inspection]]
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
+    """Return a function that puts another in between the device and who collects."""
+    collect = CudaDevice.collect
+
+    def install(change: Spoil) -> None:
+        monkeypatch.setattr(CudaDevice, "collect", lambda device: change(collect(device)))
+
+    return install
+
+
+def test_a_lost_frame_is_found(machine: CudaMachine, spoil: Callable[[Spoil], None]) -> None:
+    """The tenth frame of the second camera has no result."""
+    spoil(lambda found: [one for one in found if (one.frame.camera, one.frame.sequence) != ("camera01", 9)])
+
+    (check,) = _run("ordering").checks
+
+    assert check.status is Status.FAILED
+    assert " 1 were lost and 0 came twice, 0 " in check.sentence
+
+
+def test_results_of_another_row_are_found(machine: CudaMachine, spoil: Callable[[Spoil], None]) -> None:
+    """Each frame of a batch has its neighbour's detections."""
+
+    def rolled(found: list[Inspection]) -> list[Inspection]:
+        neighbours = found[1:] + found[:1]
+        return [replace(one, detections=other.detections) for one, other in zip(found, neighbours, strict=True)]
+
+    spoil(rolled)
+
+    assert _failures("ordering") == ("ordering",)
+
+
+def test_shifted_detections_are_found(machine: CudaMachine, spoil: Callable[[Spoil], None]) -> None:
+    """Boxes that are two pixels too far to the right are in order, and not OpenVINO's."""
+
+    def shifted(one: Inspection) -> Inspection:
+        return replace(one, detections=replace(one.detections, xyxy=one.detections.xyxy + np.float32(2)))
+
+    spoil(lambda found: [shifted(one) for one in found])
+
+    assert _failures("detections", "ordering") == ("detections",)
+
+
+def test_an_engine_that_fails_does_not_stop_the_others(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checks fail with a sentence; the kernel is still compared."""
+    monkeypatch.setattr("vision_line.selftest.measuring.find_engine", _refusing)
+
+    report = _run("kernel_bits", "engine_time", "kernel_time")
+
+    assert report.failed == ("engine_time",)
+    assert report.checks[1].name == "kernel_time"
+    (sentence,) = [check.sentence for check in report.checks if check.name == "engine_time"]
+    assert sentence == "cuda: model.engine cannot be read"
+
+
+def _refusing(*_arguments: object) -> Path:
+    raise DeviceError(f"cuda: {Path.home()}/secret place/model.engine cannot be read")
+
+
+def test_an_engine_that_finds_nothing_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO finds defects in the same pictures."""
+    monkeypatch.setattr(HeadDecoder, "decode", _blind(HeadDecoder.decode))
+
+    assert _failures("detections") == ("detections",)
+
+
+def _blind(decode: Callable[[HeadDecoder, Any], Detections]) -> Callable[[HeadDecoder, Any], Detections]:
+    """Return a decoder that sees nothing in the GPU's outputs, which have the best places alone."""
+    return lambda head, output: decode(head, output) if output.shape[1] != TOP_K else Detections.empty()

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The installed `vision-line selftest`: the CPU device for real, and machines where there is nothing to test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vision_line.cli.command import cli
+from vision_line.selftest.report import Selftest, Status
+
+COMMAND = Path(sys.executable).parent / "vision-line"
+FREE = ("ordering", "decode_rate", "throughput", "latency", "memory")
+
+
+def selftest(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    return subprocess.run([COMMAND, "selftest", *options], capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_cpu_passes_what_applies_to_it(tmp_path: Path) -> None:
+    """Order, rates and latency are measured for real; the GPU's checks say why they are skipped."""
+    file = tmp_path / "selftest.json"
+
+    done = selftest("--device", "cpu", "--quick", "--seconds", "0.5", "--json", file)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "No check failed." in done.stdout
+    report = Selftest.model_validate_json(file.read_bytes())
+    assert report.device == "cpu"
+    assert {check.name for check in report.checks if check.status is Status.PASSED} == set(FREE)
+    figures = {figure.name: figure.value for check in report.checks for figure in check.figures}
+    assert figures["frames_submitted"] == 250
+    assert figures["decode_fps"] > 0
+    assert figures["packet_to_result_ms_p95"] >= figures["packet_to_result_ms_p50"] > 0
+    assert str(tmp_path) not in file.read_text(encoding="utf-8")
+
+
+def test_without_a_gpu_cuda_is_one_sentence() -> None:
+    """Nothing is tested, and the exit code says that the device is unusable."""
+    done = selftest("--device", "cuda")
+
+    if done.returncode in (0, 4):
+        pytest.skip("there is a GPU")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.startswith("vision-line: cuda: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--device", "gpu"), 3, "device: expected one of auto, cpu, cuda"),
+        (("--device", "cpu", "--model", "nowhere"), 3, "nowhere: not found"),
+        (("--device", "cpu", "--json", "nowhere/x.json"), 2, "--json nowhere/x.json: cannot be written"),
+    ],
+)
+def test_what_cannot_be_tested_is_said_at_once(options: tuple[str, ...], code: int, words: str) -> None:
+    """Wrong names cost no minutes."""
+    done = CliRunner().invoke(cli, ["selftest", *options])
+
+    assert done.exit_code == code
+    assert words in done.stderr

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""INT8 or float16: what a run's report says of both forms, and which one is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vision_line.devices.engine_choice import Form, Precision
+from vision_line.devices.engine_manifest import Library, Target
+from vision_line.devices.model import Model, open_model
+from vision_line.errors import ConfigError
+from vision_line_compression.precision import DECISIVE_BATCH, choose, find_origin
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, Row, RowKind, write_card
+
+FLOAT = b"the float file"
+TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
+
+
+@pytest.fixture
+def model() -> Model:
+    """Return a model that is INT8 and in a bundle."""
+    return open_model(None)
+
+
+def measured_on(row: Row, sha256: str) -> Row:
+    """Return the row as if it was measured on the file with this hash."""
+    assert row.evaluation is not None
+    measured = row.evaluation.model.model_copy(update={"sha256": sha256})
+    return row.model_copy(update={"evaluation": row.evaluation.model_copy(update={"model": measured})})
+
+
+def run_folder(folder: Path, card: ReportCard, model: Model) -> Path:
+    """Write what a run leaves: the report about `model`, and the float file; return the bundle's folder."""
+    hashes = {card.product: model.sha256, RowKind.DISTILLED: hashlib.sha256(FLOAT).hexdigest()}
+    rows = [measured_on(row, hashes[row.kind]) if row.kind in hashes else row for row in card.rows]
+    (folder / "export-distilled").mkdir()
+    (folder / "export-distilled" / "model.fp32.onnx").write_bytes(FLOAT)
+    write_card(card.model_copy(update={"rows": tuple(rows)}), folder / REPORT_FILE)
+    return folder / "bundle"
+
+
+def limited(card: ReportCard, drop: float) -> ReportCard:
+    """Return the card of a recipe whose only accuracy gate is this drop of mAP50-95, in points."""
+    gates = [gate for gate in card.gates if gate.name in ("params_ratio", "map50_95_drop")]
+    changed = [gate.model_copy(update={"limit": drop}) if gate.name == "map50_95_drop" else gate for gate in gates]
+    return card.model_copy(update={"gates": tuple(changed)})
+
+
+def test_both_forms_are_judged_by_the_report_beside_the_bundle(card: ReportCard, model: Model, tmp_path: Path) -> None:
+    """INT8 by its row, float16 by the float model that was quantized, each against the better parent."""
+    bundle = run_folder(tmp_path, limited(card, 0.5), model)
+
+    origin = find_origin(bundle, model, None, None)
+
+    assert origin.float_onnx == tmp_path / "export-distilled" / "model.fp32.onnx"
+    assert (origin.int8.passed, origin.half.passed) == (False, True)
+    assert origin.int8.by == "the report's row 'INT8, MSE' did not pass map50_95_drop"
+    assert origin.half.by == "the report's row 'Distilled' passed the accuracy gates"
+
+
+def test_the_half_sibling_of_the_bundle_is_judged_as_it(card: ReportCard, model: Model, tmp_path: Path) -> None:
+    """Its lineage names the file that was measured."""
+    bundle = run_folder(tmp_path, limited(card, 2.0), model)
+    assert model.bundle is not None
+    lineage = model.bundle.lineage | {"half_of_sha256": model.sha256}
+    half = replace(model, sha256="0" * 64, bundle=model.bundle.model_copy(update={"lineage": lineage}))
+
+    assert find_origin(bundle, half, None, None).int8.passed is True
+    assert find_origin(bundle, replace(half, bundle=None), None, None).int8.passed is None
+
+
+def test_what_is_not_in_the_report_is_unknown(card: ReportCard, model: Model, tmp_path: Path) -> None:
+    """No report, a report about another model, and another float file."""
+    nothing = find_origin(tmp_path / "bundle", model, None, None)
+    bundle = run_folder(tmp_path, card, model)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"another")
+
+    assert (nothing.float_onnx, nothing.int8.passed, nothing.half.passed) == (None, None, None)
+    assert "is about another model" in find_origin(bundle, replace(model, sha256="0" * 64), None, None).int8.by
+    named = find_origin(bundle, model, other, tmp_path / REPORT_FILE)
+    assert (named.float_onnx, named.half.passed) == (other, None)
+    assert named.int8.passed is not None
+    with pytest.raises(ConfigError, match=r"missing\.json: cannot be read"):
+        find_origin(bundle, model, None, tmp_path / "missing.json")
+
+
+def form(precision: Precision, passed: bool | None, latency_ms: float | None) -> Form:
+    """Return a form as it comes out of a GPU."""
+    times = {} if latency_ms is None else {1: 1.0, DECISIVE_BATCH: latency_ms}
+    return Form(precision=precision, model_sha256="a" * 64, passed=passed, judged_by="a report", latency_ms=times)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "int8", "half", "kept", "reason"),
+    [
+        (None, (True, 2.0), (True, 1.0), "fp16", "int8 2.000 ms, fp16 1.000 ms"),
+        (None, (True, 1.0), (True, 2.0), "int8", "int8 1.000 ms, fp16 2.000 ms"),
+        (None, (False, 1.0), (True, 2.0), "fp16", "only fp16 passed"),
+        (None, (False, 1.0), (False, 2.0), "int8", "neither passed the accuracy gate, so it is the bundle's own"),
+        (None, (True, 2.0), (None, 1.0), "int8", "is not known (fp16: a report)"),
+        (None, (None, 2.0), (True, 1.0), "int8", "is not known (int8: a report)"),
+        ("fp16", (True, 1.0), (None, 2.0), "fp16", "asked for"),
+        ("int8", (None, None), (True, 1.0), "int8", "asked for"),
+    ],
+)
+def test_the_faster_that_passed_is_kept(
+    model: Model,
+    wanted: Precision | None,
+    int8: tuple[bool | None, float | None],
+    half: tuple[bool | None, float],
+    kept: Precision,
+    reason: str,
+) -> None:
+    """What is not known leaves the bundle as it is; the times stand in the choice either way."""
+    forms = form("int8", *int8), form("fp16", *half)
+
+    choice = choose(wanted, model, TARGET, "10.16.1.11", (192, 320), forms)
+
+    assert choice.kept == kept
+    assert reason in choice.reason
+    assert choice.forms == forms
+
+
+def test_without_a_float_model_there_is_no_choice(model: Model) -> None:
+    """It is said, not passed over."""
+    choice = choose(None, model, TARGET, "10.16.1.11", (192, 320), (form("int8", True, None),))
+
+    assert (choice.kept, choice.reason[:25]) == ("int8", "the float model that was ")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is wrong with results: lost, repeated, late, swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.selftest.ordering import Disorder, find_disorder
+
+COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
+CAMERAS, FRAMES = 3, 4
+
+
+def shown(picture: int) -> Detections:
+    """Return what a picture shows: one box, each at another place."""
+    left = 100.0 * picture
+    return Detections(
+        np.array([[left, 0, left + 10, 10]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32)
+    )
+
+
+SHOWN = [shown(picture) for picture in range(2)]
+SUBMITTED = [
+    (Frame(f"camera{camera}", sequence, (1000, 100), COLOUR, None, 0.0, 0.0, 0.0), (camera + sequence) % 2)
+    for sequence in range(FRAMES)
+    for camera in range(CAMERAS)
+]
+FOUND = [Inspection(frame, SHOWN[picture], 0.0, 0.0) for frame, picture in SUBMITTED]
+
+
+def lose(found: list[Inspection]) -> list[Inspection]:
+    """Leave the fourth out."""
+    return found[:3] + found[4:]
+
+
+def repeat(found: list[Inspection]) -> list[Inspection]:
+    """Give the last once more."""
+    return [*found, found[-1]]
+
+
+def reorder(found: list[Inspection]) -> list[Inspection]:
+    """Give the first of a camera after its second."""
+    return [*found[1:4], found[0], *found[4:]]
+
+
+def swap(found: list[Inspection]) -> list[Inspection]:
+    """Give the first two each other's detections."""
+    first, second = (replace(found[one], detections=found[1 - one].detections) for one in range(2))
+    return [first, second, *found[2:]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (list, Disorder()),
+        (lose, Disorder(lost=1)),
+        (repeat, Disorder(repeated=1)),
+        (reorder, Disorder(late=1)),
+        (swap, Disorder(swapped=2)),
+    ],
+)
+def test_each_kind_of_disorder_is_counted(
+    spoil: Callable[[list[Inspection]], list[Inspection]], expected: Disorder
+) -> None:
+    """Cameras may be mixed as they like, each has its own order."""
+    found = find_disorder(SUBMITTED, spoil(FOUND), SHOWN, 0.25)
+
+    assert found == expected
+    assert found.is_none is (spoil is list)
+
+
+def test_cameras_are_independent() -> None:
+    """One camera's results may all come after another's."""
+    by_camera = sorted(FOUND, key=lambda one: one.frame.camera)
+
+    assert find_disorder(SUBMITTED, by_camera, SHOWN, 0.25).is_none

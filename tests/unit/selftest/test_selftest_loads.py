@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Loads and what is told of them, on the simulated device."""
+
+from __future__ import annotations
+
+import pytest
+
+from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.decoding import CpuDecoder
+from vision_line.errors import RunError, SourceError, SourceErrorCode
+from vision_line.ports import Decoder, DeviceLoad
+from vision_line.selftest.loads import run_alone, run_full, run_paced
+from vision_line.selftest.measuring import measure_latency, measure_memory, measure_power, measure_throughput
+from vision_line.selftest.ordering import check_order
+from vision_line.selftest.report import Outcome, Status
+from vision_line.selftest.subject import Load, Subject
+from vision_line.selftest.videos import KINDS, VideoKind, opened
+from vision_line.telemetry.loads import Figure, LoadTotals
+
+GPU = Gpu(0, "Some GPU", 86, "13.0", 12 << 30, "0000:01:00.0")
+
+
+def told(outcome: Outcome) -> dict[tuple[str, str], float]:
+    """Return the figures by name and what they are of."""
+    return {(one.name, one.of): one.value for one in outcome.figures}
+
+
+def gpu(energy_j: float | None, power_w: float | None) -> LoadTotals:
+    """Return what one GPU told."""
+    mean = None if power_w is None else Figure(power_w, power_w)
+    return LoadTotals("cuda:0", 5, 12000, Figure(1100, 1300), Figure(30, 40), None, mean, None, energy_j)
+
+
+def test_cameras_send_at_their_own_pace(subject: Subject) -> None:
+    """Every packet that was due is inspected by a device that is quick enough, and its latency is known."""
+    load = run_paced(subject)
+
+    assert load.due == pytest.approx(3 * 20 * 0.2, abs=3)
+    assert 0 < load.inspected <= load.due
+    assert len(load.latency_ms) == load.inspected
+    assert list(load.latency_ms) == sorted(load.latency_ms)
+    assert subject.device.in_flight() == 0
+
+
+def test_a_camera_that_cannot_be_decoded_ends_the_load(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's reason is told; no thread is left."""
+
+    def refuse(camera: str, _stream: object, _colour: object) -> Decoder:
+        raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, "no session is left")
+
+    assert subject.pictures
+    monkeypatch.setattr(subject.device, "open_decoder", refuse)
+
+    with pytest.raises(RunError, match="camera 'camera00': CODEC_UNSUPPORTED: no session is left"):
+        run_paced(subject)
+
+
+def test_a_full_load_counts_what_comes_back(subject: Subject) -> None:
+    """Batches are as large as asked for."""
+    load = run_full(subject, 4, 0.1)
+
+    assert load.inspected == load.due
+    assert load.inspected % 4 == 0
+    assert load.inspected_fps > 0
+    assert len(run_alone(subject, 3)) == 3
+
+
+def test_throughput_latency_and_order_are_told(subject: Subject) -> None:
+    """The checks that every device has."""
+    order, throughput, latency = check_order(subject), measure_throughput(subject), measure_latency(subject)
+
+    assert {order.status, throughput.status, latency.status} == {Status.PASSED}
+    assert {of for name, of in told(throughput) if name == "inspected_fps"} == {
+        "full, batches of 1",
+        "full, batches of 3",
+        "full, batches of 4",
+    }
+    names = {name for name, _ in told(latency)}
+    assert {"submit_to_result_ms_p50", "packet_to_result_ms_p95", "frames_due", "frames_inspected"} <= names
+    assert subject.paced is not None
+
+
+def test_energy_comes_from_the_counter(subject: Subject) -> None:
+    """Of 70 J in 2 s each of 35 frames has its share."""
+    subject.gpu = GPU
+    subject.paced = Load(2.0, 40, 35, (), (gpu(70.0, 99.0),))
+
+    outcome = measure_power(subject)
+
+    assert outcome.sentence == "35.0 W in the mean, 2.000 J for each inspected frame"
+    assert told(outcome)["sm_percent", "3 cameras at 20 fps"] == 30
+
+
+@pytest.mark.parametrize("energy_j", [None, 0.0])
+def test_without_a_counter_energy_comes_from_the_power(subject: Subject, energy_j: float | None) -> None:
+    """A counter that stands still is none."""
+    subject.gpu = GPU
+    subject.paced = Load(2.0, 40, 35, (), (gpu(energy_j, 17.5),))
+
+    assert measure_power(subject).sentence == "17.5 W in the mean, 1.000 J for each inspected frame"
+
+
+def test_what_is_not_told_is_not_invented(subject: Subject) -> None:
+    """No GPU, no paced load, or no NVML: each is said."""
+    assert measure_power(subject).sentence == "there is no GPU"
+    subject.gpu = GPU
+    assert measure_power(subject).sentence == "the paced load did not run"
+    subject.paced = Load(2.0, 40, 0, (), ())
+    subject.silence = "nvidia-ml-py is missing"
+    outcome = measure_power(subject)
+    assert (outcome.status, outcome.sentence) == (Status.SKIPPED, "nvidia-ml-py is missing")
+    assert "of a GPU's nothing is told: nvidia-ml-py is missing" in measure_memory(subject).sentence
+
+
+def test_memory_is_the_growth_of_all_processes(subject: Subject) -> None:
+    """From before the opening to the largest that was seen."""
+    subject.gpu = GPU
+    subject.memory_before = DeviceLoad("cuda:0", 300, 12000)
+    subject.memory_after = DeviceLoad("cuda:0", 1200, 12000)
+    subject.paced = Load(2.0, 40, 35, (), (gpu(None, None),))
+
+    outcome = measure_memory(subject)
+
+    assert outcome.sentence.startswith("1000 MiB of the GPU's")
+    assert told(outcome)["gpu_memory_loaded_mb", "all processes"] == 1300
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_videos_are_as_cameras_send_them(subject: Subject, kind: VideoKind) -> None:
+    """Each packet is one picture, and they come in the order of display."""
+    video = subject.encoded(kind)
+    if video is None:
+        pytest.skip(f"this PyAV has no encoder for {kind}")
+    with opened(video) as (stream, packets):
+        decoder = CpuDecoder("camera", stream)
+        pictures = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
+        times = [packet.pts for packet in packets]
+
+    assert len(packets) == len(pictures) == subject.settings.frames
+    assert times == sorted(times)
+    assert {picture.size_wh for picture in pictures} == {(640, 360)}
+    assert pictures[0].colour.assumed is not kind.described

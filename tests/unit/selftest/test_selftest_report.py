@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The report: what is stored, what is not, and how it is shown."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vision_line.cli.selftesting import report_table
+from vision_line.errors import DeviceError
+from vision_line.selftest.loads import percentile
+from vision_line.selftest.program import CHECKS, Check, run_check
+from vision_line.selftest.report import (
+    MachineFacts,
+    ModelFacts,
+    Outcome,
+    Selftest,
+    SettingsFacts,
+    Status,
+    failed,
+    figure,
+    passed,
+    result,
+    without_folders,
+)
+from vision_line.selftest.subject import Subject
+
+HOME = Path("/home/ann")
+
+REPORT = Selftest(
+    vision_line="1.0",
+    day_utc="2026-01-02",
+    device="cuda:0",
+    detail="Some GPU",
+    machine=MachineFacts(system="Linux x86_64", python="3.12.1", cores=8, libraries={"av": "19.0"}, gpu=None),
+    model=ModelFacts(name="pcb", sha256="0" * 64, precision="int8", input_hw=(384, 640), classes=6),
+    settings=SettingsFacts(seconds=10.0, repeats=50, picture_wh=(1920, 1080), cameras=16, fps=25.0),
+    checks=[
+        result("kernel_bits", passed("all the same")),
+        result("engine_time", passed("quick", [figure("engine_ms", "batch of 1", 0.51234567, "ms")])),
+        result("ordering", failed("[3] were lost")),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("all is well: 3/4 of them, 25 frames/s", "all is well: 3/4 of them, 25 frames/s"),
+        ("/home/ann/.cache/vision-line/m.engine: cannot be read", "m.engine: cannot be read"),
+        ("'/srv/line 4/a model/m.onnx' is gone", "'m.onnx' is gone"),
+        ("/home/ann cannot be written", "~ cannot be written"),
+        ("libcuda.so.1 was not found", "libcuda.so.1 was not found"),
+        ("/m.onnx", "m.onnx"),
+    ],
+)
+def test_no_folder_is_stored(text: str, expected: str) -> None:
+    """Where a user keeps things is nobody's business; a file's own name is kept."""
+    assert without_folders(text, HOME) == expected
+
+
+def test_a_report_survives_being_stored() -> None:
+    """Version 1 has these fields; within it they stay."""
+    again = Selftest.model_validate_json(REPORT.model_dump_json())
+
+    assert again == REPORT
+    assert again.selftest_version == 1
+    assert again.failed == ("ordering",)
+    assert list(Selftest.model_fields) == [
+        "selftest_version",
+        "vision_line",
+        "day_utc",
+        "device",
+        "detail",
+        "machine",
+        "model",
+        "settings",
+        "checks",
+    ]
+    assert again.checks[1].figures[0].value == 0.512346, "six digits are enough"
+
+
+def test_every_field_is_explained() -> None:
+    """What is stored is documented where it is defined."""
+    for model in (Selftest, MachineFacts, ModelFacts, SettingsFacts, type(REPORT.checks[0])):
+        assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_the_table_shows_all_of_it() -> None:
+    """Marks are words too; text with brackets is no markup."""
+    console = Console(width=100, file=io.StringIO(), record=True)
+
+    console.print(report_table(REPORT))
+
+    text = console.export_text()
+    for expected in ("cuda:0: Some GPU", "■ FAILED", "[3] were lost", "engine_ms", "0.51235 ms", "Failed: ordering."):
+        assert expected in text
+
+
+def test_names_of_checks_are_stable() -> None:
+    """They are stored: new ones may be added, none may change."""
+    assert [check.name for check in CHECKS] == [
+        "kernel_bits",
+        "decode_parity",
+        "detections",
+        "ordering",
+        "kernel_time",
+        "engine_time",
+        "decode_rate",
+        "throughput",
+        "latency",
+        "memory",
+        "power",
+    ]
+
+
+def test_known_errors_fail_a_check_and_bugs_are_raised(subject: Subject) -> None:
+    """A bug keeps its traceback."""
+
+    def refuse(_subject: Subject) -> Outcome:
+        raise DeviceError("cuda: too little memory")
+
+    def stumble(_subject: Subject) -> Outcome:
+        raise KeyError("a bug")
+
+    heard: list[str] = []
+    found = run_check(Check("x", "a check", refuse), subject, heard.append)
+
+    assert (found.status, found.sentence, heard) == (Status.FAILED, "cuda: too little memory", ["a check"])
+    with pytest.raises(KeyError):
+        run_check(Check("x", "a check", stumble), subject, heard.append)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 2.0), (0.95, 4.0), (0.01, 1.0)])
+def test_percentiles_are_values_that_were_measured(share: float, expected: float) -> None:
+    """Nearest rank."""
+    assert percentile((1.0, 2.0, 3.0, 4.0), share) == expected
