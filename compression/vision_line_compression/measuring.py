@@ -19,7 +19,7 @@ from vision_line_compression.evaluate.evaluation import evaluate, measure
 from vision_line_compression.evaluate.predict import predict, save_predictions
 from vision_line_compression.evaluate.robustness import compare_robustness
 from vision_line_compression.evaluate.schema import Evaluation, Speed
-from vision_line_compression.evaluate.speed import measure_speed, speedup
+from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
 from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.export import export_onnx
 from vision_line_compression.inputs import Inputs
@@ -55,12 +55,13 @@ _CLOSE_LOOKS = 8
 
 
 class Speeds(BaseModel):
-    """`speed.json`: models measured in turns; `ratios` are throughputs as multiples of the parent's."""
+    """`speed.json`: models measured in turns; the ratios are throughputs as multiples of the parent's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     speeds: dict[str, Speed]
     ratios: dict[str, float]
+    engine_ratios: dict[str, float]  # of the networks alone
 
 
 def subject(onnx: Path, recipe: Recipe) -> Model:
@@ -196,7 +197,9 @@ def time_files(folder: Path, parent: str, files: Mapping[str, Path], inputs: Inp
     )
     speeds = dict(zip(files, measured, strict=True))
     ratios = {name: speedup(speed, speeds[parent]) for name, speed in speeds.items()}
-    write_whole(folder / SPEED, Speeds(speeds=speeds, ratios=ratios).model_dump_json(indent=1).encode() + b"\n")
+    engines = {name: engine_speedup(speed, speeds[parent]) for name, speed in speeds.items()}
+    measured_speeds = Speeds(speeds=speeds, ratios=ratios, engine_ratios=engines)
+    write_whole(folder / SPEED, measured_speeds.model_dump_json(indent=1).encode() + b"\n")
     return [folder / SPEED]
 
 

@@ -95,12 +95,18 @@ def identify(inputs: Inputs) -> Identity:
 
 def _run(kind: RowKind, folder: Path, sources: ReportSources, speeds: Speeds | None) -> Run:
     evaluation = Evaluation.model_validate_json((folder / EVALUATION).read_bytes())
-    ratio = None
+    ratio = engine_ratio = None
     if speeds is not None and kind.value in speeds.speeds:
         evaluation = evaluation.model_copy(update={"speed": speeds.speeds[kind.value]})
-        ratio = speeds.ratios[kind.value]
+        ratio, engine_ratio = speeds.ratios[kind.value], speeds.engine_ratios[kind.value]
     predictions = load_predictions(folder / PREDICTIONS)
-    return Run(evaluation=evaluation, predictions=predictions, epochs=sources.epochs.get(kind), speedup=ratio)
+    return Run(
+        evaluation=evaluation,
+        predictions=predictions,
+        epochs=sources.epochs.get(kind),
+        speedup=ratio,
+        engine_speedup=engine_ratio,
+    )
 
 
 def _remarks(inputs: Inputs, sources: ReportSources) -> Iterator[str]:

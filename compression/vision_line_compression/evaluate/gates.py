@@ -35,7 +35,7 @@ class GateSettings(Frozen):
     onnx_ratio: float | None = _Ratio
     """Largest ONNX file, as a share of the parent's."""
     speedup: float | None = _Ratio
-    """Least throughput, as a multiple of the parent's in interleaved rounds."""
+    """Least throughput of the network alone, as a multiple of the parent's in interleaved rounds."""
 
 
 class Gate(Frozen):
@@ -116,7 +116,7 @@ def _size_gates(
             yield _at_most(name, limit, ours / theirs if theirs else None, f"{ours:,} of {theirs:,}")
     if settings.speedup is not None:
         passed = speedup is not None and speedup >= settings.speedup
-        detail = "times the parent's throughput" if speedup is not None else "not measured"
+        detail = "times the parent's throughput, the networks alone" if speedup is not None else "not measured"
         yield Gate(name="speedup", limit=settings.speedup, found=speedup, passed=passed, detail=detail)
 
 

@@ -216,6 +216,10 @@ class Speed(Frozen):
     """Throughput with all slots busy: the median round."""
     rounds: tuple[Figure, ...]
     """Images per second of each round; models that are compared take turns."""
+    engine_images_per_s: Figure
+    """Throughput of the network alone, without conversion and head decoding: the median round."""
+    engine_rounds: tuple[Figure, ...]
+    """The same of each round."""
     memory_mb: Figure
     """Resident memory that opening and running the model added, MiB."""
 

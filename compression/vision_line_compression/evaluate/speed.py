@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vision_line.devices.cpu import CpuDevice
 from vision_line.devices.model import Model
-from vision_line.devices.selection import open_device
 from vision_line.frames import Frame
-from vision_line.ports import Device, ShapeHW
+from vision_line.ports import ShapeHW
 from vision_line_compression.dataset import Dataset
-from vision_line_compression.evaluate.predict import HOST_DEVICE, inspect, read_picture, still_frame
+from vision_line_compression.evaluate.predict import inspect, read_picture, still_frame
 from vision_line_compression.evaluate.schema import Speed
 
 ROUNDS = 5
@@ -34,11 +34,12 @@ _WARM_UP_FRAMES = 5
 class _Contender:
     """One model on an open device, with what was measured so far."""
 
-    device: Device
+    device: CpuDevice
     finished: threading.Event
     memory_mb: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     images_per_s: list[float] = field(default_factory=list)
+    engine_images_per_s: list[float] = field(default_factory=list)
 
 
 def measure_speed(
@@ -49,10 +50,11 @@ def measure_speed(
     seconds: float,
     rounds: int = ROUNDS,
 ) -> tuple[Speed, ...]:
-    """Measure `models` in interleaved rounds: A B A B ...; `seconds` is the time of each model's two measurements.
+    """Measure `models` in interleaved rounds: A B A B ...
 
-    The score floor is each model's threshold, as in an inspection. Pictures of `dataset` are converted each time, as
-    a camera's would be.
+    Each model is measured for three times `seconds`: one image at a time, all slots busy, the network alone. The score
+    floor is each model's threshold, as in an inspection. Pictures of `dataset` are converted each time, as a camera's
+    would be; the network alone runs on inputs that are there.
 
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as `predict`.
@@ -64,7 +66,7 @@ def measure_speed(
         for model in models:
             before = _resident_mb()
             finished = threading.Event()
-            opened = stack.enter_context(closing(open_device(HOST_DEVICE, model, (shape_hw,), finished.set)))
+            opened = stack.enter_context(closing(CpuDevice(model, (shape_hw,), finished.set)))
             contender = _Contender(opened, finished)
             for frame in frames[:_WARM_UP_FRAMES]:
                 _latency_s(contender, frame)
@@ -72,17 +74,25 @@ def measure_speed(
             contenders.append(contender)
         for _ in range(rounds):
             for contender in contenders:
-                _run_round(contender, frames, seconds / rounds)
+                _run_round(contender, frames, shape_hw, seconds / rounds)
         return tuple(_speed(contender, shape_hw) for contender in contenders)
 
 
 def speedup(candidate: Speed, reference: Speed) -> float:
     """Return the median over the rounds of candidate's throughput / reference's, measured side by side."""
-    pairs = zip(candidate.rounds, reference.rounds, strict=True)
-    return statistics.median(ours / theirs for ours, theirs in pairs)
+    return _median_ratio(candidate.rounds, reference.rounds)
 
 
-def _run_round(contender: _Contender, frames: Sequence[Frame], seconds: float) -> None:
+def engine_speedup(candidate: Speed, reference: Speed) -> float:
+    """Return the same for the networks alone."""
+    return _median_ratio(candidate.engine_rounds, reference.engine_rounds)
+
+
+def _median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+def _run_round(contender: _Contender, frames: Sequence[Frame], shape_hw: ShapeHW, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     for number in count():
         contender.latencies_s.append(_latency_s(contender, frames[number % len(frames)]))
@@ -91,6 +101,7 @@ def _run_round(contender: _Contender, frames: Sequence[Frame], seconds: float) -
     start = time.monotonic()
     done = sum(1 for _ in inspect(contender.device, contender.finished, _until(frames, start + seconds)))
     contender.images_per_s.append(done / (time.monotonic() - start))
+    contender.engine_images_per_s.append(contender.device.engine_rate(shape_hw, seconds))
 
 
 def _until(frames: Sequence[Frame], deadline: float) -> Iterator[Frame]:
@@ -117,6 +128,8 @@ def _speed(contender: _Contender, shape_hw: ShapeHW) -> Speed:
         latency_p99_ms=float(p99),
         images_per_s=statistics.median(contender.images_per_s),
         rounds=tuple(contender.images_per_s),
+        engine_images_per_s=statistics.median(contender.engine_images_per_s),
+        engine_rounds=tuple(contender.engine_images_per_s),
         memory_mb=contender.memory_mb,
     )
 

@@ -87,6 +87,8 @@ class Row(Frozen):
     """This model minus the better parent; null for that parent itself and for what was not run."""
     speedup: Figure | None = None
     """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
+    engine_speedup: Figure | None = None
+    """The same of the networks alone, without conversion and head decoding."""
 
     @property
     def group(self) -> Group:
@@ -142,7 +144,7 @@ class Identity(Frozen):
 
 
 class Headline(Frozen):
-    """The product in eight figures; drops are against the better parent, ratios against the parent."""
+    """The product in nine figures; drops are against the better parent, ratios against the parent."""
 
     params_ratio: Figure
     """Parameters."""
@@ -159,7 +161,9 @@ class Headline(Frozen):
     parent_miss_rate_interval: tuple[Figure, Figure]
     """The better parent's, exact 95 % interval."""
     speedup_cpu_640: Figure | None
-    """Throughput at 640x640 on this CPU, as a multiple of the parent's; null where it was not measured."""
+    """Throughput of the network alone at 640x640 on this CPU, as a multiple of the parent's; null: not measured."""
+    speedup_cpu_640_application: Figure | None
+    """The same with the application's conversion of pictures and head decoding."""
 
 
 class ReportCard(Frozen):

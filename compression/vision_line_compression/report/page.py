@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vision_line_compression.evaluate.schema import Evaluation
 from vision_line_compression.report import plots
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, write_card
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, Row, write_card
 from vision_line_compression.report.tables import gates_table, models_table
 from vision_line_compression.report.wording import NONE, percent, sentence, signed, times
 
@@ -69,6 +69,12 @@ def _summary(card: ReportCard) -> str:
     return text
 
 
+def _throughput_note(product: Row) -> str:
+    if product.engine_speedup is None:
+        return "not measured"
+    return f"the parent's, network alone; {times(product.speedup)} with conversion and head"
+
+
 def _tiles(card: ReportCard) -> str:
     headline, product = card.headline, card.row(card.product)
     low, high = headline.parent_miss_rate_interval
@@ -81,7 +87,7 @@ def _tiles(card: ReportCard) -> str:
         ("ONNX file", percent(headline.onnx_ratio, 1), "of the parent's FP32 file"),
         ("mAP50-95", change, noise or "points"),
         ("Defects missed", percent(headline.miss_rate, 2), f"parent: {100 * low:.2f} … {100 * high:.2f} %"),
-        ("Throughput", times(product.speedup), "the parent's, in turns" if product.speedup else "not measured"),
+        ("Throughput", times(product.engine_speedup), _throughput_note(product)),
     ]
     cells = (
         f'<div class="tile"><span class="name">{name}</span><b>{value}</b><span>{note}</span></div>'

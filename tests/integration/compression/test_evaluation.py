@@ -20,7 +20,7 @@ from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.predict import Predictions, load_predictions, predict, save_predictions
 from vision_line_compression.evaluate.robustness import compare_robustness
 from vision_line_compression.evaluate.schema import Evaluation, EvaluationSettings
-from vision_line_compression.evaluate.speed import measure_speed, speedup
+from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
 from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.report.build import Run, better_parent, build_card
 from vision_line_compression.report.card import Identity, RowKind
@@ -169,9 +169,11 @@ def test_speed_takes_turns(model: Model, boards: Dataset) -> None:
     """Every round measures both models."""
     first, second = measure_speed([model, model], boards, (192, 320), seconds=0.4, rounds=2)
 
-    assert len(first.rounds) == len(second.rounds) == 2
+    assert len(first.rounds) == len(second.rounds) == len(first.engine_rounds) == len(second.engine_rounds) == 2
     assert 0 < first.latency_p50_ms <= first.latency_p99_ms
     assert speedup(second, first) > 0
+    assert engine_speedup(second, first) > 0
+    assert first.engine_images_per_s > 0
 
 
 def test_bundle_is_a_subject(tmp_path: Path, model: Model) -> None:

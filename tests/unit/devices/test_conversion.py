@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vision_line.devices.conversion import MAX_CANVASES, Converter
 from vision_line.devices.planes import open_planes
-from vision_line.devices.preprocess import letterbox_planes, normalise
+from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 from vision_line.ports import ShapeHW
 
@@ -30,6 +30,12 @@ def _random_frame(name: str, size_wh: tuple[int, int], seed: int) -> av.VideoFra
     for plane in frame.planes:  # the bytes between the lines are random too
         plane.update(random.integers(0, 256, plane.buffer_size, np.uint8).tobytes())
     return frame
+
+
+def _as_defined(picture: Planes, colour: Colour, shape: ShapeHW) -> NDArray[np.float32]:
+    """Return the definition's input, interleaved (h, w, 3)."""
+    planar: NDArray[np.float32] = normalise(letterbox_planes(picture, colour, shape))[0]
+    return planar.transpose(1, 2, 0)
 
 
 def _bytes(network_input: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -52,11 +58,11 @@ def test_within_two_of_the_definition(
     """Random pictures differ from the reference by at most 2 of 255, whichever axis shrinks or grows."""
     planes = open_planes(_random_frame(name, (width, height), seed))
     shape: ShapeHW = (blocks[0] * 32, blocks[1] * 32)
-    out = np.empty((3, *shape), np.float32)
+    out = np.empty((*shape, 3), np.float32)
 
     Converter().convert(planes, colour, out)
 
-    difference = np.abs(_bytes(out) - _bytes(normalise(letterbox_planes(planes, colour, shape))[0]))
+    difference = np.abs(_bytes(out) - _bytes(_as_defined(planes, colour, shape)))
     assert difference.max() <= 2
 
 
@@ -64,11 +70,11 @@ def test_within_two_of_the_definition(
 def test_usual_cameras_on_average(size_wh: tuple[int, int]) -> None:
     """Usual sizes are on average a fraction of one level away from the definition (halves are rounded up)."""
     planes = open_planes(_random_frame("yuv420p", size_wh, 3))
-    out = np.empty((3, 192, 320), np.float32)
+    out = np.empty((192, 320, 3), np.float32)
 
     Converter().convert(planes, COLOURS[0], out)
 
-    difference = _bytes(out) - _bytes(normalise(letterbox_planes(planes, COLOURS[0], (192, 320)))[0])
+    difference = _bytes(out) - _bytes(_as_defined(planes, COLOURS[0], (192, 320)))
     assert np.abs(difference).mean() < 0.5
     assert abs(difference.mean()) < 0.15
 
@@ -76,16 +82,16 @@ def test_usual_cameras_on_average(size_wh: tuple[int, int]) -> None:
 def test_values_are_exactly_the_definitions() -> None:
     """What is written are multiples of float32(1 / 255), padding included."""
     planes = open_planes(_random_frame("rgb24", (32, 18), 5))
-    out = np.empty((3, 18 + 14, 32), np.float32)
+    out = np.empty((18 + 14, 32, 3), np.float32)
 
     Converter().convert(planes, FULL, out)
 
-    assert np.array_equal(out, normalise(letterbox_planes(planes, FULL, (32, 32)))[0])
+    assert np.array_equal(out, _as_defined(planes, FULL, (32, 32)))
 
 
 def test_a_slot_is_written_whole() -> None:
     """A slot that held another picture, larger or smaller, keeps nothing of it."""
-    converter, out = Converter(), np.empty((3, 64, 64), np.float32)
+    converter, out = Converter(), np.empty((64, 64, 3), np.float32)
     wide, tall = (open_planes(_random_frame("yuv420p", size, 1)) for size in ((64, 20), (20, 64)))
     fresh = np.empty_like(out)
     Converter().convert(wide, FULL, fresh)
@@ -139,7 +145,7 @@ def test_other_formats_are_brought_to_planes(name: str, planes: int, is_rgb: boo
 
 def test_canvases_are_bounded() -> None:
     """Pictures of ever new sizes do not fill the memory."""
-    converter, out = Converter(), np.empty((3, 32, 32), np.float32)
+    converter, out = Converter(), np.empty((32, 32, 3), np.float32)
 
     for height in range(1, MAX_CANVASES + 20):
         converter.convert(open_planes(av.VideoFrame(8, height, "gray")), FULL, out)
