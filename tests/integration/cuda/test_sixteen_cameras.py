@@ -151,9 +151,9 @@ class Definition:
     """Stands in for the CPU device's converter: the preprocessing definition itself, which the kernel follows."""
 
     def convert(self, picture: Planes, colour: Colour, out: NDArray[np.float32]) -> Letterbox:
-        """Write the picture into a network input (3, h, w) and return its geometry."""
-        box = Letterbox(picture.size_wh, (out.shape[1], out.shape[2]))
-        out[:] = normalise(letterbox_planes(picture, colour, box.dst_hw))[0]
+        """Write the picture into a network input (h, w, 3) and return its geometry."""
+        box = Letterbox(picture.size_wh, (out.shape[0], out.shape[1]))
+        out[:] = normalise(letterbox_planes(picture, colour, box.dst_hw))[0].transpose(1, 2, 0)
         return box
 
 
