@@ -57,7 +57,7 @@ class LineRun:
         self.process: subprocess.Popen[bytes] | None = None
         self.write_streams(self.names)
 
-    def write_streams(self, names: list[str], extra: str = "", defaults: str = "dwell_s = 4.0\nmin_hits = 5") -> None:
+    def write_streams(self, names: list[str], extra: str = "", defaults: str = "dwell_s = 4.0\nmin_hits = 7") -> None:
         """Write a configuration whose simulator serves all cameras, and which inspects those of `names`."""
         text = (
             f"config_version = 1\n[simulator]\ncameras = {len(self.names)}\nport = {self.port}\n"
