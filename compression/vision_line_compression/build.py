@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vision_line.devices.bundle import BUNDLE_FILE
 from vision_line.devices.cuda.context import Gpu, open_gpu
-from vision_line.devices.cuda.engine_files import ENGINES_FOLDER
+from vision_line.devices.cuda.engine_files import ENGINES_FOLDER, target_of
 from vision_line.devices.cuda.timing import time_engine
 from vision_line.devices.engine_choice import Form, Precision, choice_path, sibling, write_choice
 from vision_line.devices.engine_manifest import Library, Target
@@ -82,7 +82,7 @@ def build_tensorrt_engines(
     """
     _ensure_bundle(bundle)
     gpu = open_gpu()
-    target = Target(Library.TENSORRT, gpu.sm, gpu.name)
+    target = target_of(gpu, Library.TENSORRT)
     model = open_model(bundle)
     if model.precision != "int8":
         if wanted not in (None, model.precision):

@@ -9,11 +9,10 @@ from contextlib import ExitStack
 import numpy as np
 
 from vision_line.devices.cuda.context import translated_errors
-from vision_line.devices.cuda.engine_files import choose_library, find_engine
+from vision_line.devices.cuda.engine_files import choose_library, find_engine, target_of
 from vision_line.devices.cuda.scratch import open_stream
 from vision_line.devices.cuda.surface import Layout, PixelFormat
 from vision_line.devices.cuda.timing import time_engine, time_kernel
-from vision_line.devices.engine_manifest import Library, Target
 from vision_line.devices.tensorrt_build import open_library
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
@@ -51,8 +50,7 @@ def measure_engine(subject: Subject) -> Outcome:
     if gpu is None:
         return skipped(_NO_GPU)
     library = choose_library()
-    target = Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
-    plan = find_engine(subject.model, subject.shape_hw, target)
+    plan = find_engine(subject.model, subject.shape_hw, target_of(gpu, library))
     trt, settings = open_library(library), subject.settings
     times_ms = time_engine(gpu, trt, plan, subject.shape_hw, buckets=settings.buckets, repeats=settings.repeats)
     return _timed("engine_ms", times_ms)

@@ -124,23 +124,21 @@ def streams(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
+def run_until_enough(streams: Path, device: str, folder: Path) -> dict[str, Any]:
+    """Run the program in this process until it is interrupted, and return its summary."""
+    path, records = folder / "summary.json", folder / "records"
+    options = RunOptions(
+        streams=streams, device=device, duration_s=LONGEST_S, headless=True, summary=path, record=records
+    )
+    assert run(options) == EXIT_INTERRUPTED, "not enough was seen"
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return summary
+
+
 def test_the_program_inspects_sixteen_cameras(samples: Samples, streams: Path, tmp_path: Path) -> None:
     """Every camera is decoded, inspected and recorded, and each sampled frame has the CPU device's detections."""
-    summary_path = tmp_path / "summary.json"
+    summary = run_until_enough(streams, "cuda", tmp_path)
 
-    code = run(
-        RunOptions(
-            streams=streams,
-            device="cuda",
-            duration_s=LONGEST_S,
-            headless=True,
-            summary=summary_path,
-            record=tmp_path / "records",
-        )
-    )
-
-    assert code == EXIT_INTERRUPTED, "not enough was seen"
-    summary = json.loads(summary_path.read_text(encoding="utf-8"))
     assert summary["device"].startswith("cuda:0")
     assert [camera["name"] for camera in summary["cameras"]] == NAMES
     assert all(camera["frames_inspected"] >= FRAMES_EACH for camera in summary["cameras"])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -11,14 +10,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from tests.integration.cuda.test_sixteen_cameras import LONGEST_S, NAMES, streams, upload_pageable
+from tests.integration.cuda.test_sixteen_cameras import NAMES, run_until_enough, streams, upload_pageable
 from tests.unit.devices.cuda.fakecuda.driver import Schedule
 from tests.unit.devices.cuda.fakes.nvml import BUS, FakeNvml
 from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder
 from tests.unit.devices.cuda.machine import CudaMachine, Pictures
 
-from vision_line.app.program import EXIT_INTERRUPTED, RunOptions
-from vision_line.cli.running import run
 from vision_line.devices.cuda import engine_files, pipeline
 from vision_line.devices.cuda.several import decoders_over
 from vision_line.devices.several import SeveralDevices
@@ -74,25 +71,12 @@ def seen(cuda_machine: CudaMachine, second_gpu: Pictures, monkeypatch: pytest.Mo
 
 def test_sixteen_cameras_are_spread_over_two_gpus(seen: Seen, streams: Path, tmp_path: Path) -> None:
     """Each GPU decodes and inspects eight of them; the summary holds all cameras, and both GPUs with their load."""
-    summary_path = tmp_path / "summary.json"
-
-    code = run(
-        RunOptions(
-            streams=streams,
-            device="auto",
-            duration_s=LONGEST_S,
-            headless=True,
-            summary=summary_path,
-            record=tmp_path / "records",
-        )
-    )
+    summary = run_until_enough(streams, "auto", tmp_path)
     decoders_over.cache_clear()
 
-    assert code == EXIT_INTERRUPTED, "not enough was seen"
     assert all(len(gpus) == 1 for gpus in seen.gpus.values()), "no camera came back, so none moved"
     assert Counter(gpu for gpus in seen.gpus.values() for gpu in gpus) == {0: 8, 1: 8}
     assert all(numbers == sorted(numbers) for numbers in seen.numbers.values())
-    summary = json.loads(summary_path.read_text(encoding="utf-8"))
     assert summary["device"] == "cuda:0+1"
     assert all(camera["frames_inspected"] >= FRAMES_EACH for camera in summary["cameras"])
     assert [(load["name"], load["sm_percent"]["mean"]) for load in summary["device_loads"]] == [

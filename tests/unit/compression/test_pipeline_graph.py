@@ -15,7 +15,7 @@ from vision_line_compression.checkpoint import Checkpoint
 from vision_line_compression.dataset import Dataset, LabelledImage
 from vision_line_compression.inputs import Inputs
 from vision_line_compression.pipeline import Pipeline
-from vision_line_compression.recipe import Recipe, load_recipe
+from vision_line_compression.recipe import Control, Recipe, load_recipe
 from vision_line_compression.report.card import RowKind
 from vision_line_compression.stages import Stage, Workspace
 
@@ -24,13 +24,15 @@ RECIPE = Path(__file__).parents[3] / "compression" / "recipes" / "demo.toml"
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
-    """The demo's recipe on one picture."""
+    """The demo's recipe with all controls, on one picture."""
     picture = tmp_path / "a.png"
     picture.write_bytes(b"never decoded")
     image = LabelledImage(picture, (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
     data = [Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")]
     parent = Checkpoint(nn.Identity(), "v8", ("dent",), "a" * 64, tmp_path / "parent.pt")
     loaded = load_recipe(RECIPE, parent.path, tmp_path / "data.yaml")
+    report = loaded.recipe.report.model_copy(update={"controls": tuple(Control)})
+    loaded = replace(loaded, recipe=loaded.recipe.model_copy(update={"report": report}))
     return Inputs(loaded, parent, parent, *data)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vision_line.devices.cuda.context import open_gpu
+from vision_line.devices.cuda.context import Gpu, open_gpu
 from vision_line.devices.engine_choice import kept_form
 from vision_line.devices.engine_manifest import Library, Target, check_engine, engine_path
 from vision_line.devices.model import Model
@@ -42,6 +42,11 @@ def choose_library() -> Library:
         else:
             return library
     raise DeviceError(f"cuda: neither TensorRT nor TensorRT-RTX can be used: {'; '.join(faults)}")
+
+
+def target_of(gpu: Gpu, library: Library) -> Target:
+    """Return what engines for `gpu` are built for: TensorRT's for this very model, RTX's for its generation."""
+    return Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
 
 
 def check_gpu(index: int) -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vision_line.devices.cuda.engine import Engine
-from vision_line.devices.cuda.engine_files import cache_folder, choose_library, find_engine
+from vision_line.devices.cuda.engine_files import cache_folder, choose_library, find_engine, target_of
 from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve
 from vision_line.devices.cuda.slots import Batch, Slot
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.engine_manifest import Library, Target, read_manifest
+from vision_line.devices.engine_manifest import read_manifest
 from vision_line.devices.letterbox import Letterbox
 from vision_line.devices.model import Model
 from vision_line.devices.targets import check_target
@@ -59,7 +59,7 @@ class Pipeline:
         self._stop = stop
         self._tell = tell
         library = choose_library()
-        self._target = Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
+        self._target = target_of(gpu, library)
         self._trt = open_library(library)
         check_target(self._target, str(self._trt.__version__))
         self._engines: dict[ShapeHW, Engine] = {}

@@ -183,18 +183,21 @@ def test_engines_share_a_workspace_because_they_share_a_stream(
         Slot, "start", lambda slot, batch, kernel, engine, stream: start(slot, batch, kernel, engine, slot.stream)
     )
     line = open_line()
-    driver = line.machine.driver
-    wrong = 0
-    for seed in SEEDS:
-        wanted = [shown for slot in range(3) for shown in _pictures(2, seed + slot)]
-        with driver.paused():
-            driver.schedule(Schedule.LAZY)
-            for slot in range(3):
-                line.submit(wanted[2 * slot : 2 * slot + 2])
-            driver.schedule(Schedule.RANDOM, seed)
-        wrong += line.collect(6) != wanted
 
-    assert wrong
+    # Two runs meet in the workspace in about one of twenty orders; the first that is seen is enough.
+    assert any(_is_spoilt(line, seed) for seed in range(1000))
+
+
+def _is_spoilt(line: Line, seed: int) -> bool:
+    """Whether three batches that are queued together and run in a random order give wrong results."""
+    driver = line.machine.driver
+    wanted = [shown for slot in range(3) for shown in _pictures(2, seed + slot)]
+    with driver.paused():
+        driver.schedule(Schedule.LAZY)
+        for slot in range(3):
+            line.submit(wanted[2 * slot : 2 * slot + 2])
+        driver.schedule(Schedule.RANDOM, seed)
+    return line.collect(6) != wanted
 
 
 def test_steady_state_allocates_nothing(open_line: OpenLine) -> None:
