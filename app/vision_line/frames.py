@@ -41,6 +41,8 @@ class DropCause(StrEnum):
 
     SUPERSEDED = "superseded"  # a newer frame of the camera came before a slot was free
     STALE = "stale"  # older than max_staleness_ms when a slot was free
+    BEHIND = "behind"  # older than max_staleness_ms when it was read: the camera's queue was skipped
+    SHED = "shed"  # not decoded, because the box cannot decode all that arrives
     RATE_CAP = "rate_cap"  # beyond the camera's inspect_fps
     FROZEN = "frozen"  # the picture repeats: not an inspection
     CORRUPT = "corrupt"  # the decoder reported damage, or it came before the first keyframe
@@ -79,7 +81,9 @@ class Frame:
     `picture` is the native picture: on the cpu device an `av.VideoFrame` (any YCbCr 4:2:0/4:2:2/4:4:4, grey or RGB
     format); it is converted only when picked, straight into a batch slot. Nobody writes to it. `sequence` counts the
     camera's decoded frames from 0, without gaps, over reconnections. `arrived_s` is when the frame's last packet had
-    been read. `camera_utc` is the camera's own clock from RTCP sender reports, None until one came.
+    been read, and `behind_s` how much later that was than it would have been without any queue on the way, as
+    estimated from the camera's clock. `camera_utc` is the camera's own clock from RTCP sender reports, None until one
+    came.
     """
 
     camera: str
@@ -93,6 +97,17 @@ class Frame:
     camera_utc: float | None = None
     pts_s: float | None = None
     keyframe: bool = False
+    behind_s: float = 0.0
+
+    @property
+    def captured_s(self) -> float:
+        """When the camera sent it: what ages, latencies and inspections count from."""
+        return self.arrived_s - self.behind_s
+
+    @property
+    def captured_utc(self) -> float:
+        """The same moment on our wall clock."""
+        return self.arrived_utc - self.behind_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +197,9 @@ class DefectEvent:
 class NotInspected:
     """An interval in which a camera's line was not looked at, and why.
 
-    `cause` is `camera:<STATE or error code>`, `device:STARTING`, `capacity`, `log` or `stopped`. `ended_*` are None
-    while it lasts; the same `interval_id` is then written again with its end, or with `withdrawn` when a result came so
-    late that the line was taken for not inspected meanwhile.
+    `cause` is `camera:<STATE or error code>`, `device:STARTING` or one of those in `inspection.blame`. `ended_*` are
+    None while it lasts; the same `interval_id` is then written again with its end, or with `withdrawn` when a result
+    came so late that the line was taken for not inspected meanwhile.
     """
 
     interval_id: str

@@ -8,8 +8,19 @@ from dataclasses import dataclass
 
 from vision_line.frames import INSPECTING_STATES, CameraState
 
+#: Frames came faster than the device takes them.
 CAPACITY = "capacity"
+#: Frames came faster than they can be decoded.
+DECODING = "capacity:decoding"
+#: `inspect_fps` allows too few looks.
+RATE_CAP = "rate_cap"
+#: The detection log could not take results.
 LOG = "log"
+#: The program did not run between its last proof of life and this start; it had ended (off), or had died (crashed).
+OFF = "off"
+CRASHED = "crashed"
+#: The program existed and got no processor: stopped, suspended or starved.
+PAUSED = "paused"
 #: The program is starting: first pictures are waited for, or the engine is being compiled.
 STARTING = "device:STARTING"
 #: The program was told to end, and drains.

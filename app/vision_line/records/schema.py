@@ -19,7 +19,7 @@ from vision_line.frames import DropCause
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
@@ -30,6 +30,10 @@ BUSY_TIMEOUT_S = 0.25
 #: Statements that bring a file of the key's version to the next one.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE cameras ADD COLUMN settings TEXT NOT NULL DEFAULT ''",),
+    2: (
+        "ALTER TABLE coverage ADD COLUMN dropped_behind INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE coverage ADD COLUMN dropped_shed INTEGER NOT NULL DEFAULT 0",
+    ),
 }
 
 DROPPED_COLUMNS = tuple(f"dropped_{cause}" for cause in DropCause)

@@ -148,7 +148,8 @@ async def test_no_frame_is_lost_or_mixed_up_when_a_camera_is_altered_and_removed
     assert totals.arrived == totals.inspected + sum(totals.dropped.values())
     ((arrived, inspected, dropped),) = run.rows(
         "SELECT sum(arrived), sum(inspected), sum(dropped_superseded + dropped_stale + dropped_rate_cap"
-        " + dropped_frozen + dropped_corrupt + dropped_log + dropped_shutdown) FROM coverage"
+        " + dropped_behind + dropped_shed + dropped_frozen + dropped_corrupt + dropped_log + dropped_shutdown)"
+        " FROM coverage"
     )
     assert (arrived, inspected, dropped) == (totals.arrived, totals.inspected, sum(totals.dropped.values()))
     found = run.rows("SELECT sequence, station FROM detections ORDER BY detection")

@@ -29,7 +29,7 @@ from vision_line.frames import (
 from vision_line.ports import DetectionLog
 from vision_line.records.entries import CameraRecord
 from vision_line.records.log import SqliteLog
-from vision_line.records.schema import APPLICATION_ID, SCHEMA_VERSION, open_reader
+from vision_line.records.schema import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
 
 OpenLog = Callable[..., SqliteLog]
 WaitUntil = Callable[[Callable[[], bool]], None]
@@ -246,18 +246,30 @@ def test_other_files_are_refused(open_log: OpenLog, records: Path, statements: t
         open_log()
 
 
-def test_a_file_of_the_first_schema_is_brought_up_to_date(
-    open_log: OpenLog, records: Path, tmp_path: Path, line: Any
+def old_file(path: Path, version: int) -> None:
+    """Write a record file as version 2 of the schema did; 1 is the same without the settings of cameras."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "old_files" / "schema2.sql").read_text())
+        if version == 1:
+            connection.executescript("ALTER TABLE cameras DROP COLUMN settings; PRAGMA user_version=1;")
+
+
+def columns_of(connection: sqlite3.Connection) -> dict[str, set[tuple[Any, ...]]]:
+    """Return each table's columns: name, type, whether it may be NULL, place in the primary key."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    return {
+        table: {(c[1], c[2], c[3], c[5]) for c in map(tuple, connection.execute(f"PRAGMA table_info({table})"))}
+        for table in tables
+    }
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_schema_is_brought_up_to_date(
+    open_log: OpenLog, records: Path, tmp_path: Path, version: int
 ) -> None:
-    """Its rows stay, cameras without settings as they were not kept then; a reader asks for it, and then reads it."""
-    log = open_log(evidence=False)
-    seen = line.inspection(1)
-    log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
-    log.close()
-    with closing(sqlite3.connect(records / "records.sqlite")) as connection:
-        connection.execute("ALTER TABLE cameras DROP COLUMN settings")
-        connection.execute("PRAGMA user_version=1")
-        connection.commit()
+    """Its rows stay, its tables become those of a new file; a reader asks for that, and then reads it."""
+    old_file(records / "records.sqlite", version)
     with pytest.raises(RunError, match="written by an older version"):
         open_reader(records)
 
@@ -265,7 +277,10 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date(
     with closing(open_reader(records)) as reader:
         assert [row["event_id"] for row in reader.execute("SELECT event_id FROM events")] == ["e1"]
         names = [(row["run"], row["name"], row["settings"]) for row in reader.execute("SELECT * FROM cameras")]
-    assert names == [(1, "cam01", ""), (2, "cam01", "")]
+        migrated = columns_of(reader)
+    assert names == [(1, "cam01", "{}" if version == 2 else ""), (2, "cam01", "")]
+    with closing(open_writer(tmp_path / "new.sqlite")) as new:
+        assert migrated == columns_of(new)
 
 
 def test_a_file_that_is_no_database_is_refused(open_log: OpenLog, records: Path) -> None:
