@@ -85,6 +85,8 @@ class SourceErrorCode(StrEnum):
     ENDED = "ENDED"
     ABANDONED_LIMIT = "ABANDONED_LIMIT"
     FAILED = "FAILED"
+    FRAME_TOO_LARGE = "FRAME_TOO_LARGE"
+    INTERNAL = "INTERNAL"  # a fault of ours while this camera was read; its traceback is in the log
 
 
 #: Codes that no quick retry will cure; they are retried at the slow pace only.
@@ -95,6 +97,8 @@ SLOW_RETRY_CODES = frozenset(
         SourceErrorCode.CODEC_UNSUPPORTED,
         SourceErrorCode.NO_VIDEO,
         SourceErrorCode.TLS_FAILED,
+        SourceErrorCode.FRAME_TOO_LARGE,
+        SourceErrorCode.INTERNAL,
     }
 )
 

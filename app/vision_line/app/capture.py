@@ -140,7 +140,7 @@ class Capture:
         """Run the cameras until all pictures are there, the time is over, or a signal asks for the end.
 
         Raises:
-            RunError: the folder cannot be written, or a camera's thread failed by a fault of ours.
+            RunError: the folder cannot be written.
         """
         with caught_signals(self._stop, _nothing_to_reload):
             tasks = [asyncio.create_task(seat.camera.run()) for seat in self._seats]

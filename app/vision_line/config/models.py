@@ -41,6 +41,8 @@ class StreamSettings(Frozen):
     """How long opening a camera may take."""
     read_timeout_s: float = Field(5.0, gt=0, le=120)
     """How long the socket may stay silent before the connection counts as lost."""
+    max_frame_pixels: int = Field(33_554_432, ge=4096, le=1 << 29)
+    """A camera or file with larger pictures is refused (FRAME_TOO_LARGE): they take memory and time from all others."""
     stale_after_s: float | None = Field(None, gt=0, le=600)
     """No frame for so long makes the camera STALE; default: the larger of 2 s and 5 frame periods."""
     frozen_after_s: float = Field(10.0, gt=0, le=3600)

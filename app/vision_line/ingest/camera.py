@@ -7,16 +7,18 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from vision_line.config.models import Stream
-from vision_line.errors import RunError, SourceError, SourceErrorCode
+from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, StateChange
 from vision_line.ingest.backoff import Backoff
 from vision_line.ingest.clock import Clocks
+from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.lifecycle import judge
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
@@ -31,6 +33,7 @@ OPEN_MARGIN_S = 0.5  # FFmpeg's own timeout gets the chance to name the error fi
 OPENING_HELD_S = 0.25
 STOP_BOUND_S = 1.0
 MAX_ABANDONED = 3
+FAULT_TOLD_EVERY_S = 600.0
 
 
 class Camera:
@@ -81,6 +84,8 @@ class Camera:
         self._health = open_health(stream)
         self._abandoned: list[Session] = []
         self._abandoned_total = 0
+        self._faults = 0
+        self._faults_told_s: dict[str, float] = {}  # by what it was; so many places can fail, no more
         self._backoff = Backoff()
         self._shown: tuple[CameraState, str | None] | None = None
         self._changed = asyncio.Event()
@@ -92,11 +97,7 @@ class Camera:
         return self._abandoned_total, sum(session.is_running for session in self._abandoned)
 
     async def run(self) -> None:
-        """Keep the camera running until cancelled, or until a file's end.
-
-        Raises:
-            RunError: a session's thread failed by a fault of ours.
-        """
+        """Keep the camera running until cancelled, or until a file's end; no fault of one camera ends the program."""
         self._show(CameraState.CONNECTING)
         while True:
             await self._wait_for_abandoned()
@@ -127,6 +128,7 @@ class Camera:
                 error = await self._watch(session)
             if error is None and session.end is not None:
                 error = session.end.error
+                self._tell_fault(session.end.fault)
         except asyncio.CancelledError:
             await self._stop(session, DropCause.SHUTDOWN)
             raise
@@ -164,7 +166,7 @@ class Camera:
         """Return whether the session has opened the camera, or ended, within this time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while session.vitals.opened_s is None and not self._has_ended(session):
+                while session.vitals.opened_s is None and session.end is None:
                     await self._changed.wait()
                     self._changed.clear()
                 return True
@@ -172,7 +174,7 @@ class Camera:
 
     async def _watch(self, session: Session) -> SourceError | None:
         """Show the open camera's states until the session ends; return an error if it was given up instead."""
-        while not self._has_ended(session):
+        while session.end is None:
             if self._rejection is not None:
                 return self._rejection
             now_s = self._clocks.monotonic()
@@ -188,10 +190,17 @@ class Camera:
             self._changed.clear()
         return None
 
-    def _has_ended(self, session: Session) -> bool:
-        if session.has_crashed:
-            raise RunError(f"camera {self.stream.name!r}: its reading thread failed; see the traceback")
-        return session.end is not None
+    def _tell_fault(self, fault: Exception | None) -> None:
+        """Log a fault of ours with its traceback, the same one of a camera at most every `FAULT_TOLD_EVERY_S`."""
+        if fault is None:
+            return
+        self._faults += 1
+        now_s, what = self._clocks.monotonic(), describe_fault(fault)
+        if now_s - self._faults_told_s.get(what, -math.inf) < FAULT_TOLD_EVERY_S:
+            return
+        self._faults_told_s[what] = now_s
+        message = "camera %s: a fault of vision-line, please report it (%d of this camera so far)"
+        log.error(message, self.stream.name, self._faults, exc_info=fault)
 
     async def _stop(self, session: Session, cause: DropCause) -> None:
         """Stop the session's thread within `STOP_BOUND_S`, or abandon it."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import traceback
+from pathlib import Path
 
 import av
 
@@ -68,6 +70,13 @@ def opening_error(
     if code is SourceErrorCode.TIMEOUT:
         return SourceError(camera, code, f"{address[0]}:{address[1]} did not answer within {timeout_s:g} s")
     return SourceError(camera, code, f"opening {address[0]}:{address[1]} failed: {exc.strerror}")
+
+
+def describe_fault(exc: Exception) -> str:
+    """Return one line about a fault of ours: its kind and place. Its text is left out: it may quote a URL."""
+    *_, place = traceback.extract_tb(exc.__traceback__) or [None]
+    where = "" if place is None else f" in {Path(place.filename).name}:{place.lineno}"
+    return f"a fault of vision-line ({type(exc).__name__}{where}); the log has its traceback"
 
 
 def resolve(camera: str, host: str, port: int) -> None:

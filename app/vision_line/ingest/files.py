@@ -14,6 +14,7 @@ import av
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.clock import Clocks
+from vision_line.ingest.containers import bound_pictures, open_container
 from vision_line.ingest.ending import FileEnding
 from vision_line.ingest.faults import code_of, reading_error
 from vision_line.ingest.pictures import CompressedPicture
@@ -84,8 +85,8 @@ class VideoFile:
     def _play(self) -> Iterator[CompressedPicture]:
         pace = Pace(self._stop, self._clocks, paced=self._stream.paced)
         try:
-            with av.open(self._path) as container:
-                video = _video_stream(self._stream.name, self._path, container)
+            with open_container(self._path, self._stream.max_frame_pixels) as container:
+                video = _video_stream(self._stream, self._path, container)
                 ending = FileEnding()
                 for packet in container.demux(video):
                     ending.saw(packet)
@@ -130,8 +131,8 @@ class PictureFiles:
 
     def _read(self, path: str) -> Iterator[CompressedPicture]:
         try:
-            with av.open(path) as container:
-                video = _video_stream(self._stream.name, path, container)
+            with open_container(path, self._stream.max_frame_pixels) as container:
+                video = _video_stream(self._stream, path, container)
                 for packet in container.demux(video):
                     yield _compressed(packet, video, self._clocks)
         except av.FFmpegError as exc:
@@ -173,10 +174,12 @@ def _damaged(clocks: Clocks) -> CompressedPicture:
     return CompressedPicture(None, None, True, clocks.monotonic(), clocks.utc(), damaged=True)
 
 
-def _video_stream(camera: str, path: str, container: Any) -> Any:
+def _video_stream(stream: Stream, path: str, container: Any) -> Any:
+    camera = stream.name
     if not container.streams.video:
         raise SourceError(camera, SourceErrorCode.NO_VIDEO, f"no video in {path!r}")
     video = container.streams.video[0]
     if video.codec_context is None:
         raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, f"unknown codec in {path!r}")
+    bound_pictures(camera, video, stream.max_frame_pixels)
     return video

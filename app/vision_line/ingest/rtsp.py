@@ -14,6 +14,7 @@ from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedPictureError
 from vision_line.ingest.clock import Clocks, camera_utc
+from vision_line.ingest.containers import bound_pictures, open_container
 from vision_line.ingest.faults import opening_error, reading_error, resolve
 from vision_line.ingest.nal import NAL_CODECS
 from vision_line.ingest.pictures import CompressedPicture
@@ -58,6 +59,7 @@ class RtspSource:
         self._container = _open(stream, clocks)
         try:
             self._video = _video_stream(stream.name, self._container)
+            bound_pictures(stream.name, self._video, stream.max_frame_pixels)
         except SourceError:
             self._container.close()
             raise
@@ -126,7 +128,7 @@ def _open(stream: Stream, clocks: Clocks) -> Any:
     resolve(stream.name, host, port)
     started_s = clocks.monotonic()
     try:
-        return av.open(url, options=demuxer_options(stream))
+        return open_container(url, stream.max_frame_pixels, demuxer_options(stream))
     except av.FFmpegError as exc:
         raise opening_error(
             stream.name,

@@ -14,6 +14,7 @@ from vision_line.config.models import Stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
 from vision_line.ingest.clock import Clocks
+from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.files import open_file
 from vision_line.ingest.health import Health, PictureHealth
 from vision_line.ingest.lifecycle import Vitals
@@ -31,9 +32,10 @@ _MAX_REMEMBERED = 64  # arrivals of pictures that are inside the decoder
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """How a session ended: at a file's end or told to stop (None), or by an error."""
+    """How a session ended: at a file's end or told to stop (None), or by an error; `fault` is one of ours behind it."""
 
     error: SourceError | None
+    fault: Exception | None = None
 
 
 def open_source(stream: Stream, stop: threading.Event, clocks: Clocks) -> Source:
@@ -109,27 +111,24 @@ class Session:
         """Whether the thread was started and has not come to its end."""
         return self._started and not self._finished
 
-    @property
-    def has_crashed(self) -> bool:
-        """Whether the thread ended by a fault of ours; Python reports its traceback."""
-        return self._finished and self.end is None
-
     def _run(self) -> None:
-        end: SessionEnd | None = None
+        self.end = self._run_to_end()
+        self._finished = True
+        self._changed()
+
+    def _run_to_end(self) -> SessionEnd:
         try:
             try:
                 self._read()
             finally:
                 self._close_decoder()
-            end = SessionEnd(None)
         except SourceError as exc:
-            end = SessionEnd(exc)
+            return SessionEnd(exc)
         except DeviceError as exc:  # a picture could not be copied from the device for a look at it
-            end = SessionEnd(SourceError(self._stream.name, SourceErrorCode.FAILED, str(exc)))
-        finally:
-            self.end = end
-            self._finished = True
-            self._changed()
+            return SessionEnd(SourceError(self._stream.name, SourceErrorCode.FAILED, str(exc)))
+        except Exception as exc:  # noqa: BLE001  whatever a camera makes our code do is that camera's affair alone
+            return SessionEnd(SourceError(self._stream.name, SourceErrorCode.INTERNAL, describe_fault(exc)), exc)
+        return SessionEnd(None)
 
     def _read(self) -> None:
         with closing(open_source(self._stream, self.outlet.stop, self._clocks)) as source:

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How FFmpeg is let near foreign bytes: tags in any encoding, pictures of a bounded size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+
+from vision_line.errors import SourceError, SourceErrorCode
+
+
+def open_container(url: str, max_pixels: int, options: dict[str, str] | None = None) -> Any:
+    """Open a file or camera for reading; tags that are not UTF-8 are none of our business and do no harm.
+
+    Raises:
+        av.FFmpegError: it cannot be opened.
+    """
+    # `max_pixels` also bounds what FFmpeg decodes by itself while it looks for the parameters.
+    return av.open(url, metadata_errors="replace", options={"max_pixels": str(max_pixels)} | (options or {}))
+
+
+def bound_pictures(camera: str, video: Any, max_pixels: int) -> None:
+    """Hold an `av.VideoStream` that was not decoded yet to `max_pixels`: what it says now, and what it decodes later.
+
+    Raises:
+        SourceError: FRAME_TOO_LARGE.
+    """
+    context = video.codec_context
+    check_size(camera, (context.width, context.height), max_pixels)
+    context.options = dict(context.options) | {"max_pixels": str(max_pixels)}
+
+
+def check_size(camera: str, size_wh: tuple[int, int], max_pixels: int) -> None:
+    """Refuse pictures of more than `max_pixels`.
+
+    Raises:
+        SourceError: FRAME_TOO_LARGE.
+    """
+    width, height = size_wh
+    if width * height > max_pixels:
+        detail = f"pictures of {width}x{height}, max_frame_pixels allows {max_pixels}"
+        raise SourceError(camera, SourceErrorCode.FRAME_TOO_LARGE, detail)
