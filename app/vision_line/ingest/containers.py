@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import av
@@ -29,6 +30,19 @@ def bound_pictures(camera: str, video: Any, max_pixels: int) -> None:
     context = video.codec_context
     check_size(camera, (context.width, context.height), max_pixels)
     context.options = dict(context.options) | {"max_pixels": str(max_pixels)}
+
+
+def still_size(path: str) -> tuple[int, int]:
+    """Return the width and height that a PNG or JPEG declares, read without decoding it; zeros for all else."""
+    with Path(path).open("rb") as file:
+        head = file.read(24)
+    if head.startswith(b"\x89PNG"):
+        return (int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+    if head.startswith(b"\xff\xd8"):
+        with av.open(path, metadata_errors="replace") as container:  # FFmpeg reads a JPEG's header only
+            context = container.streams.video[0].codec_context
+            return (context.width, context.height)
+    return (0, 0)
 
 
 def check_size(camera: str, size_wh: tuple[int, int], max_pixels: int) -> None:
