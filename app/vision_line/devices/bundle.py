@@ -19,6 +19,8 @@ BUNDLE_VERSION = 1
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # beside bundle.json, never elsewhere
 Side = Annotated[int, Field(ge=32, le=8192)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FormName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -39,12 +41,23 @@ class BundleInput(_Frozen):
     """true: height and width may be any multiple of `stride`; false: only the one shape in `input_shapes_hw`."""
 
 
+class BundleForm(_Frozen):
+    """The same network written in another way, for processors that compute the first one wrongly or slowly."""
+
+    form: FormName
+    """Name of the form: `qdq-u8-7bit` for unsigned activations with zero point 128 and weights within -64..63."""
+    file: FileName
+    """File name in the bundle's folder."""
+    sha256: Sha256
+    """Hash of the file."""
+
+
 class BundleModel(_Frozen):
     """The model file."""
 
     file: FileName
     """File name in the bundle's folder."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     """Hash of the file; a file that differs is refused."""
     precision: Literal["fp32", "fp16", "int8"]
     """Precision of most weights and activations."""
@@ -52,6 +65,22 @@ class BundleModel(_Frozen):
     """Form of the quantization, `qdq-s8-symmetric` for signed symmetric Q/DQ pairs; null where there is none."""
     input: BundleInput
     """The network's input."""
+    forms: tuple[BundleForm, ...] = ()
+    """Other forms of the file, in the order in which they are tried."""
+
+    @property
+    def form(self) -> str:
+        """Return the name of the form that `file` has: its quantization's, or its precision where it has none."""
+        return self.quantization or self.precision
+
+
+class BundleProof(_Frozen):
+    """Small inputs, and what each form of the model makes of them when it is executed in float32."""
+
+    file: FileName
+    """File name in the bundle's folder."""
+    sha256: Sha256
+    """Hash of the file."""
 
 
 class BundlePreprocessing(_Frozen):
@@ -99,6 +128,8 @@ class Bundle(_Frozen):
     """How a picture becomes the input."""
     thresholds: BundleThresholds
     """Default thresholds."""
+    proof: BundleProof | None = None
+    """What an engine is proven by before it inspects; null: by the float execution of the model's own file."""
     lineage: dict[str, JsonValue] = {}
     """Where the model comes from: parent, data, steps, versions. Free."""
     results: dict[str, JsonValue] = {}
@@ -112,4 +143,7 @@ class Bundle(_Frozen):
             raise ValueError(f"input_shapes_hw: sides must be multiples of the stride {self.stride}")
         if not self.model.input.dynamic and len(self.input_shapes_hw) != 1:
             raise ValueError("input_shapes_hw: a model that is not dynamic has exactly one")
+        names = [self.model.form, *(form.form for form in self.model.forms)]
+        if len(set(names)) != len(names):
+            raise ValueError("model.forms: names must differ, and from that of the model's own form")
         return self

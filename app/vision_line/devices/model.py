@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from vision_line.devices.bundle import BUNDLE_FILE, Bundle
 from vision_line.devices.onnx_header import FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
+from vision_line.devices.proof import Proof, unpack_proof
 from vision_line.errors import ModelError
 from vision_line.inspection.heads import HeadKind
 from vision_line.ports import ShapeHW
@@ -28,11 +30,20 @@ _WANTED = "a detection model exported by Ultralytics to ONNX"
 
 
 @dataclass(frozen=True, slots=True)
+class ModelForm:
+    """One way in which the network of a model is written, in a file of its own."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A detection model that was checked and can be given to a device.
 
     `input_shapes_hw` are the shapes it was evaluated at (a bundle's), or the one it was exported with; `dynamic` says
-    whether others are possible at all. Two models with the same `sha256` give the same detections.
+    whether others are possible at all. Two models with the same `sha256` give the same detections. `forms` are the ways
+    in which it is written, first that of `path`; `proof` is what engines of it are proven by, None: there is none.
     """
 
     name: str
@@ -48,6 +59,8 @@ class Model:
     score_threshold: float
     nms_iou: float
     bundle: Bundle | None
+    forms: tuple[ModelForm, ...]
+    proof: Proof | None = field(default=None, compare=False, repr=False)
 
 
 def open_model(path: Path | None) -> Model:
@@ -67,10 +80,7 @@ def open_model(path: Path | None) -> Model:
 def _open_bundle(folder: Path) -> Model:
     bundle = _read_bundle(folder / BUNDLE_FILE)
     path = folder / bundle.model.file
-    content = _read(path)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != bundle.model.sha256:
-        raise ModelError(f"{path}: expected sha256 {bundle.model.sha256} as in {BUNDLE_FILE}, found {sha256}")
+    content = _read_hashed(path, bundle.model.sha256)
     header = _header(path, content)
     network_input = _checked_input(path, header)
     _check_bundle_input(path, bundle, network_input)
@@ -78,7 +88,7 @@ def _open_bundle(folder: Path) -> Model:
     return Model(
         name=bundle.name,
         path=path,
-        sha256=sha256,
+        sha256=bundle.model.sha256,
         precision=bundle.model.precision,
         classes=bundle.classes,
         stride=bundle.stride,
@@ -89,7 +99,38 @@ def _open_bundle(folder: Path) -> Model:
         score_threshold=bundle.thresholds.score,
         nms_iou=bundle.thresholds.nms_iou,
         bundle=bundle,
+        forms=(ModelForm(bundle.model.form, path), *_other_forms(folder, bundle)),
+        proof=_proof(folder, bundle),
     )
+
+
+def _other_forms(folder: Path, bundle: Bundle) -> Iterator[ModelForm]:
+    """Yield the further forms of a bundle's model, each with the input of the first."""
+    for form in bundle.model.forms:
+        path = folder / form.file
+        header = _header(path, _read_hashed(path, form.sha256))
+        _check_bundle_input(path, bundle, _checked_input(path, header))
+        _check_class_count(path, header, bundle.head, len(bundle.classes))
+        yield ModelForm(form.form, path)
+
+
+def _proof(folder: Path, bundle: Bundle) -> Proof | None:
+    if bundle.proof is None:
+        return None
+    path = folder / bundle.proof.file
+    content = _read_hashed(path, bundle.proof.sha256)
+    try:
+        return unpack_proof(content)
+    except ValueError as exc:
+        raise ModelError(f"{path}: not a usable proof: {exc}") from exc
+
+
+def _read_hashed(path: Path, sha256: str) -> bytes:
+    content = _read(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelError(f"{path}: expected sha256 {sha256} as in {BUNDLE_FILE}, found {found}")
+    return content
 
 
 def _read_bundle(path: Path) -> Bundle:
@@ -135,6 +176,7 @@ def _open_exported(path: Path) -> Model:
         score_threshold=DEFAULT_SCORE,
         nms_iou=DEFAULT_NMS_IOU,
         bundle=None,
+        forms=(ModelForm(header.metadata.get("quantization") or header.precision, path),),
     )
 
 
