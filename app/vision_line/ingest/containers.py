@@ -21,25 +21,27 @@ def open_container(url: str, max_pixels: int, options: dict[str, str] | None = N
     return av.open(url, metadata_errors="replace", options={"max_pixels": str(max_pixels)} | (options or {}))
 
 
-def bound_pictures(camera: str, video: Any, max_pixels: int) -> None:
+def bound_pictures(camera: str, video: Any, max_pixels: int, path: str = "") -> None:
     """Hold an `av.VideoStream` that was not decoded yet to `max_pixels`: what it says now, and what it decodes later.
 
     Raises:
         SourceError: FRAME_TOO_LARGE.
     """
     context = video.codec_context
-    check_size(camera, (context.width, context.height), max_pixels)
+    # FFmpeg tells no size that is above the bound it was opened with.
+    size_wh = (context.width, context.height) if context.width or not path else _declared_size(path, context.name)
+    check_size(camera, size_wh, max_pixels)
     context.options = dict(context.options) | {"max_pixels": str(max_pixels)}
 
 
-def still_size(path: str) -> tuple[int, int]:
-    """Return the width and height that a PNG or JPEG declares, read without decoding it; zeros for all else."""
-    with Path(path).open("rb") as file:
-        head = file.read(24)
-    if head.startswith(b"\x89PNG"):
+def _declared_size(path: str, codec: str) -> tuple[int, int]:
+    """Return the width and height that a PNG, JPEG or Motion JPEG declares, without decoding it; zeros for all else."""
+    if codec == "png":
+        with Path(path).open("rb") as file:
+            head = file.read(24)
         return (int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
-    if head.startswith(b"\xff\xd8"):
-        with av.open(path, metadata_errors="replace") as container:  # FFmpeg reads a JPEG's header only
+    if codec == "mjpeg":
+        with av.open(path, metadata_errors="replace") as container:  # looks at the header of the first picture only
             context = container.streams.video[0].codec_context
             return (context.width, context.height)
     return (0, 0)

@@ -14,7 +14,7 @@ import av
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.clock import Clocks
-from vision_line.ingest.containers import bound_pictures, check_size, open_container, still_size
+from vision_line.ingest.containers import bound_pictures, open_container
 from vision_line.ingest.ending import FileEnding
 from vision_line.ingest.faults import code_of, reading_error
 from vision_line.ingest.pictures import CompressedPicture
@@ -133,8 +133,6 @@ class PictureFiles:
         try:
             with open_container(path, self._stream.max_frame_pixels) as container:
                 video = _video_stream(self._stream, path, container)
-                if not video.codec_context.width:  # FFmpeg tells no size that is above its bound
-                    check_size(self._stream.name, still_size(path), self._stream.max_frame_pixels)
                 for packet in container.demux(video):
                     yield _compressed(packet, video, self._clocks)
         except av.FFmpegError as exc:
@@ -183,5 +181,5 @@ def _video_stream(stream: Stream, path: str, container: Any) -> Any:
     video = container.streams.video[0]
     if video.codec_context is None:
         raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, f"unknown codec in {path!r}")
-    bound_pictures(camera, video, stream.max_frame_pixels)
+    bound_pictures(camera, video, stream.max_frame_pixels, path)
     return video
