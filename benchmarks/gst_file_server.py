@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Serves MP4 files as RTSP cameras from GStreamer's server; run by the system's Python.
 
-    /usr/bin/python3 gst_file_server.py PORT FILE [FILE ...]     # cam1, cam2, ... without re-encoding
+    /usr/bin/python3 gst_file_server.py [ADDRESS:]PORT FILE [FILE ...]     # cam1, cam2, ... without re-encoding
 
 Prints `up` when it listens; ends when its standard input closes.
 """
@@ -19,8 +19,9 @@ def main() -> None:
     """Serve until standard input closes."""
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
-    server.set_service(sys.argv[1])
+    address, _, port = sys.argv[1].rpartition(":")
+    server.set_address(address or "127.0.0.1")
+    server.set_service(port)
     for number, path in enumerate(sys.argv[2:], start=1):
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(

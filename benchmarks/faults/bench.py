@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One fault, one subject: servers up, subject up, fault on, fault off, and what came of it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.line import VisionLine
+from benchmarks.faults.peers import OPENCV_LOOP, ULTRALYTICS_LOADER, Peer
+from benchmarks.faults.site import Servers, Site
+from benchmarks.faults.subject import VICTIM, Account, Subject
+from benchmarks.faults.verdict import Verdict, Window, judge_line, judge_peer
+
+OTHERS = 2
+#: Undisturbed before the fault, and after it.
+BEFORE_S = 4.0
+AFTER_S = 8.0
+
+
+@dataclass(slots=True)
+class Scene:
+    """What a fault can lay hands on."""
+
+    site: Site
+    camera: Servers  # the victim's server
+    subject: Subject
+    disk: Path  # where the records go; a file system of its own where that could be mounted
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong for `lasts_s`, and what must hold.
+
+    `causes` are the beginnings of the causes that the ledger may give. `everyone`: all cameras suffer, else the victim.
+    `blind`: while it lasts nobody can look at the camera, so that all of it must be in the ledger.
+    """
+
+    name: str
+    what: str
+    begin: Callable[[Scene], None]
+    end: Callable[[Scene], None]
+    lasts_s: float
+    causes: tuple[str, ...]
+    everyone: bool = False
+    blind: bool = True
+    back_within_s: float = 5.0
+    needs_networks: bool = False
+    needs_mount: bool = False
+    for_peers: bool = True
+    after_s: float = AFTER_S
+
+
+SUBJECTS = ("vision-line", "OpenCV loop", "Ultralytics")
+
+
+def run(fault: Fault, subject_name: str, site: Site, video: Path, folder: Path) -> tuple[Verdict, Account]:
+    """Run one subject through one fault."""
+    with ExitStack() as stack:
+        camera, others = Servers(site.victim, [video]), Servers(site.others, [video] * OTHERS)
+        for servers in (camera, others):
+            stack.callback(servers.kill)
+            servers.start()
+        disk = folder / "disk"
+        disk.mkdir(parents=True)
+        if fault.needs_mount:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=True)
+            stack.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
+        urls = {VICTIM: camera.urls[0]} | {f"other{n}": url for n, url in enumerate(others.urls, start=1)}
+        subject = _subject(subject_name, folder, site, urls, disk)
+        stack.callback(subject.close)
+        subject.start()
+        scene = Scene(site, camera, subject, disk)
+        time.sleep(BEFORE_S)
+        begun_s = time.monotonic()
+        stack.callback(site.free_cores)
+        fault.begin(scene)
+        time.sleep(fault.lasts_s)
+        fault.end(scene)
+        over_s = time.monotonic()
+        time.sleep(fault.after_s)
+        window = Window(begun_s, over_s, time.monotonic())
+        account = subject.stop()
+        victims = tuple(urls) if fault.everyone else (VICTIM,)
+        judge = judge_line if subject_name == "vision-line" else judge_peer
+        return judge(account, window, victims), account
+
+
+def broken_promises(fault: Fault, verdict: Verdict) -> list[str]:
+    """Return what did not hold of vision-line, a few words each. Pure."""
+    broken = []
+    if verdict.others_lost_s > 0:
+        broken.append(f"the others were not looked at for {verdict.others_lost_s:.1f} s")
+    if verdict.back_s is None or verdict.back_s > fault.back_within_s:
+        broken.append(f"not back within {fault.back_within_s:g} s")
+    if fault.blind and verdict.told_s < fault.lasts_s - 1.0:
+        broken.append(f"only {verdict.told_s:.1f} of {fault.lasts_s:.1f} s are in the ledger")
+    strange = [cause for cause in verdict.causes if not cause.startswith(fault.causes)]
+    if strange:
+        broken.append(f"wrong cause: {', '.join(strange)}")
+    if verdict.old:
+        broken.append(f"{verdict.old} results on pictures up to {verdict.oldest_s:.1f} s old")
+    return broken
+
+
+def _subject(name: str, folder: Path, site: Site, urls: dict[str, str], disk: Path) -> Subject:
+    if name == "vision-line":
+        return VisionLine(folder / "line", site.line, urls, records=disk / "records")
+    program = OPENCV_LOOP if name == "OpenCV loop" else ULTRALYTICS_LOADER
+    return Peer(name, program, folder / "peer", site.line, urls)

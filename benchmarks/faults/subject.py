@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a subject shows of itself: the looks that it took at each camera, and what it says was not looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+VICTIM = "victim"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One judged picture. `age_s` is how old it was when its result was there, None where it was no picture."""
+
+    camera: str
+    at_s: float  # monotonic, when the result was there
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An interval of which the subject itself says that a camera was not looked at, and why."""
+
+    camera: str
+    cause: str
+    started_s: float
+    ended_s: float | None
+
+
+@dataclass(slots=True)
+class Account:
+    """All of it, for one run of one subject."""
+
+    cameras: tuple[str, ...]
+    looks: list[Look] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    exit_code: int | None = None
+    damaged: int = 0  # pictures of the victim that were counted as damaged
+
+
+class Subject(Protocol):
+    """A program that looks at cameras; every call from one thread."""
+
+    name: str
+
+    def start(self) -> None:
+        """Start it and wait until it looks at every camera."""
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+
+    def stop(self) -> Account:
+        """End it and return what it did."""
+
+    def close(self) -> None:
+        """Leave no process behind."""

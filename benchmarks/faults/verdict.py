@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a subject made of a fault: who lost what, how soon it was over, and whether anybody was told. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import pairwise
+
+from benchmarks.faults.subject import Account, Look, Told
+
+#: A camera counts as looked at while looks at fresh pictures are no further apart (half of `dwell_s`).
+GAP_S = 1.0
+#: A picture is fresh when it is no older than `max_staleness_ms` and the time that inspecting it may take.
+FRESH_S = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When the fault was, on the monotonic clock, and when the run ended."""
+
+    begun_s: float
+    over_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the table shows of one subject."""
+
+    others_lost_s: float  # how long the worst of the other cameras was not looked at
+    back_s: float | None  # from the end of the fault until the victim is looked at again; None: not in this run
+    blind_s: float  # how long the victim was not looked at
+    told_s: float  # how much of that the subject itself tells
+    causes: tuple[str, ...]
+    old: int  # results on pictures that were old, no pictures, or the same again and again
+    oldest_s: float
+
+
+def judge_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
+    """Judge vision-line by its ledger, and hold the ages of the pictures with detections against it."""
+    told = [gap for gap in account.told if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
+    mine = [gap for gap in told if gap.camera in victims]
+    ages = [look.age_s for look in account.looks if look.age_s is not None and look.at_s > window.begun_s]
+    blind_s = _worst_camera(mine, window)
+    return Verdict(
+        others_lost_s=_worst_camera([gap for gap in told if gap.camera not in victims], window),
+        back_s=_back(max((_end(gap, window) for gap in mine), default=window.over_s), window),
+        blind_s=blind_s,
+        told_s=blind_s,
+        causes=tuple(sorted({gap.cause for gap in mine})),
+        old=sum(age > FRESH_S for age in ages),
+        oldest_s=max(ages, default=0.0),
+    )
+
+
+def judge_peer(account: Account, window: Window, victims: Collection[str]) -> Verdict:
+    """Judge a peer by the stamps of the pictures that it judged; it tells nothing."""
+    fresh: dict[str, list[float]] = {camera: [] for camera in account.cameras}
+    for look in account.looks:
+        if is_fresh(look):
+            fresh[look.camera].append(look.at_s)
+    mine = [look for look in account.looks if look.camera in victims and look.at_s > window.begun_s]
+    back_s = max((_first_after(fresh[camera], window) for camera in victims), default=window.over_s)
+    return Verdict(
+        others_lost_s=max((_unseen(fresh[c], window) for c in account.cameras if c not in victims), default=0.0),
+        back_s=_back(back_s, window),
+        blind_s=max(_unseen(fresh[camera], window) for camera in victims),
+        told_s=0.0,
+        causes=(),
+        old=sum(not is_fresh(look) for look in mine),
+        oldest_s=max((look.age_s for look in mine if look.age_s is not None), default=0.0),
+    )
+
+
+def is_fresh(look: Look) -> bool:
+    """Whether a look was at a picture of the present."""
+    return look.age_s is not None and look.age_s <= FRESH_S
+
+
+def _unseen(times: list[float], window: Window) -> float:
+    """Return how long no look came within `GAP_S` of the one before, from the fault on."""
+    points = [window.begun_s, *(at for at in times if at > window.begun_s), window.ended_s]
+    gaps = (after - before for before, after in pairwise(points))
+    return sum(gap for gap in gaps if gap > GAP_S)
+
+
+def _first_after(times: list[float], window: Window) -> float:
+    return next((at for at in times if at >= window.over_s), window.ended_s)
+
+
+def _worst_camera(gaps: list[Told], window: Window) -> float:
+    total: dict[str, float] = defaultdict(float)
+    for gap in gaps:
+        total[gap.camera] += _end(gap, window) - max(gap.started_s, window.begun_s)
+    return max(total.values(), default=0.0)
+
+
+def _back(at_s: float, window: Window) -> float | None:
+    return None if at_s >= window.ended_s - 0.5 else max(0.0, at_s - window.over_s)
+
+
+def _end(gap: Told, window: Window) -> float:
+    return window.ended_s if gap.ended_s is None else min(gap.ended_s, window.ended_s)
