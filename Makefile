@@ -7,7 +7,7 @@ STREAMS ?= streams.toml
 DURATION ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check bench clean
+.PHONY: help demo test unit lint format package-check bench faults clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ package-check: $(VENV)/.dev ## sdist -> wheel -> fresh environment -> the comman
 
 bench: $(VENV)/.dev ## the benchmarks of docs/performance.md (needs an idle machine)
 	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.dev ## break cameras, network, disk and program, and see what holds (15 minutes, as root all of it)
+	$(BIN)/python -m benchmarks.faults
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
