@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Is the headline ever green while defects are missed? The demo on a terminal, alone or beside a busy loop on each core.
+"""Is the headline ever green while defects are missed? The demo on a terminal, alone or beside busy loops on all cores.
 
 The dashboard is read from the terminal as a person reads it, twice a second. Defects that crossed the picture wholly
 while the headline was green are scored against what the cameras truly showed, and the pictures with detections by the
