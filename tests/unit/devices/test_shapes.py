@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vision_line.devices.bundle import Bundle
 from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.model import Model
+from vision_line.devices.model import Model, ModelForm
 from vision_line.devices.shapes import closest_shape, plan_input_shapes
 from vision_line.inspection.heads import HeadKind
 from vision_line.ports import ShapeHW
@@ -57,6 +57,7 @@ def _model(shapes: tuple[ShapeHW, ...], *, dynamic: bool = True, bundle: Bundle 
         score_threshold=0.25,
         nms_iou=0.7,
         bundle=bundle,
+        forms=(ModelForm("fp32", Path("m.onnx")),),
     )
 
 
