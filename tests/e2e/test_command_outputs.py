@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+
+from vision_line.config.models import RecordSettings
+from vision_line.records.entries import CameraRecord, RunRecord
+from vision_line.records.log import SqliteLog
 
 pytestmark = pytest.mark.e2e
 
@@ -94,3 +101,74 @@ def test_an_export_without_records_is_a_wrong_option(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "--record records: expected a record directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--since", "2h", "--since", "3h"), "--since': given 2 times, expected once"),
+        (("--since", "2h", "--until", "3h"), "--since: no moment is at or after it and before --until"),
+        (("-o", "a.csv", "--output", "b.csv"), "'-o' / '--output': given 2 times, expected once"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """Which of both was meant is not guessed."""
+    done = command("export", *arguments, cwd=recorded(tmp_path))
+
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", "").split())
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+
+
+def test_every_command_refuses_an_option_given_twice(tmp_path: Path) -> None:
+    """The main job and its neighbours too; a flag twice is no contradiction."""
+    twice = command("--streams", "a.toml", "--streams", "b.toml", cwd=tmp_path)
+    flags = command("doctor", "--json", "--json", cwd=tmp_path)
+
+    assert twice.returncode == command("doctor", "--record", "a", "--record", "b", cwd=tmp_path).returncode == 2
+    assert json.loads(flags.stdout)
+
+
+def test_a_repeated_camera_means_all_of_them(tmp_path: Path) -> None:
+    """Into the standard output, where nothing else is written; no file of its name appears."""
+    folder = recorded(tmp_path)
+    done = command(
+        *("export", "--table", "cameras", "--format", "jsonl", "--camera", "a", "--camera", "b", "-o", "-"), cwd=folder
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["a", "b"]
+    assert "-: 2 rows" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["records"]
+
+
+def test_parquet_goes_into_a_pipe_and_coco_does_not(tmp_path: Path) -> None:
+    """Parquet is written from its beginning to its end; COCO has pictures beside its file."""
+    folder = recorded(tmp_path)
+    parquet = subprocess.run(
+        [COMMAND, "export", "--table", "cameras", "--format", "parquet", "-o", "-"],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+    coco = command("export", "--format", "coco", "-o", "/dev/null", cwd=folder)
+
+    assert pq.read_table(BytesIO(parquet.stdout)).num_rows == 3
+    assert (coco.returncode, Path("/dev/null").is_char_device()) == (2, True)
+    assert "expected a file" in coco.stderr
+
+
+def test_an_export_whose_reader_went_away(tmp_path: Path) -> None:
+    """As of every output that is piped."""
+    done = closed_output("export", "--table", "cameras", "-o", "-", cwd=recorded(tmp_path))
+
+    assert done.returncode == 141, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def recorded(folder: Path) -> Path:
+    """Make records of three cameras in `folder`; return it."""
+    cameras = tuple(CameraRecord(name, "", "", "rtsp://127.0.0.1:1/x") for name in "abc")
+    run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h", cameras)
+    SqliteLog(folder / "records", run, RecordSettings(min_free_mb=1), ["open"]).close()
+    return folder

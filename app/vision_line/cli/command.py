@@ -13,6 +13,7 @@ import typer
 
 from vision_line import __version__
 from vision_line.capacity.constants import Codec
+from vision_line.cli.once import OnceCommand, OnceGroup
 from vision_line.cli.outputs import EXIT_OUTPUT_CLOSED, let_go_of_output
 from vision_line.errors import VisionLineError
 from vision_line.frames import Verdict
@@ -26,6 +27,7 @@ EXIT_CODES = (
 
 cli = typer.Typer(
     name="vision-line",
+    cls=OnceGroup,
     help="Inspect many RTSP cameras over a factory line in real time. " + EXIT_CODES,
     no_args_is_help=False,
     add_completion=False,
@@ -33,6 +35,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_MORE = "; may be given again for more."
 
 StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml.")]
 Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folder with the records.")]
@@ -114,7 +118,7 @@ def inspect(
         raise typer.Exit(run(options))
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def check(
     file: StreamsFile,
     model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help="As the run will be given.")] = None,
@@ -129,26 +133,28 @@ def check(
         raise typer.Exit(check_file(RunOptions(file, model=model, device=device), probe=probe))
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def export(
     record: Record = Path("records"),
     table: Annotated[Table, typer.Option("--table", help="What to export.")] = Table.EVENTS,
     format_: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.CSV,
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="UTC time or age: 2h, 30m.")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="UTC time or age.")] = None,
-    camera: Annotated[str | None, typer.Option("--camera", metavar="NAME", help="Only this camera.")] = None,
-    class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only this class.")] = None,
-    verdict: Annotated[Verdict | None, typer.Option("--verdict", help="Only this verdict.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to.")] = None,
+    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006
+    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006
+    verdict: Annotated[list[Verdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is the standard output.")
+    ] = None,
 ) -> None:
     """Export the detection log for QA, also while the line runs."""
     with reported_errors():
-        from vision_line.cli.exporting import export_table
+        from vision_line.cli.exporting import export_table, selected
 
-        export_table(record, table, format_, since, until, camera, class_, verdict, output)
+        export_table(record, table, format_, selected(since, until, camera, class_, verdict), output)
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def capture(
     streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The cameras.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new or empty folder.")],
@@ -169,7 +175,7 @@ def capture(
         raise typer.Exit(collect(streams, CaptureOptions(output, images, duration, quality, max_mb)))
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def simulate(
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 16,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The loopback port.")] = 8554,
@@ -191,7 +197,7 @@ def simulate(
             raise typer.Exit(serve(cameras, port, seed, sent_log, duration))
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def doctor(
     record: Record = Path("records"),
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -203,7 +209,7 @@ def doctor(
         raise typer.Exit(show_diagnosis(record, as_json=as_json))
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def selftest(
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     model: Annotated[
@@ -222,7 +228,7 @@ def selftest(
         raise typer.Exit(show_selftest(device, model, json_file, seconds, quick=quick))
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def capacity(
     gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='Such as "RTX 3060".')],
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="How many.")] = 16,
@@ -248,7 +254,7 @@ def capacity(
         show_estimate(question, as_json=as_json)
 
 
-@cli.command()
+@cli.command(cls=OnceCommand)
 def schema() -> None:
     """Print the JSON schema of streams.toml."""
     import json

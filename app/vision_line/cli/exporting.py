@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from vision_line.cli.outputs import takes_standard_output
 from vision_line.cli.progress import progress_bar
+from vision_line.errors import RunError
 from vision_line.frames import Verdict
 from vision_line.records.columns import Table
 from vision_line.records.export import Format, export
@@ -17,33 +20,41 @@ from vision_line.records.selection import Selection, parse_moment
 _ENDINGS = {Format.COCO: "json"}
 
 
-def export_table(
-    record: Path,
-    table: Table,
-    file_format: Format,
-    since: str | None,
-    until: str | None,
-    camera: str | None,
-    class_name: str | None,
-    verdict: Verdict | None,
-    output: Path | None,
-) -> None:
-    """Write the rows that match to `output`, `TABLE.FORMAT` in the working directory where none is given.
+def export_table(record: Path, table: Table, file_format: Format, asked: Selection, output: Path | None) -> None:
+    """Write the rows that `asked` wants to `output`, `TABLE.FORMAT` in the working directory where none is given.
 
     Raises:
-        VisionLineError: a filter that does not apply, no records, or a disk that is full.
+        VisionLineError: a filter that does not apply, no records, a disk that is full, or pictures that were left out
+            because they are not those that were recorded.
+        BrokenPipeError: the reader of the standard output went away.
     """
-    now_utc = time.time()
-    selection = Selection(
-        since_utc=None if since is None else parse_moment(since, now_utc),
-        until_utc=None if until is None else parse_moment(until, now_utc),
-        camera=camera,
-        class_name=class_name,
-        verdict=verdict,
-    )
     target = output or Path(f"{table}.{_ENDINGS.get(file_format, file_format)}")
     with progress_bar(f"Exporting {table}") as report:
-        summary = export(record, table, file_format, selection, target, report)
+        summary = export(record, table, file_format, asked, target, report)
     pictures = f", {summary.pictures} pictures" if summary.pictures else ""
     missing = f" ({summary.pictures_missing} were deleted meanwhile)" if summary.pictures_missing else ""
-    typer.echo(f"{target}: {summary.rows} rows{pictures}{missing}")
+    typer.echo(f"{target}: {summary.rows} rows{pictures}{missing}", err=takes_standard_output(target))
+    if summary.strange:
+        raise RunError("\n".join((f"{len(summary.strange)} pictures were left out:", *summary.strange)))
+
+
+def selected(
+    since: str | None,
+    until: str | None,
+    cameras: Sequence[str],
+    classes: Sequence[str],
+    verdicts: Sequence[Verdict],
+) -> Selection:
+    """Return what the options ask for.
+
+    Raises:
+        ConfigError: a moment is none.
+    """
+    now_utc = time.time()
+    return Selection(
+        since_utc=None if since is None else parse_moment(since, now_utc),
+        until_utc=None if until is None else parse_moment(until, now_utc),
+        cameras=tuple(cameras),
+        classes=tuple(classes),
+        verdicts=tuple(verdicts),
+    )

@@ -6,23 +6,20 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
-from vision_line.errors import ConfigError, RunError
+from vision_line.errors import ConfigError
+from vision_line.outputs import STANDARD_OUTPUT, output_problem, place_of, said_of
 
 #: As of a program that the signal SIGPIPE ended: the reader of the output (`| head`) did not want more of it.
 EXIT_OUTPUT_CLOSED = 141
 
 
-def file_problem(path: Path) -> str:
-    """Return why the file `path` cannot be written, "" when it can; nothing is left behind."""
-    return f"{path}: is a folder" if path.is_dir() else _problem(path, path.parent)
-
-
 def folder_problem(path: Path) -> str:
     """Return why the folder `path` cannot be made or written, "" when it can; nothing is left behind."""
+    if path == STANDARD_OUTPUT:
+        return f"{path}: stands for the standard output, expected a folder"
     return _problem(path, next(place for place in (path, *path.absolute().parents) if place.exists()))
 
 
@@ -32,30 +29,43 @@ def check_outputs(files: dict[str, Path | None], folders: dict[str, Path | None]
     Raises:
         ConfigError: all of them.
     """
-    problems = [(name, file_problem(path)) for name, path in files.items() if path is not None]
+    problems = [(name, output_problem(path)) for name, path in files.items() if path is not None]
     problems += [(name, folder_problem(path)) for name, path in folders.items() if path is not None]
     if found := [f"{name} {problem}" for name, problem in problems if problem]:
         raise ConfigError(*found)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system refuses while `path` is written into one sentence.
+def check_live_logs(files: dict[str, Path | str | None]) -> None:
+    """Refuse logs that another process writes as it goes, where they cannot be written or are this process's own.
 
     Raises:
-        RunError: it could not be written.
+        ConfigError: all of them.
     """
-    try:
-        yield
-    except OSError as exc:
-        raise RunError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    paths = {name: Path(path) for name, path in files.items() if path is not None}
+    check_outputs(dict(paths), {})
+    if own := [
+        f"{name} {path}: expected a file" for name, path in paths.items() if place_of(path).descriptor is not None
+    ]:
+        raise ConfigError(*own)
 
 
-def tell(text: str) -> None:
-    """Write a last line to the standard output; that nobody reads it any more changes nothing."""
+def takes_standard_output(output: Path | None) -> bool:
+    """Whether `output` goes to the standard output, where nothing else belongs then.
+
+    Raises:
+        ConfigError, RunError: it is no output.
+    """
+    if output is None:
+        return False
+    with said_of(output):
+        return place_of(output).is_standard_output
+
+
+def tell(text: str, stream: TextIO) -> None:
+    """Write a last line; that nobody reads it any more changes nothing."""
     try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        stream.write(f"{text}\n")
+        stream.flush()
     except BrokenPipeError:
         let_go_of_output()
 

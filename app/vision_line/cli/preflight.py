@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vision_line.app.program import RunOptions, model_path
-from vision_line.cli.outputs import file_problem, folder_problem
+from vision_line.cli.outputs import folder_problem
 from vision_line.config.load import LoadedConfig
 from vision_line.config.locate import line_of, locate_keys
 from vision_line.config.models import Stream
@@ -17,6 +17,7 @@ from vision_line.devices.selection import choose_device
 from vision_line.errors import DeviceError, ModelError, SourceError
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.files import open_file
+from vision_line.outputs import output_problem
 
 
 class Preflight:
@@ -73,7 +74,7 @@ class Preflight:
         config = self._loaded.config
         if problem := folder_problem(Path(config.record.directory)):
             yield f"{self._place('record', 'directory')}: {problem}"
-        if config.dashboard.svg is not None and (problem := file_problem(Path(config.dashboard.svg))):
+        if config.dashboard.svg is not None and (problem := output_problem(Path(config.dashboard.svg))):
             yield f"{self._place('dashboard', 'svg')}: {problem}"
 
     def _slow_cameras(self) -> Iterator[str]:

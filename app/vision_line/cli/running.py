@@ -7,14 +7,16 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
 from vision_line.app.program import Outcome, RunOptions, run_program
-from vision_line.cli.outputs import check_outputs, tell, writing
+from vision_line.cli.outputs import check_live_logs, check_outputs, takes_standard_output, tell
 from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
-from vision_line.screens.dashboard import can_show, export_svg, run_dashboard
+from vision_line.outputs import write_output
+from vision_line.screens.dashboard import can_show, run_dashboard, svg_of
 from vision_line.screens.logs import logging_to_file, logging_to_stream
 from vision_line.screens.status_line import plain_line, run_status_lines
 from vision_line.telemetry.snapshot import Snapshot
@@ -38,12 +40,13 @@ def run(options: RunOptions) -> int:
         {"--overlay": options.overlay},
     )
     simulator = loaded.config.simulator
+    check_live_logs({"simulator.sent_log:": None if simulator is None else simulator.sent_log})
     clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
     console = Console()
     directory = options.record or Path(loaded.config.record.directory)
     with logging_to_file(directory) if _has_dashboard(options, console) else logging_to_stream():
         outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console)))
-    _say_goodbye(outcome, loaded)
+    _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
 
 
@@ -56,13 +59,17 @@ def _screen(
 ) -> Callable[[Callable[[], Snapshot]], Awaitable[None]]:
     if _has_dashboard(options, console):
         return lambda get_snapshot: run_dashboard(get_snapshot, loaded.config.dashboard.refresh_per_s, console)
-    return lambda get_snapshot: run_status_lines(get_snapshot, sys.stdout)
+    lines = _lines(options)
+    return lambda get_snapshot: run_status_lines(get_snapshot, lines)
 
 
-def _say_goodbye(outcome: Outcome, loaded: LoadedConfig) -> None:
+def _lines(options: RunOptions) -> TextIO:
+    """Return where status lines go: a summary that takes the standard output has it for itself."""
+    return sys.stderr if takes_standard_output(options.summary) else sys.stdout
+
+
+def _say_goodbye(outcome: Outcome, options: RunOptions, loaded: LoadedConfig) -> None:
     """Leave the last state on the terminal, where the dashboard was."""
-    tell(plain_line(outcome.last))
+    tell(plain_line(outcome.last), _lines(options))
     if loaded.config.dashboard.svg is not None:
-        path = Path(loaded.config.dashboard.svg)
-        with writing(path):
-            export_svg(outcome.last, path)
+        write_output(Path(loaded.config.dashboard.svg), svg_of(outcome.last), "dashboard.svg:")

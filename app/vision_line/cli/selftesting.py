@@ -11,7 +11,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from vision_line.cli.outputs import check_outputs, writing
+from vision_line.cli.outputs import check_outputs, takes_standard_output
+from vision_line.outputs import write_output
 from vision_line.selftest.program import CHECKS, run_selftest
 from vision_line.selftest.report import CheckResult, Selftest, Status
 from vision_line.selftest.subject import QUICK, Settings
@@ -43,10 +44,9 @@ def show_selftest(
         settings = replace(settings, seconds=seconds)
     with Console(stderr=True).status("selftest") as status:
         report = run_selftest(device, model, settings, lambda what: status.update(f"selftest: {what}"))
-    Console().print(report_table(report))
+    Console(stderr=takes_standard_output(json_file)).print(report_table(report))
     if json_file is not None:
-        with writing(json_file):
-            json_file.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_output(json_file, report.model_dump_json(indent=2) + "\n", "--json")
     return EXIT_FAILED if report.failed else 0
 
 

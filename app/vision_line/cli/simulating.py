@@ -9,8 +9,9 @@ from pathlib import Path
 
 import typer
 
-from vision_line.cli.outputs import check_outputs, writing
+from vision_line.cli.outputs import check_live_logs, check_outputs
 from vision_line.cli.progress import progress_bar
+from vision_line.outputs import said_of
 from vision_line.simulator.clips import Clip, ensure_clips
 from vision_line.simulator.dataset import write_dataset
 from vision_line.simulator.live import Simulator
@@ -29,7 +30,7 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
         ConfigError: `sent_log` cannot be written.
         RunError: the port is in use, or the server does not start.
     """
-    check_outputs({"--sent-log": sent_log}, {})
+    check_live_logs({"--sent-log": sent_log})
     clips = rendered_clips(cameras, seed)
     over = threading.Event()
     interrupted = threading.Event()
@@ -54,6 +55,6 @@ def write_training_set(directory: Path, images: int, seed: int) -> None:
         RunError: the disk refused while it was written.
     """
     check_outputs({}, {"--dataset": directory})
-    with writing(directory), progress_bar("Drawing pictures") as report:
+    with said_of(directory), progress_bar("Drawing pictures") as report:
         write_dataset(directory, images, seed, report)
     typer.echo(f"{directory}/data.yaml: {images} pictures with labels")

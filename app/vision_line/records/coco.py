@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vision_line import __version__
+from vision_line.errors import ConfigError
+from vision_line.outputs import open_output, place_of, said_of
 from vision_line.records.columns import Table
 from vision_line.records.formats import iso_utc
 from vision_line.records.selection import SOURCES, Query
+from vision_line.records.stored import StrangePictureError, read_stored
 
 #: Pictures of one read; each read is a transaction of its own, as in `export`.
 CHUNK_PICTURES = 500
@@ -37,34 +40,53 @@ _BOXES = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
 
 @dataclass(slots=True)
 class CocoSet:
-    """A data set as it grows; `missing` counts pictures that were deleted while they were copied."""
+    """A data set as it grows.
+
+    `missing` counts pictures that were deleted while they were copied, `strange` says which ones are not those that
+    were recorded; neither are in it.
+    """
 
     categories: dict[str, int]
     images: list[dict[str, Any]] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
     missing: int = 0
+    strange: list[str] = field(default_factory=list)
 
 
-def write_coco(
+def export_coco(
     connection: sqlite3.Connection,
     records: Path,
     query: Query,
-    path: Path,
     output: Path,
     progress: Callable[[int, int], None],
 ) -> CocoSet:
-    """Copy the pictures of the wanted events into `<output's stem>_images/` and write the COCO file `path`.
+    """Write the COCO file `output` and the pictures of the wanted events into `<output's stem>_images/` beside it.
 
-    `path` is where to write and `output` the name it will have: pictures are named relative to it. A picture that two
-    events share is in the set once, with all detections of its frame whatever the filters: a picture whose other
-    defects were not marked would teach a model to overlook them.
+    Pictures are named relative to the file that `output` leads to. A picture that two events share is in the set once,
+    with all detections of its frame whatever the filters: a picture whose other defects were not marked would teach a
+    model to overlook them.
 
     Raises:
-        OSError, sqlite3.Error: as they come.
+        ConfigError: `output` is no file that pictures could lie beside.
+        RunError: it cannot be written.
+        sqlite3.Error: as it comes.
     """
+    with said_of(output):
+        place = place_of(output)
+        if not place.replaced:
+            raise ConfigError(f"-o {output}: expected a file, since COCO's pictures are put into a folder beside it")
+        folder = place.target.with_name(f"{place.target.stem}_images")
+        folder.mkdir(parents=True, exist_ok=True)
+    with open_output(output) as file:
+        found = _collect(connection, records, query, folder, progress)
+        file.write(json.dumps(_document_of(found), ensure_ascii=False).encode())
+    return found
+
+
+def _collect(
+    connection: sqlite3.Connection, records: Path, query: Query, folder: Path, progress: Callable[[int, int], None]
+) -> CocoSet:
     found = CocoSet(known_classes(connection))
-    folder = output.with_name(f"{output.stem}_images")
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = _WANTED.format(source=SOURCES[Table.EVENTS].sql, where=query.where)
     counting = f"SELECT count(*), coalesce(max(e.evidence), -1) {wanted}"
     total, highest = connection.execute(counting, query.parameters).fetchone()
@@ -77,7 +99,6 @@ def write_coco(
             _add_annotations(found, connection.execute(_BOXES, frame).fetchall())
         progress(done, total)
     found.missing += total - done  # the running line made room before they were read
-    _write_json(path, found)
     return found
 
 
@@ -106,13 +127,17 @@ def known_classes(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def _add_image(found: CocoSet, picture: sqlite3.Row, records: Path, folder: Path) -> bool:
-    source = records / picture["path"]
-    target = folder / f"{picture['run_id'][:8]}-{source.name}"
     try:
-        shutil.copyfile(source, target)
+        data = read_stored(records, picture["path"], picture["sha256"])
     except FileNotFoundError:
         found.missing += 1  # the running line made room in the meantime
         return False
+    except StrangePictureError as exc:
+        found.strange.append(str(exc))
+        return False
+    target = folder / f"{quote(picture['run_id'][:8], safe='')}-{Path(picture['path']).name}"
+    target.unlink(missing_ok=True)  # an earlier export's picture, or a link that somebody put there
+    target.write_bytes(data)
     found.images.append(
         {
             "id": len(found.images) + 1,
@@ -155,14 +180,12 @@ def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
         )
 
 
-def _write_json(path: Path, found: CocoSet) -> None:
+def _document_of(found: CocoSet) -> dict[str, Any]:
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document = {
+    return {
         "info": {"description": "vision-line evidence", "version": __version__, "date_created": created},
         "licenses": [],
         "categories": [{"id": number, "name": name} for name, number in found.categories.items()],
         "images": found.images,
         "annotations": found.annotations,
     }
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False)

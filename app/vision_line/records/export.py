@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from vision_line.errors import ConfigError, RunError
-from vision_line.records.coco import known_classes, write_coco
+from vision_line.errors import ConfigError
+from vision_line.outputs import open_output, said_of
+from vision_line.records.coco import export_coco, known_classes
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.formats import write_csv, write_jsonl, write_parquet
 from vision_line.records.schema import FILE_NAME, open_reader, translated
@@ -39,12 +40,17 @@ _WRITERS = {Format.CSV: write_csv, Format.JSONL: write_jsonl, Format.PARQUET: wr
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What an export wrote; `pictures_missing` were deleted by a running line while they were copied."""
+    """What an export wrote.
+
+    `pictures_missing` were deleted by a running line while they were copied. `strange` has a sentence for each picture
+    that was left out because it is not the one that was recorded.
+    """
 
     output: Path
     rows: int
     pictures: int = 0
     pictures_missing: int = 0
+    strange: tuple[str, ...] = ()
 
 
 def export(
@@ -57,55 +63,56 @@ def export(
 ) -> ExportSummary:
     """Write the rows of `table` in the record directory that `selection` wants, oldest first, to `output`.
 
-    Every row committed when the export starts is in it, and none begun later. `output` is replaced when it is
-    whole, and left alone when the export fails. `progress` is called with rows done and in all.
+    Every row committed when the export starts is in it, and none begun later. `output` is any that `open_output`
+    takes. `progress` is called with rows done and in all.
 
     Raises:
         ConfigError: no records there, a camera or class that no run had, a filter or format that does not apply to the
             table, or a library for the format is missing.
         RunError: reading or writing failed.
+        BrokenPipeError: `output` is the standard output, and its reader went away.
     """
     if file_format is Format.COCO and table is not Table.EVENTS:
         raise ConfigError(f"--format coco exports events with their pictures; it does not apply to table {table}")
     query = plan_query(table, selection)
     if not (directory / FILE_NAME).is_file():
         raise ConfigError(f"--record {directory}: expected a record directory, found no {FILE_NAME} in it")
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
-            _check_names(connection, selection)
-            output.parent.mkdir(parents=True, exist_ok=True)
-            if file_format is Format.COCO:
-                found = write_coco(connection, directory, query, partial, output, progress)
-                summary = ExportSummary(output, len(found.annotations), len(found.images), found.missing)
-            else:
-                rows = _Rows(connection, query, progress)
-                _WRITERS[file_format](partial, COLUMNS[table], rows.chunks())
-                summary = ExportSummary(output, rows.done)
-        partial.replace(output)
-    except OSError as exc:
-        raise RunError(f"{output}: cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        if output.parent.is_dir():
-            partial.unlink(missing_ok=True)
-    return summary
+    with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
+        _check_names(connection, selection)
+        if file_format is Format.COCO:
+            found = export_coco(connection, directory, query, output, progress)
+            counts = (len(found.annotations), len(found.images), found.missing)
+            return ExportSummary(output, *counts, tuple(found.strange))
+        with _opened(output) as file:
+            rows = _Rows(connection, query, progress)
+            _WRITERS[file_format](file, COLUMNS[table], rows.chunks())
+        return ExportSummary(output, rows.done)
+
+
+@contextmanager
+def _opened(output: Path) -> Iterator[BinaryIO]:
+    with said_of(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    with open_output(output) as file:
+        yield file
 
 
 def _check_names(connection: sqlite3.Connection, selection: Selection) -> None:
-    """Refuse a camera or class that is in no run: a spelling mistake must not look like "nothing found".
+    """Refuse cameras and classes that are in no run: a spelling mistake must not look like "nothing found".
 
     Raises:
         ConfigError: each such name, with what there is.
     """
     cameras = [name for (name,) in connection.execute("SELECT DISTINCT name FROM cameras ORDER BY name")]
     asked = (
-        ("--camera", selection.camera, cameras),
-        ("--class", selection.class_name, list(known_classes(connection))),
+        ("--camera", selection.cameras, cameras),
+        ("--class", selection.classes, list(known_classes(connection))),
     )
     problems = [
         f"{option} {name}: not in these records, expected one of {', '.join(known)}"
-        for option, name, known in asked
-        if name is not None and name not in known
+        for option, names, known in asked
+        for name in names
+        if name not in known
     ]
     if problems:
         raise ConfigError(*problems)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from io import RawIOBase, TextIOWrapper
+from typing import Any, BinaryIO, TextIO
 
 from vision_line.errors import ConfigError
 from vision_line.records.columns import Column, Kind
@@ -29,9 +30,9 @@ def spreadsheet_text(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def write_csv(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+def write_csv(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
     """Write RFC 4180 CSV in UTF-8 with a byte order mark: without it Excel shows umlauts and Chinese wrongly."""
-    with path.open("w", newline="", encoding="utf-8-sig") as file:
+    with _text_of(output, "utf-8-sig") as file:
         writer = csv.writer(file)
         writer.writerow([column.name for column in columns])
         for chunk in chunks:
@@ -40,16 +41,16 @@ def write_csv(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) ->
             )
 
 
-def write_jsonl(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+def write_jsonl(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
     """Write one JSON object a line; what is not known is null."""
-    with path.open("w", encoding="utf-8") as file:
+    with _text_of(output, "utf-8") as file:
         for chunk in chunks:
             for row in chunk:
                 cells = {column.name: _json_cell(column, value) for column, value in zip(columns, row, strict=True)}
                 file.write(json.dumps(cells, ensure_ascii=False) + "\n")
 
 
-def write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+def write_parquet(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
     """Write a typed Parquet file, a row group a chunk.
 
     Raises:
@@ -69,7 +70,7 @@ def write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]
         Kind.BOOLEAN: pa.bool_(),
     }
     schema = pa.schema([pa.field(column.name, types[column.kind]) for column in columns])
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(pa.PythonFile(_Counted(output), mode="w"), schema) as writer:
         for chunk in chunks:
             by_column = list(zip(*chunk, strict=True))
             arrays = [
@@ -77,6 +78,36 @@ def write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[Chunk]
                 for column, values in zip(columns, by_column, strict=True)
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+@contextmanager
+def _text_of(output: BinaryIO, encoding: str) -> Iterator[TextIO]:
+    """Yield a text file that writes into `output`, which stays open."""
+    file = TextIOWrapper(output, encoding=encoding, newline="")
+    try:
+        yield file
+        file.flush()
+    finally:
+        file.detach()
+
+
+class _Counted(RawIOBase):
+    """A file to be written from its beginning to its end that knows where it is, which a pipe does not."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._written
+
+    def write(self, data: Any) -> int:
+        count = self._output.write(data)
+        self._written += count
+        return count
 
 
 def _csv_cell(column: Column, value: Any) -> Any:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vision_line.errors import ConfigError
@@ -17,7 +18,9 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is wanted: rows at or after `since_utc` and before `until_utc`, of one camera, class, verdict; None is any.
+    """What is wanted: rows at or after `since_utc` and before `until_utc`, of these cameras, classes and verdicts.
+
+    None and empty are any.
 
     An event is at its first sight, a detection at its frame's arrival, a run at its start. An interval that was not
     inspected is wanted if any part of it is.
@@ -25,9 +28,14 @@ class Selection:
 
     since_utc: float | None = None
     until_utc: float | None = None
-    camera: str | None = None
-    class_name: str | None = None
-    verdict: Verdict | None = None
+    cameras: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no moment is wanted."""
+        return self.since_utc is not None and self.until_utc is not None and self.since_utc >= self.until_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,8 @@ _JOIN_RUN = "JOIN runs r ON r.run = t.run"
 _JOIN_EVIDENCE = "LEFT JOIN evidence e ON e.run = t.run AND e.event_id = t.event_id"
 _JOIN_EVENT = "LEFT JOIN events v ON v.run = t.run AND v.event_id = t.event_id"
 
-_EVERY = frozenset({"camera"})
-_FOUND = frozenset({"camera", "class_name", "verdict"})
+_EVERY = frozenset({"cameras"})
+_FOUND = frozenset({"cameras", "classes", "verdicts"})
 
 SOURCES: dict[Table, Source] = {
     Table.EVENTS: Source(
@@ -75,12 +83,9 @@ SOURCES: dict[Table, Source] = {
     Table.RUNS: Source("runs r", "r.run", "r.started_utc", "r.started_utc", "r.started_utc", filters=frozenset()),
 }
 
-_FILTER_SQL = {
-    (Table.EVENTS, "verdict"): "t.verdict",
-    (Table.DETECTIONS, "verdict"): "v.verdict",
-    (Table.CAMERAS, "camera"): "t.name",
-}
-_OPTION = {"camera": "--camera", "class_name": "--class", "verdict": "--verdict"}
+_COLUMN = {"cameras": "t.camera", "classes": "t.class", "verdicts": "t.verdict"}
+_OTHER_COLUMN = {(Table.DETECTIONS, "verdicts"): "v.verdict", (Table.CAMERAS, "cameras"): "t.name"}
+_OPTION = {"cameras": "--camera", "classes": "--class", "verdicts": "--verdict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,33 +120,26 @@ def plan_query(table: Table, selection: Selection) -> Query:
     """Return the query for the rows of `table` that `selection` wants.
 
     Raises:
-        ConfigError: a filter does not apply to the table.
+        ConfigError: a filter does not apply to the table, or no moment is wanted.
     """
     source = SOURCES[table]
-    conditions: list[tuple[str, object]] = []
-    problems: list[str] = []
-    for name, option in _OPTION.items():
-        value = getattr(selection, name)
-        if value is None:
-            continue
-        if name not in source.filters:
-            problems.append(f"{option} does not apply to table {table}")
-        column = _FILTER_SQL.get((table, name), "t.class" if name == "class_name" else f"t.{name}")
-        conditions.append((f"{column} = ?", str(value)))
+    chosen = {name: values for name in _OPTION if (values := getattr(selection, name))}
+    problems = [f"{_OPTION[name]} does not apply to table {table}" for name in chosen if name not in source.filters]
+    if selection.is_empty:
+        problems.append("--since: no moment is at or after it and before --until")
     if problems:
         raise ConfigError(*problems)
+    conditions = [_one_of(_OTHER_COLUMN.get((table, name), _COLUMN[name]), values) for name, values in chosen.items()]
     if selection.since_utc is not None:
-        conditions.append((f"{source.since} >= ?", selection.since_utc))
+        conditions.append((f"{source.since} >= ?", (selection.since_utc,)))
     if selection.until_utc is not None:
-        conditions.append((f"{source.until} < ?", selection.until_utc))
+        conditions.append((f"{source.until} < ?", (selection.until_utc,)))
     where = " AND ".join(sql for sql, _ in conditions) or "1"
-    return Query(table, where, tuple(value for _, value in conditions))
+    return Query(table, where, tuple(value for _, values in conditions for value in values))
 
 
-def words_of(selection: Selection) -> dict[str, object]:
-    """Return the filters that are set, by name: written into exports that can carry them."""
-    chosen = {field.name: getattr(selection, field.name) for field in fields(selection)}
-    return {name: value for name, value in chosen.items() if value is not None}
+def _one_of(column: str, values: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+    return f"{column} IN ({', '.join('?' * len(values))})", tuple(map(str, values))
 
 
 def parse_moment(text: str, now_utc: float) -> float:

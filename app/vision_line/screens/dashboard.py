@@ -7,7 +7,6 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -142,15 +141,11 @@ _SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http:
 """
 
 
-def export_svg(snapshot: Snapshot, path: Path, width: int = 120, height: int = 36) -> None:
-    """Write the screen as an SVG picture.
-
-    Raises:
-        OSError: the picture cannot be written.
-    """
+def svg_of(snapshot: Snapshot, width: int = 120, height: int = 36) -> str:
+    """Return the screen as an SVG picture."""
     console = Console(
         record=True, file=StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor"
     )
     for line in screen_lines(snapshot, width, height):
         console.print(to_text(line), soft_wrap=True)
-    console.save_svg(str(path), title="vision-line", theme=_THEME, code_format=_SVG)
+    return console.export_svg(title="vision-line", theme=_THEME, code_format=_SVG)

@@ -6,7 +6,6 @@ Stable: within one `summary_version` fields are only added. A field that has no 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vision_line.errors import RunError
 from vision_line.frames import CameraState, DropCause
+from vision_line.outputs import write_output
 from vision_line.telemetry.camera import CameraTotals
 from vision_line.telemetry.histogram import Quantiles
 from vision_line.telemetry.loads import Figure, LoadTotals
@@ -173,21 +172,13 @@ def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
 
 
 def write_summary(path: Path, summary: Summary) -> None:
-    """Write `summary` to `path` in one step: readers see the old file or the whole new one.
+    """Write `summary` to the output `path`: readers of a file see the old one or the whole new one.
 
     Raises:
-        RunError: the file cannot be written.
+        RunError: it cannot be written.
+        BrokenPipeError: it is the standard output, and its reader went away.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(summary.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as exc:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"--summary {path}: cannot be written: {exc.strerror or exc}") from exc
+    write_output(path, summary.model_dump_json(indent=2) + "\n", "--summary")
 
 
 def _camera(camera: CameraTotals) -> CameraSummary:

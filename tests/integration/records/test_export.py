@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import sqlite3
 import sys
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from vision_line.config.models import RecordSettings
-from vision_line.errors import ConfigError, RunError
+from vision_line.errors import ConfigError
 from vision_line.frames import CoverageMinute, DefectEvent, Detections, EventPhase, NotInspected, Verdict
 from vision_line.records import coco as coco_export
 from vision_line.records.columns import COLUMNS, Table
@@ -135,7 +136,7 @@ def test_every_table_has_every_format(recorded: Path, tmp_path: Path, table: Tab
 def test_coco_loads_with_its_pictures(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Pycocotools reads it; pictures lie beside it, have the size it says, and all boxes of their frame."""
     output = tmp_path / "set" / "evidence.json"
-    selection = Selection(verdict=Verdict.WARN)
+    selection = Selection(verdicts=(Verdict.WARN,))
     summary = export(recorded, Table.EVENTS, Format.COCO, selection, output)
     coco = COCO(str(output))
 
@@ -193,7 +194,7 @@ def test_the_settings_in_force_are_exported(open_log: OpenLog, records: Path, tm
     log = open_log(evidence=False)
     log.write_cameras([CameraRecord("cam01", "press 5", "B", "rtsp://***@camera/1", '{"min_hits":5}')])
     log.close()
-    export(records, Table.CAMERAS, Format.JSONL, Selection(camera="cam01"), tmp_path / "c.jsonl")
+    export(records, Table.CAMERAS, Format.JSONL, Selection(cameras=("cam01",)), tmp_path / "c.jsonl")
     rows = read_jsonl(tmp_path / "c.jsonl")
 
     assert [(row["station"], row["settings"]) for row in rows] == [("press 4", ""), ("press 5", '{"min_hits":5}')]
@@ -288,14 +289,15 @@ def test_an_interval_is_wanted_if_any_part_of_it_is(recorded: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("table", "file_format", "selection", "message"),
     [
-        (Table.COVERAGE, Format.CSV, Selection(class_name="open"), "--class does not apply to table coverage"),
+        (Table.COVERAGE, Format.CSV, Selection(classes=("open",)), "--class does not apply to table coverage"),
         (
             Table.RUNS,
             Format.CSV,
-            Selection(camera="c", verdict=Verdict.WARN),
+            Selection(cameras=("c",), verdicts=(Verdict.WARN,)),
             "--camera does not apply to table runs\n--v",
         ),
         (Table.DETECTIONS, Format.COCO, Selection(), "coco exports events"),
+        (Table.EVENTS, Format.CSV, Selection(since_utc=5.0, until_utc=5.0), "--since: no moment is at or after it"),
     ],
 )
 def test_what_does_not_apply_is_refused(
@@ -321,9 +323,9 @@ def test_no_records_are_a_wrong_option(tmp_path: Path, exists: bool) -> None:
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (Selection(camera="cam1"), "--camera cam1: not in these records, expected one of cam01"),
-        (Selection(class_name="shrot"), "--class shrot: not in these records, expected one of open, short"),
-        (Selection(camera="cam1", class_name="shrot"), "--camera cam1: .*\n--class shrot: "),
+        (Selection(cameras=("cam1",)), "--camera cam1: not in these records, expected one of cam01"),
+        (Selection(classes=("shrot",)), "--class shrot: not in these records, expected one of open, short"),
+        (Selection(cameras=("cam1",), classes=("shrot",)), "--camera cam1: .*\n--class shrot: "),
     ],
 )
 def test_names_that_no_run_knew_are_refused(recorded: Path, tmp_path: Path, selection: Selection, message: str) -> None:
@@ -333,12 +335,12 @@ def test_names_that_no_run_knew_are_refused(recorded: Path, tmp_path: Path, sele
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_export_leaves_the_old_file(recorded: Path, tmp_path: Path) -> None:
-    """The output is replaced when it is whole, and not before."""
+def test_a_folder_is_no_output(recorded: Path, tmp_path: Path) -> None:
+    """It is refused, and nothing is left beside it."""
     output = tmp_path / "e.csv"
     output.mkdir()
 
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(ConfigError, match=r"e\.csv: is a folder"):
         export(recorded, Table.EVENTS, Format.CSV, Selection(), output)
     assert output.is_dir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.csv", "records"]
@@ -354,10 +356,10 @@ SELECTIONS = st.builds(
     Selection,
     since_utc=st.none() | st.integers(0, 20).map(float),
     until_utc=st.none() | st.integers(0, 20).map(float),
-    camera=st.none() | st.sampled_from(["cam01", "cam02", "cam03"]),
-    class_name=st.none() | st.sampled_from(["open", "short"]),
-    verdict=st.none() | st.sampled_from(Verdict),
-)
+    cameras=st.lists(st.sampled_from(["cam01", "cam02", "cam03"]), max_size=3, unique=True).map(tuple),
+    classes=st.lists(st.sampled_from(["open", "short"]), max_size=2, unique=True).map(tuple),
+    verdicts=st.lists(st.sampled_from(Verdict), max_size=3, unique=True).map(tuple),
+).filter(lambda selection: not selection.is_empty)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -391,9 +393,9 @@ def fits(selection: Selection, values: tuple[str, int, Verdict, int]) -> bool:
     return (
         (selection.since_utc is None or at_utc >= selection.since_utc)
         and (selection.until_utc is None or at_utc < selection.until_utc)
-        and selection.camera in {None, camera}
-        and selection.class_name in {None, ("open", "short")[class_id]}
-        and selection.verdict in {None, verdict}
+        and (not selection.cameras or camera in selection.cameras)
+        and (not selection.classes or ("open", "short")[class_id] in selection.classes)
+        and (not selection.verdicts or verdict in selection.verdicts)
     )
 
 
@@ -414,6 +416,69 @@ def event_ids(records: Path, table: Table, selection: Selection) -> Iterator[str
     output = records / "out.jsonl"
     export(records, table, Format.JSONL, selection, output)
     return (row["event_id"] for row in read_jsonl(output))
+
+
+def alter(records: Path, sql: str, *values: object) -> None:
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
+        connection.execute(sql, values)
+
+
+def test_a_picture_that_is_not_the_recorded_one_is_left_out(recorded: Path, tmp_path: Path) -> None:
+    """The others are exported, and it is named: a set to train on must not hold what the camera did not see."""
+    (path, _) = evidence_paths_of(recorded)
+    (recorded / path).write_bytes(b"another")
+    summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
+
+    assert summary.pictures == 1
+    assert [path in sentence and "SHA-256 differs" in sentence for sentence in summary.strange] == [True]
+    assert len(json.loads((tmp_path / "set.json").read_text())["images"]) == 1
+
+
+@pytest.mark.parametrize("how", ["absolute", "dots", "other folder", "link", "linked folder", "gone and nul"])
+def test_a_path_of_a_row_leads_nowhere_else(recorded: Path, tmp_path: Path, how: str) -> None:
+    """A forged record file gets nothing exported from outside its evidence folder, with the right hash neither."""
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    inside = recorded / "evidence" / "secret.jpg"
+    if how == "link":
+        inside.symlink_to(secret)
+    if how == "linked folder":
+        (recorded / "evidence" / "out").symlink_to(tmp_path)
+    path = {
+        "absolute": str(secret),
+        "dots": "evidence/../../secret.jpg",
+        "other folder": "records.sqlite",
+        "link": "evidence/secret.jpg",
+        "linked folder": "evidence/out/secret.jpg",
+        "gone and nul": "evidence/\0",
+    }[how]
+    sql = "UPDATE evidence SET path = CAST(? AS TEXT), sha256 = ? WHERE event_id = 'e1'"
+    alter(recorded, sql, path, hashlib.sha256(b"secret").hexdigest())
+    summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
+
+    assert summary.pictures == 1
+    assert ["leads out of the evidence folder" in sentence for sentence in summary.strange] == [True]
+    assert all(b"secret" not in file.read_bytes() for file in (tmp_path / "set_images").iterdir())
+
+
+def test_an_export_writes_over_no_other_file(recorded: Path, tmp_path: Path) -> None:
+    """What a forged run id names is no folder, and a link in the way of a picture is replaced, not followed."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (path, _) = evidence_paths_of(recorded)
+    folder = tmp_path / "set_images"
+    folder.mkdir()
+    (folder / f"..%2F..%2Fx%2F-{Path(path).name}").symlink_to(victim)
+    alter(recorded, "UPDATE runs SET run_id = '../../x/'")
+    export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
+
+    assert victim.read_text() == "mine"
+    assert sorted(file.is_symlink() for file in folder.iterdir()) == [False, False]
+
+
+def evidence_paths_of(records: Path) -> list[str]:
+    with closing(open_reader(records)) as connection:
+        return [path for (path,) in connection.execute("SELECT path FROM evidence ORDER BY evidence")]
 
 
 def test_a_reader_sees_no_half_schema(recorded: Path) -> None:

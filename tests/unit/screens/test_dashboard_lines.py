@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from vision_line.frames import CameraState
-from vision_line.screens.dashboard import export_svg, render, screen_lines
+from vision_line.screens.dashboard import render, screen_lines, svg_of
 from vision_line.screens.pieces import width_of
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot
@@ -159,10 +158,9 @@ def test_hostile_words_stay_words(well_line: Maker) -> None:
     assert "\x1b[2J" not in capture.get()
 
 
-def test_svg_is_self_contained(troubled_line: Maker, tmp_path: Path) -> None:
+def test_svg_is_self_contained(troubled_line: Maker) -> None:
     """The picture of the screen holds its words and loads nothing from anywhere."""
-    export_svg(troubled_line(16), tmp_path / "screen.svg", 80, 30)
-    svg = (tmp_path / "screen.svg").read_text()
+    svg = svg_of(troubled_line(16), 80, 30)
 
     assert "RECONNECTING" in svg
     assert svg.count("http") == svg.count("http://www.w3.org/2000/svg")

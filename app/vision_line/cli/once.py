@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Commands that refuse an option given twice where one value is wanted: which one was meant is not to be guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+
+def _refuse_repeated(command: TyperCommand | TyperGroup, context: Any, arguments: list[str]) -> None:
+    """Raise the usage error (exit code 2) that names what is given twice."""
+    _, _, order = command.make_parser(context).parse_args(args=list(arguments))
+    for parameter, times in Counter(order).items():
+        if times > 1 and isinstance(parameter, TyperOption) and not (parameter.multiple or parameter.is_flag):
+            raise typer.BadParameter(f"given {times} times, expected once", ctx=context, param=parameter)
+
+
+class OnceCommand(TyperCommand):
+    """A command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as every command does, after a look at what is repeated."""
+        _refuse_repeated(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class OnceGroup(TyperGroup):
+    """The options before a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as every group does, after a look at what is repeated."""
+        _refuse_repeated(self, ctx, args)
+        return super().parse_args(ctx, args)
