@@ -21,7 +21,7 @@ class Ready(NamedTuple):
     """One camera with a waiting frame, as the plan sees it. Times are seconds of one monotonic clock."""
 
     camera: int  # index that identifies the camera to the caller
-    arrived_s: float
+    captured_s: float
     shape_hw: ShapeHW
     last_turn: int = -1  # number of the camera's last submission in the order of all; -1: never
     not_before_s: float = -inf  # inspect_fps: no inspection before this moment
@@ -46,13 +46,13 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
         now_s: the present.
         ready: at most one entry a camera, in any order.
         max_batch: the device's bound, at least 1.
-        fill_s: how long the oldest picked frame may wait, counted from its arrival, for the batch to fill.
+        fill_s: how long the oldest picked frame may wait, counted from its capture, for the batch to fill.
 
     Returns:
         A plan in which every entry of `ready` is in `batch`, in `stale`, in `early`, or stays where it is.
     """
-    stale = tuple(item.camera for item in ready if now_s - item.arrived_s > item.max_staleness_s)
-    fresh = [item for item in ready if now_s - item.arrived_s <= item.max_staleness_s]
+    stale = tuple(item.camera for item in ready if now_s - item.captured_s > item.max_staleness_s)
+    fresh = [item for item in ready if now_s - item.captured_s <= item.max_staleness_s]
     # A capped camera's frame that comes too early is replaced by its next one anyway: dropping it now under its own
     # cause keeps "rate cap" and "no capacity" apart in the ledger.
     early = tuple(item.camera for item in fresh if item.capped and now_s < item.not_before_s)
@@ -64,7 +64,7 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     first = min(due, key=_turn)
     same_shape = [item for item in due if item.shape_hw == first.shape_hw]
     picked = sorted(same_shape, key=_turn)[:max_batch] if max_batch > 1 else [first]
-    fill_until_s = min(item.arrived_s for item in picked) + fill_s
+    fill_until_s = min(item.captured_s for item in picked) + fill_s
     if len(picked) < max_batch and now_s < fill_until_s:
         return Plan(stale=stale, early=early, again_s=min(again_s, fill_until_s))
     return Plan(tuple(item.camera for item in picked), stale, early, again_s)
@@ -76,7 +76,7 @@ def _turn(item: Ready) -> tuple[int, float, int]:
     Turns are numbers and not times: the frames of one batch share a time, and breaking that tie the same way each
     round would serve some cameras twice as often as others.
     """
-    return (item.last_turn, item.arrived_s, item.camera)
+    return (item.last_turn, item.captured_s, item.camera)
 
 
 def next_turn(planned_s: float, now_s: float, period_s: float) -> float:

@@ -275,7 +275,7 @@ class Run:
 
     def _on_round(self, round_: Round) -> None:
         for look in round_.looks:
-            self._ledger.inspected(look.camera, look.arrived_s, look.arrived_utc, look.result_s)
+            self._ledger.inspected(look.camera, look.captured_s, look.captured_utc, look.result_s)
             if self._sizes_wh.get(look.camera) != look.size_wh:
                 self._sizes_wh[look.camera] = look.size_wh
                 self._new_size.set()

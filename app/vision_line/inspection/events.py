@@ -20,7 +20,7 @@ from vision_line.inspection.tracking import BeltTracker
 #: An UPDATE for a better look needs a top score higher by this much, and comes at most once in `UPDATE_PERIOD_S`.
 MARKED_RISE = 0.05
 UPDATE_PERIOD_S = 1.0
-#: Intervals by the stream's clock and by arrival that differ by more mean that the stream's clock jumped.
+#: Intervals by the stream's clock and by ours that differ by more mean that the stream's clock jumped.
 CLOCK_JUMP_S = 0.5
 
 
@@ -81,7 +81,7 @@ class EventTracker:
         self._defects: dict[int, _Defect] = {}
         self._counter = 0
         self._clock_s = 0.0  # the belt's clock: the stream's own intervals where they can be trusted
-        self._arrived_s: float | None = None
+        self._captured_s: float | None = None
         self._pts_s: float | None = None
 
     def update(self, inspection: Inspection) -> list[DefectEvent]:
@@ -104,26 +104,26 @@ class EventTracker:
     def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
         """Return the END of each event whose defect was not seen for too long, also when no frames come.
 
-        `now_s` is monotonic, as `Frame.arrived_s`. `now_utc` is unused: an event ends with its last look.
+        `now_s` is monotonic, as `Frame.captured_s`. `now_utc` is unused: an event ends with its last look.
         """
-        if not self._defects or self._tracker is None or self._arrived_s is None:
+        if not self._defects or self._tracker is None or self._captured_s is None:
             return []
-        return self._end(self._tracker.expire(self._clock_s + max(0.0, now_s - self._arrived_s)))
+        return self._end(self._tracker.expire(self._clock_s + max(0.0, now_s - self._captured_s)))
 
     def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
         """Return the END of every event under way; the camera is no longer inspected."""
         return [] if self._tracker is None else self._end(self._tracker.close())
 
     def _advance(self, frame: Frame) -> None:
-        arrived_dt_s = 0.0 if self._arrived_s is None else max(0.0, frame.arrived_s - self._arrived_s)
-        dt_s = arrived_dt_s
+        captured_dt_s = 0.0 if self._captured_s is None else max(0.0, frame.captured_s - self._captured_s)
+        dt_s = captured_dt_s
         if frame.pts_s is not None and self._pts_s is not None:
             # The network delays packets unevenly; the stream's own clock says when the pictures were taken.
             pts_dt_s = frame.pts_s - self._pts_s
-            if pts_dt_s > 0 and abs(pts_dt_s - arrived_dt_s) <= CLOCK_JUMP_S:
+            if pts_dt_s > 0 and abs(pts_dt_s - captured_dt_s) <= CLOCK_JUMP_S:
                 dt_s = pts_dt_s
         self._clock_s += dt_s
-        self._arrived_s = frame.arrived_s
+        self._captured_s = frame.captured_s
         self._pts_s = frame.pts_s
 
     def _tracker_for(self, size_wh: tuple[int, int]) -> tuple[BeltTracker, list[DefectEvent]]:
@@ -144,10 +144,10 @@ class EventTracker:
         defect = self._defects.get(track.number)
         if defect is None:
             defect = _Defect(
-                frame.arrived_s,
-                frame.arrived_utc,
-                frame.arrived_s,
-                frame.arrived_utc,
+                frame.captured_s,
+                frame.captured_utc,
+                frame.captured_s,
+                frame.captured_utc,
                 frame.sequence,
                 (x1, y1, x2, y2),
                 score,
@@ -159,7 +159,7 @@ class EventTracker:
         del best[2:]
         if class_id == (defect.class_id if defect.event_id else track.class_id) or defect.sequence != frame.sequence:
             defect.xyxy, defect.score = (x1, y1, x2, y2), score
-        defect.last_s, defect.last_utc, defect.sequence = frame.arrived_s, frame.arrived_utc, frame.sequence
+        defect.last_s, defect.last_utc, defect.sequence = frame.captured_s, frame.captured_utc, frame.sequence
 
     def _tell(self, seen: Iterable[tuple[Track, int]], frame: Frame) -> list[DefectEvent]:
         events = []
@@ -169,7 +169,7 @@ class EventTracker:
                 if track.hits >= self._min_hits:
                     self._confirm(track, defect)
                     events.append(self._event(EventPhase.NEW, track, defect))
-            elif self._has_news(defect, frame.arrived_s):
+            elif self._has_news(defect, frame.captured_s):
                 events.append(self._event(EventPhase.UPDATE, track, defect))
         return events
 

@@ -26,8 +26,8 @@ class Look(NamedTuple):
 
     camera: str
     size_wh: tuple[int, int]
-    arrived_s: float
-    arrived_utc: float
+    captured_s: float
+    captured_utc: float
     result_s: float  # result available to outputs and handed to the log
 
 

@@ -177,7 +177,7 @@ class Inspector:
                 ready.append(
                     Ready(
                         index,
-                        frame.arrived_s,
+                        frame.captured_s,
                         self._device.shape_for(frame.size_wh),
                         line.last_turn,
                         line.not_before_s,
@@ -254,7 +254,7 @@ class Inspector:
             result_s = self._monotonic()
             self._observer.inspected(seen, len(kept), result_s)
             self._note(events)
-            self._looks.append(Look(frame.camera, frame.size_wh, frame.arrived_s, frame.arrived_utc, result_s))
+            self._looks.append(Look(frame.camera, frame.size_wh, frame.captured_s, frame.captured_utc, result_s))
             line.under_way -= 1
             self._see_off()
 

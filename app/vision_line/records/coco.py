@@ -28,7 +28,7 @@ _WANTED = """FROM {source} WHERE {where} AND e.path IS NOT NULL AND e.deleted_ut
 #: When the frame of an event's picture arrived. In files of earlier versions a number may stand for two frames, as they
 #: began anew when a camera was altered: it is the one in which the event itself was found, or else the nearest in time.
 _ARRIVED = """SELECT arrived_utc FROM detections WHERE run = ? AND camera = ? AND sequence = ?
-    ORDER BY event_id IS ? DESC, abs(arrived_s - ?) LIMIT 1"""
+    ORDER BY event_id IS ? DESC, abs(arrived_s - behind_ms / 1000 - ?) LIMIT 1"""
 
 _PICTURES = """SELECT t.event, t.run, t.camera, t.confirmed_sequence, t.width, t.height, t.event_id, t.verdict,
     t.station, t.recipe, t.first_seen_utc, t.first_seen_s, e.path, e.sha256, r.run_id {wanted} AND e.evidence <= ?

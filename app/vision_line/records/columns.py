@@ -96,8 +96,8 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("hits", Kind.INTEGER, "inspections that saw the defect"),
             ("phase", Kind.CATEGORY, "the last change written: `new`, `update` or `end`"),
             ("ended", Kind.BOOLEAN, "the defect has left the picture; false in a run that was killed before that"),
-            ("first_seen_utc", Kind.TIME, "arrival of the first frame that showed it"),
-            ("last_seen_utc", Kind.TIME, "arrival of the latest frame that showed it"),
+            ("first_seen_utc", Kind.TIME, "when the camera sent the first frame that showed it"),
+            ("last_seen_utc", Kind.TIME, "when the camera sent the latest frame that showed it"),
             ("first_seen_s", Kind.REAL, "the same as `first_seen_utc` by the monotonic clock"),
             ("last_seen_s", Kind.REAL, "the same as `last_seen_utc` by the monotonic clock"),
             ("sequence", Kind.INTEGER, "the camera's frame number that the box belongs to"),
@@ -127,10 +127,13 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         *_of(
             "t",
             ("event_id", Kind.TEXT, "the event whose box this is, where the event changed with this frame"),
-            ("latency_ms", Kind.REAL, "arrival -> result, milliseconds"),
+            ("latency_ms", Kind.REAL, "the camera sent it -> result, milliseconds: `behind_ms` is in it"),
         ),
         *_MODEL,
         *_RUN,
+        *_of(
+            "t", ("behind_ms", Kind.REAL, "how late it had arrived, milliseconds: what it waited in queues on the way")
+        ),
     ),
     Table.COVERAGE: (
         *_CAMERA,

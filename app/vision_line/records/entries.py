@@ -53,6 +53,7 @@ class InspectedEntry:
     arrived_utc: float
     arrived_s: float
     camera_utc: float | None
+    behind_s: float
     pts_s: float | None
     size_wh: tuple[int, int]
     detections: Detections
@@ -124,6 +125,7 @@ def inspected_entry(inspection: Inspection, detections: Detections, events: Sequ
         frame.arrived_utc,
         frame.arrived_s,
         frame.camera_utc,
+        frame.behind_s,
         frame.pts_s,
         frame.size_wh,
         detections,

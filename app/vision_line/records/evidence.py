@@ -219,4 +219,4 @@ def _with_overlay(image: Image, job: _Job) -> Image:
     marked = image.copy()
     draw_marks(marked, marks_of(job.detections, [job.event]))
     words = f"{job.event.class_name} {job.event.score:.2f} {job.event.verdict}  {job.event.event_id}"
-    return with_caption(marked, caption_of(job.frame.camera, job.frame.arrived_utc, words))
+    return with_caption(marked, caption_of(job.frame.camera, job.frame.captured_utc, words))

@@ -60,7 +60,7 @@ _INSERT_DETECTION = _insert(
     "detections",
     (
         *(*_CAMERA, "sequence", "arrived_utc", "arrived_s", "camera_utc", "pts_s", "class", "score", *_BOX),
-        *("width", "height", "event_id", "latency_ms"),
+        *("width", "height", "event_id", "latency_ms", "behind_ms"),
     ),
 )
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
@@ -167,7 +167,8 @@ class RowMaker:
 
     def _detection_rows(self, entry: InspectedEntry) -> list[Row]:
         taken = (entry.sequence, entry.arrived_utc, entry.arrived_s, entry.camera_utc, entry.pts_s)
-        latency_ms = (entry.finished_s - entry.arrived_s) * 1e3
+        behind_ms = entry.behind_s * 1e3
+        latency_ms = (entry.finished_s - entry.arrived_s) * 1e3 + behind_ms
         found = entry.detections
         columns = zip(
             found.class_id.tolist(),
@@ -177,7 +178,10 @@ class RowMaker:
             strict=True,
         )
         return [
-            (*self._of(entry.camera), *taken, self._class_name(number), score, *xyxy, *entry.size_wh, event, latency_ms)
+            (
+                *(*self._of(entry.camera), *taken, self._class_name(number), score, *xyxy, *entry.size_wh),
+                *(event, latency_ms, behind_ms),
+            )
             for number, score, xyxy, event in columns
         ]
 

@@ -33,6 +33,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
         "ALTER TABLE coverage ADD COLUMN dropped_behind INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE coverage ADD COLUMN dropped_shed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE detections ADD COLUMN behind_ms REAL NOT NULL DEFAULT 0",
     ),
 }
 
@@ -54,7 +55,8 @@ _TABLES = (
     f"""CREATE TABLE detections (
         detection INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
         arrived_s REAL NOT NULL, camera_utc REAL, pts_s REAL, class TEXT NOT NULL, score REAL NOT NULL, {_BOX},
-        width INTEGER NOT NULL, height INTEGER NOT NULL, event_id TEXT, latency_ms REAL NOT NULL) STRICT""",
+        width INTEGER NOT NULL, height INTEGER NOT NULL, event_id TEXT, latency_ms REAL NOT NULL,
+        behind_ms REAL NOT NULL DEFAULT 0) STRICT""",
     f"""CREATE TABLE events (
         event INTEGER PRIMARY KEY, {_CAMERA}, event_id TEXT NOT NULL, class TEXT NOT NULL, verdict TEXT NOT NULL,
         phase TEXT NOT NULL, ended INTEGER NOT NULL, score REAL NOT NULL, top_score REAL NOT NULL,

@@ -163,15 +163,15 @@ class OverlayWriter:
     def _write(self, inspection: Inspection, events: Sequence[DefectEvent]) -> bool:
         """Write one frame; False if it is in no video."""
         frame = inspection.frame
-        if frame.arrived_s < self._resting_until_s.get(frame.camera, float("-inf")):
+        if frame.captured_s < self._resting_until_s.get(frame.camera, float("-inf")):
             return False
         try:
             image = self._read_picture(frame)
             draw_marks(image, marks_of(inspection.detections, self._events_to_show(inspection, events)))
-            image = with_caption(image, caption_of(frame.camera, frame.arrived_utc, f"#{frame.sequence}"))
-            self._video_for(inspection, image).write(image, frame.arrived_s)
+            image = with_caption(image, caption_of(frame.camera, frame.captured_utc, f"#{frame.sequence}"))
+            self._video_for(inspection, image).write(image, frame.captured_s)
         except _TROUBLE as exc:
-            self._rest(frame.camera, frame.arrived_s, exc)
+            self._rest(frame.camera, frame.captured_s, exc)
             return False
         self._problems.pop(frame.camera, None)
         return True
@@ -184,19 +184,19 @@ class OverlayWriter:
             else:
                 shown[event.event_id] = event
         for event in list(shown.values()):
-            if inspection.frame.arrived_s - event.last_seen_s > MARK_S:
+            if inspection.frame.captured_s - event.last_seen_s > MARK_S:
                 del shown[event.event_id]
         return list(shown.values())
 
     def _video_for(self, inspection: Inspection, image: Image) -> _Video:
         frame = inspection.frame
         video = self._videos.get(frame.camera)
-        if video is not None and _continues(video, image, frame.arrived_s):
+        if video is not None and _continues(video, image, frame.captured_s):
             return video
         self._end(frame.camera)
-        moment = datetime.fromtimestamp(frame.arrived_utc, UTC)
+        moment = datetime.fromtimestamp(frame.captured_utc, UTC)
         name = f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z.mp4"
-        self._videos[frame.camera] = video = _Video(self._directory / frame.camera / name, image, frame.arrived_s)
+        self._videos[frame.camera] = video = _Video(self._directory / frame.camera / name, image, frame.captured_s)
         return video
 
     def _end(self, camera: str) -> None:

@@ -96,10 +96,10 @@ class CameraMetrics:
     def inspected(self, inspection: Inspection, now_s: float) -> float:
         """Count a frame whose result has been handed to the outputs at `now_s`; return its latency in ms."""
         frame = inspection.frame
-        latency_ms = (now_s - frame.arrived_s) * 1000.0
+        latency_ms = (now_s - frame.captured_s) * 1000.0
         self.latency.record(latency_ms, now_s)
         self._inspected += 1
-        self._newest = (frame.sequence, frame.arrived_s)
+        self._newest = (frame.sequence, frame.captured_s)
         return latency_ms
 
     def detections(self, n: int) -> None:

@@ -28,7 +28,7 @@ class CameraSnapshot:
     dropped_fps: Mapping[DropCause, float] = field(default_factory=dict)
     dropped: Mapping[DropCause, int] = field(default_factory=dict)
     latency_ms: Quantiles | None = None  # of the last seconds; None when nothing was inspected in them
-    last_frame_age_s: float | None = None  # since the newest inspected frame arrived; None before the first
+    last_frame_age_s: float | None = None  # since the newest inspected frame was captured; None before the first
     detections: int = 0
     events: int = 0
     reconnects: int = 0

@@ -26,7 +26,10 @@ class _Public(BaseModel):
 
 
 class LatencySummary(_Public):
-    """Arrival of a frame's last packet -> result handed to the outputs and to the log, over the whole run."""
+    """The camera sent a frame -> its result handed to the outputs and to the log, over the whole run.
+
+    The time in queues on the way is in it, as estimated from the camera's clock.
+    """
 
     p50: float
     """Milliseconds; half of the frames were faster. Within 2.5 %."""

@@ -75,7 +75,7 @@ class Running:
 
     def _note(self, round_: Round) -> None:
         for look in round_.looks:
-            self.ledger.inspected(look.camera, look.arrived_s, look.arrived_utc, look.result_s)
+            self.ledger.inspected(look.camera, look.captured_s, look.captured_utc, look.result_s)
 
     def open_intervals(self) -> list[NotInspected]:
         self.log.write_coverage(*self.ledger.tick(time.monotonic(), time.time(), self._counts()))

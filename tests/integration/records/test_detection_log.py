@@ -51,6 +51,7 @@ def test_a_detection_is_recorded_as_it_was(open_log: OpenLog, line: Any, records
     """Frame, times, box, class and event of a detection come back; a frame without any leaves no row."""
     log = open_log(evidence=False)
     seen = line.inspection(7, 2)
+    seen.frame.behind_s = 0.25
 
     log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
     empty = line.inspection(8, 0)
@@ -63,7 +64,8 @@ def test_a_detection_is_recorded_as_it_was(open_log: OpenLog, line: Any, records
     assert (first["arrived_utc"], first["arrived_s"]) == (seen.frame.arrived_utc, seen.frame.arrived_s)
     assert (first["x1"], first["y1"], first["x2"], first["y2"]) == (0, 10, 16, 30)
     assert (first["event_id"], second["event_id"]) == ("e1", None)
-    assert first["latency_ms"] >= 0
+    assert first["behind_ms"] == 250
+    assert first["latency_ms"] == pytest.approx((seen.finished_s - seen.frame.captured_s) * 1e3)
 
 
 def test_an_event_is_one_row_through_its_life(open_log: OpenLog, line: Any, records: Path) -> None:

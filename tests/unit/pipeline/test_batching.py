@@ -18,7 +18,7 @@ ready_lists = st.lists(
     st.builds(
         Ready,
         camera=st.integers(0, 63),
-        arrived_s=st.floats(NOW - 2, NOW),
+        captured_s=st.floats(NOW - 2, NOW),
         shape_hw=st.sampled_from(SHAPES),
         last_turn=st.integers(-1, 1000),
         not_before_s=st.one_of(st.just(-inf), st.floats(NOW - 1, NOW + 1)),
@@ -42,7 +42,7 @@ def test_every_frame_has_exactly_one_fate(ready: list[Ready], max_batch: int, fi
     assert len(plan.batch) <= max_batch
     assert len({by_camera[camera].shape_hw for camera in plan.batch}) <= 1
     for item in ready:
-        assert (item.camera in plan.stale) == (NOW - item.arrived_s > item.max_staleness_s)
+        assert (item.camera in plan.stale) == (NOW - item.captured_s > item.max_staleness_s)
         if item.camera in plan.batch:
             assert item.not_before_s <= NOW
 
@@ -67,12 +67,12 @@ def test_waiting_for_a_fuller_batch_ends_in_time(ready: list[Ready], max_batch: 
     plan = plan_batch(NOW, ready, max_batch=max_batch, fill_s=fill_s)
     due = [i for i in ready if i.camera not in plan.stale and i.not_before_s <= NOW]
     if due and not plan.batch:
-        assert NOW < plan.again_s <= min(i.arrived_s for i in due if i.shape_hw == shape_of_first(due)) + fill_s
+        assert NOW < plan.again_s <= min(i.captured_s for i in due if i.shape_hw == shape_of_first(due)) + fill_s
         assert plan_batch(plan.again_s, [i._replace(max_staleness_s=inf) for i in ready], max_batch=max_batch).batch
 
 
 def shape_of_first(due: list[Ready]) -> tuple[int, int]:
-    return min(due, key=lambda i: (i.last_turn, i.arrived_s, i.camera)).shape_hw
+    return min(due, key=lambda i: (i.last_turn, i.captured_s, i.camera)).shape_hw
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 30))

@@ -135,9 +135,11 @@ class Rig:
         self.inspector.add(line)
         return line
 
-    def put(self, camera: str, sequence: int, arrived_s: float | None = None) -> None:
+    def put(self, camera: str, sequence: int, arrived_s: float | None = None, behind_s: float = 0.0) -> None:
+        made = frame(camera, sequence, arrived_s)
+        made.behind_s = behind_s
         self.lines[camera].mailbox.count_arrived()
-        self.lines[camera].mailbox.put(frame(camera, sequence, arrived_s), STOP)
+        self.lines[camera].mailbox.put(made, STOP)
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10
@@ -492,3 +494,19 @@ def test_a_bad_picture_spoils_no_batch() -> None:
     assert sorted(rig.log.inspected) == [("a", 0), ("b", 0)]
     assert rig.counts()["bad"] == (1, 0, {DropCause.CORRUPT: 1})
     assert told == []
+
+
+def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:
+    """One that has just come in, and waited on the way for longer than allowed, is stale; looks count from capture."""
+    rig = Rig()
+    rig.add("late", staleness_s=0.5)
+    rig.add("cam", staleness_s=0.5)
+    for camera, behind_s in (("late", 0.6), ("cam", 0.2)):
+        rig.put(camera, 0, behind_s=behind_s)
+    rig.inspector.start()
+    rig.until(lambda: rig.log.inspected == [("cam", 0)])
+    rig.end()
+
+    assert rig.counts()["late"] == (1, 0, {DropCause.STALE: 1})
+    (look,) = [look for round_ in rig.rounds for look in round_.looks]
+    assert look.result_s - look.captured_s >= 0.2

@@ -31,7 +31,7 @@ def event(
 
 
 def inspected(found: Detections, *events: DefectEvent) -> InspectedEntry:
-    return InspectedEntry("cam01", 1, 100.0, 1.0, None, 0.5, (640, 360), found, events, 1.25)
+    return InspectedEntry("cam01", 1, 100.0, 1.0, None, 0.05, 0.5, (640, 360), found, events, 1.25)
 
 
 def test_a_detection_knows_its_event() -> None:
@@ -59,7 +59,28 @@ def test_rows_hold_what_the_entry_held() -> None:
 
     assert sql.startswith("INSERT INTO detections (run, camera, station, recipe, sequence, ")
     assert rows == [
-        (7, "cam01", "press", "A", 1, 100.0, 1.0, None, 0.5, "open", 0.9, 0.0, 0.0, 10.0, 10.0, 640, 360, "a", 250.0)
+        (
+            7,
+            "cam01",
+            "press",
+            "A",
+            1,
+            100.0,
+            1.0,
+            None,
+            0.5,
+            "open",
+            0.9,
+            0.0,
+            0.0,
+            10.0,
+            10.0,
+            640,
+            360,
+            "a",
+            300.0,
+            50.0,
+        )
     ]
     assert 0.9 in event_rows[0]
 
