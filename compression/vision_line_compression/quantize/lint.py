@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from vision_line.errors import ModelError
 from vision_line_compression.onnx_file import OPSETS, ModelProto, default_opset
+from vision_line_compression.quantize.encodings import SIGNED, Encoding
 from vision_line_compression.quantize.graph import Graph, Node, attribute, index_graph
 from vision_line_compression.quantize.placement import CARRIERS, last_convolutions
 from vision_line_compression.quantize.scales import LEAST_SCALE
@@ -20,19 +22,20 @@ from vision_line_compression.quantize.scales import LEAST_SCALE
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
-def lint_model(model: ModelProto) -> tuple[str, ...]:
-    """Return the faults of a quantized graph, one sentence each; empty for one in the canonical encoding.
+def lint_model(model: ModelProto, encoding: Encoding = SIGNED) -> tuple[str, ...]:
+    """Return the faults of a quantized graph, one sentence each; empty for one that is legal in `encoding`.
 
-    Checked: opset and domains; zero points int8 and 0; scales constant, positive and normal; one scale a tensor for
-    activations, one a channel for weights; pairs complete; no int32 bias; no quantized weights on a float input; equal
-    scales in a concatenation; the head float.
+    Checked: opset and domains; zero points and the range of weights' codes as `encoding` says; scales constant,
+    positive and normal; one scale a tensor for activations, one a channel for weights; pairs complete; no int32 bias;
+    no quantized weights on a float input; equal scales in a concatenation; the head float.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = index_graph(copy)
     checks = (
         _check_domains,
-        _check_constants,
+        _check_scales,
+        partial(_check_codes, encoding=encoding),
         _check_pairs,
         _check_convolutions,
         _check_concats,
@@ -41,13 +44,13 @@ def lint_model(model: ModelProto) -> tuple[str, ...]:
     return tuple(fault for check in checks for fault in check(graph))
 
 
-def refuse_illegal(model: ModelProto, path: Path) -> None:
+def refuse_illegal(model: ModelProto, path: Path, encoding: Encoding = SIGNED) -> None:
     """Let a legal graph pass.
 
     Raises:
         ModelError: with every fault.
     """
-    faults = lint_model(model)
+    faults = lint_model(model, encoding)
     if faults:
         raise ModelError(f"{path}: not a legal quantized graph: {'; '.join(faults)}")
 
@@ -61,16 +64,27 @@ def _check_domains(graph: Graph) -> Iterator[str]:
         yield f"operators: expected standard ones only, found some of {foreign}"
 
 
-def _check_constants(graph: Graph) -> Iterator[str]:
-    for node in graph.nodes:
-        if node.op_type not in _PAIR:
-            continue
+def _check_scales(graph: Graph) -> Iterator[str]:
+    for node in _pairs(graph):
         scale = graph.constants.get(node.input[1])
-        zero = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
         if scale is None or not (np.isfinite(scale) & (scale >= LEAST_SCALE)).all():
             yield f"{node.name}: expected a constant scale of at least {LEAST_SCALE:.3g}, found {_brief(scale)}"
-        if zero is None or zero.dtype != np.int8 or zero.any():
-            yield f"{node.name}: expected the zero point int8 0, found {_brief(zero)}"
+
+
+def _check_codes(graph: Graph, encoding: Encoding) -> Iterator[str]:
+    least, largest = encoding.weight_codes
+    for node in _pairs(graph):
+        codes = graph.constants.get(node.input[0])
+        wanted = encoding.activation_zero if codes is None else np.int8(0)
+        zero = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
+        if zero is None or zero.dtype != wanted.dtype or (zero != wanted).any():
+            yield f"{node.name}: expected the zero point {wanted.dtype} {wanted}, found {_brief(zero)}"
+        if codes is not None and (codes.min(initial=0) < least or codes.max(initial=0) > largest):
+            yield f"{node.name}: expected codes from {least} to {largest}, found {codes.min()} to {codes.max()}"
+
+
+def _pairs(graph: Graph) -> Iterator[Node]:
+    return (node for node in graph.nodes if node.op_type in _PAIR)
 
 
 def _check_pairs(graph: Graph) -> Iterator[str]:

@@ -22,15 +22,14 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vision_line_compression.onnx_file import ModelProto, load_model, save_model
+from vision_line_compression.onnx_file import load_model, save_model
 from vision_line_compression.quantize.graph import Graph, Node, index_graph
 from vision_line_compression.quantize.lint import refuse_illegal
 from vision_line_compression.quantize.placement import CARRIERS
 from vision_line_compression.quantize.scales import quantize_bias
-from vision_line_compression.quantize.writer import ENCODING
+from vision_line_compression.quantize.unsigned import drop_unread, rename_encoding, shift_codes
 
 TWIN_ENCODING = "qdq-u8-twin"
-_ZERO_POINT = "zero_uint8_128"
 
 
 def write_twin(canonical: Path, output: Path) -> Path:
@@ -42,20 +41,11 @@ def write_twin(canonical: Path, output: Path) -> Path:
     model = load_model(canonical)
     refuse_illegal(model, canonical)
     graph = index_graph(model)
-    _shift_codes(graph)
+    shift_codes(graph)
     _quantize_biases(graph)
-    for entry in model.metadata_props:
-        if entry.key == "quantization" and entry.value == ENCODING:
-            entry.value = TWIN_ENCODING
+    rename_encoding(model, TWIN_ENCODING)
     save_model(model, output)
     return output
-
-
-def _shift_codes(graph: Graph) -> None:
-    graph.model.graph.initializer.append(numpy_helper.from_array(np.array(128, np.uint8), _ZERO_POINT))
-    for node in graph.nodes:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in graph.constants:
-            node.input[2] = _ZERO_POINT
 
 
 def _quantize_biases(graph: Graph) -> None:
@@ -67,7 +57,7 @@ def _quantize_biases(graph: Graph) -> None:
         nodes.append(node)
     del graph.model.graph.node[:]
     graph.model.graph.node.extend(nodes)
-    _drop_unread(graph.model)
+    drop_unread(graph.model)
 
 
 def _bias(graph: Graph, node: Node, weights: Node) -> Node:
@@ -88,10 +78,3 @@ def _input_scale(graph: Graph, tensor: str) -> Any:
     while node.op_type in CARRIERS:
         node = graph.producer[node.input[0]]
     return graph.constants[node.input[1]]
-
-
-def _drop_unread(model: ModelProto) -> None:
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Writes Q/DQ pairs into an ONNX graph: the one encoding that TensorRT 10, 11 and RTX accept and OpenVINO runs fast.
+"""Writes Q/DQ pairs into an ONNX graph: the one encoding that TensorRT 10, 11 and RTX accept.
 
 Signed, symmetric, zero point 0; activations with one scale a tensor; weights stored as int8 with a `DequantizeLinear`
 of one scale for each output channel, so that the file shrinks; biases float, but on the grid of the integer sum, so
@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from vision_line.errors import ModelError
 from vision_line_compression.onnx_file import ModelProto
+from vision_line_compression.quantize.encodings import SIGNED
 from vision_line_compression.quantize.graph import Graph, Node
 from vision_line_compression.quantize.placement import Placement
 from vision_line_compression.quantize.scales import (
@@ -27,7 +28,7 @@ from vision_line_compression.quantize.scales import (
 )
 
 #: Value of the metadata entry `quantization`, and of a bundle's `model.quantization`.
-ENCODING = "qdq-s8-symmetric"
+ENCODING = SIGNED.name
 
 
 def write_pairs(
