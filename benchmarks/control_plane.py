@@ -35,6 +35,7 @@ from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.events import EventTracker
 from vision_line.inspection.filter import DetectionFilter
+from vision_line.inspection.window import Need
 from vision_line.inspector import Doorbell, Inspector, Line, Round
 from vision_line.ports import DetectionLog, DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
@@ -129,7 +130,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
     book = CoverageLedger()
     loop = asyncio.get_running_loop()
     for name in names:
-        book.add_camera(name, 1.0, time.monotonic(), time.time())
+        book.add_camera(name, Need(1.0, 3, 2.0), time.monotonic(), time.time())
 
     def on_round(round_: Round) -> None:
         for look in round_.looks:

@@ -21,6 +21,7 @@ from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.events import EventTracker
 from vision_line.inspection.filter import DetectionFilter
 from vision_line.inspection.minutes import CameraCounts
+from vision_line.inspection.window import Need
 from vision_line.inspector import Doorbell, Inspector, Line
 from vision_line.ports import Decoder, DetectionLog
 from vision_line.records.entries import CameraRecord
@@ -164,11 +165,10 @@ class Lineup:
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps else 0.0,
             on_refused=_on_loop(camera.reject),
         )
-        waits_s = stream.max_staleness_ms / 1000
         if stream.is_live:
-            line.max_staleness_s = waits_s
+            line.max_staleness_s = stream.max_staleness_ms / 1000
         self._metrics.add_camera(stream.name, mailbox.counts, lambda: camera.abandoned)
-        self._ledger.add_camera(stream.name, stream.inspection_gap_s, time.monotonic(), time.time(), waits_s=waits_s)
+        self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time())
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._stations[stream.name] = Station(stream, mailbox, line, task)
         if self._inspector is not None:
@@ -204,6 +204,14 @@ class Lineup:
 
 def _record(stream: Stream) -> CameraRecord:
     return CameraRecord(stream.name, stream.station, stream.recipe, stream.display_url, stream.settings_json)
+
+
+def _need(stream: Stream) -> Need:
+    """Return what the ledger asks of a camera; of an unpaced file only that nothing stands in its way."""
+    waits_s = stream.max_staleness_ms / 1000
+    if not stream.is_live and not stream.paced:
+        return Need(stream.inspection_gap_s, waits_s=waits_s, every_frame=True)
+    return Need(stream.inspection_gap_s, stream.looks_needed, stream.dwell_s, waits_s, stream.inspect_fps)
 
 
 def _on_loop(call: Callable[[str], None]) -> Callable[[str], None]:

@@ -56,7 +56,7 @@ class StreamSettings(Frozen):
     dwell_s: float = Field(2.0, gt=0, le=3600)
     """How long a part is visible in the picture."""
     max_inspection_gap_ms: float | None = Field(None, ge=10, le=3_600_000)
-    """A longer gap between two inspections is logged as not inspected; default: half of `dwell_s`."""
+    """A longer gap between two inspections is logged as not inspected; at most, and by default half of, `dwell_s`."""
     colour_matrix: Literal["auto", "bt601", "bt709", "bt2020"] = "auto"
     """Overrides the stream's YCbCr matrix."""
     colour_range: Literal["auto", "limited", "full"] = "auto"
@@ -77,6 +77,8 @@ class StreamSettings(Frozen):
     """The same by class name."""
     min_hits: int = Field(3, ge=1, le=100)
     """So many inspections must see a defect before it is an event."""
+    min_looks: int | None = Field(None, ge=1, le=10_000)
+    """A part that gets fewer inspections within `dwell_s` is logged as not inspected; default: `min_hits`."""
     station: str = Field("", max_length=200)
     """Written with every record."""
     recipe: str = Field("", max_length=200)
@@ -94,6 +96,14 @@ class StreamSettings(Frozen):
         reject = info.data.get("reject_threshold")
         if value is not None and reject is not None and value > reject:
             raise ValueError(f"expected at most reject_threshold ({reject:g}), found {value:g}")
+        return value
+
+    @field_validator("min_looks")
+    @classmethod
+    def _looks(cls, value: int | None, info: ValidationInfo) -> int | None:
+        hits = info.data.get("min_hits", 1)
+        if value is not None and value < hits:
+            raise ValueError(f"expected at least min_hits ({hits}), found {value}")
         return value
 
     @field_validator("warn_thresholds")
@@ -150,6 +160,16 @@ class Stream(StreamSettings):
     def is_live(self) -> bool:
         """Whether the newest frame wins (a camera) or every frame counts (a file)."""
         return not self.url.get_secret_value().lower().startswith("file:")
+
+    @property
+    def looks_needed(self) -> int:
+        """How many inspections a part must get within `dwell_s`."""
+        return self.min_hits if self.min_looks is None else self.min_looks
+
+    @property
+    def needed_fps(self) -> float:
+        """How many inspections a second give every part its looks, whenever it comes, and no gap too long."""
+        return max(self.looks_needed / self.dwell_s, 1.0 / self.inspection_gap_s)
 
     @property
     def inspection_gap_s(self) -> float:

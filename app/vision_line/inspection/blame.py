@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Why one camera's line is not looked at: the most telling of what happened since its last inspection."""
+"""Why one camera's line is not looked at: the most telling of what happened."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
+from vision_line.errors import SourceErrorCode
 from vision_line.frames import INSPECTING_STATES, CameraState
 
 #: Frames came faster than the device takes them.
@@ -27,6 +31,10 @@ STARTING = "device:STARTING"
 STOPPED = "stopped"
 #: No frame came; the state is declared later than a gap is found.
 SILENT = f"camera:{CameraState.STALE}"
+#: The camera sends fewer frames than looks are needed.
+SLOW = "camera:SLOW"
+#: Too few of the camera's frames can be decoded without damage.
+DAMAGED = f"camera:{SourceErrorCode.CORRUPT}"
 
 #: How much a state tells of why nothing was inspected; an error code tells more than any of them.
 _TELLING: Mapping[CameraState, int] = {
@@ -36,6 +44,8 @@ _TELLING: Mapping[CameraState, int] = {
     CameraState.FROZEN: 4,
 }
 _CODE_TELLS = 5
+#: So many causes that are over are remembered; a camera that flickers longer is known by the latest.
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +56,23 @@ class Moment:
     utc: float
 
 
+class _Past(NamedTuple):
+    """A cause that no longer holds, and from when until when it did."""
+
+    from_s: float
+    until_s: float
+    cause: str
+    telling: int  # 0: what stops all cameras
+
+    def is_broken_by(self, at_s: float) -> bool:
+        """Whether it is a camera's trouble that was told to hold when it showed a picture."""
+        return self.telling > 0 and self.from_s <= at_s < self.until_s
+
+
 class Blame:
     """One camera's causes. Pure: `note` after every change of `state`, `code` or of what stops all cameras."""
 
-    __slots__ = ("_telling", "_trouble", "_worst_telling", "code", "now", "since", "state", "worst")
+    __slots__ = ("_now_tells", "_past", "_telling", "_trouble", "code", "now", "since", "state")
 
     def __init__(self, at: Moment) -> None:
         """Begin with a camera that is being connected."""
@@ -57,8 +80,8 @@ class Blame:
         self.code: str | None = None
         self.now = ""  # what keeps the line from being looked at; empty: nothing that is known
         self.since = at  # since when it is `now`
-        self.worst = ""  # the most telling cause since the last inspection
-        self._worst_telling = 0
+        self._now_tells = 0
+        self._past: deque[_Past] = deque(maxlen=_REMEMBERED)
         self._trouble = ""  # the most telling cause since the camera last ran; empty while it runs
         self._telling = 0
 
@@ -66,6 +89,13 @@ class Blame:
     def well(self) -> Moment | None:
         """Since when nothing is known to keep the line from being looked at; None: something does."""
         return None if self.now else self.since
+
+    def worst_since(self, at_s: float) -> str:
+        """Return the most telling cause that held after `at_s`, among equals the latest; empty where none did."""
+        held = [past for past in self._past if past.until_s > at_s]
+        if self.now:
+            held.append(_Past(self.since.s, inf, self.now, self._now_tells))
+        return max(reversed(held), key=lambda past: past.telling).cause if held else ""
 
     def note(self, at: Moment, obstacle: str) -> None:
         """Take in the state as it is at `at`. `obstacle` is what keeps every camera from inspection, empty: nothing."""
@@ -76,19 +106,20 @@ class Blame:
             # A retry passes through less telling states; among equals the newest holds.
             if telling >= self._telling:
                 self._trouble, self._telling = f"camera:{self.code or self.state}", telling
-        if self._trouble and self._telling >= self._worst_telling:
-            self.worst, self._worst_telling = self._trouble, self._telling
-        elif obstacle and not self.worst:
-            self.worst = obstacle
         now = self._trouble or obstacle
         if now != self.now:
+            if self.now:
+                self._past.append(_Past(self.since.s, at.s, self.now, self._now_tells))
             self.now, self.since = now, at
+        self._now_tells = self._telling
 
-    def start_anew(self, cause: str = "") -> None:
-        """Forget what was before an inspection; `cause` is what is known of the time since then, where that is long."""
-        self.worst, self._worst_telling = cause or self.now, self._telling
+    def looked(self, at_s: float, oldest_s: float) -> None:
+        """Take in a look at a frame of `at_s`, when the camera was well; what was over at `oldest_s` is forgotten."""
+        if self._past:
+            ended = (past._replace(until_s=at_s) if past.is_broken_by(at_s) else past for past in self._past)
+            self._past = deque((past for past in ended if past.until_s > oldest_s), maxlen=_REMEMBERED)
 
     def forget(self) -> None:
         """Forget the present trouble too: the camera begins another life."""
-        self.worst = self._trouble = ""
-        self._worst_telling = self._telling = 0
+        self._trouble, self._telling = "", 0
+        self._past.clear()

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from math import inf
 
 from vision_line.frames import CameraState, CoverageMinute, NotInspected, StateChange
-from vision_line.inspection.blame import CAPACITY, LOG, SILENT, STARTING, STOPPED, Blame, Moment
+from vision_line.inspection.blame import LOG, SILENT, STARTING, STOPPED, Blame, Moment
 from vision_line.inspection.gap import Changes, Gap
+from vision_line.inspection.lack import FrameFlow
 from vision_line.inspection.minutes import CameraCounts, MinuteBook
+from vision_line.inspection.window import LookWindow, Need
 
 #: States in which no inspection is due: a file at its end, a camera taken out of the configuration.
 _OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
@@ -20,15 +22,16 @@ _OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
 class _Watch:
     """One camera under watch."""
 
-    gap_s: float
-    settle_s: float
-    last: Moment  # arrival of the last frame that was inspected, or the start of the watch
+    looks: LookWindow  # by the capture of their frames
     book: MinuteBook
     gap: Gap
     blame: Blame
+    flow: FrameFlow
     counts: CameraCounts | None = None
     arrived_after_s: float = -inf  # a frame is known to have arrived after this moment
     flowing: Moment | None = None  # since when frames have come
+    lack: str = ""  # what was lacking at the last tick, and since when
+    lack_since: Moment | None = None
     told_s: float = -inf  # up to here gaps are over
     ended: bool = False  # no inspection is due any more
 
@@ -40,20 +43,25 @@ class CoverageLedger:
     wall clock moves labels, never durations. One thread calls it; calls come in the order of their times, but
     for `inspected`, which may come as late as results do.
 
-    A gap between two inspections longer than the camera's `gap_s` is a `NotInspected` interval from the arrival of
-    the last inspected frame to the arrival of the next. It is returned by `tick` when it is found, which waits while a
-    result may still be under way, and again with its end. A result that is later still takes back what was told
-    wrongly: an interval becomes shorter, or is returned as `withdrawn`. Its cause:
+    A line is not inspected while it is looked at too rarely (`LookWindow` has the rule): the stays of all parts that
+    got fewer looks than they need, and every gap between two looks longer than `gap_s`, are `NotInspected` intervals
+    from one look to another. One is returned by `tick` when it is found, which waits while a result may still be under
+    way, and again with its end, which is known as soon as the looks after it are enough. A result that is later still
+    takes back what was told wrongly: an interval becomes shorter, or is returned as `withdrawn`. Its cause:
 
     - `camera:<error code or state>`: the camera was not running in it; of several states the most telling one, and
       `camera:STALE` also before that state is declared, when no frame came;
+    - `camera:SLOW`, `camera:CORRUPT`: it ran, and sent fewer frames, or fewer undamaged ones, than are needed;
     - `device:STARTING`: the camera was running and the device was not yet ready;
     - `log`: the detection log was not writable;
+    - `rate_cap`: the camera's `inspect_fps` let too few of its frames through;
+    - `capacity:decoding`: frames came and too few of them could be decoded in time;
     - `capacity`: frames came and the device did not get to them;
     - `stopped`: the program was draining.
 
-    Where the cause changes, one interval ends and another begins at the same moment. A change to `capacity` is taken
-    for real only when it lasts for `gap_s`, because the first inspection after a fault takes a moment.
+    Where the cause changes, one interval ends and another begins at the same moment. A change to what is lacking (the
+    last four, `camera:SLOW` and `camera:CORRUPT`) is taken for real only when it lasts as long as a part stays: the
+    first looks after a fault take a moment.
     """
 
     def __init__(self, *, settle_s: float = 0.5, device_ready: bool = True) -> None:
@@ -71,20 +79,18 @@ class CoverageLedger:
         self._ticked: Moment | None = None
         self._changes = Changes()
 
-    def add_camera(self, camera: str, gap_s: float, now_s: float, now_utc: float, *, waits_s: float = 0.0) -> None:
-        """Watch a camera from now on; of one that is known only the bounds change.
-
-        `gap_s` is its `Stream.inspection_gap_s`, `waits_s` how long a frame may wait for a place on the device
-        (`max_staleness_ms`).
-        """
-        settle_s = self._settle_s + waits_s
+    def add_camera(self, camera: str, need: Need, now_s: float, now_utc: float) -> None:
+        """Watch a camera from now on; of one that is known only its need changes."""
         if camera in self._watches:
-            self._watches[camera].gap_s, self._watches[camera].settle_s = gap_s, settle_s
+            watch = self._watches[camera]
+            watch.looks.require(need)
+            watch.flow.require(need)
             return
         now = Moment(now_s, now_utc)
         book = MinuteBook(camera, now_s, now_utc, self._left.pop(camera, None))
         gap = Gap(camera, book, self._changes)
-        self._watches[camera] = watch = _Watch(gap_s, settle_s, now, book, gap, Blame(now))
+        watch = _Watch(LookWindow(now, need), book, gap, Blame(now), FrameFlow(need))
+        self._watches[camera] = watch
         watch.blame.note(now, self._obstacle)
 
     def remove_camera(
@@ -110,10 +116,10 @@ class CoverageLedger:
         if watch is None:
             return
         at = Moment(change.at_s, change.at_utc)
-        if change.since_s is not None and change.since_s < watch.last.s:
+        if change.since_s is not None and change.since_s < watch.looks.last.s:
             # What was inspected since then was one and the same picture. Its label: the clock of the change, set back.
             since_s = max(change.since_s, watch.told_s)
-            watch.last = Moment(since_s, at.utc - (at.s - since_s))
+            watch.looks.forget_after(Moment(since_s, at.utc - (at.s - since_s)))
         was_over = watch.blame.state in _OVER
         watch.blame.state, watch.blame.code = change.state, change.code
         if change.state in _OVER:
@@ -121,7 +127,8 @@ class CoverageLedger:
                 self._end_watch(watch, at)
             return
         if was_over:
-            watch.last, watch.told_s, watch.ended = at, at.s, False
+            watch.looks.begin(at)
+            watch.told_s, watch.ended = at.s, False
             watch.gap.forget()
             watch.blame.forget()
         watch.blame.note(at, self._obstacle)
@@ -150,16 +157,17 @@ class CoverageLedger:
         `finished_s` is when its result was there; an inspection counts from its frame's arrival, so it is unused.
         """
         watch = self._watches.get(camera)
-        if watch is None or watch.blame.state is CameraState.FROZEN or arrived_s <= watch.last.s:
+        if watch is None or watch.blame.state is CameraState.FROZEN or arrived_s <= watch.looks.last.s:
             return
-        at = Moment(arrived_s, arrived_utc)
-        is_gap = arrived_s - watch.last.s > watch.gap_s
-        if is_gap:
-            self._ensure_open(watch)
+        at, gap = Moment(arrived_s, arrived_utc), watch.gap
+        if (since := self._lacking(watch, arrived_s)) is not None:
+            self._ensure_open(watch, since, arrived_s)
+            gap.certain = at
             watch.told_s = arrived_s
-        cause_after = watch.gap.end(at, is_real=is_gap)
-        watch.last = at
-        watch.blame.start_anew(cause_after)
+        watch.looks.add(at)
+        if gap.is_known and (gap.certain is None or watch.looks.first.s >= gap.certain.s):
+            gap.end()
+        watch.blame.looked(arrived_s, watch.looks.first.s)
 
     def tick(
         self, now_s: float, now_utc: float, counts: Mapping[str, CameraCounts]
@@ -176,7 +184,7 @@ class CoverageLedger:
                 self._count(watch, counts[camera], now)
             if watch.blame.state not in _OVER:
                 self._look_for_gap(watch, now)
-            decided_s = now_s if watch.gap.open is not None or watch.blame.state in _OVER else watch.last.s
+            decided_s = now_s if watch.gap.open is not None or watch.blame.state in _OVER else watch.looks.first.s
             minutes += watch.book.turn(now_s, now_utc, decided_s)
         self._ticked = now
         return minutes, self._changes.take()
@@ -203,8 +211,8 @@ class CoverageLedger:
     def _find_gaps(self, at_s: float) -> None:
         """Open every gap at once, though a result may be under way."""
         for watch in self._watches.values():
-            if not watch.ended and at_s - watch.last.s > watch.gap_s:
-                self._ensure_open(watch)
+            if not watch.ended and (since := self._lacking(watch, at_s)) is not None:
+                self._ensure_open(watch, since, at_s)
 
     def _note_obstacle(self, at: Moment) -> None:
         for watch in self._watches.values():
@@ -218,25 +226,36 @@ class CoverageLedger:
         if counts.arrived > before:
             watch.arrived_after_s = since.s
             watch.flowing = watch.flowing or since
-        elif now.s - watch.arrived_after_s > watch.gap_s:
+        elif now.s - watch.arrived_after_s > watch.looks.need.gap_s:
             watch.flowing = None
         watch.counts = counts
         watch.book.count(counts)
+        watch.flow.note(now.s, counts)
 
     def _end_watch(self, watch: _Watch, now: Moment) -> None:
-        late = now.s - watch.last.s > watch.gap_s and watch.blame.state is not CameraState.ENDED
-        if late and not watch.ended:
-            self._ensure_open(watch)
+        since = self._lacking(watch, now.s)
+        if since is not None and watch.blame.state is not CameraState.ENDED and not watch.ended:
+            self._ensure_open(watch, since, now.s)
+        if since is None and watch.gap.certain is not None:
+            watch.gap.end()
         watch.gap.pause(now)
         watch.ended = True
 
-    def _cause_of_gap(self, watch: _Watch) -> str:
-        if watch.blame.worst:
-            return watch.blame.worst
+    def _lacking(self, watch: _Watch, at_s: float, patience_s: float = 0.0) -> Moment | None:
+        """Return since when the line is not inspected, if the next look comes at `at_s`; None: it is."""
+        since = watch.looks.lacking(at_s, patience_s)
+        if since is not None and watch.looks.need.every_frame and not watch.blame.worst_since(since.s):
+            return None
+        return since
+
+    def _lack(self, watch: _Watch, at_s: float) -> str:
+        """Return what is lacking at `at_s` where nothing is known to stand in the way."""
         if self._stopping:
             return STOPPED
-        silent = watch.counts is not None and watch.arrived_after_s <= watch.last.s
-        return SILENT if silent else CAPACITY
+        looked_s = watch.looks.last.s
+        counted = watch.counts is not None and not watch.counts.pending
+        is_silent = counted and watch.arrived_after_s <= looked_s < at_s - watch.looks.need.gap_s
+        return SILENT if is_silent else watch.flow.cause()
 
     def _follow_cause(self, watch: _Watch) -> None:
         """Go over to another interval when the cause of the open one has become another definite one."""
@@ -245,21 +264,36 @@ class CoverageLedger:
             watch.gap.go_over(watch.blame.since, cause)
 
     def _look_for_gap(self, watch: _Watch, now: Moment) -> None:
-        patience_s = watch.gap_s + (watch.settle_s if self._device_ready else 0.0)
-        if watch.gap.open is None:
-            if now.s - watch.last.s > patience_s:
-                self._ensure_open(watch)
+        settle_s = self._settle_s + watch.looks.need.waits_s if self._device_ready else 0.0
+        since = self._lacking(watch, now.s, settle_s)
+        if since is None:
+            watch.lack_since = None
             return
-        well = watch.blame.well
-        if watch.gap.open.cause == CAPACITY or well is None or watch.flowing is None or self._stopping:
-            return
-        started = Moment(watch.gap.open.started_s, watch.gap.open.started_utc)
-        begun = max(well, watch.flowing, started, key=lambda moment: moment.s)
-        if now.s - begun.s > patience_s:
-            watch.gap.go_over(begun, CAPACITY)
+        was_open = watch.gap.open is not None
+        self._ensure_open(watch, since, now.s)
+        if was_open and not self._stopping:
+            self._find_lack(watch, now, watch.looks.need.proves_after_s + settle_s)
 
-    def _ensure_open(self, watch: _Watch) -> None:
-        """Open the gap since the last inspection, unless it is known."""
-        if not watch.gap.is_known:
-            watch.gap.begin(watch.last, self._cause_of_gap(watch))
-            self._follow_cause(watch)
+    def _find_lack(self, watch: _Watch, now: Moment, proves_after_s: float) -> None:
+        """Go over to what is lacking, when it has been so for long with nothing else standing in the way."""
+        lack, well, gap = self._lack(watch, now.s), watch.blame.well, watch.gap.open
+        if lack != watch.lack or watch.lack_since is None:
+            watch.lack = lack
+            watch.lack_since = now
+        if gap is None or gap.cause == lack or well is None or watch.flowing is None:
+            return
+        # A cause that held in this piece ended at `well`; else something else was lacking until `lack_since`.
+        since = watch.lack_since if well.s <= gap.started_s else well
+        begun = max(since, well, watch.flowing, Moment(gap.started_s, gap.started_utc), key=lambda moment: moment.s)
+        if now.s - begun.s > proves_after_s:
+            watch.gap.go_over(begun, lack)
+
+    def _ensure_open(self, watch: _Watch, since: Moment, at_s: float) -> None:
+        """Open the gap from `since` on, which is found at `at_s`; one that is known has begun then, or before."""
+        since_s = max(since.s, watch.told_s)
+        since = Moment(since_s, since.utc + since_s - since.s)
+        if watch.gap.is_known:
+            watch.gap.begin_earlier(since)
+            return
+        watch.gap.begin(since, watch.blame.worst_since(since.s) or self._lack(watch, at_s))
+        self._follow_cause(watch)

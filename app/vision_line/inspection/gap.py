@@ -29,13 +29,14 @@ class Changes:
 
 
 class Gap:
-    """From its first moment to the inspection that ends it; each change of its cause begins another piece.
+    """From the look before it to the look that ends it; each change of its cause begins another piece.
 
-    The pieces that are over are kept, because the result of a frame from the midst of them may still come. The minutes
-    in `book` follow every change.
+    The pieces that are over are kept, because the result of a frame from the midst of them may still come. Up to
+    `certain`, a look, the time was not inspected whatever comes; what is told beyond it is provisional. The minutes in
+    `book` follow every change.
     """
 
-    __slots__ = ("_book", "_camera", "_changes", "_over", "open")
+    __slots__ = ("_book", "_camera", "_changes", "_over", "certain", "open")
 
     def __init__(self, camera: str, book: MinuteBook, changes: Changes) -> None:
         """Begin without a gap."""
@@ -44,6 +45,7 @@ class Gap:
         self._changes = changes
         self._over: list[NotInspected] = []
         self.open: NotInspected | None = None  # the latest piece, while it lasts
+        self.certain: Moment | None = None
 
     @property
     def is_known(self) -> bool:
@@ -56,6 +58,18 @@ class Gap:
         interval_id = f"{int(at.utc * 1000):013d}-{self._camera}-{self._changes.number:06d}"
         self.open = self._changes.put(NotInspected(interval_id, self._camera, cause, at.s, at.utc))
         self._book.open_gap(at.s)
+
+    def begin_earlier(self, at: Moment) -> None:
+        """Let the gap have begun at `at` already, where that is before its first piece."""
+        first = self._over[0] if self._over else self.open
+        if first is None or at.s >= first.started_s:
+            return
+        self._book.add(at.s, first.started_s)
+        longer = self._changes.put(replace(first, started_s=at.s, started_utc=at.utc))
+        if self._over:
+            self._over[0] = longer
+        else:
+            self.open = longer
 
     def go_over(self, at: Moment, cause: str) -> None:
         """End the open piece and open another at the same moment."""
@@ -75,27 +89,22 @@ class Gap:
         self._over.append(self._changes.put(replace(self.open, ended_s=ended_s, ended_utc=at.utc)))
         self.open = None
 
-    def end(self, at: Moment, *, is_real: bool) -> str:
-        """End the gap at an inspection; not `is_real`: the inspections lie close, and what was told is withdrawn.
-
-        Returns:
-            The cause that was told of the time after `at`; empty where nothing was.
-        """
-        pieces = self._over if self.open is None else [*self._over, self.open]
+    def end(self) -> None:
+        """End the gap where it is certain, and withdraw what was told beyond; all of it where nothing is certain."""
+        pieces, at = self._over if self.open is None else [*self._over, self.open], self.certain
         self.forget()
         for piece in pieces:
-            if not is_real or at.s <= piece.started_s:
+            if at is None or at.s <= piece.started_s:
                 self._cut(piece, piece.started_s)
                 self._changes.put(replace(piece, withdrawn=True))
             elif piece.ended_s is None or at.s < piece.ended_s:
                 self._cut(piece, at.s)
                 self._changes.put(replace(piece, ended_s=at.s, ended_utc=at.utc))
-        return next((piece.cause for piece in pieces if at.s <= piece.started_s), "")
 
     def forget(self) -> None:
         """Let what was told stand, and begin without a gap."""
         self._over = []
-        self.open = None
+        self.open = self.certain = None
 
     def _cut(self, piece: NotInspected, end_s: float) -> None:
         if piece.ended_s is None:

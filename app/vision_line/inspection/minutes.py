@@ -26,6 +26,11 @@ class CameraCounts:
     dropped: dict[DropCause, int] = field(default_factory=dict)
     reconnects: int = 0
 
+    @property
+    def pending(self) -> int:
+        """Frames that wait or are under way."""
+        return self.arrived - self.inspected - sum(self.dropped.values())
+
 
 @dataclass(slots=True)
 class _Page:
@@ -80,6 +85,10 @@ class MinuteBook:
         if self._gap_s is not None:
             self._pieces.append((self._gap_s, end_s))
         self._gap_s = None
+
+    def add(self, start_s: float, end_s: float) -> None:
+        """Count the time from `start_s` to `end_s` as not inspected too."""
+        self._pieces.append((start_s, end_s))
 
     def take_back(self, start_s: float, end_s: float) -> None:
         """Count the time from `start_s` to `end_s`, which was counted as not inspected, as inspected after all."""

@@ -154,7 +154,12 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         *_CAMERA,
         *_of(
             "t",
-            ("cause", Kind.CATEGORY, "`camera:<STATE or error code>`, `device:STARTING`, `capacity`, `log`, `stopped`"),
+            (
+                "cause",
+                Kind.CATEGORY,
+                "`camera:<STATE or error code>`, `camera:SLOW`, `device:STARTING`, `rate_cap`, `capacity`,"
+                " `capacity:decoding`, `log`, `stopped`",
+            ),
             ("started_utc", Kind.TIME, "the last inspection before it"),
             ("ended_utc", Kind.TIME, "the first inspection after it; empty while it lasts"),
             ("started_s", Kind.REAL, "the same as `started_utc` by the monotonic clock"),

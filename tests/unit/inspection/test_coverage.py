@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from vision_line.frames import CameraState, CoverageMinute, DropCause, NotInspected, StateChange
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.minutes import CameraCounts
+from vision_line.inspection.window import Need
 
 MINUTE = 1_767_225_600  # a whole minute
 GAP_S = 1.0
@@ -49,6 +50,7 @@ class Line:
     """One camera with a ledger; times are seconds after `MINUTE`, the same on both clocks unless `step_utc` is set."""
 
     ledger: CoverageLedger = field(default_factory=CoverageLedger)
+    need: Need = field(default_factory=lambda: Need(GAP_S))
     log: Log = field(default_factory=Log)
     arrived: int = 0
     inspected: int = 0
@@ -57,7 +59,7 @@ class Line:
     running: bool = True
 
     def __post_init__(self) -> None:
-        self.ledger.add_camera("cam01", GAP_S, 0.0, self.utc(0.0))
+        self.ledger.add_camera("cam01", self.need, 0.0, self.utc(0.0))
         if self.running:
             self.state(0.0, CameraState.RUNNING)
 
@@ -290,7 +292,7 @@ def test_removed_and_added_again_within_a_minute() -> None:
     _inspect_steadily(line, 0.0, 5.0)
     line.log.write(line.ledger.remove_camera("cam01", line.counts()["cam01"], 5.0, line.utc(5.0)))
     line.arrived = line.inspected = 0
-    line.ledger.add_camera("cam01", GAP_S, 10.0, line.utc(10.0))
+    line.ledger.add_camera("cam01", line.need, 10.0, line.utc(10.0))
     line.state(10.0, CameraState.RUNNING)
     _inspect_steadily(line, 10.0, 15.0)
     line.close(15.0)
@@ -317,7 +319,7 @@ def test_results_that_come_late_leave_no_interval() -> None:
 def test_frames_that_may_wait_long_are_waited_for() -> None:
     """With frames that may wait 2 s for a place on the device no interval is told before."""
     line = Line()
-    line.ledger.add_camera("cam01", GAP_S, 0.0, line.utc(0.0), waits_s=2.0)
+    line.ledger.add_camera("cam01", Need(GAP_S, waits_s=2.0), 0.0, line.utc(0.0))
     for number in range(1, 160):
         line.tick(number * 0.5)
         if number > 4:
@@ -535,3 +537,48 @@ def _play_one(line: Line, action: str, now_s: float) -> None:
         line.tick(now_s)
     elif action == "inspect":
         line.inspect(now_s)
+
+
+def test_a_file_that_waits_through_a_full_disk_blames_the_log() -> None:
+    """Two of its frames waited in front of the device; they arrived before the log was stuck, the next one after."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.25)
+    line.ledger.log_writable(False, 5.3, line.utc(5.3))
+    line.arrived += 2
+    _idle(line, 5.25, 9.0)
+    line.ledger.log_writable(True, 9.0, line.utc(9.0))
+    for arrived_s in (5.1, 5.2, 9.1):
+        line.ledger.inspected("cam01", arrived_s, line.utc(arrived_s), 9.2)
+    line.inspected += 3
+    line.arrived += 1
+    line.tick(9.3)
+
+    assert line.log.causes() == [("log", 5.2, 9.1)]
+
+
+def test_a_file_that_waits_with_two_frames_at_the_start_blames_the_device() -> None:
+    """While the engine is compiled its first frames wait: the device starts, it does not lack capacity."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    line.state(0.1, CameraState.RUNNING)
+    line.arrived = 2
+    _idle(line, 0.2, 4.0)
+    line.ledger.device_is_ready(4.1, line.utc(4.1))
+    for arrived_s in (0.15, 0.19, 4.15):
+        line.ledger.inspected("cam01", arrived_s, line.utc(arrived_s), 4.2)
+    line.arrived, line.inspected = 3, 3
+    line.tick(4.5)
+
+    assert line.log.causes() == [("device:STARTING", 0.19, 4.15)]
+
+
+def test_a_file_at_the_devices_own_pace_lacks_no_look() -> None:
+    """It waits for the device however slow that is; what stands in the way is told all the same."""
+    line = Line(need=Need(GAP_S, every_frame=True))
+    for at_s in (0.5, 3.5, 6.5):
+        _idle(line, at_s, at_s + 2.0, arriving=True)
+        line.inspect(at_s + 2.5)
+    assert line.log.causes() == []
+
+    line.ledger.log_writable(False, 9.5, line.utc(9.5))
+    _idle(line, 9.5, 12.0)
+    assert line.log.causes() == [("log", 9.0, None)]
