@@ -80,6 +80,7 @@ class SourceErrorCode(StrEnum):
     TIMEOUT = "TIMEOUT"
     TLS_FAILED = "TLS_FAILED"
     CODEC_UNSUPPORTED = "CODEC_UNSUPPORTED"
+    FORMAT_REFUSED = "FORMAT_REFUSED"
     NO_VIDEO = "NO_VIDEO"
     CORRUPT = "CORRUPT"
     ENDED = "ENDED"
@@ -110,6 +111,7 @@ class SourceError(VisionLineError):
         """Name the camera, the code and what was found."""
         self.camera = camera
         self.code = code
+        self.detail = mask_credentials(detail)
         super().__init__(f"camera {camera!r}: {code}: {detail}")
 
 

@@ -98,3 +98,29 @@ def test_a_video_that_was_cut_off_does_not_end_well(make_run: Callable[[int], An
     assert 0 < camera["frames_inspected"] < PICTURES
     assert "was cut off" in summary["error"]
     assert run.query("SELECT code FROM states WHERE state = 'ENDED'") == [("CORRUPT",)]
+
+
+def test_unreadable_files_end_with_the_others(make_run: Callable[[int], Any], tmp_path: Path) -> None:
+    """The good one is inspected, each of the others is named, and the exit code says that it was not all."""
+    write_video(tmp_path / "good.mp4")
+    (tmp_path / "zero.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile good.mp4\n")
+    names = ["good.mp4", "zero.mp4", "folder", "list.mp4", "gone.mp4"]
+    run = make_run(1)
+    run.streams.write_text(
+        "config_version = 1\n[defaults]\npaced = false\n"
+        + "".join(f'[[stream]]\nname = "{name}"\nurl = "file:{tmp_path}/{name}"\n' for name in names)
+    )
+
+    assert run.run() == 4, run.text()
+    codes = {camera["name"]: camera["code"] for camera in run.summary()["cameras"]}
+    assert codes == {
+        "good.mp4": None,
+        "zero.mp4": "CORRUPT",
+        "folder": "NOT_FOUND",
+        "list.mp4": "FORMAT_REFUSED",
+        "gone.mp4": "NOT_FOUND",
+    }
+    assert all(f"camera '{name}': {code}: " in run.summary()["error"] for name, code in codes.items() if code)
+    assert run.summary()["cameras"][0]["frames_inspected"] == PICTURES

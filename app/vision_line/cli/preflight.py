@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from vision_line.config.load import LoadedConfig
 from vision_line.config.locate import line_of, locate_keys
 from vision_line.config.models import Stream
 from vision_line.devices.model import Model, open_model
-from vision_line.devices.selection import choose_device
-from vision_line.errors import DeviceError, ModelError, SourceError
-from vision_line.ingest.clock import Clocks
-from vision_line.ingest.files import open_file
+from vision_line.devices.selection import choose_device, decoder_opener
+from vision_line.errors import DeviceError, ModelError
+from vision_line.ingest.probe import probe_file
 from vision_line.outputs import output_problem
 
 
@@ -63,12 +61,8 @@ class Preflight:
 
     def _of_files(self) -> Iterator[str]:
         for index, stream in self._streams:
-            if stream.is_live:
-                continue
-            try:
-                open_file(stream, threading.Event(), Clocks()).close()
-            except SourceError as exc:
-                yield f"{self._at(index, stream, 'url')}: {exc}"
+            if not stream.is_live and (found := probe_file(stream, decoder_opener("cpu"))).code is not None:
+                yield f"{self._at(index, stream, 'url')}: {found.detail}"
 
     def _of_outputs(self) -> Iterator[str]:
         config = self._loaded.config

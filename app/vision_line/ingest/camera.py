@@ -22,7 +22,7 @@ from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.lifecycle import judge
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
-from vision_line.ingest.session import OpenDecoder, Session, SignPicture, open_health
+from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, SignPicture, open_health
 from vision_line.ingest.signature import sign_picture as sign_video_frame
 
 log = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ class Camera:
             if error is None:
                 self._show(CameraState.ENDED)
                 return
-            if not self.stream.is_live and self._backoff.has_run:
-                # Opened again, a file would be inspected again from its beginning.
+            if not self.stream.is_live:
+                # Opened again, a file would be inspected again from its beginning; one that cannot be read stays so.
                 self._show(CameraState.ENDED, error)
                 return
             self._show(CameraState.RECONNECTING, error)
@@ -152,7 +152,7 @@ class Camera:
 
     async def _open(self, session: Session) -> SourceError | None:
         """Start the session and wait until it has opened the camera or failed; return an error if it did neither."""
-        limit_s = self.stream.connect_timeout_s + OPEN_MARGIN_S
+        limit_s = open_limit_s(self.stream)
         async with self._opening:
             session.start()
             if await self._is_decided(session, OPENING_HELD_S):
@@ -237,3 +237,9 @@ class Camera:
         log.log(logging.WARNING if outage_begins else logging.INFO, "camera %s: %s %s", self.stream.name, state, detail)
         now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
         self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail, since_s))
+
+
+def open_limit_s(stream: Stream) -> float:
+    """Return how long an attempt to open `stream` may take."""
+    limit_s = stream.connect_timeout_s + OPEN_MARGIN_S
+    return limit_s if stream.is_live else max(limit_s, FILE_OPEN_S)

@@ -3,51 +3,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any
 
 import av
 
 from vision_line.errors import SourceError, SourceErrorCode
 
+SizeWH = tuple[int, int]
 
-def open_container(url: str, max_pixels: int, options: dict[str, str] | None = None) -> Any:
+
+def open_container(
+    source: str | IO[bytes], max_pixels: int, options: dict[str, str] | None = None, demuxer: str | None = None
+) -> Any:
     """Open a file or camera for reading; tags that are not UTF-8 are none of our business and do no harm.
 
     Raises:
         av.FFmpegError: it cannot be opened.
     """
     # `max_pixels` also bounds what FFmpeg decodes by itself while it looks for the parameters.
-    return av.open(url, metadata_errors="replace", options={"max_pixels": str(max_pixels)} | (options or {}))
+    return av.open(
+        source, format=demuxer, metadata_errors="replace", options={"max_pixels": str(max_pixels)} | (options or {})
+    )
 
 
-def bound_pictures(camera: str, video: Any, max_pixels: int, path: str = "") -> None:
+def bound_pictures(camera: str, video: Any, max_pixels: int, declared: Callable[[str], SizeWH] | None = None) -> None:
     """Hold an `av.VideoStream` that was not decoded yet to `max_pixels`: what it says now, and what it decodes later.
+
+    FFmpeg tells no size that is above the bound it was opened with: `declared` gives it by the codec's name, and zeros
+    where it is not known.
 
     Raises:
         SourceError: FRAME_TOO_LARGE.
     """
     context = video.codec_context
-    # FFmpeg tells no size that is above the bound it was opened with.
-    size_wh = (context.width, context.height) if context.width or not path else _declared_size(path, context.name)
+    size_wh = (context.width, context.height) if context.width or declared is None else declared(context.name)
     check_size(camera, size_wh, max_pixels)
     context.options = dict(context.options) | {"max_pixels": str(max_pixels)}
 
 
-def _declared_size(path: str, codec: str) -> tuple[int, int]:
-    """Return the width and height that a PNG, JPEG or Motion JPEG declares, without decoding it; zeros for all else."""
-    if codec == "png":
-        with Path(path).open("rb") as file:
-            head = file.read(24)
-        return (int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
-    if codec == "mjpeg":
-        with av.open(path, metadata_errors="replace") as container:  # looks at the header of the first picture only
-            context = container.streams.video[0].codec_context
-            return (context.width, context.height)
-    return (0, 0)
-
-
-def check_size(camera: str, size_wh: tuple[int, int], max_pixels: int) -> None:
+def check_size(camera: str, size_wh: SizeWH, max_pixels: int) -> None:
     """Refuse pictures of more than `max_pixels`.
 
     Raises:

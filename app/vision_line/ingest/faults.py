@@ -19,7 +19,7 @@ _CODES: tuple[tuple[type[Exception], SourceErrorCode], ...] = (
     (av.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED),
     (av.HTTPForbiddenError, SourceErrorCode.AUTH_FAILED),
     (av.HTTPNotFoundError, SourceErrorCode.NOT_FOUND),
-    (av.FileNotFoundError, SourceErrorCode.NOT_FOUND),
+    (FileNotFoundError, SourceErrorCode.NOT_FOUND),  # FFmpeg's is one too
     (av.ConnectionRefusedError, SourceErrorCode.REFUSED),
     (av.TimeoutError, SourceErrorCode.TIMEOUT),
     (av.EOFError, SourceErrorCode.ENDED),
@@ -57,6 +57,11 @@ def code_of(exc: Exception) -> SourceErrorCode:
 def reading_error(camera: str, exc: av.FFmpegError) -> SourceError:
     """Return what a failed read means."""
     return SourceError(camera, code_of(exc), f"reading failed: {exc.strerror}")
+
+
+def file_error(camera: str, path: str, exc: OSError | av.FFmpegError) -> SourceError:
+    """Return what it means that a file cannot be read."""
+    return SourceError(camera, code_of(exc), f"{path!r} cannot be read: {exc.strerror}")
 
 
 def opening_error(

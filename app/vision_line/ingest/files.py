@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import glob
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +13,11 @@ import av
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.clock import Clocks
-from vision_line.ingest.containers import bound_pictures, open_container
 from vision_line.ingest.ending import FileEnding
-from vision_line.ingest.faults import code_of, reading_error
+from vision_line.ingest.faults import file_error
+from vision_line.ingest.file_formats import open_picture, open_video
+from vision_line.ingest.finding import file_path, find_pictures
 from vision_line.ingest.pictures import CompressedPicture
-
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-
-
-def file_path(url: str) -> str:
-    """Return the path or glob pattern in `file:PATH` or `file://PATH`; it is taken as it stands, without unquoting."""
-    path = url.split(":", 1)[1]
-    return path.removeprefix("//")
 
 
 class Pace:
@@ -51,13 +43,7 @@ class VideoFile:
     """One video; with `loop`, again and again."""
 
     def __init__(self, stream: Stream, path: str, stop: threading.Event, clocks: Clocks) -> None:
-        """Check that the video is there.
-
-        Raises:
-            SourceError: no such file.
-        """
-        if not Path(path).is_file():
-            raise SourceError(stream.name, SourceErrorCode.NOT_FOUND, f"no file {path!r}")
+        """Take the path; it is opened at each play."""
         self._stream = stream
         self._path = path
         self._stop = stop
@@ -85,8 +71,8 @@ class VideoFile:
     def _play(self) -> Iterator[CompressedPicture]:
         pace = Pace(self._stop, self._clocks, paced=self._stream.paced)
         try:
-            with open_container(self._path, self._stream.max_frame_pixels) as container:
-                video = _video_stream(self._stream, self._path, container)
+            container, video = open_video(self._stream.name, self._path, self._stream.max_frame_pixels)
+            with container:
                 ending = FileEnding()
                 for packet in container.demux(video):
                     ending.saw(packet)
@@ -98,8 +84,8 @@ class VideoFile:
                 if lacking := ending.lacking(video, Path(self._path).stat().st_size):
                     detail = f"{self._path!r} was cut off: {lacking}"
                     raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
-        except av.FFmpegError as exc:
-            raise reading_error(self._stream.name, exc) from exc
+        except (av.FFmpegError, OSError) as exc:
+            raise file_error(self._stream.name, self._path, exc) from exc
 
 
 class PictureFiles:
@@ -111,18 +97,25 @@ class PictureFiles:
         self._paths = paths
         self._stop = stop
         self._clocks = clocks
+        self._unread: list[SourceError] = []  # of the present round
 
     def __iter__(self) -> Iterator[CompressedPicture]:
-        """Yield the pictures; one that cannot be read comes as a damaged one, so that it is counted."""
+        """Yield the pictures; one that cannot be read comes as a damaged one, so that it is counted.
+
+        Raises:
+            SourceError: some could not be read (after the last of them).
+        """
         pace = Pace(self._stop, self._clocks, paced=self._stream.paced)
         shown = 0
         while True:
+            self._unread.clear()
             for path in self._paths:
                 pace.wait(shown / self._stream.picture_fps)
                 if self._stop.is_set():
                     return
                 yield from self._read(path)
                 shown += 1
+            self._raise_unread()
             if not self._stream.loop:
                 return
 
@@ -131,14 +124,22 @@ class PictureFiles:
 
     def _read(self, path: str) -> Iterator[CompressedPicture]:
         try:
-            with open_container(path, self._stream.max_frame_pixels) as container:
-                video = _video_stream(self._stream, path, container)
-                for packet in container.demux(video):
-                    yield _compressed(packet, video, self._clocks)
-        except av.FFmpegError as exc:
-            if code_of(exc) is SourceErrorCode.NOT_FOUND:
-                raise reading_error(self._stream.name, exc) from exc
+            container, picture = open_picture(self._stream.name, path, self._stream.max_frame_pixels)
+            with container:
+                for packet in container.demux(picture):
+                    yield _compressed(packet, picture, self._clocks)
+        except (av.FFmpegError, OSError) as exc:
+            self._unread.append(file_error(self._stream.name, path, exc))
             yield _damaged(self._clocks)
+        except SourceError as exc:
+            self._unread.append(exc)
+            yield _damaged(self._clocks)
+
+    def _raise_unread(self) -> None:
+        if self._unread:
+            first = self._unread[0]
+            detail = f"{len(self._unread)} of {len(self._paths)} pictures, the first of them: {first.detail}"
+            raise SourceError(self._stream.name, first.code, detail)
 
 
 def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFile | PictureFiles:
@@ -148,18 +149,8 @@ def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFil
         SourceError: there is nothing of that name, or no picture in the folder.
     """
     path = file_path(stream.url.get_secret_value())
-    if Path(path).is_dir():
-        found = [str(entry) for entry in Path(path).iterdir() if entry.is_file()]
-    elif glob.has_magic(path) and not Path(path).exists():
-        found = glob.glob(path, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
-    elif Path(path).suffix.lower() in PICTURE_SUFFIXES and Path(path).exists():
-        found = [path]
-    else:
-        return VideoFile(stream, path, stop, clocks)
-    pictures = sorted(name for name in found if Path(name).suffix.lower() in PICTURE_SUFFIXES)
-    if not pictures:
-        raise SourceError(stream.name, SourceErrorCode.NOT_FOUND, f"no pictures at {path!r}")
-    return PictureFiles(stream, pictures, stop, clocks)
+    pictures = find_pictures(stream.name, path)
+    return VideoFile(stream, path, stop, clocks) if pictures is None else PictureFiles(stream, pictures, stop, clocks)
 
 
 def _compressed(packet: Any, video: Any, clocks: Clocks) -> CompressedPicture:
@@ -172,14 +163,3 @@ def _compressed(packet: Any, video: Any, clocks: Clocks) -> CompressedPicture:
 
 def _damaged(clocks: Clocks) -> CompressedPicture:
     return CompressedPicture(None, None, True, clocks.monotonic(), clocks.utc(), damaged=True)
-
-
-def _video_stream(stream: Stream, path: str, container: Any) -> Any:
-    camera = stream.name
-    if not container.streams.video:
-        raise SourceError(camera, SourceErrorCode.NO_VIDEO, f"no video in {path!r}")
-    video = container.streams.video[0]
-    if video.codec_context is None:
-        raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, f"unknown codec in {path!r}")
-    bound_pictures(camera, video, stream.max_frame_pixels, path)
-    return video

@@ -11,11 +11,11 @@ from typing import Any
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
-from vision_line.frames import Colour, Frame
+from vision_line.frames import Colour, DropCause, Frame
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
-from vision_line.ingest.session import OpenDecoder, Session, open_health
+from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, open_health
 from vision_line.ports import Decoder
 
 _FRAMES = 10  # so many tell the pace
@@ -33,6 +33,11 @@ class ProbeResult:
     colour: Colour | None = None
     code: SourceErrorCode | None = None
     detail: str = ""
+
+
+def probe_file(stream: Stream, open_decoder: OpenDecoder) -> ProbeResult:
+    """Open the file of `stream` and decode its first pictures, as fast as they come. Blocks."""
+    return probe(stream.model_copy(update={"paced": False, "loop": False}), open_decoder, FILE_OPEN_S)
 
 
 def probe(stream: Stream, open_decoder: OpenDecoder, timeout_s: float) -> ProbeResult:
@@ -88,9 +93,16 @@ class _Probe:
             )
         if end is not None and end.error is not None:
             return replace(self._found, code=end.error.code, detail=str(end.error))
-        code = SourceErrorCode.NO_VIDEO if end is not None else SourceErrorCode.TIMEOUT
-        error = SourceError(self._found.camera, code, f"no frame within {timeout_s:g} s")
-        return replace(self._found, code=code, detail=str(error))
+        error = self._why_nothing(timeout_s, ended=end is not None)
+        return replace(self._found, code=error.code, detail=str(error))
+
+    def _why_nothing(self, timeout_s: float, *, ended: bool) -> SourceError:
+        camera, damaged = self._found.camera, self._mailbox.counts().dropped.get(DropCause.CORRUPT, 0)
+        if damaged:
+            return SourceError(camera, SourceErrorCode.CORRUPT, f"all {damaged} pictures that came are damaged")
+        if ended:
+            return SourceError(camera, SourceErrorCode.NO_VIDEO, "it ended without a picture")
+        return SourceError(camera, SourceErrorCode.TIMEOUT, f"no frame within {timeout_s:g} s")
 
     def _next(self, timeout_s: float) -> Frame | None:
         try:

@@ -27,6 +27,7 @@ from vision_line.ports import DecodedPicture, Decoder
 OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 SignPicture = Callable[[Any], Signature | None]
 
+FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has but one try
 _MAX_REMEMBERED = 64  # arrivals of pictures that are inside the decoder
 
 

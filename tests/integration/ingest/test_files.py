@@ -4,33 +4,27 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import pytest
+from tests.integration.ingest.file_runs import FRAMES, Line, write_video
 
 from vision_line.config.models import Stream
 from vision_line.devices.decoding import CpuDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
-from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, DropCause, Frame, StateChange
-from vision_line.ingest.camera import Camera
-from vision_line.ingest.files import file_path
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, DropCause
+from vision_line.ingest.finding import file_path
 from vision_line.ingest.probe import probe
-from vision_line.ingest.session import OpenDecoder
 from vision_line.ports import DecodedPicture, Decoder
 
 if TYPE_CHECKING:
     from tests.integration.ingest.conftest import Serve, Until
-
-FRAMES = 20
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +37,6 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video whose pictures refer to earlier ones only."""
     return write_video(tmp_path_factory.mktemp("video") / "plain.mp4", b_frames=0)
-
-
-def write_video(path: Path, b_frames: int, *, noise: int = 0, sound_s: float = 0.0) -> Path:
-    """Write a video of 20 pictures at 25 fps, a keyframe every 10; picture n is as bright as 20 + 10 n.
-
-    `noise` levels more make it large. `sound_s` is the length of its sound. What is at the end of a file is written at
-    its beginning, where the container allows it.
-    """
-    flags = "frag_keyframe+empty_moov" if path.stem == "fragments" else "faststart"
-    options = {"movflags": flags} if path.suffix in (".mp4", ".mov") else {}
-    with av.open(str(path), "w", options=options) as container:
-        sound = container.add_stream("pcm_s16le", rate=8000) if sound_s else None
-        random = np.random.default_rng(1)
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.options = {"bf": str(b_frames), "g": "10", "crf": "1"}
-        for index in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(
-                random.integers(20, 21 + noise, (72, 64), np.uint8) + 10 * index, format="yuv420p"
-            )
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            for packet in stream.encode(frame):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-        if sound is not None:
-            silence = av.AudioFrame.from_ndarray(np.zeros((1, round(8000 * sound_s)), np.int16), "s16", "mono")
-            silence.sample_rate, silence.pts = 8000, 0
-            for packet in sound.encode(silence):
-                container.mux(packet)
-    return path
 
 
 @pytest.fixture
@@ -120,39 +83,6 @@ class DeviceThatFails(CpuDecoder):
     def to_host(self) -> av.VideoFrame:
         """Fail."""
         raise DeviceError("cuda: the GPU has fallen off the bus")
-
-
-class Line:
-    """Runs a file camera while a thread of this class takes every frame, as an inspection would."""
-
-    def __init__(self, url: str, open_decoder: OpenDecoder = CpuDecoder, **settings: Any) -> None:
-        self.frames: list[Frame] = []
-        self.levels: list[int] = []
-        self.states: list[StateChange] = []
-        self.stream = Stream.model_validate({"name": "file", "url": url, "paced": False} | settings)
-        self._rung = threading.Event()
-        self.mailbox = Mailbox("file", self._rung.set, live=False)
-        self._over = False
-        self._open_decoder = open_decoder
-
-    async def run(self) -> None:
-        """Run to the end of the file."""
-        taker = threading.Thread(target=self._take)
-        taker.start()
-        try:
-            await Camera(self.stream, self._open_decoder, self.mailbox, self.states.append, asyncio.Semaphore(4)).run()
-        finally:
-            self._over = True
-            self._rung.set()
-            taker.join()
-
-    def _take(self) -> None:
-        while not self._over or self.mailbox.counts().pending:
-            self._rung.wait()
-            self._rung.clear()
-            while (frame := self.mailbox.take()) is not None:
-                self.frames.append(frame)
-                self.levels.append(bytes(frame.picture.planes[0])[10])  # all samples of a picture are the same
 
 
 async def test_a_video_is_read_whole_and_in_order(video: Path) -> None:
@@ -254,18 +184,6 @@ async def test_a_broken_picture_is_counted(pictures: Path) -> None:
     await line.run()
     assert len(line.frames) == 4
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
-
-
-@pytest.mark.parametrize("name", ["none.mp4", "", "*.png"])
-async def test_what_is_not_there_is_not_found(name: str, tmp_path: Path, wait_until: Until) -> None:
-    """A missing video, an empty folder and a glob without a match are NOT_FOUND, and tried again."""
-    line = Line(f"file:{tmp_path}/{name}")
-    task = asyncio.create_task(line.run())
-    await wait_until(lambda: len(line.states) >= 2, 5)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert line.states[1].state is CameraState.RECONNECTING
-    assert line.states[1].code == SourceErrorCode.NOT_FOUND
 
 
 async def test_a_colour_setting_overrides_the_file(video: Path) -> None:

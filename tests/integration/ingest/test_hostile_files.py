@@ -21,7 +21,7 @@ from vision_line.ingest.mailbox import Mailbox
 from vision_line.ports import Decoder
 
 if TYPE_CHECKING:
-    from tests.integration.ingest.conftest import Until, Watch, Watched
+    from tests.integration.ingest.conftest import Serve, Until, Watch, Watched
 
 MARK = "title-in-ascii"
 GB18030_TITLE = "一号产线相机".encode("gb18030")
@@ -62,18 +62,19 @@ async def test_tags_in_any_encoding_do_no_harm(tag: bytes, tmp_path: Path, watch
 
 
 async def test_a_fault_of_ours_is_one_cameras_error_and_told_once(
-    tmp_path: Path, watch: Watch, wait_until: Until, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, serve: Serve, watch: Watch, wait_until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The camera is INTERNAL and retried slowly, its traceback is logged once; its neighbour never notices."""
     caplog.set_level(logging.INFO)
     url = f"file:{write_avi(tmp_path / 'a.avi', b'')}"
+    server = serve({"path": "cam", "fps": 10})
 
     def failing(camera: str, stream: Any, colour: Colour | None) -> Decoder:
         raise ZeroDivisionError("made up")
 
     states: list[StateChange] = []
-    stream = Stream.model_validate({"name": "bad", "url": url})
-    mailbox = Mailbox("bad", lambda: None, live=False)
+    stream = Stream.model_validate({"name": "bad", "url": server.url("cam")})
+    mailbox = Mailbox("bad", lambda: None)
     camera = Camera(stream, failing, mailbox, states.append, asyncio.Semaphore(4), chance=lambda: 0.0)
     running = asyncio.create_task(camera.run())
     good = watch(url, "good", paced=False, loop=True)

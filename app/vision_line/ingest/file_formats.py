@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Opens a video or picture file with the few demuxers that read nothing but that one file.
+
+FFmpeg takes playlists, session descriptions and numbered names for videos too, whatever a file is called, and then
+opens the files and addresses that they name. So the kind of a file is found by its content alone, everything that is
+not on the lists below is refused, and no demuxer may open anything but files.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import av
+from av.stream import Disposition
+
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.ingest.containers import SizeWH, bound_pictures, open_container
+
+#: FFmpeg's names of the demuxers for videos, and what people call the files.
+VIDEO_FORMATS = {
+    "mov": "MP4, MOV",
+    "matroska": "Matroska, WebM",
+    "avi": "AVI",
+    "mpegts": "MPEG-TS",
+    "mpeg": "MPEG-PS",
+    "mxf": "MXF",
+    "asf": "ASF (WMV)",
+    "flv": "FLV",
+    "ogg": "Ogg",
+    "ivf": "IVF",
+    "nut": "NUT",
+    "dhav": "DHAV",
+    "gif": "GIF",
+    "yuv4mpegpipe": "Y4M",
+    "h264": "raw H.264",
+    "hevc": "raw H.265",
+    "obu": "raw AV1",
+    "mjpeg": "raw Motion JPEG",
+    "jpeg_pipe": "raw Motion JPEG",
+    "mpjpeg": "Motion JPEG in parts",
+}
+#: FFmpeg's names of the codecs of single pictures.
+PICTURE_CODECS = {"mjpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tiff": "TIFF", "webp": "WebP"}
+
+#: A larger file is no picture of a camera, and is read whole.
+MAX_PICTURE_BYTES = 1 << 29
+
+#: FFmpeg reads no more than the header of a JPEG to tell its size.
+_ANY_SIZE = 2**31 - 1
+
+_VIDEO_OPTIONS = {"format_whitelist": ",".join(VIDEO_FORMATS), "protocol_whitelist": "file"}
+_PICTURE_OPTIONS = {"format_whitelist": "image2", "pattern_type": "none", "protocol_whitelist": "file"}
+
+
+def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
+    """Open the video file `path` as an `av` container, which the caller closes, and its first video stream.
+
+    Raises:
+        SourceError: it is empty (CORRUPT), of a format that is not taken (FORMAT_REFUSED), without video (NO_VIDEO), of
+            a codec that is not known (CODEC_UNSUPPORTED), or its pictures are too large (FRAME_TOO_LARGE).
+        OSError, av.FFmpegError: it is not there, or cannot be read.
+    """
+    if not Path(path).stat().st_size:
+        raise _emptiness(camera, path)
+    try:
+        container = _demuxed(path, max_pixels)
+    except av.ArgumentError as exc:
+        raise _refusal(camera, path, VIDEO_FORMATS) from exc
+    try:
+        video = _first_video(camera, path, container)
+        bound_pictures(camera, video, max_pixels, lambda codec: _jpeg_size(_demuxed(path, _ANY_SIZE), codec))
+    except SourceError:
+        container.close()
+        raise
+    return container, video
+
+
+def open_picture(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
+    """Open the picture file `path` as an `av` container, which the caller closes, and its stream of one packet.
+
+    FFmpeg gets the bytes and no name, so no name can mean more than one picture.
+
+    Raises:
+        SourceError: it is empty or has too many bytes (CORRUPT), of a format that is not taken (FORMAT_REFUSED), or
+            has too many pixels (FRAME_TOO_LARGE).
+        OSError, av.FFmpegError: it is not there, or cannot be read.
+    """
+    content = _content(camera, path)
+    container = _still(content, max_pixels)
+    picture = container.streams.video[0]
+    try:
+        if picture.codec_context is None or picture.codec_context.name not in PICTURE_CODECS:
+            raise _refusal(camera, path, PICTURE_CODECS)
+        bound_pictures(camera, picture, max_pixels, lambda codec: _picture_size(content, codec))
+    except SourceError:
+        container.close()
+        raise
+    return container, picture
+
+
+def _demuxed(path: str, max_pixels: int) -> Any:
+    # With "file:" before it, no name is taken for another protocol.
+    return open_container(f"file:{path}", max_pixels, _VIDEO_OPTIONS)
+
+
+def _still(content: bytes, max_pixels: int) -> Any:
+    return open_container(io.BytesIO(content), max_pixels, _PICTURE_OPTIONS, "image2")
+
+
+def _first_video(camera: str, path: str, container: Any) -> Any:
+    """Return the first video stream that is no cover picture."""
+    videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
+    if not videos:
+        raise SourceError(camera, SourceErrorCode.NO_VIDEO, f"no video in {path!r}")
+    if videos[0].codec_context is None:
+        raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, f"unknown codec in {path!r}")
+    return videos[0]
+
+
+def _picture_size(content: bytes, codec: str) -> SizeWH:
+    if codec == "png":
+        return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    return _jpeg_size(_still(content, _ANY_SIZE), codec) if codec == "mjpeg" else (0, 0)
+
+
+def _jpeg_size(unbounded: Any, codec: str) -> SizeWH:
+    """Return the size that the first JPEG of a container says of itself, and close the container."""
+    with unbounded:
+        context = unbounded.streams.video[0].codec_context
+        return (context.width, context.height) if codec == "mjpeg" else (0, 0)
+
+
+def _content(camera: str, path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        content = file.read(MAX_PICTURE_BYTES + 1)
+    if not content:
+        raise _emptiness(camera, path)
+    if len(content) > MAX_PICTURE_BYTES:
+        detail = f"{path!r} has more than {MAX_PICTURE_BYTES >> 20} MiB"
+        raise SourceError(camera, SourceErrorCode.CORRUPT, detail)
+    return content
+
+
+def _emptiness(camera: str, path: str) -> SourceError:
+    return SourceError(camera, SourceErrorCode.CORRUPT, f"{path!r} is empty")
+
+
+def _refusal(camera: str, path: str, taken: dict[str, str]) -> SourceError:
+    expected = ", ".join(dict.fromkeys(taken.values()))
+    return SourceError(
+        camera, SourceErrorCode.FORMAT_REFUSED, f"{path!r} is of a format that is not read; expected {expected}"
+    )
