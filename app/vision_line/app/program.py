@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line import __version__
-from vision_line.app.run import Run, Screen, check_classes
+from vision_line.app.run import Run, Screen, check_classes, check_files
 from vision_line.app.signals import Stop, caught_signals
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import SimulatorSettings
@@ -97,6 +97,7 @@ def _open_run(
     config = loaded.config
     model = open_model(model_path(options, loaded))
     check_classes(loaded, model)
+    check_files(loaded)
     device_name = choose_device(options.device or config.model.device)
     if config.simulator is not None:
         stack.enter_context(_simulator(config.simulator, clips))

@@ -24,6 +24,7 @@ from vision_line.devices.selection import decoder_opener, open_device
 from vision_line.devices.shapes import plan_input_shapes
 from vision_line.errors import ConfigError, DeviceError
 from vision_line.frames import Scores
+from vision_line.ingest.recorded import slow_files
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.filter import score_floor, unknown_classes
 from vision_line.inspector import Doorbell, Inspector, Round
@@ -55,6 +56,16 @@ def check_classes(loaded: LoadedConfig, model: Model) -> None:
         ConfigError: each one named.
     """
     if problems := unknown_classes(loaded.config.enabled_streams, model.classes):
+        raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))
+
+
+def check_files(loaded: LoadedConfig) -> None:
+    """Refuse files that hold too few frames for a part ever to get its looks.
+
+    Raises:
+        ConfigError: each one named.
+    """
+    if problems := slow_files(loaded.config.enabled_streams):
         raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))
 
 
@@ -140,7 +151,7 @@ class Run:
             )
             follower = ConfigFollower(
                 self._loaded,
-                lambda loaded: check_classes(loaded, self._model),
+                self._check,
                 lambda new: self._apply(lineup, new.config),
                 self._reload_asked,
             )
@@ -158,6 +169,10 @@ class Run:
                 self._close_ledger(lineup)  # also of a run that fails: its last minute happened all the same
             for helper in helpers:
                 helper.cancel()
+
+    def _check(self, loaded: LoadedConfig) -> None:
+        check_classes(loaded, self._model)
+        check_files(loaded)
 
     async def _show(self) -> None:
         await self._screen(self.snapshot)

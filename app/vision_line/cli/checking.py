@@ -15,6 +15,7 @@ from vision_line.config.load import load_config
 from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
 from vision_line.ingest.probe import ProbeResult, probe
+from vision_line.ingest.recorded import too_few_frames
 
 #: So many cameras are opened at the same time.
 AT_ONCE = 8
@@ -42,7 +43,14 @@ def check_file(options: RunOptions, *, probe: bool) -> int:
         typer.echo("its simulator's cameras are served by `vision-line simulate`; start that to probe them")
     results = probe_all(streams)
     Console().print(_table(streams, results))
-    return 2 if problems or any(result.code is not None for result in results) else 0
+    slow = [
+        f"stream[{stream.name}]: {lack}"
+        for stream, result in zip(streams, results, strict=True)
+        if stream.is_live and (lack := too_few_frames(stream, result.fps))
+    ]
+    for lack in slow:
+        typer.echo(lack, err=True)
+    return 2 if problems or slow or any(result.code is not None for result in results) else 0
 
 
 def probe_all(streams: tuple[Stream, ...]) -> list[ProbeResult]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vision_line.app.program import RunOptions, model_path
 from vision_line.cli.outputs import folder_problem
+from vision_line.config.feasible import need_in_words, rounded_up
 from vision_line.config.load import LoadedConfig
 from vision_line.config.locate import line_of, locate_keys
 from vision_line.config.models import Stream
@@ -15,6 +16,7 @@ from vision_line.devices.model import Model, open_model
 from vision_line.devices.selection import choose_device, decoder_opener
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ingest.probe import probe_file
+from vision_line.ingest.recorded import slow_file
 from vision_line.outputs import output_problem
 
 
@@ -61,8 +63,11 @@ class Preflight:
 
     def _of_files(self) -> Iterator[str]:
         for index, stream in self._streams:
-            if not stream.is_live and (found := probe_file(stream, decoder_opener("cpu"))).code is not None:
-                yield f"{self._at(index, stream, 'url')}: {found.detail}"
+            if stream.is_live:
+                continue
+            problem = probe_file(stream, decoder_opener("cpu")).detail or slow_file(stream)
+            if problem is not None:
+                yield f"{self._at(index, stream, 'url')}: {problem}"
 
     def _of_outputs(self) -> Iterator[str]:
         config = self._loaded.config
@@ -73,11 +78,11 @@ class Preflight:
 
     def _slow_cameras(self) -> Iterator[str]:
         for index, stream in self._streams:
-            if stream.inspect_fps is not None and 1 / stream.inspect_fps >= stream.inspection_gap_s:
+            safe_fps = stream.safe_fps
+            if stream.inspect_fps is not None and stream.inspect_fps < safe_fps:
                 yield (
-                    f"{self._at(index, stream, 'inspect_fps')}: an inspection every {1 / stream.inspect_fps:g} s, while"
-                    f" {stream.inspection_gap_s:g} s without one are logged as not inspected: raise it, or"
-                    " max_inspection_gap_ms"
+                    f"{self._at(index, stream, 'inspect_fps')}: found {stream.inspect_fps:g}: {need_in_words(stream)},"
+                    f" but looks fall on frames as they come: from {rounded_up(safe_fps)} on no part lacks one"
                 )
 
     def _chosen(self, option: str, given: object, key: str) -> str:

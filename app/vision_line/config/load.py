@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from vision_line.config.feasible import contradictions
 from vision_line.config.locate import KeyPath, line_of, locate_keys
 from vision_line.config.models import Config
 from vision_line.config.placeholders import fill_placeholders
@@ -65,6 +66,8 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
         config = Config.model_validate(data)
     except ValidationError as exc:
         problems += [_problem(details) for details in _distinct(exc)]
+    if config is not None:
+        problems += _contradictions(config, data)
     problems += _repeated_names(data)
     if problems or config is None:
         located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
@@ -151,6 +154,16 @@ def _repeated_names(data: dict[str, Any]) -> list[Problem]:
         for index, name in enumerate(names)
         if isinstance(name, str) and index != first[name]
     ]
+
+
+def _contradictions(config: Config, data: dict[str, Any]) -> Iterator[Problem]:
+    """Give what can never work, each at its own key or where it was inherited from; once, however many inherit it."""
+    found: dict[Problem, None] = {}
+    for index, stream in enumerate(config.stream):
+        for key, text in contradictions(stream) if stream.enabled else ():
+            inherits = key not in data["stream"][index] and key in data.get("defaults", {})
+            found[("defaults", key) if inherits else ("stream", index, key), text] = None
+    yield from found
 
 
 def _dotted(path: KeyPath, data: dict[str, Any]) -> str:

@@ -172,6 +172,11 @@ class Stream(StreamSettings):
         return max(self.looks_needed / self.dwell_s, 1.0 / self.inspection_gap_s)
 
     @property
+    def safe_fps(self) -> float:
+        """The least `inspect_fps` that keeps to the need though each look waits for the camera's next frame."""
+        return max((self.looks_needed + 1) / self.dwell_s, 2.0 / self.inspection_gap_s)
+
+    @property
     def inspection_gap_s(self) -> float:
         """The longest gap between two inspections that still counts as inspected, in seconds."""
         gap_ms = self.max_inspection_gap_ms

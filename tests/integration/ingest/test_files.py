@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from tests.integration.ingest.file_runs import FRAMES, Line, write_video
 
+from vision_line.app.program import RunOptions
+from vision_line.cli.checking import check_file
 from vision_line.config.models import Stream
 from vision_line.devices.decoding import CpuDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
@@ -225,3 +227,21 @@ def test_a_probe_describes_a_camera(serve: Serve) -> None:
 def test_paths_of_file_urls(url: str, path: str) -> None:
     """With and without the empty host."""
     assert file_path(url) == path
+
+
+def test_check_refuses_a_camera_that_sends_too_few_frames(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rate is known once it was probed: 10 frames a second never give a part 25 looks in 2 s."""
+    monkeypatch.chdir(tmp_path)
+    server = serve({"path": "cam", "fps": 10})
+    camera = f'[[stream]]\nname = "cam"\nurl = "{server.url("cam")}"\n'
+    file = tmp_path / "streams.toml"
+
+    file.write_text(f"config_version = 1\n{camera}min_hits = 25\n", encoding="utf-8")
+    assert check_file(RunOptions(file), probe=True) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("stream[cam]: found 10 frames/s; 25 looks (min_hits) within 2 s (dwell_s) need 12.5 insp")
+
+    file.write_text(f"config_version = 1\n{camera}min_hits = 15\n", encoding="utf-8")
+    assert check_file(RunOptions(file), probe=True) == 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 
 from vision_line.app.program import RunOptions
 from vision_line.cli.checking import check_file
 from vision_line.devices.model import open_model
+from vision_line.errors import ConfigError
 
 CAMERA = '[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:1/x"\n'
 
@@ -83,29 +87,108 @@ def test_an_unknown_device_of_the_command_line_is_found(tmp_path: Path, capsys: 
     assert said[0].startswith("--device: ")
 
 
+LOOKS = "3 looks (min_hits) within 2 s (dwell_s) need 1.5 inspections/s"
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ("inspect_fps = 1.0\ndwell_s = 2.0\n", ["5: stream[a].inspect_fps"]),
-        ("inspect_fps = 0.5\nmax_inspection_gap_ms = 1500\n", ["5: stream[a].inspect_fps"]),
-        ("inspect_fps = 1.1\ndwell_s = 2.0\n", []),
-        ("inspect_fps = 0.5\nmax_inspection_gap_ms = 2500\n", []),
+        ("inspect_fps = 1.5\n", ["5: stream[a].inspect_fps: found 1.5: " + LOOKS]),
+        ("inspect_fps = 1.9\n", ["5: stream[a].inspect_fps: found 1.9: " + LOOKS]),
+        ("inspect_fps = 2.0\n", []),
     ],
 )
-def test_inspections_rarer_than_the_allowed_gap_are_a_warning(
+def test_a_cap_without_room_for_chance_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: str, said: list[str]
 ) -> None:
-    """Such a camera is logged as not inspected all the time: that is said, and is no error."""
+    """It suffices only where frames come just when a look is due: that is said, and is no error."""
     code, lines = check(tmp_path, CAMERA.format(name="a") + keys, capsys)
 
     assert code == 0
-    assert [line.split(": an inspection every")[0] for line in lines] == [f"warning: {place}" for place in said]
+    assert [line.split(", but looks")[0] for line in lines] == [f"warning: {place}" for place in said]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("inspect_fps = 1.4\n", f"5: stream[a].inspect_fps: found 1.4, expected at least 1.5: {LOOKS}"),
+        (
+            "inspect_fps = 0.6\ndwell_s = 4.0\nmin_hits = 7\n",
+            "5: stream[a].inspect_fps: found 0.6, expected at least 1.75: 7 looks (min_hits) within 4 s (dwell_s) need"
+            " 1.75 inspections/s",
+        ),
+        (
+            "inspect_fps = 9\ndwell_s = 3.0\nmin_looks = 40\n",
+            "5: stream[a].inspect_fps: found 9, expected at least 13.4: 40 looks (min_looks) within 3 s (dwell_s) need"
+            " 13.4 inspections/s",
+        ),
+        (
+            "inspect_fps = 4.9\nmax_inspection_gap_ms = 200\n",
+            "5: stream[a].inspect_fps: found 4.9, expected at least 5: a look every 200 ms (max_inspection_gap_ms;"
+            " default: half of dwell_s) need 5 inspections/s",
+        ),
+        (
+            "max_inspection_gap_ms = 2001\n",
+            "5: stream[a].max_inspection_gap_ms: found 2001, expected at most dwell_s (2000 ms): a part could pass in"
+            " the gap",
+        ),
+        ("min_looks = 2\n", "5: stream[a].min_looks: expected at least min_hits (3), found 2"),
+    ],
+)
+def test_settings_that_can_never_work_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: str, said: str
+) -> None:
+    """No part could ever get its looks: with the key, what was found, what was expected, and the rate it takes."""
+    with pytest.raises(ConfigError) as refused:
+        check(tmp_path, CAMERA.format(name="a") + keys, capsys)
+
+    assert str(refused.value).replace(f"{tmp_path}/streams.toml:", "") == said
+
+
+def test_what_many_inherit_is_refused_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sixteen cameras with one `[defaults]` have one problem, and a disabled camera has none."""
+    cameras = "".join(CAMERA.format(name=f"cam{n}") for n in range(16))
+    off = CAMERA.format(name="off") + "enabled = false\ninspect_fps = 0.1\n"
+    with pytest.raises(ConfigError) as refused:
+        check(tmp_path, "[defaults]\ninspect_fps = 0.5\n" + cameras + off, capsys)
+
+    assert (
+        str(refused.value)
+        == f"{tmp_path}/streams.toml:3: defaults.inspect_fps: found 0.5, expected at least 1.5: {LOOKS}"
+    )
 
 
 def test_an_inherited_warning_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sixteen cameras with one `[defaults]` have one problem."""
-    text = "[defaults]\ninspect_fps = 0.5\n" + "".join(CAMERA.format(name=f"cam{n}") for n in range(16))
+    text = "[defaults]\ninspect_fps = 1.6\n" + "".join(CAMERA.format(name=f"cam{n}") for n in range(16))
     _, lines = check(tmp_path, text, capsys)
 
     assert len(lines) == 1
-    assert lines[0].startswith("warning: 3: defaults.inspect_fps: an inspection every 2 s")
+    assert lines[0].startswith("warning: 3: defaults.inspect_fps: found 1.6")
+
+
+def test_files_that_hold_too_few_frames_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A video tells its rate, a folder of pictures has it from the configuration."""
+    _write_video(tmp_path / "slow.mp4", fps=1)
+    _write_video(tmp_path / "good.mp4", fps=2)
+    (tmp_path / "one.png").write_bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    files = "".join(f'[[stream]]\nname = "{name}"\nurl = "file:{name}.mp4"\n' for name in ("slow", "good"))
+    pictures = '[[stream]]\nname = "pictures"\nurl = "file:*.png"\npicture_fps = 1.4\npaced = false\n'
+
+    code, lines = check(tmp_path, files + pictures, capsys)
+
+    assert code == 2
+    assert lines == [
+        f"4: stream[slow].url: found 1 frames/s; {LOOKS}",
+        f"10: stream[pictures].url: found 1.4 frames/s; {LOOKS}",
+    ]
+
+
+def _write_video(path: Path, fps: int) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
