@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,12 +14,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from vision_line.config.models import RecordSettings
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
+
+from .conftest import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -81,6 +87,67 @@ def test_a_run_goes_on_when_its_reader_goes_away(make_run: Callable[[int], Any])
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert run.summary()["cameras"][0]["frames_arrived"] > 0
+
+
+def test_a_run_goes_on_while_nobody_reads_what_it_says(make_run: Callable[[int], Any]) -> None:
+    """With both its outputs in a pipe that is full it inspects, records, and ends at a signal."""
+    run = make_run(1)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    run.process = subprocess.Popen(
+        [COMMAND, "--streams", run.streams, "--headless"], cwd=run.folder, stdout=writer, stderr=writer
+    )
+    wait_for(lambda: run.query("SELECT 1 FROM states WHERE state = 'RUNNING'"), "the camera's state in the ledger")
+    run.signal(signal.SIGTERM)
+
+    assert run.wait() == 130
+    assert run.query("SELECT count(*) FROM runs WHERE ended_utc IS NOT NULL") == [(1,)]
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "> /dev/full", "> /dev/full 2> /dev/full", "<&- >&- 2>&-"])
+def test_a_run_goes_on_without_standard_streams(tmp_path: Path, redirection: str) -> None:
+    """Closed by a supervisor, or on a full disk: all is inspected and recorded, and the exit code is the run's."""
+    write_video(tmp_path / "a.mp4", 10)
+    (tmp_path / "one.toml").write_text(
+        f'config_version = 1\n[[stream]]\nname = "a"\nurl = "file:{tmp_path}/a.mp4"\npaced = false\n'
+    )
+    script = f"exec {COMMAND} --streams one.toml --headless --summary run.json {redirection}"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, check=False, timeout=120)
+
+    assert done.returncode == 0
+    summary = json.loads((tmp_path / "run.json").read_text())
+    assert (summary["totals"]["frames_inspected"], summary["error"]) == (10, None)
+    assert (tmp_path / "records" / "records.sqlite").read_bytes().startswith(b"SQLite format 3")
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&-"])
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, redirection: str) -> None:
+    """What was asked for was not delivered: exit code 4."""
+    done = subprocess.run(
+        ["sh", "-c", f"{COMMAND} schema {redirection}"], text=True, capture_output=True, check=False, timeout=60
+    )
+
+    assert done.returncode == 4
+    assert done.stderr.startswith("vision-line: the standard output cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def write_video(path: Path, frames: int) -> None:
+    """Write a short video of a moving step."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 320, 240
+        for number in range(frames):
+            picture = np.full((240, 320, 3), 40, np.uint8)
+            picture[:, number * 20 :] = 200
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
 
 
 def closed_output(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

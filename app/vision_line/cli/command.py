@@ -14,11 +14,12 @@ import typer
 from vision_line import __version__
 from vision_line.capacity.constants import Codec
 from vision_line.cli.once import OnceCommand, OnceGroup
-from vision_line.cli.outputs import EXIT_OUTPUT_CLOSED, let_go_of_output
+from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
 from vision_line.errors import VisionLineError
 from vision_line.frames import Verdict
 from vision_line.records.columns import Table
 from vision_line.records.export import Format
+from vision_line.screens.lines import say
 
 EXIT_CODES = (
     "Exit codes: 0 done; 2 configuration or options, or what check found; 3 model or device unusable; 4 failed while"
@@ -44,17 +45,9 @@ Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folde
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    try:
-        try:
-            cli()
-        finally:
-            sys.stdout.flush()  # here, and not when Python ends, where it could not be handled
-    except BrokenPipeError as exc:
-        let_go_of_output()
-        raise SystemExit(EXIT_OUTPUT_CLOSED) from exc
-    except SystemExit as exc:
-        # Click and rich have noticed it themselves, and end with a code that says nothing.
-        raise SystemExit(EXIT_OUTPUT_CLOSED if isinstance(exc.__context__, BrokenPipeError) else exc.code) from exc
+    prepare_standard_streams()
+    with watched_output():
+        cli()
 
 
 @contextmanager
@@ -63,7 +56,7 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except VisionLineError as exc:
-        typer.echo(f"vision-line: {exc}", err=True)
+        say(f"vision-line: {exc}", sys.stderr)
         raise typer.Exit(exc.exit_code) from exc
     except KeyboardInterrupt as exc:
         raise typer.Exit(130) from exc

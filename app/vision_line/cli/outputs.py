@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where a command writes: looked at before hours of work, and a reader of its output that went away."""
+"""Where a command writes, looked at before hours of work."""
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from pathlib import Path
-from typing import TextIO
 
 from vision_line.errors import ConfigError
 from vision_line.outputs import STANDARD_OUTPUT, output_problem, place_of, said_of
-
-#: As of a program that the signal SIGPIPE ended: the reader of the output (`| head`) did not want more of it.
-EXIT_OUTPUT_CLOSED = 141
 
 
 def folder_problem(path: Path) -> str:
@@ -59,22 +53,6 @@ def takes_standard_output(output: Path | None) -> bool:
         return False
     with said_of(output):
         return place_of(output).is_standard_output
-
-
-def tell(text: str, stream: TextIO) -> None:
-    """Write a last line; that nobody reads it any more changes nothing."""
-    try:
-        stream.write(f"{text}\n")
-        stream.flush()
-    except BrokenPipeError:
-        let_go_of_output()
-
-
-def let_go_of_output() -> None:
-    """Lead the standard output nowhere: what waits in its buffer would fail once more when Python ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _problem(path: Path, place: Path) -> str:

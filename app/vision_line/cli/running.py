@@ -12,11 +12,12 @@ from typing import TextIO
 from rich.console import Console
 
 from vision_line.app.program import Outcome, RunOptions, run_program
-from vision_line.cli.outputs import check_live_logs, check_outputs, takes_standard_output, tell
+from vision_line.cli.outputs import check_live_logs, check_outputs, takes_standard_output
 from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.outputs import write_output
 from vision_line.screens.dashboard import can_show, run_dashboard, svg_of
+from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_file, logging_to_stream
 from vision_line.screens.status_line import plain_line, run_status_lines
 from vision_line.telemetry.snapshot import Snapshot
@@ -70,6 +71,6 @@ def _lines(options: RunOptions) -> TextIO:
 
 def _say_goodbye(outcome: Outcome, options: RunOptions, loaded: LoadedConfig) -> None:
     """Leave the last state on the terminal, where the dashboard was."""
-    tell(plain_line(outcome.last), _lines(options))
+    say(plain_line(outcome.last), _lines(options))
     if loaded.config.dashboard.svg is not None:
         write_output(Path(loaded.config.dashboard.svg), svg_of(outcome.last), "dashboard.svg:")

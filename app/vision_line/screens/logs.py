@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The program's own log: to a bounded file while the dashboard has the screen, else to standard error.
 
+Who logs never waits for the disk or for who reads: lines go through a thread, and are lost where that is stuck.
 Whatever writes a line, and whatever its arguments hold, no credentials of a camera's URL reach the log.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from vision_line.errors import RunError, mask_credentials
+from vision_line.screens.lines import LineWriter, Sink, sink_on
 
 LOG_NAME = "vision-line.log"
 MAX_BYTES, BACKUPS = 5_000_000, 4  # 25 MB at the most
@@ -51,26 +53,57 @@ def logging_to_file(directory: Path, level: int = logging.INFO) -> Iterator[Path
     path = directory / LOG_NAME
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+        sink = _RotatingFile(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
     except OSError as exc:
         raise RunError(f"{path}: the log file cannot be opened: {exc.strerror or exc}") from exc
-    with _installed(handler, level):
+    with _installed(sink, level):
         yield path
 
 
 @contextmanager
 def logging_to_stream(stream: TextIO | None = None, level: int = logging.INFO) -> Iterator[None]:
     """Log to `stream`, standard error by default."""
-    with _installed(logging.StreamHandler(stream or sys.stderr), level):
+    with _installed(sink_on(stream or sys.stderr), level):
         yield
 
 
+class _RotatingFile(RotatingFileHandler):
+    """Finished lines into a file that is rotated."""
+
+    def write(self, text: str) -> None:
+        """Write `text`, in a new file where the old one is full."""
+        self.emit(logging.makeLogRecord({"msg": text.removesuffix("\n")}))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the name is the standard library's
+        """Raise what went wrong, instead of printing it over the dashboard."""
+        raise  # noqa: PLE0704  it is called where the error is handled
+
+
+class _LineHandler(logging.Handler):
+    """Leaves finished lines to a writer."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self.setFormatter(MaskingFormatter())
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.put(self.format(record))
+        except Exception:  # noqa: BLE001  as every handler: a wrong log call is no reason to stop inspecting
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._writer.close()
+        super().close()
+
+
 @contextmanager
-def _installed(handler: logging.Handler, level: int) -> Iterator[None]:
+def _installed(sink: Sink, level: int) -> Iterator[None]:
     """Be the root logger's only handler for a while; what was there before comes back."""
+    handler = _LineHandler(LineWriter(sink))
     root = logging.getLogger()
     before, before_level = root.handlers[:], root.level
-    handler.setFormatter(MaskingFormatter())
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(capture=True)

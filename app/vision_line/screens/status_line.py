@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+import logging
+from collections.abc import Callable
 from typing import IO
 
 from vision_line.frames import CameraState
 from vision_line.screens.device_lines import device_words
 from vision_line.screens.headline import clock
-from vision_line.screens.painter import run_painter
-from vision_line.screens.terminal import own_output
+from vision_line.screens.lines import LineWriter, sink_on
 from vision_line.telemetry.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+#: Status lines that wait for a reader; older ones are of no use.
+NEWEST = 2
 
 
 def plain_line(snapshot: Snapshot) -> str:
@@ -39,17 +44,16 @@ def plain_line(snapshot: Snapshot) -> str:
 async def run_status_lines(get_snapshot: Callable[[], Snapshot], stream: IO[str], period_s: float = 1.0) -> None:
     """Write a status line to `stream` every `period_s` until cancelled.
 
-    A pipe that is closed ends it with a log entry.
+    Lines that nobody takes are lost: the newest is what matters. That this begins is logged.
     """
-    await run_painter(lambda: _lines(stream), get_snapshot, period_s)
-
-
-@contextmanager
-def _lines(stream: IO[str]) -> Iterator[Callable[[Snapshot], None]]:
-    with own_output(stream) as file:
-
-        def write(snapshot: Snapshot) -> None:
-            file.write(plain_line(snapshot) + "\n")
-            file.flush()
-
-        yield write
+    writer = LineWriter(sink_on(stream), NEWEST)
+    told = ""
+    try:
+        while True:
+            writer.put(plain_line(get_snapshot()))
+            await asyncio.sleep(period_s)
+            if writer.problem and not told:
+                logger.warning("status lines are lost: %s", writer.problem)
+            told = writer.problem
+    finally:
+        writer.close()
