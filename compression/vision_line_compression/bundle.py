@@ -72,7 +72,7 @@ def write_bundle(
         raise ModelError(f"{folder}: {faults}") from exc
     if len(bundle.classes) != len(found.classes):
         raise ModelError(f"{onnx}: expected {len(found.classes)} class names, found {len(bundle.classes)}")
-    _write(folder, content, bundle)
+    replace_files(folder, {MODEL_FILE: content, BUNDLE_FILE: describe_bundle(bundle)})
     open_model(folder)
     return folder
 
@@ -115,8 +115,17 @@ def _model(found: Model, onnx: Path, content: bytes) -> BundleModel:
     )
 
 
-def _write(folder: Path, content: bytes, bundle: Bundle) -> None:
-    files = {MODEL_FILE: content, BUNDLE_FILE: f"{bundle.model_dump_json(indent=2)}\n".encode()}
+def describe_bundle(bundle: Bundle) -> bytes:
+    """Return the content of `bundle.json`."""
+    return f"{bundle.model_dump_json(indent=2)}\n".encode()
+
+
+def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` by name into `folder`, in their order: none is half written, and the description comes last.
+
+    Raises:
+        ModelError: the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():

@@ -225,6 +225,17 @@ def half(
         typer.echo(str(write_half_bundle(model, output)))
 
 
+@cli.command()
+def prove(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
+) -> None:
+    """Add to a bundle what it lacks: the form for processors without VNNI, and the proof that engines are tried by."""
+    with reported_errors():
+        from vision_line_compression.proving import prove_bundle
+
+        typer.echo(f"{bundle}: {prove_bundle(bundle)}")
+
+
 def _capabilities(text: str) -> list[int]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdigit() for word in words):

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Pictures from which a bundle's proof is chosen: drawn ones, which may be given away, or parts of given ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.devices.proof import drawn_pictures
+from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
+
+PictureRGB = NDArray[np.uint8]  # (h, w, 3)
+
+#: Height and width of every picture.
+SIDE = 320
+
+_SCENES, _FRAMES_A_SCENE, _PLATES = 5, 4, 12
+_SPEED_PX_S = 100.0
+_BELT_PX = 1400
+
+#: Values are multiples of this, and half of it: grain and lenses' softness would make a proof ten times as large.
+_STEP = 16
+
+
+@lru_cache(maxsize=1)
+def drawn_candidates() -> tuple[PictureRGB, ...]:
+    """Return pictures of drawn boards with many defects, and of plates, bars and spots; the same on every machine."""
+    boards = (picture for seed in range(_SCENES) for picture in _boards(seed))
+    return tuple(_simplified(picture) for picture in (*boards, *drawn_pictures(_PLATES, SIDE)))
+
+
+def given_candidates(inputs: Iterable[NDArray[np.float32]]) -> tuple[PictureRGB, ...]:
+    """Return the middle of each network input (3, h, w), 0..1; smaller ones are repeated."""
+    return tuple(_simplified(_middle(np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8))) for picture in inputs)
+
+
+def _boards(seed: int) -> Iterator[PictureRGB]:
+    """Yield pictures of one belt, two frames above each other."""
+    frames = round(_BELT_PX * FPS / _SPEED_PX_S)
+    scene = draw_scene(
+        ScenePlan(seed=seed, frames=frames, boards=4, speed_px_s=_SPEED_PX_S, defective_share=1.0, most_defects=6)
+    )
+    for number in range(_FRAMES_A_SCENE):
+        start = number * frames // _FRAMES_A_SCENE
+        pair = [scene.render(index)[:, :, ::-1] for index in (start, start + frames // (2 * _FRAMES_A_SCENE))]
+        half = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in pair]
+        yield _middle(np.concatenate(half).astype(np.uint8))
+
+
+def _middle(picture: PictureRGB) -> PictureRGB:
+    rows, columns = (np.arange(SIDE) + max(0, (size - SIDE) // 2) for size in picture.shape[:2])
+    return np.asarray(picture[rows % picture.shape[0]][:, columns % picture.shape[1]], np.uint8)
+
+
+def _simplified(picture: PictureRGB) -> PictureRGB:
+    smooth = cv2.medianBlur(np.ascontiguousarray(picture), 3)
+    return np.asarray(smooth // _STEP * _STEP + _STEP // 2, np.uint8)

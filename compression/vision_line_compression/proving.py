@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Gives a bundle its proof, and the form of its model that processors without VNNI compute rightly.
+
+The references are what ONNX Runtime makes of each file with all its optimizations off: every Q/DQ pair is executed in
+float32 as it is written, by another library than those that are to be proven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.devices.agreement import Reference, reference_of
+from vision_line.devices.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
+from vision_line.devices.model import Model, open_model
+from vision_line.devices.preprocess import normalise
+from vision_line.devices.proof import Proof, pack_proof, shaped
+from vision_line.errors import ModelError
+from vision_line.ports import ShapeHW
+from vision_line_compression.bundle import describe_bundle, replace_files
+from vision_line_compression.onnx_file import load_model
+from vision_line_compression.proof_pictures import PictureRGB, drawn_candidates
+from vision_line_compression.quantize.calibrate import open_session, run_session
+from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
+from vision_line_compression.quantize.unsigned import write_unsigned
+
+UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
+
+#: Pictures of a proof. More find no more: each engine runs all of them before it inspects.
+PICTURES = 4
+
+#: A place counts as found from this score on, when pictures are chosen.
+_TELLING_SCORE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What was added to a bundle; `detections` are those of the model's own form at its first input shape."""
+
+    unsigned: bool
+    proof_bytes: int
+    detections: int
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        if not self.proof_bytes:
+            return "has its forms and its proof already"
+        form = f"{UNSIGNED_FILE} ({UNSIGNED.name}) and " if self.unsigned else ""
+        return f"added {form}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
+
+
+class FloatExecution:
+    """A model file, executed in float32 as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            ModelError: ONNX Runtime refuses it.
+        """
+        model = load_model(path)
+        self._input = str(model.graph.input[0].name)
+        self._session = open_session(model, 0, fuse=False)
+
+    def outputs(self, pictures: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
+        """Return the output of each of `pictures` (n, h, w, 3) at an input shape, without the batch axis.
+
+        Raises:
+            ModelError: the model cannot take a picture of this shape.
+        """
+        inputs = (normalise(picture)[0] for picture in shaped(pictures, shape_hw))
+        return [np.asarray(run_session(self._session, self._input, x, None)[0][0], np.float32) for x in inputs]
+
+
+def prove_bundle(folder: Path, candidates: Sequence[PictureRGB] | None = None) -> Proven:
+    """Add the unsigned form to a bundle whose model is in the canonical encoding, and a proof of all forms to any.
+
+    What the bundle has is left as it is; its model file is never touched. `candidates` are what the proof's pictures
+    are chosen from, None: drawn ones.
+
+    Raises:
+        ModelError: no bundle, a model that cannot be executed or that finds too little, or a folder that cannot be
+            written.
+    """
+    model = open_model(folder)
+    if model.bundle is None:
+        raise ModelError(f"{folder}: expected a bundle's folder")
+    files = {form.name: form.path for form in model.forms}
+    missing = SIGNED.name in files and UNSIGNED.name not in files
+    if model.proof is not None and not missing:
+        return Proven(unsigned=False, proof_bytes=0, detections=0)
+    added: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="vision-line-prove-") as work:
+        if missing:
+            files[UNSIGNED.name] = write_unsigned(files[SIGNED.name], Path(work) / UNSIGNED_FILE)
+            added[UNSIGNED_FILE] = files[UNSIGNED.name].read_bytes()
+        proof = make_proof(model, files, drawn_candidates() if candidates is None else candidates)
+    added[PROOF_FILE] = _packed(folder, proof)
+    replace_files(model.path.parent, added | {BUNDLE_FILE: _described(model.bundle, added)})
+    open_model(folder)
+    first = proof.references[model.forms[0].name, model.input_shapes_hw[0]]
+    return Proven(missing, len(added[PROOF_FILE]), len(first.detections))
+
+
+def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[PictureRGB]) -> Proof:
+    """Return a proof of `files`, the forms of `model` by name and its own first, with the most telling `candidates`.
+
+    Raises:
+        ModelError: a file cannot be executed at one of the model's shapes.
+    """
+    forms = {name: FloatExecution(path) for name, path in files.items()}
+    own, shape = next(iter(forms.values())), model.input_shapes_hw[0]
+    outputs = own.outputs(np.stack(candidates), shape)
+    signals = [_signal(_reference(model, [output])) for output in outputs]
+    best = sorted(range(len(candidates)), key=signals.__getitem__, reverse=True)[:PICTURES]
+    pictures = np.stack([candidates[number] for number in best])
+    references = {
+        (name, shape): _reference(model, form.outputs(pictures, shape))
+        for name, form in forms.items()
+        for shape in model.input_shapes_hw
+    }
+    return Proof(pictures, references)
+
+
+def _reference(model: Model, outputs: Sequence[NDArray[np.float32]]) -> Reference:
+    return reference_of(model.head, len(model.classes), model.nms_iou, outputs)
+
+
+def _signal(reference: Reference) -> tuple[int, float]:
+    scores = reference.places[..., 4]
+    return int((scores >= _TELLING_SCORE).sum()), float(scores.sum())
+
+
+def _packed(folder: Path, proof: Proof) -> bytes:
+    try:
+        return pack_proof(proof)
+    except ModelError as exc:
+        raise ModelError(f"{folder}: {exc}") from exc
+
+
+def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
+    """Return the bundle's description with the files that were added."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in added.items()}
+    forms = bundle.model.forms
+    if UNSIGNED_FILE in hashes:
+        forms = (*forms, BundleForm(form=UNSIGNED.name, file=UNSIGNED_FILE, sha256=hashes[UNSIGNED_FILE]))
+    model = bundle.model.model_copy(update={"forms": forms})
+    proof = BundleProof(file=PROOF_FILE, sha256=hashes[PROOF_FILE])
+    return describe_bundle(bundle.model_copy(update={"model": model, "proof": proof}))
