@@ -7,7 +7,8 @@ Times: names that end in `_s` without more are seconds of the monotonic clock (`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -211,12 +212,22 @@ class NotInspected:
     ended_utc: float | None = None
     withdrawn: bool = False
 
+    def beginning(self, at_s: float) -> NotInspected:
+        """Return it with an earlier beginning, told by the same clock."""
+        return replace(self, started_s=at_s, started_utc=self.started_utc - (self.started_s - at_s))
+
+    def ending(self, at_s: float) -> NotInspected:
+        """Return it with its end, told by the wall clock as it was set at the start: it cannot lie before that."""
+        return replace(self, ended_s=at_s, ended_utc=self.started_utc + (at_s - self.started_s))
+
 
 @dataclass(frozen=True, slots=True)
 class CoverageMinute:
     """The ledger's row for one camera and one UTC minute: every frame that arrived is accounted for.
 
     arrived = inspected + sum(dropped.values()) + pending, where pending is the change in frames still waiting.
+    While `provisional` the minute goes on, and the row is written again; after a kill it stays what was known last.
+    `clock` counts how often the wall clock had jumped in this run: one set back shows the same minute twice.
     """
 
     camera: str
@@ -227,6 +238,29 @@ class CoverageMinute:
     dropped: dict[DropCause, int] = field(default_factory=dict)
     not_inspected_s: float = 0.0
     reconnects: int = 0
+    clock: int = 0
+    provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The wall clock was set while the program ran, or between two runs: at `at_s` from one UTC time to another."""
+
+    clock: int  # how many steps there are now, this one included; 0: before the run began
+    at_s: float
+    from_utc: float
+    to_utc: float
+
+    @property
+    def step_s(self) -> float:
+        """How far it jumped, seconds; negative: it was set back."""
+        return self.to_utc - self.from_utc
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        to = datetime.fromtimestamp(self.to_utc, UTC)
+        way = "forward" if self.step_s > 0 else "back"
+        return f"the wall clock was set {way} by {abs(self.step_s):.1f} s, to {to:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,21 @@ from vision_line.cli.command import cli
 from vision_line.config.load import load_config
 from vision_line.errors import SourceErrorCode
 from vision_line.frames import CameraState, DropCause, Verdict
-from vision_line.inspection.blame import CAPACITY, DECODING, LOG, RATE_CAP, SLOW, STARTING, STOPPED
+from vision_line.inspection.blame import (
+    CAPACITY,
+    CRASHED,
+    DECODING,
+    LOG,
+    OFF,
+    PAUSED,
+    RATE_CAP,
+    SLOW,
+    STARTING,
+    STOPPED,
+)
 
 ROOT = Path(__file__).parents[2]
-CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED)
+CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from vision_line.frames import CameraState, Colour, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspection.blame import Absence
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.events import EventTracker
 from vision_line.inspection.filter import DetectionFilter
@@ -25,6 +26,7 @@ from vision_line.inspection.window import Need
 from vision_line.inspector import Doorbell, Inspector, Line
 from vision_line.ports import Decoder, DetectionLog
 from vision_line.records.entries import CameraRecord
+from vision_line.records.lives import Inheritance
 from vision_line.telemetry.metrics import RunMetrics
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ class LineupLog(DetectionLog, Protocol):
 
     def write_cameras(self, cameras: Sequence[CameraRecord]) -> None:
         """Accept cameras as they are configured from now on."""
+
+    @property
+    def inherited(self) -> Inheritance:
+        """What the runs before left to be accounted for."""
 
 
 @dataclass(slots=True)
@@ -96,6 +102,8 @@ class Lineup:
         self._stations: dict[str, Station] = {}
         self._numbers: dict[str, Iterator[int]] = {}  # a camera's frame numbers go on when it is altered or comes back
         self._stopped = False
+        # Of the first cameras; those that come later were taken out before.
+        self._absences: Mapping[str, Absence] = log.inherited.absences
         self.changed = asyncio.Event()  # set at every change of a camera's state
 
     @property
@@ -115,6 +123,10 @@ class Lineup:
     def is_known(self) -> bool:
         """Whether each camera has either shown its first picture or failed to."""
         return all(s.state is not CameraState.CONNECTING for s in self._stations.values())
+
+    def counts(self) -> dict[str, CameraCounts]:
+        """Return the ledger's view of each camera's frames."""
+        return {name: station.counts() for name, station in self._stations.items()}
 
     def sizes_wh(self) -> list[tuple[int, int]]:
         """Return the sizes of the pictures that wait now, one entry a camera that has one."""
@@ -140,6 +152,7 @@ class Lineup:
             self._log.write_cameras([_record(stream) for stream in coming])
         for stream in coming:
             self._start(stream)
+        self._absences = {}
 
     async def stop(self) -> None:
         """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for.
@@ -168,7 +181,8 @@ class Lineup:
         if stream.is_live:
             line.max_staleness_s = stream.max_staleness_ms / 1000
         self._metrics.add_camera(stream.name, mailbox.counts, lambda: camera.abandoned)
-        self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time())
+        absence = self._absences.get(stream.name) if stream.is_live else None
+        self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._stations[stream.name] = Station(stream, mailbox, line, task)
         if self._inspector is not None:

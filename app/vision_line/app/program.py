@@ -103,7 +103,7 @@ def _open_run(
         stack.enter_context(_simulator(config.simulator, clips))
     directory = options.record or Path(config.record.directory)
     log = SqliteLog(directory, _run_record(loaded, model, device_name), config.record, model.classes)
-    stack.callback(log.close)
+    stack.enter_context(log)
     overlay = None if options.overlay is None else OverlayWriter(options.overlay)
     if overlay is not None:
         stack.callback(overlay.close)

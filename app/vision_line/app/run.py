@@ -15,6 +15,7 @@ from typing import Any
 from vision_line import __version__
 from vision_line.app.lineup import CONTINUE_RATIO, Lineup
 from vision_line.app.loads import LoadWatch
+from vision_line.app.pulse import Beat, Pulse
 from vision_line.app.reload import ConfigFollower
 from vision_line.app.signals import Stop
 from vision_line.config.load import LoadedConfig
@@ -23,7 +24,7 @@ from vision_line.devices.model import Model
 from vision_line.devices.selection import decoder_opener, open_device
 from vision_line.devices.shapes import plan_input_shapes
 from vision_line.errors import ConfigError, DeviceError
-from vision_line.frames import Scores
+from vision_line.frames import CoverageMinute, NotInspected, Scores
 from vision_line.ingest.recorded import slow_files
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.filter import score_floor, unknown_classes
@@ -108,6 +109,9 @@ class Run:
             started_utc=time.time(),
         )
         self._metrics = RunMetrics(self._facts)
+        self._pulse = Pulse(TICK_S)
+        if log.inherited.step is not None:
+            self._metrics.clock_stepped(log.inherited.step)
         if overlay is not None:
             self._metrics.watch_overlay(overlay.status)
         self._device: Device | None = None
@@ -325,14 +329,27 @@ class Run:
 
     async def _tick(self, lineup: Lineup) -> None:
         while True:
-            counts = {station.stream.name: station.counts() for station in lineup.stations}
-            self._log.write_coverage(*self._ledger.tick(time.monotonic(), time.time(), counts))
-            self._metrics.committed(self._log.take_latencies_ms(), time.monotonic())
+            beat = self._pulse.beat()
+            if beat.paused_since_s is not None:
+                logger.warning("the program got no processor for %.1f s", beat.s - beat.paused_since_s)
+                self._ledger.paused(beat.paused_since_s, beat.s)
+            self._record(beat, self._ledger.tick(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
+            self._metrics.committed(self._log.take_latencies_ms(), beat.s)
             await asyncio.sleep(TICK_S)
 
     def _close_ledger(self, lineup: Lineup) -> None:
-        counts = {station.stream.name: station.counts() for station in lineup.stations}
-        self._log.write_coverage(*self._ledger.close(time.monotonic(), time.time(), counts))
+        beat = self._pulse.beat()
+        self._record(beat, self._ledger.close(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
+
+    def _record(self, beat: Beat, rows: tuple[list[CoverageMinute], list[NotInspected]]) -> None:
+        """Hand the ledger's rows to the log, and only then say that they tell of all up to now."""
+        steps = self._ledger.take_clock_steps()
+        for step in steps:
+            self._metrics.clock_stepped(step)
+            logger.warning("%s", step)
+        self._log.write_clock_steps(steps)
+        self._log.write_coverage(*rows)
+        self._log.alive(beat.utc)
 
 
 async def _outcome(inspector: Inspector) -> None:

@@ -44,6 +44,8 @@ _TELLING: Mapping[CameraState, int] = {
     CameraState.FROZEN: 4,
 }
 _CODE_TELLS = 5
+#: What cameras look like after a pause is the pause's doing.
+_PAUSE_TELLS = 6
 #: So many causes that are over are remembered; a camera that flickers longer is known by the latest.
 _REMEMBERED = 64
 
@@ -54,6 +56,14 @@ class Moment:
 
     s: float
     utc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """No run looked at a camera since `since_utc`, and why: `OFF` or `CRASHED`."""
+
+    since_utc: float
+    cause: str
 
 
 class _Past(NamedTuple):
@@ -112,6 +122,13 @@ class Blame:
                 self._past.append(_Past(self.since.s, at.s, self.now, self._now_tells))
             self.now, self.since = now, at
         self._now_tells = self._telling
+
+    def paused(self, from_s: float, to_s: float) -> bool:
+        """Take in that the program did not run in between; False where something else was in the way before."""
+        if self.now and self.since.s < from_s:
+            return False
+        self._past.append(_Past(from_s, to_s, PAUSED, _PAUSE_TELLS))
+        return True
 
     def looked(self, at_s: float, oldest_s: float) -> None:
         """Take in a look at a frame of `at_s`, when the camera was well; what was over at `oldest_s` is forgotten."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from vision_line.frames import CameraState, CoverageMinute, NotInspected, StateChange
-from vision_line.inspection.blame import LOG, SILENT, STARTING, STOPPED, Blame, Moment
+from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspected, StateChange
+from vision_line.inspection.blame import LOG, PAUSED, SILENT, STARTING, STOPPED, Absence, Blame, Moment
+from vision_line.inspection.clock import WallClock
 from vision_line.inspection.gap import Changes, Gap
 from vision_line.inspection.lack import FrameFlow
 from vision_line.inspection.minutes import CameraCounts, MinuteBook
@@ -39,9 +40,9 @@ class _Watch:
 class CoverageLedger:
     """Accounts for every camera's frames by UTC minute, and for every gap in its inspection.
 
-    Pure: time comes with each call, monotonic seconds for durations and UTC seconds for what is written; a step of the
-    wall clock moves labels, never durations. One thread calls it; calls come in the order of their times, but
-    for `inspected`, which may come as late as results do.
+    Pure: time comes with each call, monotonic seconds for durations and UTC seconds for what is written. A step of the
+    wall clock ends minutes and splits intervals, so that each bears one clock, and moves no duration. One thread calls
+    it; calls come in the order of their times, but for `inspected`, which may come as late as results do.
 
     A line is not inspected while it is looked at too rarely (`LookWindow` has the rule): the stays of all parts that
     got fewer looks than they need, and every gap between two looks longer than `gap_s`, are `NotInspected` intervals
@@ -57,11 +58,13 @@ class CoverageLedger:
     - `rate_cap`: the camera's `inspect_fps` let too few of its frames through;
     - `capacity:decoding`: frames came and too few of them could be decoded in time;
     - `capacity`: frames came and the device did not get to them;
-    - `stopped`: the program was draining.
+    - `stopped`: the program was draining;
+    - `off`, `crashed`: no program ran, up to the start of this one;
+    - `paused`: the program got no processor, or the machine slept.
 
-    Where the cause changes, one interval ends and another begins at the same moment. A change to what is lacking (the
-    last four, `camera:SLOW` and `camera:CORRUPT`) is taken for real only when it lasts as long as a part stays: the
-    first looks after a fault take a moment.
+    Where the cause changes, one interval ends and another begins at the same moment. A change to what is lacking
+    (`rate_cap`, `capacity`, `stopped`, `camera:SLOW` and the like) is taken for real only when it lasts as long as a
+    part stays: the first looks after a fault take a moment.
     """
 
     def __init__(self, *, settle_s: float = 0.5, device_ready: bool = True) -> None:
@@ -77,21 +80,29 @@ class CoverageLedger:
         self._log_writable = True
         self._stopping = False
         self._ticked: Moment | None = None
+        self._clock: WallClock | None = None
+        self._steps: list[ClockStep] = []
         self._changes = Changes()
 
-    def add_camera(self, camera: str, need: Need, now_s: float, now_utc: float) -> None:
-        """Watch a camera from now on; of one that is known only its need changes."""
+    def add_camera(self, camera: str, need: Need, now_s: float, now_utc: float, absence: Absence | None = None) -> None:
+        """Watch a camera from now on; of one that is known only its need changes.
+
+        `absence` is since when no run looked at it.
+        """
         if camera in self._watches:
             watch = self._watches[camera]
             watch.looks.require(need)
             watch.flow.require(need)
             return
         now = Moment(now_s, now_utc)
-        book = MinuteBook(camera, now_s, now_utc, self._left.pop(camera, None))
-        gap = Gap(camera, book, self._changes)
+        clock = self._clock = self._clock or WallClock(now_s, now_utc)
+        book = MinuteBook(camera, now_s, now_utc, self._left.pop(camera, None), clock.steps)
+        gap = Gap(camera, book, self._changes, clock.utc_of)
         watch = _Watch(LookWindow(now, need), book, gap, Blame(now), FrameFlow(need))
         self._watches[camera] = watch
         watch.blame.note(now, self._obstacle)
+        if absence is not None and absence.since_utc < now_utc:
+            self._account_for(watch, absence, now)
 
     def remove_camera(
         self, camera: str, counts: CameraCounts, now_s: float, now_utc: float
@@ -105,6 +116,11 @@ class CoverageLedger:
         minutes = watch.book.close(now_s, now_utc)
         self._left[camera] = minutes[-1]
         return minutes, self._changes.take()
+
+    def take_clock_steps(self) -> list[ClockStep]:
+        """Return the steps of the wall clock that ticks have found since the last call."""
+        steps, self._steps = self._steps, []
+        return steps
 
     def open_intervals(self) -> list[NotInspected]:
         """Return the intervals that last at this moment."""
@@ -151,6 +167,18 @@ class CoverageLedger:
         self._find_gaps(at_s)
         self._stopping = True
 
+    def paused(self, from_s: float, to_s: float) -> None:
+        """Take in that the program got no processor in between: what was not looked at then has the cause `paused`.
+
+        A camera that was in trouble before keeps its own cause.
+        """
+        for watch in self._watches.values():
+            if watch.ended or not watch.blame.paused(from_s, to_s) or watch.gap.open is None:
+                continue
+            before = watch.gap.open.cause
+            watch.gap.go_over(self._moment(from_s), PAUSED)
+            watch.gap.go_over(self._moment(to_s), watch.blame.now or before)
+
     def inspected(self, camera: str, arrived_s: float, arrived_utc: float, finished_s: float) -> None:
         """Take in an inspection, by the arrival of its frame. While a camera is FROZEN it counts for nothing.
 
@@ -170,30 +198,31 @@ class CoverageLedger:
         watch.blame.looked(arrived_s, watch.looks.first.s)
 
     def tick(
-        self, now_s: float, now_utc: float, counts: Mapping[str, CameraCounts]
+        self, now_s: float, now_utc: float, counts: Mapping[str, CameraCounts], asleep_s: float = 0.0
     ) -> tuple[list[CoverageMinute], list[NotInspected]]:
         """Return the minutes that ended and the intervals that were found, changed or ended since the last call.
 
         Call it every second or more often. A row or interval replaces an earlier one for the same camera and
-        minute or with the same id: a gap found after its first minute was written amends that minute.
+        minute or with the same id: a gap found after its first minute was written amends that minute. Every few
+        seconds the minute under way is among them. `asleep_s` is how long the machine has slept since it was started.
         """
-        now = Moment(now_s, now_utc)
+        for camera in counts.keys() & self._watches.keys():  # before a step of the clock, as they were counted
+            self._count(self._watches[camera], counts[camera], Moment(now_s, now_utc))
+        now = self._read_clock(now_s, now_utc, asleep_s)
         minutes = []
-        for camera, watch in self._watches.items():
-            if camera in counts:
-                self._count(watch, counts[camera], now)
+        for watch in self._watches.values():
             if watch.blame.state not in _OVER:
                 self._look_for_gap(watch, now)
             decided_s = now_s if watch.gap.open is not None or watch.blame.state in _OVER else watch.looks.first.s
-            minutes += watch.book.turn(now_s, now_utc, decided_s)
+            minutes += watch.book.turn(now.s, now.utc, decided_s)
         self._ticked = now
         return minutes, self._changes.take()
 
     def close(
-        self, now_s: float, now_utc: float, counts: Mapping[str, CameraCounts]
+        self, now_s: float, now_utc: float, counts: Mapping[str, CameraCounts], asleep_s: float = 0.0
     ) -> tuple[list[CoverageMinute], list[NotInspected]]:
         """End everything as it stands and return the rest, the minute under way included."""
-        minutes, intervals = self.tick(now_s, now_utc, counts)
+        minutes, intervals = self.tick(now_s, now_utc, counts, asleep_s)
         for camera in list(self._watches):
             last = counts.get(camera) or self._watches[camera].counts or CameraCounts()
             more_minutes, more_intervals = self.remove_camera(camera, last, now_s, now_utc)
@@ -207,6 +236,48 @@ class CoverageLedger:
         if not self._device_ready:
             return STARTING
         return "" if self._log_writable else LOG
+
+    def _account_for(self, watch: _Watch, absence: Absence, now: Moment) -> None:
+        """Begin with the gap that other runs left: `off` or `crashed` up to now, and from now on what it is now."""
+        since = Moment(now.s - (now.utc - absence.since_utc), absence.since_utc)
+        watch.looks.begin(since)
+        watch.gap.begin(since, absence.cause)
+        watch.gap.go_over(now, watch.blame.now or STARTING)
+
+    def _moment(self, at_s: float) -> Moment:
+        return Moment(at_s, at_s if self._clock is None else self._clock.utc_of(at_s))
+
+    def _read_clock(self, now_s: float, now_utc: float, asleep_s: float) -> Moment:
+        """Take in the clocks; minutes and open intervals go over to a clock that was set or to after a sleep."""
+        if self._clock is None:
+            return Moment(now_s, now_utc)
+        before = self._moment(now_s if self._ticked is None else self._ticked.s)
+        slept_s, step = self._clock.read(now_s, now_utc, asleep_s)
+        now = self._moment(now_s)
+        if slept_s:
+            for watch in self._watches.values():
+                self._sleep(watch, before, now)
+        if step is not None:
+            self._steps.append(step)
+            for watch in self._watches.values():
+                watch.book.set_clock(now_s, step.from_utc, step.to_utc)
+                if watch.gap.open is not None:
+                    watch.gap.go_over(now, watch.gap.open.cause)
+        return now
+
+    def _sleep(self, watch: _Watch, before: Moment, now: Moment) -> None:
+        """Account for the time that the machine slept, which the monotonic clock does not know of."""
+        if watch.ended:
+            return
+        open_before = watch.gap.open
+        watch.gap.pause(before)
+        watch.book.add(before.s, now.s)
+        interval_id = self._changes.new_id(watch.gap.camera, before.utc)
+        self._changes.put(NotInspected(interval_id, watch.gap.camera, PAUSED, before.s, before.utc, now.s, now.utc))
+        watch.looks.begin(now)
+        watch.told_s = now.s
+        if open_before is not None:
+            watch.gap.begin(now, open_before.cause)
 
     def _find_gaps(self, at_s: float) -> None:
         """Open every gap at once, though a result may be under way."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from vision_line.frames import NotInspected
@@ -16,6 +17,11 @@ class Changes:
 
     number: int = 0
     _rows: dict[str, NotInspected] = field(default_factory=dict)
+
+    def new_id(self, camera: str, started_utc: float) -> str:
+        """Return the id of one more interval."""
+        self.number += 1
+        return f"{int(started_utc * 1000):013d}-{camera}-{self.number:06d}"
 
     def put(self, interval: NotInspected) -> NotInspected:
         """Keep the interval as it now is, and return it."""
@@ -33,14 +39,16 @@ class Gap:
 
     The pieces that are over are kept, because the result of a frame from the midst of them may still come. Up to
     `certain`, a look, the time was not inspected whatever comes; what is told beyond it is provisional. The minutes in
-    `book` follow every change.
+    `book` follow every change. `utc_of` labels a piece's beginning; its end bears the same clock, so that no piece
+    ends before it begins.
     """
 
-    __slots__ = ("_book", "_camera", "_changes", "_over", "certain", "open")
+    __slots__ = ("_book", "_changes", "_over", "_utc_of", "camera", "certain", "open")
 
-    def __init__(self, camera: str, book: MinuteBook, changes: Changes) -> None:
+    def __init__(self, camera: str, book: MinuteBook, changes: Changes, utc_of: Callable[[float], float]) -> None:
         """Begin without a gap."""
-        self._camera = camera
+        self._utc_of = utc_of
+        self.camera = camera
         self._book = book
         self._changes = changes
         self._over: list[NotInspected] = []
@@ -54,9 +62,9 @@ class Gap:
 
     def begin(self, at: Moment, cause: str) -> None:
         """Open a piece."""
-        self._changes.number += 1
-        interval_id = f"{int(at.utc * 1000):013d}-{self._camera}-{self._changes.number:06d}"
-        self.open = self._changes.put(NotInspected(interval_id, self._camera, cause, at.s, at.utc))
+        started_utc = self._utc_of(at.s)
+        interval_id = self._changes.new_id(self.camera, started_utc)
+        self.open = self._changes.put(NotInspected(interval_id, self.camera, cause, at.s, started_utc))
         self._book.open_gap(at.s)
 
     def begin_earlier(self, at: Moment) -> None:
@@ -65,7 +73,7 @@ class Gap:
         if first is None or at.s >= first.started_s:
             return
         self._book.add(at.s, first.started_s)
-        longer = self._changes.put(replace(first, started_s=at.s, started_utc=at.utc))
+        longer = self._changes.put(first.beginning(at.s))
         if self._over:
             self._over[0] = longer
         else:
@@ -86,7 +94,7 @@ class Gap:
             return
         ended_s = max(at.s, self.open.started_s)
         self._book.end_gap(ended_s)
-        self._over.append(self._changes.put(replace(self.open, ended_s=ended_s, ended_utc=at.utc)))
+        self._over.append(self._changes.put(self.open.ending(ended_s)))
         self.open = None
 
     def end(self) -> None:
@@ -99,7 +107,7 @@ class Gap:
                 self._changes.put(replace(piece, withdrawn=True))
             elif piece.ended_s is None or at.s < piece.ended_s:
                 self._cut(piece, at.s)
-                self._changes.put(replace(piece, ended_s=at.s, ended_utc=at.utc))
+                self._changes.put(piece.ending(at.s))
 
     def forget(self) -> None:
         """Let what was told stand, and begin without a gap."""

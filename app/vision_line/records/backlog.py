@@ -12,6 +12,9 @@ from itertools import islice
 from vision_line.errors import RunError
 from vision_line.records.entries import Entry, weight_of
 
+#: Commits come every 200 ms.
+STUCK_AFTER_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class BacklogLimits:
@@ -89,6 +92,12 @@ class Backlog:
                 _, weight, _ = self._entries.popleft()
                 self._bytes -= weight
             self._committed += count
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the oldest entry waits for so long that commits must be failing."""
+        with self._changed:
+            return bool(self._entries) and time.monotonic() - self._entries[0][0] > STUCK_AFTER_S
 
     def state(self) -> BacklogState:
         """Return how full it is."""

@@ -22,6 +22,8 @@ class Table(StrEnum):
     STATES = "states"
     RUNS = "runs"
     CAMERAS = "cameras"
+    CLOCK_STEPS = "clock_steps"
+    REMOVALS = "removals"
 
 
 class Kind(StrEnum):
@@ -148,18 +150,18 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("reconnects", Kind.INTEGER, "times the camera showed pictures again after its connection had been lost"),
         ),
         *_RUN,
+        *_of(
+            "t",
+            ("clock", Kind.INTEGER, "how often the wall clock had been set in this run"),
+            ("provisional", Kind.BOOLEAN, "the minute goes on, or the run was killed in it"),
+        ),
     ),
     Table.NOT_INSPECTED: (
         *_of("t", ("interval_id", Kind.TEXT, "one interval; unique within a run")),
         *_CAMERA,
         *_of(
             "t",
-            (
-                "cause",
-                Kind.CATEGORY,
-                "`camera:<STATE or error code>`, `camera:SLOW`, `device:STARTING`, `rate_cap`, `capacity`,"
-                " `capacity:decoding`, `log`, `stopped`",
-            ),
+            ("cause", Kind.CATEGORY, "why: see above"),
             ("started_utc", Kind.TIME, "the last inspection before it"),
             ("ended_utc", Kind.TIME, "the first inspection after it; empty while it lasts"),
             ("started_s", Kind.REAL, "the same as `started_utc` by the monotonic clock"),
@@ -185,7 +187,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             "r",
             ("version", Kind.TEXT, "version of vision-line"),
             ("started_utc", Kind.TIME, "when the run began"),
-            ("ended_utc", Kind.TIME, "when it ended; empty while it lasts and when it was killed"),
+            ("ended_utc", Kind.TIME, "when it ended, or its last sign of life; empty while it lasts"),
             ("config_sha256", Kind.TEXT, "SHA-256 of the configuration file as it was when the run began"),
             ("model_name", Kind.TEXT, "the model's name"),
             ("model_sha256", Kind.TEXT, "SHA-256 of the model file"),
@@ -193,6 +195,8 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("device", Kind.TEXT, "what inspected"),
             ("host", Kind.TEXT, "the machine"),
             ("classes", Kind.TEXT, "the model's classes, a JSON list"),
+            ("end_cause", Kind.CATEGORY, "`stopped`, `failed` or `crashed`; empty while it lasts"),
+            ("alive_utc", Kind.TIME, "up to when its ledger accounts for its cameras"),
         ),
     ),
     Table.CAMERAS: (
@@ -206,5 +210,25 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("settings", Kind.TEXT, "all its other keys of `streams.toml` with their values, a JSON object"),
         ),
         *_RUN,
+    ),
+    Table.CLOCK_STEPS: (
+        *_of(
+            "t",
+            ("clock", Kind.INTEGER, "how often it had been set in this run, this time included; 0: before its start"),
+            ("at_s", Kind.REAL, "when it was noticed, by the monotonic clock"),
+            ("from_utc", Kind.TIME, "what the wall clock would have said"),
+            ("to_utc", Kind.TIME, "what it said"),
+        ),
+        Column("step_s", Kind.REAL, "how far it jumped, seconds; negative: it was set back", "t.to_utc - t.from_utc"),
+        *_RUN,
+    ),
+    Table.REMOVALS: _of(
+        "t",
+        ("removed_from", Kind.CATEGORY, "the table"),
+        ("rows", Kind.INTEGER, "how many of its rows were removed"),
+        ("from_utc", Kind.TIME, "time of the oldest of them"),
+        ("to_utc", Kind.TIME, "time of the newest of them"),
+        ("why", Kind.CATEGORY, "`keep_days`, `max_mb` or `prune`"),
+        ("at_utc", Kind.TIME, "when it was done; days of it are one row"),
     ),
 }

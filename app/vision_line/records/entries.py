@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vision_line.frames import CoverageMinute, DefectEvent, Detections, Inspection, NotInspected, StateChange
+from vision_line.frames import ClockStep, CoverageMinute, DefectEvent, Detections, Inspection, NotInspected, StateChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,13 @@ class CoverageEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStepsEntry:
+    """Steps of the wall clock."""
+
+    steps: tuple[ClockStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StatesEntry:
     """Camera state changes."""
 
@@ -113,7 +120,16 @@ class EvidenceDeletedEntry:
     deleted_utc: float
 
 
-Entry = InspectedEntry | EventsEntry | CoverageEntry | StatesEntry | CamerasEntry | EvidenceEntry | EvidenceDeletedEntry
+Entry = (
+    InspectedEntry
+    | EventsEntry
+    | CoverageEntry
+    | ClockStepsEntry
+    | StatesEntry
+    | CamerasEntry
+    | EvidenceEntry
+    | EvidenceDeletedEntry
+)
 
 
 def inspected_entry(inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> InspectedEntry:

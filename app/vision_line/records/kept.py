@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from vision_line.records.schema import FILE_NAME, open_reader, translated
+from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
 
 FOLDER = "evidence"
 #: So many pictures are known in memory at most, and so many rows are read at once.
@@ -110,16 +110,9 @@ def reconcile(connection: sqlite3.Connection, directory: Path, now_utc: float) -
     Raises:
         sqlite3.Error, OSError: the record directory cannot be read or written.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         _adopt(connection, directory, now_utc)
-        stock = _forget_removed(connection, directory, now_utc)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return stock
+        return _forget_removed(connection, directory, now_utc)
 
 
 def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> None:

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 from vision_line.config.models import RecordSettings
 from vision_line.errors import RunError
 from vision_line.frames import (
+    ClockStep,
     CoverageMinute,
     DefectEvent,
     Detections,
@@ -28,10 +31,13 @@ from vision_line.records.directory import DirectoryLock
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.evidence import EvidenceKeeper
 from vision_line.records.kept import Stock, reconcile
+from vision_line.records.lives import EndCause, Inheritance, boot_id, inherit, life_now
 from vision_line.records.picture import PictureReader, bgr_of
-from vision_line.records.rows import INSERT_RUN, RowMaker, run_row
-from vision_line.records.schema import FILE_NAME, open_writer
+from vision_line.records.rows import INSERT_CLOCK_STEP, INSERT_RUN, RowMaker, clock_step_row, run_row
+from vision_line.records.schema import FILE_NAME, open_writer, transaction
 from vision_line.records.writer import GroupWriter
+
+logger = logging.getLogger(__name__)
 
 #: How long `close` waits for pictures, and then for commits.
 CLOSE_EVIDENCE_S = 10.0
@@ -66,7 +72,7 @@ class SqliteLog:
             path = directory / FILE_NAME
             connection = open_writer(path)
             undo.callback(connection.close)
-            number, stock = _begin(connection, directory, run, classes, evidence=settings.evidence)
+            number, stock, self._inherited = _begin(connection, directory, run, classes, evidence=settings.evidence)
             maker = RowMaker(number, classes, run.cameras)
             self._backlog = Backlog(limits or BacklogLimits())
             self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb)
@@ -118,11 +124,24 @@ class SqliteLog:
     def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
         """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier.
 
+        While nothing can be committed, provisional minutes are let go: they would only fill the backlog.
+
         Raises:
             RunError: as for `write_inspection`.
         """
+        if any(minute.provisional for minute in minutes) and self._backlog.is_stuck:
+            minutes = [minute for minute in minutes if not minute.provisional]
         if minutes or intervals:
             self._backlog.put(entries.CoverageEntry(tuple(minutes), tuple(intervals)))
+
+    def write_clock_steps(self, steps: Sequence[ClockStep]) -> None:
+        """Accept steps of the wall clock.
+
+        Raises:
+            RunError: as for `write_inspection`.
+        """
+        if steps:
+            self._backlog.put(entries.ClockStepsEntry(tuple(steps)))
 
     def write_states(self, changes: Sequence[StateChange]) -> None:
         """Accept camera state changes.
@@ -140,6 +159,18 @@ class SqliteLog:
             RunError: as for `write_inspection`.
         """
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
+
+    @property
+    def inherited(self) -> Inheritance:
+        """What the runs before left to be accounted for."""
+        return self._inherited
+
+    def alive(self, now_utc: float) -> None:
+        """Note that up to now the ledger accounts for every camera; after a kill the next run tells of the time since.
+
+        Costs microseconds; committed a second later at the latest.
+        """
+        self._writer.alive(life_now(now_utc))
 
     def status(self) -> LogStatus:
         """Return how the log fares now; costs microseconds."""
@@ -163,7 +194,15 @@ class SqliteLog:
         """
         return self._writer.take_latencies_ms()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        """Close it, and note whether the run failed."""
+        self.close(EndCause.STOPPED if kind is None else EndCause.FAILED)
+
+    def close(self, end_cause: EndCause = EndCause.STOPPED) -> None:
         """Write the pictures that wait, commit everything accepted, and let go of the directory; may be called twice.
 
         Raises:
@@ -178,20 +217,30 @@ class SqliteLog:
                     if self._evidence is not None:
                         self._evidence.close(CLOSE_EVIDENCE_S)
                 finally:
-                    self._writer.close(CLOSE_COMMIT_S)
+                    self._writer.close(CLOSE_COMMIT_S, end_cause)
             finally:
                 self._lock.close()
 
 
 def _begin(
     connection: sqlite3.Connection, directory: Path, run: RunRecord, classes: Sequence[str], *, evidence: bool
-) -> tuple[int, Stock]:
-    """Enter the run; return its number in this file and what pictures earlier runs left."""
+) -> tuple[int, Stock, Inheritance]:
+    """Enter the run; return its number in this file, what pictures earlier runs left, and what nobody looked at since.
+
+    Raises:
+        RunError: the record directory cannot be read or written.
+    """
     try:
         stock = reconcile(connection, directory, time.time())
-        cursor = connection.execute(INSERT_RUN, run_row(run, classes, evidence=evidence))
+        with transaction(connection):
+            inherited = inherit(connection, time.monotonic(), life_now(time.time()))
+            cursor = connection.execute(INSERT_RUN, run_row(run, classes, boot_id(), evidence=evidence))
+            number = cursor.lastrowid
+            if number is None:
+                raise RunError(f"record directory {directory}: the run could not be entered")
+            if inherited.step is not None:
+                logger.warning("since the last run %s", inherited.step)
+                connection.execute(INSERT_CLOCK_STEP, clock_step_row(number, inherited.step))
     except (sqlite3.Error, OSError) as exc:
         raise RunError(f"record directory {directory}: cannot be written: {exc}") from exc
-    if cursor.lastrowid is None:
-        raise RunError(f"record directory {directory}: the run could not be entered")
-    return cursor.lastrowid, stock
+    return number, stock, inherited

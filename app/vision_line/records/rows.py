@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase
+from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase
 from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
+    ClockStepsEntry,
     CoverageEntry,
     Entry,
     EventsEntry,
@@ -50,7 +51,7 @@ INSERT_RUN = _insert(
     "runs",
     (
         *("run_id", "version", "started_utc", "config_sha256", "model_name", "model_sha256", "precision", "device"),
-        *("host", "classes", "evidence"),
+        *("host", "classes", "evidence", "boot_id"),
     ),
 )
 _INSERT_CAMERA = _insert(
@@ -79,8 +80,11 @@ _UPSERT_EVENT = (
 )
 _UPSERT_MINUTE = _insert(
     "coverage",
-    (*_CAMERA, "minute_utc", "arrived", "decoded", "inspected", *DROPPED_COLUMNS, "not_inspected_s", "reconnects"),
-    key=("run", "camera", "minute_utc"),
+    (
+        *(*_CAMERA, "minute_utc", "arrived", "decoded", "inspected", *DROPPED_COLUMNS, "not_inspected_s"),
+        *("reconnects", "clock", "provisional"),
+    ),
+    key=("run", "camera", "minute_utc", "clock"),
 )
 _UPSERT_INTERVAL = _insert(
     "not_inspected",
@@ -89,6 +93,7 @@ _UPSERT_INTERVAL = _insert(
     keep=("camera", "station", "recipe"),
 )
 _WITHDRAW_INTERVAL = "DELETE FROM not_inspected WHERE run = ? AND interval_id = ?"
+INSERT_CLOCK_STEP = _insert("clock_steps", ("run", "clock", "at_s", "from_utc", "to_utc"), key=("run", "clock"))
 _INSERT_STATE = _insert("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
 _UPSERT_EVIDENCE = _insert(
     "evidence",
@@ -98,12 +103,18 @@ _UPSERT_EVIDENCE = _insert(
 _DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ? WHERE run = ? AND event_id = ?"
 
 
-def run_row(run: RunRecord, classes: Sequence[str], *, evidence: bool) -> Row:
+def run_row(run: RunRecord, classes: Sequence[str], boot_id: str = "", *, evidence: bool) -> Row:
     """Return the values of `INSERT_RUN`."""
     return (
         *(run.run_id, run.version, run.started_utc, run.config_sha256, run.model_name, run.model_sha256),
         *(run.precision, run.device, run.host, json.dumps(list(classes)), int(evidence)),
+        boot_id,
     )
+
+
+def clock_step_row(run: int, step: ClockStep) -> Row:
+    """Return the values of `INSERT_CLOCK_STEP`."""
+    return run, step.clock, step.at_s, step.from_utc, step.to_utc
 
 
 def event_of_each(detections: Detections, events: Sequence[DefectEvent], sequence: int) -> list[str | None]:
@@ -140,6 +151,7 @@ class RowMaker:
             InspectedEntry: self._inspected,
             EventsEntry: self._events,
             CoverageEntry: self._coverage,
+            ClockStepsEntry: self._clock_steps,
             StatesEntry: self._states,
             CamerasEntry: self._cameras,
             EvidenceEntry: self._evidence,
@@ -203,7 +215,7 @@ class RowMaker:
                 (
                     *(*self._of(minute.camera), minute.minute_utc, minute.arrived, minute.decoded, minute.inspected),
                     *(minute.dropped.get(cause, 0) for cause in DropCause),
-                    *(minute.not_inspected_s, minute.reconnects),
+                    *(minute.not_inspected_s, minute.reconnects, minute.clock, int(minute.provisional)),
                 )
                 for minute in entry.minutes
             ],
@@ -220,6 +232,9 @@ class RowMaker:
             ],
         )
         yield _WITHDRAW_INTERVAL, [(self._run, gap.interval_id) for gap in entry.intervals if gap.withdrawn]
+
+    def _clock_steps(self, entry: ClockStepsEntry) -> Iterator[Statement]:
+        yield INSERT_CLOCK_STEP, [clock_step_row(self._run, step) for step in entry.steps]
 
     def _states(self, entry: StatesEntry) -> Iterator[Statement]:
         yield (

@@ -27,28 +27,34 @@ APPLICATION_ID = 0x766C696E
 #: How long a statement waits for another process's lock before the writer is told, in seconds.
 BUSY_TIMEOUT_S = 0.25
 
-#: Statements that bring a file of the key's version to the next one.
-MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: ("ALTER TABLE cameras ADD COLUMN settings TEXT NOT NULL DEFAULT ''",),
-    2: (
-        "ALTER TABLE coverage ADD COLUMN dropped_behind INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE coverage ADD COLUMN dropped_shed INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE detections ADD COLUMN behind_ms REAL NOT NULL DEFAULT 0",
-    ),
-}
-
 DROPPED_COLUMNS = tuple(f"dropped_{cause}" for cause in DropCause)
 
 _RUN = "run INTEGER NOT NULL REFERENCES runs (run)"
 _CAMERA = f"{_RUN}, camera TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL"
 _BOX = "x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL"
 
+_COVERAGE = f"""CREATE TABLE coverage (
+        minute INTEGER PRIMARY KEY, {_CAMERA}, minute_utc INTEGER NOT NULL, clock INTEGER NOT NULL DEFAULT 0,
+        provisional INTEGER NOT NULL DEFAULT 0, arrived INTEGER NOT NULL, decoded INTEGER NOT NULL,
+        inspected INTEGER NOT NULL, {", ".join(f"{column} INTEGER NOT NULL DEFAULT 0" for column in DROPPED_COLUMNS)},
+        not_inspected_s REAL NOT NULL, reconnects INTEGER NOT NULL,
+        UNIQUE (run, camera, minute_utc, clock)) STRICT"""
+
+#: `clock` counts the steps of the wall clock before `at_s`: the rows of `coverage` that bear it came after this step.
+_CLOCK_STEPS = f"""CREATE TABLE clock_steps (
+        step INTEGER PRIMARY KEY, {_RUN}, clock INTEGER NOT NULL, at_s REAL NOT NULL, from_utc REAL NOT NULL,
+        to_utc REAL NOT NULL, UNIQUE (run, clock)) STRICT"""
+
+_REMOVALS = """CREATE TABLE removals (
+        removal INTEGER PRIMARY KEY, at_utc REAL NOT NULL, removed_from TEXT NOT NULL, rows INTEGER NOT NULL,
+        from_utc REAL NOT NULL, to_utc REAL NOT NULL, why TEXT NOT NULL) STRICT"""
+
 _TABLES = (
     """CREATE TABLE runs (
         run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, started_utc REAL NOT NULL,
         ended_utc REAL, config_sha256 TEXT NOT NULL, model_name TEXT NOT NULL, model_sha256 TEXT NOT NULL,
         precision TEXT NOT NULL, device TEXT NOT NULL, host TEXT NOT NULL, classes TEXT NOT NULL,
-        evidence INTEGER NOT NULL) STRICT""",
+        evidence INTEGER NOT NULL, end_cause TEXT, alive_utc REAL, alive_boot_s REAL, boot_id TEXT) STRICT""",
     f"""CREATE TABLE cameras (
         {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
         since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
@@ -63,11 +69,7 @@ _TABLES = (
         hits INTEGER NOT NULL, {_BOX}, width INTEGER, height INTEGER, sequence INTEGER NOT NULL,
         first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
         last_seen_s REAL NOT NULL, confirmed_sequence INTEGER NOT NULL, UNIQUE (run, event_id)) STRICT""",
-    f"""CREATE TABLE coverage (
-        minute INTEGER PRIMARY KEY, {_CAMERA}, minute_utc INTEGER NOT NULL, arrived INTEGER NOT NULL,
-        decoded INTEGER NOT NULL, inspected INTEGER NOT NULL,
-        {", ".join(f"{column} INTEGER NOT NULL" for column in DROPPED_COLUMNS)},
-        not_inspected_s REAL NOT NULL, reconnects INTEGER NOT NULL, UNIQUE (run, camera, minute_utc)) STRICT""",
+    _COVERAGE,
     f"""CREATE TABLE not_inspected (
         interval INTEGER PRIMARY KEY, {_CAMERA}, interval_id TEXT NOT NULL, cause TEXT NOT NULL,
         started_utc REAL NOT NULL, started_s REAL NOT NULL, ended_utc REAL, ended_s REAL,
@@ -79,18 +81,45 @@ _TABLES = (
         evidence INTEGER PRIMARY KEY, {_RUN}, event_id TEXT NOT NULL, path TEXT, overlay_path TEXT, sha256 TEXT,
         bytes INTEGER NOT NULL, created_utc REAL NOT NULL, deleted_utc REAL, missing TEXT,
         UNIQUE (run, event_id)) STRICT""",
+    _CLOCK_STEPS,
+    _REMOVALS,
 )
+
+_COVERAGE_BY_TIME = "CREATE INDEX coverage_by_time ON coverage (minute_utc)"
 
 #: One index for the order in which each table is exported, and one for finding the detections of a frame.
 _INDICES = (
     "CREATE INDEX detections_by_time ON detections (arrived_utc)",
     "CREATE INDEX detections_by_frame ON detections (run, camera, sequence)",
     "CREATE INDEX events_by_time ON events (first_seen_utc)",
-    "CREATE INDEX coverage_by_time ON coverage (minute_utc)",
+    _COVERAGE_BY_TIME,
     "CREATE INDEX not_inspected_by_time ON not_inspected (started_utc)",
     "CREATE INDEX states_by_time ON states (at_utc)",
     "CREATE INDEX evidence_kept ON evidence (created_utc) WHERE path IS NOT NULL AND deleted_utc IS NULL",
 )
+
+_COVERAGE_2 = (
+    "minute, run, camera, station, recipe, minute_utc, arrived, decoded, inspected, dropped_superseded, dropped_stale,"
+    " dropped_rate_cap, dropped_frozen, dropped_corrupt, dropped_log, dropped_shutdown, not_inspected_s, reconnects"
+)
+
+#: Statements that bring a file of the key's version to the next one.
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: ("ALTER TABLE cameras ADD COLUMN settings TEXT NOT NULL DEFAULT ''",),
+    2: (
+        "ALTER TABLE detections ADD COLUMN behind_ms REAL NOT NULL DEFAULT 0",
+        *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("end_cause TEXT", "alive_utc REAL")),
+        *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("alive_boot_s REAL", "boot_id TEXT")),
+        # A minute may come twice, once by each clock: what is unique cannot be altered, only made anew.
+        "ALTER TABLE coverage RENAME TO coverage_2",
+        _COVERAGE,
+        f"INSERT INTO coverage ({_COVERAGE_2}) SELECT {_COVERAGE_2} FROM coverage_2",  # noqa: S608  names, of this file
+        "DROP TABLE coverage_2",
+        _COVERAGE_BY_TIME,
+        _CLOCK_STEPS,
+        _REMOVALS,
+    ),
+}
 
 
 @contextmanager
@@ -104,6 +133,23 @@ def translated(path: Path, doing: str) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise RunError(f"{doing} {path} failed: {exc}") from exc
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do all of it or nothing, as the only writer.
+
+    Raises:
+        sqlite3.Error: it could not begin or be committed.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite rolls back by itself when the disk is full
+            connection.execute("ROLLBACK")
+        raise
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -176,16 +222,10 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
 
 def _ensure_schema(connection: sqlite3.Connection) -> None:
     """Create the tables or migrate them, all or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for sql in _steps_from(version):
             connection.execute(sql)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _steps_from(version: int) -> list[str]:

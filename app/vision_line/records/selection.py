@@ -80,6 +80,10 @@ SOURCES: dict[Table, Source] = {
     Table.CAMERAS: Source(
         f"cameras t {_JOIN_RUN}", "t.rowid", "t.since_utc", "t.since_utc", "t.since_utc", filters=_EVERY
     ),
+    Table.CLOCK_STEPS: Source(
+        f"clock_steps t {_JOIN_RUN}", "t.step", "t.to_utc", "t.to_utc", "t.to_utc", filters=frozenset()
+    ),
+    Table.REMOVALS: Source("removals t", "t.removal", "t.to_utc", "t.from_utc", "t.from_utc", filters=frozenset()),
     Table.RUNS: Source("runs r", "r.run", "r.started_utc", "r.started_utc", "r.started_utc", filters=frozenset()),
 }
 

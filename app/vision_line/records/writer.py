@@ -14,8 +14,9 @@ from vision_line.errors import RunError
 from vision_line.records.backlog import Backlog
 from vision_line.records.directory import free_mb
 from vision_line.records.entries import Entry, InspectedEntry
+from vision_line.records.lives import EndCause, Life
 from vision_line.records.rows import RowMaker
-from vision_line.records.schema import open_writer
+from vision_line.records.schema import open_writer, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,13 @@ RETRY_S = 0.25
 WATCH_S = 1.0
 #: So many commits are remembered until they are asked for: several minutes.
 REMEMBERED_COMMITS = 4096
+#: How often a sign of life is committed when nothing else is.
+ALIVE_S = 1.0
 #: An entry that waits for longer means that the writer is stalled.
 STALLED_AFTER_S = 2.0
+
+_STILL_ALIVE = "UPDATE runs SET alive_utc = ?, alive_boot_s = ? WHERE run = ?"
+_ENDED = "UPDATE runs SET ended_utc = ?, end_cause = ? WHERE run = ?"
 
 
 class GroupWriter:
@@ -53,6 +59,9 @@ class GroupWriter:
         self._durable_ms = 0.0
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_COMMITS)  # append and popleft are atomic
         self._watched_s = float("-inf")
+        self._life: Life | None = None  # the newest sign of life, and the one that is committed
+        self._committed_life: Life | None = None
+        self._end_cause = EndCause.STOPPED
         self._closing = threading.Event()
         self._deadline_s = float("inf")
         self._thread = threading.Thread(target=self._work, name="detection-log", daemon=True)
@@ -85,13 +94,18 @@ class GroupWriter:
             return f"backlog: {state.entries} records wait to be committed"
         return ""
 
-    def close(self, timeout_s: float) -> None:
+    def alive(self, life: Life) -> None:
+        """Commit with the next group, a second from now at the latest, that the run was alive. From any thread."""
+        self._life = life
+
+    def close(self, timeout_s: float, end_cause: EndCause = EndCause.STOPPED) -> None:
         """Commit what is left, note the run's end and close the file.
 
         Raises:
             RunError: something accepted could not be committed within `timeout_s`.
         """
         self._deadline_s = time.monotonic() + timeout_s
+        self._end_cause = end_cause
         self._backlog.refuse("the detection log is closed")  # first: what is accepted after the last look is lost
         self._closing.set()
         # The deadline is the thread's own; the rest is for a disk that hangs in the middle of a call.
@@ -126,8 +140,14 @@ class GroupWriter:
                 self._commit_group()
             elif self._closing.is_set():
                 return
+            elif self._is_life_due():
+                self._commit_group()
             if self._closing.is_set() and time.monotonic() > self._deadline_s:
                 return
+
+    def _is_life_due(self) -> bool:
+        life, told = self._life, self._committed_life
+        return life is not None and (told is None or life.boot_s - told.boot_s >= ALIVE_S)
 
     def _commit_group(self) -> None:
         """Commit the oldest entries together; what fails stays in the backlog and is tried again."""
@@ -151,16 +171,14 @@ class GroupWriter:
             self._latencies_ms.append(self._durable_ms)
 
     def _execute(self, connection: sqlite3.Connection, group: list[Entry]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        life = self._life
+        with transaction(connection):
             for entry in group:
                 for sql, rows in self._rows.statements(entry):
                     connection.executemany(sql, rows)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # SQLite rolls back by itself when the disk is full
-                connection.execute("ROLLBACK")
-            raise
+            if life is not None and life is not self._committed_life:
+                connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
+        self._committed_life = life
 
     def _retreat(self, exc: sqlite3.OperationalError | RunError) -> None:
         """Decide what a failed commit means. Another process's lock passes; all else starts from a fresh connection.
@@ -196,7 +214,10 @@ class GroupWriter:
 
     def _end_run(self) -> None:
         if self._connection is not None and not self._fatal:
-            self._connection.execute("UPDATE runs SET ended_utc = ? WHERE run = ?", (time.time(), self._run))
+            life = self._life
+            if life is not None:
+                self._connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
+            self._connection.execute(_ENDED, (time.time(), self._end_cause, self._run))
 
     def _disconnect(self) -> None:
         if self._connection is not None:

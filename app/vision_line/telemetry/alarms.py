@@ -40,9 +40,13 @@ def plan_notices(
     overlay: OverlaySnapshot | None,
     preparation: str = "",
     loads: Sequence[DeviceLoad] = (),
+    clock_step: str = "",
 ) -> tuple[str, ...]:
-    """Return what is good to know: what the device prepares, GPUs near a limit, hanging connections, lacking videos."""
-    notices = [preparation] if preparation else []
+    """Return what is good to know.
+
+    What the device prepares, a clock that was set, GPUs near a limit, hanging connections, lacking videos.
+    """
+    notices = [sentence for sentence in (preparation, clock_step) if sentence]
     notices += [notice for load in loads for notice in _strained(load)]
     if hanging := [camera for camera in cameras if camera.hanging]:
         names = _names(f"{camera.name} {camera.hanging}" for camera in hanging)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vision_line.cores import usable_cores
-from vision_line.frames import CameraState, DefectEvent, Inspection, NotInspected, StateChange
+from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
 from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera import CameraMetrics, CameraTotals, FrameCounts, none_abandoned
@@ -20,6 +20,8 @@ from vision_line.telemetry.rates import SlidingRates
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot, Snapshot, Totals
 
 LATEST_EVENTS = 32
+#: For how long a wall clock that was set is a notice.
+TELL_CLOCK_STEP_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class RunMetrics:
         self._durable = LatencyHistogram()
         self._read_overlay: Callable[[], OverlaySnapshot] | None = None
         self._preparation = ""
+        self._clock_step: ClockStep | None = None
         self._loads = LoadHistory()
         self._first_result_s: float | None = None
         self._batches = 0
@@ -90,6 +93,10 @@ class RunMetrics:
     def device_prepares(self, sentence: str) -> None:
         """Tell from now on what the device prepares, "" when it is done; any thread."""
         self._preparation = sentence
+
+    def clock_stepped(self, step: ClockStep) -> None:
+        """Tell from now on that the wall clock was set, for a while."""
+        self._clock_step = step
 
     def device_loads(self, loads: Sequence[DeviceLoad]) -> None:
         """Count a sample of how busy the GPUs are; any one thread."""
@@ -168,7 +175,7 @@ class RunMetrics:
             cameras=cameras,
             latest_events=latest,
             alarms=plan_alarms(cameras, log_now, not_inspected, now_s),
-            notices=plan_notices(cameras, self._overlay(), self._preparation, loads),
+            notices=plan_notices(cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s)),
             not_inspected=tuple(not_inspected),
         )
 
@@ -188,6 +195,10 @@ class RunMetrics:
             overlay=self._overlay(),
             loads=self._loads.totals(),
         )
+
+    def _step_to_tell(self, now_s: float) -> str:
+        step = self._clock_step
+        return "" if step is None or now_s - step.at_s > TELL_CLOCK_STEP_S else str(step)
 
     def _overlay(self) -> OverlaySnapshot | None:
         return None if self._read_overlay is None else self._read_overlay()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision_line.frames import CameraState, CoverageMinute, DropCause, NotInspected, StateChange
+from vision_line.inspection.blame import CRASHED, OFF, Absence
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.minutes import CameraCounts
 from vision_line.inspection.window import Need
@@ -25,13 +26,13 @@ GAP_S = 1.0
 class Log:
     """What a database would hold: later rows replace earlier ones."""
 
-    minutes: dict[tuple[str, int], CoverageMinute] = field(default_factory=dict)
+    minutes: dict[tuple[str, int, int], CoverageMinute] = field(default_factory=dict)
     intervals: dict[str, NotInspected] = field(default_factory=dict)
     history: list[NotInspected] = field(default_factory=list)
 
     def write(self, rows: tuple[list[CoverageMinute], list[NotInspected]]) -> None:
         """Keep the rows."""
-        self.minutes |= {(row.camera, row.minute_utc): row for row in rows[0]}
+        self.minutes |= {(row.camera, row.minute_utc, row.clock): row for row in rows[0]}
         for row in rows[1]:
             if row.withdrawn:
                 self.intervals.pop(row.interval_id, None)
@@ -56,6 +57,7 @@ class Line:
     inspected: int = 0
     dropped: Counter[DropCause] = field(default_factory=Counter)
     step_utc: float = 0.0
+    asleep_s: float = 0.0
     running: bool = True
 
     def __post_init__(self) -> None:
@@ -78,10 +80,10 @@ class Line:
         self.ledger.inspected("cam01", arrived_s, self.utc(arrived_s), finished_s or arrived_s + 0.05)
 
     def tick(self, at_s: float) -> None:
-        self.log.write(self.ledger.tick(at_s, self.utc(at_s), self.counts()))
+        self.log.write(self.ledger.tick(at_s, self.utc(at_s), self.counts(), self.asleep_s))
 
     def close(self, at_s: float) -> None:
-        self.log.write(self.ledger.close(at_s, self.utc(at_s), self.counts()))
+        self.log.write(self.ledger.close(at_s, self.utc(at_s), self.counts(), self.asleep_s))
 
 
 def _inspect_steadily(line: Line, start_s: float, end_s: float, period_s: float = 0.25) -> None:
@@ -107,8 +109,11 @@ def test_steady_inspection_leaves_no_interval() -> None:
     _inspect_steadily(line, 0.0, 61.0)
 
     assert line.log.intervals == {}
-    assert list(line.log.minutes) == [("cam01", MINUTE)]
-    assert line.log.minutes["cam01", MINUTE].not_inspected_s == 0
+    assert [(row.minute_utc, row.provisional) for row in line.log.minutes.values()] == [
+        (MINUTE, False),
+        (MINUTE + 60, True),
+    ]
+    assert line.log.minutes["cam01", MINUTE, 0].not_inspected_s == 0
 
 
 def test_capacity_gap_opens_and_ends_with_one_id() -> None:
@@ -224,7 +229,7 @@ def test_a_picture_was_not_inspected_since_it_stood_still() -> None:
     """FROZEN is declared late; the interval and the minute before tell of the whole stand-still all the same."""
     line = Line()
     _inspect_steadily(line, 0.0, 63.0)
-    assert line.log.minutes["cam01", MINUTE].not_inspected_s == 0
+    assert line.log.minutes["cam01", MINUTE, 0].not_inspected_s == 0
     line.state(63.0, CameraState.FROZEN, since_s=53.0)
     _idle(line, 63.0, 65.0, arriving=True)
     line.state(65.0, CameraState.RUNNING)
@@ -232,7 +237,7 @@ def test_a_picture_was_not_inspected_since_it_stood_still() -> None:
     line.tick(65.1)
 
     assert line.log.causes() == [("camera:FROZEN", 53.0, 65.0)]
-    assert line.log.minutes["cam01", MINUTE].not_inspected_s == pytest.approx(7.0)
+    assert line.log.minutes["cam01", MINUTE, 0].not_inspected_s == pytest.approx(7.0)
 
 
 def test_file_at_its_end_is_due_no_inspection() -> None:
@@ -256,21 +261,42 @@ def test_late_gap_amends_the_minute_before() -> None:
     line.tick(63.8)
     line.close(70.0)
 
-    assert line.log.minutes["cam01", MINUTE].not_inspected_s == pytest.approx(60 - first)
+    assert line.log.minutes["cam01", MINUTE, 0].not_inspected_s == pytest.approx(60 - first)
     total = sum(row.not_inspected_s for row in line.log.minutes.values())
     assert total == pytest.approx((63.75 - first) + (70.0 - 63.75))
 
 
-def test_clock_set_back_does_not_lose_a_minute() -> None:
-    """When the wall clock is set back, counts go on in the latest minute; durations stay true."""
+def test_a_clock_set_back_counts_into_no_other_minute() -> None:
+    """The minute that is shown again has a row of its own, by the new clock; durations stay true."""
     line = Line()
     _inspect_steadily(line, 0.0, 70.0)
     line.step_utc = -30.0
-    _inspect_steadily(line, 70.0, 100.0)
-    line.close(100.0)
+    _inspect_steadily(line, 70.0, 110.0)
+    line.close(110.0)
 
-    assert sum(row.inspected for row in line.log.minutes.values()) == line.inspected == 400
+    found = {(row.minute_utc - MINUTE, row.clock): row.inspected for row in line.log.minutes.values()}
+    assert found == {(0, 0): 241, (60, 0): 40, (0, 1): 80, (60, 1): 79}
     assert line.log.intervals == {}
+    (step,) = line.ledger.take_clock_steps()
+    assert (step.clock, step.from_utc, step.to_utc) == (1, MINUTE + 70.1, MINUTE + 40.1)
+
+
+def test_the_minute_under_way_is_told_every_few_seconds() -> None:
+    """What is known of it is never older than that, and the row is final when the minute is."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 31.0)
+    _idle(line, 31.0, 35.0, arriving=True)
+    row = line.log.minutes["cam01", MINUTE, 0]
+
+    assert row.provisional
+    assert row.inspected == 124
+    assert row.arrived >= 124 + 2 * 4
+    assert row.not_inspected_s >= 2
+
+    line.close(36.0)
+    row = line.log.minutes["cam01", MINUTE, 0]
+    assert not row.provisional
+    assert (row.inspected, row.arrived) == (line.inspected, line.arrived)
 
 
 def test_clock_set_forward_makes_no_gap() -> None:
@@ -297,7 +323,7 @@ def test_removed_and_added_again_within_a_minute() -> None:
     _inspect_steadily(line, 10.0, 15.0)
     line.close(15.0)
 
-    assert line.log.minutes["cam01", MINUTE].inspected == 40
+    assert line.log.minutes["cam01", MINUTE, 0].inspected == 40
     assert line.log.intervals == {}
 
 
@@ -313,7 +339,7 @@ def test_results_that_come_late_leave_no_interval() -> None:
 
     assert any(row.withdrawn for row in line.log.history)
     assert [start for _, start, _ in line.log.causes()] == [77.5]  # what was under way when it all ended
-    assert line.log.minutes["cam01", MINUTE].not_inspected_s == 0
+    assert line.log.minutes["cam01", MINUTE, 0].not_inspected_s == 0
 
 
 def test_frames_that_may_wait_long_are_waited_for() -> None:
@@ -528,6 +554,116 @@ def test_clock_steps_move_labels_not_durations(steps: list[Step], jumps: list[tu
 
     assert sum(row.not_inspected_s for row in rows) == pytest.approx(total_s, abs=1e-4)
     assert sum(row.arrived for row in rows) == line.arrived
+
+
+@settings(deadline=None, max_examples=200)
+@given(steps=_STEPS, jumps=st.lists(st.tuples(st.integers(0, 119), st.integers(-7200, 7200)), max_size=4))
+def test_a_clock_that_jumps_moves_no_minute_into_another(steps: list[Step], jumps: list[tuple[int, int]]) -> None:
+    """Each row holds the seconds and no others that its minute had by its own clock; nothing ends before it begins."""
+    line = Line()
+    at = dict(jumps)
+    now_s = 0.0
+    clocks = {0: (0.0, 0.0)}  # since when, and how far it is from the first one
+    for number, step in enumerate(steps):
+        line.step_utc += at.get(number, 0)
+        now_s += step[1]
+        _play_one(line, step[0], now_s)
+        clocks |= {found.clock: (found.at_s, line.step_utc) for found in line.ledger.take_clock_steps()}
+    end_s = now_s + 1
+    line.close(end_s)
+    clocks |= {found.clock: (found.at_s, line.step_utc) for found in line.ledger.take_clock_steps()}
+
+    intervals = list(line.log.intervals.values())
+    assert all(row.ended_utc is not None and row.ended_utc >= row.started_utc for row in intervals)
+    spans = [(start, end) for _, start, end in line.log.causes() if end is not None]
+    for row in line.log.minutes.values():
+        since_s, offset_s = clocks[row.clock]
+        until_s, _ = clocks.get(row.clock + 1, (end_s, 0.0))
+        low = row.minute_utc - MINUTE - offset_s
+        low, high = max(low, since_s), min(low + 60, until_s)
+        assert row.not_inspected_s == pytest.approx(
+            sum(max(0.0, min(end, high) - max(start, low)) for start, end in spans), abs=1e-3
+        )
+
+
+def test_what_other_runs_left_is_told_up_to_this_start() -> None:
+    """The interval goes on with this run's own causes up to the first inspection: no hole, and nothing twice."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(line.utc(-600.0), CRASHED))
+    line.ledger.state(StateChange("cam02", CameraState.RUNNING, 6.0, line.utc(6.0)))
+    line.ledger.device_is_ready(8.0, line.utc(8.0))
+    line.ledger.inspected("cam02", 8.5, line.utc(8.5), 8.6)
+    line.tick(9.0)
+
+    told = [row for row in line.log.intervals.values() if row.camera == "cam02"]
+    assert [(row.cause, row.started_s, row.ended_s) for row in told] == [
+        ("crashed", -600.0, 5.0),
+        ("camera:CONNECTING", 5.0, 6.0),
+        ("device:STARTING", 6.0, 8.5),
+    ]
+    assert [row.started_utc for row in told] == [line.utc(-600.0), line.utc(5.0), line.utc(6.0)]
+
+
+def test_a_clock_set_back_between_runs_makes_no_interval_that_ends_before_it_begins() -> None:
+    """The last sign of life lies in the future: there is nothing to tell of the time between."""
+    line = Line(running=False)
+    line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(line.utc(600.0), OFF))
+    line.tick(5.1)
+
+    assert [row for row in line.log.intervals.values() if row.camera == "cam02"] == []
+
+
+def test_a_program_that_was_stopped_says_so() -> None:
+    """Twenty seconds without a processor are `paused` up to the next inspection."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.0)
+    line.ledger.paused(5.0, 25.0)
+    line.inspect(4.9)  # its result had been under way
+    line.tick(25.0)
+    line.state(25.1, CameraState.STALE)
+    line.state(25.2, CameraState.RUNNING)
+    line.inspect(25.5)
+    line.tick(25.6)
+
+    assert [cause for cause, _, _ in line.log.causes()] == ["paused", "camera:STALE"]
+    assert line.log.causes()[0][1:] == (4.9, 25.1)
+
+
+def test_a_pause_within_a_gap_is_a_part_of_its_own() -> None:
+    """What was the matter before the pause is so after it, and a camera in trouble keeps its cause."""
+    line = Line()
+    line.ledger.add_camera("cam02", Need(GAP_S), 0.0, line.utc(0.0))
+    line.ledger.state(StateChange("cam02", CameraState.RECONNECTING, 0.1, line.utc(0.1), "REFUSED"))
+    line.inspect(0.25)
+    _idle(line, 0.0, 5.0, arriving=True)
+    line.ledger.paused(5.0, 25.0)
+    _idle(line, 25.0, 26.0, arriving=True)
+
+    told = [(row.camera, row.cause, row.started_s, row.ended_s) for row in line.log.intervals.values()]
+    assert [row[1:] for row in told if row[0] == "cam01"] == [
+        ("capacity", 0.25, 5.0),
+        ("paused", 5.0, 25.0),
+        ("capacity", 25.0, None),
+    ]
+    assert [row[1:] for row in told if row[0] == "cam02"] == [("camera:REFUSED", 0.0, None)]
+
+
+def test_a_sleep_of_the_machine_is_told_though_the_monotonic_clock_stood_still() -> None:
+    """Two hours asleep: an interval of two hours, no step of the clock, and minutes go on by the wall clock."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 30.0)
+    line.step_utc = 7200.0
+    line.asleep_s = 7200.0
+    line.tick(30.1)
+    _inspect_steadily(line, 30.25, 40.0)
+    line.close(40.0)
+
+    (row,) = line.log.intervals.values()
+    assert row.cause == "paused"
+    assert row.ended_utc is not None
+    assert row.ended_utc - row.started_utc == pytest.approx(7200, abs=0.5)
+    assert line.ledger.take_clock_steps() == []
+    assert [(row.minute_utc - MINUTE, row.clock) for row in line.log.minutes.values()] == [(0, 0), (7200, 0)]
 
 
 def _play_one(line: Line, action: str, now_s: float) -> None:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Runs that are killed, stopped and started again: whatever happens, no second is missing in the ledger."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import LineRun, wait_for
+
+pytestmark = pytest.mark.e2e
+
+KILLS = 3
+#: Inspections lie closer than this, so a longer time without an interval is a hole; the rows of one tick lie closer.
+LONGEST_S = 3.0
+NEAR_S = 0.05
+
+
+def first_inspection_utc(run: LineRun, number: int, camera: str) -> float:
+    """Return the end of the intervals with which the run `number` began."""
+    ((ended_utc,),) = run.query(
+        f"SELECT max(ended_utc) FROM not_inspected WHERE run = {number} AND camera = '{camera}'"
+        " AND cause IN ('off', 'crashed', 'camera:CONNECTING', 'device:STARTING')"
+    )
+    assert isinstance(ended_utc, float)
+    return ended_utc
+
+
+def intervals(run: LineRun, camera: str) -> list[tuple[float, float, str]]:
+    """Return the camera's intervals of all runs in order: start, end, cause."""
+    return run.query(
+        f"SELECT started_utc, ended_utc, cause FROM not_inspected WHERE camera = '{camera}' ORDER BY started_utc"
+    )
+
+
+def inspected_minutes(run: LineRun, number: int, camera: str) -> int:
+    """Return how many frames the rows of a run count as inspected."""
+    rows = run.query(f"SELECT sum(inspected) FROM coverage WHERE run = {number} AND camera = '{camera}'")
+    return rows[0][0] or 0 if rows else 0
+
+
+def start_and_wait(run: LineRun, number: int) -> None:
+    run.start()
+    wait_for(
+        lambda: all(inspected_minutes(run, number, camera) for camera in run.names),
+        f"run {number} inspects: {run.text()[-2000:]}",
+    )
+
+
+def test_killed_at_random_moments_no_second_is_missing(make_run: Callable[[int], Any]) -> None:
+    """From a kill to the next first inspection all is `crashed`, then what the start says; nothing counts twice."""
+    run = make_run(2)
+    moment = random.Random(5)
+    killed_utc = []
+    for number in range(1, KILLS + 1):
+        start_and_wait(run, number)
+        time.sleep(moment.uniform(0.0, 3.0))  # any moment will do
+        run.process.kill()
+        killed_utc.append(time.time())
+        run.process.wait(10)
+    start_and_wait(run, KILLS + 1)
+    run.signal(signal.SIGTERM)
+    assert run.wait(30) == 130
+
+    runs = run.query("SELECT end_cause, alive_utc, ended_utc FROM runs ORDER BY run")
+    assert [cause for cause, _, _ in runs] == ["crashed"] * KILLS + ["stopped"]
+    for (_, alive_utc, ended_utc), at_utc in zip(runs, killed_utc, strict=False):
+        assert ended_utc == alive_utc
+        assert 0 <= at_utc - alive_utc < LONGEST_S
+    for camera in run.names:
+        told = intervals(run, camera)
+        for (_, ended, _), (started, _, _) in pairwise(told):
+            assert started >= ended - NEAR_S, told
+        gaps = [(alive, first_inspection_utc(run, n + 2, camera)) for n, (_, alive, _) in enumerate(runs[:-1])]
+        for alive_utc, first_utc in gaps:
+            inside = [row for row in told if row[0] >= alive_utc - NEAR_S and row[1] <= first_utc + NEAR_S]
+            assert inside[0][2] == "crashed", told
+            assert sum(end - start for start, end, _ in inside) == pytest.approx(first_utc - alive_utc, abs=4 * NEAR_S)
+    for number in range(1, KILLS + 1):
+        assert run.query(f"SELECT sum(provisional) FROM coverage WHERE run = {number}") == [(len(run.names),)]
+
+
+def test_a_run_that_ended_leaves_off_and_a_camera_that_was_taken_out_nothing(make_run: Callable[[int], Any]) -> None:
+    """The time between is the next run's row; a camera that nobody asked for in the last run has none."""
+    run = make_run(2)
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
+    run.write_streams(["cam01"])
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
+    run.write_streams(["cam01", "cam02"])
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
+
+    off = run.query("SELECT run, camera, ended_utc - started_utc FROM not_inspected WHERE cause = 'off' ORDER BY run")
+    assert [row[:2] for row in off] == [(2, "cam01"), (3, "cam01")]
+    ends = run.query("SELECT alive_utc FROM runs ORDER BY run")
+    starts = run.query("SELECT started_utc FROM not_inspected WHERE cause = 'off' ORDER BY run")
+    assert [start for (start,) in starts] == pytest.approx([end for (end,) in ends[:2]], abs=NEAR_S)
+
+
+def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
+    """SIGSTOP for four seconds: an interval of its own cause, and no step of the clock."""
+    run = make_run(2)
+    start_and_wait(run, 1)
+    run.signal(signal.SIGSTOP)
+    time.sleep(4)
+    run.signal(signal.SIGCONT)
+    paused = "SELECT sum(ended_s - started_s) FROM not_inspected WHERE cause = 'paused' AND camera = 'cam01'"
+    wait_for(lambda: (run.query(paused)[0][0] or 0) > 3, f"a row: {run.text()[-2000:]}")
+    run.signal(signal.SIGTERM)
+
+    assert run.wait(30) == 130
+    assert "got no processor for" in run.text()
+    assert run.query("SELECT * FROM clock_steps") == []
