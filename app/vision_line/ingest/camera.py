@@ -20,6 +20,7 @@ from vision_line.ingest.backoff import Backoff
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.lifecycle import judge
+from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, SignPicture, open_health
@@ -32,6 +33,8 @@ OPEN_MARGIN_S = 0.5  # FFmpeg's own timeout gets the chance to name the error fi
 #: ones must not keep a healthy one waiting.
 OPENING_HELD_S = 0.25
 STOP_BOUND_S = 1.0
+#: A supervisor that looks so much later than it meant to had been stopped, and its camera may be well.
+PAUSE_S = 0.5
 MAX_ABANDONED = 3
 FAULT_TOLD_EVERY_S = 600.0
 
@@ -73,6 +76,7 @@ class Camera:
             sign_picture: takes a picture's signature for freeze and blur watching; the default reads `av.VideoFrame`s.
         """
         self.stream = stream
+        self.load = DecodeLoad()
         self._open_decoder = open_decoder
         self._mailbox = mailbox
         self._on_state = on_state
@@ -147,7 +151,14 @@ class Camera:
 
         outlet = Outlet(self._mailbox, self._numbers)
         return Session(
-            self.stream, self._open_decoder, outlet, call_loop, self._clocks, self._health, self._sign_picture
+            self.stream,
+            self._open_decoder,
+            outlet,
+            call_loop,
+            self._clocks,
+            self._health,
+            self._sign_picture,
+            self.load,
         )
 
     async def _open(self, session: Session) -> SourceError | None:
@@ -184,10 +195,13 @@ class Camera:
             if judgement.state is not None:
                 self._show(judgement.state, since_s=session.vitals.still_since_s)
             session.call_on_frame = judgement.state is CameraState.STALE
+            due_s = max(judgement.look_again_s, now_s + 0.01)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.01, judgement.look_again_s - now_s)):
+                async with asyncio.timeout(due_s - now_s):
                     await self._changed.wait()
             self._changed.clear()
+            if (looks_s := self._clocks.monotonic()) > due_s + PAUSE_S:
+                session.vitals.resumed_s = looks_s
         return None
 
     def _tell_fault(self, fault: Exception | None) -> None:

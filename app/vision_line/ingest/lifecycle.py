@@ -57,11 +57,16 @@ class Vitals:
     period_s: float | None = None
     health: Health = Health.GOOD
     still_since_s: float | None = None  # while FROZEN: since when the picture has stood still
+    resumed_s: float = float(
+        "-inf"
+    )  # since when this program runs again after it had not: before, nobody saw its pictures
 
     def saw_frame(self, arrived_s: float) -> None:
-        """Note that a picture was decoded that had arrived at `arrived_s`."""
+        """Note that a picture that had arrived at `arrived_s` was decoded, or left out on purpose."""
         if self.last_frame_s is None:
             self.first_frame_s = arrived_s
+        elif arrived_s <= self.last_frame_s:
+            return
         else:
             interval_s = arrived_s - self.last_frame_s
             period_s = interval_s if self.period_s is None else self.period_s
@@ -104,7 +109,7 @@ def judge(vitals: Vitals, stream: Stream, now_s: float) -> Judgement:
         opened_s = vitals.started_s if vitals.opened_s is None else vitals.opened_s
         give_up_s = opened_s + stream.connect_timeout_s + stream.read_timeout_s
         return Judgement(None, stream.is_live and now_s >= give_up_s, give_up_s)
-    stale_at_s = vitals.last_frame_s + stale_limit_s(stream, vitals.period_s)
+    stale_at_s = max(vitals.last_frame_s, vitals.resumed_s) + stale_limit_s(stream, vitals.period_s)
     if not stream.is_live or now_s < stale_at_s:
         # A pace that is not known yet may turn out to be quick, and the limit short.
         look_again_s = now_s + MIN_STALE_S if vitals.period_s is None else stale_at_s

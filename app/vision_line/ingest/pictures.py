@@ -14,7 +14,8 @@ class CompressedPicture:
 
     `packet` is an `av.Packet`, or None: then the decoder is to be flushed, or, if `damaged`, nothing is left to decode.
     `origin` is the `av.VideoStream` it came from; another origin needs another decoder. `counts` is False where no
-    further picture has arrived: a flush, or damage to the picture before.
+    further picture has arrived: a flush, or damage to the picture before. `behind_s` is how late it came. One that is
+    not `shown` has been counted as dropped, and is decoded only because later ones refer to it.
     """
 
     packet: Any
@@ -25,6 +26,8 @@ class CompressedPicture:
     camera_utc: float | None = None
     damaged: bool = False
     counts: bool = True
+    behind_s: float = 0.0
+    shown: bool = True
 
 
 class Source(Protocol):

@@ -13,6 +13,7 @@ from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, DropCause, Frame
 from vision_line.ingest.clock import Clocks
+from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, open_health
@@ -65,6 +66,7 @@ class _Probe:
             self._clocks,
             open_health(stream),
             lambda _picture: None,
+            DecodeLoad(),
         )
 
     def result(self, timeout_s: float) -> ProbeResult:

@@ -7,17 +7,20 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vision_line.config.models import Stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
+from vision_line.ingest.age import Age
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.files import open_file
 from vision_line.ingest.health import Health, PictureHealth
+from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import Vitals
+from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.pictures import CompressedPicture, Source
 from vision_line.ingest.rtsp import RtspSource
@@ -82,6 +85,7 @@ class Session:
         clocks: Clocks,
         health: PictureHealth,
         sign_picture: SignPicture,
+        load: DecodeLoad,
     ) -> None:
         """Prepare; `start` begins."""
         self.vitals = Vitals(started_s=clocks.monotonic())
@@ -98,7 +102,11 @@ class Session:
         self._finished = False
         self._decoder: Decoder | None = None
         self._origin: Any = None
-        self._awaiting_key = True
+        self._load = load
+        self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
+        self._age = Age()
+        self._busy_s = 0.0  # since the picture before, other than reading
+        self._intake = Intake(stream.name, self._limit_s, load, self._leave_out)
         self._arrivals: dict[int, CompressedPicture] = {}
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
 
@@ -140,21 +148,48 @@ class Session:
             for picture in source:
                 if self.outlet.stop.is_set():
                     return
+                began_s = self._clocks.monotonic()
                 self._take(picture)
+                self._busy_s += self._clocks.monotonic() - began_s
 
     def _take(self, picture: CompressedPicture) -> None:
         if picture.counts:
             self.outlet.arrived()
-        if picture.damaged or (self._awaiting_key and not picture.keyframe):
-            self._awaiting_key = True
+        if picture.damaged:
+            self._intake.lose()
             if picture.counts:
                 self.outlet.dropped(DropCause.CORRUPT)
+        elif picture.packet is None:
+            if not self._intake.awaits_key:
+                self._decode(picture)
+        else:
+            for chosen in self._intake.take(self._aged(picture), self._age):
+                self._decode_chosen(chosen)
+
+    def _aged(self, picture: CompressedPicture) -> CompressedPicture:
+        """Return a picture with how late it came; a file's never is."""
+        if not self._stream.is_live:
+            return picture
+        busy_s, self._busy_s = self._busy_s, 0.0
+        behind_s = self._age.saw(picture.arrived_s, busy_s, _pts_s(picture), picture.camera_utc)
+        return replace(picture, behind_s=behind_s) if behind_s else picture
+
+    def _leave_out(self, cause: DropCause) -> None:
+        """Count a picture that will not be shown; one that was left out on purpose is a sign of life all the same."""
+        self.outlet.dropped(cause)
+        if cause is not DropCause.CORRUPT and self.vitals.last_frame_s is not None:
+            self.vitals.saw_frame(self._load.seen_s)
+
+    def _decode_chosen(self, picture: CompressedPicture) -> None:
+        if self._intake.awaits_key and not picture.keyframe:  # one chosen with it could not be decoded
+            self._count_unseen(picture, DropCause.CORRUPT)
             return
         if picture.origin is not self._origin:
             self._change_decoder(picture.origin)
-        self._awaiting_key = False
         self._remember(picture)
+        began_s = self._clocks.monotonic()
         self._decode(picture)
+        self._intake.decoded(self._clocks.monotonic() - began_s)
 
     def _change_decoder(self, origin: Any) -> None:
         self._close_decoder()
@@ -176,22 +211,31 @@ class Session:
         except SourceError as exc:
             if exc.code is not SourceErrorCode.CORRUPT:
                 raise
-            self._awaiting_key = True
-            if picture.counts:
-                self.outlet.dropped(DropCause.CORRUPT)
+            self._intake.lose()
+            self._count_unseen(picture, DropCause.CORRUPT)
+
+    def _count_unseen(self, picture: CompressedPicture, cause: DropCause) -> None:
+        if picture.counts and picture.shown:
+            self.outlet.dropped(cause)
 
     def _post(self, decoded: DecodedPicture, newest: CompressedPicture) -> None:
         picture = self._recall(decoded, newest)
         if decoded.corrupt:
-            self._awaiting_key = True
-            self.outlet.dropped(DropCause.CORRUPT)
+            self._intake.lose()
+            self._count_unseen(picture, DropCause.CORRUPT)
             return
         keyframe = decoded.keyframe or picture.keyframe
         decoded_s = self._clocks.monotonic()
         self._note_frame(decoded, picture.arrived_s, decoded_s, keyframe=keyframe)
         if self.vitals.health is Health.FROZEN:
-            self.outlet.dropped(DropCause.FROZEN)
-            return
+            self._count_unseen(picture, DropCause.FROZEN)
+        elif picture.behind_s > self._limit_s:
+            self._load.late += picture.shown
+            self._count_unseen(picture, DropCause.BEHIND)
+        elif picture.shown:
+            self._put(decoded, picture, decoded_s, keyframe=keyframe)
+
+    def _put(self, decoded: DecodedPicture, picture: CompressedPicture, decoded_s: float, *, keyframe: bool) -> None:
         self.outlet.put(
             Frame(
                 camera=self._stream.name,
@@ -205,6 +249,7 @@ class Session:
                 camera_utc=picture.camera_utc,
                 pts_s=decoded.pts_s,
                 keyframe=keyframe,
+                behind_s=picture.behind_s,
             )
         )
 
@@ -227,14 +272,18 @@ class Session:
         """Keep when a picture arrived until it leaves the decoder, which may reorder."""
         if len(self._arrivals) >= _MAX_REMEMBERED:
             self._arrivals.clear()
-        packet = picture.packet
-        if packet is not None and packet.pts is not None:
-            self._arrivals[_ticks(packet.pts * float(packet.time_base))] = picture
+        if (pts_s := _pts_s(picture)) is not None:
+            self._arrivals[_ticks(pts_s)] = picture
 
     def _recall(self, decoded: DecodedPicture, newest: CompressedPicture) -> CompressedPicture:
         if decoded.pts_s is None or not math.isfinite(decoded.pts_s):  # FFmpeg's flush gives pictures without a clock
             return newest
         return self._arrivals.pop(_ticks(decoded.pts_s), newest)
+
+
+def _pts_s(picture: CompressedPicture) -> float | None:
+    packet = picture.packet
+    return None if packet.pts is None else packet.pts * float(packet.time_base)
 
 
 def _ticks(pts_s: float) -> int:

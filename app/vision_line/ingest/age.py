@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How late a picture comes: what it waited in queues between the camera and us, from two clocks that share no zero.
+
+Only steps are compared. From one picture to the next, lateness grows by what passed on our clock and shrinks by what
+passed on the camera's, and it is never less than none:
+
+    behind = max(0, behind + our step - the camera's step)
+
+which is arrival minus presentation time against its running minimum. The pictures that came quickest say what "no
+queue" is. Two things must not be taken for lateness, and lateness not for them:
+
+* Clocks that run at different rates. Lateness decays by `DRIFT`, which is more than two good clocks differ by, and by
+  `EDGE_DRIFT` at a picture that the reader had to wait for: some cameras write the timestamps of 25 frames a second at
+  24.97. A queue grows by more than that, and while there is one nobody waits.
+* A camera's clock that is set, wraps or stands still. Such a step tells nothing. A period is put in its place, and the
+  time for which the reader waited is left out: what was known of the queue stays known.
+
+A connection's first picture has nothing to be compared with: it counts as punctual, and a backlog in front of it shows
+as its pictures are read, each of which came quicker than those before.
+"""
+
+from __future__ import annotations
+
+import math
+
+#: Shares of the time that passes; what two quartz clocks differ by, and what a camera's nominal frame rate does.
+DRIFT = 100e-6
+EDGE_DRIFT = 2000e-6
+LONGEST_WAIT_S = 2.0
+#: A reader that waited for this share of a period was at the end of the queue.
+EDGE_SHARE = 0.25
+#: Presentation times fall back by less than this where pictures come in the order of decoding.
+REORDER_S = 0.5
+#: A step forward beyond what the queue explains by more than this is the clock's, not the queue's.
+JUMP_S = 1.0
+#: So many pictures running that show no later time: the clock stands, or there is none.
+STANDS_AFTER = 8
+#: A sender report that differs by a larger share from the timestamps shows a clock that was set, not its rate.
+MOST_DEVIATION = 0.005
+_DEVIATION_WEIGHT = 0.25
+_REPORT_S = 1.0  # reports closer than this tell no rate
+_PERIOD_CHANGE = 1.1  # from picture to picture at most
+
+
+class CameraClock:
+    """The presentation times of one connection's pictures, at the rate that the camera's sender reports give them."""
+
+    def __init__(self) -> None:
+        """Start before the first picture."""
+        self._newest_s: float | None = None
+        self._standing = 0  # pictures since the clock last moved on
+        self._rate = 1.0
+        self._report: tuple[float, float] | None = None  # presentation time and offset of the newest report's first use
+
+    def step_s(self, pts_s: float | None, camera_utc: float | None) -> float | None:
+        """Return how far the clock went since the picture before; None where it does not tell."""
+        if pts_s is None or not math.isfinite(pts_s):
+            return self._stand()
+        if camera_utc is not None:
+            self._follow_report(pts_s, camera_utc - pts_s)
+        newest_s = self._newest_s
+        if newest_s is None:
+            self._newest_s = pts_s
+            return 0.0
+        if newest_s - REORDER_S <= pts_s <= newest_s:
+            return self._stand()
+        stood, self._standing = self._standing >= STANDS_AFTER, 0
+        self._newest_s = pts_s
+        return None if stood or pts_s < newest_s else (pts_s - newest_s) * self._rate
+
+    def _stand(self) -> float | None:
+        self._standing += 1
+        return 0.0 if self._standing < STANDS_AFTER else None
+
+    def _follow_report(self, pts_s: float, offset_s: float) -> None:
+        """Learn from how the camera's UTC runs against its timestamps; both are of the same moment in a report."""
+        if self._report is None:
+            self._report = pts_s, offset_s
+            return
+        since_s, before_s = self._report
+        if abs(offset_s - before_s) < 1e-6 and pts_s >= since_s:
+            return  # the same report still
+        self._report = pts_s, offset_s
+        if pts_s - since_s < _REPORT_S:
+            return
+        deviation = (offset_s - before_s) / (pts_s - since_s)
+        if abs(deviation) <= MOST_DEVIATION:
+            self._rate += _DEVIATION_WEIGHT * (1.0 + deviation - self._rate)
+
+
+class Age:
+    """One connection's lateness. Pure: used by the camera's thread, once a picture."""
+
+    def __init__(self) -> None:
+        """Start before the first picture."""
+        self.behind_s = 0.0
+        self.period_s: float | None = None  # between two pictures by the camera's clock
+        self.at_edge = False  # the newest picture was waited for, so nothing was queued in front of it
+        self._clock = CameraClock()
+        self._arrived_s: float | None = None
+        self._knows_edge = False
+
+    def saw(self, arrived_s: float, busy_s: float, pts_s: float | None, camera_utc: float | None = None) -> float:
+        """Return how late the next picture came, in seconds.
+
+        Args:
+            arrived_s: when it had been read, monotonic.
+            busy_s: for how long of the time since the picture before the reader did other things than read.
+            pts_s: its presentation time.
+            camera_utc: the camera's UTC of the same moment, by its newest sender report; None: there is none.
+        """
+        step_s = self._clock.step_s(pts_s, camera_utc)
+        if self._arrived_s is None:
+            self._arrived_s = arrived_s
+            return 0.0
+        elapsed_s = max(0.0, arrived_s - self._arrived_s)
+        self._arrived_s = arrived_s
+        busy_s = min(busy_s, elapsed_s)
+        if step_s is not None and self._is_jump(step_s, elapsed_s):
+            step_s = None
+        self._note_edge(elapsed_s - busy_s)
+        if step_s is not None:
+            grown_s = elapsed_s - step_s
+            self._learn_period(step_s)
+        else:
+            if busy_s <= elapsed_s / 2:  # the camera's pace is the pace at which pictures are waited for
+                self._learn_period(elapsed_s)
+            grown_s = 0.0 if self.period_s is None else busy_s - self.period_s
+        # A process that is stopped while it waits has not waited for all that time.
+        decay_s = elapsed_s * DRIFT + (min(elapsed_s, LONGEST_WAIT_S) * EDGE_DRIFT if self.at_edge else 0.0)
+        self.behind_s = max(0.0, self.behind_s + grown_s - decay_s)
+        return self.behind_s
+
+    def _is_jump(self, step_s: float, elapsed_s: float) -> bool:
+        """Whether the clock went further than a queue can account for that was once seen empty."""
+        return self._knows_edge and step_s > self.behind_s + elapsed_s + JUMP_S
+
+    def _note_edge(self, waited_s: float) -> None:
+        self.at_edge = self.period_s is not None and waited_s >= EDGE_SHARE * self.period_s
+        self._knows_edge = self._knows_edge or self.at_edge
+
+    def _learn_period(self, step_s: float) -> None:
+        if step_s <= 0.0:
+            return
+        period_s = step_s if self.period_s is None else self.period_s
+        self.period_s = min(max(step_s, period_s / _PERIOD_CHANGE), period_s * _PERIOD_CHANGE)

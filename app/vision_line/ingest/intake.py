@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which pictures of a live camera are decoded: all, unless they come too late or the box cannot decode them all.
+
+Too late. What is queued in front of a picture that is later than allowed is of no use, and decoding it would keep the
+camera late. So pictures are read and not decoded until one is fresh; only those since the newest keyframe are kept,
+because the fresh one refers to them. Where reading on does not help soon, the connection is given up for a new one.
+
+Too many. Only a share of the pictures is admitted, as tokens: each picture brings `share` of one, each that is decoded
+takes one. A picture that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
+part of each group of pictures is decoded, at the least its keyframe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import inf
+
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.frames import DropCause
+from vision_line.ingest.age import Age
+from vision_line.ingest.load import DecodeLoad
+from vision_line.ingest.pictures import CompressedPicture
+
+#: A picture is fresh again at this share of the limit: the rest of the queue is decoded soon.
+FRESH_SHARE = 0.25
+#: Late pictures are decoded, and not shown, where that makes the next ones fresh within this time.
+FOLLOW_S = 0.25
+#: After so long, and so many pictures, it is clear what reading on brings.
+PATIENCE_S = 0.5
+PATIENCE_PICTURES = 8
+#: A new connection shows a picture after about this time.
+RECONNECT_S = 1.0
+LONGEST_SKIP_S = 3.0
+#: What is kept for reference at most: a group of pictures that is longer is waited out.
+MOST_KEPT = 600
+MOST_KEPT_BYTES = 64 << 20
+
+_COST_WEIGHT = 0.05
+_USUAL_GROUP = 250  # until a second keyframe has come
+
+
+class Intake:
+    """One connection's choice of pictures. Used by the camera's thread; pure but for the counts in `load`."""
+
+    def __init__(self, camera: str, limit_s: float, load: DecodeLoad, drop: Callable[[DropCause], None]) -> None:
+        """Begin before the first keyframe.
+
+        `limit_s` is how late a picture may come. `drop` is called for each picture that will not be shown.
+        """
+        self._camera = camera
+        self._limit_s = limit_s
+        self._load = load
+        self._drop = drop
+        self._awaits: DropCause | None = DropCause.CORRUPT  # why nothing is decoded until a keyframe
+        self._since: tuple[float, float, int] | None = None  # skipping: since when, how late and at which picture
+        self._kept: list[CompressedPicture] = []
+        self._kept_bytes = 0
+        self._tokens = 1.0
+        self._since_key = 0  # pictures since and with the newest keyframe; 0: none has come
+        self._group = 0  # pictures from keyframe to keyframe; 0: not known
+        self._cost_s = 0.0  # of decoding one
+
+    @property
+    def awaits_key(self) -> bool:
+        """Whether nothing can be decoded until a keyframe comes."""
+        return self._awaits is not None
+
+    def lose(self) -> None:
+        """Wait for a keyframe: what was decoded is damaged."""
+        self._awaits = DropCause.CORRUPT
+        self._kept.clear()
+
+    def decoded(self, seconds: float) -> None:
+        """Learn what decoding a picture took."""
+        self._load.took(seconds)
+        self._cost_s = seconds if not self._cost_s else self._cost_s + _COST_WEIGHT * (seconds - self._cost_s)
+
+    def take(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+        """Return what to decode now that this picture has come, in order.
+
+        Raises:
+            SourceError: the camera is late, and reading on does not help soon (BEHIND).
+        """
+        self._load.saw(picture.arrived_s, picture.behind_s, keyframe=picture.keyframe)
+        self._count_group(keyframe=picture.keyframe)
+        if self._since is None and picture.behind_s > self._limit_s and not self._can_follow(picture.behind_s, age):
+            self._since = picture.arrived_s, picture.behind_s, self._load.pictures
+        if self._since is not None:
+            return self._skip(picture, age)
+        return (picture,) if self._admits(keyframe=picture.keyframe) else ()
+
+    def _count_group(self, *, keyframe: bool) -> None:
+        if keyframe:
+            self._group, self._since_key = self._since_key, 1
+        elif self._since_key:
+            self._since_key += 1
+
+    def _admits(self, *, keyframe: bool) -> bool:
+        share = self._load.share
+        most = 1.0 if share >= 1.0 else 1.0 + share * (self._group or _USUAL_GROUP)
+        self._tokens = min(self._tokens + share, most)
+        if self._awaits is None or keyframe:
+            if share >= 1.0 or self._tokens >= (0.5 if keyframe else 1.0):
+                self._tokens -= 1.0
+                self._awaits = None
+                return True
+            self._awaits = DropCause.SHED
+        self._drop(self._awaits)
+        return False
+
+    def _can_follow(self, behind_s: float, age: Age) -> bool:
+        """Whether decoding what comes makes the camera fresh soon."""
+        busy = self._busy_share(age)
+        return busy < 1.0 and (behind_s - self._limit_s) * busy / (1.0 - busy) <= FOLLOW_S
+
+    def _busy_share(self, age: Age) -> float:
+        """Return which part of a period decoding takes; infinite while that is not known."""
+        return self._cost_s / age.period_s if self._cost_s and age.period_s else inf
+
+    def _skip(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+        if picture.keyframe:
+            self._awaits = None
+            self._kept.clear()
+        limit_s = self._limit_s if age.at_edge else self._limit_s * FRESH_SHARE
+        if picture.behind_s <= limit_s:
+            return self._go_on(picture, age)
+        self._load.late += 1
+        self._drop(DropCause.BEHIND)
+        self._keep(picture)
+        self._check_progress(picture)
+        return ()
+
+    def _keep(self, picture: CompressedPicture) -> None:
+        """Keep what later pictures refer to; it will not be shown."""
+        if self._awaits is not None:
+            return
+        self._kept_bytes = (self._kept_bytes if self._kept else 0) + picture.packet.size
+        self._kept.append(replace(picture, shown=False))
+        if len(self._kept) > MOST_KEPT or self._kept_bytes > MOST_KEPT_BYTES:
+            self._kept.clear()
+            self._awaits = DropCause.BEHIND
+
+    def _go_on(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+        self._since = None
+        kept, self._kept = self._kept, []
+        if self._awaits is None and self._is_worth_decoding(len(kept), age):
+            return (*kept, picture)
+        self._awaits = self._awaits or DropCause.BEHIND
+        self._drop(self._awaits)
+        return ()
+
+    def _is_worth_decoding(self, pictures: int, age: Age) -> bool:
+        """Whether that gives a fresh picture before the next keyframe does."""
+        cost_s, busy = pictures * self._cost_s, self._busy_share(age)
+        if cost_s <= self._limit_s / 2:
+            return True
+        left = self._group - self._since_key
+        wait_s = left * (age.period_s or 0.0) if left > 0 else inf
+        return busy < 1.0 and cost_s / (1.0 - busy) < wait_s
+
+    def _check_progress(self, picture: CompressedPicture) -> None:
+        if self._since is None:
+            return
+        since_s, behind_s, first = self._since
+        took_s, gained_s = picture.arrived_s - since_s, behind_s - picture.behind_s
+        if took_s < PATIENCE_S or self._load.pictures - first < PATIENCE_PICTURES:
+            return
+        left_s = picture.behind_s * took_s / gained_s if gained_s > 0 else inf
+        if left_s > RECONNECT_S or took_s > LONGEST_SKIP_S:
+            detail = f"pictures come {picture.behind_s:.1f} s late, and skipping does not help"
+            raise SourceError(self._camera, SourceErrorCode.BEHIND, detail)

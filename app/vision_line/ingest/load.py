@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the decoding of one camera takes, and how much of it is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class DecodeLoad:
+    """One camera's decoding, over all its connections.
+
+    The camera's thread writes what it sees, the event loop reads it; `share` goes the other way. Counts only grow.
+    """
+
+    pictures: int = 0  # that arrived
+    keyframes: int = 0  # of them
+    late: int = 0  # of them: dropped because they came too late
+    decoded: int = 0  # pictures that went into the decoder
+    decode_s: float = 0.0  # what that took
+    behind_s: float = 0.0  # how late the newest picture came
+    seen_s: float = float("-inf")  # when it came
+    share: float = 1.0  # of the pictures that may be decoded
+
+    def saw(self, arrived_s: float, behind_s: float, *, keyframe: bool) -> None:
+        """Count a picture that arrived."""
+        self.pictures += 1
+        self.keyframes += keyframe
+        self.behind_s = behind_s
+        self.seen_s = arrived_s
+
+    def took(self, seconds: float) -> None:
+        """Count a picture that was decoded."""
+        self.decoded += 1
+        self.decode_s += seconds

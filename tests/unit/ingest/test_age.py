@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The age of a picture, against simulated cameras whose true lateness is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_line.ingest.age import DRIFT, EDGE_DRIFT, Age
+
+#: The camera's clock tells other years than ours.
+ZERO_S = 7_000.0
+
+
+@dataclass
+class Line:
+    """A camera, a path that keeps the order, and a reader; times are seconds of our clock since the first capture."""
+
+    fps: float = 25.0
+    rate: float = 1.0  # seconds of the camera's clock in one of ours
+    burst: int = 1
+    jitter_s: Sequence[float] = (0.0,)  # on the way, by picture, over and over
+    work_s: float = 0.002  # what the reader does with a picture
+    stops_s: Sequence[tuple[float, float]] = ()  # (from, to): the reader does not run
+    jumps: dict[int, float] = field(default_factory=dict)  # from this picture on the camera's clock is set so
+    delay_s: float = 0.01
+    report_s: float | None = None
+
+    def pts(self, number: int) -> float:
+        jumped = sum(step for at, step in self.jumps.items() if number >= at)
+        return ZERO_S + number / self.fps * self.rate + jumped
+
+    def run(self, pictures: int) -> list[tuple[float, float]]:
+        """Return each picture's true lateness and the estimate."""
+        age, told = Age(), []
+        ready_s = free_s = before_s = 0.0
+        for number in range(pictures):
+            sent_s = number // self.burst * self.burst / self.fps
+            ready_s = max(ready_s, sent_s + self.delay_s + self.jitter_s[number % len(self.jitter_s)])
+            arrived_s = self._running(max(ready_s, free_s))
+            pts_s = self.pts(number)
+            estimate_s = age.saw(arrived_s, max(0.0, free_s - before_s), pts_s, self._reported(pts_s))
+            told.append((arrived_s - sent_s - self.delay_s, estimate_s))
+            before_s, free_s = arrived_s, self._running(arrived_s + self.work_s)
+        return told
+
+    def _running(self, at_s: float) -> float:
+        for start_s, end_s in self.stops_s:
+            if start_s <= at_s < end_s:
+                return end_s
+        return at_s
+
+    def _reported(self, pts_s: float) -> float | None:
+        """Return the UTC that a report every `report_s` gives, whose timestamps run at `rate`."""
+        if self.report_s is None:
+            return None
+        since_s = pts_s - ZERO_S
+        at_s = since_s // self.report_s * self.report_s
+        return 1e9 + at_s / self.rate + (since_s - at_s)
+
+
+jitters = st.lists(st.floats(0, 0.05), min_size=1, max_size=40)
+paces = st.floats(2, 60)
+
+
+@given(paces, jitters, st.floats(-DRIFT, DRIFT))
+def test_a_punctual_camera_is_late_by_its_jitter_at_most(fps: float, jitter_s: list[float], drift: float) -> None:
+    """Whatever its pace and its clock's error within what quartz has."""
+    for _, estimate_s in Line(fps=fps, jitter_s=jitter_s, rate=1 + drift).run(400):
+        assert estimate_s <= max(jitter_s) + 1e-3
+
+
+@given(jitters, st.floats(0.2, 30.0), st.integers(20, 100), st.floats(-DRIFT, DRIFT))
+def test_a_stop_is_known_to_within_the_jitter(jitter_s: list[float], stop_s: float, at: int, drift: float) -> None:
+    """The first picture after it is as old as the stop was long, and the last of the queue is fresh again."""
+    line = Line(jitter_s=jitter_s, rate=1 + drift, stops_s=[(at / 25, at / 25 + stop_s)])
+    told = line.run(at + int(stop_s * 30) + 50)
+    bound_s = max(jitter_s) + 0.02 + EDGE_DRIFT * stop_s
+    assert all(abs(true_s - estimate_s) <= bound_s for true_s, estimate_s in told)
+    assert max(estimate_s for _, estimate_s in told) >= stop_s - bound_s - 0.04
+
+
+@given(st.floats(1.05, 4.0), paces)
+def test_a_reader_that_is_too_slow_falls_behind_and_it_shows(times: float, fps: float) -> None:
+    """The queue's growth is known to within a period and a thousandth."""
+    for true_s, estimate_s in Line(fps=fps, work_s=times / fps).run(300):
+        assert abs(true_s - estimate_s) <= 1 / fps + 0.002 * true_s
+
+
+@given(st.lists(st.floats(0, 0.015), min_size=1, max_size=40), st.floats(1 - 0.0015, 1 + 0.0015))
+def test_a_nominal_frame_rate_in_the_timestamps_is_no_lateness(jitter_s: list[float], rate: float) -> None:
+    """As long as we wait for the camera, its timestamps may run slower than our clock by 1500 ppm."""
+    for _, estimate_s in Line(jitter_s=jitter_s, rate=rate).run(3000):
+        assert estimate_s <= max(jitter_s) + 0.02
+
+
+def test_a_queue_that_grows_slowly_is_not_taken_for_drift() -> None:
+    """Half a percent too slow: in ten minutes three seconds, of which the decay hides a fiftieth."""
+    told = Line(work_s=0.0402).run(15_000)
+    true_s, estimate_s = told[-1]
+    assert true_s == pytest.approx(3.0, abs=0.1)
+    assert estimate_s >= 0.95 * true_s
+
+
+@given(
+    jitters,
+    st.integers(20, 200),
+    st.one_of(st.floats(1.5, 1e6), st.floats(-1e6, -0.6), st.just(-(2**32) / 90_000)),
+    st.booleans(),
+)
+def test_a_jump_of_the_cameras_clock_neither_invents_nor_hides_a_backlog(
+    jitter_s: list[float], at: int, jump_s: float, stopped: bool
+) -> None:
+    """Set forwards or backwards, or wrapped around, with an empty queue and in the midst of a full one."""
+    stops_s = [(2.0, 12.0)] if stopped else []
+    told = Line(jitter_s=jitter_s, stops_s=stops_s, jumps={at: jump_s}).run(400)
+    bound_s = 2 * max(jitter_s) + 0.08
+    for number, (true_s, estimate_s) in enumerate(told):
+        assert estimate_s <= true_s + bound_s
+        if not 50 <= at <= number or jump_s < 0 or jump_s > 12:  # less is like pictures that the camera left out
+            assert estimate_s >= true_s - bound_s
+
+
+@given(st.integers(2, 12), st.integers(40, 120))
+def test_a_sender_of_bursts_is_behind_by_the_burst_at_most(burst: int, at: int) -> None:
+    """The first picture of a burst is the oldest; a real stop shows all the same."""
+    line = Line(burst=burst)
+    assert max(estimate_s for _, estimate_s in line.run(200)) <= (burst - 1) / 25 + 0.01 * burst
+    stopped = Line(burst=burst, stops_s=[(at / 25, at / 25 + 3.0)])
+    assert max(estimate_s for _, estimate_s in stopped.run(at + 100)) >= 3.0 - (burst + 1) / 25
+
+
+@pytest.mark.parametrize("report_s", [2.0, 5.0])
+def test_sender_reports_correct_the_timestamps_rate(report_s: float) -> None:
+    """Timestamps that run 4000 ppm slow are no queue, once reports have told so."""
+    told = Line(rate=1 - 0.004, report_s=report_s).run(15_000)
+    assert max(estimate_s for _, estimate_s in told) <= 0.1
+    assert told[-1][1] <= 0.01
+
+
+def test_a_report_that_sets_the_cameras_utc_changes_nothing() -> None:
+    """Reports that begin late, and a time server that sets the camera back by years, are no lateness."""
+    age = Age()
+    for number in range(200):
+        utc = None if number < 50 else 1e9 + number / 25 - (3e7 if number >= 120 else 0.0)
+        assert age.saw(number / 25, 0.002, number / 25, utc) <= 1e-3
+
+
+@pytest.mark.parametrize("way", ["none", "constant", "pairs", "reordered", "sometimes none"])
+def test_clocks_that_tell_little(way: str) -> None:
+    """No times, one time for all, two pictures with one, the order of decoding: late by eight periods at most."""
+    ways: dict[str, Callable[[int], float | None]] = {
+        "none": lambda n: None,
+        "constant": lambda n: 5.0,
+        "pairs": lambda n: n // 2 * 2 / 25,
+        "reordered": lambda n: (n + (0, 2, -1, -1)[n % 4]) / 25,
+        "sometimes none": lambda n: None if n % 5 == 0 else n / 25,
+    }
+    age = Age()
+    told = [age.saw(n / 25, 0.004, ways[way](n)) for n in range(500)]
+    assert max(told) <= 8 / 25 + 0.01
+    assert max(told[50:]) <= 3 / 25 + 0.01
+
+
+def test_without_a_clock_our_own_slowness_still_shows() -> None:
+    """A camera whose clock stops telling the time: a reader that needs twice a period falls behind by one for each."""
+    age = Age()
+    for n in range(50):
+        age.saw(n / 25, 0.004, n / 25)
+    for n in range(100):
+        age.saw(2.0 + n * 0.08, 0.08, None)
+    assert age.behind_s == pytest.approx(100 / 25, abs=0.5)
+
+
+def test_a_backlog_before_the_first_picture_shows_as_it_is_read() -> None:
+    """Pictures that come quicker than they were taken say that those before them were late, and none is invented."""
+    age = Age()
+    backlog = [age.saw(n * 0.001, 0.0005, n / 25) for n in range(50)]
+    live = [age.saw(0.05 + n / 25, 0.002, 2.0 + n / 25) for n in range(50)]
+    stopped = age.saw(7.0, 0.002, 4.0)
+    assert max(backlog + live) <= 0.001
+    assert stopped == pytest.approx(4.95, abs=0.05)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5), st.one_of(st.none(), st.floats(allow_nan=True))), max_size=60)
+)
+def test_whatever_comes_lateness_is_a_length_of_time(steps: list[tuple[float, float, float | None]]) -> None:
+    """Never negative, never more than what has passed."""
+    age, at_s = Age(), 0.0
+    for elapsed_s, busy_s, pts_s in steps:
+        at_s += elapsed_s
+        assert 0.0 <= age.saw(at_s, busy_s, pts_s) <= at_s + 1e-9
+
+
+def test_times_of_the_line_are_plausible() -> None:
+    """The simulated line itself: pictures come in order and are never early."""
+    told = Line(jitter_s=[0.03, 0.0], stops_s=[(1.0, 2.0)]).run(100)
+    assert all(true_s >= -1e-9 for true_s, _ in told)
+    assert all(later - earlier >= -1 / 25 - 1e-9 for (earlier, _), (later, _) in pairwise(told))
