@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sqlite3
@@ -212,6 +213,19 @@ def test_missing_cameras_do_not_keep_the_others_from_being_inspected(make_run: C
     assert ("camera:REFUSED",) in run.query("SELECT cause FROM not_inspected WHERE camera = 'gone'")
     assert "secret" not in run.text()
     assert b"secret" not in (run.records / "records.sqlite").read_bytes()
+
+
+def test_a_run_that_inspected_nothing_exits_4(tmp_path: Path) -> None:
+    """One sentence with every camera and its cause; the same is in the summary, and the ledger has its interval."""
+    (tmp_path / "dead.toml").write_text(
+        'config_version = 1\n[[stream]]\nname = "a"\nurl = "rtsp://127.0.0.1:1/x"\n'
+        '[[stream]]\nname = "b"\nurl = "rtsp://127.0.0.1:1/y"\n'
+    )
+    done = command("--streams", "dead.toml", "--headless", "--duration", "3", "--summary", "s.json", cwd=tmp_path)
+
+    assert done.returncode == 4, done.stderr
+    assert "nothing was inspected: a (camera:REFUSED), b (camera:REFUSED)" in done.stderr
+    assert "nothing was inspected" in json.loads((tmp_path / "s.json").read_text())["error"]
 
 
 def test_the_record_file_is_one_that_any_sqlite_opens(make_run: Callable[[int], Any]) -> None:

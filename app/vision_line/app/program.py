@@ -64,15 +64,16 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
         screen: shows the line until it is cancelled.
 
     Raises:
-        VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end.
+        VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end, or
+            nothing was inspected at all.
     """
     stop, reload_asked = Stop(), asyncio.Event()
     # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
     with caught_signals(stop, reload_asked.set), ExitStack() as stack:
         run = _open_run(stack, options, loaded, clips, screen, stop, reload_asked)
         error = await _failure_of(run, stack)
-    if error is None and run.unfinished_files and not stop.interrupted:
-        error = RunError("\n".join(run.unfinished_files))
+    if error is None and not stop.interrupted and (missed := run.unfinished_files or run.last.nothing_inspected):
+        error = RunError("\n".join(missed))
     if options.summary is not None:
         _leave_summary(options.summary, run, error)
     if error is not None:

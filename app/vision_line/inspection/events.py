@@ -31,7 +31,6 @@ class _Defect:
     first_s: float
     first_utc: float
     last_s: float
-    last_utc: float
     sequence: int
     xyxy: tuple[float, float, float, float]
     score: float
@@ -147,7 +146,6 @@ class EventTracker:
                 frame.captured_s,
                 frame.captured_utc,
                 frame.captured_s,
-                frame.captured_utc,
                 frame.sequence,
                 (x1, y1, x2, y2),
                 score,
@@ -159,7 +157,7 @@ class EventTracker:
         del best[2:]
         if class_id == (defect.class_id if defect.event_id else track.class_id) or defect.sequence != frame.sequence:
             defect.xyxy, defect.score = (x1, y1, x2, y2), score
-        defect.last_s, defect.last_utc, defect.sequence = frame.captured_s, frame.captured_utc, frame.sequence
+        defect.last_s, defect.sequence = max(defect.last_s, frame.captured_s), frame.sequence
 
     def _tell(self, seen: Iterable[tuple[Track, int]], frame: Frame) -> list[DefectEvent]:
         events = []
@@ -223,7 +221,8 @@ class EventTracker:
             first_seen_s=defect.first_s,
             first_seen_utc=defect.first_utc,
             last_seen_s=defect.last_s,
-            last_seen_utc=defect.last_utc,
+            # By the clock as it was at the first look: one that was set since ends no event before it began.
+            last_seen_utc=defect.first_utc + (defect.last_s - defect.first_s),
         )
 
 

@@ -115,6 +115,14 @@ class Snapshot:
         return sum(camera.is_inspecting for camera in self.cameras) if self.log.writable else 0
 
     @property
+    def nothing_inspected(self) -> list[str]:
+        """One sentence that names every camera with its cause, where none was ever inspected; else nothing."""
+        if not self.cameras or any(camera.sequence is not None for camera in self.cameras):
+            return []
+        causes = (f"{camera.name} ({camera.not_inspected or camera.code or camera.state})" for camera in self.cameras)
+        return [f"nothing was inspected: {', '.join(causes)}"]
+
+    @property
     def expected(self) -> int:
         """How many cameras should be inspected: all but those that ended or were removed rightly."""
         over = (CameraState.ENDED, CameraState.REMOVED)

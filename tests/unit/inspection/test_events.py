@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vision_line.config.models import StreamSettings
 from vision_line.frames import (
@@ -71,6 +74,25 @@ def test_single_hit_suffices_when_asked() -> None:
     (event,) = _run([0.9], min_hits=1)
 
     assert (event.phase, event.verdict) == (EventPhase.NEW, Verdict.REJECT)
+
+
+@settings(deadline=None, max_examples=50)
+@given(jumps=st.lists(st.floats(-1e5, 1e5), min_size=12, max_size=12), behind=st.lists(st.floats(0, 1), min_size=12))
+def test_an_event_never_ends_before_it_begins(jumps: list[float], behind: list[float]) -> None:
+    """However the wall clock jumps and ages are estimated; it lasts as long as by the monotonic clock."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
+    told = []
+    for sequence, (jump_s, behind_s) in enumerate(zip(jumps, behind, strict=False)):
+        look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5 + sequence / 30, 0)])
+        frame = replace(look.frame, arrived_utc=look.frame.arrived_utc + jump_s, behind_s=behind_s)
+        told += tracker.update(replace(look, frame=frame))
+    told += tracker.close(200.0, 0.0)
+
+    assert told
+    for event in told:
+        assert event.last_seen_utc >= event.first_seen_utc
+        lasted_s = event.last_seen_s - event.first_seen_s
+        assert event.last_seen_utc - event.first_seen_utc == pytest.approx(lasted_s, abs=1e-5)
 
 
 def test_flicker_is_no_event() -> None:
