@@ -33,10 +33,13 @@ class DeviceDescription:
 
     name: str  # "cpu", "cuda:0", "simulated"
     detail: str  # processor or GPU, library versions
-    precision: str  # "int8", "fp32", ...
+    precision: str  # "int8", "fp32", ...: what is computed in
     input_shapes_hw: tuple[ShapeHW, ...]
     slots: int
     max_batch: int
+    instruction_set: str = ""  # the processor's strongest for INT8, such as "AVX2"; "" where a GPU infers
+    form: str = ""  # of the model that runs, in words: "unsigned INT8, 7-bit weights"
+    form_reason: str = ""  # why this form, and what proves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class Device(Protocol):
         Any thread, one at a time.
 
         Raises:
-            ModelError, DeviceError: the engine cannot be made for it; the device stays as it was.
+            ModelError, DeviceError: the engine cannot be made for it or fails its proof; the device stays as it was.
         """
 
     def set_score_floor(self, floor: float | Scores) -> None:

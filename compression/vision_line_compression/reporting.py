@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vision_line.cores import usable_cores
-from vision_line.doctor.machine import processor
+from vision_line.devices.processor import parse_cpuinfo
 from vision_line_compression.evaluate.predict import load_predictions
 from vision_line_compression.evaluate.schema import Evaluation, RobustnessComparison
 from vision_line_compression.inputs import Inputs
@@ -78,7 +78,7 @@ def make_report(folder: Path, sources: ReportSources, inputs: Inputs) -> list[Pa
 def identify(inputs: Inputs) -> Identity:
     """Return what a report is about."""
     recipe = inputs.loaded.recipe
-    name, _ = processor(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    name, _ = parse_cpuinfo(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     text = json.dumps(recipe.model_dump(mode="json", exclude=_PATHS))
     return Identity(
         name=recipe.name,

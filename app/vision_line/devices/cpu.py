@@ -8,26 +8,27 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av.error
 import cv2
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from openvino.preprocess import PrePostProcessor
 
 from vision_line.cores import usable_cores
 from vision_line.devices.conversion import Converter
 from vision_line.devices.decoding import CpuDecoder
 from vision_line.devices.letterbox import Letterbox, in_picture
 from vision_line.devices.model import Model
+from vision_line.devices.openvino_engine import last_line
 from vision_line.devices.ordering import CameraOrder, Ticket
 from vision_line.devices.planes import open_planes
+from vision_line.devices.proven_engines import ProvenEngines
 from vision_line.devices.shapes import closest_shape
-from vision_line.errors import DeviceError, ModelError, RunError
+from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Frame, Inspection, Scores
-from vision_line.inspection.heads import HeadDecoder, HeadKind, class_floors
+from vision_line.inspection.heads import HeadDecoder, class_floors
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class CpuDevice:
         slots: int | None = None,
         inference_precision: str = "f32",
     ) -> None:
-        """Compile `model` for `shapes`.
+        """Compile `model` for `shapes`, each in the first form whose proof holds here; see `ProvenEngines`.
 
         `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the
         model's. `slots` is the number of frames in flight; None: one more than there are cores to use, so that one
@@ -79,7 +80,7 @@ class CpuDevice:
         Raises:
             ModelError: OpenVINO cannot read the model or reshape it to one of `shapes`, or its output is of another
                 kind than its description says.
-            DeviceError: OpenVINO cannot compile for this processor.
+            DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every form.
         """
         cv2.setNumThreads(1)
         cores = usable_cores()
@@ -91,12 +92,12 @@ class CpuDevice:
         self._order = CameraOrder()
         self._finished: deque[_Slot] = deque()  # filled by OpenVINO's thread; append and popleft are atomic
         self._closed = False
-        self._core = ov.Core()
-        self._config = _engine_config(cores, inference_precision)
+        self._engines = ProvenEngines(model, cores, inference_precision)
         self._busy: set[_Slot] = set()
         self._free: dict[ShapeHW, list[_Slot]] = {}
         self._shapes: tuple[ShapeHW, ...] = ()
-        self._detail = f"{_processor(self._core)}, {cores} cores, OpenVINO {ov.__version__.split('-')[0]}"
+        version = ov.__version__.split("-")[0]
+        self._detail = f"{self._engines.processor.name}, {cores} cores, OpenVINO {version}"
         self._description = self._described()
         for shape in shapes:
             self.ensure_shape(shape)
@@ -107,15 +108,15 @@ class CpuDevice:
         return self._description
 
     def ensure_shape(self, shape_hw: ShapeHW) -> None:
-        """Compile for one more input shape while the others go on; its slots appear when they are ready.
+        """Compile for one more input shape while the others go on; its slots appear when its engine is proven.
 
         Raises:
             ModelError: OpenVINO cannot read the model or reshape it.
-            DeviceError: OpenVINO cannot compile for this processor.
+            DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every form.
         """
         if shape_hw in self._free:
             return
-        network = _compiled(self._core, self._model, shape_hw, self._config)
+        network = self._engines.open(shape_hw)
         # New objects instead of changed ones, and slots before the shape is offered: another thread is using them.
         self._free = self._free | {shape_hw: self._open_slots(network, shape_hw)}
         self._shapes = (*self._shapes, shape_hw)
@@ -160,7 +161,7 @@ class CpuDevice:
         try:
             slot.request.start_async()
         except RuntimeError as exc:
-            raise RunError(f"cpu: the engine does not start: {_first_line(exc)}") from exc
+            raise RunError(f"cpu: the engine does not start: {last_line(exc)}") from exc
 
     def collect(self) -> list[Inspection]:
         """Decode and return what has finished, in the order it was submitted for each camera. Never blocks.
@@ -200,7 +201,7 @@ class CpuDevice:
             for slot in slots:
                 slot.request.wait()
         except RuntimeError as exc:
-            raise RunError(f"cpu: the engine failed: {_first_line(exc)}") from exc
+            raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         finally:
             self._finished.clear()
         return (done + len(slots) - 1) / (time.monotonic() - started_s)
@@ -218,7 +219,7 @@ class CpuDevice:
             for slot in self._busy:
                 slot.request.wait()
         except RuntimeError as exc:
-            raise RunError(f"cpu: the engine failed: {_first_line(exc)}") from exc
+            raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         finally:
             for slots in self._free.values():
                 slots.clear()
@@ -227,7 +228,18 @@ class CpuDevice:
             self._order.clear()
 
     def _described(self) -> DeviceDescription:
-        return DeviceDescription("cpu", self._detail, self._model.precision, self._shapes, self._slots, max_batch=1)
+        engines = self._engines
+        return DeviceDescription(
+            name="cpu",
+            detail=self._detail,
+            precision=engines.precision,
+            input_shapes_hw=self._shapes,
+            slots=self._slots,
+            max_batch=1,
+            instruction_set=engines.processor.instruction_set,
+            form=engines.form,
+            form_reason=engines.reason,
+        )
 
     def _open_slots(self, network: ov.CompiledModel, shape: ShapeHW) -> list[_Slot]:
         slots = []
@@ -247,7 +259,7 @@ class CpuDevice:
             return self._converter.convert(open_planes(frame.picture), frame.colour, out)
         except (cv2.error, ValueError, av.error.FFmpegError) as exc:
             raise DeviceError(
-                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: {_first_line(exc)}"
+                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: {last_line(exc)}"
             ) from exc
 
     def _finish(self, slot: _Slot) -> list[Inspection]:
@@ -257,7 +269,7 @@ class CpuDevice:
         try:
             found = self._head.decode(slot.request.get_output_tensor(0).data[0])
         except RuntimeError as exc:
-            raise RunError(f"cpu: the engine failed: {_first_line(exc)}") from exc
+            raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         slot.ticket = slot.box = None
         self._busy.remove(slot)
         self._free[box.dst_hw].append(slot)
@@ -270,56 +282,3 @@ class CpuDevice:
         for slot in self._busy:
             if slot.ticket is not None and now - slot.ticket.submitted_s > STALL_S:
                 raise RunError(f"cpu: the engine has not answered for {STALL_S:.0f} s")
-
-
-def _processor(core: ov.Core) -> str:
-    return str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
-
-
-def _engine_config(cores: int, precision: str) -> dict[str, Any]:
-    return {
-        "NUM_STREAMS": cores,
-        "INFERENCE_NUM_THREADS": cores,
-        # pinned threads wait for their core while a decoding thread has it, though another is free
-        "ENABLE_CPU_PINNING": False,
-        "INFERENCE_PRECISION_HINT": precision,
-    }
-
-
-def _compiled(core: ov.Core, model: Model, shape: ShapeHW, config: dict[str, Any]) -> ov.CompiledModel:
-    if not model.dynamic and shape not in model.input_shapes_hw:
-        raise ModelError(f"{model.path}: exported for {model.input_shapes_hw[0]} (h, w) only, found {shape}")
-    try:
-        network = core.read_model(model.path)
-        network.reshape({model.input_name: ov.PartialShape([1, 3, *shape])})
-    except RuntimeError as exc:
-        raise ModelError(f"{model.path}: OpenVINO cannot use it at {shape} (h, w): {_first_line(exc)}") from exc
-    _check_output(model, network)
-    try:
-        return core.compile_model(_with_interleaved_input(network), "CPU", config)
-    except RuntimeError as exc:
-        raise DeviceError(f"cpu: OpenVINO cannot compile {model.path} at {shape} (h, w): {_first_line(exc)}") from exc
-
-
-def _with_interleaved_input(network: ov.Model) -> ov.Model:
-    """Return the network with an input (1, h, w, 3), the layout that its convolutions work in."""
-    steps = PrePostProcessor(network)
-    steps.input().tensor().set_layout(ov.Layout("NHWC"))
-    steps.input().model().set_layout(ov.Layout("NCHW"))
-    return steps.build()
-
-
-def _check_output(model: Model, network: ov.Model) -> None:
-    """Refuse an output that the head's decoder would misread; a dynamic file does not state its sizes before."""
-    shape = network.output(0).get_partial_shape()
-    sizes = [dim.get_length() if dim.is_static else None for dim in shape] if shape.rank.is_static else []
-    axis, size = (1, 4 + len(model.classes)) if model.head is HeadKind.YOLOV8 else (2, 6)
-    if len(sizes) != 3 or sizes[axis] != size:
-        raise ModelError(
-            f"{model.path}: expected axis {axis} of its output to be {size} for {model.head}, found {shape}"
-        )
-
-
-def _first_line(exc: Exception) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[-1] if lines else type(exc).__name__

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vision_line.cores import cgroup_cores, usable_cores
+from vision_line.devices.processor import INSTRUCTION_SETS, parse_cpuinfo
 from vision_line.doctor.finding import Finding, Level
 
 _FSYNC_SLOW_MS = 50.0
@@ -31,7 +32,7 @@ def find_python() -> Iterator[Finding]:
 
 def find_processor() -> Iterator[Finding]:
     """Look at the processor's name, features and cores."""
-    name, flags = processor(_text("/proc/cpuinfo"))
+    name, flags = parse_cpuinfo(_text("/proc/cpuinfo"))
     yield Finding("cpu", Level.OK, f"{name or platform.processor() or 'unknown'}, {platform.machine()}")
     yield judge_features(flags, platform.machine())
     limit, usable, present = cgroup_cores(), usable_cores(), os.cpu_count() or 1
@@ -45,21 +46,10 @@ def find_processor() -> Iterator[Finding]:
         yield Finding("cores", Level.OK, what, "decoding 16 cameras of 640x360 at 25 fps takes a third of one")
 
 
-def processor(cpuinfo: str) -> tuple[str, frozenset[str]]:
-    """Return the model name and the feature flags from the text of `/proc/cpuinfo`; empty when they are not there."""
-    fields: dict[str, str] = {}
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    flags = fields.get("flags", fields.get("Features", ""))
-    return fields.get("model name", ""), frozenset(flags.split())
-
-
 def judge_features(flags: frozenset[str], machine: str) -> Finding:
     """Say what the processor's vector features mean for an INT8 model on the CPU device. Pure."""
-    known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx_vnni": "AVX-VNNI", "avx512_vnni": "AVX-512 VNNI"}
-    known |= {"amx_int8": "AMX INT8", "asimddp": "NEON dot product"}
-    found = ", ".join(label for flag, label in known.items() if flag in flags) or "none of the known features"
+    found = ", ".join(label for flag, label in reversed(INSTRUCTION_SETS.items()) if flag in flags)
+    found = found or "none of the known features"
     if "amx_int8" in flags:
         return Finding("int8", Level.OK, found, "INT8 runs on matrix units: the fastest the CPU device can be")
     if flags & {"avx512_vnni", "avx_vnni", "asimddp"}:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from vision_line.devices.processor import parse_cpuinfo
 from vision_line.doctor import Finding, Level, diagnose, findings_json, findings_table
 from vision_line.doctor.libraries import find_engine, find_opencv, find_video
-from vision_line.doctor.machine import find_disk, fsync_ms, judge_features, processor
+from vision_line.doctor.machine import find_disk, fsync_ms, judge_features
 
 AREAS = {
     *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine"),
@@ -51,9 +52,9 @@ def test_processor_is_read_from_cpuinfo() -> None:
     """Name and flags come from the first processor; a file without them gives nothing."""
     text = "processor\t: 0\nmodel name\t: Tiny 1\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nmodel name\t: Other\n"
 
-    assert processor(text) == ("Tiny 1", frozenset({"fpu", "avx2"}))
-    assert processor("processor : 0\nFeatures : asimd asimddp\n") == ("", frozenset({"asimd", "asimddp"}))
-    assert processor("") == ("", frozenset())
+    assert parse_cpuinfo(text) == ("Tiny 1", frozenset({"fpu", "avx2"}))
+    assert parse_cpuinfo("processor : 0\nFeatures : asimd asimddp\n") == ("", frozenset({"asimd", "asimddp"}))
+    assert parse_cpuinfo("") == ("", frozenset())
 
 
 @pytest.mark.parametrize(("module", "find"), [("av", find_video), ("openvino", find_engine), ("cv2", find_opencv)])
