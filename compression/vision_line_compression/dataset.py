@@ -81,9 +81,10 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     """Read the split (`train`, `val` or `test`) of a data set in Ultralytics' YOLO layout.
 
     `data.yaml` names the classes (`names`) and for each split a folder, a list file (`.txt`) or a list of these,
-    relative to `path` or to its own folder. The labels of `.../images/A.jpg` are `.../labels/A.txt`: a line is
-    `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding box counts), in shares of
-    the picture; a picture without label file has no object. Repeated lines count once.
+    relative to `path` or to its own folder. As in Ultralytics, `validation` stands for `val`, and of a single `../A`
+    that is not there `A` is tried, which files from Roboflow need. The labels of `.../images/A.jpg` are
+    `.../labels/A.txt`: a line is `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding
+    box counts), in shares of the picture; a picture without label file has no object. Repeated lines count once.
 
     Raises:
         ConfigError: naming every fault of the file, of the pictures' headers and of the labels that was found.
@@ -144,13 +145,13 @@ def _class_names(path: Path, text: dict[str, Any], faults: list[str]) -> tuple[s
 
 
 def _split_files(path: Path, text: dict[str, Any], split: str, faults: list[str]) -> Iterator[Path]:
-    entries = text.get(split)
+    entries = text.get("validation") if split == "val" and "val" not in text else text.get(split)
+    root = path.parent / str(text.get("path") or "")
     if isinstance(entries, str):
-        entries = [entries]
+        entries = [_without_parent(root, entries)]
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
         faults.append(f"{path}: {split}: expected a folder or a list of folders, found {entries!r}")
         return
-    root = path.parent / str(text.get("path") or "")
     for entry in entries:
         place = root / entry
         if place.is_dir():
@@ -160,6 +161,12 @@ def _split_files(path: Path, text: dict[str, Any], split: str, faults: list[str]
             yield from (place.parent / line.strip() for line in lines if line.strip())
         else:
             faults.append(f"{path}: {split}: expected a folder or a .txt list, found nothing at {place}")
+
+
+def _without_parent(root: Path, entry: str) -> str:
+    """Return `entry`, without a leading `../` where only that is there."""
+    shorter = entry.removeprefix("../")
+    return shorter if not (root / entry).exists() and (root / shorter).exists() else entry
 
 
 def _read_image(path: Path, classes: int, faults: list[str]) -> LabelledImage | None:

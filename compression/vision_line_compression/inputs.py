@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.checkpoint import Checkpoint, load_checkpoint
+from vision_line_compression.data_warnings import data_warnings
 from vision_line_compression.dataset import Dataset, open_dataset, open_pictures
 from vision_line_compression.distill import Architecture, check_teacher
+from vision_line_compression.export import export_onnx
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Method, PruneSettings
+from vision_line_compression.quantize.graph import open_graph
+from vision_line_compression.quantize.placement import plan_placement
+from vision_line_compression.quiet import NOWHERE, ultralytics_log
 from vision_line_compression.recipe import Control, LoadedRecipe
 
 
@@ -39,6 +46,11 @@ class Inputs:
         if self.calibration is not None:
             parts["calibration"] = self.calibration
         return {name: part.sha256() for name, part in parts.items()}
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What is legal in the data set and hardly ever meant."""
+        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.judge}))
 
 
 def open_inputs(loaded: LoadedRecipe) -> Inputs:
@@ -132,6 +144,7 @@ def _check_together(inputs: Inputs) -> None:
         raise ConfigError(
             f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: pip install 'vision-line[qat]'"
         )
+    check_training_device(loaded)
     if inputs.train.classes != parent.classes:
         raise ConfigError(
             f"{loaded.data_yaml}: names: expected {', '.join(parent.classes)} as in {loaded.checkpoint}, "
@@ -139,3 +152,40 @@ def _check_together(inputs: Inputs) -> None:
         )
     student = Architecture.of(parent.model, parent.family)
     check_teacher(student, Architecture.of(inputs.teacher.model, inputs.teacher.family))
+
+
+def check_training_device(loaded: LoadedRecipe) -> None:
+    """Let a device pass that trainings can run on.
+
+    Raises:
+        ConfigError: torch does not find it on this machine.
+    """
+    device = loaded.recipe.train.device
+    if device == "cpu":
+        return
+    import torch
+
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device) >= found:
+        raise ConfigError(
+            f"{loaded.path}: train.device: found {device!r}, but torch finds {found} CUDA devices here; expected 'cpu'"
+            + (f" or a number below {found}" if found else "")
+        )
+
+
+def check_keep_float(inputs: Inputs) -> None:
+    """Try the names of `quantize.keep_float` on the parent's own ONNX graph, whose names all its successors keep.
+
+    Raises:
+        ConfigError: one of them names nothing.
+    """
+    loaded, settings = inputs.loaded, inputs.loaded.recipe.quantize
+    if not settings.keep_float:
+        return
+    with tempfile.TemporaryDirectory(prefix="vision-line-names-") as work, ultralytics_log(NOWHERE):
+        onnx = export_onnx(loaded.checkpoint, Path(work) / "parent.onnx", shape_hw=loaded.recipe.input.shapes_hw[0])
+        graph = open_graph(onnx)
+    try:
+        plan_placement(graph, settings)
+    except ModelError as exc:
+        raise ConfigError(f"{loaded.path}: quantize.{exc}") from exc

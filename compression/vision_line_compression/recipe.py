@@ -182,11 +182,14 @@ class Recipe(_Frozen):
             plan_epochs(self.recover, self.parent.epochs)
         except ValueError as exc:
             raise ValueError(f"recover.share: {exc}") from exc
-        needs = {Control.NO_TEACHER: self.distill is not None, Control.ONE_SHOT: bool(self.step)}
-        sections = {Control.NO_TEACHER: "[distill]", Control.ONE_SHOT: "[[step]]"}
+        needs = {
+            Control.NO_TEACHER: (self.distill is not None, "compares with [distill]"),
+            Control.ONE_SHOT: (bool(self.step), "compares with [[step]]"),
+            Control.NARROW: (self.parent.epochs is not None, "trains for as long as all together, parent.epochs"),
+        }
         missing = [
-            f"report.controls: {control.value!r} compares with {sections[control]}, which is missing"
-            for control, present in needs.items()
+            f"report.controls: {control.value!r} {need}, which is missing"
+            for control, (present, need) in needs.items()
             if control in self.report.controls and not present
         ]
         if missing:

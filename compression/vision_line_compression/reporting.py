@@ -110,6 +110,7 @@ def _run(kind: RowKind, folder: Path, sources: ReportSources, speeds: Speeds | N
 
 
 def _remarks(inputs: Inputs, sources: ReportSources) -> Iterator[str]:
+    yield from inputs.warnings
     if sources.teacher is not None:
         yield from json.loads(sources.teacher.read_bytes())["warnings"]
     if inputs.loaded.recipe.data.judge == "val":

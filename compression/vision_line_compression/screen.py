@@ -74,3 +74,7 @@ class Screen:
     def unchanged(self, title: str) -> None:
         """Say that a stage was done before."""
         self._console.print(f"{title}: unchanged", style="dim")
+
+    def warn(self, text: str) -> None:
+        """Show what the user should not overlook."""
+        self._console.print(f"WARNING: {text}", style="bold yellow", markup=False, soft_wrap=True)

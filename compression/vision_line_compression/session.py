@@ -11,7 +11,7 @@ import typer
 
 from vision_line_compression import compressing, measuring
 from vision_line_compression.evaluate.gates import exit_code
-from vision_line_compression.inputs import check_budgets, open_inputs
+from vision_line_compression.inputs import check_budgets, check_keep_float, open_inputs
 from vision_line_compression.pipeline import Pipeline
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.recipe import load_recipe
@@ -113,6 +113,10 @@ def open_session(recipe_file: Path, checkpoint: Path | None, data_yaml: Path | N
     inputs, workspace = open_inputs(loaded), Workspace(work or RUNS / loaded.recipe.name)
     pipeline = Pipeline(inputs, workspace)
     session = Session(pipeline, workspace, Screen(), recipe_file)
+    for warning in inputs.warnings:
+        session.screen.warn(warning)
+    if not workspace.is_done(pipeline.quantized):
+        check_keep_float(inputs)
     if not workspace.is_done(pipeline.line.plans[-1]):
         check_budgets(inputs, session.measure_latency())
     return session

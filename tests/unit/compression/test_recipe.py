@@ -89,6 +89,14 @@ def test_sections_must_fit_together(tmp_path: Path) -> None:
     assert control == ["1: file: report.controls: 'no-teacher' compares with [distill], which is missing"]
 
 
+def test_a_narrow_sibling_needs_the_length_of_the_parents_training(tmp_path: Path) -> None:
+    """Trained for less than the product it would lose by that alone."""
+    found = problems(tmp_path, MINIMAL + '[report]\ncontrols = ["narrow"]\n')
+
+    assert len(found) == 1
+    assert "report.controls: 'narrow' trains for as long as all together, parent.epochs, which is missing" in found[0]
+
+
 @pytest.mark.parametrize("text", ["recipe_version = ", "\xff"])
 def test_what_is_no_toml_is_one_clear_error(text: str, tmp_path: Path) -> None:
     """With the place that the parser names."""

@@ -45,6 +45,29 @@ def test_boxes_are_in_pixels(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.xyxy, [[40, 15, 60, 35], [80, 0, 100, 50]], atol=1e-4)
 
 
+def test_the_layout_of_roboflow_is_read_as_ultralytics_reads_it(tmp_path: Path) -> None:
+    """Its data.yaml points one folder too high; where that folder is there, it is meant."""
+    for split in ("train", "valid", "test"):
+        write_picture(tmp_path / f"boards/{split}/images/{split}.png")
+    text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [open]\n"
+    data_yaml = write_yaml(tmp_path / "boards", text)
+
+    for split, folder in {"train": "train", "val": "valid", "test": "test"}.items():
+        (image,) = open_dataset(data_yaml, split).images
+        assert image.path.resolve() == tmp_path / f"boards/{folder}/images/{folder}.png"
+
+    write_picture(tmp_path / "train/images/above.png")
+    (image,) = open_dataset(data_yaml, "train").images
+    assert image.path.name == "above.png"
+
+
+def test_validation_is_another_word_for_val(tmp_path: Path) -> None:
+    """As in Ultralytics."""
+    write_picture(tmp_path / "images/test/a.png")
+
+    assert len(open_dataset(write_yaml(tmp_path, "validation: images/test\nnames: [open]\n"), "val").images) == 1
+
+
 def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
     """A segment is as good as a box."""
     write_picture(tmp_path / "images/test/a.png")

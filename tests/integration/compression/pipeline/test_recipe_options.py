@@ -108,6 +108,44 @@ def test_budgets_of_steps_and_controls_are_refused_before_training(bench: Bench)
     assert not bench.work.exists()
 
 
+def test_a_device_that_is_not_there_is_refused_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after minutes of planning, by a traceback; and exit 1 would mean that a gate failed."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    changed(bench, train='device = "0"')
+
+    refused = bench("run")
+
+    assert refused.exit_code == 2
+    assert f"{bench.recipe}: train.device: found '0', but torch finds 0 CUDA devices here" in refused.output
+    assert not bench.work.exists()
+
+
+def test_layers_that_are_to_stay_float_and_are_not_there_are_refused_at_once(bench: Bench) -> None:
+    """Not after all trainings."""
+    changed(bench, quantize='keep_float = ["/model.0", "/model.99"]')
+
+    refused = bench("run")
+
+    assert refused.exit_code == 2
+    assert f"{bench.recipe}: quantize.keep_float" in refused.output
+    assert "/model.99" in refused.output
+    assert "/model.0'" not in refused.output
+    assert not bench.work.exists()
+
+
+def test_splits_that_share_pictures_are_warned_of(bench: Bench, boards: Path, tmp_path: Path) -> None:
+    """Before anything is trained, on standard error."""
+    shared = tmp_path / "shared.yaml"
+    shared.write_text(boards.read_text().replace("val: images/val", "val: images/train"))
+    bench.options[1] = f"--data={shared}"
+    bench.write(macs=0.01)
+
+    refused = bench("run")
+
+    assert "WARNING: " in refused.output
+    assert "train and val share 16 pictures" in refused.output
+
+
 @pytest.fixture
 def brittle(bench: Bench, tmp_path: Path, write_board_checkpoint: WriteCheckpoint) -> Inputs:
     """A network of whose two quantized blocks one must not be, and as truth what it sees itself in float."""

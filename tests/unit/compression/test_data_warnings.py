@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Data sets that are legal and hardly meant: without labels, or with pictures that two splits share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vision_line_compression.data_warnings import data_warnings
+from vision_line_compression.dataset import open_dataset
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return three splits of two different pictures with one label file each."""
+    for number, split in enumerate(("train", "val", "test")):
+        for kind in ("images", "labels"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        for name in ("a", "b"):
+            shade = 40 * number + 10 * (name == "b")
+            Image.new("RGB", (32, 32), (shade,) * 3).save(tmp_path / f"images/{split}/{name}.png")
+        (tmp_path / f"labels/{split}/a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    lines = [f"{split}: images/{split}" for split in ("train", "val", "test")]
+    (tmp_path / "data.yaml").write_text("\n".join([*lines, "names: [open]"]))
+    return tmp_path
+
+
+def warnings(folder: Path, judge: str = "test") -> list[str]:
+    parts = {"train": "train", "val": "val", "judge": judge}
+    return list(data_warnings({name: open_dataset(folder / "data.yaml", split) for name, split in parts.items()}))
+
+
+def test_an_ordinary_data_set_gives_no_warning(folder: Path) -> None:
+    """Some pictures without defect are ordinary, and so is a judge that is the split val."""
+    assert warnings(folder) == []
+    assert warnings(folder, judge="val") == []
+
+
+def test_a_split_without_any_label_is_named(folder: Path) -> None:
+    """The sentence says where labels were looked for."""
+    shutil.rmtree(folder / "labels" / "val")
+
+    (warning,) = warnings(folder)
+
+    assert "val: none of the 2 pictures has a label file" in warning
+    assert str(folder / "labels/val/a.txt") in warning
+
+
+def test_pictures_that_splits_share_are_counted(folder: Path) -> None:
+    """By their bytes, under another name too; or as the very same file."""
+    shutil.copy(folder / "images/train/b.png", folder / "images/test/other.png")
+    (copied,) = warnings(folder)
+    assert "train and test share 1 pictures" in copied
+    assert "other.png" in copied
+
+    text = (folder / "data.yaml").read_text().replace("val: images/val", "val: images/train")
+    (folder / "data.yaml").write_text(text)
+    assert any("train and val share 2 pictures" in warning for warning in warnings(folder))
