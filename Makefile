@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STREAMS ?= streams.toml
 # DURATION=30 make demo ends by itself after 30 seconds.
 DURATION ?=
+# CAMERAS=8 make demo inspects only the first 8 cameras.
+CAMERAS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint format package-check bench faults clean
@@ -23,7 +25,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.core
 	@touch $@
 
 demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
-	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION))
+	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION)) $(if $(CAMERAS),--cameras $(CAMERAS))
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
 	$(BIN)/python -m pytest

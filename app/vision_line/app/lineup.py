@@ -27,6 +27,7 @@ from vision_line.inspector import Doorbell, Inspector, Line
 from vision_line.ports import Decoder, DetectionLog
 from vision_line.records.entries import CameraRecord
 from vision_line.records.lives import Inheritance
+from vision_line.telemetry.camera import Pace
 from vision_line.telemetry.metrics import RunMetrics
 
 logger = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class Lineup:
         )
         if stream.is_live:
             line.max_staleness_s = stream.max_staleness_ms / 1000
-        self._metrics.add_camera(stream.name, mailbox.counts, lambda: camera.abandoned)
+        self._metrics.add_camera(stream.name, mailbox.counts, lambda: camera.abandoned, _pace(stream))
         absence = self._absences.get(stream.name) if stream.is_live else None
         self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
@@ -200,6 +201,7 @@ class Lineup:
             await asyncio.wrap_future(self._inspector.remove(name))
         self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
         minutes, intervals = self._ledger.remove_camera(name, station.counts(), time.monotonic(), time.time())
+        self._metrics.not_inspected(intervals, time.monotonic())
         self._log.write_coverage(minutes, intervals)
         del self._stations[name]
         logger.info("camera %s: removed", name)
@@ -223,9 +225,17 @@ def _record(stream: Stream) -> CameraRecord:
 def _need(stream: Stream) -> Need:
     """Return what the ledger asks of a camera; of an unpaced file only that nothing stands in its way."""
     waits_s = stream.max_staleness_ms / 1000
-    if not stream.is_live and not stream.paced:
+    if _waits(stream):
         return Need(stream.inspection_gap_s, waits_s=waits_s, every_frame=True)
     return Need(stream.inspection_gap_s, stream.looks_needed, stream.dwell_s, waits_s, stream.inspect_fps)
+
+
+def _pace(stream: Stream) -> Pace:
+    return Pace() if _waits(stream) else Pace(stream.needed_fps, stream.spare_fps)
+
+
+def _waits(stream: Stream) -> bool:
+    return not stream.is_live and not stream.paced
 
 
 def _on_loop(call: Callable[[str], None]) -> Callable[[str], None]:

@@ -24,6 +24,7 @@ from vision_line.records.log import SqliteLog
 from vision_line.screens.overlay import OverlayWriter
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
+from vision_line.telemetry.parting import parting_words
 from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, write_summary
 
@@ -44,6 +45,7 @@ class RunOptions:
     summary: Path | None = None
     record: Path | None = None
     overlay: Path | None = None
+    cameras: int | None = None  # inspect only the first so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Outcome:
 
     exit_code: int
     last: Snapshot
+    parting: str = ""  # what was not inspected and why, "" where all was
 
 
 async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Clip], screen: Screen) -> Outcome:
@@ -78,7 +81,7 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
         _leave_summary(options.summary, run, error)
     if error is not None:
         raise error
-    return Outcome(EXIT_INTERRUPTED if stop.interrupted else 0, run.last)
+    return Outcome(EXIT_INTERRUPTED if stop.interrupted else 0, run.last, parting_words(run.totals()))
 
 
 def _open_run(

@@ -60,7 +60,7 @@ class ConfigFollower:
             return
         self._signature = signature
         try:
-            loaded = load_config(self._current.path)
+            loaded = load_config(self._current.path, first=self._current.first)
             self._check(loaded)
         except ConfigError as exc:
             self.refusal = str(exc)

@@ -348,6 +348,7 @@ class Run:
             self._metrics.clock_stepped(step)
             logger.warning("%s", step)
         self._log.write_clock_steps(steps)
+        self._metrics.not_inspected(rows[1], beat.s)
         self._log.write_coverage(*rows)
         self._log.alive(beat.utc)
 

@@ -84,6 +84,10 @@ def inspect(
     summary: Annotated[Path | None, typer.Option("--summary", metavar="JSON", help="Write totals here.")] = None,
     record: Annotated[Path | None, typer.Option("--record", metavar="DIR", help="Default: ./records")] = None,
     overlay: Annotated[Path | None, typer.Option("--overlay", metavar="DIR", help="Annotated videos go here.")] = None,
+    cameras: Annotated[
+        int | None,
+        typer.Option("--cameras", metavar="N", min=1, help="Inspect only the first N of the file's cameras."),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -107,6 +111,7 @@ def inspect(
             summary=summary,
             record=record,
             overlay=overlay,
+            cameras=cameras,
         )
         raise typer.Exit(run(options))
 

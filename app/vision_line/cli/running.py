@@ -34,7 +34,7 @@ def run(options: RunOptions) -> int:
         VisionLineError: the run cannot start or cannot go on.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    loaded = load_config(options.streams)
+    loaded = load_config(options.streams, first=options.cameras)
     svg = loaded.config.dashboard.svg
     check_outputs(
         {"--summary": options.summary, "dashboard.svg:": None if svg is None else Path(svg)},
@@ -72,5 +72,7 @@ def _lines(options: RunOptions) -> TextIO:
 def _say_goodbye(outcome: Outcome, options: RunOptions, loaded: LoadedConfig) -> None:
     """Leave the last state on the terminal, where the dashboard was."""
     say(plain_line(outcome.last), _lines(options))
+    if outcome.parting:
+        say(outcome.parting, _lines(options))
     if loaded.config.dashboard.svg is not None:
         write_output(Path(loaded.config.dashboard.svg), svg_of(outcome.last), "dashboard.svg:")

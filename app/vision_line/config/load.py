@@ -29,20 +29,25 @@ _SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A valid configuration, the file it came from and the SHA-256 of its text (secrets not filled in)."""
+    """A valid configuration, the file it came from and the SHA-256 of its text (secrets not filled in).
+
+    `first`: only so many of the enabled cameras are left enabled; None: all of them.
+    """
 
     config: Config
     path: Path
     sha256: str
+    first: int | None = None
 
 
-def load_config(path: Path, environment: Mapping[str, str] | None = None) -> LoadedConfig:
+def load_config(path: Path, environment: Mapping[str, str] | None = None, *, first: int | None = None) -> LoadedConfig:
     """Read and check `path`.
 
     Args:
         path: the TOML file.
         environment: where `{NAME}` placeholders in URLs are looked up first; default: the process's environment. Then
             a file of that name in `$CREDENTIALS_DIRECTORY` and `/run/secrets`.
+        first: leave only so many of the enabled cameras enabled; None: all of them.
 
     Raises:
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
@@ -72,7 +77,17 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Loa
     if problems or config is None:
         located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
         raise ConfigError(*(f"{path}:{line}: {key}: {text}" for line, key, text in located))
-    return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest())
+    if first is not None:
+        config = _limited(config, first)
+    return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest(), first)
+
+
+def _limited(config: Config, first: int) -> Config:
+    """Return the configuration with only the first so many of its enabled cameras enabled."""
+    kept = {stream.name for stream in config.enabled_streams[:first]}
+    off = {"enabled": False}
+    streams = [stream if stream.name in kept else stream.model_copy(update=off) for stream in config.stream]
+    return config.model_copy(update={"stream": streams})
 
 
 def _syntax_problem(error: tomllib.TOMLDecodeError, text: str) -> str:

@@ -14,6 +14,8 @@ from vision_line.errors import mask_credentials
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: So many times `min_hits` looks are not scarce.
+SPARE_LOOKS = 1.5
 URL_SCHEMES = ("rtsp", "rtsps", "file")
 
 Score = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -170,6 +172,11 @@ class Stream(StreamSettings):
     def needed_fps(self) -> float:
         """How many inspections a second give every part its looks, whenever it comes, and no gap too long."""
         return max(self.looks_needed / self.dwell_s, 1.0 / self.inspection_gap_s)
+
+    @property
+    def spare_fps(self) -> float:
+        """From this rate on so many looks see a part that one in three may miss."""
+        return max(self.needed_fps, SPARE_LOOKS * self.min_hits / self.dwell_s)
 
     @property
     def safe_fps(self) -> float:

@@ -64,7 +64,7 @@ def _told(alarms: Sequence[str], room: int) -> str:
 def _headline(snapshot: Snapshot) -> tuple[str, str]:
     counts = f"{snapshot.inspecting} of {snapshot.expected} cameras inspected"
     missing = snapshot.expected - snapshot.inspecting
-    troubled = any(c.is_troubled and c.state is not CameraState.DEGRADED for c in snapshot.cameras)
+    troubled = any(c.is_troubled and (c.is_missed or c.state is not CameraState.DEGRADED) for c in snapshot.cameras)
     if not snapshot.log.writable or troubled:
         return TROUBLE_FILL, f" ■ {missing} OF {snapshot.expected} NOT INSPECTED" if missing else f" ■ {counts}"
     if snapshot.alarms:

@@ -43,6 +43,7 @@ _LOOKS = {
     CameraState.REMOVED: Look("·", "removed", QUIET, QUIET),
 }
 _UNREACHED = Look("■", "UNREACHED", TROUBLE, TROUBLE_FILL)
+_TOO_RARELY = Look("■", "TOO FEW LOOKS", TROUBLE, TROUBLE_FILL)
 _NOT_INSPECTED = Look("■", "NOT INSPECTED", TROUBLE, TROUBLE_FILL)
 
 
@@ -52,6 +53,8 @@ def look_of(camera: CameraSnapshot) -> Look:
         return _UNREACHED
     if camera.state is CameraState.RUNNING and camera.not_inspected is not None:
         return _NOT_INSPECTED
+    if camera.is_too_slow:
+        return _TOO_RARELY
     return _LOOKS[camera.state]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from vision_line.telemetry.snapshot import Snapshot
 _ALARM: Piece = (" ■ ", TROUBLE)
 _NOTICE: Piece = (" ▲ ", NOTICE)
 
+_NONE_FOUND = "none found, but parts pass without their looks"
 _BESIDE = 120  # from this width on alarms stand beside the defects, else above them
 
 
@@ -23,13 +25,13 @@ def notice_lines(snapshot: Snapshot, width: int, rows: int) -> list[Line]:
         return []
     told = [(_ALARM, text) for text in snapshot.alarms] + [(_NOTICE, text) for text in snapshot.notices]
     if not told:
-        return _events(snapshot.latest_events, width, rows)
+        return _events(snapshot, width, rows)
     if width < _BESIDE:
         alarms = _told(told, width, max(2, rows - 4) if rows > 2 else rows)
-        return [*alarms, *_events(snapshot.latest_events, width, rows - len(alarms))]
+        return [*alarms, *_events(snapshot, width, rows - len(alarms))]
     half = width // 2
     alarms = _told(told, width - half, rows)
-    events = _events(snapshot.latest_events, half, rows)
+    events = _events(snapshot, half, rows)
     alarms += [filled([], width - half)] * (len(events) - len(alarms))
     events += [filled([], half)] * (len(alarms) - len(events))
     return [[*event, *alarm] for event, alarm in zip(events, alarms, strict=True)]
@@ -44,17 +46,34 @@ def _told(told: Sequence[tuple[Piece, str]], width: int, rows: int) -> list[Line
     title = [filled([(f" {word}s", QUIET)], width)] if rows > min(3, len(told)) else []
     places = rows - len(title)
     shown = told if len(told) <= places else told[: places - 1]
-    lines = [filled([piece, left(text, width - 4)], width) for piece, text in shown]
+    lines: list[Line] = []
+    for index, (piece, text) in enumerate(shown):
+        spare = places - len(lines) - (len(shown) - index) - (len(shown) < len(told))
+        lines += _wrapped(piece, text, width, 1 + spare)
     more = [filled([(f"   + {len(told) - len(shown)} more", mark[1])], width)] if len(shown) < len(told) else []
     return [*title, *lines, *more]
 
 
-def _events(events: Sequence[DefectEvent], width: int, rows: int) -> list[Line]:
+def _wrapped(piece: Piece, text: str, width: int, rows: int) -> list[Line]:
+    """Return a text over at most `rows` lines; the last is cut where it does not fit."""
+    mark = piece
+    lines: list[Line] = []
+    words = textwrap.wrap(text, max(1, width - 4), break_on_hyphens=False) or [""]
+    for index, part in enumerate(words[:rows]):
+        rest = part if index + 1 < rows else " ".join(words[index:])
+        lines.append(filled([mark, left(rest, width - 4)], width))
+        mark = (" " * len(piece[0]), "")
+    return lines
+
+
+def _events(snapshot: Snapshot, width: int, rows: int) -> list[Line]:
     if rows < 2:
         return []
+    events = snapshot.latest_events
     lines = [filled([(" latest defects", QUIET)], width)]
     if not events:
-        return [*lines, filled([("   none yet", QUIET)], width)]
+        missed = any(camera.is_missed for camera in snapshot.cameras)
+        return [*lines, filled([left(f"   {_NONE_FOUND if missed else 'none yet'}", width, QUIET)], width)]
     return [*lines, *(_event(event, width) for event in events[: rows - 1])]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from vision_line.frames import CameraState, NotInspected
 from vision_line.inspection.blame import STARTING
 from vision_line.ports import DeviceLoad
+from vision_line.telemetry.shortfall import shortfall
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot
 
 _CAMERA_CAUSE = "camera:"
@@ -18,13 +19,17 @@ _NAMES_SHOWN = 6
 def plan_alarms(
     cameras: Sequence[CameraSnapshot], log: LogSnapshot, not_inspected: Sequence[NotInspected], now_s: float
 ) -> tuple[str, ...]:
-    """Return the alarms: the log first (it stops every camera), then lines not inspected, then troubled cameras.
+    """Return the alarms, worst first.
+
+    The log (it stops every camera), what the machine cannot do, lines not inspected, troubled cameras, and last those
+    that are inspected with no look to spare.
 
     Cameras with the same trouble share one sentence, so that a failed network switch is one alarm and not sixty-four.
     A camera whose state is the cause of its open interval appears once, with its state. That the device is starting is
     no alarm.
     """
     alarms = [] if log.writable else [f"log stopped, so is inspection: {log.reason or 'no reason given'}"]
+    alarms += _overload(cameras)
     capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for interval in not_inspected:
         if interval.cause != STARTING and not interval.cause.startswith(_CAMERA_CAUSE):
@@ -32,7 +37,8 @@ def plan_alarms(
     for cause, gaps in capacity.items():
         longest_s = max(gap_s for _, gap_s in gaps)
         alarms.append(f"not inspected for {longest_s:.0f} s ({cause}): {_names(name for name, _ in gaps)}")
-    return (*alarms, *_camera_alarms(cameras))
+    alarms += _rare_looks(cameras)
+    return (*alarms, *_camera_alarms(cameras), *_scarce_looks(cameras))
 
 
 def plan_notices(
@@ -66,6 +72,32 @@ def _strained(load: DeviceLoad) -> Iterator[str]:
         yield f"{load.name}: {hot}"
     if load.is_full:
         yield f"{load.name}: memory nearly full, {load.memory_used_mb} of {load.memory_total_mb} MB"
+
+
+def _overload(cameras: Sequence[CameraSnapshot]) -> list[str]:
+    """Say in one sentence what the machine cannot do."""
+    if not any(camera.lacks_capacity for camera in cameras):
+        return []
+    sentence = shortfall([camera for camera in cameras if camera.is_running and camera.needed_fps])
+    return [sentence] if sentence else []
+
+
+def _rare_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
+    rare = [camera for camera in cameras if camera.is_too_slow and camera.not_inspected is None]
+    worst = min(rare, key=lambda camera: camera.fps_inspected / camera.needed_fps, default=None)
+    if worst is None:
+        return []
+    rates = f"{worst.fps_inspected:.1f} of {worst.needed_fps:.1f} /s that are needed"
+    return [f"looked at too rarely ({rates}): {_names(camera.name for camera in rare)}"]
+
+
+def _scarce_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
+    scarce = [camera for camera in cameras if camera.is_scarce]
+    worst = min(scarce, key=lambda camera: camera.fps_inspected / camera.spare_fps, default=None)
+    if worst is None:
+        return []
+    rates = f"{worst.fps_inspected:.1f} /s, from {worst.spare_fps:.1f} on a look may miss"
+    return [f"no looks to spare ({rates}): {_names(camera.name for camera in scarce)}"]
 
 
 def _camera_alarms(cameras: Sequence[CameraSnapshot]) -> list[str]:

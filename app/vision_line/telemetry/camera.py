@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
 from vision_line.ingest.lifecycle import ReconnectCount
+from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, quantiles_of
 from vision_line.telemetry.rates import SlidingRates
 from vision_line.telemetry.snapshot import CameraSnapshot
@@ -47,11 +48,31 @@ class CameraTotals:
     latency_ms: Quantiles | None
     abandoned: int = 0  # connections that hung and were given up
     code: str | None = None  # where an error caused the state
+    needed_fps: float = 0.0  # 0: it was not judged by a rate
+    covered: Covered = field(default_factory=Covered)
 
 
 def none_abandoned() -> tuple[int, int]:
     """Return the `read_abandoned` of a camera whose connections never hang."""
     return 0, 0
+
+
+#: Rates are taken over the last seconds, as many as these.
+RATES_OVER_S = 5.0
+#: States in which no inspection is due.
+_OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many inspections a second a camera needs, and how many leave room for looks that miss; 0: any number."""
+
+    needed_fps: float = 0.0
+    spare_fps: float = 0.0
+
+
+#: Of a camera that is not judged by a rate.
+ANY_PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,7 @@ class CameraMetrics:
         name: str,
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+        pace: Pace = ANY_PACE,
     ) -> None:
         """Start at zero.
 
@@ -85,7 +107,11 @@ class CameraMetrics:
         self._read_abandoned = read_abandoned
         self._before = _Counts()
         self._abandoned_before = 0
-        self._rates = SlidingRates()
+        self._rates = SlidingRates(RATES_OVER_S)
+        self._pace = pace
+        self._first_result_s: float | None = None
+        self._due_since_s: float | None = None  # None: no inspection is due
+        self._due_s = 0.0
         self._change = StateChange(name, CameraState.CONNECTING, 0.0, 0.0)
         self._newest: tuple[int, float] | None = None
         self._inspected = 0
@@ -99,6 +125,8 @@ class CameraMetrics:
         latency_ms = (now_s - frame.captured_s) * 1000.0
         self.latency.record(latency_ms, now_s)
         self._inspected += 1
+        if self._first_result_s is None:
+            self._first_result_s = now_s
         self._newest = (frame.sequence, frame.captured_s)
         return latency_ms
 
@@ -115,17 +143,24 @@ class CameraMetrics:
         """Note a new state."""
         self._reconnects.saw(change.state)
         self._change = change
+        if change.state not in _OVER:
+            self._due_since_s = change.at_s if self._due_since_s is None else self._due_since_s
+        elif self._due_since_s is not None:
+            self._due_s += change.at_s - self._due_since_s
+            self._due_since_s = None
 
     def attach(
         self,
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+        pace: Pace = ANY_PACE,
     ) -> None:
         """Go on with another mailbox and camera that start at zero; what the old ones counted stays counted."""
         self._before = self._counts()
         self._abandoned_before += self._read_abandoned()[0]
         self._read_counts = read_counts
         self._read_abandoned = read_abandoned
+        self._pace = pace
 
     def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
         """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
@@ -149,10 +184,14 @@ class CameraMetrics:
             sequence=None if newest is None else newest[0],
             not_inspected=not_inspected,
             hanging=self._read_abandoned()[1],
+            needed_fps=self._pace.needed_fps,
+            spare_fps=self._pace.spare_fps,
+            is_settled=self._first_result_s is not None and now_s - self._first_result_s > RATES_OVER_S,
         )
 
-    def totals(self) -> CameraTotals:
-        """Return this camera over the whole run."""
+    def totals(self, now_s: float, not_inspected_s: Mapping[str, float]) -> CameraTotals:
+        """Return this camera over the whole run up to `now_s`; `not_inspected_s` by cause."""
+        due_s = self._due_s + (0.0 if self._due_since_s is None else now_s - self._due_since_s)
         counts = self._counts()
         return CameraTotals(
             name=self.name,
@@ -167,6 +206,8 @@ class CameraMetrics:
             latency_ms=quantiles_of(self.latency.whole()),
             abandoned=self._abandoned_before + self._read_abandoned()[0],
             code=self._change.code,
+            needed_fps=self._pace.needed_fps,
+            covered=Covered(due_s, not_inspected_s),
         )
 
     def _counts(self) -> _Counts:

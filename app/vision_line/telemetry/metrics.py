@@ -12,7 +12,15 @@ from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
 from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
-from vision_line.telemetry.camera import CameraMetrics, CameraTotals, FrameCounts, none_abandoned
+from vision_line.telemetry.camera import (
+    ANY_PACE,
+    CameraMetrics,
+    CameraTotals,
+    FrameCounts,
+    Pace,
+    none_abandoned,
+)
+from vision_line.telemetry.covered import CoverageTally
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, merged, quantiles_of
 from vision_line.telemetry.loads import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
@@ -82,6 +90,7 @@ class RunMetrics:
         self._preparation = ""
         self._clock_step: ClockStep | None = None
         self._loads = LoadHistory()
+        self._tally = CoverageTally(facts.started_s)
         self._first_result_s: float | None = None
         self._batches = 0
         self._batched = 0
@@ -107,15 +116,16 @@ class RunMetrics:
         name: str,
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+        pace: Pace = ANY_PACE,
     ) -> CameraMetrics:
         """Return the metrics of a camera; one that was there before goes on counting with the new mailbox."""
         camera = self._cameras.get(name)
         if camera is None:
             # A new dictionary instead of a changed one: the inspecting thread may be looking into the old one.
-            camera = CameraMetrics(name, read_counts, read_abandoned)
+            camera = CameraMetrics(name, read_counts, read_abandoned, pace)
             self._cameras = self._cameras | {name: camera}
         else:
-            camera.attach(read_counts, read_abandoned)
+            camera.attach(read_counts, read_abandoned, pace)
         return camera
 
     def batch(self, frames: int) -> None:
@@ -142,6 +152,10 @@ class RunMetrics:
     def state(self, change: StateChange) -> None:
         """Note a camera's new state."""
         self._cameras[change.camera].state(change)
+
+    def not_inspected(self, intervals: Sequence[NotInspected], now_s: float) -> None:
+        """Count intervals of the ledger as they are written."""
+        self._tally.note(intervals, now_s)
 
     def committed(self, latencies_ms: Sequence[float], now_s: float) -> None:
         """Count commits of the log by result -> committed of the oldest result in each."""
@@ -181,7 +195,8 @@ class RunMetrics:
 
     def totals(self, now_s: float) -> RunTotals:
         """Return the whole run up to `now_s`."""
-        cameras = tuple(camera.totals() for camera in self._cameras.values())
+        missing_s = self._tally.seconds(now_s)
+        cameras = tuple(camera.totals(now_s, missing_s.get(name, {})) for name, camera in self._cameras.items())
         durable = quantiles_of(self._durable.whole())
         return RunTotals(
             facts=self.facts,

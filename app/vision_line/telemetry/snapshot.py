@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
-from vision_line.inspection.blame import STARTING
+from vision_line.inspection.blame import CAPACITY, DECODING, STARTING
 from vision_line.ports import DeviceLoad
 from vision_line.telemetry.histogram import Quantiles
 
@@ -35,11 +35,41 @@ class CameraSnapshot:
     sequence: int | None = None  # of the newest inspected frame
     not_inspected: str | None = None  # cause of the interval that is open now; None while its line is looked at
     hanging: int = 0  # connections that hang now where nothing can interrupt them, and were given up
+    needed_fps: float = 0.0  # inspections a second that give every part its looks; 0: it is not judged by a rate
+    spare_fps: float = 0.0  # from here on a look may miss and an event comes all the same
+    is_settled: bool = False  # it has been inspected for so long that its rates tell something
+
+    @property
+    def is_running(self) -> bool:
+        """Whether pictures are usable and some were inspected."""
+        return self.state in INSPECTING_STATES and self.sequence is not None
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether it is inspected more rarely now than its parts need."""
+        return self.is_running and self.is_settled and self.fps_inspected < self.needed_fps
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether it is inspected just often enough: a look that misses may cost an event."""
+        return self.is_inspecting and self.is_settled and self.fps_inspected < self.spare_fps
+
+    @property
+    def lacks_capacity(self) -> bool:
+        """Whether it is this machine that does not get to its frames often enough."""
+        if self.not_inspected is not None:
+            return self.not_inspected in {CAPACITY, DECODING}
+        return self.is_too_slow and self.fps_in >= self.needed_fps and not self.dropped_fps.get(DropCause.RATE_CAP)
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether its parts are not inspected now, and not because the device has yet to start."""
+        return self.is_too_slow or self.not_inspected not in (None, STARTING)
 
     @property
     def is_inspecting(self) -> bool:
-        """Whether this camera's line is looked at: pictures are usable, some were inspected, and no gap is open."""
-        return self.state in INSPECTING_STATES and self.sequence is not None and self.not_inspected is None
+        """Whether this camera's line is looked at often enough: no gap is open, and the present rate suffices."""
+        return self.is_running and self.not_inspected is None and not self.is_too_slow
 
     @property
     def is_unfinished(self) -> bool:
@@ -52,7 +82,7 @@ class CameraSnapshot:
         if self.state is CameraState.CONNECTING:
             return self.code is not None
         if self.state is CameraState.RUNNING:
-            return self.not_inspected not in (None, STARTING)
+            return self.is_missed
         return self.is_unfinished or self.state not in PASSING_STATES
 
 

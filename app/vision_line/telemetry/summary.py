@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from vision_line.frames import CameraState, DropCause
 from vision_line.outputs import write_output
 from vision_line.telemetry.camera import CameraTotals
+from vision_line.telemetry.covered import Covered, together
 from vision_line.telemetry.histogram import Quantiles
 from vision_line.telemetry.loads import Figure, LoadTotals
 from vision_line.telemetry.metrics import RunTotals
@@ -73,6 +74,12 @@ class Counts(_Public):
     """Times a connection hung where nothing could interrupt it and was given up; three that hang stop the retries."""
     latency_ms: LatencySummary | None
     """Null when nothing was inspected."""
+    inspection_due_s: float
+    """Seconds in which an inspection was due: from its adding to its end, whatever its state."""
+    not_inspected_s: dict[str, float]
+    """Seconds of those in which the line was not inspected, by cause. Causes that did not occur are left out."""
+    covered: float | None
+    """0..1: the share of `inspection_due_s` in which every part got its looks; null where none was due."""
 
 
 class CameraSummary(Counts):
@@ -84,6 +91,8 @@ class CameraSummary(Counts):
     """At the end of the run."""
     code: str | None
     """The error code, where an error caused the state."""
+    needed_fps: float | None
+    """Inspections a second that give every part its looks; null for a file at the device's own pace."""
 
 
 class TotalsSummary(Counts):
@@ -198,6 +207,8 @@ def _camera(camera: CameraTotals) -> CameraSummary:
         reconnects=camera.reconnects,
         connections_abandoned=camera.abandoned,
         latency_ms=_latency(camera.latency_ms),
+        needed_fps=round(camera.needed_fps, 4) or None,
+        **_covered(camera.covered),
     )
 
 
@@ -213,6 +224,7 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         reconnects=sum(camera.reconnects for camera in cameras),
         connections_abandoned=sum(camera.abandoned for camera in cameras),
         latency_ms=_latency(totals.latency_ms),
+        **_covered(together(camera.covered for camera in cameras)),
         inspected_fps=round(totals.inspected_fps, 3),
         batch_occupancy=None if totals.batch_occupancy is None else round(totals.batch_occupancy, 4),
         durable_ms=None if totals.durable_ms is None else round(totals.durable_ms, 2),
@@ -221,6 +233,14 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         cpu_seconds=round(totals.usage.cpu_seconds, 3),
         max_rss_mb=round(totals.usage.max_rss_mb, 1),
     )
+
+
+def _covered(covered: Covered) -> dict[str, Any]:
+    return {
+        "inspection_due_s": round(covered.due_s, 3),
+        "not_inspected_s": {cause: round(seconds, 3) for cause, seconds in sorted(covered.not_inspected_s.items())},
+        "covered": None if covered.share is None else round(covered.share, 4),
+    }
 
 
 def _load(load: LoadTotals) -> DeviceLoadSummary:

@@ -154,3 +154,16 @@ def test_the_repositorys_own_file_is_valid_and_names_16_cameras() -> None:
     assert len(config.enabled_streams) == 16
     assert config.simulator is not None
     assert all(str(config.simulator.port) in stream.display_url for stream in config.stream)
+
+
+def test_only_the_first_cameras_are_left_enabled(tmp_path: Path) -> None:
+    """Of those that are enabled in the file; it stays so when the file is read again."""
+    camera = '[[stream]]\nname = "{}"\nurl = "rtsp://h/x"\n'
+    path = tmp_path / "streams.toml"
+    off = camera.format("b") + "enabled = false\n"
+    path.write_text("config_version = 1\n" + camera.format("a") + off + camera.format("c") + camera.format("d"))
+    loaded = load_config(path, first=2)
+
+    assert loaded.first == 2
+    assert [stream.name for stream in loaded.config.enabled_streams] == ["a", "c"]
+    assert [stream.name for stream in load_config(path).config.enabled_streams] == ["a", "c", "d"]

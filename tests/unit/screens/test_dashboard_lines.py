@@ -106,6 +106,36 @@ def test_camera_that_runs_uninspected_is_trouble(well_line: Maker) -> None:
     assert "NOT INSPECTED" in screen.split("cam01")[1].split("\n")[0]
 
 
+def test_a_rate_below_the_need_turns_the_headline_red(well_line: Maker) -> None:
+    """However well the cameras run: the present rate decides, the sentence says why, and no defect is no comfort."""
+    line = well_line(4)
+    cameras = tuple(replace(camera, needed_fps=12.0, spare_fps=12.0, is_settled=True) for camera in line.cameras)
+    slow = replace(line, cameras=cameras, alarms=plan_alarms(cameras, line.log, (), 0.0), latest_events=())
+    screen = text_of(slow, 120, 40)
+
+    assert "■ 4 OF 4 NOT INSPECTED   this machine inspects 8.2 frames/s of each of 4 cameras" in "\n".join(screen)
+    assert sum("TOO FEW LOOKS" in row for row in screen) == 4
+    assert any("none found, but parts pass without their looks" in row for row in screen)
+    assert "use --cameras 2, or a faster machine" in " ".join(" ".join(row[60:].split()) for row in screen)
+
+
+def test_looks_without_one_to_spare_are_no_green(well_line: Maker) -> None:
+    """Just enough looks leave nothing for one that misses: inspected, and a notice."""
+    line = well_line(4)
+    cameras = tuple(replace(camera, needed_fps=8.0, spare_fps=12.0, is_settled=True) for camera in line.cameras)
+    scarce = replace(line, cameras=cameras, alarms=plan_alarms(cameras, line.log, (), 0.0))
+
+    assert "▲ 4 of 4 cameras inspected   no looks to spare" in "\n".join(text_of(scarce, 120, 40))
+
+
+def test_a_degraded_camera_that_is_missed_is_red(troubled_line: Maker, well_line: Maker) -> None:
+    """A poor picture is a notice while it is inspected, and only then."""
+    line = well_line(2)
+    cameras = (line.cameras[0], replace(line.cameras[1], state=CameraState.DEGRADED, not_inspected="capacity"))
+
+    assert "■ 1 OF 2 NOT INSPECTED" in "\n".join(text_of(replace(line, cameras=cameras), 80, 24))
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_notices_are_shown_below_alarms(well_line: Maker, troubled_line: Maker, width: int, height: int) -> None:
     """What is amiss beside the inspection is shown, after the alarms, and never makes the line look troubled."""

@@ -274,6 +274,7 @@ def test_summary_has_the_public_fields() -> None:
     counts = {
         *("frames_arrived", "frames_decoded", "frames_inspected", "frames_dropped"),
         *("detections", "events", "reconnects", "connections_abandoned", "latency_ms"),
+        *("inspection_due_s", "not_inspected_s", "covered"),
     }
 
     assert set(summary) == {
@@ -281,7 +282,7 @@ def test_summary_has_the_public_fields() -> None:
     }
     assert summary["device_loads"] == []
     assert set(summary["model"]) == {"name", "sha256", "precision", "input"}
-    assert set(summary["cameras"][0]) == {"name", "state", "code"} | counts
+    assert set(summary["cameras"][0]) == {"name", "state", "code", "needed_fps"} | counts
     assert set(summary["cameras"][0]["latency_ms"]) == {"p50", "p95", "p99"}
     own = {"inspected_fps", "batch_occupancy", "durable_ms", "cpu_seconds", "max_rss_mb"}
     own |= {"overlay_written", "overlay_dropped"}

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is told of cameras that are looked at too rarely: now, in a sentence, and at the end of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_line.frames import CameraState, DropCause, NotInspected
+from vision_line.telemetry.alarms import plan_alarms
+from vision_line.telemetry.covered import FINAL_AFTER_S, CoverageTally, Covered, together
+from vision_line.telemetry.shortfall import Rates, how_many_fit, shortfall
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+
+GOOD = CameraSnapshot(
+    "cam01",
+    CameraState.RUNNING,
+    fps_in=25.0,
+    fps_inspected=3.0,
+    dropped_fps={DropCause.SUPERSEDED: 22.0},
+    sequence=100,
+    needed_fps=1.75,
+    spare_fps=2.625,
+    is_settled=True,
+)
+
+
+def alarms(*cameras: CameraSnapshot) -> tuple[str, ...]:
+    return plan_alarms(cameras, LogSnapshot(), (), 0.0)
+
+
+def test_a_camera_below_its_need_is_not_inspected() -> None:
+    """It is no use that it is looked at now and then."""
+    slow = replace(GOOD, fps_inspected=1.7)
+
+    assert (GOOD.is_inspecting, GOOD.is_troubled) == (True, False)
+    assert (slow.is_inspecting, slow.is_troubled, slow.is_missed) == (False, True, True)
+    assert slow.lacks_capacity
+    assert not replace(slow, dropped_fps={DropCause.RATE_CAP: 22.0}).lacks_capacity
+    assert not replace(slow, fps_in=1.7).lacks_capacity
+
+
+def test_rates_of_the_first_seconds_tell_nothing() -> None:
+    """The ledger alone says when a camera that has just begun has got its looks."""
+    assert replace(GOOD, fps_inspected=0.3, is_settled=False).is_inspecting
+    assert replace(GOOD, fps_inspected=0.3, needed_fps=0.0, spare_fps=0.0).is_inspecting
+
+
+def test_looks_without_one_to_spare_are_told() -> None:
+    """Between what is needed and what leaves room for a look that misses the headline is no more than a notice."""
+    scarce = replace(GOOD, fps_inspected=2.0)
+
+    assert alarms(GOOD) == ()
+    assert scarce.is_inspecting
+    assert alarms(GOOD, scarce) == ("no looks to spare (2.0 /s, from 2.6 on a look may miss): cam01",)
+
+
+def test_an_overloaded_machine_says_what_it_cannot_do() -> None:
+    """One sentence, before all else: what it does, what is needed, how many cameras would work."""
+    cameras = [replace(GOOD, name=f"cam{n:02}", fps_inspected=1.1) for n in range(1, 17)]
+    first, second = alarms(*cameras)
+
+    assert first == (
+        "this machine inspects 1.1 frames/s of each of 16 cameras, and 1.8 are needed: defects are missed; it can serve"
+        " about 9: use --cameras 9, or a faster machine"
+    )
+    assert second.startswith("looked at too rarely (1.1 of 1.8 /s that are needed): cam01, cam02")
+
+
+def test_a_gap_by_capacity_brings_the_sentence_too() -> None:
+    """The machine is to blame for it, whatever the rates of the last seconds are."""
+    gaps = [NotInspected("1", "cam01", "capacity", 0.0, 0.0)]
+    camera = replace(GOOD, fps_inspected=0.5, not_inspected="capacity")
+    told = plan_alarms([camera], LogSnapshot(), gaps, 9.0)
+
+    assert told[0].startswith(
+        "this machine inspects 0.5 frames/s of its camera, and 1.8 are needed: defects are missed"
+    )
+    assert told[1] == "not inspected for 9 s (capacity): cam01"
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.01, 50)), min_size=1, max_size=40))
+def test_as_many_cameras_as_fit(rates: list[tuple[float, float]]) -> None:
+    """Their needs are no more than what is done now, one more would be; who has enough is told nothing."""
+    cameras = [Rates(done, needed) for done, needed in rates]
+    done, needs = sum(c.fps_inspected for c in cameras), sorted(c.needed_fps for c in cameras)
+    fits = how_many_fit(cameras)
+
+    assert sum(needs[:fits]) <= 0.9 * done + 1e-6
+    assert fits == len(cameras) or sum(needs[: fits + 1]) > 0.9 * done - 1e-6
+    assert bool(shortfall(cameras)) == (done < sum(c.needed_fps for c in cameras))
+
+
+def row(number: int, start_s: float, end_s: float | None = None, *, withdrawn: bool = False) -> NotInspected:
+    return NotInspected(str(number), "a", "capacity", start_s, 0.0, end_s, None, withdrawn)
+
+
+def test_intervals_are_added_up_as_they_are_told_and_taken_back() -> None:
+    """A later row with the same id replaces the earlier; what lasts counts so far; before the start counts nothing."""
+    tally = CoverageTally(100.0)
+    tally.note([row(1, 90.0, 105.0), row(2, 110.0)], 120.0)
+    assert tally.seconds(120.0) == {"a": {"capacity": 15.0}}
+
+    tally.note([row(2, 110.0, 112.0), row(3, 118.0)], 120.0)
+    assert tally.seconds(121.0) == {"a": {"capacity": pytest.approx(10.0)}}
+
+    tally.note([row(3, 118.0, withdrawn=True)], 122.0)
+    assert tally.seconds(122.0) == {"a": {"capacity": pytest.approx(7.0)}}
+
+    tally.note([row(4, 130.0, 131.0)], 200.0 + FINAL_AFTER_S)
+    assert tally.seconds(300.0 + FINAL_AFTER_S) == {"a": {"capacity": pytest.approx(8.0)}}
+
+
+def test_shares_of_the_time_that_was_due() -> None:
+    """Sums of several cameras; where nothing was due there is no share."""
+    parts = [Covered(100.0, {"capacity": 20.0}), Covered(100.0, {"log": 5.0, "capacity": 5.0}), Covered()]
+
+    assert together(parts) == Covered(200.0, {"capacity": 25.0, "log": 5.0})
+    assert together(parts).share == pytest.approx(0.85)
+    assert Covered().share is None
