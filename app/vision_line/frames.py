@@ -170,11 +170,22 @@ class EventPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where a defect was in one frame: the frame's number, the score there, and the box in its pixels."""
+
+    sequence: int
+    score: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class DefectEvent:
     """One physical defect that crosses a camera's picture, as known at this moment.
 
-    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `xyxy` is the box in the
-    frame `sequence`; `top_*` describe the best look at the defect so far. `verdict` only ever rises.
+    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `score`, `xyxy` and
+    `sequence` are of its best look: the one that confirmed it, until one comes that is markedly better; that one is
+    told with an UPDATE. `top_score` is the highest score of all looks. `first` and `last` are its first look and the
+    latest one; None: they are the best. `verdict` only ever rises.
     """
 
     event_id: str
@@ -192,6 +203,23 @@ class DefectEvent:
     first_seen_utc: float
     last_seen_s: float
     last_seen_utc: float
+    first: Sighting | None = None
+    last: Sighting | None = None
+
+    @property
+    def best_look(self) -> Sighting:
+        """The look that the event's picture is to show."""
+        return Sighting(self.sequence, self.score, self.xyxy)
+
+    @property
+    def first_look(self) -> Sighting:
+        """Its first look."""
+        return self.first or self.best_look
+
+    @property
+    def last_look(self) -> Sighting:
+        """Its latest look: where the defect is in the newest frame that showed it."""
+        return self.last or self.best_look
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from vision_line.records.columns import Table
+from vision_line.records.export import Format, export
+from vision_line.records.selection import Selection
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.scoring import LoggedDetection, Score, read_sent_log, score_events
 from vision_line.simulator.stripe import read_stripe
@@ -103,3 +107,24 @@ def test_every_event_has_evidence_that_shows_it(make_run: Callable[[int], Any]) 
         stripe = read_stripe(np.asarray(picture, np.uint8))
         assert stripe is not None
         assert stripe[0] == clips[camera]
+    check_rows_and_pictures_agree(run.records, run.folder)
+
+
+def check_rows_and_pictures_agree(records: Path, folder: Path) -> None:
+    """An event's row, and the picture and the boxes that are exported of it, are of one frame."""
+    export(records, Table.EVENTS, Format.JSONL, Selection(), folder / "events.jsonl")
+    export(records, Table.EVENTS, Format.COCO, Selection(), folder / "coco.json")
+    rows = {row["event_id"]: row for row in map(json.loads, (folder / "events.jsonl").read_text().splitlines())}
+    coco = json.loads((folder / "coco.json").read_text())
+    boxes: dict[int, list[list[float]]] = {}
+    for box in coco["annotations"]:
+        boxes.setdefault(box["image_id"], []).append(box["bbox"])
+    assert coco["images"]
+    for image in coco["images"]:
+        row = rows[image["event_id"]]
+        x1, y1 = max(row["x1"], 0.0), max(row["y1"], 0.0)
+        width, height = min(row["x2"], image["width"]) - x1, min(row["y2"], image["height"]) - y1
+        assert image["sequence"] == row["sequence"]
+        assert any(box == pytest.approx([x1, y1, width, height], abs=0.02) for box in boxes[image["id"]])
+        assert row["first_sequence"] < row["sequence"] <= row["last_sequence"]
+        assert (records / row["crop_path"]).is_file()

@@ -11,35 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
-from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Inspection, Verdict
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Inspection, Sighting, Verdict
 from vision_line.inspection.filter import class_thresholds
 from vision_line.inspection.matching import Track
 from vision_line.inspection.shift import Rect
 from vision_line.inspection.tracking import BeltTracker
 
-#: An UPDATE for a better look needs a top score higher by this much, and comes at most once in `UPDATE_PERIOD_S`.
+#: A look is markedly better than the best one so far when its score is higher by this much. So few can follow each
+#: other that every one of them may be told.
 MARKED_RISE = 0.05
-UPDATE_PERIOD_S = 1.0
 #: Intervals by the stream's clock and by ours that differ by more mean that the stream's clock jumped.
 CLOCK_JUMP_S = 0.5
 
 
 @dataclass(slots=True)
 class _Defect:
-    """What is known of one track beside its place; `scores` are the best of each class, best first."""
+    """What is known of one track beside its place; `scores` are the best of each class, best first.
 
+    `best` is the best look since it was confirmed, and the first one before.
+    """
+
+    first: Sighting
     first_s: float
     first_utc: float
+    best: Sighting
+    last: Sighting
     last_s: float
-    sequence: int
-    xyxy: tuple[float, float, float, float]
-    score: float
+    last_class_id: int
+    best_class_id: int = -1
     scores: dict[int, list[float]] = field(default_factory=dict)
     event_id: str = ""  # empty until confirmed
     class_id: int = -1  # fixed when confirmed
     verdict: Verdict = Verdict.ACCEPT
-    told_top: float = 0.0
-    told_s: float = 0.0
 
 
 class EventTracker:
@@ -52,8 +55,8 @@ class EventTracker:
 
     Verdict: reject once as many looks as `min_hits`, but not more than two, reach the class's `reject_threshold`: one
     bright look alone rejects nothing. Else warn, but accept while every look stays below the class's `warn_threshold`,
-    where there is one. It never falls. UPDATE tells a risen verdict at once, and a markedly better look at most once a
-    second. The class is the one that the looks up to NEW speak for.
+    where there is one. It never falls. UPDATE tells a risen verdict and a markedly better look, with the frame that
+    shows it. The class is the one that the looks up to NEW speak for.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class EventTracker:
         step = tracker.update(detections, self._counts(detections), self._clock_s)
         for track, row in step.seen + step.echoes:
             self._look(track, detections, row, frame)
-        events += self._tell(step.seen, frame)
+        events += self._tell(step.seen)
         return events + self._end(step.gone)
 
     def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
@@ -140,26 +143,22 @@ class EventTracker:
     def _look(self, track: Track, detections: Detections, row: int, frame: Frame) -> None:
         x1, y1, x2, y2 = detections.xyxy[row].tolist()
         score, class_id = float(detections.score[row]), int(detections.class_id[row])
+        seen = Sighting(frame.sequence, score, (x1, y1, x2, y2))
         defect = self._defects.get(track.number)
         if defect is None:
-            defect = _Defect(
-                frame.captured_s,
-                frame.captured_utc,
-                frame.captured_s,
-                frame.sequence,
-                (x1, y1, x2, y2),
-                score,
-            )
+            at_s = frame.captured_s
+            defect = _Defect(seen, at_s, frame.captured_utc, seen, seen, at_s, class_id)
             self._defects[track.number] = defect
         best = defect.scores.setdefault(class_id, [])
         best.append(score)
         best.sort(reverse=True)
         del best[2:]
-        if class_id == (defect.class_id if defect.event_id else track.class_id) or defect.sequence != frame.sequence:
-            defect.xyxy, defect.score = (x1, y1, x2, y2), score
-        defect.last_s, defect.sequence = max(defect.last_s, frame.captured_s), frame.sequence
+        own = defect.class_id if defect.event_id else track.class_id
+        if class_id == own or defect.last.sequence != frame.sequence:
+            defect.last, defect.last_class_id = seen, class_id
+        defect.last_s = max(defect.last_s, frame.captured_s)
 
-    def _tell(self, seen: Iterable[tuple[Track, int]], frame: Frame) -> list[DefectEvent]:
+    def _tell(self, seen: Iterable[tuple[Track, int]]) -> list[DefectEvent]:
         events = []
         for track, _ in seen:
             defect = self._defects[track.number]
@@ -167,7 +166,7 @@ class EventTracker:
                 if track.hits >= self._min_hits:
                     self._confirm(track, defect)
                     events.append(self._event(EventPhase.NEW, track, defect))
-            elif self._has_news(defect, frame.captured_s):
+            elif self._has_news(defect):
                 events.append(self._event(EventPhase.UPDATE, track, defect))
         return events
 
@@ -178,15 +177,14 @@ class EventTracker:
         defect.event_id = f"{stamp:%Y%m%dT%H%M%S}.{milliseconds:03d}Z-{self._camera}-{self._counter:06d}"
         defect.class_id = track.class_id
         defect.verdict = self._judge(defect)
-        defect.told_top, defect.told_s = defect.scores[defect.class_id][0], defect.last_s
+        defect.best, defect.best_class_id = defect.last, defect.last_class_id
 
-    def _has_news(self, defect: _Defect, now_s: float) -> bool:
-        top = defect.scores[defect.class_id][0]
+    def _has_news(self, defect: _Defect) -> bool:
         verdict = self._judge(defect)
         risen = verdict is not defect.verdict
-        better = top >= defect.told_top + MARKED_RISE and now_s - defect.told_s >= UPDATE_PERIOD_S
-        if risen or better:
-            defect.verdict, defect.told_top, defect.told_s = verdict, top, now_s
+        defect.verdict = verdict
+        if better := _is_better(defect):
+            defect.best, defect.best_class_id = defect.last, defect.last_class_id
         return risen or better
 
     def _judge(self, defect: _Defect) -> Verdict:
@@ -213,17 +211,26 @@ class EventTracker:
             class_id=defect.class_id,
             class_name=self._classes[defect.class_id],
             verdict=defect.verdict,
-            score=defect.score,
+            score=defect.best.score,
             top_score=defect.scores[defect.class_id][0],
-            xyxy=defect.xyxy,
-            sequence=defect.sequence,
+            xyxy=defect.best.xyxy,
+            sequence=defect.best.sequence,
             hits=track.hits,
             first_seen_s=defect.first_s,
             first_seen_utc=defect.first_utc,
             last_seen_s=defect.last_s,
             # By the clock as it was at the first look: one that was set since ends no event before it began.
             last_seen_utc=defect.first_utc + (defect.last_s - defect.first_s),
+            first=defect.first,
+            last=defect.last,
         )
+
+
+def _is_better(defect: _Defect) -> bool:
+    """Whether the latest look shows a confirmed defect markedly better than the best one, or is the first as itself."""
+    if defect.last_class_id != defect.class_id:
+        return False
+    return defect.best_class_id != defect.class_id or defect.last.score >= defect.best.score + MARKED_RISE
 
 
 def _warn_threshold(settings: StreamSettings, name: str) -> float:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import cv2
 import numpy as np
 
-from vision_line.frames import DefectEvent, Detections, Verdict
+from vision_line.frames import DefectEvent, Detections, Sighting, Verdict
 from vision_line.records.picture import Image
 
 Bgr = tuple[int, int, int]
@@ -23,6 +23,14 @@ VERDICT_COLOURS: dict[Verdict, Bgr] = {
 }
 PLAIN_COLOUR: Bgr = (200, 200, 200)
 CAPTION_COLOUR: Bgr = (40, 40, 40)
+LIGHT_COLOUR: Bgr = (255, 255, 255)
+DARK_COLOUR: Bgr = (0, 0, 0)
+
+#: The enlarged part around a box: so many times its longer side, at least so many pixels, shown about so large.
+CROP_BOXES = 3.0
+CROP_LEAST_PX = 48
+CROP_SHOWN_PX = 640
+CROP_MOST_TIMES = 8
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -36,25 +44,31 @@ class Mark:
     colour: Bgr
 
 
-def mark_of(event: DefectEvent) -> Mark:
-    """Return the mark of an event: class, best score, verdict."""
-    label = f"{event.class_name} {event.top_score:.2f} {event.verdict}"
-    return Mark(event.xyxy, label, VERDICT_COLOURS[event.verdict])
+def mark_of(event: DefectEvent, look: Sighting) -> Mark:
+    """Return the mark of an event as it was in one look: class, score there, verdict."""
+    label = f"{event.class_name} {look.score:.2f} {event.verdict}"
+    return Mark(look.xyxy, label, VERDICT_COLOURS[event.verdict])
 
 
-def marks_of(detections: Detections, events: Sequence[DefectEvent]) -> list[Mark]:
-    """Return plain boxes for all detections, and over them the marks of the events."""
+def marks_of(detections: Detections, marks: Sequence[Mark]) -> list[Mark]:
+    """Return plain boxes for all detections, and over them `marks`."""
     boxes = [Mark((x1, y1, x2, y2), "", PLAIN_COLOUR) for x1, y1, x2, y2 in detections.xyxy.tolist()]
-    return boxes + [mark_of(event) for event in events]
+    return [*boxes, *marks]
 
 
 def draw_marks(image: Image, marks: Sequence[Mark]) -> None:
-    """Draw `marks` into `image`; words stay inside the picture, parts of boxes outside it are left out."""
+    """Draw `marks` into `image`; words stay inside the picture, parts of boxes outside it are left out.
+
+    The outline lies around the box, dark, light and coloured beside each other: on a board of any colour, and on one
+    whose defect it must not cover, one of them stands out.
+    """
     height, width = image.shape[:2]
     thickness = max(1, round(min(width, height) / 360))
     for mark in marks:
         x1, y1, x2, y2 = (int(np.clip(value, -1e4, 1e5)) for value in mark.xyxy)
-        cv2.rectangle(image, (x1, y1), (x2, y2), mark.colour, thickness)
+        for ring, colour in enumerate((mark.colour, LIGHT_COLOUR, DARK_COLOUR)):
+            away = thickness * ring + (thickness + 1) // 2
+            cv2.rectangle(image, (x1 - away, y1 - away), (x2 + away, y2 + away), colour, thickness)
         if mark.label:
             _draw_label(image, mark, (x1, y1, y2), thickness)
 
@@ -71,6 +85,34 @@ def _draw_label(image: Image, mark: Mark, corner: tuple[int, int, int], thicknes
     cv2.rectangle(image, (left, top), (left + text_w, top + tall), mark.colour, cv2.FILLED)
     ink: Bgr = (0, 0, 0) if sum(mark.colour) > 380 else (255, 255, 255)
     cv2.putText(image, mark.label, (left, top + text_h + 1), _FONT, scale, ink, thickness, cv2.LINE_AA)
+
+
+def crop_around(size_wh: tuple[int, int], xyxy: tuple[float, float, float, float]) -> tuple[tuple[int, ...], int]:
+    """Return the part of a picture around a box, x1, y1, x2, y2 in pixels, and how many times it is enlarged. Pure."""
+    x1, y1, x2, y2 = xyxy
+    side = max(CROP_LEAST_PX, CROP_BOXES * max(x2 - x1, y2 - y1))
+    spans = [_span(middle, side, size) for middle, size in zip(((x1 + x2) / 2, (y1 + y2) / 2), size_wh, strict=True)]
+    longest = max(end - start for start, end in spans)
+    (left, right), (top, bottom) = spans
+    return (left, top, right, bottom), int(np.clip(CROP_SHOWN_PX // longest, 1, CROP_MOST_TIMES))
+
+
+def _span(middle: float, side: float, size: int) -> tuple[int, int]:
+    """Return where a span of length `side` around `middle` begins and ends, moved into 0..size."""
+    length = min(size, round(side))
+    start = int(np.clip(round(middle - side / 2), 0, size - length))
+    return start, start + length
+
+
+def enlarged(image: Image, mark: Mark) -> Image:
+    """Return a new picture: the part of `image` around the mark's box, enlarged, with its outline and without words."""
+    height, width = image.shape[:2]
+    (left, top, right, bottom), times = crop_around((width, height), mark.xyxy)
+    part = cv2.resize(image[top:bottom, left:right], None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
+    x1, y1, x2, y2 = mark.xyxy
+    box = ((x1 - left) * times, (y1 - top) * times, (x2 - left) * times, (y2 - top) * times)
+    draw_marks(found := np.ascontiguousarray(part, np.uint8), [replace(mark, xyxy=box, label="")])
+    return found
 
 
 def with_caption(image: Image, text: str) -> Image:

@@ -30,7 +30,8 @@ _WANTED = """FROM {source} WHERE {where} AND e.path IS NOT NULL AND e.deleted_ut
 _ARRIVED = """SELECT arrived_utc FROM detections WHERE run = ? AND camera = ? AND sequence = ?
     ORDER BY event_id IS ? DESC, abs(arrived_s - behind_ms / 1000 - ?) LIMIT 1"""
 
-_PICTURES = """SELECT t.event, t.run, t.camera, t.confirmed_sequence, t.width, t.height, t.event_id, t.verdict,
+_PICTURES = """SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.confirmed_sequence) AS sequence,
+    t.width, t.height, t.event_id, t.verdict,
     t.station, t.recipe, t.first_seen_utc, t.first_seen_s, e.path, e.sha256, r.run_id {wanted} AND e.evidence <= ?
     AND (t.first_seen_utc, t.event) > (?, ?) ORDER BY t.first_seen_utc, t.event LIMIT ?"""
 
@@ -112,7 +113,7 @@ def _pictures(connection: sqlite3.Connection, wanted: str, parameters: tuple[obj
 
 def _frame_of(connection: sqlite3.Connection, picture: sqlite3.Row) -> tuple[Any, ...]:
     """Return the frame of an event's picture: run, camera, number and arrival."""
-    numbered = (picture["run"], picture["camera"], picture["confirmed_sequence"])
+    numbered = (picture["run"], picture["camera"], picture["sequence"])
     found = connection.execute(_ARRIVED, (*numbered, picture["event_id"], picture["first_seen_s"])).fetchone()
     return (*numbered, None if found is None else found["arrived_utc"])
 
@@ -148,7 +149,7 @@ def _add_image(found: CocoSet, picture: sqlite3.Row, records: Path, folder: Path
             "camera": picture["camera"],
             "station": picture["station"],
             "recipe": picture["recipe"],
-            "sequence": picture["confirmed_sequence"],
+            "sequence": picture["sequence"],
             "run_id": picture["run_id"],
             "sha256": picture["sha256"],
             "event_id": picture["event_id"],

@@ -83,6 +83,12 @@ _BOX = _of(
     ("height", Kind.INTEGER, "height of the camera's picture, pixels"),
 )
 
+
+def _box_of(look: str, words: str) -> tuple[Column, ...]:
+    edges = (("x1", "left"), ("y1", "top"), ("x2", "right"), ("y2", "bottom"))
+    return _of("t", *((f"{look}_{name}", Kind.REAL, f"{edge} edge of the box of the {words}") for name, edge in edges))
+
+
 _MODEL = (Column("model_sha256", Kind.CATEGORY, "SHA-256 of the model file that inspected", "r.model_sha256"),)
 
 COLUMNS: dict[Table, tuple[Column, ...]] = {
@@ -93,8 +99,8 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             "t",
             ("class", Kind.CATEGORY, "the defect's class"),
             ("verdict", Kind.CATEGORY, "`accept` (below `warn_threshold`: harmless), `warn` or `reject`"),
-            ("score", Kind.REAL, "score of the latest look, 0 to 1"),
-            ("top_score", Kind.REAL, "score of the best look"),
+            ("score", Kind.REAL, "score of the best look, 0 to 1: the one that the pictures show"),
+            ("top_score", Kind.REAL, "the highest score of all looks, before the event was confirmed too"),
             ("hits", Kind.INTEGER, "inspections that saw the defect"),
             ("phase", Kind.CATEGORY, "the last change written: `new`, `update` or `end`"),
             ("ended", Kind.BOOLEAN, "the defect has left the picture; false in a run that was killed before that"),
@@ -102,7 +108,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("last_seen_utc", Kind.TIME, "when the camera sent the latest frame that showed it"),
             ("first_seen_s", Kind.REAL, "the same as `first_seen_utc` by the monotonic clock"),
             ("last_seen_s", Kind.REAL, "the same as `last_seen_utc` by the monotonic clock"),
-            ("sequence", Kind.INTEGER, "the camera's frame number that the box belongs to"),
+            ("sequence", Kind.INTEGER, "the camera's frame number of the best look, as are the box and the pictures"),
         ),
         *_BOX,
         Column("evidence", Kind.TEXT, "path of the untouched picture in the record directory", "e.path"),
@@ -112,6 +118,15 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         Column("evidence_missing", Kind.TEXT, "why there never was a picture", "e.missing"),
         *_MODEL,
         *_RUN,
+        Column("crop_path", Kind.TEXT, "path of the enlarged part of the picture with the defect", "e.crop_path"),
+        *_of("t", ("first_sequence", Kind.INTEGER, "the camera's frame number of the first look")),
+        *_box_of("first", "first look"),
+        *_of(
+            "t",
+            ("last_sequence", Kind.INTEGER, "the camera's frame number of the latest look"),
+            ("last_score", Kind.REAL, "score of the latest look"),
+        ),
+        *_box_of("last", "latest look"),
     ),
     Table.DETECTIONS: (
         *_CAMERA,

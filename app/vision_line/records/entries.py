@@ -11,7 +11,16 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vision_line.frames import ClockStep, CoverageMinute, DefectEvent, Detections, Inspection, NotInspected, StateChange
+from vision_line.frames import (
+    ClockStep,
+    CoverageMinute,
+    DefectEvent,
+    Detections,
+    Inspection,
+    NotInspected,
+    Sighting,
+    StateChange,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +109,17 @@ class CamerasEntry:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceEntry:
-    """The pictures of an event are on the disk, or `missing` says why there are none."""
+    """The pictures of an event are on the disk and show `look`, or `missing` says why there are none."""
 
     event_id: str
     created_utc: float
     path: str | None = None
     overlay_path: str | None = None
+    crop_path: str | None = None
     sha256: str | None = None
     size: int = 0
     missing: str | None = None
+    look: Sighting | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Evidence: two JPEG pictures of every new event, on the disk before their row, within a budget of disk space.
+"""Evidence: JPEG pictures of every event, on the disk before their row, within a budget of disk space.
 
-`<run>-<event id>.jpg` is the camera's picture untouched (it can be trained on), `<run>-<event id>.overlay.jpg` shows
-all boxes of the frame, the event's class, score and verdict, and a caption below the picture.
+They show one look: the one that confirmed the event, or a markedly better one that comes while the pictures wait to be
+written. `<run>-<event id>-<frame>.jpg` is the camera's picture untouched (it can be trained on), `.overlay.jpg` shows
+all boxes of the frame, the event's class, score and verdict, and a caption below the picture, `.crop.jpg` the defect
+enlarged.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import hashlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,28 +20,48 @@ from pathlib import Path
 import cv2
 
 from vision_line.errors import RunError, SourceError
-from vision_line.frames import DefectEvent, Detections, Frame
-from vision_line.records.annotate import caption_of, draw_marks, marks_of, with_caption
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame
+from vision_line.ports import HostCopyable
+from vision_line.records.annotate import Mark, caption_of, draw_marks, enlarged, mark_of, marks_of, with_caption
 from vision_line.records.directory import ensure_directory, sync_directory, write_durably
 from vision_line.records.entries import Entry, EvidenceDeletedEntry, EvidenceEntry
-from vision_line.records.kept import FOLDER, KeptPicture, KeptPictures, Stock, evidence_paths
+from vision_line.records.kept import EvidencePaths, KeptPicture, KeptPictures, Stock, evidence_paths
 from vision_line.records.picture import Image, PictureReader
+from vision_line.records.stored import FOLDER, StrangePictureError, remove_stored
 
 logger = logging.getLogger(__name__)
 
 #: Pictures that may wait to be written. Each holds on to a decoder's picture: 32 of 1920 x 1080 are 100 MB.
 QUEUE_EVENTS = 32
+#: How long a new event's picture waits for a better look, while no more than this many do. A picture that is not in the
+#: host's memory does not wait: the decoder has few of them.
+BETTER_LOOK_S = 1.0
+MOST_WAITING = QUEUE_EVENTS // 2
 #: How long to leave a failing disk alone before trying the same picture again.
 RETRY_S = 0.5
 #: How long to wait for rows that are about to be committed.
 COMMIT_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
+    """An event's pictures to be written: of its best look so far, which is in `frame`. Changed under the keeper's lock.
+
+    At `due_s` of the monotonic clock it is taken by the thread, and not changed any more.
+    """
+
     frame: Frame
     detections: Detections
     event: DefectEvent
+    due_s: float
+    taken: bool = False
+
+    def take_account(self, frame: Frame, detections: Detections, event: DefectEvent) -> None:
+        """Follow the event: to a better look in `frame`, to its risen verdict."""
+        if event.sequence == frame.sequence:
+            self.frame, self.detections, self.event = frame, detections, event
+        elif event.sequence == self.frame.sequence:
+            self.event = event
 
 
 class EvidenceKeeper:
@@ -70,7 +91,7 @@ class EvidenceKeeper:
         self._quality = quality
         self._deleted = 0
         self._problem = ""
-        self._jobs: deque[_Job] = deque()
+        self._jobs: dict[str, _Job] = {}  # by event id, the oldest first
         self._changed = threading.Condition(threading.Lock())
         self._closing = threading.Event()
         self._deadline_s = float("inf")
@@ -96,19 +117,43 @@ class EvidenceKeeper:
         self._thread.start()
 
     def offer(self, frame: Frame, detections: Detections, events: Sequence[DefectEvent]) -> None:
-        """Take over the pictures of new `events`; never waits. With a full queue the rows say that they are missing.
+        """Take over the pictures of new `events`, and better ones of those that wait; never waits itself.
+
+        With a full queue the rows say that the pictures are missing.
 
         Raises:
             RunError: the log takes no rows.
         """
         for event in events:
+            if event.phase is EventPhase.NEW:
+                self._take_over(frame, detections, event)
+                continue
             with self._changed:
-                room = len(self._jobs) < QUEUE_EVENTS and not self._closing.is_set()
-                if room:
-                    self._jobs.append(_Job(frame, detections, event))
+                if (job := self._waiting(event)) is not None:
+                    job.take_account(frame, detections, event)
+        self.ended(events)
+
+    def ended(self, events: Sequence[DefectEvent]) -> None:
+        """Do not wait for better looks at those of `events` that have ended."""
+        with self._changed:
+            for event in events:
+                if event.phase is EventPhase.END and (job := self._waiting(event)) is not None:
+                    job.due_s = 0.0
                     self._changed.notify()
-            if not room:
-                self._miss(event, "too many new events at once: the queue of pictures was full")
+
+    def _take_over(self, frame: Frame, detections: Detections, event: DefectEvent) -> None:
+        waits_s = 0.0 if isinstance(frame.picture, HostCopyable) else BETTER_LOOK_S
+        with self._changed:
+            room = len(self._jobs) < QUEUE_EVENTS and not self._closing.is_set()
+            if room:
+                self._jobs[event.event_id] = _Job(frame, detections, event, time.monotonic() + waits_s)
+                self._changed.notify()
+        if not room:
+            self._miss(event, "too many new events at once: the queue of pictures was full")
+
+    def _waiting(self, event: DefectEvent) -> _Job | None:
+        job = self._jobs.get(event.event_id)
+        return None if job is None or job.taken else job
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, for at most `timeout_s`; what is left is recorded as missing."""
@@ -118,17 +163,12 @@ class EvidenceKeeper:
             self._changed.notify()
         self._thread.join(timeout_s + 1.0)
         with self._changed:
-            left = list(self._jobs)
+            left = list(self._jobs.values())
         for job in left:
             self._miss(job.event, self._problem or "the program ended before the picture was written")
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closing.is_set())
-                if not self._jobs or time.monotonic() > self._deadline_s:
-                    return
-                job = self._jobs[0]
+        while (job := self._next()) is not None:
             try:
                 done = self._keep(job)
             except RunError as exc:
@@ -136,19 +176,39 @@ class EvidenceKeeper:
                 return
             if done:
                 with self._changed:
-                    self._jobs.popleft()
+                    del self._jobs[job.event.event_id]
             elif not self._problem:
                 time.sleep(COMMIT_S)
             elif self._closing.wait(RETRY_S):
                 return  # a disk that still refuses at the end will not be waited for
 
+    def _next(self) -> _Job | None:
+        """Wait for a picture that is due; None at the end."""
+        with self._changed:
+            while (job := self._due()) is None:
+                if self._closing.is_set():
+                    return None
+                self._changed.wait(self._until_due_s())
+            job.taken = True
+        return None if time.monotonic() > self._deadline_s else job
+
+    def _due(self) -> _Job | None:
+        """Return what is to be written now; the one that could not be written before comes first."""
+        at_once = self._closing.is_set() or len(self._jobs) > MOST_WAITING
+        now_s = time.monotonic()
+        due = (job for job in self._jobs.values() if at_once or job.taken or job.due_s <= now_s)
+        return min(due, key=lambda job: not job.taken, default=None)
+
+    def _until_due_s(self) -> float | None:
+        first_s = min((job.due_s for job in self._jobs.values()), default=None)
+        return None if first_s is None else max(0.0, first_s - time.monotonic())
+
     def _keep(self, job: _Job) -> bool:
         """Write the job's pictures, then their row; False if that cannot be done now and is to be tried again."""
         event = job.event
-        clean, overlay = evidence_paths(self._run, event.camera, event.event_id, event.first_seen_utc)
+        paths = evidence_paths(self._run, event, job.frame.sequence)
         try:
-            image = self._read_picture(job.frame)
-            pictures = {overlay: self._jpeg(_with_overlay(image, job)), clean: self._jpeg(image)}
+            pictures = self._pictures_of(job, paths)
         except (SourceError, cv2.error) as exc:
             self._miss(event, str(exc))
             return True
@@ -164,10 +224,24 @@ class EvidenceKeeper:
             self._note_problem(f"evidence cannot be written: {exc.strerror}")
             return False
         self._note_problem("")
-        self._kept.add(KeptPicture(self._run, event.event_id, (clean, overlay), size))
-        digest = hashlib.sha256(pictures[clean]).hexdigest()
-        self._record(EvidenceEntry(event.event_id, time.time(), clean, overlay, digest, size))
+        self._kept.add(KeptPicture(self._run, event.event_id, paths, size))
+        digest = hashlib.sha256(pictures[paths.clean]).hexdigest()
+        self._record(EvidenceEntry(event.event_id, time.time(), *paths, sha256=digest, size=size, look=event.best_look))
         return True
+
+    def _pictures_of(self, job: _Job, paths: EvidencePaths) -> dict[str, bytes]:
+        """Return the files to be written; the untouched picture is the last, so that where it is all are.
+
+        Raises:
+            SourceError, cv2.error: the picture cannot be had or converted.
+        """
+        image = self._read_picture(job.frame)
+        mark = mark_of(job.event, job.event.best_look)
+        return {
+            paths.overlay: self._jpeg(_with_overlay(image, job, mark)),
+            paths.crop: self._jpeg(enlarged(image, mark)),
+            paths.clean: self._jpeg(image),
+        }
 
     def _write(self, pictures: dict[str, bytes]) -> None:
         root = self._directory / FOLDER
@@ -188,11 +262,17 @@ class EvidenceKeeper:
             if oldest is None:
                 return False
             for path in oldest.paths:
-                (self._directory / path).unlink(missing_ok=True)
+                self._remove(path)
             self._kept.forget_oldest()
             self._deleted += 1
             self._record(EvidenceDeletedEntry(oldest.run, oldest.event_id, time.time()))
         return True
+
+    def _remove(self, path: str) -> None:
+        try:
+            remove_stored(self._directory, path)
+        except StrangePictureError as exc:
+            logger.error("a picture is not removed: %s", exc)
 
     def _oldest(self) -> KeptPicture | None:
         try:
@@ -215,8 +295,8 @@ class EvidenceKeeper:
         self._problem = problem
 
 
-def _with_overlay(image: Image, job: _Job) -> Image:
+def _with_overlay(image: Image, job: _Job, mark: Mark) -> Image:
     marked = image.copy()
-    draw_marks(marked, marks_of(job.detections, [job.event]))
-    words = f"{job.event.class_name} {job.event.score:.2f} {job.event.verdict}  {job.event.event_id}"
+    draw_marks(marked, marks_of(job.detections, [mark]))
+    words = f"{mark.label}  {job.event.event_id}"
     return with_caption(marked, caption_of(job.frame.camera, job.frame.captured_utc, words))

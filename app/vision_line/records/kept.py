@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -11,16 +12,22 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
+from vision_line.errors import RunError
+from vision_line.frames import DefectEvent, Sighting
+from vision_line.records.rows import SET_PICTURE, picture_row
 from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
+from vision_line.records.stored import FOLDER, StrangePictureError, stored_path
 
-FOLDER = "evidence"
+logger = logging.getLogger(__name__)
+
 #: So many pictures are known in memory at most, and so many rows are read at once.
 WINDOW = 256
 
 # By number and not by time: a clock that is set back must not hide pictures from their removal.
-_KEPT = """SELECT evidence, run, event_id, path, overlay_path, bytes FROM evidence
+_KEPT = """SELECT evidence, run, event_id, bytes, path, overlay_path, crop_path FROM evidence
     WHERE evidence > {after} AND path IS NOT NULL AND deleted_utc IS NULL ORDER BY evidence LIMIT ?"""
 _KEPT_AFTER_NUMBER = _KEPT.format(after="?")
 #: Nothing where that picture's own row is not committed yet: what follows it is not known then.
@@ -94,11 +101,26 @@ class KeptPictures:
         self._size -= self._removed.size
 
 
-def evidence_paths(run: int, camera: str, event_id: str, first_seen_utc: float) -> tuple[str, str]:
-    """Return the clean and the overlay picture's paths, relative to the record directory. Pure."""
+class EvidencePaths(NamedTuple):
+    """An event's pictures, by their paths relative to the record directory."""
+
+    clean: str
+    overlay: str
+    crop: str
+
+
+def evidence_paths(run: int, event: DefectEvent, sequence: int) -> EvidencePaths:
+    """Return where the pictures of an event that show it in frame `sequence` lie. Pure."""
+    return _paths_of(f"{_stem(run, event.camera, event.event_id, event.first_seen_utc)}-{sequence}")
+
+
+def _paths_of(stem: str) -> EvidencePaths:
+    return EvidencePaths(f"{stem}.jpg", f"{stem}.overlay.jpg", f"{stem}.crop.jpg")
+
+
+def _stem(run: int, camera: str, event_id: str, first_seen_utc: float) -> str:
     day = datetime.fromtimestamp(first_seen_utc, UTC).strftime("%Y-%m-%d")
-    stem = f"{FOLDER}/{day}/{quote(camera, safe='')}/{run}-{quote(event_id, safe='')}"
-    return f"{stem}.jpg", f"{stem}.overlay.jpg"
+    return f"{FOLDER}/{day}/{quote(camera, safe='')}/{run}-{quote(event_id, safe='')}"
 
 
 def reconcile(connection: sqlite3.Connection, directory: Path, now_utc: float) -> Stock:
@@ -108,8 +130,11 @@ def reconcile(connection: sqlite3.Connection, directory: Path, now_utc: float) -
     a row whose picture is gone is marked deleted.
 
     Raises:
+        RunError: the folder of the pictures is not in the record directory.
         sqlite3.Error, OSError: the record directory cannot be read or written.
     """
+    if not (directory / FOLDER).resolve().is_relative_to(directory.resolve()):
+        raise RunError(f"{directory / FOLDER}: leads out of the record directory; let the whole directory be elsewhere")
     with transaction(connection):
         _adopt(connection, directory, now_utc)
         return _forget_removed(connection, directory, now_utc)
@@ -122,39 +147,91 @@ def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> N
         " ORDER BY event"
     ).fetchall()
     for run, camera, event_id, first_seen_utc in unknown:
+        found = _found(directory, _stem(run, camera, event_id, first_seen_utc))
+        look = None if found is None else _look_of(connection, run, camera, event_id, found)
+        if found is None or look is None:
+            reason = "the program ended before the picture was written"
+            values: tuple[object, ...] = (None, None, None, None, 0, now_utc, reason)
+        else:
+            connection.execute(SET_PICTURE, picture_row(run, event_id, look))
+            values = _file_values(directory, found)
         connection.execute(
-            "INSERT INTO evidence (run, event_id, path, overlay_path, sha256, bytes, created_utc, missing)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (run, event_id, *_found(directory, evidence_paths(run, camera, event_id, first_seen_utc), now_utc)),
+            "INSERT INTO evidence (run, event_id, path, overlay_path, crop_path, sha256, bytes, created_utc, missing)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (run, event_id, *values),
         )
 
 
-def _found(directory: Path, paths: tuple[str, str], now_utc: float) -> tuple[object, ...]:
-    """Return path ... missing of the evidence row for pictures that were, or were not, written before a kill."""
-    clean, overlay = (directory / path for path in paths)
-    if not (clean.is_file() and overlay.is_file()):
-        return (None, None, None, 0, now_utc, "the program ended before the picture was written")
-    data = clean.read_bytes()
-    size = len(data) + overlay.stat().st_size
-    return (*paths, hashlib.sha256(data).hexdigest(), size, clean.stat().st_mtime, None)
+def _found(directory: Path, stem: str) -> EvidencePaths | None:
+    """Return the pictures of an event that were all written before a kill."""
+    folder, name = (directory / stem).parent, Path(stem).name
+    for overlay in folder.glob(f"{name}-*.overlay.jpg"):
+        whole = overlay.name.removesuffix(".overlay.jpg")
+        paths = _paths_of(f"{Path(stem).parent}/{whole}")
+        if whole.removeprefix(f"{name}-").isdecimal() and all(_is_there(directory, path) for path in paths):
+            return paths
+    return None
+
+
+def _look_of(
+    connection: sqlite3.Connection, run: int, camera: str, event_id: str, paths: EvidencePaths
+) -> Sighting | None:
+    """Return the look that the pictures show, as its detection was recorded."""
+    number = paths.clean.removesuffix(".jpg").rpartition("-")[2]
+    row = connection.execute(
+        "SELECT sequence, score, x1, y1, x2, y2 FROM detections"
+        " WHERE run = ? AND camera = ? AND event_id = ? AND sequence = CAST(? AS INTEGER)",
+        (run, camera, event_id, number),
+    ).fetchone()
+    return None if row is None else Sighting(row[0], row[1], (row[2], row[3], row[4], row[5]))
+
+
+def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:
+    """Return path ... missing of the evidence row for pictures that are there."""
+    clean = directory / paths.clean
+    size = sum((directory / path).stat().st_size for path in paths)
+    return (*paths, hashlib.sha256(clean.read_bytes()).hexdigest(), size, clean.stat().st_mtime, None)
 
 
 def _forget_removed(connection: sqlite3.Connection, directory: Path, now_utc: float) -> Stock:
     pictures = size = 0
     for row in _kept_rows(connection):
-        number, _, _, path, _, row_size = row
-        if (directory / path).is_file():
-            pictures, size = pictures + 1, size + row_size
+        if _is_there(directory, row.paths[0]):
+            pictures, size = pictures + 1, size + row.size
         else:
-            connection.execute("UPDATE evidence SET deleted_utc = ? WHERE evidence = ?", (now_utc, number))
+            connection.execute("UPDATE evidence SET deleted_utc = ? WHERE evidence = ?", (now_utc, row.number))
     return Stock(pictures, size)
 
 
-def _kept_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, int, str, str, str, int]]:
+def _is_there(directory: Path, path: str) -> bool:
+    try:
+        return stored_path(directory, path).is_file()
+    except StrangePictureError as exc:
+        logger.error("a picture is no longer taken account of: %s", exc)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptRow:
+    number: int
+    run: int
+    event_id: str
+    paths: tuple[str, ...]
+    size: int
+
+
+def _kept_rows(connection: sqlite3.Connection) -> Iterator[_KeptRow]:
     number = 0
-    while rows := connection.execute(_KEPT_AFTER_NUMBER, (number, WINDOW)).fetchall():
+    while rows := _rows_of(connection, _KEPT_AFTER_NUMBER, (number,)):
         yield from rows
-        number = rows[-1][0]
+        number = rows[-1].number
+
+
+def _rows_of(connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...]) -> list[_KeptRow]:
+    return [
+        _KeptRow(number, run, event_id, tuple(path for path in paths if path is not None), size)
+        for number, run, event_id, size, *paths in connection.execute(sql, (*parameters, WINDOW))
+    ]
 
 
 def _kept_after(directory: Path, last: KeptPicture | None) -> list[KeptPicture]:
@@ -165,7 +242,6 @@ def _kept_after(directory: Path, last: KeptPicture | None) -> list[KeptPicture]:
     """
     sql, parameters = (_KEPT_AFTER_NUMBER, (0,)) if last is None else (_KEPT_AFTER_PICTURE, (last.run, last.event_id))
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
-        rows = connection.execute(sql, (*parameters, WINDOW)).fetchall()
-    return [
-        KeptPicture(run, event_id, (path, overlay_path), size) for _, run, event_id, path, overlay_path, size in rows
-    ]
+        return [
+            KeptPicture(row.run, row.event_id, row.paths, row.size) for row in _rows_of(connection, sql, parameters)
+        ]

@@ -19,7 +19,6 @@ from vision_line.frames import (
     CoverageMinute,
     DefectEvent,
     Detections,
-    EventPhase,
     Inspection,
     NotInspected,
     StateChange,
@@ -109,8 +108,7 @@ class SqliteLog:
             return
         self._backlog.put(entries.inspected_entry(inspection, detections, events))
         if events and self._evidence is not None:
-            fresh = [event for event in events if event.phase is EventPhase.NEW]
-            self._evidence.offer(inspection.frame, detections, fresh)
+            self._evidence.offer(inspection.frame, detections, events)
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
         """Accept event changes that no frame brought (tracks that ran out).
@@ -120,6 +118,8 @@ class SqliteLog:
         """
         if events:
             self._backlog.put(entries.EventsEntry(tuple(events)))
+            if self._evidence is not None:
+                self._evidence.ended(events)
 
     def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
         """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase
+from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase, Sighting
 from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
@@ -46,6 +46,9 @@ def _insert(table: str, columns: Sequence[str], *, key: Sequence[str] = (), keep
 
 _CAMERA = ("run", "camera", "station", "recipe")
 _BOX = ("x1", "y1", "x2", "y2")
+_LOOK = ("sequence", "score", *_BOX)
+_FIRST = tuple(f"first_{name}" for name in ("sequence", *_BOX))
+_LAST = tuple(f"last_{name}" for name in _LOOK)
 
 INSERT_RUN = _insert(
     "runs",
@@ -65,18 +68,28 @@ _INSERT_DETECTION = _insert(
     ),
 )
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
+#: Once there is a picture, the row's look is the picture's.
 _UPSERT_EVENT = (
     _insert(
         "events",
         (
             *(*_CAMERA, "event_id", "class", "verdict", "phase", "ended", "score", "top_score", "hits", *_BOX),
             *("width", "height", "sequence", "first_seen_utc", "first_seen_s", "last_seen_utc", "last_seen_s"),
-            "confirmed_sequence",
+            *("confirmed_sequence", *_FIRST, *_LAST),
         ),
         key=("run", "event_id"),
-        keep=("camera", "station", "recipe", "width", "height", "first_seen_utc", "first_seen_s", "confirmed_sequence"),
+        keep=(
+            *("camera", "station", "recipe", "width", "height", "first_seen_utc", "first_seen_s", "confirmed_sequence"),
+            *(*_FIRST, *_LOOK),
+        ),
     )
-    + ", width=coalesce(excluded.width, width), height=coalesce(excluded.height, height)"
+    + ", width=coalesce(excluded.width, width), height=coalesce(excluded.height, height), "
+    + ", ".join(f"{name}=iif(picture_sequence IS NULL, excluded.{name}, {name})" for name in _LOOK)
+)
+#: The look that a picture shows becomes the row's.
+SET_PICTURE = (
+    f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_LOOK))}"  # noqa: S608  the same
+    " WHERE run = ? AND event_id = ?"
 )
 _UPSERT_MINUTE = _insert(
     "coverage",
@@ -97,7 +110,7 @@ INSERT_CLOCK_STEP = _insert("clock_steps", ("run", "clock", "at_s", "from_utc", 
 _INSERT_STATE = _insert("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
 _UPSERT_EVIDENCE = _insert(
     "evidence",
-    ("run", "event_id", "path", "overlay_path", "sha256", "bytes", "created_utc", "missing"),
+    ("run", "event_id", "path", "overlay_path", "crop_path", "sha256", "bytes", "created_utc", "missing"),
     key=("run", "event_id"),
 )
 _DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ? WHERE run = ? AND event_id = ?"
@@ -120,14 +133,15 @@ def clock_step_row(run: int, step: ClockStep) -> Row:
 def event_of_each(detections: Detections, events: Sequence[DefectEvent], sequence: int) -> list[str | None]:
     """Return for each detection the id of the event whose box it is in this frame, None where there is none.
 
-    An event's box belongs to the frame of its own `sequence`, and is the nearest detection of its class whose corners
-    lie within one pixel of it.
+    An event's latest look may be of this frame: then it is the nearest detection of its class whose corners lie within
+    one pixel of that look's box.
     """
     found: list[str | None] = [None] * len(detections)
     for event in events:
-        if event.sequence != sequence or event.phase is EventPhase.END:
+        look = event.last_look
+        if look.sequence != sequence or event.phase is EventPhase.END:
             continue
-        distance = np.abs(detections.xyxy - np.asarray(event.xyxy, np.float32)).max(axis=1, initial=0.0)
+        distance = np.abs(detections.xyxy - np.asarray(look.xyxy, np.float32)).max(axis=1, initial=0.0)
         distance[detections.class_id != event.class_id] = np.inf
         if len(distance) and distance.min() <= 1.0:
             found[int(distance.argmin())] = event.event_id
@@ -203,6 +217,7 @@ class RowMaker:
             *(int(event.phase is EventPhase.END), *_rounded((event.score, event.top_score), SCORE_DIGITS), event.hits),
             *(*_rounded(event.xyxy, BOX_DIGITS), *(size_wh or (None, None)), event.sequence),
             *(event.first_seen_utc, event.first_seen_s, event.last_seen_utc, event.last_seen_s, frame),
+            *(event.first_look.sequence, *_rounded(event.first_look.xyxy, BOX_DIGITS), *_look_values(event.last_look)),
         )
 
     def _events(self, entry: EventsEntry) -> Iterator[Statement]:
@@ -271,14 +286,25 @@ class RowMaker:
             _UPSERT_EVIDENCE,
             [
                 (
-                    *(self._run, entry.event_id, entry.path, entry.overlay_path, entry.sha256, entry.size),
-                    *(entry.created_utc, entry.missing),
+                    *(self._run, entry.event_id, entry.path, entry.overlay_path, entry.crop_path, entry.sha256),
+                    *(entry.size, entry.created_utc, entry.missing),
                 )
             ],
         )
+        if entry.look is not None:
+            yield SET_PICTURE, [picture_row(self._run, entry.event_id, entry.look)]
 
     def _evidence_deleted(self, entry: EvidenceDeletedEntry) -> Iterator[Statement]:
         yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.run, entry.event_id)]
+
+
+def picture_row(run: int, event_id: str, look: Sighting) -> Row:
+    """Return the values of `SET_PICTURE`."""
+    return (look.sequence, *_look_values(look), run, event_id)
+
+
+def _look_values(look: Sighting) -> list[float]:
+    return [look.sequence, *_rounded((look.score,), SCORE_DIGITS), *_rounded(look.xyxy, BOX_DIGITS)]
 
 
 def _rounded(values: Sequence[float], digits: int) -> list[float]:

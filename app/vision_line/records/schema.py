@@ -27,6 +27,27 @@ APPLICATION_ID = 0x766C696E
 #: How long a statement waits for another process's lock before the writer is told, in seconds.
 BUSY_TIMEOUT_S = 0.25
 
+#: Of an event beside its best look: the first and the last one, and the frame that its picture shows.
+_LOOK_COLUMNS = (
+    "first_sequence INTEGER",
+    *(f"first_{name} REAL" for name in ("x1", "y1", "x2", "y2")),
+    "last_sequence INTEGER",
+    *(f"last_{name} REAL" for name in ("score", "x1", "y1", "x2", "y2")),
+    "picture_sequence INTEGER",
+)
+
+#: Until then an event's row had its last look, while its picture showed the confirming one.
+_LOOKS_OF_OLD_EVENTS = (
+    "UPDATE events SET last_sequence = sequence, last_score = score,"
+    " last_x1 = x1, last_y1 = y1, last_x2 = x2, last_y2 = y2",
+    "UPDATE events SET picture_sequence = confirmed_sequence, (sequence, score, x1, y1, x2, y2) ="
+    " (SELECT d.sequence, d.score, d.x1, d.y1, d.x2, d.y2 FROM detections d"
+    " WHERE d.run = events.run AND d.camera = events.camera AND d.sequence = events.confirmed_sequence"
+    " AND d.event_id = events.event_id)"
+    " WHERE EXISTS (SELECT 1 FROM detections d WHERE d.run = events.run AND d.camera = events.camera"
+    " AND d.sequence = events.confirmed_sequence AND d.event_id = events.event_id)",
+)
+
 DROPPED_COLUMNS = tuple(f"dropped_{cause}" for cause in DropCause)
 
 _RUN = "run INTEGER NOT NULL REFERENCES runs (run)"
@@ -68,7 +89,8 @@ _TABLES = (
         phase TEXT NOT NULL, ended INTEGER NOT NULL, score REAL NOT NULL, top_score REAL NOT NULL,
         hits INTEGER NOT NULL, {_BOX}, width INTEGER, height INTEGER, sequence INTEGER NOT NULL,
         first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
-        last_seen_s REAL NOT NULL, confirmed_sequence INTEGER NOT NULL, UNIQUE (run, event_id)) STRICT""",
+        last_seen_s REAL NOT NULL, confirmed_sequence INTEGER NOT NULL,
+        {", ".join(_LOOK_COLUMNS)}, UNIQUE (run, event_id)) STRICT""",
     _COVERAGE,
     f"""CREATE TABLE not_inspected (
         interval INTEGER PRIMARY KEY, {_CAMERA}, interval_id TEXT NOT NULL, cause TEXT NOT NULL,
@@ -79,7 +101,7 @@ _TABLES = (
         at_utc REAL NOT NULL, at_s REAL NOT NULL) STRICT""",
     f"""CREATE TABLE evidence (
         evidence INTEGER PRIMARY KEY, {_RUN}, event_id TEXT NOT NULL, path TEXT, overlay_path TEXT, sha256 TEXT,
-        bytes INTEGER NOT NULL, created_utc REAL NOT NULL, deleted_utc REAL, missing TEXT,
+        bytes INTEGER NOT NULL, created_utc REAL NOT NULL, deleted_utc REAL, missing TEXT, crop_path TEXT,
         UNIQUE (run, event_id)) STRICT""",
     _CLOCK_STEPS,
     _REMOVALS,
@@ -108,6 +130,9 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE cameras ADD COLUMN settings TEXT NOT NULL DEFAULT ''",),
     2: (
         "ALTER TABLE detections ADD COLUMN behind_ms REAL NOT NULL DEFAULT 0",
+        *(f"ALTER TABLE events ADD COLUMN {column}" for column in _LOOK_COLUMNS),
+        *_LOOKS_OF_OLD_EVENTS,
+        "ALTER TABLE evidence ADD COLUMN crop_path TEXT",
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("end_cause TEXT", "alive_utc REAL")),
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("alive_boot_s REAL", "boot_id TEXT")),
         # A minute may come twice, once by each clock: what is unique cannot be altered, only made anew.

@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from vision_line.errors import SourceError
 from vision_line.frames import DefectEvent, EventPhase, Inspection
-from vision_line.records.annotate import caption_of, draw_marks, marks_of, with_caption
+from vision_line.records.annotate import Mark, caption_of, draw_marks, mark_of, marks_of, with_caption
 from vision_line.records.picture import Image, PictureReader, bgr_of
 from vision_line.telemetry.snapshot import OverlaySnapshot
 
@@ -167,7 +167,7 @@ class OverlayWriter:
             return False
         try:
             image = self._read_picture(frame)
-            draw_marks(image, marks_of(inspection.detections, self._events_to_show(inspection, events)))
+            draw_marks(image, marks_of(inspection.detections, self._event_marks(inspection, events)))
             image = with_caption(image, caption_of(frame.camera, frame.captured_utc, f"#{frame.sequence}"))
             self._video_for(inspection, image).write(image, frame.captured_s)
         except _TROUBLE as exc:
@@ -176,7 +176,7 @@ class OverlayWriter:
         self._problems.pop(frame.camera, None)
         return True
 
-    def _events_to_show(self, inspection: Inspection, changes: Sequence[DefectEvent]) -> list[DefectEvent]:
+    def _event_marks(self, inspection: Inspection, changes: Sequence[DefectEvent]) -> list[Mark]:
         shown = self._marks.setdefault(inspection.frame.camera, {})
         for event in changes:
             if event.phase is EventPhase.END:
@@ -186,7 +186,7 @@ class OverlayWriter:
         for event in list(shown.values()):
             if inspection.frame.captured_s - event.last_seen_s > MARK_S:
                 del shown[event.event_id]
-        return list(shown.values())
+        return [mark_of(event, event.last_look) for event in shown.values()]
 
     def _video_for(self, inspection: Inspection, image: Image) -> _Video:
         frame = inspection.frame

@@ -285,6 +285,25 @@ def test_a_file_of_an_older_schema_is_brought_up_to_date(
         assert migrated == columns_of(new)
 
 
+def test_events_of_an_older_schema_get_the_look_of_their_picture(open_log: OpenLog, records: Path) -> None:
+    """Their rows had the latest look, and their pictures showed the confirming one."""
+    old_file(records / "records.sqlite", 2)
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
+        columns = "run, camera, station, recipe, sequence, arrived_utc, arrived_s, class, score, x1, y1, x2, y2, width,"
+        connection.execute(
+            f"INSERT INTO detections ({columns} height, event_id, latency_ms)"
+            " VALUES (1, 'cam01', '', '', 8, 1.0, 1.0, 'open', 0.7, 5, 6, 7, 8, 640, 360, 'e1', 9)"
+        )
+    open_log(evidence=False).close()
+
+    with closing(open_reader(records)) as reader:
+        row = dict(reader.execute("SELECT * FROM events").fetchone())
+    best = [row[name] for name in ("picture_sequence", "sequence", "score", "x1", "y1", "x2", "y2")]
+    last = [row[f"last_{name}"] for name in ("sequence", "score", "x1", "y1", "x2", "y2")]
+    assert best == [8, 8, 0.7, 5, 6, 7, 8]
+    assert last == [9, 0.8, 10, 10, 20, 20]
+
+
 def test_a_file_that_is_no_database_is_refused(open_log: OpenLog, records: Path) -> None:
     """A damaged file is named."""
     records.mkdir()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import sqlite3
 import threading
@@ -18,7 +19,8 @@ import pytest
 
 from vision_line.config.models import RecordSettings
 from vision_line.errors import RunError
-from vision_line.frames import EventPhase, Frame
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting
+from vision_line.records import evidence
 from vision_line.records.entries import RunRecord
 from vision_line.records.evidence import QUEUE_EVENTS
 from vision_line.records.kept import evidence_paths
@@ -27,6 +29,7 @@ from vision_line.records.picture import Image
 from vision_line.records.schema import open_reader
 
 OpenLog = Callable[..., SqliteLog]
+KEYS = ("path", "overlay_path", "crop_path")
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
@@ -60,7 +63,7 @@ def test_a_new_event_has_a_clean_and_a_marked_picture(open_log: OpenLog, line: A
     assert clean is not None
     assert marked is not None
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
-    assert row["bytes"] == len(data) + (records / row["overlay_path"]).stat().st_size
+    assert row["bytes"] == sum((records / row[key]).stat().st_size for key in KEYS)
     assert clean.shape == (96, 160, 3)
     assert marked.shape[0] > 96
     assert marked.shape[1:] == (160, 3)
@@ -132,7 +135,7 @@ def test_the_oldest_pictures_make_room(open_log: OpenLog, line: Any, records: Pa
     assert deleted == sorted(deleted, reverse=True)
     assert sum(deleted) == status.evidence_deleted > 0
     on_disk = set((records / "evidence").rglob("*.jpg"))
-    assert on_disk == {records / row[key] for row in rows if not row["deleted_utc"] for key in ("path", "overlay_path")}
+    assert on_disk == {records / row[key] for row in rows if not row["deleted_utc"] for key in KEYS}
     assert status.evidence_bytes == sum(path.stat().st_size for path in on_disk) <= 1_000_000
 
 
@@ -188,12 +191,176 @@ def test_no_evidence_when_it_is_off(open_log: OpenLog, line: Any, records: Path)
     assert not (records / "evidence").exists()
 
 
-def test_hostile_event_ids_stay_inside_the_evidence_folder() -> None:
+def test_hostile_event_ids_stay_inside_the_evidence_folder(line: Any) -> None:
     """A path separator in an id cannot lead out of the folder."""
-    clean, overlay = evidence_paths(1, "cam01", "../../etc/x", 0.0)
+    event = line.event(line.inspection(1, arrived_utc=0.0), "../../etc/x")
+    paths = evidence_paths(1, event, 7)
 
-    assert clean == "evidence/1970-01-01/cam01/1-..%2F..%2Fetc%2Fx.jpg"
-    assert overlay.endswith(".overlay.jpg")
+    assert paths.clean == "evidence/1970-01-01/cam01/1-..%2F..%2Fetc%2Fx-7.jpg"
+    assert paths[1:] == (
+        "evidence/1970-01-01/cam01/1-..%2F..%2Fetc%2Fx-7.overlay.jpg",
+        "evidence/1970-01-01/cam01/1-..%2F..%2Fetc%2Fx-7.crop.jpg",
+    )
+
+
+def look_at(line: Any, sequence: int, score: float, phase: EventPhase, first: DefectEvent | None = None) -> Any:
+    """Return an inspection and an event whose best look is there; its box lies `sequence` pixels to the right."""
+    seen = line.inspection(sequence, picture=noise(sequence), size_wh=(400, 300))
+    found = seen.detections
+    moved = Detections(found.xyxy + np.float32(sequence), found.score * 0 + np.float32(score), found.class_id)
+    seen = dataclasses.replace(seen, detections=moved)
+    event = dataclasses.replace(line.event(seen, "e1", phase), score=score, top_score=score)
+    begun = event if first is None else first
+    return seen, dataclasses.replace(event, first_seen_utc=begun.first_seen_utc, first=begun.first_look)
+
+
+def event_row(records: Path) -> dict[str, Any]:
+    with closing(open_reader(records)) as connection:
+        return dict(connection.execute("SELECT * FROM events").fetchone())
+
+
+def assert_agree(records: Path, sequence: int) -> None:
+    """Picture, name, row and box are of frame `sequence`."""
+    (picture,) = evidence_of(records)
+    row = event_row(records)
+    clean = cv2.imread(str(records / picture["path"]))
+    assert clean is not None
+    distance = {number: float(np.abs(clean.astype(int) - noise(number)).mean()) for number in range(8)}
+    assert min(distance, key=distance.__getitem__) == sequence
+    assert picture["path"].endswith(f"-{sequence}.jpg")
+    assert (row["sequence"], row["picture_sequence"], row["x1"]) == (sequence, sequence, sequence)
+
+
+def test_a_better_look_takes_the_pictures_place_while_it_waits(open_log: OpenLog, line: Any, records: Path) -> None:
+    """The event's row, its picture and its crop are of the best look; the first and the last one are named."""
+    log = open_log(evidence_quality=95)
+    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    log.write_inspection(seen, seen.detections, [new])
+    seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
+    log.write_inspection(seen, seen.detections, [better])
+    log.write_events([dataclasses.replace(better, phase=EventPhase.END, last=Sighting(7, 0.4, (1.0, 2.0, 3.0, 4.0)))])
+    log.close()
+
+    assert_agree(records, 5)
+    row = event_row(records)
+    assert (row["first_sequence"], row["first_x1"]) == (2, 2)
+    assert (row["last_sequence"], row["last_score"], row["last_x1"], row["last_y2"]) == (7, 0.4, 1, 4)
+    (picture,) = evidence_of(records)
+    assert (records / picture["crop_path"]).parent == (records / picture["path"]).parent
+    assert picture["bytes"] == sum((records / picture[key]).stat().st_size for key in KEYS)
+
+
+def test_the_row_keeps_the_look_of_its_picture(
+    open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil
+) -> None:
+    """A still better look that comes when the picture is written changes neither."""
+    log = open_log(evidence_quality=95)
+    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    log.write_inspection(seen, seen.detections, [new])
+    log.write_events([dataclasses.replace(new, phase=EventPhase.END)])  # nothing better is waited for
+    wait_until(lambda: bool(evidence_of(records)))
+    seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
+    log.write_inspection(seen, seen.detections, [better])
+    log.close()
+
+    assert_agree(records, 2)
+    assert event_row(records)["top_score"] == 0.9
+
+
+class OnADevice:
+    """A picture outside the host's memory."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def to_host(self) -> Image:
+        """Return the pixels."""
+        return self.image
+
+
+def test_a_picture_of_a_device_is_not_held(
+    line: Any, records: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder has few of them: it is written at once, however long others may wait."""
+    monkeypatch.setattr(evidence, "BETTER_LOOK_S", 1000.0)
+    run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
+    log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open", "short"])
+    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    seen.frame.picture = OnADevice(seen.frame.picture)
+    log.write_inspection(seen, seen.detections, [new])
+    wait_until(lambda: bool(evidence_of(records)))
+    log.close()
+
+
+def test_pictures_adopted_after_a_kill_give_the_row_their_look(open_log: OpenLog, line: Any, records: Path) -> None:
+    """The row had gone on to a look that the picture does not show."""
+    log = open_log()
+    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    log.write_inspection(seen, seen.detections, [new])
+    log.close()
+    forget(records, "e1")
+    alter(records, "UPDATE events SET picture_sequence = NULL, sequence = 6, x1 = 6.0")
+    open_log().close()
+
+    (picture,) = evidence_of(records)
+    row = event_row(records)
+    assert picture["path"].endswith("-2.jpg")
+    assert (row["picture_sequence"], row["sequence"], row["x1"], row["score"]) == (2, 2, 2, 0.5)
+
+
+@pytest.mark.parametrize("path", ["/{}", "evidence/../../{}", "evidence/out/{}"])
+def test_forged_paths_remove_and_adopt_nothing_elsewhere(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path, path: str
+) -> None:
+    """Neither to make room nor at a start."""
+    victim = tmp_path / "victim.jpg"
+    victim.write_bytes(b"x" * 900_000)
+    log = open_log(evidence_max_mb=1)
+    write_events(log, line, 1)
+    log.close()
+    (records / "evidence" / "out").symlink_to(tmp_path)
+    forged = path.format(victim.name if "evidence" in path else str(victim)[1:])
+    alter(
+        records, "UPDATE evidence SET path = ?, overlay_path = ?, crop_path = ?, bytes = 900000", forged, forged, forged
+    )
+    log = open_log(evidence_max_mb=1)
+    assert log.status().evidence_bytes == 0
+    write_events(log, line, 12, first=20)
+    log.close()
+
+    assert victim.stat().st_size == 900_000
+
+
+def test_a_path_forged_while_the_line_runs_removes_nothing_elsewhere(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and the line goes on."""
+    victim = tmp_path / "victim.jpg"
+    victim.write_text("mine")
+    first = open_log(evidence_max_mb=1)
+    write_events(first, line, 1)
+    first.close()
+    log = open_log(evidence_max_mb=1)
+    alter(records, "UPDATE evidence SET overlay_path = ?", str(victim))
+    write_events(log, line, 12, first=20)
+    log.close()
+
+    assert victim.read_text() == "mine"
+    assert "a picture is not removed: " in caplog.text
+
+
+def test_a_folder_of_pictures_that_leads_elsewhere_is_refused(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
+    """Its pictures would all be taken for removed; the whole record directory may be elsewhere."""
+    records.mkdir()
+    (tmp_path / "disk").mkdir()
+    (records / "evidence").symlink_to(tmp_path / "disk")
+    with pytest.raises(RunError, match="leads out of the record directory"):
+        open_log()
+
+
+def alter(records: Path, sql: str, *values: object) -> None:
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
+        connection.execute(sql, values)
 
 
 def test_a_failed_log_ends_evidence_without_a_stuck_thread(

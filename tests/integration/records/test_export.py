@@ -162,7 +162,7 @@ def test_coco_holds_a_shared_picture_once(
     gone = line.inspection(2, 1, picture=line.picture())
     log.write_inspection(gone, gone.detections, [line.event(gone, "e3")])
     log.close()
-    for path in (records / "evidence").rglob("1-e3.jpg"):
+    for path in (records / "evidence").rglob("1-e3-2.jpg"):
         path.unlink()
     summary = export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
     coco = COCO(str(tmp_path / "c.json"))

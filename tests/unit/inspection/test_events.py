@@ -23,7 +23,7 @@ from vision_line.frames import (
     Inspection,
     Verdict,
 )
-from vision_line.inspection.events import EventTracker
+from vision_line.inspection.events import MARKED_RISE, EventTracker
 
 CLASSES = ("open", "short")
 COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
@@ -119,7 +119,7 @@ def test_looks_below_threshold_keep_an_event() -> None:
     (end,) = tracker.close(200.0, UTC)
 
     assert _phases(told) == [EventPhase.NEW]
-    assert (end.phase, end.hits, end.sequence) == (EventPhase.END, 2, len(scores) - 1)
+    assert (end.phase, end.hits, end.sequence, end.last_look.sequence) == (EventPhase.END, 2, 1, len(scores) - 1)
 
 
 def test_one_bright_look_does_not_reject() -> None:
@@ -148,11 +148,8 @@ def test_an_accepted_event_rises() -> None:
     """A better look makes it warn, two certain ones reject; each rise is told at once, and it never falls."""
     told = _run([0.3, 0.3, 0.3, 0.5, 0.3, 0.8, 0.8, 0.3], warn_threshold=0.4, reject_threshold=0.7)
 
-    assert [event.verdict for event in told if event.phase is not EventPhase.END] == [
-        Verdict.ACCEPT,
-        Verdict.WARN,
-        Verdict.REJECT,
-    ]
+    rises = [(event.verdict, event.last_look.sequence) for event in told]
+    assert rises == [(Verdict.ACCEPT, 2), (Verdict.WARN, 3), (Verdict.WARN, 5), (Verdict.REJECT, 6)]
 
 
 def test_the_warning_threshold_of_a_class_goes_first() -> None:
@@ -164,11 +161,12 @@ def test_the_warning_threshold_of_a_class_goes_first() -> None:
 
 
 def test_risen_verdict_is_told_at_once_and_never_falls() -> None:
-    """An UPDATE tells the rise to reject; weak looks later change nothing."""
+    """An UPDATE tells a better look, another one the rise to reject; weak looks later change nothing."""
     told = _run([0.3, 0.3, 0.3, 0.8, 0.8, 0.3, 0.3, 0.3])
 
-    assert [(event.phase, event.verdict, event.sequence) for event in told] == [
+    assert [(event.phase, event.verdict, event.last_look.sequence) for event in told] == [
         (EventPhase.NEW, Verdict.WARN, 2),
+        (EventPhase.UPDATE, Verdict.WARN, 3),
         (EventPhase.UPDATE, Verdict.REJECT, 4),
     ]
 
@@ -178,14 +176,32 @@ def test_reject_threshold_of_the_class() -> None:
     assert [event.verdict for event in _run([0.6] * 3, reject_thresholds={"open": 0.7})] == [Verdict.WARN]
 
 
-def test_better_looks_are_told_once_a_second() -> None:
-    """A steadily rising score is told at most once a second, and only when it rose markedly."""
-    told = _run([0.30 + 0.01 * number for number in range(20)], reject_threshold=0.9)
-    updates = [event.last_seen_s for event in told if event.phase is EventPhase.UPDATE]
+def test_markedly_better_looks_are_told() -> None:
+    """A steadily rising score is told when it rose markedly, each time with the look itself."""
+    told = _run([0.30 + 0.012 * number for number in range(20)], reject_threshold=0.9)
+    updates = [event for event in told if event.phase is EventPhase.UPDATE]
 
-    assert 2 <= len(updates) <= 4
-    assert min(np.diff(updates)) >= 1.0
+    assert [event.sequence for event in updates] == [7, 12, 17]
+    assert all(event.best_look == event.last_look for event in updates)
     assert [event.phase for event in _run([0.4] * 20)] == [EventPhase.NEW]
+
+
+@given(st.lists(st.floats(0.25, 1.0, width=32), min_size=3, max_size=12))
+def test_an_event_has_its_best_look_since_it_was_confirmed(scores: list[float]) -> None:
+    """Box, score and number are one look's; none since is markedly better; the first and the last look are named."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(), 0.25)
+    looks = [_look(number, [(100 + 20.0 * number, 100.0, score, 0)]) for number, score in enumerate(scores)]
+    told = [event for look in looks for event in tracker.update(look)] + tracker.close(200.0, UTC)
+    end = told[-1]
+
+    for event in told:
+        for seen in (event.first_look, event.best_look, event.last_look):
+            assert seen.score == pytest.approx(scores[seen.sequence])
+            assert seen.xyxy == tuple(looks[seen.sequence].detections.xyxy[0].tolist())
+    assert (end.first_look.sequence, end.last_look.sequence) == (0, len(scores) - 1)
+    assert end.sequence >= 2
+    assert max(scores[2:]) < end.score + MARKED_RISE
+    assert end.top_score == pytest.approx(max(scores))
 
 
 def test_ends_once_when_it_has_left() -> None:
@@ -193,7 +209,7 @@ def test_ends_once_when_it_has_left() -> None:
     told = _run([*[0.5] * 26, *[None] * 10])
 
     assert _phases(told) == [EventPhase.NEW, EventPhase.END]
-    assert told[-1].sequence == 25
+    assert told[-1].last_look.sequence == 25
     assert told[0].event_id == told[-1].event_id
 
 

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from vision_line.frames import DefectEvent, Detections, EventPhase, Verdict
 from vision_line.records.annotate import (
+    CROP_SHOWN_PX,
+    PLAIN_COLOUR,
     VERDICT_COLOURS,
     Mark,
     caption_of,
+    crop_around,
     draw_marks,
+    enlarged,
     mark_of,
     marks_of,
     with_caption,
@@ -22,28 +26,73 @@ EVENT = DefectEvent(
     *("e1", EventPhase.NEW, "cam01", 0, "open", Verdict.WARN, 0.4, 0.47, (10.0, 40.0, 50.0, 60.0), 1, 3),
     *(0.0, 0.0, 0.0, 0.0),
 )
+MARK = mark_of(EVENT, EVENT.best_look)
 
 
 def test_an_event_shows_class_score_and_verdict() -> None:
     """The label holds what the operator needs, in the verdict's colour."""
-    assert mark_of(EVENT) == Mark((10.0, 40.0, 50.0, 60.0), "open 0.47 warn", VERDICT_COLOURS[Verdict.WARN])
+    assert Mark((10.0, 40.0, 50.0, 60.0), "open 0.40 warn", VERDICT_COLOURS[Verdict.WARN]) == MARK
 
 
 def test_detections_lie_below_events() -> None:
     """Every detection has its box; events come last, hence on top."""
     found = Detections(np.ones((2, 4), np.float32), np.ones(2, np.float32), np.zeros(2, np.int32))
-    marks = marks_of(found, [EVENT])
+    marks = marks_of(found, [MARK])
 
-    assert [mark.label for mark in marks] == ["", "", "open 0.47 warn"]
+    assert [mark.label for mark in marks] == ["", "", "open 0.40 warn"]
 
 
-def test_a_box_is_drawn_at_its_place() -> None:
-    """Its edge has the mark's colour, its inside is the picture's."""
+def test_a_box_is_drawn_around_its_place() -> None:
+    """An outline in the mark's colour lies around it; what is inside is the picture's."""
     image = np.zeros((100, 200, 3), np.uint8)
-    draw_marks(image, [mark_of(EVENT)])
+    draw_marks(image, [MARK])
 
-    assert tuple(image[50, 10]) == VERDICT_COLOURS[Verdict.WARN]
-    assert not image[45:55, 15:45].any()
+    assert tuple(image[50, 9]) == VERDICT_COLOURS[Verdict.WARN]
+    assert not image[42:59, 12:49].any()
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3), st.sampled_from([*Verdict, None]))
+def test_a_mark_is_seen_on_a_board_of_any_colour(board: tuple[int, int, int], verdict: Verdict | None) -> None:
+    """Some ring of the outline differs from the board by at least half of all lightness."""
+    image = np.empty((100, 200, 3), np.uint8)
+    image[:] = board
+    colour = PLAIN_COLOUR if verdict is None else VERDICT_COLOURS[verdict]
+    draw_marks(image, [Mark((60.0, 40.0, 100.0, 60.0), "", colour)])
+    lightness = image @ np.array([0.114, 0.587, 0.299])
+
+    assert abs(lightness[50, 50:60] - lightness[50, 0]).max() > 120
+
+
+@given(
+    st.tuples(st.integers(1, 4000), st.integers(1, 3000)),
+    st.tuples(*[st.floats(-50, 4100, width=32)] * 2),
+    st.tuples(*[st.floats(0, 900, width=32)] * 2),
+)
+def test_a_crop_is_a_part_of_the_picture_around_the_box(
+    size_wh: tuple[int, int], corner: tuple[float, float], box_wh: tuple[float, float]
+) -> None:
+    """It lies inside the picture, holds the box as far as that does, and is not shown larger than asked for."""
+    (x1, y1), (w, h) = corner, box_wh
+    (left, top, right, bottom), times = crop_around(size_wh, (x1, y1, x1 + w, y1 + h))
+
+    assert 0 <= left < right <= size_wh[0]
+    assert 0 <= top < bottom <= size_wh[1]
+    assert left <= max(0.0, min(x1, size_wh[0] - 1))
+    assert right >= min(size_wh[0], x1 + w) or x1 > size_wh[0]
+    assert times == 1 or times * max(right - left, bottom - top) <= CROP_SHOWN_PX
+
+
+def test_a_crop_shows_the_box_enlarged() -> None:
+    """The outline lies around the defect, at the picture's place times the factor."""
+    image = np.zeros((400, 600, 3), np.uint8)
+    image[200:220, 300:330] = (10, 20, 200)
+    crop = enlarged(image, Mark((300.0, 200.0, 330.0, 220.0), "words", VERDICT_COLOURS[Verdict.REJECT]))
+    (left, top, *_), times = crop_around((600, 400), (300.0, 200.0, 330.0, 220.0))
+
+    assert times == 7
+    assert max(crop.shape) == 90 * times
+    assert tuple(crop[(210 - top) * times, (315 - left) * times]) == (10, 20, 200)
+    assert tuple(crop[(210 - top) * times, (300 - left) * times - 1]) == VERDICT_COLOURS[Verdict.REJECT]
 
 
 def test_verdicts_differ_in_lightness() -> None:
