@@ -88,6 +88,7 @@ class SourceErrorCode(StrEnum):
     ABANDONED_LIMIT = "ABANDONED_LIMIT"
     FAILED = "FAILED"
     FRAME_TOO_LARGE = "FRAME_TOO_LARGE"
+    REDIRECTED = "REDIRECTED"
     INTERNAL = "INTERNAL"  # a fault of ours while this camera was read; its traceback is in the log
 
 
@@ -100,6 +101,7 @@ SLOW_RETRY_CODES = frozenset(
         SourceErrorCode.NO_VIDEO,
         SourceErrorCode.TLS_FAILED,
         SourceErrorCode.FRAME_TOO_LARGE,
+        SourceErrorCode.REDIRECTED,
         SourceErrorCode.INTERNAL,
     }
 )

@@ -66,6 +66,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
         raise ConfigError(f"{path}:{_syntax_problem(exc, text)}") from exc
     lines = locate_keys(text)
     data, problems = _fill_urls(data, environment, path.parent)
+    data = _anchor_trust(data, path.parent)
     config: Config | None = None
     try:
         config = Config.model_validate(data)
@@ -116,6 +117,18 @@ def _fill_urls(
         problems += [(("stream", index, "url"), fault) for fault in faults]
         filled.append(stream | {"url": _anchored(url, folder)})
     return data | {"stream": filled}, problems
+
+
+def _anchor_trust(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make relative `tls_ca_file` paths relative to the file's folder."""
+
+    def anchored(table: Any) -> Any:
+        path = table.get("tls_ca_file") if isinstance(table, dict) else None
+        return table | {"tls_ca_file": str(folder.absolute() / path)} if isinstance(path, str) else table
+
+    streams = data.get("stream")
+    done = {"defaults": anchored(data["defaults"])} if "defaults" in data else {}
+    return data | done | ({"stream": [anchored(stream) for stream in streams]} if isinstance(streams, list) else {})
 
 
 def _anchored(url: str, folder: Path) -> str:

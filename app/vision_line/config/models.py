@@ -13,6 +13,7 @@ from vision_line.errors import mask_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: So many times `min_hits` looks are not scarce.
 SPARE_LOOKS = 1.5
@@ -39,6 +40,12 @@ class StreamSettings(Frozen):
     """false: the camera stays in the file, and is not opened."""
     transport: Literal["tcp", "udp"] = "tcp"
     """RTSP transport."""
+    tls_ca_file: str | None = None
+    """`rtsps://` only: PEM file of the CAs that are trusted, relative to this file; default: the system's."""
+    tls_fingerprint: str | None = None
+    """`rtsps://` only: SHA-256 of the one certificate that is right, whoever signed it and for whatever name."""
+    tls_verify: bool = True
+    """`rtsps://` only; false: whoever answers is taken for the camera. Warned of at every start."""
     connect_timeout_s: float = Field(5.0, gt=0, le=120)
     """How long opening a camera may take."""
     read_timeout_s: float = Field(5.0, gt=0, le=120)
@@ -91,6 +98,14 @@ class StreamSettings(Frozen):
     """Files only: start again at the end."""
     picture_fps: float = Field(10.0, gt=0, le=1000)
     """Folders and globs of pictures only: the pace."""
+
+    @field_validator("tls_fingerprint")
+    @classmethod
+    def _fingerprint(cls, value: str | None) -> str | None:
+        plain = (value or "").replace(":", "").lower()
+        if value is not None and not _SHA256.fullmatch(plain):
+            raise ValueError(f"expected the 64 hex digits of a SHA-256, found {value!r}")
+        return None if value is None else plain
 
     @field_validator("warn_threshold")
     @classmethod
@@ -182,6 +197,12 @@ class Stream(StreamSettings):
     def safe_fps(self) -> float:
         """The least `inspect_fps` that keeps to the need though each look waits for the camera's next frame."""
         return max((self.looks_needed + 1) / self.dwell_s, 2.0 / self.inspection_gap_s)
+
+    @property
+    def trusts_anybody(self) -> bool:
+        """Whether an encrypted connection is made to whoever answers."""
+        is_secure = self.url.get_secret_value().lower().startswith("rtsps:")
+        return is_secure and not self.tls_verify and self.tls_fingerprint is None
 
     @property
     def inspection_gap_s(self) -> float:

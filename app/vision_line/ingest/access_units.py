@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Joins the pieces of RTP payload that FFmpeg hands out into whole pictures, without waiting for the next picture.
+"""Joins the pieces of RTP payload into whole pictures, without waiting for the next picture, and never over a gap.
 
-FFmpeg's parser knows that a picture is complete only when the next one begins: every picture is held back by a frame
-period. With the parser off (`noparse`) each RTP packet comes as it is: a NAL unit, several, or a fragment of one. The
-RTP marker bit, which says "last packet of the picture", is not passed on. So the end is recognised by two things:
+The last RTP packet of a picture has the marker bit. Whether a camera sets it rightly is watched, not assumed: pictures
+are handed out at their marker only after `PROOF` pictures in a row had it at their end, and one picture handed out too
+early makes the proof needed `MISTRUST` times as long. Until then, and where markers are missing, a picture is handed
+out when the next one begins. A wrong early end is never silent: an empty unit marked `damaged` follows it.
 
-* a NAL unit is complete when it came whole, or when its last fragment is shorter than its first (senders fill every
-  fragment but the last);
-* a picture is complete when as many slices are complete, and the last starts at the same place, as in the picture
-  of its kind (key or not) before.
-
-Whether that holds for a camera is watched, not assumed: pictures are handed out early only after `PROOF` pictures in
-a row were, or would have been, rightly recognised, and one picture handed out too early makes the proof needed
-`MISTRUST` times as long. Until then, and whenever the signs are missing, a picture is handed out when the next one
-begins, as FFmpeg's parser does. A wrong early end is never silent: an empty unit marked `damaged` follows it.
+Where packets are lost, nobody knows whether they were a part of a picture or pictures as a whole. So a picture without
+its marker is damaged then, and so is every picture after the gap up to one at which decoding may start: its unit says
+so, or the session drops it because it waits for such a picture.
 """
 
 from __future__ import annotations
@@ -57,15 +52,26 @@ class _Assembly:
     size: int = 0
     keyframe: bool = False
     slices: int = 0
-    address: int = 0  # where the last slice starts
-    first_bytes: int = 0  # size of the piece that began the NAL unit now arriving
-    fragmented: bool = False
+    first_address: int = 0  # where its first slice starts
+    begun: bool = False  # a NAL unit began in it
     headless: bool = False  # a fragment came whose NAL unit's beginning did not
-    looks_complete: bool = False
-    guessed: bool = False  # the end was recognised, rightly or not
+    after_gap: bool = False  # something was lost before it
+    cut: bool = False  # something was lost while it came
+    marked: bool = False  # its marker came
     mistaken: bool = False  # and then a further slice came
     handed_out: bool = False
     last_role: NalRole = NalRole.SUFFIX  # of the NAL unit that began last
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it cannot be decoded rightly."""
+        is_fresh_start = self.keyframe and self.slices > 0 and self.first_address == 0
+        return self.headless or self.cut or (self.after_gap and not is_fresh_start)
+
+    @property
+    def has_slices(self) -> bool:
+        """Whether a picture is in it, not only what belongs to one."""
+        return self.slices > 0 or self.headless
 
 
 class AccessUnits:
@@ -74,38 +80,44 @@ class AccessUnits:
     def __init__(self, codec: NalCodec) -> None:
         """Start without any knowledge of how the camera sends."""
         self._codec = codec
-        self._overhead = len(START_CODE) + codec.header_bytes  # of a piece that begins a NAL unit, beyond its payload
         self._needed = PROOF
         self._proved = 0
-        self._expected: dict[bool, tuple[int, int]] = {}  # by keyframe or not: slices, start of the last
-        self._fragment = 0  # bytes in a full fragment; 0 until a fragmented NAL unit was seen
-        self._largest_whole = 0  # bytes of the largest piece that proved to be a whole NAL unit
         self._carried = b""
         self._carried_key = False
+        self._lost = False
         self._now = _Assembly(None)
 
-    def push(self, data: bytes, pts: int | None) -> tuple[AccessUnit, ...]:
+    def push(self, data: bytes, pts: int | None, *, last: bool = False) -> tuple[AccessUnit, ...]:
         """Take the next piece and return the pictures that are now known to be complete, oldest first.
+
+        Args:
+            data: the piece; it begins with a start code where a NAL unit begins.
+            pts: its picture's time.
+            last: the marker: it is the last piece of its picture.
 
         Raises:
             OversizedPictureError: `MAX_BYTES` came without the end of a picture.
         """
         done: tuple[AccessUnit, ...] = ()
         starts = data.startswith(START_CODE)
-        if pts != self._now.pts or (
-            starts and self._now.slices and not self._now.handed_out and self._begins_picture(data)
-        ):
+        if pts != self._now.pts or (starts and self._begins_picture(data)):
             done = self._end_by_next()
             self._begin(pts)
         if self._now.handed_out:
             self._after_early_end(data, starts)
             return done
         self._add(data, starts)
-        if self._now.looks_complete:
-            self._now.guessed = True
+        if last and self._now.has_slices:
+            self._now.marked = True
             if self._proved >= self._needed:
                 return (*done, self._end_early())
         return done
+
+    def lose(self) -> None:
+        """Note that something is missing between the last piece and the next."""
+        self._lost = True
+        if not self._now.marked:
+            self._now.cut = True
 
     def flush(self) -> tuple[AccessUnit, ...]:
         """Return what is left when the stream has ended."""
@@ -114,16 +126,23 @@ class AccessUnits:
         return done
 
     def _begin(self, pts: int | None) -> None:
-        carried, keyframe = self._carried, self._carried_key
-        self._carried, self._carried_key = b"", False
-        self._now = _Assembly(pts, [carried] if carried else [], len(carried), keyframe)
+        carried, keyframe, lost = self._carried, self._carried_key, self._lost
+        self._carried, self._carried_key, self._lost = b"", False, False
+        self._now = _Assembly(pts, [carried] if carried else [], len(carried), keyframe, after_gap=lost)
 
     def _begins_picture(self, data: bytes) -> bool:
-        """Whether a NAL unit after slices starts the next picture though the timestamp is the same.
+        """Whether a NAL unit starts the next picture though the timestamp is the same.
 
-        Only a delimiter says so: some senders repeat parameter sets before every slice of a picture.
+        A delimiter says so, and behind a marker the first slice of a picture. Parameter sets do not: some senders
+        repeat them before every slice.
         """
-        return self._codec.role(data, len(START_CODE)) is NalRole.DELIMITER
+        if not self._now.slices:
+            return False
+        first = len(START_CODE)
+        role = self._codec.role(data, first)
+        if role is NalRole.DELIMITER:
+            return not self._now.handed_out
+        return self._now.marked and role in _SLICES and self._codec.slice_address(data, first) == 0
 
     def _add(self, data: bytes, starts: bool) -> None:
         now = self._now
@@ -131,41 +150,24 @@ class AccessUnits:
         now.size += len(data)
         if now.size > MAX_BYTES:
             raise OversizedPictureError(f"{now.size} bytes of one picture")
-        if now.guessed and self._holds_slice(data, starts):
+        if now.marked and self._holds_slice(data, starts):
             now.mistaken = True
         if starts:
-            self._add_nal_units(data)
+            self._note_units(data)
         else:
-            self._add_fragment(len(data))
+            now.headless = now.headless or not now.begun
 
-    def _add_nal_units(self, data: bytes) -> None:
+    def _note_units(self, data: bytes) -> None:
+        """Note what the NAL units are that begin in a piece."""
         now = self._now
-        now.first_bytes = len(data)
-        now.fragmented = False
-        slices = now.slices
+        now.begun = True
         for at in nal_headers(data):
-            now.last_role = role = self._codec.role(data, at)
-            if role in _SLICES:
+            now.last_role = self._codec.role(data, at)
+            now.keyframe = now.keyframe or now.last_role in _KEYS
+            if now.last_role in _SLICES:
+                if not now.slices:
+                    now.first_address = self._codec.slice_address(data, at)
                 now.slices += 1
-                now.address = self._codec.slice_address(data, at)
-            if role in _KEYS:
-                now.keyframe = True
-        whole_limit = self._fragment + self._overhead if self._fragment else self._largest_whole + 1
-        complete = now.slices > slices and len(data) < whole_limit
-        now.looks_complete = complete and self._structure_matches()
-
-    def _add_fragment(self, size: int) -> None:
-        now = self._now
-        if not now.first_bytes:
-            now.headless = True
-            return
-        now.fragmented = True
-        full = now.first_bytes - self._overhead
-        self._fragment = max(self._fragment, full)
-        now.looks_complete = size < full and now.last_role in _SLICES and self._structure_matches()
-
-    def _structure_matches(self) -> bool:
-        return (self._now.slices, self._now.address) == self._expected.get(self._now.keyframe)
 
     def _holds_slice(self, data: bytes, starts: bool) -> bool:
         """Whether a piece is, or goes on with, a slice."""
@@ -177,34 +179,26 @@ class AccessUnits:
 
     def _end_by_next(self) -> tuple[AccessUnit, ...]:
         """Hand out what was held until the next picture began, and learn from it."""
-        if self._now.handed_out:
-            if not self._now.mistaken:
-                return ()
-            return (AccessUnit(b"", self._now.pts, keyframe=False, damaged=True, early=False),)
-        if not self._now.slices and not self._now.headless:
-            # Parameter sets with a timestamp of their own belong to the next picture.
-            self._carry(b"".join(self._now.parts), keyframe=self._now.keyframe)
+        now = self._now
+        if now.handed_out:
+            return (AccessUnit(b"", now.pts, keyframe=False, damaged=True, early=False),) if now.mistaken else ()
+        if not now.has_slices:
+            # Parameter sets with a timestamp of their own belong to the next picture, and so does a gap before them.
+            self._lost = self._lost or now.after_gap
+            self._carry(b"".join(now.parts), keyframe=now.keyframe)
             return ()
-        self._learn()
+        self._proved = self._proved + 1 if now.marked and not now.mistaken else 0
         return (self._unit(early=False),)
-
-    def _learn(self) -> None:
-        if not self._now.fragmented:
-            self._largest_whole = max(self._largest_whole, self._now.first_bytes)
-        if self._now.mistaken or not self._structure_matches():
-            self._proved = 0
-        elif self._now.guessed:
-            self._proved += 1
-        self._expected[self._now.keyframe] = (self._now.slices, self._now.address)
 
     def _carry(self, data: bytes, *, keyframe: bool) -> None:
         """Keep what belongs to the next picture."""
         self._carried += data
+        if len(self._carried) > MAX_BYTES:
+            raise OversizedPictureError(f"{len(self._carried)} bytes without a picture")
         self._carried_key = self._carried_key or keyframe
 
     def _end_early(self) -> AccessUnit:
         self._now.handed_out = True
-        self._proved += 1
         unit = self._unit(early=True)
         self._now.parts.clear()
         return unit
@@ -220,4 +214,5 @@ class AccessUnits:
             self._carry(data, keyframe=self._now.last_role is NalRole.KEY_PREFIX)
 
     def _unit(self, *, early: bool) -> AccessUnit:
-        return AccessUnit(b"".join(self._now.parts), self._now.pts, self._now.keyframe, self._now.headless, early)
+        now = self._now
+        return AccessUnit(b"".join(now.parts), now.pts, now.keyframe, now.damaged, early)

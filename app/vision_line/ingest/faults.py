@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 import traceback
 from pathlib import Path
 
 import av
 
 from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.ingest.wire.message import ProtocolError
 
 _CODES: tuple[tuple[type[Exception], SourceErrorCode], ...] = (
-    (av.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED),
-    (av.HTTPForbiddenError, SourceErrorCode.AUTH_FAILED),
-    (av.HTTPNotFoundError, SourceErrorCode.NOT_FOUND),
-    (FileNotFoundError, SourceErrorCode.NOT_FOUND),  # FFmpeg's is one too
-    (av.ConnectionRefusedError, SourceErrorCode.REFUSED),
-    (av.TimeoutError, SourceErrorCode.TIMEOUT),
-    (av.EOFError, SourceErrorCode.ENDED),
-    (av.ConnectionResetError, SourceErrorCode.ENDED),
-    (av.ConnectionAbortedError, SourceErrorCode.ENDED),
-    (av.BrokenPipeError, SourceErrorCode.ENDED),
+    # FFmpeg's errors are of Python's kinds too, where there is one.
+    (FileNotFoundError, SourceErrorCode.NOT_FOUND),
+    (ConnectionRefusedError, SourceErrorCode.REFUSED),
+    (TimeoutError, SourceErrorCode.TIMEOUT),
+    (EOFError, SourceErrorCode.ENDED),
+    (ConnectionError, SourceErrorCode.ENDED),
+    (ssl.SSLError, SourceErrorCode.ENDED),  # of a connection that had been made
+    (socket.gaierror, SourceErrorCode.NAME_UNKNOWN),
     (av.DecoderNotFoundError, SourceErrorCode.CODEC_UNSUPPORTED),
     (av.DemuxerNotFoundError, SourceErrorCode.CODEC_UNSUPPORTED),
     (av.PatchWelcomeError, SourceErrorCode.CODEC_UNSUPPORTED),
@@ -40,9 +40,6 @@ _ERRNO_CODES = {
     errno.EAGAIN: SourceErrorCode.TIMEOUT,
     errno.ECONNREFUSED: SourceErrorCode.REFUSED,
 }
-#: What FFmpeg says of an open that failed for a reason it does not keep.
-_VAGUE = frozenset({SourceErrorCode.CORRUPT, SourceErrorCode.FAILED, SourceErrorCode.ENDED})
-_LOOK_TIMEOUT_S = 2.0
 
 
 def code_of(exc: Exception) -> SourceErrorCode:
@@ -64,17 +61,11 @@ def file_error(camera: str, path: str, exc: OSError | av.FFmpegError) -> SourceE
     return SourceError(camera, code_of(exc), f"{path!r} cannot be read: {exc.strerror}")
 
 
-def opening_error(
-    camera: str, exc: av.FFmpegError, address: tuple[str, int], *, tls: bool, took_s: float, timeout_s: float
-) -> SourceError:
-    """Return what a failed open of a network camera means; looks at the network once more where FFmpeg is vague."""
-    code = code_of(exc)
-    if code in _VAGUE:
-        # A timed-out open comes as InvalidDataError.
-        code = SourceErrorCode.TIMEOUT if took_s >= 0.9 * timeout_s else _look(address, tls=tls, code=code)
-    if code is SourceErrorCode.TIMEOUT:
-        return SourceError(camera, code, f"{address[0]}:{address[1]} did not answer within {timeout_s:g} s")
-    return SourceError(camera, code, f"opening {address[0]}:{address[1]} failed: {exc.strerror}")
+def connection_error(camera: str, exc: OSError | ProtocolError, doing: str) -> SourceError:
+    """Return what it means that a network camera cannot be opened or read any further."""
+    if isinstance(exc, ProtocolError):
+        return SourceError(camera, SourceErrorCode.CORRUPT, f"{doing} failed: {exc}")
+    return SourceError(camera, code_of(exc), f"{doing} failed: {exc.strerror or exc}")
 
 
 def describe_fault(exc: Exception) -> str:
@@ -94,11 +85,3 @@ def resolve(camera: str, host: str, port: int) -> None:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as exc:
         raise SourceError(camera, SourceErrorCode.NAME_UNKNOWN, f"host {host!r} has no address") from exc
-
-
-def _look(address: tuple[str, int], *, tls: bool, code: SourceErrorCode) -> SourceErrorCode:
-    try:
-        socket.create_connection(address, timeout=_LOOK_TIMEOUT_S).close()
-    except OSError as exc:
-        return SourceErrorCode.TIMEOUT if isinstance(exc, TimeoutError) else code_of(exc)
-    return SourceErrorCode.TLS_FAILED if tls else code

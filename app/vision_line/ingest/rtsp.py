@@ -1,47 +1,50 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""RTSP cameras: FFmpeg's demuxer with its parser off, so that no picture waits for the next one."""
+"""RTSP cameras: packets of a connection of our own become whole compressed pictures, none of them over a gap."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
-from urllib.parse import urlsplit
 
 import av
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedPictureError
-from vision_line.ingest.clock import Clocks, camera_utc
-from vision_line.ingest.containers import bound_pictures, open_container
-from vision_line.ingest.faults import opening_error, reading_error, resolve
-from vision_line.ingest.nal import NAL_CODECS
+from vision_line.ingest.clock import Clocks
+from vision_line.ingest.containers import check_size
+from vision_line.ingest.faults import connection_error
+from vision_line.ingest.nal import NAL_CODECS, START_CODE, NalCodec
+from vision_line.ingest.parameter_sets import picture_size
 from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.wire.client import GoodbyeError, RtspClient
+from vision_line.ingest.wire.description import VideoTrack
+from vision_line.ingest.wire.dialogue import StoppedError
+from vision_line.ingest.wire.jpeg import JpegPictures
+from vision_line.ingest.wire.message import ProtocolError
+from vision_line.ingest.wire.negotiation import Negotiation
+from vision_line.ingest.wire.payloads import PIECES
+from vision_line.ingest.wire.rtp import RtpPacket, Timeline
 
-CODECS = frozenset({*NAL_CODECS, "mjpeg"})
-_PORTS = {"rtsp": 554, "rtsps": 322}
-_UDP_BUFFER_BYTES = 4 << 20  # a keyframe arrives as one burst; the kernel caps this at net.core.rmem_max
+
+@dataclass(frozen=True, slots=True)
+class LiveVideo:
+    """A camera's video for a decoder: what of an `av.VideoStream` decoders read."""
+
+    codec_context: Any
+    type: str = "video"
 
 
-def demuxer_options(stream: Stream) -> dict[str, str]:
-    """Return the options for FFmpeg's RTSP demuxer.
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A packet's place in the camera's time and in ours."""
 
-    `timeout` (microseconds of silence on the socket) is the demuxer's own: the older name `stimeout` is ignored
-    without a word, and PyAV's `timeout=` takes the GIL at every poll. `noparse` and the smallest probe keep pictures
-    from being held back, at the start and later.
-    """
-    options = {
-        "rtsp_transport": stream.transport,
-        "timeout": str(round(stream.read_timeout_s * 1e6)),
-        "allowed_media_types": "video",
-        "fflags": "noparse+nofillin+nobuffer",
-        "probesize": "32",
-        "analyzeduration": "0",
-    }
-    if stream.transport == "udp":
-        options["buffer_size"] = str(_UDP_BUFFER_BYTES)
-    return options
+    timestamp: int
+    arrived_s: float
+    arrived_utc: float
 
 
 class RtspSource:
@@ -53,15 +56,24 @@ class RtspSource:
         Raises:
             SourceError: the camera cannot be opened, sends no video, or a codec that is not taken.
         """
-        self._camera = stream.name
+        self._stream = stream
         self._stop = stop
-        self._clocks = clocks
-        self._container = _open(stream, clocks)
+        negotiation = Negotiation(stream, stop, clocks)
         try:
-            self._video = _video_stream(stream.name, self._container)
-            bound_pictures(stream.name, self._video, stream.max_frame_pixels)
-        except SourceError:
-            self._container.close()
+            playing = negotiation.run()
+        except StoppedError:
+            raise SourceError(stream.name, SourceErrorCode.ENDED, "stopped while it was opened") from None
+        except (OSError, ProtocolError) as exc:
+            raise connection_error(stream.name, exc, f"opening {negotiation.place}") from exc
+        self._track = playing.track
+        self._client = RtspClient(playing, stop, clocks, stream.read_timeout_s)
+        self._codec = NAL_CODECS.get(self._track.codec)
+        self._timeline = Timeline()
+        try:
+            self._check_sizes(_annex_b(self._track))
+            self._video = LiveVideo(_decoding_context(self._track, stream.max_frame_pixels))
+        except BaseException:
+            self._client.close()
             raise
 
     def __iter__(self) -> Iterator[CompressedPicture]:
@@ -70,85 +82,89 @@ class RtspSource:
         Raises:
             SourceError: the connection is lost, or the camera ended it (ENDED).
         """
-        codec = NAL_CODECS.get(self._video.codec_context.name)
         try:
-            yield from self._whole_pictures() if codec is None else self._joined_pictures(AccessUnits(codec))
-        except av.FFmpegError as exc:
-            raise reading_error(self._camera, exc) from None  # FFmpeg's error quotes the URL with the password
-        if not self._stop.is_set():
-            raise SourceError(self._camera, SourceErrorCode.ENDED, "the camera ended the stream")
+            yield from self._whole_pictures() if self._codec is None else self._joined_pictures(self._codec)
+        except OversizedPictureError as exc:
+            raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, f"no end of picture: {exc}") from exc
+        except GoodbyeError:
+            raise SourceError(self._stream.name, SourceErrorCode.ENDED, "the camera ended the stream") from None
+        except (OSError, ProtocolError) as exc:
+            raise connection_error(self._stream.name, exc, "reading") from exc
 
     def close(self) -> None:
         """Close the connection."""
-        self._container.close()
+        self._client.close()
 
-    def _packets(self) -> Iterator[Any]:
-        for packet in self._container.demux(self._video):
-            if self._stop.is_set() or not packet.size:
-                return
-            yield packet
+    def _packets(self) -> Iterator[tuple[RtpPacket, bool]]:
+        """Yield the video's packets, each with whether something is missing right before it."""
+        gap = False
+        for packet in self._client.packets():
+            missing = self._client.sequence.take(packet)
+            if missing is None:
+                continue
+            gap = gap or missing
+            if packet.payload_type == self._track.payload_type:
+                yield packet, gap
+                gap = False
 
     def _whole_pictures(self) -> Iterator[CompressedPicture]:
-        """MJPEG: the depacketizer itself hands out whole pictures, at their last RTP packet, and each is a key."""
-        for packet in self._packets():
-            now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
-            yield CompressedPicture(packet, self._video, True, now_s, now_utc, camera_utc(packet), packet.is_corrupt)
+        """MJPEG: each picture is a key, so a gap damages no other."""
+        pictures = JpegPictures()
+        for packet, missing in self._packets():
+            arrival = self._arrival(packet)
+            for picture in pictures.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
+                ticks = self._timeline.ticks(picture.timestamp)
+                unit = AccessUnit(picture.data, ticks, keyframe=True, damaged=picture.damaged, early=True)
+                yield self._picture(unit, arrival)
 
-    def _joined_pictures(self, units: AccessUnits) -> Iterator[CompressedPicture]:
+    def _joined_pictures(self, codec: NalCodec) -> Iterator[CompressedPicture]:
         """H.264 and H.265: pieces are joined; a picture's arrival is the arrival of its last piece."""
-        monotonic, utc = self._clocks.monotonic, self._clocks.utc
-        last: tuple[Any, float, float] | None = None
-        for packet in self._packets():
-            piece = (packet, monotonic(), utc())
-            try:
-                complete = units.push(bytes(packet), packet.pts)
-            except OversizedPictureError as exc:
-                raise SourceError(self._camera, SourceErrorCode.CORRUPT, f"no end of picture: {exc}") from exc
-            for unit in complete:
+        units, piece_of = AccessUnits(codec), PIECES[codec.name]
+        before: _Arrival | None = None
+        for packet, missing in self._packets():
+            if missing:
+                units.lose()
+            arrival = self._arrival(packet)
+            ticks = self._timeline.ticks(packet.timestamp)
+            for unit in units.push(piece_of(packet.payload), ticks, last=packet.last):
                 # A unit that only the next picture's first piece completes had arrived with the piece before.
-                yield self._picture(unit, *(piece if unit.early or last is None else last))
-            last = piece
+                yield self._picture(unit, arrival if unit.early or before is None else before)
+            before = arrival
 
-    def _picture(self, unit: AccessUnit, piece: Any, arrived_s: float, arrived_utc: float) -> CompressedPicture:
+    def _arrival(self, packet: RtpPacket) -> _Arrival:
+        return _Arrival(packet.timestamp, *self._client.arrived)
+
+    def _picture(self, unit: AccessUnit, arrival: _Arrival) -> CompressedPicture:
         if not unit.data:
-            return CompressedPicture(None, self._video, False, arrived_s, arrived_utc, damaged=True, counts=False)
+            return CompressedPicture(
+                None, self._video, False, arrival.arrived_s, arrival.arrived_utc, damaged=True, counts=False
+            )
+        if unit.keyframe:
+            self._check_sizes(unit.data)
         packet = av.Packet(unit.data)
         packet.pts = packet.dts = unit.pts
-        packet.time_base = piece.time_base
+        packet.time_base = Fraction(1, self._track.clock_hz)
         packet.is_keyframe = unit.keyframe
+        report = self._client.report
+        camera_utc = None if report is None else report.utc_of(arrival.timestamp, self._track.clock_hz)
         return CompressedPicture(
-            packet, self._video, unit.keyframe, arrived_s, arrived_utc, camera_utc(piece), unit.damaged
+            packet, self._video, unit.keyframe, arrival.arrived_s, arrival.arrived_utc, camera_utc, unit.damaged
         )
 
-
-def _open(stream: Stream, clocks: Clocks) -> Any:
-    url = stream.url.get_secret_value()
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
-    resolve(stream.name, host, port)
-    started_s = clocks.monotonic()
-    try:
-        return open_container(url, stream.max_frame_pixels, demuxer_options(stream))
-    except av.FFmpegError as exc:
-        raise opening_error(
-            stream.name,
-            exc,
-            (host, port),
-            tls=parts.scheme.lower() == "rtsps",
-            took_s=clocks.monotonic() - started_s,
-            timeout_s=stream.read_timeout_s,
-        ) from None  # FFmpeg's error quotes the URL with the password
+    def _check_sizes(self, data: bytes) -> None:
+        size_wh = None if self._codec is None else picture_size(self._codec, data)
+        if size_wh is not None:
+            check_size(self._stream.name, size_wh, self._stream.max_frame_pixels)
 
 
-def _video_stream(camera: str, container: Any) -> Any:
-    """Return the first video stream, checked: PyAV can crash where a stream has no codec context."""
-    if not container.streams.video:
-        raise SourceError(camera, SourceErrorCode.NO_VIDEO, "the camera offers no video")
-    video = container.streams.video[0]
-    if video.codec_context is None:
-        raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, "the video's codec is unknown")
-    name = video.codec_context.name
-    if name not in CODECS:
-        expected = ", ".join(sorted(CODECS))
-        raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, f"found {name}, expected one of {expected}")
-    return video
+def _annex_b(track: VideoTrack) -> bytes:
+    return b"".join(START_CODE + unit for unit in track.parameter_sets)
+
+
+def _decoding_context(track: VideoTrack, max_pixels: int) -> Any:
+    """Return a codec context that was not opened yet; without parameter sets it waits for those in the stream."""
+    context: Any = av.CodecContext.create(track.codec, "r")
+    if track.parameter_sets:
+        context.extradata = _annex_b(track)
+    context.options = {"max_pixels": str(max_pixels)}
+    return context

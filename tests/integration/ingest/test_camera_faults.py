@@ -84,7 +84,7 @@ async def test_an_unknown_host_is_named(watch: Watch, wait_until: Until) -> None
 
 
 async def test_a_silent_server_times_out(silent_port: int, watch: Watch, wait_until: Until) -> None:
-    """TIMEOUT by FFmpeg's own timeout, so no thread has to be abandoned."""
+    """TIMEOUT by the connection's own timeout, so no thread has to be abandoned."""
     cam = watch(f"rtsp://127.0.0.1:{silent_port}/cam", read_timeout_s=0.5, connect_timeout_s=3.0)
     took_s = await wait_until(lambda: "TIMEOUT" in cam.codes, 5)
     assert took_s < 2.5

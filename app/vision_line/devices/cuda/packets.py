@@ -20,16 +20,14 @@ class SelfContained:
     """
 
     def __init__(self, camera: str, stream: Any) -> None:
-        """Prepare for the packets of `stream` (`av.VideoStream`), which is open now."""
+        """Prepare for the packets of `stream` (`av.VideoStream`, or a camera's), which is open now."""
         extradata = bytes(stream.codec_context.extradata or b"")
         self._camera = camera
         self._codec = codec_of(stream)
         self._always = self._codec in _TO_ANNEX_B and extradata[:1] == b"\x01"  # avcC, hvcC: length prefixes
-        self._filter: av.BitStreamFilterContext | None = None
-        if self._always:
-            self._filter = av.BitStreamFilterContext(_TO_ANNEX_B[self._codec], stream)
-        elif extradata and not (self._codec == "av1" and extradata[0] & 0x80):  # av1C repeats what key pictures hold
-            self._filter = av.BitStreamFilterContext("dump_extra=freq=keyframe", stream)
+        self._filter = av.BitStreamFilterContext(_TO_ANNEX_B[self._codec], stream) if self._always else None
+        repeats = self._codec == "av1" and extradata[:1] >= b"\x80"  # av1C repeats what key pictures hold
+        self._headers = b"" if self._always or repeats else extradata
 
     def complete(self, packet: Any) -> Any:
         """Return `packet`, or a completed copy of it; the packet itself is only read.
@@ -37,17 +35,19 @@ class SelfContained:
         Raises:
             SourceError: it is damaged (CORRUPT).
         """
-        if self._filter is None or not (self._always or self._lacks_headers(packet)):
-            return packet
-        copy: Any = av.Packet(bytes(packet))  # the filter empties what it is given
-        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
-        copy.is_keyframe, copy.is_corrupt = packet.is_keyframe, packet.is_corrupt
+        if self._filter is None:
+            lacks = self._headers and packet.is_keyframe and not sequence_headers(bytes(packet), self._codec)
+            return _copied(packet, self._headers) if lacks else packet
         try:
-            (whole,) = self._filter.filter(copy)
+            (whole,) = self._filter.filter(_copied(packet))  # it empties what it is given
         except av.FFmpegError as exc:
             detail = f"{self._codec}: {exc.strerror}"
             raise SourceError(self._camera, SourceErrorCode.CORRUPT, detail) from exc
         return whole
 
-    def _lacks_headers(self, packet: Any) -> bool:
-        return packet.is_keyframe and not sequence_headers(bytes(packet), self._codec)
+
+def _copied(packet: Any, before: bytes = b"") -> Any:
+    copy: Any = av.Packet(before + bytes(packet))
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    copy.is_keyframe, copy.is_corrupt = packet.is_keyframe, packet.is_corrupt
+    return copy

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A playing camera as a stream of RTP packets in their order, with the signs of life that keep it playing."""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import threading
+from collections.abc import Iterator
+
+from vision_line.ingest.clock import Clocks
+from vision_line.ingest.wire.dialogue import TICK_S
+from vision_line.ingest.wire.framing import Interleaved
+from vision_line.ingest.wire.negotiation import Playing
+from vision_line.ingest.wire.reorder import Reorder
+from vision_line.ingest.wire.rtp import RtpPacket, SenderReport, Sequence, parse_rtp, read_reports, receiver_report
+
+REPORT_EVERY_S = 5.0
+
+
+class GoodbyeError(Exception):
+    """The camera says that its stream is over."""
+
+
+class RtspClient:
+    """Reads one camera. Used by one thread."""
+
+    def __init__(self, playing: Playing, stop: threading.Event, clocks: Clocks, read_timeout_s: float) -> None:
+        """Take over a camera that plays; `close` lets it go."""
+        self.sequence = Sequence()
+        self.report: SenderReport | None = None
+        self.arrived = (clocks.monotonic(), clocks.utc())  # of the packet that was yielded last, both clocks
+        self._playing = playing
+        self._stop = stop
+        self._clocks = clocks
+        self._read_timeout_s = read_timeout_s
+        self._own_source = secrets.randbits(32)
+        now_s = self.arrived[0]
+        self._heard_s = self._life_s = self._reported_s = self._report_came_s = now_s
+
+    def packets(self) -> Iterator[RtpPacket]:
+        """Yield packets until told to stop; a payload is valid until the next is asked for.
+
+        Raises:
+            TimeoutError: no packet for `read_timeout_s`.
+            GoodbyeError, ProtocolError, OSError: the stream is over, makes no sense, or is lost.
+        """
+        for channel, data in self._playing.dialogue.early:
+            yield from self._sorted(channel, memoryview(data))
+        self._playing.dialogue.early.clear()
+        yield from self._interleaved() if self._playing.datagrams is None else self._datagrams()
+
+    def close(self) -> None:
+        """Take leave of the camera and close everything; may be called twice."""
+        playing = self._playing
+        playing.dialogue.leave(playing.control_url)
+        playing.connection.close()
+        if playing.datagrams is not None:
+            playing.datagrams.close()
+
+    def _interleaved(self) -> Iterator[RtpPacket]:
+        connection = self._playing.connection
+        while not self._stop.is_set():
+            if connection.receive(TICK_S):
+                yield from self._items()
+            else:
+                self._check_silence()
+            self._keep_alive()
+
+    def _items(self) -> Iterator[RtpPacket]:
+        """Yield the packets among what was read; all of it arrived now."""
+        self.arrived = (self._clocks.monotonic(), self._clocks.utc())
+        take = self._playing.connection.framer.take
+        while (item := take()) is not None:
+            if isinstance(item, Interleaved):
+                yield from self._sorted(item.channel, item.data)
+            else:
+                self._playing.dialogue.notice(item)
+
+    def _sorted(self, channel: int, data: memoryview) -> Iterator[RtpPacket]:
+        media, control = self._playing.channels
+        if channel == media:
+            packet = parse_rtp(data)
+            if packet is not None:
+                self._heard_s = self.arrived[0]
+                yield packet
+        elif channel == control:
+            self._read_reports(data)
+
+    def _datagrams(self) -> Iterator[RtpPacket]:
+        pair, connection = self._playing.datagrams, self._playing.connection
+        if pair is None:
+            return
+        reorder = Reorder()
+        with selectors.DefaultSelector() as selector:
+            for sock in (pair.rtp, pair.rtcp, connection.socket):
+                selector.register(sock, selectors.EVENT_READ)
+            while not self._stop.is_set():
+                ready = {key.fileobj for key, _ in selector.select(TICK_S / 2)}
+                self.arrived = (self._clocks.monotonic(), self._clocks.utc())
+                yield from reorder.overdue(self.arrived[0])
+                while pair.rtp in ready and (data := pair.receive(pair.rtp)) is not None:
+                    packet = parse_rtp(memoryview(data))
+                    if packet is not None:
+                        self._heard_s = self.arrived[0]
+                        yield from reorder.push(packet, self.arrived[0])
+                while pair.rtcp in ready and (data := pair.receive(pair.rtcp)) is not None:
+                    self._read_reports(memoryview(data))
+                if connection.socket in ready and connection.receive(TICK_S):
+                    yield from self._items()
+                if not ready:
+                    self._check_silence()
+                self._keep_alive()
+
+    def _read_reports(self, data: memoryview) -> None:
+        report, bye = read_reports(data)
+        if report is not None and self.sequence.source in (None, report.source):
+            self.report, self._report_came_s = report, self.arrived[0]
+        if bye:
+            raise GoodbyeError
+
+    def _check_silence(self) -> None:
+        """Give up a camera of which nothing waits to be read; one that was read late has done no wrong."""
+        if self._clocks.monotonic() - self._heard_s > self._read_timeout_s:
+            raise TimeoutError("no packet comes")
+
+    def _keep_alive(self) -> None:
+        """Do what is due beside reading."""
+        now_s, playing = self._clocks.monotonic(), self._playing
+        if now_s - self._life_s > playing.life_every_s:
+            self._life_s = now_s
+            playing.dialogue.show_life(playing.life_method, playing.control_url)
+        if now_s - self._reported_s > REPORT_EVERY_S and self.sequence.source is not None:
+            self._reported_s = now_s
+            self._send_report(
+                receiver_report(self._own_source, self.sequence, self.report, now_s - self._report_came_s)
+            )
+
+    def _send_report(self, data: bytes) -> None:
+        playing = self._playing
+        if playing.datagrams is not None:
+            playing.datagrams.report(data)
+        else:
+            playing.connection.send(b"$" + bytes([playing.channels[1]]) + len(data).to_bytes(2, "big") + data)
