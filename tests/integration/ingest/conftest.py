@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -19,12 +20,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from tests.integration.rtsp.raw_server import RawCamera, RawServer, Unit, encode
 
 from vision_line.config.models import Stream
 from vision_line.devices.decoding import CpuDecoder
 from vision_line.frames import CameraState, DropCause, Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.session import OpenDecoder
 
 SERVER = Path(__file__).parents[1] / "rtsp" / "gst_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -155,16 +158,40 @@ def serve(gstreamer: None) -> Iterator[Serve]:
         server.kill()
 
 
+ServeRaw = Callable[..., RawServer]
+
+
+@pytest.fixture
+def serve_raw() -> Iterator[ServeRaw]:
+    """Start raw servers that are ended with the test: `serve_raw(cam=RawCamera(...), tls=context)`."""
+    servers: list[RawServer] = []
+
+    def start(tls: ssl.SSLContext | None = None, **cameras: RawCamera) -> RawServer:
+        server = RawServer(cameras, tls)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def clip() -> list[Unit]:
+    """Two seconds of H.264 with a keyframe every second."""
+    return encode()
+
+
 class Watched:
     """A running camera with every frame and state it gave."""
 
-    def __init__(self, stream: Stream, opening: asyncio.Semaphore) -> None:
+    def __init__(self, stream: Stream, opening: asyncio.Semaphore, open_decoder: OpenDecoder) -> None:
         self.stream = stream
         self.frames: list[Frame] = []
         self.stamps: list[int] = []
         self.states: list[StateChange] = []
         self.mailbox = Mailbox(stream.name, self._collect, live=stream.is_live)
-        self.camera = Camera(stream, CpuDecoder, self.mailbox, self.states.append, opening, chance=lambda: 0.5)
+        self.camera = Camera(stream, open_decoder, self.mailbox, self.states.append, opening, chance=lambda: 0.5)
 
     def _collect(self) -> None:
         """Take each frame at once, in the camera's thread, so that none is superseded."""
@@ -225,9 +252,9 @@ async def watch() -> AsyncIterator[Watch]:
     opening = asyncio.Semaphore(4)
     tasks: list[asyncio.Task[None]] = []
 
-    def start(url: str, name: str = "cam", **settings: Any) -> Watched:
+    def start(url: str, name: str = "cam", open_decoder: OpenDecoder = CpuDecoder, **settings: Any) -> Watched:
         values = {"connect_timeout_s": 3.0, "read_timeout_s": 2.0} | settings
-        watched = Watched(Stream.model_validate({"name": name, "url": url} | values), opening)
+        watched = Watched(Stream.model_validate({"name": name, "url": url} | values), opening, open_decoder)
         tasks.append(asyncio.create_task(watched.camera.run()))
         return watched
 

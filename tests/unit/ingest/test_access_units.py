@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 
 from vision_line.ingest.access_units import PROOF, AccessUnit, AccessUnits
 from vision_line.ingest.nal import H264, H265, START_CODE, NalCodec, NalRole
+from vision_line.ingest.wire.payloads import PIECES
 
 MTU = 100  # bytes of NAL unit payload in a full fragment
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What FFmpeg hands out for one RTP packet."""
+    """What one RTP packet holds."""
 
     data: bytes
     pts: int
+    last: bool = False  # its marker
 
 
 def slice_nal(size: int, *, key: bool = False, first_mb_zero: bool = True) -> bytes:
@@ -37,46 +39,54 @@ def pieces_of(nal: bytes, pts: int) -> list[Piece]:
     return [Piece(START_CODE + header + chunks[0], pts), *(Piece(chunk, pts) for chunk in chunks[1:])]
 
 
-def picture_pieces(number: int, sizes: list[int]) -> list[Piece]:
-    """Return the pieces of picture `number`, with slices of `sizes` bytes; every 10th is a key picture."""
+def picture_pieces(number: int, sizes: list[int], markers: str = "right", *, pts: int | None = None) -> list[Piece]:
+    """Return the pieces of picture `number`, with slices of `sizes` bytes; every 10th is a key picture.
+
+    `markers`: at the "right" place, "never", or at every "slice".
+    """
     pieces: list[Piece] = []
     for index, size in enumerate(sizes):
-        pieces += pieces_of(slice_nal(size, key=number % 10 == 0, first_mb_zero=index == 0), number)
+        nal = slice_nal(size, key=number % 10 == 0, first_mb_zero=index == 0)
+        pieces += pieces_of(nal, number if pts is None else pts)
+        if markers == "slice" or (markers == "right" and index == len(sizes) - 1):
+            pieces[-1] = replace(pieces[-1], last=True)
     return pieces
 
 
 def feed(units: AccessUnits, pieces: list[Piece]) -> list[AccessUnit]:
     """Push all and return what came out."""
-    return [unit for piece in pieces for unit in units.push(piece.data, piece.pts)]
+    return [unit for piece in pieces for unit in units.push(piece.data, piece.pts, last=piece.last)]
 
 
 def test_a_regular_camera_is_handed_out_without_waiting_for_the_next_picture() -> None:
-    """After the proof, a picture comes out with its own last piece."""
+    """After the proof, a picture comes out with its own last piece, of whatever size that is."""
     units = AccessUnits(H264)
-    for number in range(PROOF + 3):
+    for number in range(PROOF + 1):
         feed(units, picture_pieces(number, [250]))
-    out = feed(units, picture_pieces(PROOF + 3, [250]))
-    assert [(unit.pts, unit.early, unit.damaged) for unit in out] == [(PROOF + 3, True, False)]
+    out = feed(units, picture_pieces(PROOF + 1, [3 * MTU]))
+    assert [(unit.pts, unit.early, unit.damaged) for unit in out] == [(PROOF + 1, True, False)]
 
 
 def test_before_the_proof_a_picture_waits_for_the_next() -> None:
-    """The first pictures come out when their successor begins, as FFmpeg's parser does it."""
+    """The first pictures come out when their successor begins: a marker in the wrong place costs no keyframe."""
     units = AccessUnits(H264)
     assert feed(units, picture_pieces(0, [250])) == []
     assert [unit.pts for unit in feed(units, picture_pieces(1, [250]))] == [0]
 
 
-def test_a_picture_that_fills_its_last_fragment_waits() -> None:
-    """A last fragment of full size shows no end: the picture comes out with the next one, whole."""
+def test_a_camera_without_markers_is_never_handed_out_early() -> None:
+    """Its pictures come out whole, each when the next begins."""
     units = AccessUnits(H264)
-    for number in range(PROOF + 3):
-        feed(units, picture_pieces(number, [250]))
-    assert feed(units, picture_pieces(PROOF + 3, [3 * MTU])) == []
-    out = feed(units, picture_pieces(PROOF + 4, [250]))
-    assert [(unit.pts, unit.early, unit.damaged) for unit in out] == [
-        (PROOF + 3, False, False),
-        (PROOF + 4, True, False),
-    ]
+    out = [unit for number in range(30) for unit in feed(units, picture_pieces(number, [250], "never"))]
+    assert {(unit.early, unit.damaged) for unit in out} == {(False, False)}
+    assert [unit.pts for unit in out] == list(range(29))
+
+
+def test_a_marker_at_every_slice_is_seen_through() -> None:
+    """Some senders set it so: their pictures come out whole all the same."""
+    units = AccessUnits(H264)
+    out = [unit for number in range(30) for unit in feed(units, picture_pieces(number, [250, 50], "slice"))]
+    assert {(unit.early, unit.damaged) for unit in out} == {(False, False)}
 
 
 def test_a_picture_cut_short_is_reported_and_makes_the_assembler_careful() -> None:
@@ -84,7 +94,7 @@ def test_a_picture_cut_short_is_reported_and_makes_the_assembler_careful() -> No
     units = AccessUnits(H264)
     for number in range(PROOF + 3):
         feed(units, picture_pieces(number, [250]))
-    cut = feed(units, picture_pieces(PROOF + 3, [250, 250]))
+    cut = feed(units, picture_pieces(PROOF + 3, [250, 250], "slice"))
     assert [unit.damaged for unit in cut] == [False]
     after = feed(units, picture_pieces(PROOF + 4, [250]))
     assert [(unit.data, unit.damaged) for unit in after] == [(b"", True)]
@@ -99,6 +109,36 @@ def test_filler_after_the_picture_is_no_damage() -> None:
     ]
     assert not any(unit.damaged for unit in out)
     assert out[-1].early
+
+
+def test_pictures_that_share_a_timestamp_are_told_apart_by_the_marker() -> None:
+    """A clock that stands still joins no pictures."""
+    units = AccessUnits(H264)
+    out = [unit for number in range(30) for unit in feed(units, picture_pieces(number, [250], pts=7))]
+    assert len(out) >= 29
+    assert not any(unit.damaged for unit in out)
+
+
+def test_lost_pictures_damage_what_follows_up_to_a_keyframe() -> None:
+    """Pictures 5 and 6 never came: 7 refers to them, 10 to none."""
+    units = AccessUnits(H264)
+    out: list[AccessUnit] = []
+    for number in range(12):
+        if number == 7:
+            units.lose()
+        if number not in (5, 6):
+            out += feed(units, picture_pieces(number, [250]))
+    damaged = [unit.pts for unit in (*out, *units.flush()) if unit.damaged]
+    assert damaged == [7]  # and the session waits for a keyframe from there on
+
+
+def test_a_keyframe_right_after_a_gap_is_good() -> None:
+    """It needs nothing of what was lost."""
+    units = AccessUnits(H264)
+    feed(units, picture_pieces(8, [250]))
+    units.lose()
+    out = [*feed(units, picture_pieces(10, [250])), *units.flush()]
+    assert [(unit.pts, unit.damaged) for unit in out] == [(8, False), (10, False)]
 
 
 def test_parameter_sets_with_a_timestamp_of_their_own_join_the_next_picture() -> None:
@@ -153,13 +193,17 @@ def test_first_macroblock_of_a_slice(bits: str, address: int) -> None:
     assert H264.slice_address(b"\x41" + body, 0) == address
 
 
-@given(st.lists(st.lists(st.integers(2, 600), min_size=1, max_size=4), min_size=1, max_size=80))
-def test_no_piece_is_lost_and_no_cut_is_silent(pictures: list[list[int]]) -> None:
+Pictures = list[list[int]]
+pictures_of = st.lists(st.lists(st.integers(2, 600), min_size=1, max_size=4), min_size=1, max_size=60)
+
+
+@given(pictures_of, st.sampled_from(["right", "never", "slice"]))
+def test_no_piece_is_lost_and_no_cut_is_silent(pictures: Pictures, markers: str) -> None:
     """Whatever the slices: each picture comes out once, in order, whole, or is followed by the report of its damage."""
     units = AccessUnits(H264)
     out: list[AccessUnit] = []
     for number, sizes in enumerate(pictures):
-        out += feed(units, picture_pieces(number, sizes))
+        out += feed(units, picture_pieces(number, sizes, markers))
     out += units.flush()
     whole = [b"".join(piece.data for piece in picture_pieces(n, sizes)) for n, sizes in enumerate(pictures)]
     cut = {unit.pts for unit in out if unit.damaged}
@@ -168,6 +212,38 @@ def test_no_piece_is_lost_and_no_cut_is_silent(pictures: list[list[int]]) -> Non
     for unit in shown:
         assert unit.pts is not None
         assert (unit.data == whole[unit.pts]) == (unit.pts not in cut)
+
+
+@given(pictures_of, st.sampled_from(["right", "never"]), st.sets(st.integers(0, 400), max_size=30))
+def test_nothing_is_decoded_over_a_gap(pictures: Pictures, markers: str, lost: set[int]) -> None:
+    """Whatever packets are lost: what is decoded is whole, and each picture has the one that it refers to."""
+    units = AccessUnits(H264)
+    pieces = [piece for number, sizes in enumerate(pictures) for piece in picture_pieces(number, sizes, markers)]
+    out: list[AccessUnit] = []
+    for index, piece in enumerate(pieces):
+        if index in lost:
+            units.lose()
+        else:
+            out += feed(units, [piece])
+    decoded, awaits_key = [], True
+    for unit in (*out, *units.flush()):
+        awaits_key = unit.damaged or (awaits_key and not unit.keyframe)
+        if not awaits_key and unit.pts is not None:
+            decoded.append(unit.pts)
+            assert unit.data == b"".join(piece.data for piece in picture_pieces(unit.pts, pictures[unit.pts]))
+    assert all(number % 10 == 0 or number - 1 in decoded for number in decoded)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 3), st.booleans(), st.booleans()), max_size=60))
+def test_garbage_is_only_garbage(packets: list[tuple[bytes, int, bool, bool]]) -> None:
+    """Nothing that a camera sends makes the assembler fail."""
+    for codec in (H264, H265):
+        units = AccessUnits(codec)
+        for payload, pts, last, lost in packets:
+            if lost:
+                units.lose()
+            for _ in units.push(PIECES[codec.name](memoryview(payload)), pts, last=last):
+                pass
 
 
 @given(st.integers(1, 4), st.lists(st.integers(2, 600), min_size=40, max_size=80))
