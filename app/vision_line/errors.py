@@ -15,6 +15,8 @@ import re
 from enum import StrEnum
 from typing import ClassVar
 
+from vision_line.words import one_line, printable
+
 #: Where a URL begins, one that lacks a slash or two as well. Schemes are short; the bound keeps long words cheap.
 _SCHEME = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]{0,15}://|\brtsps?:/?)", re.ASCII)
 #: A user part goes up to the last `@` before a host: the password may hold spaces, quotes, slashes and `@`.
@@ -54,8 +56,8 @@ class VisionLineError(Exception):
     exit_code: ClassVar[int] = 4
 
     def __init__(self, message: str) -> None:
-        """Keep `message` with credentials masked."""
-        super().__init__(mask_credentials(message))
+        """Keep `message` with credentials masked and without control characters: it may quote a camera or a file."""
+        super().__init__(printable(mask_credentials(message)))
 
 
 class ConfigError(VisionLineError):
@@ -65,7 +67,7 @@ class ConfigError(VisionLineError):
 
     def __init__(self, *problems: str) -> None:
         """Keep every problem; the message is all of them, one a line."""
-        self.problems = tuple(mask_credentials(problem) for problem in problems)
+        self.problems = tuple(printable(mask_credentials(problem)) for problem in problems)
         super().__init__("\n".join(problems))
 
 
@@ -115,7 +117,7 @@ class SourceError(VisionLineError):
         self.camera = camera
         self.code = code
         self.detail = mask_credentials(detail)
-        super().__init__(f"camera {camera!r}: {code}: {detail}")
+        super().__init__(f"camera {camera!r}: {code}: {one_line(detail)}")
 
 
 class ModelError(VisionLineError):

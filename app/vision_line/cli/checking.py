@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from vision_line.app.program import RunOptions
 from vision_line.cli.preflight import Preflight
@@ -16,6 +17,7 @@ from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
 from vision_line.ingest.probe import ProbeResult, probe
 from vision_line.ingest.recorded import too_few_frames
+from vision_line.words import one_line
 
 #: So many cameras are opened at the same time.
 AT_ONCE = 8
@@ -66,7 +68,7 @@ def _table(streams: tuple[Stream, ...], results: list[ProbeResult]) -> Table:
     for name in ("camera", "codec", "size", "fps", "first frame", "result"):
         table.add_column(name, justify="left" if name in {"camera", "codec", "result"} else "right", overflow="fold")
     for stream, result in zip(streams, results, strict=True):
-        table.add_row(stream.name, *_cells(result), style=None if result.code is None else "red")
+        table.add_row(*map(Text, (stream.name, *_cells(result))), style=None if result.code is None else "red")
     return table
 
 
@@ -75,4 +77,4 @@ def _cells(result: ProbeResult) -> tuple[str, str, str, str, str]:
     fps = "" if result.fps is None else f"{result.fps:.1f}"
     first = "" if result.time_to_first_frame_s is None else f"{result.time_to_first_frame_s * 1000:.0f} ms"
     verdict = "ok" if result.code is None else f"{result.code}: {result.detail}"
-    return result.codec or "", size, fps, first, verdict
+    return one_line(result.codec or ""), size, fps, first, one_line(verdict)

@@ -13,11 +13,12 @@ from typing import Any, BinaryIO, TextIO
 
 from vision_line.errors import ConfigError
 from vision_line.records.columns import Column, Kind
+from vision_line.words import printable, printable_json
 
 Chunk = Sequence[Sequence[Any]]
 
-#: A spreadsheet takes a cell that begins so for a formula, and runs it.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+#: A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms for the same.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def iso_utc(seconds: float) -> str:
@@ -26,7 +27,11 @@ def iso_utc(seconds: float) -> str:
 
 
 def spreadsheet_text(text: str) -> str:
-    """Return `text` so that a spreadsheet shows it and does not run it: a formula gets a `'` before it."""
+    """Return `text` so that a spreadsheet shows it and does not run it, and a terminal neither.
+
+    A formula gets a `'` before it, control characters are written out.
+    """
+    text = printable(text)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
@@ -47,7 +52,7 @@ def write_jsonl(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Ch
         for chunk in chunks:
             for row in chunk:
                 cells = {column.name: _json_cell(column, value) for column, value in zip(columns, row, strict=True)}
-                file.write(json.dumps(cells, ensure_ascii=False) + "\n")
+                file.write(printable_json(json.dumps(cells, ensure_ascii=False)) + "\n")
 
 
 def write_parquet(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from vision_line.errors import RunError, mask_credentials
 from vision_line.screens.lines import LineWriter, Sink, sink_on
+from vision_line.words import printable
 
 LOG_NAME = "vision-line.log"
 MAX_BYTES, BACKUPS = 5_000_000, 4  # 25 MB at the most
@@ -39,8 +40,9 @@ class MaskingFormatter(logging.Formatter):
         self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the finished, masked text of `record`."""
-        return "\n".join(map(mask_credentials, super().format(record).split("\n")))
+        """Return the finished, masked text of `record`; whatever it quotes, only its first line begins like one."""
+        lines = super().format(record).split("\n")
+        return "\n    ".join(printable(mask_credentials(line)) for line in lines)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from vision_line.screens.device_lines import device_words
 from vision_line.screens.headline import clock
 from vision_line.screens.lines import LineWriter, sink_on
 from vision_line.telemetry.snapshot import Snapshot
+from vision_line.words import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def plain_line(snapshot: Snapshot) -> str:
         parts.append(f"ALARM {snapshot.alarms[0]}{more}")
     if snapshot.notices:
         parts.append("; ".join(snapshot.notices))
-    return " | ".join(parts)
+    return one_line(" | ".join(parts))
 
 
 async def run_status_lines(get_snapshot: Callable[[], Snapshot], stream: IO[str], period_s: float = 1.0) -> None:
