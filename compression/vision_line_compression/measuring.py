@@ -24,6 +24,8 @@ from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.export import export_onnx
 from vision_line_compression.inputs import Inputs
 from vision_line_compression.pictures import network_inputs
+from vision_line_compression.proof_pictures import PictureRGB, drawn_candidates, given_candidates
+from vision_line_compression.proving import prove_bundle
 from vision_line_compression.quantize.agreement import compare_outputs
 from vision_line_compression.quantize.calibrate import Calibration, Picture, calibrate
 from vision_line_compression.quantize.protect import (
@@ -49,6 +51,9 @@ BUNDLE = "bundle"
 
 #: Validation pictures of a quick look that decides nothing but a warning.
 _GLANCE = 100
+
+#: Calibration pictures among which those of a proof are chosen, where the recipe says so.
+_CANDIDATES = 64
 
 #: Validation pictures on which outputs are compared to rank the parts of a network; each part costs one run over them.
 _CLOSE_LOOKS = 8
@@ -102,8 +107,7 @@ def quantize(folder: Path, float_onnx: Path, inputs: Inputs, report: Report) -> 
     """
     recipe = inputs.loaded.recipe
     section = recipe.quantize
-    source = inputs.train if inputs.calibration is None else inputs.calibration
-    pictures = source.subset(section.calibration_images)
+    pictures = _calibration_pictures(inputs, section.calibration_images)
     seen = _reported(network_inputs(pictures, recipe.input.shapes_hw), len(pictures.images), report)
     calibration = calibrate(float_onnx, seen)
     outputs = []
@@ -220,9 +224,10 @@ def spoil(folder: Path, float_onnx: Path, int8_onnx: Path, inputs: Inputs, repor
 
 
 def pack(
-    folder: Path, int8_onnx: Path, evaluation: Path, recipe: Recipe, lineage: Mapping[str, JsonValue]
+    folder: Path, int8_onnx: Path, evaluation: Path, inputs: Inputs, lineage: Mapping[str, JsonValue]
 ) -> list[Path]:
-    """Write the bundle that `vision-line --model` takes, with what was measured on it."""
+    """Write the bundle that `vision-line --model` takes, with all its forms, its proof, and what was measured on it."""
+    recipe = inputs.loaded.recipe
     bundle = write_bundle(
         folder / BUNDLE,
         int8_onnx,
@@ -233,7 +238,19 @@ def pack(
         lineage=lineage,
         results=_summary(Evaluation.model_validate_json(evaluation.read_bytes())),
     )
+    prove_bundle(bundle, _proof_candidates(inputs))
     return sorted(path for path in bundle.iterdir() if path.is_file())
+
+
+def _calibration_pictures(inputs: Inputs, most: int) -> Dataset:
+    return (inputs.train if inputs.calibration is None else inputs.calibration).subset(most)
+
+
+def _proof_candidates(inputs: Inputs) -> tuple[PictureRGB, ...]:
+    recipe = inputs.loaded.recipe
+    if recipe.proof.pictures == "drawn":
+        return drawn_candidates()
+    return given_candidates(network_inputs(_calibration_pictures(inputs, _CANDIDATES), recipe.input.shapes_hw))
 
 
 def _summary(evaluation: Evaluation) -> dict[str, JsonValue]:

@@ -94,10 +94,11 @@ class Pipeline:
 
         def work(folder: Path, _report: Report) -> list[Path]:
             measured = self._workspace.folder(evaluation) / measuring.EVALUATION
-            return measuring.pack(folder, onnx.path, measured, recipe, lineage)
+            return measuring.pack(folder, onnx.path, measured, self._inputs, lineage)
 
         settings: dict[str, JsonValue] = {"name": recipe.name, "lineage": lineage}
-        return self._kinds.stage("bundle", work, settings, after=(*onnx.after, evaluation))
+        # version 2 has forms and a proof
+        return self._kinds.stage("bundle", work, settings, after=(*onnx.after, evaluation), version=2)
 
     def _lineage(self) -> dict[str, JsonValue]:
         # not what names files of the machine that compressed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.agreement import Reference, reference_of
+from vision_line.devices.agreement import Reference, reference_of, weakness
 from vision_line.devices.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.preprocess import normalise
-from vision_line.devices.proof import Proof, pack_proof, shaped
+from vision_line.devices.proof import MAX_PROOF_BYTES, Pictures, Proof, pack_proof, shaped
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.bundle import describe_bundle, replace_files
@@ -34,6 +35,9 @@ UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
 
 #: Pictures of a proof. More find no more: each engine runs all of them before it inspects.
 PICTURES = 4
+
+#: What is left of a proof's size when each form and shape has its reference.
+_MAX_PICTURE_BYTES = MAX_PROOF_BYTES * 2 // 3
 
 #: A place counts as found from this score on, when pictures are chosen.
 _TELLING_SCORE = 0.05
@@ -116,16 +120,37 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Pic
     """
     forms = {name: FloatExecution(path) for name, path in files.items()}
     own, shape = next(iter(forms.values())), model.input_shapes_hw[0]
-    outputs = own.outputs(np.stack(candidates), shape)
-    signals = [_signal(_reference(model, [output])) for output in outputs]
-    best = sorted(range(len(candidates)), key=signals.__getitem__, reverse=True)[:PICTURES]
-    pictures = np.stack([candidates[number] for number in best])
+    seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
+    pictures = _small_enough(np.stack([candidates[number] for number in most_telling(seen)]))
     references = {
         (name, shape): _reference(model, form.outputs(pictures, shape))
         for name, form in forms.items()
         for shape in model.input_shapes_hw
     }
     return Proof(pictures, references)
+
+
+def most_telling(seen: Sequence[Reference]) -> list[int]:
+    """Return the numbers of the pictures, each with a reference in `seen`, in which the model finds most.
+
+    Each shows something else than the one before, as far as there are such.
+    """
+    order = sorted(range(len(seen)), key=lambda number: _signal(seen[number]), reverse=True)
+    chosen = order[:1]
+    others: list[int] = []
+    for number in order[1:]:
+        pair = np.concatenate([seen[chosen[-1]].places, seen[number].places])
+        alike = weakness(Reference(pair, np.empty((0, 7), np.float32)))
+        (others if alike else chosen).append(number)
+    return [*chosen, *others][:PICTURES]
+
+
+def _small_enough(pictures: Pictures) -> Pictures:
+    """Return `pictures`, or their upper left parts where the whole ones would need too many bytes."""
+    while len(zlib.compress(pictures.tobytes(), 9)) > _MAX_PICTURE_BYTES:
+        side = pictures.shape[1] * 3 // 4
+        pictures = pictures[:, :side, :side]
+    return np.ascontiguousarray(pictures)
 
 
 def _reference(model: Model, outputs: Sequence[NDArray[np.float32]]) -> Reference:

@@ -117,6 +117,13 @@ class QuantizeSection(QuantizeSettings):
     """Validation pictures of this search."""
 
 
+class ProofSection(_Frozen):
+    """`[proof]`: what the bundle's proof is made of."""
+
+    pictures: Literal["drawn", "calibration"] = "drawn"
+    """`drawn`, or `calibration`: parts of the calibration pictures, which then leave with every copy of the bundle."""
+
+
 class Control(StrEnum):
     """What the result is compared with."""
 
@@ -169,6 +176,8 @@ class Recipe(_Frozen):
     """Quantization-aware training, after all others."""
     quantize: QuantizeSection = QuantizeSection()
     """INT8."""
+    proof: ProofSection = ProofSection()
+    """What the bundle's proof is made of."""
     evaluate: EvaluationSettings = EvaluationSettings()
     """How models are measured."""
     gates: GateSettings = GateSettings()

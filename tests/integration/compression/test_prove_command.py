@@ -15,13 +15,14 @@ from onnx import numpy_helper
 from tests.unit.compression.quantize.conftest import draw_yolo
 from typer.testing import CliRunner, Result
 
-from vision_line.devices.agreement import Tolerance, compare
+from vision_line.devices.agreement import Reference, Tolerance, compare
 from vision_line.devices.model import SHIPPED_BUNDLE, open_model
 from vision_line.devices.preprocess import normalise
 from vision_line.devices.proof import MAX_PROOF_BYTES, shaped
 from vision_line_compression.bundle import write_bundle
 from vision_line_compression.cli import cli
-from vision_line_compression.proving import PROOF_FILE, UNSIGNED_FILE
+from vision_line_compression.proof_pictures import drawn_candidates, given_candidates
+from vision_line_compression.proving import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +110,35 @@ def test_a_model_that_finds_nothing_cannot_be_proven(tmp_path: Path) -> None:
     assert refused.exit_code == 3
     assert f"{bundle}: proof: fp32 at 64x96 proves nothing: " in refused.output
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
+def test_given_pictures_become_a_proof_that_is_small_enough(older: Path, tmp_path: Path) -> None:
+    """Parts of camera pictures, with all their grain, fit into a bundle; what they show is still found."""
+    bundle = shutil.copytree(older, tmp_path / "bundle")
+    description = json.loads((bundle / "bundle.json").read_text())
+    description |= {"proof": None, "input_shapes_hw": [[192, 320]]}
+    (bundle / "bundle.json").write_text(json.dumps(description))
+    rng = np.random.default_rng(5)
+    grain = (rng.normal(0, 0.06, (3, 320, 320)).astype(np.float32) for _ in range(6))
+    boards = (picture.transpose(2, 0, 1) / np.float32(255) for picture in drawn_candidates())
+
+    done = prove_bundle(bundle, given_candidates([np.clip(b + g, 0, 1) for b, g in zip(boards, grain, strict=False)]))
+
+    assert 0 < done.proof_bytes < MAX_PROOF_BYTES
+    assert done.detections >= 10
+    model = open_model(bundle)
+    assert model.proof is not None
+    assert len(model.proof.pictures) == 4
+
+
+def places(*scores: float, x: float = 0.0) -> Reference:
+    rows = [(x, 0, x + 10, 10, score, 0) for score in (*scores, *(0.0,) * (8 - len(scores)))]
+    return Reference(np.array([rows], np.float32), np.empty((0, 7), np.float32))
+
+
+def test_pictures_are_chosen_by_what_is_found_in_them_and_differ() -> None:
+    """The one with most places first; one that shows the same as the last comes only where there is no other."""
+    seen = [places(0.9), places(0.9, 0.8, 0.7), places(0.9, 0.8, 0.6), places(0.9, 0.8, x=50), places()]
+
+    assert most_telling(seen)[:3] == [1, 3, 2]
+    assert most_telling(seen[:2]) == [1, 0]
