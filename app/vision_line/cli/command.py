@@ -153,6 +153,24 @@ def export(
 
 
 @cli.command(cls=OnceCommand)
+def prune(
+    record: Record = Path("records"),
+    keep_days: Annotated[
+        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Remove what is older.")
+    ] = None,
+    max_mb: Annotated[
+        int | None, typer.Option("--max-mb", metavar="N", min=1, help="Remove the oldest of a larger record file.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+) -> None:
+    """Remove old records from a folder that no run uses; a run does so by itself ([record] keep_days, max_mb)."""
+    with reported_errors():
+        from vision_line.cli.pruning import prune_records
+
+        prune_records(record, keep_days, max_mb, dry_run=dry_run)
+
+
+@cli.command(cls=OnceCommand)
 def capture(
     streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The cameras.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new or empty folder.")],

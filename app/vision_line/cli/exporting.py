@@ -34,6 +34,8 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     pictures = f", {summary.pictures} pictures" if summary.pictures else ""
     missing = f" ({summary.pictures_missing} were deleted meanwhile)" if summary.pictures_missing else ""
     typer.echo(f"{target}: {summary.rows} rows{pictures}{missing}", err=takes_standard_output(target))
+    for sentence in summary.removed:
+        typer.echo(f"{sentence}: that there is nothing does not mean that nothing was found", err=True)
     if summary.strange:
         raise RunError("\n".join((f"{len(summary.strange)} pictures were left out:", *summary.strange)))
 

@@ -250,6 +250,10 @@ class RecordSettings(Frozen):
     """Disk space for evidence; the oldest pictures go first, and are counted."""
     evidence_quality: int = Field(90, ge=30, le=100)
     """JPEG quality."""
+    keep_days: int = Field(0, ge=0, le=36_500)
+    """What is older is removed: detections, pictures, events, coverage and all; 0: kept for ever."""
+    max_mb: int = Field(0, ge=0)
+    """Disk space for the record file: above it the oldest detections go, then events, then coverage; 0: any."""
     min_free_mb: int = Field(200, ge=0)
     """With less free disk space nothing is inspected: what cannot be recorded is not inspected."""
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from vision_line.records.directory import ensure_directory, sync_directory, writ
 from vision_line.records.entries import Entry, EvidenceDeletedEntry, EvidenceEntry
 from vision_line.records.kept import EvidencePaths, KeptPicture, KeptPictures, Stock, evidence_paths
 from vision_line.records.picture import Image, PictureReader
+from vision_line.records.retention import Age
 from vision_line.records.stored import FOLDER, StrangePictureError, remove_stored
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,9 @@ MOST_WAITING = QUEUE_EVENTS // 2
 RETRY_S = 0.5
 #: How long to wait for rows that are about to be committed.
 COMMIT_S = 0.1
+#: How often it is looked for pictures that are old, and how many are removed then.
+EXPIRE_S = 10.0
+EXPIRED_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -77,11 +82,13 @@ class EvidenceKeeper:
         *,
         max_bytes: int,
         quality: int,
+        age: Age,
     ) -> None:
         """Keep pictures below `directory`, where `stock` is already.
 
-        `record` takes their rows, `read_picture` makes BGR of a frame.
+        `record` takes their rows, `read_picture` makes BGR of a frame, `age` says which pictures are old.
         """
+        self._age = age
         self._directory = directory
         self._run = run
         self._kept = KeptPictures(directory, stock)
@@ -90,6 +97,8 @@ class EvidenceKeeper:
         self._max_bytes = max_bytes
         self._quality = quality
         self._deleted = 0
+        self._expire_due_s = -inf
+        self._undeletable = ""
         self._problem = ""
         self._jobs: dict[str, _Job] = {}  # by event id, the oldest first
         self._changed = threading.Condition(threading.Lock())
@@ -168,29 +177,35 @@ class EvidenceKeeper:
             self._miss(job.event, self._problem or "the program ended before the picture was written")
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            try:
-                done = self._keep(job)
-            except RunError as exc:
-                logger.error("evidence ends with the log: %s", exc)
-                return
-            if done:
-                with self._changed:
-                    del self._jobs[job.event.event_id]
-            elif not self._problem:
-                time.sleep(COMMIT_S)
-            elif self._closing.wait(RETRY_S):
-                return  # a disk that still refuses at the end will not be waited for
+        try:
+            while (job := self._next()) is not None and self._try(job):
+                pass
+        except RunError as exc:
+            logger.error("evidence ends with the log: %s", exc)
+
+    def _try(self, job: _Job) -> bool:
+        """Write the job's pictures, or wait before they are tried again; False: a disk refuses at the end."""
+        if self._keep(job):
+            with self._changed:
+                del self._jobs[job.event.event_id]
+        elif not self._problem:
+            time.sleep(COMMIT_S)
+        else:
+            return not self._closing.wait(RETRY_S)
+        return True
 
     def _next(self) -> _Job | None:
-        """Wait for a picture that is due; None at the end."""
-        with self._changed:
-            while (job := self._due()) is None:
-                if self._closing.is_set():
-                    return None
-                self._changed.wait(self._until_due_s())
-            job.taken = True
-        return None if time.monotonic() > self._deadline_s else job
+        """Wait for a picture that is due, and remove old ones meanwhile; None at the end."""
+        while True:
+            self._expire()
+            with self._changed:
+                if (job := self._due()) is None:
+                    if self._closing.is_set():
+                        return None
+                    self._changed.wait(min(self._until_due_s(), EXPIRE_S))
+                    continue
+                job.taken = True
+            return None if time.monotonic() > self._deadline_s else job
 
     def _due(self) -> _Job | None:
         """Return what is to be written now; the one that could not be written before comes first."""
@@ -199,9 +214,8 @@ class EvidenceKeeper:
         due = (job for job in self._jobs.values() if at_once or job.taken or job.due_s <= now_s)
         return min(due, key=lambda job: not job.taken, default=None)
 
-    def _until_due_s(self) -> float | None:
-        first_s = min((job.due_s for job in self._jobs.values()), default=None)
-        return None if first_s is None else max(0.0, first_s - time.monotonic())
+    def _until_due_s(self) -> float:
+        return max(0.0, min((job.due_s for job in self._jobs.values()), default=inf) - time.monotonic())
 
     def _keep(self, job: _Job) -> bool:
         """Write the job's pictures, then their row; False if that cannot be done now and is to be tried again."""
@@ -224,9 +238,10 @@ class EvidenceKeeper:
             self._note_problem(f"evidence cannot be written: {exc.strerror}")
             return False
         self._note_problem("")
-        self._kept.add(KeptPicture(self._run, event.event_id, paths, size))
+        now_utc = time.time()
+        self._kept.add(KeptPicture(self._run, event.event_id, paths, size, now_utc))
         digest = hashlib.sha256(pictures[paths.clean]).hexdigest()
-        self._record(EvidenceEntry(event.event_id, time.time(), *paths, sha256=digest, size=size, look=event.best_look))
+        self._record(EvidenceEntry(event.event_id, now_utc, *paths, sha256=digest, size=size, look=event.best_look))
         return True
 
     def _pictures_of(self, job: _Job, paths: EvidencePaths) -> dict[str, bytes]:
@@ -261,12 +276,37 @@ class EvidenceKeeper:
             oldest = self._oldest()
             if oldest is None:
                 return False
-            for path in oldest.paths:
-                self._remove(path)
-            self._kept.forget_oldest()
-            self._deleted += 1
-            self._record(EvidenceDeletedEntry(oldest.run, oldest.event_id, time.time()))
+            self._remove_all(oldest)
         return True
+
+    def _remove_all(self, oldest: KeptPicture) -> None:
+        for path in oldest.paths:
+            self._remove(path)
+        self._kept.forget_oldest()
+        self._deleted += 1
+        self._record(EvidenceDeletedEntry(oldest.run, oldest.event_id, time.time()))
+
+    def _expire(self) -> None:
+        """Remove a few old pictures, now and then.
+
+        Raises:
+            RunError: the log takes no rows.
+        """
+        now_s = time.monotonic()
+        if now_s < self._expire_due_s:
+            return
+        self._expire_due_s = now_s + EXPIRE_S
+        cutoff_utc = self._age.cutoff_utc(now_s, time.time())
+        try:
+            for _ in range(EXPIRED_AT_ONCE if cutoff_utc > -inf else 0):
+                oldest = self._oldest()
+                if oldest is None or oldest.created_utc >= cutoff_utc:
+                    return
+                self._remove_all(oldest)
+        except OSError as exc:
+            if exc.filename != self._undeletable:
+                logger.warning("%s: old evidence cannot be removed: %s", exc.filename, exc.strerror)
+            self._undeletable = exc.filename
 
     def _remove(self, path: str) -> None:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from vision_line.errors import ConfigError
 from vision_line.outputs import open_output, said_of
 from vision_line.records.coco import export_coco, known_classes
 from vision_line.records.columns import COLUMNS, Table
-from vision_line.records.formats import write_csv, write_jsonl, write_parquet
+from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 from vision_line.records.selection import Query, Selection, plan_query
 
@@ -43,7 +44,8 @@ class ExportSummary:
     """What an export wrote.
 
     `pictures_missing` were deleted by a running line while they were copied. `strange` has a sentence for each picture
-    that was left out because it is not the one that was recorded.
+    that was left out because it is not the one that was recorded, `removed` one for each time from which rows that were
+    asked for had been removed.
     """
 
     output: Path
@@ -51,6 +53,7 @@ class ExportSummary:
     pictures: int = 0
     pictures_missing: int = 0
     strange: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 def export(
@@ -82,11 +85,11 @@ def export(
         if file_format is Format.COCO:
             found = export_coco(connection, directory, query, output, progress)
             counts = (len(found.annotations), len(found.images), found.missing)
-            return ExportSummary(output, *counts, tuple(found.strange))
+            return ExportSummary(output, *counts, tuple(found.strange), _removed(connection, table, selection))
         with _opened(output) as file:
             rows = _Rows(connection, query, progress)
             _WRITERS[file_format](file, COLUMNS[table], rows.chunks())
-        return ExportSummary(output, rows.done)
+        return ExportSummary(output, rows.done, removed=_removed(connection, table, selection))
 
 
 @contextmanager
@@ -116,6 +119,20 @@ def _check_names(connection: sqlite3.Connection, selection: Selection) -> None:
     ]
     if problems:
         raise ConfigError(*problems)
+
+
+def _removed(connection: sqlite3.Connection, table: Table, selection: Selection) -> tuple[str, ...]:
+    """Say what was removed from `table` within the time that is asked for: there, nothing found means nothing."""
+    asked = (
+        table,
+        -inf if selection.since_utc is None else selection.since_utc,
+        inf if selection.until_utc is None else selection.until_utc,
+    )
+    sql = "SELECT rows, from_utc, to_utc, why FROM removals WHERE removed_from = ? AND to_utc >= ? AND from_utc < ?"
+    return tuple(
+        f"{rows} rows of {table} were removed ({why}) from {iso_utc(from_utc)} to {iso_utc(to_utc)}"
+        for rows, from_utc, to_utc, why in connection.execute(f"{sql} ORDER BY from_utc", asked)
+    )
 
 
 class _Rows:

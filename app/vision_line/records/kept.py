@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 WINDOW = 256
 
 # By number and not by time: a clock that is set back must not hide pictures from their removal.
-_KEPT = """SELECT evidence, run, event_id, bytes, path, overlay_path, crop_path FROM evidence
+_KEPT = """SELECT evidence, run, event_id, bytes, created_utc, path, overlay_path, crop_path FROM evidence
     WHERE evidence > {after} AND path IS NOT NULL AND deleted_utc IS NULL ORDER BY evidence LIMIT ?"""
 _KEPT_AFTER_NUMBER = _KEPT.format(after="?")
 #: Nothing where that picture's own row is not committed yet: what follows it is not known then.
@@ -42,6 +42,7 @@ class KeptPicture:
     event_id: str
     paths: tuple[str, ...]
     size: int
+    created_utc: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class _KeptRow:
     event_id: str
     paths: tuple[str, ...]
     size: int
+    created_utc: float
 
 
 def _kept_rows(connection: sqlite3.Connection) -> Iterator[_KeptRow]:
@@ -229,8 +231,8 @@ def _kept_rows(connection: sqlite3.Connection) -> Iterator[_KeptRow]:
 
 def _rows_of(connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...]) -> list[_KeptRow]:
     return [
-        _KeptRow(number, run, event_id, tuple(path for path in paths if path is not None), size)
-        for number, run, event_id, size, *paths in connection.execute(sql, (*parameters, WINDOW))
+        _KeptRow(number, run, event_id, tuple(path for path in paths if path is not None), size, created_utc)
+        for number, run, event_id, size, created_utc, *paths in connection.execute(sql, (*parameters, WINDOW))
     ]
 
 
@@ -243,5 +245,6 @@ def _kept_after(directory: Path, last: KeptPicture | None) -> list[KeptPicture]:
     sql, parameters = (_KEPT_AFTER_NUMBER, (0,)) if last is None else (_KEPT_AFTER_PICTURE, (last.run, last.event_id))
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
         return [
-            KeptPicture(row.run, row.event_id, row.paths, row.size) for row in _rows_of(connection, sql, parameters)
+            KeptPicture(row.run, row.event_id, row.paths, row.size, row.created_utc)
+            for row in _rows_of(connection, sql, parameters)
         ]

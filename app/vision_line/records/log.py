@@ -32,6 +32,7 @@ from vision_line.records.evidence import EvidenceKeeper
 from vision_line.records.kept import Stock, reconcile
 from vision_line.records.lives import EndCause, Inheritance, boot_id, inherit, life_now
 from vision_line.records.picture import PictureReader, bgr_of
+from vision_line.records.retention import Age, Retention
 from vision_line.records.rows import INSERT_CLOCK_STEP, INSERT_RUN, RowMaker, clock_step_row, run_row
 from vision_line.records.schema import FILE_NAME, open_writer, transaction
 from vision_line.records.writer import GroupWriter
@@ -74,7 +75,8 @@ class SqliteLog:
             number, stock, self._inherited = _begin(connection, directory, run, classes, evidence=settings.evidence)
             maker = RowMaker(number, classes, run.cameras)
             self._backlog = Backlog(limits or BacklogLimits())
-            self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb)
+            retention = Retention(settings.keep_days, settings.max_mb)
+            self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb, retention)
             undo.pop_all()
         self._evidence: EvidenceKeeper | None = None
         self._old_evidence_bytes = stock.size
@@ -87,6 +89,7 @@ class SqliteLog:
                 read_picture,
                 max_bytes=settings.evidence_max_mb * 1_000_000,
                 quality=settings.evidence_quality,
+                age=Age(settings.keep_days),
             )
         self._closed = False
         self._closing = threading.Lock()

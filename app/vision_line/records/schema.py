@@ -107,6 +107,7 @@ _TABLES = (
     _REMOVALS,
 )
 
+_STATES_BY_CAMERA = "CREATE INDEX states_by_camera ON states (run, camera)"
 _COVERAGE_BY_TIME = "CREATE INDEX coverage_by_time ON coverage (minute_utc)"
 
 #: One index for the order in which each table is exported, and one for finding the detections of a frame.
@@ -117,6 +118,7 @@ _INDICES = (
     _COVERAGE_BY_TIME,
     "CREATE INDEX not_inspected_by_time ON not_inspected (started_utc)",
     "CREATE INDEX states_by_time ON states (at_utc)",
+    _STATES_BY_CAMERA,
     "CREATE INDEX evidence_kept ON evidence (created_utc) WHERE path IS NOT NULL AND deleted_utc IS NULL",
 )
 
@@ -141,6 +143,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         f"INSERT INTO coverage ({_COVERAGE_2}) SELECT {_COVERAGE_2} FROM coverage_2",  # noqa: S608  names, of this file
         "DROP TABLE coverage_2",
         _COVERAGE_BY_TIME,
+        _STATES_BY_CAMERA,
         _CLOCK_STEPS,
         _REMOVALS,
     ),

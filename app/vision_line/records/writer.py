@@ -15,6 +15,7 @@ from vision_line.records.backlog import Backlog
 from vision_line.records.directory import free_mb
 from vision_line.records.entries import Entry, InspectedEntry
 from vision_line.records.lives import EndCause, Life
+from vision_line.records.retention import Retention
 from vision_line.records.rows import RowMaker
 from vision_line.records.schema import open_writer, transaction
 
@@ -43,9 +44,17 @@ class GroupWriter:
     """Owns the connection and its thread from `start` to `close`."""
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, run: int, rows: RowMaker, backlog: Backlog, min_free_mb: int
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        run: int,
+        rows: RowMaker,
+        backlog: Backlog,
+        min_free_mb: int,
+        retention: Retention | None = None,
     ) -> None:
         """Take over `connection`, an open writer of the record file `path`."""
+        self._retention = retention or Retention(0, 0)
         self._path = path
         self._connection: sqlite3.Connection | None = connection
         self._inode = path.stat().st_ino
@@ -142,8 +151,18 @@ class GroupWriter:
                 return
             elif self._is_life_due():
                 self._commit_group()
+            self._tidy()
             if self._closing.is_set() and time.monotonic() > self._deadline_s:
                 return
+
+    def _tidy(self) -> None:
+        """Remove a few old rows, when nothing waits to be committed."""
+        if self._connection is None or self._closing.is_set() or self._backlog.state().entries:
+            return
+        try:
+            self._retention.tidy(self._connection, time.monotonic(), time.time())
+        except sqlite3.OperationalError as exc:
+            self._retreat(exc)
 
     def _is_life_due(self) -> bool:
         life, told = self._life, self._committed_life

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Removing old records by hand, from a record directory that no run uses."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+from vision_line.errors import ConfigError, RunError
+from vision_line.records.directory import DirectoryLock
+from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
+from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
+from vision_line.records.stored import remove_stored
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, or would be: rows by table, events' pictures, and the bytes of the record file in use."""
+
+    removed: tuple[Removed, ...]
+    pictures: int
+    bytes_before: int
+    bytes_after: int
+
+
+def prune(directory: Path, keep_days: int, max_mb: int, now_utc: float, *, dry_run: bool) -> Pruned:
+    """Remove from `directory` what is older than `keep_days`, then the oldest down to `max_mb`; 0: without bound.
+
+    The file is made as small as what it holds. A `dry_run` does the same in a transaction that is taken back, and
+    touches no picture.
+
+    Raises:
+        ConfigError: no records there.
+        RunError: a run uses it, or it cannot be read or written.
+    """
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise ConfigError(f"--record {directory}: expected a record directory, found no {FILE_NAME} in it")
+    lock = DirectoryLock(directory)
+    try:
+        with translated(path, "pruning"), closing(open_writer(path)) as connection:
+            before = used_bytes(connection)
+            cutoff_utc = now_utc - keep_days * DAY_S if keep_days else -inf
+            asked = (cutoff_utc, max_mb * 1_000_000, now_utc)
+            if dry_run:
+                return _tried(connection, before, *asked)
+            pictures = _remove_pictures(connection, directory, cutoff_utc, now_utc)
+            removed = tuple(_removed(connection, *asked))
+            _shrink(connection)
+            return Pruned(_by_table(removed), pictures, before, used_bytes(connection))
+    finally:
+        lock.close()
+
+
+def _removed(connection: sqlite3.Connection, cutoff_utc: float, max_bytes: int, now_utc: float) -> Iterator[Removed]:
+    """Remove batch after batch, each durable by itself."""
+    while True:
+        with transaction(connection):
+            batch = remove_batch(connection, cutoff_utc, max_bytes, now_utc, shelves=SHELVES, why=Why.PRUNE)
+        if batch is None:
+            return
+        yield batch
+
+
+def _tried(connection: sqlite3.Connection, before: int, cutoff_utc: float, max_bytes: int, now_utc: float) -> Pruned:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        pictures = _mark_deleted(connection, cutoff_utc, now_utc)
+        batches = []
+        while batch := remove_batch(connection, cutoff_utc, max_bytes, now_utc, shelves=SHELVES, why=Why.PRUNE):
+            batches.append(batch)
+        return Pruned(_by_table(batches), pictures, before, used_bytes(connection))
+    finally:
+        connection.execute("ROLLBACK")
+
+
+_OLD_PICTURES = "path IS NOT NULL AND deleted_utc IS NULL AND created_utc < ?"
+
+
+def _remove_pictures(connection: sqlite3.Connection, directory: Path, cutoff_utc: float, now_utc: float) -> int:
+    """Remove the files first: a row that names a picture which is gone is found at the next start, a file is not.
+
+    Raises:
+        RunError: a picture cannot be removed, or its path leads elsewhere.
+    """
+    sql = f"SELECT path, overlay_path, crop_path FROM evidence WHERE {_OLD_PICTURES}"  # noqa: S608  a constant
+    try:
+        for paths in connection.execute(sql, (cutoff_utc,)).fetchall():
+            for path in filter(None, paths):
+                remove_stored(directory, path)
+    except OSError as exc:
+        raise RunError(f"{exc.filename}: cannot be removed: {exc.strerror}") from exc
+    with transaction(connection):
+        return _mark_deleted(connection, cutoff_utc, now_utc)
+
+
+def _mark_deleted(connection: sqlite3.Connection, cutoff_utc: float, now_utc: float) -> int:
+    sql = f"UPDATE evidence SET deleted_utc = ? WHERE {_OLD_PICTURES}"  # noqa: S608  a constant
+    return connection.execute(sql, (now_utc, cutoff_utc)).rowcount
+
+
+def _by_table(batches: tuple[Removed, ...] | list[Removed]) -> tuple[Removed, ...]:
+    totals: dict[str, Removed] = {}
+    for batch in batches:
+        total = totals.get(batch.table, batch)
+        rows = batch.rows + (total.rows if total is not batch else 0)
+        span = (min(total.from_utc, batch.from_utc), max(total.to_utc, batch.to_utc))
+        totals[batch.table] = Removed(batch.table, rows, *span, batch.why)
+    return tuple(totals.values())
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give the free pages back to the disk; that needs as much room as the file takes afterwards.
+
+    Raises:
+        RunError: there is not enough room; the rows are gone, and their pages will be used again.
+    """
+    try:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError as exc:
+        raise RunError(f"the rows are removed, but the file could not be made smaller: {exc}") from exc
