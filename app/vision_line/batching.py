@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which frames go into the next batch: a pure function of what is ready, what was done and the time.
 
-Fairness: the camera whose last inspection lies furthest back goes first, so with N ready cameras none waits for more
-than N - 1 others. Latency: a frame older than its camera's staleness bound is dropped, never inspected late. Filling:
-a batch holds one input shape; when the device takes larger batches, the plan may wait for them to fill, and says until
-when, but never past the moment at which the oldest picked frame would have used up its waiting budget.
+Fairness: every camera is inspected in proportion to what its parts need, and evenly in time. Where all need the same,
+the one whose last inspection lies furthest back goes first, so with N ready cameras none waits for more than N - 1
+others. Latency: a frame older than its camera's staleness bound is dropped, never inspected late. Filling: a batch
+holds one input shape; when the device takes larger batches, the plan may wait for them to fill, and says until when,
+but never past the moment at which the oldest picked frame would have used up its waiting budget.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from math import inf
 from typing import NamedTuple
 
 ShapeHW = tuple[int, int]
+#: So far turns are at least apart, in seconds of the time of `Turns`.
+_APART = 1e-6
 
 
 class Ready(NamedTuple):
@@ -23,7 +26,7 @@ class Ready(NamedTuple):
     camera: int  # index that identifies the camera to the caller
     captured_s: float
     shape_hw: ShapeHW
-    last_turn: int = -1  # number of the camera's last submission in the order of all; -1: never
+    last_turn: float = -1  # its place by its last submission (`Turns`), lowest first; -1: never; inf: it rests
     not_before_s: float = -inf  # inspect_fps: no inspection before this moment
     max_staleness_s: float = inf
     capped: bool = False  # live camera with inspect_fps: an early frame is dropped instead of waiting
@@ -70,13 +73,32 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     return Plan(tuple(item.camera for item in picked), stale, early, again_s)
 
 
-def _turn(item: Ready) -> tuple[int, float, int]:
-    """Order of service: least recently submitted; among cameras that never were, the oldest frame.
+def _turn(item: Ready) -> tuple[float, float, int]:
+    """Order of service: by the last turn; among cameras that never had one, or rest, the oldest frame.
 
     Turns are numbers and not times: the frames of one batch share a time, and breaking that tie the same way each
     round would serve some cameras twice as often as others.
     """
     return (item.last_turn, item.captured_s, item.camera)
+
+
+class Turns:
+    """Gives each camera its share: one with half the period of another comes to its turn twice as often.
+
+    Its time goes by service and not by the clock: it is the latest turn that was given. So whatever the device can do
+    is shared in proportion, and a camera that had no frame for a while does not catch up.
+    """
+
+    __slots__ = ("_now",)
+
+    def __init__(self) -> None:
+        """Begin with no turn."""
+        self._now = 0.0
+
+    def take(self, last_turn: float, period_s: float) -> float:
+        """Return the turn of a camera whose last was `last_turn`; it needs an inspection every `period_s`."""
+        self._now = max(self._now, last_turn) + _APART  # no two are equal, so that the order among equals stays
+        return self._now + period_s
 
 
 def next_turn(planned_s: float, now_s: float, period_s: float) -> float:

@@ -178,6 +178,8 @@ class Lineup:
             report=DetectionFilter(self._classes, stream, self._score_threshold),
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps else 0.0,
             on_refused=_on_loop(camera.reject),
+            period_s=1.0 / stream.needed_fps,
+            stay_s=stream.dwell_s,
         )
         if stream.is_live:
             line.max_staleness_s = stream.max_staleness_ms / 1000

@@ -58,7 +58,10 @@ class Line:
     max_staleness_s: float = inf
     inspect_period_s: float = 0.0
     inspected: int = 0
-    last_turn: int = -1
+    period_s: float = 1.0  # a look every so often gives each part its looks
+    stay_s: float = 1.0  # how long a part is in the picture
+    last_turn: float = -1  # of `Turns`
+    rests: bool = False  # it is served only when no other frame waits
     not_before_s: float = -inf
     report: Filter | None = None
     on_refused: Callable[[str], None] | None = None

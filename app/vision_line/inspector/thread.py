@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from math import inf
 
-from vision_line.batching import Plan, Ready, next_turn, plan_batch
+from vision_line.batching import Plan, Ready, Turns, next_turn, plan_batch
 from vision_line.errors import DeviceError
 from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
 from vision_line.inspector.doorbell import Doorbell
 from vision_line.inspector.line import Line, Lines
+from vision_line.inspector.load import LoadShare
 from vision_line.inspector.rounds import Look, Observer, Round
 from vision_line.ports import DetectionLog, Device
 
@@ -58,7 +59,9 @@ class Inspector:
         self._stopping = threading.Event()
         self._abort = threading.Event()
         self._writable = True
-        self._turn = 0
+        self._turns = Turns()
+        self._share = LoadShare(monotonic())
+        self._inspected = 0
         self._housekeeping_due_s = -inf
         self._looks: list[Look] = []
         self._events: list[DefectEvent] = []
@@ -179,7 +182,7 @@ class Inspector:
                         index,
                         frame.captured_s,
                         self._device.shape_for(frame.size_wh),
-                        line.last_turn,
+                        inf if line.rests else line.last_turn,
                         line.not_before_s,
                         line.max_staleness_s,
                         line.live and line.inspect_period_s > 0,
@@ -208,8 +211,7 @@ class Inspector:
             frame = line.mailbox.take()  # may be newer than the planned one: so much the better
             if frame is not None:
                 picked.append((line, frame))
-                self._turn += 1
-                line.last_turn = self._turn
+                line.last_turn = self._turns.take(line.last_turn, line.period_s)
                 if line.inspect_period_s:
                     line.not_before_s = next_turn(line.not_before_s, now_s, line.inspect_period_s)
         if picked:
@@ -251,6 +253,7 @@ class Inspector:
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)
             line.inspected += 1
+            self._inspected += 1
             result_s = self._monotonic()
             self._observer.inspected(seen, len(kept), result_s)
             self._note(events)
@@ -260,6 +263,7 @@ class Inspector:
 
     def _keep_house(self, now_s: float) -> None:
         self._writable = self._log.status().writable
+        self._share.sample(now_s, self._lines.inspected, self._inspected, full=self._device.free_slots() == 0)
         now_utc = self._utc()
         for line in self._lines.inspected:
             self._end(line.tracker.expire(now_s, now_utc))
