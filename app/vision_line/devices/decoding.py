@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
+from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace
 
+from vision_line.devices.orientation import (
+    UPRIGHT,
+    Turn,
+    exif_orientation,
+    turn_of_angle,
+    turn_of_exif,
+    turn_of_matrix,
+)
+from vision_line.devices.planes import turned_frame
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 from vision_line.ports import DecodedPicture
@@ -17,6 +28,13 @@ from vision_line.ports import DecodedPicture
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
+
+#: Codecs whose pictures say in their EXIF how they are to be turned.
+_EXIF_CODECS = frozenset({"mjpeg", "png", "tiff", "webp"})
+#: Codecs that FFmpeg decodes in spite of damage unless it is told not to. Not TIFF: there it refuses healthy files too.
+_CONCEALED_CODECS = frozenset({"mjpeg", "png"})
+_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+_MATRIX = struct.Struct("=9i")  # AV_FRAME_DATA_DISPLAYMATRIX, in the machine's byte order
 
 #: From this height a stream that does not say is taken for BT.709, below it for BT.601 (as players do).
 HD_HEIGHT = 720
@@ -51,8 +69,29 @@ def describe_colour(frame: av.VideoFrame, codec: str) -> Colour:
     return Colour(matrix or usual, value_range or ColourRange.LIMITED, assumed=matrix is None or value_range is None)
 
 
+def turn_of(frame: av.VideoFrame, codec: str, packet: av.Packet[VideoStream] | None) -> Turn:
+    """Return how `frame`, decoded from `packet`, is to be turned: by its file's, its stream's or its own description.
+
+    Raises:
+        ValueError: by other than right angles.
+    """
+    try:
+        side_data: Any = frame.side_data
+        matrices = [data for data in side_data.keys() if data.type is SideData.DISPLAYMATRIX]  # noqa: SIM118
+    except ValueError:
+        # PyAV cannot list side data of a kind that it does not know: a still picture's EXIF is one
+        if codec in _EXIF_CODECS and packet is not None:
+            return turn_of_exif(exif_orientation(bytes(packet)))
+        return turn_of_angle(frame.rotation)
+    return turn_of_matrix(_MATRIX.unpack(bytes(matrices[0]))) if matrices else UPRIGHT
+
+
 class CpuDecoder:
     """Decodes one camera's stream on the thread that calls it; implements `ports.Decoder`.
+
+    Pictures come out as people see them: turned where the file, the stream or the picture says so. JPEG and PNG are
+    decoded strictly: what FFmpeg would conceal (a picture cut short, codes that do not exist, wrong checksums) is
+    refused. For other codecs FFmpeg's word about each picture is taken.
 
     FFmpeg's own threads stay off: frame threads hold each picture back by as many frames, and with one decoding
     thread for each camera the cores are busy anyway.
@@ -66,9 +105,13 @@ class CpuDecoder:
         """
         self._camera = camera
         self._context: VideoCodecContext | None = _checked_context(camera, stream)
-        self._context.thread_type = "NONE"
-        self._context.thread_count = 1  # libdav1d has threads of its own, and goes by their number alone
+        if not self._context.is_open:
+            self._context.thread_type = "NONE"
+            self._context.thread_count = 1  # libdav1d has threads of its own, and goes by their number alone
         self._codec = self._context.name
+        if self._codec in _CONCEALED_CODECS:
+            self._context.options = dict(self._context.options) | _STRICT
+        self._turn = UPRIGHT
         self._override = colour
         self._described: tuple[tuple[int, int, int, str], Colour] | None = None
 
@@ -76,7 +119,8 @@ class CpuDecoder:
         """Yield the pictures that `packet` (None to flush) completes.
 
         Raises:
-            SourceError: FFmpeg refuses the packet (CORRUPT), or the decoder is closed (ENDED).
+            SourceError: FFmpeg refuses the packet (CORRUPT), the pictures are to be turned by other than right angles
+                (CODEC_UNSUPPORTED), or the decoder is closed (ENDED).
         """
         if self._context is None:
             raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
@@ -88,9 +132,10 @@ class CpuDecoder:
         except av.error.FFmpegError as exc:
             raise SourceError(self._camera, SourceErrorCode.CORRUPT, f"{self._codec}: {exc.strerror}") from exc
         for frame in frames:
+            picture = self._upright(frame, packet)
             yield DecodedPicture(
-                picture=frame,
-                size_wh=(frame.width, frame.height),
+                picture=picture,
+                size_wh=(picture.width, picture.height),
                 colour=self._colour(frame),
                 keyframe=bool(frame.key_frame),
                 corrupt=damaged or bool(frame.is_corrupt),
@@ -100,6 +145,15 @@ class CpuDecoder:
     def close(self) -> None:
         """Release the codec; may be called twice."""
         self._context = None
+
+    def _upright(self, frame: av.VideoFrame, packet: av.Packet[VideoStream] | None) -> av.VideoFrame:
+        try:
+            turn = turn_of(frame, self._codec, packet)
+        except ValueError as exc:
+            raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, str(exc)) from exc
+        if turn != UPRIGHT or frame.key_frame:
+            self._turn = turn  # what a stream says at a keyframe holds until the next, and is not said again
+        return frame if self._turn == UPRIGHT else turned_frame(frame, self._turn)
 
     def _colour(self, frame: av.VideoFrame) -> Colour:
         if self._override is not None:

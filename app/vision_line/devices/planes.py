@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Views of an `av.VideoFrame`'s memory as 8-bit planes, without copying where the format allows."""
+"""Views of an `av.VideoFrame`'s memory as 8-bit planes, without copying where the format allows, and turned copies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from vision_line.devices.orientation import Turn
 from vision_line.devices.preprocess import Plane, Planes
 
 if TYPE_CHECKING:
@@ -34,6 +37,32 @@ def open_planes(frame: av.VideoFrame) -> Planes:
     if name in {"rgb24", "bgr24"}:
         return _packed(frame, reverse=name == "bgr24")
     return open_planes(frame.reformat(format=_nearest(frame)))
+
+
+def turned_frame(frame: av.VideoFrame, turn: Turn) -> av.VideoFrame:
+    """Return `frame` turned, with the same time and colour, in 8 bits and in the host's memory."""
+    source = open_planes(frame)
+    planes = [turn.plane(plane) for plane in source.planes]
+    height, width = planes[0].shape
+    result = VideoFrame(width, height, _format_of(planes, is_rgb=source.is_rgb, of=frame))
+    if source.is_rgb:
+        _view(result.planes[0], 3)[:] = cv2.merge(planes).reshape(height, -1)
+    else:
+        for plane, target in zip(planes, result.planes, strict=True):
+            _view(target, 1)[:] = plane
+    result.pts = frame.pts
+    if frame.time_base is not None:  # FFmpeg's flush gives pictures without a clock
+        result.time_base = frame.time_base
+    result.colorspace, result.color_range = frame.colorspace, frame.color_range
+    return result
+
+
+def _format_of(planes: list[Plane], *, is_rgb: bool, of: av.VideoFrame) -> str:
+    if is_rgb or len(planes) == 1:
+        return "rgb24" if is_rgb else "gray"
+    (height, width), (chroma_height, chroma_width) = planes[0].shape, planes[1].shape
+    name = _SUBSAMPLED[int(chroma_width < width), int(chroma_height < height)]
+    return name.replace("yuv", "yuvj") if of.format.name.startswith("yuvj") else name
 
 
 def _view(plane: VideoPlane, channels: int) -> NDArray[np.uint8]:

@@ -188,6 +188,19 @@ async def test_a_broken_picture_is_counted(pictures: Path) -> None:
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
 
 
+async def test_damaged_pictures_are_counted_and_not_judged(pictures: Path) -> None:
+    """Cut short in the midst of its data: FFmpeg would fill it up without a word."""
+    noise = np.random.default_rng(1).integers(0, 255, (48, 64), np.uint8)
+    for index in (0, 2):
+        av.VideoFrame.from_ndarray(noise, format="gray").save(str(pictures / f"board{index}.jpg"))
+    whole = (pictures / "board2.jpg").read_bytes()
+    (pictures / "board2.jpg").write_bytes(whole[: len(whole) // 2])
+    line = Line(f"file:{pictures}")
+    await line.run()
+    assert [frame.sequence for frame in line.frames] == [0, 1, 2, 3]
+    assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
+
+
 async def test_a_colour_setting_overrides_the_file(video: Path) -> None:
     """One overridden value leaves the other to the stream or the rule."""
     line = Line(f"file:{video}", colour_matrix="bt2020")

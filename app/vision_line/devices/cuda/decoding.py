@@ -47,7 +47,7 @@ def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
     return UploadDecoder(request, lambda camera, stream, _: GstDecoder(camera, stream, colour, reorders=reorders))
 
 
-#: Best first; the last takes everything that FFmpeg decodes.
+#: Best first; the last takes everything that FFmpeg decodes, and turns pictures as people see them.
 BACKENDS = (
     Backend("NVDEC", NvDecoder, adapts=False),
     Backend("NVDEC through FFmpeg", HwDecoder, adapts=True),
@@ -145,7 +145,8 @@ class CudaDecoder:
         sequence = replace(sequence, reorders=sequence.reorders or self._watch.reorders)
         request = DecoderRequest(self._gpu, self._camera, self._stream, self._override, sequence)
         refusals: list[str] = []
-        for backend in self._backends:
+        # Only FFmpeg on the CPU turns pictures; sideways ones would be inspected wrongly without a word.
+        for backend in self._backends[-1:] if sequence.turned else self._backends:
             try:
                 with translated_errors(DeviceError, f"decoding by {backend.name}"):
                     self._decoder = backend.open(request)

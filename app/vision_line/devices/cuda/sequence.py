@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.codec.context import Flags, Flags2
 
-from vision_line.devices.decoding import describe_colour
+from vision_line.devices.decoding import describe_colour, turn_of
+from vision_line.devices.orientation import UPRIGHT
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour
 
@@ -38,6 +39,7 @@ class VideoSequence:
     is_420: bool  # YCbCr with chroma halved in both directions
     reorders: bool  # pictures are not coded in the order of display, as the stream itself says
     colour: Colour
+    turned: bool = False  # people see its pictures turned
 
     def __str__(self) -> str:
         """Return it in a few words for people."""
@@ -175,7 +177,24 @@ def read_sequence(camera: str, stream: Any, packet: Any) -> VideoSequence:
         is_420=_is_420(frame.format),
         reorders=bool(reader.has_b_frames),
         colour=describe_colour(frame, codec),
+        turned=_is_turned(stream, packet, codec),
     )
+
+
+def _is_turned(stream: Any, packet: Any, codec: str) -> bool:
+    """Whether the stream's container, the key picture in `packet` or its stream ask for a turn, of whatever kind.
+
+    Only the container's own context knows what the container says.
+    """
+    context = stream.codec_context
+    try:
+        return any(turn_of(frame, codec, packet) != UPRIGHT for frame in context.decode(packet) or context.decode(None))
+    except av.FFmpegError:
+        return False  # `read_sequence` tells of it
+    except ValueError:
+        return True
+    finally:
+        context.flush_buffers()
 
 
 def _is_420(form: VideoFormat) -> bool:

@@ -90,6 +90,23 @@ def test_best_decoder_that_takes_the_stream_is_chosen(
     assert decoder.backend == ""
 
 
+def test_pictures_that_people_see_turned_are_decoded_where_they_are_turned(gpu: Gpu, pynv: Any) -> None:
+    """NVDEC would give them sideways."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="mov") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.set_display_rotation(90)
+        for _ in range(FRAMES):
+            container.mux(stream.encode(av.VideoFrame(128, 96, "yuv420p")))
+        container.mux(stream.encode())
+    memory.seek(0)
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        pictures = _decoded(decoder, packets)
+        assert decoder.backend == "CPU"
+    assert [picture.size_wh for picture in pictures] == [(96, 128)] * FRAMES
+
+
 def test_without_its_library_ffmpeg_decodes(
     gpu: Gpu, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Damaged JPEG and PNG pictures are corrupt, also where FFmpeg would conceal it; sloppy ones are not."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+from contextlib import closing
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from vision_line.devices.decoding import CpuDecoder
+from vision_line.errors import SourceError, SourceErrorCode
+
+
+def board() -> NDArray[np.uint8]:
+    """A picture with edges and noise, as cameras take them."""
+    source = np.random.default_rng(5)
+    blocks = np.kron(source.integers(30, 220, (15, 20, 3)), np.ones((16, 16, 1)))
+    return np.clip(blocks + source.normal(0, 8, blocks.shape), 0, 255).astype(np.uint8)
+
+
+def pillow(kind: str = "JPEG", mode: str = "RGB", **options: Any) -> Callable[[], bytes]:
+    def make() -> bytes:
+        memory = io.BytesIO()
+        Image.fromarray(board()).convert(mode).save(memory, kind, **options)
+        return memory.getvalue()
+
+    return make
+
+
+def opencv(*options: int) -> Callable[[], bytes]:
+    return lambda: bytes(cv2.imencode(".jpg", board(), list(options))[1])
+
+
+def ffmpeg(pixels: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        encoder: Any = av.CodecContext.create("mjpeg", "w")
+        encoder.height, encoder.width = board().shape[:2]
+        encoder.pix_fmt, encoder.time_base = pixels, Fraction(1, 25)
+        frame = av.VideoFrame.from_ndarray(board(), format="rgb24").reformat(format=pixels)
+        return bytes([*encoder.encode(frame), *encoder.encode()][0])
+
+    return make
+
+
+ENCODERS: dict[str, Callable[[], bytes]] = {
+    "pillow": pillow(),
+    "pillow 4:4:4": pillow(subsampling=0),
+    "pillow optimized": pillow(optimize=True, quality=60),
+    "pillow progressive": pillow(progressive=True),
+    "pillow grey": pillow(mode="L"),
+    "pillow CMYK": pillow(mode="CMYK"),
+    "pillow restart markers": pillow(restart_marker_rows=1),
+    "opencv": opencv(),
+    "opencv restart markers": opencv(cv2.IMWRITE_JPEG_RST_INTERVAL, 20),
+    "opencv progressive": opencv(cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "ffmpeg": ffmpeg("yuvj420p"),
+    "ffmpeg 4:2:2": ffmpeg("yuvj422p"),
+    "png": pillow("PNG"),
+    "png grey": pillow("PNG", "L"),
+    "png palette": pillow("PNG", "P"),
+}
+
+
+def is_corrupt(file: bytes) -> bool:
+    """Whether the decoder refuses a picture; it may also leave it out."""
+    with av.open(io.BytesIO(file), "r", format="image2") as container:
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            return True  # not even known as a picture
+        with closing(CpuDecoder("a", stream)) as decoder:
+            try:
+                pictures = [picture for packet in container.demux(stream) for picture in decoder.decode(packet)]
+            except SourceError as exc:
+                return exc.code is SourceErrorCode.CORRUPT
+    return not pictures or any(picture.corrupt for picture in pictures)
+
+
+def data_of(file: bytes) -> int:
+    """Return where a picture's coded data begin."""
+    return file.rfind(b"\xff\xda") + 14 if file.startswith(b"\xff\xd8") else 100
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_picture_that_was_cut_short_is_corrupt(name: str) -> None:
+    """Anywhere from its first rows to shortly before its end."""
+    file = ENCODERS[name]()
+    begin = data_of(file)
+    assert not is_corrupt(file)
+    for share in (0.0, 0.1, 0.5, 0.9, 0.97):
+        assert is_corrupt(file[: begin + round((len(file) - begin) * share)]), share
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_picture_with_overwritten_data_is_corrupt(name: str) -> None:
+    """A sector of another file, or an erased one, as a failing card leaves them."""
+    file, source, found = ENCODERS[name](), random.Random(1), 0
+    begin = data_of(file)
+    for _ in range(10):
+        at = source.randrange(begin, len(file) - 600)
+        assert is_corrupt(file[:at] + bytes([0xFF]) * 512 + file[at + 512 :])
+        found += is_corrupt(file[:at] + source.randbytes(512) + file[at + 512 :])
+    assert found >= 9
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_most_rotten_pictures_are_corrupt(name: str) -> None:
+    """Twelve changed bytes. JPEG has no checksum: often they are codes all the same, and some such pictures pass."""
+    file, source = ENCODERS[name](), random.Random(2)
+    begin, found = data_of(file), 0
+    for _ in range(30):
+        rotten = bytearray(file)
+        for _ in range(12):
+            rotten[source.randrange(begin, len(file) - 2)] = source.randrange(256)
+        found += is_corrupt(bytes(rotten))
+    assert found >= (30 if file.startswith(b"\x89PNG") else 12)
+
+
+SLOPPY: dict[str, Callable[[bytes], bytes]] = {
+    "no end": lambda file: file[:-2],
+    "something behind it": lambda file: file + bytes(100) + b"trailer",
+    "another picture behind it": lambda file: file + file,
+    "zeros before the end": lambda file: file[:-2] + bytes(6) + file[-2:],
+    "fill bytes before the end": lambda file: file[:-2] + b"\xff\xff\xff" + file[-2:],
+    "a short JFIF segment": lambda file: file[:2] + b"\xff\xe0\x00\x04ab" + file[2:],
+    "empty EXIF": lambda file: file[:2] + b"\xff\xe1\x00\x08Exif\0\0" + file[2:],
+    "an unknown segment": lambda file: file[:2] + b"\xff\xe5\x00\x10fourteen bytes" + file[2:],
+    "a comment": lambda file: file[:2] + b"\xff\xfe\x00\x06abcd" + file[2:],
+    "half an Adobe segment": lambda file: file[:2] + b"\xff\xee\x00\x07Adobe" + file[2:],
+    "half a colour profile": lambda file: file[:2] + b"\xff\xe2\x00\x12ICC_PROFILE\0\x05\x03xx" + file[2:],
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if not name.startswith("png")])
+@pytest.mark.parametrize("kind", SLOPPY)
+def test_a_sloppy_picture_is_whole(name: str, kind: str) -> None:
+    """Cameras leave things out and put things in; the picture itself is all there."""
+    assert not is_corrupt(SLOPPY[kind](ENCODERS[name]()))
+
+
+def test_one_damaged_picture_of_a_motion_jpeg_is_corrupt_alone() -> None:
+    """The next one is whole, and inspected."""
+    memory = io.BytesIO()
+    file = ENCODERS["ffmpeg"]()
+    with av.open(memory, "w", format="avi") as container:
+        stream: Any = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width = board().shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for number in range(5):
+            packet: Any = av.Packet(file[: len(file) // 2] if number == 2 else file)
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            packet.is_keyframe = True
+            container.mux(packet)
+    memory.seek(0)
+    verdicts = []
+    with av.open(memory, "r") as container:
+        video = container.streams.video[0]
+        with closing(CpuDecoder("a", video)) as decoder:
+            for part in container.demux(video):
+                try:
+                    verdicts += [picture.corrupt for picture in decoder.decode(part)]
+                except SourceError:
+                    verdicts.append(True)
+    assert verdicts == [False, False, True, False, False]
