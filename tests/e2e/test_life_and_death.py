@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +117,48 @@ def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
     assert run.wait(30) == 130
     assert "got no processor for" in run.text()
     assert run.query("SELECT * FROM clock_steps") == []
+
+
+#: Stands for a wall clock that somebody sets: the process asks it for the time, and adds what a file says.
+_SET_CLOCK = """
+import pathlib, time
+_true, _file = time.time, pathlib.Path({file!r})
+time.time = lambda: _true() + float(_file.read_text())
+"""
+
+
+def wait_for_clock(run: LineRun, clock: int) -> None:
+    sql = f"SELECT sum(inspected) FROM coverage WHERE clock = {clock}"
+    wait_for(lambda: (run.query(sql)[0][0] or 0) > 5, f"inspection by clock {clock}: {run.text()[-2000:]}")
+
+
+def test_a_clock_that_is_set_moves_no_minute_into_another(
+    make_run: Callable[[int], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three hours forward, then half an hour back, under a real run: steps are recorded, rows keep to their clock."""
+    offset = tmp_path / "offset"
+    offset.write_text("0")
+    (tmp_path / "sitecustomize.py").write_text(_SET_CLOCK.format(file=str(offset)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    run = make_run(1)
+    start_and_wait(run, 1)
+    began_utc = time.time()
+    for clock, offset_s in enumerate((10_800, 9_000), 1):
+        partial = tmp_path / "partial"
+        partial.write_text(str(offset_s))
+        partial.replace(offset)
+        wait_for_clock(run, clock)
+    run.signal(signal.SIGTERM)
+
+    assert run.wait(30) == 130
+    steps = run.query("SELECT clock, to_utc - from_utc FROM clock_steps ORDER BY clock")
+    assert [clock for clock, _ in steps] == [1, 2]
+    assert [step for _, step in steps] == pytest.approx([10_800, -1800], abs=0.1)
+    assert "the wall clock was set back by 1800" in run.text()
+    for clock, offset_s in enumerate((0, 10_800, 9_000)):
+        minutes = run.query(f"SELECT minute_utc - {offset_s} FROM coverage WHERE clock = {clock}")
+        assert all(began_utc - 120 <= minute <= time.time() for (minute,) in minutes)
+    assert run.query("SELECT count(*) FROM not_inspected WHERE ended_utc < started_utc OR ended_utc IS NULL") == [(0,)]
+    assert run.query("SELECT count(*) FROM events WHERE last_seen_utc < first_seen_utc") == [(0,)]
+    inspected = sum(camera["frames_inspected"] for camera in run.summary()["cameras"])
+    assert run.query("SELECT sum(inspected) FROM coverage") == [(inspected,)]

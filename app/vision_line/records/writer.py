@@ -170,11 +170,13 @@ class GroupWriter:
 
     def _commit_group(self) -> None:
         """Commit the oldest entries together; what fails stays in the backlog and is tried again."""
+        life = self._life  # first: it vouches for the rows that were accepted before it
         group = self._backlog.oldest(GROUP_ENTRIES)
+        life = life if len(group) < GROUP_ENTRIES else None
         try:
             if self._connection is None:
                 self._connection = open_writer(self._path)
-            self._execute(self._connection, group)
+            self._execute(self._connection, group, life)
         except (sqlite3.OperationalError, RunError) as exc:
             self._retreat(exc)
             time.sleep(RETRY_S)
@@ -189,15 +191,14 @@ class GroupWriter:
             self._durable_ms = (committed_s - min(finished)) * 1e3
             self._latencies_ms.append(self._durable_ms)
 
-    def _execute(self, connection: sqlite3.Connection, group: list[Entry]) -> None:
-        life = self._life
+    def _execute(self, connection: sqlite3.Connection, group: list[Entry], life: Life | None) -> None:
         with transaction(connection):
             for entry in group:
                 for sql, rows in self._rows.statements(entry):
                     connection.executemany(sql, rows)
-            if life is not None and life is not self._committed_life:
+            if life is not None:
                 connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
-        self._committed_life = life
+        self._committed_life = life or self._committed_life
 
     def _retreat(self, exc: sqlite3.OperationalError | RunError) -> None:
         """Decide what a failed commit means. Another process's lock passes; all else starts from a fresh connection.
