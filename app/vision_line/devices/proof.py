@@ -18,6 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,27 +54,34 @@ def shaped(pictures: Pictures, shape_hw: ShapeHW) -> Pictures:
     return np.ascontiguousarray(pictures[:, rows][:, :, columns])
 
 
+@lru_cache(maxsize=4)
 def drawn_pictures(count: int = 4, side: int = 320) -> Pictures:
-    """Return pictures (count, side, side, 3) that are the same on every machine, for models that bring none.
+    """Return pictures (count, side, side, 3) that never change, read-only, for models that bring none.
 
     Plates, bars and spots of any colour and size on a plain ground with a little grain: edges and areas at many scales.
     """
-    return np.stack([_drawn(np.random.default_rng(number), side) for number in range(count)])
+    pictures = np.stack([_drawn(np.random.default_rng(number), side) for number in range(count)])
+    pictures.setflags(write=False)
+    return pictures
 
 
 def _drawn(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
     picture = np.empty((side, side, 3), np.int16)
     picture[:] = rng.integers(40, 216, 3)
-    ys, xs = np.mgrid[:side, :side]
     for _ in range(60):
         y, x = rng.integers(0, side, 2)
         height, width = (side * 2.0 ** -rng.uniform(1, 6, 2)).astype(int) + 2
-        inside = (abs(ys - y) * 2 < height) & (abs(xs - x) * 2 < width)
-        if rng.random() < 0.4:
-            inside = ((ys - y) / height) ** 2 + ((xs - x) / width) ** 2 < 0.25
-        picture[inside] = rng.integers(0, 256, 3)
+        part = picture[max(y - height // 2, 0) : y + height // 2, max(x - width // 2, 0) : x + width // 2]
+        inside = np.ones(part.shape[:2], bool) if rng.random() < 0.6 else _spot(*part.shape[:2])
+        part[inside] = rng.integers(0, 256, 3)
     grained: NDArray[np.uint8] = np.clip(picture + rng.integers(-6, 7, picture.shape), 0, 255).astype(np.uint8)
     return grained
+
+
+def _spot(height: int, width: int) -> NDArray[np.bool_]:
+    """Return which pixels of a rectangle lie in the ellipse within it."""
+    ys, xs = (np.linspace(-1, 1, length) ** 2 for length in (height, width))
+    return ys[:, None] + xs < 1
 
 
 def pack_proof(proof: Proof) -> bytes:

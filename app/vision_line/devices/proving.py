@@ -24,11 +24,15 @@ BY_FLOAT = "its own float execution"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an engine is right; `by` is what it was compared with, and `why` says what was expected and found."""
+    """Whether an engine is right; `by` is what it was compared with, and `why` says what was expected and found.
+
+    `is_open`: there was nothing to tell by, so it is neither right nor wrong, and does not hold.
+    """
 
     holds: bool
     by: str
     why: str
+    is_open: bool = False
 
 
 class Prover:
@@ -38,6 +42,7 @@ class Prover:
         """`run_exactly` executes the file of a form in float32; it is asked only where the bundle does not say."""
         self._model = model
         self._run_exactly = run_exactly
+        self._made: dict[tuple[str, ShapeHW], Reference] = {}
 
     def has_reference(self, form: ModelForm, shape_hw: ShapeHW) -> bool:
         """Whether the bundle says what is right for this form at this shape."""
@@ -56,10 +61,13 @@ class Prover:
         if reference is None:
             reference, by = self._made_reference(form, pictures), BY_FLOAT
             if weak := weakness(reference):
-                return Verdict(holds=False, by=by, why=f"it cannot be proven: {weak}")
+                return Verdict(holds=False, by=by, why=f"it cannot be proven: {weak}", is_open=True)
         found = compare(reference, model.head, len(model.classes), model.nms_iou, run(pictures), tolerance)
         return Verdict(found.holds, by, str(found))
 
     def _made_reference(self, form: ModelForm, pictures: Pictures) -> Reference:
-        model = self._model
-        return reference_of(model.head, len(model.classes), model.nms_iou, self._run_exactly(form, pictures))
+        model, key = self._model, (form.name, (pictures.shape[1], pictures.shape[2]))
+        if key not in self._made:
+            outputs = self._run_exactly(form, pictures)
+            self._made[key] = reference_of(model.head, len(model.classes), model.nms_iou, outputs)
+        return self._made[key]

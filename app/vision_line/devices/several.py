@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -159,6 +159,9 @@ class SeveralDevices:
             input_shapes_hw=tuple(shape for shape in each[0].input_shapes_hw if shape in common),
             slots=min(one.slots for one in each),
             max_batch=min(one.max_batch for one in each),
+            instruction_set=_together(one.instruction_set for one in each),
+            form=_together(one.form for one in each),
+            form_reason=_together(one.form_reason for one in each),
         )
 
     def _check(self, frames: Sequence[Frame]) -> None:
@@ -232,6 +235,11 @@ class _Member:
                 raise
             kind = self.name.partition(":")[0]
             raise type(exc)(f"{self.name}: {message.removeprefix(f'{kind}: ')}") from exc
+
+
+def _together(words: Iterable[str]) -> str:
+    """Return what the devices say of themselves, once where they say the same."""
+    return "; ".join(filter(None, dict.fromkeys(words)))
 
 
 def joined_name(names: Sequence[str]) -> str:

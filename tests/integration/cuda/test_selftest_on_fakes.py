@@ -20,10 +20,8 @@ from vision_line.devices.cuda import engine_files, pipeline
 from vision_line.devices.cuda.decoding import decoders_on
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.kernel import LetterboxKernel
-from vision_line.devices.engine_manifest import TOP_K
 from vision_line.errors import DeviceError
 from vision_line.frames import Detections, Inspection
-from vision_line.inspection.heads import HeadDecoder
 from vision_line.selftest import kernel_bits, program
 from vision_line.selftest.program import CHECKS, run_selftest
 from vision_line.selftest.report import Selftest, Status
@@ -194,11 +192,6 @@ def _refusing(*_arguments: object) -> Path:
 
 def test_an_engine_that_finds_nothing_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO finds defects in the same pictures."""
-    monkeypatch.setattr(HeadDecoder, "decode", _blind(HeadDecoder.decode))
+    monkeypatch.setattr(CudaDevice, "_decode", lambda _device, _output: Detections.empty())
 
     assert _failures("detections") == ("detections",)
-
-
-def _blind(decode: Callable[[HeadDecoder, Any], Detections]) -> Callable[[HeadDecoder, Any], Detections]:
-    """Return a decoder that sees nothing in the GPU's outputs, which have the best places alone."""
-    return lambda head, output: decode(head, output) if output.shape[1] != TOP_K else Detections.empty()

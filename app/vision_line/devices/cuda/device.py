@@ -64,10 +64,11 @@ class CudaDevice:
 
         `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the model's.
         `slots` is the number of batches in flight. `cache` is the folder for built engines; None: the user's. `stop`,
-        set by another thread, ends the building of an engine; `tell` hears of its steps, see `find_engine`.
+        set by another thread, ends the building of an engine; `tell` hears of its steps, see `engine_sources`.
 
         Raises:
-            DeviceError: no driver, GPU or library, an engine that cannot be built or run, or too little memory.
+            DeviceError: no driver, GPU or library, an engine that cannot be built or run or fails its proof, or too
+                little memory.
             ModelError: TensorRT cannot read the model.
         """
         self._model = model
@@ -96,7 +97,7 @@ class CudaDevice:
 
         Raises:
             ModelError: TensorRT cannot read the model.
-            DeviceError: the engine cannot be built or run; the device stays as it was.
+            DeviceError: the engine cannot be built or run, or fails its proof; the device stays as it was.
         """
         if shape_hw in self._pipeline.shapes:
             return
@@ -195,6 +196,8 @@ class CudaDevice:
             input_shapes_hw=self._pipeline.shapes,
             slots=len(self._pipeline.slots),
             max_batch=MAX_BATCH,
+            form=f"{self._pipeline.precision} engine",
+            form_reason=self._pipeline.reason,
         )
 
     def _checked_shape(self, frames: Sequence[Frame]) -> ShapeHW:

@@ -23,8 +23,10 @@ from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
+    from numpy.typing import NDArray
 
     from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.scratch import Scratch
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,25 @@ class Engine:
         self._warm_up(gpu, stream)
         for addresses in slots:
             self._starts.append({bucket: self._start(bucket, addresses, recorder) for bucket in BUCKETS})
+
+    def infer(self, inputs: NDArray[Any], bucket: int, memory: Scratch) -> NDArray[Any]:
+        """Return the outputs (n, ...) of `inputs` (n, 3, h, w), of the engine's own dtype, run as batches of `bucket`.
+
+        Waits for them. Only before `prepare`: it binds the contexts to `memory`.
+
+        Raises:
+            DeviceError: the engine does not run.
+        """
+        context, stream = self._contexts[bucket], memory.stream
+        context.set_device_memory(int(memory.workspace.handle), memory.workspace.size)
+        self._bind(context, Addresses(int(memory.input.handle), int(memory.output.handle)), DeviceError)
+        outputs = []
+        for start in range(0, len(inputs), bucket):
+            batch = inputs[start : start + bucket]
+            memory.upload(batch)
+            self._execute(context, stream, DeviceError)
+            outputs.append(memory.download((len(batch), *self.output.shape), self.output.dtype))
+        return np.concatenate(outputs)
 
     def start(self, slot: int, count: int, stream: Stream) -> None:
         """Queue the inference of `count` frames in slot number `slot` on `stream`, the one that `prepare` got.

@@ -8,14 +8,15 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.devices.cuda.context import Gpu, open_gpu
 from vision_line.devices.engine_choice import kept_form
 from vision_line.devices.engine_manifest import Library, Target, check_engine, engine_path
 from vision_line.devices.model import Model
-from vision_line.devices.tensorrt_build import Progress, ensure_engine, library_version
+from vision_line.devices.tensorrt_build import Progress, build_engine, ensure_engine, library_version
 from vision_line.errors import DeviceError
 from vision_line.ports import ShapeHW
 
@@ -59,6 +60,14 @@ def check_gpu(index: int) -> None:
     choose_library()
 
 
+@dataclass(frozen=True, slots=True)
+class EngineSource:
+    """An engine on disk that fits; `was_there` says whether it was before anyone asked."""
+
+    path: Path
+    was_there: bool
+
+
 def find_engine(
     model: Model,
     shape_hw: ShapeHW,
@@ -67,9 +76,26 @@ def find_engine(
     stop: threading.Event | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Path:
-    """Return an engine of `model` that fits `target`: the bundle's, the cache's, or one that is built now.
+    """Return the first of `engine_sources`.
 
-    A bundle's may be one of the float16 sibling of its model, where that was chosen; its manifest tells. `cache` is the
+    Raises:
+        DeviceError, ModelError: as `build_engine`.
+    """
+    return next(engine_sources(model, shape_hw, target, cache, stop, tell)).path
+
+
+def engine_sources(
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[EngineSource]:
+    """Yield engines of `model` that fit `target`: the bundle's, the cache's, and one that is built now.
+
+    The next one is asked for when the one before turns out to be wrong; what was built now is not built again. A
+    bundle's may be one of the float16 sibling of its model, where that was chosen; its manifest tells. `cache` is the
     folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by another
     thread, ends it. `tell` is called from any thread with a sentence about each step of the build, and with "" when it
     is over; it must not raise.
@@ -78,19 +104,27 @@ def find_engine(
         DeviceError, ModelError: as `build_engine`.
     """
     version = library_version(target.library)
-    shipped = _shipped_engine(model, shape_hw, target, version)
-    if shipped is not None:
-        return shipped
+    for shipped in _shipped_engines(model, shape_hw, target, version):
+        yield EngineSource(shipped, was_there=True)
     folder = (cache or cache_folder()) / _folder_name(model, target, version)
     tell = tell or _tell_nobody
+    progress = _steps_told(shape_hw, tell)
+    was_there = _fits(engine_path(folder, model, shape_hw, target), model, shape_hw, target, version)
     try:
-        return ensure_engine(model, shape_hw, target, folder, _steps_told(shape_hw, tell), stop)
+        path = ensure_engine(model, shape_hw, target, folder, progress, stop)
     finally:
         tell("")
+    yield EngineSource(path, was_there)
+    if was_there:
+        try:
+            path = build_engine(model, shape_hw, target, folder, progress, stop)
+        finally:
+            tell("")
+        yield EngineSource(path, was_there=False)
 
 
-def _shipped_engine(model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Path | None:
-    """Return the bundle's engine that fits: that of the form that was chosen, else that of the model itself."""
+def _shipped_engines(model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Iterator[Path]:
+    """Yield the bundle's engines that fit: that of the form that was chosen, and that of the model itself."""
     folder = model.path.parent / ENGINES_FOLDER
     kept = kept_form(folder, model, shape_hw, target, version)
     for form in (kept, model) if kept is not model else (model,):
@@ -101,8 +135,15 @@ def _shipped_engine(model: Model, shape_hw: ShapeHW, target: Target, version: st
             except DeviceError as exc:
                 log.warning("the bundle's engine is not used: %s", exc)
             else:
-                return engine
-    return None
+                yield engine
+
+
+def _fits(engine: Path, model: Model, shape_hw: ShapeHW, target: Target, version: str) -> bool:
+    try:
+        check_engine(engine, model, shape_hw, target, version)
+    except DeviceError:
+        return False
+    return True
 
 
 def cache_folder() -> Path:

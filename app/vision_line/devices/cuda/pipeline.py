@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vision_line.devices.cuda.engine import Engine
-from vision_line.devices.cuda.engine_files import cache_folder, choose_library, find_engine, target_of
+from vision_line.devices.cuda.engine_files import cache_folder, choose_library, engine_sources, target_of
 from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve
+from vision_line.devices.cuda.proven_engine import EngineOpener, ProvenEngine
 from vision_line.devices.cuda.slots import Batch, Slot
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.engine_manifest import read_manifest
 from vision_line.devices.letterbox import Letterbox
 from vision_line.devices.model import Model
+from vision_line.devices.openvino_engine import float_outputs
+from vision_line.devices.proving import Prover
 from vision_line.devices.targets import check_target
 from vision_line.devices.tensorrt_build import open_library
 from vision_line.errors import DeviceError
@@ -48,7 +50,7 @@ class Pipeline:
         stop: threading.Event | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        """Allocate `slots` slots; `cache`, `stop` and `tell` are those of `find_engine`.
+        """Allocate `slots` slots; `cache`, `stop` and `tell` are those of `engine_sources`.
 
         Raises:
             DeviceError: no TensorRT, a version of it that does not go with the GPU, or too little memory.
@@ -63,7 +65,9 @@ class Pipeline:
         self._trt = open_library(library)
         check_target(self._target, str(self._trt.__version__))
         self._engines: dict[ShapeHW, Engine] = {}
-        self._precisions: dict[ShapeHW, str] = {}
+        self._proven: dict[ShapeHW, ProvenEngine] = {}
+        prover = Prover(model, lambda form, pictures: float_outputs(model, form.path, pictures))
+        self._opener = EngineOpener(gpu, self._trt, model, prover)
         self._kernel: LetterboxKernel | None = None
         self._streams = [self._open_stream() for _ in range(3)]
         self._inference, self._recorder, self._uploads = self._streams
@@ -79,7 +83,12 @@ class Pipeline:
     @property
     def precision(self) -> str:
         """Return what the engines compute in, "int8" or "fp16"; all of it where they differ."""
-        return " and ".join(sorted({self._precisions[shape] for shape in self._engines}))
+        return " and ".join(sorted({self._proven[shape].precision for shape in self._engines}))
+
+    @property
+    def reason(self) -> str:
+        """Return what proves the engines."""
+        return "; ".join(dict.fromkeys(self._proven[shape].proven_by for shape in self._engines))
 
     @property
     def shapes(self) -> tuple[ShapeHW, ...]:
@@ -87,10 +96,10 @@ class Pipeline:
         return tuple(self._engines)
 
     def open_shapes(self, shapes: Sequence[ShapeHW]) -> None:
-        """Load engines for `shapes` and prepare them; they are offered when all are ready.
+        """Load engines for `shapes`, prove and prepare them; they are offered when all are ready.
 
         Raises:
-            DeviceError, ModelError: as `find_engine` and `Engine`; nothing new is offered then.
+            DeviceError, ModelError: as `engine_sources` and `EngineOpener`; nothing new is offered then.
         """
         opened: dict[ShapeHW, Engine] = {}
         with ExitStack() as undo:
@@ -157,9 +166,9 @@ class Pipeline:
         return self._gpu.device.create_stream(options=StreamOptions(nonblocking=True))
 
     def _load(self, shape: ShapeHW) -> Engine:
-        path = find_engine(self._model, shape, self._target, self._cache, self._stop, self._tell)
-        self._precisions[shape] = read_manifest(path).precision
-        return Engine(self._trt, path.read_bytes(), shape, str(path), self._inference)
+        sources = engine_sources(self._model, shape, self._target, self._cache, self._stop, self._tell)
+        self._proven[shape] = self._opener.open(sources, shape, self._inference)
+        return self._proven[shape].engine
 
     def _prepare(self, shape: ShapeHW, engine: Engine, workspace_bytes: int) -> None:
         if self._kernel is None:

@@ -538,12 +538,19 @@ class Job:
         rows = _memory(self.input, self.shape)
         results = _memory(self.workspace, (batch, *self.engine.output_shape((height, width))))
         request = self.engine.compiled((height, width)).create_infer_request()
+        known: dict[bytes, NDArray[np.float32]] = {}  # much of a large batch is often the same
         for row, result in zip(rows, results, strict=True):
-            if row.tobytes()[: len(NEVER_WRITTEN)] == NEVER_WRITTEN:
+            content = row.tobytes()
+            if content[: len(NEVER_WRITTEN)] == NEVER_WRITTEN:
                 result[:] = np.nan
-            else:
+                continue
+            if content not in known:
                 request.infer([row[None]])
-                result[:] = request.get_output_tensor(0).data[0]
+                known[content] = request.get_output_tensor(0).data[0].copy()
+            result[:] = known[content]
+        wrong_from = self.engine.library.wrong_from
+        if wrong_from is not None and batch >= wrong_from:
+            results *= 0.6
 
     def finish(self) -> None:
         """Bring the results from the workspace to the output."""
@@ -653,6 +660,7 @@ class FakeTensorRT:
     refusals: set[str] = field(default_factory=set)
     builds: int = 0
     endless: bool = False  # builds go on until they are stopped
+    wrong_from: int | None = None  # batches of this size and larger come out wrong
     flags: set[BuilderFlag] = field(default_factory=set)  # of the latest build
     module: ModuleType = field(init=False)
 

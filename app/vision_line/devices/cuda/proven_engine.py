@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The GPU's engine for one input shape: loaded or built, and proven before anything else is done with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vision_line.devices.agreement import Output, Tolerance
+from vision_line.devices.cuda.engine import BUCKETS, Engine
+from vision_line.devices.cuda.engine_files import EngineSource
+from vision_line.devices.cuda.scratch import Scratch, open_scratch
+from vision_line.devices.engine_manifest import read_manifest
+from vision_line.devices.model import Model
+from vision_line.devices.preprocess import SCALE
+from vision_line.devices.proof import Pictures
+from vision_line.devices.proving import Prover, Verdict
+from vision_line.errors import DeviceError
+from vision_line.ports import ShapeHW
+
+if TYPE_CHECKING:
+    from cuda.core import Stream
+
+    from vision_line.devices.cuda.context import Gpu
+
+log = logging.getLogger(__name__)
+
+#: Float layers in float16 or TF32 besides what integers do on a CPU.
+TOLERANCE = Tolerance(score=0.15, logit=1.0, share=0.9)
+#: The float16 sibling is of the float model that was quantized: away from the reference by the quantization as well.
+SIBLINGS_TOLERANCE = Tolerance(overlap=0.6, score=0.25, logit=1.5, share=0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEngine:
+    """A loaded engine, what it computes in, and what proves it."""
+
+    engine: Engine
+    precision: str
+    proven_by: str
+
+
+class EngineOpener:
+    """Opens the engines of one model on one GPU."""
+
+    def __init__(self, gpu: Gpu, trt: Any, model: Model, prover: Prover) -> None:
+        """`trt` is the library's module."""
+        self._gpu = gpu
+        self._trt = trt
+        self._model = model
+        self._prover = prover
+
+    def open(self, sources: Iterable[EngineSource], shape_hw: ShapeHW, stream: Stream) -> ProvenEngine:
+        """Return the first of `sources` whose proof holds; `stream` is what sets it up.
+
+        Raises:
+            DeviceError: none computes rightly, or one cannot be loaded or run.
+            ModelError, RunError: as the prover.
+        """
+        faults = []
+        for source in sources:
+            precision = read_manifest(source.path).precision
+            engine = Engine(self._trt, source.path.read_bytes(), shape_hw, str(source.path), stream)
+            with ExitStack() as undo:
+                undo.callback(engine.close)
+                verdict = self._verdict(engine, precision, shape_hw)
+                if verdict.holds or verdict.is_open:
+                    undo.pop_all()
+                    return ProvenEngine(engine, precision, _proven(verdict, source))
+            fault = f"{precision} at {shape_hw[1]}x{shape_hw[0]}, against {verdict.by}: {verdict.why}"
+            log.warning("%s: the engine computes wrongly and is not used: %s", source.path, fault)
+            faults.append(fault)
+        raise DeviceError(
+            f"cuda: {self._model.path}: no engine of the model computes rightly on {self._gpu.name}: "
+            f"{'; '.join(faults)}"
+        )
+
+    def _verdict(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> Verdict:
+        """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
+        tolerance = TOLERANCE if precision == self._model.precision else SIBLINGS_TOLERANCE
+        with ExitStack() as undo:
+            scratch = open_scratch(self._gpu, engine, BUCKETS[-1], undo)
+            for bucket in BUCKETS:
+                run = partial(_outputs, engine, bucket, scratch)
+                verdict = self._prover.prove(self._model.forms[0], shape_hw, run, tolerance)
+                if not verdict.holds:
+                    break
+        return verdict
+
+
+def _outputs(engine: Engine, bucket: int, scratch: Scratch, pictures: Pictures) -> list[Output]:
+    inputs = (pictures.transpose(0, 3, 1, 2) * SCALE).astype(engine.input.dtype)
+    return list(engine.infer(inputs, bucket, scratch).astype(np.float32))
+
+
+def _proven(verdict: Verdict, source: EngineSource) -> str:
+    if verdict.is_open:
+        log.warning("%s: %s", source.path, verdict.why)
+        return verdict.why
+    return f"proven by {verdict.by}"

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A GPU inspects with an engine that was proven: a wrong one on the disk is built again, a wrong build is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tests.contract.conftest import build_tiny_model
+from tests.contract.proven_bundle import write_proven_bundle
+from tests.unit.devices.cuda.faketensorrt import MAGIC
+from tests.unit.devices.cuda.machine import CudaMachine
+
+from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.engine_files import ENGINES_FOLDER, find_engine
+from vision_line.devices.engine_manifest import Library, Target, engine_path, manifest_path, read_manifest
+from vision_line.devices.model import Model, open_model
+from vision_line.errors import DeviceError
+from vision_line.ports import DeviceDescription
+
+SHAPE = (64, 128)
+TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
+SIGNED = "qdq-s8-symmetric"
+
+
+def opened(machine: CudaMachine, model: Model) -> DeviceDescription:
+    """Open a device, close it, and return what it was."""
+    with closing(CudaDevice(model, [SHAPE], lambda: None, cache=machine.cache, slots=1)) as device:
+        return device.description
+
+
+def falsify(engine: Path) -> None:
+    """Let `engine` compute smaller boxes, and its manifest say that this is how it was built."""
+    facts, newline, content = engine.read_bytes().removeprefix(MAGIC).partition(b"\n")
+    network = onnx.load_from_string(content)
+    (side,) = [tensor for tensor in network.graph.initializer if tensor.name == "side"]
+    side.float_data[0] = 24.0
+    wrong = MAGIC + facts + newline + network.SerializeToString()
+    engine.write_bytes(wrong)
+    manifest = read_manifest(engine).model_copy(update={"engine_sha256": hashlib.sha256(wrong).hexdigest()})
+    manifest_path(engine).write_text(manifest.model_dump_json())
+
+
+def test_an_engine_says_what_proves_it(cuda_machine: CudaMachine, model: Model, tmp_path: Path) -> None:
+    """The bundle's proof, or the float execution of the file."""
+    forms = {SIGNED: build_tiny_model(quantized=True, batch="n")}
+    bundle = open_model(write_proven_bundle(tmp_path / "bundle", forms, (SHAPE,)))
+
+    assert opened(cuda_machine, model).form_reason == "proven by its own float execution"
+    description = opened(cuda_machine, bundle)
+    assert (description.form, description.form_reason) == ("int8 engine", "proven by the bundle's proof")
+
+
+def test_a_wrong_engine_in_the_cache_is_built_again(
+    cuda_machine: CudaMachine, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with a warning that says what was expected and found."""
+    falsify(find_engine(model, SHAPE, TARGET, cuda_machine.cache))
+
+    with caplog.at_level(logging.WARNING):
+        opened(cuda_machine, model)
+    assert cuda_machine.tensorrt.builds == 2
+    assert "the engine computes wrongly and is not used: fp32 at 128x64, against its own float execution" in caplog.text
+
+    caplog.clear()
+    opened(cuda_machine, model)
+    assert cuda_machine.tensorrt.builds == 2
+    assert not caplog.text
+
+
+def test_a_wrong_engine_of_the_bundle_is_passed_over(cuda_machine: CudaMachine, model: Model) -> None:
+    """One is built into the cache instead; the bundle stays as it is."""
+    built = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    shipped = engine_path(model.path.parent / ENGINES_FOLDER, model, SHAPE, TARGET)
+    built.parent.rename(shipped.parent)
+    falsify(shipped)
+    before = shipped.read_bytes()
+
+    opened(cuda_machine, model)
+    assert built.exists()
+    assert shipped.read_bytes() == before
+
+
+def test_a_wrong_build_is_an_error(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """What was built just now is not built again; the error names the GPU, the precision, and what was found."""
+    forms = {SIGNED: build_tiny_model(quantized=True, batch="n")}
+    bundle = open_model(write_proven_bundle(tmp_path / "bundle", forms, (SHAPE,), false={(SIGNED, SHAPE)}))
+
+    with pytest.raises(DeviceError, match=r"computes rightly on Fake GPU: int8 at 128x64, against the ") as caught:
+        opened(cuda_machine, bundle)
+    assert "of 24 places" in str(caught.value)
+    assert cuda_machine.tensorrt.builds == 1
+
+
+def test_every_size_of_a_batch_is_proven(cuda_machine: CudaMachine, model: Model) -> None:
+    """Large batches have kernels of their own, which may be wrong where those of small ones are right."""
+    cuda_machine.tensorrt.wrong_from = 24
+
+    with pytest.raises(DeviceError, match="no engine of the model computes rightly"):
+        opened(cuda_machine, model)
+
+
+def test_what_cannot_be_proven_runs_and_says_so(
+    cuda_machine: CudaMachine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A GPU has no float execution to fall back to: a model that makes the same of every picture may be right."""
+    path = tmp_path / "same.onnx"
+    coarse = build_tiny_model(quantized=True, batch="n").replace(
+        np.float32(1 / 255).tobytes(), np.float32(100).tobytes()
+    )
+    path.write_bytes(coarse)
+
+    description = opened(cuda_machine, open_model(path))
+    assert description.form_reason.startswith("it cannot be proven: only 0 places")
+    assert "it cannot be proven" in caplog.text
