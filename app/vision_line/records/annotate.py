@@ -31,6 +31,7 @@ CROP_BOXES = 3.0
 CROP_LEAST_PX = 48
 CROP_SHOWN_PX = 640
 CROP_MOST_TIMES = 8
+CROP_OUTLINE_PX = 3
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -56,21 +57,22 @@ def marks_of(detections: Detections, marks: Sequence[Mark]) -> list[Mark]:
     return [*boxes, *marks]
 
 
-def draw_marks(image: Image, marks: Sequence[Mark]) -> None:
+def draw_marks(image: Image, marks: Sequence[Mark], thickness: int | None = None) -> None:
     """Draw `marks` into `image`; words stay inside the picture, parts of boxes outside it are left out.
+
+    `thickness` of each of the outline's rings is in pixels; by default it follows the picture's size.
 
     The outline lies around the box, dark, light and coloured beside each other: on a board of any colour, and on one
     whose defect it must not cover, one of them stands out.
     """
-    height, width = image.shape[:2]
-    thickness = max(1, round(min(width, height) / 360))
+    thickness = thickness or max(1, round(min(image.shape[:2]) / 360))
     for mark in marks:
         x1, y1, x2, y2 = (int(np.clip(value, -1e4, 1e5)) for value in mark.xyxy)
         for ring, colour in enumerate((mark.colour, LIGHT_COLOUR, DARK_COLOUR)):
             away = thickness * ring + (thickness + 1) // 2
             cv2.rectangle(image, (x1 - away, y1 - away), (x2 + away, y2 + away), colour, thickness)
         if mark.label:
-            _draw_label(image, mark, (x1, y1, y2), thickness)
+            _draw_label(image, mark, (x1, y1 - 3 * thickness, y2 + 3 * thickness), thickness)
 
 
 def _draw_label(image: Image, mark: Mark, corner: tuple[int, int, int], thickness: int) -> None:
@@ -111,7 +113,7 @@ def enlarged(image: Image, mark: Mark) -> Image:
     part = cv2.resize(image[top:bottom, left:right], None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
     x1, y1, x2, y2 = mark.xyxy
     box = ((x1 - left) * times, (y1 - top) * times, (x2 - left) * times, (y2 - top) * times)
-    draw_marks(found := np.ascontiguousarray(part, np.uint8), [replace(mark, xyxy=box, label="")])
+    draw_marks(found := np.ascontiguousarray(part, np.uint8), [replace(mark, xyxy=box, label="")], CROP_OUTLINE_PX)
     return found
 
 

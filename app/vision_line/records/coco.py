@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vision_line import __version__
-from vision_line.errors import ConfigError
+from vision_line.errors import ConfigError, RunError
 from vision_line.outputs import open_output, place_of, said_of
 from vision_line.records.columns import Table
 from vision_line.records.formats import iso_utc
@@ -119,10 +119,18 @@ def _frame_of(connection: sqlite3.Connection, picture: sqlite3.Row) -> tuple[Any
 
 
 def known_classes(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return the classes of all runs, those of the newest model first and in its order, numbered from 1."""
+    """Return the classes of all runs, those of the newest model first and in its order, numbered from 1.
+
+    Raises:
+        RunError: a run's are no list of names.
+    """
     names: dict[str, int] = {}
     for (classes,) in connection.execute("SELECT classes FROM runs ORDER BY run DESC"):
-        for name in json.loads(classes):
+        try:
+            found = json.loads(classes)
+        except ValueError as exc:
+            raise RunError(f"the records are damaged: a run's classes are {classes!r}") from exc
+        for name in map(str, found if isinstance(found, list) else ()):
             names.setdefault(name, len(names) + 1)
     return names
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from io import RawIOBase, TextIOWrapper
 from typing import Any, BinaryIO, TextIO
 
-from vision_line.errors import ConfigError
+from vision_line.errors import ConfigError, RunError
 from vision_line.records.columns import Column, Kind
 from vision_line.words import printable, printable_json
 
@@ -22,8 +22,15 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 
 def iso_utc(seconds: float) -> str:
-    """Return a moment as `2026-01-31T12:00:00.123456Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Return a moment as `2026-01-31T12:00:00.123456Z`.
+
+    Raises:
+        RunError: there is no such moment, so it is none of a record that this program wrote.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    except (OverflowError, ValueError, OSError) as exc:
+        raise RunError(f"the records are damaged: {seconds!r} is no moment") from exc
 
 
 def spreadsheet_text(text: str) -> str:

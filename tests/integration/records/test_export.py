@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from vision_line.config.models import RecordSettings
-from vision_line.errors import ConfigError
+from vision_line.errors import ConfigError, RunError
 from vision_line.frames import CoverageMinute, DefectEvent, Detections, EventPhase, NotInspected, Verdict
 from vision_line.records import coco as coco_export
 from vision_line.records.columns import COLUMNS, Table
@@ -474,6 +474,15 @@ def test_an_export_writes_over_no_other_file(recorded: Path, tmp_path: Path) -> 
 
     assert victim.read_text() == "mine"
     assert sorted(file.is_symlink() for file in folder.iterdir()) == [False, False]
+
+
+@pytest.mark.parametrize("sql", ["UPDATE events SET first_seen_utc = 9e99", "UPDATE runs SET classes = '{'"])
+def test_damaged_records_are_one_sentence(recorded: Path, tmp_path: Path, sql: str) -> None:
+    """What no program of ours wrote is said to be so, and nothing half is left."""
+    alter(recorded, sql)
+    with pytest.raises(RunError, match="the records are damaged"):
+        export(recorded, Table.EVENTS, Format.CSV, Selection(), tmp_path / "e.csv")
+    assert not (tmp_path / "e.csv").exists()
 
 
 def evidence_paths_of(records: Path) -> list[str]:

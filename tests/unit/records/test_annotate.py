@@ -92,7 +92,7 @@ def test_a_crop_shows_the_box_enlarged() -> None:
     assert times == 7
     assert max(crop.shape) == 90 * times
     assert tuple(crop[(210 - top) * times, (315 - left) * times]) == (10, 20, 200)
-    assert tuple(crop[(210 - top) * times, (300 - left) * times - 1]) == VERDICT_COLOURS[Verdict.REJECT]
+    assert tuple(crop[(210 - top) * times, (300 - left) * times - 2]) == VERDICT_COLOURS[Verdict.REJECT]
 
 
 def test_verdicts_differ_in_lightness() -> None:
