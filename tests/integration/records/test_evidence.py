@@ -20,11 +20,11 @@ import pytest
 from vision_line.config.models import RecordSettings
 from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting
-from vision_line.records import evidence
+from vision_line.records import looks
 from vision_line.records.entries import RunRecord
-from vision_line.records.evidence import QUEUE_EVENTS
 from vision_line.records.kept import evidence_paths
 from vision_line.records.log import SqliteLog
+from vision_line.records.looks import QUEUE_EVENTS
 from vision_line.records.picture import Image
 from vision_line.records.schema import open_reader
 
@@ -282,7 +282,7 @@ def test_a_picture_of_a_device_is_not_held(
     line: Any, records: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A decoder has few of them: it is written at once, however long others may wait."""
-    monkeypatch.setattr(evidence, "BETTER_LOOK_S", 1000.0)
+    monkeypatch.setattr(looks, "BETTER_LOOK_S", 1000.0)
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open", "short"])
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)

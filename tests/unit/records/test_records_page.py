@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.records import evidence, schema, writer
+from vision_line.records import looks, schema, writer
 from vision_line.records.columns import COLUMNS, Kind, Table
 
 PAGE = Path(__file__).parents[3].joinpath("docs", "records.md").read_text("utf-8")
@@ -36,7 +36,7 @@ def test_the_page_explains_every_type() -> None:
         f"  {schema.FILE_NAME} ",
         f"every {writer.GATHER_S * 1000:.0f} ms",
         f"{writer.STALLED_AFTER_S:.0f} s",
-        f"{evidence.QUEUE_EVENTS} pictures",
+        f"{looks.QUEUE_EVENTS} pictures",
     ],
 )
 def test_the_page_states_the_facts(fact: str) -> None:
