@@ -256,6 +256,7 @@ class CoverageMinute:
     arrived = inspected + sum(dropped.values()) + pending, where pending is the change in frames still waiting.
     While `provisional` the minute goes on, and the row is written again; after a kill it stays what was known last.
     `clock` counts how often the wall clock had jumped in this run: one set back shows the same minute twice.
+    `looked_utc` is the latest inspection, while provisional: after a kill a gap may not have been found yet.
     """
 
     camera: str
@@ -268,6 +269,7 @@ class CoverageMinute:
     reconnects: int = 0
     clock: int = 0
     provisional: bool = False
+    looked_utc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ class CoverageLedger:
             gap.certain = at
             watch.told_s = arrived_s
         watch.looks.add(at)
+        watch.book.look(arrived_s)
         if gap.is_known and (gap.certain is None or watch.looks.first.s >= gap.certain.s):
             gap.end()
         watch.blame.looked(arrived_s, watch.looks.first.s)

@@ -59,7 +59,7 @@ class _Page:
     written: CoverageMinute | None = None
     touched: bool = False  # since it was written
 
-    def row(self, camera: str, counts: CameraCounts) -> CoverageMinute:
+    def row(self, camera: str, counts: CameraCounts, looked_utc: float | None = None) -> CoverageMinute:
         """Return the page as a row; it is provisional while the page is open."""
         return CoverageMinute(
             camera,
@@ -72,6 +72,7 @@ class _Page:
             counts.reconnects,
             self.clock,
             self.end_s == inf,
+            looked_utc,
         )
 
 
@@ -100,6 +101,7 @@ class MinuteBook:
         self._pages = [_Page(minute_of(now_utc), clock, now_s)]
         self._turned_s = now_s
         self._told_s = -inf  # when the minute under way was told last
+        self._looked_s: float | None = None  # the latest inspection
         self._counts = self._counted = CameraCounts()
         self._pieces: list[tuple[float, float]] = []
         self._gap_s: float | None = None  # up to where the open gap is accounted for
@@ -112,6 +114,10 @@ class MinuteBook:
     def count(self, counts: CameraCounts) -> None:
         """Take in the camera's counters as they stand."""
         self._counts = counts
+
+    def look(self, at_s: float) -> None:
+        """Take in an inspection."""
+        self._looked_s = at_s
 
     def open_gap(self, start_s: float) -> None:
         """Count the time from `start_s` as not inspected until `end_gap`; it may lie in minutes already written."""
@@ -152,7 +158,7 @@ class MinuteBook:
         self._turned_s = now_s
         rows = self._changed_rows(self._pages[:-1])
         self._pages = [page for page in self._pages if page.end_s > decided_s - LATEST_RESULT_S]
-        return rows + self._row_under_way(now_s)
+        return rows + self._row_under_way(now_s, now_utc)
 
     def close(self, now_s: float, now_utc: float) -> list[CoverageMinute]:
         """Return what `turn` would, and the minute under way as far as it goes."""
@@ -187,12 +193,13 @@ class MinuteBook:
                 page.missing_s += overlap_s if end_s > start_s else -overlap_s
                 page.touched = True
 
-    def _row_under_way(self, now_s: float) -> list[CoverageMinute]:
+    def _row_under_way(self, now_s: float, now_utc: float) -> list[CoverageMinute]:
         if now_s - self._told_s < PROVISIONAL_S:
             return []
         self._told_s = now_s
-        page = self._pages[-1]
-        return [page.row(self._camera, page.counts.grown(self._counted, self._counts))]
+        page, looked_s = self._pages[-1], self._looked_s
+        looked_utc = None if looked_s is None else now_utc - (now_s - looked_s)
+        return [page.row(self._camera, page.counts.grown(self._counted, self._counts), looked_utc)]
 
     def _changed_rows(self, pages: list[_Page]) -> list[CoverageMinute]:
         changed = []

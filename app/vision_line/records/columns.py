@@ -169,6 +169,7 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             "t",
             ("clock", Kind.INTEGER, "how often the wall clock had been set in this run"),
             ("provisional", Kind.BOOLEAN, "the minute goes on, or the run was killed in it"),
+            ("looked_utc", Kind.TIME, "the latest inspection; empty when the minute is over"),
         ),
     ),
     Table.NOT_INSPECTED: (

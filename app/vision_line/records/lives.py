@@ -74,11 +74,20 @@ _END_THEIR_INTERVALS = """UPDATE not_inspected SET
 _LAST = """SELECT run, end_cause, coalesce(alive_utc, ended_utc), alive_boot_s, boot_id FROM runs
     WHERE run = (SELECT max(run) FROM coverage)"""
 
-#: Its cameras that were due for inspection to the end: not those that were taken out, nor files at their end.
-_ITS_CAMERAS = """SELECT DISTINCT name FROM cameras c WHERE run = ?1
+#: Its cameras that were due for inspection to the end (not those that were taken out, nor files at their end), with
+#: the last inspection that is known.
+_ITS_CAMERAS = """SELECT DISTINCT name, (SELECT looked_utc FROM coverage t WHERE t.run = ?1 AND t.camera = c.name
+    AND t.provisional ORDER BY minute DESC LIMIT 1) FROM cameras c WHERE run = ?1
     AND EXISTS (SELECT 1 FROM coverage t WHERE t.run = ?1 AND t.camera = c.name)
     AND coalesce((SELECT state FROM states t WHERE t.run = ?1 AND t.camera = c.name ORDER BY change DESC LIMIT 1), '')
     NOT IN (?2, ?3)"""
+
+
+#: Those that were known not to be inspected when it died.
+_IN_A_GAP = "SELECT DISTINCT camera FROM not_inspected WHERE run = ? AND ended_utc >= ?"
+
+#: Cameras are looked at more often, and the rows that say so are not older.
+UNSEEN_S = 3.0
 
 
 def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inheritance:
@@ -101,6 +110,15 @@ def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inherita
     away_s = max(0.0, now.boot_s - alive_boot_s if same_boot else now.utc - alive_utc)
     off_s = now.utc - (alive_utc + away_s)
     step = ClockStep(0, now_s, alive_utc + away_s, now.utc) if abs(off_s) > STEP_S else None
-    absence = Absence(now.utc - away_s, CRASHED if end_cause == EndCause.CRASHED else OFF)
-    names = connection.execute(_ITS_CAMERAS, (run, CameraState.REMOVED, CameraState.ENDED))
-    return Inheritance({name: absence for (name,) in names}, step)
+    cause = CRASHED if end_cause == EndCause.CRASHED else OFF
+    in_a_gap = {name for (name,) in connection.execute(_IN_A_GAP, (run, alive_utc))}
+    cameras = connection.execute(_ITS_CAMERAS, (run, CameraState.REMOVED, CameraState.ENDED))
+    unseen = {name: 0.0 if name in in_a_gap else _unseen_s(alive_utc, looked_utc) for name, looked_utc in cameras}
+    since_utc = now.utc - away_s
+    return Inheritance({name: Absence(since_utc - unseen_s, cause) for name, unseen_s in unseen.items()}, step)
+
+
+def _unseen_s(alive_utc: float, looked_utc: float | None) -> float:
+    """Return for how long a camera had not been looked at when its run died, where that had not become an interval."""
+    unseen_s = 0.0 if looked_utc is None else alive_utc - looked_utc
+    return unseen_s if unseen_s > UNSEEN_S else 0.0

@@ -95,7 +95,7 @@ _UPSERT_MINUTE = _insert(
     "coverage",
     (
         *(*_CAMERA, "minute_utc", "arrived", "decoded", "inspected", *DROPPED_COLUMNS, "not_inspected_s"),
-        *("reconnects", "clock", "provisional"),
+        *("reconnects", "clock", "provisional", "looked_utc"),
     ),
     key=("run", "camera", "minute_utc", "clock"),
 )
@@ -231,6 +231,7 @@ class RowMaker:
                     *(*self._of(minute.camera), minute.minute_utc, minute.arrived, minute.decoded, minute.inspected),
                     *(minute.dropped.get(cause, 0) for cause in DropCause),
                     *(minute.not_inspected_s, minute.reconnects, minute.clock, int(minute.provisional)),
+                    minute.looked_utc,
                 )
                 for minute in entry.minutes
             ],

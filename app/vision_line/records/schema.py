@@ -58,7 +58,7 @@ _COVERAGE = f"""CREATE TABLE coverage (
         minute INTEGER PRIMARY KEY, {_CAMERA}, minute_utc INTEGER NOT NULL, clock INTEGER NOT NULL DEFAULT 0,
         provisional INTEGER NOT NULL DEFAULT 0, arrived INTEGER NOT NULL, decoded INTEGER NOT NULL,
         inspected INTEGER NOT NULL, {", ".join(f"{column} INTEGER NOT NULL DEFAULT 0" for column in DROPPED_COLUMNS)},
-        not_inspected_s REAL NOT NULL, reconnects INTEGER NOT NULL,
+        not_inspected_s REAL NOT NULL, reconnects INTEGER NOT NULL, looked_utc REAL,
         UNIQUE (run, camera, minute_utc, clock)) STRICT"""
 
 #: `clock` counts the steps of the wall clock before `at_s`: the rows of `coverage` that bear it came after this step.

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class File:
         boot: str | None = None,
         over: dict[str, CameraState] | None = None,
         gap: float | None = None,
+        looked: float | None = None,
     ) -> int:
         """Enter a run: its last sign of life, whether its ledger began, how it ended (None: it did not)."""
         record = RunRecord("0", NOON - 100, "", "", "", "", "", "")
@@ -49,7 +51,9 @@ class File:
         names = cameras.split()
         entries: list[Any] = [CamerasEntry(tuple(CameraRecord(name, "", "", "") for name in names), NOON)]
         if began:
-            minutes = tuple(CoverageMinute(name, int(NOON), 1, 1, 1, provisional=True) for name in names)
+            looked_utc = None if looked is None else NOON + looked
+            minute = CoverageMinute("", int(NOON), 1, 1, 1, provisional=True, looked_utc=looked_utc)
+            minutes = tuple(replace(minute, camera=name) for name in names)
             gaps = () if gap is None else (NotInspected("g", names[0], "capacity", gap, NOON + gap),)
             entries.append(CoverageEntry(minutes, gaps))
         for name, state in (over or {}).items():
@@ -96,6 +100,15 @@ def test_a_killed_run_gets_its_end_and_its_intervals_theirs(file: File) -> None:
         (NOON + 50, "crashed")
     ]
     assert file.connection.execute("SELECT ended_utc, ended_s FROM not_inspected").fetchall() == [(NOON + 50, 50.0)]
+
+
+def test_a_gap_that_a_killed_run_had_not_found_yet_is_not_lost(file: File) -> None:
+    """It was looked at last long before the last sign of life; where the gap was told, that is its interval."""
+    file.run("a b", 50.0, looked=41.0, gap=42.0)
+    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED), "b": (41.0, CRASHED)}
+    file.run("a", 50.0, looked=48.5)
+
+    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED)}
 
 
 @pytest.mark.parametrize("end", ["stopped", "failed"])
