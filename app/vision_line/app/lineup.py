@@ -183,7 +183,15 @@ class Lineup:
         )
         if stream.is_live:
             line.max_staleness_s = stream.max_staleness_ms / 1000
-        self._metrics.add_camera(stream.name, mailbox.counts, lambda: camera.abandoned, _pace(stream))
+        if stream.trusts_anybody:
+            logger.warning("camera %s: tls_verify = false: whoever answers is taken for this camera", stream.name)
+        self._metrics.add_camera(
+            stream.name,
+            mailbox.counts,
+            lambda: camera.abandoned,
+            _pace(stream),
+            trusts_anybody=stream.trusts_anybody,
+        )
         absence = self._absences.get(stream.name) if stream.is_live else None
         self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")

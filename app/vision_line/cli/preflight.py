@@ -17,6 +17,7 @@ from vision_line.devices.selection import choose_device, decoder_opener
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ingest.probe import probe_file
 from vision_line.ingest.recorded import slow_file
+from vision_line.ingest.wire.trust import ca_file_problem
 from vision_line.outputs import output_problem
 
 
@@ -32,12 +33,12 @@ class Preflight:
 
     def problems(self) -> list[str]:
         """Return all that a run would refuse; what many cameras inherit is named once."""
-        found = [*self._of_model(), *self._of_device(), *self._of_files(), *self._of_outputs()]
+        found = [*self._of_model(), *self._of_device(), *self._of_files(), *self._of_trust(), *self._of_outputs()]
         return list(dict.fromkeys(found))
 
     def warnings(self) -> list[str]:
         """Return what a run accepts and an operator will not want."""
-        return list(dict.fromkeys(self._slow_cameras()))
+        return list(dict.fromkeys([*self._slow_cameras(), *self._unverified_cameras()]))
 
     def _of_model(self) -> Iterator[str]:
         try:
@@ -68,6 +69,20 @@ class Preflight:
             problem = probe_file(stream, decoder_opener("cpu")).detail or slow_file(stream)
             if problem is not None:
                 yield f"{self._at(index, stream, 'url')}: {problem}"
+
+    def _of_trust(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            path = stream.tls_ca_file
+            if path is not None and (problem := ca_file_problem(path)):
+                yield f"{self._at(index, stream, 'tls_ca_file')}: {path}: {problem}"
+
+    def _unverified_cameras(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            if stream.trusts_anybody:
+                yield (
+                    f"{self._at(index, stream, 'tls_verify')}: whoever answers is taken for this camera, and is told"
+                    " its password: set tls_ca_file or tls_fingerprint instead"
+                )
 
     def _of_outputs(self) -> Iterator[str]:
         config = self._loaded.config

@@ -50,10 +50,14 @@ def plan_notices(
 ) -> tuple[str, ...]:
     """Return what is good to know.
 
-    What the device prepares, a clock that was set, GPUs near a limit, hanging connections, lacking videos.
+    What the device prepares, a clock that was set, GPUs near a limit, cameras that nobody verifies, connections that
+    hang, lacking videos.
     """
     notices = [sentence for sentence in (preparation, clock_step) if sentence]
     notices += [notice for load in loads for notice in _strained(load)]
+    present = [camera for camera in cameras if camera.state is not CameraState.REMOVED]
+    if unverified := [camera.name for camera in present if camera.trusts_anybody]:
+        notices.append(f"whoever answers is taken for the camera (tls_verify = false): {_names(unverified)}")
     if hanging := [camera for camera in cameras if camera.hanging]:
         names = _names(f"{camera.name} {camera.hanging}" for camera in hanging)
         notices.append(f"connections that hang, given up: {names}")

@@ -95,6 +95,8 @@ class CameraMetrics:
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
         pace: Pace = ANY_PACE,
+        *,
+        trusts_anybody: bool = False,
     ) -> None:
         """Start at zero.
 
@@ -109,6 +111,7 @@ class CameraMetrics:
         self._abandoned_before = 0
         self._rates = SlidingRates(RATES_OVER_S)
         self._pace = pace
+        self._trusts_anybody = trusts_anybody
         self._first_result_s: float | None = None
         self._due_since_s: float | None = None  # None: no inspection is due
         self._due_s = 0.0
@@ -154,6 +157,8 @@ class CameraMetrics:
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
         pace: Pace = ANY_PACE,
+        *,
+        trusts_anybody: bool = False,
     ) -> None:
         """Go on with another mailbox and camera that start at zero; what the old ones counted stays counted."""
         self._before = self._counts()
@@ -161,6 +166,7 @@ class CameraMetrics:
         self._read_counts = read_counts
         self._read_abandoned = read_abandoned
         self._pace = pace
+        self._trusts_anybody = trusts_anybody
 
     def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
         """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
@@ -183,6 +189,7 @@ class CameraMetrics:
             reconnects=self._reconnects.n,
             sequence=None if newest is None else newest[0],
             not_inspected=not_inspected,
+            trusts_anybody=self._trusts_anybody,
             hanging=self._read_abandoned()[1],
             needed_fps=self._pace.needed_fps,
             spare_fps=self._pace.spare_fps,

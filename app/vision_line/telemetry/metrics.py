@@ -117,15 +117,17 @@ class RunMetrics:
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
         pace: Pace = ANY_PACE,
+        *,
+        trusts_anybody: bool = False,
     ) -> CameraMetrics:
         """Return the metrics of a camera; one that was there before goes on counting with the new mailbox."""
         camera = self._cameras.get(name)
         if camera is None:
             # A new dictionary instead of a changed one: the inspecting thread may be looking into the old one.
-            camera = CameraMetrics(name, read_counts, read_abandoned, pace)
+            camera = CameraMetrics(name, read_counts, read_abandoned, pace, trusts_anybody=trusts_anybody)
             self._cameras = self._cameras | {name: camera}
         else:
-            camera.attach(read_counts, read_abandoned, pace)
+            camera.attach(read_counts, read_abandoned, pace, trusts_anybody=trusts_anybody)
         return camera
 
     def batch(self, frames: int) -> None:

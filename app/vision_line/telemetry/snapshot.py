@@ -34,6 +34,7 @@ class CameraSnapshot:
     reconnects: int = 0
     sequence: int | None = None  # of the newest inspected frame
     not_inspected: str | None = None  # cause of the interval that is open now; None while its line is looked at
+    trusts_anybody: bool = False  # its encrypted connection is made to whoever answers
     hanging: int = 0  # connections that hang now where nothing can interrupt them, and were given up
     needed_fps: float = 0.0  # inspections a second that give every part its looks; 0: it is not judged by a rate
     spare_fps: float = 0.0  # from here on a look may miss and an event comes all the same

@@ -192,3 +192,30 @@ def _write_video(path: Path, fps: int) -> None:
             frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def test_who_is_trusted_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A CA file that is none is refused, verification that is off is warned of, with the line; rtsp:// has none."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    secure = CAMERA.replace("rtsp:", "rtsps:")
+    text = (
+        "[defaults]\ntls_verify = false\n"
+        + secure.format(name="a")
+        + 'tls_ca_file = "ca.pem"\n'
+        + secure.format(name="b")
+        + f'tls_fingerprint = "{":".join(["AB"] * 32)}"\n'
+        + CAMERA.format(name="c")
+    )
+    code, said = check(tmp_path, text, capsys)
+    assert code == 2
+    assert said == [
+        "warning: 3: defaults.tls_verify: whoever answers is taken for this camera, and is told its password:"
+        " set tls_ca_file or tls_fingerprint instead",
+        f"7: stream[a].tls_ca_file: {tmp_path / 'ca.pem'}: expected certificates in PEM form, found none",
+    ]
+
+
+def test_a_fingerprint_is_a_sha256(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused where it stands."""
+    with pytest.raises(ConfigError, match=r"tls_fingerprint: expected the 64 hex digits of a SHA-256, found 'ab:cd'"):
+        check(tmp_path, CAMERA.format(name="a") + 'tls_fingerprint = "ab:cd"\n', capsys)

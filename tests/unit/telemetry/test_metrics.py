@@ -221,6 +221,17 @@ def test_parsing_of_procfs() -> None:
     assert resident_mb("") == (0.0, 0.0)
 
 
+def test_cameras_that_nobody_verifies_are_told() -> None:
+    """For as long as they are there."""
+    run = make_run()
+    run.add_camera("a", Box, trusts_anybody=True)
+    run.add_camera("b", Box)
+    told = "whoever answers is taken for the camera (tls_verify = false): a"
+    assert run.snapshot(1001.0, 5e8, LOG).notices == (told,)
+    run.add_camera("a", Box)
+    assert run.snapshot(1002.0, 5e8, LOG).notices == ()
+
+
 def test_connections_that_hang_are_told_and_summed() -> None:
     """Those that hang now are a notice; all that were given up are in the summary, over a camera's restart too."""
     run = make_run()

@@ -79,12 +79,14 @@ def _track(attributes: dict[str, list[str]], payload_type: int, aggregate_url: s
         if found and int(found[1]) == payload_type:
             name, clock_hz = found[2], int(found[3]) or 90000
     control = _first(attributes, "control")
+    fields = _format_fields(attributes.get("fmtp", []), payload_type)
+    interleaved = _is_interleaved(fields)
     return VideoTrack(
-        CODECS.get(name.lower(), name[:40]),
+        f"{name[:40]} in interleaved mode" if interleaved else CODECS.get(name.lower(), name[:40]),
         payload_type,
         clock_hz,
         aggregate_url if control in ("", "*") else join_control(base_url, control),
-        tuple(_parameter_sets(attributes.get("fmtp", []), payload_type)),
+        tuple(_parameter_sets(fields)),
     )
 
 
@@ -97,12 +99,21 @@ def join_control(base_url: str, control: str) -> str:
     return f"{base_url.rstrip('/')}/{control.lstrip('/')}"
 
 
-def _parameter_sets(formats: list[str], payload_type: int) -> Iterator[bytes]:
+def _format_fields(formats: list[str], payload_type: int) -> dict[str, str]:
     fields: dict[str, str] = {}
     for value in formats:
         number, _, parameters = value.partition(" ")
         if number == str(payload_type):
             fields |= {name.strip().lower(): text.strip() for name, _, text in _pairs(parameters)}
+    return fields
+
+
+def _is_interleaved(fields: dict[str, str]) -> bool:
+    """Whether NAL units come out of their order, with numbers that are not read."""
+    return fields.get("packetization-mode") == "2" or fields.get("sprop-max-don-diff", "0") != "0"
+
+
+def _parameter_sets(fields: dict[str, str]) -> Iterator[bytes]:
     encoded = [text for name in _PARAMETER_SETS for text in fields.get(name, "").split(",") if text]
     for text in encoded[:_MAX_PARAMETER_SETS]:
         try:
