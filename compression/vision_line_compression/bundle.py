@@ -77,6 +77,18 @@ def write_bundle(
     return folder
 
 
+def amend_bundle(folder: Path, changes: Mapping[str, object]) -> None:
+    """Change keys of a bundle's description; its files stay.
+
+    Raises:
+        ModelError: no bundle, or one that cannot be written.
+    """
+    model = open_model(folder)
+    if model.bundle is None:
+        raise ModelError(f"{folder}: expected a bundle's folder")
+    replace_files(model.path.parent, {BUNDLE_FILE: describe_bundle(model.bundle.model_copy(update=dict(changes)))})
+
+
 def write_half_bundle(source: Path, folder: Path) -> Path:
     """Write a bundle with the half sibling of the model in `source`, a bundle or an ONNX file, and return its folder.
 

@@ -254,6 +254,10 @@ def evaluate(
     score: Annotated[
         float | None, typer.Option("--score", min=0.001, max=0.999, help="Threshold; default: the model's own.")
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--form", metavar="NAME", help="Of a bundle's forms; default: that which suits this processor."),
+    ] = None,
     images: Annotated[int | None, typer.Option("--images", min=1, help="At most so many pictures.")] = None,
     speed: Annotated[float, typer.Option("--speed", metavar="S", min=0.0, help="Time for measuring speed.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
@@ -263,7 +267,7 @@ def evaluate(
         from vision_line_compression.evaluating import evaluate_model
 
         settings = {"score_threshold": score, "images": images, "speed_s": speed}
-        typer.echo(evaluate_model(model, data, split, _shape(shape), settings, as_json=as_json))
+        typer.echo(evaluate_model(model, data, split, _shape(shape), settings, form=form, as_json=as_json))
 
 
 def _shape(text: str | None) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from vision_line.devices.model import Model
 from vision_line.ports import ShapeHW
 from vision_line_compression.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.evaluate.execution import in_form
 from vision_line_compression.evaluate.schema import Evaluation, EvaluationSettings
 from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.quiet import NOWHERE, ultralytics_log
@@ -25,9 +26,13 @@ def evaluate_model(
     shape_hw: ShapeHW | None,
     settings: Mapping[str, Any],
     *,
+    form: str | None = None,
     as_json: bool,
 ) -> str:
     """Evaluate a bundle, an ONNX file or a checkpoint; return the evaluation as JSON or as a few lines.
+
+    `form` names the form of the model that is to run; None: the first whose proof holds on this processor. An INT8
+    model of which no form is computed rightly on integers here is refused.
 
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as opening and evaluating raise them.
@@ -35,6 +40,8 @@ def evaluate_model(
     screen = Screen()
     with tempfile.TemporaryDirectory(prefix="vision-line-eval-") as work, screen.stage(f"evaluate {path}") as report:
         model = _opened(path, Path(work))
+        if form is not None:
+            model = in_form(model, form)
         dataset = open_dataset(data_yaml, split)
         evaluation = evaluate(model, dataset, shape_hw, EvaluationSettings.model_validate(settings), report)
     return evaluation.model_dump_json(indent=2) if as_json else _in_words(evaluation)
@@ -60,6 +67,8 @@ def _in_words(evaluation: Evaluation) -> str:
         f" {_share(point.false_per_image.value)} false a picture"
         for point in evaluation.operating
     ]
+    if evaluation.execution is not None:
+        lines.insert(1, f"computed as {evaluation.execution.form}, on {evaluation.execution.instruction_set}")
     if evaluation.speed is not None:
         speed = evaluation.speed
         lines.append(f"{speed.images_per_s:.1f} pictures/s, {speed.latency_p50_ms:.1f} ms (p50) on {speed.device}")

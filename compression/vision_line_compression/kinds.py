@@ -214,14 +214,32 @@ class Kinds:
         version = 1 if self._recipe.quantize.protect is None else 2
         return self.stage("quantize", work, settings, after=onnx.after, data=(source, "val"), version=version)
 
+    def prove(self, onnx: Source) -> Stage:
+        """Return the stage that writes an INT8 file's other form and the proof of both."""
+
+        def work(folder: Path, _report: Report) -> list[Path]:
+            return measuring.prove(folder, onnx.path, self._inputs)
+
+        recipe = self._recipe
+        settings: dict[str, JsonValue] = {
+            "name": recipe.name,
+            "operating": plain(recipe.operating),
+            "input": plain(recipe.input),
+            "proof": plain(recipe.proof),
+        }
+        source = "train" if self._inputs.calibration is None else "calibration"
+        return self.stage(
+            "prove", work, settings, after=onnx.after, data=(source,) if recipe.proof.pictures == "calibration" else ()
+        )
+
     def evaluate(self, name: str, onnx: Source) -> Stage:
         """Return the stage that evaluates an ONNX file on the split that judges."""
 
         def work(folder: Path, report: Report) -> list[Path]:
             return measuring.evaluate_file(folder, onnx.path, self._inputs, report)
 
-        # the name is part of the key: two rows of one file are two stages
-        return self.stage(f"eval-{name}", work, self._measured(), after=onnx.after, data=("judge",))
+        # the name is part of the key: two rows of one file are two stages; version 2 says what computed it
+        return self.stage(f"eval-{name}", work, self._measured(), after=onnx.after, data=("judge",), version=2)
 
     def time(self, parent: str, files: Mapping[str, Source]) -> Stage:
         """Return the stage that measures models in turns."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -13,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from vision_line.devices.model import Model, open_model
 from vision_line.inspection.heads import HeadKind
-from vision_line_compression.bundle import write_bundle
+from vision_line_compression.bundle import amend_bundle, write_bundle
 from vision_line_compression.dataset import Dataset
 from vision_line_compression.evaluate.evaluation import evaluate, measure
+from vision_line_compression.evaluate.execution import in_form
 from vision_line_compression.evaluate.predict import predict, save_predictions
 from vision_line_compression.evaluate.robustness import compare_robustness
 from vision_line_compression.evaluate.schema import Evaluation, Speed
@@ -25,9 +27,10 @@ from vision_line_compression.export import export_onnx
 from vision_line_compression.inputs import Inputs
 from vision_line_compression.pictures import network_inputs
 from vision_line_compression.proof_pictures import PictureRGB, drawn_candidates, given_candidates
-from vision_line_compression.proving import prove_bundle
+from vision_line_compression.proving import UNSIGNED_FILE, prove_bundle
 from vision_line_compression.quantize.agreement import compare_outputs
 from vision_line_compression.quantize.calibrate import Calibration, Picture, calibrate
+from vision_line_compression.quantize.encodings import UNSIGNED
 from vision_line_compression.quantize.protect import (
     Protection,
     ProtectSettings,
@@ -69,11 +72,14 @@ class Speeds(BaseModel):
     engine_ratios: dict[str, float]  # of the networks alone
 
 
-def subject(onnx: Path, recipe: Recipe) -> Model:
-    """Open an ONNX file as the model that the bundle would hold: its shapes and thresholds are the recipe's."""
+def subject(path: Path, recipe: Recipe) -> Model:
+    """Open an ONNX file as the model that the bundle would hold: its shapes and thresholds are the recipe's.
+
+    A bundle's folder is the model in all its forms, its unsigned file the model in that form alone.
+    """
     operating: OperatingSection = recipe.operating
     return replace(
-        open_model(onnx),
+        in_form(open_model(path.parent), UNSIGNED.name) if path.name == UNSIGNED_FILE else open_model(path),
         input_shapes_hw=recipe.input.shapes_hw,
         score_threshold=operating.score,
         nms_iou=operating.nms_iou,
@@ -175,15 +181,19 @@ def _protect(
 
 
 def _map(onnx: Path, pictures: Dataset, recipe: Recipe) -> float:
-    return evaluate(subject(onnx, recipe), pictures, settings=recipe.evaluate).accuracy.map50_95 or 0.0
+    evaluation = evaluate(subject(onnx, recipe), pictures, settings=recipe.evaluate, float_execution=True)
+    return evaluation.accuracy.map50_95 or 0.0
 
 
 def evaluate_file(folder: Path, onnx: Path, inputs: Inputs, report: Report) -> list[Path]:
-    """Evaluate an ONNX file on the split that judges; keeps the predictions, so that pairs can be compared."""
+    """Evaluate a `subject` on the split that judges; keeps the predictions, so that pairs can be compared.
+
+    What this processor does not compute rightly on integers is executed in float, and the evaluation says so.
+    """
     recipe = inputs.loaded.recipe
     model, settings = subject(onnx, recipe), recipe.evaluate.model_copy(update={"speed_s": 0.0})
     judge = inputs.judge if settings.images is None else inputs.judge.subset(settings.images)
-    predictions = predict(model, judge, settings=settings, progress=report)
+    predictions = predict(model, judge, settings=settings, progress=report, float_execution=True)
     evaluation = measure(predictions, model, judge, settings)
     save_predictions(predictions, folder / PREDICTIONS)
     write_whole(folder / EVALUATION, evaluation.model_dump_json(indent=1).encode() + b"\n")
@@ -191,7 +201,7 @@ def evaluate_file(folder: Path, onnx: Path, inputs: Inputs, report: Report) -> l
 
 
 def time_files(folder: Path, parent: str, files: Mapping[str, Path], inputs: Inputs) -> list[Path]:
-    """Measure the models by their names in turns, at the first input shape."""
+    """Measure `subject`s by their names in turns, at the first input shape."""
     recipe = inputs.loaded.recipe
     measured = measure_speed(
         [subject(path, recipe) for path in files.values()],
@@ -223,10 +233,8 @@ def spoil(folder: Path, float_onnx: Path, int8_onnx: Path, inputs: Inputs, repor
     return [folder / ROBUSTNESS]
 
 
-def pack(
-    folder: Path, int8_onnx: Path, evaluation: Path, inputs: Inputs, lineage: Mapping[str, JsonValue]
-) -> list[Path]:
-    """Write the bundle that `vision-line --model` takes, with all its forms, its proof, and what was measured on it."""
+def prove(folder: Path, int8_onnx: Path, inputs: Inputs) -> list[Path]:
+    """Write the bundle with all its forms and its proof, and nothing of where it comes from."""
     recipe = inputs.loaded.recipe
     bundle = write_bundle(
         folder / BUNDLE,
@@ -235,10 +243,20 @@ def pack(
         input_shapes_hw=recipe.input.shapes_hw,
         score=recipe.operating.score,
         nms_iou=recipe.operating.nms_iou,
-        lineage=lineage,
-        results=_summary(Evaluation.model_validate_json(evaluation.read_bytes())),
     )
     prove_bundle(bundle, _proof_candidates(inputs))
+    return _files_of(bundle)
+
+
+def pack(folder: Path, proven: Path, evaluation: Path, lineage: Mapping[str, JsonValue]) -> list[Path]:
+    """Write the bundle that `vision-line --model` takes: the proven one, with its lineage and what was measured."""
+    bundle = shutil.copytree(proven, folder / BUNDLE, dirs_exist_ok=True)
+    results = _summary(Evaluation.model_validate_json(evaluation.read_bytes()))
+    amend_bundle(bundle, {"lineage": dict(lineage), "results": results})
+    return _files_of(bundle)
+
+
+def _files_of(bundle: Path) -> list[Path]:
     return sorted(path for path in bundle.iterdir() if path.is_file())
 
 

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from vision_line_compression import compressing, measuring
 from vision_line_compression.inputs import Inputs
 from vision_line_compression.kinds import Kinds, Line, Source, Trained, plain
+from vision_line_compression.proving import UNSIGNED_FILE
 from vision_line_compression.recipe import Control
 from vision_line_compression.report.card import RowKind
 from vision_line_compression.reporting import ReportSources, make_report
@@ -87,18 +88,29 @@ class Pipeline:
         return RowKind.RECOVERED if self._recipe.distill is None else RowKind.DISTILLED
 
     @cached_property
+    def proven(self) -> Stage:
+        """The product in all its forms with its proof."""
+        return self._kinds.prove(self._int8_files[self.product])
+
+    @cached_property
     def bundle(self) -> Stage:
         """The folder that `vision-line --model` takes."""
-        onnx, evaluation, recipe = self._int8_files[self.product], self.evaluations[self.product], self._recipe
+        evaluation = self._kinds.evaluate(self.product.value, self._int8_files[self.product])
         lineage = self._lineage()
 
         def work(folder: Path, _report: Report) -> list[Path]:
             measured = self._workspace.folder(evaluation) / measuring.EVALUATION
-            return measuring.pack(folder, onnx.path, measured, self._inputs, lineage)
+            return measuring.pack(folder, self._packed[self.product].path, measured, lineage)
 
-        settings: dict[str, JsonValue] = {"name": recipe.name, "lineage": lineage}
         # version 2 has forms and a proof
-        return self._kinds.stage("bundle", work, settings, after=(*onnx.after, evaluation), version=2)
+        return self._kinds.stage("bundle", work, {"lineage": lineage}, after=(self.proven, evaluation), version=2)
+
+    @cached_property
+    def _packed(self) -> dict[RowKind, Source]:
+        """The product as it is inspected with, in the form that suits the processor; and its unsigned form alone."""
+        folder = self._workspace.folder(self.proven) / measuring.BUNDLE
+        unsigned = Source(folder / UNSIGNED_FILE, self.proven)
+        return {self.product: Source(folder, self.proven), RowKind.INT8_UNSIGNED: unsigned}
 
     def _lineage(self) -> dict[str, JsonValue]:
         # not what names files of the machine that compressed
@@ -153,14 +165,14 @@ class Pipeline:
     @cached_property
     def evaluations(self) -> dict[RowKind, Stage]:
         """One stage for each model of the report."""
-        files = self.files | self._int8_files
+        files = self._packed | self.files | self._int8_files
         return {kind: self._kinds.evaluate(kind.value, onnx) for kind, onnx in files.items()}
 
     @cached_property
     def speed(self) -> Stage | None:
-        """Parent, float product and product in turns, where the recipe wants it."""
-        files = self.files | self._int8_files
-        rows = (RowKind.PARENT, self._float_product, self.product)
+        """Parent, float product, product and its unsigned form in turns, where the recipe wants it."""
+        files = self.files | self._packed
+        rows = (RowKind.PARENT, self._float_product, self.product, RowKind.INT8_UNSIGNED)
         wanted = {kind.value: files[kind] for kind in rows}
         return self._kinds.time(RowKind.PARENT.value, wanted) if self._recipe.evaluate.speed_s else None
 
@@ -190,7 +202,7 @@ class Pipeline:
 
     def _report_sources(self) -> ReportSources:
         folder = self._workspace.folder
-        int8_epochs = dict.fromkeys(self._int8_files, self.finished.epochs)
+        int8_epochs = dict.fromkeys((*self._int8_files, RowKind.INT8_UNSIGNED), self.finished.epochs)
         lessons = None if self._recipe.distill is None else self.distilled.checkpoint.path.parent
         return ReportSources(
             runs={kind: folder(stage) for kind, stage in self.evaluations.items()},

@@ -6,14 +6,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vision_line.cores import usable_cores
-from vision_line.devices.processor import parse_cpuinfo
+from vision_line.devices.processor import this_processor
+from vision_line_compression.evaluate.execution import INT8
 from vision_line_compression.evaluate.predict import load_predictions
 from vision_line_compression.evaluate.schema import Evaluation, RobustnessComparison
 from vision_line_compression.inputs import Inputs
@@ -78,7 +78,7 @@ def make_report(folder: Path, sources: ReportSources, inputs: Inputs) -> list[Pa
 def identify(inputs: Inputs) -> Identity:
     """Return what a report is about."""
     recipe = inputs.loaded.recipe
-    name, _ = parse_cpuinfo(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    processor = this_processor()
     text = json.dumps(recipe.model_dump(mode="json", exclude=_PATHS))
     return Identity(
         name=recipe.name,
@@ -89,7 +89,7 @@ def identify(inputs: Inputs) -> Identity:
         data_sha256=dict(inputs.hashes),
         seed=recipe.seed,
         versions=dict(_versions()),
-        machine=f"{name or platform.machine()}, {usable_cores()} cores",
+        machine=f"{processor.name or processor.machine} ({processor.instruction_set}), {usable_cores()} cores",
     )
 
 
@@ -103,10 +103,19 @@ def _run(kind: RowKind, folder: Path, sources: ReportSources, speeds: Speeds | N
     return Run(
         evaluation=evaluation,
         predictions=predictions,
+        note=measured_by(evaluation),
         epochs=sources.epochs.get(kind),
         speedup=ratio,
         engine_speedup=engine_ratio,
     )
+
+
+def measured_by(evaluation: Evaluation) -> str:
+    """Say for an INT8 model what computed its detections: they hold for this form and such processors alone."""
+    by = evaluation.execution
+    if evaluation.model.precision != INT8:
+        return ""
+    return "instruction set not recorded" if by is None else f"{by.form}, on {by.instruction_set}"
 
 
 def _remarks(inputs: Inputs, sources: ReportSources) -> Iterator[str]:

@@ -84,7 +84,8 @@ class Session:
         card = read_card(folder / REPORT_FILE)
         for gate in card.gates:
             found = "not measured" if gate.found is None else f"{gate.found:.4g}"
-            typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.name}: {found}, limit {gate.limit:.4g}")
+            name = gate.name if gate.form is None else f"{gate.name} ({gate.form})"
+            typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {name}: {found}, limit {gate.limit:.4g}")
         return exit_code(card.gates)
 
     def _ensure(self, stages: tuple[Stage, ...]) -> None:

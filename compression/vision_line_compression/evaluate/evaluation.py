@@ -42,6 +42,8 @@ def evaluate(
     shape_hw: ShapeHW | None = None,
     settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
+    *,
+    float_execution: bool = False,
 ) -> Evaluation:
     """Evaluate `model` on `dataset` at `shape_hw` (None: the shapes it was evaluated at or exported with).
 
@@ -50,7 +52,7 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     dataset = dataset if settings.images is None else dataset.subset(settings.images)
-    predictions = predict(model, dataset, shape_hw, settings, progress=progress)
+    predictions = predict(model, dataset, shape_hw, settings, progress=progress, float_execution=float_execution)
     return measure(predictions, model, dataset, settings)
 
 
@@ -81,6 +83,7 @@ def measure(predictions: Predictions, model: Model, dataset: Dataset, settings: 
         sweep=tuple(sweep_thresholds(matches, match_iou, resolved.score_floor) for match_iou in resolved.match_ious),
         calibration=calibration(matches, 0.5),
         speed=speed,
+        execution=predictions.execution,
     )
 
 

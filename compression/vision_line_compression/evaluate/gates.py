@@ -51,6 +51,8 @@ class Gate(Frozen):
     """Whether it passed."""
     detail: str = ""
     """What it was measured on, such as the worst class."""
+    form: str | None = None
+    """Form of the product's file that was held against it; null: its own."""
 
 
 def check_gates(
@@ -61,12 +63,20 @@ def check_gates(
     Raises:
         ConfigError: they were evaluated on other pictures or by other rules.
     """
-    check_comparable(candidate, parent)
     return (
-        *_accuracy_gates(candidate, parent, settings),
-        *_miss_gates(candidate, parent, settings),
+        *check_accuracy(candidate, parent, settings),
         *_size_gates(candidate, parent, settings, speedup),
     )
+
+
+def check_accuracy(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> tuple[Gate, ...]:
+    """Hold `candidate` against `parent` by the gates of what is found alone, not of sizes and speed.
+
+    Raises:
+        ConfigError: they were evaluated on other pictures or by other rules.
+    """
+    check_comparable(candidate, parent)
+    return (*_accuracy_gates(candidate, parent, settings), *_miss_gates(candidate, parent, settings))
 
 
 def exit_code(gates: Sequence[Gate]) -> int:

@@ -24,7 +24,8 @@ from vision_line.errors import ConfigError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 from vision_line.ports import Device, ShapeHW
 from vision_line_compression.dataset import Dataset, LabelledImage
-from vision_line_compression.evaluate.schema import EvaluationSettings
+from vision_line_compression.evaluate.execution import execution, refuse_float_execution
+from vision_line_compression.evaluate.schema import EvaluationSettings, Execution
 
 PictureBGR = NDArray[np.uint8]  # (h, w, 3)
 Read = Callable[[int, LabelledImage], PictureBGR]  # (index in the data set, image)
@@ -52,6 +53,7 @@ class Predictions:
     score_floor: float
     nms_iou: float
     detections: tuple[Detections, ...]
+    execution: Execution | None = None
 
     def input_scale(self, size_wh: tuple[int, int]) -> float:
         """Return pixels of the network's input per pixel of a picture of this size."""
@@ -80,14 +82,17 @@ def predict(
     *,
     read: Read = read_picture,
     progress: Progress | None = None,
+    float_execution: bool = False,
 ) -> Predictions:
     """Return what `model` finds in each image of `dataset` from `settings.score_floor` on.
 
     `shape_hw` is the input shape for all images; None: those that the model was evaluated at or exported with, each
-    image at the one that suits it best. Opens the device and closes it again.
+    image at the one that suits it best. Opens the device and closes it again. With `float_execution` an INT8 model that
+    this processor does not compute rightly on integers is executed in float, which is slow and means the same.
 
     Raises:
         ConfigError: the data set has other classes than the model, or a picture cannot be read.
+        DeviceError: an INT8 model would be executed in float.
         ModelError, DeviceError, RunError: as the device raises them.
     """
     settings = resolve_settings(settings or EvaluationSettings(), model)
@@ -98,12 +103,14 @@ def predict(
     device = open_device(HOST_DEVICE, replace(model, nms_iou=nms_iou), shapes, finished.set, floor)
     found: list[Detections] = []
     with closing(device):
+        if not float_execution:
+            refuse_float_execution(model, device.description)
         frames = (still_frame(index, read(index, image)) for index, image in enumerate(dataset.images))
         for inspection in inspect(device, finished, frames):
             found.append(inspection.detections)
             if progress is not None:
                 progress(len(found), len(dataset.images))
-    return Predictions(model.sha256, shapes, floor, nms_iou, tuple(found))
+    return Predictions(model.sha256, shapes, floor, nms_iou, tuple(found), execution(device.description))
 
 
 def _shapes_for(model: Model, dataset: Dataset) -> tuple[ShapeHW, ...]:
@@ -181,6 +188,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "shapes_hw": predictions.shapes_hw,
         "score_floor": predictions.score_floor,
         "nms_iou": predictions.nms_iou,
+        "execution": None if predictions.execution is None else predictions.execution.model_dump(),
     }
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as file:
@@ -214,4 +222,5 @@ def load_predictions(path: Path) -> Predictions:
         score_floor=identity["score_floor"],
         nms_iou=identity["nms_iou"],
         detections=tuple(Detections(*rows) for rows in zip(*columns, strict=True)),
+        execution=Execution.model_validate(made_by) if (made_by := identity.get("execution")) else None,
     )

@@ -103,7 +103,7 @@ def _spoil(
         )
 
     at_threshold = settings.model_copy(update={"score_floor": threshold})
-    predictions = predict(model, everything, shape_hw, at_threshold, read=read, progress=report)
+    predictions = predict(model, everything, shape_hw, at_threshold, read=read, progress=report, float_execution=True)
     match_iou = settings.match_ious[0]
     matches = match(predictions.detections, everything.images, ious=(match_iou,), most=settings.max_detections)
     counts = count_per_image(matches, match_iou, threshold)

@@ -201,11 +201,24 @@ class Calibration(Frozen):
     """Equal steps of the score."""
 
 
+class Execution(Frozen):
+    """What computed a model: the figures of an INT8 model hold for this processor and form alone."""
+
+    instruction_set: str
+    """The processor's strongest for INT8, such as `AVX2`."""
+    form: str
+    """Form of the model that ran, in words."""
+    precision: str
+    """What most of it was computed in: `fp32` where an INT8 model was executed in float."""
+
+
 class Speed(Frozen):
     """Time on this machine's device: conversion, network, head decoding; reading the picture file is left out."""
 
     device: str
     """Processor or GPU and library versions."""
+    execution: Execution | None = None
+    """What computed it; null: not recorded."""
     input_shape_hw: ShapeHW
     """Input shape."""
     latency_p50_ms: Figure
@@ -245,6 +258,8 @@ class Evaluation(Frozen):
     """Whether scores mean what they say."""
     speed: Speed | None = None
     """Null when it was not measured."""
+    execution: Execution | None = None
+    """What computed the detections; null: not recorded."""
 
     def at_iou(self, match_iou: float) -> OperatingPoint:
         """Return the operating point at one of the settings' matching IoUs."""

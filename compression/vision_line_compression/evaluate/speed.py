@@ -20,6 +20,7 @@ from vision_line.devices.model import Model
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
 from vision_line_compression.dataset import Dataset
+from vision_line_compression.evaluate.execution import execution, refuse_float_execution
 from vision_line_compression.evaluate.predict import inspect, read_picture, still_frame
 from vision_line_compression.evaluate.schema import Speed
 
@@ -57,7 +58,7 @@ def measure_speed(
     would be; the network alone runs on inputs that are there.
 
     Raises:
-        ConfigError, ModelError, DeviceError, RunError: as `predict`.
+        ConfigError, ModelError, DeviceError, RunError: as `predict`; an INT8 model is never timed in float.
     """
     pictures = [read_picture(0, image) for image in dataset.images[:_PICTURES]]
     frames = [still_frame(index, picture) for index, picture in enumerate(pictures)]
@@ -67,6 +68,7 @@ def measure_speed(
             before = _resident_mb()
             finished = threading.Event()
             opened = stack.enter_context(closing(CpuDevice(model, (shape_hw,), finished.set)))
+            refuse_float_execution(model, opened.description)
             contender = _Contender(opened, finished)
             for frame in frames[:_WARM_UP_FRAMES]:
                 _latency_s(contender, frame)
@@ -123,6 +125,7 @@ def _speed(contender: _Contender, shape_hw: ShapeHW) -> Speed:
     p50, p99 = np.percentile(contender.latencies_s, [50, 99]) * 1000
     return Speed(
         device=contender.device.description.detail,
+        execution=execution(contender.device.description),
         input_shape_hw=shape_hw,
         latency_p50_ms=float(p50),
         latency_p99_ms=float(p99),

@@ -10,10 +10,11 @@ from vision_line.errors import ConfigError
 from vision_line_compression.dataset import Dataset
 from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.compare import RESAMPLES, difference, resample
-from vision_line_compression.evaluate.gates import GateSettings, check_gates
+from vision_line_compression.evaluate.gates import Gate, GateSettings, check_accuracy, check_gates
 from vision_line_compression.evaluate.predict import Predictions
 from vision_line_compression.evaluate.schema import Difference, Evaluation, RobustnessComparison
 from vision_line_compression.prune.plan import Plan
+from vision_line_compression.quantize.encodings import UNSIGNED
 from vision_line_compression.report.card import (
     KINDS,
     Headline,
@@ -85,9 +86,7 @@ def build_card(
     differences = {
         kind: difference(ours, drawn[reference], seed) for kind, ours in drawn.items() if kind is not reference
     }
-    checked = check_gates(
-        runs[product].evaluation, runs[reference].evaluation, gates, speedup=runs[product].engine_speedup
-    )
+    checked = _checked(runs, product, reference, gates)
     return ReportCard(
         identity=identity,
         headline=_headline(runs, product, reference),
@@ -101,6 +100,18 @@ def build_card(
         robustness=robustness,
         remarks=tuple(remarks),
     )
+
+
+def _checked(
+    runs: Mapping[RowKind, Run], product: RowKind, reference: RowKind, gates: GateSettings
+) -> tuple[Gate, ...]:
+    """Hold the product against the gates, and its unsigned form against those of accuracy: either may inspect."""
+    parent, unsigned = runs[reference].evaluation, runs.get(RowKind.INT8_UNSIGNED)
+    checked = check_gates(runs[product].evaluation, parent, gates, speedup=runs[product].engine_speedup)
+    if unsigned is None:
+        return checked
+    more = check_accuracy(unsigned.evaluation, parent, gates)
+    return (*checked, *(gate.model_copy(update={"form": UNSIGNED.name}) for gate in more))
 
 
 def kept_channels(plan: Plan) -> tuple[KeptChannels, ...]:

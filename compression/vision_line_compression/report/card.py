@@ -35,6 +35,7 @@ class RowKind(StrEnum):
     INT8_PERCENTILE = "int8-percentile"
     INT8_MSE = "int8-mse"
     INT8_ENTROPY = "int8-entropy"
+    INT8_UNSIGNED = "int8-unsigned"
     LONGER = "longer"
     NO_TEACHER = "no-teacher"
     UNIFORM = "uniform"
@@ -62,6 +63,7 @@ KINDS: dict[RowKind, tuple[Group, str, str]] = {
     RowKind.INT8_PERCENTILE: (Group.INT8, "INT8, percentile", "calibrated without outliers"),
     RowKind.INT8_MSE: (Group.INT8, "INT8, MSE", "calibrated to the least squared error"),
     RowKind.INT8_ENTROPY: (Group.INT8, "INT8, entropy", "calibrated to the least divergence"),
+    RowKind.INT8_UNSIGNED: (Group.INT8, "INT8, unsigned", "the product's form for processors without VNNI"),
     RowKind.LONGER: (Group.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"),
     RowKind.NO_TEACHER: (Group.CONTROL, "No teacher", "the same plan and epochs, labels only"),
     RowKind.UNIFORM: (Group.CONTROL, "Uniform plan", "one relative width for all layers"),
@@ -183,7 +185,7 @@ class ReportCard(Frozen):
     """Whether all gates passed."""
     gates: tuple[Gate, ...]
     """The recipe's gates."""
-    rows: tuple[Row, ...] = Field(min_length=len(KINDS), max_length=len(KINDS))
+    rows: tuple[Row, ...] = Field(min_length=1, max_length=len(KINDS))
     """All models, those that were not run among them."""
     kept_channels: tuple[KeptChannels, ...] = ()
     """What the plan kept."""
@@ -195,8 +197,8 @@ class ReportCard(Frozen):
     """What a reader has to know about this run."""
 
     def row(self, kind: RowKind) -> Row:
-        """Return the row of one kind."""
-        return next(row for row in self.rows if row.kind is kind)
+        """Return the row of one kind; one that was not run where the report is older than the kind."""
+        return next((row for row in self.rows if row.kind is kind), Row(kind=kind, title=KINDS[kind][1], note=""))
 
 
 def write_card(card: ReportCard, path: Path) -> None:

@@ -206,6 +206,28 @@ def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evalu
     assert "INT8, MSE against parent" in render_page(card)
 
 
+def test_the_unsigned_form_passes_the_same_gates(
+    predictions: Predictions, evaluation: Evaluation, model: Model, boards: Dataset
+) -> None:
+    """It inspects on some processors under the same name: what it loses fails the report, and the gate says whose."""
+    identity = Identity(
+        name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
+        data_sha256={"train": boards.sha256()}, seed=0, versions={}, machine="test",
+    )  # fmt: skip
+    fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
+    worse = Run(measure(fewer, model, boards, EvaluationSettings()), fewer)
+    same = Run(evaluation, predictions)
+    runs = {RowKind.PARENT: same, RowKind.INT8_MAX: same, RowKind.INT8_UNSIGNED: worse}
+
+    card = build_card(identity, runs, RowKind.INT8_MAX, boards, GateSettings(params_ratio=1.0), resamples=10)
+
+    assert not card.passed
+    assert {(gate.name, gate.form) for gate in card.gates if not gate.passed} >= {("map50_95_drop", "qdq-u8-7bit")}
+    assert all(gate.passed for gate in card.gates if gate.form is None)
+    assert [gate.form for gate in card.gates if gate.name == "params_ratio"] == [None]
+    assert "qdq-u8-7bit" in render_page(card)
+
+
 def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
     """A report without what it compares is refused."""
     with pytest.raises(ConfigError, match="parent"):

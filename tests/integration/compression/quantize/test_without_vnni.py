@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from tests.emulator import needs_emulator, run_emulated
 from tests.unit.compression.quantize.conftest import draw_pictures, draw_yolo
 
 from vision_line_compression.quantize.quantizer import quantize_onnx
@@ -38,20 +35,6 @@ print(json.dumps([core.get_property("CPU", "FULL_DEVICE_NAME"), found]))
 """
 
 
-def emulated(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python under the emulator: its processor has AVX2, but neither VNNI nor AVX-512."""
-    python = str(Path(sys.executable).resolve())
-    packages = os.pathsep.join(dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))))
-    return subprocess.run(
-        ["qemu-x86_64", "-cpu", "max", python, *arguments],
-        env={"PYTHONPATH": packages, "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=170,
-    )
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     """Return pictures, a canonical file and its unsigned form."""
@@ -63,11 +46,14 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     return tmp_path / "pictures.npy", tmp_path / "signed.onnx", tmp_path / "unsigned.onnx"
 
 
+@needs_emulator
 def test_the_unsigned_form_is_computed_rightly(files: tuple[Path, Path, Path]) -> None:
     """It agrees with its execution in float; the canonical form does not, or this test would show nothing."""
     pictures, signed, unsigned = map(str, files)
 
-    processor, decibels = json.loads(emulated("-c", PROGRAM, pictures, signed, unsigned).stdout)
+    done = run_emulated(PROGRAM, pictures, signed, unsigned)
+    assert done.returncode == 0, done.stderr
+    processor, decibels = json.loads(done.stdout)
 
     assert "QEMU" in processor
     assert decibels[unsigned] > 30

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every figure says which form of a model was computed by which instructions; float is never measured as INT8."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from tests.unit.compression.quantize.conftest import draw_pictures, draw_yolo
+from typer.testing import CliRunner
+
+from vision_line.devices.model import Model, open_model
+from vision_line.devices.processor import this_processor
+from vision_line.errors import ConfigError, DeviceError
+from vision_line.simulator.dataset import write_dataset
+from vision_line_compression.cli import cli
+from vision_line_compression.dataset import Dataset, open_dataset
+from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.evaluate.execution import in_form
+from vision_line_compression.evaluate.predict import load_predictions, predict, save_predictions
+from vision_line_compression.evaluate.schema import Evaluation
+from vision_line_compression.evaluate.speed import measure_speed
+from vision_line_compression.quantize.quantizer import quantize_onnx
+from vision_line_compression.quantize.settings import QuantizeSettings
+
+UNSIGNED = "unsigned INT8, 7-bit weights"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("boards"), 10, 3)
+
+
+@pytest.fixture(scope="module")
+def boards(data: Path) -> Dataset:
+    return open_dataset(data, "train")
+
+
+def test_a_form_is_measured_alone_and_named(data: Path) -> None:
+    """By the command that measures any model, for people and for programs."""
+    arguments = ["eval", str(open_model(None).path.parent), "--data", str(data), "--split", "train"]
+    arguments += ["--form", "qdq-u8-7bit", "--images", "3"]
+
+    words, figures = CliRunner().invoke(cli, arguments), CliRunner().invoke(cli, [*arguments, "--json"])
+
+    where = this_processor().instruction_set
+    assert f"computed as {UNSIGNED}, on {where}" in words.stdout
+    evaluation = Evaluation.model_validate_json(figures.stdout)
+    assert evaluation.execution is not None
+    assert json.loads(figures.stdout)["execution"] == {
+        "instruction_set": where, "form": UNSIGNED, "precision": "int8"
+    }  # fmt: skip
+    assert evaluation.model.sha256 == in_form(open_model(None), "qdq-u8-7bit").sha256 != open_model(None).sha256
+
+
+def test_a_form_that_is_not_there_is_refused() -> None:
+    """The message names those that are."""
+    with pytest.raises(ConfigError, match=r"qdq-s8-symmetric.*qdq-u8-7bit.*found 'other'"):
+        in_form(open_model(None), "other")
+
+
+def test_speed_and_saved_predictions_name_it_too(boards: Dataset, tmp_path: Path) -> None:
+    """What is read again is what was written; archives from before have nothing to say."""
+    model = in_form(open_model(None), "qdq-u8-7bit")
+    predictions = predict(model, boards.subset(2))
+    save_predictions(predictions, tmp_path / "predictions.npz")
+    (speed,) = measure_speed([model], boards, (192, 320), seconds=0.1, rounds=1)
+
+    assert predictions.execution is not None
+    assert load_predictions(tmp_path / "predictions.npz").execution == predictions.execution == speed.execution
+
+
+@pytest.fixture
+def unprovable(tmp_path: Path) -> Model:
+    """Return an INT8 model that finds nothing: no engine of it can be proven, so the device executes it in float."""
+    model = draw_yolo()
+    for tensor in model.graph.initializer:
+        if tensor.name == "head/cv3.2.bias":
+            tensor.CopyFrom(numpy_helper.from_array(np.full(3, -30, np.float32), tensor.name))
+    onnx.save(model, str(tmp_path / "float.onnx"))
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", QuantizeSettings(), draw_pictures(2))
+    return open_model(tmp_path / "int8.onnx")
+
+
+def test_float_execution_is_not_measured_as_int8(unprovable: Model, data: Path, boards: Dataset) -> None:
+    """Neither its accuracy, unless asked for, and then it is named so; nor its speed, ever."""
+    drawn = Dataset(boards.source, boards.split, unprovable.classes, boards.subset(1).images)
+
+    with pytest.raises(DeviceError, match=r"int8.onnx: not measured: on .* its INT8 engine is not used"):
+        evaluate(unprovable, drawn)
+    with pytest.raises(DeviceError, match="not measured"):
+        measure_speed([unprovable], drawn, (64, 96), seconds=0.1, rounds=1)
+    allowed = predict(unprovable, drawn, float_execution=True).execution
+
+    assert allowed is not None
+    assert (allowed.form, allowed.precision) == ("signed INT8 executed in float", "fp32")
