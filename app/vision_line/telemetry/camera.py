@@ -13,7 +13,7 @@ from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, quantiles_of
 from vision_line.telemetry.rates import SlidingRates
-from vision_line.telemetry.snapshot import CameraSnapshot
+from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot
 
 
 class FrameCounts(Protocol):
@@ -57,8 +57,6 @@ def none_abandoned() -> tuple[int, int]:
     return 0, 0
 
 
-#: Rates are taken over the last seconds, as many as these.
-RATES_OVER_S = 5.0
 #: States in which no inspection is due.
 _OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
 

@@ -11,6 +11,8 @@ from vision_line.inspection.blame import CAPACITY, DECODING, STARTING
 from vision_line.ports import DeviceLoad
 from vision_line.telemetry.histogram import Quantiles
 
+#: Rates of a camera are taken over the last seconds, as many as these.
+RATES_OVER_S = 5.0
 #: States that a camera passes through rightly; all other states outside INSPECTING_STATES are troubles.
 PASSING_STATES = frozenset({CameraState.CONNECTING, CameraState.ENDED, CameraState.REMOVED})
 
@@ -48,12 +50,16 @@ class CameraSnapshot:
     @property
     def is_too_slow(self) -> bool:
         """Whether it is inspected more rarely now than its parts need."""
-        return self.is_running and self.is_settled and self.fps_inspected < self.needed_fps
+        return self.is_running and self._is_below(self.needed_fps)
 
     @property
     def is_scarce(self) -> bool:
         """Whether it is inspected just often enough: a look that misses may cost an event."""
-        return self.is_inspecting and self.is_settled and self.fps_inspected < self.spare_fps
+        return self.is_inspecting and self._is_below(self.spare_fps)
+
+    def _is_below(self, fps: float) -> bool:
+        """Whether it is surely inspected more rarely than that: a rate is told by a count, which may lack one look."""
+        return self.is_settled and self.fps_inspected < fps - 1 / RATES_OVER_S
 
     @property
     def lacks_capacity(self) -> bool:

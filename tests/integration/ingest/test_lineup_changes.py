@@ -9,9 +9,11 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ from vision_line.frames import CameraState, Detections, Frame, NotInspected
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.minutes import CameraCounts
 from vision_line.inspector import Doorbell, Inspector, Round
-from vision_line.ports import DeviceDescription
+from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.telemetry.camera import CameraTotals
@@ -51,10 +53,33 @@ class Blind(SimulatedDevice):
         raise DeviceError(f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: 7 planes")
 
 
+class StuckLog(SqliteLog):
+    """A log that says that it can take nothing while it is `stuck`."""
+
+    stuck = False
+
+    def status(self) -> LogStatus:
+        return replace(super().status(), writable=not self.stuck)
+
+
+def write_video(path: Path) -> None:
+    """Write a second of noise."""
+    random = np.random.default_rng(1)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
+        for _ in range(25):
+            frame = av.VideoFrame.from_ndarray(random.integers(0, 200, (144, 128), np.uint8), format="yuv420p")
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+
+
 class Running:
     """A lineup with inspector, ledger and log, as a run has them."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, folder: Path, device: type[SimulatedDevice]) -> None:
+    def __init__(
+        self, tasks: asyncio.TaskGroup, folder: Path, device: type[SimulatedDevice], log: type[SqliteLog]
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.records = folder
         bell = Doorbell()
@@ -62,7 +87,7 @@ class Running:
         facts = RunFacts("", DESCRIPTION, ModelFacts("", "", "", ()), time.monotonic(), time.time())
         self.metrics = RunMetrics(facts)
         run = RunRecord("0", time.time(), "", "", "", "", "", "")
-        self.log = SqliteLog(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
+        self.log: Any = log(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
         # Slower than the camera: at any moment both slots hold a frame of it.
         self.device = device(DESCRIPTION, bell.ring, 0.06, one_defect)
         self.inspector = Inspector(self.device, self.log, bell, self.metrics, self._hand_over)
@@ -76,6 +101,7 @@ class Running:
     def _note(self, round_: Round) -> None:
         for look in round_.looks:
             self.ledger.inspected(look.camera, look.captured_s, look.captured_utc, look.result_s)
+        self.ledger.log_writable(round_.log_writable, round_.at_s, round_.at_utc)
 
     def open_intervals(self) -> list[NotInspected]:
         self.log.write_coverage(*self.ledger.tick(time.monotonic(), time.time(), self._counts()))
@@ -114,9 +140,11 @@ def start(tmp_path: Path) -> Start:
     """Give `start(device)`: a context in which a lineup runs."""
 
     @asynccontextmanager
-    async def running(device: type[SimulatedDevice] = SimulatedDevice) -> AsyncIterator[Running]:
+    async def running(
+        device: type[SimulatedDevice] = SimulatedDevice, log: type[SqliteLog] = SqliteLog
+    ) -> AsyncIterator[Running]:
         async with asyncio.TaskGroup() as tasks:
-            made = Running(tasks, tmp_path / "records", device)
+            made = Running(tasks, tmp_path / "records", device, log)
             try:
                 yield made
             finally:
@@ -206,3 +234,33 @@ async def test_no_camera_is_started_once_the_run_ends(start: Start) -> None:
         await run.lineup.stop()
         await run.lineup.apply([stream("rtsp://127.0.0.1:1/cam")])
         assert run.lineup.stations == ()
+
+
+async def test_a_camera_that_sends_too_few_frames_is_told_as_such(
+    serve: Serve, wait_until: Until, start: Start
+) -> None:
+    """Every frame of it is inspected, none is late, and no part gets its looks: not inspected, all the time."""
+    url = serve({"path": "cam", "fps": 2, "gop": 2}).url("cam")
+    run: Running
+    async with start() as run:
+        await run.lineup.apply([stream(url, dwell_s=3.0, min_hits=8)])
+        await wait_until(lambda: [row.cause for row in run.open_intervals()] == ["camera:SLOW"], 30.0)
+
+    assert run.rows("SELECT count(*) FROM not_inspected WHERE cause NOT LIKE 'camera:%'") == [(0,)]
+
+
+async def test_a_file_that_waits_for_the_log_blames_the_log(tmp_path: Path, wait_until: Until, start: Start) -> None:
+    """Its frames wait in front of a device that may not inspect; neither camera nor device is to blame for that."""
+    write_video(tmp_path / "clip.mp4")
+    run: Running
+    async with start(log=StuckLog) as run:
+        await run.lineup.apply([stream(f"file:{tmp_path}/clip.mp4", loop=True, dwell_s=1.0)])
+        await wait_until(lambda: run.open_intervals() == [] and run.camera.inspected > 30, 20.0)
+        run.log.stuck = True
+        await wait_until(lambda: [row.cause for row in run.open_intervals()] == ["log"], 20.0)
+        seen = run.camera.inspected
+        run.log.stuck = False
+        await wait_until(lambda: run.open_intervals() == [] and run.camera.inspected > seen + 10, 20.0)
+
+    causes = [cause for (cause,) in run.rows("SELECT cause FROM not_inspected ORDER BY started_s")]
+    assert [cause for cause in causes if not cause.startswith("camera:CONN")] == ["log"]

@@ -34,13 +34,19 @@ def alarms(*cameras: CameraSnapshot) -> tuple[str, ...]:
 
 def test_a_camera_below_its_need_is_not_inspected() -> None:
     """It is no use that it is looked at now and then."""
-    slow = replace(GOOD, fps_inspected=1.7)
+    slow = replace(GOOD, fps_inspected=1.5)
 
     assert (GOOD.is_inspecting, GOOD.is_troubled) == (True, False)
     assert (slow.is_inspecting, slow.is_troubled, slow.is_missed) == (False, True, True)
     assert slow.lacks_capacity
     assert not replace(slow, dropped_fps={DropCause.RATE_CAP: 22.0}).lacks_capacity
-    assert not replace(slow, fps_in=1.7).lacks_capacity
+    assert not replace(slow, fps_in=1.5).lacks_capacity
+
+
+def test_a_rate_that_may_lack_one_look_by_its_counting_is_not_too_low() -> None:
+    """Eight looks in five seconds are what comes of one every 0.57 s, too; cameras of rare looks the ledger judges."""
+    assert replace(GOOD, fps_inspected=1.6).is_inspecting
+    assert replace(GOOD, fps_inspected=0.0, needed_fps=0.2, spare_fps=0.2).is_inspecting
 
 
 def test_rates_of_the_first_seconds_tell_nothing() -> None:
