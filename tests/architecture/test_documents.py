@@ -87,7 +87,7 @@ def test_every_cause_of_an_interval_is_explained(page: str) -> None:
 
 def test_readmes_links_lead_somewhere() -> None:
     """Every relative link of README and docs/ is a file of the repository."""
-    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for document in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
