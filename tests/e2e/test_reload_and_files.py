@@ -64,3 +64,22 @@ def test_every_frame_of_a_video_is_inspected_and_the_run_ends_by_itself(make_run
     assert camera["state"] == "ENDED"
     assert camera["frames_arrived"] == camera["frames_inspected"] == clip.frames
     assert camera["frames_dropped"] == {}
+
+
+def test_a_capped_video_takes_as_long_as_it_was_recorded(make_run: Callable[[int], Any]) -> None:
+    """What is beyond `inspect_fps` is counted, and the clip is not stretched."""
+    run = make_run(1)
+    clip = ensure_clips(1, 1, frames=100)[0]
+    run.streams.write_text(
+        'config_version = 1\n[[stream]]\nname = "video"\ninspect_fps = 5\n' + f'url = "file:{clip.video}"\n',
+        encoding="utf-8",
+    )
+    recorded_s = clip.frames / 25
+    started_s = time.monotonic()
+    assert run.run(within_s=recorded_s + 60) == 0, run.text()[-3000:]
+    took_s = time.monotonic() - started_s
+
+    (camera,) = run.summary()["cameras"]
+    assert camera["frames_inspected"] == clip.frames / 5
+    assert camera["frames_dropped"] == {"rate_cap": clip.frames * 4 / 5}
+    assert recorded_s - 0.5 < took_s < 2 * recorded_s + 30

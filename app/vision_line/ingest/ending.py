@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 #: The length of a track and the end of its last picture differ by this much even where nothing is missing.
@@ -21,6 +22,12 @@ class FileEnding:
         """Begin before the first packet."""
         self._end_s = 0.0  # of the picture that is shown last
         self._is_torn = False
+
+    def watched(self, packets: Iterable[Any]) -> Iterator[Any]:
+        """Yield `packets`, noting each."""
+        for packet in packets:
+            self.saw(packet)
+            yield packet
 
     def saw(self, packet: Any) -> None:
         """Note a packet; the empty one at the end of a file is none."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,25 +19,48 @@ from vision_line.ingest.faults import file_error
 from vision_line.ingest.file_formats import open_picture, open_video
 from vision_line.ingest.finding import file_path, find_pictures
 from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.splices import placed_packets
+from vision_line.ingest.timeline import DEFAULT_PERIOD_S, Timeline
+
+log = logging.getLogger(__name__)
+
+#: A paced recording that is later than both is said to be so; it takes a while until the device is ready.
+LATE_S = 10.0
+LATE_SHARE = 0.1
 
 
 class Pace:
-    """Holds pictures back until they are due; gives up when `stop` is set."""
+    """Holds pictures back until they are due; gives up when `stop` is set.
 
-    def __init__(self, stop: threading.Event, clocks: Clocks, *, paced: bool) -> None:
+    No picture of a file is left out because the device is slow: it is played more slowly then, and that is said.
+    """
+
+    def __init__(self, stream: Stream, stop: threading.Event, clocks: Clocks) -> None:
         """Start the clock at the first picture."""
+        self._stream = stream
         self._stop = stop
         self._clocks = clocks
-        self._paced = paced
         self._started_s: float | None = None
+        self._told = False
 
     def wait(self, at_s: float) -> None:
         """Wait until `at_s` seconds after the first picture's time."""
+        if not self._stream.paced:
+            return
         now_s = self._clocks.monotonic()
         if self._started_s is None:
             self._started_s = now_s - at_s
-        if self._paced:
-            self._stop.wait(max(0.0, self._started_s + at_s - now_s))
+        late_s = now_s - self._started_s - at_s
+        if late_s > max(LATE_S, LATE_SHARE * at_s) and not self._told:
+            self._told = True
+            log.warning(
+                "camera %s: the recording plays more slowly than it was recorded, %.0f s behind after %.0f s: "
+                "not all its pictures can be inspected at its pace; inspect_fps takes fewer",
+                self._stream.name,
+                late_s,
+                at_s,
+            )
+        self._stop.wait(max(0.0, -late_s))
 
 
 class VideoFile:
@@ -69,18 +93,19 @@ class VideoFile:
         """Nothing stays open between iterations."""
 
     def _play(self) -> Iterator[CompressedPicture]:
-        pace = Pace(self._stop, self._clocks, paced=self._stream.paced)
+        pace = Pace(self._stream, self._stop, self._clocks)
         try:
             container, video = open_video(self._stream.name, self._path, self._stream.max_frame_pixels)
             with container:
                 ending = FileEnding()
-                for packet in container.demux(video):
-                    ending.saw(packet)
-                    if packet.dts is not None:
-                        pace.wait(float(packet.dts * packet.time_base))
+                timeline = Timeline(float(1 / video.average_rate) if video.average_rate else DEFAULT_PERIOD_S)
+                packets = ending.watched(container.demux(video))
+                for packet, at_s in placed_packets(packets, timeline, video.codec_context.name):
+                    if at_s is not None:
+                        pace.wait(at_s)
                     if self._stop.is_set():
                         return
-                    yield _compressed(packet, video, self._clocks)
+                    yield _compressed(packet, video, self._clocks, at_s)
                 if lacking := ending.lacking(video, Path(self._path).stat().st_size):
                     detail = f"{self._path!r} was cut off: {lacking}"
                     raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
@@ -105,15 +130,16 @@ class PictureFiles:
         Raises:
             SourceError: some could not be read (after the last of them).
         """
-        pace = Pace(self._stop, self._clocks, paced=self._stream.paced)
+        pace = Pace(self._stream, self._stop, self._clocks)
         shown = 0
         while True:
             self._unread.clear()
             for path in self._paths:
-                pace.wait(shown / self._stream.picture_fps)
+                at_s = shown / self._stream.picture_fps
+                pace.wait(at_s)
                 if self._stop.is_set():
                     return
-                yield from self._read(path)
+                yield from self._read(path, at_s)
                 shown += 1
             self._raise_unread()
             if not self._stream.loop:
@@ -122,12 +148,12 @@ class PictureFiles:
     def close(self) -> None:
         """Nothing stays open between pictures."""
 
-    def _read(self, path: str) -> Iterator[CompressedPicture]:
+    def _read(self, path: str, at_s: float) -> Iterator[CompressedPicture]:
         try:
             container, picture = open_picture(self._stream.name, path, self._stream.max_frame_pixels)
             with container:
                 for packet in container.demux(picture):
-                    yield _compressed(packet, picture, self._clocks)
+                    yield _compressed(packet, picture, self._clocks, at_s)
         except (av.FFmpegError, OSError) as exc:
             self._unread.append(file_error(self._stream.name, path, exc))
             yield _damaged(self._clocks)
@@ -153,12 +179,20 @@ def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFil
     return VideoFile(stream, path, stop, clocks) if pictures is None else PictureFiles(stream, pictures, stop, clocks)
 
 
-def _compressed(packet: Any, video: Any, clocks: Clocks) -> CompressedPicture:
-    """Wrap a packet; FFmpeg ends a file with an empty one, which stands for a flush."""
+def _compressed(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> CompressedPicture:
+    """Wrap a packet that is to be decoded at `at_s`; FFmpeg ends a file with an empty one, which stands for a flush."""
     now_s, now_utc = clocks.monotonic(), clocks.utc()
     if not packet.size:
         return CompressedPicture(None, video, False, now_s, now_utc, counts=False)
-    return CompressedPicture(packet, video, packet.is_keyframe, now_s, now_utc, damaged=packet.is_corrupt)
+    shown_s, decoded_s = _seconds(packet, packet.pts), _seconds(packet, packet.dts)
+    media_s = at_s if at_s is None or shown_s is None or decoded_s is None else at_s + shown_s - decoded_s
+    return CompressedPicture(
+        packet, video, packet.is_keyframe, now_s, now_utc, damaged=packet.is_corrupt, media_s=media_s
+    )
+
+
+def _seconds(packet: Any, ticks: int | None) -> float | None:
+    return None if ticks is None else float(ticks * packet.time_base)
 
 
 def _damaged(clocks: Clocks) -> CompressedPicture:

@@ -46,6 +46,14 @@ class Outlet:
                 self._settle()
                 self._drop(cause, 1)
 
+    def passed_over(self, cause: DropCause) -> None:
+        """Count a picture that could have been put: it has its number all the same."""
+        with self._lock:
+            if not self._closed:
+                next(self._numbers)
+                self._settle()
+                self._drop(cause, 1)
+
     def put(self, frame: Frame) -> None:
         """Number the frame and leave it; a file waits for room until stopped."""
         with self._lock:

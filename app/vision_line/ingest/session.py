@@ -25,12 +25,14 @@ from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.pictures import CompressedPicture, Source
 from vision_line.ingest.rtsp import RtspSource
 from vision_line.ingest.signature import Signature
+from vision_line.ingest.timeline import RateCap
 from vision_line.ports import DecodedPicture, Decoder
 
 OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 SignPicture = Callable[[Any], Signature | None]
 
 FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has but one try
+_NO_TICKS = -(1 << 62)
 _MAX_REMEMBERED = 64  # arrivals of pictures that are inside the decoder
 
 
@@ -104,10 +106,12 @@ class Session:
         self._origin: Any = None
         self._load = load
         self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
+        self._cap = RateCap(stream.inspect_fps)  # a camera's frames are capped when they are picked
         self._age = Age()
         self._busy_s = 0.0  # since the picture before, other than reading
         self._intake = Intake(stream.name, self._limit_s, load, self._leave_out)
         self._arrivals: dict[int, CompressedPicture] = {}
+        self._shown_ticks = _NO_TICKS  # presentation time of the picture that was shown last
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
 
     def start(self) -> None:
@@ -232,6 +236,8 @@ class Session:
         elif picture.behind_s > self._limit_s:
             self._load.late += picture.shown
             self._count_unseen(picture, DropCause.BEHIND)
+        elif picture.shown and picture.media_s is not None and not self._cap.lets_through(picture.media_s):
+            self.outlet.passed_over(DropCause.RATE_CAP)
         elif picture.shown:
             self._put(decoded, picture, decoded_s, keyframe=keyframe)
 
@@ -276,9 +282,12 @@ class Session:
             self._arrivals[_ticks(pts_s)] = picture
 
     def _recall(self, decoded: DecodedPicture, newest: CompressedPicture) -> CompressedPicture:
-        if decoded.pts_s is None or not math.isfinite(decoded.pts_s):  # FFmpeg's flush gives pictures without a clock
-            return newest
-        return self._arrivals.pop(_ticks(decoded.pts_s), newest)
+        if decoded.pts_s is not None and math.isfinite(decoded.pts_s):
+            self._shown_ticks = _ticks(decoded.pts_s)
+        else:  # FFmpeg's flush gives pictures without a clock, in the order of display
+            later = (ticks for ticks in self._arrivals if ticks > self._shown_ticks)
+            self._shown_ticks = min(later, default=self._shown_ticks)
+        return self._arrivals.pop(self._shown_ticks, newest)
 
 
 def _pts_s(picture: CompressedPicture) -> float | None:
