@@ -111,7 +111,7 @@ class VisionLine:
             looks = [
                 Look(
                     row["camera"],
-                    row["arrived_s"] + (row["latency_ms"] - row["behind_ms"]) / 1e3,
+                    row["arrived_s"],
                     row["arrived_utc"] - row["camera_utc"] + (row["latency_ms"] - row["behind_ms"]) / 1e3,
                 )
                 for row in reader.execute("SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s")

@@ -14,7 +14,7 @@ class Look:
     """One judged picture. `age_s` is how old it was when its result was there, None where it was no picture."""
 
     camera: str
-    at_s: float  # monotonic, when the result was there
+    at_s: float  # monotonic, when the picture was there to be judged
     age_s: float | None
 
 
