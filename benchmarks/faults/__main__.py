@@ -57,14 +57,14 @@ def main() -> int:
 def _row(fault: Fault, subjects: tuple[str, ...], video: Path, folder: Path, networks: bool) -> Row:
     verdicts = {}
     for subject in subjects:
-        with open_site(networks=networks) as site:
+        with open_site(networks=networks and fault.raw is None) as site:
             verdicts[subject] = _verdict(fault, subject, site, video, folder)
     return Row(fault, verdicts, broken_promises(fault, verdicts["vision-line"]))
 
 
 def _verdict(fault: Fault, subject: str, site: Site, video: Path, folder: Path) -> Verdict:
     name = f"{fault.name}-{subject}".replace(" ", "-")
-    return run(fault, subject, site, video, folder / name)[0]
+    return run(fault, subject, site, video, folder / name)
 
 
 if __name__ == "__main__":

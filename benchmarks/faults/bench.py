@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.integration.rtsp.raw_server import RawCamera
+
 from benchmarks.faults.line import VisionLine
 from benchmarks.faults.peers import OPENCV_LOOP, ULTRALYTICS_LOADER, Peer
-from benchmarks.faults.site import Servers, Site
+from benchmarks.faults.site import RawServers, Servers, Site
 from benchmarks.faults.subject import VICTIM, Account, Subject
 from benchmarks.faults.verdict import Verdict, Window, judge_line, judge_peer
 
@@ -27,7 +29,7 @@ class Scene:
     """What a fault can lay hands on."""
 
     site: Site
-    camera: Servers  # the victim's server
+    camera: Servers | RawServers  # the victim's server
     subject: Subject
     disk: Path  # where the records go; a file system of its own where that could be mounted
 
@@ -52,16 +54,18 @@ class Fault:
     needs_networks: bool = False
     needs_mount: bool = False
     for_peers: bool = True
-    after_s: float = AFTER_S
+    raw: Callable[[], RawCamera] | None = None  # a camera that has the fault from its start on
+    damages: bool = False  # some of its pictures are damaged, and must be counted as that
 
 
 SUBJECTS = ("vision-line", "OpenCV loop", "Ultralytics")
 
 
-def run(fault: Fault, subject_name: str, site: Site, video: Path, folder: Path) -> tuple[Verdict, Account]:
+def run(fault: Fault, subject_name: str, site: Site, video: Path, folder: Path) -> Verdict:
     """Run one subject through one fault."""
     with ExitStack() as stack:
-        camera, others = Servers(site.victim, [video]), Servers(site.others, [video] * OTHERS)
+        camera = Servers(site.victim, [video]) if fault.raw is None else RawServers(fault.raw())
+        others = Servers(site.others, [video] * OTHERS)
         for servers in (camera, others):
             stack.callback(servers.kill)
             servers.start()
@@ -73,21 +77,32 @@ def run(fault: Fault, subject_name: str, site: Site, video: Path, folder: Path) 
         urls = {VICTIM: camera.urls[0]} | {f"other{n}": url for n, url in enumerate(others.urls, start=1)}
         subject = _subject(subject_name, folder, site, urls, disk)
         stack.callback(subject.close)
-        subject.start()
-        scene = Scene(site, camera, subject, disk)
-        time.sleep(BEFORE_S)
-        begun_s = time.monotonic()
         stack.callback(site.free_cores)
-        fault.begin(scene)
+        window, account = _play(fault, Scene(site, camera, subject, disk), len(urls))
+        judge = judge_line if subject_name == SUBJECTS[0] else judge_peer
+        return judge(account, window, tuple(urls) if fault.everyone else (VICTIM,))
+
+
+def _play(fault: Fault, scene: Scene, cameras: int) -> tuple[Window, Account]:
+    """Play a fault through: the subject starts, the fault begins and ends, the subject ends."""
+    if fault.raw is not None:
+        try:
+            scene.subject.start(OTHERS)
+        except RuntimeError:  # a peer that ends because of one camera looks at none
+            if scene.subject.name == SUBJECTS[0]:
+                raise
+        begun_s = time.monotonic()
         time.sleep(fault.lasts_s)
-        fault.end(scene)
-        over_s = time.monotonic()
-        time.sleep(fault.after_s)
-        window = Window(begun_s, over_s, time.monotonic())
-        account = subject.stop()
-        victims = tuple(urls) if fault.everyone else (VICTIM,)
-        judge = judge_line if subject_name == "vision-line" else judge_peer
-        return judge(account, window, victims), account
+        return Window(begun_s, begun_s, time.monotonic()), scene.subject.stop()
+    scene.subject.start(cameras)
+    time.sleep(BEFORE_S)
+    begun_s = time.monotonic()
+    fault.begin(scene)
+    time.sleep(fault.lasts_s)
+    fault.end(scene)
+    over_s = time.monotonic()
+    time.sleep(AFTER_S)
+    return Window(begun_s, over_s, time.monotonic()), scene.subject.stop()
 
 
 def broken_promises(fault: Fault, verdict: Verdict) -> list[str]:
@@ -102,6 +117,8 @@ def broken_promises(fault: Fault, verdict: Verdict) -> list[str]:
     strange = [cause for cause in verdict.causes if not cause.startswith(fault.causes)]
     if strange:
         broken.append(f"wrong cause: {', '.join(strange)}")
+    if fault.damages and not verdict.damaged:
+        broken.append("no picture was counted as damaged")
     if verdict.old:
         broken.append(f"{verdict.old} results on pictures up to {verdict.oldest_s:.1f} s old")
     return broken

@@ -7,7 +7,13 @@ import contextlib
 import signal
 import subprocess
 
+from tests.integration.rtsp.raw_server import RawCamera
+
 from benchmarks.faults.bench import Fault, Scene
+from benchmarks.faults.videos import FPS, Kind, ensure_stamped_video, units_of
+
+#: Until a camera that is new runs, these say why it is not inspected.
+STARTS = ("camera:CONNECTING", "device:STARTING")
 
 
 def _nothing(scene: Scene) -> None:
@@ -23,6 +29,25 @@ def _fill_disk(scene: Scene) -> None:
         while True:
             file.write(bytes(4096))
             file.flush()
+
+
+def _undescribed() -> RawCamera:
+    return RawCamera(units_of(ensure_stamped_video(Kind(group=30 * FPS))), fps=FPS, describes_sets=False)
+
+
+def _digest_sha256() -> RawCamera:
+    return RawCamera(units_of(ensure_stamped_video()), fps=FPS, auth=("sha256",))
+
+
+def _changes_size() -> RawCamera:
+    small = units_of(ensure_stamped_video(Kind(size_wh=(480, 270))))
+    return RawCamera(units_of(ensure_stamped_video())[: 4 * FPS] + small[4 * FPS :], fps=FPS)
+
+
+def _loses_pictures() -> RawCamera:
+    units = units_of(ensure_stamped_video())
+    lost = frozenset(number for number in range(len(units)) if number % (2 * FPS) in (45, 46))
+    return RawCamera(units, fps=FPS, lose=lost)
 
 
 FAULTS = (
@@ -95,7 +120,7 @@ FAULTS = (
         "program killed",
         "the inspecting program is killed, and started again after 5 s",
         begin=lambda scene: scene.subject.kill(),
-        end=lambda scene: scene.subject.start(),
+        end=lambda scene: scene.subject.start(3),
         lasts_s=5.0,
         causes=("crashed", "device:STARTING", "camera:CONNECTING"),
         everyone=True,
@@ -122,5 +147,46 @@ FAULTS = (
         everyone=True,
         needs_mount=True,
         for_peers=False,
+    ),
+    Fault(
+        "no parameter sets",
+        "the camera does not describe its video, and sends a keyframe every 30 s",
+        begin=_nothing,
+        end=_nothing,
+        lasts_s=12.0,
+        causes=STARTS,
+        blind=False,
+        raw=_undescribed,
+    ),
+    Fault(
+        "Digest SHA-256",
+        "the camera takes no other proof of the password",
+        begin=_nothing,
+        end=_nothing,
+        lasts_s=12.0,
+        causes=STARTS,
+        blind=False,
+        raw=_digest_sha256,
+    ),
+    Fault(
+        "another size",
+        "the camera changes its picture's size after 4 s, on the same connection",
+        begin=_nothing,
+        end=_nothing,
+        lasts_s=12.0,
+        causes=STARTS,
+        blind=False,
+        raw=_changes_size,
+    ),
+    Fault(
+        "pictures lost",
+        "two pictures of fifty never arrive; up to the next keyframe what is decoded is damaged",
+        begin=_nothing,
+        end=_nothing,
+        lasts_s=12.0,
+        causes=STARTS,
+        blind=False,
+        raw=_loses_pictures,
+        damages=True,
     ),
 )

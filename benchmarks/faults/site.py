@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.integration.rtsp.raw_server import PASSWORD, USER, RawCamera, RawServer
+
 SERVER = Path(__file__).parent.parent / "gst_file_server.py"
 CAMERA_PORT = 8554
 
@@ -65,6 +67,35 @@ class Servers:
             self.process.kill()
             self.process.communicate()
             self.process = None
+
+
+class RawServers:
+    """A camera that misbehaves from the start, on the loopback interface; it does nothing else on demand."""
+
+    def __init__(self, camera: RawCamera) -> None:
+        """Take the camera with its faults."""
+        self._camera = camera
+        self._server: RawServer | None = None
+
+    @property
+    def urls(self) -> list[str]:
+        """The camera's URL, once it was started."""
+        credentials = f"{USER}:{PASSWORD}@" if self._camera.auth else ""
+        return [] if self._server is None else [self._server.url("cam1", credentials)]
+
+    def start(self) -> None:
+        """Start serving."""
+        self._server = RawServer({"cam1": self._camera})
+
+    def signal(self, number: signal.Signals) -> None:
+        """Refuse: it lives in this process."""
+        raise NotImplementedError(number)
+
+    def kill(self) -> None:
+        """End it."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
 
 @dataclass(slots=True)

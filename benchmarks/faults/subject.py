@@ -44,8 +44,12 @@ class Subject(Protocol):
 
     name: str
 
-    def start(self) -> None:
-        """Start it and wait until it looks at every camera."""
+    def start(self, cameras: int) -> None:
+        """Start it and wait until it looks at so many cameras.
+
+        Raises:
+            RuntimeError: it does not.
+        """
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -54,5 +54,6 @@ def _cell(verdict: Verdict | None, *, tells: bool) -> str:
     blind = f"blind {verdict.blind_s:.1f} s"
     told = f"told: {', '.join(verdict.causes) or 'nothing to tell'}" if tells else "tells nothing"
     old = f"{verdict.old} results on old or no pictures (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
+    damaged = f"{verdict.damaged} damaged pictures not judged; " if verdict.damaged else ""
     others = f"others blind {verdict.others_lost_s:.1f} s" if verdict.others_lost_s else "others lost nothing"
-    return "; ".join((back, blind, told, old, others))
+    return damaged + "; ".join((back, blind, told, old, others))

@@ -36,6 +36,7 @@ class Verdict:
     causes: tuple[str, ...]
     old: int  # results on pictures that were old, no pictures, or the same again and again
     oldest_s: float
+    damaged: int = 0  # pictures that were counted as damaged
 
 
 def judge_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
@@ -52,6 +53,7 @@ def judge_line(account: Account, window: Window, victims: Collection[str]) -> Ve
         causes=tuple(sorted({gap.cause for gap in mine})),
         old=sum(age > FRESH_S for age in ages),
         oldest_s=max(ages, default=0.0),
+        damaged=account.damaged,
     )
 
 
