@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.contract.conftest import build_tiny_model
+from tests.contract.proven_bundle import write_proven_bundle
 
 pytestmark = pytest.mark.e2e
 
@@ -63,6 +65,42 @@ def write_streams(run: Any, video: Path) -> None:
     run.streams.write_text(
         f'config_version = 1\n[[stream]]\nname = "video"\nurl = "file:{video}"\npaced = false\n', encoding="utf-8"
     )
+
+
+def test_no_frame_is_inspected_by_an_engine_that_computes_wrongly(
+    make_run: Callable[[int], Any], tmp_path: Path
+) -> None:
+    """Exit code 3 before the first frame; the one sentence says where, in which forms, what was expected and found."""
+    form = "qdq-s8-symmetric"
+    forms = {form: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", forms, ((64, 128),), false={(form, (64, 128))})
+    run = make_run(1)
+    write_video(tmp_path / "video.mp4")
+    write_streams(run, tmp_path / "video.mp4")
+
+    assert run.run("--model", str(folder), "--device", "cpu") == 3, run.text()
+    assert "no form of the model computes rightly on" in run.text()
+    assert "signed INT8 at 128x64, against the bundle's proof: " in run.text()
+    assert "Traceback" not in run.text()
+    assert run.query("SELECT count(*) FROM detections") == [(0,)]
+
+
+def test_the_form_that_ran_is_kept(make_run: Callable[[int], Any], tmp_path: Path) -> None:
+    """The summary and the run's record say it, why, and on which instruction set."""
+    form = "qdq-s8-symmetric"
+    forms = {form: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", forms, ((64, 128),))
+    run = make_run(1)
+    write_video(tmp_path / "video.mp4")
+    write_streams(run, tmp_path / "video.mp4")
+
+    run.run("--model", str(folder), "--device", "cpu")
+    summary = run.summary()
+    model = summary["model"]
+    assert (model["form"], model["precision"]) == ("signed INT8", "int8"), run.text()
+    assert model["form_reason"] == "proven by the bundle's proof"
+    told = run.query("SELECT instruction_set, form, form_reason, precision FROM runs")
+    assert told == [(summary["device_instruction_set"], "signed INT8", "proven by the bundle's proof", "int8")]
 
 
 def test_an_engine_that_fails_ends_the_run_with_one_sentence(make_run: Callable[[int], Any], tmp_path: Path) -> None:

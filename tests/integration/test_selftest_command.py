@@ -14,7 +14,7 @@ from vision_line.cli.command import cli
 from vision_line.selftest.report import Selftest, Status
 
 COMMAND = Path(sys.executable).parent / "vision-line"
-FREE = ("ordering", "decode_rate", "throughput", "latency", "memory")
+FREE = ("proof", "ordering", "decode_rate", "throughput", "latency", "memory")
 
 
 def selftest(*options: str | Path) -> subprocess.CompletedProcess[str]:

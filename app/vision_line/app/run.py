@@ -265,7 +265,9 @@ class Run:
         self._metrics.facts = replace(
             self._facts, device=used, model=replace(self._facts.model, input_shapes_hw=used.input_shapes_hw)
         )
+        self._log.write_device(used)
         logger.info("device: %s, %s, input shapes %s", used.name, used.detail, used.input_shapes_hw)
+        logger.info("model: %s%s", used.form, f" ({used.form_reason})" if used.form_reason else "")
 
     async def _fit_shapes(self, device: Device) -> None:
         """Give cameras whose pictures have another aspect ratio than those at the start an input shape of their own."""

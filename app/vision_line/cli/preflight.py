@@ -13,7 +13,8 @@ from vision_line.config.load import LoadedConfig
 from vision_line.config.locate import line_of, locate_keys
 from vision_line.config.models import Stream
 from vision_line.devices.model import Model, open_model
-from vision_line.devices.selection import choose_device, decoder_opener
+from vision_line.devices.selection import choose_device, decoder_opener, open_device
+from vision_line.devices.shapes import plan_input_shapes
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ingest.probe import probe_file
 from vision_line.ingest.recorded import slow_file
@@ -29,6 +30,7 @@ class Preflight:
         self._options = options
         self._loaded = loaded
         self._lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
+        self._model: Model | None = None
         self._streams = [(index, stream) for index, stream in enumerate(loaded.config.stream) if stream.enabled]
 
     def problems(self) -> list[str]:
@@ -42,7 +44,7 @@ class Preflight:
 
     def _of_model(self) -> Iterator[str]:
         try:
-            model = open_model(model_path(self._options, self._loaded))
+            model = self._model = open_model(model_path(self._options, self._loaded))
         except ModelError as exc:
             yield f"{self._chosen('--model', self._options.model, 'path')}: {exc}"
         else:
@@ -58,8 +60,11 @@ class Preflight:
 
     def _of_device(self) -> Iterator[str]:
         try:
-            choose_device(self._options.device or self._loaded.config.model.device)
-        except DeviceError as exc:
+            name = choose_device(self._options.device or self._loaded.config.model.device)
+            if name == "cpu" and self._model is not None:  # a GPU's first engine takes minutes to build
+                shapes = plan_input_shapes(self._model, [], limit=1)
+                open_device(name, self._model, shapes, lambda: None).close()
+        except (DeviceError, ModelError) as exc:
             yield f"{self._chosen('--device', self._options.device, 'device')}: {exc}"
 
     def _of_files(self) -> Iterator[str]:

@@ -18,6 +18,9 @@ from vision_line.ports import ShapeHW
 #: Takes pictures (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs, one each.
 RunPictures = Callable[[Pictures], list[Output]]
 
+#: Begins the reason of a verdict that is open.
+UNPROVEN = "it cannot be proven"
+
 BY_BUNDLE = "the bundle's proof"
 BY_FLOAT = "its own float execution"
 
@@ -61,7 +64,7 @@ class Prover:
         if reference is None:
             reference, by = self._made_reference(form, pictures), BY_FLOAT
             if weak := weakness(reference):
-                return Verdict(holds=False, by=by, why=f"it cannot be proven: {weak}", is_open=True)
+                return Verdict(holds=False, by=by, why=f"{UNPROVEN}: {weak}", is_open=True)
         found = compare(reference, model.head, len(model.classes), model.nms_iou, run(pictures), tolerance)
         return Verdict(found.holds, by, str(found))
 

@@ -16,6 +16,7 @@ from vision_line.doctor.machine import (
     find_terminal,
 )
 from vision_line.doctor.nvidia import find_gpu
+from vision_line.doctor.proof import find_proof
 
 
 def diagnose(records: Path = Path("records")) -> list[Finding]:
@@ -30,6 +31,7 @@ def diagnose(records: Path = Path("records")) -> list[Finding]:
         *find_gpu(),
         *find_video(),
         *find_engine(),
+        *find_proof(),
         *find_opencv(),
         *find_records(),
         *find_disk(records),

@@ -209,6 +209,13 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
             ("model_sha256", Kind.TEXT, "SHA-256 of the model file"),
             ("precision", Kind.TEXT, "`int8`, `fp32` ..."),
             ("device", Kind.TEXT, "what inspected"),
+            (
+                "instruction_set",
+                Kind.TEXT,
+                "strongest of the processor for INT8, `AVX2` ...; empty where a GPU infers",
+            ),
+            ("form", Kind.TEXT, "the form of the model that ran, in words"),
+            ("form_reason", Kind.TEXT, "why this form, and what proved it"),
             ("host", Kind.TEXT, "the machine"),
             ("classes", Kind.TEXT, "the model's classes, a JSON list"),
             ("end_cause", Kind.CATEGORY, "`stopped`, `failed` or `crashed`; empty while it lasts"),

@@ -108,6 +108,16 @@ class CamerasEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceEntry:
+    """What inspects, once it is open: which form of the model on which instruction set, and why."""
+
+    precision: str
+    instruction_set: str
+    form: str
+    form_reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceEntry:
     """The pictures of an event are on the disk and show `look`, or `missing` says why there are none."""
 
@@ -138,6 +148,7 @@ Entry = (
     | ClockStepsEntry
     | StatesEntry
     | CamerasEntry
+    | DeviceEntry
     | EvidenceEntry
     | EvidenceDeletedEntry
 )

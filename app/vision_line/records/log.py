@@ -23,7 +23,7 @@ from vision_line.frames import (
     NotInspected,
     StateChange,
 )
-from vision_line.ports import LogStatus
+from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records import entries
 from vision_line.records.backlog import Backlog, BacklogLimits
 from vision_line.records.directory import DirectoryLock
@@ -162,6 +162,16 @@ class SqliteLog:
             RunError: as for `write_inspection`.
         """
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
+
+    def write_device(self, device: DeviceDescription) -> None:
+        """Accept what inspects, once it is open and again when its form changes.
+
+        Raises:
+            RunError: as for `write_inspection`.
+        """
+        self._backlog.put(
+            entries.DeviceEntry(device.precision, device.instruction_set, device.form, device.form_reason)
+        )
 
     @property
     def inherited(self) -> Inheritance:

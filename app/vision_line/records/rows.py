@@ -16,6 +16,7 @@ from vision_line.records.entries import (
     CamerasEntry,
     ClockStepsEntry,
     CoverageEntry,
+    DeviceEntry,
     Entry,
     EventsEntry,
     EvidenceDeletedEntry,
@@ -57,6 +58,7 @@ INSERT_RUN = _insert(
         *("host", "classes", "evidence", "boot_id"),
     ),
 )
+_UPDATE_DEVICE = "UPDATE runs SET precision = ?, instruction_set = ?, form = ?, form_reason = ? WHERE run = ?"
 _INSERT_CAMERA = _insert(
     "cameras", ("run", "name", "station", "recipe", "url", "since_utc", "settings"), key=("run", "name", "since_utc")
 )
@@ -168,6 +170,7 @@ class RowMaker:
             ClockStepsEntry: self._clock_steps,
             StatesEntry: self._states,
             CamerasEntry: self._cameras,
+            DeviceEntry: self._device,
             EvidenceEntry: self._evidence,
             EvidenceDeletedEntry: self._evidence_deleted,
         }
@@ -260,6 +263,9 @@ class RowMaker:
                 for change in entry.changes
             ],
         )
+
+    def _device(self, entry: DeviceEntry) -> Iterator[Statement]:
+        yield _UPDATE_DEVICE, [(entry.precision, entry.instruction_set, entry.form, entry.form_reason, self._run)]
 
     def _cameras(self, entry: CamerasEntry) -> Iterator[Statement]:
         self._learn(entry.cameras)

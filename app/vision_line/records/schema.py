@@ -75,7 +75,8 @@ _TABLES = (
         run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, started_utc REAL NOT NULL,
         ended_utc REAL, config_sha256 TEXT NOT NULL, model_name TEXT NOT NULL, model_sha256 TEXT NOT NULL,
         precision TEXT NOT NULL, device TEXT NOT NULL, host TEXT NOT NULL, classes TEXT NOT NULL,
-        evidence INTEGER NOT NULL, end_cause TEXT, alive_utc REAL, alive_boot_s REAL, boot_id TEXT) STRICT""",
+        evidence INTEGER NOT NULL, end_cause TEXT, alive_utc REAL, alive_boot_s REAL, boot_id TEXT,
+        instruction_set TEXT, form TEXT, form_reason TEXT) STRICT""",
     f"""CREATE TABLE cameras (
         {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
         since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
@@ -137,6 +138,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE evidence ADD COLUMN crop_path TEXT",
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("end_cause TEXT", "alive_utc REAL")),
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("alive_boot_s REAL", "boot_id TEXT")),
+        *(f"ALTER TABLE runs ADD COLUMN {column} TEXT" for column in ("instruction_set", "form", "form_reason")),
         # A minute may come twice, once by each clock: what is unique cannot be altered, only made anew.
         "ALTER TABLE coverage RENAME TO coverage_2",
         _COVERAGE,

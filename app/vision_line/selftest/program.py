@@ -27,6 +27,7 @@ from vision_line.selftest.measuring import (
     measure_throughput,
 )
 from vision_line.selftest.ordering import check_order
+from vision_line.selftest.proving import check_proof
 from vision_line.selftest.report import (
     CheckResult,
     GpuFacts,
@@ -52,6 +53,7 @@ class Check:
 
 #: In the order in which they run; the memory is looked at when everything was in use.
 CHECKS = (
+    Check("proof", "proof of the engine", check_proof),
     Check("kernel_bits", "kernel, bit for bit", check_kernel),
     Check("decode_parity", "decoded pictures", check_parity),
     Check("detections", "detections", check_detections),

@@ -49,6 +49,10 @@ class ModelSummary(_Public):
     """Of the ONNX file."""
     precision: str
     """As the engine ran it: int8, fp32, ..."""
+    form: str = ""
+    """The form of the model that ran, in words; "" before the device was open."""
+    form_reason: str = ""
+    """Why this form ran here, and what proved that it computes rightly."""
     input: list[tuple[int, int]]
     """The input shapes that were used, each [height, width] in pixels."""
 
@@ -155,6 +159,8 @@ class Summary(_Public):
     """From start to end of the run, seconds; the start and the drain are in it."""
     device: str
     """The device that inspected: cpu, cuda:0, cuda:0+1, ..."""
+    device_instruction_set: str = ""
+    """The processor's strongest for INT8, such as "AVX2"; "" where a GPU inspected, or nothing."""
     model: ModelSummary
     """Which model inspected, and at which input shapes."""
     cameras: list[CameraSummary]
@@ -169,12 +175,18 @@ class Summary(_Public):
 
 def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
     """Return the public summary of a run, which failed by `error` or did not. Pure."""
-    model = totals.facts.model
+    model, device = totals.facts.model, totals.facts.device
     return Summary(
         duration_s=round(totals.duration_s, 3),
-        device=totals.facts.device.name,
+        device=device.name,
+        device_instruction_set=device.instruction_set,
         model=ModelSummary(
-            name=model.name, sha256=model.sha256, precision=model.precision, input=list(model.input_shapes_hw)
+            name=model.name,
+            sha256=model.sha256,
+            precision=device.precision,
+            form=device.form,
+            form_reason=device.form_reason,
+            input=list(model.input_shapes_hw),
         ),
         cameras=[_camera(camera) for camera in totals.cameras],
         totals=_totals(totals),

@@ -9,6 +9,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from tests.contract.conftest import build_tiny_model
+from tests.contract.proven_bundle import write_proven_bundle
 
 from vision_line.app.program import RunOptions
 from vision_line.cli.checking import check_file
@@ -219,3 +221,16 @@ def test_a_fingerprint_is_a_sha256(tmp_path: Path, capsys: pytest.CaptureFixture
     """Anything else is refused where it stands."""
     with pytest.raises(ConfigError, match=r"tls_fingerprint: expected the 64 hex digits of a SHA-256, found 'ab:cd'"):
         check(tmp_path, CAMERA.format(name="a") + 'tls_fingerprint = "ab:cd"\n', capsys)
+
+
+def test_a_model_that_would_be_computed_wrongly_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The device is opened once, as a run would open it."""
+    form = "qdq-s8-symmetric"
+    forms = {form: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", forms, ((64, 128),), false={(form, (64, 128))})
+
+    code, said = check(tmp_path, CAMERA.format(name="a"), capsys, model=folder, device="cpu")
+    assert code == 2
+    assert any("--device: cpu: " in line and "no form of the model computes rightly" in line for line in said)

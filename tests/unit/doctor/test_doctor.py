@@ -16,7 +16,7 @@ from vision_line.doctor.libraries import find_engine, find_opencv, find_video
 from vision_line.doctor.machine import find_disk, fsync_ms, judge_features
 
 AREAS = {
-    *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine"),
+    *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine", "proof"),
     *("pictures", "records", "disk", "limits", "terminal"),
 }
 

@@ -103,6 +103,7 @@ def test_the_table_shows_all_of_it() -> None:
 def test_names_of_checks_are_stable() -> None:
     """They are stored: new ones may be added, none may change."""
     assert [check.name for check in CHECKS] == [
+        "proof",
         "kernel_bits",
         "decode_parity",
         "detections",

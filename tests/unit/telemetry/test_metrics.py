@@ -289,10 +289,11 @@ def test_summary_has_the_public_fields() -> None:
     }
 
     assert set(summary) == {
-        *("summary_version", "duration_s", "device", "model", "cameras", "totals", "device_loads", "error")
+        *("summary_version", "duration_s", "device", "device_instruction_set", "model", "cameras", "totals"),
+        *("device_loads", "error"),
     }
     assert summary["device_loads"] == []
-    assert set(summary["model"]) == {"name", "sha256", "precision", "input"}
+    assert set(summary["model"]) == {"name", "sha256", "precision", "form", "form_reason", "input"}
     assert set(summary["cameras"][0]) == {"name", "state", "code", "needed_fps"} | counts
     assert set(summary["cameras"][0]["latency_ms"]) == {"p50", "p95", "p99"}
     own = {"inspected_fps", "batch_occupancy", "durable_ms", "cpu_seconds", "max_rss_mb"}

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The doctor says which form of the model runs here and whether its proof holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tests.contract.conftest import build_tiny_model
+from tests.contract.proven_bundle import write_proven_bundle
+
+from vision_line.doctor import Level
+from vision_line.doctor.proof import find_proof
+from vision_line.ports import ShapeHW
+
+SIGNED = "qdq-s8-symmetric"
+SHAPES: tuple[ShapeHW, ...] = ((64, 128),)
+
+
+def test_the_form_that_runs_is_named(tmp_path: Path) -> None:
+    """With what proved it."""
+    folder = write_proven_bundle(tmp_path / "bundle", {SIGNED: build_tiny_model(quantized=True)}, SHAPES)
+
+    (finding,) = find_proof(folder)
+    assert (finding.level, finding.what) == (Level.OK, "tiny runs as signed INT8")
+    assert "proven by the bundle's proof" in finding.meaning
+
+
+def test_a_model_without_a_right_form_fails(tmp_path: Path) -> None:
+    """The finding names the processor and what was found."""
+    forms = {SIGNED: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", forms, SHAPES, false={(SIGNED, SHAPES[0])})
+
+    (finding,) = find_proof(folder)
+    assert finding.level is Level.FAIL
+    assert "no form of the model computes rightly on" in finding.what
+
+
+def test_a_model_that_runs_in_float_is_a_warning(tmp_path: Path) -> None:
+    """It is right and slower than it could be; what would help is named."""
+    path = tmp_path / "tiny.onnx"
+    coarse = build_tiny_model((64, 128), quantized=True).replace(
+        np.float32(1 / 255).tobytes(), np.float32(100).tobytes()
+    )
+    path.write_bytes(coarse)
+
+    (finding,) = find_proof(path)
+    assert finding.level is Level.WARN
+    assert "executed in float" in finding.what
+    assert finding.remedy
