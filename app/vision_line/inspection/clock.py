@@ -18,8 +18,8 @@ class WallClock:
     machine, during which the monotonic clock stands still. `asleep_s` is how long it has slept in all.
     """
 
-    def __init__(self, now_s: float, now_utc: float, asleep_s: float = 0.0) -> None:
-        """Begin with what the clocks say now."""
+    def __init__(self, now_s: float, now_utc: float, asleep_s: float | None = None) -> None:
+        """Begin with what the clocks say now; without `asleep_s` the first reading tells how long it slept before."""
         self.steps = 0
         self._offset_s = now_utc - now_s
         self._asleep_s = asleep_s
@@ -33,7 +33,7 @@ class WallClock:
 
         Call it several times a second.
         """
-        slept_s = asleep_s - self._asleep_s
+        slept_s = 0.0 if self._asleep_s is None else asleep_s - self._asleep_s
         slept_s = slept_s if slept_s > STEP_S else 0.0
         self._asleep_s = asleep_s
         self._offset_s += slept_s

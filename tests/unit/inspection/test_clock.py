@@ -38,7 +38,7 @@ def test_a_clock_that_is_slewed_is_followed(rate: float) -> None:
 
 def test_sleep_is_no_step() -> None:
     """A machine that slept for an hour shows an hour more; nobody has set its clock."""
-    clock = WallClock(0.0, 1e9)
+    clock = WallClock(0.0, 1e9, 0.0)
 
     assert clock.read(1.0, 1e9 + 3601.0, 3600.0) == (3600.0, None)
     assert clock.read(2.0, 1e9 + 3602.0, 3600.0) == (0.0, None)
@@ -46,3 +46,11 @@ def test_sleep_is_no_step() -> None:
     assert slept_s == 3600.0
     assert step is not None
     assert step.step_s == pytest.approx(10.0 - 7203.0)
+
+
+def test_what_the_machine_slept_before_is_no_sleep_of_this_run() -> None:
+    """It counts from the machine's start; the first reading says where it stands."""
+    clock = WallClock(0.0, 1e9)
+
+    assert clock.read(0.2, 1e9 + 0.2, 5000.0) == (0.0, None)
+    assert clock.read(0.4, 1e9 + 60.4, 5060.0) == (60.0, None)
