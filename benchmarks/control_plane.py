@@ -134,7 +134,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
 
     def on_round(round_: Round) -> None:
         for look in round_.looks:
-            book.inspected(look.camera, look.captured_s, look.captured_utc, look.result_s)
+            book.inspected(look.camera, look.captured_s)
 
     def publish(round_: Round) -> None:
         if ledger:

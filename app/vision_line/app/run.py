@@ -204,7 +204,7 @@ class Run:
         self._describe(device)
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
-        self._ledger.device_is_ready(time.monotonic(), time.time())
+        self._ledger.device_is_ready(time.monotonic())
         watch = LoadWatch(device.loads, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
@@ -296,11 +296,11 @@ class Run:
 
     def _on_round(self, round_: Round) -> None:
         for look in round_.looks:
-            self._ledger.inspected(look.camera, look.captured_s, look.captured_utc, look.result_s)
+            self._ledger.inspected(look.camera, look.captured_s)
             if self._sizes_wh.get(look.camera) != look.size_wh:
                 self._sizes_wh[look.camera] = look.size_wh
                 self._new_size.set()
-        self._ledger.log_writable(round_.log_writable, round_.at_s, round_.at_utc)
+        self._ledger.log_writable(round_.log_writable, round_.at_s)
 
     async def _until_over(self, lineup: Lineup) -> None:
         deadline = asyncio.timeout(self._duration_s)

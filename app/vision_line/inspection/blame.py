@@ -51,14 +51,6 @@ _REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One instant on both clocks; they are never subtracted from each other."""
-
-    s: float
-    utc: float
-
-
-@dataclass(frozen=True, slots=True)
 class Absence:
     """No run looked at a camera since `since_utc`, and why: `OFF` or `CRASHED`."""
 
@@ -82,33 +74,36 @@ class _Past(NamedTuple):
 class Blame:
     """One camera's causes. Pure: `note` after every change of `state`, `code` or of what stops all cameras."""
 
-    __slots__ = ("_now_tells", "_past", "_telling", "_trouble", "code", "now", "since", "state")
+    __slots__ = ("_now_tells", "_past", "_telling", "_trouble", "code", "now", "since_s", "state")
 
-    def __init__(self, at: Moment) -> None:
+    def __init__(self, at_s: float) -> None:
         """Begin with a camera that is being connected."""
         self.state = CameraState.CONNECTING
         self.code: str | None = None
         self.now = ""  # what keeps the line from being looked at; empty: nothing that is known
-        self.since = at  # since when it is `now`
+        self.since_s = at_s  # since when it is `now`
         self._now_tells = 0
         self._past: deque[_Past] = deque(maxlen=_REMEMBERED)
         self._trouble = ""  # the most telling cause since the camera last ran; empty while it runs
         self._telling = 0
 
     @property
-    def well(self) -> Moment | None:
+    def well_s(self) -> float | None:
         """Since when nothing is known to keep the line from being looked at; None: something does."""
-        return None if self.now else self.since
+        return None if self.now else self.since_s
 
     def worst_since(self, at_s: float) -> str:
         """Return the most telling cause that held after `at_s`, among equals the latest; empty where none did."""
         held = [past for past in self._past if past.until_s > at_s]
         if self.now:
-            held.append(_Past(self.since.s, inf, self.now, self._now_tells))
+            held.append(_Past(self.since_s, inf, self.now, self._now_tells))
         return max(reversed(held), key=lambda past: past.telling).cause if held else ""
 
-    def note(self, at: Moment, obstacle: str) -> None:
-        """Take in the state as it is at `at`. `obstacle` is what keeps every camera from inspection, empty: nothing."""
+    def note(self, at_s: float, obstacle: str) -> None:
+        """Take in the state as it is at `at_s`.
+
+        `obstacle` is what keeps every camera from inspection; empty: nothing.
+        """
         if self.state in INSPECTING_STATES:
             self._trouble, self._telling = "", 0
         else:
@@ -119,13 +114,13 @@ class Blame:
         now = self._trouble or obstacle
         if now != self.now:
             if self.now:
-                self._past.append(_Past(self.since.s, at.s, self.now, self._now_tells))
-            self.now, self.since = now, at
+                self._past.append(_Past(self.since_s, at_s, self.now, self._now_tells))
+            self.now, self.since_s = now, at_s
         self._now_tells = self._telling
 
     def paused(self, from_s: float, to_s: float) -> bool:
         """Take in that the program did not run in between; False where something else was in the way before."""
-        if self.now and self.since.s < from_s:
+        if self.now and self.since_s < from_s:
             return False
         self._past.append(_Past(from_s, to_s, PAUSED, _PAUSE_TELLS))
         return True

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspected, StateChange
-from vision_line.inspection.blame import LOG, PAUSED, SILENT, STARTING, STOPPED, Absence, Blame, Moment
+from vision_line.inspection.blame import LOG, PAUSED, SILENT, STARTING, STOPPED, Absence, Blame
 from vision_line.inspection.clock import WallClock
 from vision_line.inspection.gap import Changes, Gap
 from vision_line.inspection.lack import FrameFlow
@@ -30,9 +30,9 @@ class _Watch:
     flow: FrameFlow
     counts: CameraCounts | None = None
     arrived_after_s: float = -inf  # a frame is known to have arrived after this moment
-    flowing: Moment | None = None  # since when frames have come
+    flowing_s: float | None = None  # since when frames have come
     lack: str = ""  # what was lacking at the last tick, and since when
-    lack_since: Moment | None = None
+    lack_since_s: float | None = None
     told_s: float = -inf  # up to here gaps are over
     ended: bool = False  # no inspection is due any more
 
@@ -79,7 +79,7 @@ class CoverageLedger:
         self._device_ready = device_ready
         self._log_writable = True
         self._stopping = False
-        self._ticked: Moment | None = None
+        self._ticked_s: float | None = None
         self._clock: WallClock | None = None
         self._steps: list[ClockStep] = []
         self._changes = Changes()
@@ -94,15 +94,14 @@ class CoverageLedger:
             watch.looks.require(need)
             watch.flow.require(need)
             return
-        now = Moment(now_s, now_utc)
         clock = self._clock = self._clock or WallClock(now_s, now_utc)
         book = MinuteBook(camera, now_s, now_utc, self._left.pop(camera, None), clock.steps)
         gap = Gap(camera, book, self._changes, clock.utc_of)
-        watch = _Watch(LookWindow(now, need), book, gap, Blame(now), FrameFlow(need))
+        watch = _Watch(LookWindow(now_s, need), book, gap, Blame(now_s), FrameFlow(need))
         self._watches[camera] = watch
-        watch.blame.note(now, self._obstacle)
+        watch.blame.note(now_s, self._obstacle)
         if absence is not None and absence.since_utc < now_utc:
-            self._account_for(watch, absence, now)
+            self._account_for(watch, absence, now_s, now_utc)
 
     def remove_camera(
         self, camera: str, counts: CameraCounts, now_s: float, now_utc: float
@@ -112,7 +111,7 @@ class CoverageLedger:
         if watch is None:
             return [], []
         watch.book.count(counts)
-        self._end_watch(watch, Moment(now_s, now_utc))
+        self._end_watch(watch, now_s)
         minutes = watch.book.close(now_s, now_utc)
         self._left[camera] = minutes[-1]
         return minutes, self._changes.take()
@@ -131,36 +130,35 @@ class CoverageLedger:
         watch = self._watches.get(change.camera)
         if watch is None:
             return
-        at = Moment(change.at_s, change.at_utc)
-        if change.since_s is not None and change.since_s < watch.looks.last.s:
-            # What was inspected since then was one and the same picture. Its label: the clock of the change, set back.
-            since_s = max(change.since_s, watch.told_s)
-            watch.looks.forget_after(Moment(since_s, at.utc - (at.s - since_s)))
+        at_s = change.at_s
+        if change.since_s is not None and change.since_s < watch.looks.last_s:
+            # What was inspected since then was one and the same picture.
+            watch.looks.forget_after(max(change.since_s, watch.told_s))
         was_over = watch.blame.state in _OVER
         watch.blame.state, watch.blame.code = change.state, change.code
         if change.state in _OVER:
             if not was_over:
-                self._end_watch(watch, at)
+                self._end_watch(watch, at_s)
             return
         if was_over:
-            watch.looks.begin(at)
-            watch.told_s, watch.ended = at.s, False
+            watch.looks.begin(at_s)
+            watch.told_s, watch.ended = at_s, False
             watch.gap.forget()
             watch.blame.forget()
-        watch.blame.note(at, self._obstacle)
+        watch.blame.note(at_s, self._obstacle)
         self._follow_cause(watch)
 
-    def log_writable(self, writable: bool, at_s: float, at_utc: float) -> None:
+    def log_writable(self, writable: bool, at_s: float) -> None:
         """Take in whether the detection log takes results."""
         if writable != self._log_writable:
             self._log_writable = writable
-            self._note_obstacle(Moment(at_s, at_utc))
+            self._note_obstacle(at_s)
 
-    def device_is_ready(self, at_s: float, at_utc: float) -> None:
+    def device_is_ready(self, at_s: float) -> None:
         """Take in that inspection begins."""
         self._find_gaps(at_s)  # no result can be under way, so they are certain
         self._device_ready = True
-        self._note_obstacle(Moment(at_s, at_utc))
+        self._note_obstacle(at_s)
 
     def stop(self, at_s: float) -> None:
         """Take in that the program drains: gaps that begin from now on are nobody's fault."""
@@ -176,27 +174,23 @@ class CoverageLedger:
             if watch.ended or not watch.blame.paused(from_s, to_s) or watch.gap.open is None:
                 continue
             before = watch.gap.open.cause
-            watch.gap.go_over(self._moment(from_s), PAUSED)
-            watch.gap.go_over(self._moment(to_s), watch.blame.now or before)
+            watch.gap.go_over(from_s, PAUSED)
+            watch.gap.go_over(to_s, watch.blame.now or before)
 
-    def inspected(self, camera: str, arrived_s: float, arrived_utc: float, finished_s: float) -> None:
-        """Take in an inspection, by the arrival of its frame. While a camera is FROZEN it counts for nothing.
-
-        `finished_s` is when its result was there; an inspection counts from its frame's arrival, so it is unused.
-        """
+    def inspected(self, camera: str, captured_s: float) -> None:
+        """Take in an inspection, by the capture of its frame. While a camera is FROZEN it counts for nothing."""
         watch = self._watches.get(camera)
-        if watch is None or watch.blame.state is CameraState.FROZEN or arrived_s <= watch.looks.last.s:
+        if watch is None or watch.blame.state is CameraState.FROZEN or captured_s <= watch.looks.last_s:
             return
-        at, gap = Moment(arrived_s, arrived_utc), watch.gap
-        if (since := self._lacking(watch, arrived_s)) is not None:
-            self._ensure_open(watch, since, arrived_s)
-            gap.certain = at
-            watch.told_s = arrived_s
-        watch.looks.add(at)
-        watch.book.look(arrived_s)
-        if gap.is_known and (gap.certain is None or watch.looks.first.s >= gap.certain.s):
+        gap = watch.gap
+        if (since_s := self._lacking(watch, captured_s)) is not None:
+            self._ensure_open(watch, since_s, captured_s)
+            gap.certain_s = watch.told_s = captured_s
+        watch.looks.add(captured_s)
+        watch.book.look(captured_s)
+        if gap.is_known and (gap.certain_s is None or watch.looks.first_s >= gap.certain_s):
             gap.end()
-        watch.blame.looked(arrived_s, watch.looks.first.s)
+        watch.blame.looked(captured_s, watch.looks.first_s)
 
     def tick(
         self, now_s: float, now_utc: float, counts: Mapping[str, CameraCounts], asleep_s: float = 0.0
@@ -208,15 +202,15 @@ class CoverageLedger:
         seconds the minute under way is among them. `asleep_s` is how long the machine has slept since it was started.
         """
         for camera in counts.keys() & self._watches.keys():  # before a step of the clock, as they were counted
-            self._count(self._watches[camera], counts[camera], Moment(now_s, now_utc))
-        now = self._read_clock(now_s, now_utc, asleep_s)
+            self._count(self._watches[camera], counts[camera], now_s)
+        now_utc = self._read_clock(now_s, now_utc, asleep_s)
         minutes = []
         for watch in self._watches.values():
             if watch.blame.state not in _OVER:
-                self._look_for_gap(watch, now)
-            decided_s = now_s if watch.gap.open is not None or watch.blame.state in _OVER else watch.looks.first.s
-            minutes += watch.book.turn(now.s, now.utc, decided_s)
-        self._ticked = now
+                self._look_for_gap(watch, now_s)
+            decided_s = now_s if watch.gap.open is not None or watch.blame.state in _OVER else watch.looks.first_s
+            minutes += watch.book.turn(now_s, now_utc, decided_s)
+        self._ticked_s = now_s
         return minutes, self._changes.take()
 
     def close(
@@ -238,93 +232,92 @@ class CoverageLedger:
             return STARTING
         return "" if self._log_writable else LOG
 
-    def _account_for(self, watch: _Watch, absence: Absence, now: Moment) -> None:
+    def _account_for(self, watch: _Watch, absence: Absence, now_s: float, now_utc: float) -> None:
         """Begin with the gap that other runs left: `off` or `crashed` up to now, and from now on what it is now."""
-        since = Moment(now.s - (now.utc - absence.since_utc), absence.since_utc)
-        watch.looks.begin(since)
-        watch.gap.begin(since, absence.cause)
-        watch.gap.go_over(now, watch.blame.now or STARTING)
+        since_s = now_s - (now_utc - absence.since_utc)
+        watch.looks.begin(since_s)
+        watch.gap.begin(since_s, absence.cause)
+        watch.gap.go_over(now_s, watch.blame.now or STARTING)
 
-    def _moment(self, at_s: float) -> Moment:
-        return Moment(at_s, at_s if self._clock is None else self._clock.utc_of(at_s))
+    def _read_clock(self, now_s: float, now_utc: float, asleep_s: float) -> float:
+        """Take in the clocks, and return what to call this moment.
 
-    def _read_clock(self, now_s: float, now_utc: float, asleep_s: float) -> Moment:
-        """Take in the clocks; minutes and open intervals go over to a clock that was set or to after a sleep."""
-        if self._clock is None:
-            return Moment(now_s, now_utc)
-        before = self._moment(now_s if self._ticked is None else self._ticked.s)
-        slept_s, step = self._clock.read(now_s, now_utc, asleep_s)
-        now = self._moment(now_s)
+        Minutes and open intervals go over to a clock that was set, or to the time after a sleep.
+        """
+        clock = self._clock = self._clock or WallClock(now_s, now_utc)
+        before_s = now_s if self._ticked_s is None else self._ticked_s
+        before_utc = clock.utc_of(before_s)
+        slept_s, step = clock.read(now_s, now_utc, asleep_s)
+        now_utc = clock.utc_of(now_s)
         if slept_s:
             for watch in self._watches.values():
-                self._sleep(watch, before, now)
+                self._sleep(watch, NotInspected("", watch.gap.camera, PAUSED, before_s, before_utc, now_s, now_utc))
         if step is not None:
             self._steps.append(step)
             for watch in self._watches.values():
                 watch.book.set_clock(now_s, step.from_utc, step.to_utc)
                 if watch.gap.open is not None:
-                    watch.gap.go_over(now, watch.gap.open.cause)
-        return now
+                    watch.gap.go_over(now_s, watch.gap.open.cause)
+        return now_utc
 
-    def _sleep(self, watch: _Watch, before: Moment, now: Moment) -> None:
+    def _sleep(self, watch: _Watch, slept: NotInspected) -> None:
         """Account for the time that the machine slept, which the monotonic clock does not know of."""
-        if watch.ended:
+        if watch.ended or slept.ended_s is None:
             return
         open_before = watch.gap.open
-        watch.gap.pause(before)
-        watch.book.add(before.s, now.s)
-        interval_id = self._changes.new_id(watch.gap.camera, before.utc)
-        self._changes.put(NotInspected(interval_id, watch.gap.camera, PAUSED, before.s, before.utc, now.s, now.utc))
-        watch.looks.begin(now)
-        watch.told_s = now.s
+        watch.gap.pause(slept.started_s)
+        watch.book.add(slept.started_s, slept.ended_s)
+        self._changes.put(replace(slept, interval_id=self._changes.new_id(slept.camera, slept.started_utc)))
+        watch.looks.begin(slept.ended_s)
+        watch.told_s = slept.ended_s
         if open_before is not None:
-            watch.gap.begin(now, open_before.cause)
+            watch.gap.begin(slept.ended_s, open_before.cause)
 
     def _find_gaps(self, at_s: float) -> None:
         """Open every gap at once, though a result may be under way."""
         for watch in self._watches.values():
-            if not watch.ended and (since := self._lacking(watch, at_s)) is not None:
-                self._ensure_open(watch, since, at_s)
+            if not watch.ended and (since_s := self._lacking(watch, at_s)) is not None:
+                self._ensure_open(watch, since_s, at_s)
 
-    def _note_obstacle(self, at: Moment) -> None:
+    def _note_obstacle(self, at_s: float) -> None:
         for watch in self._watches.values():
             if watch.blame.state not in _OVER:
-                watch.blame.note(at, self._obstacle)
+                watch.blame.note(at_s, self._obstacle)
                 self._follow_cause(watch)
 
-    def _count(self, watch: _Watch, counts: CameraCounts, now: Moment) -> None:
+    def _count(self, watch: _Watch, counts: CameraCounts, now_s: float) -> None:
         before = watch.counts.arrived if watch.counts is not None else 0
-        since = self._ticked or now
+        since_s = now_s if self._ticked_s is None else self._ticked_s
         if counts.arrived > before:
-            watch.arrived_after_s = since.s
-            watch.flowing = watch.flowing or since
-        elif now.s - watch.arrived_after_s > watch.looks.need.gap_s:
-            watch.flowing = None
+            watch.arrived_after_s = since_s
+            watch.flowing_s = since_s if watch.flowing_s is None else watch.flowing_s
+        elif now_s - watch.arrived_after_s > watch.looks.need.gap_s:
+            watch.flowing_s = None
         watch.counts = counts
         watch.book.count(counts)
-        watch.flow.note(now.s, counts)
+        watch.flow.note(now_s, counts)
 
-    def _end_watch(self, watch: _Watch, now: Moment) -> None:
-        since = self._lacking(watch, now.s)
-        if since is not None and watch.blame.state is not CameraState.ENDED and not watch.ended:
-            self._ensure_open(watch, since, now.s)
-        if since is None and watch.gap.certain is not None:
+    def _end_watch(self, watch: _Watch, now_s: float) -> None:
+        since_s = self._lacking(watch, now_s)
+        if since_s is not None and watch.blame.state is not CameraState.ENDED and not watch.ended:
+            self._ensure_open(watch, since_s, now_s)
+        if since_s is None and watch.gap.certain_s is not None:
             watch.gap.end()
-        watch.gap.pause(now)
+        watch.gap.pause(now_s)
         watch.ended = True
 
-    def _lacking(self, watch: _Watch, at_s: float, patience_s: float = 0.0) -> Moment | None:
+    def _lacking(self, watch: _Watch, at_s: float, patience_s: float = 0.0) -> float | None:
         """Return since when the line is not inspected, if the next look comes at `at_s`; None: it is."""
-        since = watch.looks.lacking(at_s, patience_s)
-        if since is not None and watch.looks.need.every_frame and not watch.blame.worst_since(since.s):
+        since_s = watch.looks.lacking(at_s, patience_s)
+        if since_s is not None and watch.looks.need.every_frame and not watch.blame.worst_since(since_s):
             return None
-        return since
+        return since_s
 
     def _lack(self, watch: _Watch, at_s: float) -> str:
         """Return what is lacking at `at_s` where nothing is known to stand in the way."""
         if self._stopping:
             return STOPPED
-        looked_s = watch.looks.last.s
+        looked_s = watch.looks.last_s
         counted = watch.counts is not None and not watch.counts.pending
         is_silent = counted and watch.arrived_after_s <= looked_s < at_s - watch.looks.need.gap_s
         return SILENT if is_silent else watch.flow.cause()
@@ -333,39 +326,38 @@ class CoverageLedger:
         """Go over to another interval when the cause of the open one has become another definite one."""
         cause = watch.blame.now
         if watch.gap.open is not None and cause and cause != watch.gap.open.cause:
-            watch.gap.go_over(watch.blame.since, cause)
+            watch.gap.go_over(watch.blame.since_s, cause)
 
-    def _look_for_gap(self, watch: _Watch, now: Moment) -> None:
+    def _look_for_gap(self, watch: _Watch, now_s: float) -> None:
         settle_s = self._settle_s + watch.looks.need.waits_s if self._device_ready else 0.0
-        since = self._lacking(watch, now.s, settle_s)
-        if since is None:
-            watch.lack_since = None
+        since_s = self._lacking(watch, now_s, settle_s)
+        if since_s is None:
+            watch.lack_since_s = None
             return
         was_open = watch.gap.open is not None
-        self._ensure_open(watch, since, now.s)
+        self._ensure_open(watch, since_s, now_s)
         if was_open and not self._stopping:
-            self._find_lack(watch, now, watch.looks.need.proves_after_s + settle_s)
+            self._find_lack(watch, now_s, watch.looks.need.proves_after_s + settle_s)
 
-    def _find_lack(self, watch: _Watch, now: Moment, proves_after_s: float) -> None:
+    def _find_lack(self, watch: _Watch, now_s: float, proves_after_s: float) -> None:
         """Go over to what is lacking, when it has been so for long with nothing else standing in the way."""
-        lack, well, gap = self._lack(watch, now.s), watch.blame.well, watch.gap.open
-        if lack != watch.lack or watch.lack_since is None:
+        lack, well_s, gap = self._lack(watch, now_s), watch.blame.well_s, watch.gap.open
+        if lack != watch.lack or watch.lack_since_s is None:
             watch.lack = lack
-            watch.lack_since = now
-        if gap is None or gap.cause == lack or well is None or watch.flowing is None:
+            watch.lack_since_s = now_s
+        if gap is None or gap.cause == lack or well_s is None or watch.flowing_s is None:
             return
-        # A cause that held in this piece ended at `well`; else something else was lacking until `lack_since`.
-        since = watch.lack_since if well.s <= gap.started_s else well
-        begun = max(since, well, watch.flowing, Moment(gap.started_s, gap.started_utc), key=lambda moment: moment.s)
-        if now.s - begun.s > proves_after_s:
-            watch.gap.go_over(begun, lack)
+        # A cause that held in this piece ended at `well_s`; else something else was lacking until `lack_since_s`.
+        since_s = watch.lack_since_s if well_s <= gap.started_s else well_s
+        begun_s = max(since_s, well_s, watch.flowing_s, gap.started_s)
+        if now_s - begun_s > proves_after_s:
+            watch.gap.go_over(begun_s, lack)
 
-    def _ensure_open(self, watch: _Watch, since: Moment, at_s: float) -> None:
-        """Open the gap from `since` on, which is found at `at_s`; one that is known has begun then, or before."""
-        since_s = max(since.s, watch.told_s)
-        since = Moment(since_s, since.utc + since_s - since.s)
+    def _ensure_open(self, watch: _Watch, since_s: float, at_s: float) -> None:
+        """Open the gap from `since_s` on, which is found at `at_s`; one that is known has begun then, or before."""
+        since_s = max(since_s, watch.told_s)
         if watch.gap.is_known:
-            watch.gap.begin_earlier(since)
+            watch.gap.begin_earlier(since_s)
             return
-        watch.gap.begin(since, watch.blame.worst_since(since.s) or self._lack(watch, at_s))
+        watch.gap.begin(since_s, watch.blame.worst_since(since_s) or self._lack(watch, at_s))
         self._follow_cause(watch)

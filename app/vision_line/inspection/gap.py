@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from vision_line.frames import NotInspected
-from vision_line.inspection.blame import Moment
 from vision_line.inspection.minutes import MinuteBook
 
 
@@ -38,12 +37,12 @@ class Gap:
     """From the look before it to the look that ends it; each change of its cause begins another piece.
 
     The pieces that are over are kept, because the result of a frame from the midst of them may still come. Up to
-    `certain`, a look, the time was not inspected whatever comes; what is told beyond it is provisional. The minutes in
-    `book` follow every change. `utc_of` labels a piece's beginning; its end bears the same clock, so that no piece
+    `certain_s`, a look, the time was not inspected whatever comes; what is told beyond it is provisional. The minutes
+    in `book` follow every change. `utc_of` labels a piece's beginning; its end bears the same clock, so that no piece
     ends before it begins.
     """
 
-    __slots__ = ("_book", "_changes", "_over", "_utc_of", "camera", "certain", "open")
+    __slots__ = ("_book", "_changes", "_over", "_utc_of", "camera", "certain_s", "open")
 
     def __init__(self, camera: str, book: MinuteBook, changes: Changes, utc_of: Callable[[float], float]) -> None:
         """Begin without a gap."""
@@ -53,66 +52,66 @@ class Gap:
         self._changes = changes
         self._over: list[NotInspected] = []
         self.open: NotInspected | None = None  # the latest piece, while it lasts
-        self.certain: Moment | None = None
+        self.certain_s: float | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether there is a gap that no inspection has ended."""
         return self.open is not None or bool(self._over)
 
-    def begin(self, at: Moment, cause: str) -> None:
+    def begin(self, at_s: float, cause: str) -> None:
         """Open a piece."""
-        started_utc = self._utc_of(at.s)
+        started_utc = self._utc_of(at_s)
         interval_id = self._changes.new_id(self.camera, started_utc)
-        self.open = self._changes.put(NotInspected(interval_id, self.camera, cause, at.s, started_utc))
-        self._book.open_gap(at.s)
+        self.open = self._changes.put(NotInspected(interval_id, self.camera, cause, at_s, started_utc))
+        self._book.open_gap(at_s)
 
-    def begin_earlier(self, at: Moment) -> None:
-        """Let the gap have begun at `at` already, where that is before its first piece."""
+    def begin_earlier(self, at_s: float) -> None:
+        """Let the gap have begun at `at_s` already, where that is before its first piece."""
         first = self._over[0] if self._over else self.open
-        if first is None or at.s >= first.started_s:
+        if first is None or at_s >= first.started_s:
             return
-        self._book.add(at.s, first.started_s)
-        longer = self._changes.put(first.beginning(at.s))
+        self._book.add(at_s, first.started_s)
+        longer = self._changes.put(first.beginning(at_s))
         if self._over:
             self._over[0] = longer
         else:
             self.open = longer
 
-    def go_over(self, at: Moment, cause: str) -> None:
+    def go_over(self, at_s: float, cause: str) -> None:
         """End the open piece and open another at the same moment."""
-        if self.open is not None and at.s <= self.open.started_s:
+        if self.open is not None and at_s <= self.open.started_s:
             # The part before would be empty: the interval has had this cause from its start.
             self.open = self._changes.put(replace(self.open, cause=cause))
             return
-        self.pause(at)
-        self.begin(at, cause)
+        self.pause(at_s)
+        self.begin(at_s, cause)
 
-    def pause(self, at: Moment) -> None:
+    def pause(self, at_s: float) -> None:
         """End the open piece; no inspection has ended the gap."""
         if self.open is None:
             return
-        ended_s = max(at.s, self.open.started_s)
+        ended_s = max(at_s, self.open.started_s)
         self._book.end_gap(ended_s)
         self._over.append(self._changes.put(self.open.ending(ended_s)))
         self.open = None
 
     def end(self) -> None:
         """End the gap where it is certain, and withdraw what was told beyond; all of it where nothing is certain."""
-        pieces, at = self._over if self.open is None else [*self._over, self.open], self.certain
+        pieces, at_s = self._over if self.open is None else [*self._over, self.open], self.certain_s
         self.forget()
         for piece in pieces:
-            if at is None or at.s <= piece.started_s:
+            if at_s is None or at_s <= piece.started_s:
                 self._cut(piece, piece.started_s)
                 self._changes.put(replace(piece, withdrawn=True))
-            elif piece.ended_s is None or at.s < piece.ended_s:
-                self._cut(piece, at.s)
-                self._changes.put(piece.ending(at.s))
+            elif piece.ended_s is None or at_s < piece.ended_s:
+                self._cut(piece, at_s)
+                self._changes.put(piece.ending(at_s))
 
     def forget(self) -> None:
         """Let what was told stand, and begin without a gap."""
         self._over = []
-        self.open = self.certain = None
+        self.open = self.certain_s = None
 
     def _cut(self, piece: NotInspected, end_s: float) -> None:
         if piece.ended_s is None:

@@ -7,8 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
-from vision_line.inspection.blame import Moment
-
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -50,10 +48,10 @@ class LookWindow:
 
     __slots__ = ("_looks", "need")
 
-    def __init__(self, start: Moment, need: Need) -> None:
-        """Begin at `start`: no look is known, and parts come from then on."""
+    def __init__(self, start_s: float, need: Need) -> None:
+        """Begin at `start_s`: no look is known, and parts come from then on."""
         self.need = need
-        self._looks = deque([start], maxlen=need.looks)
+        self._looks = deque([start_s], maxlen=need.looks)
 
     def require(self, need: Need) -> None:
         """Let another need hold from now on."""
@@ -61,32 +59,32 @@ class LookWindow:
         self._looks = deque(self._looks, maxlen=need.looks)
 
     @property
-    def first(self) -> Moment:
+    def first_s(self) -> float:
         """The earliest of the last `looks` looks: the next look decides about parts that came after it."""
         return self._looks[0]
 
     @property
-    def last(self) -> Moment:
+    def last_s(self) -> float:
         """The latest look, or the start."""
         return self._looks[-1]
 
-    def lacking(self, at_s: float, patience_s: float = 0.0) -> Moment | None:
-        """Return since when the line is not inspected, if the next look after `last` comes at `at_s`; None: it is."""
-        if at_s - self._looks[0].s > self.need.dwell_s + patience_s:
+    def lacking(self, at_s: float, patience_s: float = 0.0) -> float | None:
+        """Return since when the line is not inspected, if the next look after `last_s` comes at `at_s`; None: it is."""
+        if at_s - self._looks[0] > self.need.dwell_s + patience_s:
             return self._looks[0]
-        return self._looks[-1] if at_s - self._looks[-1].s > self.need.gap_s + patience_s else None
+        return self._looks[-1] if at_s - self._looks[-1] > self.need.gap_s + patience_s else None
 
-    def add(self, at: Moment) -> None:
-        """Take in a look; it is later than `last`."""
-        self._looks.append(at)
+    def add(self, at_s: float) -> None:
+        """Take in a look; it is later than `last_s`."""
+        self._looks.append(at_s)
 
-    def begin(self, at: Moment) -> None:
-        """Forget all looks: what is watched begins at `at`."""
+    def begin(self, at_s: float) -> None:
+        """Forget all looks: what is watched begins at `at_s`."""
         self._looks.clear()
-        self._looks.append(at)
+        self._looks.append(at_s)
 
-    def forget_after(self, at: Moment) -> None:
-        """Take back the looks later than `at`, when what they all show was looked at once."""
-        while self._looks and self._looks[-1].s >= at.s:
+    def forget_after(self, at_s: float) -> None:
+        """Take back the looks later than `at_s`, when what they all show was looked at once."""
+        while self._looks and self._looks[-1] >= at_s:
             self._looks.pop()
-        self._looks.append(at)
+        self._looks.append(at_s)

@@ -27,7 +27,6 @@ class Look(NamedTuple):
     camera: str
     size_wh: tuple[int, int]
     captured_s: float
-    captured_utc: float
     result_s: float  # result available to outputs and handed to the log
 
 
@@ -35,7 +34,6 @@ class Round(NamedTuple):
     """What the event loop learns of one round of the inspecting thread."""
 
     at_s: float
-    at_utc: float
     looks: tuple[Look, ...]
     events: tuple[DefectEvent, ...]
     log_writable: bool

@@ -257,7 +257,7 @@ class Inspector:
             result_s = self._monotonic()
             self._observer.inspected(seen, len(kept), result_s)
             self._note(events)
-            self._looks.append(Look(frame.camera, frame.size_wh, frame.captured_s, frame.captured_utc, result_s))
+            self._looks.append(Look(frame.camera, frame.size_wh, frame.captured_s, result_s))
             line.under_way -= 1
             self._see_off()
 
@@ -282,7 +282,7 @@ class Inspector:
         looks, self._looks = tuple(self._looks), []
         events, self._events = tuple(self._events), []
         self._published_s = now_s
-        self._on_round(Round(now_s, self._utc(), looks, events, self._writable))
+        self._on_round(Round(now_s, looks, events, self._writable))
 
     def _drain(self) -> None:
         self._obey()

@@ -100,8 +100,8 @@ class Running:
 
     def _note(self, round_: Round) -> None:
         for look in round_.looks:
-            self.ledger.inspected(look.camera, look.captured_s, look.captured_utc, look.result_s)
-        self.ledger.log_writable(round_.log_writable, round_.at_s, round_.at_utc)
+            self.ledger.inspected(look.camera, look.captured_s)
+        self.ledger.log_writable(round_.log_writable, round_.at_s)
 
     def open_intervals(self) -> list[NotInspected]:
         self.log.write_coverage(*self.ledger.tick(time.monotonic(), time.time(), self._counts()))

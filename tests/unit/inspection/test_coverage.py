@@ -74,10 +74,10 @@ class Line:
     def state(self, at_s: float, state: CameraState, code: str | None = None, since_s: float | None = None) -> None:
         self.ledger.state(StateChange("cam01", state, at_s, self.utc(at_s), code, since_s=since_s))
 
-    def inspect(self, arrived_s: float, finished_s: float | None = None) -> None:
+    def inspect(self, arrived_s: float) -> None:
         self.arrived += 1
         self.inspected += 1
-        self.ledger.inspected("cam01", arrived_s, self.utc(arrived_s), finished_s or arrived_s + 0.05)
+        self.ledger.inspected("cam01", arrived_s)
 
     def tick(self, at_s: float) -> None:
         self.log.write(self.ledger.tick(at_s, self.utc(at_s), self.counts(), self.asleep_s))
@@ -186,10 +186,10 @@ def test_changed_cause_splits_back_to_back() -> None:
     line.inspect(0.5)
     line.state(1.0, CameraState.STALE)
     _idle(line, 1.0, 4.0)
-    line.ledger.log_writable(False, 4.5, line.utc(4.5))
+    line.ledger.log_writable(False, 4.5)
     line.state(5.0, CameraState.RUNNING)
     _idle(line, 5.0, 7.0, arriving=True)
-    line.ledger.log_writable(True, 7.0, line.utc(7.0))
+    line.ledger.log_writable(True, 7.0)
     line.inspect(7.25)
     line.tick(7.3)
 
@@ -390,7 +390,7 @@ def test_start_is_told_apart_from_the_cameras() -> None:
     _idle(line, 0.0, 0.5)
     line.state(0.5, CameraState.RUNNING)
     _idle(line, 0.5, 4.0, arriving=True)
-    line.ledger.device_is_ready(4.1, line.utc(4.1))
+    line.ledger.device_is_ready(4.1)
     line.inspect(4.25)
     _inspect_steadily(line, 4.5, 8.0)
 
@@ -402,7 +402,7 @@ def test_a_camera_that_never_came_is_blamed_though_the_device_starts() -> None:
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     line.state(0.2, CameraState.RECONNECTING, "REFUSED")
     _idle(line, 0.0, 2.0)
-    line.ledger.device_is_ready(2.1, line.utc(2.1))
+    line.ledger.device_is_ready(2.1)
     line.state(3.0, CameraState.RUNNING)
     _idle(line, 3.0, 6.0, arriving=True)
 
@@ -413,7 +413,7 @@ def test_a_gap_that_is_found_when_the_device_is_ready() -> None:
     """A start that lasts just longer than a gap is the device's, though no tick found it."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     line.state(0.25, CameraState.RUNNING)
-    line.ledger.device_is_ready(1.25, line.utc(1.25))
+    line.ledger.device_is_ready(1.25)
     line.inspect(1.5)
     line.tick(1.6)
 
@@ -425,7 +425,7 @@ def test_a_file_that_waits_for_the_device_blames_the_device() -> None:
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     line.state(0.5, CameraState.RUNNING)
     _idle(line, 0.5, 4.0)
-    line.ledger.device_is_ready(4.1, line.utc(4.1))
+    line.ledger.device_is_ready(4.1)
     line.inspect(0.25)
     line.inspect(4.25)
     line.tick(4.5)
@@ -497,7 +497,7 @@ def _play(line: Line, steps: Sequence[Step]) -> float:
         elif action == "tick":
             line.tick(now_s)
         elif action in ("log", "nolog"):
-            line.ledger.log_writable(action == "log", now_s, line.utc(now_s))
+            line.ledger.log_writable(action == "log", now_s)
         else:
             line.state(now_s, *_STATES[action])
     return now_s + 1
@@ -591,8 +591,8 @@ def test_what_other_runs_left_is_told_up_to_this_start() -> None:
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(line.utc(-600.0), CRASHED))
     line.ledger.state(StateChange("cam02", CameraState.RUNNING, 6.0, line.utc(6.0)))
-    line.ledger.device_is_ready(8.0, line.utc(8.0))
-    line.ledger.inspected("cam02", 8.5, line.utc(8.5), 8.6)
+    line.ledger.device_is_ready(8.0)
+    line.ledger.inspected("cam02", 8.5)
     line.tick(9.0)
 
     told = [row for row in line.log.intervals.values() if row.camera == "cam02"]
@@ -679,12 +679,12 @@ def test_a_file_that_waits_through_a_full_disk_blames_the_log() -> None:
     """Two of its frames waited in front of the device; they arrived before the log was stuck, the next one after."""
     line = Line()
     _inspect_steadily(line, 0.0, 5.25)
-    line.ledger.log_writable(False, 5.3, line.utc(5.3))
+    line.ledger.log_writable(False, 5.3)
     line.arrived += 2
     _idle(line, 5.25, 9.0)
-    line.ledger.log_writable(True, 9.0, line.utc(9.0))
+    line.ledger.log_writable(True, 9.0)
     for arrived_s in (5.1, 5.2, 9.1):
-        line.ledger.inspected("cam01", arrived_s, line.utc(arrived_s), 9.2)
+        line.ledger.inspected("cam01", arrived_s)
     line.inspected += 3
     line.arrived += 1
     line.tick(9.3)
@@ -698,9 +698,9 @@ def test_a_file_that_waits_with_two_frames_at_the_start_blames_the_device() -> N
     line.state(0.1, CameraState.RUNNING)
     line.arrived = 2
     _idle(line, 0.2, 4.0)
-    line.ledger.device_is_ready(4.1, line.utc(4.1))
+    line.ledger.device_is_ready(4.1)
     for arrived_s in (0.15, 0.19, 4.15):
-        line.ledger.inspected("cam01", arrived_s, line.utc(arrived_s), 4.2)
+        line.ledger.inspected("cam01", arrived_s)
     line.arrived, line.inspected = 3, 3
     line.tick(4.5)
 
@@ -715,6 +715,6 @@ def test_a_file_at_the_devices_own_pace_lacks_no_look() -> None:
         line.inspect(at_s + 2.5)
     assert line.log.causes() == []
 
-    line.ledger.log_writable(False, 9.5, line.utc(9.5))
+    line.ledger.log_writable(False, 9.5)
     _idle(line, 9.5, 12.0)
     assert line.log.causes() == [("log", 9.0, None)]

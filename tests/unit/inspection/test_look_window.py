@@ -31,9 +31,9 @@ class Line:
         self.arrived = self.inspected = 0
         self.dropped: Counter[DropCause] = Counter()
 
-    def look(self, at_s: float, result_s: float | None = None) -> None:
+    def look(self, at_s: float) -> None:
         self.inspected += 1
-        self.ledger.inspected("cam", at_s, UTC + at_s, at_s if result_s is None else result_s)
+        self.ledger.inspected("cam", at_s)
 
     def tick(self, at_s: float) -> None:
         self._keep(self.ledger.tick(at_s, UTC + at_s, self._counts())[1])
@@ -76,7 +76,7 @@ def test_exactly_the_stays_of_parts_with_too_few_looks(
     steps += [(at, 2, at) for at in range(0, end, tick_every)]
     for at, kind, look in sorted(steps):
         if kind == 1:
-            line.look(look * UNIT_S, at * UNIT_S)
+            line.look(look * UNIT_S)
         else:
             line.tick(at * UNIT_S)
     line.close(end * UNIT_S)
