@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vision_line import __version__
+from vision_line.commands import CarefulTyper
 from vision_line.errors import ConfigError, DeviceError, VisionLineError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ EXTRA_MODULES = frozenset(
     {"PIL", "onnx", "onnxruntime", "onnxslim", "torch", "torch_pruning", "torchvision", "ultralytics", "yaml"}
 )
 
-cli = typer.Typer(
+cli = CarefulTyper(
     name="vision-line-compress",
     help="Make a detection model smaller and faster, and prove what it still finds. " + EXIT_CODES,
     no_args_is_help=True,

@@ -23,7 +23,7 @@ from vision_line.config.models import RecordSettings
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
 
-from .conftest import wait_for
+from .conftest import free_port, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -126,6 +126,17 @@ def test_a_run_goes_on_without_standard_streams(tmp_path: Path, redirection: str
     assert (tmp_path / "records" / "records.sqlite").read_bytes().startswith(b"SQLite format 3")
 
 
+@pytest.mark.parametrize("redirection", [">&-", "> /dev/full"])
+def test_the_simulator_serves_without_a_standard_output(tmp_path: Path, redirection: str) -> None:
+    """What it says where it serves is not what it is for."""
+    script = f"exec {COMMAND} simulate --cameras 1 --port {free_port()} --duration 0.2 {redirection}"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, text=True, stderr=subprocess.PIPE, check=False, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("redirection", ["> /dev/full", ">&-"])
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, redirection: str) -> None:
     """What was asked for was not delivered: exit code 4."""
@@ -192,7 +203,14 @@ def test_every_command_refuses_an_option_given_twice(tmp_path: Path) -> None:
     twice = command("--streams", "a.toml", "--streams", "b.toml", cwd=tmp_path)
     flags = command("doctor", "--json", "--json", cwd=tmp_path)
 
+    compress = subprocess.run(
+        [COMMAND.with_name("vision-line-compress"), "eval", "m.onnx", "--data", "a.yaml", "--data", "b.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
     assert twice.returncode == command("doctor", "--record", "a", "--record", "b", cwd=tmp_path).returncode == 2
+    assert compress.returncode == 2
     assert json.loads(flags.stdout)
 
 

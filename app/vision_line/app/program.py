@@ -130,11 +130,11 @@ def _leave_summary(path: Path, run: Run, error: BaseException | None) -> None:
     """Write the summary, also of a run that failed by `error`, which is then the one to be raised.
 
     Raises:
-        RunError: the run went well, and its summary cannot be written.
+        RunError, BrokenPipeError: the run went well, and its summary cannot be written.
     """
     try:
         write_summary(path, build_summary(run.totals(), None if error is None else str(error)))
-    except RunError as exc:
+    except (RunError, BrokenPipeError) as exc:
         if error is None:
             raise
         logger.error("%s", exc)

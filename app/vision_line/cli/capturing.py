@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import typer
 
 from vision_line.app.capture import CameraHarvest, CaptureOptions, Harvest, open_capture
 from vision_line.app.program import EXIT_INTERRUPTED
@@ -19,6 +18,7 @@ from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import load_config
 from vision_line.errors import RunError
 from vision_line.frames import CameraState
+from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
 
 
@@ -33,12 +33,11 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
     simulator = loaded.config.simulator
     clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
     with logging_to_stream(level=logging.WARNING), open_capture(options, loaded, clips) as capture:
-        typer.echo(_promise(options, len(loaded.config.enabled_streams)))
+        say(_promise(options, len(loaded.config.enabled_streams)), sys.stdout)
         with progress_bar("Capturing") as report:
             asyncio.run(capture.serve(report))
         harvest = capture.harvest()
-    for line in _result(harvest, options):
-        typer.echo(line)
+    say("\n".join(_result(harvest, options)), sys.stdout)
     if harvest.interrupted:
         return EXIT_INTERRUPTED
     if not harvest.stored:

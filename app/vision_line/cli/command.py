@@ -13,8 +13,8 @@ import typer
 
 from vision_line import __version__
 from vision_line.capacity.constants import Codec
-from vision_line.cli.once import OnceCommand, OnceGroup
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
+from vision_line.commands import CarefulTyper
 from vision_line.errors import VisionLineError
 from vision_line.frames import Verdict
 from vision_line.records.columns import Table
@@ -26,9 +26,8 @@ EXIT_CODES = (
     " running; 130 interrupted; 141 the output was closed."
 )
 
-cli = typer.Typer(
+cli = CarefulTyper(
     name="vision-line",
-    cls=OnceGroup,
     help="Inspect many RTSP cameras over a factory line in real time. " + EXIT_CODES,
     no_args_is_help=False,
     add_completion=False,
@@ -116,7 +115,7 @@ def inspect(
         raise typer.Exit(run(options))
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def check(
     file: StreamsFile,
     model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help="As the run will be given.")] = None,
@@ -131,7 +130,7 @@ def check(
         raise typer.Exit(check_file(RunOptions(file, model=model, device=device), probe=probe))
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def export(
     record: Record = Path("records"),
     table: Annotated[Table, typer.Option("--table", help="What to export.")] = Table.EVENTS,
@@ -152,7 +151,7 @@ def export(
         export_table(record, table, format_, selected(since, until, camera, class_, verdict), output)
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def prune(
     record: Record = Path("records"),
     keep_days: Annotated[
@@ -170,7 +169,7 @@ def prune(
         prune_records(record, keep_days, max_mb, dry_run=dry_run)
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def capture(
     streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The cameras.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new or empty folder.")],
@@ -191,7 +190,7 @@ def capture(
         raise typer.Exit(collect(streams, CaptureOptions(output, images, duration, quality, max_mb)))
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def simulate(
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 16,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The loopback port.")] = 8554,
@@ -213,7 +212,7 @@ def simulate(
             raise typer.Exit(serve(cameras, port, seed, sent_log, duration))
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def doctor(
     record: Record = Path("records"),
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -225,7 +224,7 @@ def doctor(
         raise typer.Exit(show_diagnosis(record, as_json=as_json))
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def selftest(
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     model: Annotated[
@@ -244,7 +243,7 @@ def selftest(
         raise typer.Exit(show_selftest(device, model, json_file, seconds, quick=quick))
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def capacity(
     gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='Such as "RTX 3060".')],
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="How many.")] = 16,
@@ -270,7 +269,7 @@ def capacity(
         show_estimate(question, as_json=as_json)
 
 
-@cli.command(cls=OnceCommand)
+@cli.command()
 def schema() -> None:
     """Print the JSON schema of streams.toml."""
     import json

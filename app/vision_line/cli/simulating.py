@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import typer
 from vision_line.cli.outputs import check_live_logs, check_outputs
 from vision_line.cli.progress import progress_bar
 from vision_line.outputs import said_of
+from vision_line.screens.lines import say
 from vision_line.simulator.clips import Clip, ensure_clips
 from vision_line.simulator.dataset import write_dataset
 from vision_line.simulator.live import Simulator
@@ -42,7 +44,8 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     with Simulator(clips, port, sent_log=sent_log):
-        typer.echo(f"serving {cameras} cameras: rtsp://127.0.0.1:{port}/{clips[0].camera} to {clips[-1].camera}")
+        first, last = clips[0].camera, clips[-1].camera
+        say(f"serving {cameras} cameras: rtsp://127.0.0.1:{port}/{first} to {last}", sys.stdout)
         over.wait(duration_s)
     return 130 if interrupted.is_set() else 0
 

@@ -8,6 +8,7 @@ that its row says.
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 from vision_line.errors import RunError
@@ -43,7 +44,10 @@ def read_stored(directory: Path, path: str, sha256: str | None) -> bytes:
         StrangePictureError: it is not what was written.
         OSError: it cannot be read.
     """
-    data = stored_path(directory, path).read_bytes()
+    place = stored_path(directory, path)
+    if not stat.S_ISREG(place.stat().st_mode):
+        raise StrangePictureError(f"{path!r}: is no file")
+    data = place.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StrangePictureError(f"{path!r}: is not the picture that was recorded: its SHA-256 differs")
     return data

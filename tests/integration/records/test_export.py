@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 import threading
@@ -459,6 +460,16 @@ def test_a_path_of_a_row_leads_nowhere_else(recorded: Path, tmp_path: Path, how:
     assert summary.pictures == 1
     assert ["leads out of the evidence folder" in sentence for sentence in summary.strange] == [True]
     assert all(b"secret" not in file.read_bytes() for file in (tmp_path / "set_images").iterdir())
+
+
+def test_a_picture_that_is_no_file_is_not_waited_for(recorded: Path, tmp_path: Path) -> None:
+    """A pipe in its place would never end."""
+    (path, _) = evidence_paths_of(recorded)
+    (recorded / path).unlink()
+    os.mkfifo(recorded / path)
+    summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
+
+    assert (summary.pictures, ["is no file" in sentence for sentence in summary.strange]) == (1, [True])
 
 
 def test_an_export_writes_over_no_other_file(recorded: Path, tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Command lines that refuse an option given twice where one value is wanted: which one was meant is not guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+
+class CarefulTyper(typer.Typer):
+    """A typer application whose options are given once, save flags and those that take several values."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take typer's own settings."""
+        super().__init__(cls=_CarefulGroup, **settings)
+
+    def command(self, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:
+        """Add a command, as typer's does."""
+        return super().command(*arguments, cls=_CarefulCommand, **settings)
+
+
+class _CarefulCommand(TyperCommand):
+    """A command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as every command does, after a look at what is repeated."""
+        _refuse_repeated(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class _CarefulGroup(TyperGroup):
+    """The options before a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as every group does, after a look at what is repeated."""
+        _refuse_repeated(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_repeated(command: TyperCommand | TyperGroup, context: Any, arguments: list[str]) -> None:
+    """Raise the usage error (exit code 2) that names what is given twice."""
+    _, _, order = command.make_parser(context).parse_args(args=list(arguments))
+    for parameter, times in Counter(order).items():
+        if times > 1 and isinstance(parameter, TyperOption) and not (parameter.multiple or parameter.is_flag):
+            raise typer.BadParameter(f"given {times} times, expected once", ctx=context, param=parameter)
