@@ -1,51 +1,28 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How large the pictures of a sequence are, read from its parameter set before anything is decoded.
+"""What a sequence's parameter set says of its pictures, read before anything is decoded: above all their size.
 
 Sources: ITU-T H.264 7.3.2.1.1 and ITU-T H.265 7.3.2.2.1, up to the size.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from vision_line.ingest.bits import Bits
 from vision_line.ingest.nal import H264, START_CODE, NalCodec, nal_headers
 
 _H264_SPS, _H265_SPS = 7, 33
 _WITH_CHROMA_FORMAT = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
-_MOST_BYTES = 4096  # of a parameter set that are looked at
-_MOST_CODE_BITS = 32
 
 
-class _Bits:
-    """Reads bits, most significant first, from a NAL unit without its emulation prevention.
+@dataclass(frozen=True, slots=True)
+class H264Sequence:
+    """What of an H.264 sequence parameter set is used here."""
 
-    Raises:
-        ValueError: there are no more, or a code is longer than any valid one.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        raw = data[:_MOST_BYTES].replace(b"\x00\x00\x03", b"\x00\x00")
-        self._value = int.from_bytes(raw, "big")
-        self._left = 8 * len(raw)
-
-    def u(self, n: int) -> int:
-        """Return the next `n` bits."""
-        if n > self._left:
-            raise ValueError("the parameter set ends too early")
-        self._left -= n
-        return self._value >> self._left & (1 << n) - 1
-
-    def ue(self) -> int:
-        """Return the next unsigned Exp-Golomb code."""
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-            if zeros > _MOST_CODE_BITS:
-                raise ValueError("a code that is too long")
-        return (1 << zeros) - 1 + self.u(zeros)
-
-    def se(self) -> int:
-        """Return the next signed Exp-Golomb code."""
-        code = self.ue()
-        return (code + 1) // 2 if code & 1 else -(code // 2)
+    size_wh: tuple[int, int]  # coded: whole blocks
+    frame_number_bits: int
+    has_separate_planes: bool
+    may_skip_numbers: bool
 
 
 def picture_size(codec: NalCodec, data: bytes) -> tuple[int, int] | None:
@@ -64,31 +41,37 @@ def _size_at(codec: NalCodec, data: bytes, at: int) -> tuple[int, int] | None:
     if kind != (_H264_SPS if codec is H264 else _H265_SPS):
         return None
     end = data.find(START_CODE, at)
-    bits = _Bits(data[at + codec.header_bytes : end if end >= 0 else len(data)])
+    bits = Bits(data[at + codec.header_bytes : end if end >= 0 else len(data)])
     try:
-        return _h264_size(bits) if codec is H264 else _h265_size(bits)
+        return read_h264_sequence(bits).size_wh if codec is H264 else _h265_size(bits)
     except ValueError:
         return None
 
 
-def _h264_size(bits: _Bits) -> tuple[int, int]:
+def read_h264_sequence(bits: Bits) -> H264Sequence:
+    """Read a sequence parameter set behind its NAL unit header.
+
+    Raises:
+        ValueError: it is cut short, or none.
+    """
     profile = bits.u(8)
     bits.u(16)  # constraints, level
     bits.ue()  # its number
-    if profile in _WITH_CHROMA_FORMAT:
-        _skip_chroma_format(bits)
-    bits.ue()  # log2_max_frame_num_minus4
+    separate = profile in _WITH_CHROMA_FORMAT and _skip_chroma_format(bits)
+    number_bits = bits.ue() + 4
+    if number_bits > 16:
+        raise ValueError("frame numbers of more than 16 bits")
     _skip_order_count(bits)
     bits.ue()  # max_num_ref_frames
-    bits.u(1)  # gaps_in_frame_num_value_allowed_flag
+    skips = bool(bits.u(1))
     width, height_units = 16 * (bits.ue() + 1), 16 * (bits.ue() + 1)
-    return width, height_units * (2 - bits.u(1))
+    return H264Sequence((width, height_units * (2 - bits.u(1))), number_bits, separate, skips)
 
 
-def _skip_chroma_format(bits: _Bits) -> None:
+def _skip_chroma_format(bits: Bits) -> bool:
+    """Return whether the colour planes are coded apart."""
     chroma = bits.ue()
-    if chroma == 3:
-        bits.u(1)
+    separate = chroma == 3 and bool(bits.u(1))
     bits.ue()  # bit depths
     bits.ue()
     bits.u(1)  # qpprime_y_zero_transform_bypass_flag
@@ -96,9 +79,10 @@ def _skip_chroma_format(bits: _Bits) -> None:
         for index in range(12 if chroma == 3 else 8):
             if bits.u(1):
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
+    return separate
 
 
-def _skip_scaling_list(bits: _Bits, size: int) -> None:
+def _skip_scaling_list(bits: Bits, size: int) -> None:
     last = following = 8
     for _ in range(size):
         if following:
@@ -106,7 +90,7 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _skip_order_count(bits: _Bits) -> None:
+def _skip_order_count(bits: Bits) -> None:
     kind = bits.ue()
     if kind == 0:
         bits.ue()
@@ -118,7 +102,7 @@ def _skip_order_count(bits: _Bits) -> None:
             bits.ue()
 
 
-def _h265_size(bits: _Bits) -> tuple[int, int]:
+def _h265_size(bits: Bits) -> tuple[int, int]:
     bits.u(4)
     sub_layers = bits.u(3)
     bits.u(1)

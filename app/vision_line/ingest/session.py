@@ -17,6 +17,7 @@ from vision_line.ingest.age import Age
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.files import open_file
+from vision_line.ingest.frame_numbers import FrameNumbers, open_frame_numbers
 from vision_line.ingest.health import Health, PictureHealth
 from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import Vitals
@@ -104,6 +105,8 @@ class Session:
         self._finished = False
         self._decoder: Decoder | None = None
         self._origin: Any = None
+        self._numbered: Any = None  # the origin of whose pictures the numbers are followed
+        self._numbers: FrameNumbers | None = None
         self._load = load
         self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
         self._cap = RateCap(stream.inspect_fps)  # a camera's frames are capped when they are picked
@@ -159,7 +162,7 @@ class Session:
     def _take(self, picture: CompressedPicture) -> None:
         if picture.counts:
             self.outlet.arrived()
-        if picture.damaged:
+        if picture.damaged or self._lacks_a_picture(picture):
             self._intake.lose()
             if picture.counts:
                 self.outlet.dropped(DropCause.CORRUPT)
@@ -169,6 +172,15 @@ class Session:
         else:
             for chosen in self._intake.take(self._aged(picture), self._age):
                 self._decode_chosen(chosen)
+
+    def _lacks_a_picture(self, picture: CompressedPicture) -> bool:
+        """Whether one that this picture may refer to never came."""
+        if picture.origin is not self._numbered:
+            self._numbered = picture.origin
+            self._numbers = open_frame_numbers(picture.origin)
+        if self._numbers is None or picture.packet is None:
+            return False
+        return self._numbers.breaks(bytes(picture.packet), keyframe=picture.keyframe)
 
     def _aged(self, picture: CompressedPicture) -> CompressedPicture:
         """Return a picture with how late it came; a file's never is."""

@@ -250,3 +250,14 @@ async def test_the_session_is_kept_alive(
     assert not any(cam.codes)
     alive = next(lines for lines in server.requests if lines[0].startswith("GET_PARAMETER"))
     assert any("nc=" in line for line in alive)
+
+
+async def test_a_picture_that_the_camera_left_out_is_missed_too(
+    clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
+) -> None:
+    """Without a gap in RTP's numbers the encoder's own tell it."""
+    server = serve_raw(cam=RawCamera([*clip[:30], *clip[32:]]))
+    cam = watch(server.url("cam"))
+    await wait_until(lambda: len(cam.frames) >= 40, 15)
+    assert cam.dropped.get(DropCause.CORRUPT, 0) == 18
+    cam.assert_accounted()

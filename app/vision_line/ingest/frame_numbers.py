@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether a picture that others refer to is missing from an H.264 stream: encoders number them.
+
+FFmpeg's H.264 decoder puts a copy of an older picture where one is missing, and says nothing. Its H.265 decoder gives
+no picture that refers to a missing one, so that it needs no watching.
+
+`frame_num` (ITU-T H.264 7.4.3) grows by one after every picture that others may refer to. Not covered: the loss of
+pictures that none refers to, which damages no other; streams whose parameter sets allow gaps; and a camera that resets
+the numbers outside a keyframe (memory_management_control_operation 5), which no encoder known to us does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vision_line.ingest.bits import Bits
+from vision_line.ingest.parameter_sets import H264Sequence, read_h264_sequence
+
+_SLICES = frozenset({1, 2, 5})
+_IDR, _SEQUENCE = 5, 7
+_HEADER_BYTES = 24  # of a slice, more than its first four fields take
+_START = b"\x00\x00\x01"
+
+
+class FrameNumbers:
+    """Follows the pictures of one H.264 stream in the order of decoding."""
+
+    def __init__(self, extradata: bytes) -> None:
+        """Read the parameter sets that came before the pictures: Annex B, avcC, or none."""
+        is_avcc = extradata[:1] == b"\x01" and len(extradata) > 6
+        self._length_bytes = (extradata[4] & 3) + 1 if is_avcc else 0
+        self._sequence: H264Sequence | None = None
+        self._newest: int | None = None  # number of the newest picture that others may refer to
+        for unit in _avcc_sequences(extradata) if is_avcc else _annex_b_units(extradata):
+            self._read_sequence(unit)
+
+    def breaks(self, data: bytes, *, keyframe: bool) -> bool:
+        """Take the next picture; return whether one that it may refer to is missing before it.
+
+        At a keyframe counting begins anew, and after a break it waits for one.
+        """
+        slice_unit = self._first_slice(data)
+        number = None if slice_unit is None else self._number(slice_unit)
+        if slice_unit is None or number is None:
+            return False
+        newest = self._newest
+        is_reference = bool(slice_unit[0] & 0x60)
+        if keyframe or newest is None:
+            self._newest = number if keyframe else None
+            return False
+        most = 1 << self._sequence.frame_number_bits if self._sequence else 1
+        if number not in (newest, (newest + 1) % most):
+            self._newest = None
+            return True
+        if is_reference:
+            self._newest = number
+        return False
+
+    def _first_slice(self, data: bytes) -> bytes | None:
+        """Return the picture's first slice, reading the parameter sets before it."""
+        units = _prefixed_units(data, self._length_bytes) if self._length_bytes else _annex_b_units(data)
+        for unit in units:
+            kind = unit[0] & 0x1F
+            if kind in _SLICES:
+                return unit
+            if kind == _SEQUENCE:
+                self._read_sequence(unit)
+        return None
+
+    def _read_sequence(self, unit: bytes) -> None:
+        if unit[0] & 0x1F != _SEQUENCE:
+            return
+        try:
+            sequence = read_h264_sequence(Bits(unit[1:]))
+        except ValueError:
+            self._sequence = None
+        else:
+            self._sequence = None if sequence.may_skip_numbers else sequence
+
+    def _number(self, unit: bytes) -> int | None:
+        """Return a slice's frame_num; None where it cannot be known."""
+        if self._sequence is None:
+            return None
+        bits = Bits(unit[1:_HEADER_BYTES])
+        try:
+            for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
+                bits.ue()
+            if self._sequence.has_separate_planes:
+                bits.u(2)
+            return bits.u(self._sequence.frame_number_bits)
+        except ValueError:
+            return None
+
+
+def open_frame_numbers(video: Any) -> FrameNumbers | None:
+    """Return what follows the pictures of an `av.VideoStream` or a camera; None where their codec needs none."""
+    context = None if video is None else video.codec_context
+    if context is None or context.name != "h264":
+        return None
+    return FrameNumbers(bytes(context.extradata or b""))
+
+
+def _annex_b_units(data: bytes) -> Iterator[bytes]:
+    """Yield NAL units, none of them empty; a slice only as far as its header goes."""
+    at = data.find(_START)
+    while at >= 0:
+        at += len(_START)
+        if at < len(data) and data[at] & 0x1F in _SLICES:
+            yield data[at : at + _HEADER_BYTES]
+            return
+        following = data.find(_START, at)
+        unit = data[at : following if following >= 0 else len(data)]
+        if unit:
+            yield unit
+        at = following
+
+
+def _prefixed_units(data: bytes, length_bytes: int) -> Iterator[bytes]:
+    at = 0
+    while at + length_bytes < len(data):
+        size = int.from_bytes(data[at : at + length_bytes], "big")
+        at += length_bytes
+        if unit := data[at : at + size]:
+            yield unit
+        at += size
+
+
+def _avcc_sequences(extradata: bytes) -> Iterator[bytes]:
+    """Yield the sequence parameter sets of an avcC box (ISO/IEC 14496-15 5.3.3.1)."""
+    at = 6
+    for _ in range(extradata[5] & 0x1F):
+        size = int.from_bytes(extradata[at : at + 2], "big")
+        if unit := extradata[at + 2 : at + 2 + size]:
+            yield unit
+        at += 2 + size
