@@ -69,7 +69,7 @@ def test_every_frame_of_a_video_is_inspected_and_the_run_ends_by_itself(make_run
 def test_a_capped_video_takes_as_long_as_it_was_recorded(make_run: Callable[[int], Any]) -> None:
     """What is beyond `inspect_fps` is counted, and the clip is not stretched."""
     run = make_run(1)
-    clip = ensure_clips(1, 1, frames=100)[0]
+    clip = ensure_clips(1, 1, frames=200)[0]
     run.streams.write_text(
         'config_version = 1\n[[stream]]\nname = "video"\ninspect_fps = 5\n' + f'url = "file:{clip.video}"\n',
         encoding="utf-8",
