@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from vision_line.devices.bundle import check_class_names
 from vision_line.errors import ConfigError
 from vision_line.frames import Boxes, ClassIds
 
@@ -141,7 +142,12 @@ def _class_names(path: Path, text: dict[str, Any], faults: list[str]) -> tuple[s
         return ()
     if "nc" in text and text["nc"] != len(names):
         faults.append(f"{path}: nc: expected {len(names)} as in names, found {text['nc']!r}")
-    return tuple(str(names[number]) for number in range(len(names)))
+    classes = tuple(str(names[number]) for number in range(len(names)))
+    try:
+        check_class_names(classes)
+    except ValueError as exc:
+        faults.append(f"{path}: names: {exc}")
+    return classes
 
 
 def _split_files(path: Path, text: dict[str, Any], split: str, faults: list[str]) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # ships no types
 
+from vision_line.devices.onnx_header import parse_onnx_header
 from vision_line.errors import ModelError
 
 ModelProto = Any  # onnx.ModelProto
@@ -21,16 +22,19 @@ def load_model(path: Path) -> ModelProto:
     """Read an ONNX file.
 
     Raises:
-        ModelError: missing, or no ONNX file.
+        ModelError: missing, no ONNX file, or one that keeps weights in other files.
     """
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
     except OSError as exc:
         raise ModelError(f"{path}: cannot be read: {exc.strerror}") from exc
     except DecodeError as exc:
         raise ModelError(f"{path}: not an ONNX file: {exc}") from exc
     if not model.graph.node:
         raise ModelError(f"{path}: not an ONNX file, or one without nodes")
+    if elsewhere := parse_onnx_header(path.read_bytes()).elsewhere:
+        files = ", ".join(map(repr, elsewhere))
+        raise ModelError(f"{path}: keeps weights outside, in {files}, where no hash covers them; expected one file")
     return model
 
 

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from vision_line.devices.model import open_model
+from vision_line.devices.openvino_engine import OpenVino
 from vision_line.errors import ModelError
 from vision_line.inspection.heads import HeadKind
+from vision_line_compression.onnx_file import load_model
 
 WriteModel = Callable[..., Path]
 
@@ -116,6 +120,102 @@ def test_unusable_exports_are_refused(write_model: WriteModel, arguments: dict[s
         open_model(path)
 
     assert str(path) in str(caught.value)
+
+
+def _move(tensor: onnx.TensorProto, location: str) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+
+
+def _moved_initializer(model: onnx.ModelProto) -> None:
+    _move(model.graph.initializer[0], "w.bin")
+
+
+def _moved_constant(model: onnx.ModelProto) -> None:
+    node = model.graph.node.add(op_type="Constant", output=["c"])
+    node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR, t=numpy_helper.from_array(np.zeros(2)))
+    _move(node.attribute[0].t, "../w.bin")
+
+
+def _moved_in_branch(model: onnx.ModelProto) -> None:
+    node = model.graph.node.add(op_type="If", output=["c"])
+    branch = helper.make_graph([], "b", [], [], [numpy_helper.from_array(np.zeros(2), "w")])
+    _move(branch.initializer[0], "/etc/w.bin")
+    node.attribute.add(name="then_branch", type=onnx.AttributeProto.GRAPH, g=branch)
+
+
+def _moved_in_function(model: onnx.ModelProto) -> None:
+    node = model.functions.add(name="f", domain="d").node.add(op_type="Constant", output=["c"])
+    node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR, t=numpy_helper.from_array(np.zeros(2)))
+    _move(node.attribute[0].t, "w.bin")
+
+
+@pytest.mark.parametrize("move", [_moved_initializer, _moved_constant, _moved_in_branch, _moved_in_function])
+def test_weights_in_other_files_are_refused(
+    tmp_path: Path, write_model: WriteModel, move: Callable[[onnx.ModelProto], None]
+) -> None:
+    """No hash covers them, wherever in the model they are used: as an export, in a bundle, and for compression."""
+    path = write_model()
+    model = onnx.load(path)
+    move(model)
+    path.write_bytes(model.SerializeToString())
+    bundle = _write_bundle(tmp_path / "bundle", path.read_bytes())
+
+    for open_it, file in ((open_model, path), (open_model, bundle), (load_model, path)):
+        with pytest.raises(ModelError, match=r"keeps weights outside, in '.*w\.bin', where no hash covers them"):
+            open_it(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "a name without a letter"),
+        (" \t", "a name without a letter"),
+        ("green", "names must differ"),
+        ("green ", "names must differ"),
+        ("a\x1b[2Jb", "no control or text direction characters"),
+        ("a\nb", "no control"),
+        ("a\x00b", "no control"),
+        ("a\x9bb", "no control"),
+        ("a\u202eb", "no control or text direction characters"),
+        ("a\u2066b", "no control"),
+        ("a\u2028b", "no control"),
+        ("\ufeffa", "no control"),
+        ("a" * 101, "a name of 101 characters, expected at most 100"),
+    ],
+)
+def test_class_names_that_would_be_misread_are_refused(
+    tmp_path: Path, write_model: WriteModel, name: str, message: str
+) -> None:
+    """They go to terminals and spreadsheets; the refusal itself shows none of them raw."""
+    path = write_model(names=repr({0: name, 1: "green", 2: "blue"}))
+    bundle = _write_bundle(tmp_path / "bundle", path.read_bytes(), classes=[name, "green", "blue"])
+
+    for file in (path, bundle):
+        with pytest.raises(ModelError) as caught:
+            open_model(file)
+        if file == path or name:  # the schema itself wants one character
+            assert message in str(caught.value) or (file == bundle and "at most 100 characters" in str(caught.value))
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["Kurzschluß", "短路", "می‌شود", "mouse bite", "1", "a/b (c)"])
+def test_class_names_of_any_language_are_taken(write_model: WriteModel, name: str) -> None:
+    """Letters, digits, blanks and signs; some scripts need joiners, which are invisible too."""
+    path = write_model(names=repr({0: name, 1: "green", 2: "blue"}))
+    assert open_model(path).classes[0] == name
+
+
+def test_a_file_that_changes_after_it_was_opened_is_refused(write_model: WriteModel) -> None:
+    """An engine is made of what was checked."""
+    path = write_model()
+    model = open_model(path)
+    assert model.content(path) == path.read_bytes()
+    path.write_bytes(write_model(channels=3, names="{0: 'x', 1: 'y', 2: 'z'}").read_bytes())
+
+    with pytest.raises(ModelError, match="has changed since the model was opened"):
+        OpenVino(1).compiled(model, path, (64, 64), low_precision=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", b"\x3a\xff\xff", b"\x0a" * 3, bytes(range(256))])

@@ -7,6 +7,8 @@ version could go wrong; a reader refuses versions that it does not know.
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -21,7 +23,34 @@ Side = Annotated[int, Field(ge=32, le=8192)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FormName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-ClassName = Annotated[str, Field(min_length=1, max_length=100)]
+MAX_CLASS_NAME = 100
+ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
+
+#: Unicode categories of what no name shows: controls, surrogates, unassigned, line and paragraph separators.
+_INVISIBLE = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # format characters that some scripts are written with
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Refuse names that terminals, spreadsheets or people would misread: they stand in every record and alarm.
+
+    Raises:
+        ValueError: a name is empty, too long, there twice, or holds control or text direction characters.
+    """
+    for name in names:
+        if not name.strip():
+            raise ValueError(f"classes: found {name!r}, a name without a letter")
+        if len(name) > MAX_CLASS_NAME:
+            raise ValueError(f"classes: found a name of {len(name)} characters, expected at most {MAX_CLASS_NAME}")
+        if not all(map(_is_visible, name)):
+            raise ValueError(f"classes: found {name!r}, expected no control or text direction characters")
+    if len({unicodedata.normalize("NFC", name.strip()) for name in names}) != len(names):
+        raise ValueError("classes: names must differ")
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category not in _INVISIBLE and (category != "Cf" or character in _JOINERS)
 
 
 class _Frozen(BaseModel):
@@ -137,8 +166,7 @@ class Bundle(_Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Bundle:
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes: names must differ")
+        check_class_names(self.classes)
         if any(side % self.stride for shape in self.input_shapes_hw for side in shape):
             raise ValueError(f"input_shapes_hw: sides must be multiples of the stride {self.stride}")
         if not self.model.input.dynamic and len(self.input_shapes_hw) != 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vision_line.devices.bundle import BUNDLE_FILE, Bundle
+from vision_line.devices.bundle import BUNDLE_FILE, Bundle, check_class_names
 from vision_line.devices.onnx_header import FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.proof import Proof, unpack_proof
 from vision_line.errors import ModelError
@@ -35,6 +35,7 @@ class ModelForm:
 
     name: str
     path: Path
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,18 @@ class Model:
     bundle: Bundle | None
     forms: tuple[ModelForm, ...]
     proof: Proof | None = field(default=None, compare=False, repr=False)
+
+    def content(self, path: Path) -> bytes:
+        """Return the content of `path`, one of the model's files: what an engine is made of is what was checked.
+
+        Raises:
+            ModelError: it cannot be read, or is another than when the model was opened.
+        """
+        known = {self.path: self.sha256} | {form.path: form.sha256 for form in self.forms}
+        content = _read(path)
+        if known.get(path, "") not in ("", hashlib.sha256(content).hexdigest()):
+            raise ModelError(f"{path}: has changed since the model was opened")
+        return content
 
 
 def open_model(path: Path | None) -> Model:
@@ -99,7 +112,7 @@ def _open_bundle(folder: Path) -> Model:
         score_threshold=bundle.thresholds.score,
         nms_iou=bundle.thresholds.nms_iou,
         bundle=bundle,
-        forms=(ModelForm(bundle.model.form, path), *_other_forms(folder, bundle)),
+        forms=(ModelForm(bundle.model.form, path, bundle.model.sha256), *_other_forms(folder, bundle)),
         proof=_proof(folder, bundle),
     )
 
@@ -111,7 +124,7 @@ def _other_forms(folder: Path, bundle: Bundle) -> Iterator[ModelForm]:
         header = _header(path, _read_hashed(path, form.sha256))
         _check_bundle_input(path, bundle, _checked_input(path, header))
         _check_class_count(path, header, bundle.head, len(bundle.classes))
-        yield ModelForm(form.form, path)
+        yield ModelForm(form.form, path, form.sha256)
 
 
 def _proof(folder: Path, bundle: Bundle) -> Proof | None:
@@ -154,6 +167,7 @@ def _check_bundle_input(path: Path, bundle: Bundle, found: TensorInfo) -> None:
 
 def _open_exported(path: Path) -> Model:
     content = _read(path)
+    sha256 = hashlib.sha256(content).hexdigest()
     header = _header(path, content)
     metadata = header.metadata
     _check_task(path, metadata)
@@ -165,7 +179,7 @@ def _open_exported(path: Path) -> Model:
     return Model(
         name=path.stem,
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         precision=header.precision,
         classes=classes,
         stride=_whole_number(path, metadata, "stride"),
@@ -176,7 +190,7 @@ def _open_exported(path: Path) -> Model:
         score_threshold=DEFAULT_SCORE,
         nms_iou=DEFAULT_NMS_IOU,
         bundle=None,
-        forms=(ModelForm(header.metadata.get("quantization") or header.precision, path),),
+        forms=(ModelForm(header.metadata.get("quantization") or header.precision, path, sha256),),
     )
 
 
@@ -191,9 +205,13 @@ def _read(path: Path) -> bytes:
 
 def _header(path: Path, content: bytes) -> OnnxHeader:
     try:
-        return parse_onnx_header(content)
+        header = parse_onnx_header(content)
     except ValueError as exc:  # UnicodeDecodeError among them
         raise ModelError(f"{path}: not a usable ONNX file: {exc}") from exc
+    if header.elsewhere:
+        files = ", ".join(map(repr, header.elsewhere))
+        raise ModelError(f"{path}: keeps weights outside, in {files}, where no hash covers them; expected one file")
+    return header
 
 
 def _checked_input(path: Path, header: OnnxHeader) -> TensorInfo:
@@ -236,7 +254,12 @@ def _class_names(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
     if not isinstance(names, dict) or sorted(names) != list(range(len(names))) or not names:
         found = metadata["names"][:80]
         raise ModelError(f"{path}: metadata 'names': expected {{0: name, 1: name ...}}, found {found!r}")
-    return tuple(str(names[index]) for index in range(len(names)))
+    classes = tuple(str(names[index]) for index in range(len(names)))
+    try:
+        check_class_names(classes)
+    except ValueError as exc:
+        raise ModelError(f"{path}: metadata 'names': {exc}") from exc
+    return classes
 
 
 def _whole_number(path: Path, metadata: dict[str, str], key: str) -> int:

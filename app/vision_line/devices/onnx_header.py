@@ -8,21 +8,31 @@ are read from the protobuf wire format directly. Field numbers are those of onnx
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # onnx.proto: ModelProto, GraphProto, NodeProto, TensorProto, ValueInfoProto ... field numbers
-_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_MODEL_GRAPH, _MODEL_METADATA, _MODEL_FUNCTION = 7, 14, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
 _NODE_OP_TYPE = 4
-_TENSOR_DATA_TYPE, _TENSOR_NAME = 2, 8
+_TENSOR_DATA_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 2, 8, 13, 14
+# Which fields of which message hold messages, down to the tensors: function, graph, node, attribute, sparse tensor
+_NESTED: dict[str, dict[int, str]] = {
+    "function": {7: "node"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
 _TENSOR_TYPE_ELEMENT, _TENSOR_TYPE_SHAPE = 1, 2
 _SHAPE_DIM = 1
 _DIM_VALUE = 1
+
+_DEEPEST = 60  # messages within messages
 
 FLOAT32, FLOAT16 = 1, 10  # TensorProto.DataType
 
@@ -46,6 +56,7 @@ class OnnxHeader:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     precision: str  # "int8" with Q/DQ nodes, "fp16" with half weights, else "fp32"
+    elsewhere: tuple[str, ...] = ()  # files beside the model that hold tensors of it, each once
 
 
 def parse_onnx_header(content: bytes) -> OnnxHeader:
@@ -56,15 +67,40 @@ def parse_onnx_header(content: bytes) -> OnnxHeader:
     """
     metadata: dict[str, str] = {}
     graph: memoryview | None = None
+    elsewhere: list[str] = []
     for number, value in _fields(memoryview(content)):
         if number == _MODEL_METADATA:
             entry = dict(_fields(_message(value)))
             metadata[_text(entry.get(_ENTRY_KEY))] = _text(entry.get(_ENTRY_VALUE))
         elif number == _MODEL_GRAPH:
             graph = _message(value)
+        elif number == _MODEL_FUNCTION:
+            elsewhere += _elsewhere(_message(value), "function")
     if graph is None:
         raise ValueError("it holds no graph")
-    return _with_graph(metadata, graph)
+    elsewhere += _elsewhere(graph, "graph")
+    return replace(_with_graph(metadata, graph), elsewhere=tuple(dict.fromkeys(elsewhere)))
+
+
+def _elsewhere(message: memoryview, kind: str, depth: int = 0) -> Iterator[str]:
+    """Yield the files in which tensors below `message` keep their values."""
+    if depth > _DEEPEST:
+        raise ValueError("its graphs are nested too deeply")
+    if kind == "tensor":
+        yield from _tensor_files(message)
+        return
+    nested = _NESTED[kind]
+    for number, value in _fields(message):
+        if number in nested:
+            yield from _elsewhere(_message(value), nested[number], depth + 1)
+
+
+def _tensor_files(tensor: memoryview) -> Iterator[str]:
+    fields = list(_fields(tensor))
+    entries = [dict(_fields(_message(value))) for number, value in fields if number == _TENSOR_EXTERNAL]
+    if entries or dict(fields).get(_TENSOR_LOCATION):
+        places = {_text(entry.get(_ENTRY_KEY)): _text(entry.get(_ENTRY_VALUE)) for entry in entries}
+        yield places.get("location", "")
 
 
 def _with_graph(metadata: dict[str, str], graph: memoryview) -> OnnxHeader:

@@ -52,8 +52,9 @@ class OpenVino:
         """
         if not model.dynamic and shape not in model.input_shapes_hw:
             raise ModelError(f"{path}: exported for {model.input_shapes_hw[0]} (h, w) only, found {shape}")
+        content = model.content(path)
         try:
-            network = self._core.read_model(path)
+            network = self._core.read_model(content, b"")
             network.reshape({model.input_name: ov.PartialShape([1, 3, *shape])})
         except RuntimeError as exc:
             raise ModelError(f"{path}: OpenVINO cannot use it at {shape} (h, w): {last_line(exc)}") from exc

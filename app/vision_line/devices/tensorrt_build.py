@@ -221,7 +221,7 @@ def _open_builder(trt: Any, logger: Any) -> Any:
 
 
 def _parse(parser: Any, model: Model) -> None:
-    if not parser.parse_from_file(str(model.path)):
+    if not parser.parse(model.content(model.path)):
         faults = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
         raise ModelError(f"{model.path}: cannot be parsed: {faults or 'no reason given'}")
 

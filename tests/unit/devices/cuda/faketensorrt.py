@@ -316,11 +316,11 @@ class OnnxParser:
         """Return a fault."""
         return self._errors[index]
 
-    def parse_from_file(self, path: str) -> bool:
-        """Read a file; return whether it could be read."""
+    def parse(self, model: bytes, path: str | None = None) -> bool:
+        """Read a file's content; return whether it could be read."""
         network = self._network
         try:
-            network.model = onnx.load(path)
+            network.model = onnx.load_from_string(model)
         except Exception as exc:  # noqa: BLE001  whatever protobuf raises
             self._errors.append(ParserError(str(exc)))
             return False
