@@ -16,6 +16,7 @@ from vision_line.config.models import Stream
 from vision_line.frames import CameraState, Colour, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.lifecycle import ReconnectCount
+from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspection.blame import Absence
 from vision_line.inspection.coverage import CoverageLedger
@@ -61,6 +62,7 @@ class Station:
     mailbox: Mailbox
     line: Line
     task: asyncio.Task[None]
+    load: DecodeLoad
     state: CameraState = CameraState.CONNECTING
     reconnects: ReconnectCount = field(default_factory=ReconnectCount)
 
@@ -191,12 +193,13 @@ class Lineup:
             mailbox.counts,
             lambda: camera.abandoned,
             _pace(stream),
+            camera.load,
             trusts_anybody=stream.trusts_anybody,
         )
         absence = self._absences.get(stream.name) if stream.is_live else None
         self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
-        self._stations[stream.name] = Station(stream, mailbox, line, task)
+        self._stations[stream.name] = Station(stream, mailbox, line, task, camera.load)
         if self._inspector is not None:
             self._inspector.add(line)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)

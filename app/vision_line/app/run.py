@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from vision_line import __version__
+from vision_line.app.decoding import DecodeWatch
 from vision_line.app.lineup import CONTINUE_RATIO, Lineup
 from vision_line.app.loads import LoadWatch
 from vision_line.app.pulse import Beat, Pulse
@@ -205,10 +206,12 @@ class Run:
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
         self._ledger.device_is_ready(time.monotonic())
+        decode_watch = DecodeWatch(lambda: lineup.stations, self._metrics.decoding_is_short)
         watch = LoadWatch(device.loads, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
             tasks.create_task(self._fit_shapes(device), name="input shapes"),
+            tasks.create_task(decode_watch.run(), name="decoding"),
         ]
         try:
             tasks.create_task(_outcome(inspector), name="inspector")

@@ -10,8 +10,9 @@ which is arrival minus presentation time against its running minimum. The pictur
 queue" is. Two things must not be taken for lateness, and lateness not for them:
 
 * Clocks that run at different rates. Lateness decays by `DRIFT`, which is more than two good clocks differ by, and by
-  `EDGE_DRIFT` at a picture that the reader had to wait for: some cameras write the timestamps of 25 frames a second at
-  24.97. A queue grows by more than that, and while there is one nobody waits.
+  `EDGE_DRIFT` at a picture whose first packet the reader had to wait for: some cameras write the timestamps of 25
+  frames a second at 24.97. Timestamps that are slower still are found out by `Slowness`. A queue is something else:
+  while there is one, here or on the way, nobody waits for the first packet of a picture.
 * A camera's clock that is set, wraps or stands still. Such a step tells nothing. A period is put in its place, and the
   time for which the reader waited is left out: what was known of the queue stays known.
 
@@ -35,6 +36,10 @@ REORDER_S = 0.5
 JUMP_S = 1.0
 #: So many pictures running that show no later time: the clock stands, or there is none.
 STANDS_AFTER = 8
+#: So long, and with so many of its pictures waited for, is a span that shows the rate of the camera's clock.
+SPAN_S = 4.0
+SPAN_EDGES = 0.8
+MOST_SLOWNESS = 0.05
 #: A sender report that differs by a larger share from the timestamps shows a clock that was set, not its rate.
 MOST_DEVIATION = 0.005
 _DEVIATION_WEIGHT = 0.25
@@ -88,6 +93,42 @@ class CameraClock:
             self._rate += _DEVIATION_WEIGHT * (1.0 + deviation - self._rate)
 
 
+class Slowness:
+    """By how much a camera's timestamps run too slow, from spans in which its pictures were waited for.
+
+    While the path lies idle before each picture nothing can gather on it, so what grows then is the clocks' difference.
+    A span in which something came late once has it too; so the smaller of two spans running is believed.
+    """
+
+    def __init__(self) -> None:
+        """Start with a clock that is right."""
+        self._now = 0.0
+        self._before = 0.0
+        self._elapsed_s = self._shown_s = 0.0
+        self._pictures = self._edges = 0
+
+    def saw(self, elapsed_s: float, step_s: float | None, *, at_edge: bool) -> float:
+        """Take in a picture's steps on our clock and on the camera's; return the share to add to the latter."""
+        if step_s is None:
+            self._begin()
+            return self._now
+        self._elapsed_s += elapsed_s
+        self._shown_s += step_s
+        self._pictures += 1
+        self._edges += at_edge
+        if self._shown_s >= SPAN_S:
+            if self._edges >= SPAN_EDGES * self._pictures:
+                share = self._elapsed_s / self._shown_s - 1.0
+                self._now = min(max(0.0, min(share, self._before)), MOST_SLOWNESS)
+                self._before = share
+            self._begin()
+        return self._now
+
+    def _begin(self) -> None:
+        self._elapsed_s = self._shown_s = 0.0
+        self._pictures = self._edges = 0
+
+
 class Age:
     """One connection's lateness. Pure: used by the camera's thread, once a picture."""
 
@@ -97,10 +138,19 @@ class Age:
         self.period_s: float | None = None  # between two pictures by the camera's clock
         self.at_edge = False  # the newest picture was waited for, so nothing was queued in front of it
         self._clock = CameraClock()
+        self._slowness = Slowness()
         self._arrived_s: float | None = None
+        self._busy_s = 0.0  # of a time that no picture has shown yet
         self._knows_edge = False
 
-    def saw(self, arrived_s: float, busy_s: float, pts_s: float | None, camera_utc: float | None = None) -> float:
+    def saw(
+        self,
+        arrived_s: float,
+        busy_s: float,
+        pts_s: float | None,
+        camera_utc: float | None = None,
+        began_s: float | None = None,
+    ) -> float:
         """Return how late the next picture came, in seconds.
 
         Args:
@@ -108,19 +158,24 @@ class Age:
             busy_s: for how long of the time since the picture before the reader did other things than read.
             pts_s: its presentation time.
             camera_utc: the camera's UTC of the same moment, by its newest sender report; None: there is none.
+            began_s: when its first packet had been read; None: as `arrived_s`.
         """
         step_s = self._clock.step_s(pts_s, camera_utc)
         if self._arrived_s is None:
             self._arrived_s = arrived_s
             return 0.0
         elapsed_s = max(0.0, arrived_s - self._arrived_s)
+        # What is read at once arrives at once, and is worked through before the next read.
+        self._busy_s += busy_s
+        busy_s = min(self._busy_s, elapsed_s)
+        self._busy_s -= busy_s
+        self._note_edge((arrived_s if began_s is None else began_s) - self._arrived_s - busy_s)
         self._arrived_s = arrived_s
-        busy_s = min(busy_s, elapsed_s)
         if step_s is not None and self._is_jump(step_s, elapsed_s):
             step_s = None
-        self._note_edge(elapsed_s - busy_s)
+        slowness = self._slowness.saw(elapsed_s, step_s, at_edge=self.at_edge)
         if step_s is not None:
-            grown_s = elapsed_s - step_s
+            grown_s = elapsed_s - step_s * (1.0 + slowness)
             self._learn_period(step_s)
         else:
             if busy_s <= elapsed_s / 2:  # the camera's pace is the pace at which pictures are waited for

@@ -53,7 +53,8 @@ class Intake:
         self._load = load
         self._drop = drop
         self._awaits: DropCause | None = DropCause.CORRUPT  # why nothing is decoded until a keyframe
-        self._since: tuple[float, float, int] | None = None  # skipping: since when, how late and at which picture
+        self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which picture
+        self._skips = False
         self._kept: list[CompressedPicture] = []
         self._kept_bytes = 0
         self._tokens = 1.0
@@ -84,9 +85,12 @@ class Intake:
         """
         self._load.saw(picture.arrived_s, picture.behind_s, keyframe=picture.keyframe)
         self._count_group(keyframe=picture.keyframe)
-        if self._since is None and picture.behind_s > self._limit_s and not self._can_follow(picture.behind_s, age):
-            self._since = picture.arrived_s, picture.behind_s, self._load.pictures
-        if self._since is not None:
+        if picture.behind_s > self._limit_s:
+            self._check_progress(picture)
+            self._skips = self._skips or not self._can_follow(picture.behind_s, age)
+        elif not self._skips:
+            self._late = None
+        if self._skips:
             return self._skip(picture, age)
         return (picture,) if self._admits(keyframe=picture.keyframe) else ()
 
@@ -128,7 +132,6 @@ class Intake:
         self._load.late += 1
         self._drop(DropCause.BEHIND)
         self._keep(picture)
-        self._check_progress(picture)
         return ()
 
     def _keep(self, picture: CompressedPicture) -> None:
@@ -142,7 +145,7 @@ class Intake:
             self._awaits = DropCause.BEHIND
 
     def _go_on(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
-        self._since = None
+        self._skips, self._late = False, None
         kept, self._kept = self._kept, []
         if self._awaits is None and self._is_worth_decoding(len(kept), age):
             return (*kept, picture)
@@ -160,9 +163,9 @@ class Intake:
         return busy < 1.0 and cost_s / (1.0 - busy) < wait_s
 
     def _check_progress(self, picture: CompressedPicture) -> None:
-        if self._since is None:
-            return
-        since_s, behind_s, first = self._since
+        """Give up where decoding or reading what comes late does not make the camera fresh soon."""
+        self._late = self._late or (picture.arrived_s, picture.behind_s, self._load.pictures)
+        since_s, behind_s, first = self._late
         took_s, gained_s = picture.arrived_s - since_s, behind_s - picture.behind_s
         if took_s < PATIENCE_S or self._load.pictures - first < PATIENCE_PICTURES:
             return

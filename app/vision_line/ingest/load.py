@@ -19,6 +19,7 @@ class DecodeLoad:
     decoded: int = 0  # pictures that went into the decoder
     decode_s: float = 0.0  # what that took
     behind_s: float = 0.0  # how late the newest picture came
+    most_behind_s: float = 0.0  # how late any came
     seen_s: float = float("-inf")  # when it came
     share: float = 1.0  # of the pictures that may be decoded
 
@@ -27,6 +28,7 @@ class DecodeLoad:
         self.pictures += 1
         self.keyframes += keyframe
         self.behind_s = behind_s
+        self.most_behind_s = max(self.most_behind_s, behind_s)
         self.seen_s = arrived_s
 
     def took(self, seconds: float) -> None:

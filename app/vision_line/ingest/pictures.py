@@ -14,9 +14,10 @@ class CompressedPicture:
 
     `packet` is an `av.Packet`, or None: then the decoder is to be flushed, or, if `damaged`, nothing is left to decode.
     `origin` is the `av.VideoStream` it came from; another origin needs another decoder. `counts` is False where no
-    further picture has arrived: a flush, or damage to the picture before. `behind_s` is how late it came. One that is
-    not `shown` has been counted as dropped, and is decoded only because later ones refer to it. `media_s` is when a
-    file shows it, in seconds of the file's own time without jumps.
+    further picture has arrived: a flush, or damage to the picture before. `began_s` is when its first packet had been
+    read, where that is known, and `behind_s` how late it came. One that is not `shown` has been counted as dropped, and
+    is decoded only because later ones refer to it. `media_s` is when a file shows it, in seconds of the file's own time
+    without jumps.
     """
 
     packet: Any
@@ -27,6 +28,7 @@ class CompressedPicture:
     camera_utc: float | None = None
     damaged: bool = False
     counts: bool = True
+    began_s: float | None = None
     behind_s: float = 0.0
     shown: bool = True
     media_s: float | None = None

@@ -110,31 +110,38 @@ class RtspSource:
     def _whole_pictures(self) -> Iterator[CompressedPicture]:
         """MJPEG: each picture is a key, so a gap damages no other."""
         pictures = JpegPictures()
+        began_s: float | None = None
         for packet, missing in self._packets():
             arrival = self._arrival(packet)
+            began_s = arrival.arrived_s if began_s is None else began_s
             for picture in pictures.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
                 ticks = self._timeline.ticks(picture.timestamp)
                 unit = AccessUnit(picture.data, ticks, keyframe=True, damaged=picture.damaged, early=True)
-                yield self._picture(unit, arrival)
+                yield self._picture(unit, arrival, began_s)
+                began_s = None
 
     def _joined_pictures(self, codec: NalCodec) -> Iterator[CompressedPicture]:
         """H.264 and H.265: pieces are joined; a picture's arrival is the arrival of its last piece."""
         units, piece_of = AccessUnits(codec), PIECES[codec.name]
         before: _Arrival | None = None
+        began_s: float | None = None
         for packet, missing in self._packets():
             if missing:
                 units.lose()
             arrival = self._arrival(packet)
+            began_s = arrival.arrived_s if began_s is None else began_s
             ticks = self._timeline.ticks(packet.timestamp)
             for unit in units.push(piece_of(packet.payload), ticks, last=packet.last):
                 # A unit that only the next picture's first piece completes had arrived with the piece before.
-                yield self._picture(unit, arrival if unit.early or before is None else before)
+                ended = arrival if unit.early or before is None else before
+                yield self._picture(unit, ended, began_s)
+                began_s = None if ended is arrival else arrival.arrived_s
             before = arrival
 
     def _arrival(self, packet: RtpPacket) -> _Arrival:
         return _Arrival(packet.timestamp, *self._client.arrived)
 
-    def _picture(self, unit: AccessUnit, arrival: _Arrival) -> CompressedPicture:
+    def _picture(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> CompressedPicture:
         if not unit.data:
             return CompressedPicture(
                 None, self._video, False, arrival.arrived_s, arrival.arrived_utc, damaged=True, counts=False
@@ -148,7 +155,14 @@ class RtspSource:
         report = self._client.report
         camera_utc = None if report is None else report.utc_of(arrival.timestamp, self._track.clock_hz)
         return CompressedPicture(
-            packet, self._video, unit.keyframe, arrival.arrived_s, arrival.arrived_utc, camera_utc, unit.damaged
+            packet,
+            self._video,
+            unit.keyframe,
+            arrival.arrived_s,
+            arrival.arrived_utc,
+            camera_utc,
+            unit.damaged,
+            began_s=began_s,
         )
 
     def _check_sizes(self, data: bytes) -> None:

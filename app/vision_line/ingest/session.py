@@ -187,7 +187,7 @@ class Session:
         if not self._stream.is_live:
             return picture
         busy_s, self._busy_s = self._busy_s, 0.0
-        behind_s = self._age.saw(picture.arrived_s, busy_s, _pts_s(picture), picture.camera_utc)
+        behind_s = self._age.saw(picture.arrived_s, busy_s, _pts_s(picture), picture.camera_utc, picture.began_s)
         return replace(picture, behind_s=behind_s) if behind_s else picture
 
     def _leave_out(self, cause: DropCause) -> None:

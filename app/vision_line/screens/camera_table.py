@@ -98,6 +98,10 @@ def _age(camera: CameraSnapshot, width: int) -> Piece:
     return right("–" if age_s is None else short_time(age_s), width, style)
 
 
+def _behind(camera: CameraSnapshot, width: int) -> Piece:
+    return right(short_time(camera.behind_s), width, NOTICE if camera.comes_late else QUIET)
+
+
 def _count(value: int, width: int) -> Piece:
     return right(str(value) if value else "–", width, "bold" if value else QUIET)
 
@@ -112,7 +116,7 @@ def _share(camera: CameraSnapshot, width: int) -> Piece:
 
 def _columns(width: int) -> list[Column]:
     """Return the columns that a screen of `width` cells has room for."""
-    drops_width = 17 if width < 100 else min(34, width - 77)
+    drops_width = max(17, min(34, width - 93))
     spare = max(0, width - 142)
     columns = [
         Column("in /s", 6, lambda camera, size: _rate(camera.fps_in, size, QUIET)),
@@ -122,6 +126,7 @@ def _columns(width: int) -> list[Column]:
         Column("p50", 5, _quantile("p50")),
         Column("p95", 6, _quantile("p95"), from_width=120),
         Column("p99", 6, _quantile("p99")),
+        Column("behind", 7, _behind, from_width=100),
         Column("age", 6, _age),
         Column("defects", 8, lambda camera, size: _count(camera.events, size)),
         Column("reconn.", 9, lambda camera, size: _count(camera.reconnects, size), from_width=120),

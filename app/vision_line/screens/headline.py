@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from vision_line.frames import CameraState
 from vision_line.screens.looks import (
+    NOTICE,
     NOTICE_FILL,
     QUIET,
     STARTING,
@@ -16,6 +17,7 @@ from vision_line.screens.looks import (
     VALUE,
     WELL,
     milliseconds,
+    short_time,
 )
 from vision_line.screens.pieces import Line, filled, left, spread
 from vision_line.telemetry.snapshot import Snapshot
@@ -89,16 +91,19 @@ def _tiles(snapshot: Snapshot) -> list[tuple[str, str, int, str]]:
     totals, log, latency = snapshot.totals, snapshot.log, snapshot.totals.latency_ms
     p50, p95, p99 = (None, None, None) if latency is None else (latency.p50, latency.p95, latency.p99)
     batch = "–" if totals.batch_occupancy is None else f"{100 * totals.batch_occupancy:.0f} %"
-    log_value, log_style = (f"ok {log.durable_ms:.0f} ms", VALUE) if log.writable else ("STOPPED", TROUBLE)
+    log_value, log_style = (f"ok {log.durable_ms:.0f}", VALUE) if log.writable else ("STOPPED", TROUBLE)
+    behind_s = max((camera.behind_s for camera in snapshot.cameras), default=0.0)
+    behind_style = NOTICE if any(camera.comes_late for camera in snapshot.cameras) else VALUE
     return [
-        ("in /s", f"{totals.fps_in:.1f}", 8, VALUE),
+        ("in /s", f"{totals.fps_in:.1f}", 7, VALUE),
         ("inspected", f"{totals.fps_inspected:.1f}", 10, VALUE),
-        ("dropped", f"{totals.fps_dropped:.1f}", 9, VALUE),
+        ("dropped", f"{totals.fps_dropped:.1f}", 8, VALUE),
         ("p50 ms", milliseconds(p50), 7, VALUE),
         ("p95", milliseconds(p95), 5, VALUE),
-        ("p99", milliseconds(p99), 6, VALUE),
+        ("p99", milliseconds(p99), 5, VALUE),
+        ("behind", short_time(behind_s), 7, behind_style),
         ("batch", batch, 6, VALUE),
         (f"cpu of {totals.cores}", f"{totals.cpu_percent:.0f} %", 9, VALUE),
-        ("memory", f"{totals.rss_mb:.0f} MB", 8, VALUE),
-        ("log", log_value, 10, log_style),
+        ("memory", f"{totals.rss_mb:.0f} MB", 7, VALUE),
+        ("log ms", log_value, 8, log_style),
     ]

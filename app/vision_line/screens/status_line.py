@@ -30,6 +30,7 @@ def plain_line(snapshot: Snapshot) -> str:
         f"{clock(snapshot.uptime_s)} {running}/{snapshot.expected} running",
         f"in {totals.fps_in:.1f} fps, inspected {totals.fps_inspected:.1f}, dropped {totals.fps_dropped:.1f}",
         "p50 – p99 – ms" if latency is None else f"p50 {latency.p50:.0f} p99 {latency.p99:.0f} ms",
+        f"behind {max((camera.behind_s for camera in snapshot.cameras), default=0.0):.1f} s",
         f"defects {totals.events}",
         *map(device_words, snapshot.devices),
         "log ok" if log.writable else f"log STOPPED ({log.reason})",

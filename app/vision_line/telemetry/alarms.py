@@ -17,12 +17,17 @@ _NAMES_SHOWN = 6
 
 
 def plan_alarms(
-    cameras: Sequence[CameraSnapshot], log: LogSnapshot, not_inspected: Sequence[NotInspected], now_s: float
+    cameras: Sequence[CameraSnapshot],
+    log: LogSnapshot,
+    not_inspected: Sequence[NotInspected],
+    now_s: float,
+    decoding: str = "",
 ) -> tuple[str, ...]:
     """Return the alarms, worst first.
 
-    The log (it stops every camera), what the machine cannot do, lines not inspected, troubled cameras, and last those
-    that are inspected with no look to spare.
+    The log (it stops every camera), what the machine cannot do (`decoding`: what of the decoding is shed), lines not
+    inspected, cameras whose pictures come too late, troubled cameras, and last those that are inspected with no look to
+    spare.
 
     Cameras with the same trouble share one sentence, so that a failed network switch is one alarm and not sixty-four.
     A camera whose state is the cause of its open interval appears once, with its state. That the device is starting is
@@ -30,6 +35,7 @@ def plan_alarms(
     """
     alarms = [] if log.writable else [f"log stopped, so is inspection: {log.reason or 'no reason given'}"]
     alarms += _overload(cameras)
+    alarms += [decoding] if decoding else []
     capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for interval in not_inspected:
         if interval.cause != STARTING and not interval.cause.startswith(_CAMERA_CAUSE):
@@ -38,6 +44,7 @@ def plan_alarms(
         longest_s = max(gap_s for _, gap_s in gaps)
         alarms.append(f"not inspected for {longest_s:.0f} s ({cause}): {_names(name for name, _ in gaps)}")
     alarms += _rare_looks(cameras)
+    alarms += _late_pictures(cameras)
     return (*alarms, *_camera_alarms(cameras), *_scarce_looks(cameras))
 
 
@@ -93,6 +100,15 @@ def _rare_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
         return []
     rates = f"{worst.fps_inspected:.1f} of {worst.needed_fps:.1f} /s that are needed"
     return [f"looked at too rarely ({rates}): {_names(camera.name for camera in rare)}"]
+
+
+def _late_pictures(cameras: Sequence[CameraSnapshot]) -> list[str]:
+    late = [camera for camera in cameras if camera.comes_late]
+    if not late:
+        return []
+    return [
+        f"pictures come too late, {max(camera.behind_s for camera in late):.1f} s now: {_names(c.name for c in late)}"
+    ]
 
 
 def _scarce_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
 from vision_line.ingest.lifecycle import ReconnectCount
+from vision_line.ingest.load import DecodeLoad
 from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, quantiles_of
 from vision_line.telemetry.rates import SlidingRates
@@ -46,6 +47,8 @@ class CameraTotals:
     reconnects: int
     dropped: Mapping[DropCause, int]
     latency_ms: Quantiles | None
+    behind_ms: Quantiles | None  # a part of it
+    most_behind_ms: float  # of any picture, inspected or not
     abandoned: int = 0  # connections that hung and were given up
     code: str | None = None  # where an error caused the state
     needed_fps: float = 0.0  # 0: it was not judged by a rate
@@ -93,16 +96,20 @@ class CameraMetrics:
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
         pace: Pace = ANY_PACE,
+        load: DecodeLoad | None = None,
         *,
         trusts_anybody: bool = False,
     ) -> None:
         """Start at zero.
 
         `read_counts` is called for each snapshot, e.g. `mailbox.counts`; so is `read_abandoned`: how many connections
-        hung and were given up, and how many of them hang now.
+        hung and were given up, and how many of them hang now. `load` tells how late pictures come; None: never.
         """
         self.name = name
         self.latency = LatencyHistogram()
+        self.behind = LatencyHistogram()
+        self._load = load or DecodeLoad()
+        self._most_behind_s = 0.0  # before it was attached anew
         self._read_counts = read_counts
         self._read_abandoned = read_abandoned
         self._before = _Counts()
@@ -125,6 +132,7 @@ class CameraMetrics:
         frame = inspection.frame
         latency_ms = (now_s - frame.captured_s) * 1000.0
         self.latency.record(latency_ms, now_s)
+        self.behind.record(frame.behind_s * 1000.0, now_s)
         self._inspected += 1
         if self._first_result_s is None:
             self._first_result_s = now_s
@@ -155,6 +163,7 @@ class CameraMetrics:
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
         pace: Pace = ANY_PACE,
+        load: DecodeLoad | None = None,
         *,
         trusts_anybody: bool = False,
     ) -> None:
@@ -165,6 +174,8 @@ class CameraMetrics:
         self._read_abandoned = read_abandoned
         self._pace = pace
         self._trusts_anybody = trusts_anybody
+        self._most_behind_s = max(self._most_behind_s, self._load.most_behind_s)
+        self._load = load or DecodeLoad()
 
     def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
         """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
@@ -181,6 +192,7 @@ class CameraMetrics:
             dropped_fps={cause: rates[cause.value] for cause in counts.dropped},
             dropped=counts.dropped,
             latency_ms=quantiles_of(self.latency.window(now_s)),
+            behind_s=self._load.behind_s,
             last_frame_age_s=None if newest is None else max(0.0, now_s - newest[1]),
             detections=self._detections,
             events=self._events,
@@ -209,6 +221,8 @@ class CameraMetrics:
             reconnects=self._reconnects.n,
             dropped=counts.dropped,
             latency_ms=quantiles_of(self.latency.whole()),
+            behind_ms=quantiles_of(self.behind.whole()),
+            most_behind_ms=max(self._most_behind_s, self._load.most_behind_s) * 1000.0,
             abandoned=self._abandoned_before + self._read_abandoned()[0],
             code=self._change.code,
             needed_fps=self._pace.needed_fps,

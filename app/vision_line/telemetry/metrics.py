@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
+from vision_line.ingest.load import DecodeLoad
 from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera import (
@@ -61,6 +62,7 @@ class RunTotals:
     duration_s: float
     cameras: tuple[CameraTotals, ...]
     latency_ms: Quantiles | None
+    behind_ms: Quantiles | None
     inspected_fps: float
     batch_occupancy: float | None
     durable_ms: float | None
@@ -88,6 +90,7 @@ class RunMetrics:
         self._durable = LatencyHistogram()
         self._read_overlay: Callable[[], OverlaySnapshot] | None = None
         self._preparation = ""
+        self._decoding = ""
         self._clock_step: ClockStep | None = None
         self._loads = LoadHistory()
         self._tally = CoverageTally(facts.started_s)
@@ -103,6 +106,10 @@ class RunMetrics:
         """Tell from now on what the device prepares, "" when it is done; any thread."""
         self._preparation = sentence
 
+    def decoding_is_short(self, sentence: str) -> None:
+        """Tell from now on what of the decoding is shed, "" when nothing is."""
+        self._decoding = sentence
+
     def clock_stepped(self, step: ClockStep) -> None:
         """Tell from now on that the wall clock was set, for a while."""
         self._clock_step = step
@@ -117,6 +124,7 @@ class RunMetrics:
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
         pace: Pace = ANY_PACE,
+        load: DecodeLoad | None = None,
         *,
         trusts_anybody: bool = False,
     ) -> CameraMetrics:
@@ -124,10 +132,10 @@ class RunMetrics:
         camera = self._cameras.get(name)
         if camera is None:
             # A new dictionary instead of a changed one: the inspecting thread may be looking into the old one.
-            camera = CameraMetrics(name, read_counts, read_abandoned, pace, trusts_anybody=trusts_anybody)
+            camera = CameraMetrics(name, read_counts, read_abandoned, pace, load, trusts_anybody=trusts_anybody)
             self._cameras = self._cameras | {name: camera}
         else:
-            camera.attach(read_counts, read_abandoned, pace, trusts_anybody=trusts_anybody)
+            camera.attach(read_counts, read_abandoned, pace, load, trusts_anybody=trusts_anybody)
         return camera
 
     def batch(self, frames: int) -> None:
@@ -190,7 +198,7 @@ class RunMetrics:
             devices=loads,
             cameras=cameras,
             latest_events=latest,
-            alarms=plan_alarms(cameras, log_now, not_inspected, now_s),
+            alarms=plan_alarms(cameras, log_now, not_inspected, now_s, self._decoding),
             notices=plan_notices(cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s)),
             not_inspected=tuple(not_inspected),
         )
@@ -205,6 +213,7 @@ class RunMetrics:
             duration_s=now_s - self.facts.started_s,
             cameras=cameras,
             latency_ms=quantiles_of(merged(camera.latency.whole() for camera in self._cameras.values())),
+            behind_ms=quantiles_of(merged(camera.behind.whole() for camera in self._cameras.values())),
             inspected_fps=self._inspected_fps(sum(camera.inspected for camera in cameras), now_s),
             batch_occupancy=self._occupancy(),
             durable_ms=None if durable is None else durable.p99,

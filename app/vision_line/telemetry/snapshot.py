@@ -30,6 +30,7 @@ class CameraSnapshot:
     dropped_fps: Mapping[DropCause, float] = field(default_factory=dict)
     dropped: Mapping[DropCause, int] = field(default_factory=dict)
     latency_ms: Quantiles | None = None  # of the last seconds; None when nothing was inspected in them
+    behind_s: float = 0.0  # how late the newest picture came
     last_frame_age_s: float | None = None  # since the newest inspected frame was captured; None before the first
     detections: int = 0
     events: int = 0
@@ -67,6 +68,11 @@ class CameraSnapshot:
         if self.not_inspected is not None:
             return self.not_inspected in {CAPACITY, DECODING}
         return self.is_too_slow and self.fps_in >= self.needed_fps and not self.dropped_fps.get(DropCause.RATE_CAP)
+
+    @property
+    def comes_late(self) -> bool:
+        """Whether pictures of the last seconds came so late that they were not inspected."""
+        return self.dropped_fps.get(DropCause.BEHIND, 0.0) > 0.0
 
     @property
     def is_missed(self) -> bool:

@@ -77,7 +77,9 @@ class Counts(_Public):
     connections_abandoned: int
     """Times a connection hung where nothing could interrupt it and was given up; three that hang stop the retries."""
     latency_ms: LatencySummary | None
-    """Null when nothing was inspected."""
+    """From when the camera sent a frame; null when nothing was inspected."""
+    behind_ms: LatencySummary | None
+    """The part of it that inspected frames waited in queues before they were read."""
     inspection_due_s: float
     """Seconds in which an inspection was due: from its adding to its end, whatever its state."""
     not_inspected_s: dict[str, float]
@@ -95,6 +97,8 @@ class CameraSummary(Counts):
     """At the end of the run."""
     code: str | None
     """The error code, where an error caused the state."""
+    most_behind_ms: float
+    """How late any picture came, inspected or not, milliseconds."""
     needed_fps: float | None
     """Inspections a second that give every part its looks; null for a file at the device's own pace."""
 
@@ -219,6 +223,8 @@ def _camera(camera: CameraTotals) -> CameraSummary:
         reconnects=camera.reconnects,
         connections_abandoned=camera.abandoned,
         latency_ms=_latency(camera.latency_ms),
+        behind_ms=_latency(camera.behind_ms),
+        most_behind_ms=round(camera.most_behind_ms, 1),
         needed_fps=round(camera.needed_fps, 4) or None,
         **_covered(camera.covered),
     )
@@ -236,6 +242,7 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         reconnects=sum(camera.reconnects for camera in cameras),
         connections_abandoned=sum(camera.abandoned for camera in cameras),
         latency_ms=_latency(totals.latency_ms),
+        behind_ms=_latency(totals.behind_ms),
         **_covered(together(camera.covered for camera in cameras)),
         inspected_fps=round(totals.inspected_fps, 3),
         batch_occupancy=None if totals.batch_occupancy is None else round(totals.batch_occupancy, 4),

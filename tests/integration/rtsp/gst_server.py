@@ -90,6 +90,7 @@ class Feed:
         """Feed `source` with the pictures of `camera`."""
         self._camera = camera
         self._source = source
+        self._began_s = 0.0
         self._sent = 0
         self._shown = 0
         self._encoded = 0
@@ -107,8 +108,11 @@ class Feed:
             return True
         if not self._camera.frozen:
             self._shown = self._sent
+        now_s = time.monotonic()
+        self._began_s = self._began_s or now_s
         data = Gst.Buffer.new_wrapped(self._camera.picture(self._shown))
-        data.pts = data.dts = int(self._sent * Gst.SECOND / self._camera.fps)
+        # As a camera's clock tells it: the timer is late on a busy machine, and its delays add up.
+        data.pts = data.dts = int((now_s - self._began_s) * Gst.SECOND)
         data.duration = int(Gst.SECOND / self._camera.fps)
         self._sent += 1
         return bool(self._source.emit("push-buffer", data) == Gst.FlowReturn.OK)

@@ -126,6 +126,23 @@ def test_a_jump_of_the_cameras_clock_neither_invents_nor_hides_a_backlog(
             assert estimate_s >= true_s - bound_s
 
 
+@given(st.lists(st.floats(0, 0.01), min_size=1, max_size=40), st.floats(0.955, 0.998))
+def test_a_clock_that_is_too_slow_is_found_out(jitter_s: list[float], rate: float) -> None:
+    """Up to five percent: some late hundreds of milliseconds at first, and then nothing more."""
+    told = Line(jitter_s=jitter_s, rate=rate).run(1500)
+    assert max(estimate_s for _, estimate_s in told) <= 12 * (1 - rate) + 0.05
+    assert told[-1][1] <= told[400][1] + 0.02
+
+
+@given(st.floats(0.1, 5.0), st.integers(150, 400))
+def test_a_delay_that_comes_once_and_stays_is_no_slow_clock(delay_s: float, at: int) -> None:
+    """A longer path from one picture on: half a minute later it still counts as late."""
+    age = Age()
+    for n in range(at + 750):
+        age.saw(n / 25 + (delay_s if n >= at else 0.0), 0.003, n / 25)
+    assert age.behind_s >= delay_s - 0.15
+
+
 @given(st.integers(2, 12), st.integers(40, 120))
 def test_a_sender_of_bursts_is_behind_by_the_burst_at_most(burst: int, at: int) -> None:
     """The first picture of a burst is the oldest; a real stop shows all the same."""
@@ -203,3 +220,11 @@ def test_times_of_the_line_are_plausible() -> None:
     told = Line(jitter_s=[0.03, 0.0], stops_s=[(1.0, 2.0)]).run(100)
     assert all(true_s >= -1e-9 for true_s, _ in told)
     assert all(later - earlier >= -1 / 25 - 1e-9 for (earlier, _), (later, _) in pairwise(told))
+
+
+def test_a_link_that_is_a_little_too_slow_is_no_slow_clock() -> None:
+    """Packets trickle in without a pause: one percent too slow is three seconds in five minutes."""
+    age, period_s = Age(), 1.01 / 25
+    for n in range(7500):
+        age.saw(n * period_s, 0.002, n / 25, began_s=(n - 1) * period_s + 0.003)
+    assert age.behind_s == pytest.approx(3.0, rel=0.05)

@@ -22,7 +22,8 @@ Maker = Callable[[int], Snapshot]
 def test_line_says_it_all(well_line: Maker) -> None:
     """One line holds uptime, cameras, rates, latency, defects and the log."""
     expected = (
-        "12:07 4/4 running | in 100.0 fps, inspected 33.0, dropped 66.2 | p50 61 p99 181 ms | defects 10 | log ok"
+        "12:07 4/4 running | in 100.0 fps, inspected 33.0, dropped 66.2 | p50 61 p99 181 ms | behind 0.0 s | defects 10"
+        " | log ok"
     )
 
     assert plain_line(well_line(4)) == expected

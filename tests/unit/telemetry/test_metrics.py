@@ -284,7 +284,7 @@ def test_summary_has_the_public_fields() -> None:
     summary = json.loads(a_summary().model_dump_json())
     counts = {
         *("frames_arrived", "frames_decoded", "frames_inspected", "frames_dropped"),
-        *("detections", "events", "reconnects", "connections_abandoned", "latency_ms"),
+        *("detections", "events", "reconnects", "connections_abandoned", "latency_ms", "behind_ms"),
         *("inspection_due_s", "not_inspected_s", "covered"),
     }
 
@@ -294,7 +294,7 @@ def test_summary_has_the_public_fields() -> None:
     }
     assert summary["device_loads"] == []
     assert set(summary["model"]) == {"name", "sha256", "precision", "form", "form_reason", "input"}
-    assert set(summary["cameras"][0]) == {"name", "state", "code", "needed_fps"} | counts
+    assert set(summary["cameras"][0]) == {"name", "state", "code", "most_behind_ms", "needed_fps"} | counts
     assert set(summary["cameras"][0]["latency_ms"]) == {"p50", "p95", "p99"}
     own = {"inspected_fps", "batch_occupancy", "durable_ms", "cpu_seconds", "max_rss_mb"}
     own |= {"overlay_written", "overlay_dropped"}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What waited in queues on the way is in the latency, has figures of its own, and is told while it is too much."""
+
+from __future__ import annotations
+
+import pytest
+
+from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, Detections, DropCause, Frame, Inspection
+from vision_line.ingest.load import DecodeLoad
+from vision_line.telemetry.alarms import plan_alarms
+from vision_line.telemetry.camera import CameraMetrics
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+
+
+class Box:
+    """Counts as a mailbox does."""
+
+    arrived = decoded = 0
+    dropped: dict[DropCause, int] = {}  # noqa: RUF012  nobody writes to it
+
+
+def inspected(behind_s: float) -> Inspection:
+    colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
+    frame = Frame("a", 0, (640, 360), colour, None, 1000.0, 5e8, 1000.01, behind_s=behind_s)
+    return Inspection(frame, Detections.empty(), 1000.02, 1000.04)
+
+
+def test_latency_counts_from_the_capture() -> None:
+    """50 ms after it had been read, of a frame that had waited for 200 ms."""
+    camera = CameraMetrics("a", Box)
+    assert camera.inspected(inspected(0.2), 1000.05) == pytest.approx(250.0)
+    totals = camera.totals(1001.0, {})
+    assert totals.latency_ms is not None
+    assert totals.behind_ms is not None
+    assert totals.latency_ms.p50 == pytest.approx(250.0, rel=0.025)
+    assert totals.behind_ms.p50 == pytest.approx(200.0, rel=0.025)
+    now = camera.snapshot(1000.1)
+    assert now.last_frame_age_s == pytest.approx(0.3)
+
+
+def test_the_latest_picture_is_remembered_when_a_camera_is_altered() -> None:
+    """One connection's, and the next one's after a change of the configuration."""
+    first, second = DecodeLoad(), DecodeLoad()
+    camera = CameraMetrics("a", Box, load=first)
+    first.saw(1000.0, 7.5, keyframe=True)
+    first.saw(1000.1, 0.5, keyframe=False)
+    assert camera.snapshot(1000.2).behind_s == 0.5
+    camera.attach(Box, load=second)
+    assert camera.snapshot(1000.3).behind_s == 0.0
+    assert camera.totals(1001.0, {}).most_behind_ms == 7500.0
+
+
+def test_late_pictures_and_shed_decoding_are_alarms() -> None:
+    """A line is not green while pictures come too late to be inspected, or while some are not decoded."""
+    late = CameraSnapshot("a", CameraState.RUNNING, dropped_fps={DropCause.BEHIND: 2.0}, behind_s=1.25, sequence=1)
+    well = CameraSnapshot("b", CameraState.RUNNING, sequence=1)
+    told = plan_alarms([late, well], LogSnapshot(), (), 0.0, "capacity:decoding: room for half")
+    assert told == ("capacity:decoding: room for half", "pictures come too late, 1.2 s now: a")
+    assert plan_alarms([well], LogSnapshot(), (), 0.0) == ()
