@@ -87,6 +87,37 @@ def test_killed_at_random_moments_no_second_is_missing(make_run: Callable[[int],
         assert run.query(f"SELECT sum(provisional) FROM coverage WHERE run = {number}") == [(len(run.names),)]
 
 
+def wait_for_run(run: LineRun, number: int) -> None:
+    wait_for(lambda: run.query(f"SELECT 1 FROM runs WHERE run = {number}"), "the run is entered")
+
+
+def test_killed_while_they_start_no_second_is_missing(make_run: Callable[[int], Any]) -> None:
+    """Starts that never come to inspect leave neither hole nor overlap between two runs that did."""
+    run = make_run(1)
+    moment = random.Random(6)
+    start_and_wait(run, 1)
+    run.process.kill()
+    run.process.wait(10)
+    for number in (2, 3, 4):
+        run.start()
+        wait_for_run(run, number)
+        time.sleep(moment.uniform(0.0, 1.0))  # any moment will do
+        run.process.kill()
+        run.process.wait(10)
+    start_and_wait(run, 5)
+    run.signal(signal.SIGTERM)
+    assert run.wait(30) == 130
+
+    ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
+    told = [row for row in intervals(run, "cam01") if row[0] >= alive_utc - NEAR_S]
+    assert told[0][0] == pytest.approx(alive_utc, abs=NEAR_S)
+    assert told[0][2] == "crashed"
+    until_utc = first_inspection_utc(run, 5, "cam01")
+    for (_, ended, _), (started, _, _) in pairwise(row for row in told if row[0] < until_utc):
+        assert started == pytest.approx(ended, abs=NEAR_S), told
+    assert run.query("SELECT count(*) FROM runs WHERE end_cause = 'crashed'") == [(4,)]
+
+
 def test_a_run_that_ended_leaves_off_and_a_camera_that_was_taken_out_nothing(make_run: Callable[[int], Any]) -> None:
     """The time between is the next run's row; a camera that nobody asked for in the last run has none."""
     run = make_run(2)
