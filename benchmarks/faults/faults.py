@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+from math import inf
 
 from tests.integration.rtsp.raw_server import RawCamera
 
@@ -20,15 +21,19 @@ def _nothing(scene: Scene) -> None:
     """Do nothing."""
 
 
-def _remount(scene: Scene, mode: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{mode}", str(scene.disk)], check=True)
+def _freeze(scene: Scene, option: str) -> None:
+    subprocess.run(["fsfreeze", option, str(scene.disk)], check=True)
+
+
+def _give_up_disk(scene: Scene) -> None:
+    """Have the file system make itself read-only, as it does when its device fails; nothing brings it back."""
+    subprocess.run(["mount", "-o", "remount,abort", str(scene.disk)], check=True)
 
 
 def _fill_disk(scene: Scene) -> None:
-    with (scene.disk / "fill").open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-            file.flush()
+    with (scene.disk / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
 
 
 def _undescribed() -> RawCamera:
@@ -83,7 +88,7 @@ FAULTS = (
         end=lambda scene: scene.site.lose_nothing(),
         lasts_s=10.0,
         causes=("camera:", "capacity"),
-        blind=False,
+        told_s=0.0,
         needs_networks=True,
     ),
     Fault(
@@ -93,7 +98,7 @@ FAULTS = (
         end=lambda scene: scene.site.widen(),
         lasts_s=12.0,
         causes=("camera:", "capacity"),
-        blind=False,
+        told_s=0.0,
         needs_networks=True,
     ),
     Fault(
@@ -114,7 +119,7 @@ FAULTS = (
         lasts_s=15.0,
         causes=("capacity", "paused", "camera:"),
         everyone=True,
-        blind=False,
+        told_s=0.0,
     ),
     Fault(
         "program killed",
@@ -138,13 +143,28 @@ FAULTS = (
         for_peers=False,
     ),
     Fault(
-        "disk read-only",
-        "the disk of the records becomes read-only for 10 s",
-        begin=lambda scene: _remount(scene, "ro"),
-        end=lambda scene: _remount(scene, "rw"),
+        "disk hangs",
+        "the disk of the records answers no write for 10 s (after 2 s inspection stops)",
+        begin=lambda scene: _freeze(scene, "--freeze"),
+        end=lambda scene: _freeze(scene, "--unfreeze"),
         lasts_s=10.0,
+        told_s=6.0,
         causes=("log",),
         everyone=True,
+        needs_mount=True,
+        for_peers=False,
+    ),
+    Fault(
+        "disk fails",
+        "the file system of the records becomes read-only, for good",
+        begin=_give_up_disk,
+        end=_nothing,
+        lasts_s=10.0,
+        told_s=0.0,  # nothing can be written: the screen and the exit code say so
+        exit_code=4,
+        causes=("log",),
+        everyone=True,
+        back_within_s=inf,
         needs_mount=True,
         for_peers=False,
     ),
@@ -155,7 +175,7 @@ FAULTS = (
         end=_nothing,
         lasts_s=12.0,
         causes=STARTS,
-        blind=False,
+        told_s=0.0,
         raw=_undescribed,
     ),
     Fault(
@@ -165,7 +185,7 @@ FAULTS = (
         end=_nothing,
         lasts_s=12.0,
         causes=STARTS,
-        blind=False,
+        told_s=0.0,
         raw=_digest_sha256,
     ),
     Fault(
@@ -175,7 +195,7 @@ FAULTS = (
         end=_nothing,
         lasts_s=12.0,
         causes=STARTS,
-        blind=False,
+        told_s=0.0,
         raw=_changes_size,
     ),
     Fault(
@@ -185,7 +205,7 @@ FAULTS = (
         end=_nothing,
         lasts_s=12.0,
         causes=STARTS,
-        blind=False,
+        told_s=0.0,
         raw=_loses_pictures,
         damages=True,
     ),

@@ -31,8 +31,6 @@ class VisionLine:
     folder: Path
     host: Host
     urls: dict[str, str]
-    settings: str = ""  # more lines for the victim's table
-    tables: str = ""  # more tables
     records: Path | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     name: str = "vision-line"
@@ -40,11 +38,8 @@ class VisionLine:
     def start(self, cameras: int) -> None:
         """Start it and wait until so many cameras are inspected."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        streams = "".join(
-            f'[[stream]]\nname = "{name}"\nurl = "{url}"\n{self.settings if name == VICTIM else ""}'
-            for name, url in self.urls.items()
-        )
-        text = f"config_version = 1\n{self.tables}[defaults]\n{DEFAULTS}{streams}"
+        streams = "".join(f'[[stream]]\nname = "{name}"\nurl = "{url}"\n' for name, url in self.urls.items())
+        text = f"config_version = 1\n[record]\nmin_free_mb = 1\n[defaults]\n{DEFAULTS}{streams}"
         (self.folder / "streams.toml").write_text(text, encoding="utf-8")
         output = self.folder / f"status-{len(self.processes)}"
         command = (

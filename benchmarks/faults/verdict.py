@@ -37,6 +37,7 @@ class Verdict:
     old: int  # results on pictures that were old, no pictures, or the same again and again
     oldest_s: float
     damaged: int = 0  # pictures that were counted as damaged
+    exit_code: int | None = None
 
 
 def judge_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
@@ -54,6 +55,7 @@ def judge_line(account: Account, window: Window, victims: Collection[str]) -> Ve
         old=sum(age > FRESH_S for age in ages),
         oldest_s=max(ages, default=0.0),
         damaged=account.damaged,
+        exit_code=account.exit_code,
     )
 
 
