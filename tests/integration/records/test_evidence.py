@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from vision_line.config.models import RecordSettings
+from vision_line.config.models import RecordSettings, StreamSettings
 from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting
+from vision_line.inspection.events import EventTracker
 from vision_line.records import looks
 from vision_line.records.entries import RunRecord
 from vision_line.records.kept import evidence_paths
@@ -225,7 +229,7 @@ def assert_agree(records: Path, sequence: int) -> None:
     row = event_row(records)
     clean = cv2.imread(str(records / picture["path"]))
     assert clean is not None
-    distance = {number: float(np.abs(clean.astype(int) - noise(number)).mean()) for number in range(8)}
+    distance = {number: float(np.abs(clean.astype(int) - noise(number)).mean()) for number in range(14)}
     assert min(distance, key=distance.__getitem__) == sequence
     assert picture["path"].endswith(f"-{sequence}.jpg")
     assert (row["sequence"], row["picture_sequence"], row["x1"]) == (sequence, sequence, sequence)
@@ -265,6 +269,41 @@ def test_the_row_keeps_the_look_of_its_picture(
 
     assert_agree(records, 2)
     assert event_row(records)["top_score"] == 0.9
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(30, 100).map(lambda percent: percent / 100), min_size=3, max_size=14),
+    st.sets(st.integers(0, 13)),
+    st.sampled_from([0.0, 0.01, 1000.0]),
+)
+def test_rows_and_pictures_agree_whatever_the_scores_and_whenever_they_are_written(
+    tmp_path_factory: pytest.TempPathFactory, line: Any, scores: list[float], pauses: set[int], wait_s: float
+) -> None:
+    """From the tracker to the export: row, file, picture and detection are of one frame."""
+    records = tmp_path_factory.mktemp("agree")
+    run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looks, "BETTER_LOOK_S", wait_s)
+        log = SqliteLog(records, run, RecordSettings(min_free_mb=1, evidence_quality=95), ["open", "short"])
+        tracker = EventTracker("cam01", ("open", "short"), StreamSettings(), 0.25)
+        for number, score in enumerate(scores):
+            seen, _ = look_at(line, number, score, EventPhase.NEW)
+            log.write_inspection(seen, seen.detections, tracker.update(seen))
+            if number in pauses:
+                time.sleep(0.02)
+        log.write_events(tracker.close(time.monotonic(), time.time()))
+        log.close()
+
+    with closing(open_reader(records)) as connection:
+        rows = connection.execute(
+            "SELECT v.*, e.path, d.score AS found FROM events v JOIN evidence e USING (run, event_id)"
+            " JOIN detections d ON d.run = v.run AND d.sequence = v.picture_sequence AND d.event_id = v.event_id"
+        ).fetchall()
+    assert rows
+    for row in rows:
+        assert_agree(records, row["sequence"])
+        assert row["score"] == row["found"] <= row["top_score"]
 
 
 class OnADevice:
