@@ -20,6 +20,7 @@ from vision_line.ingest.nal import START_CODE, NalCodec, NalRole, nal_headers
 PROOF = 8
 MISTRUST = 8
 MAX_BYTES = 32 << 20
+PIECE_BYTES = 64  # what keeping a piece takes beside its own bytes
 
 _SLICES = frozenset({NalRole.SLICE, NalRole.KEY_SLICE})
 _KEYS = frozenset({NalRole.KEY_SLICE, NalRole.KEY_PREFIX})
@@ -82,7 +83,8 @@ class AccessUnits:
         self._codec = codec
         self._needed = PROOF
         self._proved = 0
-        self._carried = b""
+        self._carried: list[bytes] = []
+        self._carried_bytes = 0
         self._carried_key = False
         self._lost = False
         self._now = _Assembly(None)
@@ -126,9 +128,8 @@ class AccessUnits:
         return done
 
     def _begin(self, pts: int | None) -> None:
-        carried, keyframe, lost = self._carried, self._carried_key, self._lost
-        self._carried, self._carried_key, self._lost = b"", False, False
-        self._now = _Assembly(pts, [carried] if carried else [], len(carried), keyframe, after_gap=lost)
+        self._now = _Assembly(pts, self._carried, self._carried_bytes, self._carried_key, after_gap=self._lost)
+        self._carried, self._carried_bytes, self._carried_key, self._lost = [], 0, False, False
 
     def _begins_picture(self, data: bytes) -> bool:
         """Whether a NAL unit starts the next picture though the timestamp is the same.
@@ -147,7 +148,7 @@ class AccessUnits:
     def _add(self, data: bytes, starts: bool) -> None:
         now = self._now
         now.parts.append(data)
-        now.size += len(data)
+        now.size += len(data) + PIECE_BYTES
         if now.size > MAX_BYTES:
             raise OversizedPictureError(f"{now.size} bytes of one picture")
         if now.marked and self._holds_slice(data, starts):
@@ -185,16 +186,17 @@ class AccessUnits:
         if not now.has_slices:
             # Parameter sets with a timestamp of their own belong to the next picture, and so does a gap before them.
             self._lost = self._lost or now.after_gap
-            self._carry(b"".join(now.parts), keyframe=now.keyframe)
+            self._carried, self._carried_bytes, self._carried_key = now.parts, now.size, now.keyframe
             return ()
         self._proved = self._proved + 1 if now.marked and not now.mistaken else 0
         return (self._unit(early=False),)
 
     def _carry(self, data: bytes, *, keyframe: bool) -> None:
         """Keep what belongs to the next picture."""
-        self._carried += data
-        if len(self._carried) > MAX_BYTES:
-            raise OversizedPictureError(f"{len(self._carried)} bytes without a picture")
+        self._carried.append(data)
+        self._carried_bytes += len(data) + PIECE_BYTES
+        if self._carried_bytes > MAX_BYTES:
+            raise OversizedPictureError(f"{self._carried_bytes} bytes without a picture")
         self._carried_key = self._carried_key or keyframe
 
     def _end_early(self) -> AccessUnit:

@@ -170,13 +170,14 @@ async def test_a_redirection_to_another_path_is_followed_and_told(
 async def test_every_misbehaviour_is_its_cameras_own(
     clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
 ) -> None:
-    """Endless, huge, slow, silent and random cameras have their codes; the good one loses no frame."""
+    """Endless, huge, slow, silent, flooding and random cameras have their codes; the good one loses no frame."""
     faults = {
         "endless_header": "CORRUPT",
         "huge_body": "CORRUPT",
         "lies_about_body": "TIMEOUT",
         "dribble": "TIMEOUT",
         "silent": "TIMEOUT",
+        "flood": "CORRUPT",
     }
     bad = {name: RawCamera(clip, fault=name.replace("_", " ")) for name in (*faults, "random_packets")}
     server = serve_raw(good=RawCamera(clip), **bad)
@@ -189,7 +190,7 @@ async def test_every_misbehaviour_is_its_cameras_own(
     assert not good.dropped
 
 
-@pytest.mark.parametrize("fault", ["endless header", "huge body", "dribble", "random packets"])
+@pytest.mark.parametrize("fault", ["endless header", "huge body", "dribble", "random packets", "flood"])
 def test_a_hostile_camera_takes_little_memory(fault: str, clip: list[Unit], serve_raw: ServeRaw) -> None:
     """Whatever it answers, however long it goes on."""
     server = serve_raw(cam=RawCamera(clip, fault=fault))

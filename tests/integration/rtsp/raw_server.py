@@ -77,7 +77,9 @@ class RawCamera:
     redirect: str = ""  # answers DESCRIBE with 302 to there
     statuses: dict[str, str] = field(default_factory=dict)  # fixed answers by method
     session_s: float | None = None  # closes when no request came for so long
-    fault: str = ""  # "endless header", "huge body", "lies about body", "dribble", "silent", "random packets", "junk"
+    fault: str = (
+        ""  # "endless header", "huge body", "lies about body", "dribble", "silent", "random packets", "flood", "junk"
+    )
     control: str = "track1"
 
 
@@ -267,6 +269,8 @@ class _Connection:
         with contextlib.suppress(OSError):
             if camera.fault == "random packets":
                 self._play_random()
+            elif camera.fault == "flood":
+                self._flood()
             elif camera.fault != "silent":
                 self._play_pictures(camera)
 
@@ -283,6 +287,12 @@ class _Connection:
             number += draw.choice([1, 1, 1, 1, 2, 1000])
             self._send(struct.pack("!cBH", b"$", draw.choice([0, 0, 0, 1, 9]), len(packet)) + packet)
             time.sleep(0.002)
+
+    def _flood(self) -> None:
+        packet = struct.pack("!BBHII", 0x80, 96, 0, 0, 7)
+        data = (struct.pack("!cBH", b"$", 0, len(packet)) + packet) * 10_000
+        while not self._is_over():
+            self._send(data)
 
     def _play_pictures(self, camera: RawCamera) -> None:
         begun_s, number = time.monotonic(), 100

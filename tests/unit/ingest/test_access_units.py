@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.ingest.access_units import PROOF, AccessUnit, AccessUnits
+from vision_line.ingest.access_units import PROOF, AccessUnit, AccessUnits, OversizedPictureError
 from vision_line.ingest.nal import H264, H265, START_CODE, NalCodec, NalRole
 from vision_line.ingest.wire.payloads import PIECES
 
@@ -252,3 +252,18 @@ def test_a_fixed_number_of_slices_is_never_cut(slices: int, sizes: list[int]) ->
     units = AccessUnits(H264)
     out = [unit for n, size in enumerate(sizes) for unit in feed(units, picture_pieces(n, [size] * slices))]
     assert not any(unit.damaged for unit in out)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x55", START_CODE + b"\x67", START_CODE + b"\x41\x80"])
+@pytest.mark.parametrize("stands", [True, False], ids=["one timestamp", "many timestamps"])
+def test_memory_is_bounded_whatever_the_pieces(data: bytes, stands: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that never ends is given up, or comes out; also one of very many very small pieces."""
+    monkeypatch.setattr("vision_line.ingest.access_units.MAX_BYTES", 100_000)
+    units = AccessUnits(H264)
+    out = 0
+    try:
+        for number in range(10_000):
+            out += len(units.push(data, 0 if stands else number))
+    except OversizedPictureError:
+        return
+    assert out > 9_000

@@ -11,11 +11,16 @@ from collections.abc import Iterator
 from vision_line.ingest.clock import Clocks
 from vision_line.ingest.wire.dialogue import TICK_S
 from vision_line.ingest.wire.framing import Interleaved
+from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Playing
 from vision_line.ingest.wire.reorder import Reorder
 from vision_line.ingest.wire.rtp import RtpPacket, SenderReport, Sequence, parse_rtp, read_reports, receiver_report
 
 REPORT_EVERY_S = 5.0
+#: No camera sends so much, but one that means to: it would take the time of all others.
+MAX_BYTES_PER_S = 64e6
+MAX_PACKETS_PER_S = 50e3
+_RATE_OVER_S = 2.0
 
 
 class GoodbyeError(Exception):
@@ -36,14 +41,15 @@ class RtspClient:
         self._read_timeout_s = read_timeout_s
         self._own_source = secrets.randbits(32)
         now_s = self.arrived[0]
-        self._heard_s = self._life_s = self._reported_s = self._report_came_s = now_s
+        self._heard_s = self._life_s = self._reported_s = self._report_came_s = self._rated_s = now_s
+        self._packets = self._bytes = 0  # since `_rated_s`
 
     def packets(self) -> Iterator[RtpPacket]:
         """Yield packets until told to stop; a payload is valid until the next is asked for.
 
         Raises:
             TimeoutError: no packet for `read_timeout_s`.
-            GoodbyeError, ProtocolError, OSError: the stream is over, makes no sense, or is lost.
+            GoodbyeError, ProtocolError, OSError: the stream is over, makes no sense or is a flood, or is lost.
         """
         for channel, data in self._playing.dialogue.early:
             yield from self._sorted(channel, memoryview(data))
@@ -79,6 +85,7 @@ class RtspClient:
 
     def _sorted(self, channel: int, data: memoryview) -> Iterator[RtpPacket]:
         media, control = self._playing.channels
+        self._count(data)
         if channel == media:
             packet = parse_rtp(data)
             if packet is not None:
@@ -100,17 +107,31 @@ class RtspClient:
                 self.arrived = (self._clocks.monotonic(), self._clocks.utc())
                 yield from reorder.overdue(self.arrived[0])
                 while pair.rtp in ready and (data := pair.receive(pair.rtp)) is not None:
+                    self._count(data)
                     packet = parse_rtp(memoryview(data))
                     if packet is not None:
                         self._heard_s = self.arrived[0]
                         yield from reorder.push(packet, self.arrived[0])
                 while pair.rtcp in ready and (data := pair.receive(pair.rtcp)) is not None:
+                    self._count(data)
                     self._read_reports(memoryview(data))
                 if connection.socket in ready and connection.receive(TICK_S):
                     yield from self._items()
                 if not ready:
                     self._check_silence()
                 self._keep_alive()
+
+    def _count(self, data: bytes | memoryview) -> None:
+        """Count a packet of any kind, and give up a camera that floods us."""
+        self._packets += 1
+        self._bytes += len(data)
+        if self._packets > MAX_PACKETS_PER_S * _RATE_OVER_S or self._bytes > MAX_BYTES_PER_S * _RATE_OVER_S:
+            if self._clocks.monotonic() - self._rated_s < _RATE_OVER_S:
+                raise ProtocolError(f"{self._packets} packets, {self._bytes} bytes within {_RATE_OVER_S:g} s")
+            self._start_rating()
+
+    def _start_rating(self) -> None:
+        self._rated_s, self._packets, self._bytes = self._clocks.monotonic(), 0, 0
 
     def _read_reports(self, data: memoryview) -> None:
         report, bye = read_reports(data)
@@ -127,6 +148,8 @@ class RtspClient:
     def _keep_alive(self) -> None:
         """Do what is due beside reading."""
         now_s, playing = self._clocks.monotonic(), self._playing
+        if now_s - self._rated_s > _RATE_OVER_S:
+            self._start_rating()
         if now_s - self._life_s > playing.life_every_s:
             self._life_s = now_s
             playing.dialogue.show_life(playing.life_method, playing.control_url)

@@ -16,6 +16,7 @@ from vision_line.ingest.wire.message import Message, ProtocolError, format_answe
 TICK_S = 0.25  # how long anything may block before it looks whether it was told to stop
 LEAVING_S = 0.1
 MAX_EARLY_BYTES = 4 << 20  # of packets that come before the answer to PLAY
+PACKET_BYTES = 64  # what keeping a packet takes beside its own bytes
 _ATTEMPTS = 3
 _KNOWN_REQUESTS = frozenset({"OPTIONS", "GET_PARAMETER", "SET_PARAMETER"})
 _UNAUTHORIZED = 401
@@ -130,7 +131,7 @@ class Dialogue:
         return used is None or best.is_stale or (self._accepted and best.nonce != used.nonce)
 
     def _keep(self, packet: Interleaved) -> None:
-        self._early_bytes += len(packet.data)
+        self._early_bytes += len(packet.data) + PACKET_BYTES
         if self._early_bytes > MAX_EARLY_BYTES:
             raise ProtocolError(f"{self._early_bytes} bytes of packets before an answer")
         self.early.append((packet.channel, bytes(packet.data)))

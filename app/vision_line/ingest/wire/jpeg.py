@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, field
 
 MAX_BYTES = 32 << 20
+MAX_PARTS = 1 << 16
 
 _LUMA = bytes.fromhex(
     "100b0c0e0c0a100e0d0e1211101318281a181616183123251d283a333d3c3933383740485c4e404457453738506d51575f626768673e4d71"
@@ -59,7 +60,7 @@ class JpegPicture:
 
 @dataclass(slots=True)
 class JpegPictures:
-    """Assembles one connection's pictures; holds at most one, of at most `MAX_BYTES`."""
+    """Assembles one connection's pictures; holds at most one, of at most `MAX_BYTES` in `MAX_PARTS`."""
 
     _parts: list[bytes] = field(default_factory=list)
     _size: int = 0
@@ -88,7 +89,8 @@ class JpegPictures:
 
     def _add(self, payload: memoryview) -> None:
         header = _parse(payload)
-        if header is None or header.offset != self._size or self._size > MAX_BYTES:
+        is_full = self._size > MAX_BYTES or len(self._parts) > MAX_PARTS
+        if header is None or header.offset != self._size or is_full:
             self._damaged = True
             return
         if not header.offset:
