@@ -92,12 +92,21 @@ class Blame:
         """Since when nothing is known to keep the line from being looked at; None: something does."""
         return None if self.now else self.since_s
 
-    def worst_since(self, at_s: float) -> str:
-        """Return the most telling cause that held after `at_s`, among equals the latest; empty where none did."""
+    def since_when(self, at_s: float) -> list[tuple[float, str]]:
+        """Return what kept the line from being looked at after `at_s`, and each time since when; empty: nothing.
+
+        Where the camera was in trouble, it is the most telling trouble, among equals the latest, for all of the time;
+        else what stopped all cameras, one after the other.
+        """
         held = [past for past in self._past if past.until_s > at_s]
         if self.now:
             held.append(_Past(self.since_s, inf, self.now, self._now_tells))
-        return max(reversed(held), key=lambda past: past.telling).cause if held else ""
+        worst = max(reversed(held), key=lambda past: past.telling, default=None)
+        if worst is None:
+            return []
+        if worst.telling > 0:
+            return [(at_s, worst.cause)]
+        return [(max(at_s, past.from_s), past.cause) for past in held]
 
     def note(self, at_s: float, obstacle: str) -> None:
         """Take in the state as it is at `at_s`.

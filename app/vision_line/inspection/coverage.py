@@ -309,7 +309,7 @@ class CoverageLedger:
     def _lacking(self, watch: _Watch, at_s: float, patience_s: float = 0.0) -> float | None:
         """Return since when the line is not inspected, if the next look comes at `at_s`; None: it is."""
         since_s = watch.looks.lacking(at_s, patience_s)
-        if since_s is not None and watch.looks.need.every_frame and not watch.blame.worst_since(since_s):
+        if since_s is not None and watch.looks.need.every_frame and not watch.blame.since_when(since_s):
             return None
         return since_s
 
@@ -359,5 +359,8 @@ class CoverageLedger:
         if watch.gap.is_known:
             watch.gap.begin_earlier(since_s)
             return
-        watch.gap.begin(since_s, watch.blame.worst_since(since_s) or self._lack(watch, at_s))
+        (_, first), *others = watch.blame.since_when(since_s) or [(since_s, self._lack(watch, at_s))]
+        watch.gap.begin(since_s, first)
+        for from_s, cause in others:
+            watch.gap.go_over(from_s, cause)
         self._follow_cause(watch)

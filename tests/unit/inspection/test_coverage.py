@@ -707,6 +707,24 @@ def test_a_file_that_waits_with_two_frames_at_the_start_blames_the_device() -> N
     assert line.log.causes() == [("device:STARTING", 0.19, 4.15)]
 
 
+def test_a_file_that_waits_for_one_thing_after_the_other_blames_each() -> None:
+    """The device starts, and when it is ready the disk is full: what is told of the wait is told of each part of it."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    line.state(0.1, CameraState.RUNNING)
+    line.arrived = 2
+    _idle(line, 0.2, 4.0)
+    line.ledger.device_is_ready(4.1)
+    line.ledger.log_writable(False, 4.2)
+    _idle(line, 4.2, 9.0)
+    line.ledger.log_writable(True, 9.0)
+    for arrived_s in (0.15, 0.19, 9.1):
+        line.ledger.inspected("cam01", arrived_s)
+    line.arrived, line.inspected = 3, 3
+    line.tick(9.3)
+
+    assert line.log.causes() == [("device:STARTING", 0.19, 4.2), ("log", 4.2, 9.1)]
+
+
 def test_a_file_at_the_devices_own_pace_lacks_no_look() -> None:
     """It waits for the device however slow that is; what stands in the way is told all the same."""
     line = Line(need=Need(GAP_S, every_frame=True))
