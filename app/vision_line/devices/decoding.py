@@ -12,6 +12,7 @@ import av.error
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace
 
+from vision_line.devices.jpeg import has_hole
 from vision_line.devices.orientation import (
     UPRIGHT,
     Turn,
@@ -124,7 +125,7 @@ class CpuDecoder:
         """
         if self._context is None:
             raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
-        damaged = packet is not None and packet.is_corrupt
+        damaged = packet is not None and (packet.is_corrupt or (self._codec == "mjpeg" and has_hole(bytes(packet))))
         try:
             frames = self._context.decode(packet)
         except av.error.EOFError:

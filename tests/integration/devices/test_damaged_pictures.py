@@ -112,6 +112,32 @@ def test_a_picture_with_overwritten_data_is_corrupt(name: str) -> None:
     assert found >= 9
 
 
+#: With tables of the picture's own zeros may be flat pieces of it, and of progressive JPEG there are no usual tables.
+USUAL_TABLES = [name for name in ENCODERS if "progressive" not in name and "optimized" not in name]
+
+
+@pytest.mark.parametrize("name", USUAL_TABLES)
+def test_a_picture_with_a_hole_is_corrupt(name: str) -> None:
+    """A lost sector, and an end that was never written, read as zeros: decoders take them for a picture."""
+    file, source = ENCODERS[name](), random.Random(3)
+    begin = data_of(file)
+    for _ in range(10):
+        at = source.randrange(begin, len(file) - 600)
+        assert is_corrupt(file[:at] + bytes(512) + file[at + 512 :])
+        assert is_corrupt(file[:at] + bytes(len(file) - at))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"subsampling": 0}, {"progressive": True}])
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_flat_picture_has_no_hole(options: dict[str, Any], level: int, mode: str) -> None:
+    """Optimized, it may be coded in nothing but zeros."""
+    memory = io.BytesIO()
+    Image.new(mode, (1280, 960), (level,) * len(mode)).save(memory, "JPEG", **options)
+    assert not is_corrupt(memory.getvalue())
+    assert not is_corrupt(memory.getvalue() + bytes(1000))
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_most_rotten_pictures_are_corrupt(name: str) -> None:
     """Twelve changed bytes. JPEG has no checksum: often they are codes all the same, and some such pictures pass."""

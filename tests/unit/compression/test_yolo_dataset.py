@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from vision_line.devices.decoding import CpuDecoder
 from vision_line.errors import ConfigError
 from vision_line_compression.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_pictures
+from vision_line_compression.evaluate.predict import read_picture
 
 
 def write_picture(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
@@ -121,6 +125,27 @@ def test_turned_picture_has_the_size_that_is_seen(tmp_path: Path) -> None:
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
 
     assert image.size_wh == (50, 100)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """Compression and the application turn a picture the same way, mirrored ones too."""
+    path = tmp_path / f"images/test/a{suffix}"
+    path.parent.mkdir(parents=True)
+    blocks = np.random.default_rng(1).integers(0, 255, (3, 5, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.kron(blocks, np.ones((16, 16, 1), np.uint8))).save(path, exif=exif, quality=98)
+    (image,) = open_dataset(write_yaml(tmp_path), "test").images
+
+    with av.open(io.BytesIO(path.read_bytes()), "r", format="image2") as container:
+        stream = container.streams.video[0]
+        (inspected,) = CpuDecoder("a", stream).decode(next(container.demux(stream)))
+
+    read = read_picture(0, image)
+    assert inspected.size_wh == image.size_wh
+    assert np.abs(inspected.picture.to_ndarray(format="bgr24").astype(int) - read).mean() < 6
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import signal
@@ -139,7 +140,7 @@ def test_ctrl_c_while_the_library_logs_is_not_lost(
 
 
 def opened(model: Model, path: Path) -> Model:
-    return replace(model, path=path)
+    return replace(model, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_what_cannot_be_built_is_refused_with_the_reason(built: Path, quantized: Quantized, tmp_path: Path) -> None:
