@@ -114,7 +114,7 @@ def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inherita
     in_a_gap = {name for (name,) in connection.execute(_IN_A_GAP, (run, alive_utc))}
     cameras = connection.execute(_ITS_CAMERAS, (run, CameraState.REMOVED, CameraState.ENDED))
     unseen = {name: 0.0 if name in in_a_gap else _unseen_s(alive_utc, looked_utc) for name, looked_utc in cameras}
-    since_utc = now.utc - away_s
+    since_utc = now.utc - away_s if step is not None else min(alive_utc, now.utc)
     return Inheritance({name: Absence(since_utc - unseen_s, cause) for name, unseen_s in unseen.items()}, step)
 
 
