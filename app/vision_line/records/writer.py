@@ -156,8 +156,10 @@ class GroupWriter:
                 return
 
     def _tidy(self) -> None:
-        """Remove a few old rows, when nothing waits to be committed."""
-        if self._connection is None or self._closing.is_set() or self._backlog.state().entries:
+        """Remove a few old rows, while entries gather anyway."""
+        oldest_s = self._backlog.state().oldest_s
+        is_late = oldest_s is not None and time.monotonic() - oldest_s > GATHER_S / 2
+        if self._connection is None or self._closing.is_set() or is_late:
             return
         try:
             self._retention.tidy(self._connection, time.monotonic(), time.time())
