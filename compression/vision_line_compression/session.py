@@ -9,7 +9,9 @@ from pathlib import Path
 
 import typer
 
+from vision_line.devices.bundle import BUNDLE_FILE
 from vision_line_compression import compressing, measuring
+from vision_line_compression.bundle import amend_bundle
 from vision_line_compression.evaluate.gates import exit_code
 from vision_line_compression.inputs import check_budgets, check_keep_float, open_inputs
 from vision_line_compression.pipeline import Pipeline
@@ -71,6 +73,8 @@ class Session:
         made = self.workspace.folder(self.pipeline.bundle) / measuring.BUNDLE
         shown = self.workspace.root / measuring.BUNDLE
         shutil.copytree(made, shown, dirs_exist_ok=True)
+        if self.workspace.is_done(self.pipeline.report):
+            self._mark()
         typer.echo(f"bundle: {shown}")
 
     def report(self) -> int:
@@ -84,9 +88,16 @@ class Session:
         card = read_card(folder / REPORT_FILE)
         for gate in card.gates:
             found = "not measured" if gate.found is None else f"{gate.found:.4g}"
-            name = gate.name if gate.form is None else f"{gate.name} ({gate.form})"
-            typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {name}: {found}, limit {gate.limit:.4g}")
+            typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.title}: {found}, limit {gate.limit:.4g}")
+        self._mark()
         return exit_code(card.gates)
+
+    def _mark(self) -> None:
+        """Let the bundle that is easily found name the gates that its model did not pass, if it is there."""
+        bundle = self.workspace.root / measuring.BUNDLE
+        if (bundle / BUNDLE_FILE).is_file():
+            card = read_card(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
+            amend_bundle(bundle, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
 
     def _ensure(self, stages: tuple[Stage, ...]) -> None:
         for stage in stages:

@@ -16,6 +16,7 @@ from vision_line.app.run import Run, Screen, check_classes, check_files
 from vision_line.app.signals import Stop, caught_signals
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import SimulatorSettings
+from vision_line.devices.failed_gates import check_gates_passed, gates_warning
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.selection import choose_device
 from vision_line.errors import RunError, VisionLineError
@@ -46,6 +47,7 @@ class RunOptions:
     record: Path | None = None
     overlay: Path | None = None
     cameras: int | None = None  # inspect only the first so many
+    allow_failed_gates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,9 @@ def _open_run(
     """
     config = loaded.config
     model = open_model(model_path(options, loaded))
+    check_gates_passed(model, allowed=options.allow_failed_gates)
+    if warning := gates_warning(model):
+        logger.warning("%s", warning)
     check_classes(loaded, model)
     check_files(loaded)
     device_name = choose_device(options.device or config.model.device)

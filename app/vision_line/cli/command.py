@@ -38,6 +38,9 @@ cli = CarefulTyper(
 
 _MORE = "; may be given again for more."
 
+AllowFailedGates = Annotated[
+    bool, typer.Option("--allow-failed-gates", help="Inspect with a model that did not pass its recipe's gates.")
+]
 StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml.")]
 Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folder with the records.")]
 
@@ -87,6 +90,7 @@ def inspect(
         int | None,
         typer.Option("--cameras", metavar="N", min=1, help="Inspect only the first N of the file's cameras."),
     ] = None,
+    allow_failed_gates: AllowFailedGates = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -111,6 +115,7 @@ def inspect(
             record=record,
             overlay=overlay,
             cameras=cameras,
+            allow_failed_gates=allow_failed_gates,
         )
         raise typer.Exit(run(options))
 
@@ -121,13 +126,15 @@ def check(
     model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help="As the run will be given.")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="As the run will be given.")] = None,
     probe: Annotated[bool, typer.Option("--probe", help="Open each camera too, and say what it sends.")] = False,
+    allow_failed_gates: AllowFailedGates = False,
 ) -> None:
     """Report at once all that a run of a streams.toml would refuse; with --probe, try its cameras too."""
     with reported_errors():
         from vision_line.app.program import RunOptions
         from vision_line.cli.checking import check_file
 
-        raise typer.Exit(check_file(RunOptions(file, model=model, device=device), probe=probe))
+        options = RunOptions(file, model=model, device=device, allow_failed_gates=allow_failed_gates)
+        raise typer.Exit(check_file(options, probe=probe))
 
 
 @cli.command()

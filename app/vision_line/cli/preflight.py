@@ -12,6 +12,7 @@ from vision_line.config.feasible import need_in_words, rounded_up
 from vision_line.config.load import LoadedConfig
 from vision_line.config.locate import line_of, locate_keys
 from vision_line.config.models import Stream
+from vision_line.devices.failed_gates import gates_problem, gates_warning
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.selection import choose_device, decoder_opener, open_device
 from vision_line.devices.shapes import plan_input_shapes
@@ -40,7 +41,7 @@ class Preflight:
 
     def warnings(self) -> list[str]:
         """Return what a run accepts and an operator will not want."""
-        return list(dict.fromkeys([*self._slow_cameras(), *self._unverified_cameras()]))
+        return list(dict.fromkeys([*self._failed_gates(), *self._slow_cameras(), *self._unverified_cameras()]))
 
     def _of_model(self) -> Iterator[str]:
         try:
@@ -49,6 +50,12 @@ class Preflight:
             yield f"{self._chosen('--model', self._options.model, 'path')}: {exc}"
         else:
             yield from self._unknown_classes(model)
+            if problem := gates_problem(model, allowed=self._options.allow_failed_gates):
+                yield f"{self._chosen('--model', self._options.model, 'path')}: {problem}"
+
+    def _failed_gates(self) -> Iterator[str]:
+        if self._model is not None and self._options.allow_failed_gates and (warning := gates_warning(self._model)):
+            yield warning
 
     def _unknown_classes(self, model: Model) -> Iterator[str]:
         for index, stream in self._streams:

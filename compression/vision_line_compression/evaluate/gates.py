@@ -54,6 +54,11 @@ class Gate(Frozen):
     form: str | None = None
     """Form of the product's file that was held against it; null: its own."""
 
+    @property
+    def title(self) -> str:
+        """Return the gate's name, with the form that it is about where that is not the product's own."""
+        return self.name if self.form is None else f"{self.name} ({self.form})"
+
 
 def check_gates(
     candidate: Evaluation, parent: Evaluation, settings: GateSettings, *, speedup: float | None = None

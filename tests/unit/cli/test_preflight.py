@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import av
@@ -11,10 +13,12 @@ import numpy as np
 import pytest
 from tests.contract.conftest import build_tiny_model
 from tests.contract.proven_bundle import write_proven_bundle
+from typer.testing import CliRunner
 
 from vision_line.app.program import RunOptions
 from vision_line.cli.checking import check_file
-from vision_line.devices.model import open_model
+from vision_line.cli.command import cli
+from vision_line.devices.model import SHIPPED_BUNDLE, open_model
 from vision_line.errors import ConfigError
 
 CAMERA = '[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:1/x"\n'
@@ -234,3 +238,36 @@ def test_a_model_that_would_be_computed_wrongly_is_a_problem(
     code, said = check(tmp_path, CAMERA.format(name="a"), capsys, model=folder, device="cpu")
     assert code == 2
     assert any("--device: cpu: " in line and "no form of the model computes rightly" in line for line in said)
+
+
+def test_a_model_that_did_not_pass_its_gates_has_to_be_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused by a line that names the gates and the option; allowed, it is still warned of."""
+    bundle = shutil.copytree(SHIPPED_BUNDLE, tmp_path / "bundle")
+    description = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(description | {"failed_gates": ["map50_drop", "miss_rate"]}))
+    path = tmp_path / "streams.toml"
+    path.write_text("config_version = 1\n" + CAMERA.format(name="a"))
+    said = f"{bundle}: the model did not pass 2 gates of its recipe: map50_drop, miss_rate"
+
+    code, refused = check(tmp_path, CAMERA.format(name="a"), capsys, model=bundle)
+    allowed = check_file(RunOptions(path, model=bundle, allow_failed_gates=True), probe=False)
+
+    assert code == 2
+    assert refused == [f"--model: {said}; --allow-failed-gates inspects with it all the same"]
+    assert allowed == 0
+    assert capsys.readouterr().err == f"warning: {said}\n"
+
+
+def test_a_run_refuses_it_too(tmp_path: Path) -> None:
+    """Exit 3, as for any model that cannot be used."""
+    bundle = shutil.copytree(SHIPPED_BUNDLE, tmp_path / "bundle")
+    description = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(description | {"failed_gates": ["miss_rate"]}))
+    (tmp_path / "streams.toml").write_text("config_version = 1\n" + CAMERA.format(name="a"))
+
+    done = CliRunner().invoke(cli, ["--streams", "streams.toml", "--model", str(bundle), "--headless"])
+
+    assert done.exit_code == 3
+    assert "did not pass 1 gates of its recipe: miss_rate; --allow-failed-gates" in done.output

@@ -54,6 +54,7 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
         RowKind.RECOVERED: 3,
         RowKind.DISTILLED: 4,
         RowKind.INT8_MAX: 4,
+        RowKind.INT8_UNSIGNED: 4,
         RowKind.NO_TEACHER: 4,
     }
     assert card.headline.macs_ratio <= 0.6
@@ -65,6 +66,14 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
 
     assert failed.exit_code == 1
     assert "FAILED  params_ratio" in failed.output
+    marked = open_model(bench.work / "bundle").bundle
+    assert model.bundle is not None
+    assert marked is not None
+    assert (model.bundle.failed_gates, marked.failed_gates) == ((), ("params_ratio",))
+    assert bench("quantize").exit_code == 0  # packs again
+    packed = open_model(bench.work / "bundle").bundle
+    assert packed is not None
+    assert packed.failed_gates == ("params_ratio",)
     assert len(list(bench.work.glob("report-*"))) == 2
     assert len(list(bench.work.glob("distill-*"))) == 1
 
