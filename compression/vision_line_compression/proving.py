@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.agreement import Reference, reference_of, weakness
+from vision_line.devices.agreement import Reference, Tolerance, compare, reference_of, weakness
 from vision_line.devices.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
 from vision_line.devices.model import Model, open_model
+from vision_line.devices.openvino_engine import float_outputs
 from vision_line.devices.preprocess import normalise
 from vision_line.devices.proof import MAX_PROOF_BYTES, Pictures, Proof, pack_proof, shaped
 from vision_line.errors import ModelError
@@ -116,18 +117,42 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Pic
     """Return a proof of `files`, the forms of `model` by name and its own first, with the most telling `candidates`.
 
     Raises:
-        ModelError: a file cannot be executed at one of the model's shapes.
+        ModelError: a file cannot be executed at one of the model's shapes, or its outputs hang on rounding.
     """
     forms = {name: FloatExecution(path) for name, path in files.items()}
     own, shape = next(iter(forms.values())), model.input_shapes_hw[0]
-    seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
-    pictures = _small_enough(np.stack([candidates[number] for number in most_telling(seen)]))
+    steady = _steady(model, next(iter(files.values())), own.outputs(np.stack(candidates), shape), candidates)
+    chosen = most_telling(list(steady.values()))
+    pictures = _small_enough(np.stack([candidates[list(steady)[number]] for number in chosen]))
     references = {
         (name, shape): _reference(model, form.outputs(pictures, shape))
         for name, form in forms.items()
         for shape in model.input_shapes_hw
     }
     return Proof(pictures, references)
+
+
+def _steady(
+    model: Model, path: Path, outputs: Sequence[NDArray[np.float32]], candidates: Sequence[PictureRGB]
+) -> dict[int, Reference]:
+    """Return the references of those candidates by number on which OpenVINO, in float as well, agrees with `outputs`.
+
+    Raises:
+        ModelError: there are too few.
+    """
+    others = float_outputs(model, path, shaped(np.stack(candidates), model.input_shapes_hw[0]))
+    seen = {number: _reference(model, [output]) for number, output in enumerate(outputs)}
+    steady = {number: seen[number] for number, other in enumerate(others) if _agrees(model, seen[number], [other])}
+    if len(steady) < PICTURES:
+        raise ModelError(
+            f"{path}: cannot be proven: on {len(candidates) - len(steady)} of {len(candidates)} pictures two float "
+            "executions, by ONNX Runtime and OpenVINO, find different things; what it finds hangs on rounding"
+        )
+    return steady
+
+
+def _agrees(model: Model, reference: Reference, outputs: Sequence[NDArray[np.float32]]) -> bool:
+    return compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance()).holds
 
 
 def most_telling(seen: Sequence[Reference]) -> list[int]:

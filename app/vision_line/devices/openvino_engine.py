@@ -42,7 +42,8 @@ class OpenVino:
     ) -> ov.CompiledModel:
         """Return `path`, a file of `model`, compiled for inputs (1, h, w, 3), the layout that convolutions work in.
 
-        `low_precision` lets Q/DQ pairs be executed on integers; else they are executed in float, as they are written.
+        `low_precision` lets Q/DQ pairs be executed on integers; else they are executed in float, as they are written,
+        by one stream: of two that are not pinned OpenVINO 2026.4 gives wrong weights to every other engine then.
         `precision` is that of the float layers, "f32" or "bf16".
 
         Raises:
@@ -61,7 +62,7 @@ class OpenVino:
         _check_output(model, path, network)
         try:
             return self._core.compile_model(
-                _with_interleaved_input(network), "CPU", self._config | _execution(low_precision, precision)
+                _with_interleaved_input(network), "CPU", self._config | _execution(model, low_precision, precision)
             )
         except RuntimeError as exc:
             raise DeviceError(f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}") from exc
@@ -100,8 +101,10 @@ def last_line(exc: Exception) -> str:
     return lines[-1] if lines else type(exc).__name__
 
 
-def _execution(low_precision: bool, precision: str) -> dict[str, Any]:
-    mode = {} if low_precision else {"LP_TRANSFORMS_MODE": "NO"}
+def _execution(model: Model, low_precision: bool, precision: str) -> dict[str, Any]:
+    mode: dict[str, Any] = {} if low_precision else {"LP_TRANSFORMS_MODE": "NO"}
+    if model.precision == "int8" and not low_precision:
+        mode["NUM_STREAMS"] = 1
     return {"INFERENCE_PRECISION_HINT": precision, **mode}
 
 
