@@ -19,11 +19,12 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
 #: Over so many periods a camera is judged.
-WINDOW = 5
-#: A look that comes so much late finds what a pause has done, which is no lack of room.
+WINDOW = 10
+#: A look that comes so late finds what a pause has done, which is no lack of room, and is made good within `REST_S`.
 PAUSE_S = 1.0
-#: Late in so many periods of the window, and so busy decoding, is late for lack of decoding.
-LATE_PERIODS = 2
+REST_S = 5.0
+#: Fallen too late so often within the window, and so busy decoding, is late for lack of decoding.
+TIMES_LATE = 3
 BUSY_SHARE = 0.3
 _NAMES_SHOWN = 6
 
@@ -46,7 +47,7 @@ class Seen(NamedTuple):
     at_s: float
     pictures: int
     keyframes: int
-    late: int
+    times_late: int
     decoded: int
     decode_s: float
 
@@ -61,6 +62,7 @@ class DecodeWatch:
         self._room = DecodeRoom()
         self._seen: dict[str, deque[Seen]] = {}
         self._shares: Mapping[str, float] = {}
+        self._begins_s = float("-inf")
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -69,12 +71,14 @@ class DecodeWatch:
             await asyncio.sleep(PERIOD_S)
             now_s = time.monotonic()
             if now_s - began_s > PERIOD_S + PAUSE_S:
-                self._seen.clear()
+                self._begins_s = now_s + REST_S
             self.look(now_s)
 
     def look(self, now_s: float) -> None:
         """Take in what the cameras have done, and set what they may decode."""
         live = [camera for camera in self._cameras() if camera.stream.is_live]
+        if now_s < self._begins_s:
+            self._seen.clear()
         for camera in live:
             self._note(camera, now_s)
         windows = {camera.stream.name: self._seen[camera.stream.name] for camera in live}
@@ -82,12 +86,13 @@ class DecodeWatch:
         decoded = _decoded_part(list(windows.values()))
         if self._room.update(now_s, decoded, is_strained=any(map(is_strained, windows.values()))):
             self._share_out(live)
+            self._seen = {}  # what was seen was of other shares
         for camera in live:  # also those that were added or altered since
             camera.load.share = self._shares.get(camera.stream.name, 1.0)
 
     def _note(self, camera: Decoded, now_s: float) -> None:
         load = camera.load
-        seen = Seen(now_s, load.pictures, load.keyframes, load.late, load.decoded, load.decode_s)
+        seen = Seen(now_s, load.pictures, load.keyframes, load.times_late, load.decoded, load.decode_s)
         window = self._seen.setdefault(camera.stream.name, deque(maxlen=WINDOW + 1))
         if window and window[-1].pictures > seen.pictures:
             window.clear()  # the camera was altered, and counts anew
@@ -108,13 +113,10 @@ class DecodeWatch:
 
 
 def is_strained(window: Sequence[Seen]) -> bool:
-    """Whether a camera came late again and again while its thread was busy decoding. Pure."""
-    if len(window) <= LATE_PERIODS:
-        return False
-    periods = sum(later.late > earlier.late for earlier, later in zip(window, list(window)[1:], strict=False))
+    """Whether a camera fell too late again and again while its thread was busy decoding. Pure."""
     first, last = window[0], window[-1]
     busy_s = last.decode_s - first.decode_s
-    return periods >= LATE_PERIODS and busy_s >= BUSY_SHARE * (last.at_s - first.at_s)
+    return last.times_late - first.times_late >= TIMES_LATE and busy_s >= BUSY_SHARE * (last.at_s - first.at_s)
 
 
 def describe(room: float, demands: Sequence[Demand], shares: Mapping[str, float]) -> str:

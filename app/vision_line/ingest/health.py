@@ -88,6 +88,11 @@ class FreezeWatch:
             self.frozen = True
         return self.frozen
 
+    def interrupt(self) -> None:
+        """Take in that pictures were left out: of that time nobody can say that the picture stood still."""
+        if not self.frozen:
+            self._first = self._last = None
+
     def _begin(self, now_s: float, signature: Signature) -> None:
         self.frozen = False
         self._first = signature
@@ -149,6 +154,11 @@ class PictureHealth:
         self._flat = False
         self._flat_for_s: float | None = None  # since when the samples contradict `_flat`
         self.health = Health.GOOD
+
+    def interrupt(self) -> None:
+        """Take in that seconds of pictures were left out; what was frozen before stays so until a picture differs."""
+        if self._freeze is not None:
+            self._freeze.interrupt()
 
     def due(self, now_s: float, *, keyframe: bool) -> bool:
         """Whether to look at this picture: twice a second, and at keyframes as often."""

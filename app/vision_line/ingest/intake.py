@@ -129,7 +129,6 @@ class Intake:
         limit_s = self._limit_s if age.at_edge else self._limit_s * FRESH_SHARE
         if picture.behind_s <= limit_s:
             return self._go_on(picture, age)
-        self._load.late += 1
         self._drop(DropCause.BEHIND)
         self._keep(picture)
         return ()
@@ -164,7 +163,9 @@ class Intake:
 
     def _check_progress(self, picture: CompressedPicture) -> None:
         """Give up where decoding or reading what comes late does not make the camera fresh soon."""
-        self._late = self._late or (picture.arrived_s, picture.behind_s, self._load.pictures)
+        if self._late is None:
+            self._load.times_late += 1
+            self._late = picture.arrived_s, picture.behind_s, self._load.pictures
         since_s, behind_s, first = self._late
         took_s, gained_s = picture.arrived_s - since_s, behind_s - picture.behind_s
         if took_s < PATIENCE_S or self._load.pictures - first < PATIENCE_PICTURES:

@@ -15,7 +15,7 @@ class DecodeLoad:
 
     pictures: int = 0  # that arrived
     keyframes: int = 0  # of them
-    late: int = 0  # of them: dropped because they came too late
+    times_late: int = 0  # how often the camera fell too late, after it had not been
     decoded: int = 0  # pictures that went into the decoder
     decode_s: float = 0.0  # what that took
     behind_s: float = 0.0  # how late the newest picture came

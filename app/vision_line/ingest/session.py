@@ -34,6 +34,7 @@ SignPicture = Callable[[Any], Signature | None]
 
 FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has but one try
 _NO_TICKS = -(1 << 62)
+INTERRUPTION_S = 2.0  # what is left out of a camera that is so late leaves a hole in what is known of it
 _MAX_REMEMBERED = 64  # arrivals of pictures that are inside the decoder
 
 
@@ -195,6 +196,8 @@ class Session:
         self.outlet.dropped(cause)
         if cause is not DropCause.CORRUPT and self.vitals.last_frame_s is not None:
             self.vitals.saw_frame(self._load.seen_s)
+        if self._load.behind_s > INTERRUPTION_S:
+            self._health.interrupt()
 
     def _decode_chosen(self, picture: CompressedPicture) -> None:
         if self._intake.awaits_key and not picture.keyframe:  # one chosen with it could not be decoded
@@ -246,7 +249,6 @@ class Session:
         if self.vitals.health is Health.FROZEN:
             self._count_unseen(picture, DropCause.FROZEN)
         elif picture.behind_s > self._limit_s:
-            self._load.late += picture.shown
             self._count_unseen(picture, DropCause.BEHIND)
         elif picture.shown and picture.media_s is not None and not self._cap.lets_through(picture.media_s):
             self.outlet.passed_over(DropCause.RATE_CAP)

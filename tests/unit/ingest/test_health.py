@@ -87,6 +87,17 @@ def test_a_thawed_camera_recovers_at_once() -> None:
     assert watch(health, [noisy(scene(), seed, levels=1) for seed in range(10)], start_s=45.0)[-1] is Health.GOOD
 
 
+def test_what_was_left_out_of_a_camera_did_not_stand_still() -> None:
+    """The same picture before and after a hole of half a minute proves nothing, and after its time it does."""
+    health = PictureHealth(10.0, may_stand_still=False)
+    watch(health, [scene()] * 20)
+    health.interrupt()
+    verdicts = watch(health, [scene()] * 60, start_s=34.0)
+    assert verdicts.index(Health.FROZEN) == 50
+    health.interrupt()
+    assert health.health is Health.FROZEN
+
+
 def test_a_belt_that_may_stand_still_is_never_frozen() -> None:
     """The setting turns FROZEN off."""
     assert set(watch(PictureHealth(10.0, may_stand_still=True), [scene()] * 100)) == {Health.GOOD}
