@@ -78,9 +78,10 @@ class _Assembly:
 class AccessUnits:
     """Assembles one connection's pieces. Used by one thread; holds at most one picture."""
 
-    def __init__(self, codec: NalCodec) -> None:
-        """Start without any knowledge of how the camera sends."""
+    def __init__(self, codec: NalCodec, max_bytes: int = MAX_BYTES) -> None:
+        """Start without any knowledge of how the camera sends; hold at most `max_bytes`."""
         self._codec = codec
+        self._max_bytes = max_bytes
         self._needed = PROOF
         self._proved = 0
         self._carried: list[bytes] = []
@@ -98,7 +99,7 @@ class AccessUnits:
             last: the marker: it is the last piece of its picture.
 
         Raises:
-            OversizedPictureError: `MAX_BYTES` came without the end of a picture.
+            OversizedPictureError: `max_bytes` came without the end of a picture.
         """
         done: tuple[AccessUnit, ...] = ()
         starts = data.startswith(START_CODE)
@@ -149,7 +150,7 @@ class AccessUnits:
         now = self._now
         now.parts.append(data)
         now.size += len(data) + PIECE_BYTES
-        if now.size > MAX_BYTES:
+        if now.size > self._max_bytes:
             raise OversizedPictureError(f"{now.size} bytes of one picture")
         if now.marked and self._holds_slice(data, starts):
             now.mistaken = True
@@ -195,7 +196,7 @@ class AccessUnits:
         """Keep what belongs to the next picture."""
         self._carried.append(data)
         self._carried_bytes += len(data) + PIECE_BYTES
-        if self._carried_bytes > MAX_BYTES:
+        if self._carried_bytes > self._max_bytes:
             raise OversizedPictureError(f"{self._carried_bytes} bytes without a picture")
         self._carried_key = self._carried_key or keyframe
 

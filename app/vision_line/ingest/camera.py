@@ -28,7 +28,7 @@ from vision_line.ingest.signature import sign_picture as sign_video_frame
 
 log = logging.getLogger(__name__)
 
-OPEN_MARGIN_S = 0.5  # FFmpeg's own timeout gets the chance to name the error first
+OPEN_MARGIN_S = 0.5  # the session's own deadline gets the chance to name the error first
 #: The limit on openings is there for bursts, so a camera that does not answer takes no more of it than this: many dead
 #: ones must not keep a healthy one waiting.
 OPENING_HELD_S = 0.25

@@ -73,15 +73,3 @@ def describe_fault(exc: Exception) -> str:
     *_, place = traceback.extract_tb(exc.__traceback__) or [None]
     where = "" if place is None else f" in {Path(place.filename).name}:{place.lineno}"
     return f"a fault of vision-line ({type(exc).__name__}{where}); the log has its traceback"
-
-
-def resolve(camera: str, host: str, port: int) -> None:
-    """Make sure that the host has an address. May hang as long as the system's resolver does.
-
-    Raises:
-        SourceError: NAME_UNKNOWN.
-    """
-    try:
-        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as exc:
-        raise SourceError(camera, SourceErrorCode.NAME_UNKNOWN, f"host {host!r} has no address") from exc

@@ -77,9 +77,8 @@ class RawCamera:
     redirect: str = ""  # answers DESCRIBE with 302 to there
     statuses: dict[str, str] = field(default_factory=dict)  # fixed answers by method
     session_s: float | None = None  # closes when no request came for so long
-    fault: str = (
-        ""  # "endless header", "huge body", "lies about body", "dribble", "silent", "random packets", "flood", "junk"
-    )
+    # "endless header", "huge body", "lies about body", "dribble", "silent", "random packets", "flood" or "junk"
+    fault: str = ""
     control: str = "track1"
 
 

@@ -256,10 +256,9 @@ def test_a_fixed_number_of_slices_is_never_cut(slices: int, sizes: list[int]) ->
 
 @pytest.mark.parametrize("data", [b"", b"\x55", START_CODE + b"\x67", START_CODE + b"\x41\x80"])
 @pytest.mark.parametrize("stands", [True, False], ids=["one timestamp", "many timestamps"])
-def test_memory_is_bounded_whatever_the_pieces(data: bytes, stands: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_whatever_the_pieces(data: bytes, stands: bool) -> None:
     """A picture that never ends is given up, or comes out; also one of very many very small pieces."""
-    monkeypatch.setattr("vision_line.ingest.access_units.MAX_BYTES", 100_000)
-    units = AccessUnits(H264)
+    units = AccessUnits(H264, max_bytes=100_000)
     out = 0
     try:
         for number in range(10_000):

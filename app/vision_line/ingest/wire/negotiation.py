@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.clock import Clocks
-from vision_line.ingest.faults import resolve
 from vision_line.ingest.wire.address import Address, parse_address
 from vision_line.ingest.wire.authorization import choose_challenge
 from vision_line.ingest.wire.connection import Connection
@@ -81,7 +80,7 @@ class Negotiation:
             SourceError: it refuses, breaks a bound, or sends nothing that can be read.
             TimeoutError, OSError, StoppedError: the connection is lost, silent, or not wanted any more.
         """
-        resolve(self._stream.name, self._address.host, self._address.port)
+        self._resolve()
         connection = Connection(self._connect())
         try:
             return self._agree(connection)
@@ -109,6 +108,14 @@ class Negotiation:
             raise
         life = "GET_PARAMETER" if "GET_PARAMETER" in (options.header("public") or "") else "OPTIONS"
         return Playing(connection, dialogue, track, description.aggregate_url, channels, datagrams, life, session_s / 2)
+
+    def _resolve(self) -> None:
+        """Make sure that the host has an address. May hang as long as the system's resolver does."""
+        host = self._address.host
+        try:
+            socket.getaddrinfo(host, self._address.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as exc:
+            raise self._fault(SourceErrorCode.NAME_UNKNOWN, f"host {host!r} has no address") from exc
 
     def _connect(self) -> socket.socket:
         address = self._address
@@ -208,7 +215,10 @@ class Negotiation:
         if answer.status is not None and 200 <= answer.status < 300:
             return
         code = _REFUSALS.get(answer.status or 0, SourceErrorCode.FAILED)
-        raise self._fault(code, self._unauthorized(dialogue) if answer.status == 401 else f"{method}: {answer.reason}")
+        if answer.status == 401:
+            raise self._fault(code, self._unauthorized(dialogue))
+        advice = f"; it may send by another transport than {self._stream.transport}" if answer.status == 461 else ""
+        raise self._fault(code, f"the camera answers {method} with {answer.reason}{advice}")
 
     def _unauthorized(self, dialogue: Dialogue) -> str:
         if self._address.credentials is None:
