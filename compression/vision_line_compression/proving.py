@@ -8,6 +8,7 @@ float32 as it is written, by another library than those that are to be proven.
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ from vision_line_compression.proof_pictures import PictureRGB, drawn_candidates
 from vision_line_compression.quantize.calibrate import open_session, run_session
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.unsigned import write_unsigned
+
+log = logging.getLogger(__name__)
 
 UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
 
@@ -117,13 +120,14 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Pic
     """Return a proof of `files`, the forms of `model` by name and its own first, with the most telling `candidates`.
 
     Raises:
-        ModelError: a file cannot be executed at one of the model's shapes, or its outputs hang on rounding.
+        ModelError: a file cannot be executed at one of the model's shapes.
     """
     forms = {name: FloatExecution(path) for name, path in files.items()}
     own, shape = next(iter(forms.values())), model.input_shapes_hw[0]
-    steady = _steady(model, next(iter(files.values())), own.outputs(np.stack(candidates), shape), candidates)
-    chosen = most_telling(list(steady.values()))
-    pictures = _small_enough(np.stack([candidates[list(steady)[number]] for number in chosen]))
+    seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
+    usable = _steady(model, next(iter(files.values())), seen, candidates)
+    chosen = most_telling([seen[number] for number in usable])
+    pictures = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
     references = {
         (name, shape): _reference(model, form.outputs(pictures, shape))
         for name, form in forms.items()
@@ -132,23 +136,24 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Pic
     return Proof(pictures, references)
 
 
-def _steady(
-    model: Model, path: Path, outputs: Sequence[NDArray[np.float32]], candidates: Sequence[PictureRGB]
-) -> dict[int, Reference]:
-    """Return the references of those candidates by number on which OpenVINO, in float as well, agrees with `outputs`.
+def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Sequence[PictureRGB]) -> list[int]:
+    """Return the numbers of the candidates on which OpenVINO, in float as well, agrees with `seen`; of too few, all.
 
-    Raises:
-        ModelError: there are too few.
+    What a model finds in the others hangs on rounding, which no two engines do alike.
     """
     others = float_outputs(model, path, shaped(np.stack(candidates), model.input_shapes_hw[0]))
-    seen = {number: _reference(model, [output]) for number, output in enumerate(outputs)}
-    steady = {number: seen[number] for number, other in enumerate(others) if _agrees(model, seen[number], [other])}
-    if len(steady) < PICTURES:
-        raise ModelError(
-            f"{path}: cannot be proven: on {len(candidates) - len(steady)} of {len(candidates)} pictures two float "
-            "executions, by ONNX Runtime and OpenVINO, find different things; what it finds hangs on rounding"
-        )
-    return steady
+    pairs = zip(seen, others, strict=True)
+    steady = [number for number, (one, other) in enumerate(pairs) if _agrees(model, one, [other])]
+    if len(steady) >= PICTURES:
+        return steady
+    log.warning(
+        "%s: on %d of %d pictures two float executions, by ONNX Runtime and OpenVINO, find different things: what the "
+        "model finds hangs on rounding, and engines may fail its proof",
+        path,
+        len(seen) - len(steady),
+        len(seen),
+    )
+    return list(range(len(seen)))
 
 
 def _agrees(model: Model, reference: Reference, outputs: Sequence[NDArray[np.float32]]) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -142,3 +143,18 @@ def test_pictures_are_chosen_by_what_is_found_in_them_and_differ() -> None:
 
     assert most_telling(seen)[:3] == [1, 3, 2]
     assert most_telling(seen[:2]) == [1, 0]
+
+
+def test_a_model_whose_findings_hang_on_rounding_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another right engine would not pass its proof: the step says so, and where there is a choice leaves such out."""
+    onnx.save(draw_yolo(), str(tmp_path / "float.onnx"))
+    bundle = write_bundle(tmp_path / "bundle", tmp_path / "float.onnx", "tiny", input_shapes_hw=[(64, 96)])
+    monkeypatch.setattr("vision_line_compression.proving.Tolerance", lambda: Tolerance(score=-1.0))  # nothing agrees
+
+    with caplog.at_level(logging.WARNING):
+        assert prove(bundle).exit_code == 0
+
+    assert any("on 32 of 32 pictures two float executions" in record.getMessage() for record in caplog.records)
+    assert open_model(bundle).proof is not None
