@@ -35,6 +35,7 @@ class _Watch:
     lack_since_s: float | None = None
     told_s: float = -inf  # up to here gaps are over
     ended: bool = False  # no inspection is due any more
+    absent: bool = False  # no run has looked at it yet since the last one ended: a gap, however short
 
 
 class CoverageLedger:
@@ -182,8 +183,11 @@ class CoverageLedger:
         watch = self._watches.get(camera)
         if watch is None or watch.blame.state is CameraState.FROZEN or captured_s <= watch.looks.last_s:
             return
-        gap = watch.gap
-        if (since_s := self._lacking(watch, captured_s)) is not None:
+        gap, since_s = watch.gap, self._lacking(watch, captured_s)
+        if watch.absent and since_s is None:
+            since_s = watch.looks.last_s
+        watch.absent = False
+        if since_s is not None:
             self._ensure_open(watch, since_s, captured_s)
             gap.certain_s = watch.told_s = captured_s
         watch.looks.add(captured_s)
@@ -235,6 +239,7 @@ class CoverageLedger:
     def _account_for(self, watch: _Watch, absence: Absence, now_s: float, now_utc: float) -> None:
         """Begin with the gap that other runs left: `off` or `crashed` up to now, and from now on what it is now."""
         since_s = now_s - (now_utc - absence.since_utc)
+        watch.absent = True
         watch.looks.begin(since_s)
         watch.gap.begin(since_s, absence.cause)
         watch.gap.go_over(now_s, watch.blame.now or STARTING)

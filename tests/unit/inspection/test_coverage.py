@@ -604,6 +604,22 @@ def test_what_other_runs_left_is_told_up_to_this_start() -> None:
     assert [row.started_utc for row in told] == [line.utc(-600.0), line.utc(5.0), line.utc(6.0)]
 
 
+def test_a_restart_is_told_however_quick_it_is() -> None:
+    """Even where the next run looks again within the time that a gap may last."""
+    line = Line(running=False)
+    line.ledger.add_camera("cam02", Need(GAP_S, 3, 2.0), 5.0, line.utc(5.0), absence=Absence(line.utc(4.7), OFF))
+    line.ledger.state(StateChange("cam02", CameraState.RUNNING, 5.1, line.utc(5.1)))
+    for number in range(8):
+        line.ledger.inspected("cam02", 5.2 + number / 4)
+        line.tick(5.3 + number / 4)
+
+    told = [row for row in line.log.intervals.values() if row.camera == "cam02"]
+    assert [(row.cause, row.started_s, row.ended_s) for row in told] == [
+        ("off", pytest.approx(4.7), 5.0),
+        ("camera:CONNECTING", 5.0, 5.2),
+    ]
+
+
 def test_a_clock_set_back_between_runs_makes_no_interval_that_ends_before_it_begins() -> None:
     """The last sign of life lies in the future: there is nothing to tell of the time between."""
     line = Line(running=False)
