@@ -15,7 +15,11 @@ from typing import Any
 
 import openvino as ov
 
+from vision_line.cores import usable_cores
 from vision_line.devices.model import Model
+from vision_line.devices.proven_engines import ProvenEngines
+from vision_line.errors import DeviceError
+from vision_line.ports import ShapeHW
 
 COMMAND = Path(sys.executable).parent / "vision-line"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -68,11 +72,28 @@ def run_vision_line(
     return LineResult(json.loads((folder / "s.json").read_text(encoding="utf-8")), server_cores)
 
 
-def openvino_for_ultralytics(model: Model, folder: Path) -> Path:
-    """Write the same weights in the form that Ultralytics' OpenVINO backend loads, dynamic in batch and size."""
+def proven_form(model: Model, shape_hw: ShapeHW) -> Path:
+    """Return the file of the form of `model` that this processor computes rightly on integers, and say which it is.
+
+    What is computed wrongly is not worth its time: a benchmark ends here.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    engines = ProvenEngines(model, usable_cores())
+    engines.open(shape_hw)
+    (used,) = engines.candidates
+    print(f"{engines.processor.name} ({engines.processor.instruction_set}): {engines.form} ({engines.reason})")
+    if used.is_exact and model.precision == "int8":
+        raise DeviceError(f"{model.path}: no integer form is computed rightly here, so there is nothing to time")
+    return used.form.path
+
+
+def openvino_for_ultralytics(model: Model, path: Path, folder: Path) -> Path:
+    """Write the weights in `path`, a file of `model`, as Ultralytics' OpenVINO backend loads them: dynamic."""
     target = folder / "same_weights_openvino_model"
     target.mkdir(parents=True, exist_ok=True)
-    ov.save_model(ov.convert_model(model.path), target / "same_weights.xml", compress_to_fp16=False)
+    ov.save_model(ov.convert_model(path), target / "same_weights.xml", compress_to_fp16=False)
     side = max(max(shape) for shape in model.input_shapes_hw)
     metadata = {
         "description": model.name,

@@ -20,6 +20,7 @@ from benchmarks.contenders import (
     ULTRALYTICS,
     LineResult,
     openvino_for_ultralytics,
+    proven_form,
     run_child,
     run_vision_line,
 )
@@ -36,12 +37,13 @@ def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 15.0
     model = open_model(None)
+    proven = proven_form(model, SHAPE_HW)
     videos = ensure_long_videos(ensure_clips(4, 1), default_directory() / "long", 2)
     cores = len(os.sched_getaffinity(0))
     runs: list[LineResult] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        same_weights = openvino_for_ultralytics(model, folder)
+        same_weights = openvino_for_ultralytics(model, proven, folder)
 
         def ours() -> float:
             with gstreamer_cameras(videos, CAMERAS) as cameras:
@@ -59,7 +61,7 @@ def main() -> None:
                 return run_child(BARE_DECODE, str(seconds / 2), *cameras.urls)
 
         def limit() -> float:
-            engine = run_child(BARE_ENGINE, str(model.path), *map(str, SHAPE_HW), str(seconds / 2))
+            engine = run_child(BARE_ENGINE, str(proven), *map(str, SHAPE_HW), str(seconds / 2))
             engines.append(engine)
             decoding.append(decode())
             server = statistics.median(run.server_cores for run in runs) if runs else 0.1
@@ -73,6 +75,7 @@ def main() -> None:
     report.facts |= {
         "vision-line / Ultralytics": rounds.ratio("vision-line", "Ultralytics")[1],
         "vision-line / limit": rounds.ratio("vision-line", "limit")[1],
+        "form": runs[-1].summary["model"]["form"],
         "bare engine, images/s": statistics.median(engines),
         "bare decode, cores": statistics.median(decoding),
         "server, cores": statistics.median(run.server_cores for run in runs),

@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from vision_line.devices.processor import this_processor
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -92,15 +94,13 @@ def add_rounds(report: Report, rounds: Rounds, base: str) -> None:
 
 def machine() -> dict[str, object]:
     """Say what this was run on."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    processor = this_processor()
+    return {
+        "cpu": processor.name or processor.machine,
+        "instruction_set": processor.instruction_set,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+    }
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -44,6 +44,11 @@ class ProvenEngines:
         return " and ".join(candidate.label for candidate in self._used)
 
     @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return what runs: one, or several where shapes differ."""
+        return tuple(self._used)
+
+    @property
     def reason(self) -> str:
         """Say why this form runs here, and what proves it."""
         why = [*self._faults] or [self._guess()]
