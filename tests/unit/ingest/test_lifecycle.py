@@ -46,6 +46,23 @@ def test_a_camera_that_stays_stale_is_given_up() -> None:
     assert judge(vitals, stream(), 105.1).lost
 
 
+def test_a_camera_is_not_blamed_for_a_stop_of_this_program() -> None:
+    """Nobody saw its pictures for twenty seconds; from then on its silence counts anew."""
+    vitals = running(25.0)
+    vitals.resumed_s = 120.0
+    assert judge(vitals, stream(), 120.1).state is CameraState.RUNNING
+    assert judge(vitals, stream(), 122.1).state is CameraState.STALE
+    assert judge(vitals, stream(), 125.1).lost
+
+
+def test_pictures_that_are_decoded_after_newer_ones_were_left_out_change_no_pace() -> None:
+    """What was kept for reference arrived before; silence counts from the newest."""
+    vitals = running(25.0)
+    period_s = vitals.period_s
+    vitals.saw_frame(99.5)
+    assert (vitals.last_frame_s, vitals.period_s) == (100.0, period_s)
+
+
 def test_an_open_camera_without_a_frame_is_given_up() -> None:
     """It shows no state of its own, and ends after the connect and the read timeout."""
     vitals = Vitals(started_s=0.0, opened_s=1.0)
