@@ -163,7 +163,7 @@ def _agrees(model: Model, reference: Reference, outputs: Sequence[NDArray[np.flo
 def most_telling(seen: Sequence[Reference]) -> list[int]:
     """Return the numbers of the pictures, each with a reference in `seen`, in which the model finds most.
 
-    Each shows something else than the one before, as far as there are such.
+    Each shows something else than the one before; others are taken only where there is no second such.
     """
     order = sorted(range(len(seen)), key=lambda number: _signal(seen[number]), reverse=True)
     chosen = order[:1]
@@ -172,7 +172,7 @@ def most_telling(seen: Sequence[Reference]) -> list[int]:
         pair = np.concatenate([seen[chosen[-1]].places, seen[number].places])
         alike = weakness(Reference(pair, np.empty((0, 7), np.float32)))
         (others if alike else chosen).append(number)
-    return [*chosen, *others][:PICTURES]
+    return (chosen if len(chosen) > 1 else [*chosen, *others])[:PICTURES]
 
 
 def _small_enough(pictures: Pictures) -> Pictures:
