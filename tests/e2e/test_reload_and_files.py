@@ -6,9 +6,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from vision_line.simulator.clips import ensure_clips
 
@@ -83,3 +85,15 @@ def test_a_capped_video_takes_as_long_as_it_was_recorded(make_run: Callable[[int
     assert camera["frames_inspected"] == clip.frames / 5
     assert camera["frames_dropped"] == {"rate_cap": clip.frames * 4 / 5}
     assert recorded_s - 0.5 < took_s < 2 * recorded_s + 30
+
+
+def test_a_single_picture_is_inspected_before_the_run_ends(make_run: Callable[[int], Any], tmp_path: Path) -> None:
+    """Its file has ended while it is still on the device."""
+    Image.new("RGB", (640, 360), (40, 90, 60)).save(tmp_path / "board.png")
+    run = make_run(1)
+    run.streams.write_text(
+        f'config_version = 1\n[[stream]]\nname = "a"\nurl = "file:{tmp_path}/board.png"\n', encoding="utf-8"
+    )
+    assert run.run() == 0, run.text()[-3000:]
+    (camera,) = run.summary()["cameras"]
+    assert (camera["frames_inspected"], camera["state"]) == (1, "ENDED")

@@ -66,6 +66,13 @@ class Station:
     state: CameraState = CameraState.CONNECTING
     reconnects: ReconnectCount = field(default_factory=ReconnectCount)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether this was a file, and nothing of it waits or is under way."""
+        counts = self.mailbox.counts()
+        settled = counts.pending == 0 and counts.taken == self.line.inspected and self.line.under_way == 0
+        return self.state is CameraState.ENDED and settled
+
     def counts(self) -> CameraCounts:
         """Return the ledger's view of this camera's frames."""
         counts = self.mailbox.counts()
@@ -116,11 +123,8 @@ class Lineup:
 
     @property
     def is_over(self) -> bool:
-        """Whether every camera was a file, and every frame of them has been taken."""
-        return bool(self._stations) and all(
-            station.state is CameraState.ENDED and station.mailbox.counts().pending == 0
-            for station in self._stations.values()
-        )
+        """Whether every camera was a file, and every frame of them has its result."""
+        return bool(self._stations) and all(station.is_over for station in self._stations.values())
 
     @property
     def is_known(self) -> bool:
