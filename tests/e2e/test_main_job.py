@@ -30,20 +30,18 @@ STARTED_S = 5.0
 
 
 def score_records(records: Path, sent_log: Path, cameras: int) -> Score:
-    """Score a run's record file against the clips' truth, over the time in which all cameras were inspected."""
+    """Score a run's record file against the clips' truth: what the ledger calls inspected, by camera and second."""
     with closing(sqlite3.connect(records / "records.sqlite")) as connection:
         rows = connection.execute(
-            "SELECT event_id, camera, class, arrived_utc, x1, y1, x2, y2 FROM detections WHERE event_id IS NOT NULL"
+            "SELECT event_id, camera, class, arrived_utc - behind_ms / 1e3, x1, y1, x2, y2 FROM detections"
+            " WHERE event_id IS NOT NULL"
         ).fetchall()
-        (from_utc,) = connection.execute(
-            "SELECT max(ended_utc) FROM not_inspected WHERE ended_utc IS NOT NULL AND cause <> 'stopped'"
-        ).fetchone()
         (started, ended) = connection.execute("SELECT started_utc, ended_utc FROM runs").fetchone()
+        gaps = connection.execute("SELECT camera, started_utc, ended_utc FROM not_inspected").fetchall()
     detections = [LoggedDetection(row[0], row[1], row[2], row[3], (row[4], row[5], row[6], row[7])) for row in rows]
     truths = {clip.camera: load_truth(clip.truth) for clip in ensure_clips(cameras, 1)}
-    return score_events(
-        detections, read_sent_log(sent_log), truths, max(from_utc or 0.0, started + STARTED_S), ended - 1.0
-    )
+    unseen = {name: [(begun, over or ended) for camera, begun, over in gaps if camera == name] for name in truths}
+    return score_events(detections, read_sent_log(sent_log), truths, started + STARTED_S, ended - 1.0, unseen)
 
 
 def test_sixteen_cameras_are_inspected_and_their_defects_found(make_run: Callable[[int], Any]) -> None:

@@ -33,6 +33,8 @@ STOPPED = "stopped"
 SILENT = f"camera:{CameraState.STALE}"
 #: The camera sends fewer frames than looks are needed.
 SLOW = "camera:SLOW"
+#: Too few of the camera's frames come in time, though they could be decoded: it, or the way from it, is late.
+LATE = f"camera:{SourceErrorCode.BEHIND}"
 #: Too few of the camera's frames can be decoded without damage.
 DAMAGED = f"camera:{SourceErrorCode.CORRUPT}"
 

@@ -53,7 +53,8 @@ class CoverageLedger:
 
     - `camera:<error code or state>`: the camera was not running in it; of several states the most telling one, and
       `camera:STALE` also before that state is declared, when no frame came;
-    - `camera:SLOW`, `camera:CORRUPT`: it ran, and sent fewer frames, or fewer undamaged ones, than are needed;
+    - `camera:SLOW`, `camera:CORRUPT`, `camera:BEHIND`: it ran, and sent fewer frames, or fewer undamaged ones, than are
+      needed, or sent them late;
     - `device:STARTING`: the camera was running and the device was not yet ready;
     - `log`: the detection log was not writable;
     - `rate_cap`: the camera's `inspect_fps` let too few of its frames through;

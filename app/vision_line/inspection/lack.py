@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 
 from vision_line.frames import DropCause
-from vision_line.inspection.blame import CAPACITY, DAMAGED, DECODING, RATE_CAP, SLOW
+from vision_line.inspection.blame import CAPACITY, DAMAGED, DECODING, LATE, RATE_CAP, SLOW
 from vision_line.inspection.minutes import CameraCounts
 from vision_line.inspection.window import Need
 
@@ -14,7 +14,6 @@ from vision_line.inspection.window import Need
 _RESOLUTION = 16
 #: Shorter spans hold too few frames to judge by.
 _LEAST_SPAN_S = 1.0
-_UNDECODED = (DropCause.BEHIND, DropCause.SHED)
 
 
 class FrameFlow:
@@ -54,8 +53,12 @@ class FrameFlow:
             return DAMAGED
         if self._is_capped(inspected, to_s - from_s) and _dropped(before, now, DropCause.RATE_CAP):
             return RATE_CAP
-        undecoded = _dropped(before, now, *_UNDECODED)
-        return DECODING if undecoded and arrived - undecoded < needed else CAPACITY
+        behind, shed = _dropped(before, now, DropCause.BEHIND), _dropped(before, now, DropCause.SHED)
+        # Where frames come late, those that were just not late enough to be skipped turn stale with the shortest wait.
+        late = behind + shed + (_dropped(before, now, DropCause.STALE) if behind else 0)
+        if not late or arrived - late >= needed:
+            return CAPACITY
+        return DECODING if shed else LATE
 
     def _is_capped(self, inspected: int, over_s: float) -> bool:
         """Whether the camera was inspected as often as its `inspect_fps` allows."""

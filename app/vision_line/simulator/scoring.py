@@ -31,6 +31,10 @@ class SentFrame(NamedTuple):
     position: int  # in the clip
 
 
+#: From one UTC time to another.
+Span = tuple[float, float]
+
+
 class LoggedDetection(NamedTuple):
     """A row of the detection log that belongs to an event."""
 
@@ -91,6 +95,7 @@ def score_events(
     truths: Mapping[str, ClipTruth],
     from_utc: float,
     until_utc: float,
+    unseen: Mapping[str, Sequence[Span]] | None = None,
 ) -> Score:
     """Score the events whose detections are given.
 
@@ -100,6 +105,7 @@ def score_events(
         truths: each camera's clip.
         from_utc: passes that began before are not counted as passes (their events are not false either).
         until_utc: the same for passes that had not ended by then.
+        unseen: by camera, when it was not inspected; a pass that any of it lies in is not counted as one.
     """
     events = _match_events(detections, sent, truths)
     timeline = {camera: _passes(camera, sent[camera], truths[camera]) for camera in sent}
@@ -108,7 +114,9 @@ def score_events(
         one: span
         for camera, passes in timeline.items()
         for one, span in passes.items()
-        if span[0] > sent[camera][0].sent_utc and _inside(span, from_utc, until_utc)
+        if span[0] > sent[camera][0].sent_utc
+        and _inside(span, from_utc, until_utc)
+        and not any(begun <= span[1] and span[0] <= over for begun, over in (unseen or {}).get(camera, ()))
     }
     hits: defaultdict[Pass, list[str]] = defaultdict(list)
     false_events = 0

@@ -124,7 +124,7 @@ NEED = Need(2.0, 7, 4.0)
         ("capacity", NEED, 25.0, 40, DropCause.SUPERSEDED),
         ("capacity", NEED, 25.0, 40, DropCause.STALE),
         ("capacity:decoding", NEED, 25.0, 40, DropCause.SHED),
-        ("capacity:decoding", NEED, 25.0, 40, DropCause.BEHIND),
+        ("camera:BEHIND", NEED, 25.0, 40, DropCause.BEHIND),
         ("camera:CORRUPT", NEED, 25.0, 40, DropCause.CORRUPT),
         ("rate_cap", Need(2.0, 7, 4.0, cap_fps=0.625), 25.0, 40, DropCause.RATE_CAP),
         ("camera:SLOW", NEED, 1.0, 1, None),
