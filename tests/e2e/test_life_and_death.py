@@ -80,9 +80,11 @@ def test_killed_at_random_moments_no_second_is_missing(make_run: Callable[[int],
             assert started >= ended - NEAR_S, told
         gaps = [(alive, first_inspection_utc(run, n + 2, camera)) for n, (_, alive, _) in enumerate(runs[:-1])]
         for alive_utc, first_utc in gaps:
-            inside = [row for row in told if row[0] >= alive_utc - NEAR_S and row[1] <= first_utc + NEAR_S]
+            # On a busy machine a camera may not have been looked at for a while when its run was killed.
+            inside = [row for row in told if row[1] > alive_utc + NEAR_S and row[1] <= first_utc + NEAR_S]
             assert inside[0][2] == "crashed", told
-            assert sum(end - start for start, end, _ in inside) == pytest.approx(first_utc - alive_utc, abs=4 * NEAR_S)
+            told_s = sum(end - max(start, alive_utc) for start, end, _ in inside)
+            assert told_s == pytest.approx(first_utc - alive_utc, abs=4 * NEAR_S)
     for number in range(1, KILLS + 1):
         assert run.query(f"SELECT sum(provisional) FROM coverage WHERE run = {number}") == [(len(run.names),)]
 
@@ -109,8 +111,8 @@ def test_killed_while_they_start_no_second_is_missing(make_run: Callable[[int], 
     assert run.wait(30) == 130
 
     ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
-    told = [row for row in intervals(run, "cam01") if row[0] >= alive_utc - NEAR_S]
-    assert told[0][0] == pytest.approx(alive_utc, abs=NEAR_S)
+    told = [row for row in intervals(run, "cam01") if row[1] > alive_utc + NEAR_S]
+    assert told[0][0] <= alive_utc + NEAR_S
     assert told[0][2] == "crashed"
     until_utc = first_inspection_utc(run, 5, "cam01")
     for (_, ended, _), (started, _, _) in pairwise(row for row in told if row[0] < until_utc):
