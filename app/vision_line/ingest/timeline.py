@@ -37,7 +37,7 @@ class Timeline:
             time_s = self._last_s + self._period_s
         step_s = time_s - self._last_s
         self._last_s = time_s
-        self.jumped = not 0.0 <= step_s <= max(MAX_GAP_S, GAP_PERIODS * self._period_s)
+        self.jumped = not 0.0 <= step_s <= max(MAX_GAP_S, GAP_PERIODS * self._period_s) + _ROUNDING_S
         if self.jumped:
             step_s = self._period_s
         elif step_s > 0.0:
