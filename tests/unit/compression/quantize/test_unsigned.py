@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -86,6 +86,8 @@ def test_weights_that_saturate_and_a_second_rewriting_are_refused(canonical: Pat
         write_unsigned(unsigned, tmp_path / "again.onnx")
 
 
+@example(seed=36883, kernel=3, outlier=False)
+@example(seed=2109, kernel=3, outlier=False)
 @given(seed=st.integers(0, 2**32 - 1), kernel=st.sampled_from((1, 3)), outlier=st.booleans())
 def test_narrowed_weights_are_close_and_keep_their_sums(seed: int, kernel: int, outlier: bool) -> None:
     """Every code fits; no weight that is not cut moves by a step; uncut kernels and channels keep their sums."""
@@ -102,10 +104,11 @@ def test_narrowed_weights_are_close_and_keep_their_sums(seed: int, kernel: int, 
     assert narrow.dtype == np.int8
     assert narrow.min() >= -64
     assert narrow.max() <= 63
-    wanted = codes * (scales / steps)[:, None, None, None].astype(np.float64)
+    # The quotient in float64: rounded to float32 it adds up, over the weights of a channel, to more than the bound.
+    wanted = codes * (scales.astype(np.float64) / steps)[:, None, None, None]
     errors = narrow - wanted
     uncut = np.abs(wanted) <= 63.5
     assert np.abs(errors[uncut]).max() < 1
     whole = uncut.reshape(5, -1).all(axis=1)
-    assert np.abs(errors[whole].sum(axis=(1, 2, 3))).max(initial=0.0) < 0.5 + 1e-6
+    assert np.abs(errors[whole].sum(axis=(1, 2, 3))).max(initial=0.0) <= 0.5 + 1e-9
     assert (steps <= np.maximum(scales * 127 / 63, 2.0**-40) * 1.001).all()
