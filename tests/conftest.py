@@ -15,7 +15,7 @@ from hypothesis import settings
 import vision_line  # noqa: F401  first of all: it keeps OpenVINO's usage statistics, and their thread, from being loaded
 
 # A deadline for one example measures how busy the machine is, not the code.
-settings.register_profile("vision-line", deadline=None)
+settings.register_profile("vision-line", deadline=None, print_blob=True)
 settings.load_profile("vision-line")
 
 #: Threads that libraries keep for the life of the process; they are not ours to end.

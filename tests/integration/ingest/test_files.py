@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -254,7 +255,12 @@ def test_check_refuses_a_camera_that_sends_too_few_frames(
     file.write_text(f"config_version = 1\n{camera}min_hits = 25\n", encoding="utf-8")
     assert check_file(RunOptions(file), probe=True) == 2
     said = capsys.readouterr().err
-    assert said.startswith("stream[cam]: found 10 frames/s; 25 looks (min_hits) within 2 s (dwell_s) need 12.5 insp")
+    # measured: a busy machine moves it a little
+    found = re.match(
+        r"stream\[cam\]: found (\S+) frames/s; 25 looks \(min_hits\) within 2 s \(dwell_s\) need 12\.5 insp", said
+    )
+    assert found, said
+    assert 8.0 < float(found[1]) < 12.5
 
     file.write_text(f"config_version = 1\n{camera}min_hits = 15\n", encoding="utf-8")
     assert check_file(RunOptions(file), probe=True) == 0
