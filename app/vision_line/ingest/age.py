@@ -14,7 +14,8 @@ queue" is. Two things must not be taken for lateness, and lateness not for them:
   frames a second at 24.97. Timestamps that are slower still are found out by `Slowness`. A queue is something else:
   while there is one, here or on the way, nobody waits for the first packet of a picture.
 * A camera's clock that is set, wraps or stands still. Such a step tells nothing. A period is put in its place, and the
-  time for which the reader waited is left out: what was known of the queue stays known.
+  time for which the reader waited is left out: what was known of the queue stays known. A longer silence is not left
+  out. Whether the camera paused or we were stopped, which fills a queue, cannot be known then; so it counts as late.
 
 A connection's first picture has nothing to be compared with: it counts as punctual, and a backlog in front of it shows
 as its pictures are read, each of which came quicker than those before.
@@ -34,10 +35,12 @@ EDGE_SHARE = 0.25
 REORDER_S = 0.5
 #: A step forward beyond what the queue explains by more than this is the clock's, not the queue's.
 JUMP_S = 1.0
+#: Where the clock does not tell, nothing was read for this much longer than a period: more than a path's jitter.
+SILENCE_S = 1.0
 #: So many pictures running that show no later time: the clock stands, or there is none.
 STANDS_AFTER = 8
 #: So long, and with so many of its pictures waited for, is a span that shows the rate of the camera's clock.
-SPAN_S = 4.0
+SPAN_S = 2.5
 SPAN_EDGES = 0.8
 MOST_SLOWNESS = 0.05
 #: A sender report that differs by a larger share from the timestamps shows a clock that was set, not its rate.
@@ -97,36 +100,54 @@ class Slowness:
     """By how much a camera's timestamps run too slow, from spans in which its pictures were waited for.
 
     While the path lies idle before each picture nothing can gather on it, so what grows then is the clocks' difference.
-    A span in which something came late once has it too; so the smaller of two spans running is believed.
+    The quickest pictures of two spans running are compared, for they bear the least of the path's jitter; which ones
+    these are is judged by the rate that is believed so far, and so better from span to span. A delay that comes once
+    and stays looks like a rate once; so the smaller of two rates running is believed.
     """
 
     def __init__(self) -> None:
         """Start with a clock that is right."""
         self._now = 0.0
-        self._before = 0.0
-        self._elapsed_s = self._shown_s = 0.0
+        self._measured = 0.0  # the newest rate, believed or not
+        self._at_s = (0.0, 0.0)  # the newest picture by our clock and by the camera's; steps that tell nothing left out
+        self._began_s = 0.0  # the span under way, by the camera's clock
+        self._quickest_s = self._at_s
+        self._before_s: tuple[float, float] | None = None  # the quickest picture of the span before
         self._pictures = self._edges = 0
 
     def saw(self, elapsed_s: float, step_s: float | None, *, at_edge: bool) -> float:
         """Take in a picture's steps on our clock and on the camera's; return the share to add to the latter."""
         if step_s is None:
+            self._before_s = None
             self._begin()
             return self._now
-        self._elapsed_s += elapsed_s
-        self._shown_s += step_s
+        self._at_s = self._at_s[0] + elapsed_s, self._at_s[1] + step_s
         self._pictures += 1
         self._edges += at_edge
-        if self._shown_s >= SPAN_S:
-            if self._edges >= SPAN_EDGES * self._pictures:
-                share = self._elapsed_s / self._shown_s - 1.0
-                self._now = min(max(0.0, min(share, self._before)), MOST_SLOWNESS)
-                self._before = share
-            self._begin()
+        if self._later_s(self._quickest_s, self._at_s) <= 0.0:
+            self._quickest_s = self._at_s
+        if self._at_s[1] - self._began_s >= SPAN_S:
+            self._end()
         return self._now
 
     def _begin(self) -> None:
-        self._elapsed_s = self._shown_s = 0.0
+        self._began_s = self._at_s[1]
+        self._quickest_s = self._at_s
         self._pictures = self._edges = 0
+
+    def _end(self) -> None:
+        idle = self._edges >= SPAN_EDGES * self._pictures
+        if idle and self._before_s is not None:
+            apart_s = max(SPAN_S, self._quickest_s[1] - self._before_s[1])
+            share = self._now + self._later_s(self._before_s, self._quickest_s) / apart_s
+            self._now = min(max(0.0, min(share, self._measured)), MOST_SLOWNESS)
+            self._measured = share
+        self._before_s = self._quickest_s if idle else None
+        self._begin()
+
+    def _later_s(self, one_s: tuple[float, float], other_s: tuple[float, float]) -> float:
+        """Return by how much the other picture came later, at the rate that is believed."""
+        return other_s[0] - one_s[0] - (other_s[1] - one_s[1]) * (1.0 + self._now)
 
 
 class Age:
@@ -178,13 +199,19 @@ class Age:
             grown_s = elapsed_s - step_s * (1.0 + slowness)
             self._learn_period(step_s)
         else:
-            if busy_s <= elapsed_s / 2:  # the camera's pace is the pace at which pictures are waited for
-                self._learn_period(elapsed_s)
-            grown_s = 0.0 if self.period_s is None else busy_s - self.period_s
+            grown_s = self._untold_s(elapsed_s, busy_s)
         # A process that is stopped while it waits has not waited for all that time.
         decay_s = elapsed_s * DRIFT + (min(elapsed_s, LONGEST_WAIT_S) * EDGE_DRIFT if self.at_edge else 0.0)
         self.behind_s = max(0.0, self.behind_s + grown_s - decay_s)
         return self.behind_s
+
+    def _untold_s(self, elapsed_s: float, busy_s: float) -> float:
+        """Return by how much lateness grew over a step that the camera's clock does not tell."""
+        if self.period_s is not None and elapsed_s - self.period_s > SILENCE_S:
+            return elapsed_s - self.period_s
+        if busy_s <= elapsed_s / 2:  # the camera's pace is the pace at which pictures are waited for
+            self._learn_period(elapsed_s)
+        return 0.0 if self.period_s is None else busy_s - self.period_s
 
     def _is_jump(self, step_s: float, elapsed_s: float) -> bool:
         """Whether the clock went further than a queue can account for that was once seen empty."""

@@ -9,12 +9,12 @@ from fractions import Fraction
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
-from vision_line.ingest.age import Age
+from vision_line.ingest.age import DRIFT, EDGE_DRIFT, LONGEST_WAIT_S, Age
 from vision_line.ingest.intake import Intake
 from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.pictures import CompressedPicture
@@ -89,10 +89,14 @@ class Camera:
 
 
 @given(st.integers(1, 300), st.floats(0.0005, 0.03), st.floats(0.6, 60.0))
+@example(group=64, decode_s=0.011486732515661145, stop_s=59.0)
 def test_after_a_stop_the_queue_is_skipped_and_no_late_picture_is_shown(
     group: int, decode_s: float, stop_s: float
 ) -> None:
-    """Whatever the groups, the decoder's speed and the stop: fresh pictures come at once, or with the next keyframe."""
+    """Whatever the groups, the decoder's speed and the stop: fresh pictures come at once, or with the next keyframe.
+
+    A picture may be later than the limit by what the estimate leaves to clocks that drift: 10 ms in a minute.
+    """
     camera = Camera(group, decode_s)
     camera.read(20.0)
     before = len(camera.shown)
@@ -100,7 +104,8 @@ def test_after_a_stop_the_queue_is_skipped_and_no_late_picture_is_shown(
     resumed_s = camera.now_s
     camera.read(resumed_s + 20.0)
     camera.assert_accounted()
-    assert all(late_s <= LIMIT_S + 0.01 for _, late_s in camera.shown)
+    unseen_s = DRIFT * (camera.now_s - 20.0) + EDGE_DRIFT * LONGEST_WAIT_S
+    assert all(late_s <= LIMIT_S + camera.read_s + unseen_s + 1e-6 for _, late_s in camera.shown)
     first = camera.shown[before][0] / FPS
     reading_s = stop_s * FPS * camera.read_s * 1.1
     next_key_s = group / FPS
