@@ -85,7 +85,7 @@ class LineRun:
         self.start(*options)
         return self.wait(within_s)
 
-    def wait(self, within_s: float = 30.0) -> int:
+    def wait(self, within_s: float = 90.0) -> int:
         """Wait for the end and return the exit code."""
         assert self.process is not None
         try:
@@ -157,7 +157,7 @@ def no_leaked_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(_RUN_MARK, str(os.getpid()))
     before = _servers()
     yield
-    wait_for(lambda: not (_servers() - before), "every server process has ended", within_s=10)
+    wait_for(lambda: not (_servers() - before), "every server process has ended", within_s=40)
 
 
 def _servers() -> set[int]:

@@ -32,7 +32,7 @@ STREAMS = 'config_version = 1\n[[stream]]\nname = "a"\nurl = "rtsp://127.0.0.1:1
 
 
 def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *arguments], cwd=cwd, text=True, capture_output=True, check=False, timeout=60)
+    return subprocess.run([COMMAND, *arguments], cwd=cwd, text=True, capture_output=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_run_goes_on_when_its_reader_goes_away(make_run: Callable[[int], Any])
     """Status lines that nobody reads end no inspection: the exit code and the summary are those of the run."""
     run = make_run(1)
     done = closed_output(
-        *("--streams", run.streams, "--summary", run.summary_path, "--headless", "--duration", "3"), cwd=run.folder
+        *("--streams", run.streams, "--summary", run.summary_path, "--headless", "--duration", "6"), cwd=run.folder
     )
 
     assert done.returncode == 0, done.stderr

@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.e2e.conftest import wait_for
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import LineRun
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
 LIMIT_S = 0.5  # max_staleness_ms unless set
-NEAR_S = 0.2  # what a busy machine adds to the path, and what the estimate leaves open
+NEAR_S = 0.5  # what a busy machine adds to the path, and what the estimate leaves open
 STOP_S = 12.0  # longer than the read timeout and than what the server keeps for us
-RECOVERY_S = 6.0  # 2 s on a quiet machine
+RECOVERY_S = 15.0  # 2 s on a quiet machine
 
 #: On one machine the camera's clock is ours.
 OLDEST = "SELECT max(arrived_utc - camera_utc), max(behind_ms), count(*) FROM detections WHERE camera_utc IS NOT NULL"
@@ -46,7 +49,7 @@ def test_nothing_old_is_inspected_as_new(make_run: Callable[[int], LineRun]) -> 
     resumed_utc = time.time()
     run.signal(signal.SIGCONT)
     back = f"SELECT DISTINCT camera FROM not_inspected WHERE ended_utc > {resumed_utc}"
-    wait_for(lambda: len(run.query(back)) == 4, "all cameras are inspected again", within_s=20)
+    wait_for(lambda: len(run.query(back)) == 4, "all cameras are inspected again")
     before = run.query("SELECT count(*) FROM detections")[0][0]
     run.wait_for_detections(before + 20)
     run.signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import LineRun, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 KILLS = 3
 #: Inspections lie closer than this, so a longer time without an interval is a hole; the rows of one tick lie closer.
@@ -64,10 +64,10 @@ def test_killed_at_random_moments_no_second_is_missing(make_run: Callable[[int],
         time.sleep(moment.uniform(0.0, 3.0))  # any moment will do
         run.process.kill()
         killed_utc.append(time.time())
-        run.process.wait(10)
+        run.process.wait(60)
     start_and_wait(run, KILLS + 1)
     run.signal(signal.SIGTERM)
-    assert run.wait(30) == 130
+    assert run.wait() == 130
 
     runs = run.query("SELECT end_cause, alive_utc, ended_utc FROM runs ORDER BY run")
     assert [cause for cause, _, _ in runs] == ["crashed"] * KILLS + ["stopped"]
@@ -99,16 +99,16 @@ def test_killed_while_they_start_no_second_is_missing(make_run: Callable[[int], 
     moment = random.Random(6)
     start_and_wait(run, 1)
     run.process.kill()
-    run.process.wait(10)
+    run.process.wait(60)
     for number in (2, 3, 4):
         run.start()
         wait_for_run(run, number)
         time.sleep(moment.uniform(0.0, 1.0))  # any moment will do
         run.process.kill()
-        run.process.wait(10)
+        run.process.wait(60)
     start_and_wait(run, 5)
     run.signal(signal.SIGTERM)
-    assert run.wait(30) == 130
+    assert run.wait() == 130
 
     ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
     told = [row for row in intervals(run, "cam01") if row[1] > alive_utc + NEAR_S]
@@ -123,11 +123,11 @@ def test_killed_while_they_start_no_second_is_missing(make_run: Callable[[int], 
 def test_a_run_that_ended_leaves_off_and_a_camera_that_was_taken_out_nothing(make_run: Callable[[int], Any]) -> None:
     """The time between is the next run's row; a camera that nobody asked for in the last run has none."""
     run = make_run(2)
-    assert run.run("--duration", "2") == 0, run.text()[-3000:]
+    assert run.run("--duration", "4") == 0, run.text()[-3000:]
     run.write_streams(["cam01"])
-    assert run.run("--duration", "2") == 0, run.text()[-3000:]
+    assert run.run("--duration", "4") == 0, run.text()[-3000:]
     run.write_streams(["cam01", "cam02"])
-    assert run.run("--duration", "2") == 0, run.text()[-3000:]
+    assert run.run("--duration", "4") == 0, run.text()[-3000:]
 
     off = run.query("SELECT run, camera, ended_utc - started_utc FROM not_inspected WHERE cause = 'off' ORDER BY run")
     assert [row[:2] for row in off] == [(2, "cam01"), (3, "cam01")]
@@ -147,7 +147,7 @@ def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
     wait_for(lambda: (run.query(paused)[0][0] or 0) > 3, f"a row: {run.text()[-2000:]}")
     run.signal(signal.SIGTERM)
 
-    assert run.wait(30) == 130
+    assert run.wait() == 130
     assert "got no processor for" in run.text()
     assert run.query("SELECT * FROM clock_steps") == []
 
@@ -183,10 +183,10 @@ def test_a_clock_that_is_set_moves_no_minute_into_another(
         wait_for_clock(run, clock)
     run.signal(signal.SIGTERM)
 
-    assert run.wait(30) == 130
+    assert run.wait() == 130
     steps = run.query("SELECT clock, to_utc - from_utc FROM clock_steps ORDER BY clock")
     assert [clock for clock, _ in steps] == [1, 2]
-    assert [step for _, step in steps] == pytest.approx([10_800, -1800], abs=0.1)
+    assert [step for _, step in steps] == pytest.approx([10_800, -1800], abs=1)
     assert "the wall clock was set back by 1800" in run.text()
     for clock, offset_s in enumerate((0, 10_800, 9_000)):
         minutes = run.query(f"SELECT minute_utc - {offset_s} FROM coverage WHERE clock = {clock}")

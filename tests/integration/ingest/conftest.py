@@ -31,6 +31,8 @@ from vision_line.ingest.session import OpenDecoder
 
 SERVER = Path(__file__).parents[1] / "rtsp" / "gst_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"
+#: A machine that is slow and busy takes so many times as long; whoever asserts a time looks at what `until` returns.
+PATIENCE = 4.0
 PACKAGES = (
     "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
@@ -225,11 +227,11 @@ class Watched:
 
 
 async def until(condition: Callable[[], bool], limit_s: float, what: str = "") -> float:
-    """Wait until `condition` holds and return how long it took; fail after `limit_s`."""
+    """Wait until `condition` holds and return how long it took; fail after `PATIENCE` times `limit_s`."""
     started_s = time.monotonic()
     while not condition():
-        if time.monotonic() - started_s > limit_s:
-            pytest.fail(f"not within {limit_s} s: {what or condition}")
+        if time.monotonic() - started_s > limit_s * PATIENCE:
+            pytest.fail(f"not within {limit_s * PATIENCE} s: {what or condition}")
         await asyncio.sleep(0.02)
     return time.monotonic() - started_s
 

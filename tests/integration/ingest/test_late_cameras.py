@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.integration.ingest.conftest import GstServer, Serve, Until, Watch, Watched
 
 LIMIT_S = 0.5  # max_staleness_ms unless set
-NEAR_S = 0.4  # what the server's encoder takes now and then on a busy machine
+NEAR_S = 0.7  # what the server's encoder takes now and then on a busy machine
 
 
 @pytest.fixture

@@ -121,13 +121,13 @@ def open_log(records: Path) -> Iterator[Callable[..., SqliteLog]]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Poll a condition until it holds, at most 15 s."""
+    """Poll a condition until it holds, at most a minute."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail("the condition did not come true within 15 s")
+                pytest.fail("the condition did not come true within a minute")
             time.sleep(0.01)
 
     return wait

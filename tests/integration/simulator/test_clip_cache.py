@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         ensure_clips(1, 0, file / "clips")
 
 
-def wait_until(condition: Callable[[], bool], within_s: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
     """Poll a condition until it holds."""
     deadline = time.monotonic() + within_s
     while not condition():

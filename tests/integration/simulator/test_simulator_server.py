@@ -29,7 +29,7 @@ FRAMES = 50
 WANTED = 70  # more than a loop
 
 
-def wait_until(condition: Callable[[], bool], within_s: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], within_s: float = 40) -> None:
     """Poll a condition until it holds."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -31,5 +31,5 @@ def test_the_clocks_of_a_beat_belong_together() -> None:
     beat = pulse.beat()
 
     assert beat.paused_since_s is None
-    assert beat.utc - beat.s == pytest.approx(time.time() - time.monotonic(), abs=0.1)
+    assert beat.utc - beat.s == pytest.approx(time.time() - time.monotonic(), abs=5)
     assert beat.asleep_s >= -0.01

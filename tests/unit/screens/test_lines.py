@@ -114,7 +114,7 @@ def test_a_full_disk_is_tried_again() -> None:
     writer = LineWriter(disk)
     for line in ("a", "b"):
         writer.put(line)
-        assert disk.asked.acquire(timeout=10)
+        assert disk.asked.acquire(timeout=60)
     disk.full = False
     writer.put("c")
     writer.put("d")
