@@ -8,6 +8,7 @@ made narrow or made lossy; the machine's own network is not touched. Without the
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -152,19 +153,15 @@ class Site:
 
 
 def can_make_networks() -> bool:
-    """Whether this process may make network namespaces and filter in them."""
-    name = f"vlf-try-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0
-    if not made:
+    """Whether this process may make network namespaces, and has the tools to filter and narrow in them."""
+    if None in map(shutil.which, ("ip", "nft", "tc")):
         return False
-    try:
-        tried = subprocess.run(
-            ["ip", "netns", "exec", name, "nft", "list", "tables"], capture_output=True, check=False
-        ).returncode
-    except FileNotFoundError:
-        tried = 1
+    name = f"vlf-try-{os.getpid()}"
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+        return False
+    tried = subprocess.run(["ip", "netns", "exec", name, "nft", "list", "tables"], capture_output=True, check=False)
     subprocess.run(["ip", "netns", "del", name], check=True)
-    return tried == 0
+    return tried.returncode == 0
 
 
 @contextmanager
