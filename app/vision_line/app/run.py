@@ -110,6 +110,7 @@ class Run:
             started_utc=time.time(),
         )
         self._metrics = RunMetrics(self._facts)
+        self._metrics.leave_out(loaded.left_out)
         self._pulse = Pulse(TICK_S)
         if log.inherited.step is not None:
             self._metrics.clock_stepped(log.inherited.step)

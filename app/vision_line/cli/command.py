@@ -169,7 +169,7 @@ def prune(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
 ) -> None:
-    """Remove old records from a folder that no run uses; a run does so by itself ([record] keep_days, max_mb)."""
+    """Remove old records from a folder that no run uses; a run does so by itself (keys keep_days, max_mb)."""
     with reported_errors():
         from vision_line.cli.pruning import prune_records
 

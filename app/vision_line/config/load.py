@@ -31,13 +31,15 @@ _SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 class LoadedConfig:
     """A valid configuration, the file it came from and the SHA-256 of its text (secrets not filled in).
 
-    `first`: only so many of the enabled cameras are left enabled; None: all of them.
+    `first`: only so many of the enabled cameras are left enabled; None: all of them. `left_out` are the names of those
+    that are not for that reason.
     """
 
     config: Config
     path: Path
     sha256: str
     first: int | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def load_config(path: Path, environment: Mapping[str, str] | None = None, *, first: int | None = None) -> LoadedConfig:
@@ -78,9 +80,10 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
     if problems or config is None:
         located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
         raise ConfigError(*(f"{path}:{line}: {key}: {text}" for line, key, text in located))
+    left_out = () if first is None else tuple(stream.name for stream in config.enabled_streams[first:])
     if first is not None:
         config = _limited(config, first)
-    return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest(), first)
+    return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest(), first, left_out)
 
 
 def _limited(config: Config, first: int) -> Config:

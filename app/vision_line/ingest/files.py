@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,13 @@ class PictureFiles:
         self._paths = paths
         self._stop = stop
         self._clocks = clocks
-        self._unread: list[SourceError] = []  # of the present round
+        self._unread: dict[str, SourceError] = {}  # by path, of the present round
 
     def __iter__(self) -> Iterator[CompressedPicture]:
         """Yield the pictures; one that cannot be read comes as a damaged one, so that it is counted.
 
         Raises:
-            SourceError: some could not be read (after the last of them).
+            SourceError: some could not be read, or were damaged (after the last of them).
         """
         pace = Pace(self._stream, self._stop, self._clocks)
         shown = 0
@@ -153,17 +154,22 @@ class PictureFiles:
             container, picture = open_picture(self._stream.name, path, self._stream.max_frame_pixels)
             with container:
                 for packet in container.demux(picture):
-                    yield _compressed(packet, picture, self._clocks, at_s)
+                    whole = _compressed(packet, picture, self._clocks, at_s)
+                    yield replace(whole, on_damage=lambda: self._note_damage(path))
         except (av.FFmpegError, OSError) as exc:
-            self._unread.append(file_error(self._stream.name, path, exc))
+            self._unread[path] = file_error(self._stream.name, path, exc)
             yield _damaged(self._clocks)
         except SourceError as exc:
-            self._unread.append(exc)
+            self._unread[path] = exc
             yield _damaged(self._clocks)
+
+    def _note_damage(self, path: str) -> None:
+        """Note that a picture could be opened, and turned out to be damaged when it was decoded."""
+        self._unread[path] = SourceError(self._stream.name, SourceErrorCode.CORRUPT, f"{path!r} is damaged")
 
     def _raise_unread(self) -> None:
         if self._unread:
-            first = self._unread[0]
+            first = next(iter(self._unread.values()))
             detail = f"{len(self._unread)} of {len(self._paths)} pictures, the first of them: {first.detail}"
             raise SourceError(self._stream.name, first.code, detail)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ class CompressedPicture:
     further picture has arrived: a flush, or damage to the picture before. `began_s` is when its first packet had been
     read, where that is known, and `behind_s` how late it came. One that is not `shown` has been counted as dropped, and
     is decoded only because later ones refer to it. `media_s` is when a file shows it, in seconds of the file's own time
-    without jumps.
+    without jumps. `on_damage` is called where decoding shows that it is damaged, if the source is to know.
     """
 
     packet: Any
@@ -32,6 +32,7 @@ class CompressedPicture:
     behind_s: float = 0.0
     shown: bool = True
     media_s: float | None = None
+    on_damage: Callable[[], None] | None = None
 
 
 class Source(Protocol):

@@ -236,6 +236,8 @@ class Session:
     def _count_unseen(self, picture: CompressedPicture, cause: DropCause) -> None:
         if picture.counts and picture.shown:
             self.outlet.dropped(cause)
+        if cause is DropCause.CORRUPT and picture.on_damage is not None:
+            picture.on_damage()
 
     def _post(self, decoded: DecodedPicture, newest: CompressedPicture) -> None:
         picture = self._recall(decoded, newest)

@@ -14,6 +14,8 @@ from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlayS
 
 _CAMERA_CAUSE = "camera:"
 _NAMES_SHOWN = 6
+#: A delay that one decimal can show.
+TOLD_S = 0.1
 
 
 def plan_alarms(
@@ -54,13 +56,16 @@ def plan_notices(
     preparation: str = "",
     loads: Sequence[DeviceLoad] = (),
     clock_step: str = "",
+    left_out: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return what is good to know.
 
-    What the device prepares, a clock that was set, GPUs near a limit, cameras that nobody verifies, connections that
-    hang, lacking videos.
+    Cameras that `--cameras` leaves out, what the device prepares, a clock that was set, GPUs near a limit, cameras that
+    nobody verifies, connections that hang, lacking videos.
     """
     notices = [sentence for sentence in (preparation, clock_step) if sentence]
+    if left_out:
+        notices.append(f"left out by --cameras: {_names(left_out)}")
     notices += [notice for load in loads for notice in _strained(load)]
     present = [camera for camera in cameras if camera.state is not CameraState.REMOVED]
     if unverified := [camera.name for camera in present if camera.trusts_anybody]:
@@ -106,9 +111,9 @@ def _late_pictures(cameras: Sequence[CameraSnapshot]) -> list[str]:
     late = [camera for camera in cameras if camera.comes_late]
     if not late:
         return []
-    return [
-        f"pictures come too late, {max(camera.behind_s for camera in late):.1f} s now: {_names(c.name for c in late)}"
-    ]
+    now_s = max(camera.behind_s for camera in late)
+    words = f"come too late, {now_s:.1f} s now" if now_s >= TOLD_S else "came too late and were skipped"
+    return [f"pictures {words}: {_names(camera.name for camera in late)}"]
 
 
 def _scarce_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:

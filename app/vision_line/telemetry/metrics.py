@@ -92,6 +92,7 @@ class RunMetrics:
         self._preparation = ""
         self._decoding = ""
         self._clock_step: ClockStep | None = None
+        self._left_out: tuple[str, ...] = ()
         self._loads = LoadHistory()
         self._tally = CoverageTally(facts.started_s)
         self._first_result_s: float | None = None
@@ -109,6 +110,10 @@ class RunMetrics:
     def decoding_is_short(self, sentence: str) -> None:
         """Tell from now on what of the decoding is shed, "" when nothing is."""
         self._decoding = sentence
+
+    def leave_out(self, cameras: tuple[str, ...]) -> None:
+        """Tell from now on that the command line leaves these cameras out."""
+        self._left_out = cameras
 
     def clock_stepped(self, step: ClockStep) -> None:
         """Tell from now on that the wall clock was set, for a while."""
@@ -199,7 +204,9 @@ class RunMetrics:
             cameras=cameras,
             latest_events=latest,
             alarms=plan_alarms(cameras, log_now, not_inspected, now_s, self._decoding),
-            notices=plan_notices(cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s)),
+            notices=plan_notices(
+                cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s), self._left_out
+            ),
             not_inspected=tuple(not_inspected),
         )
 

@@ -8,6 +8,8 @@ from vision_line.telemetry.covered import Covered, together
 from vision_line.telemetry.metrics import RunTotals
 from vision_line.telemetry.shortfall import Rates, shortfall
 
+#: What is shorter than this is not worth a word: a gap that another run left is in the ledger.
+LEAST_TOLD_S = 0.5
 #: Causes that every run has at its start and end.
 _USUAL = frozenset({STARTING, STOPPED})
 
@@ -15,13 +17,18 @@ _USUAL = frozenset({STARTING, STOPPED})
 def parting_words(totals: RunTotals) -> str:
     """Return a sentence or two, "" where nothing was missed but the start and the end. Pure."""
     covered = together(camera.covered for camera in totals.cameras)
-    missing_s = {cause: seconds for cause, seconds in covered.not_inspected_s.items() if cause not in _USUAL}
-    if sum(missing_s.values()) < 1.0 or covered.due_s <= 0:
+    missing_s = {
+        cause: seconds
+        for cause, seconds in covered.not_inspected_s.items()
+        if cause not in _USUAL and seconds >= LEAST_TOLD_S
+    }
+    if sum(missing_s.values()) < 1.0:
         return ""
-    share = 100 * sum(missing_s.values()) / covered.due_s
+    usual_s = sum(covered.not_inspected_s.get(cause, 0.0) for cause in _USUAL)
+    share = 100 * sum(missing_s.values()) / max(1.0, covered.due_s - usual_s)
     worst = sorted(missing_s.items(), key=lambda item: -item[1])
     causes = ", ".join(f"{cause} {seconds:.0f} s" for cause, seconds in worst)
-    words = f"not inspected for {share:.1f} % of the time of all cameras: {causes}"
+    words = f"after the start not inspected for {share:.1f} % of the time of all cameras: {causes}"
     lacking = _lacking(totals) if {CAPACITY, DECODING} & missing_s.keys() else ""
     return f"{words}; {lacking}" if lacking else words
 

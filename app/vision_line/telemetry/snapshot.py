@@ -71,8 +71,8 @@ class CameraSnapshot:
 
     @property
     def comes_late(self) -> bool:
-        """Whether pictures of the last seconds came so late that they were not inspected."""
-        return self.dropped_fps.get(DropCause.BEHIND, 0.0) > 0.0
+        """Whether pictures of the last seconds came too late to be inspected, and nothing else stood in the way."""
+        return self.dropped_fps.get(DropCause.BEHIND, 0.0) > 0.0 and self.not_inspected != STARTING
 
     @property
     def is_missed(self) -> bool:

@@ -139,6 +139,21 @@ async def test_pictures_that_vanish_are_counted_and_named(tmp_path: Path, wait_u
     assert f"2 of 6 pictures, the first of them: '{pictures[4]}'" in line.states[-1].detail
 
 
+async def test_a_damaged_picture_is_counted_and_named(tmp_path: Path) -> None:
+    """It can be opened, and only decoding shows that half of it is missing."""
+    pictures = [save_picture(tmp_path / f"{index}.jpg") for index in range(3)]
+    content = pictures[1].read_bytes()
+    pictures[1].write_bytes(content[: len(content) // 2])
+    line = Line(f"file:{tmp_path}", paced=False)
+    async with asyncio.timeout(20):
+        await line.run()
+
+    assert len(line.frames) == 2
+    assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
+    assert (line.states[-1].state, line.states[-1].code) == (CameraState.ENDED, SourceErrorCode.CORRUPT)
+    assert f"1 of 3 pictures, the first of them: '{pictures[1]}' is damaged" in line.states[-1].detail
+
+
 async def test_a_looped_video_that_becomes_unreadable_ends(tmp_path: Path, wait_until: Until) -> None:
     """It was played at least once; then it is gone, and the camera has ended with a code."""
     video = write_video(tmp_path / "v.mp4", b_frames=0)

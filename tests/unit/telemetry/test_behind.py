@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, Detections, DropCause, Frame, Inspection
 from vision_line.ingest.load import DecodeLoad
-from vision_line.telemetry.alarms import plan_alarms
+from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera import CameraMetrics
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
 
@@ -50,6 +52,11 @@ def test_the_latest_picture_is_remembered_when_a_camera_is_altered() -> None:
     assert camera.totals(1001.0, {}).most_behind_ms == 7500.0
 
 
+def test_cameras_that_the_command_line_leaves_out_are_told() -> None:
+    """Two of two are inspected, and three are not watched at all."""
+    assert plan_notices([], None, left_out=("cam03", "cam04")) == ("left out by --cameras: cam03, cam04",)
+
+
 def test_late_pictures_and_shed_decoding_are_alarms() -> None:
     """A line is not green while pictures come too late to be inspected, or while some are not decoded."""
     late = CameraSnapshot("a", CameraState.RUNNING, dropped_fps={DropCause.BEHIND: 2.0}, behind_s=1.25, sequence=1)
@@ -57,3 +64,7 @@ def test_late_pictures_and_shed_decoding_are_alarms() -> None:
     told = plan_alarms([late, well], LogSnapshot(), (), 0.0, "capacity:decoding: room for half")
     assert told == ("capacity:decoding: room for half", "pictures come too late, 1.2 s now: a")
     assert plan_alarms([well], LogSnapshot(), (), 0.0) == ()
+    caught_up = replace(late, behind_s=0.0)
+    assert plan_alarms([caught_up], LogSnapshot(), (), 0.0) == ("pictures came too late and were skipped: a",)
+    waiting = replace(late, not_inspected="device:STARTING")
+    assert plan_alarms([waiting], LogSnapshot(), (), 0.0) == ()
