@@ -61,7 +61,7 @@ class CoverageLedger:
     - `capacity:decoding`: frames came and too few of them could be decoded in time;
     - `capacity`: frames came and the device did not get to them;
     - `stopped`: the program was draining;
-    - `off`, `crashed`: no program ran, up to the start of this one;
+    - `off`, `crashed`: no program watched it, up to the start of this one;
     - `paused`: the program got no processor, or the machine slept.
 
     Where the cause changes, one interval ends and another begins at the same moment. A change to what is lacking

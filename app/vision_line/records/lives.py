@@ -70,18 +70,20 @@ _END_THEIR_INTERVALS = """UPDATE not_inspected SET
     ended_s = started_s + max(0, (SELECT ended_utc FROM runs WHERE runs.run = not_inspected.run) - started_utc)
     WHERE ended_utc IS NULL"""
 
-#: The last run whose ledger began; one that died before that accounts for nothing.
-_LAST = """SELECT run, end_cause, coalesce(alive_utc, ended_utc), alive_boot_s, boot_id FROM runs
-    WHERE run = (SELECT max(run) FROM coverage)"""
+#: Each camera with the last run whose ledger accounts for it (a run that died before its ledger began does not, nor one
+#: that was not told of the camera), its last state there and the last inspection that is known.
+_LAST_WATCHED = """SELECT w.run, w.name,
+    coalesce((SELECT state FROM states t WHERE t.run = w.run AND t.camera = w.name ORDER BY change DESC LIMIT 1), ''),
+    (SELECT looked_utc FROM coverage t WHERE t.run = w.run AND t.camera = w.name AND t.provisional
+        ORDER BY minute DESC LIMIT 1)
+    FROM (SELECT name, max(run) AS run FROM cameras c
+        WHERE EXISTS (SELECT 1 FROM coverage t WHERE t.run = c.run AND t.camera = c.name) GROUP BY name) w
+    ORDER BY w.run"""
 
-#: Its cameras that were due for inspection to the end (not those that were taken out, nor files at their end), with
-#: the last inspection that is known.
-_ITS_CAMERAS = """SELECT DISTINCT name, (SELECT looked_utc FROM coverage t WHERE t.run = ?1 AND t.camera = c.name
-    AND t.provisional ORDER BY minute DESC LIMIT 1) FROM cameras c WHERE run = ?1
-    AND EXISTS (SELECT 1 FROM coverage t WHERE t.run = ?1 AND t.camera = c.name)
-    AND coalesce((SELECT state FROM states t WHERE t.run = ?1 AND t.camera = c.name ORDER BY change DESC LIMIT 1), '')
-    NOT IN (?2, ?3)"""
+_END_OF = "SELECT end_cause, coalesce(alive_utc, ended_utc), alive_boot_s, boot_id FROM runs WHERE run = ?"
 
+#: Nobody misses a camera that was taken out of the run that watched it last, nor a file at its end.
+_NOT_MISSED = (CameraState.REMOVED, CameraState.ENDED)
 
 #: Those that were known not to be inspected when it died.
 _IN_A_GAP = "SELECT DISTINCT camera FROM not_inspected WHERE run = ? AND ended_utc >= ?"
@@ -90,35 +92,49 @@ _IN_A_GAP = "SELECT DISTINCT camera FROM not_inspected WHERE run = ? AND ended_u
 UNSEEN_S = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where a run's ledger ended: by its own wall clock, and by that of now (`since_utc`), which may have been set."""
+
+    alive_utc: float
+    since_utc: float
+    cause: str
+    step: ClockStep | None
+    in_a_gap: frozenset[str]
+
+    def absence(self, camera: str, looked_utc: float | None) -> Absence:
+        """Return since when the camera was not looked at; before the end, where that had not become an interval."""
+        unseen_s = 0.0 if looked_utc is None or camera in self.in_a_gap else self.alive_utc - looked_utc
+        return Absence(self.since_utc - (unseen_s if unseen_s > UNSEEN_S else 0.0), self.cause)
+
+
 def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inheritance:
     """End the runs that died, with their intervals, and return what the run that begins now has to account for.
 
-    Within one start of the machine the time between two runs is known whatever the wall clock says; else a wall clock
-    that stands before the last sign of life was set back, and how long nobody looked is not known. To be called in a
-    transaction.
+    A camera is absent since the last run that watched it, whatever ran without it meanwhile. Within one start of the
+    machine the time since a run is known whatever the wall clock says; else a wall clock that stands before the last
+    sign of life was set back, and how long nobody looked is not known. To be called in a transaction.
 
     Raises:
         sqlite3.Error: the record file cannot be read or written.
     """
     connection.execute(_END_THE_DEAD, (EndCause.CRASHED,))
     connection.execute(_END_THEIR_INTERVALS)
-    last = connection.execute(_LAST).fetchone()
-    if last is None:
-        return Inheritance()
-    run, end_cause, alive_utc, alive_boot_s, booted = last
+    ends: dict[int, _End] = {}
+    absences: dict[str, Absence] = {}
+    for run, camera, state, looked_utc in connection.execute(_LAST_WATCHED).fetchall():
+        end = ends[run] = ends.get(run) or _end_of(connection, run, now_s, now)
+        if state not in _NOT_MISSED:
+            absences[camera] = end.absence(camera, looked_utc)
+    return Inheritance(absences, ends[max(ends)].step if ends else None)
+
+
+def _end_of(connection: sqlite3.Connection, run: int, now_s: float, now: Life) -> _End:
+    end_cause, alive_utc, alive_boot_s, booted = connection.execute(_END_OF, (run,)).fetchone()
     same_boot = bool(booted) and booted == boot_id() and alive_boot_s is not None
     away_s = max(0.0, now.boot_s - alive_boot_s if same_boot else now.utc - alive_utc)
     off_s = now.utc - (alive_utc + away_s)
     step = ClockStep(0, now_s, alive_utc + away_s, now.utc) if abs(off_s) > STEP_S else None
-    cause = CRASHED if end_cause == EndCause.CRASHED else OFF
-    in_a_gap = {name for (name,) in connection.execute(_IN_A_GAP, (run, alive_utc))}
-    cameras = connection.execute(_ITS_CAMERAS, (run, CameraState.REMOVED, CameraState.ENDED))
-    unseen = {name: 0.0 if name in in_a_gap else _unseen_s(alive_utc, looked_utc) for name, looked_utc in cameras}
     since_utc = now.utc - away_s if step is not None else min(alive_utc, now.utc)
-    return Inheritance({name: Absence(since_utc - unseen_s, cause) for name, unseen_s in unseen.items()}, step)
-
-
-def _unseen_s(alive_utc: float, looked_utc: float | None) -> float:
-    """Return for how long a camera had not been looked at when its run died, where that had not become an interval."""
-    unseen_s = 0.0 if looked_utc is None else alive_utc - looked_utc
-    return unseen_s if unseen_s > UNSEEN_S else 0.0
+    in_a_gap = frozenset(name for (name,) in connection.execute(_IN_A_GAP, (run, alive_utc)))
+    return _End(alive_utc, since_utc, CRASHED if end_cause == EndCause.CRASHED else OFF, step, in_a_gap)

@@ -106,9 +106,9 @@ def test_a_gap_that_a_killed_run_had_not_found_yet_is_not_lost(file: File) -> No
     """It was looked at last long before the last sign of life; where the gap was told, that is its interval."""
     file.run("a b", 50.0, looked=41.0, gap=42.0)
     assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED), "b": (41.0, CRASHED)}
-    file.run("a", 50.0, looked=48.5)
+    file.run("a b", 50.0, looked=48.5)
 
-    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED)}
+    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED), "b": (50.0, CRASHED)}
 
 
 @pytest.mark.parametrize("end", ["stopped", "failed"])
@@ -130,11 +130,26 @@ def test_starts_that_were_killed_before_their_ledger_began_leave_no_hole(file: F
 
 
 def test_cameras_that_nobody_asked_for_are_not_missed(file: File) -> None:
-    """Neither those that the last run did not have, nor those taken out of it, nor files that were at their end."""
-    file.run("a b", 20.0, end="stopped")
+    """Neither those taken out of the last run that had them, nor files that were at their end, whatever ran before."""
+    file.run("a c d", 20.0, end="stopped")
     file.run("a c d", 50.0, over={"c": CameraState.REMOVED, "d": CameraState.ENDED})
 
     assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED)}
+
+
+def test_a_run_without_a_camera_does_not_hide_its_absence(file: File) -> None:
+    """Each camera is missed since the last run that watched it, by that run's own end, and looks and clock."""
+    file.run("a b c", 20.0, looked=11.0, end="stopped")
+    file.run("a c", 50.0, looked=49.0)
+    file.run("other", 60.0, end="stopped")
+    file.run("a", 70.0, looked=69.0, end="stopped")
+
+    missed = {"a": (70.0, OFF), "b": (11.0, OFF), "c": (50.0, CRASHED), "other": (60.0, OFF)}
+    assert since(file.inherit(90.0)) == missed
+    set_back = file.inherit(-3510.0, boot_s=90.0)
+    assert since(set_back) == {name: (at - 3600.0, cause) for name, (at, cause) in missed.items()}
+    assert set_back.step is not None
+    assert set_back.step.from_utc == NOON + 90.0
 
 
 def test_a_run_of_an_earlier_version_lived_until_its_newest_row(file: File) -> None:
