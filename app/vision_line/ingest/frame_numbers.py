@@ -6,8 +6,8 @@ no picture that refers to a missing one, so that it needs no watching.
 
 `frame_num` (ITU-T H.264 7.4.3) grows by one after every picture that others may refer to. Not covered: the loss of
 pictures that none refers to, which damages no other; streams whose parameter sets allow gaps; a camera that resets
-the numbers outside a keyframe (memory_management_control_operation 5), which no encoder known to us does; and the loss
-of as many pictures as there are numbers (16 at the least), or of a multiple, after which the next number is the right one.
+the numbers outside a keyframe (memory_management_control_operation 5), which no encoder known to us does; and the
+loss of as many pictures as there are numbers (16 at the least), or of a multiple: the next number is the right one.
 """
 
 from __future__ import annotations
