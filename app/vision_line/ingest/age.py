@@ -12,13 +12,14 @@ queue" is. Two things must not be taken for lateness, and lateness not for them:
 * Clocks that run at different rates. Lateness decays by `DRIFT`, which is more than two good clocks differ by, and by
   `EDGE_DRIFT` at a picture whose first packet the reader had to wait for: some cameras write the timestamps of 25
   frames a second at 24.97. Timestamps that are slower still are found out by `Slowness`. A queue is something else:
-  while there is one, here or on the way, nobody waits for the first packet of a picture.
+  while there is one, here or on the way, nobody waits for the first packet of a picture. But a link that is a little
+  too slow may look the same: so `Slowness` excuses some seconds in all, and nothing where sender reports tell the rate.
 * A camera's clock that is set, wraps or stands still. Such a step tells nothing. A period is put in its place, and the
   time for which the reader waited is left out: what was known of the queue stays known. A longer silence is not left
   out. Whether the camera paused or we were stopped, which fills a queue, cannot be known then; so it counts as late.
 
 A connection's first picture has nothing to be compared with: it counts as punctual, and a backlog in front of it shows
-as its pictures are read, each of which came quicker than those before.
+as its pictures are read, each of which came quicker than those before. `opening.py` waits for the end of that.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ STANDS_AFTER = 8
 SPAN_S = 2.5
 SPAN_EDGES = 0.8
 MOST_SLOWNESS = 0.05
+#: What the timestamps' slowness excuses in all, unless reports tell the rate; then it excuses nothing.
+MOST_FORGIVEN_S = 3.0
+#: For so long the UTC of sender reports goes with the timestamps: at least two reports agree on their rate.
+PROOF_S = 15.0
+_LONGEST_STEP_S = 5.0  # what is longer may be a clock that is set
+#: A picture that took less than this share of the camera's step comes more quickly than it was taken.
+QUICK_SHARE = 0.9
+#: What is forgotten of how much more quickly pictures came: more than clocks differ by.
+_FALL_DECAY = 0.02
 #: A sender report that differs by a larger share from the timestamps shows a clock that was set, not its rate.
 MOST_DEVIATION = 0.005
 _DEVIATION_WEIGHT = 0.25
@@ -59,6 +69,8 @@ class CameraClock:
         self._standing = 0  # pictures since the clock last moved on
         self._rate = 1.0
         self._report: tuple[float, float] | None = None  # presentation time and offset of the newest report's first use
+        self._proof: tuple[float, float] | None = None  # both of the picture at which the span under way began
+        self.is_proven = False  # the reports tell the timestamps' rate
 
     def step_s(self, pts_s: float | None, camera_utc: float | None) -> float | None:
         """Return how far the clock went since the picture before; None where it does not tell."""
@@ -66,6 +78,7 @@ class CameraClock:
             return self._stand()
         if camera_utc is not None:
             self._follow_report(pts_s, camera_utc - pts_s)
+            self._prove(pts_s, camera_utc - pts_s)
         newest_s = self._newest_s
         if newest_s is None:
             self._newest_s = pts_s
@@ -94,6 +107,16 @@ class CameraClock:
         deviation = (offset_s - before_s) / (pts_s - since_s)
         if abs(deviation) <= MOST_DEVIATION:
             self._rate += _DEVIATION_WEIGHT * (1.0 + deviation - self._rate)
+
+    def _prove(self, pts_s: float, offset_s: float) -> None:
+        """Note once that the camera's UTC runs with its timestamps; a clock that is set later shows no other rate."""
+        began_s, before_s = self._proof or (pts_s, offset_s)
+        step_s = 0.0 if self._newest_s is None else pts_s - self._newest_s
+        if self._proof is None or not -REORDER_S <= step_s <= _LONGEST_STEP_S:
+            self._proof = pts_s, offset_s
+        elif pts_s - began_s >= PROOF_S:
+            self.is_proven = self.is_proven or abs(offset_s - before_s) <= MOST_DEVIATION * (pts_s - began_s)
+            self._proof = pts_s, offset_s
 
 
 class Slowness:
@@ -157,12 +180,16 @@ class Age:
         """Start before the first picture."""
         self.behind_s = 0.0
         self.period_s: float | None = None  # between two pictures by the camera's clock
+        self.is_quick = False  # the newest picture came more quickly than it was taken
+        self.fell_s = 0.0  # by how much pictures came sooner of late than those that counted as punctual
         self.at_edge = False  # the newest picture was waited for, so nothing was queued in front of it
         self._clock = CameraClock()
         self._slowness = Slowness()
         self._arrived_s: float | None = None
         self._busy_s = 0.0  # of a time that no picture has shown yet
         self._knows_edge = False
+        self._excused_s = 0.0  # how late, as far as slowness does not explain it
+        self._whole_s = 0.0  # how late if the timestamps are right
 
     def saw(
         self,
@@ -196,14 +223,27 @@ class Age:
             step_s = None
         slowness = self._slowness.saw(elapsed_s, step_s, at_edge=self.at_edge)
         if step_s is not None:
-            grown_s = elapsed_s - step_s * (1.0 + slowness)
+            grown_s = elapsed_s - step_s
             self._learn_period(step_s)
         else:
             grown_s = self._untold_s(elapsed_s, busy_s)
         # A process that is stopped while it waits has not waited for all that time.
         decay_s = elapsed_s * DRIFT + (min(elapsed_s, LONGEST_WAIT_S) * EDGE_DRIFT if self.at_edge else 0.0)
-        self.behind_s = max(0.0, self.behind_s + grown_s - decay_s)
+        self._note_pace(elapsed_s, step_s, grown_s)
+        excuse_s = 0.0 if step_s is None else step_s * slowness
+        self._excused_s = max(0.0, self._excused_s + grown_s - excuse_s - decay_s)
+        self._whole_s = max(0.0, self._whole_s + grown_s - decay_s)
+        self.behind_s = self._whole_s if self._clock.is_proven else self._bounded_s()
         return self.behind_s
+
+    def _bounded_s(self) -> float:
+        return max(self._excused_s, self._whole_s - MOST_FORGIVEN_S)
+
+    def _note_pace(self, elapsed_s: float, step_s: float | None, grown_s: float) -> None:
+        """Learn whether pictures come more quickly than they were taken: then there was a queue before the first."""
+        self.is_quick = step_s is not None and elapsed_s < QUICK_SHARE * step_s
+        sooner_s = max(0.0, -(self._whole_s + grown_s)) if step_s is not None else 0.0
+        self.fell_s = max(0.0, self.fell_s + sooner_s - _FALL_DECAY * elapsed_s)
 
     def _untold_s(self, elapsed_s: float, busy_s: float) -> float:
         """Return by how much lateness grew over a step that the camera's clock does not tell."""

@@ -5,6 +5,9 @@ Too late. What is queued in front of a picture that is later than allowed is of 
 camera late. So pictures are read and not decoded until one is fresh; only those since the newest keyframe are kept,
 because the fresh one refers to them. Where reading on does not help soon, the connection is given up for a new one.
 
+Of unknown age. A relay may begin with what it has stored. The newest pictures are held back until the next one shows,
+by coming no more quickly than it was taken, that they were the last of those; the ones before them are too late.
+
 Too many. Only a share of the pictures is admitted, as tokens: each picture brings `share` of one, each that is decoded
 takes one. A picture that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
 part of each group of pictures is decoded, at the least its keyframe.
@@ -20,6 +23,7 @@ from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
 from vision_line.ingest.age import Age
 from vision_line.ingest.load import DecodeLoad
+from vision_line.ingest.opening import Opening
 from vision_line.ingest.pictures import CompressedPicture
 
 #: A picture is fresh again at this share of the limit: the rest of the queue is decoded soon.
@@ -55,6 +59,8 @@ class Intake:
         self._awaits: DropCause | None = DropCause.CORRUPT  # why nothing is decoded until a keyframe
         self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which picture
         self._skips = False
+        self._opening = Opening(limit_s)
+        self._held: list[tuple[CompressedPicture, float]] = []  # the newest that may be of a backlog, and the fall then
         self._kept: list[CompressedPicture] = []
         self._kept_bytes = 0
         self._tokens = 1.0
@@ -71,6 +77,9 @@ class Intake:
         """Wait for a keyframe: what was decoded is damaged."""
         self._awaits = DropCause.CORRUPT
         self._kept.clear()
+        for _ in self._held:
+            self._drop(DropCause.CORRUPT)
+        self._held.clear()
 
     def decoded(self, seconds: float) -> None:
         """Learn what decoding a picture took."""
@@ -85,6 +94,13 @@ class Intake:
         """
         self._load.saw(picture.arrived_s, picture.behind_s, keyframe=picture.keyframe)
         self._count_group(keyframe=picture.keyframe)
+        if self._opening.holds(picture.arrived_s, age) and not self._skips:
+            self._hold(picture, age)
+            return ()
+        held = self._release(age)
+        return (*held, *self._choose(picture, age))
+
+    def _choose(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
         if picture.behind_s > self._limit_s:
             self._check_progress(picture)
             self._skips = self._skips or not self._can_follow(picture.behind_s, age)
@@ -93,6 +109,36 @@ class Intake:
         if self._skips:
             return self._skip(picture, age)
         return (picture,) if self._admits(keyframe=picture.keyframe) else ()
+
+    def _hold(self, picture: CompressedPicture, age: Age) -> None:
+        """Hold a picture back; those before it turn out to be late by as much as pictures have come sooner since."""
+        self._load.most_behind_s = max(self._load.most_behind_s, age.fell_s)
+        self._held.append((picture, age.fell_s))
+        while age.fell_s - self._held[0][1] > self._limit_s * FRESH_SHARE:
+            passed, _ = self._held.pop(0)
+            if passed.keyframe:
+                self._restart()
+            self._drop(self._awaits or DropCause.BEHIND)
+            self._keep(passed)
+
+    def _release(self, age: Age) -> list[CompressedPicture]:
+        """Return what was held back and is fresh, after what it refers to."""
+        held, self._held = self._held, []
+        chosen: list[CompressedPicture] = []
+        for picture, fell_s in held:
+            if picture.keyframe:
+                self._kept.clear()
+            known = replace(picture, behind_s=max(0.0, age.fell_s - fell_s))
+            if self._kept:
+                chosen += self._go_on(known, age)
+            elif self._admits(keyframe=picture.keyframe):
+                chosen.append(known)
+        return chosen
+
+    def _restart(self) -> None:
+        """Begin with a keyframe: nothing before it is needed."""
+        self._awaits = None
+        self._kept.clear()
 
     def _count_group(self, *, keyframe: bool) -> None:
         if keyframe:
@@ -124,8 +170,7 @@ class Intake:
 
     def _skip(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
         if picture.keyframe:
-            self._awaits = None
-            self._kept.clear()
+            self._restart()
         limit_s = self._limit_s if age.at_edge else self._limit_s * FRESH_SHARE
         if picture.behind_s <= limit_s:
             return self._go_on(picture, age)

@@ -57,9 +57,8 @@ class Vitals:
     period_s: float | None = None
     health: Health = Health.GOOD
     still_since_s: float | None = None  # while FROZEN: since when the picture has stood still
-    resumed_s: float = float(
-        "-inf"
-    )  # since when this program runs again after it had not: before, nobody saw its pictures
+    #: Since when pictures are looked at: this program runs again after it had not, or the first was let through.
+    resumed_s: float = float("-inf")
 
     def saw_frame(self, arrived_s: float) -> None:
         """Note that a picture that had arrived at `arrived_s` was decoded, or left out on purpose."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vision_line.ingest.age import DRIFT, EDGE_DRIFT, Age
+from vision_line.ingest.age import DRIFT, EDGE_DRIFT, MOST_FORGIVEN_S, Age
 
 #: The camera's clock tells other years than ours.
 ZERO_S = 7_000.0
@@ -241,3 +241,26 @@ def test_a_link_that_is_a_little_too_slow_is_no_slow_clock() -> None:
     for n in range(7500):
         age.saw(n * period_s, 0.002, n / 25, began_s=(n - 1) * period_s + 0.003)
     assert age.behind_s == pytest.approx(3.0, rel=0.05)
+
+
+@settings(max_examples=20)
+@given(st.floats(0.004, 0.05), st.one_of(st.none(), st.integers(400, 3000)))
+def test_where_reports_tell_the_rate_what_grows_is_lateness(share: float, set_at: int | None) -> None:
+    """A link that is so much too slow, whose packets are waited for; the camera's UTC may be set in between."""
+    age = Age()
+    for n in range(4000):
+        pts_s, utc_s = n / 25, 1e9 if set_at is None or n < set_at else 1.1e9
+        age.saw(pts_s * (1 + share), 0.001, pts_s, utc_s + pts_s, pts_s * (1 + share))
+    true_s = 4000 / 25 * share
+    assert age.behind_s == pytest.approx(true_s, abs=0.01 + 160 * 1.05 * (EDGE_DRIFT + DRIFT))
+
+
+@settings(max_examples=20)
+@given(st.floats(0.004, 0.05), st.integers(100, 4000))
+def test_without_reports_no_more_than_seconds_are_forgiven(share: float, pictures: int) -> None:
+    """A slow clock and a link that is a little too slow look the same, for so long."""
+    age = Age()
+    for n in range(pictures):
+        age.saw(n / 25 * (1 + share), 0.001, n / 25)
+    took_s = pictures / 25 * (1 + share)
+    assert age.behind_s >= pictures / 25 * share - MOST_FORGIVEN_S - took_s * (EDGE_DRIFT + DRIFT) - 0.01

@@ -31,6 +31,8 @@ class Camera:
     read_s: float = 0.0003
     now_s: float = 0.0
     number: int = 0
+    stored: int = 0  # so many pictures are there at the first moment
+    stored_step_s: float = 0.0  # and come one after the other so
     in_step: bool = False  # the decoder has all that the next picture refers to
     shown: list[tuple[int, float]] = field(default_factory=list)  # picture, how late it was then
     decoded: list[int] = field(default_factory=list)
@@ -45,10 +47,16 @@ class Camera:
 
     def read(self, until_s: float) -> None:
         """Read until this moment; a picture is there as soon as it is taken."""
-        while max(self.now_s, self.number / FPS) < until_s:
-            self.now_s = max(self.now_s, self.number / FPS) + self.read_s
+        while max(self.now_s, self._sent_s()) < until_s:
+            self.now_s = max(self.now_s, self._sent_s()) + self.read_s
             self.take(self.number)
             self.number += 1
+
+    def _sent_s(self) -> float:
+        """Return when the next picture is sent: what is stored comes at its own pace, until that has caught up."""
+        start_s = self.stored / FPS
+        taken_s = self.number / FPS
+        return max(taken_s, start_s + self.number * self.stored_step_s)
 
     def take(self, number: int) -> None:
         arrived_s = self.now_s
@@ -200,3 +208,39 @@ def test_damage_waits_for_a_keyframe() -> None:
     camera.read(1.0)
     assert camera.dropped[DropCause.CORRUPT] >= 12
     camera.assert_accounted()
+
+
+@given(st.integers(1, 300), st.floats(0.0, 0.25), st.integers(1, 100), st.floats(0.0005, 0.03))
+def test_what_was_stored_before_a_connection_is_not_shown_as_new(
+    stored: int, pace: float, group: int, decode_s: float
+) -> None:
+    """However much a relay has kept, and however quickly it sends it: the newest is shown, those before are late."""
+    camera = Camera(group, decode_s, stored=stored, stored_step_s=pace / FPS, now_s=stored / FPS)
+    camera.read(stored / FPS / (1 - pace) + 10.0)
+    camera.assert_accounted()
+    assert set(camera.dropped) <= {DropCause.BEHIND}
+    assert all(late_s <= LIMIT_S + 1 / FPS + 2 * camera.read_s for _, late_s in camera.shown)
+    caught_up_s = stored / FPS / (1 - pace)
+    first_s = camera.shown[0][0] / FPS
+    assert first_s <= caught_up_s + 1 + 2 * (group + 1) / FPS
+
+
+@given(st.integers(1, 100), st.lists(st.floats(0, 0.03), min_size=1, max_size=20))
+def test_a_connection_with_nothing_stored_loses_nothing_of_its_start(group: int, jitter_s: list[float]) -> None:
+    """Jitter may look like a backlog for some pictures: they are late by little, and shown."""
+    camera = Camera(group)
+    for number in range(100):
+        camera.now_s = max(camera.now_s, number / FPS + jitter_s[number % len(jitter_s)])
+        camera.take(number)
+    assert len(camera.shown) >= 95
+    assert not camera.dropped
+
+
+def test_timestamps_that_always_run_too_fast_are_no_endless_backlog() -> None:
+    """Twice too fast: seconds of the connection are lost, and then all is shown."""
+    camera = Camera()
+    for number in range(500):
+        camera.now_s = max(camera.now_s, number / FPS / 2)
+        camera.take(number)
+    camera.assert_accounted()
+    assert set(range(260, 500)) <= {number for number, _ in camera.shown}
