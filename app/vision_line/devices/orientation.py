@@ -17,6 +17,9 @@ Plane = NDArray[np.uint8]  # (h, w)
 _SOI, _EXIF_APP, _SCAN = b"\xff\xd8", 0xE1, 0xDA
 _EXIF = b"Exif\x00\x00"
 _ORIENTATION_TAG = 0x0112
+_LONG = 4  # a tag's type; EXIF asks for 3, a short
+#: Sines of right angles are computed, and not always rounded to 0; this is a twentieth of a degree.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,14 @@ def turn_of_exif(orientation: int) -> Turn:
 def turn_of_matrix(matrix: Sequence[int]) -> Turn:
     """Return what a display matrix asks for: nine numbers a b u c d v x y w, x' = a x + c y and y' = b x + d y.
 
-    Scaling and shifting ask for nothing, and neither does a matrix of zeros.
+    Scaling and shifting ask for nothing, and neither do a matrix of zeros and numbers that are small from rounding.
 
     Raises:
         ValueError: it turns by something else than right angles.
     """
     a, b, _, c, d, *_ = matrix
+    least = max(abs(a), abs(b), abs(c), abs(d)) * _ROUNDING
+    a, b, c, d = (value if abs(value) > least else 0 for value in (a, b, c, d))
     if a and d and not b and not c:
         return Turn(mirrors_x=a < 0, mirrors_y=d < 0)
     if b and c and not a and not d:
@@ -138,7 +143,8 @@ def _orientation_in(block: bytes) -> int:
     (at,) = struct.unpack_from(f"{order}I", block, 4)
     (entries,) = struct.unpack_from(f"{order}H", block, at)
     for index in range(entries):
-        tag, _, _, value = struct.unpack_from(f"{order}HHIH", block, at + 2 + 12 * index)
+        entry_at = at + 2 + 12 * index
+        tag, kind = struct.unpack_from(f"{order}HH", block, entry_at)
         if tag == _ORIENTATION_TAG:
-            return int(value)
+            return int(struct.unpack_from(f"{order}{'I' if kind == _LONG else 'H'}", block, entry_at + 8)[0])
     return 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -91,6 +92,23 @@ def test_an_empty_matrix_asks_for_nothing() -> None:
     assert turn_of_matrix((0, ONE, 0, -ONE, 0, 0, 0, 0, 0)) == Turn(swaps=True, mirrors_x=True)
 
 
+def test_a_right_angle_that_was_rounded_is_one() -> None:
+    """The sine of half a turn is not 0 in every writer's arithmetic."""
+    assert turn_of_matrix((1, ONE, 0, -ONE, 1, 0, 0, 0, 0)) == Turn(swaps=True, mirrors_x=True)
+    assert turn_of_matrix((-ONE, -1, 0, 1, -ONE, 0, 0, 0, 0)) == Turn(mirrors_x=True, mirrors_y=True)
+    with pytest.raises(ValueError, match="right angles"):
+        turn_of_matrix((ONE, 200, 0, -200, ONE, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "layout"), [(3, "HH"), (4, "I")])
+def test_an_orientation_may_be_a_short_or_a_long(order: str, kind: int, layout: str) -> None:
+    """In both byte orders, as some writers leave it."""
+    value = struct.pack(order + layout, *(6, 0)[: len(layout)])
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IHHHI", 8, 1, 0x0112, kind, 1)
+    assert exif_orientation(header + value) == 6
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_in_a_file_is_read(kind: str, orientation: int) -> None:
@@ -104,4 +122,4 @@ def test_no_bytes_break_the_reader(noise: bytes, kind: str, data: st.DataObject)
     file = tagged(kind, 6)
     at = data.draw(st.integers(0, len(file)))
     for broken in (noise, file[:at], file[:at] + noise, file[:at] + noise + file[at + len(noise) :]):
-        assert 0 <= exif_orientation(broken) < 1 << 16
+        assert 0 <= exif_orientation(broken) < 1 << 32
