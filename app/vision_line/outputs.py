@@ -83,7 +83,7 @@ def place_of(path: Path) -> Place:
         return Place(path, 1)
     if (number := _own_descriptor(path)) is not None:
         return Place(path, number)
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # of a loop of links `stat` says what it is; `resolve` has no OSError for it
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:

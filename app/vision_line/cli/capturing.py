@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vision_line.app.capture import CameraHarvest, CaptureOptions, Harvest, open_capture
-from vision_line.app.program import EXIT_INTERRUPTED
+from vision_line.app.program import EXIT_INTERRUPTED, RunOptions
 from vision_line.capture.folder import MANIFEST
 from vision_line.capture.pictures import Encoding
+from vision_line.cli.kept import check_apart, kept_by_run
 from vision_line.cli.progress import progress_bar
 from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import load_config
@@ -30,6 +31,7 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
         RunError: nothing could be stored, or the capture cannot go on.
     """
     loaded = load_config(streams_file)
+    check_apart([(f"-o {options.output}", options.output)], kept_by_run(RunOptions(streams_file), loaded))
     simulator = loaded.config.simulator
     clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
     with logging_to_stream(level=logging.WARNING), open_capture(options, loaded, clips) as capture:

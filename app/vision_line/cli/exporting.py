@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from vision_line.cli.kept import check_apart, kept_records
 from vision_line.cli.outputs import takes_standard_output
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import RunError
 from vision_line.frames import Verdict
+from vision_line.records.coco import pictures_folder
 from vision_line.records.columns import Table
 from vision_line.records.export import Format, export
 from vision_line.records.selection import Selection, parse_moment
@@ -24,11 +27,14 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     """Write the rows that `asked` wants to `output`, `TABLE.FORMAT` in the working directory where none is given.
 
     Raises:
+        ConfigError: `output` would replace the records.
         VisionLineError: a filter that does not apply, no records, a disk that is full, or pictures that were left out
             because they are not those that were recorded.
         BrokenPipeError: the reader of the standard output went away.
     """
     target = output or Path(f"{table}.{_ENDINGS.get(file_format, file_format)}")
+    pictures_to = _pictures_beside(target, file_format)
+    check_apart([(f"-o {target}", target), (f"-o {pictures_to}", pictures_to)], kept_records(record))
     with progress_bar(f"Exporting {table}") as report:
         summary = export(record, table, file_format, asked, target, report)
     pictures = f", {summary.pictures} pictures" if summary.pictures else ""
@@ -38,6 +44,10 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
         typer.echo(f"{sentence}: that there is nothing does not mean that nothing was found", err=True)
     if summary.strange:
         raise RunError("\n".join((f"{len(summary.strange)} pictures were left out:", *summary.strange)))
+
+
+def _pictures_beside(target: Path, file_format: Format) -> Path | None:
+    return pictures_folder(Path(os.path.realpath(target))) if file_format is Format.COCO else None
 
 
 def selected(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vision_line.app.program import RunOptions, model_path
+from vision_line.cli.kept import file_outputs, kept_by_run, overwritten
 from vision_line.cli.outputs import folder_problem
 from vision_line.config.feasible import need_in_words, rounded_up
 from vision_line.config.load import LoadedConfig
@@ -85,7 +86,7 @@ class Preflight:
     def _of_trust(self) -> Iterator[str]:
         for index, stream in self._streams:
             path = stream.tls_ca_file
-            if path is not None and (problem := ca_file_problem(path)):
+            if stream.is_encrypted and path is not None and (problem := ca_file_problem(path)):
                 yield f"{self._at(index, stream, 'tls_ca_file')}: {path}: {problem}"
 
     def _unverified_cameras(self) -> Iterator[str]:
@@ -102,6 +103,9 @@ class Preflight:
             yield f"{self._place('record', 'directory')}: {problem}"
         if config.dashboard.svg is not None and (problem := output_problem(Path(config.dashboard.svg))):
             yield f"{self._place('dashboard', 'svg')}: {problem}"
+
+        named = [(f"{self._place(*key.split('.'))}: {path}", path) for key, path in file_outputs(self._loaded).items()]
+        yield from overwritten(named, kept_by_run(self._options, self._loaded))
 
     def _slow_cameras(self) -> Iterator[str]:
         for index, stream in self._streams:

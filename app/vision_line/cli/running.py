@@ -12,6 +12,7 @@ from typing import TextIO
 from rich.console import Console
 
 from vision_line.app.program import Outcome, RunOptions, run_program
+from vision_line.cli.kept import Output, check_apart, file_outputs, kept_by_run
 from vision_line.cli.outputs import check_live_logs, check_outputs, takes_standard_output
 from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
@@ -42,6 +43,7 @@ def run(options: RunOptions) -> int:
     )
     simulator = loaded.config.simulator
     check_live_logs({"simulator.sent_log:": None if simulator is None else simulator.sent_log})
+    check_apart(_outputs(options, loaded), kept_by_run(options, loaded))
     clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
     console = Console()
     directory = options.record or Path(loaded.config.record.directory)
@@ -49,6 +51,15 @@ def run(options: RunOptions) -> int:
         outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console)))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
+
+
+def _outputs(options: RunOptions, loaded: LoadedConfig) -> list[Output]:
+    overlay = f"--overlay {options.overlay}"
+    outputs: list[Output] = [(f"--summary {options.summary}", options.summary), (overlay, options.overlay)]
+    outputs += [(f"{key}: {path}", path) for key, path in file_outputs(loaded).items()]
+    if options.overlay is not None:  # each camera's videos have a folder of their own in it
+        outputs += [(overlay, options.overlay / stream.name) for stream in loaded.config.stream]
+    return outputs
 
 
 def _has_dashboard(options: RunOptions, console: Console) -> bool:

@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from vision_line.cli.kept import check_apart, kept_model
 from vision_line.cli.outputs import check_outputs, takes_standard_output
 from vision_line.outputs import write_output
 from vision_line.selftest.program import CHECKS, run_selftest
@@ -33,12 +34,13 @@ def show_selftest(
     """Test `device`, print what was found, and write it to `json_file`; return the exit code.
 
     Raises:
-        ConfigError: `json_file` cannot be written.
+        ConfigError: `json_file` cannot be written, or would replace the model.
         DeviceError: the device cannot be opened.
         ModelError: the model cannot be used.
         RunError: `json_file` cannot be written after all, or the GPU fails at the end.
     """
     check_outputs({"--json": json_file}, {})
+    check_apart([(f"--json {json_file}", json_file)], kept_model(model))
     settings = QUICK if quick else Settings()
     if seconds is not None:
         settings = replace(settings, seconds=seconds)

@@ -24,6 +24,9 @@ from vision_line.errors import ConfigError, mask_credentials
 
 Problem = tuple[KeyPath, str]  # where, and what is wrong there
 
+#: What says whom to trust; nothing in the clear can be held to it.
+_TRUST = ("tls_ca_file", "tls_fingerprint", "tls_verify")
+
 _SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
@@ -76,6 +79,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
         problems += [_problem(details) for details in _distinct(exc)]
     if config is not None:
         problems += _contradictions(config, data)
+        problems += _trust_in_the_clear(config, data)
     problems += _repeated_names(data)
     if problems or config is None:
         located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
@@ -195,6 +199,14 @@ def _contradictions(config: Config, data: dict[str, Any]) -> Iterator[Problem]:
             inherits = key not in data["stream"][index] and key in data.get("defaults", {})
             found[("defaults", key) if inherits else ("stream", index, key), text] = None
     yield from found
+
+
+def _trust_in_the_clear(config: Config, data: dict[str, Any]) -> Iterator[Problem]:
+    """Give each key of TLS in the own table of a camera that is asked without it; from `[defaults]` it reaches none."""
+    for index, stream in enumerate(config.stream):
+        for key in _TRUST if stream.is_live and not stream.is_encrypted else ():
+            if key in data["stream"][index]:
+                yield ("stream", index, key), "is for rtsps:// only, found rtsp://: use rtsps:// or remove it"
 
 
 def _dotted(path: KeyPath, data: dict[str, Any]) -> str:

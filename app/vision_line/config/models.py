@@ -199,10 +199,14 @@ class Stream(StreamSettings):
         return max((self.looks_needed + 1) / self.dwell_s, 2.0 / self.inspection_gap_s)
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether the camera is asked over TLS."""
+        return self.url.get_secret_value().lower().startswith("rtsps:")
+
+    @property
     def trusts_anybody(self) -> bool:
         """Whether an encrypted connection is made to whoever answers."""
-        is_secure = self.url.get_secret_value().lower().startswith("rtsps:")
-        return is_secure and not self.tls_verify and self.tls_fingerprint is None
+        return self.is_encrypted and not self.tls_verify and self.tls_fingerprint is None
 
     @property
     def inspection_gap_s(self) -> float:

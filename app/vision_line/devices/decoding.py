@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Codecs whose pictures say in their EXIF how they are to be turned.
 _EXIF_CODECS = frozenset({"mjpeg", "png", "tiff", "webp"})
 #: Codecs that FFmpeg decodes in spite of damage unless it is told not to. Not TIFF: there it refuses healthy files too.
-_CONCEALED_CODECS = frozenset({"mjpeg", "png"})
+_CONCEALED_CODECS = frozenset({"mjpeg", "png", "wmv2"})
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 _MATRIX = struct.Struct("=9i")  # AV_FRAME_DATA_DISPLAYMATRIX, in the machine's byte order
 
@@ -90,8 +90,8 @@ def turn_of(frame: av.VideoFrame, codec: str, packet: av.Packet[VideoStream] | N
 class CpuDecoder:
     """Decodes one camera's stream on the thread that calls it; implements `ports.Decoder`.
 
-    Pictures come out as people see them: turned where the file, the stream or the picture says so. JPEG and PNG are
-    decoded strictly: what FFmpeg would conceal (a picture cut short, codes that do not exist, wrong checksums) is
+    Pictures come out as people see them: turned where the file, the stream or the picture says so. JPEG, PNG and WMV 8
+    are decoded strictly: what FFmpeg would conceal (a picture cut short, codes that do not exist, wrong checksums) is
     refused. For other codecs FFmpeg's word about each picture is taken.
 
     FFmpeg's own threads stay off: frame threads hold each picture back by as many frames, and with one decoding

@@ -6,16 +6,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import av
+
 #: The length of a track and the end of its last picture differ by this much even where nothing is missing.
 ROUNDING_S = 0.1
 PERIODS = 3.0
+#: FFmpeg's names of formats whose header says how long the file is. Of others FFmpeg computes a length itself.
+_LENGTH_IN_HEADER = frozenset({"matroska", "flv", "asf"})
 
 
 class FileEnding:
     """Watches the packets of one video from its first to its last.
 
-    What containers say of themselves is used: the index of MP4, MOV and AVI, the track's length in Matroska and WebM.
-    Containers without either (MPEG-TS, raw streams) show a cut only where it went through a picture, if at all.
+    What containers say of themselves is used: the index of MP4, MOV and AVI, the track's length in Matroska and WebM,
+    the file's in those, FLV and ASF where nothing but the video is in it. Containers without any (MPEG-TS, NUT, IVF,
+    raw streams) show a cut only where it went through a picture and the decoder refuses that.
     """
 
     def __init__(self) -> None:
@@ -37,18 +42,26 @@ class FileEnding:
         if packet.pts is not None:
             self._end_s = max(self._end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
 
-    def lacking(self, video: Any, file_size: int) -> str:
-        """Return what `video` (an `av.VideoStream`), read to its end, lacks; "" where it looks whole."""
+    def lacking(self, container: Any, video: Any, file_size: int) -> str:
+        """Return what `video` (an `av.VideoStream` of `container`), read to its end, lacks; "" where it looks whole."""
         indexed = max((entry.pos + entry.size for entry in video.index_entries), default=0)
         if indexed > file_size:
             return f"the file has {file_size} bytes, its pictures are indexed up to byte {indexed}"
         if self._is_torn:
             return "its last picture is not whole"
-        length_s = _seconds(video.metadata.get("DURATION", ""))
+        length_s = _seconds(video.metadata.get("DURATION", "")) or _length_s(container)
         period_s = float(1 / video.average_rate) if video.average_rate else 0.0
         if length_s > self._end_s + max(ROUNDING_S, PERIODS * period_s):
             return f"its pictures end at {self._end_s:.2f} s of {length_s:.2f} s"
         return ""
+
+
+def _length_s(container: Any) -> float:
+    """Return the length that a file's header says, 0 where it says none or may mean its sound."""
+    says_length = container.format.name.split(",")[0] in _LENGTH_IN_HEADER
+    return (
+        container.duration / av.time_base if says_length and container.duration and len(container.streams) == 1 else 0.0
+    )
 
 
 def _seconds(duration: str) -> float:

@@ -107,7 +107,7 @@ class VideoFile:
                     if self._stop.is_set():
                         return
                     yield _compressed(packet, video, self._clocks, at_s)
-                if lacking := ending.lacking(video, Path(self._path).stat().st_size):
+                if lacking := ending.lacking(container, video, Path(self._path).stat().st_size):
                     detail = f"{self._path!r} was cut off: {lacking}"
                     raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
         except (av.FFmpegError, OSError) as exc:

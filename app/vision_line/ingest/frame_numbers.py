@@ -5,14 +5,15 @@ FFmpeg's H.264 decoder puts a copy of an older picture where one is missing, and
 no picture that refers to a missing one, so that it needs no watching.
 
 `frame_num` (ITU-T H.264 7.4.3) grows by one after every picture that others may refer to. Not covered: the loss of
-pictures that none refers to, which damages no other; streams whose parameter sets allow gaps; and a camera that resets
-the numbers outside a keyframe (memory_management_control_operation 5), which no encoder known to us does.
+pictures that none refers to, which damages no other; streams whose parameter sets allow gaps; a camera that resets
+the numbers outside a keyframe (memory_management_control_operation 5), which no encoder known to us does; and the
+loss of as many pictures as there are numbers (16 at the least), or of a multiple: the next number is the right one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from vision_line.ingest.bits import Bits
 from vision_line.ingest.parameter_sets import H264Sequence, read_h264_sequence
@@ -21,6 +22,12 @@ _SLICES = frozenset({1, 2, 5})
 _IDR, _SEQUENCE = 5, 7
 _HEADER_BYTES = 24  # of a slice, more than its first four fields take
 _START = b"\x00\x00\x01"
+
+
+class _Slice(NamedTuple):
+    number: int  # frame_num
+    is_reference: bool
+    begins_frame: bool  # neither a second field nor a later part of a picture
 
 
 class FrameNumbers:
@@ -40,22 +47,25 @@ class FrameNumbers:
 
         At a keyframe counting begins anew, and after a break it waits for one.
         """
-        slice_unit = self._first_slice(data)
-        number = None if slice_unit is None else self._number(slice_unit)
-        if slice_unit is None or number is None:
+        unit = self._first_slice(data)
+        found = None if unit is None else self._read_slice(unit)
+        if found is None:
             return False
-        newest = self._newest
-        is_reference = bool(slice_unit[0] & 0x60)
-        if keyframe or newest is None:
-            self._newest = number if keyframe else None
+        if keyframe or self._newest is None:
+            self._newest = found.number if keyframe else None
             return False
-        most = 1 << self._sequence.frame_number_bits if self._sequence else 1
-        if number not in (newest, (newest + 1) % most):
+        if not self._follows(found, self._newest):
             self._newest = None
             return True
-        if is_reference:
-            self._newest = number
+        if found.is_reference:
+            self._newest = found.number
         return False
+
+    def _follows(self, found: _Slice, newest: int) -> bool:
+        """Whether nothing is missing. Pictures that none refers to repeat the number with some encoders."""
+        if found.number == newest:
+            return not (found.is_reference and found.begins_frame)
+        return self._sequence is not None and found.number == (newest + 1) % (1 << self._sequence.frame_number_bits)
 
     def _first_slice(self, data: bytes) -> bytes | None:
         """Return the picture's first slice, reading the parameter sets before it."""
@@ -78,19 +88,22 @@ class FrameNumbers:
         else:
             self._sequence = None if sequence.may_skip_numbers else sequence
 
-    def _number(self, unit: bytes) -> int | None:
-        """Return a slice's frame_num; None where it cannot be known."""
+    def _read_slice(self, unit: bytes) -> _Slice | None:
+        """Return what a slice's header says; None where it cannot be known."""
         if self._sequence is None:
             return None
         bits = Bits(unit[1:_HEADER_BYTES])
         try:
-            for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
-                bits.ue()
+            first_block = bits.ue()
+            bits.ue()  # slice_type
+            bits.ue()  # pic_parameter_set_id
             if self._sequence.has_separate_planes:
                 bits.u(2)
-            return bits.u(self._sequence.frame_number_bits)
+            number = bits.u(self._sequence.frame_number_bits)
+            is_field = not self._sequence.has_only_frames and bool(bits.u(1))
         except ValueError:
             return None
+        return _Slice(number, bool(unit[0] & 0x60), first_block == 0 and not is_field)
 
 
 def open_frame_numbers(video: Any) -> FrameNumbers | None:

@@ -23,6 +23,7 @@ class H264Sequence:
     frame_number_bits: int
     has_separate_planes: bool
     may_skip_numbers: bool
+    has_only_frames: bool  # no picture is one field
 
 
 def picture_size(codec: NalCodec, data: bytes) -> tuple[int, int] | None:
@@ -65,7 +66,9 @@ def read_h264_sequence(bits: Bits) -> H264Sequence:
     bits.ue()  # max_num_ref_frames
     skips = bool(bits.u(1))
     width, height_units = 16 * (bits.ue() + 1), 16 * (bits.ue() + 1)
-    return H264Sequence((width, height_units * (2 - bits.u(1))), number_bits, separate, skips)
+    only_frames = bool(bits.u(1))
+    size_wh = width, height_units * (1 if only_frames else 2)
+    return H264Sequence(size_wh, number_bits, separate, skips, only_frames)
 
 
 def _skip_chroma_format(bits: Bits) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
 from vision_line.ingest.age import Age
 from vision_line.ingest.clock import Clocks
+from vision_line.ingest.damage import Damage
 from vision_line.ingest.faults import describe_fault
 from vision_line.ingest.files import open_file
 from vision_line.ingest.frame_numbers import FrameNumbers, open_frame_numbers
@@ -28,6 +30,8 @@ from vision_line.ingest.rtsp import RtspSource
 from vision_line.ingest.signature import Signature
 from vision_line.ingest.timeline import RateCap
 from vision_line.ports import DecodedPicture, Decoder
+
+log = logging.getLogger(__name__)
 
 OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 SignPicture = Callable[[Any], Signature | None]
@@ -114,6 +118,7 @@ class Session:
         self._age = Age()
         self._busy_s = 0.0  # since the picture before, other than reading
         self._intake = Intake(stream.name, self._limit_s, load, self._leave_out)
+        self._damage = Damage()
         self._arrivals: dict[int, CompressedPicture] = {}
         self._shown_ticks = _NO_TICKS  # presentation time of the picture that was shown last
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
@@ -159,14 +164,27 @@ class Session:
                 began_s = self._clocks.monotonic()
                 self._take(picture)
                 self._busy_s += self._clocks.monotonic() - began_s
+            self._check_damage()
+
+    def _check_damage(self) -> None:
+        """Let no file end well of which pictures were lost; a looped one has no end."""
+        if self._damage.unfounded:
+            log.warning(
+                "camera %s: the first %d pictures refer to others that are not in the file, and were not inspected",
+                self._stream.name,
+                self._damage.unfounded,
+            )
+        if detail := self._damage.describe():
+            raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
 
     def _take(self, picture: CompressedPicture) -> None:
+        self._damage.saw(picture)
         if picture.counts:
             self.outlet.arrived()
         if picture.damaged or self._lacks_a_picture(picture):
             self._intake.lose()
             if picture.counts:
-                self.outlet.dropped(DropCause.CORRUPT)
+                self._drop(DropCause.CORRUPT)
         elif picture.packet is None:
             if not self._intake.awaits_key:
                 self._decode(picture)
@@ -193,7 +211,7 @@ class Session:
 
     def _leave_out(self, cause: DropCause) -> None:
         """Count a picture that will not be shown; one that was left out on purpose is a sign of life all the same."""
-        self.outlet.dropped(cause)
+        self._drop(cause)
         if cause is not DropCause.CORRUPT and self.vitals.last_frame_s is not None:
             self.vitals.saw_frame(self._load.seen_s)
         if self._load.behind_s > INTERRUPTION_S:
@@ -233,9 +251,14 @@ class Session:
             self._intake.lose()
             self._count_unseen(picture, DropCause.CORRUPT)
 
+    def _drop(self, cause: DropCause) -> None:
+        self.outlet.dropped(cause)
+        if cause is DropCause.CORRUPT:
+            self._damage.lost()
+
     def _count_unseen(self, picture: CompressedPicture, cause: DropCause) -> None:
         if picture.counts and picture.shown:
-            self.outlet.dropped(cause)
+            self._drop(cause)
         if cause is DropCause.CORRUPT and picture.on_damage is not None:
             picture.on_damage()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspected, StateChange
-from vision_line.inspection.blame import LOG, PAUSED, SILENT, STARTING, STOPPED, Absence, Blame
+from vision_line.inspection.blame import DAMAGED, LOG, PAUSED, SILENT, STARTING, STOPPED, Absence, Blame
 from vision_line.inspection.clock import WallClock
 from vision_line.inspection.gap import Changes, Gap
 from vision_line.inspection.lack import FrameFlow
@@ -305,7 +305,9 @@ class CoverageLedger:
 
     def _end_watch(self, watch: _Watch, now_s: float) -> None:
         since_s = self._lacking(watch, now_s)
-        if since_s is not None and watch.blame.state is not CameraState.ENDED and not watch.ended:
+        # Results of a file's last frames may be under way when it ends, but none will come of damaged ones.
+        is_missed = watch.blame.state is not CameraState.ENDED or self._lack(watch, now_s) == DAMAGED
+        if since_s is not None and is_missed and not watch.ended:
             self._ensure_open(watch, since_s, now_s)
         if since_s is None and watch.gap.certain_s is not None:
             watch.gap.end()

@@ -49,7 +49,7 @@ class FrameFlow:
         arrived, inspected = now.arrived - before.arrived, now.inspected - before.inspected
         if arrived <= max(needed, inspected + 1):  # one may be under way
             return SLOW
-        if arrived - _dropped(before, now, DropCause.CORRUPT) < needed:
+        if arrived - _dropped(before, now, DropCause.CORRUPT) < needed or self._is_damaged_since_look():
             return DAMAGED
         if self._is_capped(inspected, to_s - from_s) and _dropped(before, now, DropCause.RATE_CAP):
             return RATE_CAP
@@ -59,6 +59,13 @@ class FrameFlow:
         if not late or arrived - late >= needed:
             return CAPACITY
         return DECODING if shed else LATE
+
+    def _is_damaged_since_look(self) -> bool:
+        """Whether most frames since the last look were damaged, though enough were whole before it."""
+        now = self._samples[-1][1]
+        before = next(counts for _, counts in self._samples if counts.inspected == now.inspected)
+        arrived = now.arrived - before.arrived
+        return arrived > 1 and 2 * _dropped(before, now, DropCause.CORRUPT) > arrived
 
     def _is_capped(self, inspected: int, over_s: float) -> bool:
         """Whether the camera was inspected as often as its `inspect_fps` allows."""

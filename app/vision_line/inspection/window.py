@@ -20,7 +20,7 @@ class Need:
     dwell_s: float = inf
     waits_s: float = 0.0  # how long a frame may wait for a place on the device (`max_staleness_ms`)
     cap_fps: float | None = None  # the camera's `inspect_fps`
-    every_frame: bool = False  # a file at the device's own pace: it waits, so no frame lacks its look
+    every_frame: bool = False  # a file at the device's own pace: it waits, so no whole frame lacks its look
 
     @property
     def proves_after_s(self) -> float:

@@ -76,12 +76,17 @@ def export_coco(
         place = place_of(output)
         if not place.replaced:
             raise ConfigError(f"-o {output}: expected a file, since COCO's pictures are put into a folder beside it")
-        folder = place.target.with_name(f"{place.target.stem}_images")
+        folder = pictures_folder(place.target)
         folder.mkdir(parents=True, exist_ok=True)
     with open_output(output) as file:
         found = _collect(connection, records, query, folder, progress)
         file.write(json.dumps(_document_of(found), ensure_ascii=False).encode())
     return found
+
+
+def pictures_folder(target: Path) -> Path:
+    """Return where the pictures of the COCO file `target` go."""
+    return target.with_name(f"{target.stem}_images")
 
 
 def _collect(

@@ -119,6 +119,10 @@ COLUMNS: dict[Table, tuple[Column, ...]] = {
         *_MODEL,
         *_RUN,
         Column("crop_path", Kind.TEXT, "path of the enlarged part of the picture with the defect", "e.crop_path"),
+        Column(
+            "evidence_overlay_sha256", Kind.TEXT, "SHA-256 of the picture with boxes and caption", "e.overlay_sha256"
+        ),
+        Column("crop_sha256", Kind.TEXT, "SHA-256 of the enlarged part", "e.crop_sha256"),
         *_of("t", ("first_sequence", Kind.INTEGER, "the camera's frame number of the first look")),
         *_box_of("first", "first look"),
         *_of(

@@ -127,6 +127,8 @@ class EvidenceEntry:
     overlay_path: str | None = None
     crop_path: str | None = None
     sha256: str | None = None
+    overlay_sha256: str | None = None
+    crop_sha256: str | None = None
     size: int = 0
     missing: str | None = None
     look: Sighting | None = None

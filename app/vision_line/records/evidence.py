@@ -168,8 +168,10 @@ class EvidenceKeeper:
         self._note_problem("")
         now_utc = time.time()
         self._kept.add(KeptPicture(self._run, event.event_id, paths, size, now_utc))
-        digest = hashlib.sha256(pictures[paths.clean]).hexdigest()
-        self._record(EvidenceEntry(event.event_id, now_utc, *paths, sha256=digest, size=size, look=event.best_look))
+        clean, overlay, crop = (hashlib.sha256(pictures[path]).hexdigest() for path in paths)
+        self._record(
+            EvidenceEntry(event.event_id, now_utc, *paths, clean, overlay, crop, size=size, look=event.best_look)
+        )
         return True
 
     def _pictures_of(self, look: WaitingLook, paths: EvidencePaths) -> dict[str, bytes]:

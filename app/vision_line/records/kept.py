@@ -152,13 +152,13 @@ def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> N
         look = None if found is None else _look_of(connection, run, camera, event_id, found)
         if found is None or look is None:
             reason = "the program ended before the picture was written"
-            values: tuple[object, ...] = (None, None, None, None, 0, now_utc, reason)
+            values: tuple[object, ...] = (*(None,) * 6, 0, now_utc, reason)
         else:
             connection.execute(SET_PICTURE, picture_row(run, event_id, look))
             values = _file_values(directory, found)
         connection.execute(
-            "INSERT INTO evidence (run, event_id, path, overlay_path, crop_path, sha256, bytes, created_utc, missing)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO evidence (run, event_id, path, overlay_path, crop_path, sha256, overlay_sha256, crop_sha256,"
+            " bytes, created_utc, missing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (run, event_id, *values),
         )
 
@@ -189,9 +189,9 @@ def _look_of(
 
 def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:
     """Return path ... missing of the evidence row for pictures that are there."""
-    clean = directory / paths.clean
-    size = sum((directory / path).stat().st_size for path in paths)
-    return (*paths, hashlib.sha256(clean.read_bytes()).hexdigest(), size, clean.stat().st_mtime, None)
+    files = [directory / path for path in paths]
+    digests = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return (*paths, *digests, sum(file.stat().st_size for file in files), files[0].stat().st_mtime, None)
 
 
 def _forget_removed(connection: sqlite3.Connection, directory: Path, now_utc: float) -> Stock:

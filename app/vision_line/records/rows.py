@@ -112,7 +112,10 @@ INSERT_CLOCK_STEP = _insert("clock_steps", ("run", "clock", "at_s", "from_utc", 
 _INSERT_STATE = _insert("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
 _UPSERT_EVIDENCE = _insert(
     "evidence",
-    ("run", "event_id", "path", "overlay_path", "crop_path", "sha256", "bytes", "created_utc", "missing"),
+    (
+        *("run", "event_id", "path", "overlay_path", "crop_path", "sha256", "overlay_sha256", "crop_sha256"),
+        *("bytes", "created_utc", "missing"),
+    ),
     key=("run", "event_id"),
 )
 _DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ? WHERE run = ? AND event_id = ?"
@@ -293,7 +296,8 @@ class RowMaker:
             _UPSERT_EVIDENCE,
             [
                 (
-                    *(self._run, entry.event_id, entry.path, entry.overlay_path, entry.crop_path, entry.sha256),
+                    *(self._run, entry.event_id, entry.path, entry.overlay_path, entry.crop_path),
+                    *(entry.sha256, entry.overlay_sha256, entry.crop_sha256),
                     *(entry.size, entry.created_utc, entry.missing),
                 )
             ],

@@ -103,7 +103,7 @@ _TABLES = (
     f"""CREATE TABLE evidence (
         evidence INTEGER PRIMARY KEY, {_RUN}, event_id TEXT NOT NULL, path TEXT, overlay_path TEXT, sha256 TEXT,
         bytes INTEGER NOT NULL, created_utc REAL NOT NULL, deleted_utc REAL, missing TEXT, crop_path TEXT,
-        UNIQUE (run, event_id)) STRICT""",
+        overlay_sha256 TEXT, crop_sha256 TEXT, UNIQUE (run, event_id)) STRICT""",
     _CLOCK_STEPS,
     _REMOVALS,
 )
@@ -135,7 +135,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE detections ADD COLUMN behind_ms REAL NOT NULL DEFAULT 0",
         *(f"ALTER TABLE events ADD COLUMN {column}" for column in _LOOK_COLUMNS),
         *_LOOKS_OF_OLD_EVENTS,
-        "ALTER TABLE evidence ADD COLUMN crop_path TEXT",
+        *(f"ALTER TABLE evidence ADD COLUMN {name} TEXT" for name in ("crop_path", "overlay_sha256", "crop_sha256")),
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("end_cause TEXT", "alive_utc REAL")),
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("alive_boot_s REAL", "boot_id TEXT")),
         *(f"ALTER TABLE runs ADD COLUMN {column} TEXT" for column in ("instruction_set", "form", "form_reason")),

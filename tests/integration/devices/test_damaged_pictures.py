@@ -173,6 +173,35 @@ def test_a_sloppy_picture_is_whole(name: str, kind: str) -> None:
     assert not is_corrupt(SLOPPY[kind](ENCODERS[name]()))
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_damage_in_wmv_is_not_concealed(is_damaged: bool) -> None:
+    """A keyframe of WMV 8 with a piece that is overwritten is refused, and a whole one is not."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="asf") as container:
+        stream: Any = container.add_stream("wmv2", rate=25)
+        stream.height, stream.width = board().shape[:2]
+        stream.pix_fmt = "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(board(), format="rgb24")))
+        container.mux(stream.encode(None))
+    memory.seek(0)
+    with av.open(memory, "r") as container:
+        video = container.streams.video[0]
+        data = bytearray(bytes(next(iter(container.demux(video)))))
+        if is_damaged:
+            begin, size = len(data) // 3, len(data) // 8
+            data[begin : begin + size] = random.Random(1).randbytes(size)
+        with closing(CpuDecoder("a", video)) as decoder:
+            assert is_refused(decoder, av.Packet(bytes(data))) == is_damaged
+
+
+def is_refused(decoder: CpuDecoder, packet: Any) -> bool:
+    """Whether a decoder gives no whole picture for a packet."""
+    try:
+        return any(picture.corrupt for picture in decoder.decode(packet))
+    except SourceError:
+        return True
+
+
 def test_one_damaged_picture_of_a_motion_jpeg_is_corrupt_alone() -> None:
     """The next one is whole, and inspected."""
     memory = io.BytesIO()

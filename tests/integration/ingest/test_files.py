@@ -112,6 +112,8 @@ async def test_damage_discards_up_to_the_next_keyframe(plain_video: Path, raises
     assert [round((level - 20) / 10) for level in line.levels] == [0, 1, 2, *range(10, FRAMES)]
     assert [frame.sequence for frame in line.frames] == list(range(len(line.frames)))
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
+    assert (line.states[-1].state, line.states[-1].code) == (CameraState.ENDED, SourceErrorCode.CORRUPT)
+    assert "7 of 20 pictures" in line.states[-1].detail
 
 
 async def test_a_picture_that_cannot_be_copied_is_the_cameras_error(video: Path) -> None:
@@ -123,7 +125,7 @@ async def test_a_picture_that_cannot_be_copied_is_the_cameras_error(video: Path)
     assert "the GPU has fallen off the bus" in last.detail
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "fragments.mp4", "v.mov", "v.mkv", "v.avi"])
+@pytest.mark.parametrize("name", ["v.mp4", "fragments.mp4", "v.mov", "v.mkv", "v.avi", "v.flv", "v.nut", "v.ts"])
 async def test_a_video_that_was_cut_off_ends_with_a_code(tmp_path: Path, name: str) -> None:
     """What is there is read, and then the camera has ENDED as CORRUPT: the rest was not inspected."""
     path = write_video(tmp_path / name, b_frames=0, noise=40)
@@ -139,7 +141,38 @@ async def test_a_video_that_was_cut_off_ends_with_a_code(tmp_path: Path, name: s
     assert 0 < len(line.frames) < FRAMES
     assert line.states[-1].state is CameraState.ENDED
     assert line.states[-1].code == SourceErrorCode.CORRUPT
-    assert "was cut off" in line.states[-1].detail
+    assert "cut off" in line.states[-1].detail
+
+
+async def test_a_length_in_the_header_of_the_file_tells_that_it_was_cut_off(tmp_path: Path) -> None:
+    """Of a Matroska file whose track says no length of its own."""
+    path = write_video(tmp_path / "v.mkv", b_frames=0, noise=40)
+    untagged = path.read_bytes().replace(b"DURATION", b"SOMETHIN")
+    path.write_bytes(untagged)
+    whole = Line(f"file:{path}")
+    await whole.run()
+    assert (len(whole.frames), whole.states[-1].code) == (FRAMES, None)
+
+    path.write_bytes(untagged[: len(untagged) * 2 // 3])
+    line = Line(f"file:{path}")
+    await line.run()
+    assert line.states[-1].code == SourceErrorCode.CORRUPT
+    assert "of 0.80 s" in line.states[-1].detail
+
+
+async def test_a_video_that_begins_between_keyframes_is_whole_from_the_first_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a piece of a longer one: what refers to the rest is counted and named, and is no damage."""
+    path = write_video(tmp_path / "v.h264", b_frames=0)
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0)]
+    path.write_bytes(b"".join(packets[3:]))
+    line = Line(f"file:{path}")
+    await line.run()
+    assert line.states[-1].code is None
+    assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
+    assert "the first 7 pictures" in caplog.text
 
 
 async def test_a_video_with_longer_sound_is_whole(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from vision_line.records.schema import open_reader
 
 OpenLog = Callable[..., SqliteLog]
 KEYS = ("path", "overlay_path", "crop_path")
+HASHES = ("sha256", "overlay_sha256", "crop_sha256")
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
@@ -62,11 +63,11 @@ def test_a_new_event_has_a_clean_and_a_marked_picture(open_log: OpenLog, line: A
     log.close()
 
     (row,) = evidence_of(records)
-    data = (records / row["path"]).read_bytes()
     clean, marked = cv2.imread(str(records / row["path"])), cv2.imread(str(records / row["overlay_path"]))
     assert clean is not None
     assert marked is not None
-    assert row["sha256"] == hashlib.sha256(data).hexdigest()
+    digests = [hashlib.sha256((records / row[key]).read_bytes()).hexdigest() for key in KEYS]
+    assert [row[key] for key in HASHES] == digests
     assert row["bytes"] == sum((records / row[key]).stat().st_size for key in KEYS)
     assert clean.shape == (96, 160, 3)
     assert marked.shape[0] > 96
@@ -170,9 +171,8 @@ def test_rows_and_pictures_agree_after_a_start(open_log: OpenLog, line: Any, rec
     open_log().close()
 
     after = {row["event_id"]: row for row in evidence_of(records)}
-    assert {key: after["e0"][key] for key in ("path", "sha256", "bytes")} == {
-        key: rows["e0"][key] for key in ("path", "sha256", "bytes")
-    }
+    same = (*KEYS, *HASHES, "bytes")
+    assert {key: after["e0"][key] for key in same} == {key: rows["e0"][key] for key in same}
     assert "before the picture was written" in after["e1"]["missing"]
     assert after["e2"]["deleted_utc"] is not None
 

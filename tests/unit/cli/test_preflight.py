@@ -221,10 +221,38 @@ def test_who_is_trusted_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixtu
     ]
 
 
+@pytest.mark.parametrize("key", ['tls_ca_file = "ca.pem"', "tls_verify = true", f'tls_fingerprint = "{"ab" * 32}"'])
+def test_nothing_in_the_clear_is_held_to_a_certificate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """At an rtsp:// camera the key is refused where it stands; from [defaults] it does not reach that camera."""
+    name = key.split(" ", maxsplit=1)[0]
+    said = rf":5: stream\[a\].{name}: is for rtsps:// only, found rtsp://: use rtsps:// or remove it$"
+    with pytest.raises(ConfigError, match=said):
+        check(tmp_path, f"{CAMERA.format(name='a')}{key}\n", capsys)
+
+    assert check(tmp_path, f"[defaults]\n{key}\n{CAMERA.format(name='a')}", capsys) == (0, [])
+
+
+def test_an_output_that_would_replace_what_is_read_or_recorded_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a run refuses it, with the line of the key."""
+    (tmp_path / "records").mkdir()
+    text = '[dashboard]\nsvg = "records/records.sqlite"\n[simulator]\nsent_log = "streams.toml"\n'
+    assert check(tmp_path, text + CAMERA.format(name="a"), capsys) == (
+        2,
+        [
+            "3: dashboard.svg: records/records.sqlite: would replace the record file, expected another path",
+            "5: simulator.sent_log: streams.toml: would replace the streams file, expected another path",
+        ],
+    )
+
+
 def test_a_fingerprint_is_a_sha256(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Anything else is refused where it stands."""
     with pytest.raises(ConfigError, match=r"tls_fingerprint: expected the 64 hex digits of a SHA-256, found 'ab:cd'"):
-        check(tmp_path, CAMERA.format(name="a") + 'tls_fingerprint = "ab:cd"\n', capsys)
+        check(tmp_path, CAMERA.format(name="a").replace("rtsp:", "rtsps:") + 'tls_fingerprint = "ab:cd"\n', capsys)
 
 
 def test_a_model_that_would_be_computed_wrongly_is_a_problem(

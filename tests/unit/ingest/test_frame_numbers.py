@@ -75,6 +75,14 @@ def test_the_first_picture_after_a_loss_is_the_break(container: str, lost: set[i
     assert breaks(video, packets, lost) == ([] if packets[after].is_keyframe else [after])
 
 
+@pytest.mark.parametrize("container", ["mp4", "h264"])
+def test_a_loss_after_which_the_number_is_the_same_is_seen(container: str) -> None:
+    """Of 16 numbers 15 pictures are missing. Where all 16 are, no number tells it."""
+    video, packets = encoded("plain", container, keyint=250)
+    assert breaks(video, packets, set(range(20, 35))) == [35]
+    assert breaks(video, packets, set(range(20, 36))) == []
+
+
 def test_a_loss_of_what_nothing_refers_to_is_none() -> None:
     """B pictures that were left out damage no other."""
     video, packets = encoded("B pictures", "mp4")

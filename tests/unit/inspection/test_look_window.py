@@ -139,6 +139,35 @@ def test_what_lacks_is_the_cause(cause: str, need: Need, fps: float, look_every:
     assert line.told() == [(0.0, end_s, cause)]
 
 
+def _feed_damage_after_whole_frames(line: Line) -> float:
+    """Let ten seconds of looks be followed by 2.4 s of frames that are all damaged."""
+    end_s = _feed(line, 10.0, fps=25.0, look_every=1)
+    for n in range(60):
+        line.arrived += 1
+        line.dropped[DropCause.CORRUPT] += 1
+        line.tick(end_s + (n + 1) / 25)
+    return end_s + 2.4
+
+
+def test_damage_after_enough_whole_frames_is_the_cause() -> None:
+    """Over the whole dwell more whole frames came than are needed: all of them before the gap."""
+    line = Line(NEED)
+    whole_again_s = _feed_damage_after_whole_frames(line)
+    line.close(_feed(line, 10.0, fps=25.0, look_every=1, start_s=whole_again_s))
+
+    assert line.told() == [(10.0, whole_again_s + 1 / 25, "camera:CORRUPT")]
+
+
+def test_a_file_that_is_damaged_to_its_end_lacks_that_part() -> None:
+    """No look will come, though none is due after the end."""
+    line = Line(NEED)
+    end_s = _feed_damage_after_whole_frames(line)
+    line.ledger.state(StateChange("cam", CameraState.ENDED, end_s, UTC + end_s, "CORRUPT"))
+    line.close(end_s + 5.0)
+
+    assert line.told() == [(10.0, end_s, "camera:CORRUPT")]
+
+
 def test_a_cap_that_suffices_is_not_to_blame() -> None:
     """Frames beyond `inspect_fps` are dropped as ever, and the device gets to fewer than the cap allows."""
     line = Line(Need(2.0, 7, 4.0, cap_fps=5.0))
