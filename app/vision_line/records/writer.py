@@ -18,6 +18,7 @@ from vision_line.records.lives import EndCause, Life
 from vision_line.records.retention import Retention
 from vision_line.records.rows import RowMaker
 from vision_line.records.schema import open_writer, transaction
+from vision_line.wakefulness import Wakefulness
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ REMEMBERED_COMMITS = 4096
 ALIVE_S = 1.0
 #: An entry that waits for longer means that the writer is stalled.
 STALLED_AFTER_S = 2.0
+#: Somebody asks for the problem at least as often as this, unless the whole program stands still.
+ASKED_EVERY_S = 1.5
 
 _STILL_ALIVE = "UPDATE runs SET alive_utc = ?, alive_boot_s = ? WHERE run = ?"
 _ENDED = "UPDATE runs SET ended_utc = ?, end_cause = ? WHERE run = ?"
@@ -63,6 +66,7 @@ class GroupWriter:
         self._backlog = backlog
         self._min_free_mb = min_free_mb
         self._space_problem = ""
+        self._wakefulness = Wakefulness(ASKED_EVERY_S)
         self._commit_problem = ""
         self._fatal = ""
         self._durable_ms = 0.0
@@ -94,7 +98,11 @@ class GroupWriter:
         if not self._thread.is_alive():
             return self._fatal or "the writer has stopped"
         state = self._backlog.state()
-        waited_s = 0.0 if state.oldest_s is None else time.monotonic() - state.oldest_s
+        now_s = time.monotonic()
+        awake_s = self._wakefulness.since_s(
+            now_s
+        )  # what waited while the program was stopped did not wait for the disk
+        waited_s = 0.0 if state.oldest_s is None else now_s - max(state.oldest_s, awake_s)
         if problem := self._fatal or self._space_problem or self._commit_problem:
             return problem
         if waited_s > STALLED_AFTER_S:

@@ -15,12 +15,15 @@ from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Playing
 from vision_line.ingest.wire.reorder import Reorder
 from vision_line.ingest.wire.rtp import RtpPacket, SenderReport, Sequence, parse_rtp, read_reports, receiver_report
+from vision_line.wakefulness import Wakefulness
 
 REPORT_EVERY_S = 5.0
 #: No camera sends so much, but one that means to: it would take the time of all others.
 MAX_BYTES_PER_S = 64e6
 MAX_PACKETS_PER_S = 50e3
 _RATE_OVER_S = 2.0
+#: A pass that takes so much longer than it may wait was a break of ours.
+BREAK_S = 1.0
 
 
 class GoodbyeError(Exception):
@@ -41,6 +44,7 @@ class RtspClient:
         self._read_timeout_s = read_timeout_s
         self._own_source = secrets.randbits(32)
         now_s = self.arrived[0]
+        self._wakefulness = Wakefulness(TICK_S + BREAK_S)
         self._heard_s = self._life_s = self._reported_s = self._report_came_s = self._rated_s = now_s
         self._packets = self._bytes = 0  # since `_rated_s`
 
@@ -142,12 +146,14 @@ class RtspClient:
 
     def _check_silence(self) -> None:
         """Give up a camera of which nothing waits to be read; one that was read late has done no wrong."""
-        if self._clocks.monotonic() - self._heard_s > self._read_timeout_s:
+        now_s = self._clocks.monotonic()
+        if now_s - max(self._heard_s, self._wakefulness.since_s(now_s)) > self._read_timeout_s:
             raise TimeoutError("no packet comes")
 
     def _keep_alive(self) -> None:
         """Do what is due beside reading."""
         now_s, playing = self._clocks.monotonic(), self._playing
+        self._wakefulness.since_s(now_s)
         if now_s - self._rated_s > _RATE_OVER_S:
             self._start_rating()
         if now_s - self._life_s > playing.life_every_s:
