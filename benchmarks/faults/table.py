@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.faults.bench import SUBJECTS, Fault
 from benchmarks.faults.verdict import Verdict
 from benchmarks.rounds import Report
+from vision_line.errors import RunError
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
@@ -56,4 +57,6 @@ def _cell(verdict: Verdict | None, *, tells: bool) -> str:
     old = f"{verdict.old} results on old or no pictures (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
     damaged = f"{verdict.damaged} damaged pictures not judged; " if verdict.damaged else ""
     others = f"others blind {verdict.others_lost_s:.1f} s" if verdict.others_lost_s else "others lost nothing"
+    if verdict.exit_code == RunError.exit_code:
+        return f"stops inspecting and says so, exit code {verdict.exit_code}; {others}"
     return damaged + "; ".join((back, blind, told, old, others))
