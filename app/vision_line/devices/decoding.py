@@ -148,6 +148,10 @@ class CpuDecoder:
         self._context = None
 
     def _upright(self, frame: av.VideoFrame, packet: av.Packet[VideoStream] | None) -> av.VideoFrame:
+        # A look at PyAV's side data ties the frame into a cycle, which keeps its memory until the garbage collector
+        # comes: between keyframes only where the angle, which costs nothing to read, is not 0.
+        if not frame.key_frame and not frame.rotation:
+            return frame if self._turn == UPRIGHT else turned_frame(frame, self._turn)
         try:
             turn = turn_of(frame, self._codec, packet)
         except ValueError as exc:
