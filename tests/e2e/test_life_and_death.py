@@ -21,6 +21,8 @@ KILLS = 3
 #: Inspections lie closer than this, so a longer time without an interval is a hole; the rows of one tick lie closer.
 LONGEST_S = 3.0
 NEAR_S = 0.05
+STOPS = 4
+STOPPED_S = 2.5
 
 
 def first_inspection_utc(run: LineRun, number: int, camera: str) -> float:
@@ -142,19 +144,35 @@ def test_a_run_that_ended_leaves_off_also_for_a_camera_that_the_next_run_is_with
 
 
 def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
-    """SIGSTOP for four seconds: an interval of its own cause, and no step of the clock."""
+    """SIGSTOP again and again: each time an interval of its own cause, and no step of the clock."""
     run = make_run(2)
     start_and_wait(run, 1)
-    run.signal(signal.SIGSTOP)
-    time.sleep(4)
-    run.signal(signal.SIGCONT)
-    paused = "SELECT sum(ended_s - started_s) FROM not_inspected WHERE cause = 'paused' AND camera = 'cam01'"
-    wait_for(lambda: (run.query(paused)[0][0] or 0) > 3, f"a row: {run.text()[-2000:]}")
+    stops = []
+    moment = random.Random(7)
+    for _ in range(STOPS):
+        time.sleep(moment.uniform(0.5, 1.5))  # any moment will do
+        stopped_utc = time.time()
+        run.signal(signal.SIGSTOP)
+        time.sleep(STOPPED_S)
+        run.signal(signal.SIGCONT)
+        stops.append((stopped_utc, time.time()))
+    inspected = [inspected_minutes(run, 1, camera) for camera in run.names]
+    wait_for(
+        lambda: all(inspected_minutes(run, 1, c) > n for c, n in zip(run.names, inspected, strict=True)),
+        f"it goes on: {run.text()[-2000:]}",
+    )
     run.signal(signal.SIGTERM)
 
     assert run.wait() == 130
-    assert "got no processor for" in run.text()
+    assert run.text().count("got no processor for") == STOPS, run.text()[-3000:]
     assert run.query("SELECT * FROM clock_steps") == []
+    for camera in run.names:
+        told = intervals(run, camera)
+        for stopped_utc, until_utc in stops:
+            within = [row for row in told if row[0] < until_utc - 0.1 and row[1] > stopped_utc + 0.1]
+            assert {cause for _, _, cause in within} == {"paused"}, (stopped_utc, told)
+            # A camera's frames that wait in the network are inspected afterwards, while they are not too old.
+            assert sum(ended - started for started, ended, _ in within) > STOPPED_S - 1.0
 
 
 #: Stands for a wall clock that somebody sets: the process asks it for the time, and adds what a file says.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -13,20 +14,20 @@ TRIES = 5
 #: coming: the process was stopped, or starved.
 LATE_S = 1.0
 IDLE_SHARE = 0.25
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One reading: both clocks, how long the machine slept since it was started, and since when the program paused."""
+    """One reading: both clocks, and how long the machine slept since it was started."""
 
     s: float
     utc: float
     asleep_s: float
-    paused_since_s: float | None = None
 
 
 class Pulse:
-    """Beats every `period_s` or so, as its owner asks; one thread."""
+    """Is asked for the clocks every `period_s` or more often, by one thread."""
 
     def __init__(self, period_s: float) -> None:
         """Begin now."""
@@ -35,20 +36,25 @@ class Pulse:
         self._cpu_s = time.process_time()
 
     def beat(self) -> Beat:
-        """Return the clocks, and `paused_since_s` where the time since the last beat was a pause."""
-        now_s, utc, asleep_s = _clocks()
-        since_s, cpu_s = self._last_s, time.process_time()
-        paused = was_paused(now_s - since_s, cpu_s - self._cpu_s, self._period_s)
+        """Return the clocks."""
+        return Beat(*_clocks())
+
+    def pause(self) -> tuple[float, float] | None:
+        """Return from when until when the program did not run, if that lies between the last call and this one."""
+        now_s, cpu_s = time.monotonic(), time.process_time()
+        since_s, used_s = self._last_s, cpu_s - self._cpu_s
         self._last_s, self._cpu_s = now_s, cpu_s
-        return Beat(now_s, utc, asleep_s, since_s if paused else None)
+        return (since_s, now_s) if was_paused(now_s - since_s, used_s, self._period_s, CORES) else None
 
 
-def was_paused(passed_s: float, cpu_s: float, period_s: float) -> bool:
+def was_paused(passed_s: float, cpu_s: float, period_s: float, cores: int) -> bool:
     """Whether the program did not run for most of `passed_s`, in which it used `cpu_s` of processor time. Pure.
 
-    An event loop that is late while other threads work is another matter: cameras are inspected meanwhile.
+    An event loop that is late while other threads work is another matter: cameras are inspected meanwhile. What all
+    `cores` can do within a period may have been done just before the pause, so it speaks for neither.
     """
-    return passed_s > period_s + LATE_S and cpu_s < IDLE_SHARE * passed_s
+    late_s = passed_s - period_s
+    return late_s > LATE_S and cpu_s - period_s * cores < IDLE_SHARE * late_s
 
 
 def _clocks() -> tuple[float, float, float]:

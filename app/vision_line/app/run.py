@@ -299,6 +299,7 @@ class Run:
         return inspector
 
     def _on_round(self, round_: Round) -> None:
+        self._mind_pause()
         for look in round_.looks:
             self._ledger.inspected(look.camera, look.captured_s)
             if self._sizes_wh.get(look.camera) != look.size_wh:
@@ -335,15 +336,20 @@ class Run:
 
     async def _tick(self, lineup: Lineup) -> None:
         while True:
+            self._mind_pause()
             beat = self._pulse.beat()
-            if beat.paused_since_s is not None:
-                logger.warning("the program got no processor for %.1f s", beat.s - beat.paused_since_s)
-                self._ledger.paused(beat.paused_since_s, beat.s)
             self._record(beat, self._ledger.tick(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
             self._metrics.committed(self._log.take_latencies_ms(), beat.s)
             await asyncio.sleep(TICK_S)
 
+    def _mind_pause(self) -> None:
+        """Tell the ledger that the program did not run, before it judges by what came in afterwards."""
+        if pause := self._pulse.pause():
+            logger.warning("the program got no processor for %.1f s", pause[1] - pause[0])
+            self._ledger.paused(*pause)
+
     def _close_ledger(self, lineup: Lineup) -> None:
+        self._mind_pause()
         beat = self._pulse.beat()
         self._record(beat, self._ledger.close(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
 

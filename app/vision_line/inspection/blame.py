@@ -69,8 +69,11 @@ class _Past(NamedTuple):
     telling: int  # 0: what stops all cameras
 
     def is_broken_by(self, at_s: float) -> bool:
-        """Whether it is a camera's trouble that was told to hold when it showed a picture."""
-        return self.telling > 0 and self.from_s <= at_s < self.until_s
+        """Whether it is a camera's trouble that was told to hold when it showed a picture.
+
+        A pause is none: its beginning is known to a beat only, and its first pictures were taken before it.
+        """
+        return 0 < self.telling < _PAUSE_TELLS and self.from_s <= at_s < self.until_s
 
 
 class Blame:

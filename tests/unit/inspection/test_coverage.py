@@ -645,6 +645,19 @@ def test_a_program_that_was_stopped_says_so() -> None:
     assert line.log.causes()[0][1:] == (4.9, 25.1)
 
 
+@pytest.mark.parametrize("result_s", [4.9, 5.1, 24.5])
+def test_what_was_captured_before_a_pause_and_inspected_after_it_does_not_hide_it(result_s: float) -> None:
+    """The beginning of a pause is known to a beat only, and pictures wait in the network meanwhile."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 4.8)
+    line.ledger.paused(5.0, 25.0)
+    line.inspect(result_s)
+    line.tick(25.0)
+    _inspect_steadily(line, 25.2, 30.0)
+
+    assert [cause for cause, _, _ in line.log.causes()] == ["paused"]
+
+
 def test_a_pause_within_a_gap_is_a_part_of_its_own() -> None:
     """What was the matter before the pause is so after it, and a camera in trouble keeps its cause."""
     line = Line()

@@ -16,20 +16,27 @@ from vision_line.app.pulse import Pulse, was_paused
         (0.2, 0.0, False),  # idle, and in time
         (1.1, 0.0, False),  # a little late
         (20.0, 0.01, True),  # stopped
+        (4.2, 1.2, True),  # stopped, and busy on four cores right before and after
         (20.0, 3.0, True),  # starved
         (20.0, 35.0, False),  # the event loop was held up; two threads worked
     ],
 )
 def test_a_pause_is_a_beat_that_is_late_without_work(passed_s: float, cpu_s: float, paused: bool) -> None:
     """Lateness alone is no pause: cameras may be inspected by other threads meanwhile."""
-    assert was_paused(passed_s, cpu_s, 0.2) is paused
+    assert was_paused(passed_s, cpu_s, 0.2, 4) is paused
 
 
 def test_the_clocks_of_a_beat_belong_together() -> None:
-    """A beat tells the present, and no pause right after the one before."""
-    pulse = Pulse(0.2)
-    beat = pulse.beat()
+    """A beat tells the present."""
+    beat = Pulse(0.2).beat()
 
-    assert beat.paused_since_s is None
     assert beat.utc - beat.s == pytest.approx(time.time() - time.monotonic(), abs=5)
     assert beat.asleep_s >= -0.01
+
+
+def test_one_who_asks_in_time_hears_of_no_pause() -> None:
+    """Two questions, one right after the other."""
+    pulse = Pulse(0.2)
+
+    assert pulse.pause() is None
+    assert pulse.pause() is None
