@@ -17,10 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (
-    ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("bundle", "compression", "evaluation", "summary")),
-)
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"((?:^\|[^\n]*\n)*)<!-- keys: ([\w.]+):(\w+) -->", re.MULTILINE)
 
 
@@ -64,7 +61,8 @@ def main() -> None:
         new = filled(text)
         if "--check" in sys.argv and new != text:
             sys.exit(f"{document.name}: its key tables are old, run tools/write_key_tables.py")
-        document.write_text(new, encoding="utf-8")
+        if new != text:
+            document.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,32 @@ from vision_line.inspection.blame import (
 
 ROOT = Path(__file__).parents[2]
 CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED)
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    pytest.param(path, id=str(path.relative_to(ROOT)))
+    for path in (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
+]
+MODELS = [
+    (model, "docs/configuration.md")
+    for model in (
+        "Stream",
+        "StreamSettings",
+        "ModelSettings",
+        "RecordSettings",
+        "DashboardSettings",
+        "SimulatorSettings",
+    )
+]
+
+
+def page(name: str) -> str:
+    """Return the text of a document."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as code hosts derive them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def commands() -> list[tuple[str, Any]]:
@@ -50,9 +75,9 @@ def test_key_tables_are_those_of_the_models() -> None:
 
 
 @pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
-def test_readme_names_every_command_and_option(name: str, command: Any) -> None:
-    """The row of a command in README's table lists its options."""
-    rows = [line for line in README.splitlines() if line.startswith(f"| `{name}")]
+def test_every_command_and_option_is_documented(name: str, command: Any) -> None:
+    """The row of a command in docs/commands.md lists its options."""
+    rows = [line for line in page("docs/commands.md").splitlines() if line.startswith(f"| `{name}")]
     assert rows, name
     options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
     missing = [option for option in options if option not in rows[0] and option not in {"--help", "--version"}]
@@ -60,9 +85,15 @@ def test_readme_names_every_command_and_option(name: str, command: Any) -> None:
     assert not missing, rows[0]
 
 
+@pytest.mark.parametrize(("model", "document"), MODELS)
+def test_every_key_is_documented(model: str, document: str) -> None:
+    """The page has the model's table of keys; another test compares its rows."""
+    assert f"<!-- keys: vision_line.config.models:{model} -->" in page(document)
+
+
 def test_readmes_example_configuration_is_valid(tmp_path: Path) -> None:
     """A newcomer copies it."""
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"```toml\n(.*?)```", page("README.md"), re.DOTALL)
     path = tmp_path / "streams.toml"
     path.write_text(example, encoding="utf-8")
 
@@ -70,26 +101,29 @@ def test_readmes_example_configuration_is_valid(tmp_path: Path) -> None:
     assert [stream.name for stream in loaded.config.stream] == ["line1-cap", "recording"]
 
 
-def test_readme_explains_every_state_code_and_cause() -> None:
+def test_every_state_code_and_cause_is_explained() -> None:
     """What the dashboard shows can be looked up."""
+    text = page("docs/dashboard.md")
     words = [*CameraState, *SourceErrorCode, *DropCause, *Verdict]
 
-    assert not [word for word in words if f"`{word}`" not in README and f"| {word} |" not in README]
+    assert not [word for word in words if f"`{word}`" not in text and f"| {word} |" not in text]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/records.md"])
-def test_every_cause_of_an_interval_is_explained(page: str) -> None:
+@pytest.mark.parametrize("document", ["docs/dashboard.md", "docs/records.md"])
+def test_every_cause_of_an_interval_is_explained(document: str) -> None:
     """Whatever the ledger writes as a cause is written down."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = page(document)
 
     assert not [cause for cause in CAUSES if f"`{cause}`" not in text]
 
 
-def test_readmes_links_lead_somewhere() -> None:
-    """Every relative link of README and docs/ is a file of the repository."""
-    for document in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link of README and docs/ is a file of the repository, and its anchor a heading there."""
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text(encoding="utf-8")):
+        file = document.parent / target if target else document
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
 def test_each_decision_has_a_number_of_its_own() -> None:

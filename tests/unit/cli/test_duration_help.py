@@ -10,10 +10,10 @@ from typer.main import get_command
 from vision_line.cli.command import cli
 
 
-def test_help_and_readme_say_from_when_a_duration_counts() -> None:
+def test_help_and_docs_say_from_when_a_duration_counts() -> None:
     """The start does not count: not the clips, not the cameras, not the compiling."""
     (option,) = (parameter for parameter in get_command(cli).params if parameter.name == "duration")
-    readme = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[3].joinpath("docs", "commands.md").read_text(encoding="utf-8")
 
     assert "after the device is ready" in getattr(option, "help", "")
-    assert "`--duration S` counts from the moment the device is ready" in readme
+    assert "`--duration S` counts from the moment the device is ready" in page
