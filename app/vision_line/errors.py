@@ -2,17 +2,17 @@
 """What can go wrong, as one tree; each branch knows its exit code.
 
 VisionLineError
-├── ConfigError        streams.toml or a command's option; every problem at once            exit 2
+├── ConfigError        streams.toml or a command's option; every problem at once            CONFIG
 ├── SourceError        one camera's affair: shown, retried, never ends the program
-├── ModelError         bundle or ONNX file unusable                                         exit 3
-├── DeviceError        device, its libraries or its engine unusable                         exit 3
-└── RunError           the program cannot go on: engine failed, records lost, port busy     exit 4
+├── ModelError         bundle or ONNX file unusable                                         UNUSABLE
+├── DeviceError        device, its libraries or its engine unusable                         UNUSABLE
+└── RunError           the program cannot go on: engine failed, records lost, port busy     FAILED
 """
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar
 
 from vision_line.words import one_line, printable
@@ -50,10 +50,22 @@ def _masked_url(rest: str) -> str:
     return line + newline + _BARE_USER_PART.sub("***@", more)
 
 
+class ExitCode(IntEnum):
+    """How a command of either program ends."""
+
+    DONE = 0
+    GATE_FAILED = 1  # of vision-line-compress: the model was made, and is not as good as the recipe asks
+    CONFIG = 2  # options or configuration, or what `check` found
+    UNUSABLE = 3  # model or device
+    FAILED = 4  # while it ran, or a check of `selftest`
+    INTERRUPTED = 130  # by Ctrl-C or SIGTERM, as a shell counts them
+    OUTPUT_CLOSED = 141  # as of a program that SIGPIPE ended: the reader (`| head`) did not want more
+
+
 class VisionLineError(Exception):
     """Base of all errors that vision-line raises on purpose; the message is one clear sentence for the operator."""
 
-    exit_code: ClassVar[int] = 4
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(self, message: str) -> None:
         """Keep `message` with credentials masked and without control characters: it may quote a camera or a file."""
@@ -63,7 +75,7 @@ class VisionLineError(Exception):
 class ConfigError(VisionLineError):
     """The configuration is wrong; `problems` holds one line for each fault: `file:line: key: found, expected`."""
 
-    exit_code = 2
+    exit_code = ExitCode.CONFIG
 
     def __init__(self, *problems: str) -> None:
         """Keep every problem; the message is all of them, one a line."""
@@ -116,23 +128,28 @@ class SourceError(VisionLineError):
         """Name the camera, the code and what was found."""
         self.camera = camera
         self.code = code
-        self.detail = mask_credentials(detail)
-        super().__init__(f"camera {camera!r}: {code}: {one_line(detail)}")
+        self.detail = one_line(mask_credentials(detail))
+        super().__init__(camera_trouble(camera, code, self.detail))
+
+
+def camera_trouble(camera: str, code: str, detail: str) -> str:
+    """Return the one sentence about what is wrong with a camera, for where nothing else names camera and code. Pure."""
+    return f"camera {camera!r}: {code}: {detail}"
 
 
 class ModelError(VisionLineError):
     """A bundle or ONNX file cannot be used: missing, corrupt, another task, a wrong input."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNUSABLE
 
 
 class DeviceError(VisionLineError):
     """The device, its libraries or its engine cannot be used here."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNUSABLE
 
 
 class RunError(VisionLineError):
     """The program cannot go on; a broken engine or log must never look like "no defects"."""
 
-    exit_code = 4
+    exit_code = ExitCode.FAILED

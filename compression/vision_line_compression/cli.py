@@ -16,7 +16,8 @@ import typer
 
 from vision_line import __version__
 from vision_line.commands import CarefulTyper
-from vision_line.errors import ConfigError, DeviceError, VisionLineError
+from vision_line.errors import ConfigError, DeviceError, ExitCode, VisionLineError
+from vision_line.packages import install_extra
 
 if TYPE_CHECKING:
     from vision_line.devices.engine_choice import Precision
@@ -89,12 +90,12 @@ def reported_errors() -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if exc.name not in EXTRA_MODULES:
             raise  # a fault of ours, not a missing extra
-        message = f"the package {exc.name!r} is missing; install the extra: pip install 'vision-line[compress]'"
+        message = f"the package {exc.name!r} is missing; {install_extra('compress')}"
         typer.echo(f"vision-line-compress: {message}", err=True)
         raise typer.Exit(DeviceError.exit_code) from exc
     except KeyboardInterrupt as exc:
         typer.echo("vision-line-compress: interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(130) from exc
+        raise typer.Exit(ExitCode.INTERRUPTED) from exc
     finally:
         signal.signal(signal.SIGTERM, before)
 

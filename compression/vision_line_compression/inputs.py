@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vision_line.errors import ConfigError, ModelError
+from vision_line.packages import install_extra
 from vision_line_compression.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.data_warnings import data_warnings
 from vision_line_compression.dataset import Dataset, open_dataset, open_pictures
@@ -142,7 +143,7 @@ def _check_together(inputs: Inputs) -> None:
     parent, loaded = inputs.parent, inputs.loaded
     if loaded.recipe.qat is not None and find_spec("modelopt") is None:
         raise ConfigError(
-            f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: pip install 'vision-line[qat]'"
+            f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: {install_extra('qat')}"
         )
     check_training_device(loaded)
     if inputs.train.classes != parent.classes:

@@ -19,7 +19,7 @@ from vision_line.config.models import SimulatorSettings
 from vision_line.devices.failed_gates import check_gates_passed, gates_warning
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.selection import choose_device
-from vision_line.errors import RunError, VisionLineError
+from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.screens.overlay import OverlayWriter
@@ -30,8 +30,6 @@ from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, write_summary
 
 logger = logging.getLogger(__name__)
-
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
         _leave_summary(options.summary, run, error)
     if error is not None:
         raise error
-    return Outcome(EXIT_INTERRUPTED if stop.interrupted else 0, run.last, parting_words(run.totals()))
+    return Outcome(ExitCode.INTERRUPTED if stop.interrupted else ExitCode.DONE, run.last, parting_words(run.totals()))
 
 
 def _open_run(
@@ -103,11 +101,12 @@ def _open_run(
     config = loaded.config
     model = open_model(model_path(options, loaded))
     check_gates_passed(model, allowed=options.allow_failed_gates)
-    if warning := gates_warning(model):
-        logger.warning("%s", warning)
+    reminders = [warning] if (warning := gates_warning(model)) else []
     check_classes(loaded, model)
     check_files(loaded)
-    device_name = choose_device(options.device or config.model.device)
+    device_name = choose_device(options.device or config.model.device, reminders.append)
+    for reminder in reminders:
+        logger.warning("%s", reminder)
     if config.simulator is not None:
         stack.enter_context(_simulator(config.simulator, clips))
     directory = options.record or Path(config.record.directory)
@@ -116,7 +115,9 @@ def _open_run(
     overlay = None if options.overlay is None else OverlayWriter(options.overlay)
     if overlay is not None:
         stack.callback(overlay.close)
-    return Run(loaded, model, device_name, log, overlay, screen, options.duration_s, stop, reload_asked)
+    run = Run(loaded, model, device_name, log, overlay, screen, options.duration_s, stop, reload_asked)
+    run.remind(reminders)
+    return run
 
 
 async def _failure_of(run: Run, stack: ExitStack) -> BaseException | None:

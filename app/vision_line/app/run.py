@@ -24,7 +24,7 @@ from vision_line.config.models import Config
 from vision_line.devices.model import Model
 from vision_line.devices.selection import decoder_opener, open_device
 from vision_line.devices.shapes import plan_input_shapes
-from vision_line.errors import ConfigError, DeviceError
+from vision_line.errors import ConfigError, DeviceError, camera_trouble
 from vision_line.frames import CoverageMinute, NotInspected, Scores
 from vision_line.ingest.recorded import slow_files
 from vision_line.inspection.coverage import CoverageLedger
@@ -122,10 +122,18 @@ class Run:
         self._new_size = asyncio.Event()
         self.last = self.snapshot()
 
+    def remind(self, sentences: Sequence[str]) -> None:
+        """Show these while the line runs: what was accepted at its start and an operator may not want."""
+        self._metrics.remind(sentences)
+
     @property
     def unfinished_files(self) -> list[str]:
         """One sentence for each file that could not be inspected to its end."""
-        return [camera.detail for camera in self.last.cameras if camera.is_unfinished]
+        return [
+            camera_trouble(camera.name, camera.code, camera.detail)
+            for camera in self.last.cameras
+            if camera.is_unfinished and camera.code is not None
+        ]
 
     def snapshot(self) -> Snapshot:
         """Return the line as it is now."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import sys
 
-EXIT_INTERRUPTED = 130
+from vision_line.errors import ExitCode
 
 
 def main() -> None:
@@ -21,8 +21,8 @@ def main() -> None:
 
         run_command()
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _leave(_number: int, _frame: object) -> None:
-    sys.exit(EXIT_INTERRUPTED)
+    sys.exit(ExitCode.INTERRUPTED)

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vision_line.app.capture import CameraHarvest, CaptureOptions, Harvest, open_capture
-from vision_line.app.program import EXIT_INTERRUPTED, RunOptions
+from vision_line.app.program import RunOptions
 from vision_line.capture.folder import MANIFEST
 from vision_line.capture.pictures import Encoding
 from vision_line.cli.kept import check_apart, kept_by_run
 from vision_line.cli.progress import progress_bar
 from vision_line.cli.simulating import rendered_clips
 from vision_line.config.load import load_config
-from vision_line.errors import RunError
+from vision_line.errors import ExitCode, RunError
 from vision_line.frames import CameraState
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
@@ -41,10 +41,10 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
         harvest = capture.harvest()
     say("\n".join(_result(harvest, options)), sys.stdout)
     if harvest.interrupted:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     if not harvest.stored:
         raise RunError(f"{options.output}: no picture was stored; above is what became of each camera")
-    return 0
+    return ExitCode.DONE
 
 
 def _promise(options: CaptureOptions, cameras: int) -> str:

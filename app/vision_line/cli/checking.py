@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import typer
@@ -12,9 +13,10 @@ from rich.text import Text
 
 from vision_line.app.program import RunOptions
 from vision_line.cli.preflight import Preflight
-from vision_line.config.load import load_config
+from vision_line.config.load import LoadedConfig, load_config
 from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
+from vision_line.errors import ExitCode
 from vision_line.ingest.probe import ProbeResult, probe
 from vision_line.ingest.recorded import too_few_frames
 from vision_line.words import one_line
@@ -23,36 +25,52 @@ from vision_line.words import one_line
 AT_ONCE = 8
 
 
-def check_file(options: RunOptions, *, probe: bool) -> int:
-    """Report on the configuration and command line in `options`; return 0 when a run can start, else 2.
+def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
+    """Report on the configuration and command line in `options`, the verdict last; CONFIG where anything is wrong.
 
     Raises:
         ConfigError: the file is not valid; its message lists all problems.
     """
     loaded = load_config(options.streams)
-    config, streams = loaded.config, loaded.config.enabled_streams
     preflight = Preflight(options, loaded)
-    problems = preflight.problems()
-    for warning in preflight.warnings():
-        typer.echo(f"warning: {warning}", err=True)
-    for problem in problems:
-        typer.echo(problem, err=True)
-    verdict = "a run would not start" if problems else "valid"
-    typer.echo(f"{options.streams}: {verdict}, {len(streams)} of {len(config.stream)} cameras enabled")
-    if not probe:
-        return 2 if problems else 0
-    if config.simulator is not None:
-        typer.echo("its simulator's cameras are served by `vision-line simulate`; start that to probe them")
+    problems, lost = preflight.problems(), preflight.lost_cameras()
+    _complain(f"warning: {warning}" for warning in preflight.warnings())
+    _complain([*problems, *lost.values()])
+    if probe:
+        lost |= _probed(loaded, preflight)
+    streams = loaded.config.enabled_streams
+    typer.echo(f"{options.streams}: {_verdict(bool(problems), list(lost), len(streams), len(loaded.config.stream))}")
+    return ExitCode.CONFIG if problems or lost else ExitCode.DONE
+
+
+def _complain(lines: Iterable[str]) -> None:
+    for line in dict.fromkeys(lines):  # what many cameras inherit is said once
+        typer.echo(line, err=True)
+
+
+def _verdict(refused: bool, lost: list[str], enabled: int, configured: int) -> str:
+    """Return what a run would do. Pure."""
+    if refused:
+        return "a run would not start"
+    if lost:
+        return f"a run would start, but {len(lost)} of {enabled} cameras cannot be inspected: {', '.join(lost)}"
+    return f"valid, {enabled} of {configured} cameras enabled"
+
+
+def _probed(loaded: LoadedConfig, preflight: Preflight) -> dict[str, str]:
+    """Open every camera and print what it sends; return by name what is wrong with live ones, once it was said."""
+    streams = loaded.config.enabled_streams
+    if loaded.config.simulator is not None:
+        typer.echo("[simulator]: its cameras answer only while `vision-line simulate` runs: start that first")
     results = probe_all(streams)
     Console().print(_table(streams, results))
-    slow = [
-        f"stream[{stream.name}]: {lack}"
+    lost = {
+        stream.name: f"{preflight.place(stream, 'url')}: {trouble}"
         for stream, result in zip(streams, results, strict=True)
-        if stream.is_live and (lack := too_few_frames(stream, result.fps))
-    ]
-    for lack in slow:
-        typer.echo(lack, err=True)
-    return 2 if problems or slow or any(result.code is not None for result in results) else 0
+        if stream.is_live and (trouble := result.trouble or too_few_frames(stream, result.fps))
+    }
+    _complain(lost.values())
+    return lost
 
 
 def probe_all(streams: tuple[Stream, ...]) -> list[ProbeResult]:
@@ -76,5 +94,4 @@ def _cells(result: ProbeResult) -> tuple[str, str, str, str, str]:
     size = "" if result.size_wh is None else f"{result.size_wh[0]}x{result.size_wh[1]}"
     fps = "" if result.fps is None else f"{result.fps:.1f}"
     first = "" if result.time_to_first_frame_s is None else f"{result.time_to_first_frame_s * 1000:.0f} ms"
-    verdict = "ok" if result.code is None else f"{result.code}: {result.detail}"
-    return one_line(result.codec or ""), size, fps, first, one_line(verdict)
+    return one_line(result.codec or ""), size, fps, first, str(result.code or "ok")

@@ -15,7 +15,7 @@ from vision_line import __version__
 from vision_line.capacity.constants import Codec
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
 from vision_line.commands import CarefulTyper
-from vision_line.errors import VisionLineError
+from vision_line.errors import ExitCode, VisionLineError
 from vision_line.frames import Verdict
 from vision_line.records.columns import Table
 from vision_line.records.export import Format
@@ -61,7 +61,7 @@ def reported_errors() -> Iterator[None]:
         say(f"vision-line: {exc}", sys.stderr)
         raise typer.Exit(exc.exit_code) from exc
     except KeyboardInterrupt as exc:
-        raise typer.Exit(130) from exc
+        raise typer.Exit(ExitCode.INTERRUPTED) from exc
 
 
 def _show_version(value: bool) -> None:

@@ -33,16 +33,26 @@ class Preflight:
         self._loaded = loaded
         self._lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
         self._model: Model | None = None
+        self._idle_gpus: list[str] = []
         self._streams = [(index, stream) for index, stream in enumerate(loaded.config.stream) if stream.enabled]
 
     def problems(self) -> list[str]:
-        """Return all that a run would refuse; what many cameras inherit is named once."""
-        found = [*self._of_model(), *self._of_device(), *self._of_files(), *self._of_trust(), *self._of_outputs()]
+        """Return all that a run would refuse at its start; what many cameras inherit is named once."""
+        found = [*self._of_model(), *self._of_device(), *self._slow_files(), *self._of_outputs()]
         return list(dict.fromkeys(found))
 
+    def lost_cameras(self) -> dict[str, str]:
+        """Return by name why a run would start and yet not inspect a camera: its file, or its `tls_ca_file`."""
+        return dict([*self._unreadable_files(), *self._untrusting_cameras()])
+
     def warnings(self) -> list[str]:
-        """Return what a run accepts and an operator will not want."""
-        return list(dict.fromkeys([*self._failed_gates(), *self._slow_cameras(), *self._unverified_cameras()]))
+        """Return what a run accepts and an operator will not want; ask for the problems before."""
+        found = [*self._idle_gpus, *self._failed_gates(), *self._slow_cameras(), *self._unverified_cameras()]
+        return list(dict.fromkeys(found))
+
+    def place(self, stream: Stream, key: str) -> str:
+        """Return `file:line: stream[name].key`, or where an enabled camera inherits the key from."""
+        return self._at(next(index for index, one in self._streams if one.name == stream.name), stream, key)
 
     def _of_model(self) -> Iterator[str]:
         try:
@@ -68,26 +78,28 @@ class Preflight:
 
     def _of_device(self) -> Iterator[str]:
         try:
-            name = choose_device(self._options.device or self._loaded.config.model.device)
+            name = choose_device(self._options.device or self._loaded.config.model.device, self._idle_gpus.append)
             if name == "cpu" and self._model is not None:  # a GPU's first engine takes minutes to build
                 shapes = plan_input_shapes(self._model, [], limit=1)
                 open_device(name, self._model, shapes, lambda: None).close()
         except (DeviceError, ModelError) as exc:
             yield f"{self._chosen('--device', self._options.device, 'device')}: {exc}"
 
-    def _of_files(self) -> Iterator[str]:
+    def _slow_files(self) -> Iterator[str]:
         for index, stream in self._streams:
-            if stream.is_live:
-                continue
-            problem = probe_file(stream, decoder_opener("cpu")).detail or slow_file(stream)
-            if problem is not None:
+            if not stream.is_live and (problem := slow_file(stream)) is not None:
                 yield f"{self._at(index, stream, 'url')}: {problem}"
 
-    def _of_trust(self) -> Iterator[str]:
+    def _unreadable_files(self) -> Iterator[tuple[str, str]]:
+        for index, stream in self._streams:
+            if not stream.is_live and (fault := probe_file(stream, decoder_opener("cpu"))).code is not None:
+                yield stream.name, f"{self._at(index, stream, 'url')}: {fault.trouble}"
+
+    def _untrusting_cameras(self) -> Iterator[tuple[str, str]]:
         for index, stream in self._streams:
             path = stream.tls_ca_file
             if stream.is_encrypted and path is not None and (problem := ca_file_problem(path)):
-                yield f"{self._at(index, stream, 'tls_ca_file')}: {path}: {problem}"
+                yield stream.name, f"{self._at(index, stream, 'tls_ca_file')}: {path}: {problem}"
 
     def _unverified_cameras(self) -> Iterator[str]:
         for index, stream in self._streams:

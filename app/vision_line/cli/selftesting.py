@@ -13,13 +13,11 @@ from rich.text import Text
 
 from vision_line.cli.kept import check_apart, kept_model
 from vision_line.cli.outputs import check_outputs, takes_standard_output
+from vision_line.errors import ExitCode
 from vision_line.outputs import write_output
 from vision_line.selftest.program import CHECKS, run_selftest
 from vision_line.selftest.report import CheckResult, Selftest, Status
 from vision_line.selftest.subject import QUICK, Settings
-
-#: The exit code when a check failed.
-EXIT_FAILED = 4
 
 _MARKS = {
     Status.PASSED: "[green]• passed[/]",
@@ -49,7 +47,7 @@ def show_selftest(
     Console(stderr=takes_standard_output(json_file)).print(report_table(report))
     if json_file is not None:
         write_output(json_file, report.model_dump_json(indent=2) + "\n", "--json")
-    return EXIT_FAILED if report.failed else 0
+    return ExitCode.FAILED if report.failed else ExitCode.DONE
 
 
 def report_table(report: Selftest) -> Group:

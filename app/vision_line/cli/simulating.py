@@ -12,6 +12,7 @@ import typer
 
 from vision_line.cli.outputs import check_live_logs, check_outputs
 from vision_line.cli.progress import progress_bar
+from vision_line.errors import ExitCode
 from vision_line.outputs import said_of
 from vision_line.screens.lines import say
 from vision_line.simulator.clips import Clip, ensure_clips
@@ -47,7 +48,7 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
         first, last = clips[0].camera, clips[-1].camera
         say(f"serving {cameras} cameras: rtsp://127.0.0.1:{port}/{first} to {last}", sys.stdout)
         over.wait(duration_s)
-    return 130 if interrupted.is_set() else 0
+    return ExitCode.INTERRUPTED if interrupted.is_set() else ExitCode.DONE
 
 
 def write_training_set(directory: Path, images: int, seed: int) -> None:

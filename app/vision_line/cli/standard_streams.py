@@ -10,11 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from vision_line.errors import RunError, VisionLineError
+from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.screens.lines import say
-
-#: As of a program that the signal SIGPIPE ended: the reader of the output (`| head`) did not want more of it.
-EXIT_OUTPUT_CLOSED = 141
 
 
 def prepare_standard_streams() -> None:
@@ -47,14 +44,14 @@ def watched_output() -> Iterator[None]:
             sys.stdout.flush()  # here, and not when Python ends, where it could not be handled
     except BrokenPipeError as exc:
         _let_go_of_output()
-        raise SystemExit(EXIT_OUTPUT_CLOSED) from exc
+        raise SystemExit(ExitCode.OUTPUT_CLOSED) from exc
     except VisionLineError as exc:
         _let_go_of_output()
         say(f"vision-line: {exc}", sys.stderr)
         raise SystemExit(exc.exit_code) from exc
     except SystemExit as exc:
         # Click and rich have noticed it themselves, and end with a code that says nothing.
-        raise SystemExit(EXIT_OUTPUT_CLOSED if isinstance(exc.__context__, BrokenPipeError) else exc.code) from exc
+        raise SystemExit(ExitCode.OUTPUT_CLOSED if isinstance(exc.__context__, BrokenPipeError) else exc.code) from exc
 
 
 class _Output(io.FileIO):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vision_line.devices.model import Model
+from vision_line.devices.presence import nvidia_gpus
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, Scores
 from vision_line.ports import Decoder, Device, ShapeHW
@@ -36,8 +37,10 @@ _NAME = re.compile(r"cpu|cuda(:(?P<gpus>all|\d+(,\d+)*))?")
 OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str, warn: Callable[[str], None] = log.warning) -> str:
     """Return the device that `name` stands for, once it is seen to be there; `auto` and `all` become numbers.
+
+    `warn` is told where `auto` means the CPU on a machine that has an NVIDIA GPU. One without is as it should be.
 
     Raises:
         DeviceError: there is no such device, or it cannot be used here.
@@ -46,7 +49,8 @@ def choose_device(name: str) -> str:
         try:
             return _numbered(_load(_USABLE_GPUS)())
         except DeviceError as exc:
-            log.info("the CPU inspects: %s", exc)
+            if gpus := nvidia_gpus():
+                warn(_idle_gpu(gpus, exc))
             return "cpu"
     if name == "cuda:all":
         return _numbered(_load(_USABLE_GPUS)())
@@ -120,6 +124,11 @@ def open_device(
         entry, options = _SEVERAL_GPUS, {"indices": gpus, "stop": stop, "tell": tell}
     device: Device = _load(entry)(model, shapes, wake, score_floor=score_floor, **options)
     return device
+
+
+def _idle_gpu(gpus: Sequence[str], reason: DeviceError) -> str:
+    found = ", ".join(gpus)
+    return f"the CPU inspects, though there is an NVIDIA GPU ({found}): {reason}; see vision-line doctor, or choose cpu"
 
 
 def _numbered(gpus: Sequence[int]) -> str:

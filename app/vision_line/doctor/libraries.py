@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from vision_line.doctor.finding import Finding, Level
+from vision_line.packages import install_extra
 
 _DECODERS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
 _INSTALL = "pip install --force-reinstall {}"
@@ -81,7 +82,7 @@ def find_records() -> Iterator[Finding]:
     if _installed("pyarrow"):
         yield Finding("records", Level.OK, f"Parquet export: pyarrow {importlib.metadata.version('pyarrow')}")
     else:
-        meaning, remedy = "export --format parquet is not available", "pip install 'vision-line[parquet]'"
+        meaning, remedy = "export --format parquet is not available", install_extra("parquet")
         yield Finding("records", Level.OK, "no pyarrow", meaning, remedy)
 
 

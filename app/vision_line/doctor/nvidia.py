@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vision_line.devices.cuda.context import OLDEST_SM
+from vision_line.devices.presence import nvidia_gpus
 from vision_line.doctor.finding import Finding, Level
 from vision_line.errors import DeviceError
+from vision_line.packages import install_extra
 
-_INSTALL = "pip install 'vision-line[cuda]'"
 _ON_CPU = "the cpu device is used"
 _CAPABILITIES = "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
 
@@ -65,7 +66,7 @@ class GpuFound:
 class NvidiaFacts:
     """What there is of NVIDIA's on this machine."""
 
-    nodes: tuple[str, ...] = ()  # device files, such as nvidia0
+    nodes: tuple[str, ...] = ()  # as `nvidia_gpus` names them, such as /dev/nvidia0
     driver: str = ""  # version of the kernel's part, where it says so
     cuda: int = 0  # CUDA version that the driver supports, as 13000; 0: libcuda is not there
     problem: str = ""  # why the driver shows no GPU
@@ -83,7 +84,7 @@ def find_gpu() -> Iterator[Finding]:
 
 def look_at_nvidia() -> NvidiaFacts:
     """Return what is there, from the driver itself; asks it nothing that takes memory on the GPU, but its decoder."""
-    nodes = tuple(sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*")))
+    nodes = nvidia_gpus()
     driver = _kernel_driver()
     try:
         library = ctypes.CDLL("libcuda.so.1")
@@ -187,7 +188,7 @@ def _judge_packages(facts: NvidiaFacts) -> Iterator[Finding]:
     for package in PACKAGES:
         installed = facts.packages.get(package.label)
         if installed is None:
-            yield Finding("gpu library", Level.WARN, f"no {package.label}", package.without, _INSTALL)
+            yield Finding("gpu library", Level.WARN, f"no {package.label}", package.without, install_extra("cuda"))
         elif package.label == "cuda-bindings" and _major(installed) > facts.cuda // 1000:
             meaning = f"it needs a driver for CUDA {_major(installed)}: {_ON_CPU}"
             remedy = f"update the driver, or pip install 'cuda-bindings=={facts.cuda // 1000}.*'"

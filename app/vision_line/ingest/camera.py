@@ -247,8 +247,9 @@ class Camera:
             return
         outage_begins = error is not None and (self._shown is None or self._shown[1] != code)
         self._shown = (state, code)
-        detail = "" if error is None else str(error)
-        log.log(logging.WARNING if outage_begins else logging.INFO, "camera %s: %s %s", self.stream.name, state, detail)
+        detail = "" if error is None else error.detail
+        reason = "" if error is None else f": {error.code}: {detail}"
+        log.log(logging.WARNING if outage_begins else logging.INFO, "camera %s: %s%s", self.stream.name, state, reason)
         now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
         self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail, since_s))
 

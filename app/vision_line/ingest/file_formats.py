@@ -47,6 +47,9 @@ PICTURE_CODECS = {"mjpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tiff": "TIFF", "
 #: A larger file is no picture of a camera, and is read whole.
 MAX_PICTURE_BYTES = 1 << 29
 
+#: FFmpeg tells a file's kind by no more than this.
+_PROBED_BYTES = 1 << 20
+
 #: FFmpeg reads no more than the header of a JPEG to tell its size.
 _ANY_SIZE = 2**31 - 1
 
@@ -66,8 +69,10 @@ def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
         raise _emptiness(camera, path)
     try:
         container = _demuxed(path, max_pixels)
-    except av.ArgumentError as exc:
-        raise _refusal(camera, path, VIDEO_FORMATS) from exc
+    except (av.ArgumentError, av.InvalidDataError) as exc:
+        if isinstance(exc, av.InvalidDataError) and _has_a_format(path):
+            raise  # a video that is damaged
+        raise _refusal(camera, path, "a video such as MP4, Matroska, AVI or MPEG-TS") from exc
     try:
         video = _first_video(camera, path, container)
         bound_pictures(camera, video, max_pixels, lambda codec: _jpeg_size(_demuxed(path, _ANY_SIZE), codec))
@@ -92,7 +97,7 @@ def open_picture(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
     picture = container.streams.video[0]
     try:
         if picture.codec_context is None or picture.codec_context.name not in PICTURE_CODECS:
-            raise _refusal(camera, path, PICTURE_CODECS)
+            raise _refusal(camera, path, ", ".join(PICTURE_CODECS.values()))
         bound_pictures(camera, picture, max_pixels, lambda codec: _picture_size(content, codec))
     except SourceError:
         container.close()
@@ -103,6 +108,19 @@ def open_picture(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
 def _demuxed(path: str, max_pixels: int) -> Any:
     # With "file:" before it, no name is taken for another protocol.
     return open_container(f"file:{path}", max_pixels, _VIDEO_OPTIONS)
+
+
+def _has_a_format(path: str) -> bool:
+    """Whether FFmpeg finds by its content what kind a file is. A name alone, such as `notes.mp4`, is none."""
+    with Path(path).open("rb") as file:
+        beginning = io.BytesIO(file.read(_PROBED_BYTES))
+    try:
+        av.open(beginning, options={"format_whitelist": "none"}).close()
+    except av.InvalidDataError:
+        return False
+    except av.ArgumentError:  # it would be one that is not on the list
+        return True
+    return True
 
 
 def _still(content: bytes, max_pixels: int) -> Any:
@@ -147,8 +165,6 @@ def _emptiness(camera: str, path: str) -> SourceError:
     return SourceError(camera, SourceErrorCode.CORRUPT, f"{path!r} is empty")
 
 
-def _refusal(camera: str, path: str, taken: dict[str, str]) -> SourceError:
-    expected = ", ".join(dict.fromkeys(taken.values()))
-    return SourceError(
-        camera, SourceErrorCode.FORMAT_REFUSED, f"{path!r} is of a format that is not read; expected {expected}"
-    )
+def _refusal(camera: str, path: str, expected: str) -> SourceError:
+    detail = f"{path!r} is of a format that is not read; expected {expected}"
+    return SourceError(camera, SourceErrorCode.FORMAT_REFUSED, detail)

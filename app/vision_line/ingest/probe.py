@@ -18,6 +18,7 @@ from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, open_health
 from vision_line.ports import Decoder
+from vision_line.words import one_line
 
 _FRAMES = 10  # so many tell the pace
 
@@ -34,6 +35,11 @@ class ProbeResult:
     colour: Colour | None = None
     code: SourceErrorCode | None = None
     detail: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """Code and detail in one line, "" where all is well."""
+        return "" if self.code is None else one_line(f"{self.code}: {self.detail}")
 
 
 def probe_file(stream: Stream, open_decoder: OpenDecoder) -> ProbeResult:
@@ -94,9 +100,9 @@ class _Probe:
                 colour=first.colour,
             )
         if end is not None and end.error is not None:
-            return replace(self._found, code=end.error.code, detail=str(end.error))
+            return replace(self._found, code=end.error.code, detail=end.error.detail)
         error = self._why_nothing(timeout_s, ended=end is not None)
-        return replace(self._found, code=error.code, detail=str(error))
+        return replace(self._found, code=error.code, detail=error.detail)
 
     def _why_nothing(self, timeout_s: float, *, ended: bool) -> SourceError:
         camera, damaged = self._found.camera, self._mailbox.counts().dropped.get(DropCause.CORRUPT, 0)

@@ -12,6 +12,7 @@ from io import RawIOBase, TextIOWrapper
 from typing import Any, BinaryIO, TextIO
 
 from vision_line.errors import ConfigError, RunError
+from vision_line.packages import install_extra
 from vision_line.records.columns import Column, Kind
 from vision_line.words import printable, printable_json
 
@@ -72,7 +73,7 @@ def write_parquet(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as exc:
-        raise ConfigError("--format parquet needs pyarrow: pip install pyarrow") from exc
+        raise ConfigError(f"--format parquet needs pyarrow: {install_extra('parquet')}") from exc
     types = {
         Kind.TEXT: pa.string(),
         Kind.CATEGORY: pa.dictionary(pa.int32(), pa.string()),

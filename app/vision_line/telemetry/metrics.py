@@ -93,6 +93,7 @@ class RunMetrics:
         self._decoding = ""
         self._clock_step: ClockStep | None = None
         self._left_out: tuple[str, ...] = ()
+        self._reminders: tuple[str, ...] = ()
         self._loads = LoadHistory()
         self._tally = CoverageTally(facts.started_s)
         self._first_result_s: float | None = None
@@ -114,6 +115,10 @@ class RunMetrics:
     def leave_out(self, cameras: tuple[str, ...]) -> None:
         """Tell from now on that the command line leaves these cameras out."""
         self._left_out = cameras
+
+    def remind(self, sentences: Sequence[str]) -> None:
+        """Tell these from now on."""
+        self._reminders = tuple(sentences)
 
     def clock_stepped(self, step: ClockStep) -> None:
         """Tell from now on that the wall clock was set, for a while."""
@@ -204,8 +209,11 @@ class RunMetrics:
             cameras=cameras,
             latest_events=latest,
             alarms=plan_alarms(cameras, log_now, not_inspected, now_s, self._decoding),
-            notices=plan_notices(
-                cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s), self._left_out
+            notices=(
+                *self._reminders,
+                *plan_notices(
+                    cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s), self._left_out
+                ),
             ),
             not_inspected=tuple(not_inspected),
         )

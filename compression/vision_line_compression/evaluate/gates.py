@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
+from vision_line.errors import ExitCode
 from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.schema import Evaluation, Figure, Frozen
-
-PASSED, FAILED = 0, 1  # exit codes
 
 _Ratio = Field(default=None, gt=0.0)
 
@@ -84,9 +83,9 @@ def check_accuracy(candidate: Evaluation, parent: Evaluation, settings: GateSett
     return (*_accuracy_gates(candidate, parent, settings), *_miss_gates(candidate, parent, settings))
 
 
-def exit_code(gates: Sequence[Gate]) -> int:
-    """Return 0 when all gates passed, else 1."""
-    return PASSED if all(gate.passed for gate in gates) else FAILED
+def exit_code(gates: Sequence[Gate]) -> ExitCode:
+    """Return DONE when all gates passed, else GATE_FAILED."""
+    return ExitCode.DONE if all(gate.passed for gate in gates) else ExitCode.GATE_FAILED
 
 
 def _accuracy_gates(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> Iterator[Gate]:

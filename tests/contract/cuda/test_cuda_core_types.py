@@ -33,7 +33,7 @@ implicit_reexport = True
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cuda.core") is None, reason='needs pip install "vision-line[cuda]"')
+@pytest.mark.skipif(importlib.util.find_spec("cuda.core") is None, reason='needs pip install ".[cuda]"')
 @pytest.mark.parametrize("build", ["cu12", "cu13"])
 def test_the_device_is_typed_as_cuda_core_is(tmp_path: Path, build: str) -> None:
     """Names, arguments and returned values fit the stubs of the builds for CUDA 12 and 13."""

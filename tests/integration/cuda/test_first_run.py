@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from tests.unit.devices.cuda.machine import CudaMachine
 
-from vision_line.app.program import EXIT_INTERRUPTED, RunOptions, run_program
+from vision_line.app.program import RunOptions, run_program
 from vision_line.config.load import load_config
 from vision_line.devices.cuda import engine_files, pipeline
+from vision_line.errors import ExitCode
 from vision_line.screens.dashboard import screen_lines
 from vision_line.screens.status_line import plain_line
 from vision_line.telemetry.snapshot import Snapshot
@@ -45,7 +46,7 @@ def test_the_build_is_shown_and_ctrl_c_ends_it(
 
     outcome = asyncio.run(run_program(options, load_config(streams), [], screen))
 
-    assert outcome.exit_code == EXIT_INTERRUPTED
+    assert outcome.exit_code == ExitCode.INTERRUPTED
     assert shown[0].notices == (STEP,)
     assert STEP in plain_line(shown[0])
     assert any(STEP in "".join(text for text, _ in line) for line in screen_lines(shown[0], 100, 24))

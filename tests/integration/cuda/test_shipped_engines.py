@@ -11,7 +11,7 @@ from vision_line.devices.engine_manifest import TOP_K, Library, Target, check_en
 from vision_line.devices.model import open_model
 from vision_line.devices.tensorrt_build import build_engine, library_version
 
-pytest.importorskip("tensorrt_rtx", reason='needs TensorRT-RTX: pip install "vision-line[rtx]"')
+pytest.importorskip("tensorrt_rtx", reason='needs TensorRT-RTX: pip install ".[rtx]"')
 
 
 @pytest.mark.parametrize("sm", [75, 86, 89, 120])

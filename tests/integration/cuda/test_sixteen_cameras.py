@@ -26,7 +26,7 @@ from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder
 from tests.unit.devices.cuda.machine import CudaMachine
 
 from vision_line.app.lineup import CONTINUE_RATIO
-from vision_line.app.program import EXIT_INTERRUPTED, RunOptions
+from vision_line.app.program import RunOptions
 from vision_line.cli.running import run
 from vision_line.devices.cpu import CpuDevice
 from vision_line.devices.cuda import engine_files, pipeline
@@ -35,6 +35,7 @@ from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.letterbox import Letterbox
 from vision_line.devices.model import open_model
 from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
+from vision_line.errors import ExitCode
 from vision_line.frames import Colour, Detections, Frame, Inspection
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.live import Simulator
@@ -130,7 +131,7 @@ def run_until_enough(streams: Path, device: str, folder: Path) -> dict[str, Any]
     options = RunOptions(
         streams=streams, device=device, duration_s=LONGEST_S, headless=True, summary=path, record=records
     )
-    assert run(options) == EXIT_INTERRUPTED, "not enough was seen"
+    assert run(options) == ExitCode.INTERRUPTED, "not enough was seen"
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return summary
 

@@ -21,7 +21,7 @@ from vision_line.devices.preprocess import normalise
 from vision_line.frames import Detections
 from vision_line.inspection.heads import HeadDecoder, HeadKind, class_floors
 
-ultralytics = pytest.importorskip("ultralytics", reason="needs Ultralytics: pip install 'vision-line[dev]'")
+ultralytics = pytest.importorskip("ultralytics", reason="needs Ultralytics: pip install '.[dev]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # exporting warns of what torch will do differently one day
 

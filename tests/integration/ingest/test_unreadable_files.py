@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -66,7 +67,9 @@ def save_picture(path: Path, level: int = 100) -> Path:
 UNREADABLE: dict[str, tuple[str, Callable[[Path], object], SourceErrorCode, str]] = {
     "empty": ("v.mp4", Path.touch, SourceErrorCode.CORRUPT, "is empty"),
     "no index": ("v.mp4", make_without_index, SourceErrorCode.CORRUPT, "cannot be read"),
-    "noise": ("v.mp4", lambda p: p.write_bytes(bytes(range(256)) * 50), SourceErrorCode.CORRUPT, "cannot be read"),
+    "noise": ("v.mp4", lambda p: p.write_bytes(bytes(range(256)) * 50), SourceErrorCode.FORMAT_REFUSED, "format"),
+    "a text": ("v.mp4", lambda p: p.write_text("no video\n" * 400), SourceErrorCode.FORMAT_REFUSED, "format"),
+    "a text as a picture": ("v.png", lambda p: p.write_text("no picture"), SourceErrorCode.FORMAT_REFUSED, "format"),
     "missing": ("v.mp4", lambda _: None, SourceErrorCode.NOT_FOUND, "no file"),
     "no video": ("v.wav", make_without_video, SourceErrorCode.FORMAT_REFUSED, "format"),
     "empty folder": ("folder", Path.mkdir, SourceErrorCode.NOT_FOUND, "no pictures"),
@@ -96,6 +99,7 @@ async def test_what_cannot_be_read_ends_at_once(kind: str, loop: bool, tmp_path:
         (CameraState.ENDED, code),
     ]
     assert words in line.states[-1].detail
+    assert not re.search(rf"camera '|{code}", line.states[-1].detail), "beside it stand the name and the code"
     assert not line.frames
     found = probe_file(line.stream, CpuDecoder)
     assert (found.code, words in found.detail) == (code, True)

@@ -67,10 +67,10 @@ def test_all_problems_are_found_at_once(tmp_path: Path, capsys: pytest.CaptureFi
         f"13: stream[a].thresholds.scrach: no class of the model, expected one of {known}",
         f"9: defaults.reject_thresholds.shrot: no class of the model, expected one of {known}",
         *[line for line in said if line.startswith("3: model.device: ")],
-        f"16: stream[b].url: camera 'b': NOT_FOUND: no file '{tmp_path}/gone.mp4'",
-        f"19: stream[c].url: camera 'c': NOT_FOUND: no pictures at '{tmp_path}/empty/*.png'",
         "5: record.directory: in-the-way/records: cannot be written: Not a directory",
         "7: dashboard.svg: nowhere/last.svg: cannot be written: No such file or directory",
+        f"16: stream[b].url: NOT_FOUND: no file '{tmp_path}/gone.mp4'",
+        f"19: stream[c].url: NOT_FOUND: no pictures at '{tmp_path}/empty/*.png'",
     ]
     assert len(said) == 7
 
@@ -299,3 +299,32 @@ def test_a_run_refuses_it_too(tmp_path: Path) -> None:
 
     assert done.exit_code == 3
     assert "did not pass 1 gates of its recipe: miss_rate; --allow-failed-gates" in done.output
+
+
+def test_a_file_that_cannot_be_read_stops_no_start(tmp_path: Path) -> None:
+    """A run starts and leaves that camera out; the verdict says so, last, and its place and code come before."""
+    (tmp_path / "notes.mp4").write_text("no video")
+    text = "config_version = 1\n" + CAMERA.format(name="a") + '[[stream]]\nname = "b"\nurl = "file:notes.mp4"\n'
+    (tmp_path / "streams.toml").write_text(text)
+    done = CliRunner().invoke(cli, ["check", "streams.toml"])
+    said = done.output.splitlines()
+
+    assert done.exit_code == 2
+    assert said[0].startswith("streams.toml:7: stream[b].url: FORMAT_REFUSED: ")
+    assert said[1:] == ["streams.toml: a run would start, but 1 of 2 cameras cannot be inspected: b"]
+
+
+def test_the_verdict_comes_after_the_probes(tmp_path: Path) -> None:
+    """The cameras' table, what is wrong with them by its place, and what it all means."""
+    text = "config_version = 1\n" + CAMERA.format(name="a")
+    (tmp_path / "streams.toml").write_text(text)
+    done = CliRunner().invoke(cli, ["check", "--probe", "streams.toml"])
+    said = [line.rstrip() for line in done.output.splitlines()]
+
+    assert done.exit_code == 2
+    assert said[0].split() == ["camera", "codec", "size", "fps", "first", "frame", "result"]
+    assert said[1].split() == ["a", "REFUSED"]
+    assert said[2:] == [
+        "streams.toml:4: stream[a].url: REFUSED: opening 127.0.0.1:1 failed: Connection refused",
+        "streams.toml: a run would start, but 1 of 1 cameras cannot be inspected: a",
+    ]

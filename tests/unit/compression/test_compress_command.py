@@ -41,5 +41,5 @@ def test_a_missing_extra_is_named_and_exits_3(tmp_path: Path, hidden: str, argum
 
     assert done.returncode == 3, done.stderr
     assert f"'{hidden}' is missing" in done.stderr
-    assert "pip install 'vision-line[compress]'" in done.stderr
+    assert "pip install '.[compress]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,9 +19,10 @@ from vision_line.doctor.nvidia import (
     judge_nvidia,
     look_at_nvidia,
 )
+from vision_line.packages import install_extra
 
 WHOLE = NvidiaFacts(
-    nodes=("nvidia0",),
+    nodes=("/dev/nvidia0",),
     driver="580.95.05",
     cuda=13000,
     gpus=(GpuFound("NVIDIA RTX 3060", 86),),
@@ -61,7 +62,7 @@ def test_no_gpu_is_no_fault() -> None:
 @pytest.mark.parametrize(
     ("facts", "what", "words"),
     [
-        (NvidiaFacts(nodes=("nvidia0",)), "nvidia0, and no libcuda.so.1", "container toolkit"),
+        (NvidiaFacts(nodes=("/dev/nvidia0",)), "/dev/nvidia0, and no libcuda.so.1", "container toolkit"),
         (NvidiaFacts(driver="580.1"), "a driver, and no libcuda.so.1", "container toolkit"),
         (
             NvidiaFacts(cuda=13000, problem="the driver shows no GPU"),
@@ -95,7 +96,7 @@ def test_each_missing_package_is_told(package: Any) -> None:
     packages = {label: version for label, version in WHOLE.packages.items() if label != package.label}
 
     assert _said(replace(WHOLE, packages=packages)) == {
-        f"no {package.label}": f"{package.without} | pip install 'vision-line[cuda]'"
+        f"no {package.label}": f"{package.without} | {install_extra('cuda')}"
     }
 
 

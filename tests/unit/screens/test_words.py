@@ -77,9 +77,10 @@ def test_the_status_line_is_one_line() -> None:
 def test_the_table_of_a_probe_shows_words_as_they_are() -> None:
     """Neither control characters nor rich's own markup in what a camera answers are obeyed."""
     console = Console(file=io.StringIO(), width=300)
-    result = ProbeResult("a", code=SourceErrorCode.FAILED, detail=f"[bold]{EVIL}")
+    result = ProbeResult("a", codec=f"[bold]{EVIL}", code=SourceErrorCode.FAILED, detail=EVIL)
     console.print(_table((Stream(name="a", url=SecretStr("rtsp://127.0.0.1/x")),), [result]))
     text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
 
     assert is_safe(text)
+    assert is_safe(result.trouble)
     assert "[bold]title" in text

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vision_line.errors import DeviceError, VisionLineError
+from vision_line.packages import install_extra
 
 if TYPE_CHECKING:
     from cuda.core import Device
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 OLDEST_SM = 75
 
 _BUS_ID_BYTES = 16  # the driver asks for 13 or more
-
-_INSTALL = 'install it with: pip install "vision-line[cuda]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def _open_driver() -> Any:
         import cuda.core  # noqa: F401  both are needed, and one is missing as often as the other
         from cuda.bindings import driver
     except ImportError as exc:
-        raise DeviceError(f"cuda: the package cuda-core is missing or broken ({exc}); {_INSTALL}") from exc
+        raise DeviceError(f"cuda: the package cuda-core is missing or broken ({exc}): {install_extra('cuda')}") from exc
     try:
         (code,) = driver.cuInit(0)
     except RuntimeError as exc:  # what the loader raises when there is no such library

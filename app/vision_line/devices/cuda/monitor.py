@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vision_line.packages import install_extra
 from vision_line.ports import DeviceLoad
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class GpuMonitor:
         try:
             self._nvml = importlib.import_module("pynvml") if nvml is None else nvml
         except ImportError as exc:
-            self._give_up(f"nvidia-ml-py is missing: pip install 'vision-line[cuda]' ({exc})")
+            self._give_up(f"nvidia-ml-py is missing: {install_extra('cuda')} ({exc})")
             return
         self._opened = self._tried(self._nvml.nvmlInit)
         if self._opened:

@@ -26,6 +26,7 @@ from vision_line.devices.cuda.request import DecoderRequest
 from vision_line.devices.cuda.sequence import VideoSequence
 from vision_line.devices.cuda.surface import POOL_LIMIT, Layout, PixelFormat, Surface, SurfacePool, open_stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
+from vision_line.packages import install_extra
 from vision_line.ports import DecodedPicture
 
 #: FFmpeg's name of a codec -> the member of `cudaVideoCodec`. JPEG is decoded by the SMs there: the CPU does it here.
@@ -33,7 +34,6 @@ CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
 
 _BITS = frozenset({8, 10, 12})
 _MAX_INSIDE = 64  # pictures whose packets are remembered until they come out
-_INSTALL = "pip install 'vision-line[cuda]'"
 
 
 def load_pynvvideocodec() -> Any:
@@ -45,7 +45,7 @@ def load_pynvvideocodec() -> Any:
     try:
         return importlib.import_module("PyNvVideoCodec")
     except ModuleNotFoundError as exc:
-        raise DeviceError(f"PyNvVideoCodec is not installed: {_INSTALL}") from exc
+        raise DeviceError(f"PyNvVideoCodec is not installed: {install_extra('cuda')}") from exc
     except (ImportError, OSError, RuntimeError) as exc:
         reason = str(exc).strip().split("\n")[0]
         raise DeviceError(

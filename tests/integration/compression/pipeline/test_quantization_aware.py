@@ -53,5 +53,5 @@ def test_a_missing_library_is_named_before_anything_is_done(bench: Bench, monkey
 
     assert refused.exit_code == 2
     assert "qat: needs NVIDIA Model Optimizer" in refused.output
-    assert "pip install 'vision-line[qat]'" in refused.output
+    assert "pip install '.[qat]'" in refused.output
     assert not bench.work.exists()

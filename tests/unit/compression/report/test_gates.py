@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from vision_line.errors import ConfigError
-from vision_line_compression.evaluate.gates import FAILED, PASSED, GateSettings, check_gates, exit_code
+from vision_line.errors import ConfigError, ExitCode
+from vision_line_compression.evaluate.gates import GateSettings, check_gates, exit_code
 from vision_line_compression.evaluate.schema import Evaluation
 
 MakeEvaluation = Callable[..., Evaluation]
@@ -26,7 +26,7 @@ def test_equal_models_pass(make_evaluation: MakeEvaluation) -> None:
         "class_recall_drop",
         "miss_rate_within_parent",
     ]
-    assert exit_code(gates) == PASSED
+    assert exit_code(gates) == ExitCode.DONE
 
 
 @pytest.mark.parametrize(("score", "passed"), [(0.695, True), (0.685, False)])
@@ -38,7 +38,7 @@ def test_drop_is_in_points(make_evaluation: MakeEvaluation, score: float, passed
 
     assert gate.passed is passed
     assert gate.found == pytest.approx(100 * (0.70 - score), abs=1e-6)
-    assert exit_code([gate]) == (PASSED if passed else FAILED)
+    assert exit_code([gate]) == (ExitCode.DONE if passed else ExitCode.GATE_FAILED)
 
 
 def test_more_misses_than_the_parents_interval_fail(make_evaluation: MakeEvaluation) -> None:

@@ -153,7 +153,7 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monitor = GpuMonitor(BUS)
 
     assert monitor.sample() is None
-    assert "pip install 'vision-line[cuda]'" in monitor.reason
+    assert "pip install '.[cuda]'" in monitor.reason
     monitor.close()
 
 

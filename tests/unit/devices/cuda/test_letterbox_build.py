@@ -17,7 +17,7 @@ from vision_line.devices.cuda import kernel_build
 from vision_line.errors import DeviceError
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("cuda.core") is None, reason='needs cuda-core: pip install "vision-line[cuda]"'
+    importlib.util.find_spec("cuda.core") is None, reason='needs cuda-core: pip install ".[cuda]"'
 )
 
 #: Turing to Blackwell; 87 is Jetson Orin, 110 Jetson Thor.

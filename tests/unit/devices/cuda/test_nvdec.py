@@ -266,7 +266,7 @@ def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     """Without PyNvVideoCodec the error names the command."""
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
 
-    with pytest.raises(DeviceError, match=r"pip install 'vision-line\[cuda\]'"):
+    with pytest.raises(DeviceError, match=r"pip install '\.\[cuda\]'"):
         load_pynvvideocodec()
 
 

@@ -139,7 +139,7 @@ def missing() -> str | None:
     if shutil.which("g++") is None:
         return "needs g++: apt-get install g++"
     if importlib.util.find_spec("cuda.core") is None:
-        return 'needs cuda-core: pip install "vision-line[cuda]"'
+        return 'needs cuda-core: pip install ".[cuda]"'
     return None if _include_folder() else "needs cuda.h: pip install nvidia-cuda-runtime"
 
 
