@@ -45,7 +45,7 @@ class Latencies:
         """Keep a batch's size."""
         self.batches.append(frames)
 
-    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+    def inspected(self, inspection: Inspection, now_s: float) -> None:
         """Keep a result's latency."""
         self.latency_s.append(now_s - inspection.frame.arrived_s)
 
@@ -63,7 +63,7 @@ def run_in_real_time(works: Pipeline, seconds: float, starts_s: Sequence[float])
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"
-        lines.append(Line(name, Mailbox(name, bell.frame_came), lambda found, _: found, NoTracker()))
+        lines.append(Line(name, Mailbox(name, bell.frame_came), lambda found, _: (found, found), NoTracker()))
         inspector.add(lines[-1])
     inspector.start()
     feed(works, lines, seconds, starts_s)

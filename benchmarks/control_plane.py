@@ -53,7 +53,7 @@ DEVICE = DeviceDescription("simulated", "", "int8", ((192, 320),), 2, 8)
 class NoLog:
     """Takes everything and keeps nothing: the row without the log."""
 
-    def write_inspection(self, inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> None:
+    def write_inspection(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
         """Forget it."""
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
@@ -81,7 +81,7 @@ class NoMetrics:
     def batch(self, frames: int) -> None:
         """Ignore it."""
 
-    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+    def inspected(self, inspection: Inspection, now_s: float) -> None:
         """Ignore it."""
 
     def event(self, event: DefectEvent) -> None:
@@ -91,15 +91,15 @@ class NoMetrics:
 class NoTracker:
     """Finds no events."""
 
-    def update(self, inspection: Inspection) -> list[DefectEvent]:
+    def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
         """Return none."""
         return []
 
-    def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+    def expire(self, now_s: float) -> list[DefectEvent]:
         """Return none."""
         return []
 
-    def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+    def close(self) -> list[DefectEvent]:
         """Return none."""
         return []
 

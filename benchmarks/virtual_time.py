@@ -192,7 +192,7 @@ class Gauge:
         if self.open:
             self.findings.batches.append(frames)
 
-    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
+    def inspected(self, inspection: Inspection, now_s: float) -> None:
         """Note a result's latency."""
         if self.open:
             self.findings.latency_s.append(now_s - inspection.frame.arrived_s)
@@ -243,7 +243,7 @@ def run(works: Pipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
     time = VirtualTime()
     device = VirtualEngine(works, time)
     gauge = Gauge(time)
-    inspector = Inspector(device, NoLog(), time, gauge, lambda _: None, monotonic=time.monotonic, utc=time.monotonic)
+    inspector = Inspector(device, NoLog(), time, gauge, lambda _: None, monotonic=time.monotonic)
     lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]
     for line in lines:
         inspector.add(line)
@@ -274,9 +274,9 @@ def run(works: Pipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
 
 
 def _line(works: Pipeline, time: VirtualTime, name: str) -> Line:
-    def keep(detections: Detections, size_wh: tuple[int, int]) -> Detections:
+    def keep(detections: Detections, _: tuple[int, int]) -> tuple[Detections, Detections]:
         time.spend(works.host_s)
-        return detections
+        return detections, detections
 
     period_s = 1 / works.inspect_fps if works.inspect_fps < works.fps else 0.0
     mailbox = Mailbox(name, time.frame_came)

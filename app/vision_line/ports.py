@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +11,6 @@ from vision_line.frames import (
     Colour,
     CoverageMinute,
     DefectEvent,
-    Detections,
     Frame,
     Inspection,
     NotInspected,
@@ -197,8 +196,8 @@ class LogStatus:
 class DetectionLog(Protocol):
     """Takes results for ever-lasting record; called from any thread, never blocks, never drops what it accepted."""
 
-    def write_inspection(self, inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> None:
-        """Accept one inspected frame with its kept detections and event changes (evidence is made for NEW events).
+    def write_inspection(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
+        """Accept one inspected frame with its detections and event changes (evidence is made for NEW events).
 
         Raises:
             RunError: the log has failed or was closed.
@@ -218,6 +217,3 @@ class DetectionLog(Protocol):
 
     def close(self) -> None:
         """Commit everything accepted and close; may be called twice."""
-
-
-Clock = Callable[[], float]

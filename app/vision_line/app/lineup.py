@@ -181,7 +181,6 @@ class Lineup:
             keep=DetectionFilter(self._classes, stream, self._score_threshold, continue_ratio=CONTINUE_RATIO),
             tracker=EventTracker(stream.name, self._classes, stream, self._score_threshold),
             live=stream.is_live,
-            report=DetectionFilter(self._classes, stream, self._score_threshold),
             # A file's frames beyond the cap never come here: they are chosen by the file's own time.
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
             on_refused=_on_loop(camera.reject),

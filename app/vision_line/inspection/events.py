@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
-from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Inspection, Sighting, Verdict
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting, Verdict
 from vision_line.inspection.filter import class_thresholds
 from vision_line.inspection.matching import Track
 from vision_line.inspection.shift import Rect
@@ -86,33 +86,31 @@ class EventTracker:
         self._captured_s: float | None = None
         self._pts_s: float | None = None
 
-    def update(self, inspection: Inspection) -> list[DefectEvent]:
+    def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
         """Return the events that one look starts, changes or ends.
 
         Its detections went through the camera's `DetectionFilter`. Looks come in the order the frames arrived.
         """
-        frame = inspection.frame
         self._advance(frame)
-        if not self._defects and not inspection.detections.score.size:
+        if not self._defects and not detections.score.size:
             return []
         tracker, events = self._tracker_for(frame.size_wh)
-        detections = inspection.detections
         step = tracker.update(detections, self._counts(detections), self._clock_s)
         for track, row in step.seen + step.echoes:
             self._look(track, detections, row, frame)
         events += self._tell(step.seen)
         return events + self._end(step.gone)
 
-    def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+    def expire(self, now_s: float) -> list[DefectEvent]:
         """Return the END of each event whose defect was not seen for too long, also when no frames come.
 
-        `now_s` is monotonic, as `Frame.captured_s`. `now_utc` is unused: an event ends with its last look.
+        `now_s` is monotonic, as `Frame.captured_s`.
         """
         if not self._defects or self._tracker is None or self._captured_s is None:
             return []
         return self._end(self._tracker.expire(self._clock_s + max(0.0, now_s - self._captured_s)))
 
-    def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+    def close(self) -> list[DefectEvent]:
         """Return the END of every event under way; the camera is no longer inspected."""
         return [] if self._tracker is None else self._end(self._tracker.close())
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,13 @@ from vision_line.config.models import Stream, StreamSettings
 from vision_line.frames import Detections
 
 Polygon = Sequence[Sequence[float]]
+
+
+class Kept(NamedTuple):
+    """What counts of one frame: `tracked` may keep an event going, `detections` are those of it that are told."""
+
+    tracked: Detections
+    detections: Detections
 
 
 def class_thresholds(classes: Sequence[str], stream: StreamSettings, default: float) -> NDArray[np.float32]:
@@ -54,28 +62,30 @@ def unknown_classes(streams: Iterable[Stream], classes: Sequence[str]) -> list[s
 class DetectionFilter:
     """Keeps one camera's detections that reach their class's threshold and whose centre lies in a region of interest.
 
-    With `continue_ratio` below 1 it lets scores down to `continue_ratio * threshold` pass: such a look starts and
-    confirms nothing (see `EventTracker`), it only keeps an event going. The region is compiled for a picture size when
-    that size first comes. Used by one thread.
+    With `continue_ratio` below 1, scores down to `continue_ratio * threshold` go to the tracker as well: such a look
+    starts and confirms nothing (see `EventTracker`), it only keeps an event going. The region is compiled for a picture
+    size when that size first comes. Used by one thread.
     """
 
     def __init__(
         self, classes: Sequence[str], stream: StreamSettings, default: float, *, continue_ratio: float = 1.0
     ) -> None:
         """Read the thresholds and polygons of `stream`; `default` is the model's own threshold."""
-        self._floor = class_thresholds(classes, stream, default) * np.float32(continue_ratio)
+        self._thresholds = class_thresholds(classes, stream, default)
+        self._floor = self._thresholds * np.float32(continue_ratio)
         self._polygons: tuple[Polygon, ...] = tuple(stream.roi)
         self._size_wh = (0, 0)
         self._edges: tuple[_Edges, ...] = ()
 
-    def __call__(self, detections: Detections, size_wh: tuple[int, int]) -> Detections:
+    def __call__(self, detections: Detections, size_wh: tuple[int, int]) -> Kept:
         """Return the rows that count; the same object when all of them do."""
         if not detections.score.size:
-            return detections
+            return Kept(detections, detections)
         keep = detections.score >= self._floor[detections.class_id]
         if self._polygons:
             keep &= self._inside(detections, size_wh)
-        return detections if keep.all() else detections[keep]
+        tracked = _those(detections, keep)
+        return Kept(tracked, _those(tracked, tracked.score >= self._thresholds[tracked.class_id]))
 
     def _inside(self, detections: Detections, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
         if size_wh != self._size_wh:
@@ -87,6 +97,10 @@ class DetectionFilter:
         for edges in self._edges[1:]:
             inside |= edges.contains(x, y)
         return inside
+
+
+def _those(detections: Detections, keep: NDArray[np.bool_]) -> Detections:
+    return detections if keep.all() else detections[keep]
 
 
 class _Edges:

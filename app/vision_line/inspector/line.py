@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
 
-from vision_line.frames import DefectEvent, Detections, DropCause, Inspection
+from vision_line.frames import DefectEvent, Detections, DropCause, Frame
 from vision_line.ingest.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
@@ -24,20 +24,20 @@ WARN_EVERY_S = 60.0
 class Filter(Protocol):
     """Keeps the detections that count for one camera."""
 
-    def __call__(self, detections: Detections, size_wh: tuple[int, int]) -> Detections:
-        """Return the rows that reach the camera's thresholds inside its region of interest."""
+    def __call__(self, detections: Detections, size_wh: tuple[int, int], /) -> tuple[Detections, Detections]:
+        """Return the rows for the tracker, and those of them that reach the camera's thresholds: its detections."""
 
 
 class Tracker(Protocol):
     """Makes one event of each physical defect of one camera."""
 
-    def update(self, inspection: Inspection) -> list[DefectEvent]:
-        """Return the events that this inspection starts, changes or ends."""
+    def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
+        """Return the events that this frame's detections start, change or end."""
 
-    def expire(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+    def expire(self, now_s: float) -> list[DefectEvent]:
         """Return the events that have ended by now."""
 
-    def close(self, now_s: float, now_utc: float) -> list[DefectEvent]:
+    def close(self) -> list[DefectEvent]:
         """End all events."""
 
 
@@ -45,9 +45,9 @@ class Tracker(Protocol):
 class Line:
     """One camera as the inspecting thread knows it; touched by that thread only, but for `mailbox` and `inspected`.
 
-    What `keep` lets through goes to the tracker, what `report` lets through of that to the log (None: the same): a
-    score below the threshold may keep an event going, and is no detection. `on_refused` is called in the inspecting
-    thread, with the reason, when the device could not read `REFUSED_IN_A_ROW` pictures running.
+    `keep` sets apart what goes to the tracker and what goes to the log: a score below the threshold may keep an event
+    going, and is no detection. `on_refused` is called in the inspecting thread, with the reason, when the device could
+    not read `REFUSED_IN_A_ROW` pictures running.
     """
 
     camera: str
@@ -63,7 +63,6 @@ class Line:
     last_turn: float = -1  # of `Turns`
     rests: bool = False  # it is served only when no other frame waits
     not_before_s: float = -inf
-    report: Filter | None = None
     on_refused: Callable[[str], None] | None = None
     under_way: int = 0  # frames on the device
     refused: int = 0  # pictures that the device could not read since the last one that it could

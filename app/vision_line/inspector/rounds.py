@@ -14,8 +14,8 @@ class Observer(Protocol):
     def batch(self, frames: int) -> None:
         """Note a submitted batch."""
 
-    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
-        """Note a result with `kept` detections that was handed to the log at `now_s`."""
+    def inspected(self, inspection: Inspection, now_s: float) -> None:
+        """Note a result that was handed to the log, with the same detections, at `now_s`."""
 
     def event(self, event: DefectEvent) -> None:
         """Note an event's start, change or end."""
@@ -27,7 +27,6 @@ class Look(NamedTuple):
     camera: str
     size_wh: tuple[int, int]
     captured_s: float
-    result_s: float  # result available to outputs and handed to the log
 
 
 class Round(NamedTuple):
@@ -35,5 +34,4 @@ class Round(NamedTuple):
 
     at_s: float
     looks: tuple[Look, ...]
-    events: tuple[DefectEvent, ...]
     log_writable: bool

@@ -21,7 +21,7 @@ from vision_line.ports import DetectionLog, Device
 
 #: How often tracks are expired and the log's health is looked at when nothing else happens, in seconds.
 HOUSEKEEPING_S = 0.1
-#: How long looks are gathered before the loop is told; events go at once. Waking the loop costs a system call.
+#: How long looks are gathered before the loop is told: waking it costs a system call.
 PUBLISH_EVERY_S = 0.05
 
 
@@ -43,7 +43,6 @@ class Inspector:
         *,
         fill_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
-        utc: Callable[[], float] = time.time,
     ) -> None:
         self._device = device
         self._log = log
@@ -53,7 +52,6 @@ class Inspector:
         self._on_overlay = on_overlay
         self._fill_s = fill_s
         self._monotonic = monotonic
-        self._utc = utc
         self._lines = Lines()
         self._commands: deque[Callable[[], None]] = deque()
         self._stopping = threading.Event()
@@ -64,7 +62,6 @@ class Inspector:
         self._inspected = 0
         self._housekeeping_due_s = -inf
         self._looks: list[Look] = []
-        self._events: list[DefectEvent] = []
         self._published_s = -inf
         self.outcome = _promise()
         self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
@@ -122,7 +119,7 @@ class Inspector:
         """End the leaving lines that have no frame on the device any more."""
         for line, gone in self._lines.pop_gone():
             now_s = self._monotonic()
-            self._end(line.tracker.close(now_s, self._utc()))
+            self._end(line.tracker.close())
             self._publish(now_s)  # first: who waits for the end must have heard of every look
             gone.set_result(None)
 
@@ -145,7 +142,7 @@ class Inspector:
                 self._housekeeping_due_s = now_s + HOUSEKEEPING_S
                 self._keep_house(now_s)
                 self._publish(now_s)
-            elif self._events or (self._looks and now_s - self._published_s >= PUBLISH_EVERY_S):
+            elif self._looks and now_s - self._published_s >= PUBLISH_EVERY_S:
                 self._publish(now_s)
             self._bell.wait(max(0.0, min(again_s, self._housekeeping_due_s) - now_s))
 
@@ -243,30 +240,25 @@ class Inspector:
         for inspection in self._device.collect():
             frame = inspection.frame
             line = self._lines.of_next_result(frame.camera)
-            kept = line.keep(inspection.detections, frame.size_wh)
+            tracked, kept = line.keep(inspection.detections, frame.size_wh)
+            events = line.tracker.update(frame, tracked)
             seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
-            events = line.tracker.update(seen)
-            if line.report is not None:
-                kept = line.report(kept, frame.size_wh)
-                seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
-            self._log.write_inspection(seen, kept, events)
+            self._log.write_inspection(seen, events)
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)
             line.inspected += 1
             self._inspected += 1
-            result_s = self._monotonic()
-            self._observer.inspected(seen, len(kept), result_s)
+            self._observer.inspected(seen, self._monotonic())
             self._note(events)
-            self._looks.append(Look(frame.camera, frame.size_wh, frame.captured_s, result_s))
+            self._looks.append(Look(frame.camera, frame.size_wh, frame.captured_s))
             line.under_way -= 1
             self._see_off()
 
     def _keep_house(self, now_s: float) -> None:
         self._writable = self._log.status().writable
         self._share.sample(now_s, self._lines.inspected, self._inspected, full=self._device.free_slots() == 0)
-        now_utc = self._utc()
         for line in self._lines.inspected:
-            self._end(line.tracker.expire(now_s, now_utc))
+            self._end(line.tracker.expire(now_s))
 
     def _end(self, events: Sequence[DefectEvent]) -> None:
         if events:
@@ -276,13 +268,11 @@ class Inspector:
     def _note(self, events: Sequence[DefectEvent]) -> None:
         for event in events:
             self._observer.event(event)
-        self._events.extend(events)
 
     def _publish(self, now_s: float) -> None:
         looks, self._looks = tuple(self._looks), []
-        events, self._events = tuple(self._events), []
         self._published_s = now_s
-        self._on_round(Round(now_s, looks, events, self._writable))
+        self._on_round(Round(now_s, looks, self._writable))
 
     def _drain(self) -> None:
         self._obey()
@@ -297,7 +287,7 @@ class Inspector:
             line.give_up_under_way()
         self._see_off()
         for line in self._lines.inspected:
-            self._end(line.tracker.close(self._monotonic(), self._utc()))
+            self._end(line.tracker.close())
         self._publish(self._monotonic())
 
 

@@ -156,7 +156,7 @@ Entry = (
 )
 
 
-def inspected_entry(inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> InspectedEntry:
+def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> InspectedEntry:
     """Take from an inspection what is recorded, and let go of its picture."""
     frame = inspection.frame
     return InspectedEntry(
@@ -168,7 +168,7 @@ def inspected_entry(inspection: Inspection, detections: Detections, events: Sequ
         frame.behind_s,
         frame.pts_s,
         frame.size_wh,
-        detections,
+        inspection.detections,
         tuple(events),
         inspection.finished_s,
     )

@@ -18,7 +18,6 @@ from vision_line.frames import (
     ClockStep,
     CoverageMinute,
     DefectEvent,
-    Detections,
     Inspection,
     NotInspected,
     StateChange,
@@ -99,19 +98,19 @@ class SqliteLog:
         if run.cameras:
             self.write_cameras(run.cameras)
 
-    def write_inspection(self, inspection: Inspection, detections: Detections, events: Sequence[DefectEvent]) -> None:
-        """Accept one inspected frame: its kept detections, its event changes, and the evidence of new events.
+    def write_inspection(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
+        """Accept one inspected frame: its detections, its event changes, and the evidence of new events.
 
         A frame without detections and events leaves no row: the ledger counts it.
 
         Raises:
             RunError: the log has failed, is full beyond its hard limit, or was closed.
         """
-        if not len(detections) and not events:
+        if not len(inspection.detections) and not events:
             return
-        self._backlog.put(entries.inspected_entry(inspection, detections, events))
+        self._backlog.put(entries.inspected_entry(inspection, events))
         if events and self._evidence is not None:
-            self._evidence.offer(inspection.frame, detections, events)
+            self._evidence.offer(inspection.frame, inspection.detections, events)
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
         """Accept event changes that no frame brought (tracks that ran out).

@@ -153,13 +153,13 @@ class RunMetrics:
         self._batches += 1
         self._batched += frames
 
-    def inspected(self, inspection: Inspection, kept: int, now_s: float) -> None:
-        """Count a result with `kept` detections that was handed to the outputs and to the log at `now_s`."""
+    def inspected(self, inspection: Inspection, now_s: float) -> None:
+        """Count a result that was handed to the outputs and to the log at `now_s`."""
         if self._first_result_s is None:
             self._first_result_s = now_s
         camera = self._cameras[inspection.frame.camera]
         camera.inspected(inspection, now_s)
-        camera.detections(kept)
+        camera.detections(len(inspection.detections))
 
     def event(self, event: DefectEvent) -> None:
         """Count a defect and keep it among the latest; later phases of the same defect replace the earlier."""

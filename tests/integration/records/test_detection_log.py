@@ -53,9 +53,9 @@ def test_a_detection_is_recorded_as_it_was(open_log: OpenLog, line: Any, records
     seen = line.inspection(7, 2)
     seen.frame.behind_s = 0.25
 
-    log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
+    log.write_inspection(seen, [line.event(seen, "e1")])
     empty = line.inspection(8, 0)
-    log.write_inspection(empty, empty.detections, [])
+    log.write_inspection(empty, [])
     log.close()
 
     first, second = rows_of(records, "SELECT * FROM detections ORDER BY detection")
@@ -74,8 +74,8 @@ def test_an_event_is_one_row_through_its_life(open_log: OpenLog, line: Any, reco
     first, second = line.inspection(1), line.inspection(2)
     new = line.event(first, "e1", verdict=Verdict.WARN)
     update = dataclasses.replace(line.event(second, "e1", EventPhase.UPDATE), hits=4)
-    log.write_inspection(first, first.detections, [new])
-    log.write_inspection(second, second.detections, [update])
+    log.write_inspection(first, [new])
+    log.write_inspection(second, [update])
     log.write_events([dataclasses.replace(update, phase=EventPhase.END)])
     log.close()
 
@@ -125,7 +125,7 @@ def test_every_commit_tells_how_late_it_was(open_log: OpenLog, line: Any, wait_u
     for sequence in range(4):
         wait_until(lambda: not log.status().pending)
         seen = line.inspection(sequence, 1)
-        log.write_inspection(seen, seen.detections, [])
+        log.write_inspection(seen, [])
     wait_until(lambda: not log.status().pending)
     latencies_ms = log.take_latencies_ms()
 
@@ -140,7 +140,7 @@ def test_results_are_durable_within_300_ms(open_log: OpenLog, line: Any, wait_un
     worst = 0.0
     for sequence in range(40):
         seen = line.inspection(sequence, 3)
-        log.write_inspection(seen, seen.detections, [])
+        log.write_inspection(seen, [])
         time.sleep(0.02)  # the line's pace, not a wait for something
         worst = max(worst, log.status().durable_ms)
     wait_until(lambda: log.status().pending == 0)
@@ -153,9 +153,9 @@ def test_cameras_read_again_label_later_rows_only(open_log: OpenLog, line: Any, 
     """After the configuration changed, rows bear the new recipe; those before keep the old one."""
     log = open_log(evidence=False)
     seen = line.inspection(1)
-    log.write_inspection(seen, seen.detections, [])
+    log.write_inspection(seen, [])
     log.write_cameras([CameraRecord("cam01", "press 4", "recipe B", "rtsp://camera/1")])
-    log.write_inspection(seen, seen.detections, [])
+    log.write_inspection(seen, [])
     log.close()
 
     assert [row["recipe"] for row in rows_of(records, "SELECT recipe FROM detections")] == ["recipe A", "recipe B"]
@@ -192,7 +192,7 @@ def test_a_closed_log_takes_nothing(open_log: OpenLog, line: Any) -> None:
     seen = line.inspection(1)
 
     with pytest.raises(RunError, match="closed"):
-        log.write_inspection(seen, seen.detections, [])
+        log.write_inspection(seen, [])
     assert not log.status().writable
 
 
@@ -211,7 +211,7 @@ def test_a_removed_record_file_is_noticed(open_log: OpenLog, records: Path, line
 
 def _refuses(log: SqliteLog, seen: Any) -> bool:
     try:
-        log.write_inspection(seen, seen.detections, [])
+        log.write_inspection(seen, [])
     except RunError:
         return True
     return False

@@ -50,16 +50,16 @@ def noise(seed: int) -> Image:
 def write_events(log: SqliteLog, line: Any, count: int, first: int = 0) -> None:
     for sequence in range(first, first + count):
         seen = line.inspection(sequence, picture=noise(sequence), size_wh=(400, 300))
-        log.write_inspection(seen, seen.detections, [line.event(seen, f"e{sequence}")])
+        log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
 
 
 def test_a_new_event_has_a_clean_and_a_marked_picture(open_log: OpenLog, line: Any, records: Path) -> None:
     """The clean picture is the camera's, the marked one is larger by its caption and differs at the box only."""
     log = open_log()
     seen = line.inspection(3, picture=line.picture())
-    log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
+    log.write_inspection(seen, [line.event(seen, "e1")])
     update = line.inspection(4, picture=line.picture())
-    log.write_inspection(update, update.detections, [line.event(update, "e1", EventPhase.UPDATE)])
+    log.write_inspection(update, [line.event(update, "e1", EventPhase.UPDATE)])
     log.close()
 
     (row,) = evidence_of(records)
@@ -119,7 +119,7 @@ def test_a_picture_of_an_unknown_kind_is_recorded_as_missing(open_log: OpenLog, 
     """What cannot be converted does not stop the log; its row says why."""
     log = open_log()
     seen = line.inspection(1, picture=object())
-    log.write_inspection(seen, seen.detections, [line.event(seen, "e1")])
+    log.write_inspection(seen, [line.event(seen, "e1")])
     log.close()
 
     (row,) = evidence_of(records)
@@ -239,9 +239,9 @@ def test_a_better_look_takes_the_pictures_place_while_it_waits(open_log: OpenLog
     """The event's row, its picture and its crop are of the best look; the first and the last one are named."""
     log = open_log(evidence_quality=95)
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
-    log.write_inspection(seen, seen.detections, [new])
+    log.write_inspection(seen, [new])
     seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
-    log.write_inspection(seen, seen.detections, [better])
+    log.write_inspection(seen, [better])
     log.write_events([dataclasses.replace(better, phase=EventPhase.END, last=Sighting(7, 0.4, (1.0, 2.0, 3.0, 4.0)))])
     log.close()
 
@@ -260,11 +260,11 @@ def test_the_row_keeps_the_look_of_its_picture(
     """A still better look that comes when the picture is written changes neither."""
     log = open_log(evidence_quality=95)
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
-    log.write_inspection(seen, seen.detections, [new])
+    log.write_inspection(seen, [new])
     log.write_events([dataclasses.replace(new, phase=EventPhase.END)])  # nothing better is waited for
     wait_until(lambda: bool(evidence_of(records)))
     seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
-    log.write_inspection(seen, seen.detections, [better])
+    log.write_inspection(seen, [better])
     log.close()
 
     assert_agree(records, 2)
@@ -289,10 +289,10 @@ def test_rows_and_pictures_agree_whatever_the_scores_and_whenever_they_are_writt
         tracker = EventTracker("cam01", ("open", "short"), StreamSettings(), 0.25)
         for number, score in enumerate(scores):
             seen, _ = look_at(line, number, score, EventPhase.NEW)
-            log.write_inspection(seen, seen.detections, tracker.update(seen))
+            log.write_inspection(seen, tracker.update(seen.frame, seen.detections))
             if number in pauses:
                 time.sleep(0.02)
-        log.write_events(tracker.close(time.monotonic(), time.time()))
+        log.write_events(tracker.close())
         log.close()
 
     with closing(open_reader(records)) as connection:
@@ -326,7 +326,7 @@ def test_a_picture_of_a_device_is_not_held(
     log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open", "short"])
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
     seen.frame.picture = OnADevice(seen.frame.picture)
-    log.write_inspection(seen, seen.detections, [new])
+    log.write_inspection(seen, [new])
     wait_until(lambda: bool(evidence_of(records)))
     log.close()
 
@@ -335,7 +335,7 @@ def test_pictures_adopted_after_a_kill_give_the_row_their_look(open_log: OpenLog
     """The row had gone on to a look that the picture does not show."""
     log = open_log()
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
-    log.write_inspection(seen, seen.detections, [new])
+    log.write_inspection(seen, [new])
     log.close()
     forget(records, "e1")
     alter(records, "UPDATE events SET picture_sequence = NULL, sequence = 6, x1 = 6.0")

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pycocotools.coco import COCO
 
 from vision_line.config.models import RecordSettings
 from vision_line.errors import ConfigError, RunError
-from vision_line.frames import CoverageMinute, DefectEvent, Detections, EventPhase, NotInspected, Verdict
+from vision_line.frames import CoverageMinute, DefectEvent, EventPhase, NotInspected, Verdict
 from vision_line.records import coco as coco_export
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.entries import CameraRecord, RunRecord
@@ -54,7 +55,7 @@ def recorded(open_log: OpenLog, line: Any, records: Path) -> Path:
     log = open_log()
     for sequence, event_id, verdict in ((1, "e1", Verdict.REJECT), (5, "e2", Verdict.WARN)):
         seen = line.inspection(sequence, 2, picture=line.picture(), arrived_utc=1_700_000_000.25 + sequence)
-        log.write_inspection(seen, seen.detections, [line.event(seen, event_id, verdict=verdict)])
+        log.write_inspection(seen, [line.event(seen, event_id, verdict=verdict)])
     log.write_coverage(
         [CoverageMinute("cam01", 1_700_000_040, 300, 300, 290)],
         [NotInspected("i1", "cam01", "capacity", 1.0, 1_700_000_000.0, 5.0, 1_700_000_004.0)],
@@ -83,7 +84,7 @@ def test_a_cell_is_no_formula(open_log: OpenLog, line: Any, records: Path, tmp_p
     """Text that a spreadsheet would run is written as text; programs find it unchanged in JSON lines."""
     log = open_log(evidence=False)
     seen = line.inspection(1)
-    log.write_inspection(seen, seen.detections, [line.event(seen, "=HYPERLINK(1)")])
+    log.write_inspection(seen, [line.event(seen, "=HYPERLINK(1)")])
     log.close()
     export(records, Table.EVENTS, Format.CSV, Selection(), tmp_path / "e.csv")
     export(records, Table.EVENTS, Format.JSONL, Selection(), tmp_path / "e.jsonl")
@@ -159,9 +160,9 @@ def test_coco_holds_a_shared_picture_once(
     """Two events of one frame give one image; pictures deleted since are left out."""
     log = open_log()
     seen = line.inspection(1, 2, picture=line.picture())
-    log.write_inspection(seen, seen.detections, [line.event(seen, "e1"), line.event(seen, "e2")])
+    log.write_inspection(seen, [line.event(seen, "e1"), line.event(seen, "e2")])
     gone = line.inspection(2, 1, picture=line.picture())
-    log.write_inspection(gone, gone.detections, [line.event(gone, "e3")])
+    log.write_inspection(gone, [line.event(gone, "e3")])
     log.close()
     for path in (records / "evidence").rglob("1-e3-2.jpg"):
         path.unlink()
@@ -181,7 +182,7 @@ def test_coco_tells_frames_of_the_same_number_apart(
     log = open_log()
     for found, event_id, arrived_utc in ((1, "before", 1_700_000_000.0), (3, "after", 1_700_000_060.0)):
         seen = line.inspection(100, found, picture=line.picture(), arrived_utc=arrived_utc)
-        log.write_inspection(seen, seen.detections, [line.event(seen, event_id)])
+        log.write_inspection(seen, [line.event(seen, event_id)])
     log.close()
     export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
     coco = json.loads((tmp_path / "c.json").read_text("utf-8"))
@@ -210,7 +211,7 @@ def test_coco_reads_pictures_in_chunks(
     log = open_log()
     for sequence in range(7):
         seen = line.inspection(sequence, picture=line.picture(), arrived_utc=1_700_000_000.0)
-        log.write_inspection(seen, seen.detections, [line.event(seen, f"e{sequence}")])
+        log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
     log.close()
     told: list[tuple[int, int]] = []
 
@@ -237,7 +238,7 @@ def test_an_export_of_a_running_line_is_whole(open_log: OpenLog, line: Any, reco
         sequence = 0
         while not stop.wait(0.002):
             seen = line.inspection(sequence)
-            log.write_inspection(seen, seen.detections, [])
+            log.write_inspection(seen, [])
             sequence += 1
 
     writer = threading.Thread(target=run)
@@ -263,7 +264,7 @@ def test_chunks_lose_and_repeat_nothing(open_log: OpenLog, line: Any, records: P
     """More rows than a chunk, all of one moment, come out once each; progress ends at the total."""
     log = open_log(evidence=False)
     seen = line.inspection(1, 12_345)
-    log.write_inspection(seen, seen.detections, [])
+    log.write_inspection(seen, [])
     log.close()
     told: list[tuple[int, int]] = []
     export(
@@ -404,13 +405,13 @@ def write_event(
     log: SqliteLog, line: Any, number: int, camera: str, class_id: int, verdict: Verdict, at_utc: float
 ) -> None:
     seen = line.inspection(number, camera=camera, arrived_utc=at_utc)
-    found = Detections(seen.detections.xyxy, seen.detections.score, seen.detections.class_id * 0 + class_id)
+    seen = replace(seen, detections=replace(seen.detections, class_id=seen.detections.class_id * 0 + class_id))
     name = ("open", "short")[class_id]
     event = DefectEvent(
         *(f"e{number}", EventPhase.NEW, camera, class_id, name, verdict, 0.9, 0.9, (0.0, 10.0, 16.0, 30.0), number, 1),
         *(0.0, at_utc, 0.0, at_utc),
     )
-    log.write_inspection(seen, found, [event])
+    log.write_inspection(seen, [event])
 
 
 def event_ids(records: Path, table: Table, selection: Selection) -> Iterator[str]:

@@ -121,7 +121,7 @@ def write_events(log: SqliteLog, line: Any, count: int, first: int) -> None:
     for number in range(first, first + count):
         image = np.random.default_rng(number).integers(0, 256, (300, 400, 3), np.uint8)
         seen = line.inspection(number, picture=image, size_wh=(400, 300))
-        log.write_inspection(seen, seen.detections, [line.event(seen, f"e{number}")])
+        log.write_inspection(seen, [line.event(seen, f"e{number}")])
 
 
 def rows_of(records: Path) -> list[tuple[str, bool]]:

@@ -92,7 +92,7 @@ def test_a_full_disk_stops_inspection_and_loses_nothing(disk: SmallDisk, line: A
     def write_until_full() -> bool:
         nonlocal accepted
         seen = line.inspection(accepted, 30, picture=picture)
-        log.write_inspection(seen, seen.detections, [line.event(seen, f"e{accepted}")] if accepted % 50 == 0 else [])
+        log.write_inspection(seen, [line.event(seen, f"e{accepted}")] if accepted % 50 == 0 else [])
         accepted += 1
         return not log.status().writable
 
@@ -117,7 +117,7 @@ def test_too_little_free_space_stops_inspection(open_log: OpenLog, line: Any, wa
     """Below `min_free_mb` the log asks for no more results, and still commits what it has."""
     log = open_log(min_free_mb=10**9)
     seen = line.inspection(1)
-    log.write_inspection(seen, seen.detections, [])
+    log.write_inspection(seen, [])
 
     assert not log.status().writable
     assert "MB must stay free" in log.status().reason
@@ -136,7 +136,7 @@ def test_a_stalled_writer_stops_inspection_and_recovers(
         for sequence in range(100):
             seen = line.inspection(sequence)
             began_s = time.perf_counter()
-            log.write_inspection(seen, seen.detections, [])
+            log.write_inspection(seen, [])
             slowest_s = max(slowest_s, time.perf_counter() - began_s)
         assert log.status().writable
         wait_until(lambda: not log.status().writable)
@@ -160,7 +160,7 @@ def test_sqlite_full_is_retried_on_a_fresh_connection(tmp_path: Path, line: Any,
     writer = GroupWriter(path, connection, number, RowMaker(number, [], []), backlog, 0)
     for sequence in range(2000):
         seen = line.inspection(sequence, 5)
-        backlog.put(inspected_entry(seen, seen.detections, []))
+        backlog.put(inspected_entry(seen, []))
     writer.start()
     reasons: set[str] = set()
 
@@ -185,7 +185,7 @@ def test_close_says_what_it_could_not_commit(tmp_path: Path, line: Any) -> None:
         intruder.execute("BEGIN IMMEDIATE")
         writer.start()
         seen = line.inspection(1)
-        backlog.put(inspected_entry(seen, seen.detections, [line.event(seen, "e1", EventPhase.END)]))
+        backlog.put(inspected_entry(seen, [line.event(seen, "e1", EventPhase.END)]))
 
         with pytest.raises(Exception, match="1 records could not be committed"):
             writer.close(0.5)

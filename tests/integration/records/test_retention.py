@@ -40,7 +40,7 @@ def filled(open_log: OpenLog, records: Path, line: Any, wait_until: Callable[[Ca
     for day in range(DAYS, 0, -1):
         utc = NOW - day * DAY_S + 3600
         seen = line.inspection(day, 3, picture=line.picture(), arrived_utc=utc)
-        log.write_inspection(seen, seen.detections, [line.event(seen, f"e{day}")])
+        log.write_inspection(seen, [line.event(seen, f"e{day}")])
         minute = int(utc // 60 * 60)
         gap = NotInspected(f"i{day}", "cam01", "capacity", 1.0, utc, 2.0, utc + 1)
         log.write_coverage([CoverageMinute("cam01", minute, 1, 1, 1)], [gap])
@@ -128,7 +128,7 @@ def test_a_running_line_stays_within_its_bound(open_log: OpenLog, records: Path,
     log._writer._retention._max_bytes = 600_000  # a megabyte takes too long to write
     for sequence in range(2500):
         seen = line.inspection(sequence, 4, arrived_utc=NOW - 2 * DAY_S + sequence)
-        log.write_inspection(seen, seen.detections, [])
+        log.write_inspection(seen, [])
     log.write_coverage([CoverageMinute("cam01", int(NOW // 60 * 60), 1, 1, 1)], [])
 
     def is_within() -> bool:
@@ -140,7 +140,7 @@ def test_a_running_line_stays_within_its_bound(open_log: OpenLog, records: Path,
 
     def goes_on() -> bool:  # others come meanwhile, so that something always waits
         seen = line.inspection(9999, 4)
-        log.write_inspection(seen, seen.detections, [])
+        log.write_inspection(seen, [])
         return counts(records)["detections"] < 10_000
 
     wait_until(goes_on)

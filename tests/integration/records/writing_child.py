@@ -41,7 +41,7 @@ def write(log: SqliteLog, sequence: int) -> None:
         *(f"e{sequence}", EventPhase.NEW, "cam01", 0, "open", Verdict.REJECT, 0.9, 0.9, (1, 2, 30, 40), sequence, 3),
         *(now_s, now_utc, now_s, now_utc),
     )
-    log.write_inspection(Inspection(frame, FOUND, now_s, now_s), FOUND, [event] if sequence % 25 == 0 else [])
+    log.write_inspection(Inspection(frame, FOUND, now_s, now_s), [event] if sequence % 25 == 0 else [])
 
 
 def main() -> None:

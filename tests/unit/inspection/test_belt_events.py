@@ -20,7 +20,6 @@ from vision_line.frames import (
     Detections,
     EventPhase,
     Frame,
-    Inspection,
 )
 from vision_line.inspection.events import EventTracker
 
@@ -73,8 +72,8 @@ class Belt:
             )
             for index, row in enumerate(rows):
                 truth[sequence, tuple(detections.xyxy[index].tolist())] = row[0]
-            told += tracker.update(_inspection(sequence, at_s, detections))
-        told += tracker.close(self.looks_s[-1], START_UTC)
+            told += tracker.update(_frame(sequence, at_s), detections)
+        told += tracker.close()
         return Outcome(told, truth, self)
 
     def _look(self, rng: np.random.Generator, at_s: float) -> list[tuple[int, list[float], float, int]]:
@@ -135,9 +134,8 @@ class Outcome:
         }
 
 
-def _inspection(sequence: int, at_s: float, detections: Detections) -> Inspection:
-    frame = Frame("cam01", sequence, SIZE_WH, COLOUR, None, at_s, START_UTC + at_s, at_s)
-    return Inspection(frame, detections, at_s, at_s)
+def _frame(sequence: int, at_s: float) -> Frame:
+    return Frame("cam01", sequence, SIZE_WH, COLOUR, None, at_s, START_UTC + at_s, at_s)
 
 
 def steady(speed: float) -> Way:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from vision_line.frames import (
     Detections,
     EventPhase,
     Frame,
-    Inspection,
     Verdict,
 )
 from vision_line.inspection.events import MARKED_RISE, EventTracker
@@ -33,7 +33,14 @@ UTC = 1_767_225_600.0
 Seen = tuple[float, float, float, int]  # x, y, score, class id
 
 
-def _look(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Inspection:
+class Look(NamedTuple):
+    """A frame with what counts of it."""
+
+    frame: Frame
+    detections: Detections
+
+
+def _look(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Look:
     rows = list(seen)
     at_s = 100 + sequence * PERIOD_S
     frame = Frame("cam01", sequence, size_wh, COLOUR, None, at_s, UTC + at_s, at_s)
@@ -42,7 +49,7 @@ def _look(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (64
         np.array([row[2] for row in rows], np.float32),
         np.array([row[3] for row in rows], np.int32),
     )
-    return Inspection(frame, detections, at_s, at_s)
+    return Look(frame, detections)
 
 
 def _run(scores: Sequence[float | None], *, threshold: float = 0.25, **settings: object) -> list[DefectEvent]:
@@ -51,7 +58,7 @@ def _run(scores: Sequence[float | None], *, threshold: float = 0.25, **settings:
     told = []
     for sequence, score in enumerate(scores):
         seen = [] if score is None else [(100 + 20.0 * sequence, 100.0, score, 0)]
-        told += tracker.update(_look(sequence, seen))
+        told += tracker.update(*_look(sequence, seen))
     return told
 
 
@@ -85,8 +92,8 @@ def test_an_event_never_ends_before_it_begins(jumps: list[float], behind: list[f
     for sequence, (jump_s, behind_s) in enumerate(zip(jumps, behind, strict=False)):
         look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5 + sequence / 30, 0)])
         frame = replace(look.frame, arrived_utc=look.frame.arrived_utc + jump_s, behind_s=behind_s)
-        told += tracker.update(replace(look, frame=frame))
-    told += tracker.close(200.0, 0.0)
+        told += tracker.update(frame, look.detections)
+    told += tracker.close()
 
     assert told
     for event in told:
@@ -114,9 +121,9 @@ def test_looks_below_threshold_keep_an_event() -> None:
     told = [
         event
         for sequence, score in enumerate(scores)
-        for event in tracker.update(_look(sequence, [(100 + 20.0 * sequence, 100.0, score, 0)]))
+        for event in tracker.update(*_look(sequence, [(100 + 20.0 * sequence, 100.0, score, 0)]))
     ]
-    (end,) = tracker.close(200.0, UTC)
+    (end,) = tracker.close()
 
     assert _phases(told) == [EventPhase.NEW]
     assert (end.phase, end.hits, end.sequence, end.last_look.sequence) == (EventPhase.END, 2, 1, len(scores) - 1)
@@ -191,7 +198,7 @@ def test_an_event_has_its_best_look_since_it_was_confirmed(scores: list[float]) 
     """Box, score and number are one look's; none since is markedly better; the first and the last look are named."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(), 0.25)
     looks = [_look(number, [(100 + 20.0 * number, 100.0, score, 0)]) for number, score in enumerate(scores)]
-    told = [event for look in looks for event in tracker.update(look)] + tracker.close(200.0, UTC)
+    told = [event for look in looks for event in tracker.update(*look)] + tracker.close()
     end = told[-1]
 
     for event in told:
@@ -217,19 +224,19 @@ def test_expires_without_frames() -> None:
     """When no frames come any more the event ends by time, once."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings())
     for sequence in range(5):
-        tracker.update(_look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)]))
+        tracker.update(*_look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)]))
 
-    assert tracker.expire(103.0, UTC) == []
-    assert _phases(tracker.expire(110.0, UTC)) == [EventPhase.END]
-    assert tracker.expire(120.0, UTC) == []
-    assert tracker.close(121.0, UTC) == []
+    assert tracker.expire(103.0) == []
+    assert _phases(tracker.expire(110.0)) == [EventPhase.END]
+    assert tracker.expire(120.0) == []
+    assert tracker.close() == []
 
 
 def test_new_picture_size_ends_events() -> None:
     """When the camera changes its picture size, events under way end and tracking starts afresh."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
-    tracker.update(_look(0, [(100.0, 100.0, 0.5, 0)]))
-    told = tracker.update(_look(1, [(100.0, 100.0, 0.5, 0)], size_wh=(1280, 720)))
+    tracker.update(*_look(0, [(100.0, 100.0, 0.5, 0)]))
+    told = tracker.update(*_look(1, [(100.0, 100.0, 0.5, 0)], size_wh=(1280, 720)))
 
     assert _phases(told) == [EventPhase.END, EventPhase.NEW]
 
@@ -237,8 +244,8 @@ def test_new_picture_size_ends_events() -> None:
 def test_ids_are_unique_and_sort_by_time() -> None:
     """Event ids name camera and time, differ, and sort by the defect's first look."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
-    told = tracker.update(_look(0, [(100.0, 100.0, 0.5, 0), (300.0, 100.0, 0.5, 0)]))
-    told += tracker.update(_look(1, [(200.0, 300.0, 0.5, 1)]))
+    told = tracker.update(*_look(0, [(100.0, 100.0, 0.5, 0), (300.0, 100.0, 0.5, 0)]))
+    told += tracker.update(*_look(1, [(200.0, 300.0, 0.5, 1)]))
     ids = [event.event_id for event in told if event.phase is EventPhase.NEW]
 
     assert ids[0] == "20260101T000140.000Z-cam01-000001"
@@ -253,8 +260,8 @@ def test_two_classes_on_one_spot_are_one_defect() -> None:
     for sequence in range(12):
         x = 100 + 20.0 * sequence
         seen: list[Seen] = [(x, 100.0, 0.6, 0), (x + 1, 101.0, 0.3, 1)] if sequence % 3 else [(x, 100.0, 0.3, 1)]
-        told += tracker.update(_look(sequence, seen))
-    told += tracker.close(200.0, UTC)
+        told += tracker.update(*_look(sequence, seen))
+    told += tracker.close()
 
     assert [(event.phase, event.class_name) for event in told if event.phase is not EventPhase.UPDATE] == [
         (EventPhase.NEW, "open"),
@@ -267,9 +274,9 @@ def test_network_jitter_is_taken_out_by_the_stream_clock() -> None:
     tracker = EventTracker("cam01", CLASSES, StreamSettings())
     told = []
     for sequence in range(20):
-        inspection = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)])
-        inspection.frame.pts_s = sequence * PERIOD_S
-        inspection.frame.arrived_s = 100 + (sequence // 3 * 3) * PERIOD_S
-        told += tracker.update(inspection)
+        look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)])
+        look.frame.pts_s = sequence * PERIOD_S
+        look.frame.arrived_s = 100 + (sequence // 3 * 3) * PERIOD_S
+        told += tracker.update(*look)
 
     assert _phases(told) == [EventPhase.NEW]

@@ -32,14 +32,14 @@ def test_class_threshold_goes_before_camera_before_model() -> None:
     )
     keep = DetectionFilter(CLASSES, StreamSettings(score_threshold=0.4, thresholds={"open": 0.6}), 0.9)
 
-    assert keep(detections, SIZE_WH).score.tolist() == pytest.approx([0.5, 0.7])
+    assert keep(detections, SIZE_WH).detections.score.tolist() == pytest.approx([0.5, 0.7])
 
 
 def test_score_at_threshold_counts() -> None:
     """A score equal to the threshold is kept."""
     detections = Detections(np.zeros((1, 4), np.float32), np.array([0.25], np.float32), np.array([0], np.int32))
 
-    assert len(DetectionFilter(CLASSES, StreamSettings(), 0.25)(detections, SIZE_WH)) == 1
+    assert len(DetectionFilter(CLASSES, StreamSettings(), 0.25)(detections, SIZE_WH).detections) == 1
 
 
 def test_centre_inside_any_polygon() -> None:
@@ -49,7 +49,7 @@ def test_centre_inside_any_polygon() -> None:
     keep = DetectionFilter(CLASSES, StreamSettings(roi=[corner, island]), 0.25)
     detections = _at((20, 90), (90, 10), (90, 50), (180, 90), (150, 90))
 
-    centres = keep(detections, SIZE_WH).xyxy[:, :2] + 2
+    centres = keep(detections, SIZE_WH).detections.xyxy[:, :2] + 2
 
     assert centres.tolist() == [[20, 90], [90, 10], [180, 90]]
 
@@ -58,7 +58,11 @@ def test_region_follows_picture_size() -> None:
     """The polygons are normalised: another picture size moves them."""
     keep = DetectionFilter(CLASSES, StreamSettings(roi=[[[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]]), 0.25)
 
-    assert [len(keep(_at((120, 50)), size_wh)) for size_wh in ((200, 100), (400, 100), (200, 100))] == [1, 0, 1]
+    assert [len(keep(_at((120, 50)), size_wh).detections) for size_wh in ((200, 100), (400, 100), (200, 100))] == [
+        1,
+        0,
+        1,
+    ]
 
 
 @given(x=st.floats(0, 200, width=32), y=st.floats(0, 100, width=32))
@@ -67,24 +71,28 @@ def test_rectangle_equals_comparison(x: float, y: float) -> None:
     keep = DetectionFilter(CLASSES, StreamSettings(roi=[[[0.25, 0.1], [0.75, 0.1], [0.75, 0.9], [0.25, 0.9]]]), 0.25)
     margin = min(abs(x - 50), abs(x - 150), abs(y - 10), abs(y - 90))
     if margin > 1e-3:
-        assert len(keep(_at((x, y)), SIZE_WH)) == (50 < x < 150 and 10 < y < 90)
+        assert len(keep(_at((x, y)), SIZE_WH).detections) == (50 < x < 150 and 10 < y < 90)
 
 
 def test_nothing_in_nothing_made() -> None:
     """No detections come back as the same object."""
     nothing = Detections.empty()
+    kept = DetectionFilter(CLASSES, StreamSettings(), 0.25)(nothing, SIZE_WH)
 
-    assert DetectionFilter(CLASSES, StreamSettings(), 0.25)(nothing, SIZE_WH) is nothing
+    assert kept.tracked is kept.detections is nothing
 
 
 def test_continue_ratio_lowers_the_bar() -> None:
-    """With a continue ratio, scores below the threshold pass for events under way."""
+    """With a continue ratio, scores below the threshold pass for events under way, and are no detections."""
     detections = Detections(
-        np.zeros((2, 4), np.float32), np.array([0.31, 0.29], np.float32), np.array([0, 0], np.int32)
+        np.zeros((3, 4), np.float32), np.array([0.31, 0.29, 0.5], np.float32), np.array([0, 0, 0], np.int32)
     )
     keep = DetectionFilter(CLASSES, StreamSettings(score_threshold=0.5), 0.25, continue_ratio=0.6)
 
-    assert keep(detections, SIZE_WH).score.tolist() == pytest.approx([0.31])
+    kept = keep(detections, SIZE_WH)
+
+    assert kept.tracked.score.tolist() == pytest.approx([0.31, 0.5])
+    assert kept.detections.score.tolist() == [0.5]
 
 
 def test_floor_is_lowest_of_all_cameras() -> None:

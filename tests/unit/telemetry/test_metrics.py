@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,10 +55,11 @@ def make_run(max_batch: int = 4) -> RunMetrics:
     return RunMetrics(RunFacts("0.1.0", device, model, 1000.0, 5e8), lambda: usage)
 
 
-def inspection(camera: str, sequence: int, arrived_s: float) -> Inspection:
+def inspection(camera: str, sequence: int, arrived_s: float, defects: int = 0) -> Inspection:
     colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
     frame = Frame(camera, sequence, (640, 360), colour, None, arrived_s, 5e8, arrived_s)
-    return Inspection(frame, Detections.empty(), arrived_s, arrived_s)
+    found = Detections(np.zeros((defects, 4), np.float32), np.zeros(defects, np.float32), np.zeros(defects, np.int32))
+    return Inspection(frame, found, arrived_s, arrived_s)
 
 
 def event(number: int, phase: EventPhase) -> DefectEvent:
@@ -73,7 +75,7 @@ def test_snapshot_tells_rates_latency_and_age() -> None:
     run.snapshot(1000.0, 5e8, LOG)
     box.arrived, box.decoded, box.dropped = 50, 50, {DropCause.SUPERSEDED: 30}
     for sequence in range(20):
-        run.inspected(inspection("a", sequence, 1001.9), 2, 1001.95)
+        run.inspected(inspection("a", sequence, 1001.9, 2), 1001.95)
     run.batch(3)
     snapshot = run.snapshot(1002.0, 5e8 + 2, LOG)
     camera = snapshot.cameras[0]
@@ -94,7 +96,7 @@ def test_open_interval_is_told() -> None:
     run = make_run()
     run.add_camera("a", Box)
     run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
-    run.inspected(inspection("a", 0, 1000.0), 0, 1000.1)
+    run.inspected(inspection("a", 0, 1000.0), 1000.1)
     snapshot = run.snapshot(1009.0, 5e8, LOG, [NotInspected("i1", "a", "capacity", 1001.0, 5e8)])
 
     assert snapshot.inspecting == 0
@@ -272,7 +274,7 @@ def a_summary() -> Summary:
     run.add_camera("b", Box)
     run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
     for sequence in range(39):
-        run.inspected(inspection("a", sequence, 1000.0 + sequence), 1, 1000.06 + sequence)
+        run.inspected(inspection("a", sequence, 1000.0 + sequence, 1), 1000.06 + sequence)
     run.batch(2)
     run.event(event(1, EventPhase.NEW))
     run.committed([20.0] * 98 + [80.0, 80.0], 1001.0)
