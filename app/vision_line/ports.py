@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -112,6 +112,11 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Release the codec; may be called twice."""
+
+
+#: Opens a camera's decoder, in the camera's own thread: its name, the `av.VideoStream`, and the colour that overrides
+#: what the stream says. Raises SourceError: codec parameters missing or codec unsupported.
+OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 
 
 class Device(Protocol):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -292,8 +291,3 @@ def _dotted(key: KeyPath) -> str:
         else:
             words.append(str(part))
     return ".".join(words) or "file"
-
-
-def describe(recipe: Recipe) -> Mapping[str, Any]:
-    """Return the recipe as plain values, defaults filled in, for a report."""
-    return recipe.model_dump(mode="json")

@@ -10,10 +10,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from vision_line.config.models import Stream
-from vision_line.frames import CameraState, Colour, StateChange
+from vision_line.frames import CameraState, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.load import DecodeLoad
@@ -25,7 +25,7 @@ from vision_line.inspection.filter import DetectionFilter
 from vision_line.inspection.minutes import CameraCounts
 from vision_line.inspection.window import Need
 from vision_line.inspector import Doorbell, Inspector, Line
-from vision_line.ports import Decoder, DetectionLog
+from vision_line.ports import DetectionLog, OpenDecoder
 from vision_line.records.entries import CameraRecord
 from vision_line.records.lives import Inheritance
 from vision_line.telemetry.camera import Pace
@@ -33,7 +33,6 @@ from vision_line.telemetry.metrics import RunMetrics
 
 logger = logging.getLogger(__name__)
 
-OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 
 #: Hysteresis: scores down to this share of the threshold keep a defect's event going, though they neither start nor
 #: confirm one. A weak look then bridges the gap between two good ones, and the threshold can be high.

@@ -17,8 +17,8 @@ from typing import Any
 from vision_line.devices.model import Model
 from vision_line.devices.presence import nvidia_gpus
 from vision_line.errors import DeviceError
-from vision_line.frames import Colour, Scores
-from vision_line.ports import Decoder, Device, ShapeHW
+from vision_line.frames import Scores
+from vision_line.ports import Device, OpenDecoder, ShapeHW
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,6 @@ _USABLE_GPUS = "vision_line.devices.cuda.several:usable_gpus"
 _GPU_CHECK = "vision_line.devices.cuda.engine_files:check_gpu"
 
 _NAME = re.compile(r"cpu|cuda(:(?P<gpus>all|\d+(,\d+)*))?")
-
-OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 
 
 def choose_device(name: str, warn: Callable[[str], None] = log.warning) -> str:
@@ -90,7 +88,7 @@ def decoder_opener(name: str) -> OpenDecoder:
     if not gpus:
         opener = _load(_CPU_DECODER)
     elif len(gpus) == 1:
-        opener = _load(_GPU_DECODERS)(gpus[0]).open
+        opener = _load(_GPU_DECODERS)(gpus[0])
     else:
         opener = _load(_SEVERAL_DECODERS)(gpus).open
     return opener

@@ -13,9 +13,7 @@ from vision_line.devices.ordering import CameraOrder, Ticket
 from vision_line.devices.shapes import closest_shape
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Frame, Inspection, Scores
-from vision_line.ports import Decoder, Device, DeviceDescription, DeviceLoad, ShapeHW
-
-OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
+from vision_line.ports import Decoder, Device, DeviceDescription, DeviceLoad, OpenDecoder, ShapeHW
 
 #: Where a picture lies: the number of the device in the list of them; None: on none of them.
 Where = Callable[[Any], int | None]

@@ -23,8 +23,9 @@ from vision_line.ingest.lifecycle import judge
 from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
-from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, SignPicture, open_health
+from vision_line.ingest.session import FILE_OPEN_S, Session, SignPicture, open_health
 from vision_line.ingest.signature import sign_picture as sign_video_frame
+from vision_line.ports import OpenDecoder
 
 log = logging.getLogger(__name__)
 

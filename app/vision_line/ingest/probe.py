@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +15,8 @@ from vision_line.ingest.clock import Clocks
 from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.outlet import Outlet
-from vision_line.ingest.session import FILE_OPEN_S, OpenDecoder, Session, open_health
-from vision_line.ports import Decoder
+from vision_line.ingest.session import FILE_OPEN_S, Session, open_health
+from vision_line.ports import Decoder, OpenDecoder
 from vision_line.words import one_line
 
 _FRAMES = 10  # so many tell the pace
@@ -126,7 +125,7 @@ class _Probe:
         if self._session.end is not None:
             self._frames.put(None)
 
-    def _noting_codec(self, open_decoder: OpenDecoder) -> Callable[[str, Any, Colour | None], Decoder]:
+    def _noting_codec(self, open_decoder: OpenDecoder) -> OpenDecoder:
         def noting(camera: str, stream: Any, colour: Colour | None) -> Decoder:
             self._found = replace(self._found, codec=stream.codec_context.name)
             return open_decoder(camera, stream, colour)

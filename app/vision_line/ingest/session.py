@@ -29,11 +29,10 @@ from vision_line.ingest.pictures import CompressedPicture, Source
 from vision_line.ingest.rtsp import RtspSource
 from vision_line.ingest.signature import Signature
 from vision_line.ingest.timeline import RateCap
-from vision_line.ports import DecodedPicture, Decoder
+from vision_line.ports import DecodedPicture, Decoder, OpenDecoder
 
 log = logging.getLogger(__name__)
 
-OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
 SignPicture = Callable[[Any], Signature | None]
 
 FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has but one try

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, hypot, log, pi, sqrt, tau
+from math import exp, hypot, pi, sqrt, tau
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +67,6 @@ class BeltMotion:
         self._measured = False
         self._cruise = (0.0, 0.0)
         self._doubts = 0
-
-    @property
-    def velocity(self) -> tuple[float, float]:
-        """The best estimate in pixels a second; (0, 0) while unknown."""
-        return self._velocity
 
     @property
     def trusted(self) -> bool:
@@ -156,11 +151,6 @@ class BeltMotion:
         speed = hypot(*self._cruise)
         ux, uy = self._cruise[0] / speed, self._cruise[1] / speed
         return shifts[:, 0] * ux + shifts[:, 1] * uy, shifts[:, 1] * ux - shifts[:, 0] * uy
-
-
-def log_normal_density(error: float) -> float:
-    """Return the log density of a two-dimensional normal error at its centre, per square pixel."""
-    return -log(tau * error * error)
 
 
 def _blend(old: tuple[float, float], new: tuple[float, float], gain: float) -> tuple[float, float]:

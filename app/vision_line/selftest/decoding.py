@@ -6,9 +6,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from vision_line.devices.decoding import CpuDecoder
 from vision_line.devices.planes import open_planes
 from vision_line.devices.preprocess import PictureRGB, letterbox_planes
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
-from vision_line.ports import DecodedPicture, Decoder
+from vision_line.ports import DecodedPicture, Decoder, OpenDecoder
 from vision_line.selftest.report import Figure, Outcome, failed, figure, passed, skipped
 from vision_line.selftest.subject import Subject
 from vision_line.selftest.videos import H264, HEVC, KINDS, Video, encode_video, opened
@@ -37,8 +38,6 @@ COMPARE_EVERY = 8
 GPU_DECODERS = 4
 
 _KINDS_TIMED = (H264, HEVC)
-
-OpenDecoder = Callable[[str, Any], Decoder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def decoding_rate(opener: OpenDecoder, video: Video, count: int, seconds: float)
 def _decode_until(opener: OpenDecoder, video: Video, stop: threading.Event) -> float | None:
     """Decode `video` again and again; return the rate, counted from the first picture on, None: not decoded at all."""
     with opened(video) as (stream, packets):
-        decoder = opener("selftest", stream)
+        decoder = opener("selftest", stream, None)
         try:
             first = list(decoder.decode(packets[0]))
         except SourceError as exc:
@@ -166,10 +165,7 @@ def _openers(subject: Subject) -> dict[str, tuple[OpenDecoder, int]]:
     if gpu is None:
         return {"CPU": (CpuDecoder, usable_cores())}
 
-    def opener(backend: Backend) -> OpenDecoder:
-        return lambda camera, stream: CudaDecoder(gpu, camera, stream, None, (backend,))
-
-    return {backend.name: (opener(backend), GPU_DECODERS) for backend in BACKENDS}
+    return {backend.name: (partial(CudaDecoder, gpu, backends=(backend,)), GPU_DECODERS) for backend in BACKENDS}
 
 
 def _videos(subject: Subject) -> tuple[list[Video], str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil, exp, log
+from math import ceil, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,12 +114,6 @@ class LatencyHistogram:
         self._epochs = _Epochs(retired, (*kept, (epoch, live)))
         self._live = live
         self._next_epoch_s = (epoch + 1) * self._epoch_s
-
-
-def bucket_ms(index: int) -> tuple[float, float]:
-    """Return the bounds of a bucket in milliseconds."""
-    low = exp((index - _OFFSET) / _SCALE)
-    return low, low * GROWTH
 
 
 def _empty() -> array[int]:

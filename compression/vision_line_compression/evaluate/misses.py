@@ -106,12 +106,6 @@ def sweep_thresholds(matches: Matches, match_iou: float, floor: float) -> Sweep:
     )
 
 
-def threshold_for(sweep: Sweep, most_missed: float) -> float | None:
-    """Return the highest threshold at which the miss rate is at most `most_missed`, None where none is."""
-    good = [threshold for threshold, rate in zip(sweep.threshold, sweep.miss_rate, strict=True) if rate <= most_missed]
-    return max(good, default=None)
-
-
 def _found(missed: Mask, group: Mask) -> Found:
     boxes, lost = int(group.sum()), int((missed & group).sum())
     return Found(boxes=boxes, missed=lost, miss_rate=binomial_rate(lost, boxes))

@@ -261,10 +261,6 @@ class Evaluation(Frozen):
     execution: Execution | None = None
     """What computed the detections; null: not recorded."""
 
-    def at_iou(self, match_iou: float) -> OperatingPoint:
-        """Return the operating point at one of the settings' matching IoUs."""
-        return next(point for point in self.operating if point.match_iou == match_iou)
-
 
 class Interval(Frozen):
     """A difference with its bootstrap interval over images."""

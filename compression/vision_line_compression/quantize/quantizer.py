@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from vision_line_compression.onnx_file import ModelProto, save_model
-from vision_line_compression.quantize.calibrate import Calibration, Picture, calibrate
+from vision_line_compression.quantize.calibrate import Calibration
 from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.lint import refuse_illegal
@@ -20,17 +19,6 @@ from vision_line_compression.quantize.scales import Floats, activation_scale
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings, TensorRange
 from vision_line_compression.quantize.thresholds import choose_threshold, signal_to_noise_db
 from vision_line_compression.quantize.writer import ENCODING, write_pairs
-
-
-def quantize_onnx(
-    float_onnx: Path, output: Path, settings: QuantizeSettings, images: Iterable[Picture]
-) -> QuantizeReport:
-    """Quantize `float_onnx` with ranges from `images`, (3, h, w) float32 as the runtime's preprocessing makes them.
-
-    Raises:
-        ModelError: the model, a picture or the settings do not fit together, or `output` cannot be written.
-    """
-    return quantize_calibrated(float_onnx, output, settings, calibrate(float_onnx, images))
 
 
 def quantize_calibrated(

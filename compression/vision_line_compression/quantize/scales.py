@@ -62,9 +62,3 @@ def quantize_bias(bias: Floats, scales: Floats, input_scale: np.float32) -> tupl
 def dequantize_bias(codes: NDArray[np.int32], units: Floats) -> Floats:
     """Return what `DequantizeLinear` makes of int32 codes (n,) with scales (n,)."""
     return (codes.astype(np.float32) * units).astype(np.float32)
-
-
-def fake_quantize(values: Floats, scale: np.float32) -> Floats:
-    """Return `values` as a Q/DQ pair with `scale` and zero point 0 leaves them (codes -128 .. 127)."""
-    codes = np.clip(np.rint(values / scale), -LEVELS - 1, LEVELS)
-    return np.asarray(codes * scale, np.float32)

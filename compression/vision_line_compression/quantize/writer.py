@@ -3,7 +3,7 @@
 
 Signed, symmetric, zero point 0; activations with one scale a tensor; weights stored as int8 with a `DequantizeLinear`
 of one scale for each output channel, so that the file shrinks; biases float, but on the grid of the integer sum, so
-that an engine or a twin that adds them as int32 adds the same.
+that an engine that adds them as int32 adds the same.
 """
 
 from __future__ import annotations

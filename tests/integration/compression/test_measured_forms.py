@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from tests.quantizing import quantize_onnx
 from tests.unit.compression.quantize.conftest import draw_pictures, draw_yolo
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from vision_line_compression.evaluate.execution import in_form
 from vision_line_compression.evaluate.predict import load_predictions, predict, save_predictions
 from vision_line_compression.evaluate.schema import Evaluation
 from vision_line_compression.evaluate.speed import measure_speed
-from vision_line_compression.quantize.quantizer import quantize_onnx
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 UNSIGNED = "unsigned INT8, 7-bit weights"

@@ -17,7 +17,6 @@ from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder, 
 from tests.unit.devices.cuda.machine import CudaMachine
 
 from vision_line.devices.cuda import engine_files, pipeline
-from vision_line.devices.cuda.decoding import decoders_on
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.errors import DeviceError
@@ -50,7 +49,6 @@ def machine(cuda_machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> CudaM
     monkeypatch.setattr(kernel_bits, "SIZES_WH", SIZES_WH)
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", FakePyNvVideoCodec())
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("nvmlDeviceGetTotalEnergyConsumption"))
-    decoders_on.cache_clear()
     return cuda_machine
 
 

@@ -30,7 +30,6 @@ from vision_line.app.program import RunOptions
 from vision_line.cli.running import run
 from vision_line.devices.cpu import CpuDevice
 from vision_line.devices.cuda import engine_files, pipeline
-from vision_line.devices.cuda.decoding import decoders_on
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.letterbox import Letterbox
 from vision_line.devices.model import open_model
@@ -94,7 +93,6 @@ def samples(cuda_machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> Sampl
     for module in (engine_files, pipeline):
         monkeypatch.setattr(module, "cache_folder", lambda: cuda_machine.cache)
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", FakePyNvVideoCodec())
-    decoders_on.cache_clear()
     monkeypatch.setattr(PyNvDecoder, "_upload", upload_pageable)
     taken = Samples()
     collect = CudaDevice.collect

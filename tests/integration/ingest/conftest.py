@@ -27,7 +27,7 @@ from vision_line.devices.decoding import CpuDecoder
 from vision_line.frames import CameraState, DropCause, Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.ingest.session import OpenDecoder
+from vision_line.ports import OpenDecoder
 
 SERVER = Path(__file__).parents[1] / "rtsp" / "gst_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"

@@ -17,7 +17,7 @@ from vision_line.devices.decoding import CpuDecoder
 from vision_line.frames import Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.ingest.session import OpenDecoder
+from vision_line.ports import OpenDecoder
 
 FRAMES = 20
 

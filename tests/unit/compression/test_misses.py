@@ -18,7 +18,6 @@ from vision_line_compression.evaluate.misses import (
     count_per_image,
     operating_point,
     sweep_thresholds,
-    threshold_for,
 )
 from vision_line_compression.evaluate.schema import OperatingPoint
 
@@ -118,14 +117,6 @@ def test_sweep_agrees_with_operating_points() -> None:
         found = point(0.5, threshold)
         assert (missed, wrong) == (found.missed, found.false_detections)
     assert sweep.threshold[0] == 0.01
-
-
-def test_threshold_for_a_miss_rate() -> None:
-    """The highest threshold that keeps the misses low enough is chosen, or none."""
-    sweep = sweep_thresholds(matched(), 0.33, 0.01)
-
-    assert threshold_for(sweep, 0.34) == 0.65
-    assert threshold_for(sweep, 0.1) is None
 
 
 def test_first_choice_goes_to_the_higher_score() -> None:

@@ -58,11 +58,8 @@ def test_region_follows_picture_size() -> None:
     """The polygons are normalised: another picture size moves them."""
     keep = DetectionFilter(CLASSES, StreamSettings(roi=[[[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]]), 0.25)
 
-    assert [len(keep(_at((120, 50)), size_wh).detections) for size_wh in ((200, 100), (400, 100), (200, 100))] == [
-        1,
-        0,
-        1,
-    ]
+    sizes_wh = ((200, 100), (400, 100), (200, 100))
+    assert [len(keep(_at((120, 50)), size_wh).detections) for size_wh in sizes_wh] == [1, 0, 1]
 
 
 @given(x=st.floats(0, 200, width=32), y=st.floats(0, 100, width=32))

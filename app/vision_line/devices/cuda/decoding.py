@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 from vision_line.devices.cuda.context import Gpu, open_gpu, translated_errors
 from vision_line.devices.cuda.hwaccel import HwDecoder
@@ -22,7 +19,7 @@ from vision_line.devices.decoding import CpuDecoder
 from vision_line.devices.jetson import GstDecoder, check_jetson
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour
-from vision_line.ports import DecodedPicture, Decoder
+from vision_line.ports import DecodedPicture, Decoder, OpenDecoder
 
 LOG = logging.getLogger(__name__)
 
@@ -175,45 +172,10 @@ class CudaDecoder:
             self._decoder = None
 
 
-class CudaDecoders:
-    """Opens the decoders of one GPU and knows what they do. Any thread."""
-
-    def __init__(self, gpu: Gpu, backends: Sequence[Backend] = BACKENDS) -> None:
-        """Open decoders on `gpu`, each with the first of `backends` that takes its stream."""
-        self._gpu = gpu
-        self._backends = tuple(backends)
-        self._open: WeakSet[CudaDecoder] = WeakSet()
-        self._lock = threading.Lock()
-
-    def open(self, camera: str, stream: Any, colour: Colour | None) -> CudaDecoder:
-        """Open a camera's decoder; see `ports.Device.open_decoder`."""
-        decoder = CudaDecoder(self._gpu, camera, stream, colour, self._backends)
-        with self._lock:
-            self._open.add(decoder)
-        return decoder
-
-    def in_use(self) -> dict[str, int]:
-        """Return how many decoders use each backend now, by its name, the best first."""
-        with self._lock:
-            names = Counter(decoder.backend for decoder in self._open)
-        return {backend.name: names[backend.name] for backend in self._backends if names[backend.name]}
-
-
-@lru_cache(maxsize=16)
-def decoders_on(index: int) -> CudaDecoders:
-    """Return what opens the decoders of GPU `index`, one for the whole process.
+def decoders_on(index: int) -> OpenDecoder:
+    """Return what opens decoders on GPU `index`.
 
     Raises:
         DeviceError: as `open_gpu`.
     """
-    return CudaDecoders(open_gpu(index))
-
-
-def open_decoder(camera: str, stream: Any, colour: Colour | None) -> CudaDecoder:
-    """Open a camera's decoder on the first GPU, where the device itself may not be open yet.
-
-    Raises:
-        DeviceError: as `open_gpu`.
-        SourceError: as `CudaDecoder`.
-    """
-    return decoders_on(0).open(camera, stream, colour)
+    return partial(CudaDecoder, open_gpu(index))

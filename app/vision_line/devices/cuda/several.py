@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from vision_line.devices.cuda.context import Gpu, count_gpus, open_gpu
-from vision_line.devices.cuda.decoding import BACKENDS, Backend, CudaDecoder, CudaDecoders
+from vision_line.devices.cuda.decoding import BACKENDS, Backend, CudaDecoder
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.engine_files import check_gpu
 from vision_line.devices.cuda.monitor import open_monitor
@@ -81,10 +81,10 @@ class SpreadDecoders:
         self, gpus: Sequence[Gpu], backends: Sequence[Backend] = BACKENDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Open decoders on `gpus`, each with the first of `backends` that takes its stream."""
-        self._decoders = {gpu.index: CudaDecoders(gpu, backends) for gpu in gpus}
+        self._openers = {gpu.index: partial(CudaDecoder, gpu, backends=tuple(backends)) for gpu in gpus}
         self._monitors = {gpu.index: open_monitor(gpu) for gpu in gpus}
         self._labels = {gpu.index: gpu.label for gpu in gpus}
-        self._spread = Spread(tuple(self._decoders))
+        self._spread = Spread(tuple(self._openers))
         self._clock = clock
         self._lock = threading.Lock()
 
@@ -94,7 +94,7 @@ class SpreadDecoders:
         with self._lock:
             gpu = self._spread.place(camera, loads, self._clock())
         try:
-            decoder = self._decoders[gpu].open(camera, stream, colour)
+            decoder = self._openers[gpu](camera, stream, colour)
         except BaseException:
             self._left(camera, gpu)
             raise

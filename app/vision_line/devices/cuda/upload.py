@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +22,7 @@ from vision_line.devices.planes import open_planes
 from vision_line.devices.preprocess import Plane, Planes
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedPicture, Decoder
+from vision_line.ports import DecodedPicture, OpenDecoder
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Event, Stream
@@ -67,9 +67,7 @@ def yuv_planes(frame: av.VideoFrame) -> tuple[Planes, Colour | None]:
 class UploadDecoder:
     """Decodes a camera's stream with a decoder of the host's and uploads the pictures; implements `ports.Decoder`."""
 
-    def __init__(
-        self, request: DecoderRequest, open_decoder: Callable[[str, Any, Colour | None], Decoder] = CpuDecoder
-    ):
+    def __init__(self, request: DecoderRequest, open_decoder: OpenDecoder = CpuDecoder):
         """Open the stream's decoder, which hands out `av.VideoFrame`s, and a stream of the GPU's.
 
         Raises:

@@ -22,7 +22,7 @@ from vision_line.errors import DeviceError, ModelError
 from vision_line_compression.build import build_rtx_engines
 from vision_line_compression.bundle import write_bundle
 from vision_line_compression.onnx_file import load_model
-from vision_line_compression.quantize.twin import write_twin
+from vision_line_compression.quantize.unsigned import write_unsigned
 
 if TYPE_CHECKING:
     from tests.integration.compression.quantize.conftest import Quantized
@@ -144,16 +144,16 @@ def opened(model: Model, path: Path) -> Model:
 
 
 def test_what_cannot_be_built_is_refused_with_the_reason(built: Path, quantized: Quantized, tmp_path: Path) -> None:
-    """The unsigned twin, a fixed input, and a GPU generation that the library does not know."""
+    """The unsigned form, a fixed input, and a GPU generation that the library does not know."""
     model = open_model(built)
-    twin = write_twin(quantized.int8_onnx, tmp_path / "u8.onnx")
+    unsigned = write_unsigned(quantized.int8_onnx, tmp_path / "u8.onnx")
     fixed = load_model(quantized.int8_onnx)
     for axis, size in ((0, 1), (2, 64), (3, 96)):
         fixed.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
     onnx.save(fixed, str(tmp_path / "fixed.onnx"))
 
     with pytest.raises(ModelError, match="cannot be parsed"):
-        build_engine(opened(model, twin), SHAPE_HW, AMPERE, tmp_path)
+        build_engine(opened(model, unsigned), SHAPE_HW, AMPERE, tmp_path)
     with pytest.raises(ModelError, match=r"of free sizes, found \(1, 3, 64, 96\)"):
         build_engine(opened(model, tmp_path / "fixed.onnx"), SHAPE_HW, AMPERE, tmp_path)
     with pytest.raises(DeviceError, match=r"expected one of SM75, .*found SM70"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.quantizing import quantize_onnx
 
 from vision_line_compression.quantize.protect import (
     ProtectSettings,
@@ -19,7 +20,6 @@ from vision_line_compression.quantize.protect import (
     rank_parts,
     search_protection,
 )
-from vision_line_compression.quantize.quantizer import quantize_onnx
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 FLOAT_SCORE = 0.9

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from tests.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.onnx_file import load_model
 from vision_line_compression.quantize.lint import lint_model, refuse_illegal
-from vision_line_compression.quantize.quantizer import quantize_onnx
 from vision_line_compression.quantize.settings import QuantizeSettings
-from vision_line_compression.quantize.twin import write_twin
+from vision_line_compression.quantize.unsigned import write_unsigned
 
 
 @pytest.fixture
@@ -118,9 +118,8 @@ def test_each_fault_is_named(model: Any, spoil: Callable[[Any], None], complaint
         refuse_illegal(model, Path("spoilt.onnx"))
 
 
-def test_the_twin_is_not_canonical(model: Any, tmp_path: Path) -> None:
-    """uint8 codes and int32 biases, as ONNX Runtime likes them, are refused elsewhere."""
-    faults = "; ".join(lint_model(load_model(write_twin(tmp_path / "int8.onnx", tmp_path / "u8.onnx"))))
+def test_the_unsigned_form_is_not_canonical(model: Any, tmp_path: Path) -> None:
+    """uint8 codes around 128 are refused where signed ones are expected."""
+    faults = "; ".join(lint_model(load_model(write_unsigned(tmp_path / "int8.onnx", tmp_path / "u8.onnx"))))
 
     assert "expected the zero point int8 0, found uint8 [128]" in faults
-    assert "a bias stays float" in faults

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from tests.quantizing import fake_quantize, quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.onnx_file import load_model
@@ -18,10 +19,9 @@ from vision_line_compression.quantize.calibrate import calibrate, open_session, 
 from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.lint import lint_model
 from vision_line_compression.quantize.placement import plan_placement
-from vision_line_compression.quantize.quantizer import quantize_calibrated, quantize_onnx
+from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.scales import (
     dequantize_bias,
-    fake_quantize,
     quantize_bias,
     quantize_weight,
     weight_scales,

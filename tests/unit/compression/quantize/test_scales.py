@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from tests.quantizing import fake_quantize
 
 from vision_line_compression.quantize.scales import (
     LEAST_SCALE,
     activation_scale,
     dequantize_bias,
-    fake_quantize,
     quantize_bias,
     quantize_weight,
     weight_scales,

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from tests.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.onnx_file import ModelProto, load_model, save_model
@@ -19,7 +20,6 @@ from vision_line_compression.quantize.agreement import compare_outputs
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.lint import lint_model
 from vision_line_compression.quantize.narrow import narrow_codes
-from vision_line_compression.quantize.quantizer import quantize_onnx
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.unsigned import write_unsigned
 
