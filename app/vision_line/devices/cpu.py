@@ -26,6 +26,7 @@ from vision_line.devices.ordering import CameraOrder, Ticket
 from vision_line.devices.planes import open_planes
 from vision_line.devices.proven_engines import ProvenEngines
 from vision_line.devices.shapes import closest_shape
+from vision_line.devices.stall import StallWatch
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Frame, Inspection, Scores
 from vision_line.inspection.heads import HeadDecoder, class_floors
@@ -33,9 +34,6 @@ from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
-
-#: An inference that takes longer than this has failed without saying so.
-STALL_S = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +88,7 @@ class CpuDevice:
         self.set_score_floor(model.score_threshold if score_floor is None else score_floor)
         self._converter = Converter()
         self._order = CameraOrder()
+        self._stall = StallWatch("cpu: the engine")
         self._finished: deque[_Slot] = deque()  # filled by OpenVINO's thread; append and popleft are atomic
         self._closed = False
         self._engines = ProvenEngines(model, cores, inference_precision)
@@ -278,7 +277,4 @@ class CpuDevice:
 
     def _check_stall(self) -> None:
         # an inference that throws in OpenVINO's thread never calls back
-        now = time.monotonic()
-        for slot in self._busy:
-            if slot.ticket is not None and now - slot.ticket.submitted_s > STALL_S:
-                raise RunError(f"cpu: the engine has not answered for {STALL_S:.0f} s")
+        self._stall.check(time.monotonic(), [slot.ticket.submitted_s for slot in self._busy if slot.ticket is not None])

@@ -23,6 +23,7 @@ from vision_line.devices.letterbox import in_picture
 from vision_line.devices.model import Model
 from vision_line.devices.ordering import CameraOrder
 from vision_line.devices.shapes import closest_shape
+from vision_line.devices.stall import STALL_S, StallWatch
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
 from vision_line.inspection.heads import HeadDecoder, class_floors
@@ -30,9 +31,6 @@ from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
-
-#: A batch that takes longer than this has failed without saying so.
-STALL_S = 30.0
 
 #: Batches in flight: one is inferred, one is prepared, one is read.
 SLOTS = 3
@@ -74,6 +72,7 @@ class CudaDevice:
         self._model = model
         self.set_score_floor(model.score_threshold if score_floor is None else score_floor)
         self._order = CameraOrder()
+        self._stall = StallWatch("cuda: the GPU")
         self._busy: set[Slot] = set()
         self._closed = False
         self._gpu = open_gpu(index)
@@ -234,7 +233,4 @@ class CudaDevice:
         return self._head.decode(output.astype(np.float32, copy=False))
 
     def _check_stall(self) -> None:
-        now_s = time.monotonic()
-        for slot in self._busy:
-            if slot.batch is not None and now_s - slot.batch.submitted_s > STALL_S:
-                raise RunError(f"cuda: the GPU has not answered for {STALL_S:.0f} s")
+        self._stall.check(time.monotonic(), [slot.batch.submitted_s for slot in self._busy if slot.batch is not None])

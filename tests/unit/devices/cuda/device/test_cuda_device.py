@@ -20,7 +20,7 @@ from tests.unit.devices.cuda.fakes.nvml import FakeNvml
 from tests.unit.devices.cuda.faketensorrt import RecordableContext
 from tests.unit.devices.cuda.machine import FULL, CudaMachine
 
-from vision_line.devices.cuda import device as device_module
+from vision_line.devices import stall
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.engine import BUCKETS
 from vision_line.devices.cuda.slots import Slot
@@ -271,7 +271,7 @@ def test_a_batch_that_cannot_be_started_ends_the_run(open_line: OpenLine) -> Non
 
 def test_a_gpu_that_does_not_answer_is_noticed(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that takes too long is an error of the run, although nothing has failed."""
-    monkeypatch.setattr(device_module, "STALL_S", 0.05)
+    monkeypatch.setattr(stall, "STALL_S", 0.05)
     line = open_line()
     answer = line.machine.tensorrt.hold()
     line.submit(_pictures(1))
@@ -281,6 +281,23 @@ def test_a_gpu_that_does_not_answer_is_noticed(open_line: OpenLine, monkeypatch:
         line.device.collect()
     answer.set()
     monkeypatch.undo()
+
+
+def test_a_gpu_that_was_stopped_with_the_program_is_not_blamed(
+    open_line: OpenLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results were not asked for meanwhile, and come as ever."""
+    monkeypatch.setattr(stall, "STALL_S", 2.0)
+    monkeypatch.setattr(stall, "ASKED_EVERY_S", 0.5)
+    line = open_line()
+    answer = line.machine.tensorrt.hold()
+    line.submit(_pictures(1))
+    assert line.device.collect() == []
+    time.sleep(2.2)
+
+    assert line.device.collect() == []
+    answer.set()
+    assert len(line.collect(1)) == 1
 
 
 @pytest.mark.parametrize(
