@@ -110,6 +110,8 @@ _TABLES = (
 
 _STATES_BY_CAMERA = "CREATE INDEX states_by_camera ON states (run, camera)"
 _COVERAGE_BY_TIME = "CREATE INDEX coverage_by_time ON coverage (minute_utc)"
+#: For a start after a kill: a handful of rows among the minutes of years.
+_COVERAGE_UNDER_WAY = "CREATE INDEX coverage_under_way ON coverage (run, camera) WHERE provisional"
 
 #: One index for the order in which each table is exported, and one for finding the detections of a frame.
 _INDICES = (
@@ -117,6 +119,7 @@ _INDICES = (
     "CREATE INDEX detections_by_frame ON detections (run, camera, sequence)",
     "CREATE INDEX events_by_time ON events (first_seen_utc)",
     _COVERAGE_BY_TIME,
+    _COVERAGE_UNDER_WAY,
     "CREATE INDEX not_inspected_by_time ON not_inspected (started_utc)",
     "CREATE INDEX states_by_time ON states (at_utc)",
     _STATES_BY_CAMERA,
@@ -145,6 +148,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         f"INSERT INTO coverage ({_COVERAGE_2}) SELECT {_COVERAGE_2} FROM coverage_2",  # noqa: S608  names, of this file
         "DROP TABLE coverage_2",
         _COVERAGE_BY_TIME,
+        _COVERAGE_UNDER_WAY,
         _STATES_BY_CAMERA,
         _CLOCK_STEPS,
         _REMOVALS,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +190,26 @@ def test_a_machine_that_does_not_tell_its_start_is_no_trouble(file: File, monkey
 
     assert boot_id() == ""
     assert file.inherit(90.0).absences == {"a": Absence(NOON + 50.0, CRASHED)}
+
+
+def test_a_start_does_not_read_through_the_minutes_of_years(file: File) -> None:
+    """What it costs does not grow with the minutes of the last run."""
+    file.run("a", 50.0, looked=40.0)
+
+    def steps() -> int:
+        count = itertools.count()
+        file.connection.set_progress_handler(lambda: next(count) < 0, 100)
+        assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED)}
+        file.connection.set_progress_handler(None, 0)
+        return next(count)
+
+    before = steps()
+    minute = CoverageMinute("a", 0, 1, 1, 1)
+    years = tuple(replace(minute, minute_utc=int(NOON) - 60 * (n + 1)) for n in range(20_000))
+    for sql, rows in RowMaker(1, [], []).statements(CoverageEntry(years, ())):
+        file.connection.executemany(sql, rows)
+
+    assert steps() <= before + 5
 
 
 def test_life_is_committed_within_seconds_though_nothing_else_is(
