@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -53,6 +54,13 @@ def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def words_of_sentences(text: str) -> list[int]:
+    """Return how many words each sentence of prose has; code, tables and headings have none."""
+    prose = re.sub(r"```.*?```|^[|#!].*?$", "\n\n", text, flags=re.DOTALL | re.MULTILINE)
+    sentences = re.split(r"(?<=[.:!?])\s+|\n\s*\n|\n- ", prose)
+    return [len(sentence.split()) for sentence in sentences if len(sentence.split()) > 1]
+
+
 def anchors(document: Path) -> set[str]:
     """Return the anchors of a document's headings, as code hosts derive them."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
@@ -91,6 +99,14 @@ def test_every_key_is_documented(model: str, document: str) -> None:
     assert f"<!-- keys: vision_line.config.models:{model} -->" in page(document)
 
 
+def test_readme_is_short_and_plain() -> None:
+    """A newcomer reads it whole; the reference is in docs/."""
+    text = page("README.md")
+
+    assert len(text.splitlines()) <= 230
+    assert median(words_of_sentences(text)) <= 14
+
+
 def test_readmes_example_configuration_is_valid(tmp_path: Path) -> None:
     """A newcomer copies it."""
     (example,) = re.findall(r"```toml\n(.*?)```", page("README.md"), re.DOTALL)
@@ -115,6 +131,12 @@ def test_every_cause_of_an_interval_is_explained(document: str) -> None:
     text = page(document)
 
     assert not [cause for cause in CAUSES if f"`{cause}`" not in text]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_index_is_promised(document: Path) -> None:
+    """No package index has the package: what is installed is the clone."""
+    assert not re.findall(r"pip install[^\n`]*vision-line", document.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
