@@ -49,7 +49,7 @@ package-check: $(VENV)/.dev ## sdist -> wheel -> fresh environment -> the comman
 bench: $(VENV)/.dev ## the benchmarks of docs/performance.md (needs an idle machine)
 	$(BIN)/python -m benchmarks
 
-faults: $(VENV)/.dev ## break cameras, network, disk and program, and see what holds (15 minutes, as root all of it)
+faults: $(VENV)/.dev ## break cameras, network, disk and program, and see what holds (under 15 minutes, as root all of it)
 	$(BIN)/python -m benchmarks.faults
 
 clean: ## remove what the other targets made

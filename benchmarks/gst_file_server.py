@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Serves MP4 files as RTSP cameras from GStreamer's server; run by the system's Python.
 
-    /usr/bin/python3 gst_file_server.py [ADDRESS:]PORT FILE [FILE ...]     # cam1, cam2, ... without re-encoding
+    /usr/bin/python3 gst_file_server.py [--own] [ADDRESS:]PORT FILE [FILE ...]     # cam1, cam2, ... without re-encoding
 
+With `--own` each client has a run of the video of its own, else all share one, which halts while another client joins.
 Prints `up` when it listens; ends when its standard input closes.
 """
 
@@ -18,16 +19,19 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  versions must 
 def main() -> None:
     """Serve until standard input closes."""
     Gst.init(None)
+    arguments = sys.argv[1:]
+    shares = arguments[0] != "--own"
+    at, *files = arguments if shares else arguments[1:]
     server = GstRtspServer.RTSPServer()
-    address, _, port = sys.argv[1].rpartition(":")
+    address, _, port = at.rpartition(":")
     server.set_address(address or "127.0.0.1")
     server.set_service(port)
-    for number, path in enumerate(sys.argv[2:], start=1):
+    for number, path in enumerate(files, start=1):
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(
             f"( filesrc location={path} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
         )
-        factory.set_shared(True)
+        factory.set_shared(shares)
         server.get_mount_points().add_factory(f"/cam{number}", factory)
     server.attach(None)
     sys.stdout.write("up\n")

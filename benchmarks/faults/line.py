@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
+import sqlite3
 import subprocess
-from collections.abc import Sequence
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contenders import COMMAND
+from benchmarks.faults.clock import Stamped
 from benchmarks.faults.site import Host
 from benchmarks.faults.subject import VICTIM, Account, Look, Told
 from benchmarks.faults.waiting import wait_until
@@ -20,7 +23,15 @@ from vision_line.records.schema import open_reader
 
 #: Of every camera: so many looks in a stay of so long make an event; well within what the machine can do.
 DEFAULTS = "dwell_s = 2.0\nmin_hits = 3\ninspect_fps = 8.0\nmax_staleness_ms = 500\n"
-START_S = 60.0
+START_S = 120.0
+_LOOKS = "SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s"
+_TOLD = "SELECT camera, cause, started_s, ended_s FROM not_inspected ORDER BY started_s"
+#: What `off` and `crashed` tell began in another run, and may have by another monotonic clock.
+_ROWS = (
+    "SELECT arrived_s, arrived_utc FROM detections UNION ALL SELECT at_s, at_utc FROM states"
+    " UNION ALL SELECT started_s, started_utc FROM not_inspected WHERE cause NOT IN ('off', 'crashed')"
+)
+_STEPS = "SELECT to_utc - from_utc FROM clock_steps ORDER BY run, clock"
 _INSPECTED = re.compile(r"(\d+)/(\d+) running .* inspected (\d+)")
 
 
@@ -31,29 +42,23 @@ class VisionLine:
     folder: Path
     host: Host
     urls: dict[str, str]
-    records: Path | None = None
+    records: Path
+    environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     name: str = "vision-line"
 
-    def start(self, cameras: int) -> None:
-        """Start it and wait until so many cameras are inspected."""
+    def launch(self) -> None:
+        """Start it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         streams = "".join(f'[[stream]]\nname = "{name}"\nurl = "{url}"\n' for name, url in self.urls.items())
         text = f"config_version = 1\n[record]\nmin_free_mb = 1\n[defaults]\n{DEFAULTS}{streams}"
         (self.folder / "streams.toml").write_text(text, encoding="utf-8")
-        output = self.folder / f"status-{len(self.processes)}"
-        command = (
-            *self.host.prefix,
-            str(COMMAND),
-            "--streams",
-            "streams.toml",
-            "--headless",
-            "--record",
-            self._records,
-        )
-        with output.open("wb") as status, (self.folder / "log").open("ab") as log:
-            self.processes.append(subprocess.Popen(command, cwd=self.folder, stdout=status, stderr=log))
-        wait_until(lambda: self._runs(output, cameras), START_S, "vision-line did not start")
+        options = ("--streams", "streams.toml", "--headless", "--record", str(self.records.absolute()))
+        self.processes.append(self._process([*self.host.prefix, str(COMMAND), *options]))
+
+    def wait(self, cameras: int) -> None:
+        """Wait until so many cameras are inspected."""
+        wait_until(lambda: self._runs(cameras), START_S, "vision-line did not start")
 
     def signal(self, number: int) -> None:
         """Send the running process a signal."""
@@ -83,40 +88,41 @@ class VisionLine:
                 process.kill()
                 process.wait()
 
-    @property
-    def _records(self) -> str:
-        return str(self.records or self.folder / "records")
+    def _process(self, command: list[str]) -> subprocess.Popen[bytes]:
+        status = self.folder / f"status-{len(self.processes) + 1}"
+        with status.open("wb") as output, (self.folder / "log").open("ab") as log:
+            environment = os.environ | self.environment
+            return subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=log, env=environment)
 
-    def _runs(self, output: Path, cameras: int) -> bool:
+    def _runs(self, cameras: int) -> bool:
         if self.processes[-1].poll() is not None:
             raise RuntimeError(f"vision-line ended with {self.processes[-1].returncode}: see {self.folder / 'log'}")
-        lines = output.read_text(encoding="utf-8").splitlines()
+        lines = (self.folder / f"status-{len(self.processes)}").read_text(encoding="utf-8").splitlines()
         found = _INSPECTED.search(lines[-1]) if lines else None
         return found is not None and int(found[1]) >= cameras and int(found[3]) >= cameras
 
     def _account(self, exit_code: int) -> Account:
-        with closing(open_reader(Path(self._records))) as reader:
-            told = [
-                Told(row["camera"], row["cause"], row["started_s"], row["ended_s"])
-                for row in reader.execute(
-                    "SELECT camera, cause, started_s, ended_s FROM not_inspected ORDER BY started_s"
-                )
-            ]
-            # The camera's own clock is this machine's: its difference from the arrival owes nothing to our estimate.
-            looks = [
-                Look(
-                    row["camera"],
-                    row["arrived_s"],
-                    row["arrived_utc"] - row["camera_utc"] + (row["latency_ms"] - row["behind_ms"]) / 1e3,
-                )
-                for row in reader.execute("SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s")
-            ]
+        with closing(open_reader(self.records)) as reader:
             (damaged,) = reader.execute(
                 "SELECT coalesce(sum(dropped_corrupt), 0) FROM coverage WHERE camera = ?", (VICTIM,)
             ).fetchone()
-        return Account(tuple(self.urls), looks, told, exit_code, damaged)
+            return Account(
+                cameras=tuple(self.urls),
+                looks=[_look(row) for row in reader.execute(_LOOKS)],
+                told=[Told(*row) for row in reader.execute(_TOLD)],
+                exit_code=exit_code,
+                damaged=damaged,
+                rows=[Stamped(*row) for row in reader.execute(_ROWS)],
+                steps_s=tuple(step for (step,) in reader.execute(_STEPS)),
+            )
 
 
-def names(victims: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """Return the cameras' URLs by name: the first victim's, and the others'."""
-    return {VICTIM: victims[0]} | {f"other{number}": url for number, url in enumerate(others, start=1)}
+def _look(row: sqlite3.Row) -> Look:
+    """Return when a detection's picture was there, and how old it was when its result was.
+
+    The camera's own clock is this machine's: its difference from the arrival owes nothing to the program's estimate,
+    and, by the monotonic clock, nothing to what the program believes the time to be.
+    """
+    arrived_utc = row["arrived_s"] + time.time() - time.monotonic()
+    inspecting_s = (row["latency_ms"] - row["behind_ms"]) / 1e3
+    return Look(row["camera"], row["arrived_s"], arrived_utc - row["camera_utc"] + inspecting_s)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The peers as subjects: the loop that everybody writes with OpenCV, and Ultralytics' own stream loader.
 
-Each runs in a process of its own and writes a line for every picture that it judges: when, which camera, which stamp.
+Each runs in a process of its own, and keeps a line for every picture that it judges in a file, as everybody's does.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 
+from benchmarks.faults.clock import Stamped
+from benchmarks.faults.results import Judged
 from benchmarks.faults.site import Host
 from benchmarks.faults.subject import Account, Look
 from benchmarks.faults.videos import FPS
@@ -21,14 +23,14 @@ from benchmarks.faults.waiting import wait_until
 
 #: A number that falls by more than this is another run of the camera's video.
 NEW_RUN = 25
-START_S = 45.0
+START_S = 120.0
 
 OPENCV_LOOP = """
-import json, os, sys, threading, time
+import os, sys, threading, time
 os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
 import cv2
-from benchmarks.faults.stamps import read_stamp
-urls, latest = sys.argv[1:], {}
+from benchmarks.faults.results import Results
+results, urls, latest = Results(sys.argv[1]), sys.argv[2:], {}
 def read(index, url):
     camera = cv2.VideoCapture(url)
     while True:
@@ -43,17 +45,18 @@ for index, url in enumerate(urls):
     threading.Thread(target=read, args=(index, url), daemon=True).start()
 while True:
     for index, picture in list(latest.items()):
-        print(json.dumps([time.monotonic(), index, read_stamp(picture)]), flush=True)
+        results.judge(index, picture)
     time.sleep(0.1)
 """
 
 ULTRALYTICS_LOADER = """
-import json, sys, time
+import sys, time
 from ultralytics.data.loaders import LoadStreams
-from benchmarks.faults.stamps import read_stamp
-for sources, pictures, _ in LoadStreams(sys.argv[1]):
+from benchmarks.faults.results import Results
+results = Results(sys.argv[1])
+for sources, pictures, _ in LoadStreams(sys.argv[2]):
     for index, picture in enumerate(pictures):
-        print(json.dumps([time.monotonic(), index, read_stamp(picture)]), flush=True)
+        results.judge(index, picture)
     time.sleep(0.1)
 """
 
@@ -67,25 +70,33 @@ class Peer:
     folder: Path
     host: Host
     urls: dict[str, str]
+    results: Path  # where it keeps what it found
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    _before: int = 0  # lines of earlier processes
 
-    def start(self, cameras: int) -> None:
-        """Start it and wait until it has judged a picture of so many cameras."""
+    def launch(self) -> None:
+        """Start it."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._before = len(self._lines())
         arguments = list(self.urls.values())
         if self.program is ULTRALYTICS_LOADER:
             listed = self.folder / "cameras.streams"
             listed.write_text("\n".join(arguments), encoding="utf-8")
             arguments = [str(listed)]
+        path = [self.environment.get("PYTHONPATH", ""), str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "YOLO_OFFLINE": "true",
             "YOLO_AUTOINSTALL": "false",
         }
-        command = [*self.host.prefix, sys.executable, "-c", self.program, *arguments]
-        with self._looks.open("wb") as looks, (self.folder / "log").open("wb") as log:
+        command = [*self.host.prefix, sys.executable, "-c", self.program, str(self.results), *arguments]
+        with self._looks.open("ab") as looks, (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=looks, stderr=log, env=environment)
-        wait_until(lambda: len({camera for _, camera, _ in self._lines()}) >= cameras, START_S, self.name)
+
+    def wait(self, cameras: int) -> None:
+        """Wait until it has judged a picture of so many cameras."""
+        wait_until(lambda: self._runs(cameras), START_S, f"{self.name} did not start")
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -94,8 +105,11 @@ class Peer:
 
     def stop(self) -> Account:
         """End it and return what it judged."""
+        ended = None if self.process is None else self.process.poll()
         self.close()
-        return Account(tuple(self.urls), looks_of(self._lines(), list(self.urls)))
+        lines = self._lines()
+        rows = [Stamped(line.at_s, line.at_utc) for line in lines]
+        return Account(tuple(self.urls), looks_of(lines, list(self.urls)), exit_code=ended, rows=rows)
 
     def kill(self) -> None:
         """Kill it."""
@@ -111,29 +125,36 @@ class Peer:
     def _looks(self) -> Path:
         return self.folder / "looks"
 
-    def _lines(self) -> list[tuple[float, int, int | None]]:
-        whole = [line for line in self._looks.read_text(encoding="utf-8").splitlines() if line.endswith("]")]
-        return [_parsed(line) for line in whole if line.startswith("[")]
+    def _runs(self, cameras: int) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended with {self.process.returncode}: see {self.folder / 'log'}")
+        return len({line.camera for line in self._lines()[self._before :]}) >= cameras
+
+    def _lines(self) -> list[Judged]:
+        if not self._looks.exists():
+            return []
+        lines = self._looks.read_text(encoding="utf-8").splitlines()
+        return [Judged(*json.loads(line)) for line in lines if line.startswith("[") and line.endswith("]")]
 
 
-def looks_of(lines: list[tuple[float, int, int | None]], cameras: list[str]) -> list[Look]:
+def looks_of(lines: list[Judged], cameras: list[str]) -> list[Look]:
     """Turn stamps into ages; within one run of a camera's video its quickest picture counts as fresh. Pure."""
     offsets: dict[tuple[int, int], float] = {}  # camera, run -> of the quickest picture
     newest: dict[int, tuple[int, int]] = {}  # camera -> run, number
-    judged: list[tuple[float, int, int | None, int]] = []
-    for at_s, camera, number in lines:
-        run, before = newest.get(camera, (0, -1))
-        if number is not None:
-            run += number < before - NEW_RUN
-            newest[camera] = (run, number)
-            offsets[camera, run] = min(at_s - number / FPS, offsets.get((camera, run), inf))
-        judged.append((at_s, camera, number, run))
+    runs = []
+    for line in lines:
+        run, before = newest.get(line.camera, (0, -1))
+        if line.number is not None:
+            run += line.number < before - NEW_RUN
+            newest[line.camera] = (run, line.number)
+            key = line.camera, run
+            offsets[key] = min(line.at_s - line.number / FPS, offsets.get(key, inf))
+        runs.append(run)
     return [
-        Look(cameras[camera], at_s, None if number is None else at_s - number / FPS - offsets[camera, run])
-        for at_s, camera, number, run in judged
+        Look(cameras[line.camera], line.at_s, _age_s(line, offsets.get((line.camera, run), inf)), line.number)
+        for line, run in zip(lines, runs, strict=True)
     ]
 
 
-def _parsed(line: str) -> tuple[float, int, int | None]:
-    at_s, camera, number = json.loads(line)
-    return float(at_s), int(camera), None if number is None else int(number)
+def _age_s(line: Judged, offset_s: float) -> float | None:
+    return None if line.number is None else line.at_s - line.number / FPS - offset_s

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tests.integration.rtsp.raw_server import PASSWORD, USER, RawCamera, RawServer
 
@@ -35,6 +36,23 @@ class Host:
     cable: str = ""  # its end of the cable to the line; empty on the loopback interface
 
 
+class Camera(Protocol):
+    """A camera's server."""
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of what it serves, once it was started."""
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """Kill it; its connections are reset."""
+
+
 @dataclass(slots=True)
 class Servers:
     """A camera server on a host, that can be killed and started again at the same address."""
@@ -50,7 +68,8 @@ class Servers:
 
     def start(self) -> None:
         """Start the server and wait until it listens."""
-        command = ["/usr/bin/python3", str(SERVER), f"{self.host.address}:{self.host.port}", *map(str, self.videos)]
+        at = f"{self.host.address}:{self.host.port}"
+        command = ["/usr/bin/python3", str(SERVER), "--own", at, *map(str, self.videos)]
         self.process = subprocess.Popen(
             [*self.host.prefix, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

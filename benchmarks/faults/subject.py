@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from benchmarks.faults.clock import Stamped
+
 VICTIM = "victim"
 
 
@@ -16,6 +18,7 @@ class Look:
     camera: str
     at_s: float  # monotonic, when the picture was there to be judged
     age_s: float | None
+    number: int | None = None  # which picture of the camera's video
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,10 @@ class Account:
     cameras: tuple[str, ...]
     looks: list[Look] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
-    exit_code: int | None = None
+    exit_code: int | None = None  # of a peer: where it ended by itself
     damaged: int = 0  # pictures of the victim that were counted as damaged
+    rows: list[Stamped] = field(default_factory=list)  # what it wrote down, in the order of writing
+    steps_s: tuple[float, ...] = ()  # by how much the wall clock was set, as the subject says
 
 
 class Subject(Protocol):
@@ -44,11 +49,14 @@ class Subject(Protocol):
 
     name: str
 
-    def start(self, cameras: int) -> None:
-        """Start it and wait until it looks at so many cameras.
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+
+    def wait(self, cameras: int) -> None:
+        """Wait until it looks at so many cameras.
 
         Raises:
-            RuntimeError: it does not.
+            RuntimeError: it ended, or took too long.
         """
 
     def signal(self, number: int) -> None:

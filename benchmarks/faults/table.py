@@ -1,62 +1,176 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The result as JSON and as the table in docs/reliability.md."""
+"""The result as JSON and as the table in docs/reliability.md, with where, by what and when it was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.faults.bench import SUBJECTS, Fault
+from benchmarks.faults.bench import LINE, SUBJECTS
+from benchmarks.faults.fault import Broken, Fault
+from benchmarks.faults.quiet import BUSY_SHARE
 from benchmarks.faults.verdict import Verdict
-from benchmarks.rounds import Report
+from benchmarks.rounds import Report, machine
 from vision_line.errors import RunError
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+#: Any of the packages of a line may hold it.
+PACKAGES = {
+    "OpenVINO": ("openvino",),
+    "PyAV": ("av",),
+    "OpenCV": ("opencv-python-headless", "opencv-python"),
+    "Ultralytics": ("ultralytics-opencv-headless", "ultralytics"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault with what each subject made of it, and what vision-line did not hold."""
+    """One fault with what each subject made of it, what vision-line did not hold, and how much others used (0 to 1)."""
 
     fault: Fault
     verdicts: dict[str, Verdict]
-    broken: list[str]
+    broken: Broken
+    foreign: float
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether vision-line broke a promise for certain."""
+        return self.broken.is_clear(self.foreign)
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether a promise did not hold in a way that the machine may be the cause of."""
+        return bool(self.broken) and not self.is_broken
 
 
-def publish(rows: Sequence[Row], seconds: float) -> None:
+def publish(rows: Sequence[Row], left_out: Sequence[str], seconds: float) -> None:
     """Write both."""
-    report = Report("faults", facts={"minutes": round(seconds / 60, 1)})
+    report = Report("faults", facts={"minutes": round(seconds / 60, 1), **_versions()})
     for row in rows:
         for subject, verdict in row.verdicts.items():
             report.add(fault=row.fault.name, subject=subject, **asdict(verdict))
-    report.facts["broken promises"] = {row.fault.name: row.broken for row in rows if row.broken}
+    report.facts["broken promises"] = {row.fault.name: str(row.broken) for row in rows if row.is_broken}
+    report.facts["unclear, the machine was busy"] = {row.fault.name: str(row.broken) for row in rows if row.is_unclear}
+    report.facts["used by other programs"] = {row.fault.name: round(row.foreign, 2) for row in rows}
+    report.facts["left out"] = list(left_out)
     report.publish()
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}{END}{after}", encoding="utf-8")
+    text = f"{measured_on(machine(), _versions(), seconds, left_out)}\n\n{table(rows)}"
+    PAGE.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+
+
+def measured_on(on: Mapping[str, object], versions: Mapping[str, str], seconds: float, left_out: Sequence[str]) -> str:
+    """Return the sentences before the table. Pure."""
+    told = [
+        f"Measured in {seconds / 60:.0f} minutes on {on['cores']} cores of {on['cpu']} ({on['instruction_set']}), with",
+        ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+    ]
+    if left_out:
+        told.append(f"Left out for want of rights or tools: {', '.join(left_out)}.")
+    return " ".join(told)
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the table in Markdown. Pure."""
     lines = ["| fault | " + " | ".join(SUBJECTS) + " |", "|---|" + "---|" * len(SUBJECTS)]
     for row in rows:
-        cells = [_cell(row.verdicts.get(subject), tells=subject == SUBJECTS[0]) for subject in SUBJECTS]
+        cells = [_noted(row) + _line_cell(row.fault, row.verdicts[LINE])]
+        cells += [_peer_cell(row.fault, row.verdicts[name]) if name in row.verdicts else "–" for name in SUBJECTS[1:]]
         lines.append(f"| {row.fault.name}: {row.fault.what} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(verdict: Verdict | None, *, tells: bool) -> str:
-    if verdict is None:
-        return "–"
-    back = "never back" if verdict.back_s is None else f"back after {verdict.back_s:.1f} s"
-    blind = f"blind {verdict.blind_s:.1f} s"
-    told = f"told: {', '.join(verdict.causes) or 'nothing to tell'}" if tells else "tells nothing"
-    old = f"{verdict.old} results on old or no pictures (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
-    damaged = f"{verdict.damaged} damaged pictures not judged; " if verdict.damaged else ""
-    others = f"others blind {verdict.others_lost_s:.1f} s" if verdict.others_lost_s else "others lost nothing"
+def _noted(row: Row) -> str:
+    """Say what a reader must know before the figures."""
+    if row.is_broken:
+        return f"**does not hold: {row.broken}**; "
+    if row.is_unclear:
+        return f"*unclear, other programs used {row.foreign:.0%} of the machine: {row.broken}*; "
+    return f"(beside other programs: {row.foreign:.0%} of the machine) " if row.foreign >= BUSY_SHARE else ""
+
+
+def _line_cell(fault: Fault, verdict: Verdict) -> str:
     if verdict.exit_code == RunError.exit_code:
-        return f"stops inspecting and says so, exit code {verdict.exit_code}; {others}"
-    return damaged + "; ".join((back, blind, told, old, others))
+        return _joined(f"stops inspecting and says so, exit code {verdict.exit_code}", _others(fault, verdict))
+    return _joined(
+        _many(verdict.damaged, "damaged pictures not judged"),
+        _back(verdict),
+        f"told: {', '.join(verdict.causes) or 'nothing to tell'}",
+        f"clock told: {', '.join(f'{step:+.0f} s' for step in verdict.steps_s)}" if verdict.steps_s else "",
+        _old(verdict),
+        _others(fault, verdict),
+    )
+
+
+def _peer_cell(fault: Fault, verdict: Verdict) -> str:
+    return _joined(
+        "" if verdict.exit_code is None else f"ends (exit code {verdict.exit_code})",
+        _back(verdict),
+        "tells nothing",
+        _many(verdict.damaged, "results on damaged pictures"),
+        _many(verdict.misplaced, "results under a time at which others stand already"),
+        _old(verdict),
+        _others(fault, verdict),
+    )
+
+
+def _back(verdict: Verdict) -> str:
+    back = "never back" if verdict.back_s is None else f"back after {verdict.back_s:.1f} s"
+    return f"{back}; blind {verdict.blind_s:.1f} s"
+
+
+def _old(verdict: Verdict) -> str:
+    return (
+        f"{verdict.old} results on old or no pictures (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
+    )
+
+
+def _others(fault: Fault, verdict: Verdict) -> str:
+    if fault.everyone:
+        return ""
+    return f"others blind {verdict.others_lost_s:.1f} s" if verdict.others_lost_s else "others lost nothing"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count else ""
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _versions() -> dict[str, str]:
+    """Return what was measured, and the versions of what it was measured with."""
+    measured = {LINE: f"{version('vision-line')} at {_commit()}", "Linux": platform.release()}
+    return (
+        measured | {"Python": platform.python_version()} | {name: _version(names) for name, names in PACKAGES.items()}
+    )
+
+
+def _version(packages: Sequence[str]) -> str:
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "missing"
+
+
+def _commit() -> str:
+    """Return the commit of the working copy, and whether files differ from it."""
+    commands = (["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        commit, changes = (
+            subprocess.run(command, cwd=PAGE.parent, check=True, capture_output=True, text=True).stdout.strip()
+            for command in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
+    return f"{commit} with changes" if changes else commit

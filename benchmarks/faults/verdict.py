@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
+from benchmarks.faults.clock import Setting, ambiguous, misplaced
 from benchmarks.faults.subject import Account, Look, Told
 
 #: A camera counts as looked at while looks at fresh pictures are no further apart (half of `dwell_s`).
@@ -23,6 +23,8 @@ class Window:
     begun_s: float
     over_s: float
     ended_s: float
+    epoch_s: float = 0.0  # true UTC - monotonic
+    settings: tuple[Setting, ...] = ()  # of the program's wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,14 @@ class Verdict:
     others_lost_s: float  # how long the worst of the other cameras was not looked at
     back_s: float | None  # from the end of the fault until the victim is looked at again; None: not in this run
     blind_s: float  # how long the victim was not looked at
-    told_s: float  # how much of that the subject itself tells
+    told_s: float  # how much of the fault itself the subject tells of, for the victim of which it tells least
     causes: tuple[str, ...]
     old: int  # results on pictures that were old, no pictures, or the same again and again
     oldest_s: float
-    damaged: int = 0  # pictures that were counted as damaged
-    exit_code: int | None = None
+    damaged: int = 0  # pictures that vision-line counted as damaged; that a peer judged
+    exit_code: int | None = None  # of a peer: where it ended by itself
+    steps_s: tuple[float, ...] = ()  # by how much the wall clock was set, as the subject says
+    misplaced: int = 0  # rows under a time that is not theirs
 
 
 def judge_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
@@ -45,21 +49,25 @@ def judge_line(account: Account, window: Window, victims: Collection[str]) -> Ve
     told = [gap for gap in account.told if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
     mine = [gap for gap in told if gap.camera in victims]
     ages = [look.age_s for look in account.looks if look.age_s is not None and look.at_s > window.begun_s]
-    blind_s = _worst_camera(mine, window)
+    during = Window(window.begun_s, window.over_s, window.over_s)
     return Verdict(
         others_lost_s=_worst_camera([gap for gap in told if gap.camera not in victims], window),
         back_s=_back(max((_end(gap, window) for gap in mine), default=window.over_s), window),
-        blind_s=blind_s,
-        told_s=blind_s,
+        blind_s=_worst_camera(mine, window),
+        told_s=min(_seconds([gap for gap in mine if gap.camera == camera], during) for camera in victims),
         causes=tuple(sorted({gap.cause for gap in mine})),
         old=sum(age > FRESH_S for age in ages),
         oldest_s=max(ages, default=0.0),
         damaged=account.damaged,
         exit_code=account.exit_code,
+        steps_s=account.steps_s,
+        misplaced=misplaced(account.rows, window.epoch_s, window.settings),
     )
 
 
-def judge_peer(account: Account, window: Window, victims: Collection[str]) -> Verdict:
+def judge_peer(
+    account: Account, window: Window, victims: Collection[str], is_damaged: Callable[[int], bool] | None = None
+) -> Verdict:
     """Judge a peer by the stamps of the pictures that it judged; it tells nothing."""
     fresh: dict[str, list[float]] = {camera: [] for camera in account.cameras}
     for look in account.looks:
@@ -75,6 +83,9 @@ def judge_peer(account: Account, window: Window, victims: Collection[str]) -> Ve
         causes=(),
         old=sum(not is_fresh(look) for look in mine),
         oldest_s=max((look.age_s for look in mine if look.age_s is not None), default=0.0),
+        damaged=sum(look.number is not None and is_damaged(look.number) for look in mine) if is_damaged else 0,
+        exit_code=account.exit_code,
+        misplaced=ambiguous(account.rows),
     )
 
 
@@ -95,10 +106,13 @@ def _first_after(times: list[float], window: Window) -> float:
 
 
 def _worst_camera(gaps: list[Told], window: Window) -> float:
-    total: dict[str, float] = defaultdict(float)
-    for gap in gaps:
-        total[gap.camera] += _end(gap, window) - max(gap.started_s, window.begun_s)
-    return max(total.values(), default=0.0)
+    cameras = {gap.camera for gap in gaps}
+    return max((_seconds([gap for gap in gaps if gap.camera == camera], window) for camera in cameras), default=0.0)
+
+
+def _seconds(gaps: list[Told], window: Window) -> float:
+    """Return how much of the time from the fault's begin to the end of `window` the gaps are, which do not overlap."""
+    return sum(max(0.0, _end(gap, window) - max(gap.started_s, window.begun_s)) for gap in gaps)
 
 
 def _back(at_s: float, window: Window) -> float | None:
