@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vision_line.frames import CameraState, NotInspected
 from vision_line.inspection.blame import STARTING
 from vision_line.ports import DeviceLoad
-from vision_line.telemetry.shortfall import shortfall
+from vision_line.telemetry.shortfall import as_measured, shortfall
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot
 
 _CAMERA_CAUSE = "camera:"
@@ -24,6 +24,7 @@ def plan_alarms(
     not_inspected: Sequence[NotInspected],
     now_s: float,
     decoding: str = "",
+    steady: Callable[[int], int] = as_measured,
 ) -> tuple[str, ...]:
     """Return the alarms, worst first.
 
@@ -33,10 +34,10 @@ def plan_alarms(
 
     Cameras with the same trouble share one sentence, so that a failed network switch is one alarm and not sixty-four.
     A camera whose state is the cause of its open interval appears once, with its state. That the device is starting is
-    no alarm.
+    no alarm. `steady` makes of how many cameras the machine could serve now a number that does not jump.
     """
     alarms = [] if log.writable else [f"log stopped, so is inspection: {log.reason or 'no reason given'}"]
-    alarms += _overload(cameras)
+    alarms += _overload(cameras, steady)
     alarms += [decoding] if decoding else []
     capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for interval in not_inspected:
@@ -90,11 +91,11 @@ def _strained(load: DeviceLoad) -> Iterator[str]:
         yield f"{load.name}: memory nearly full, {load.memory_used_mb} of {load.memory_total_mb} MB"
 
 
-def _overload(cameras: Sequence[CameraSnapshot]) -> list[str]:
+def _overload(cameras: Sequence[CameraSnapshot], steady: Callable[[int], int]) -> list[str]:
     """Say in one sentence what the machine cannot do."""
     if not any(camera.lacks_capacity for camera in cameras):
         return []
-    sentence = shortfall([camera for camera in cameras if camera.is_running and camera.needed_fps])
+    sentence = shortfall([camera for camera in cameras if camera.is_running and camera.needed_fps], steady)
     return [sentence] if sentence else []
 
 

@@ -27,6 +27,7 @@ from vision_line.telemetry.loads import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.rates import SlidingRates
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot, Snapshot, Totals
+from vision_line.telemetry.steady import SteadyNumber
 
 LATEST_EVENTS = 32
 #: For how long a wall clock that was set is a notice.
@@ -94,6 +95,7 @@ class RunMetrics:
         self._clock_step: ClockStep | None = None
         self._left_out: tuple[str, ...] = ()
         self._reminders: tuple[str, ...] = ()
+        self._fits = SteadyNumber()
         self._loads = LoadHistory()
         self._tally = CoverageTally(facts.started_s)
         self._first_result_s: float | None = None
@@ -208,7 +210,14 @@ class RunMetrics:
             devices=loads,
             cameras=cameras,
             latest_events=latest,
-            alarms=plan_alarms(cameras, log_now, not_inspected, now_s, self._decoding),
+            alarms=plan_alarms(
+                cameras,
+                log_now,
+                not_inspected,
+                now_s,
+                self._decoding,
+                lambda fits: self._fits.show(fits, now_s),
+            ),
             notices=(
                 *self._reminders,
                 *plan_notices(

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate, takewhile
 from typing import NamedTuple, Protocol
 
 #: Of what a machine inspects now so much is promised to fewer cameras: they do not come evenly.
@@ -29,34 +30,33 @@ class Rates(NamedTuple):
     needed_fps: float
 
 
-def shortfall(cameras: Sequence[Served]) -> str:
-    """Return the sentence, "" where the machine does what these cameras need of it. Pure.
+def as_measured(fits: int) -> int:
+    """Return the number as it is: for a sentence that is said once."""
+    return fits
 
-    `cameras` are those that send frames and whose need is known.
+
+def shortfall(cameras: Sequence[Served], steady: Callable[[int], int] = as_measured) -> str:
+    """Return the sentence, "" where the machine does what these cameras need of it; what to do comes first. Pure.
+
+    `cameras` are those that send frames and whose need is known, in the order of the configuration. `steady` gets how
+    many of them the machine could serve now, and returns the number to say.
     """
     done, needed = sum(c.fps_inspected for c in cameras), sum(c.needed_fps for c in cameras)
     if done >= needed:
         return ""
     n = len(cameras)
-    if n == 1:
-        rates = f"{_rate(done)} frames/s of its camera, and {_rate(needed)} are needed"
-        return f"this machine inspects {rates}: defects are missed; use a faster machine"
-    rates = f"{_rate(done / n)} frames/s of each of {n} cameras, and {_rate(needed / n)} are needed"
-    fits = how_many_fit(cameras)
-    advice = f"it can serve about {fits}: use --cameras {fits}, or a faster machine" if fits else "use a faster machine"
-    return f"this machine inspects {rates}: defects are missed; {advice}"
+    fits = steady(how_many_fit(cameras))
+    advice = f"--cameras {fits} works here" if fits else "use a faster machine"
+    whose = "its camera" if n == 1 else f"each of {n} cameras"
+    rates = f"{_rate(done / n)} frames/s of {whose}, and {_rate(needed / n)} are needed"
+    return f"{advice}: this machine inspects {rates}; defects are missed"
 
 
 def how_many_fit(cameras: Sequence[Served]) -> int:
-    """Return how many of the cameras the machine would serve fully, the least demanding first."""
+    """Return how many cameras, from the first on as `--cameras` takes them, the machine would serve fully."""
     room = PROMISED_SHARE * sum(c.fps_inspected for c in cameras)
-    fits = 0
-    for need in sorted(c.needed_fps for c in cameras):
-        room -= need
-        if room < 0:
-            break
-        fits += 1
-    return fits
+    needs = accumulate(camera.needed_fps for camera in cameras)
+    return sum(1 for _ in takewhile(lambda need: need <= room, needs))
 
 
 def _rate(fps: float) -> str:

@@ -14,6 +14,7 @@ from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.covered import FINAL_AFTER_S, CoverageTally, Covered, together
 from vision_line.telemetry.shortfall import Rates, how_many_fit, shortfall
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+from vision_line.telemetry.steady import WINDOW_S, SteadyNumber
 
 GOOD = CameraSnapshot(
     "cam01",
@@ -70,8 +71,8 @@ def test_an_overloaded_machine_says_what_it_cannot_do() -> None:
     first, second = alarms(*cameras)
 
     assert first == (
-        "this machine inspects 1.1 frames/s of each of 16 cameras, and 1.8 are needed: defects are missed; it can serve"
-        " about 9: use --cameras 9, or a faster machine"
+        "--cameras 9 works here: this machine inspects 1.1 frames/s of each of 16 cameras, and 1.8 are needed; defects"
+        " are missed"
     )
     assert second.startswith("looked at too rarely (1.1 of 1.8 /s that are needed): cam01, cam02")
 
@@ -82,22 +83,57 @@ def test_a_gap_by_capacity_brings_the_sentence_too() -> None:
     camera = replace(GOOD, fps_inspected=0.5, not_inspected="capacity")
     told = plan_alarms([camera], LogSnapshot(), gaps, 9.0)
 
-    assert told[0].startswith(
-        "this machine inspects 0.5 frames/s of its camera, and 1.8 are needed: defects are missed"
+    assert told[0] == (
+        "use a faster machine: this machine inspects 0.5 frames/s of its camera, and 1.8 are needed; defects are missed"
     )
     assert told[1] == "not inspected for 9 s (capacity): cam01"
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.01, 50)), min_size=1, max_size=40))
 def test_as_many_cameras_as_fit(rates: list[tuple[float, float]]) -> None:
-    """Their needs are no more than what is done now, one more would be; who has enough is told nothing."""
+    """The needs of the first ones are no more than what is done now, with one more they are; enough is no word."""
     cameras = [Rates(done, needed) for done, needed in rates]
-    done, needs = sum(c.fps_inspected for c in cameras), sorted(c.needed_fps for c in cameras)
+    done, needs = sum(c.fps_inspected for c in cameras), [c.needed_fps for c in cameras]
     fits = how_many_fit(cameras)
 
     assert sum(needs[:fits]) <= 0.9 * done + 1e-6
     assert fits == len(cameras) or sum(needs[: fits + 1]) > 0.9 * done - 1e-6
     assert bool(shortfall(cameras)) == (done < sum(c.needed_fps for c in cameras))
+
+
+def test_the_advised_number_is_of_the_first_cameras() -> None:
+    """`--cameras N` takes the first of the file, whatever later ones need."""
+    assert how_many_fit([Rates(1.0, 5.0), Rates(1.0, 0.1), Rates(4.0, 3.0)]) == 2
+    assert how_many_fit([Rates(1.0, 9.0), Rates(1.0, 0.1), Rates(4.0, 0.1)]) == 0
+
+
+def test_the_advised_number_does_not_jump() -> None:
+    """What is measured jumps between 7 and 11 from second to second; what is said stays."""
+    steady = SteadyNumber()
+    said = [steady.show((7, 11, 9, 8, 10)[second % 5], float(second)) for second in range(120)]
+    assert set(said[10:]) == {said[10]}
+    assert 8 <= said[10] <= 9
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 5.0), st.integers(0, 64)), min_size=1, max_size=200))
+def test_a_steady_number_was_measured_of_late(samples: list[tuple[float, int]]) -> None:
+    """It is never outside what was measured by more than the one that it may lag behind, and rises by two or more."""
+    steady, now_s, recent, before = SteadyNumber(), 0.0, list[tuple[float, int]](), None
+    for step_s, number in samples:
+        now_s += step_s
+        recent = [(at_s, n) for at_s, n in [*recent, (now_s, number)] if now_s - at_s <= WINDOW_S]
+        shown = steady.show(number, now_s)
+        assert min(n for _, n in recent) - 1 <= shown <= max(n for _, n in recent)
+        assert before is None or shown <= before or shown >= before + 2
+        before = shown
+
+
+def test_a_steady_number_follows_a_lasting_change() -> None:
+    """Within half of its window; after a time without a question it begins anew."""
+    steady = SteadyNumber()
+    assert [steady.show(n, float(at_s)) for at_s, n in enumerate([9] * 30 + [4] * 30)][-1] == 4
+    assert [steady.show(12, 60.0 + at_s) for at_s in range(30)][-1] == 12
+    assert steady.show(13, 90.0 + 2 * WINDOW_S) == 13
 
 
 def row(number: int, start_s: float, end_s: float | None = None, *, withdrawn: bool = False) -> NotInspected:
