@@ -3,7 +3,8 @@
 
 A regular file, or one that is not there yet, is written beside its place and renamed into it when it is whole; a
 symbolic link stays, and its target is written. Device nodes, FIFOs, sockets and this process's own descriptors
-(`/dev/stdout`, `/dev/fd/3`) are written through. `-` is standard output.
+(`/dev/stdout`, `/dev/fd/3`) are written through. `-` is standard output. The folder that a file goes to has to
+be there; an output that is a folder is made.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def output_problem(path: Path) -> str:
     except IsADirectoryError:
         return f"{path}: is a folder"
     except OSError as exc:
-        return f"{path}: cannot be written: {exc.strerror or exc}"
+        return f"{path}: cannot be written: {_reason(path, exc)}"
     return ""
 
 
@@ -161,7 +162,15 @@ def said_of(path: Path, named: str = "") -> Iterator[None]:
             raise
         raise RunError(f"{what}: cannot be written: its reader went away") from exc
     except OSError as exc:
-        raise RunError(f"{what}: cannot be written: {exc.strerror or exc}") from exc
+        raise RunError(f"{what}: cannot be written: {_reason(path, exc)}") from exc
+
+
+def _reason(path: Path, exc: OSError) -> str:
+    """Say why the output `path` cannot be written. Its folder is not made: a mistyped one would be, unseen."""
+    folder = Path(os.path.realpath(path)).parent
+    if exc.errno == errno.ENOENT and not folder.exists():
+        return f"there is no folder {folder}"
+    return exc.strerror or str(exc)
 
 
 def _own_descriptor(path: Path) -> int | None:

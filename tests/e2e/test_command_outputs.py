@@ -38,7 +38,7 @@ def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize(
     ("extra", "arguments", "said"),
     [
-        ("", ("--summary", "nowhere/run.json"), "--summary nowhere/run.json: cannot be written: No such file"),
+        ("", ("--summary", "nowhere/run.json"), "--summary nowhere/run.json: cannot be written: there is no folder /"),
         ("", ("--summary", "."), "--summary .: is a folder"),
         ("", ("--overlay", "/dev/null/x"), "--overlay /dev/null/x: cannot be written: Not a directory"),
         ('[dashboard]\nsvg = "/dev/null/x.svg"\n', (), "dashboard.svg: /dev/null/x.svg: cannot be written: Not a dir"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from vision_line.cli.kept import check_apart, kept_records
-from vision_line.cli.outputs import takes_standard_output
+from vision_line.cli.outputs import check_outputs, takes_standard_output
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import RunError
 from vision_line.frames import Verdict
@@ -27,12 +27,13 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     """Write the rows that `asked` wants to `output`, `TABLE.FORMAT` in the working directory where none is given.
 
     Raises:
-        ConfigError: `output` would replace the records.
+        ConfigError: `output` cannot be written, or would replace the records.
         VisionLineError: a filter that does not apply, no records, a disk that is full, or pictures that were left out
             because they are not those that were recorded.
         BrokenPipeError: the reader of the standard output went away.
     """
     target = output or Path(f"{table}.{_ENDINGS.get(file_format, file_format)}")
+    check_outputs({"-o": target}, {})
     pictures_to = _pictures_beside(target, file_format)
     check_apart([(f"-o {target}", target), (f"-o {pictures_to}", pictures_to)], kept_records(record))
     with progress_bar(f"Exporting {table}") as report:

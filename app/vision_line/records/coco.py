@@ -77,7 +77,7 @@ def export_coco(
         if not place.replaced:
             raise ConfigError(f"-o {output}: expected a file, since COCO's pictures are put into a folder beside it")
         folder = pictures_folder(place.target)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     with open_output(output) as file:
         found = _collect(connection, records, query, folder, progress)
         file.write(json.dumps(_document_of(found), ensure_ascii=False).encode())

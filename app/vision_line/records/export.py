@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from vision_line.errors import ConfigError
-from vision_line.outputs import open_output, said_of
+from vision_line.outputs import open_output
 from vision_line.records.coco import export_coco, known_classes
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet
@@ -86,18 +86,10 @@ def export(
             found = export_coco(connection, directory, query, output, progress)
             counts = (len(found.annotations), len(found.images), found.missing)
             return ExportSummary(output, *counts, tuple(found.strange), _removed(connection, table, selection))
-        with _opened(output) as file:
+        with open_output(output) as file:
             rows = _Rows(connection, query, progress)
             _WRITERS[file_format](file, COLUMNS[table], rows.chunks())
         return ExportSummary(output, rows.done, removed=_removed(connection, table, selection))
-
-
-@contextmanager
-def _opened(output: Path) -> Iterator[BinaryIO]:
-    with said_of(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    with open_output(output) as file:
-        yield file
 
 
 def _check_names(connection: sqlite3.Connection, selection: Selection) -> None:

@@ -170,3 +170,19 @@ def test_a_loop_of_links_is_refused() -> None:
     Path("loop").symlink_to("loop")
     said = refused("--streams", "o.toml", "--duration", "1", "--summary", "loop")
     assert said == "vision-line: --summary loop: cannot be written: Too many levels of symbolic links\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "--record", "rec", "-o", "new/folder/x"),
+        ("export", "--record", "rec", "--format", "coco", "-o", "new/folder/x"),
+        ("--streams", "o.toml", "--summary", "new/folder/x"),
+        ("selftest", "--json", "new/folder/x"),
+        ("simulate", "--sent-log", "new/folder/x"),
+    ],
+)
+def test_the_folder_of_a_file_is_not_made(place: Path, arguments: tuple[str, ...]) -> None:
+    """A mistyped folder would be made and forgotten: every command refuses it in the same words."""
+    assert f"new/folder/x: cannot be written: there is no folder {place}/new/folder\n" in refused(*arguments)
+    assert not Path("new").exists()

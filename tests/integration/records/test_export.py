@@ -113,8 +113,9 @@ def test_parquet_without_pyarrow_says_what_to_install(
 ) -> None:
     """The message says what to install, and nothing is left behind."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "out").mkdir()
 
-    with pytest.raises(ConfigError, match="needs pyarrow: pip install pyarrow"):
+    with pytest.raises(ConfigError, match=r"needs pyarrow: run pip install '\.\[parquet\]'"):
         export(recorded, Table.EVENTS, Format.PARQUET, Selection(), tmp_path / "out" / "e.parquet")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -138,6 +139,7 @@ def test_every_table_has_every_format(recorded: Path, tmp_path: Path, table: Tab
 def test_coco_loads_with_its_pictures(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Pycocotools reads it; pictures lie beside it, have the size it says, and all boxes of their frame."""
     output = tmp_path / "set" / "evidence.json"
+    output.parent.mkdir()
     selection = Selection(verdicts=(Verdict.WARN,))
     summary = export(recorded, Table.EVENTS, Format.COCO, selection, output)
     coco = COCO(str(output))

@@ -68,7 +68,7 @@ def test_all_problems_are_found_at_once(tmp_path: Path, capsys: pytest.CaptureFi
         f"9: defaults.reject_thresholds.shrot: no class of the model, expected one of {known}",
         *[line for line in said if line.startswith("3: model.device: ")],
         "5: record.directory: in-the-way/records: cannot be written: Not a directory",
-        "7: dashboard.svg: nowhere/last.svg: cannot be written: No such file or directory",
+        f"7: dashboard.svg: nowhere/last.svg: cannot be written: there is no folder {tmp_path}/nowhere",
         f"16: stream[b].url: NOT_FOUND: no file '{tmp_path}/gone.mp4'",
         f"19: stream[c].url: NOT_FOUND: no pictures at '{tmp_path}/empty/*.png'",
     ]
