@@ -29,7 +29,8 @@ class _Watch:
     blame: Blame
     flow: FrameFlow
     counts: CameraCounts | None = None
-    arrived_after_s: float = -inf  # a frame is known to have arrived after this moment
+    arrived_after_s: float = -inf  # a frame is known to have arrived after this moment,
+    arrived_by_s: float = -inf  # and by this one, and none since
     flowing_s: float | None = None  # since when frames have come
     lack: str = ""  # what was lacking at the last tick, and since when
     lack_since_s: float | None = None
@@ -295,7 +296,7 @@ class CoverageLedger:
         before = watch.counts.arrived if watch.counts is not None else 0
         since_s = now_s if self._ticked_s is None else self._ticked_s
         if counts.arrived > before:
-            watch.arrived_after_s = since_s
+            watch.arrived_after_s, watch.arrived_by_s = since_s, now_s
             watch.flowing_s = since_s if watch.flowing_s is None else watch.flowing_s
         elif now_s - watch.arrived_after_s > watch.looks.need.gap_s:
             watch.flowing_s = None
@@ -325,10 +326,14 @@ class CoverageLedger:
         """Return what is lacking at `at_s` where nothing is known to stand in the way."""
         if self._stopping:
             return STOPPED
-        looked_s = watch.looks.last_s
-        counted = watch.counts is not None and not watch.counts.pending
-        is_silent = counted and watch.arrived_after_s <= looked_s < at_s - watch.looks.need.gap_s
-        return SILENT if is_silent else watch.flow.cause()
+        return SILENT if self._is_silent(watch, at_s) else watch.flow.cause()
+
+    def _is_silent(self, watch: _Watch, at_s: float) -> bool:
+        """Whether no frame came after the last look, or none for as long as a line may go without one."""
+        if watch.counts is None or watch.counts.pending:
+            return False
+        looked_s, least_s = watch.looks.last_s, at_s - watch.looks.need.gap_s
+        return looked_s < least_s and (watch.arrived_after_s <= looked_s or watch.arrived_by_s < least_s)
 
     def _follow_cause(self, watch: _Watch) -> None:
         """Go over to another interval when the cause of the open one has become another definite one."""

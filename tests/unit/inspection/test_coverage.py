@@ -167,6 +167,20 @@ def test_silent_camera_is_not_called_slow_device() -> None:
     assert line.log.causes() == [("camera:STALE", 5.0, None)]
 
 
+@pytest.mark.parametrize("came", [DropCause.RATE_CAP, DropCause.SUPERSEDED, DropCause.STALE])
+def test_a_camera_that_falls_silent_after_a_frame_without_a_look_is_silent_too(came: DropCause) -> None:
+    """A camera sends more frames than are looked at, so its last one seldom got a look; the device is not to blame."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.25)
+    line.arrived += 1
+    line.dropped[came] += 1
+    _idle(line, 5.0, 7.0)
+    line.state(7.0, CameraState.STALE)
+    _idle(line, 7.0, 9.0)
+
+    assert line.log.causes() == [("camera:STALE", 5.0, None)]
+
+
 def test_most_telling_state_is_the_cause() -> None:
     """Of the states in a gap the most telling one counts: an error code, however the retries go on."""
     line = Line()
