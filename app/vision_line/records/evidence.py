@@ -29,6 +29,7 @@ from vision_line.records.looks import WaitingLook, WaitingLooks
 from vision_line.records.picture import Image, PictureReader
 from vision_line.records.retention import Age
 from vision_line.records.stored import FOLDER, StrangePictureError, remove_stored
+from vision_line.records.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,8 @@ class EvidenceKeeper:
             return False
         self._note_problem("")
         now_utc = time.time()
-        self._kept.add(KeptPicture(self._run, event.event_id, paths, size, now_utc))
+        offset_s = event.first_seen_utc - event.first_seen_s
+        self._kept.add(KeptPicture(self._run, event.event_id, paths, size, event.first_seen_utc, offset_s))
         clean, overlay, crop = (hashlib.sha256(pictures[path]).hexdigest() for path in paths)
         self._record(
             EvidenceEntry(event.event_id, now_utc, *paths, clean, overlay, crop, size=size, look=event.best_look)
@@ -226,11 +228,15 @@ class EvidenceKeeper:
         if now_s < self._expire_due_s:
             return
         self._expire_due_s = now_s + EXPIRE_S
-        cutoff_utc = self._age.cutoff_utc(now_s, time.time())
+        now_utc = time.time()
+        cutoff_utc = self._age.cutoff_utc(now_s, now_utc)
+        timeline = self._timeline(now_utc) if cutoff_utc > -inf else None
+        if timeline is None:
+            return
         try:
-            for _ in range(EXPIRED_AT_ONCE if cutoff_utc > -inf else 0):
+            for _ in range(EXPIRED_AT_ONCE):
                 oldest = self._oldest()
-                if oldest is None or oldest.created_utc >= cutoff_utc:
+                if oldest is None or oldest.true_utc(timeline) >= cutoff_utc:
                     return
                 self._remove_all(oldest)
         except OSError as exc:
@@ -247,6 +253,13 @@ class EvidenceKeeper:
     def _oldest(self) -> KeptPicture | None:
         try:
             return self._kept.oldest()
+        except RunError as exc:
+            self._note_problem(f"evidence cannot be written: {exc}")
+            return None
+
+    def _timeline(self, now_utc: float) -> Timeline | None:
+        try:
+            return self._kept.timeline(now_utc)
         except RunError as exc:
             self._note_problem(f"evidence cannot be written: {exc}")
             return None

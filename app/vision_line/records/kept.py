@@ -20,14 +20,18 @@ from vision_line.frames import DefectEvent, Sighting
 from vision_line.records.rows import SET_PICTURE, picture_row
 from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
 from vision_line.records.stored import FOLDER, StrangePictureError, stored_path
+from vision_line.records.timeline import Timeline, read_timeline
 
 logger = logging.getLogger(__name__)
 
 #: So many pictures are known in memory at most, and so many rows are read at once.
 WINDOW = 256
 
-# By number and not by time: a clock that is set back must not hide pictures from their removal.
-_KEPT = """SELECT evidence, run, event_id, bytes, created_utc, path, overlay_path, crop_path FROM evidence
+# By number and not by time: a clock that is set back must not hide pictures from their removal. A picture is as old as
+# its event.
+_KEPT = """SELECT evidence, e.run, e.event_id, bytes, coalesce(v.first_seen_utc, e.created_utc),
+    v.first_seen_utc - v.first_seen_s, path, overlay_path, crop_path
+    FROM evidence e LEFT JOIN events v ON v.run = e.run AND v.event_id = e.event_id
     WHERE evidence > {after} AND path IS NOT NULL AND deleted_utc IS NULL ORDER BY evidence LIMIT ?"""
 _KEPT_AFTER_NUMBER = _KEPT.format(after="?")
 #: Nothing where that picture's own row is not committed yet: what follows it is not known then.
@@ -36,13 +40,22 @@ _KEPT_AFTER_PICTURE = _KEPT.format(after="(SELECT evidence FROM evidence WHERE r
 
 @dataclass(frozen=True, slots=True)
 class KeptPicture:
-    """An event's pictures on the disk; paths are relative to the record directory."""
+    """An event's pictures on the disk; paths are relative to the record directory.
+
+    `seen_utc` is when the event was first seen, by the wall clock of then, and `offset_s` that minus the same by the
+    monotonic clock.
+    """
 
     run: int
     event_id: str
     paths: tuple[str, ...]
     size: int
-    created_utc: float
+    seen_utc: float
+    offset_s: float | None
+
+    def true_utc(self, timeline: Timeline) -> float:
+        """Return when the event was first seen."""
+        return timeline.true_utc(self.run, self.seen_utc, self.offset_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,15 @@ class KeptPictures:
         if not self._window and self._pictures:
             self._window.extend(_kept_after(self._directory, self._removed))
         return self._window[0] if self._window else None
+
+    def timeline(self, now_utc: float) -> Timeline:
+        """Return what tells when their events were, as far as it is known now.
+
+        Raises:
+            RunError: the record file cannot be read.
+        """
+        with closing(open_reader(self._directory)) as connection, translated(self._directory / FILE_NAME, "reading"):
+            return read_timeline(connection, now_utc)
 
     def forget_oldest(self) -> None:
         """Take account of the removal of the picture that `oldest` returned."""
@@ -196,11 +218,11 @@ def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:
 
 def _forget_removed(connection: sqlite3.Connection, directory: Path, now_utc: float) -> Stock:
     pictures = size = 0
-    for row in _kept_rows(connection):
-        if _is_there(directory, row.paths[0]):
-            pictures, size = pictures + 1, size + row.size
+    for number, picture in kept_pictures(connection):
+        if _is_there(directory, picture.paths[0]):
+            pictures, size = pictures + 1, size + picture.size
         else:
-            connection.execute("UPDATE evidence SET deleted_utc = ? WHERE evidence = ?", (now_utc, row.number))
+            connection.execute("UPDATE evidence SET deleted_utc = ? WHERE evidence = ?", (now_utc, number))
     return Stock(pictures, size)
 
 
@@ -212,27 +234,23 @@ def _is_there(directory: Path, path: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptRow:
-    number: int
-    run: int
-    event_id: str
-    paths: tuple[str, ...]
-    size: int
-    created_utc: float
+def kept_pictures(connection: sqlite3.Connection) -> Iterator[tuple[int, KeptPicture]]:
+    """Return every picture that is kept, with the number of its row.
 
-
-def _kept_rows(connection: sqlite3.Connection) -> Iterator[_KeptRow]:
+    Raises:
+        sqlite3.Error: as it comes.
+    """
     number = 0
     while rows := _rows_of(connection, _KEPT_AFTER_NUMBER, (number,)):
         yield from rows
-        number = rows[-1].number
+        number = rows[-1][0]
 
 
-def _rows_of(connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...]) -> list[_KeptRow]:
+def _rows_of(connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...]) -> list[tuple[int, KeptPicture]]:
+    """Return the pictures with the numbers of their rows."""
     return [
-        _KeptRow(number, run, event_id, tuple(path for path in paths if path is not None), size, created_utc)
-        for number, run, event_id, size, created_utc, *paths in connection.execute(sql, (*parameters, WINDOW))
+        (number, KeptPicture(run, event_id, tuple(filter(None, paths)), size, seen_utc, offset_s))
+        for number, run, event_id, size, seen_utc, offset_s, *paths in connection.execute(sql, (*parameters, WINDOW))
     ]
 
 
@@ -244,7 +262,4 @@ def _kept_after(directory: Path, last: KeptPicture | None) -> list[KeptPicture]:
     """
     sql, parameters = (_KEPT_AFTER_NUMBER, (0,)) if last is None else (_KEPT_AFTER_PICTURE, (last.run, last.event_id))
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
-        return [
-            KeptPicture(row.run, row.event_id, row.paths, row.size, row.created_utc)
-            for row in _rows_of(connection, sql, parameters)
-        ]
+        return [picture for _, picture in _rows_of(connection, sql, parameters)]

@@ -7,14 +7,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from pathlib import Path
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.directory import DirectoryLock
+from vision_line.records.kept import KeptPicture, kept_pictures
 from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
 from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
 from vision_line.records.stored import remove_stored
+from vision_line.records.timeline import read_timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def _removed(connection: sqlite3.Connection, cutoff_utc: float, max_bytes: int, 
 def _tried(connection: sqlite3.Connection, before: int, cutoff_utc: float, max_bytes: int, now_utc: float) -> Pruned:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        pictures = _mark_deleted(connection, cutoff_utc, now_utc)
+        pictures = _mark_deleted(connection, _old_pictures(connection, cutoff_utc, now_utc), now_utc)
         batches = []
         while batch := remove_batch(connection, cutoff_utc, max_bytes, now_utc, shelves=SHELVES, why=Why.PRUNE):
             batches.append(batch)
@@ -78,7 +81,9 @@ def _tried(connection: sqlite3.Connection, before: int, cutoff_utc: float, max_b
         connection.execute("ROLLBACK")
 
 
-_OLD_PICTURES = "path IS NOT NULL AND deleted_utc IS NULL AND created_utc < ?"
+def _old_pictures(connection: sqlite3.Connection, cutoff_utc: float, now_utc: float) -> list[tuple[int, KeptPicture]]:
+    timeline = read_timeline(connection, now_utc)
+    return [numbered for numbered in kept_pictures(connection) if numbered[1].true_utc(timeline) < cutoff_utc]
 
 
 def _remove_pictures(connection: sqlite3.Connection, directory: Path, cutoff_utc: float, now_utc: float) -> int:
@@ -87,20 +92,20 @@ def _remove_pictures(connection: sqlite3.Connection, directory: Path, cutoff_utc
     Raises:
         RunError: a picture cannot be removed, or its path leads elsewhere.
     """
-    sql = f"SELECT path, overlay_path, crop_path FROM evidence WHERE {_OLD_PICTURES}"  # noqa: S608  a constant
+    old = _old_pictures(connection, cutoff_utc, now_utc)
     try:
-        for paths in connection.execute(sql, (cutoff_utc,)).fetchall():
-            for path in filter(None, paths):
-                remove_stored(directory, path)
+        for path in chain.from_iterable(picture.paths for _, picture in old):
+            remove_stored(directory, path)
     except OSError as exc:
         raise RunError(f"{exc.filename}: cannot be removed: {exc.strerror}") from exc
     with transaction(connection):
-        return _mark_deleted(connection, cutoff_utc, now_utc)
+        return _mark_deleted(connection, old, now_utc)
 
 
-def _mark_deleted(connection: sqlite3.Connection, cutoff_utc: float, now_utc: float) -> int:
-    sql = f"UPDATE evidence SET deleted_utc = ? WHERE {_OLD_PICTURES}"  # noqa: S608  a constant
-    return connection.execute(sql, (now_utc, cutoff_utc)).rowcount
+def _mark_deleted(connection: sqlite3.Connection, old: list[tuple[int, KeptPicture]], now_utc: float) -> int:
+    sql = "UPDATE evidence SET deleted_utc = ? WHERE evidence = ?"
+    connection.executemany(sql, [(now_utc, number) for number, _ in old])
+    return len(old)
 
 
 def _by_table(batches: tuple[Removed, ...] | list[Removed]) -> tuple[Removed, ...]:

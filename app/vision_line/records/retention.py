@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
 from vision_line.records.schema import transaction
+from vision_line.records.timeline import Timeline, read_timeline
 
 DAY_S = 86_400
 #: Rows of one transaction: a few milliseconds, so that results do not wait.
 BATCH_ROWS = 1000
+#: Rows are numbered as they were written: behind so many young ones in a row there are no old ones.
+YOUNG_ROWS = 1000
 #: How long to wait for the next batch, and for the next look where there was nothing to remove.
 PACE_S = 0.5
 IDLE_S = 10.0
@@ -48,27 +52,49 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """A table, the columns that number its rows and say from when to when they tell, and which of them may go."""
+    """A table, the columns that number its rows and say from when to when they tell, and which of them may go.
+
+    `offset` is what tells which clock labelled a row, as `Timeline` wants it; the end bears the clock of the beginning.
+    """
 
     table: str
     number: str
     begins: str
     ends: str
+    offset: str
     may_go: str = "1"
+
+    @property
+    def select(self) -> str:
+        """A query for number, run, begin, end, offset, and whether a row may go; `t` is the table."""
+        return (
+            f"SELECT {self.number}, run, {self.begins}, coalesce({self.ends}, {self.begins}), {self.offset},"  # noqa: S608
+            f" {self.may_go} FROM {self.table} t"
+        )
 
 
 _NO_PICTURE = """NOT EXISTS (SELECT 1 FROM evidence e WHERE e.run = t.run AND e.event_id = t.event_id
     AND e.path IS NOT NULL AND (e.deleted_utc IS NULL{or_}))"""
 _OR_THE_LAST = " OR e.evidence = (SELECT max(evidence) FROM evidence WHERE deleted_utc IS NOT NULL)"
 _NOT_THE_LAST = "EXISTS (SELECT 1 FROM states n WHERE n.run = t.run AND n.camera = t.camera AND n.change > t.change)"
+_BY_ITS_CLOCK = """(SELECT k.to_utc - k.at_s FROM clock_steps k
+    WHERE k.run = t.run AND k.clock = t.clock AND k.clock > 0)"""
+
+_COVERAGE = Shelf("coverage", "minute", "minute_utc", "minute_utc", _BY_ITS_CLOCK)
 
 #: In the order in which they go, when no run uses the records.
 SHELVES = (
-    Shelf("detections", "detection", "arrived_utc", "arrived_utc"),
-    Shelf("events", "event", "first_seen_utc", "last_seen_utc", _NO_PICTURE.format(or_="")),
-    Shelf("states", "change", "at_utc", "at_utc", _NOT_THE_LAST),
-    Shelf("coverage", "minute", "minute_utc", "minute_utc"),
-    Shelf("not_inspected", "interval", "started_utc", "ended_utc", "ended_utc IS NOT NULL"),
+    Shelf("detections", "detection", "arrived_utc", "arrived_utc", "arrived_utc - arrived_s"),
+    Shelf(
+        *("events", "event", "first_seen_utc", "last_seen_utc", "first_seen_utc - first_seen_s"),
+        _NO_PICTURE.format(or_=""),
+    ),
+    Shelf("states", "change", "at_utc", "at_utc", "at_utc - at_s", _NOT_THE_LAST),
+    _COVERAGE,
+    Shelf(
+        *("not_inspected", "interval", "started_utc", "ended_utc", "started_utc - started_s"),
+        "ended_utc IS NOT NULL",
+    ),
 )
 
 #: The last row whose picture was removed stays while a run goes on: its keeper of pictures goes on from there.
@@ -142,38 +168,65 @@ def remove_batch(
     """Remove the oldest rows that have to go, at most `BATCH_ROWS`, and enter that; None: there are none.
 
     Rows from before `cutoff_utc` have to go, and where the file is larger than `max_bytes` (0: without bound) the
-    oldest. To be called in a transaction.
+    oldest; when a row is from is what the timeline says. To be called in a transaction.
 
     Raises:
         sqlite3.Error: as it comes.
     """
-    (newest_utc,) = connection.execute("SELECT max(minute_utc) FROM coverage").fetchone()
-    spared_utc = now_utc if newest_utc is None else min(now_utc, newest_utc - SPARED_S)
+    timeline = read_timeline(connection, now_utc)
+    spared_utc = _spared_utc(connection, timeline, now_utc)
     for shelf in shelves if cutoff_utc > -inf else ():
-        if removed := _remove(connection, shelf, min(cutoff_utc, spared_utc), now_utc, why or Why.KEEP_DAYS):
-            return removed
+        old = _old_rows(connection, shelf, timeline, min(cutoff_utc, spared_utc))
+        if old:
+            return _remove(connection, shelf, old, now_utc, why or Why.KEEP_DAYS)
     for shelf in shelves if max_bytes and used_bytes(connection) > max_bytes else ():
-        if removed := _remove(connection, shelf, spared_utc, now_utc, why or Why.MAX_MB):
-            return removed
+        old = _old_rows(connection, shelf, timeline, spared_utc)
+        if old:
+            return _remove(connection, shelf, old, now_utc, why or Why.MAX_MB)
     return None
 
 
-def _remove(
-    connection: sqlite3.Connection, shelf: Shelf, before_utc: float, now_utc: float, why: Why
-) -> Removed | None:
-    rows = connection.execute(
-        f"SELECT {shelf.number}, {shelf.begins}, {shelf.ends} FROM {shelf.table} t WHERE {shelf.begins} < ?1"  # noqa: S608
-        f" AND {shelf.ends} < ?1 AND {shelf.may_go} ORDER BY {shelf.begins} LIMIT {BATCH_ROWS}",
-        (before_utc,),
-    ).fetchall()
-    if not rows:
-        return None
-    numbers = [(row[0],) for row in rows]
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row that goes, and from when to when it tells by the wall clock of then."""
+
+    number: int
+    from_utc: float
+    to_utc: float
+
+
+def _spared_utc(connection: sqlite3.Connection, timeline: Timeline, now_utc: float) -> float:
+    """Return from when on rows stay whatever is asked for."""
+    newest = connection.execute(f"{_COVERAGE.select} ORDER BY minute DESC LIMIT 1").fetchone()
+    if newest is None:
+        return now_utc
+    _, run, minute_utc, _, offset_s, _ = newest
+    return min(now_utc, timeline.true_utc(run, minute_utc, offset_s) - SPARED_S)
+
+
+def _old_rows(connection: sqlite3.Connection, shelf: Shelf, timeline: Timeline, before_utc: float) -> list[_Row]:
+    """Return the first rows that are from before `before_utc` and may go, at most `BATCH_ROWS`."""
+    old: list[_Row] = []
+    young = 0
+    with closing(connection.execute(f"{shelf.select} ORDER BY {shelf.number}")) as rows:
+        for number, run, from_utc, to_utc, offset_s, may_go in rows:
+            is_young = timeline.true_utc(run, max(from_utc, to_utc), offset_s) >= before_utc
+            young = young + 1 if is_young else 0
+            if may_go and not is_young:
+                old.append(_Row(number, from_utc, to_utc))
+            if len(old) == BATCH_ROWS or young == YOUNG_ROWS:
+                break
+    return old
+
+
+def _remove(connection: sqlite3.Connection, shelf: Shelf, old: Sequence[_Row], now_utc: float, why: Why) -> Removed:
+    numbers = [(row.number,) for row in old]
     if shelf.table == "events":
         sql = "DELETE FROM evidence WHERE (run, event_id) = (SELECT run, event_id FROM events WHERE event = ?)"
         connection.executemany(sql, numbers)
     connection.executemany(f"DELETE FROM {shelf.table} WHERE {shelf.number} = ?", numbers)  # noqa: S608  a constant
-    removed = Removed(shelf.table, len(rows), rows[0][1], max(row[2] for row in rows), why)
+    from_utc, to_utc = min(row.from_utc for row in old), max(row.to_utc for row in old)
+    removed = Removed(shelf.table, len(old), from_utc, to_utc, why)
     _enter(connection, removed, now_utc)
     return removed
 

@@ -22,7 +22,7 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 
 
 def picture(number: int) -> KeptPicture:
-    return KeptPicture(1, f"e{number}", (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0)
+    return KeptPicture(1, f"e{number}", (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0, None)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.errors import ConfigError, RunError
-from vision_line.frames import CameraState, CoverageMinute, NotInspected, StateChange
+from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspected, StateChange
 from vision_line.records import retention
 from vision_line.records.columns import Table
 from vision_line.records.directory import DirectoryLock
@@ -157,6 +157,43 @@ def test_a_record_directory_in_use_is_left_alone(filled: Path) -> None:
     lock.close()
     with pytest.raises(ConfigError, match=r"found no records\.sqlite"):
         prune(filled / "nowhere", 1, 0, NOW, dry_run=False)
+
+
+YEAR_S = 365 * DAY_S
+
+
+def test_what_a_wrong_clock_called_old_is_as_young_as_it_is(
+    filled: Path, open_log: OpenLog, line: Any, wait_until: Any
+) -> None:
+    """A run that began a year ago by a clock that was then set: its rows and pictures of minutes ago stay."""
+    log = open_log()
+    ago = NOW - YEAR_S
+    seen = line.inspection(90, 3, picture=line.picture(), arrived_utc=ago)
+    log.write_inspection(seen, [line.event(seen, "wrong")])
+    seen_s = seen.frame.arrived_s
+    gap = NotInspected("wrong", "cam01", "capacity", seen_s, ago, seen_s + 1, ago + 1)
+    log.write_coverage([CoverageMinute("cam01", int(ago // 60 * 60), 1, 1, 1)], [gap])
+    log.write_states([StateChange("cam01", state, seen_s, ago) for state in (CameraState.STALE, CameraState.RUNNING)])
+    log.write_clock_steps([ClockStep(1, seen_s + 60, ago + 60, NOW + 60)])
+    log.write_coverage([CoverageMinute("cam01", int((NOW + 60) // 60 * 60), 1, 1, 1, clock=1)], [])
+    wait_until(lambda: len(list(filled.rglob("*wrong-*.jpg"))) == 3)
+    log.close()
+    tried = prune(filled, 4, 0, NOW + 120, dry_run=True)
+    done = prune(filled, 4, 0, NOW + 120, dry_run=False)
+
+    assert (tried.removed, tried.pictures) == (done.removed, done.pictures)
+    assert counts(filled) == {"detections": 15, "events": 5, "states": 6, "coverage": 7, "not_inspected": 5}
+    assert len(list(filled.rglob("*wrong-*.jpg"))) == 3
+    later = NOW + 11 * DAY_S  # by then they are old, whatever they are called
+    with closing(open_writer(filled / "records.sqlite")) as connection:
+        connection.execute(
+            "INSERT INTO coverage (run, camera, station, recipe, minute_utc, clock, arrived, decoded, inspected,"
+            " not_inspected_s, reconnects) VALUES (2, 'cam01', '', '', ?, 1, 1, 1, 1, 0, 0)",
+            (int(later // 60 * 60),),
+        )
+    prune(filled, 4, 0, later, dry_run=False)
+    assert counts(filled) == {"detections": 0, "events": 0, "states": 2, "coverage": 1, "not_inspected": 0}
+    assert not list(filled.rglob("*.jpg"))
 
 
 def test_the_command_says_what_it_removed(filled: Path) -> None:
