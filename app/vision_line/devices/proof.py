@@ -122,7 +122,8 @@ def unpack_proof(content: bytes) -> Proof:
             raise ValueError("no pictures")
         keys = {name.rpartition("/")[0] for name in arrays}
         references = {_key(key): _reference(arrays, key, len(pictures)) for key in keys}
-    except (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+    # A RuntimeError is zipfile's for damage that looks like a password or a later version of the format.
+    except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as exc:
         raise ValueError(str(exc)) from exc
     return Proof(pictures.astype(np.uint8), references)
 
