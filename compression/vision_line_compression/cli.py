@@ -21,7 +21,7 @@ from vision_line.packages import install_extra
 
 if TYPE_CHECKING:
     from vision_line.devices.engine_choice import Precision
-    from vision_line_compression.session import Session
+    from vision_line_compression.pipeline.session import CompressionSession
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a gate failed; 2 recipe, data set or budget; 3 model or device unusable;"
@@ -123,8 +123,8 @@ def prepare(
     _keep_ultralytics_offline()
 
 
-def _opened(recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None) -> Session:
-    from vision_line_compression.session import open_session
+def _opened(recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None) -> CompressionSession:
+    from vision_line_compression.pipeline.session import open_session
 
     return open_session(recipe, checkpoint, data, work)
 
@@ -196,10 +196,10 @@ def build(
 ) -> None:
     """Build a bundle's engines into BUNDLE/engines: rtx for each of --sm on any machine, tensorrt for the GPU here."""
     with reported_errors():
-        from vision_line_compression.build import DEFAULT_SMS, build_rtx_engines, build_tensorrt_engines
-        from vision_line_compression.screen import Screen
+        from vision_line_compression.engines.engine_build import DEFAULT_SMS, build_rtx_engines, build_tensorrt_engines
+        from vision_line_compression.progress import ProgressDisplay
 
-        screen = Screen()
+        screen = ProgressDisplay()
         if target is EngineTarget.RTX:
             if (precision, float_onnx, report) != (EnginePrecision.AUTO, None, None):
                 raise ConfigError("--precision, --float, --report: expected with --target tensorrt only")
@@ -222,7 +222,7 @@ def half(
 ) -> None:
     """Write a bundle for GPUs: the same model, its float parts in float16."""
     with reported_errors():
-        from vision_line_compression.bundle import write_half_bundle
+        from vision_line_compression.bundle_writer import write_half_bundle
 
         typer.echo(str(write_half_bundle(model, output)))
 
@@ -233,7 +233,7 @@ def prove(
 ) -> None:
     """Add to a bundle what it lacks: the form for processors without VNNI, and the proof that engines are tried by."""
     with reported_errors():
-        from vision_line_compression.proving import prove_bundle
+        from vision_line_compression.bundle_proof import prove_bundle
 
         typer.echo(f"{bundle}: {prove_bundle(bundle)}")
 
@@ -266,7 +266,7 @@ def evaluate(
 ) -> None:
     """Measure accuracy and misses of any model on any YOLO data set, through the application's own engine."""
     with reported_errors():
-        from vision_line_compression.evaluating import evaluate_model
+        from vision_line_compression.evaluate.command import evaluate_model
 
         settings = {"score_threshold": score, "images": images, "speed_s": speed}
         typer.echo(evaluate_model(model, data, split, _shape(shape), settings, form=form, as_json=as_json))
@@ -286,6 +286,6 @@ def schema() -> None:
     """Print the JSON schema of `eval --json`."""
     import json
 
-    from vision_line_compression.evaluate.schema import Evaluation
+    from vision_line_compression.evaluate.results import Evaluation
 
     typer.echo(json.dumps(Evaluation.model_json_schema(), indent=2))

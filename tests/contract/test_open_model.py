@@ -18,7 +18,7 @@ from vision_line.devices.model import open_model
 from vision_line.devices.openvino_engine import OpenVino
 from vision_line.errors import ModelError
 from vision_line.inspection.heads import HeadKind
-from vision_line_compression.onnx_file import load_model
+from vision_line_compression.network.onnx_file import load_model
 
 WriteModel = Callable[..., Path]
 

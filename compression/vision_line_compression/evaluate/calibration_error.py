@@ -3,7 +3,7 @@
 
 ECE = sum over bins b of (n_b / n) * |mean score of b - precision of b|. M. P. Naeini et al., Obtaining Well Calibrated
 Probabilities Using Bayesian Binning, AAAI 2015; for detections: F. Küppers et al., Multivariate Confidence
-Calibration for Object Detection, CVPR workshops 2020.
+ScoreCalibration for Object Detection, CVPR workshops 2020.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from vision_line_compression.evaluate.matching import Floats, Mask, Matches
-from vision_line_compression.evaluate.schema import Calibration, CalibrationBin
+from vision_line_compression.evaluate.results import CalibrationBin, ScoreCalibration
 
 BINS = 10
 FLOOR = 0.05
 
 
-def calibration(matches: Matches, match_iou: float, floor: float = FLOOR) -> Calibration:
+def calibration(matches: Matches, match_iou: float, floor: float = FLOOR) -> ScoreCalibration:
     """Compare scores from `floor` on with how often such a detection finds a true box."""
     counted = matches.score >= floor
     scores, right = matches.score[counted], matches.matched[matches.row(match_iou)][counted]
@@ -29,7 +29,7 @@ def calibration(matches: Matches, match_iou: float, floor: float = FLOOR) -> Cal
         for one in bins
         if one.mean_score is not None and one.precision is not None
     ]
-    return Calibration(floor=floor, expected_error=sum(errors) / len(scores) if len(scores) else None, bins=bins)
+    return ScoreCalibration(floor=floor, expected_error=sum(errors) / len(scores) if len(scores) else None, bins=bins)
 
 
 def _bin(low: float, high: float, scores: Floats, right: Mask, inside: Mask) -> CalibrationBin:

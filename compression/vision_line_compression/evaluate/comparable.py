@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from vision_line.errors import ConfigError
-from vision_line_compression.evaluate.schema import Evaluation
+from vision_line_compression.evaluate.results import Evaluation
 
 #: Settings in which evaluations that are compared must agree; the operating threshold is each model's own.
 _SHARED = ("score_floor", "nms_iou", "max_detections", "match_ious", "images")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vision_line_compression.dataset import Dataset
+from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
 from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.evaluation import match_predictions
@@ -17,7 +17,7 @@ from vision_line_compression.evaluate.intervals import CONFIDENCE
 from vision_line_compression.evaluate.matching import COCO_IOUS, Floats
 from vision_line_compression.evaluate.misses import count_per_image
 from vision_line_compression.evaluate.predict import Predictions
-from vision_line_compression.evaluate.schema import Difference, Evaluation, Interval
+from vision_line_compression.evaluate.results import Evaluation, Interval, PairedDifference
 
 RESAMPLES = 500
 
@@ -29,7 +29,7 @@ def compare(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Difference:
+) -> PairedDifference:
     """Return candidate minus reference; each comes with the predictions that its evaluation was made of.
 
     Raises:
@@ -64,11 +64,11 @@ def resample(
     return np.stack([ap.mean(axis=1), ap[:, COCO_IOUS.index(0.5)], missed, false_per_image], axis=1)
 
 
-def difference(candidate: Floats, reference: Floats, seed: int) -> Difference:
+def difference(candidate: Floats, reference: Floats, seed: int) -> PairedDifference:
     """Return the difference of two models' `resample` with the same `seed`."""
     columns = (candidate - reference).T
     map50_95, map50, miss_rate, false_per_image = (resampled_interval(column) for column in columns)
-    return Difference(
+    return PairedDifference(
         resamples=len(candidate) - 1,
         seed=seed,
         map50_95=map50_95,

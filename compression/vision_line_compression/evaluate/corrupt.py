@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PictureBGR = NDArray[np.uint8]  # (h, w, 3)
+from vision_line_compression.data.images import ImageBGR
+
 Field = NDArray[np.float32]  # (h, w) or (h, w, 3)
 
 SEVERITIES = (1, 2, 3)
@@ -22,7 +23,7 @@ _REFERENCE_SIDE = 640
 _GAMMA = 2.2  # of displays and, nearly, of cameras: exposure is linear in light, not in pixel values
 
 
-def corrupt(picture: PictureBGR, corruption: str, severity: int, rng: np.random.Generator) -> PictureBGR:
+def corrupt(picture: ImageBGR, corruption: str, severity: int, rng: np.random.Generator) -> ImageBGR:
     """Return a spoiled copy of `picture`.
 
     Raises:
@@ -33,7 +34,7 @@ def corrupt(picture: PictureBGR, corruption: str, severity: int, rng: np.random.
     return CORRUPTIONS[corruption](picture, severity - 1, rng)
 
 
-def _rain(picture: PictureBGR, level: int, rng: np.random.Generator) -> PictureBGR:
+def _rain(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
     """Streaks of one slant, softened across the eye's exposure time, over a slightly duller picture."""
     height, width = picture.shape[:2]
     scale = _scale(picture)
@@ -52,19 +53,19 @@ def _rain(picture: PictureBGR, level: int, rng: np.random.Generator) -> PictureB
     return _to_picture(dull + (235 - dull) * soft * 0.8)
 
 
-def _fog(picture: PictureBGR, level: int, rng: np.random.Generator) -> PictureBGR:
+def _fog(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
     """A light grey veil of uneven thickness."""
     veil = (0.25, 0.42, 0.6)[level] + 0.15 * _clouds((picture.shape[0], picture.shape[1]), rng)
     share = np.clip(veil, 0.0, 0.95)[..., None]
     return _to_picture(picture * (1 - share) + 205 * share)
 
 
-def _blur(picture: PictureBGR, level: int, _: np.random.Generator) -> PictureBGR:
+def _blur(picture: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
     """Out of focus."""
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), (0.8, 1.4, 2.2)[level] * _scale(picture)), np.uint8)
 
 
-def _noise(picture: PictureBGR, level: int, rng: np.random.Generator) -> PictureBGR:
+def _noise(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
     """A sensor at high gain: noise that grows with the light (photons) and a floor that does not (reading)."""
     gain, floor = ((0.4, 4.0), (1.2, 8.0), (3.0, 14.0))[level]
     deviation = np.sqrt(gain * picture.astype(np.float32) + floor**2)
@@ -72,20 +73,20 @@ def _noise(picture: PictureBGR, level: int, rng: np.random.Generator) -> Picture
     return _to_picture(picture + deviation * noise)
 
 
-def _dark(picture: PictureBGR, level: int, _: np.random.Generator) -> PictureBGR:
+def _dark(picture: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
     """Under-exposed."""
     return _exposed(picture, (-1.0, -2.0, -3.0)[level])
 
 
-def _bright(picture: PictureBGR, level: int, _: np.random.Generator) -> PictureBGR:
+def _bright(picture: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
     """Over-exposed: bright parts are lost."""
     return _exposed(picture, (0.5, 1.0, 1.6)[level])
 
 
-def _exposed(picture: PictureBGR, stops: float) -> PictureBGR:
+def _exposed(picture: ImageBGR, stops: float) -> ImageBGR:
     light = (np.arange(256) / 255) ** _GAMMA * 2.0**stops
     table = (255 * np.clip(light, 0.0, 1.0) ** (1 / _GAMMA)).round().astype(np.uint8)
-    exposed: PictureBGR = table[picture]
+    exposed: ImageBGR = table[picture]
     return exposed
 
 
@@ -98,17 +99,17 @@ def _clouds(shape_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     return field
 
 
-def _scale(picture: PictureBGR) -> float:
+def _scale(picture: ImageBGR) -> float:
     return float(max(picture.shape[:2])) / _REFERENCE_SIDE
 
 
-def _to_picture(values: NDArray[np.floating]) -> PictureBGR:
-    picture: PictureBGR = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def _to_picture(values: NDArray[np.floating]) -> ImageBGR:
+    picture: ImageBGR = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return picture
 
 
 #: Name -> function of picture, level 0..2 and generator.
-CORRUPTIONS: dict[str, Callable[[PictureBGR, int, np.random.Generator], PictureBGR]] = {
+CORRUPTIONS: dict[str, Callable[[ImageBGR, int, np.random.Generator], ImageBGR]] = {
     "rain": _rain,
     "fog": _fog,
     "blur": _blur,

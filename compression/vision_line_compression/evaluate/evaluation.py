@@ -9,14 +9,14 @@ import numpy as np
 
 from vision_line.devices.model import Model
 from vision_line.ports import ShapeHW
-from vision_line_compression.dataset import Dataset
+from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank
 from vision_line_compression.evaluate.calibration_error import calibration
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.evaluate.matching import COCO_IOUS, EVERYTHING, Floats, Matches, Range, match
 from vision_line_compression.evaluate.misses import operating_point, sweep_thresholds
 from vision_line_compression.evaluate.predict import Predictions, Progress, predict, resolve_settings
-from vision_line_compression.evaluate.schema import (
+from vision_line_compression.evaluate.results import (
     Accuracy,
     ClassAccuracy,
     EvaluatedData,

@@ -9,14 +9,14 @@ from dataclasses import replace
 from vision_line.devices.model import Model
 from vision_line.errors import ConfigError, DeviceError
 from vision_line.ports import DeviceDescription
-from vision_line_compression.evaluate.schema import Execution
+from vision_line_compression.evaluate.results import MeasuredExecution
 
 INT8 = "int8"
 
 
-def execution(device: DeviceDescription) -> Execution:
+def execution(device: DeviceDescription) -> MeasuredExecution:
     """Return what of an open device a figure has to name."""
-    return Execution(instruction_set=device.instruction_set, form=device.form, precision=device.precision)
+    return MeasuredExecution(instruction_set=device.instruction_set, form=device.form, precision=device.precision)
 
 
 def refuse_float_execution(model: Model, device: DeviceDescription) -> None:

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from vision_line.errors import ExitCode
 from vision_line_compression.evaluate.comparable import check_comparable
-from vision_line_compression.evaluate.schema import Evaluation, Figure, Frozen
+from vision_line_compression.evaluate.results import Evaluation, Figure, ResultModel
 
 _Ratio = Field(default=None, gt=0.0)
 
 
-class GateSettings(Frozen):
+class GateSettings(ResultModel):
     """The recipe's `[gates]`; a limit that is null is not checked."""
 
     map50_95_drop: float | None = Field(default=1.0, ge=0.0)
@@ -37,7 +37,7 @@ class GateSettings(Frozen):
     """Least throughput of the network alone, as a multiple of the parent's in interleaved rounds."""
 
 
-class Gate(Frozen):
+class Gate(ResultModel):
     """One gate and how the model fared."""
 
     name: str

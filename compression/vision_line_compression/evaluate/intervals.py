@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from vision_line_compression.evaluate.matching import Floats
-from vision_line_compression.evaluate.schema import Rate
+from vision_line_compression.evaluate.results import Rate
 
 CONFIDENCE = 0.95
 

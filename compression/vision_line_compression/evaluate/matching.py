@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.frames import Detections
-from vision_line_compression.dataset import LabelledImage
+from vision_line_compression.data.dataset import LabelledImage
 
 #: IoU 0.50:0.05:0.95, as COCO averages over.
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

@@ -11,7 +11,7 @@ import numpy as np
 
 from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.matching import Floats, Ints, Mask, Matches
-from vision_line_compression.evaluate.schema import Found, OperatingPoint, Sweep
+from vision_line_compression.evaluate.results import MissedGroup, OperatingPoint, Sweep
 
 #: The thresholds of a sweep: close together where a cautious inspection operates.
 SWEEP_THRESHOLDS = (
@@ -24,7 +24,7 @@ LONGER_SIDE_EDGES = (0.0, 8.0, 16.0, 24.0, 32.0, 48.0, 96.0, float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class MissCounts:
     """What happens in each image at one threshold: columns over the images, for sums and resampling."""
 
     missed: Floats
@@ -32,12 +32,12 @@ class Counts:
     boxes: Floats
 
 
-def count_per_image(matches: Matches, match_iou: float, threshold: float) -> Counts:
+def count_per_image(matches: Matches, match_iou: float, threshold: float) -> MissCounts:
     """Count the misses and false detections of each image at `threshold`."""
     row = matches.row(match_iou)
     missed = matches.taken_at[row] <= threshold
     wrong = ~matches.matched[row] & (matches.score > threshold)
-    return Counts(
+    return MissCounts(
         missed=_per_image(matches.true_image[missed], matches.images),
         false_detections=_per_image(matches.image[wrong], matches.images),
         boxes=_per_image(matches.true_image, matches.images),
@@ -106,9 +106,9 @@ def sweep_thresholds(matches: Matches, match_iou: float, floor: float) -> Sweep:
     )
 
 
-def _found(missed: Mask, group: Mask) -> Found:
+def _found(missed: Mask, group: Mask) -> MissedGroup:
     boxes, lost = int(group.sum()), int((missed & group).sum())
-    return Found(boxes=boxes, missed=lost, miss_rate=binomial_rate(lost, boxes))
+    return MissedGroup(boxes=boxes, missed=lost, miss_rate=binomial_rate(lost, boxes))
 
 
 def _group_name(low: float, high: float) -> str:

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from vision_line.devices.letterbox import Letterbox
 from vision_line.devices.model import Model
@@ -23,12 +21,12 @@ from vision_line.devices.shapes import closest_shape
 from vision_line.errors import ConfigError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 from vision_line.ports import Device, ShapeHW
-from vision_line_compression.dataset import Dataset, LabelledImage
+from vision_line_compression.data.dataset import Dataset, LabelledImage
+from vision_line_compression.data.images import ImageBGR, read_image
 from vision_line_compression.evaluate.execution import execution, refuse_float_execution
-from vision_line_compression.evaluate.schema import EvaluationSettings, Execution
+from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
 
-PictureBGR = NDArray[np.uint8]  # (h, w, 3)
-Read = Callable[[int, LabelledImage], PictureBGR]  # (index in the data set, image)
+Read = Callable[[int, LabelledImage], ImageBGR]  # (index in the data set, image)
 Progress = Callable[[int, int], None]  # (done, total), in the calling thread
 
 #: Pictures of a data set lie in the host's memory.
@@ -53,25 +51,11 @@ class Predictions:
     score_floor: float
     nms_iou: float
     detections: tuple[Detections, ...]
-    execution: Execution | None = None
+    execution: MeasuredExecution | None = None
 
     def input_scale(self, size_wh: tuple[int, int]) -> float:
         """Return pixels of the network's input per pixel of a picture of this size."""
         return Letterbox(size_wh, closest_shape(size_wh, self.shapes_hw)).scale
-
-
-def read_picture(_: int, image: LabelledImage) -> PictureBGR:
-    """Read the picture of `image`.
-
-    Raises:
-        ConfigError: it cannot be decoded, or has another size than its header says.
-    """
-    picture = cv2.imread(str(image.path))
-    if picture is None:
-        raise ConfigError(f"{image.path}: the picture cannot be decoded")
-    if picture.shape[1::-1] != image.size_wh:
-        raise ConfigError(f"{image.path}: expected {image.size_wh} pixels (w, h), found {picture.shape[1::-1]}")
-    return np.asarray(picture, np.uint8)
 
 
 def predict(
@@ -80,7 +64,7 @@ def predict(
     shape_hw: ShapeHW | None = None,
     settings: EvaluationSettings | None = None,
     *,
-    read: Read = read_picture,
+    read: Read | None = None,
     progress: Progress | None = None,
     float_execution: bool = False,
 ) -> Predictions:
@@ -105,7 +89,10 @@ def predict(
     with closing(device):
         if not float_execution:
             refuse_float_execution(model, device.description)
-        frames = (still_frame(index, read(index, image)) for index, image in enumerate(dataset.images))
+        frames = (
+            still_frame(index, read_image(image) if read is None else read(index, image))
+            for index, image in enumerate(dataset.images)
+        )
         for inspection in inspect(device, finished, frames):
             found.append(inspection.detections)
             if progress is not None:
@@ -144,7 +131,7 @@ def check_classes(model: Model, dataset: Dataset) -> None:
         )
 
 
-def still_frame(index: int, picture: PictureBGR) -> Frame:
+def still_frame(index: int, picture: ImageBGR) -> Frame:
     """Return a picture as a camera's frame number `index`; the pixels are copied once."""
     now = time.monotonic()
     return Frame(
@@ -222,5 +209,5 @@ def load_predictions(path: Path) -> Predictions:
         score_floor=identity["score_floor"],
         nms_iou=identity["nms_iou"],
         detections=tuple(Detections(*rows) for rows in zip(*columns, strict=True)),
-        execution=Execution.model_validate(made_by) if (made_by := identity.get("execution")) else None,
+        execution=MeasuredExecution.model_validate(made_by) if (made_by := identity.get("execution")) else None,
     )

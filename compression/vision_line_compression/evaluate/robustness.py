@@ -9,14 +9,15 @@ import numpy as np
 
 from vision_line.devices.model import Model
 from vision_line.ports import ShapeHW
-from vision_line_compression.dataset import Dataset, LabelledImage
+from vision_line_compression.data.dataset import Dataset, LabelledImage
+from vision_line_compression.data.images import ImageBGR, read_image
 from vision_line_compression.evaluate.compare import RESAMPLES, draw_images, rate, resampled_interval
-from vision_line_compression.evaluate.corrupt import CORRUPTIONS, SEVERITIES, PictureBGR, corrupt
+from vision_line_compression.evaluate.corrupt import CORRUPTIONS, SEVERITIES, corrupt
 from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.matching import Floats, match
 from vision_line_compression.evaluate.misses import count_per_image
-from vision_line_compression.evaluate.predict import Progress, predict, read_picture
-from vision_line_compression.evaluate.schema import (
+from vision_line_compression.evaluate.predict import Progress, predict
+from vision_line_compression.evaluate.results import (
     CorruptedPoint,
     EvaluationSettings,
     Interval,
@@ -94,9 +95,9 @@ def _spoil(
     # one pass over a data set in which every image comes once for each way: the engine is compiled once
     everything = Dataset(dataset.source, dataset.split, dataset.classes, dataset.images * len(_WAYS))
 
-    def read(index: int, image: LabelledImage) -> PictureBGR:
+    def read(index: int, image: LabelledImage) -> ImageBGR:
         way, number = divmod(index, images)
-        picture = read_picture(index, image)
+        picture = read_image(image)
         corruption, severity = _WAYS[way]
         return (
             corrupt(picture, corruption, severity, np.random.default_rng((seed, way, number))) if severity else picture

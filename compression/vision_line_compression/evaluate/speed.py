@@ -19,10 +19,11 @@ from vision_line.devices.cpu import CpuDevice
 from vision_line.devices.model import Model
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
-from vision_line_compression.dataset import Dataset
+from vision_line_compression.data.dataset import Dataset
+from vision_line_compression.data.images import read_image
 from vision_line_compression.evaluate.execution import execution, refuse_float_execution
-from vision_line_compression.evaluate.predict import inspect, read_picture, still_frame
-from vision_line_compression.evaluate.schema import Speed
+from vision_line_compression.evaluate.predict import inspect, still_frame
+from vision_line_compression.evaluate.results import Speed
 
 ROUNDS = 5
 
@@ -60,7 +61,7 @@ def measure_speed(
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as `predict`; an INT8 model is never timed in float.
     """
-    pictures = [read_picture(0, image) for image in dataset.images[:_PICTURES]]
+    pictures = [read_image(image) for image in dataset.images[:_PICTURES]]
     frames = [still_frame(index, picture) for index, picture in enumerate(pictures)]
     with ExitStack() as stack:
         contenders = []

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vision_line.errors import ConfigError, ModelError
-from vision_line_compression.adapt import merge_blocks, split_blocks
-from vision_line_compression.checkpoint import Checkpoint, complexity
+from vision_line_compression.network.checkpoint import Checkpoint, complexity
+from vision_line_compression.network.split_blocks import merge_blocks, split_blocks
 from vision_line_compression.prune.masking import silence
-from vision_line_compression.prune.plan import Plan
+from vision_line_compression.prune.plan import PruningPlan
 
 #: Greatest difference between pruned and silenced outputs: a share of how much the outputs vary over the image, which
 #: a mixed-up channel changes, plus a share of their size, which is float32 rounding.
@@ -25,7 +25,7 @@ _TOLERANCE_SIZE = 1e-5
 _SIDE = 96
 
 
-def apply_plan(checkpoint: Checkpoint, plan: Plan, *, verify: bool = True) -> nn.Module:
+def apply_plan(checkpoint: Checkpoint, plan: PruningPlan, *, verify: bool = True) -> nn.Module:
     """Return a new, pruned model of stock classes; `checkpoint` is not changed.
 
     Widths, parameters and MACs are always compared with the plan. `verify` also runs the parent with the planned
@@ -54,7 +54,7 @@ def apply_plan(checkpoint: Checkpoint, plan: Plan, *, verify: bool = True) -> nn
     return model
 
 
-def silenced_parent(checkpoint: Checkpoint, plan: Plan) -> nn.Module:
+def silenced_parent(checkpoint: Checkpoint, plan: PruningPlan) -> nn.Module:
     """Return a copy of the parent with its own widths in which the planned channels are zero."""
     _ensure_parent(checkpoint, plan)
     model = copy.deepcopy(checkpoint.model).eval()
@@ -82,13 +82,13 @@ def ensure_equivalent(model: nn.Module, reference: nn.Module) -> None:
                 raise ModelError(f"pruned and silenced outputs differ by {difference:.3g}, allowed are {allowed:.3g}")
 
 
-def _ensure_parent(checkpoint: Checkpoint, plan: Plan) -> None:
+def _ensure_parent(checkpoint: Checkpoint, plan: PruningPlan) -> None:
     if checkpoint.sha256 != plan.parent_sha256:
         found, expected = checkpoint.sha256[:12], plan.parent_sha256[:12]
         raise ConfigError(f"{checkpoint.path}: found sha256 {found}…, the plan was made for {expected}…")
 
 
-def _removed_channels(model: nn.Module, plan: Plan) -> dict[tuple[str, str], NDArray[np.intp]]:
+def _removed_channels(model: nn.Module, plan: PruningPlan) -> dict[tuple[str, str], NDArray[np.intp]]:
     """Collect what each side of each layer loses; a reader of a concatenation loses channels of several groups."""
     collected: dict[tuple[str, str], list[NDArray[np.intp]]] = {}
     for entry in plan.groups:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vision_line_compression.prune.anatomy import Convolution
-from vision_line_compression.prune.groups import Unit
+from vision_line_compression.prune.groups import ChannelUnit
+from vision_line_compression.prune.structure import Convolution
 
 #: Price of one convolution with (in, out) channels.
 Price = Callable[[Convolution, int, int], float]
@@ -39,7 +39,7 @@ class NetworkCost:
     """Cost of the whole network as a function of the units' widths; prices are kept, since choices come back often."""
 
     def __init__(
-        self, convolutions: Sequence[Convolution], units: Sequence[Unit], price: Price, *, fixed: float = 0.0
+        self, convolutions: Sequence[Convolution], units: Sequence[ChannelUnit], price: Price, *, fixed: float = 0.0
     ) -> None:
         """Place each convolution between the units; `fixed` is added to every total."""
         self._price = price
@@ -98,7 +98,7 @@ def grid_hw(layer: Convolution, size_hw: tuple[int, int]) -> tuple[int, int]:
     return size_hw[0] >> layer.level, size_hw[1] >> layer.level
 
 
-def _sides(layer: Convolution, units: Sequence[Unit]) -> tuple[Side, Side]:
+def _sides(layer: Convolution, units: Sequence[ChannelUnit]) -> tuple[Side, Side]:
     read: list[tuple[int, int, int]] = []
     written: list[tuple[int, int, int]] = []
     for index, unit in enumerate(units):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from vision_line_compression.adapt import Halves
+from vision_line_compression.network.split_blocks import Halves
 from vision_line_compression.prune.settings import Neck, Stage
 
 
@@ -38,7 +38,7 @@ class Member(BaseModel):
         return sum(count for _, _, count in self.runs) // channels
 
 
-class Group(BaseModel):
+class ChannelGroup(BaseModel):
     """Channels that can only be removed together; named after the first layer that writes them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,10 +54,10 @@ class Group(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class ChannelUnit:
     """Groups that get one width; the planner decides about units. `widths` ascend and end with the present one."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[ChannelGroup, ...]
     stage: Stage
     widths: tuple[int, ...]
 
@@ -73,7 +73,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
+class NetworkStructure:
     """What is fixed about a network: positions of its parts and what must not change.
 
     `neck` and `head` are indices of top-level layers; `opaque` names modules that are kept as they are; `levels` maps
@@ -97,7 +97,7 @@ class Freedom:
     caps: dict[Stage, float]
 
 
-def form_units(groups: Sequence[Group], anatomy: Anatomy, freedom: Freedom) -> tuple[Unit, ...]:
+def form_units(groups: Sequence[ChannelGroup], anatomy: NetworkStructure, freedom: Freedom) -> tuple[ChannelUnit, ...]:
     """Tie the groups that need equal widths and drop those that must not change.
 
     Tied are the two halves of a split block and the same layer of the one-to-many and the one-to-one head; a tie with
@@ -111,7 +111,7 @@ def form_units(groups: Sequence[Group], anatomy: Anatomy, freedom: Freedom) -> t
         stage = _stage(members, anatomy)
         widths = candidate_widths(members[0].channels, freedom.quantum, freedom.caps[stage])
         if len(widths) > 1:
-            units.append(Unit(members, stage, widths))
+            units.append(ChannelUnit(members, stage, widths))
     return tuple(units)
 
 
@@ -124,7 +124,7 @@ def candidate_widths(channels: int, quantum: int, cap: float) -> tuple[int, ...]
     return (*range(lowest, channels, quantum), channels)
 
 
-def _is_locked(group: Group, anatomy: Anatomy, freedom: Freedom) -> bool:
+def _is_locked(group: ChannelGroup, anatomy: NetworkStructure, freedom: Freedom) -> bool:
     touched = {member.layer for member in group.members}
     if touched & anatomy.opaque:
         return True
@@ -136,12 +136,12 @@ def _is_locked(group: Group, anatomy: Anatomy, freedom: Freedom) -> bool:
     return freedom.neck == "whole" or _leaves(group, written & anatomy.neck)
 
 
-def _leaves(group: Group, layers: set[int]) -> bool:
+def _leaves(group: ChannelGroup, layers: set[int]) -> bool:
     """Say whether channels written in one of `layers` are read or carried on by another top-level layer."""
     return any({_top_level(member.layer) for member in group.members} - {layer} for layer in layers)
 
 
-def _tied(groups: Sequence[Group], anatomy: Anatomy) -> list[tuple[Group, ...]]:
+def _tied(groups: Sequence[ChannelGroup], anatomy: NetworkStructure) -> list[tuple[ChannelGroup, ...]]:
     """Return the groups in their order, tied ones together (transitive)."""
     position = {layer: index for index, group in enumerate(groups) for layer in group.written}
     leader = list(range(len(groups)))
@@ -152,14 +152,14 @@ def _tied(groups: Sequence[Group], anatomy: Anatomy) -> list[tuple[Group, ...]]:
     return [tuple(group for group, own in owned if own == index) for index in sorted(set(leader))]
 
 
-def _ties(position: dict[str, int], anatomy: Anatomy) -> list[tuple[str, str]]:
+def _ties(position: dict[str, int], anatomy: NetworkStructure) -> list[tuple[str, str]]:
     pairs = [(pair.passed, pair.worked) for pair in anatomy.halves]
     twin_of = {layer.replace(".one2one_", "."): layer for layer in position if ".one2one_" in layer}
     pairs.extend(twin_of.items())
     return [pair for pair in pairs if pair[0] in position and pair[1] in position]
 
 
-def _stage(groups: tuple[Group, ...], anatomy: Anatomy) -> Stage:
+def _stage(groups: tuple[ChannelGroup, ...], anatomy: NetworkStructure) -> Stage:
     layers = [layer for group in groups for layer in group.written if layer in anatomy.levels]
     outside = [anatomy.levels[layer] for layer in layers if _top_level(layer) != anatomy.head]
     if not outside:

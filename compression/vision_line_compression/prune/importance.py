@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vision_line.errors import ModelError
-from vision_line_compression.prune.groups import Group, Member
+from vision_line_compression.prune.groups import ChannelGroup, Member
 from vision_line_compression.prune.settings import Criterion
 
 #: Leaves the gradients of a training loss in the parameters of the given model.
 Differentiate = Callable[[nn.Module], None]
 
 
-def rate_channels(model: nn.Module, groups: Sequence[Group], criterion: Criterion) -> dict[str, NDArray[np.float64]]:
+def rate_channels(
+    model: nn.Module, groups: Sequence[ChannelGroup], criterion: Criterion
+) -> dict[str, NDArray[np.float64]]:
     """Return one value (channels,) for each group by name: the higher, the more the channel is worth.
 
     "bn" is the mean |γ| of the normalisations that write the channel (Liu et al. 2017; meaningful after training with
@@ -37,12 +39,12 @@ def rate_channels(model: nn.Module, groups: Sequence[Group], criterion: Criterio
     return {group.name: rate(model, group) for group in groups}
 
 
-def _bn_scale(model: nn.Module, group: Group) -> NDArray[np.float64]:
+def _bn_scale(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
     scales = [_spread(group, member, bn.weight.detach().abs()) for member, bn in _normalisations(model, group)]
     return cast("NDArray[np.float64]", np.mean(scales, axis=0))
 
 
-def _group_norm(model: nn.Module, group: Group) -> NDArray[np.float64]:
+def _group_norm(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
     squares = np.zeros(group.channels)
     for member in group.members:
         layer = model.get_submodule(member.layer)
@@ -53,7 +55,7 @@ def _group_norm(model: nn.Module, group: Group) -> NDArray[np.float64]:
     return np.sqrt(squares)
 
 
-def _taylor(model: nn.Module, group: Group) -> NDArray[np.float64]:
+def _taylor(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
     change = np.zeros(group.channels)
     for member, bn in _normalisations(model, group):
         if bn.weight.grad is None or bn.bias.grad is None:
@@ -63,12 +65,12 @@ def _taylor(model: nn.Module, group: Group) -> NDArray[np.float64]:
     return np.square(change)
 
 
-def _normalisations(model: nn.Module, group: Group) -> list[tuple[Member, nn.BatchNorm2d]]:
+def _normalisations(model: nn.Module, group: ChannelGroup) -> list[tuple[Member, nn.BatchNorm2d]]:
     layers = [(member, model.get_submodule(member.layer)) for member in group.members if member.side == "out"]
     return [(member, layer) for member, layer in layers if isinstance(layer, nn.BatchNorm2d)]
 
 
-def _spread(group: Group, member: Member, values: torch.Tensor) -> NDArray[np.float64]:
+def _spread(group: ChannelGroup, member: Member, values: torch.Tensor) -> NDArray[np.float64]:
     """Sum the layer's `values` (layer channels,) over the occurrences of each channel of the group."""
     numbers = values.detach().cpu().double().numpy()
     total = np.zeros(group.channels)

@@ -15,8 +15,8 @@ from openvino import opset13
 from pydantic import BaseModel, ConfigDict
 
 from vision_line.errors import ConfigError, DeviceError
-from vision_line_compression.prune.anatomy import Convolution
 from vision_line_compression.prune.cost import Price, grid_hw
+from vision_line_compression.prune.structure import Convolution
 
 #: Runs of a point at least.
 _LEAST_RUNS = 5
@@ -30,7 +30,7 @@ _ALIGNMENT = 8
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class Kind(BaseModel):
+class ConvolutionKind(BaseModel):
     """Convolutions that differ in their channels alone; `grid_hw` is the output's rows and columns."""
 
     model_config = _STRICT
@@ -41,7 +41,7 @@ class Kind(BaseModel):
     grid_hw: tuple[int, int]
 
 
-class Surface(BaseModel):
+class LatencySurface(BaseModel):
     """Milliseconds of one kind at a lattice of channels: `ms[i][j]` at `channels_in[i]`, `channels_out[j]`.
 
     A depthwise kind, whose two numbers are one, has a single column.
@@ -49,7 +49,7 @@ class Surface(BaseModel):
 
     model_config = _STRICT
 
-    kind: Kind
+    kind: ConvolutionKind
     channels_in: tuple[int, ...]
     channels_out: tuple[int, ...]
     ms: tuple[tuple[float, ...], ...]
@@ -71,7 +71,7 @@ class LatencyTable(BaseModel):
 
     size_hw: tuple[int, int]
     target: str
-    surfaces: tuple[Surface, ...]
+    surfaces: tuple[LatencySurface, ...]
 
     def price(self) -> Price:
         """Return the price in milliseconds; a convolution of a kind that was not measured raises ConfigError."""
@@ -86,9 +86,9 @@ class LatencyTable(BaseModel):
         return cost
 
 
-def kind_of(layer: Convolution, size_hw: tuple[int, int]) -> Kind:
+def kind_of(layer: Convolution, size_hw: tuple[int, int]) -> ConvolutionKind:
     """Return the kind of `layer` for an input of `size_hw` pixels."""
-    return Kind(
+    return ConvolutionKind(
         kernel_hw=layer.kernel_hw, stride=layer.stride, depthwise=layer.depthwise, grid_hw=grid_hw(layer, size_hw)
     )
 
@@ -111,7 +111,7 @@ def measure_latency(
     Raises:
         DeviceError: OpenVINO cannot compile or run.
     """
-    kinds: dict[Kind, list[Convolution]] = {}
+    kinds: dict[ConvolutionKind, list[Convolution]] = {}
     for layer in convolutions:
         kinds.setdefault(kind_of(layer, size_hw), []).append(layer)
     core = ov.Core()
@@ -143,7 +143,7 @@ class _Bench:
     seconds: float
     threads: int
 
-    def least_ms(self, kind: Kind, channels_in: int, channels_out: int) -> float:
+    def least_ms(self, kind: ConvolutionKind, channels_in: int, channels_out: int) -> float:
         """Return the shortest run: other work on the computer only ever adds."""
         config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
         if self.threads:
@@ -169,19 +169,21 @@ class _Bench:
         return runs
 
 
-def _surface(bench: _Bench, kind: Kind, layers: Sequence[Convolution], points: int) -> Surface:
+def _surface(bench: _Bench, kind: ConvolutionKind, layers: Sequence[Convolution], points: int) -> LatencySurface:
     read = _lattice([layer.channels[0] for layer in layers], points)
     if kind.depthwise:
         column = np.maximum.accumulate([bench.least_ms(kind, channels, channels) for channels in read])
-        return Surface(kind=kind, channels_in=read, channels_out=read[:1], ms=tuple((ms,) for ms in column.tolist()))
+        return LatencySurface(
+            kind=kind, channels_in=read, channels_out=read[:1], ms=tuple((ms,) for ms in column.tolist())
+        )
     written = _lattice([layer.channels[1] for layer in layers], points)
     times = np.array([[bench.least_ms(kind, channels, count) for count in written] for channels in read])
     # At aligned channels more work is never less time: what says so is noise, and would mislead the planner.
     rising = np.maximum.accumulate(np.maximum.accumulate(times, axis=0), axis=1)
-    return Surface(kind=kind, channels_in=read, channels_out=written, ms=tuple(map(tuple, rising.tolist())))
+    return LatencySurface(kind=kind, channels_in=read, channels_out=written, ms=tuple(map(tuple, rising.tolist())))
 
 
-def _network(kind: Kind, channels_in: int, channels_out: int) -> ov.Model:
+def _network(kind: ConvolutionKind, channels_in: int, channels_out: int) -> ov.Model:
     """Build convolution, bias and SiLU, what one layer of the deployed network does."""
     rows, columns = (side * kind.stride for side in kind.grid_hw)
     image = opset13.parameter([1, channels_in, rows, columns], np.float32)

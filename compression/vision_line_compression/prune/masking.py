@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vision_line_compression.prune.groups import Group
+from vision_line_compression.prune.groups import ChannelGroup
 
 
-def silence(model: nn.Module, groups: Sequence[Group], removed: Mapping[str, NDArray[np.bool_]]) -> None:
+def silence(model: nn.Module, groups: Sequence[ChannelGroup], removed: Mapping[str, NDArray[np.bool_]]) -> None:
     """Silence, in place, the channels of each group that `removed` (group channels,) marks by the group's name."""
     for group in groups:
         if group.name in removed:
@@ -29,7 +29,9 @@ def silence(model: nn.Module, groups: Sequence[Group], removed: Mapping[str, NDA
 
 
 @contextmanager
-def silenced(model: nn.Module, groups: Sequence[Group], removed: Mapping[str, NDArray[np.bool_]]) -> Iterator[None]:
+def silenced(
+    model: nn.Module, groups: Sequence[ChannelGroup], removed: Mapping[str, NDArray[np.bool_]]
+) -> Iterator[None]:
     """Silence channels for the duration of the block and put the values back afterwards."""
     layers = [
         layer
@@ -49,7 +51,7 @@ def silenced(model: nn.Module, groups: Sequence[Group], removed: Mapping[str, ND
 
 
 def _written_normalisations(
-    model: nn.Module, group: Group, chosen: NDArray[np.bool_]
+    model: nn.Module, group: ChannelGroup, chosen: NDArray[np.bool_]
 ) -> list[tuple[nn.BatchNorm2d, torch.Tensor]]:
     found = []
     for member in group.members:

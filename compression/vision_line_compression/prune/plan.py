@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vision_line.errors import ConfigError
-from vision_line_compression.checkpoint import Complexity
-from vision_line_compression.prune.groups import Group
+from vision_line_compression.network.checkpoint import Complexity
+from vision_line_compression.prune.groups import ChannelGroup
 from vision_line_compression.prune.settings import CostKind, PruneSettings, Stage
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -25,7 +25,7 @@ class PlannedGroup(BaseModel):
 
     unit: str
     stage: Stage
-    group: Group
+    group: ChannelGroup
     kept: tuple[int, ...]
 
     @property
@@ -60,7 +60,7 @@ class FrontierPoint(BaseModel):
     damage: float
 
 
-class Plan(BaseModel):
+class PruningPlan(BaseModel):
     """A complete decision, to be reviewed and replayed on the checkpoint with `parent_sha256`.
 
     `sensitivity` maps each unit to measured pairs (share of channels kept, score); it is empty where nothing was
@@ -85,7 +85,7 @@ class Plan(BaseModel):
         return Complexity(round(self.costs["params"].planned), round(self.costs["macs"].planned))
 
 
-def write_plan(plan: Plan, path: Path) -> None:
+def write_plan(plan: PruningPlan, path: Path) -> None:
     """Write `plan` as JSON; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -93,10 +93,10 @@ def write_plan(plan: Plan, path: Path) -> None:
     partial.replace(path)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> PruningPlan:
     """Read a plan; ConfigError names every fault."""
     try:
-        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+        return PruningPlan.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}, expected a pruning plan") from exc
     except ValidationError as exc:

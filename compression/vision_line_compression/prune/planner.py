@@ -12,21 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vision_line.errors import ConfigError
-from vision_line_compression.adapt import split_blocks
-from vision_line_compression.checkpoint import Checkpoint
-from vision_line_compression.prune.anatomy import (
-    Convolution,
-    attention_macs,
-    fixed_parameters,
-    read_anatomy,
-    survey_convolutions,
-)
+from vision_line_compression.network.checkpoint import Checkpoint
+from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.prune.cost import NetworkCost, mac_price, parameter_price
-from vision_line_compression.prune.groups import Freedom, Unit, form_units
+from vision_line_compression.prune.groups import ChannelUnit, Freedom, form_units
 from vision_line_compression.prune.importance import Differentiate, kept_channels, rate_channels
 from vision_line_compression.prune.knapsack import Knapsack, Limit, Solution, Widths, solve, solve_along
 from vision_line_compression.prune.latency import LatencyTable
-from vision_line_compression.prune.plan import FrontierPoint, Plan, PlannedCost, PlannedGroup
+from vision_line_compression.prune.plan import FrontierPoint, PlannedCost, PlannedGroup, PruningPlan
 from vision_line_compression.prune.sensitivity import (
     Curve,
     Score,
@@ -36,6 +29,13 @@ from vision_line_compression.prune.sensitivity import (
     summed_damage,
 )
 from vision_line_compression.prune.settings import CostKind, PruneSettings
+from vision_line_compression.prune.structure import (
+    Convolution,
+    attention_macs,
+    fixed_parameters,
+    read_anatomy,
+    survey_convolutions,
+)
 from vision_line_compression.prune.tracing import known_groups
 
 #: Steps of relative width that a uniform plan may take.
@@ -48,7 +48,7 @@ class _Network:
 
     model: nn.Module
     convolutions: tuple[Convolution, ...]
-    units: tuple[Unit, ...]
+    units: tuple[ChannelUnit, ...]
     ratings: Mapping[str, NDArray[np.float64]]
     costs: dict[CostKind, NetworkCost]
 
@@ -61,7 +61,7 @@ def plan_pruning(
     differentiate: Differentiate | None = None,
     latency: LatencyTable | None = None,
     reference: Mapping[CostKind, float] | None = None,
-) -> Plan:
+) -> PruningPlan:
     """Decide what to remove from `checkpoint`, which is not changed.
 
     `score` measures sensitivity (higher is better); it gets a working copy whose blocks are split, in evaluation mode,
@@ -85,7 +85,7 @@ def plan_pruning(
     frontier = _frontier(problem, network, solution, reference or {})
     if solution.widths is None:
         raise ConfigError(*_infeasible(settings, frontier))
-    return Plan(
+    return PruningPlan(
         parent_sha256=checkpoint.sha256,
         family=checkpoint.family,
         settings=settings,
@@ -189,7 +189,7 @@ def _solved(problem: Knapsack, network: _Network, settings: PruneSettings) -> So
     return solve_along(problem, len(thresholds), lambda step: _global_widths(network, float(thresholds[step])))
 
 
-def _uniform_widths(units: Sequence[Unit], step: int) -> Widths:
+def _uniform_widths(units: Sequence[ChannelUnit], step: int) -> Widths:
     """Return the width nearest to one relative width for all units; ties go to the wider."""
     share = 1.0 - step / (_UNIFORM_STEPS - 1)
     return tuple(min(unit.widths, key=lambda width: (abs(width - share * unit.channels), -width)) for unit in units)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from vision_line_compression.prune.groups import Unit
+from vision_line_compression.prune.groups import ChannelUnit
 from vision_line_compression.prune.importance import lowest_first
 from vision_line_compression.prune.masking import silenced
 
@@ -26,7 +26,7 @@ Ratings = Mapping[str, NDArray[np.float64]]
 
 
 def probe_units(
-    model: nn.Module, units: Sequence[Unit], ratings: Ratings, score: Score, probes: Sequence[float]
+    model: nn.Module, units: Sequence[ChannelUnit], ratings: Ratings, score: Score, probes: Sequence[float]
 ) -> dict[str, Curve]:
     """Silence, for each unit alone, its least valuable channels and score the model.
 
@@ -36,7 +36,7 @@ def probe_units(
     return {unit.name: _curve(model, unit, ratings, score, probes) for unit in units}
 
 
-def measured_damage(unit: Unit, curve: Curve, parent_score: float) -> tuple[float, ...]:
+def measured_damage(unit: ChannelUnit, curve: Curve, parent_score: float) -> tuple[float, ...]:
     """Return -ln(share of the score that remains) at each of the unit's widths.
 
     A score that has sunk to nothing can sink no further, so plain differences would make deep cuts look cheap; the
@@ -50,7 +50,7 @@ def measured_damage(unit: Unit, curve: Curve, parent_score: float) -> tuple[floa
     return tuple(float(value) for value in np.interp(wanted, shares[::-1], lost[::-1]))
 
 
-def rated_damage(unit: Unit, ratings: Ratings) -> tuple[float, ...]:
+def rated_damage(unit: ChannelUnit, ratings: Ratings) -> tuple[float, ...]:
     """Return -ln(share of the unit's importance that remains) at each of its widths, the mean over its groups."""
     losses = []
     for group in unit.groups:
@@ -61,7 +61,7 @@ def rated_damage(unit: Unit, ratings: Ratings) -> tuple[float, ...]:
     return tuple(float(value) for value in np.mean(losses, axis=0))
 
 
-def summed_damage(units: Sequence[Unit], ratings: Ratings) -> list[tuple[float, ...]]:
+def summed_damage(units: Sequence[ChannelUnit], ratings: Ratings) -> list[tuple[float, ...]]:
     """Return the importance that goes at each width of each unit, in units of the mean unit's whole importance.
 
     For ratings that mean the same everywhere, as changes of the loss do; those of weights differ from layer to layer
@@ -78,7 +78,7 @@ def _lowest_sums(values: NDArray[np.float64], widths: Sequence[int]) -> list[flo
     return [float(ascending[: len(values) - width].sum()) for width in widths]
 
 
-def lowest_channels(unit: Unit, ratings: Ratings, width: int) -> dict[str, NDArray[np.bool_]]:
+def lowest_channels(unit: ChannelUnit, ratings: Ratings, width: int) -> dict[str, NDArray[np.bool_]]:
     """Mark, for each group of the unit, the channels that go when `width` stay."""
     removed = {}
     for group in unit.groups:
@@ -88,7 +88,7 @@ def lowest_channels(unit: Unit, ratings: Ratings, width: int) -> dict[str, NDArr
     return removed
 
 
-def _curve(model: nn.Module, unit: Unit, ratings: Ratings, score: Score, probes: Sequence[float]) -> Curve:
+def _curve(model: nn.Module, unit: ChannelUnit, ratings: Ratings, score: Score, probes: Sequence[float]) -> Curve:
     widths = sorted({_nearest(unit, probe) for probe in probes} - {unit.channels}, reverse=True)
     points = []
     for width in widths:
@@ -97,6 +97,6 @@ def _curve(model: nn.Module, unit: Unit, ratings: Ratings, score: Score, probes:
     return tuple(points)
 
 
-def _nearest(unit: Unit, probe: float) -> int:
+def _nearest(unit: ChannelUnit, probe: float) -> int:
     wanted = (1.0 - probe) * unit.channels
     return min(unit.widths, key=lambda width: (abs(width - wanted), width))

@@ -27,7 +27,7 @@ from torch import nn
 from ultralytics.nn.modules.block import Attention
 
 from vision_line.errors import ModelError
-from vision_line_compression.prune.groups import Group, Member
+from vision_line_compression.prune.groups import ChannelGroup, Member
 
 #: Input side of the traced image: two pixels remain at stride 32.
 _SIDE = 64
@@ -35,7 +35,7 @@ _PROGRAM = "vision_line_compression.prune.tracing"
 
 
 #: Groups by the fingerprint of the structure; the oldest goes when there are too many.
-_KNOWN: dict[str, tuple[Group, ...]] = {}
+_KNOWN: dict[str, tuple[ChannelGroup, ...]] = {}
 _KNOWN_STRUCTURES = 8
 
 
@@ -43,7 +43,7 @@ class OpaqueBlock(nn.Conv2d):
     """Stands for a module whose channels are kept, while groups are traced."""
 
 
-def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: float = 4.0) -> tuple[Group, ...]:
+def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: float = 4.0) -> tuple[ChannelGroup, ...]:
     """Return all groups of the split `model`; it is not changed.
 
     The child may use `memory_gib` beyond what its libraries take and runs at most `timeout_s`.
@@ -65,10 +65,10 @@ def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: floa
         if child.returncode != 0:
             reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
             raise ModelError(f"channel groups cannot be traced within {memory_gib:g} GiB: {reason}")
-        return tuple(Group.model_validate(entry) for entry in json.loads(target.read_text()))
+        return tuple(ChannelGroup.model_validate(entry) for entry in json.loads(target.read_text()))
 
 
-def known_groups(model: nn.Module, *, timeout_s: float, memory_gib: float) -> tuple[Group, ...]:
+def known_groups(model: nn.Module, *, timeout_s: float, memory_gib: float) -> tuple[ChannelGroup, ...]:
     """Return the groups of the split `model` as `trace_groups` does, tracing each structure once in this process.
 
     Several plans for one network (a budget's check, the plan, its controls) differ in weights and wishes alone.
@@ -95,7 +95,7 @@ def _structure(model: nn.Module) -> str:
     return hashlib.sha256(f"{model!r}{wiring!r}".encode()).hexdigest()
 
 
-def _traced(model: nn.Module) -> Iterator[Group]:
+def _traced(model: nn.Module) -> Iterator[ChannelGroup]:
     import torch_pruning
 
     names = opaque_names(model)
@@ -129,7 +129,7 @@ def _replace(model: nn.Module, name: str) -> None:
     setattr(model.get_submodule(parent_name), attribute, OpaqueBlock(width_in, width_out, 1))
 
 
-def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> Group:
+def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> ChannelGroup:
     members: dict[tuple[str, str], Member] = {}
     for item in traced:
         module = item.dep.target.module
@@ -142,7 +142,7 @@ def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> Group:
         member = Member(layer=name_of[module], side=side, runs=_runs(item.root_idxs, item.idxs))
         members.setdefault((member.layer, side), member)
     root = name_of[traced[0].dep.target.module]
-    return Group(name=root, channels=len(traced[0].idxs), members=tuple(members.values()))
+    return ChannelGroup(name=root, channels=len(traced[0].idxs), members=tuple(members.values()))
 
 
 def _refuse_parameters(module: object, item: Any) -> None:

@@ -14,17 +14,17 @@ import onnx
 from numpy.typing import NDArray
 
 from vision_line.errors import ModelError
-from vision_line_compression.onnx_file import ModelProto
+from vision_line_compression.network.onnx_file import ModelProto
 from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.histogram import Histogram
-from vision_line_compression.quantize.placement import observable_tensors
+from vision_line_compression.quantize.qdq_placement import observable_tensors
 
 #: A picture as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
 Picture = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class RangeCalibration:
     """What the pictures showed: a histogram for each tensor that may be quantized."""
 
     histograms: dict[str, Histogram]
@@ -37,7 +37,7 @@ class Calibration:
         return frozenset(name for name, histogram in self.histograms.items() if histogram.peak == 0.0)
 
 
-def calibrate(float_onnx: Path, images: Iterable[Picture], *, threads: int = 0) -> Calibration:
+def calibrate(float_onnx: Path, images: Iterable[Picture], *, threads: int = 0) -> RangeCalibration:
     """Run `images` one by one through `float_onnx` and count the magnitudes of its activations.
 
     Pictures may differ in shape where the model's input is dynamic. Memory holds one picture's activations and one
@@ -62,7 +62,7 @@ def calibrate(float_onnx: Path, images: Iterable[Picture], *, threads: int = 0) 
         count += 1
     if not count:
         raise ModelError(f"{float_onnx}: expected calibration pictures, found none")
-    return Calibration(histograms, count, digest.hexdigest())
+    return RangeCalibration(histograms, count, digest.hexdigest())
 
 
 def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class ActivationEncoding:
     """How values are stored; `weight_codes` are the least and the largest code of a weight, a zero point of 0 implied.
 
     `name` is the value of the file's metadata entry `quantization`, and of a bundle's.
@@ -28,5 +28,5 @@ class Encoding:
     weight_codes: tuple[int, int]
 
 
-SIGNED = Encoding("qdq-s8-symmetric", np.int8(0), (-128, 127))
-UNSIGNED = Encoding("qdq-u8-7bit", np.uint8(128), (-64, 63))
+SIGNED = ActivationEncoding("qdq-s8-symmetric", np.int8(0), (-128, 127))
+UNSIGNED = ActivationEncoding("qdq-u8-7bit", np.uint8(128), (-64, 63))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from vision_line.errors import ModelError
-from vision_line_compression.onnx_file import OPSETS, ModelProto, default_opset, load_model
+from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset, load_model
 
 Node = Any  # onnx.NodeProto
 

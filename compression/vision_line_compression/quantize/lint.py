@@ -13,16 +13,16 @@ import onnx
 from numpy.typing import NDArray
 
 from vision_line.errors import ModelError
-from vision_line_compression.onnx_file import OPSETS, ModelProto, default_opset
-from vision_line_compression.quantize.encodings import SIGNED, Encoding
+from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset
+from vision_line_compression.quantize.encodings import SIGNED, ActivationEncoding
 from vision_line_compression.quantize.graph import Graph, Node, attribute, index_graph
-from vision_line_compression.quantize.placement import CARRIERS, last_convolutions
+from vision_line_compression.quantize.qdq_placement import CARRIERS, last_convolutions
 from vision_line_compression.quantize.scales import LEAST_SCALE
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
-def lint_model(model: ModelProto, encoding: Encoding = SIGNED) -> tuple[str, ...]:
+def lint_model(model: ModelProto, encoding: ActivationEncoding = SIGNED) -> tuple[str, ...]:
     """Return the faults of a quantized graph, one sentence each; empty for one that is legal in `encoding`.
 
     Checked: opset and domains; zero points and the range of weights' codes as `encoding` says; scales constant,
@@ -44,7 +44,7 @@ def lint_model(model: ModelProto, encoding: Encoding = SIGNED) -> tuple[str, ...
     return tuple(fault for check in checks for fault in check(graph))
 
 
-def refuse_illegal(model: ModelProto, path: Path, encoding: Encoding = SIGNED) -> None:
+def refuse_illegal(model: ModelProto, path: Path, encoding: ActivationEncoding = SIGNED) -> None:
     """Let a legal graph pass.
 
     Raises:
@@ -71,7 +71,7 @@ def _check_scales(graph: Graph) -> Iterator[str]:
             yield f"{node.name}: expected a constant scale of at least {LEAST_SCALE:.3g}, found {_brief(scale)}"
 
 
-def _check_codes(graph: Graph, encoding: Encoding) -> Iterator[str]:
+def _check_codes(graph: Graph, encoding: ActivationEncoding) -> Iterator[str]:
     least, largest = encoding.weight_codes
     for node in _pairs(graph):
         codes = graph.constants.get(node.input[0])

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from vision_line_compression.onnx_file import ModelProto, save_model
-from vision_line_compression.quantize.calibrate import Calibration
+from vision_line_compression.network.onnx_file import ModelProto, save_model
+from vision_line_compression.quantize.calibrate import RangeCalibration
 from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.lint import refuse_illegal
-from vision_line_compression.quantize.placement import Placement, plan_placement
+from vision_line_compression.quantize.qdq_placement import Placement, plan_placement
 from vision_line_compression.quantize.scales import Floats, activation_scale
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings, TensorRange
 from vision_line_compression.quantize.thresholds import choose_threshold, signal_to_noise_db
-from vision_line_compression.quantize.writer import ENCODING, write_pairs
+from vision_line_compression.quantize.qdq_writer import ENCODING, write_pairs
 
 
 def quantize_calibrated(
-    float_onnx: Path, output: Path, settings: QuantizeSettings, calibration: Calibration
+    float_onnx: Path, output: Path, settings: QuantizeSettings, calibration: RangeCalibration
 ) -> QuantizeReport:
     """Quantize `float_onnx` with ranges from a `calibration` of the same file: one pass serves every method.
 
@@ -51,7 +51,7 @@ def quantize_calibrated(
     )
 
 
-def _ranges(placement: Placement, settings: QuantizeSettings, calibration: Calibration) -> tuple[TensorRange, ...]:
+def _ranges(placement: Placement, settings: QuantizeSettings, calibration: RangeCalibration) -> tuple[TensorRange, ...]:
     ranges = []
     for number, group in enumerate(placement.groups):
         histograms = [calibration.histograms[tensor] for tensor in group]
@@ -73,7 +73,7 @@ def _ranges(placement: Placement, settings: QuantizeSettings, calibration: Calib
     return tuple(ranges)
 
 
-def _metadata(settings: QuantizeSettings, calibration: Calibration) -> dict[str, str]:
+def _metadata(settings: QuantizeSettings, calibration: RangeCalibration) -> dict[str, str]:
     details = {
         "method": settings.method.value,
         "images": calibration.images,

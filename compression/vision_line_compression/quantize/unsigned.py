@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from onnx import numpy_helper
 
-from vision_line_compression.onnx_file import ModelProto, load_model, save_model
+from vision_line_compression.network.onnx_file import ModelProto, load_model, save_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.graph import Graph, index_graph
 from vision_line_compression.quantize.lint import refuse_illegal

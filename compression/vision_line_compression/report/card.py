@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError
 
 from vision_line.errors import ConfigError
 from vision_line_compression.evaluate.gates import Gate
-from vision_line_compression.evaluate.schema import (
-    Difference,
+from vision_line_compression.evaluate.results import (
     Evaluation,
     Figure,
-    Frozen,
+    PairedDifference,
+    ResultModel,
     RobustnessComparison,
 )
 
@@ -43,7 +43,7 @@ class RowKind(StrEnum):
     NARROW = "narrow"
 
 
-class Group(StrEnum):
+class RowGroup(StrEnum):
     """How rows belong together."""
 
     STEP = "step"
@@ -52,27 +52,31 @@ class Group(StrEnum):
 
 
 #: Kind -> group, title, what it shows.
-KINDS: dict[RowKind, tuple[Group, str, str]] = {
-    RowKind.PARENT: (Group.STEP, "Parent", "the model that is compressed"),
-    RowKind.PRUNED: (Group.STEP, "Pruned, raw", "channels removed, nothing trained"),
-    RowKind.RECALIBRATED: (Group.STEP, "Recalibrated", "batch normalisation measured anew"),
-    RowKind.RECOVERED: (Group.STEP, "Recovered", "trained on with labels"),
-    RowKind.DISTILLED: (Group.STEP, "Distilled", "trained on with a teacher"),
-    RowKind.QUANTIZATION_AWARE: (Group.STEP, "Quantization-aware", "trained while rounded to INT8, measured as float"),
-    RowKind.INT8_MAX: (Group.INT8, "INT8, max", "calibrated to the largest value"),
-    RowKind.INT8_PERCENTILE: (Group.INT8, "INT8, percentile", "calibrated without outliers"),
-    RowKind.INT8_MSE: (Group.INT8, "INT8, MSE", "calibrated to the least squared error"),
-    RowKind.INT8_ENTROPY: (Group.INT8, "INT8, entropy", "calibrated to the least divergence"),
-    RowKind.INT8_UNSIGNED: (Group.INT8, "INT8, unsigned", "the product's form for processors without VNNI"),
-    RowKind.LONGER: (Group.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"),
-    RowKind.NO_TEACHER: (Group.CONTROL, "No teacher", "the same plan and epochs, labels only"),
-    RowKind.UNIFORM: (Group.CONTROL, "Uniform plan", "one relative width for all layers"),
-    RowKind.ONE_SHOT: (Group.CONTROL, "One shot", "without intermediate steps"),
-    RowKind.NARROW: (Group.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"),
+KINDS: dict[RowKind, tuple[RowGroup, str, str]] = {
+    RowKind.PARENT: (RowGroup.STEP, "Parent", "the model that is compressed"),
+    RowKind.PRUNED: (RowGroup.STEP, "Pruned, raw", "channels removed, nothing trained"),
+    RowKind.RECALIBRATED: (RowGroup.STEP, "Recalibrated", "batch normalisation measured anew"),
+    RowKind.RECOVERED: (RowGroup.STEP, "Recovered", "trained on with labels"),
+    RowKind.DISTILLED: (RowGroup.STEP, "Distilled", "trained on with a teacher"),
+    RowKind.QUANTIZATION_AWARE: (
+        RowGroup.STEP,
+        "Quantization-aware",
+        "trained while rounded to INT8, measured as float",
+    ),
+    RowKind.INT8_MAX: (RowGroup.INT8, "INT8, max", "calibrated to the largest value"),
+    RowKind.INT8_PERCENTILE: (RowGroup.INT8, "INT8, percentile", "calibrated without outliers"),
+    RowKind.INT8_MSE: (RowGroup.INT8, "INT8, MSE", "calibrated to the least squared error"),
+    RowKind.INT8_ENTROPY: (RowGroup.INT8, "INT8, entropy", "calibrated to the least divergence"),
+    RowKind.INT8_UNSIGNED: (RowGroup.INT8, "INT8, unsigned", "the product's form for processors without VNNI"),
+    RowKind.LONGER: (RowGroup.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"),
+    RowKind.NO_TEACHER: (RowGroup.CONTROL, "No teacher", "the same plan and epochs, labels only"),
+    RowKind.UNIFORM: (RowGroup.CONTROL, "Uniform plan", "one relative width for all layers"),
+    RowKind.ONE_SHOT: (RowGroup.CONTROL, "One shot", "without intermediate steps"),
+    RowKind.NARROW: (RowGroup.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"),
 }
 
 
-class Row(Frozen):
+class ReportRow(ResultModel):
     """One model of the report."""
 
     kind: RowKind
@@ -85,7 +89,7 @@ class Row(Frozen):
     """Epochs of training since the parent; null where it is unknown."""
     evaluation: Evaluation | None = None
     """What was measured; null: not run."""
-    difference: Difference | None = None
+    difference: PairedDifference | None = None
     """This model minus the better parent; null for that parent itself and for what was not run."""
     speedup: Figure | None = None
     """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
@@ -93,12 +97,12 @@ class Row(Frozen):
     """The same of the networks alone, without conversion and head decoding."""
 
     @property
-    def group(self) -> Group:
+    def group(self) -> RowGroup:
         """Return how the row belongs."""
         return KINDS[self.kind][0]
 
 
-class KeptChannels(Frozen):
+class KeptChannels(ResultModel):
     """What pruning left of one group of coupled layers."""
 
     name: str
@@ -111,7 +115,7 @@ class KeptChannels(Frozen):
     """Channels of the parent."""
 
 
-class SensitivityCurve(Frozen):
+class SensitivityCurve(ResultModel):
     """What happens when one unit alone loses channels."""
 
     name: str
@@ -122,7 +126,7 @@ class SensitivityCurve(Frozen):
     """Score as a share of the parent's at each."""
 
 
-class Identity(Frozen):
+class Identity(ResultModel):
     """What the report is about, and what would have to be the same to get it again."""
 
     name: str
@@ -145,7 +149,7 @@ class Identity(Frozen):
     """Where it was measured."""
 
 
-class Headline(Frozen):
+class Headline(ResultModel):
     """The product in nine figures; drops are against the better parent, ratios against the parent."""
 
     params_ratio: Figure
@@ -168,7 +172,7 @@ class Headline(Frozen):
     """The same with the application's conversion of pictures and head decoding."""
 
 
-class ReportCard(Frozen):
+class ReportCard(ResultModel):
     """`report.json`."""
 
     report_version: Literal[1] = 1
@@ -185,7 +189,7 @@ class ReportCard(Frozen):
     """Whether all gates passed."""
     gates: tuple[Gate, ...]
     """The recipe's gates."""
-    rows: tuple[Row, ...] = Field(min_length=1, max_length=len(KINDS))
+    rows: tuple[ReportRow, ...] = Field(min_length=1, max_length=len(KINDS))
     """All models, those that were not run among them."""
     kept_channels: tuple[KeptChannels, ...] = ()
     """What the plan kept."""
@@ -196,9 +200,9 @@ class ReportCard(Frozen):
     remarks: tuple[str, ...] = ()
     """What a reader has to know about this run."""
 
-    def row(self, kind: RowKind) -> Row:
+    def row(self, kind: RowKind) -> ReportRow:
         """Return the row of one kind; one that was not run where the report is older than the kind."""
-        return next((row for row in self.rows if row.kind is kind), Row(kind=kind, title=KINDS[kind][1], note=""))
+        return next((row for row in self.rows if row.kind is kind), ReportRow(kind=kind, title=KINDS[kind][1], note=""))
 
 
 def write_card(card: ReportCard, path: Path) -> None:

@@ -8,9 +8,9 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from vision_line_compression.evaluate.schema import Evaluation
+from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.report import plots
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, Row, write_card
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, write_card
 from vision_line_compression.report.tables import gates_table, models_table
 from vision_line_compression.report.wording import NONE, percent, sentence, signed, times
 
@@ -69,7 +69,7 @@ def _summary(card: ReportCard) -> str:
     return text
 
 
-def _throughput_note(product: Row) -> str:
+def _throughput_note(product: ReportRow) -> str:
     if product.engine_speedup is None:
         return "not measured"
     return f"the parent's, network alone; {times(product.speedup)} with conversion and head"

@@ -6,8 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vision_line_compression.evaluate.schema import Calibration, Evaluation, Found, RobustnessComparison, Sweep
-from vision_line_compression.report.card import Group, KeptChannels, ReportCard, Row, RowKind, SensitivityCurve
+from vision_line_compression.evaluate.results import (
+    Evaluation,
+    MissedGroup,
+    RobustnessComparison,
+    ScoreCalibration,
+    Sweep,
+)
+from vision_line_compression.report.card import KeptChannels, ReportCard, ReportRow, RowGroup, RowKind, SensitivityCurve
 from vision_line_compression.report.svg import (
     Scale,
     axes,
@@ -24,7 +30,7 @@ from vision_line_compression.report.svg import (
 WIDTH, HEIGHT = 560, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 40, 50
 
-_SHAPES = {Group.STEP: "circle", Group.INT8: "diamond", Group.CONTROL: "square"}
+_SHAPES = {RowGroup.STEP: "circle", RowGroup.INT8: "diamond", RowGroup.CONTROL: "square"}
 
 #: Not contenders: their scores would squeeze those of all others.
 _UNFINISHED = frozenset({RowKind.PRUNED, RowKind.RECALIBRATED})
@@ -44,7 +50,7 @@ PARENT, PRODUCT = "parent", "product"
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    row: Row
+    row: ReportRow
     style: str
     x: float
     y: float
@@ -96,7 +102,7 @@ def _label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, fl
     return places
 
 
-def _trade_point(card: ReportCard, row: Row, cost: Callable[[Evaluation], float | None]) -> _Point | None:
+def _trade_point(card: ReportCard, row: ReportRow, cost: Callable[[Evaluation], float | None]) -> _Point | None:
     evaluation = row.evaluation
     if evaluation is None or evaluation.accuracy.map50_95 is None or (x := cost(evaluation)) is None:
         return None
@@ -108,7 +114,7 @@ def _trade_point(card: ReportCard, row: Row, cost: Callable[[Evaluation], float 
     return _Point(row, _style(card, row), x, y, low, high)
 
 
-def _style(card: ReportCard, row: Row) -> str:
+def _style(card: ReportCard, row: ReportRow) -> str:
     if row.kind is card.product:
         return PRODUCT
     return PARENT if row.kind is card.reference else row.group.value
@@ -141,7 +147,7 @@ def threshold_sweep(parent: tuple[Sweep, float], product: tuple[Sweep, float]) -
     return figure(WIDTH, HEIGHT, "".join(parts), "defects missed against false detections per image")
 
 
-def reliability(parent: Calibration, product: Calibration) -> str:
+def reliability(parent: ScoreCalibration, product: ScoreCalibration) -> str:
     """Return what share of the detections of a score is right; the diagonal is a score that means what it says."""
     x, y = Scale(0, 1, _LEFT, WIDTH - _RIGHT), Scale(0, 1, HEIGHT - _BOTTOM, _TOP)
     parts = [axes(x, y, "score", "share that is right", percent=True), line(x(0), y(0), x(1), y(1), "ideal")]
@@ -156,7 +162,7 @@ def reliability(parent: Calibration, product: Calibration) -> str:
     return figure(WIDTH, HEIGHT, "".join(parts), "share of right detections against their score")
 
 
-def miss_intervals(parent: dict[str, Found], product: dict[str, Found]) -> str | None:
+def miss_intervals(parent: dict[str, MissedGroup], product: dict[str, MissedGroup]) -> str | None:
     """Return miss rates with their exact intervals, group by group; None when no group has a true box."""
     groups = [name for name, found in product.items() if found.boxes]
     if not groups:
@@ -180,13 +186,13 @@ def miss_intervals(parent: dict[str, Found], product: dict[str, Found]) -> str |
     return figure(WIDTH, height, "".join(parts), "miss rate with its interval by group")
 
 
-def _shown_limit(found: Found) -> float:
+def _shown_limit(found: MissedGroup) -> float:
     # the interval of a handful of boxes reaches almost to 1 and would squeeze all others
     value = found.miss_rate.value or 0.0
     return min(found.miss_rate.high, max(3 * value, 0.15)) if found.boxes else 0.0
 
 
-def _whisker(x: Scale, y: float, found: Found, style: str) -> str:
+def _whisker(x: Scale, y: float, found: MissedGroup, style: str) -> str:
     rate = found.miss_rate
     if rate.value is None:
         return ""

@@ -8,14 +8,14 @@ from html import escape
 from itertools import groupby
 
 from vision_line_compression.evaluate.gates import Gate
-from vision_line_compression.evaluate.schema import Evaluation, Interval, Rate
-from vision_line_compression.report.card import Group, ReportCard, Row
+from vision_line_compression.evaluate.results import Evaluation, Interval, Rate
+from vision_line_compression.report.card import ReportCard, ReportRow, RowGroup
 from vision_line_compression.report.wording import NONE, signed, times
 
 _GROUP_TITLES = {
-    Group.STEP: "Steps",
-    Group.INT8: "INT8, by calibration method",
-    Group.CONTROL: "Controls: what the steps have to beat",
+    RowGroup.STEP: "Steps",
+    RowGroup.INT8: "INT8, by calibration method",
+    RowGroup.CONTROL: "Controls: what the steps have to beat",
 }
 _GATE_TITLES = {
     "map50_95_drop": "mAP50-95 drop",
@@ -80,7 +80,7 @@ def models_table(card: ReportCard) -> str:
     )
 
 
-def _row(card: ReportCard, row: Row) -> str:
+def _row(card: ReportCard, row: ReportRow) -> str:
     name = f"<b>{escape(row.title)}</b>{_badges(card, row)}<small>{escape(row.note)}</small>"
     if row.evaluation is None:
         return f'<tr class="absent"><td>{name}</td><td colspan="11" class="text">not run</td></tr>'
@@ -89,12 +89,12 @@ def _row(card: ReportCard, row: Row) -> str:
     return f"<tr{style}><td>{name}</td>{cells}</tr>"
 
 
-def _badges(card: ReportCard, row: Row) -> str:
+def _badges(card: ReportCard, row: ReportRow) -> str:
     badges = '<span class="badge product">product</span>' if row.kind is card.product else ""
     return badges + ('<span class="badge parent">better parent</span>' if row.kind is card.reference else "")
 
 
-def _cells(row: Row, evaluation: Evaluation) -> Iterator[str]:
+def _cells(row: ReportRow, evaluation: Evaluation) -> Iterator[str]:
     model, accuracy, point = evaluation.model, evaluation.accuracy, evaluation.operating[0]
     difference, speed = row.difference, evaluation.speed
     yield f"{model.params / 1e6:.2f}"

@@ -12,18 +12,18 @@ import pytest
 from vision_line.devices.model import Model, open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line.simulator.dataset import write_dataset
-from vision_line_compression.dataset import Dataset, open_dataset
+from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.compare import compare
 from vision_line_compression.evaluate.evaluation import evaluate, measure
 from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.predict import Predictions, load_predictions, predict, save_predictions
+from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
 from vision_line_compression.evaluate.robustness import compare_robustness
-from vision_line_compression.evaluate.schema import Evaluation, EvaluationSettings
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
 from vision_line_compression.evaluate.subject import open_subject
-from vision_line_compression.report.build import Run, better_parent, build_card
 from vision_line_compression.report.card import Identity, RowKind
+from vision_line_compression.report.card_building import MeasuredRun, better_parent, build_card
 from vision_line_compression.report.page import render_page
 
 
@@ -194,7 +194,7 @@ def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evalu
         name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
         data_sha256={"train": boards.sha256()}, seed=0, versions={}, machine="test",
     )  # fmt: skip
-    run = Run(evaluation, predictions)
+    run = MeasuredRun(evaluation, predictions)
     runs = {RowKind.PARENT: run, RowKind.INT8_MSE: run}
 
     card = build_card(identity, runs, RowKind.INT8_MSE, boards, GateSettings(), resamples=10)
@@ -215,8 +215,8 @@ def test_the_unsigned_form_passes_the_same_gates(
         data_sha256={"train": boards.sha256()}, seed=0, versions={}, machine="test",
     )  # fmt: skip
     fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
-    worse = Run(measure(fewer, model, boards, EvaluationSettings()), fewer)
-    same = Run(evaluation, predictions)
+    worse = MeasuredRun(measure(fewer, model, boards, EvaluationSettings()), fewer)
+    same = MeasuredRun(evaluation, predictions)
     runs = {RowKind.PARENT: same, RowKind.INT8_MAX: same, RowKind.INT8_UNSIGNED: worse}
 
     card = build_card(identity, runs, RowKind.INT8_MAX, boards, GateSettings(params_ratio=1.0), resamples=10)
@@ -231,5 +231,5 @@ def test_the_unsigned_form_passes_the_same_gates(
 def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
     """A report without what it compares is refused."""
     with pytest.raises(ConfigError, match="parent"):
-        better_parent({RowKind.INT8_MSE: Run(evaluation, predictions)})
-    assert better_parent({RowKind.PARENT: Run(evaluation, predictions)}) is RowKind.PARENT
+        better_parent({RowKind.INT8_MSE: MeasuredRun(evaluation, predictions)})
+    assert better_parent({RowKind.PARENT: MeasuredRun(evaluation, predictions)}) is RowKind.PARENT

@@ -15,16 +15,16 @@ from torch import nn
 
 from vision_line.devices.model import open_model
 from vision_line.errors import ConfigError, ModelError
-from vision_line_compression.adapt import find_halves, merge_blocks, split_blocks
-from vision_line_compression.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
 from vision_line_compression.evaluate.graph_size import count_graph
-from vision_line_compression.export import export_onnx
-from vision_line_compression.prune.anatomy import survey_convolutions
+from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
+from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.split_blocks import find_halves, merge_blocks, split_blocks
 from vision_line_compression.prune.apply import apply_plan, ensure_equivalent, silenced_parent
 from vision_line_compression.prune.latency import measure_latency
-from vision_line_compression.prune.plan import Plan, read_plan, write_plan
+from vision_line_compression.prune.plan import PruningPlan, read_plan, write_plan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, Neck, PruneSettings
+from vision_line_compression.prune.structure import survey_convolutions
 from vision_line_compression.prune.tracing import known_groups, trace_groups
 
 from .conftest import WriteCheckpoint
@@ -36,11 +36,11 @@ ATTENTIVE = ("yolov10n", "yolo11n", "yolo26n")
 
 
 @pytest.fixture(scope="module")
-def pruned_of(write_checkpoint: WriteCheckpoint) -> Callable[[str], tuple[Checkpoint, Plan, nn.Module]]:
+def pruned_of(write_checkpoint: WriteCheckpoint) -> Callable[[str], tuple[Checkpoint, PruningPlan, nn.Module]]:
     """Return checkpoint, plan and pruned model of a family, made once."""
-    made: dict[str, tuple[Checkpoint, Plan, nn.Module]] = {}
+    made: dict[str, tuple[Checkpoint, PruningPlan, nn.Module]] = {}
 
-    def prune(name: str) -> tuple[Checkpoint, Plan, nn.Module]:
+    def prune(name: str) -> tuple[Checkpoint, PruningPlan, nn.Module]:
         if name not in made:
             checkpoint = load_checkpoint(write_checkpoint(name))
             settings = PruneSettings(budget=Budget(macs=0.5, params=0.55), neck="free", size_hw=(64, 64))
@@ -87,7 +87,9 @@ def _states(checkpoint: Checkpoint) -> Iterator[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_pruned_model_is_what_was_planned(name: str, pruned_of: Callable[[str], tuple[Any, Plan, Any]]) -> None:
+def test_the_pruned_model_is_what_was_planned(
+    name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]
+) -> None:
     """Widths are those of the plan and multiples of the quantum; size is counted on the fused model; budget kept."""
     checkpoint, plan, model = pruned_of(name)
     parent, actual = complexity(checkpoint.model, (64, 64)), complexity(model, (64, 64))
@@ -105,7 +107,7 @@ def test_the_pruned_model_is_what_was_planned(name: str, pruned_of: Callable[[st
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_pruned_equals_the_silenced_parent(name: str, pruned_of: Callable[[str], tuple[Any, Plan, Any]]) -> None:
+def test_pruned_equals_the_silenced_parent(name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]) -> None:
     """Cutting channels computes what zeroing them in the parent does, in evaluation."""
     checkpoint, plan, model = pruned_of(name)
     masked = silenced_parent(checkpoint, plan)
@@ -117,7 +119,7 @@ def test_pruned_equals_the_silenced_parent(name: str, pruned_of: Callable[[str],
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pruned_trains_fuses_and_opens_in_plain_yolo(
-    name: str, pruned_of: Callable[[str], tuple[Any, Plan, Any]], tmp_path: Path
+    name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]], tmp_path: Path
 ) -> None:
     """The saved checkpoint is stock: YOLO opens it, it runs in training, keeps its outputs fused, exports to ONNX."""
     import onnx
@@ -140,7 +142,7 @@ def test_pruned_trains_fuses_and_opens_in_plain_yolo(
 
 
 def test_plans_count_the_exported_graph(
-    pruned_of: Callable[[str], tuple[Checkpoint, Plan, nn.Module]], tmp_path: Path
+    pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, nn.Module]], tmp_path: Path
 ) -> None:
     """Products of attention too, which grow with the square of the grid: operations at another size as well."""
     checkpoint, plan, model = pruned_of("yolo11n")
@@ -157,7 +159,7 @@ def test_plans_count_the_exported_graph(
 
 
 @pytest.mark.parametrize("name", ATTENTIVE)
-def test_attention_is_kept(name: str, pruned_of: Callable[[str], tuple[Any, Plan, Any]]) -> None:
+def test_attention_is_kept(name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]) -> None:
     """No channel inside an attention block goes."""
     from ultralytics.nn.modules.block import Attention
 
@@ -175,7 +177,7 @@ def test_attention_is_kept(name: str, pruned_of: Callable[[str], tuple[Any, Plan
 
 
 @pytest.mark.parametrize("name", ["yolov10n", "yolo26n"])
-def test_both_heads_get_the_same_widths(name: str, pruned_of: Callable[[str], tuple[Any, Plan, Any]]) -> None:
+def test_both_heads_get_the_same_widths(name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]) -> None:
     """The one-to-one head, a copy of the one-to-many head, is narrowed alike."""
     _, _, model = pruned_of(name)
     head = model.model[-1]
@@ -205,7 +207,7 @@ def test_the_neck_is_left_alone_as_asked(
 
 
 def test_a_plan_replays_on_a_fresh_parent(
-    pruned_of: Callable[[str], tuple[Checkpoint, Plan, Any]], write_checkpoint: WriteCheckpoint, tmp_path: Path
+    pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, Any]], write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
     """A plan read from its file gives the same weights; planning again gives the same plan."""
     checkpoint, plan, model = pruned_of("yolo11n")
@@ -223,7 +225,7 @@ def _values(model: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def test_a_plan_of_another_checkpoint_is_refused(
-    pruned_of: Callable[[str], tuple[Checkpoint, Plan, Any]], write_checkpoint: WriteCheckpoint
+    pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, Any]], write_checkpoint: WriteCheckpoint
 ) -> None:
     """The hash of the parent is part of the plan."""
     _, plan, _ = pruned_of("yolo11n")
@@ -232,7 +234,7 @@ def test_a_plan_of_another_checkpoint_is_refused(
         apply_plan(load_checkpoint(write_checkpoint("yolov8n")), plan)
 
 
-def test_mixed_up_channels_are_found(pruned_of: Callable[[str], tuple[Checkpoint, Plan, Any]]) -> None:
+def test_mixed_up_channels_are_found(pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, Any]]) -> None:
     """A model cut at other channels of one single group has the planned widths but not the silenced outputs."""
     checkpoint, plan, _ = pruned_of("yolov8n")
     index = next(i for i, entry in enumerate(plan.groups) if len(entry.kept) * 2 <= entry.group.channels)
@@ -246,7 +248,7 @@ def test_mixed_up_channels_are_found(pruned_of: Callable[[str], tuple[Checkpoint
         ensure_equivalent(apply_plan(checkpoint, tampered), silenced_parent(checkpoint, plan))
 
 
-def test_a_skipped_layer_is_found(pruned_of: Callable[[str], tuple[Checkpoint, Plan, Any]]) -> None:
+def test_a_skipped_layer_is_found(pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, Any]]) -> None:
     """A plan that forgets one member of a group is refused, whatever torch would make of it."""
     checkpoint, plan, _ = pruned_of("yolov8n")
     index = next(i for i, entry in enumerate(plan.groups) if len(entry.kept) < entry.group.channels)
@@ -259,7 +261,7 @@ def test_a_skipped_layer_is_found(pruned_of: Callable[[str], tuple[Checkpoint, P
         apply_plan(checkpoint, tampered)
 
 
-def test_a_structure_is_traced_once(pruned_of: Callable[[str], tuple[Checkpoint, Plan, nn.Module]]) -> None:
+def test_a_structure_is_traced_once(pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, nn.Module]]) -> None:
     """Other weights in a known structure need no second trace (it would not fit into this time), other widths do."""
     checkpoint, _, pruned = pruned_of("yolov8n")
     known, changed = copy.deepcopy(checkpoint.model), copy.deepcopy(pruned)
@@ -358,7 +360,7 @@ def test_gradients_decide_for_taylor(write_checkpoint: WriteCheckpoint) -> None:
         plan_pruning(checkpoint, settings)
 
 
-def test_shares_may_refer_to_the_first_parent(pruned_of: Callable[[str], tuple[Checkpoint, Plan, Any]]) -> None:
+def test_shares_may_refer_to_the_first_parent(pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, Any]]) -> None:
     """The second step of a progressive pruning keeps its budget as a share of the original network."""
     checkpoint, plan, model = pruned_of("yolov8n")
     smaller = replace(checkpoint, model=model)

@@ -19,11 +19,11 @@ from vision_line.devices.processor import this_processor
 from vision_line.errors import ConfigError, DeviceError
 from vision_line.simulator.dataset import write_dataset
 from vision_line_compression.cli import cli
-from vision_line_compression.dataset import Dataset, open_dataset
+from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
 from vision_line_compression.evaluate.execution import in_form
 from vision_line_compression.evaluate.predict import load_predictions, predict, save_predictions
-from vision_line_compression.evaluate.schema import Evaluation
+from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.evaluate.speed import measure_speed
 from vision_line_compression.quantize.settings import QuantizeSettings
 

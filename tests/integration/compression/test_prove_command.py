@@ -20,10 +20,10 @@ from vision_line.devices.agreement import Reference, Tolerance, compare
 from vision_line.devices.model import SHIPPED_BUNDLE, open_model
 from vision_line.devices.preprocess import normalise
 from vision_line.devices.proof import MAX_PROOF_BYTES, shaped
-from vision_line_compression.bundle import write_bundle
+from vision_line_compression.bundle_proof import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
+from vision_line_compression.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
-from vision_line_compression.proof_pictures import drawn_candidates, given_candidates
-from vision_line_compression.proving import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
+from vision_line_compression.data.proof_images import drawn_candidates, given_candidates
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,9 @@ def test_a_model_whose_findings_hang_on_rounding_is_warned_of(
     """Another right engine would not pass its proof: the step says so, and where there is a choice leaves such out."""
     onnx.save(draw_yolo(), str(tmp_path / "float.onnx"))
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "float.onnx", "tiny", input_shapes_hw=[(64, 96)])
-    monkeypatch.setattr("vision_line_compression.proving.Tolerance", lambda: Tolerance(score=-1.0))  # nothing agrees
+    monkeypatch.setattr(
+        "vision_line_compression.bundle_proof.Tolerance", lambda: Tolerance(score=-1.0)
+    )  # nothing agrees
 
     with caplog.at_level(logging.WARNING):
         assert prove(bundle).exit_code == 0

@@ -14,7 +14,7 @@ from torch import nn
 from ultralytics.nn.modules import C2PSA, PSA, C2f, C2fCIB, C3k2
 
 from vision_line.errors import ModelError
-from vision_line_compression.adapt import Halves, find_halves, merge_blocks, split_blocks
+from vision_line_compression.network.split_blocks import Halves, find_halves, merge_blocks, split_blocks
 
 BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "C2f": lambda: C2f(16, 32, 2, True),

@@ -12,7 +12,7 @@ from torch import nn
 from ultralytics.nn.tasks import ClassificationModel, DetectionModel
 
 from vision_line.errors import ModelError
-from vision_line_compression.checkpoint import Complexity, complexity, load_checkpoint, save_checkpoint
+from vision_line_compression.network.checkpoint import Complexity, complexity, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ultralytics announces its own futures
 

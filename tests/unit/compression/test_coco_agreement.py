@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vision_line.frames import Detections
-from vision_line_compression.dataset import LabelledImage
+from vision_line_compression.data.dataset import LabelledImage
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
 from vision_line_compression.evaluate.evaluation import AREAS
 from vision_line_compression.evaluate.matching import EVERYTHING, match

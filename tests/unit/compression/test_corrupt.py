@@ -6,17 +6,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vision_line_compression.evaluate.corrupt import CORRUPTIONS, SEVERITIES, PictureBGR, corrupt
+from vision_line_compression.data.images import ImageBGR
+from vision_line_compression.evaluate.corrupt import CORRUPTIONS, SEVERITIES, corrupt
 
 
-def board() -> PictureBGR:
+def board() -> ImageBGR:
     """Return a picture with fine structure: stripes and a ramp."""
     y, x = np.mgrid[0:240, 0:640]
     grey = np.where((x // 4) % 2, 40, 150) + y // 5
     return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
 
 
-def distance(a: PictureBGR, b: PictureBGR) -> float:
+def distance(a: ImageBGR, b: ImageBGR) -> float:
     """Return the mean difference of two pictures in levels."""
     return float(np.abs(a.astype(float) - b.astype(float)).mean())
 

@@ -14,7 +14,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from vision_line.errors import ConfigError
-from vision_line_compression.distill import (
+from vision_line_compression.training.distillation import (
     PROJECTOR,
     Architecture,
     DistillingCriterion,
@@ -26,7 +26,7 @@ from vision_line_compression.distill import (
     teacher_warnings,
     temperature_at,
 )
-from vision_line_compression.schedule import DistillMethod, DistillSettings
+from vision_line_compression.training.schedule import DistillMethod, DistillSettings
 
 
 def build(config: str, seed: int = 0) -> Any:

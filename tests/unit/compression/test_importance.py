@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vision_line.errors import ModelError
-from vision_line_compression.prune.groups import Group, Member, Unit
+from vision_line_compression.prune.groups import ChannelGroup, ChannelUnit, Member
 from vision_line_compression.prune.importance import kept_channels, rate_channels
 from vision_line_compression.prune.masking import silenced
 from vision_line_compression.prune.sensitivity import (
@@ -52,7 +52,7 @@ def pair() -> Pair:
     return model
 
 
-GROUP = Group(
+GROUP = ChannelGroup(
     name="first",
     channels=CHANNELS,
     members=(
@@ -61,7 +61,7 @@ GROUP = Group(
         Member(layer="second", side="in", runs=((0, 0, CHANNELS), (0, CHANNELS, CHANNELS))),
     ),
 )
-UNIT = Unit((GROUP,), "p3", (1, 2, 3, 4))
+UNIT = ChannelUnit((GROUP,), "p3", (1, 2, 3, 4))
 
 
 def test_bn_rates_by_the_absolute_scale() -> None:
@@ -157,7 +157,7 @@ def test_damage_is_the_logarithm_of_what_remains() -> None:
 
 def test_summed_damage_compares_units() -> None:
     """A unit of a tenth of the worth is a tenth of the damage at every width; the mean unit's whole counts as 1."""
-    other = Unit((GROUP.model_copy(update={"name": "other"}),), "p3", (1, 2, 3, 4))
+    other = ChannelUnit((GROUP.model_copy(update={"name": "other"}),), "p3", (1, 2, 3, 4))
     values = np.array([4.0, 1.0, 3.0, 2.0])
     precious, spare = summed_damage((UNIT, other), {"first": values, "other": values / 10})
 
@@ -168,7 +168,7 @@ def test_summed_damage_compares_units() -> None:
 def test_every_group_of_a_unit_loses_its_own_lowest() -> None:
     """Counts are tied, indices are not."""
     other = GROUP.model_copy(update={"name": "other"})
-    unit = Unit((GROUP, other), "p3", (2, 4))
+    unit = ChannelUnit((GROUP, other), "p3", (2, 4))
     removed = lowest_channels(unit, {"first": np.arange(4.0), "other": -np.arange(4.0)}, 2)
 
     assert removed["first"].tolist() == [True, True, False, False]

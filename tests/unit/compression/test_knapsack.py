@@ -8,17 +8,17 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_line_compression.prune.anatomy import Convolution
 from vision_line_compression.prune.cost import NetworkCost, mac_price, parameter_price
-from vision_line_compression.prune.groups import Group, Member, Unit
+from vision_line_compression.prune.groups import ChannelGroup, ChannelUnit, Member
 from vision_line_compression.prune.knapsack import Knapsack, Limit, solve, solve_along
+from vision_line_compression.prune.structure import Convolution
 
 UNITS = 4
 CHANNELS = 32
 WIDTHS = (8, 16, 24, 32)
 
 
-def chain() -> tuple[list[Convolution], list[Unit]]:
+def chain() -> tuple[list[Convolution], list[ChannelUnit]]:
     """Return a chain of convolutions c0 .. c4; unit i is written by ci and read by the next."""
     layers = [
         Convolution(f"model.{i}.conv", (3, 3), 2, False, i + 1, (3 if i == 0 else CHANNELS, CHANNELS))
@@ -30,7 +30,9 @@ def chain() -> tuple[list[Convolution], list[Unit]]:
             Member(layer=f"model.{i}.conv", side="out", runs=((0, 0, CHANNELS),)),
             Member(layer=f"model.{i + 1}.conv", side="in", runs=((0, 0, CHANNELS),)),
         )
-        units.append(Unit((Group(name=f"model.{i}.conv", channels=CHANNELS, members=members),), "p3", WIDTHS))
+        units.append(
+            ChannelUnit((ChannelGroup(name=f"model.{i}.conv", channels=CHANNELS, members=members),), "p3", WIDTHS)
+        )
     return layers, units
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vision_line_compression.losses import (
+from vision_line_compression.training.losses import (
     attention_transfer,
     bernoulli_kl,
     bin_kl,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.frames import Detections
-from vision_line_compression.dataset import LabelledImage
+from vision_line_compression.data.dataset import LabelledImage
 from vision_line_compression.evaluate.calibration_error import calibration
 from vision_line_compression.evaluate.matching import Matches, match, overlaps
 from vision_line_compression.evaluate.misses import (
@@ -19,7 +19,7 @@ from vision_line_compression.evaluate.misses import (
     operating_point,
     sweep_thresholds,
 )
-from vision_line_compression.evaluate.schema import OperatingPoint
+from vision_line_compression.evaluate.results import OperatingPoint
 
 IOUS = (0.5, 0.33)
 

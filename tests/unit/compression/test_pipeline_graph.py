@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from torch import nn
 
-from vision_line_compression.checkpoint import Checkpoint
-from vision_line_compression.dataset import Dataset, LabelledImage
-from vision_line_compression.inputs import Inputs
-from vision_line_compression.pipeline import Pipeline
-from vision_line_compression.recipe import Control, Recipe, load_recipe
+from vision_line_compression.data.dataset import Dataset, LabelledImage
+from vision_line_compression.network.checkpoint import Checkpoint
+from vision_line_compression.pipeline.graph import CompressionPipeline
+from vision_line_compression.pipeline.inputs import Inputs
+from vision_line_compression.pipeline.recipe import Control, Recipe, load_recipe
+from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.report.card import RowKind
-from vision_line_compression.stages import Stage, Workspace
 
 RECIPE = Path(__file__).parents[3] / "compression" / "recipes" / "demo.toml"
 
@@ -43,7 +43,7 @@ def keys(inputs: Inputs, **sections: dict[str, Any]) -> dict[str, str]:
     for section, values in sections.items():
         changed[section] = changed[section] | values
     loaded = replace(inputs.loaded, recipe=Recipe.model_validate(changed))
-    pipeline = Pipeline(replace(inputs, loaded=loaded), Workspace(Path("work")))
+    pipeline = CompressionPipeline(replace(inputs, loaded=loaded), Workspace(Path("work")))
     found: dict[str, str] = {}
     _collect(pipeline.bundle, found)
     _collect(pipeline.report, found)
@@ -65,7 +65,7 @@ def changed(inputs: Inputs, **sections: dict[str, Any]) -> set[str]:
 
 def test_the_order_is_prune_distill_quantize(inputs: Inputs) -> None:
     """Each hangs from the one before."""
-    pipeline = Pipeline(inputs, Workspace(Path("work")))
+    pipeline = CompressionPipeline(inputs, Workspace(Path("work")))
     chain: dict[str, str] = {}
     _collect(pipeline.quantized, chain)
 
@@ -74,7 +74,7 @@ def test_the_order_is_prune_distill_quantize(inputs: Inputs) -> None:
 
 def test_every_row_of_the_report_is_there(inputs: Inputs) -> None:
     """Steps, calibration methods and controls; the optional training of the INT8 weights where it is asked for."""
-    pipeline = Pipeline(inputs, Workspace(Path("work")))
+    pipeline = CompressionPipeline(inputs, Workspace(Path("work")))
 
     assert set(pipeline.evaluations) == set(RowKind) - {RowKind.QUANTIZATION_AWARE}
 
@@ -83,7 +83,7 @@ def test_quantization_aware_training_comes_last(inputs: Inputs) -> None:
     """It starts from the distilled model, and its result is what is quantized and shown; no other key changes."""
     recipe = Recipe.model_validate(inputs.loaded.recipe.model_dump() | {"qat": {"epochs": 2}})
     with_it = replace(inputs, loaded=replace(inputs.loaded, recipe=recipe))
-    pipeline, plain = (Pipeline(given, Workspace(Path("work"))) for given in (with_it, inputs))
+    pipeline, plain = (CompressionPipeline(given, Workspace(Path("work"))) for given in (with_it, inputs))
     chain: dict[str, str] = {}
     _collect(pipeline.quantized, chain)
 

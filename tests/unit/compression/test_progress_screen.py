@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import pytest
 
-from vision_line_compression.screen import Screen
+from vision_line_compression.progress import ProgressDisplay
 
 
 def test_without_a_terminal_there_are_whole_lines_only(capsys: pytest.CaptureFixture[str]) -> None:
     """One for each engine and stage that is done."""
-    screen = Screen()
+    screen = ProgressDisplay()
     with screen.engine("engine 1 of 1") as engine, screen.stage("plan") as stage:
         engine("Timing graph nodes", 3, 12)
         stage(1, 2)
@@ -27,7 +27,7 @@ def test_a_terminal_shows_the_phase_and_its_steps(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "120")
-    screen = Screen()
+    screen = ProgressDisplay()
     with screen.engine("engine 1 of 1: 64x96 SM 86") as report:
         report("Timing graph nodes", 3, 12)
 

@@ -7,24 +7,31 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line_compression.adapt import Halves
-from vision_line_compression.prune.groups import Anatomy, Freedom, Group, Member, candidate_widths, form_units
+from vision_line_compression.network.split_blocks import Halves
+from vision_line_compression.prune.groups import (
+    ChannelGroup,
+    Freedom,
+    Member,
+    NetworkStructure,
+    candidate_widths,
+    form_units,
+)
 from vision_line_compression.prune.settings import Neck, Stage
 
 CAPS: dict[Stage, float] = {"p1": 0.5, "p2": 0.5, "p3": 0.5, "p4": 0.5, "p5": 0.5, "head": 0.5}
 
 
-def group(name: str, channels: int = 32, writes: tuple[str, ...] = (), reads: tuple[str, ...] = ()) -> Group:
+def group(name: str, channels: int = 32, writes: tuple[str, ...] = (), reads: tuple[str, ...] = ()) -> ChannelGroup:
     """Return a group written by `name` and `writes`."""
     sides = [(name, "out"), *((layer, "out") for layer in writes), *((layer, "in") for layer in reads)]
     members = tuple(Member(layer=layer, side=side, runs=((0, 0, channels),)) for layer, side in sides)
-    return Group(name=name, channels=channels, members=members)
+    return ChannelGroup(name=name, channels=channels, members=members)
 
 
-def anatomy(halves: tuple[Halves, ...] = (), opaque: frozenset[str] = frozenset()) -> Anatomy:
+def anatomy(halves: tuple[Halves, ...] = (), opaque: frozenset[str] = frozenset()) -> NetworkStructure:
     """Return a network of backbone 0-1, neck 2-3, head 4."""
     levels = {"model.0.conv": 1, "model.1.a.conv": 3, "model.1.b.conv": 3, "model.2.a.conv": 4, "model.3.a.conv": 3}
-    return Anatomy(frozenset({2, 3}), 4, opaque, levels, halves)
+    return NetworkStructure(frozenset({2, 3}), 4, opaque, levels, halves)
 
 
 def freedom(neck: Neck = "free", head: bool = True) -> Freedom:

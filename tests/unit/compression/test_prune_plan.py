@@ -10,17 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from vision_line.errors import ConfigError
-from vision_line_compression.prune.anatomy import Convolution
-from vision_line_compression.prune.groups import Group, Member
-from vision_line_compression.prune.latency import Kind, LatencyTable, Surface, kind_of
-from vision_line_compression.prune.picture import draw_plan, plan_bars, write_picture
-from vision_line_compression.prune.plan import Plan, PlannedCost, PlannedGroup, read_plan, write_plan
+from vision_line_compression.prune.groups import ChannelGroup, Member
+from vision_line_compression.prune.latency import ConvolutionKind, LatencySurface, LatencyTable, kind_of
+from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan, read_plan, write_plan
+from vision_line_compression.prune.plot import draw_plan, plan_bars, write_picture
 from vision_line_compression.prune.settings import Budget, PruneSettings
+from vision_line_compression.prune.structure import Convolution
 
 LAYER = Convolution("model.3.conv", (3, 3), 2, False, 3, (16, 32))
 
 
-def make_plan() -> Plan:
+def make_plan() -> PruningPlan:
     """Return a plan of two groups."""
     groups = []
     for name, kept in (("model.10.conv", range(8)), ("model.3.conv", range(4, 16))):
@@ -28,9 +28,9 @@ def make_plan() -> Plan:
             Member(layer=name, side="out", runs=((0, 0, 16),)),
             Member(layer=name.replace("conv", "bn"), side="out", runs=((0, 0, 16),)),
         )
-        group = Group(name=name, channels=16, members=members)
+        group = ChannelGroup(name=name, channels=16, members=members)
         groups.append(PlannedGroup(unit=name, stage="p3", group=group, kept=tuple(kept)))
-    return Plan(
+    return PruningPlan(
         parent_sha256="0" * 64,
         family="v8",
         settings=PruneSettings(budget=Budget(macs=0.4)),
@@ -89,8 +89,8 @@ def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
 
 def table() -> LatencyTable:
     """Return a table with one measured kind."""
-    kind = Kind(kernel_hw=(3, 3), stride=2, depthwise=False, grid_hw=(8, 12))
-    surface = Surface(kind=kind, channels_in=(8, 16), channels_out=(8, 32), ms=((1.0, 4.0), (2.0, 8.0)))
+    kind = ConvolutionKind(kernel_hw=(3, 3), stride=2, depthwise=False, grid_hw=(8, 12))
+    surface = LatencySurface(kind=kind, channels_in=(8, 16), channels_out=(8, 32), ms=((1.0, 4.0), (2.0, 8.0)))
     return LatencyTable(size_hw=(64, 96), target="drawn", surfaces=(surface,))
 
 

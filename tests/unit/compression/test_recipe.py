@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError
-from vision_line_compression.recipe import Control, load_recipe
+from vision_line_compression.pipeline.recipe import Control, load_recipe
 
 SHIPPED = Path(__file__).parents[3] / "compression" / "recipes"
 

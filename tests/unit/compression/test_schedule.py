@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vision_line_compression.schedule import (
+from vision_line_compression.training.schedule import (
     DistillSettings,
     RecoverSettings,
     SparsifySettings,

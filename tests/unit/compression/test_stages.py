@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError, RunError
-from vision_line_compression.stages import MARKER, Report, Stage, Workspace
+from vision_line_compression.pipeline.stage import MARKER, Stage, Workspace
+from vision_line_compression.progress import ProgressCallback
 
 
 @contextmanager
-def silent(_title: str) -> Iterator[Report]:
+def silent(_title: str) -> Iterator[ProgressCallback]:
     """Show nothing."""
     yield lambda _done, _total: None
 
@@ -27,7 +28,7 @@ class Counter:
         self.times = 0
         self._text = text
 
-    def __call__(self, folder: Path, report: Report) -> list[Path]:
+    def __call__(self, folder: Path, report: ProgressCallback) -> list[Path]:
         """Write one output."""
         self.times += 1
         report(1, 1)
@@ -89,7 +90,7 @@ def test_stages_before_are_done_first(tmp_path: Path) -> None:
 def test_an_interrupted_stage_gets_its_folder_back(tmp_path: Path) -> None:
     """What it left there is its own affair; the marker is missing, so the result does not count."""
 
-    def work(folder: Path, _report: Report) -> list[Path]:
+    def work(folder: Path, _report: ProgressCallback) -> list[Path]:
         halfway = folder / "half.txt"
         if not halfway.exists():
             halfway.write_text("half")
@@ -133,7 +134,7 @@ def test_a_stage_that_must_be_done_names_the_command(tmp_path: Path) -> None:
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     """The second says so instead of mixing results."""
 
-    def work(folder: Path, _report: Report) -> list[Path]:
+    def work(folder: Path, _report: ProgressCallback) -> list[Path]:
         Workspace(tmp_path).ensure(Stage("other", Counter()), silent)
         return []
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from vision_line.devices.decoding import CpuDecoder
 from vision_line.errors import ConfigError
-from vision_line_compression.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_pictures
-from vision_line_compression.evaluate.predict import read_picture
+from vision_line_compression.data.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_pictures
+from vision_line_compression.data.images import read_image
 
 
 def write_picture(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
@@ -143,7 +143,7 @@ def test_pictures_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, or
         stream = container.streams.video[0]
         (inspected,) = CpuDecoder("a", stream).decode(next(container.demux(stream)))
 
-    read = read_picture(0, image)
+    read = read_image(image)
     assert inspected.size_wh == image.size_wh
     assert np.abs(inspected.picture.to_ndarray(format="bgr24").astype(int) - read).mean() < 6
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from typer.testing import Result
 
-from vision_line_compression.checkpoint import load_checkpoint
-from vision_line_compression.recover import layer_widths
+from vision_line_compression.network.checkpoint import load_checkpoint
+from vision_line_compression.training.fine_tuning import layer_widths
 
 from .conftest import Bench
 
@@ -46,7 +46,7 @@ def test_a_missing_library_is_named_before_anything_is_done(bench: Bench, monkey
     def without(name: str, *more: Any) -> Any:
         return None if name == "modelopt" else util.find_spec(name, *more)
 
-    monkeypatch.setattr("vision_line_compression.inputs.find_spec", without)
+    monkeypatch.setattr("vision_line_compression.pipeline.inputs.find_spec", without)
     bench.write("[qat]\nepochs = 1\n")
 
     refused = bench("plan")

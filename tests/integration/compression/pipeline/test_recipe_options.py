@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,42 @@ from typing import Any
 import pytest
 import torch
 
-from vision_line_compression import measuring
-from vision_line_compression.checkpoint import load_checkpoint, save_checkpoint
-from vision_line_compression.dataset import open_dataset
+from vision_line_compression.data.dataset import open_dataset
+from vision_line_compression.data.tensors import input_batches
 from vision_line_compression.evaluate.predict import predict
-from vision_line_compression.inputs import Inputs, open_inputs
-from vision_line_compression.normalization import recalibrate_batch_norm
-from vision_line_compression.pictures import input_batches
+from vision_line_compression.network.batch_norm import recalibrate_batch_norm
+from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
+from vision_line_compression.pipeline.context import Artifact, Context
+from vision_line_compression.pipeline.inputs import Inputs, open_inputs
+from vision_line_compression.pipeline.recipe import load_recipe
+from vision_line_compression.pipeline.stage import Stage, Workspace
+from vision_line_compression.pipeline.steps.evaluate import open_measured
+from vision_line_compression.pipeline.steps.export import export
+from vision_line_compression.pipeline.steps.quantize import PROTECTION, QUANTIZATION, quantize
 from vision_line_compression.prune.plan import read_plan
 from vision_line_compression.quantize.protect import Protection
-from vision_line_compression.recipe import load_recipe
 
 from .conftest import Bench, WriteCheckpoint
 
 LATENCY = "budget = { latency = %s }\nsize_hw = [32, 32]\n"
+
+
+def done(tmp_path: Path, stage: Stage) -> Path:
+    """Return the folder of `stage`, carried out."""
+    return Workspace(tmp_path / "work").ensure(stage, lambda _title: nullcontext(lambda _done, _total: None))
+
+
+def exported(inputs: Inputs, tmp_path: Path) -> Artifact:
+    """Return the parent's float ONNX file."""
+    onnx = export(Context(inputs, Workspace(tmp_path / "work")), "parent", Artifact(inputs.loaded.checkpoint))
+    assert onnx.stage is not None
+    done(tmp_path, onnx.stage)
+    return onnx
+
+
+def quantized(inputs: Inputs, tmp_path: Path) -> Path:
+    """Return what the quantization of the parent leaves."""
+    return done(tmp_path, quantize(Context(inputs, Workspace(tmp_path / "work")), exported(inputs, tmp_path)))
 
 
 def planned(bench: Bench) -> Any:
@@ -162,9 +185,8 @@ def brittle(bench: Bench, tmp_path: Path, write_board_checkpoint: WriteCheckpoin
     others = [f"/model.{number}" for number in (1, 2, 4, 6, 7, 8, 9, 12, 15, 16, 18, 19, 21, 22)]
     changed(bench, quantize=f"keep_float = {others}\nprotect_images = 2")
     inputs = open_inputs(load_recipe(bench.recipe, tmp_path / "brittle.pt", bench.data_yaml))
-    measuring.export(tmp_path, tmp_path / "brittle.pt", inputs.loaded.recipe)
     val = inputs.val.subset(2)
-    seen = predict(measuring.subject(tmp_path / measuring.FLOAT_ONNX, inputs.loaded.recipe), val).detections
+    seen = predict(open_measured(exported(inputs, tmp_path).path, inputs.loaded.recipe), val).detections
     images = tuple(
         replace(image, xyxy=found.xyxy[:20], class_id=found.class_id[:20])
         for image, found in zip(val.images, seen, strict=True)
@@ -174,15 +196,14 @@ def brittle(bench: Bench, tmp_path: Path, write_board_checkpoint: WriteCheckpoin
 
 def test_the_brittle_part_is_found_and_kept_float(brittle: Inputs, tmp_path: Path) -> None:
     """It is tried first, since with it in float the outputs come closest, and it buys what was lost."""
-    outputs = measuring.quantize(tmp_path, tmp_path / measuring.FLOAT_ONNX, brittle, lambda _done, _total: None)
+    folder = quantized(brittle, tmp_path)
 
-    found = Protection.model_validate_json((tmp_path / measuring.PROTECTION).read_bytes())
+    found = Protection.model_validate_json((folder / PROTECTION).read_bytes())
     assert found.keep_float == ("/model.3",), found
     assert found.score > found.unprotected_score + 0.01
     assert len(found.probes) == 2
-    assert tmp_path / measuring.PROTECTION in outputs
-    assert not (tmp_path / "trial.onnx").exists()
-    report = json.loads((tmp_path / measuring.QUANTIZATION).read_text())["max"]
+    assert not (folder / "trial.onnx").exists()
+    report = json.loads((folder / QUANTIZATION).read_text())["max"]
     assert report["kept_float"]["/model.3/conv/Conv"] == "named in keep_float"
 
 
@@ -202,9 +223,6 @@ def test_a_folder_of_pictures_calibrates(bench: Bench, boards: Path, tmp_path: P
     for picture in pictures:
         (night / picture.name).write_bytes(picture.read_bytes())
     inputs = open_inputs(load_recipe(bench.recipe, bench.checkpoint, bench.data_yaml))
-    measuring.export(tmp_path, bench.checkpoint, inputs.loaded.recipe)
-    measuring.quantize(tmp_path, tmp_path / measuring.FLOAT_ONNX, inputs, lambda _done, _total: None)
-
-    report = json.loads((tmp_path / measuring.QUANTIZATION).read_text())["max"]
+    report = json.loads((quantized(inputs, tmp_path) / QUANTIZATION).read_text())["max"]
     assert report["images"] == min(2, len(pictures))
     assert set(inputs.hashes) == {"train", "val", "judge", "calibration"}

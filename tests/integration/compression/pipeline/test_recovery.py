@@ -17,16 +17,17 @@ import torch
 from torch import nn
 
 from vision_line.errors import ConfigError, ModelError, RunError
-from vision_line_compression.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from vision_line_compression.dataset import open_dataset
-from vision_line_compression.distill import Distillation
-from vision_line_compression.normalization import recalibrate_batch_norm
-from vision_line_compression.pictures import LabelledLoss, input_batches
+from vision_line_compression.data.dataset import open_dataset
+from vision_line_compression.data.tensors import LabelledLoss, input_batches
+from vision_line_compression.data.ultralytics_view import link_training_data
+from vision_line_compression.network.batch_norm import recalibrate_batch_norm
+from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.prune.apply import apply_plan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, PruneSettings
-from vision_line_compression.recover import check_widths, recover
-from vision_line_compression.schedule import (
+from vision_line_compression.training.distillation import Distillation
+from vision_line_compression.training.fine_tuning import check_widths, recover
+from vision_line_compression.training.schedule import (
     DistillMethod,
     DistillSettings,
     Phase,
@@ -36,8 +37,7 @@ from vision_line_compression.schedule import (
     plan_distillation,
     plan_recovery,
 )
-from vision_line_compression.trainer import add_sparsity
-from vision_line_compression.training_data import link_training_data
+from vision_line_compression.training.trainer import add_sparsity
 
 from .conftest import WriteCheckpoint
 
@@ -123,8 +123,8 @@ def test_a_larger_teacher_in_bfloat16(
 CHILD = """
 import sys
 from pathlib import Path
-from vision_line_compression.recover import recover
-from vision_line_compression.schedule import Schedule
+from vision_line_compression.training.fine_tuning import recover
+from vision_line_compression.training.schedule import Schedule
 checkpoint, data, schedule, folder = sys.argv[1:]
 recover(Path(checkpoint), Path(data), Schedule.model_validate_json(schedule), Path(folder))
 """

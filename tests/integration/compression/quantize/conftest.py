@@ -14,8 +14,8 @@ from tests.quantizing import quantize_onnx
 from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process
 from tests.unit.devices.cuda.machine import cuda_machine, engine_folder
 
-from vision_line_compression.checkpoint import load_checkpoint, save_checkpoint
-from vision_line_compression.export import export_onnx
+from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
+from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 
 __all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process"]

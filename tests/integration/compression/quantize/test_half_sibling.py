@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from vision_line.devices.engine_manifest import Library, Target
 from vision_line.devices.model import open_model
 from vision_line.devices.tensorrt_build import build_engine
-from vision_line_compression.bundle import write_bundle
+from vision_line_compression.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
-from vision_line_compression.export import export_onnx
-from vision_line_compression.onnx_file import load_model
-from vision_line_compression.quantize.agreement import compare_outputs
+from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.calibrate import open_session, run_session
-from vision_line_compression.quantize.half import write_half
+from vision_line_compression.quantize.float16 import write_half
+from vision_line_compression.quantize.output_agreement import compare_outputs
 
 from .conftest import calmed
 

@@ -25,10 +25,10 @@ from vision_line.devices.engine_manifest import Library, Target, read_manifest
 from vision_line.devices.model import open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
-from vision_line_compression.build import build_tensorrt_engines
-from vision_line_compression.bundle import write_bundle
+from vision_line_compression.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
-from vision_line_compression.precision import DECISIVE_BATCH, ROUNDS
+from vision_line_compression.engines.engine_build import build_tensorrt_engines
+from vision_line_compression.engines.precision import DECISIVE_BATCH, ROUNDS
 
 if TYPE_CHECKING:
     from tests.integration.compression.quantize.conftest import Quantized

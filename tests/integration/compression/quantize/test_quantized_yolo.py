@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from vision_line.devices.model import open_model
 from vision_line.errors import ModelError
 from vision_line.inspection.heads import HeadKind
-from vision_line_compression.bundle import write_bundle
-from vision_line_compression.export import export_onnx
-from vision_line_compression.onnx_file import load_model
-from vision_line_compression.quantize.agreement import compare_outputs
+from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.onnx_file import load_model
+from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.calibrate import open_session, run_session
 
 if TYPE_CHECKING:

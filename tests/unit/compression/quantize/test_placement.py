@@ -9,7 +9,7 @@ import pytest
 
 from vision_line.errors import ModelError
 from vision_line_compression.quantize.graph import Graph, open_graph
-from vision_line_compression.quantize.placement import Placement, last_convolutions, plan_placement
+from vision_line_compression.quantize.qdq_placement import Placement, last_convolutions, plan_placement
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from tests.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
-from vision_line_compression.onnx_file import load_model
+from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.lint import lint_model, refuse_illegal
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.unsigned import write_unsigned

@@ -10,22 +10,22 @@ import pytest
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
 from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.misses import SWEEP_THRESHOLDS
-from vision_line_compression.evaluate.schema import (
+from vision_line_compression.evaluate.results import (
     Accuracy,
-    Calibration,
     CalibrationBin,
     ClassAccuracy,
     CorruptedPoint,
-    Difference,
     EvaluatedData,
     EvaluatedModel,
     Evaluation,
     EvaluationSettings,
-    Found,
     Interval,
+    MissedGroup,
     OperatingPoint,
+    PairedDifference,
     Robustness,
     RobustnessComparison,
+    ScoreCalibration,
     Speed,
     Sweep,
 )
@@ -35,7 +35,7 @@ from vision_line_compression.report.card import (
     Identity,
     KeptChannels,
     ReportCard,
-    Row,
+    ReportRow,
     RowKind,
     SensitivityCurve,
 )
@@ -95,8 +95,8 @@ def _point(iou: float, missed: int, wrong: int) -> OperatingPoint:
     )  # fmt: skip
 
 
-def _found(boxes: int, missed: int) -> Found:
-    return Found(boxes=boxes, missed=missed, miss_rate=binomial_rate(missed, boxes))
+def _found(boxes: int, missed: int) -> MissedGroup:
+    return MissedGroup(boxes=boxes, missed=missed, miss_rate=binomial_rate(missed, boxes))
 
 
 def _sweep(iou: float, missed: int, wrong: int) -> Sweep:
@@ -109,21 +109,21 @@ def _sweep(iou: float, missed: int, wrong: int) -> Sweep:
     )  # fmt: skip
 
 
-def _calibration() -> Calibration:
+def _calibration() -> ScoreCalibration:
     bins = [
         CalibrationBin(
             low=n / 10, high=(n + 1) / 10, detections=100, mean_score=n / 10 + 0.05, precision=(n / 10) ** 1.4
         )
         for n in range(10)
     ]
-    return Calibration(floor=0.05, expected_error=0.08, bins=tuple(bins))
+    return ScoreCalibration(floor=0.05, expected_error=0.08, bins=tuple(bins))
 
 
-def _difference(change: float) -> Difference:
+def _difference(change: float) -> PairedDifference:
     def around(value: float, width: float) -> Interval:
         return Interval(value=value, low=value - width, high=value + width)
 
-    return Difference(
+    return PairedDifference(
         resamples=500, seed=0, map50_95=around(change, 0.006), map50=around(change / 2, 0.004),
         miss_rate=around(-change / 4, 0.004), false_per_image=around(0.02, 0.05),
     )  # fmt: skip
@@ -182,7 +182,7 @@ def card() -> ReportCard:
         for kind, (score, params, rate) in figures.items()
     }
     rows = tuple(
-        Row(
+        ReportRow(
             kind=kind, title=title, note=note, epochs=20.0, evaluation=evaluations.get(kind),
             difference=None if kind not in figures or kind is RowKind.LONGER else _difference(figures[kind][0] - 0.706),
             speedup=figures[kind][2] / 20 if kind in figures else None,

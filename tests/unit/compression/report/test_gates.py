@@ -9,7 +9,7 @@ import pytest
 
 from vision_line.errors import ConfigError, ExitCode
 from vision_line_compression.evaluate.gates import GateSettings, check_gates, exit_code
-from vision_line_compression.evaluate.schema import Evaluation
+from vision_line_compression.evaluate.results import Evaluation
 
 MakeEvaluation = Callable[..., Evaluation]
 

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from vision_line_compression.prune.groups import Group
-from vision_line_compression.prune.plan import Plan, PlannedGroup
+from vision_line_compression.prune.groups import ChannelGroup
+from vision_line_compression.prune.plan import PlannedGroup, PruningPlan
 from vision_line_compression.prune.settings import Budget, PruneSettings
-from vision_line_compression.report.build import kept_channels, sensitivity_curves
+from vision_line_compression.report.card_building import kept_channels, sensitivity_curves
 
 
-def make_plan(parent_score: float | None = 0.5) -> Plan:
+def make_plan(parent_score: float | None = 0.5) -> PruningPlan:
     """Return a plan with one group."""
-    group = Group(name="model.2.cv1.conv", channels=32, members=())
-    return Plan(
+    group = ChannelGroup(name="model.2.cv1.conv", channels=32, members=())
+    return PruningPlan(
         parent_sha256="0" * 64,
         family="v8",
         settings=PruneSettings(budget=Budget(params=0.5)),

@@ -13,8 +13,8 @@ from vision_line.devices.engine_choice import Form, Precision
 from vision_line.devices.engine_manifest import Library, Target
 from vision_line.devices.model import Model, open_model
 from vision_line.errors import ConfigError
-from vision_line_compression.precision import DECISIVE_BATCH, choose, find_origin
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, Row, RowKind, write_card
+from vision_line_compression.engines.precision import DECISIVE_BATCH, choose, find_origin
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind, write_card
 
 FLOAT = b"the float file"
 TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
@@ -26,7 +26,7 @@ def model() -> Model:
     return open_model(None)
 
 
-def measured_on(row: Row, sha256: str) -> Row:
+def measured_on(row: ReportRow, sha256: str) -> ReportRow:
     """Return the row as if it was measured on the file with this hash."""
     assert row.evaluation is not None
     measured = row.evaluation.model.model_copy(update={"sha256": sha256})

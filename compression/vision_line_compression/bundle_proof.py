@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Gives a bundle its proof, and the form of its model that processors without VNNI compute rightly.
+
+The references are what ONNX Runtime makes of each file with all its optimizations off: every Q/DQ pair is executed in
+float32 as it is written, by another library than those that are to be proven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_line.devices.agreement import Reference, Tolerance, compare, reference_of, weakness
+from vision_line.devices.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
+from vision_line.devices.model import Model, open_model
+from vision_line.devices.openvino_engine import float_outputs
+from vision_line.devices.preprocess import normalise
+from vision_line.devices.proof import MAX_PROOF_BYTES, Pictures, Proof, pack_proof, shaped
+from vision_line.errors import ModelError
+from vision_line.ports import ShapeHW
+from vision_line_compression.bundle_writer import describe_bundle, replace_files
+from vision_line_compression.data.proof_images import PictureRGB, drawn_candidates
+from vision_line_compression.network.onnx_file import load_model
+from vision_line_compression.quantize.calibrate import open_session, run_session
+from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
+from vision_line_compression.quantize.unsigned import write_unsigned
+
+log = logging.getLogger(__name__)
+
+UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
+
+#: Pictures of a proof. More find no more: each engine runs all of them before it inspects.
+PICTURES = 4
+
+#: What is left of a proof's size when each form and shape has its reference.
+_MAX_PICTURE_BYTES = MAX_PROOF_BYTES * 2 // 3
+
+#: A place counts as found from this score on, when pictures are chosen.
+_TELLING_SCORE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What was added to a bundle; `detections` are those of the model's own form at its first input shape."""
+
+    unsigned: bool
+    proof_bytes: int
+    detections: int
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        if not self.proof_bytes:
+            return "has its forms and its proof already"
+        form = f"{UNSIGNED_FILE} ({UNSIGNED.name}) and " if self.unsigned else ""
+        return f"added {form}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
+
+
+class FloatExecution:
+    """A model file, executed in float32 as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            ModelError: ONNX Runtime refuses it.
+        """
+        model = load_model(path)
+        self._input = str(model.graph.input[0].name)
+        self._session = open_session(model, 0, fuse=False)
+
+    def outputs(self, pictures: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
+        """Return the output of each of `pictures` (n, h, w, 3) at an input shape, without the batch axis.
+
+        Raises:
+            ModelError: the model cannot take a picture of this shape.
+        """
+        inputs = (normalise(picture)[0] for picture in shaped(pictures, shape_hw))
+        return [np.asarray(run_session(self._session, self._input, x, None)[0][0], np.float32) for x in inputs]
+
+
+def prove_bundle(folder: Path, candidates: Sequence[PictureRGB] | None = None) -> Proven:
+    """Add the unsigned form to a bundle whose model is in the canonical encoding, and a proof of all forms to any.
+
+    What the bundle has is left as it is; its model file is never touched. `candidates` are what the proof's pictures
+    are chosen from, None: drawn ones.
+
+    Raises:
+        ModelError: no bundle, a model that cannot be executed or that finds too little, or a folder that cannot be
+            written.
+    """
+    model = open_model(folder)
+    if model.bundle is None:
+        raise ModelError(f"{folder}: expected a bundle's folder")
+    files = {form.name: form.path for form in model.forms}
+    missing = SIGNED.name in files and UNSIGNED.name not in files
+    if model.proof is not None and not missing:
+        return Proven(unsigned=False, proof_bytes=0, detections=0)
+    added: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="vision-line-prove-") as work:
+        if missing:
+            files[UNSIGNED.name] = write_unsigned(files[SIGNED.name], Path(work) / UNSIGNED_FILE)
+            added[UNSIGNED_FILE] = files[UNSIGNED.name].read_bytes()
+        proof = make_proof(model, files, drawn_candidates() if candidates is None else candidates)
+    added[PROOF_FILE] = _packed(folder, proof)
+    replace_files(model.path.parent, added | {BUNDLE_FILE: _described(model.bundle, added)})
+    open_model(folder)
+    first = proof.references[model.forms[0].name, model.input_shapes_hw[0]]
+    return Proven(missing, len(added[PROOF_FILE]), len(first.detections))
+
+
+def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[PictureRGB]) -> Proof:
+    """Return a proof of `files`, the forms of `model` by name and its own first, with the most telling `candidates`.
+
+    Raises:
+        ModelError: a file cannot be executed at one of the model's shapes.
+    """
+    forms = {name: FloatExecution(path) for name, path in files.items()}
+    own, shape = next(iter(forms.values())), model.input_shapes_hw[0]
+    seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
+    usable = _steady(model, next(iter(files.values())), seen, candidates)
+    chosen = most_telling([seen[number] for number in usable])
+    pictures = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
+    references = {
+        (name, shape): _reference(model, form.outputs(pictures, shape))
+        for name, form in forms.items()
+        for shape in model.input_shapes_hw
+    }
+    return Proof(pictures, references)
+
+
+def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Sequence[PictureRGB]) -> list[int]:
+    """Return the numbers of the candidates on which OpenVINO, in float as well, agrees with `seen`; of too few, all.
+
+    What a model finds in the others hangs on rounding, which no two engines do alike.
+    """
+    others = float_outputs(model, path, shaped(np.stack(candidates), model.input_shapes_hw[0]))
+    pairs = zip(seen, others, strict=True)
+    steady = [number for number, (one, other) in enumerate(pairs) if _agrees(model, one, [other])]
+    if len(steady) >= PICTURES:
+        return steady
+    log.warning(
+        "%s: on %d of %d pictures two float executions, by ONNX Runtime and OpenVINO, find different things: what the "
+        "model finds hangs on rounding, and engines may fail its proof",
+        path,
+        len(seen) - len(steady),
+        len(seen),
+    )
+    return list(range(len(seen)))
+
+
+def _agrees(model: Model, reference: Reference, outputs: Sequence[NDArray[np.float32]]) -> bool:
+    return compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance()).holds
+
+
+def most_telling(seen: Sequence[Reference]) -> list[int]:
+    """Return the numbers of the pictures, each with a reference in `seen`, in which the model finds most.
+
+    Each shows something else than the one before; others are taken only where there is no second such.
+    """
+    order = sorted(range(len(seen)), key=lambda number: _signal(seen[number]), reverse=True)
+    chosen = order[:1]
+    others: list[int] = []
+    for number in order[1:]:
+        pair = np.concatenate([seen[chosen[-1]].places, seen[number].places])
+        alike = weakness(Reference(pair, np.empty((0, 7), np.float32)))
+        (others if alike else chosen).append(number)
+    return (chosen if len(chosen) > 1 else [*chosen, *others])[:PICTURES]
+
+
+def _small_enough(pictures: Pictures) -> Pictures:
+    """Return `pictures`, or their upper left parts where the whole ones would need too many bytes."""
+    while len(zlib.compress(pictures.tobytes(), 9)) > _MAX_PICTURE_BYTES:
+        side = pictures.shape[1] * 3 // 4
+        pictures = pictures[:, :side, :side]
+    return np.ascontiguousarray(pictures)
+
+
+def _reference(model: Model, outputs: Sequence[NDArray[np.float32]]) -> Reference:
+    return reference_of(model.head, len(model.classes), model.nms_iou, outputs)
+
+
+def _signal(reference: Reference) -> tuple[int, float]:
+    scores = reference.places[..., 4]
+    return int((scores >= _TELLING_SCORE).sum()), float(scores.sum())
+
+
+def _packed(folder: Path, proof: Proof) -> bytes:
+    try:
+        return pack_proof(proof)
+    except ModelError as exc:
+        raise ModelError(f"{folder}: {exc}") from exc
+
+
+def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
+    """Return the bundle's description with the files that were added."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in added.items()}
+    forms = bundle.model.forms
+    if UNSIGNED_FILE in hashes:
+        forms = (*forms, BundleForm(form=UNSIGNED.name, file=UNSIGNED_FILE, sha256=hashes[UNSIGNED_FILE]))
+    model = bundle.model.model_copy(update={"forms": forms})
+    proof = BundleProof(file=PROOF_FILE, sha256=hashes[PROOF_FILE])
+    return describe_bundle(bundle.model_copy(update={"model": model, "proof": proof}))

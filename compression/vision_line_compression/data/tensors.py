@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Pictures of a data set as the network sees them, through the runtime's own preprocessing; and a loss on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from ultralytics.cfg import get_cfg
+
+from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.preprocess import letterbox_rgb, normalise
+from vision_line.devices.shapes import closest_shape
+from vision_line.ports import ShapeHW
+from vision_line_compression.data.dataset import Dataset, LabelledImage
+from vision_line_compression.data.images import read_image
+
+#: Pictures of a batch for statistics and losses.
+BATCH = 8
+
+
+def network_inputs(dataset: Dataset, shapes_hw: tuple[ShapeHW, ...]) -> Iterator[NDArray[np.float32]]:
+    """Yield each picture of `dataset` as a network input (3, h, w) float32, at the shape that suits it best.
+
+    Raises:
+        ConfigError: a picture cannot be decoded.
+    """
+    for image in dataset.images:
+        rgb = np.asarray(cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB), np.uint8)
+        yield normalise(letterbox_rgb(rgb, closest_shape(image.size_wh, shapes_hw)))[0]
+
+
+def input_batches(dataset: Dataset, shape_hw: ShapeHW) -> Iterator[Tensor]:
+    """Yield the same at one shape, as tensors (B, 3, h, w) of at most `BATCH` pictures."""
+    waiting: list[Tensor] = []
+    for picture in network_inputs(dataset, (shape_hw,)):
+        waiting.append(torch.from_numpy(picture))
+        if len(waiting) == BATCH:
+            yield torch.stack(waiting)
+            waiting = []
+    if waiting:
+        yield torch.stack(waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledLoss:
+    """The training loss of a model on a few labelled pictures, kept in memory: a smooth measure of its worth.
+
+    On a few dozen pictures the mean average precision moves in steps; the loss shows every change.
+    """
+
+    batches: tuple[dict[str, Tensor], ...]
+
+    @classmethod
+    def on(cls, dataset: Dataset, shape_hw: ShapeHW) -> LabelledLoss:
+        """Prepare the pictures and boxes of `dataset` for an input of `shape_hw`.
+
+        Raises:
+            ConfigError: a picture cannot be decoded.
+        """
+        batches = []
+        for number, pictures in enumerate(input_batches(dataset, shape_hw)):
+            images = dataset.images[number * BATCH : number * BATCH + len(pictures)]
+            batches.append({"img": pictures, **_targets(images, shape_hw)})
+        return cls(tuple(batches))
+
+    def mean(self, model: nn.Module) -> float:
+        """Return the mean loss of a picture; `model`, in eval mode, is left as it was."""
+        with torch.no_grad():
+            total = sum(float(loss) for loss in self._losses(model))
+        return total / sum(len(batch["img"]) for batch in self.batches)
+
+    def differentiate(self, model: nn.Module) -> None:
+        """Leave the gradient of the summed loss in the parameters of `model`, in eval mode."""
+        for loss in self._losses(model):
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def _losses(self, model: nn.Module) -> Iterator[Tensor]:
+        net: Any = model
+        arguments = net.args
+        net.args = get_cfg()  # the loss reads its gains there; a checkpoint holds a plain dict
+        try:
+            criterion = net.init_criterion()
+            for batch in self.batches:
+                yield criterion(net(batch["img"]), batch)[0].sum()
+        finally:
+            net.args = arguments
+
+
+def _targets(images: tuple[LabelledImage, ...], shape_hw: ShapeHW) -> dict[str, Tensor]:
+    """Return class (n, 1), centre and size (n, 4) as shares of the input, and picture number (n,) of all boxes."""
+    boxes, classes, numbers = [], [], []
+    for number, image in enumerate(images):
+        xyxy = Letterbox(image.size_wh, shape_hw).to_input(image.xyxy)
+        boxes.append(np.concatenate([xyxy[:, :2] + xyxy[:, 2:], 2 * (xyxy[:, 2:] - xyxy[:, :2])], axis=1) / 2)
+        classes.append(image.class_id)
+        numbers.append(np.full(len(xyxy), number))
+    sides = np.array(shape_hw[::-1] * 2)
+    return {
+        "bboxes": torch.from_numpy(np.concatenate(boxes) / sides).float(),
+        "cls": torch.from_numpy(np.concatenate(classes)).float()[:, None],
+        "batch_idx": torch.from_numpy(np.concatenate(numbers)).float(),
+    }

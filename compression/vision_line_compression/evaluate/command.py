@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The `eval` command: any bundle, ONNX file or checkpoint on any YOLO data set, without a recipe."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vision_line.devices.model import Model
+from vision_line.ports import ShapeHW
+from vision_line_compression.data.dataset import open_dataset
+from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.evaluate.execution import in_form
+from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
+from vision_line_compression.evaluate.subject import open_subject
+from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
+from vision_line_compression.progress import ProgressDisplay
+
+
+def evaluate_model(
+    path: Path,
+    data_yaml: Path,
+    split: str,
+    shape_hw: ShapeHW | None,
+    settings: Mapping[str, Any],
+    *,
+    form: str | None = None,
+    as_json: bool,
+) -> str:
+    """Evaluate a bundle, an ONNX file or a checkpoint; return the evaluation as JSON or as a few lines.
+
+    `form` names the form of the model that is to run; None: the first whose proof holds on this processor. An INT8
+    model of which no form is computed rightly on integers here is refused.
+
+    Raises:
+        ConfigError, ModelError, DeviceError, RunError: as opening and evaluating raise them.
+    """
+    screen = ProgressDisplay()
+    with tempfile.TemporaryDirectory(prefix="vision-line-eval-") as work, screen.stage(f"evaluate {path}") as report:
+        model = _opened(path, Path(work))
+        if form is not None:
+            model = in_form(model, form)
+        dataset = open_dataset(data_yaml, split)
+        evaluation = evaluate(model, dataset, shape_hw, EvaluationSettings.model_validate(settings), report)
+    return evaluation.model_dump_json(indent=2) if as_json else _in_words(evaluation)
+
+
+def _opened(path: Path, work: Path) -> Model:
+    if path.suffix != ".pt":
+        return open_subject(path, work)  # without Ultralytics, which takes seconds to import
+    with ultralytics_log(NOWHERE):
+        return open_subject(path, work)
+
+
+def _in_words(evaluation: Evaluation) -> str:
+    accuracy = evaluation.accuracy
+    data = evaluation.data
+    lines = [
+        f"{evaluation.model.name} on {data.images} pictures of {data.split!r} with {data.boxes} boxes",
+        f"mAP50-95 {_share(accuracy.map50_95)}, mAP50 {_share(accuracy.map50)}",
+    ]
+    lines += [
+        f"IoU {point.match_iou:g}, score > {point.threshold:g}: missed {point.missed} of {point.boxes}"
+        f" ({_share(point.miss_rate.value)}, 95 % interval {point.miss_rate.low:.4f} to {point.miss_rate.high:.4f}),"
+        f" {_share(point.false_per_image.value)} false a picture"
+        for point in evaluation.operating
+    ]
+    if evaluation.execution is not None:
+        lines.insert(1, f"computed as {evaluation.execution.form}, on {evaluation.execution.instruction_set}")
+    if evaluation.speed is not None:
+        speed = evaluation.speed
+        lines.append(f"{speed.images_per_s:.1f} pictures/s, {speed.latency_p50_ms:.1f} ms (p50) on {speed.device}")
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

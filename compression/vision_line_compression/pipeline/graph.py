@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recipe as a graph of stages: prune, then distill, then quantize; each model of the report hangs from it.
+
+Nothing is done here. The graph is pure: it is known, keys and all, before the first stage runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
+from vision_line_compression.pipeline.inputs import Inputs
+from vision_line_compression.pipeline.stage import Stage, Workspace
+from vision_line_compression.pipeline.steps.controls import control
+from vision_line_compression.pipeline.steps.distill import distill
+from vision_line_compression.pipeline.steps.evaluate import evaluate
+from vision_line_compression.pipeline.steps.export import export
+from vision_line_compression.pipeline.steps.latency import latency
+from vision_line_compression.pipeline.steps.pack import pack, prove, proven_bundle, unsigned_form
+from vision_line_compression.pipeline.steps.prune import PRUNED, RECALIBRATED
+from vision_line_compression.pipeline.steps.qat import train_quantization_aware
+from vision_line_compression.pipeline.steps.quantize import int8_files, int8_row, quantize
+from vision_line_compression.pipeline.steps.recover import PruningChain, prune_and_recover, recovery_epochs
+from vision_line_compression.pipeline.steps.report import Reported, report
+from vision_line_compression.pipeline.steps.robustness import robustness
+from vision_line_compression.pipeline.steps.sparsify import sparsify
+from vision_line_compression.pipeline.steps.speed import speed
+from vision_line_compression.report.card import RowKind
+
+
+class CompressionPipeline:
+    """The stages of one recipe in one workspace, in the order in which they come."""
+
+    def __init__(self, inputs: Inputs, workspace: Workspace) -> None:
+        """Lay out the stages."""
+        self._context = Context(inputs, workspace)
+        self._recipe = inputs.loaded.recipe
+
+    @cached_property
+    def start(self) -> Artifact:
+        """The parent, or the parent after its sparsity training."""
+        return sparsify(self._context)
+
+    @cached_property
+    def latency(self) -> Stage | None:
+        """The measurements that a budget of latency needs; they need the parent alone."""
+        return latency(self._context)
+
+    @cached_property
+    def chain(self) -> PruningChain:
+        """Plans, prunings and recoveries of the product."""
+        ends = [*((step.budget, step.epochs) for step in self._recipe.step), (self._recipe.prune.budget, None)]
+        return prune_and_recover(self._context, "", self._recipe.prune, self.start, ends)
+
+    @cached_property
+    def recovered(self) -> TrainedModel:
+        """The pruned model after its recovery."""
+        return TrainedModel(self.chain.recovered, recovery_epochs(self._recipe))
+
+    @cached_property
+    def distilled(self) -> TrainedModel:
+        """The recovered model after its distillation; without a teacher the recovered model itself."""
+        return distill(self._context, "distill", self.recovered)
+
+    @cached_property
+    def finished(self) -> TrainedModel:
+        """The float model that is quantized: the distilled one, after quantization-aware training if there is any."""
+        return train_quantization_aware(self._context, self.distilled)
+
+    @cached_property
+    def checkpoints(self) -> Mapping[RowKind, TrainedModel]:
+        """Every float model of the report."""
+        context, pruned = self._context, self.chain.pruned
+        epochs = sum(step.epochs for step in self._recipe.step)
+        rows = {
+            RowKind.PARENT: TrainedModel(context.parent, 0),
+            RowKind.PRUNED: TrainedModel(context.output(pruned, PRUNED), epochs),
+            RowKind.RECALIBRATED: TrainedModel(context.output(pruned, RECALIBRATED), epochs),
+            RowKind.RECOVERED: self.recovered,
+        }
+        if self._recipe.distill is not None:
+            rows[RowKind.DISTILLED] = self.distilled
+        if self._recipe.qat is not None:
+            rows[RowKind.QUANTIZATION_AWARE] = self.finished
+        for wanted in self._recipe.report.controls:
+            rows[RowKind(wanted.value)] = control(context, wanted, self.start, self.chain, self.recovered)
+        return rows
+
+    @cached_property
+    def files(self) -> Mapping[RowKind, Artifact]:
+        """The float ONNX file of every float model of the report."""
+        return {row: export(self._context, row.value, made.checkpoint) for row, made in self.checkpoints.items()}
+
+    @cached_property
+    def quantized(self) -> Stage:
+        """The INT8 files."""
+        return quantize(self._context, self.files[self._float_product])
+
+    @cached_property
+    def proven(self) -> Stage:
+        """The product in all its forms with its proof."""
+        return prove(self._context, self._int8_files[self.product])
+
+    @cached_property
+    def bundle(self) -> Stage:
+        """The folder that `vision-line --model` takes."""
+        evaluation = evaluate(self._context, self.product.value, self._int8_files[self.product])
+        return pack(self._context, self.proven, evaluation)
+
+    @cached_property
+    def evaluations(self) -> Mapping[RowKind, Stage]:
+        """One stage for each model of the report."""
+        files = {**self._forms, **self.files, **self._int8_files}
+        return {row: evaluate(self._context, row.value, onnx) for row, onnx in files.items()}
+
+    @cached_property
+    def speed(self) -> Stage | None:
+        """Parent, float product, product and its unsigned form in turns, where the recipe wants it."""
+        files = {**self.files, **self._forms}
+        rows = (RowKind.PARENT, self._float_product, self.product, RowKind.INT8_UNSIGNED)
+        return speed(self._context, RowKind.PARENT.value, {row.value: files[row] for row in rows})
+
+    @cached_property
+    def robustness(self) -> Stage | None:
+        """Float product and product on corrupted images, where the recipe wants it."""
+        return robustness(self._context, self.files[self._float_product], self._int8_files[self.product])
+
+    @cached_property
+    def report(self) -> Stage:
+        """The report card."""
+        int8_epochs = dict.fromkeys((*self._int8_files, RowKind.INT8_UNSIGNED), self.finished.epochs)
+        reported = Reported(
+            evaluations=self.evaluations,
+            epochs={row: made.epochs for row, made in self.checkpoints.items()} | int8_epochs,
+            product=self.product,
+            plan=self.chain.plans[-1],
+            finished=self.finished.checkpoint,
+            distilled=None if self._recipe.distill is None else self.distilled.checkpoint,
+            speed=self.speed,
+            robustness=self.robustness,
+        )
+        return report(self._context, reported)
+
+    @property
+    def product(self) -> RowKind:
+        """The row that the bundle holds."""
+        return int8_row(self._recipe.quantize.method)
+
+    @property
+    def _float_product(self) -> RowKind:
+        if self._recipe.qat is not None:
+            return RowKind.QUANTIZATION_AWARE
+        return RowKind.RECOVERED if self._recipe.distill is None else RowKind.DISTILLED
+
+    @cached_property
+    def _int8_files(self) -> Mapping[RowKind, Artifact]:
+        return int8_files(self._context, self.quantized)
+
+    @cached_property
+    def _forms(self) -> Mapping[RowKind, Artifact]:
+        """The product as it is inspected with, in the form that suits the processor; and its unsigned form alone."""
+        return {
+            self.product: proven_bundle(self._context, self.proven),
+            RowKind.INT8_UNSIGNED: unsigned_form(self._context, self.proven),
+        }

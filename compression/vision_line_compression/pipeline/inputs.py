@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a recipe works on, opened and checked as a whole, so that nothing fails after hours of training."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+from vision_line.errors import ConfigError, ModelError
+from vision_line.packages import install_extra
+from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
+from vision_line_compression.data.checks import data_warnings
+from vision_line_compression.data.dataset import Dataset, open_dataset, open_pictures
+from vision_line_compression.training.distillation import Architecture, check_teacher
+from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.prune.latency import LatencyTable
+from vision_line_compression.prune.planner import plan_pruning
+from vision_line_compression.prune.settings import Method, PruneSettings
+from vision_line_compression.quantize.graph import open_graph
+from vision_line_compression.quantize.qdq_placement import plan_placement
+from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
+from vision_line_compression.pipeline.recipe import Control, LoadedRecipe
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The opened inputs of a recipe; `teacher` is the parent where no other was named.
+
+    `calibration` are pictures of a folder of their own; None: training pictures calibrate.
+    """
+
+    loaded: LoadedRecipe
+    parent: Checkpoint
+    teacher: Checkpoint
+    train: Dataset
+    val: Dataset
+    judge: Dataset
+    calibration: Dataset | None = None
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each data set by its part, whatever folder it lies in."""
+        parts = {"train": self.train, "val": self.val, "judge": self.judge}
+        if self.calibration is not None:
+            parts["calibration"] = self.calibration
+        return {name: part.sha256() for name, part in parts.items()}
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What is legal in the data set and hardly ever meant."""
+        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.judge}))
+
+
+def open_inputs(loaded: LoadedRecipe) -> Inputs:
+    """Open the checkpoint, the teacher and the data set of a recipe, and make sure that they fit together.
+
+    Raises:
+        ConfigError: all problems of data set and checkpoint at once, or a teacher that does not fit.
+        ModelError: a checkpoint cannot be used, and nothing else is wrong.
+    """
+    problems: list[str] = []
+    parent, failure = _opened(loaded, problems)
+    datasets = _opened_data(loaded, problems)
+    calibration = _opened_pictures(loaded, problems)
+    if failure is not None and not problems:
+        raise failure
+    if failure is not None:
+        raise ConfigError(str(failure), *problems)
+    if problems or parent is None or len(datasets) < 3:
+        raise ConfigError(*problems)
+    teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
+    train, val, judge = datasets
+    inputs = Inputs(loaded, parent, teacher, train, val, judge, calibration)
+    _check_together(inputs)
+    return inputs
+
+
+def check_budgets(inputs: Inputs, latency: LatencyTable | None = None) -> None:
+    """Try the budgets of all steps, and of the uniform control, by weights alone.
+
+    That takes seconds: what is reachable depends on the network's structure only. `latency` is needed where a budget
+    is a share of it.
+
+    Raises:
+        ConfigError: some cannot be reached; the message holds the reachable frontier of each.
+    """
+    recipe = inputs.loaded.recipe
+    budgets = {f"step[{number}]": step.budget for number, step in enumerate(recipe.step, start=1)}
+    methods: dict[Method, str] = {recipe.prune.method: ""}
+    if Control.UNIFORM in recipe.report.controls:
+        methods.setdefault("uniform", "report.controls: uniform: ")
+    keys = set(PruneSettings.model_fields)
+    problems: list[str] = []
+    for key, budget in (budgets | {"prune": recipe.prune.budget}).items():
+        for method, wanted_by in methods.items():
+            changes = {"budget": budget, "method": method, "importance": "l2"}
+            settings = PruneSettings.model_validate(recipe.prune.model_dump(include=keys) | changes)
+            try:
+                plan_pruning(inputs.parent, settings, latency=latency)
+            except ConfigError as exc:
+                first, *frontier = exc.problems
+                problems += [f"{inputs.loaded.path}: {wanted_by}{key}.{first}", *frontier]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _opened(loaded: LoadedRecipe, problems: list[str]) -> tuple[Checkpoint | None, ModelError | None]:
+    try:
+        return load_checkpoint(loaded.checkpoint), None
+    except ModelError as exc:
+        return None, exc
+    except ConfigError as exc:
+        problems += exc.problems
+        return None, None
+
+
+def _opened_data(loaded: LoadedRecipe, problems: list[str]) -> list[Dataset]:
+    datasets = []
+    faults: dict[str, None] = {}  # a fault of data.yaml itself is found with every split
+    for split in ("train", "val", loaded.recipe.data.judge):
+        try:
+            datasets.append(open_dataset(loaded.data_yaml, split))
+        except ConfigError as exc:
+            faults |= dict.fromkeys(exc.problems)
+    problems += faults
+    return datasets
+
+
+def _opened_pictures(loaded: LoadedRecipe, problems: list[str]) -> Dataset | None:
+    if loaded.calibration is None:
+        return None
+    try:
+        return open_pictures(loaded.calibration)
+    except ConfigError as exc:
+        problems += [f"quantize.calibration: {problem}" for problem in exc.problems]
+        return None
+
+
+def _check_together(inputs: Inputs) -> None:
+    parent, loaded = inputs.parent, inputs.loaded
+    if loaded.recipe.qat is not None and find_spec("modelopt") is None:
+        raise ConfigError(
+            f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: {install_extra('qat')}"
+        )
+    check_training_device(loaded)
+    if inputs.train.classes != parent.classes:
+        raise ConfigError(
+            f"{loaded.data_yaml}: names: expected {', '.join(parent.classes)} as in {loaded.checkpoint}, "
+            f"found {', '.join(inputs.train.classes)}"
+        )
+    student = Architecture.of(parent.model, parent.family)
+    check_teacher(student, Architecture.of(inputs.teacher.model, inputs.teacher.family))
+
+
+def check_training_device(loaded: LoadedRecipe) -> None:
+    """Let a device pass that trainings can run on.
+
+    Raises:
+        ConfigError: torch does not find it on this machine.
+    """
+    device = loaded.recipe.train.device
+    if device == "cpu":
+        return
+    import torch
+
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device) >= found:
+        raise ConfigError(
+            f"{loaded.path}: train.device: found {device!r}, but torch finds {found} CUDA devices here; expected 'cpu'"
+            + (f" or a number below {found}" if found else "")
+        )
+
+
+def check_keep_float(inputs: Inputs) -> None:
+    """Try the names of `quantize.keep_float` on the parent's own ONNX graph, whose names all its successors keep.
+
+    Raises:
+        ConfigError: one of them names nothing.
+    """
+    loaded, settings = inputs.loaded, inputs.loaded.recipe.quantize
+    if not settings.keep_float:
+        return
+    with tempfile.TemporaryDirectory(prefix="vision-line-names-") as work, ultralytics_log(NOWHERE):
+        onnx = export_onnx(loaded.checkpoint, Path(work) / "parent.onnx", shape_hw=loaded.recipe.input.shapes_hw[0])
+        graph = open_graph(onnx)
+    try:
+        plan_placement(graph, settings)
+    except ModelError as exc:
+        raise ConfigError(f"{loaded.path}: quantize.{exc}") from exc

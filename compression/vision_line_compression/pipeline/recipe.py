@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recipe: what is made of which checkpoint with which data, as one TOML file; every problem reported at once."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from vision_line.config.locate import KeyPath, line_of, locate_keys
+from vision_line.errors import ConfigError
+from vision_line_compression.evaluate.gates import GateSettings
+from vision_line_compression.evaluate.results import EvaluationSettings
+from vision_line_compression.prune.settings import Budget, PruneSettings
+from vision_line_compression.quantize.protect import ProtectSettings
+from vision_line_compression.quantize.settings import QuantizeSettings
+from vision_line_compression.quantize.thresholds import Method
+from vision_line_compression.training.schedule import (
+    DistillSettings,
+    QatSettings,
+    RecoverSettings,
+    SparsifySettings,
+    TrainSettings,
+    plan_epochs,
+)
+
+Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+#: The teacher that is always there.
+PARENT = "parent"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ParentSection(_Frozen):
+    """`[parent]`: the model that is compressed."""
+
+    checkpoint: str = Field(min_length=1)
+    """An Ultralytics detection checkpoint (v8, v10, 11, 26), relative to the recipe."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Epochs that it was trained for; wanted where a length is given as a share of them."""
+
+
+class DataSection(_Frozen):
+    """`[data]`: the pictures."""
+
+    yaml: str = Field(min_length=1)
+    """A YOLO data set's `data.yaml`, relative to the recipe; `train` trains and calibrates, `val` chooses."""
+    judge: Literal["test", "val"] = "test"
+    """The split of all figures in the report; nothing is trained, calibrated or chosen on it."""
+
+
+class InputSection(_Frozen):
+    """`[input]`: the shapes that the bundle is made for."""
+
+    shapes_hw: tuple[tuple[Side, Side], ...] = Field(default=((640, 640),), min_length=1)
+    """Input shapes [height, width]; the first is the one that is measured."""
+
+
+class OperatingSection(_Frozen):
+    """`[operating]`: the bundle's thresholds, at which misses are counted."""
+
+    score: Share = 0.25
+    """Lowest score of a detection."""
+    nms_iou: Share = 0.7
+    """Boxes of one class that overlap more than this are one."""
+
+
+class PruneSection(PruneSettings):
+    """`[prune]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    sensitivity_images: int = Field(default=32, ge=1)
+    """Validation pictures on which each group's worth is measured."""
+    sensitivity_size: Side = 320
+    """Side of these pictures for the network, pixels."""
+
+
+class StepSection(_Frozen):
+    """`[[step]]`: an intermediate stop of progressive pruning, before the budget of `[prune]`."""
+
+    budget: Budget
+    """Costs as shares of the parent's, not of the step's before."""
+    epochs: int = Field(ge=1)
+    """Epochs of recovery after this step."""
+
+
+class DistillSection(DistillSettings):
+    """`[distill]`; without it there is no teacher."""
+
+    teacher: str = PARENT
+    """`parent`, or the checkpoint of a larger model of the same family, relative to the recipe."""
+
+
+class QuantizeSection(QuantizeSettings):
+    """`[quantize]`."""
+
+    calibration: str | None = Field(default=None, min_length=1)
+    """A folder of pictures, as of `vision-line capture`, relative to the recipe; default: training pictures."""
+    calibration_images: int = Field(default=300, ge=1)
+    """At most so many pictures give the ranges of activations, evenly chosen, as the runtime prepares them."""
+    compare: tuple[Method, ...] = ()
+    """Other methods to show in the report; `method` is the one that ships."""
+    protect: ProtectSettings | None = None
+    """`[quantize.protect]`: search for the parts that should stay float, by mAP50-95 on validation pictures."""
+    protect_images: int = Field(default=200, ge=1)
+    """Validation pictures of this search."""
+
+
+class ProofSection(_Frozen):
+    """`[proof]`: what the bundle's proof is made of."""
+
+    pictures: Literal["drawn", "calibration"] = "drawn"
+    """`drawn`, or `calibration`: parts of the calibration pictures, which then leave with every copy of the bundle."""
+
+
+class Control(StrEnum):
+    """What the result is compared with."""
+
+    LONGER = "longer"  # the parent, trained for as many more epochs
+    NO_TEACHER = "no-teacher"  # the same plan and epochs, labels only
+    UNIFORM = "uniform"  # one relative width for all layers, the same budget
+    ONE_SHOT = "one-shot"  # without the intermediate steps, the same epochs
+    NARROW = "narrow"  # the family's network scaled down to the budget, trained from scratch as long as all together
+
+
+class ReportSection(_Frozen):
+    """`[report]`."""
+
+    controls: tuple[Control, ...] = ()
+    """`longer`, `no-teacher`, `uniform`, `one-shot`, `narrow`; each costs a training."""
+    corrupted_images: int = Field(default=0, ge=0)
+    """Pictures on which float and INT8 are compared when spoiled by rain, fog, blur, noise, exposure; 0: none."""
+
+
+class Recipe(_Frozen):
+    """The whole file."""
+
+    recipe_version: Literal[1]
+    """Must be 1."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Name of the bundle and of the run's folder."""
+    seed: int = Field(default=0, ge=0)
+    """Of shuffling and augmentation."""
+    parent: ParentSection
+    """The model that is compressed."""
+    data: DataSection
+    """The pictures."""
+    input: InputSection = InputSection()
+    """The shapes that the bundle is made for."""
+    operating: OperatingSection = OperatingSection()
+    """The bundle's thresholds."""
+    train: TrainSettings = TrainSettings()
+    """What all trainings share."""
+    sparsify: SparsifySettings | None = None
+    """Training before pruning, for `importance = "bn"`."""
+    prune: PruneSection
+    """What the model may cost and where channels may go."""
+    step: tuple[StepSection, ...] = ()
+    """Intermediate stops of progressive pruning."""
+    recover: RecoverSettings
+    """Training after pruning."""
+    distill: DistillSection | None = None
+    """Training with a teacher, after the recovery."""
+    qat: QatSettings | None = None
+    """Quantization-aware training, after all others."""
+    quantize: QuantizeSection = QuantizeSection()
+    """INT8."""
+    proof: ProofSection = ProofSection()
+    """What the bundle's proof is made of."""
+    evaluate: EvaluationSettings = EvaluationSettings()
+    """How models are measured."""
+    gates: GateSettings = GateSettings()
+    """What the result has to reach."""
+    report: ReportSection = ReportSection()
+    """What it is compared with."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        try:
+            plan_epochs(self.recover, self.parent.epochs)
+        except ValueError as exc:
+            raise ValueError(f"recover.share: {exc}") from exc
+        needs = {
+            Control.NO_TEACHER: (self.distill is not None, "compares with [distill]"),
+            Control.ONE_SHOT: (bool(self.step), "compares with [[step]]"),
+            Control.NARROW: (self.parent.epochs is not None, "trains for as long as all together, parent.epochs"),
+        }
+        missing = [
+            f"report.controls: {control.value!r} {need}, which is missing"
+            for control, (present, need) in needs.items()
+            if control in self.report.controls and not present
+        ]
+        if missing:
+            raise ValueError("; ".join(missing))
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRecipe:
+    """A valid recipe and the files that it names, made absolute; they are not opened yet."""
+
+    recipe: Recipe
+    path: Path
+    checkpoint: Path
+    data_yaml: Path
+    teacher: Path | None
+    calibration: Path | None = None
+
+
+def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | None = None) -> LoadedRecipe:
+    """Read and check `path`; `checkpoint` and `data_yaml` replace what it names, and may be missing there then.
+
+    Raises:
+        ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
+    """
+    text = _read_text(path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+    data = _replaced(data, "parent", "checkpoint", checkpoint)
+    data = _replaced(data, "data", "yaml", data_yaml)
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as exc:
+        raise ConfigError(*_problems(path, text, exc)) from exc
+    folder = path.parent.absolute()
+    teacher = None
+    if recipe.distill is not None and recipe.distill.teacher != PARENT:
+        teacher = folder / recipe.distill.teacher
+    calibration = None if recipe.quantize.calibration is None else folder / recipe.quantize.calibration
+    return LoadedRecipe(
+        recipe, path, folder / recipe.parent.checkpoint, folder / recipe.data.yaml, teacher, calibration
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: expected UTF-8 text, found byte {exc.object[exc.start]:#04x}") from exc
+
+
+def _replaced(data: dict[str, Any], section: str, key: str, path: Path | None) -> dict[str, Any]:
+    """Return `data` with an option's path, which is relative to the working directory."""
+    table = data.get(section, {})
+    if path is None or not isinstance(table, dict):
+        return data
+    return data | {section: table | {key: str(path.absolute())}}
+
+
+def _problems(path: Path, text: str, error: ValidationError) -> list[str]:
+    lines = locate_keys(text)
+    found = [_problem(details) for details in error.errors(include_url=False)]
+    located = sorted({(line_of(key, lines), _dotted(key), words) for key, words in found})
+    return [f"{path}:{line}: {key}: {words}" for line, key, words in located]
+
+
+def _problem(details: ErrorDetails) -> tuple[KeyPath, str]:
+    key = tuple(part for part in details["loc"] if isinstance(part, str | int))
+    if details["type"] == "missing":
+        return key, "is missing"
+    if details["type"] == "extra_forbidden":
+        return key, "unknown key"
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "value_error":
+        return key, message
+    message = message[:1].lower() + message[1:]
+    found = repr(details.get("input"))
+    found = found if len(found) <= 80 else found[:77] + "..."
+    return key, f"found {found}, {message.replace('input should be', 'expected')}"
+
+
+def _dotted(key: KeyPath) -> str:
+    words: list[str] = []
+    for part in key:
+        if isinstance(part, int) and words:
+            words[-1] += f"[{part + 1}]"
+        else:
+            words.append(str(part))
+    return ".".join(words) or "file"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recipe's commands once its inputs were checked: each does its stages and says where the results are."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from vision_line.devices.bundle import BUNDLE_FILE
+from vision_line_compression.bundle_writer import amend_bundle
+from vision_line_compression.evaluate.gates import exit_code
+from vision_line_compression.pipeline.graph import CompressionPipeline
+from vision_line_compression.pipeline.inputs import check_budgets, check_keep_float, open_inputs
+from vision_line_compression.pipeline.recipe import load_recipe
+from vision_line_compression.pipeline.stage import Stage, Workspace
+from vision_line_compression.pipeline.steps.latency import LATENCY
+from vision_line_compression.pipeline.steps.pack import BUNDLE
+from vision_line_compression.pipeline.steps.plan import PLAN, PLOT
+from vision_line_compression.progress import ProgressDisplay
+from vision_line_compression.prune.latency import LatencyTable
+from vision_line_compression.report.card import REPORT_FILE, read_card
+from vision_line_compression.report.page import PAGE_FILE
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionSession:
+    """A recipe whose inputs were checked, and the commands on it. A stage whose predecessors are missing is refused."""
+
+    pipeline: CompressionPipeline
+    workspace: Workspace
+    screen: ProgressDisplay
+    recipe_file: Path
+
+    def measure_latency(self) -> LatencyTable | None:
+        """Return what convolutions cost on this machine, measured once; None where no budget asks for it."""
+        stage = self.pipeline.latency
+        if stage is None:
+            return None
+        self._ensure((stage,))
+        return LatencyTable.model_validate_json((self.workspace.folder(stage) / LATENCY).read_bytes())
+
+    def plan(self) -> None:
+        """Do the plan; with intermediate steps this trains them first."""
+        stage = self.pipeline.chain.plans[-1]
+        self._ensure((stage,))
+        for name in (PLAN, PLOT):
+            typer.echo(str(self.workspace.folder(stage) / name))
+
+    def prune(self) -> None:
+        """Prune and recover."""
+        self._require(self.pipeline.chain.plans[0], "plan")
+        self._ensure(self.pipeline.recovered.checkpoint.after)
+        typer.echo(str(self.pipeline.recovered.checkpoint.path))
+
+    def distill(self) -> None:
+        """Train with the teacher."""
+        self._require_all(self.pipeline.recovered.checkpoint.after, "prune")
+        self._ensure(self.pipeline.distilled.checkpoint.after)
+        typer.echo(str(self.pipeline.distilled.checkpoint.path))
+
+    def quantize(self) -> None:
+        """Quantize and pack."""
+        self._require_all(self.pipeline.distilled.checkpoint.after, "distill")
+        self.pack()
+
+    def pack(self) -> None:
+        """Do all that the bundle needs, and put a copy of it where it is easily found."""
+        self._ensure((self.pipeline.bundle,))
+        made = self.workspace.folder(self.pipeline.bundle) / BUNDLE
+        shown = self.workspace.root / BUNDLE
+        shutil.copytree(made, shown, dirs_exist_ok=True)
+        if self.workspace.is_done(self.pipeline.report):
+            self._mark()
+        typer.echo(f"bundle: {shown}")
+
+    def report(self) -> int:
+        """Do all that the report needs; return the exit code of its gates."""
+        self._require(self.pipeline.quantized, "quantize")
+        self._ensure((self.pipeline.report,))
+        folder = self.workspace.folder(self.pipeline.report)
+        for name in (REPORT_FILE, PAGE_FILE):
+            shutil.copyfile(folder / name, self.workspace.root / name)
+            typer.echo(f"report: {self.workspace.root / name}")
+        card = read_card(folder / REPORT_FILE)
+        for gate in card.gates:
+            found = "not measured" if gate.found is None else f"{gate.found:.4g}"
+            typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.title}: {found}, limit {gate.limit:.4g}")
+        self._mark()
+        return exit_code(card.gates)
+
+    def _mark(self) -> None:
+        """Let the bundle that is easily found name the gates that its model did not pass, if it is there."""
+        bundle = self.workspace.root / BUNDLE
+        if (bundle / BUNDLE_FILE).is_file():
+            card = read_card(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
+            amend_bundle(bundle, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
+
+    def _ensure(self, stages: tuple[Stage, ...]) -> None:
+        for stage in stages:
+            if self.workspace.is_done(stage):
+                self.screen.unchanged(stage.name)
+            else:
+                self.workspace.ensure(stage, self.screen.stage)
+
+    def _require(self, stage: Stage, command: str) -> None:
+        self.workspace.require(stage, f"vision-line-compress {command} {self.recipe_file}")
+
+    def _require_all(self, stages: tuple[Stage, ...], command: str) -> None:
+        for stage in stages:
+            self._require(stage, command)
+
+
+def open_session(
+    recipe_file: Path, checkpoint: Path | None, data_yaml: Path | None, work: Path | None
+) -> CompressionSession:
+    """Read a recipe and check all that it names before anything is done.
+
+    Raises:
+        ConfigError: recipe, data set, teacher or budget.
+        ModelError: the checkpoint.
+    """
+    loaded = load_recipe(recipe_file, checkpoint, data_yaml)
+    inputs, workspace = open_inputs(loaded), Workspace(work or RUNS / loaded.recipe.name)
+    pipeline = CompressionPipeline(inputs, workspace)
+    session = CompressionSession(pipeline, workspace, ProgressDisplay(), recipe_file)
+    for warning in inputs.warnings:
+        session.screen.warn(warning)
+    if not workspace.is_done(pipeline.quantized):
+        check_keep_float(inputs)
+    if not workspace.is_done(pipeline.chain.plans[-1]):
+        check_budgets(inputs, session.measure_latency())
+    return session

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The controls of the report: what the same epochs would have given without pruning, a teacher, steps or a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vision_line_compression.network.narrow_network import NARROW, write_narrow_sibling
+from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
+from vision_line_compression.pipeline.recipe import Control
+from vision_line_compression.pipeline.steps.distill import distill
+from vision_line_compression.pipeline.steps.prune import PRUNED
+from vision_line_compression.pipeline.steps.recover import (
+    PruningChain,
+    prune_and_recover,
+    recovery,
+    recovery_epochs,
+)
+from vision_line_compression.pipeline.steps.train import train
+from vision_line_compression.progress import ProgressCallback
+from vision_line_compression.training.schedule import Phase, Schedule, plan_distillation, plan_qat
+
+
+def control(
+    context: Context, wanted: Control, start: Artifact, chain: PruningChain, recovered: TrainedModel
+) -> TrainedModel:
+    """Return the model of one control; `start`, `chain` and `recovered` are the product's."""
+    match wanted:
+        case Control.LONGER:
+            return _longer(context)
+        case Control.NO_TEACHER:
+            return distill(context, "no-teacher", recovered, teacher=False)
+        case Control.UNIFORM:
+            return _uniform(context, start)
+        case Control.ONE_SHOT:
+            return _one_shot(context, start)
+        case Control.NARROW:
+            return _narrow(context, chain)
+
+
+def _longer(context: Context) -> TrainedModel:
+    """Train the parent with the very phases that the product had."""
+    recipe = context.recipe
+    schedule = Schedule(phases=_all_phases(context), train=recipe.train, seed=recipe.seed)
+    return TrainedModel(train(context, "longer", context.parent, schedule), schedule.epochs)
+
+
+def _uniform(context: Context, start: Artifact) -> TrainedModel:
+    recipe = context.recipe
+    section = recipe.prune.model_copy(update={"method": "uniform"})
+    ends = [*((step.budget, step.epochs) for step in recipe.step), (section.budget, None)]
+    chain = prune_and_recover(context, "uniform-", section, start, ends)
+    return distill(context, "uniform-distill", TrainedModel(chain.recovered, recovery_epochs(recipe)))
+
+
+def _one_shot(context: Context, start: Artifact) -> TrainedModel:
+    recipe = context.recipe
+    epochs = recovery_epochs(recipe)
+    chain = prune_and_recover(context, "one-shot-", recipe.prune, start, [(recipe.prune.budget, epochs)])
+    return distill(context, "one-shot-distill", TrainedModel(chain.recovered, epochs))
+
+
+def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
+    """Scale the family's network down to the product's operations, and train it from scratch as long."""
+    recipe, pruned = context.recipe, chain.pruned
+
+    def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
+        example = context.output(pruned, PRUNED).path
+        return [write_narrow_sibling(context.inputs.parent, example, folder, recipe.prune.size_hw, recipe.seed)]
+
+    stage = context.stage("narrow-build", work, {"seed": recipe.seed}, after=(pruned,))
+    epochs = (recipe.parent.epochs or 0) + sum(phase.epochs for phase in _all_phases(context))
+    settings = recipe.train.model_copy(update={"warmup_epochs": min(3.0, epochs / 10)})
+    phase = Phase(name="scratch", epochs=epochs, rate=settings.base_rate, final_share=0.01)
+    schedule = Schedule(phases=(phase,), train=settings, seed=recipe.seed)
+    return TrainedModel(train(context, "narrow", context.output(stage, NARROW), schedule), epochs)
+
+
+def _all_phases(context: Context) -> tuple[Phase, ...]:
+    """Return every phase of training that the product had after the parent."""
+    recipe = context.recipe
+    schedules = [recovery(recipe, step.epochs) for step in recipe.step]
+    schedules.append(recovery(recipe, None))
+    if recipe.distill is not None:
+        schedules.append(plan_distillation(recipe.distill, recipe.train, recipe.seed))
+    if recipe.qat is not None:
+        schedules.append(plan_qat(recipe.qat, recipe.train, recipe.seed))
+    return tuple(
+        phase.model_copy(update={"name": f"{phase.name}-{number}"})
+        for number, schedule in enumerate(schedules, start=1)
+        for phase in schedule.phases
+    )

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Distillation: the recovered network learns from a teacher."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.evaluate.subject import open_subject
+from vision_line_compression.files import write_whole
+from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
+from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
+from vision_line_compression.pipeline.context import Context, TrainedModel, plain
+from vision_line_compression.pipeline.inputs import Inputs
+from vision_line_compression.pipeline.steps.train import TRAINED, deciding, run_training, train
+from vision_line_compression.progress import ProgressCallback
+from vision_line_compression.training.distillation import Architecture, Distillation, teacher_warnings
+from vision_line_compression.training.schedule import plan_distillation
+
+logger = logging.getLogger(__name__)
+
+#: What speaks against the teacher.
+TEACHER = "teacher.json"
+#: Validation images of a quick look that decides nothing but a warning.
+_GLANCE = 100
+
+
+def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool = True) -> TrainedModel:
+    """Return the model after its training with the recipe's teacher; without `teacher` its control: labels alone.
+
+    Where the recipe has no `[distill]` it is the model itself.
+    """
+    recipe, inputs = context.recipe, context.inputs
+    settings = recipe.distill
+    if settings is None:
+        return start
+    schedule = plan_distillation(settings, recipe.train, recipe.seed)
+    epochs = start.epochs + settings.epochs
+    if not teacher:
+        return TrainedModel(train(context, name, start.checkpoint, schedule), epochs)
+    distillation = Distillation(inputs.teacher.path, settings)
+
+    def work(folder: Path, progress: ProgressCallback) -> list[Path]:
+        _judge_teacher(folder / TEACHER, start.checkpoint.path, inputs)
+        trained = run_training(context, folder, start.checkpoint.path, schedule, progress, distillation)
+        return [trained, folder / TEACHER]
+
+    key = {"schedule": deciding(schedule), "distill": plain(settings) | {"teacher": inputs.teacher.sha256}}
+    stage = context.stage(name, work, key, data=("train", "val"), start=start.checkpoint)
+    return TrainedModel(context.output(stage, TRAINED), epochs)
+
+
+def _judge_teacher(verdict: Path, student: Path, inputs: Inputs) -> None:
+    """Write and log what speaks against the teacher, once."""
+    if verdict.exists():
+        return
+    scores = {
+        "student_map50_95": _validation_map(student, inputs),
+        "teacher_map50_95": _validation_map(inputs.teacher.path, inputs),
+    }
+    warnings = teacher_warnings(_facts(load_checkpoint(student)), _facts(inputs.teacher), *scores.values())
+    content = {"teacher_sha256": inputs.teacher.sha256, **scores, "warnings": warnings}
+    write_whole(verdict, json.dumps(content, indent=1).encode() + b"\n")
+    for warning in warnings:
+        logger.warning("%s", warning)
+
+
+def _facts(checkpoint: Checkpoint) -> Architecture:
+    return Architecture.of(checkpoint.model, checkpoint.family)
+
+
+def _validation_map(checkpoint: Path, inputs: Inputs) -> float | None:
+    """Return the mAP50-95 of a checkpoint on some validation images."""
+    with tempfile.TemporaryDirectory(prefix="vision-line-glance-") as work:
+        with ultralytics_log(NOWHERE):
+            opened = open_subject(checkpoint, Path(work))
+        model = replace(opened, input_shapes_hw=inputs.loaded.recipe.input.shapes_hw[:1])
+        return evaluate(model, inputs.val.subset(_GLANCE)).accuracy.map50_95

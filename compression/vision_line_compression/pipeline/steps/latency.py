@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What convolutions cost on this machine: measured once, for budgets that are a share of the latency."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from vision_line.ports import ShapeHW
+from vision_line_compression.network.checkpoint import load_checkpoint
+from vision_line_compression.network.split_blocks import split_blocks
+from vision_line_compression.pipeline.context import Context
+from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.progress import ProgressCallback
+from vision_line_compression.prune.latency import LatencyTable, measure_latency, write_table
+from vision_line_compression.prune.structure import survey_convolutions
+
+LATENCY = "latency.json"
+
+
+def latency(context: Context) -> Stage | None:
+    """Return the stage that measures them at every width; None where no budget asks for it."""
+    recipe, parent = context.recipe, context.parent
+    if all(budget.latency is None for budget in (recipe.prune.budget, *(step.budget for step in recipe.step))):
+        return None
+    size_hw = recipe.prune.size_hw
+
+    def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
+        return _measure(folder, parent.path, size_hw)
+
+    return context.stage("latency", work, {"size_hw": list(size_hw)}, start=parent)
+
+
+def read_latency(context: Context, stage: Stage) -> LatencyTable:
+    """Return what the finished stage measured."""
+    return LatencyTable.model_validate_json(context.output(stage, LATENCY).path.read_bytes())
+
+
+def _measure(folder: Path, checkpoint: Path, size_hw: ShapeHW) -> list[Path]:
+    model = copy.deepcopy(load_checkpoint(checkpoint).model)
+    split_blocks(model)
+    write_table(measure_latency(survey_convolutions(model), size_hw), folder / LATENCY)
+    return [folder / LATENCY]

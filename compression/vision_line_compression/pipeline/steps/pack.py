@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The bundle that `vision-line --model` takes: all forms of the INT8 model and their proof, then what was measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from vision_line_compression.bundle_proof import UNSIGNED_FILE, prove_bundle
+from vision_line_compression.bundle_writer import amend_bundle, write_bundle
+from vision_line_compression.data.proof_images import PictureRGB, drawn_candidates, given_candidates
+from vision_line_compression.data.tensors import network_inputs
+from vision_line_compression.evaluate.results import Evaluation
+from vision_line_compression.pipeline.context import Artifact, Context, plain
+from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.steps.evaluate import EVALUATION
+from vision_line_compression.progress import ProgressCallback
+
+BUNDLE = "bundle"
+
+#: Calibration images among which those of a proof are chosen, where the recipe says so.
+_CANDIDATES = 64
+
+
+def prove(context: Context, int8: Artifact) -> Stage:
+    """Return the stage that writes an INT8 file's bundle: its other form and the proof of both, and no origin."""
+    recipe = context.recipe
+
+    def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
+        bundle = write_bundle(
+            folder / BUNDLE,
+            int8.path,
+            recipe.name,
+            input_shapes_hw=recipe.input.shapes_hw,
+            score=recipe.operating.score,
+            nms_iou=recipe.operating.nms_iou,
+        )
+        prove_bundle(bundle, _candidates(context))
+        return _files_of(bundle)
+
+    key: dict[str, JsonValue] = {
+        "name": recipe.name,
+        "operating": plain(recipe.operating),
+        "input": plain(recipe.input),
+        "proof": plain(recipe.proof),
+    }
+    data = (context.calibration_split,) if recipe.proof.pictures == "calibration" else ()
+    return context.stage("prove", work, key, after=int8.after, data=data)
+
+
+def proven_bundle(context: Context, proven: Stage) -> Artifact:
+    """Return the folder of the model in all its forms."""
+    return context.output(proven, BUNDLE)
+
+
+def unsigned_form(context: Context, proven: Stage) -> Artifact:
+    """Return the file of the form for processors without VNNI."""
+    return Artifact(context.output(proven, BUNDLE).path / UNSIGNED_FILE, proven)
+
+
+def pack(context: Context, proven: Stage, evaluation: Stage) -> Stage:
+    """Return the stage that adds to a proven bundle its lineage and what was measured."""
+    lineage = _lineage(context)
+
+    def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
+        bundle = shutil.copytree(context.output(proven, BUNDLE).path, folder / BUNDLE, dirs_exist_ok=True)
+        measured = context.output(evaluation, EVALUATION).path.read_bytes()
+        results = _summary(Evaluation.model_validate_json(measured))
+        amend_bundle(bundle, {"lineage": dict(lineage), "results": results})
+        return _files_of(bundle)
+
+    # version 2 has forms and a proof
+    return context.stage("bundle", work, {"lineage": lineage}, after=(proven, evaluation), version=2)
+
+
+def _lineage(context: Context) -> dict[str, JsonValue]:
+    inputs = context.inputs
+    # not what names files of the machine that compressed
+    recipe = context.recipe.model_dump(mode="json", exclude={"parent": True, "data": True, "quantize": {"calibration"}})
+    return {
+        "parent_sha256": inputs.parent.sha256,
+        "family": inputs.parent.family,
+        "teacher_sha256": None if context.recipe.distill is None else inputs.teacher.sha256,
+        "data_sha256": dict(inputs.hashes),
+        "recipe": recipe,
+    }
+
+
+def _candidates(context: Context) -> tuple[PictureRGB, ...]:
+    recipe = context.recipe
+    if recipe.proof.pictures == "drawn":
+        return drawn_candidates()
+    return given_candidates(network_inputs(context.calibration_images(_CANDIDATES), recipe.input.shapes_hw))
+
+
+def _files_of(bundle: Path) -> list[Path]:
+    return sorted(path for path in bundle.iterdir() if path.is_file())
+
+
+def _summary(evaluation: Evaluation) -> Mapping[str, JsonValue]:
+    point = evaluation.operating[0]
+    return {
+        "split": evaluation.data.split,
+        "images": evaluation.data.images,
+        "map50_95": evaluation.accuracy.map50_95,
+        "map50": evaluation.accuracy.map50,
+        "match_iou": point.match_iou,
+        "miss_rate": point.miss_rate.value,
+        "false_per_image": point.false_per_image.value,
+    }

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The pruning plan: which channels go, decided by sensitivity and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from vision_line_compression.data.tensors import LabelledLoss
+from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
+from vision_line_compression.pipeline.context import Artifact, Context, plain
+from vision_line_compression.pipeline.recipe import PruneSection
+from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.steps.latency import latency, read_latency
+from vision_line_compression.progress import ProgressCallback
+from vision_line_compression.prune.plan import PruningPlan, read_plan, write_plan
+from vision_line_compression.prune.planner import plan_pruning
+from vision_line_compression.prune.plot import write_picture
+from vision_line_compression.prune.sensitivity import Score
+from vision_line_compression.prune.settings import CostKind, PruneSettings
+
+PLAN, PLOT = "plan.json", "plan.svg"
+
+
+def plan(context: Context, name: str, start: Artifact, section: PruneSection, first: Stage | None) -> Stage:
+    """Return the stage that leaves the plan and its plot.
+
+    `first` is the first plan of a progressive pruning: the budget's shares refer to its costs, the original's.
+    """
+    measured = latency(context) if section.budget.latency is not None else None
+
+    def work(folder: Path, progress: ProgressCallback) -> list[Path]:
+        inputs = context.inputs
+        opened = load_checkpoint(start.path)
+        settings = PruneSettings.model_validate(section.model_dump(include=set(PruneSettings.model_fields)))
+        size = (section.sensitivity_size, section.sensitivity_size)
+        learned = LabelledLoss.on(inputs.train.subset(section.sensitivity_images), size)
+        judged = LabelledLoss.on(inputs.val.subset(section.sensitivity_images), size)
+        result = plan_pruning(
+            opened,
+            settings,
+            _relative_score(judged, opened, progress),
+            differentiate=learned.differentiate,
+            latency=None if measured is None else read_latency(context, measured),
+            reference=None if first is None else reference_costs(read_plan(context.output(first, PLAN).path)),
+        )
+        write_plan(result, folder / PLAN)
+        write_picture(result, folder / PLOT)
+        return [folder / PLAN, folder / PLOT]
+
+    after = tuple(stage for stage in (measured, first) if stage is not None)
+    return context.stage(name, work, {"prune": plain(section)}, after=after, data=("train", "val"), start=start)
+
+
+def reference_costs(first: PruningPlan) -> Mapping[CostKind, float]:
+    """Return what the original network costs."""
+    return {kind: cost.reference for kind, cost in first.costs.items()}
+
+
+def _relative_score(loss: LabelledLoss, original: Checkpoint, progress: ProgressCallback) -> Score:
+    """Return the original's loss over a model's: 1 for the original, towards 0 for a ruined one."""
+    best = loss.mean(original.model)
+    done = 0
+
+    def score(model: nn.Module) -> float:
+        nonlocal done
+        done += 1
+        progress(done, 0)  # the planner alone knows how many there will be
+        return best / loss.mean(model)
+
+    return score

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""INT8 quantization: calibrates once, keeps float what must stay float, and writes a file for each method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from vision_line.devices.model import open_model
+from vision_line.inspection.heads import HeadKind
+from vision_line_compression.data.dataset import Dataset
+from vision_line_compression.data.tensors import network_inputs
+from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.files import write_whole
+from vision_line_compression.pipeline.context import Artifact, Context, plain
+from vision_line_compression.pipeline.recipe import QuantizeSection, Recipe
+from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
+from vision_line_compression.progress import ProgressCallback
+from vision_line_compression.quantize.calibrate import Picture, RangeCalibration, calibrate
+from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.protect import (
+    Protection,
+    ProtectSettings,
+    narrow_protection,
+    parts_of,
+    rank_by_closeness,
+    rank_parts,
+    search_protection,
+)
+from vision_line_compression.quantize.quantizer import quantize_calibrated
+from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
+from vision_line_compression.quantize.thresholds import Method
+from vision_line_compression.report.card import RowKind
+
+QUANTIZATION, PROTECTION = "quantization.json", "protection.json"
+
+#: Validation images on which outputs are compared to rank the parts of a network; each part costs one run over them.
+_COMPARED_IMAGES = 8
+
+
+def quantize(context: Context, onnx: Artifact) -> Stage:
+    """Return the stage that makes the INT8 files: see `int8_files`."""
+
+    def work(folder: Path, progress: ProgressCallback) -> list[Path]:
+        return quantize_file(context, folder, onnx.path, progress)
+
+    recipe = context.recipe
+    # Of a folder of images the content counts, whatever its name.
+    settings = {key: value for key, value in plain(recipe.quantize).items() if key != "calibration"}
+    key = {"quantize": settings, **measured_by(recipe)}
+    # version 2 ranks the parts that may stay float by what they do to the outputs
+    version = 1 if recipe.quantize.protect is None else 2
+    return context.stage(
+        "quantize", work, key, after=onnx.after, data=(context.calibration_split, "val"), version=version
+    )
+
+
+def int8_files(context: Context, stage: Stage) -> Mapping[RowKind, Artifact]:
+    """Return the files that the stage leaves, each by its row of the report."""
+    return {int8_row(method): context.output(stage, _file_of(method)) for method in _methods(context.recipe.quantize)}
+
+
+def int8_row(method: Method) -> RowKind:
+    """Return the row of the report that shows what `method` calibrated."""
+    return RowKind(f"int8-{method.value}")
+
+
+def _file_of(method: Method) -> str:
+    return f"model.int8-{method.value}.onnx"
+
+
+def _methods(section: QuantizeSection) -> tuple[Method, ...]:
+    """Return the method that ships and those it is compared with, each once."""
+    return tuple(dict.fromkeys((section.method, *section.compare)))
+
+
+def quantize_file(context: Context, folder: Path, float_onnx: Path, progress: ProgressCallback) -> list[Path]:
+    """Calibrate once, then quantize by every method of the recipe; return the files that were written.
+
+    The parts that a search wants to stay float stay float in all of them.
+    """
+    recipe = context.recipe
+    section = recipe.quantize
+    images = context.calibration_images(section.calibration_images)
+    seen = _reported(network_inputs(images, recipe.input.shapes_hw), len(images.images), progress)
+    calibration = calibrate(float_onnx, seen)
+    outputs = []
+    settings = QuantizeSettings.model_validate(section.model_dump(include=set(QuantizeSettings.model_fields)))
+    if section.protect is not None:
+        protection = _protect(context, folder, float_onnx, settings, section.protect, calibration)
+        settings = settings.model_copy(update={"keep_float": (*settings.keep_float, *protection.keep_float)})
+        write_whole(folder / PROTECTION, protection.model_dump_json(indent=1).encode() + b"\n")
+        outputs.append(folder / PROTECTION)
+    reports: dict[str, JsonValue] = {}
+    for method in _methods(section):
+        chosen = settings.model_copy(update={"method": method})
+        path = folder / _file_of(method)
+        reports[method.value] = quantize_calibrated(float_onnx, path, chosen, calibration).model_dump(mode="json")
+        outputs.append(path)
+    write_whole(folder / QUANTIZATION, json.dumps(reports, indent=1).encode() + b"\n")
+    return [*outputs, folder / QUANTIZATION]
+
+
+def _reported(images: Iterable[Picture], total: int, progress: ProgressCallback) -> Iterator[Picture]:
+    for number, image in enumerate(images, start=1):
+        yield image
+        progress(number, total)
+
+
+def _protect(
+    context: Context,
+    folder: Path,
+    float_onnx: Path,
+    settings: QuantizeSettings,
+    wanted: ProtectSettings,
+    calibration: RangeCalibration,
+) -> Protection:
+    """Search the parts of the network that must stay float."""
+    recipe = context.recipe
+    images = context.inputs.val.subset(recipe.quantize.protect_images)
+    trial = folder / "trial.onnx"
+
+    def quantized(keep_float: tuple[str, ...]) -> QuantizeReport:
+        chosen = settings.model_copy(update={"keep_float": (*settings.keep_float, *keep_float)})
+        return quantize_calibrated(float_onnx, trial, chosen, calibration)
+
+    def score(keep_float: tuple[str, ...]) -> float:
+        quantized(keep_float)
+        return _map(trial, images, recipe)
+
+    few = list(network_inputs(images.subset(_COMPARED_IMAGES), recipe.input.shapes_hw))
+
+    def closeness(keep_float: tuple[str, ...]) -> float:
+        quantized(keep_float)
+        agreement = compare_outputs(float_onnx, trial, few)
+        return agreement.box_sqnr_db + agreement.score_sqnr_db
+
+    everything = quantized(())
+    parts = rank_parts(everything)
+    if open_model(float_onnx).head is HeadKind.YOLOV8:  # of others the outputs' rows cannot be told apart
+        parts = rank_by_closeness(parts, closeness)
+    found = search_protection(parts, score, _map(float_onnx, images, recipe), wanted)
+    protection = narrow_protection(found, parts_of(everything), score, wanted)
+    trial.unlink()
+    return protection
+
+
+def _map(onnx: Path, images: Dataset, recipe: Recipe) -> float:
+    evaluation = evaluate(open_measured(onnx, recipe), images, settings=recipe.evaluate, float_execution=True)
+    return evaluation.accuracy.map50_95 or 0.0

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Recovery: plan, prune and train, once or in several steps; the pruned network finds again what it found before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vision_line_compression.pipeline.context import Artifact, Context
+from vision_line_compression.pipeline.recipe import PruneSection, Recipe
+from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.steps.plan import plan
+from vision_line_compression.pipeline.steps.prune import RECALIBRATED, prune
+from vision_line_compression.pipeline.steps.train import train
+from vision_line_compression.prune.settings import Budget
+from vision_line_compression.training.schedule import RecoverSettings, Schedule, plan_epochs, plan_recovery
+
+
+@dataclass(frozen=True, slots=True)
+class PruningChain:
+    """Plan, prune, recover, step after step: all plans, the last pruning, and the checkpoint in the end."""
+
+    plans: tuple[Stage, ...]
+    pruned: Stage
+    recovered: Artifact
+
+
+def prune_and_recover(
+    context: Context, prefix: str, section: PruneSection, start: Artifact, ends: list[tuple[Budget, int | None]]
+) -> PruningChain:
+    """Lay out plan, prune and recover for each budget and its epochs (None: the recipe's own length).
+
+    All budgets are shares of the first plan's network, the original.
+    """
+    plans: list[Stage] = []
+    newest = start
+    for number, (budget, epochs) in enumerate(ends, start=1):
+        ending = "" if number == len(ends) else f"-step{number}"
+        wanted = section.model_copy(update={"budget": budget})
+        decided = plan(context, f"{prefix}plan{ending}", newest, wanted, plans[0] if plans else None)
+        pruned = prune(context, f"{prefix}prune{ending}", newest, decided)
+        recalibrated = context.output(pruned, RECALIBRATED)
+        newest = train(context, f"{prefix}recover{ending}", recalibrated, recovery(context.recipe, epochs))
+        plans.append(decided)
+    return PruningChain(tuple(plans), pruned, newest)
+
+
+def recovery(recipe: Recipe, epochs: int | None) -> Schedule:
+    """Return the phases of a recovery of so many epochs; None: as long as the recipe says."""
+    settings = recipe.recover
+    if epochs is not None:
+        settings = RecoverSettings.model_validate(settings.model_dump() | {"epochs": epochs, "share": None})
+    return plan_recovery(settings, recipe.train, recipe.parent.epochs, recipe.seed)
+
+
+def recovery_epochs(recipe: Recipe) -> int:
+    """Return the epochs of all recoveries of the recipe together."""
+    return sum(step.epochs for step in recipe.step) + plan_epochs(recipe.recover, recipe.parent.epochs)

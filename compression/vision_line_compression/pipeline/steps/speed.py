@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The speed of several models, measured in turns on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from vision_line_compression.evaluate.results import Speed
+from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
+from vision_line_compression.files import write_whole
+from vision_line_compression.pipeline.context import Artifact, Context
+from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
+from vision_line_compression.progress import ProgressCallback
+
+SPEED = "speed.json"
+
+
+class Speeds(BaseModel):
+    """`speed.json`: models measured in turns; the ratios are throughputs as multiples of the parent's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    speeds: dict[str, Speed]
+    ratios: dict[str, float]
+    engine_ratios: dict[str, float]  # of the networks alone
+
+
+def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage | None:
+    """Return the stage that times `files` at the first input shape; None where the recipe does not want it."""
+    if not context.recipe.evaluate.speed_s:
+        return None
+
+    def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
+        recipe = context.recipe
+        measured = measure_speed(
+            [open_measured(file.path, recipe) for file in files.values()],
+            context.inputs.judge,
+            recipe.input.shapes_hw[0],
+            seconds=recipe.evaluate.speed_s,
+        )
+        speeds = dict(zip(files, measured, strict=True))
+        found = Speeds(
+            speeds=speeds,
+            ratios={name: speedup(one, speeds[parent]) for name, one in speeds.items()},
+            engine_ratios={name: engine_speedup(one, speeds[parent]) for name, one in speeds.items()},
+        )
+        write_whole(folder / SPEED, found.model_dump_json(indent=1).encode() + b"\n")
+        return [folder / SPEED]
+
+    after = tuple(stage for file in files.values() for stage in file.after)
+    key = measured_by(context.recipe) | {"speed_s": context.recipe.evaluate.speed_s}
+    return context.stage("speed", work, key, after=after, data=("judge",))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Training from labels alone; and the training that all steps with epochs share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from vision_line_compression.data.ultralytics_view import link_training_data
+from vision_line_compression.pipeline.context import Artifact, Context
+from vision_line_compression.progress import ProgressCallback
+from vision_line_compression.training.distillation import Distillation
+from vision_line_compression.training.fine_tuning import recover
+from vision_line_compression.training.schedule import Schedule
+
+TRAINED = "trained.pt"
+
+
+def train(context: Context, name: str, start: Artifact, schedule: Schedule) -> Artifact:
+    """Return the checkpoint that a training from labels alone leaves."""
+
+    def work(folder: Path, progress: ProgressCallback) -> list[Path]:
+        return [run_training(context, folder, start.path, schedule, progress)]
+
+    stage = context.stage(name, work, {"schedule": deciding(schedule)}, data=("train", "val"), start=start)
+    return context.output(stage, TRAINED)
+
+
+def run_training(
+    context: Context,
+    folder: Path,
+    checkpoint: Path,
+    schedule: Schedule,
+    progress: ProgressCallback,
+    distillation: Distillation | None = None,
+    *,
+    quantization_aware: bool = False,
+) -> Path:
+    """Train, continuing what an interruption left in `folder`; return the trained checkpoint."""
+    inputs = context.inputs
+    hashes = inputs.hashes
+    linked = context.workspace.root / f"data-{hashes['train'][:12]}-{hashes['val'][:12]}"
+    data_yaml = link_training_data(linked, {"train": inputs.train, "val": inputs.val})
+    result = recover(
+        checkpoint,
+        data_yaml,
+        schedule,
+        folder / "training",
+        distillation,
+        progress,
+        quantization_aware=quantization_aware,
+    )
+    kept = folder / TRAINED
+    shutil.copyfile(result, kept)
+    return kept
+
+
+def deciding(schedule: Schedule) -> dict[str, JsonValue]:
+    """Return what of a schedule its result depends on: not how fast it is done."""
+    return schedule.model_dump(mode="json", exclude={"train": {"threads", "workers", "cache"}})

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From the evaluations of a run to its report card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vision_line.errors import ConfigError
+from vision_line_compression.data.dataset import Dataset
+from vision_line_compression.evaluate.comparable import check_comparable
+from vision_line_compression.evaluate.compare import RESAMPLES, difference, resample
+from vision_line_compression.evaluate.gates import Gate, GateSettings, check_accuracy, check_gates
+from vision_line_compression.evaluate.predict import Predictions
+from vision_line_compression.evaluate.results import Evaluation, PairedDifference, RobustnessComparison
+from vision_line_compression.prune.plan import PruningPlan
+from vision_line_compression.quantize.encodings import UNSIGNED
+from vision_line_compression.report.card import (
+    KINDS,
+    Headline,
+    Identity,
+    KeptChannels,
+    ReportCard,
+    ReportRow,
+    RowKind,
+    SensitivityCurve,
+)
+
+#: The shape whose speed the headline names.
+HEADLINE_SHAPE_HW = (640, 640)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """One model that was run: its evaluation, the predictions that it was made of, and how it came about."""
+
+    evaluation: Evaluation
+    predictions: Predictions
+    epochs: float | None = None
+    note: str = ""
+    speedup: float | None = None  # against the parent, in interleaved rounds
+    engine_speedup: float | None = None  # the same of the networks alone
+
+
+def better_parent(runs: Mapping[RowKind, MeasuredRun]) -> RowKind:
+    """Return the parent, or the parent trained longer where its mAP50-95 is higher.
+
+    Raises:
+        ConfigError: there is no parent among `runs`.
+    """
+    if RowKind.PARENT not in runs:
+        raise ConfigError("report: expected an evaluation of the parent, found none")
+    parents = [kind for kind in (RowKind.PARENT, RowKind.LONGER) if kind in runs]
+    return max(parents, key=lambda kind: runs[kind].evaluation.accuracy.map50_95 or 0.0)
+
+
+def build_card(
+    identity: Identity,
+    runs: Mapping[RowKind, MeasuredRun],
+    product: RowKind,
+    dataset: Dataset,
+    gates: GateSettings,
+    *,
+    plan: PruningPlan | None = None,
+    robustness: RobustnessComparison | None = None,
+    remarks: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> ReportCard:
+    """Put the card together; `dataset` is what all of `runs` were evaluated on.
+
+    Every run is compared with the better parent, with intervals from images drawn anew.
+
+    Raises:
+        ConfigError: the parent or the product was not run, or the evaluations cannot be compared.
+    """
+    reference = better_parent(runs)
+    if product not in runs:
+        raise ConfigError(f"report: expected an evaluation of the product {product}, found none")
+    for run in runs.values():
+        check_comparable(run.evaluation, runs[reference].evaluation)
+    seed = identity.seed
+    drawn = {
+        kind: resample(run.predictions, run.evaluation, dataset, resamples=resamples, seed=seed)
+        for kind, run in runs.items()
+    }
+    differences = {
+        kind: difference(ours, drawn[reference], seed) for kind, ours in drawn.items() if kind is not reference
+    }
+    checked = _checked(runs, product, reference, gates)
+    return ReportCard(
+        identity=identity,
+        headline=_headline(runs, product, reference),
+        product=product,
+        reference=reference,
+        passed=all(gate.passed for gate in checked),
+        gates=checked,
+        rows=tuple(_row(kind, runs.get(kind), differences.get(kind)) for kind in KINDS),
+        kept_channels=() if plan is None else kept_channels(plan),
+        sensitivity=() if plan is None else sensitivity_curves(plan),
+        robustness=robustness,
+        remarks=tuple(remarks),
+    )
+
+
+def _checked(
+    runs: Mapping[RowKind, MeasuredRun], product: RowKind, reference: RowKind, gates: GateSettings
+) -> tuple[Gate, ...]:
+    """Hold the product against the gates, and its unsigned form against those of accuracy: either may inspect."""
+    parent, unsigned = runs[reference].evaluation, runs.get(RowKind.INT8_UNSIGNED)
+    checked = check_gates(runs[product].evaluation, parent, gates, speedup=runs[product].engine_speedup)
+    if unsigned is None:
+        return checked
+    more = check_accuracy(unsigned.evaluation, parent, gates)
+    return (*checked, *(gate.model_copy(update={"form": UNSIGNED.name}) for gate in more))
+
+
+def kept_channels(plan: PruningPlan) -> tuple[KeptChannels, ...]:
+    """Return what `plan` keeps of each group, in its order."""
+    return tuple(
+        KeptChannels(
+            name=planned.group.name, stage=planned.stage, kept=len(planned.kept), channels=planned.group.channels
+        )
+        for planned in plan.groups
+    )
+
+
+def sensitivity_curves(plan: PruningPlan) -> tuple[SensitivityCurve, ...]:
+    """Return the measured curves of `plan`, beginning with all channels; none where nothing was measured."""
+    parent_score = plan.parent_score
+    if not parent_score:
+        return ()
+    return tuple(
+        SensitivityCurve(
+            name=unit,
+            kept_share=(1.0, *(share for share, _ in curve)),
+            score_share=(1.0, *(score / parent_score for _, score in curve)),
+        )
+        for unit, curve in plan.sensitivity.items()
+    )
+
+
+def _row(kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | None) -> ReportRow:
+    _, title, note = KINDS[kind]
+    if run is None:
+        return ReportRow(kind=kind, title=title, note=note)
+    return ReportRow(
+        kind=kind,
+        title=title,
+        note=f"{note}; {run.note}" if run.note else note,
+        epochs=run.epochs,
+        evaluation=run.evaluation,
+        difference=difference,
+        speedup=run.speedup,
+        engine_speedup=run.engine_speedup,
+    )
+
+
+def _headline(runs: Mapping[RowKind, MeasuredRun], product: RowKind, reference: RowKind) -> Headline:
+    ours, parent, better = (runs[kind].evaluation for kind in (product, RowKind.PARENT, reference))
+    speed = ours.speed
+    at_640 = speed is not None and speed.input_shape_hw == HEADLINE_SHAPE_HW
+    miss_rate = better.operating[0].miss_rate
+    return Headline(
+        params_ratio=ours.model.params / parent.model.params,
+        macs_ratio=ours.model.macs / parent.model.macs,
+        onnx_ratio=ours.model.file_bytes / parent.model.file_bytes,
+        map50_95_drop=_points(better.accuracy.map50_95, ours.accuracy.map50_95),
+        map50_drop=_points(better.accuracy.map50, ours.accuracy.map50),
+        miss_rate=ours.operating[0].miss_rate.value,
+        parent_miss_rate_interval=(miss_rate.low, miss_rate.high),
+        speedup_cpu_640=runs[product].engine_speedup if at_640 else None,
+        speedup_cpu_640_application=runs[product].speedup if at_640 else None,
+    )
+
+
+def _points(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else 100 * (before - after)

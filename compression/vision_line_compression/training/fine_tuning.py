@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Recovery training, with or without a teacher: phase after phase, resumable at each epoch, widths checked after it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vision_line.errors import RunError
+from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vision_line_compression.network.ultralytics_log import ultralytics_log
+from vision_line_compression.training.distillation import Architecture, Distillation, check_teacher, drop_projector
+from vision_line_compression.training.schedule import Phase, Schedule
+from vision_line_compression.training.trainer import PREVIOUS, GivenModelTrainer, Report, Task, ultralytics_arguments
+
+log = logging.getLogger(__name__)
+
+RESULT = "trained.pt"
+
+
+def recover(
+    checkpoint: Path,
+    data_yaml: Path,
+    schedule: Schedule,
+    folder: Path,
+    distillation: Distillation | None = None,
+    report: Report | None = None,
+    *,
+    quantization_aware: bool = False,
+) -> Path:
+    """Train the model in `checkpoint` as it is, layer for layer, and return the path of the trained checkpoint.
+
+    Each phase keeps its state in `folder/NAME`; called again with the same arguments after an interruption, training
+    goes on with the epoch after the last complete one. Finished phases are not repeated.
+
+    Args:
+        checkpoint: an Ultralytics checkpoint, pruned or not.
+        data_yaml: the data set; its `val` split chooses each phase's best epoch. Ultralytics writes its caches beside
+            the labels: see `training_data`.
+        schedule: what to do.
+        folder: where everything is kept; for this training alone.
+        distillation: whom to learn from; None: from the labels alone.
+        quantization_aware: round weights and activations to INT8 on the way forward; the result is a plain float
+            checkpoint whose weights bear it. Needs NVIDIA Model Optimizer.
+        report: called with (batches done, batches in all) from this thread; an early end of a phase skips ahead.
+
+    Raises:
+        ConfigError: the data set's classes differ from the model's, or the teacher's outputs from the student's.
+        ModelError: a checkpoint cannot be used.
+        RunError: training changed the widths of a layer, or left no checkpoint.
+    """
+    result = folder / RESULT
+    if result.exists():
+        return result
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(
+        load_checkpoint(checkpoint),
+        data_yaml,
+        schedule,
+        folder,
+        distillation,
+        report,
+        quantization_aware=quantization_aware,
+    )
+    newest, done = checkpoint, 0
+    for phase in schedule.phases:
+        newest = run.ensure_phase(phase, newest, done)
+        done += phase.epochs
+    partial = result.with_suffix(".partial")
+    shutil.copyfile(newest, partial)
+    partial.replace(result)
+    return result
+
+
+def layer_widths(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of a model by its name."""
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def check_widths(expected: nn.Module, found: nn.Module) -> None:
+    """Make sure that two models have the same layers and widths: a trainer that rebuilds the full model is noticed.
+
+    Raises:
+        RunError: naming the first difference and the parameters of both.
+    """
+    wanted, got = layer_widths(expected), layer_widths(found)
+    if wanted == got:
+        return
+    name = next(name for name in (*wanted, *got) if wanted.get(name) != got.get(name))
+    count = sum(parameter.numel() for parameter in found.parameters())
+    before = sum(parameter.numel() for parameter in expected.parameters())
+    raise RunError(
+        f"training changed the model: {name}: expected {wanted.get(name)}, found {got.get(name)};"
+        f" parameters: expected {before}, found {count}"
+    )
+
+
+class _Run:
+    """What the phases of one training share."""
+
+    def __init__(
+        self,
+        original: Checkpoint,
+        data_yaml: Path,
+        schedule: Schedule,
+        folder: Path,
+        distillation: Distillation | None,
+        report: Report | None,
+        *,
+        quantization_aware: bool,
+    ) -> None:
+        self._aware = quantization_aware
+        self._original = original
+        self._data_yaml = data_yaml
+        self._schedule = schedule
+        self._folder = folder
+        self._settings = None if distillation is None else distillation.settings
+        self._teacher = None if distillation is None else _open_teacher(original, distillation.teacher)
+        self._report = report
+
+    def ensure_phase(self, phase: Phase, start: Path, epochs_before: int) -> Path:
+        """Train a phase, or what is left of it; its weights folder goes when its result is written."""
+        folder = self._folder / phase.name
+        result = folder / f"{phase.name}.pt"
+        if result.exists():
+            return result
+        folder.mkdir(exist_ok=True)
+        report = self._counted(phase, epochs_before)
+        task = Task(phase, self._schedule.train, self._teacher, self._settings, report, self._aware)
+        last = _newest_checkpoint(folder / "weights")
+        if last is None or _epochs_done(last) < phase.epochs:
+            log.info("phase %s: %s", phase.name, "begins" if last is None else "continues")
+            arguments = ultralytics_arguments(task, self._data_yaml, self._schedule.seed)
+            arguments |= {"model": str(start), "save_dir": str(folder), "resume": str(last) if last else False}
+            with ultralytics_log(folder / "train.log"):
+                GivenModelTrainer(task, arguments).carry_out()
+        _save_result(folder / "weights", result, self._original)
+        return result
+
+    def _counted(self, phase: Phase, epochs_before: int) -> Report | None:
+        """Return a report for one phase that counts the batches of all phases."""
+        report = self._report
+        if report is None:
+            return None
+
+        def counted(done: int, total: int) -> None:
+            an_epoch = total // phase.epochs
+            report(epochs_before * an_epoch + done, self._schedule.epochs * an_epoch)
+
+        return counted
+
+
+def _open_teacher(student: Checkpoint, path: Path) -> nn.Module:
+    teacher = load_checkpoint(path)
+    check_teacher(Architecture.of(student.model, student.family), Architecture.of(teacher.model, teacher.family))
+    return teacher.model
+
+
+def _save_result(weights: Path, result: Path, original: Checkpoint) -> None:
+    best = weights / "best.pt"
+    if not best.exists():
+        raise RunError(f"{weights}: training left no checkpoint")
+    trained = load_checkpoint(best).model
+    drop_projector(trained)
+    check_widths(original.model, trained)
+    save_checkpoint(trained, result, original)
+    shutil.rmtree(weights)
+
+
+def _newest_checkpoint(weights: Path) -> Path | None:
+    """Return the checkpoint to go on from; files that a crash left half-written are replaced by whole ones."""
+    last, previous, best = weights / "last.pt", weights / PREVIOUS, weights / "best.pt"
+    if not zipfile.is_zipfile(last):
+        if not zipfile.is_zipfile(previous):
+            return None
+        previous.replace(last)
+    if best.exists() and not zipfile.is_zipfile(best):
+        shutil.copyfile(last, best)  # best.pt is written right after last.pt, with the same content
+    return last
+
+
+def _epochs_done(last: Path) -> int:
+    content: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=False)  # our own file
+    return int(content["epoch"]) + 1
