@@ -11,18 +11,18 @@ from pathlib import Path
 
 from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
-from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.data.checks import data_warnings
 from vision_line_compression.data.dataset import Dataset, open_dataset, open_pictures
-from vision_line_compression.training.distillation import Architecture, check_teacher
+from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
+from vision_line_compression.pipeline.recipe import Control, LoadedRecipe
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Method, PruneSettings
 from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.qdq_placement import plan_placement
-from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
-from vision_line_compression.pipeline.recipe import Control, LoadedRecipe
+from vision_line_compression.training.distillation import Architecture, check_teacher
 
 
 @dataclass(frozen=True)

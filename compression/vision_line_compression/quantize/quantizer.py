@@ -15,10 +15,10 @@ from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.lint import refuse_illegal
 from vision_line_compression.quantize.qdq_placement import Placement, plan_placement
+from vision_line_compression.quantize.qdq_writer import ENCODING, write_pairs
 from vision_line_compression.quantize.scales import Floats, activation_scale
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings, TensorRange
 from vision_line_compression.quantize.thresholds import choose_threshold, signal_to_noise_db
-from vision_line_compression.quantize.qdq_writer import ENCODING, write_pairs
 
 
 def quantize_calibrated(

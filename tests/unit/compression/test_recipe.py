@@ -118,7 +118,10 @@ def test_shipped_recipes_are_valid(name: str) -> None:
 
 def test_a_recipe_is_read_without_torch(tmp_path: Path) -> None:
     """So that a typing error is answered at once; and help is instant."""
-    code = "import sys; from vision_line_compression import cli; from vision_line_compression.pipeline import recipe; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from vision_line_compression import cli; "
+        "from vision_line_compression.pipeline import recipe; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
     begin = time.monotonic()

@@ -17,8 +17,8 @@ from vision_line.inspection.heads import HeadKind
 from vision_line_compression.bundle_writer import write_bundle
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.calibrate import open_session, run_session
+from vision_line_compression.quantize.output_agreement import compare_outputs
 
 if TYPE_CHECKING:
     from tests.integration.compression.quantize.conftest import Quantized

@@ -19,8 +19,8 @@ from vision_line.devices.engine_manifest import Library, Target, check_engine, e
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.tensorrt_build import build_engine, ensure_engine, library_version
 from vision_line.errors import DeviceError, ModelError
-from vision_line_compression.engines.engine_build import build_rtx_engines
 from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.engines.engine_build import build_rtx_engines
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.unsigned import write_unsigned
 

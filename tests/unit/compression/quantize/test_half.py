@@ -17,9 +17,9 @@ from tests.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model, save_model
-from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.float16 import LEAST_HALF_SCALE, half_weight, write_half
 from vision_line_compression.quantize.lint import lint_model
+from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 
