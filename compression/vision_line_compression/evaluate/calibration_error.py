@@ -3,7 +3,7 @@
 
 ECE = sum over bins b of (n_b / n) * |mean score of b - precision of b|. M. P. Naeini et al., Obtaining Well Calibrated
 Probabilities Using Bayesian Binning, AAAI 2015; for detections: F. Küppers et al., Multivariate Confidence
-ScoreCalibration for Object Detection, CVPR workshops 2020.
+Calibration for Object Detection, CVPR workshops 2020.
 """
 
 from __future__ import annotations

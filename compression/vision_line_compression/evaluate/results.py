@@ -286,13 +286,13 @@ class PairedDifference(ResultModel):
     seed: int
     """Start of the random numbers."""
     map50_95: Interval
-    """PairedDifference in mAP50-95."""
+    """Difference in mAP50-95."""
     map50: Interval
-    """PairedDifference in mAP50."""
+    """Difference in mAP50."""
     miss_rate: Interval
-    """PairedDifference in the miss rate at the operating threshold and the first matching IoU."""
+    """Difference in the miss rate at the operating threshold and the first matching IoU."""
     false_per_image: Interval
-    """PairedDifference in false detections per image, likewise."""
+    """Difference in false detections per image, likewise."""
 
 
 class CorruptedPoint(ResultModel):
