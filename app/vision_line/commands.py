@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Command lines that refuse an option given twice where one value is wanted: which one was meant is not guessed."""
+"""Command lines as both programs have them: an option given twice is refused, a flag shows no value."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class _CarefulCommand(TyperCommand):
         _refuse_repeated(self, ctx, args)
         return super().parse_args(ctx, args)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, flags without a value's name."""
+        return _flags_bare(super().get_params(ctx))
+
 
 class _CarefulGroup(TyperGroup):
     """The options before a command."""
@@ -39,6 +43,18 @@ class _CarefulGroup(TyperGroup):
         """Parse as every group does, after a look at what is repeated."""
         _refuse_repeated(self, ctx, args)
         return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, flags without a value's name."""
+        return _flags_bare(super().get_params(ctx))
+
+
+def _flags_bare(parameters: list[Any]) -> list[Any]:
+    """Let help say `--headless`, and not `--headless <bool>`: a flag takes no value."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
 
 
 def _refuse_repeated(command: TyperCommand | TyperGroup, context: Any, arguments: list[str]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vision_line_compression.pipeline.session import CompressionSession
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a gate failed; 2 recipe, data set or budget; 3 model or device unusable;"
+    "Exit codes: 0 success; 1 a quality gate failed; 2 wrong recipe, data set or options; 3 model or device not usable;"
     " 4 failed while running; 130 interrupted."
 )
 #: What the `compress` extra installs, by import name.
@@ -34,7 +34,7 @@ EXTRA_MODULES = frozenset(
 
 cli = CarefulTyper(
     name="vision-line-compress",
-    help="Make a detection model smaller and faster, and prove what it still finds. " + EXIT_CODES,
+    help="Make a detection model smaller and faster, and measure what it still finds. " + EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -42,12 +42,14 @@ cli = CarefulTyper(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (TOML).")]
 Checkpoint = Annotated[
-    Path | None, typer.Option("--checkpoint", metavar="PT", help="Instead of the recipe's parent.checkpoint.")
+    Path | None, typer.Option("--checkpoint", metavar="PT", help="Replaces parent.checkpoint of the recipe.")
 ]
-Data = Annotated[Path | None, typer.Option("--data", metavar="YAML", help="Instead of the recipe's data.yaml.")]
-Work = Annotated[Path | None, typer.Option("--work", metavar="DIR", help="Where stages are kept; default: runs/NAME.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="YAML", help="Replaces data.yaml of the recipe.")]
+Work = Annotated[
+    Path | None, typer.Option("--work", metavar="DIR", help="Folder for intermediate results. Default: runs/NAME.")
+]
 
 
 class EnginePrecision(StrEnum):
@@ -131,7 +133,7 @@ def _opened(recipe: Path, checkpoint: Path | None, data: Path | None, work: Path
 
 @cli.command()
 def run(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
-    """Do all that a recipe says, or what is left of it: the bundle, the report card, the gates."""
+    """Run all stages of a recipe that are not done yet, and check the quality gates."""
     with reported_errors():
         session = _opened(recipe, checkpoint, data, work)
         session.pack()
@@ -140,61 +142,66 @@ def run(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, wo
 
 @cli.command()
 def plan(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
-    """Decide which channels go; writes plan.json and its picture for review."""
+    """Plan which channels to prune. Writes plan.json and a chart for review."""
     with reported_errors():
         _opened(recipe, checkpoint, data, work).plan()
 
 
 @cli.command()
 def prune(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
-    """Carry out the plan and train the pruned model until it has recovered."""
+    """Prune the model as planned, and fine-tune it."""
     with reported_errors():
         _opened(recipe, checkpoint, data, work).prune()
 
 
 @cli.command()
 def distill(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
-    """Train the recovered model with its teacher."""
+    """Fine-tune the pruned model with a teacher model (distillation)."""
     with reported_errors():
         _opened(recipe, checkpoint, data, work).distill()
 
 
 @cli.command()
 def quantize(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
-    """Quantize the trained model to INT8 and pack the bundle that `vision-line --model` takes."""
+    """Quantize the model to INT8, and write the bundle for `vision-line --model`."""
     with reported_errors():
         _opened(recipe, checkpoint, data, work).quantize()
 
 
 @cli.command()
 def report(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
-    """Measure every model of the run and its controls, and write the report card; exit 1 if a gate failed."""
+    """Evaluate every model of the recipe, and write the report card. Exit code 1: a quality gate failed."""
     with reported_errors():
         raise typer.Exit(_opened(recipe, checkpoint, data, work).report())
 
 
 @cli.command()
 def build(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
-    target: Annotated[EngineTarget, typer.Option("--target", help="The library that runs the engines.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    target: Annotated[
+        EngineTarget,
+        typer.Option("--target", help="rtx: for each --sm, on any machine. tensorrt: for the GPU of this machine."),
+    ],
     sm: Annotated[
         str | None,
-        typer.Option("--sm", metavar="LIST", help="For rtx: compute capabilities without dot; default: 75,86,89,120."),
+        typer.Option(
+            "--sm", metavar="LIST", help="rtx only: compute capabilities without the dot. Default: 75,86,89,120."
+        ),
     ] = None,
     precision: Annotated[
         EnginePrecision,
-        typer.Option("--precision", help="For tensorrt: auto builds and times both, and keeps the faster that passed."),
+        typer.Option("--precision", help="tensorrt only: auto builds both, and keeps the faster one that passed."),
     ] = EnginePrecision.AUTO,
     float_onnx: Annotated[
         Path | None,
-        typer.Option("--float", metavar="ONNX", help="For tensorrt: the float model; default: beside the bundle."),
+        typer.Option("--float", metavar="ONNX", help="tensorrt only: the float model. Default: beside the bundle."),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="JSON", help="For tensorrt: what judges both; default: beside the bundle."),
+        typer.Option("--report", metavar="JSON", help="tensorrt only: the report card. Default: beside the bundle."),
     ] = None,
 ) -> None:
-    """Build a bundle's engines into BUNDLE/engines: rtx for each of --sm on any machine, tensorrt for the GPU here."""
+    """Build TensorRT engines of a bundle, in BUNDLE/engines."""
     with reported_errors():
         from vision_line_compression.engines.engine_build import DEFAULT_SMS, build_rtx_engines, build_tensorrt_engines
         from vision_line_compression.progress import ProgressDisplay
@@ -217,10 +224,10 @@ def build(
 
 @cli.command()
 def half(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle or an ONNX file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The bundle to write.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle folder or ONNX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the new bundle.")],
 ) -> None:
-    """Write a bundle for GPUs: the same model, its float parts in float16."""
+    """Convert the float parts of a model to float16, and write a bundle for GPUs."""
     with reported_errors():
         from vision_line_compression.bundle_writer import write_half_bundle
 
@@ -229,9 +236,9 @@ def half(
 
 @cli.command()
 def prove(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
 ) -> None:
-    """Add to a bundle what it lacks: the form for processors without VNNI, and the proof that engines are tried by."""
+    """Add to a bundle its INT8 model for processors without VNNI, and the proof that checks engines."""
     with reported_errors():
         from vision_line_compression.bundle_proof import prove_bundle
 
@@ -247,24 +254,26 @@ def _capabilities(text: str) -> list[int]:
 
 @cli.command(name="eval")
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, an ONNX file or a checkpoint (.pt).")],
-    data: Annotated[Path, typer.Option("--data", metavar="YAML", help="A YOLO data set.")],
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle folder, ONNX file or checkpoint (.pt).")],
+    data: Annotated[Path, typer.Option("--data", metavar="YAML", help="YOLO data set.")],
+    split: Annotated[str, typer.Option("--split", help="Split: train, val or test.")] = "test",
     shape: Annotated[
-        str | None, typer.Option("--shape", metavar="HxW", help="Input shape; default: the model's own.")
+        str | None, typer.Option("--shape", metavar="HxW", help="Input shape. Default: the model's own.")
     ] = None,
     score: Annotated[
-        float | None, typer.Option("--score", min=0.001, max=0.999, help="Threshold; default: the model's own.")
+        float | None, typer.Option("--score", min=0.001, max=0.999, help="Score threshold. Default: the model's own.")
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--form", metavar="NAME", help="Of a bundle's forms; default: that which suits this processor."),
+        typer.Option("--form", metavar="NAME", help="Form of the bundle's model. Default: as suits this processor."),
     ] = None,
-    images: Annotated[int | None, typer.Option("--images", min=1, help="At most so many pictures.")] = None,
-    speed: Annotated[float, typer.Option("--speed", metavar="S", min=0.0, help="Time for measuring speed.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+    images: Annotated[int | None, typer.Option("--images", min=1, help="Largest number of images.")] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="S", min=0.0, help="Measure the speed for S seconds too.")
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
 ) -> None:
-    """Measure accuracy and misses of any model on any YOLO data set, through the application's own engine."""
+    """Evaluate a model on a YOLO data set, with the engine that vision-line inspects with."""
     with reported_errors():
         from vision_line_compression.evaluate.command import evaluate_model
 

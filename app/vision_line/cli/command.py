@@ -22,13 +22,13 @@ from vision_line.records.export import Format
 from vision_line.screens.lines import say
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 2 configuration or options, or what check found; 3 model or device unusable; 4 failed while"
-    " running; 130 interrupted; 141 the output was closed."
+    "Exit codes: 0 success; 2 wrong options or configuration; 3 model or device not usable; 4 failed while running;"
+    " 130 interrupted; 141 output closed."
 )
 
 cli = CarefulTyper(
     name="vision-line",
-    help="Inspect many RTSP cameras over a factory line in real time. " + EXIT_CODES,
+    help="Inspect the cameras of a production line in real time. " + EXIT_CODES,
     no_args_is_help=False,
     add_completion=False,
     rich_markup_mode="rich",
@@ -36,13 +36,15 @@ cli = CarefulTyper(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_MORE = "; may be given again for more."
+_MODEL = "Model: a bundle folder or an ONNX file."
+_DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
+_MORE = "; may be given more than once."
 
 AllowFailedGates = Annotated[
-    bool, typer.Option("--allow-failed-gates", help="Inspect with a model that did not pass its recipe's gates.")
+    bool, typer.Option("--allow-failed-gates", help="Accept a model that failed its quality gates.")
 ]
-StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml.")]
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="The folder with the records.")]
+StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml to check.")]
+Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
 
 
 def main() -> None:
@@ -73,29 +75,39 @@ def _show_version(value: bool) -> None:
 @cli.callback(invoke_without_command=True)
 def inspect(
     context: typer.Context,
-    streams: Annotated[Path | None, typer.Option("--streams", metavar="FILE", help="The cameras.")] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help="A bundle folder or an ONNX file.")
+    streams: Annotated[
+        Path | None, typer.Option("--streams", metavar="FILE", help="Inspect the cameras of this streams.toml.")
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:all")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: as in streams.toml.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help=f"{_DEVICE} Default: as in streams.toml.")
+    ] = None,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", metavar="S", min=0.1, help="End by itself, so long after the device is ready."),
+        typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds of inspection."),
     ] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="Status lines instead of the dashboard.")] = False,
-    summary: Annotated[Path | None, typer.Option("--summary", metavar="JSON", help="Write totals here.")] = None,
-    record: Annotated[Path | None, typer.Option("--record", metavar="DIR", help="Default: ./records")] = None,
-    overlay: Annotated[Path | None, typer.Option("--overlay", metavar="DIR", help="Annotated videos go here.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Print status lines instead of the dashboard.")] = False,
+    summary: Annotated[
+        Path | None, typer.Option("--summary", metavar="FILE", help="Write a JSON summary; - is standard output.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="DIR", help="Folder for records. Default: as in streams.toml.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option("--overlay", metavar="DIR", help="Write annotated videos to this folder.")
+    ] = None,
     cameras: Annotated[
         int | None,
-        typer.Option("--cameras", metavar="N", min=1, help="Inspect only the first N of the file's cameras."),
+        typer.Option("--cameras", metavar="N", min=1, help="Inspect only the first N cameras of the file."),
     ] = None,
     allow_failed_gates: AllowFailedGates = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Inspect the cameras of a streams.toml until Ctrl-C: the first one drains, the second does not wait."""
+    """Inspect the cameras of a streams.toml until Ctrl-C; a second Ctrl-C does not wait for results."""
     if context.invoked_subcommand is not None:
         return
     if streams is None:
@@ -123,12 +135,14 @@ def inspect(
 @cli.command()
 def check(
     file: StreamsFile,
-    model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help="As the run will be given.")] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="As the run will be given.")] = None,
-    probe: Annotated[bool, typer.Option("--probe", help="Open each camera too, and say what it sends.")] = False,
+    model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help=_MODEL)] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help=_DEVICE)] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Open each camera and show its codec, frame size and frame rate.")
+    ] = False,
     allow_failed_gates: AllowFailedGates = False,
 ) -> None:
-    """Report at once all that a run of a streams.toml would refuse; with --probe, try its cameras too."""
+    """Report every problem of a streams.toml at once. Exit code 2: there is one."""
     with reported_errors():
         from vision_line.app.program import RunOptions
         from vision_line.cli.checking import check_file
@@ -140,18 +154,23 @@ def check(
 @cli.command()
 def export(
     record: Record = Path("records"),
-    table: Annotated[Table, typer.Option("--table", help="What to export.")] = Table.EVENTS,
-    format_: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.CSV,
-    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="UTC time or age: 2h, 30m.")] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="UTC time or age.")] = None,
+    table: Annotated[Table, typer.Option("--table", help="Table to export.")] = Table.EVENTS,
+    format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="From this UTC time, or age such as 2h or 30m.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this UTC time, or age.")] = None,
     camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006
     class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006
     verdict: Annotated[list[Verdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is the standard output.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Output file; - is standard output. Default: TABLE.FORMAT."
+        ),
     ] = None,
 ) -> None:
-    """Export the detection log for QA, also while the line runs."""
+    """Export records to a file, also during a run."""
     with reported_errors():
         from vision_line.cli.exporting import export_table, selected
 
@@ -162,14 +181,17 @@ def export(
 def prune(
     record: Record = Path("records"),
     keep_days: Annotated[
-        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Remove what is older.")
+        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Delete rows older than N days.")
     ] = None,
     max_mb: Annotated[
-        int | None, typer.Option("--max-mb", metavar="N", min=1, help="Remove the oldest of a larger record file.")
+        int | None,
+        typer.Option(
+            "--max-mb", metavar="N", min=1, help="Delete the oldest rows until the database has at most N MB."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
 ) -> None:
-    """Remove old records from a folder that no run uses; a run does so by itself (keys keep_days, max_mb)."""
+    """Delete old records while no run uses them. A run deletes by itself: keys keep_days and max_mb of streams.toml."""
     with reported_errors():
         from vision_line.cli.pruning import prune_records
 
@@ -178,18 +200,18 @@ def prune(
 
 @cli.command()
 def capture(
-    streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The cameras.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new or empty folder.")],
-    images: Annotated[
-        int, typer.Option("--images", min=1, max=100_000, help="Pictures of all cameras together.")
-    ] = 300,
-    duration: Annotated[float, typer.Option("--duration", metavar="S", min=1.0, help="Spread over so long.")] = 600.0,
+    streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="Capture from the cameras of this file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="New or empty folder for the images.")],
+    images: Annotated[int, typer.Option("--images", min=1, max=100_000, help="Total number of images.")] = 300,
+    duration: Annotated[
+        float, typer.Option("--duration", metavar="S", min=1.0, help="Spread the images over S seconds.")
+    ] = 600.0,
     quality: Annotated[
-        int | None, typer.Option("--quality", metavar="Q", min=1, max=100, help="JPEG of this quality; default: PNG.")
+        int | None, typer.Option("--quality", metavar="Q", min=1, max=100, help="JPEG quality. Default: lossless PNG.")
     ] = None,
-    max_mb: Annotated[int, typer.Option("--max-mb", metavar="MB", min=1, help="Disk space for pictures.")] = 2000,
+    max_mb: Annotated[int, typer.Option("--max-mb", metavar="N", min=1, help="Stop when the images take N MB.")] = 2000,
 ) -> None:
-    """Collect calibration pictures from the cameras, spread over cameras and time; says what it stores."""
+    """Save frames of the cameras as calibration images, spread evenly over cameras and time."""
     with reported_errors():
         from vision_line.app.capture import CaptureOptions
         from vision_line.cli.capturing import collect
@@ -199,17 +221,22 @@ def capture(
 
 @cli.command()
 def simulate(
-    cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 16,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The loopback port.")] = 8554,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which boards are drawn.")] = 1,
-    sent_log: Annotated[Path | None, typer.Option("--sent-log", metavar="FILE", help="Log each frame sent.")] = None,
-    duration: Annotated[float | None, typer.Option("--duration", metavar="S", min=0.1, help="End by itself.")] = None,
-    dataset: Annotated[
-        Path | None, typer.Option("--dataset", metavar="DIR", help="Write a training set instead of serving.")
+    cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="Number of cameras.")] = 16,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 8554,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of boards and defects.")] = 1,
+    sent_log: Annotated[
+        Path | None, typer.Option("--sent-log", metavar="FILE", help="Log every frame that is sent to this file.")
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=10, help="Pictures of the training set.")] = 2000,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds. Default: at Ctrl-C.")
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", metavar="DIR", help="Write a training set to this folder, and serve nothing."),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=10, help="Number of images in the training set.")] = 2000,
 ) -> None:
-    """Serve virtual cameras over a drawn PCB line as RTSP, or write a labelled training set of it."""
+    """Serve simulated cameras of a PCB line over RTSP, or write a labelled training set with --dataset."""
     with reported_errors():
         from vision_line.cli.simulating import serve, write_training_set
 
@@ -222,9 +249,9 @@ def simulate(
 @cli.command()
 def doctor(
     record: Record = Path("records"),
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
 ) -> None:
-    """Say what this machine offers, what that means for inspection, and what to install."""
+    """Show what this machine has for inspection, what is missing, and how to install it."""
     with reported_errors():
         from vision_line.cli.diagnosing import show_diagnosis
 
@@ -233,17 +260,22 @@ def doctor(
 
 @cli.command()
 def selftest(
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Device to test: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help="A bundle folder or an ONNX file.")
+        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: the shipped one.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="To be sent to us.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write a JSON report to this file.")
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", metavar="S", min=0.5, max=3600, help="Of each load; default: 10.")
+        float | None,
+        typer.Option("--seconds", metavar="S", min=0.5, max=3600, help="Length of each load test. Default: 10."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A first look: less of everything.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Run shorter tests on less data.")] = False,
 ) -> None:
-    """Check on this machine that the device inspects as the CPU does, and measure it; exit code 4: a check failed."""
+    """Test that a device finds the same as the CPU, and measure its speed. Exit code 4: a check failed."""
     with reported_errors():
         from vision_line.cli.selftesting import show_selftest
 
@@ -252,23 +284,28 @@ def selftest(
 
 @cli.command()
 def capacity(
-    gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='Such as "RTX 3060".')],
-    cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="How many.")] = 16,
-    codec: Annotated[Codec, typer.Option("--codec", help="What they send.")] = Codec.H264,
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Their pictures.")] = "1920x1080",
-    fps: Annotated[float, typer.Option("--fps", min=0.1, max=1000, help="Frames a second of each.")] = 25.0,
+    gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='GPU model, such as "RTX 3060".')],
+    cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="Number of cameras.")] = 16,
+    codec: Annotated[Codec, typer.Option("--codec", help="Codec of the cameras.")] = Codec.H264,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "1920x1080",
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=1000, help="Frames per second of each camera.")] = 25.0,
     inspect_fps: Annotated[
-        float | None, typer.Option("--inspect-fps", metavar="F", min=0.1, help="Inspections a second of each.")
+        float | None,
+        typer.Option(
+            "--inspect-fps", metavar="F", min=0.1, help="Inspections per second of each. Default: all frames."
+        ),
     ] = None,
     model_cost: Annotated[
         float,
-        typer.Option("--model-cost", min=0.01, max=1000, help="Engine time of an image; YOLOv8n at 640x640 is 1."),
+        typer.Option("--model-cost", min=0.01, max=1000, help="Inference time relative to YOLOv8n at 640x640."),
     ] = 1.0,
-    latency_ms: Annotated[float, typer.Option("--latency-ms", min=1, help="What the mean may be.")] = 180.0,
+    latency_ms: Annotated[
+        float, typer.Option("--latency-ms", min=1, help="Highest mean latency that is acceptable.")
+    ] = 180.0,
     host_cores: Annotated[int, typer.Option("--host-cores", min=1, help="CPU cores of the host.")] = 8,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
 ) -> None:
-    """Calculate how many cameras a GPU takes, what runs out first and how late results are: a model, no measurement."""
+    """Estimate how many cameras a GPU can handle, and at what latency. A calculation, not a measurement."""
     with reported_errors():
         from vision_line.cli.estimating import Question, show_estimate
 

@@ -15,5 +15,5 @@ def test_help_and_docs_say_from_when_a_duration_counts() -> None:
     (option,) = (parameter for parameter in get_command(cli).params if parameter.name == "duration")
     page = Path(__file__).parents[3].joinpath("docs", "commands.md").read_text(encoding="utf-8")
 
-    assert "after the device is ready" in getattr(option, "help", "")
+    assert getattr(option, "help", "") == "Stop after S seconds of inspection."
     assert "`--duration S` counts from the moment the device is ready" in page
