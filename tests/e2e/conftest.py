@@ -151,6 +151,14 @@ def make_run(tmp_path: Path) -> Iterator[Callable[[int], LineRun]]:
         run.close()
 
 
+@pytest.fixture(scope="module")
+def main_run(tmp_path_factory: pytest.TempPathFactory) -> LineRun:
+    """Run 16 cameras for half a minute, once for all tests that only read what such a run leaves."""
+    run = LineRun(tmp_path_factory.mktemp("main"), 16)
+    assert run.run("--duration", "30", within_s=300) == 0, run.text()[-3000:]
+    return run
+
+
 @pytest.fixture(autouse=True)
 def no_leaked_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test after which a simulator's server that it caused is still alive."""
