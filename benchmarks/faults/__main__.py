@@ -20,13 +20,14 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.faults.bench import LINE, SUBJECTS, run
-from benchmarks.faults.fault import Fault, broken_promises
+from benchmarks.faults.fault import Broken, Fault, broken_promises
 from benchmarks.faults.faults import FAULTS
 from benchmarks.faults.quiet import foreign_share, usage
 from benchmarks.faults.site import can_make_networks, open_site
 from benchmarks.faults.table import Row, publish
 from benchmarks.faults.verdict import Verdict
 from benchmarks.faults.videos import ensure_stamped_video
+from benchmarks.faults.waiting import EndedError, TooSlowError
 
 QUICK = ("camera killed", "program stopped", "program killed")
 TRIES = 3
@@ -57,12 +58,19 @@ class Bench:
         return row
 
     def _try(self, fault: Fault, number: int) -> Row:
-        before = usage()
-        groups = [(name,) for name in self.subjects] if fault.alone else [self.subjects]
+        before, broken = usage(), Broken()
         verdicts: dict[str, Verdict] = {}
+        groups = [(name,) for name in self.subjects] if fault.alone else [self.subjects]
         for names in groups:
-            verdicts |= self._play(fault, names, f"{fault.name}-{number}-{names[0]}".replace(" ", "-"))
-        return Row(fault, verdicts, broken_promises(fault, verdicts[LINE]), foreign_share(before, usage()))
+            try:
+                verdicts |= self._play(fault, names, f"{fault.name}-{number}-{names[0]}".replace(" ", "-"))
+            except TooSlowError as exc:
+                broken.timed.append(str(exc))
+            except EndedError as exc:
+                (broken.silent if exc.subject == LINE else broken.timed).append(str(exc))
+        if LINE in verdicts:
+            broken += broken_promises(fault, verdicts[LINE])
+        return Row(fault, verdicts, broken, foreign_share(before, usage()))
 
     def _play(self, fault: Fault, names: Sequence[str], folder: str) -> dict[str, Verdict]:
         with open_site(networks=self.networks and fault.raw is None and not fault.needs_relay) as site:

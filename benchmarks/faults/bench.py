@@ -17,6 +17,7 @@ from benchmarks.faults.relay import Relay
 from benchmarks.faults.site import Camera, RawServers, Servers, Site
 from benchmarks.faults.subject import VICTIM, Account, Subject
 from benchmarks.faults.verdict import Verdict, Window, judge_line, judge_peer
+from benchmarks.faults.waiting import EndedError, TooSlowError
 
 OTHERS = 2
 #: Undisturbed before the fault; and after it, long enough to see that a camera is back within 5 s.
@@ -29,7 +30,12 @@ _PROGRAMS = {"OpenCV loop": OPENCV_LOOP, "Ultralytics": ULTRALYTICS_LOADER}
 
 
 def run(fault: Fault, names: Sequence[str], site: Site, video: Path, folder: Path) -> dict[str, Verdict]:
-    """Run the named subjects through one fault, beside each other."""
+    """Run the named subjects through one fault, beside each other.
+
+    Raises:
+        EndedError: a subject ended before the fault began.
+        TooSlowError: one did not start in time.
+    """
     with _scene(fault, names, site, video, folder) as scene:
         window = _play(fault, scene)
         accounts = [subject.stop() for subject in scene.subjects]
@@ -88,7 +94,7 @@ def _start_beside_a_bad_camera(scene: Scene) -> None:
     for subject in scene.subjects:
         try:
             subject.wait(OTHERS)
-        except RuntimeError:
+        except (EndedError, TooSlowError):
             if subject.name == LINE:
                 raise
 

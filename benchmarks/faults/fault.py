@@ -117,6 +117,10 @@ class Broken:
         """Whether anything did not hold."""
         return bool(self.silent or self.timed)
 
+    def __add__(self, other: Broken) -> Broken:
+        """Return what did not hold of either."""
+        return Broken(self.silent + other.silent, self.timed + other.timed)
+
     def is_clear(self, foreign: float) -> bool:
         """Whether it is broken for certain, if others used so much of the machine (0 to 1)."""
         return bool(self.silent) or (bool(self.timed) and foreign < BUSY_SHARE)

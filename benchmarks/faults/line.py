@@ -18,12 +18,12 @@ from benchmarks.contenders import COMMAND
 from benchmarks.faults.clock import Stamped
 from benchmarks.faults.site import Host
 from benchmarks.faults.subject import VICTIM, Account, Look, Told
-from benchmarks.faults.waiting import wait_until
+from benchmarks.faults.waiting import EndedError, wait_until
 from vision_line.records.schema import open_reader
 
 #: Of every camera: so many looks in a stay of so long make an event; well within what the machine can do.
 DEFAULTS = "dwell_s = 2.0\nmin_hits = 3\ninspect_fps = 8.0\nmax_staleness_ms = 500\n"
-START_S = 120.0
+START_S = 60.0
 _LOOKS = "SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s"
 _TOLD = "SELECT camera, cause, started_s, ended_s FROM not_inspected ORDER BY started_s"
 #: What `off` and `crashed` tell began in another run, and may have by another monotonic clock.
@@ -96,7 +96,7 @@ class VisionLine:
 
     def _runs(self, cameras: int) -> bool:
         if self.processes[-1].poll() is not None:
-            raise RuntimeError(f"vision-line ended with {self.processes[-1].returncode}: see {self.folder / 'log'}")
+            raise EndedError(self.name, self.processes[-1].returncode, self.folder / "log")
         lines = (self.folder / f"status-{len(self.processes)}").read_text(encoding="utf-8").splitlines()
         found = _INSPECTED.search(lines[-1]) if lines else None
         return found is not None and int(found[1]) >= cameras and int(found[3]) >= cameras

@@ -19,11 +19,11 @@ from benchmarks.faults.results import Judged
 from benchmarks.faults.site import Host
 from benchmarks.faults.subject import Account, Look
 from benchmarks.faults.videos import FPS
-from benchmarks.faults.waiting import wait_until
+from benchmarks.faults.waiting import EndedError, wait_until
 
 #: A number that falls by more than this is another run of the camera's video.
 NEW_RUN = 25
-START_S = 120.0
+START_S = 60.0
 
 OPENCV_LOOP = """
 import os, sys, threading, time
@@ -127,7 +127,7 @@ class Peer:
 
     def _runs(self, cameras: int) -> bool:
         if self.process is not None and self.process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended with {self.process.returncode}: see {self.folder / 'log'}")
+            raise EndedError(self.name, self.process.returncode, self.folder / "log")
         return len({line.camera for line in self._lines()[self._before :]}) >= cameras
 
     def _lines(self) -> list[Judged]:

@@ -56,7 +56,8 @@ class Subject(Protocol):
         """Wait until it looks at so many cameras.
 
         Raises:
-            RuntimeError: it ended, or took too long.
+            EndedError: it ended by itself.
+            TooSlowError: it takes too long.
         """
 
     def signal(self, number: int) -> None:

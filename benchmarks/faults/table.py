@@ -81,8 +81,8 @@ def table(rows: Sequence[Row]) -> str:
     """Return the table in Markdown. Pure."""
     lines = ["| fault | " + " | ".join(SUBJECTS) + " |", "|---|" + "---|" * len(SUBJECTS)]
     for row in rows:
-        cells = [_noted(row) + _line_cell(row.fault, row.verdicts[LINE])]
-        cells += [_peer_cell(row.fault, row.verdicts[name]) if name in row.verdicts else "–" for name in SUBJECTS[1:]]
+        cells = [_cell(row, name) for name in SUBJECTS]
+        cells[0] = _noted(row) + cells[0]
         lines.append(f"| {row.fault.name}: {row.fault.what} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -94,6 +94,13 @@ def _noted(row: Row) -> str:
     if row.is_unclear:
         return f"*unclear, other programs used {row.foreign:.0%} of the machine: {row.broken}*; "
     return f"(beside other programs: {row.foreign:.0%} of the machine) " if row.foreign >= BUSY_SHARE else ""
+
+
+def _cell(row: Row, subject: str) -> str:
+    verdict = row.verdicts.get(subject)
+    if verdict is None:
+        return "–"
+    return (_line_cell if subject == LINE else _peer_cell)(row.fault, verdict)
 
 
 def _line_cell(fault: Fault, verdict: Verdict) -> str:

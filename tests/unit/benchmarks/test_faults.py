@@ -165,6 +165,7 @@ def test_only_what_is_measured_in_seconds_is_excused_by_a_busy_machine() -> None
     assert [silent.is_clear(share) for share in (0.0, BUSY_SHARE, 1.0)] == [True] * 3
     assert [late.is_clear(share) for share in (0.0, BUSY_SHARE, 1.0)] == [True, False, False]
     assert not Broken().is_clear(0.0)
+    assert silent + late == Broken(["silent"], ["late", "late"])
 
 
 @pytest.mark.parametrize(("all_s", "own_s", "share"), [(3.0, 3.0, 0.0), (3.0, 1.0, 0.5), (1.0, 1.02, 0.0)])
@@ -202,6 +203,12 @@ def test_the_table_says_what_does_not_hold_and_what_is_unclear(broken: Broken, f
     shown = table([Row(FAULT, {"vision-line": HELD}, broken, foreign)])
     assert f"| hangs: it hangs | {begins}" in shown
     assert shown.endswith("others lost nothing | – | – |\n")
+
+
+def test_a_subject_that_did_not_start_has_a_dash() -> None:
+    """And the reason stands before it."""
+    shown = table([Row(FAULT, {}, Broken([], ["vision-line did not start"]), 0.9)])
+    assert "*unclear, other programs used 90% of the machine: vision-line did not start*; – | – | – |" in shown
 
 
 @pytest.mark.parametrize(("left_out", "last"), [([], "Python 3."), (["a", "b"], "want of rights or tools: a, b.")])
