@@ -91,13 +91,14 @@ class Lineup:
         self,
         tasks: asyncio.TaskGroup,
         doorbell: Doorbell,
-        ledger: CoverageLedger,
+        ledger: Callable[[], CoverageLedger],
         metrics: RunMetrics,
         log: LineupLog,
         open_decoder: OpenDecoder,
         classes: Sequence[str],
         score_threshold: float,
     ) -> None:
+        """`ledger` gives the ledger; it is asked each time, right before the ledger hears of a camera."""
         self._tasks = tasks
         self._doorbell = doorbell
         self._ledger = ledger
@@ -199,7 +200,7 @@ class Lineup:
             trusts_anybody=stream.trusts_anybody,
         )
         absence = self._absences.get(stream.name) if stream.is_live else None
-        self._ledger.add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
+        self._ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._stations[stream.name] = Station(stream, mailbox, line, task, camera.load)
         if self._inspector is not None:
@@ -216,7 +217,7 @@ class Lineup:
             # What is on the device is this camera's still: only when it has been recorded are the counts the last ones.
             await asyncio.wrap_future(self._inspector.remove(name))
         self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
-        minutes, intervals = self._ledger.remove_camera(name, station.counts(), time.monotonic(), time.time())
+        minutes, intervals = self._ledger().remove_camera(name, station.counts(), time.monotonic(), time.time())
         self._metrics.not_inspected(intervals, time.monotonic())
         self._log.write_coverage(minutes, intervals)
         del self._stations[name]
@@ -228,7 +229,7 @@ class Lineup:
             return  # a late word of a camera that has been removed
         station.reconnects.saw(change.state)
         station.state = change.state
-        self._ledger.state(change)
+        self._ledger().state(change)
         self._metrics.state(change)
         self._log.write_states([change])
         self.changed.set()

@@ -156,7 +156,7 @@ class Run:
             lineup = Lineup(
                 tasks,
                 self._bell,
-                self._ledger,
+                self._ledger_awake,
                 self._metrics,
                 self._log,
                 decoder_opener(self._device_name),
@@ -214,7 +214,7 @@ class Run:
         self._describe(device)
         inspector = self._start_inspector(device)
         lineup.attach(inspector)
-        self._ledger.device_is_ready(time.monotonic())
+        self._ledger_awake().device_is_ready(time.monotonic())
         decode_watch = DecodeWatch(lambda: lineup.stations, self._metrics.decoding_is_short)
         watch = LoadWatch(device.loads, self._metrics.device_loads)
         helpers = [
@@ -226,7 +226,7 @@ class Run:
             tasks.create_task(_outcome(inspector), name="inspector")
             await self._until_over(lineup)
             self.last = self.snapshot()  # the line as it was, not as it looks while it is taken down
-            self._ledger.stop(time.monotonic())
+            self._ledger_awake().stop(time.monotonic())
             await lineup.stop()
         finally:
             for helper in helpers:
@@ -307,13 +307,13 @@ class Run:
         return inspector
 
     def _on_round(self, round_: Round) -> None:
-        self._mind_pause()
+        ledger = self._ledger_awake()
         for look in round_.looks:
-            self._ledger.inspected(look.camera, look.captured_s)
+            ledger.inspected(look.camera, look.captured_s)
             if self._sizes_wh.get(look.camera) != look.size_wh:
                 self._sizes_wh[look.camera] = look.size_wh
                 self._new_size.set()
-        self._ledger.log_writable(round_.log_writable, round_.at_s)
+        ledger.log_writable(round_.log_writable, round_.at_s)
 
     async def _until_over(self, lineup: Lineup) -> None:
         deadline = asyncio.timeout(self._duration_s)
@@ -344,22 +344,24 @@ class Run:
 
     async def _tick(self, lineup: Lineup) -> None:
         while True:
-            self._mind_pause()
-            beat = self._pulse.beat()
-            self._record(beat, self._ledger.tick(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
+            ledger, beat = self._ledger_awake(), self._pulse.beat()
+            self._record(beat, ledger.tick(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
             self._metrics.committed(self._log.take_latencies_ms(), beat.s)
             await asyncio.sleep(TICK_S)
 
-    def _mind_pause(self) -> None:
-        """Tell the ledger that the program did not run, before it judges by what came in afterwards."""
+    def _ledger_awake(self) -> CoverageLedger:
+        """Return the ledger for a change to it; first it is told of a time in which the program did not run.
+
+        What comes then shows what that time has done, and must not be judged without knowing of it.
+        """
         if pause := self._pulse.pause():
             logger.warning("the program got no processor for %.1f s", pause[1] - pause[0])
             self._ledger.paused(*pause)
+        return self._ledger
 
     def _close_ledger(self, lineup: Lineup) -> None:
-        self._mind_pause()
-        beat = self._pulse.beat()
-        self._record(beat, self._ledger.close(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
+        ledger, beat = self._ledger_awake(), self._pulse.beat()
+        self._record(beat, ledger.close(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
 
     def _record(self, beat: Beat, rows: tuple[list[CoverageMinute], list[NotInspected]]) -> None:
         """Hand the ledger's rows to the log, and only then say that they tell of all up to now."""

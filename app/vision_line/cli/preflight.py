@@ -70,7 +70,7 @@ class Preflight:
 
     def _unknown_classes(self, model: Model) -> Iterator[str]:
         for index, stream in self._streams:
-            for key in ("thresholds", "reject_thresholds"):
+            for key in ("thresholds", "reject_thresholds", "warn_thresholds"):
                 for name in getattr(stream, key):
                     if name not in model.classes:
                         known = ", ".join(model.classes)

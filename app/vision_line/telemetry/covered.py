@@ -11,6 +11,8 @@ from vision_line.frames import NotInspected
 
 #: A row of the ledger that ended so long ago does not change any more.
 FINAL_AFTER_S = 7200.0
+#: How often it is looked for such rows: where there are many gaps, there are ten thousands of them.
+LOOK_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,19 @@ class CoverageTally:
     def __init__(self, started_s: float) -> None:
         """Count from `started_s`: what was missed before is another run's."""
         self._started_s = started_s
+        self._looked_s = started_s
         self._rows: dict[str, NotInspected] = {}
         self._final_s: defaultdict[tuple[str, str], float] = defaultdict(float)  # by camera and cause
 
     def note(self, rows: Iterable[NotInspected], now_s: float) -> None:
         """Take in rows as they are written; a later one with the same id replaces the earlier."""
         self._rows |= {row.interval_id: row for row in rows}
+        if now_s - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = now_s
+            self._settle(now_s)
+
+    def _settle(self, now_s: float) -> None:
+        """Add up what does not change any more, and forget the rows."""
         for row in [row for row in self._rows.values() if _is_final(row, now_s)]:
             self._final_s[row.camera, row.cause] += self._seconds(row, now_s)
             del self._rows[row.interval_id]

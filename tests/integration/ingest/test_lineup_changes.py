@@ -22,7 +22,7 @@ from vision_line.config.models import RecordSettings, Stream
 from vision_line.devices.decoding import CpuDecoder
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
-from vision_line.frames import CameraState, Detections, Frame, NotInspected
+from vision_line.frames import CameraState, Detections, Frame, Inspection, NotInspected
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.minutes import CameraCounts
 from vision_line.inspector import Doorbell, Inspector, Round
@@ -51,6 +51,15 @@ class Blind(SimulatedDevice):
     def submit(self, frames: Sequence[Frame]) -> None:
         frame = frames[0]
         raise DeviceError(f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: 7 planes")
+
+
+class Holding(SimulatedDevice):
+    """A device that hands back nothing while it `holds`."""
+
+    holds = False
+
+    def collect(self) -> list[Inspection]:
+        return [] if self.holds else super().collect()
 
 
 class StuckLog(SqliteLog):
@@ -84,16 +93,23 @@ class Running:
         self.records = folder
         bell = Doorbell()
         self.ledger = CoverageLedger()
+        self.pause: tuple[float, float] | None = None  # that the ledger has not heard of yet
         facts = RunFacts("", DESCRIPTION, ModelFacts("", "", "", ()), time.monotonic(), time.time())
         self.metrics = RunMetrics(facts)
         run = RunRecord("0", time.time(), "", "", "", "", "", "")
         self.log: Any = log(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
         # Slower than the camera: at any moment both slots hold a frame of it.
-        self.device = device(DESCRIPTION, bell.ring, 0.06, one_defect)
+        self.device: Any = device(DESCRIPTION, bell.ring, 0.06, one_defect)
         self.inspector = Inspector(self.device, self.log, bell, self.metrics, self._hand_over)
-        self.lineup = Lineup(tasks, bell, self.ledger, self.metrics, self.log, CpuDecoder, CLASSES, 0.25)
+        self.lineup = Lineup(tasks, bell, self._ledger_awake, self.metrics, self.log, CpuDecoder, CLASSES, 0.25)
         self.lineup.attach(self.inspector)
         self.inspector.start()
+
+    def _ledger_awake(self) -> CoverageLedger:
+        if self.pause is not None:
+            self.ledger.paused(*self.pause)
+            self.pause = None
+        return self.ledger
 
     def _hand_over(self, round_: Round) -> None:
         self.loop.call_soon_threadsafe(self._note, round_)
@@ -126,6 +142,12 @@ class Running:
     @property
     def state(self) -> CameraState:
         return next(station.state for station in self.lineup.stations if station.stream.name == "cam")
+
+    def told(self) -> list[tuple[Any, ...]]:
+        """Return cause and start of what was not inspected since the camera first ran."""
+        self.open_intervals()
+        causes = "SELECT cause, started_s FROM not_inspected WHERE cause != 'camera:CONNECTING' ORDER BY started_s"
+        return self.rows(causes)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.records / "records.sqlite")) as connection:
@@ -264,3 +286,28 @@ async def test_a_file_that_waits_for_the_log_blames_the_log(tmp_path: Path, wait
 
     causes = [cause for (cause,) in run.rows("SELECT cause FROM not_inspected ORDER BY started_s")]
     assert [cause for cause in causes if not cause.startswith("camera:CONN")] == ["log"]
+
+
+async def test_what_a_camera_shows_after_a_pause_does_not_hide_it(
+    serve: Serve, wait_until: Until, start: Start
+) -> None:
+    """Its connection was lost in the pause: the ledger hears of the pause first, though the camera is heard first."""
+    server = serve({"path": "cam"})
+    run: Running
+    async with start(Holding) as run:
+        await run.lineup.apply([stream(server.url("cam"), dwell_s=1.0)])
+        await wait_until(lambda: run.camera.inspected > 5, 20.0)
+        run.device.holds = True
+        await wait_until(lambda: [row.cause for row in run.open_intervals()] == ["capacity"], 20.0)
+        paused_s = time.monotonic()
+        server.kill()
+        run.pause = (paused_s, paused_s + 0.05)
+        await wait_until(lambda: run.state is CameraState.RECONNECTING, 20.0)
+        await wait_until(lambda: len(run.told()) >= 3, 20.0)
+        told = run.told()
+        run.device.holds = False  # for the drain
+
+    causes = [cause for cause, _ in told]
+    assert causes[:2] == ["capacity", "paused"]
+    assert told[1][1] == pytest.approx(paused_s)
+    assert set(causes[2:]) == {"camera:ENDED"}

@@ -52,7 +52,7 @@ def test_all_problems_are_found_at_once(tmp_path: Path, capsys: pytest.CaptureFi
         '[model]\ndevice = "cuda:7"\n'
         '[record]\ndirectory = "in-the-way/records"\n'
         '[dashboard]\nsvg = "nowhere/last.svg"\n'
-        "[defaults]\nreject_thresholds = { shrot = 0.5 }\n"
+        "[defaults]\nreject_thresholds = { shrot = 0.5 }\nwarn_thresholds = { sprr = 0.4 }\n"
         + CAMERA.format(name="a")
         + "thresholds = { open = 0.5, scrach = 0.5 }\n"
         + '[[stream]]\nname = "b"\nurl = "file:gone.mp4"\n'
@@ -64,15 +64,16 @@ def test_all_problems_are_found_at_once(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert code == 2
     assert said == [
-        f"13: stream[a].thresholds.scrach: no class of the model, expected one of {known}",
+        f"14: stream[a].thresholds.scrach: no class of the model, expected one of {known}",
         f"9: defaults.reject_thresholds.shrot: no class of the model, expected one of {known}",
+        f"10: defaults.warn_thresholds.sprr: no class of the model, expected one of {known}",
         *[line for line in said if line.startswith("3: model.device: ")],
         "5: record.directory: in-the-way/records: cannot be written: Not a directory",
         f"7: dashboard.svg: nowhere/last.svg: cannot be written: there is no folder {tmp_path}/nowhere",
-        f"16: stream[b].url: NOT_FOUND: no file '{tmp_path}/gone.mp4'",
-        f"19: stream[c].url: NOT_FOUND: no pictures at '{tmp_path}/empty/*.png'",
+        f"17: stream[b].url: NOT_FOUND: no file '{tmp_path}/gone.mp4'",
+        f"20: stream[c].url: NOT_FOUND: no pictures at '{tmp_path}/empty/*.png'",
     ]
-    assert len(said) == 7
+    assert len(said) == 8
 
 
 def test_a_missing_model_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
