@@ -176,9 +176,12 @@ class CoverageLedger:
         for watch in self._watches.values():
             if watch.ended or not watch.blame.paused(from_s, to_s) or watch.gap.open is None:
                 continue
+            watch.lack_since_s = None
             before = watch.gap.open.cause
-            watch.gap.go_over(from_s, PAUSED)
-            watch.gap.go_over(to_s, watch.blame.now or before)
+            if before != PAUSED:
+                watch.gap.go_over(from_s, PAUSED)
+            if (after := watch.blame.now or before) != PAUSED:
+                watch.gap.go_over(to_s, after)
 
     def inspected(self, camera: str, captured_s: float) -> None:
         """Take in an inspection, by the capture of its frame. While a camera is FROZEN it counts for nothing."""

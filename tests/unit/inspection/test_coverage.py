@@ -691,6 +691,20 @@ def test_a_pause_within_a_gap_is_a_part_of_its_own() -> None:
     assert [row[1:] for row in told if row[0] == "cam02"] == [("camera:REFUSED", 0.0, None)]
 
 
+def test_pauses_with_nothing_inspected_between_them_are_one_interval() -> None:
+    """What the device lacked meanwhile shows only when it lasts as long as a part stays."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 5.0)
+    for at_s in (5.0, 9.0, 13.0):
+        line.ledger.paused(at_s, at_s + 3.0)
+        _idle(line, at_s + 3.0, at_s + 4.0, arriving=True)
+    _idle(line, 17.0, 22.0, arriving=True)
+
+    assert [cause for cause, _, _ in line.log.causes()] == ["paused", "capacity"]
+    assert line.log.causes()[0][1] == 4.75
+    assert 16.0 < line.log.causes()[1][1] < 18.0
+
+
 def test_a_sleep_of_the_machine_is_told_though_the_monotonic_clock_stood_still() -> None:
     """Two hours asleep: an interval of two hours, no step of the clock, and minutes go on by the wall clock."""
     line = Line()
