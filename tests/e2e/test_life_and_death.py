@@ -164,7 +164,7 @@ def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
     run.signal(signal.SIGTERM)
 
     assert run.wait() == 130
-    assert run.text().count("got no processor for") == STOPS, run.text()[-3000:]
+    assert run.text().count("did not run for") == STOPS, run.text()[-3000:]
     assert run.query("SELECT * FROM clock_steps") == []
     for camera in run.names:
         told = intervals(run, camera)

@@ -109,7 +109,7 @@ class DecodeWatch:
         if sentence:
             logger.warning("%s", sentence)
         else:
-            logger.info("%s: there is room to decode everything again", DECODING)
+            logger.info("%s: all frames are decoded again", DECODING)
 
 
 def is_strained(window: Sequence[Seen]) -> bool:
@@ -126,9 +126,11 @@ def describe(room: float, demands: Sequence[Demand], shares: Mapping[str, float]
     cut = [demand for demand in demands if shares[demand.camera] < 1.0]
     enough = [demand.camera for demand in cut if shares[demand.camera] * demand.fps >= demand.enough_fps - 1e-6]
     fewer = [f"{d.camera} {100 * shares[d.camera]:.0f} %" for d in cut if d.camera not in enough]
-    remedies = [f"keyframes only, as inspect_fps allows: {_names(enough)}"] if enough else []
-    remedies += [f"fewer pictures decoded: {_names(fewer)}"] if fewer else []
-    return "; ".join([f"{DECODING}: room for about {100 * room:.0f} % of what arrives", *remedies])
+    remedies = [f"keyframes only, enough for inspect_fps: {_names(enough)}"] if enough else []
+    remedies += [f"fewer frames decoded: {_names(fewer)}"] if fewer else []
+    return "; ".join(
+        [f"{DECODING}: this machine can decode about {100 * room:.0f} % of the frames that arrive", *remedies]
+    )
 
 
 def _decoded_part(windows: Sequence[Sequence[Seen]]) -> float:

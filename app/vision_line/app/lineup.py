@@ -190,7 +190,7 @@ class Lineup:
         if stream.is_live:
             line.max_staleness_s = stream.max_staleness_ms / 1000
         if stream.trusts_anybody:
-            logger.warning("camera %s: tls_verify = false: whoever answers is taken for this camera", stream.name)
+            logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
         self._metrics.add_camera(
             stream.name,
             mailbox.counts,

@@ -64,7 +64,9 @@ class ConfigFollower:
             self._check(loaded)
         except ConfigError as exc:
             self.refusal = str(exc)
-            logger.error("the changed configuration is refused, the old one stays in force:\n%s", exc)
+            logger.error(
+                "the changed configuration has errors and is not used, the previous one stays in force:\n%s", exc
+            )
             return
         self.refusal = None
         before, self._current = self._current.config, loaded
@@ -72,7 +74,7 @@ class ConfigFollower:
             return
         fixed = [name for name in ("model", "record", "dashboard", "simulator") if _differs(before, loaded, name)]
         if fixed:
-            logger.warning("changes of %s take effect at the next start", ", ".join(f"[{name}]" for name in fixed))
+            logger.warning("changes of %s need a restart", ", ".join(f"[{name}]" for name in fixed))
         await self._apply(loaded)
 
 

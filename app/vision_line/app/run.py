@@ -340,7 +340,7 @@ class Run:
             device.close()
         else:
             # Its thread is still inside the device: closing that under its feet would crash, the exit frees it.
-            logger.warning("ended without waiting for results in flight")
+            logger.warning("stopped at once: frames under way have no result")
 
     async def _tick(self, lineup: Lineup) -> None:
         while True:
@@ -355,7 +355,10 @@ class Run:
         What comes then shows what that time has done, and must not be judged without knowing of it.
         """
         if pause := self._pulse.pause():
-            logger.warning("the program got no processor for %.1f s", pause[1] - pause[0])
+            logger.warning(
+                "the program did not run for %.1f s (stopped, suspended or no CPU time): nothing was inspected",
+                pause[1] - pause[0],
+            )
             self._ledger.paused(*pause)
         return self._ledger
 

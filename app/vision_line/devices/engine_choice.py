@@ -99,13 +99,21 @@ def kept_form(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, ver
     except FileNotFoundError:
         return model
     except (OSError, ValidationError) as exc:
-        log.warning("%s: cannot be used, %s it is: %s", path, model.precision, str(exc).partition("\n")[0])
+        log.warning(
+            "%s: the chosen precision cannot be read, using %s: %s", path, model.precision, str(exc).partition("\n")[0]
+        )
         return model
     expected = (model.sha256, target.library, version, target.sm, target.gpu, tuple(shape_hw))
     found = (choice.bundle_sha256, choice.library, choice.library_version, choice.sm, choice.gpu, choice.shape_hw)
     form = choice.form(choice.kept)
     if expected != found or form is None:
-        log.warning("%s: expected %s, found %s: %s it is", path, expected, found, model.precision)
+        log.warning(
+            "%s: chosen for another model or GPU (expected %s, found %s), using %s",
+            path,
+            expected,
+            found,
+            model.precision,
+        )
         return model
     return sibling(model, choice.kept, form.model_sha256)
 

@@ -228,7 +228,9 @@ class Camera:
         if session.is_running:
             self._abandoned.append(session)
             self._abandoned_total += 1
-            log.warning("camera %s: a connection hangs, abandoned (%d so far)", self.stream.name, self._abandoned_total)
+            log.warning(
+                "camera %s: a connection hangs and was given up (%d so far)", self.stream.name, self._abandoned_total
+            )
 
     async def _wait_for_abandoned(self) -> None:
         """Open nothing more while `MAX_ABANDONED` sessions hang."""

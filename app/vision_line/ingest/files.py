@@ -56,7 +56,7 @@ class Pace:
             self._told = True
             log.warning(
                 "camera %s: the recording plays more slowly than it was recorded, %.0f s behind after %.0f s: "
-                "not all its pictures can be inspected at its pace; inspect_fps takes fewer",
+                "too many frames for this machine, lower inspect_fps",
                 self._stream.name,
                 late_s,
                 at_s,

@@ -169,7 +169,7 @@ class Session:
         """Let no file end well of which pictures were lost; a looped one has no end."""
         if self._damage.unfounded:
             log.warning(
-                "camera %s: the first %d pictures refer to others that are not in the file, and were not inspected",
+                "camera %s: the first %d frames need others that are not in the file, and were not inspected",
                 self._stream.name,
                 self._damage.unfounded,
             )

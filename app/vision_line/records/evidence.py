@@ -126,7 +126,7 @@ class EvidenceKeeper:
             while self._step():
                 pass
         except RunError as exc:
-            logger.error("evidence ends with the log: %s", exc)
+            logger.error("no more evidence images are saved, as the records failed: %s", exc)
 
     def _step(self) -> bool:
         """Remove old pictures, and write one that is due; False at the end."""
@@ -241,14 +241,14 @@ class EvidenceKeeper:
                 self._remove_all(oldest)
         except OSError as exc:
             if exc.filename != self._undeletable:
-                logger.warning("%s: old evidence cannot be removed: %s", exc.filename, exc.strerror)
+                logger.warning("old evidence image %s cannot be deleted: %s", exc.filename, exc.strerror)
             self._undeletable = exc.filename
 
     def _remove(self, path: str) -> None:
         try:
             remove_stored(self._directory, path)
         except StrangePictureError as exc:
-            logger.error("a picture is not removed: %s", exc)
+            logger.error("an evidence image is not deleted: %s", exc)
 
     def _oldest(self) -> KeptPicture | None:
         try:
@@ -269,12 +269,12 @@ class EvidenceKeeper:
         return data.tobytes()
 
     def _miss(self, event: DefectEvent, reason: str) -> None:
-        logger.warning("no evidence of event %s of %s: %s", event.event_id, event.camera, reason)
+        logger.warning("camera %s: no evidence image of event %s: %s", event.camera, event.event_id, reason)
         self._record(EvidenceEntry(event.event_id, time.time(), missing=reason))
 
     def _note_problem(self, problem: str) -> None:
         if problem and not self._problem:
-            logger.error("%s; tried again until it can be", problem)
+            logger.error("%s; retrying", problem)
         self._problem = problem
 
 

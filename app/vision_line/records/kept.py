@@ -230,7 +230,7 @@ def _is_there(directory: Path, path: str) -> bool:
     try:
         return stored_path(directory, path).is_file()
     except StrangePictureError as exc:
-        logger.error("a picture is no longer taken account of: %s", exc)
+        logger.error("an evidence image that the records name is ignored: %s", exc)
         return False
 
 

@@ -141,7 +141,7 @@ class GroupWriter:
                 self._end_run()
         except (sqlite3.Error, OSError) as exc:
             self._fatal = f"{self._path}: the detection log failed: {exc}"
-            logger.exception("the detection log failed")
+            logger.exception("records cannot be written any more, so inspection stops")
         finally:
             self._backlog.refuse(self._fatal or "the detection log has stopped")
             self._disconnect()
@@ -194,7 +194,7 @@ class GroupWriter:
         committed_s = time.monotonic()
         self._backlog.forget(len(group))
         if self._commit_problem:
-            logger.warning("the detection log commits again")
+            logger.warning("records are written again")
             self._commit_problem = ""
         finished = [entry.finished_s for entry in group if isinstance(entry, InspectedEntry)]
         if finished:
@@ -221,7 +221,7 @@ class GroupWriter:
             return  # `problem` says "stalled" if it lasts
         problem = f"disk full: {exc}" if code == sqlite3.SQLITE_FULL else str(exc)
         if not self._commit_problem:
-            logger.error("the detection log cannot commit, and keeps everything until it can: %s", problem)
+            logger.error("records cannot be written: %s; rows wait in memory, retrying", problem)
         self._commit_problem = problem
         self._disconnect()
 
@@ -239,7 +239,11 @@ class GroupWriter:
             return
         low = free < self._min_free_mb
         if low and not self._space_problem:
-            logger.error("disk full: %.0f MB free, %d MB must stay free", free, self._min_free_mb)
+            logger.error(
+                "disk full: %.0f MB free, %d MB must stay free; free disk space, inspection waits",
+                free,
+                self._min_free_mb,
+            )
         self._space_problem = f"disk full: {free:.0f} MB free, {self._min_free_mb} MB must stay free" if low else ""
 
     def _end_run(self) -> None:

@@ -143,7 +143,7 @@ class OverlayWriter:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             logger.warning(
-                "overlay: the encoder did not finish within %.0f s; videos end at their last fragment", timeout_s
+                "overlay: the encoder did not finish within %.0f s; the videos lack their last frames", timeout_s
             )
 
     def _work(self) -> None:
@@ -206,12 +206,14 @@ class OverlayWriter:
         try:
             video.close()
         except _TROUBLE as exc:
-            logger.warning("overlay of %s: %s was not ended well: %s", camera, video.path, exc)
+            logger.warning("camera %s: the overlay video %s is incomplete: %s", camera, video.path, exc)
 
     def _rest(self, camera: str, now_s: float, exc: Exception) -> None:
         """Give up the camera's file and try a new one later; said once for each outage."""
         if camera not in self._problems:
-            logger.warning("overlay of %s cannot be written, tried again every %.0f s: %s", camera, RETRY_S, exc)
+            logger.warning(
+                "camera %s: no overlay video can be written, retrying every %.0f s: %s", camera, RETRY_S, exc
+            )
         self._problems[camera] = f"overlay of {camera}: {exc}"
         self._resting_until_s[camera] = now_s + RETRY_S
         self._end(camera)

@@ -47,7 +47,7 @@ class Painter:
             self._changed.notify()
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
-            logger.warning("the terminal takes no output; it is left as it is")
+            logger.warning("the terminal accepts no output; its state is not restored")
 
     def _run(self) -> None:
         try:

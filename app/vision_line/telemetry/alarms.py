@@ -36,7 +36,7 @@ def plan_alarms(
     A camera whose state is the cause of its open interval appears once, with its state. That the device is starting is
     no alarm. `steady` makes of how many cameras the machine could serve now a number that does not jump.
     """
-    alarms = [] if log.writable else [f"log stopped, so is inspection: {log.reason or 'no reason given'}"]
+    alarms = [] if log.writable else [f"records cannot be written: {log.reason or 'no reason given'}"]
     alarms += _overload(cameras, steady)
     alarms += [decoding] if decoding else []
     capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -70,12 +70,14 @@ def plan_notices(
     notices += [notice for load in loads for notice in _strained(load)]
     present = [camera for camera in cameras if camera.state is not CameraState.REMOVED]
     if unverified := [camera.name for camera in present if camera.trusts_anybody]:
-        notices.append(f"whoever answers is taken for the camera (tls_verify = false): {_names(unverified)}")
+        notices.append(f"identity not verified (tls_verify = false): {_names(unverified)}")
     if hanging := [camera for camera in cameras if camera.hanging]:
         names = _names(f"{camera.name} {camera.hanging}" for camera in hanging)
-        notices.append(f"connections that hang, given up: {names}")
+        notices.append(f"connections hang and were given up: {names}")
     if overlay is not None and overlay.dropped:
-        notices.append(f"overlay: {overlay.dropped} of {overlay.written + overlay.dropped} frames are in no video")
+        notices.append(
+            f"overlay: {overlay.dropped} of {overlay.written + overlay.dropped} frames are missing from the videos"
+        )
     if overlay is not None and overlay.problem:
         notices.append(overlay.problem)
     return tuple(notices)
@@ -104,8 +106,8 @@ def _rare_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
     worst = min(rare, key=lambda camera: camera.fps_inspected / camera.needed_fps, default=None)
     if worst is None:
         return []
-    rates = f"{worst.fps_inspected:.1f} of {worst.needed_fps:.1f} /s that are needed"
-    return [f"looked at too rarely ({rates}): {_names(camera.name for camera in rare)}"]
+    rates = f"{worst.fps_inspected:.1f} of {worst.needed_fps:.1f} inspections/s needed"
+    return [f"inspected too rarely ({rates}): {_names(camera.name for camera in rare)}"]
 
 
 def _late_pictures(cameras: Sequence[CameraSnapshot]) -> list[str]:
@@ -113,8 +115,8 @@ def _late_pictures(cameras: Sequence[CameraSnapshot]) -> list[str]:
     if not late:
         return []
     now_s = max(camera.behind_s for camera in late)
-    words = f"come too late, {now_s:.1f} s now" if now_s >= TOLD_S else "came too late and were skipped"
-    return [f"pictures {words}: {_names(camera.name for camera in late)}"]
+    words = f"frames arrive {now_s:.1f} s late" if now_s >= TOLD_S else "late frames were skipped"
+    return [f"{words}: {_names(camera.name for camera in late)}"]
 
 
 def _scarce_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
@@ -122,8 +124,8 @@ def _scarce_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
     worst = min(scarce, key=lambda camera: camera.fps_inspected / camera.spare_fps, default=None)
     if worst is None:
         return []
-    rates = f"{worst.fps_inspected:.1f} /s, from {worst.spare_fps:.1f} on a look may miss"
-    return [f"no looks to spare ({rates}): {_names(camera.name for camera in scarce)}"]
+    rates = f"{worst.fps_inspected:.1f} /s, {worst.spare_fps:.1f} /s leave room for a miss"
+    return [f"only just enough inspections ({rates}): {_names(camera.name for camera in scarce)}"]
 
 
 def _camera_alarms(cameras: Sequence[CameraSnapshot]) -> list[str]:

@@ -385,7 +385,7 @@ def test_a_path_forged_while_the_line_runs_removes_nothing_elsewhere(
     log.close()
 
     assert victim.read_text() == "mine"
-    assert "a picture is not removed: " in caplog.text
+    assert "an evidence image is not deleted: " in caplog.text
 
 
 def test_a_folder_of_pictures_that_leads_elsewhere_is_refused(open_log: OpenLog, records: Path, tmp_path: Path) -> None:

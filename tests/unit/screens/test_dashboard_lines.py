@@ -125,7 +125,7 @@ def test_looks_without_one_to_spare_are_no_green(well_line: Maker) -> None:
     cameras = tuple(replace(camera, needed_fps=8.0, spare_fps=12.0, is_settled=True) for camera in line.cameras)
     scarce = replace(line, cameras=cameras, alarms=plan_alarms(cameras, line.log, (), 0.0))
 
-    assert "▲ 4 of 4 cameras inspected   no looks to spare" in "\n".join(text_of(scarce, 120, 40))
+    assert "▲ 4 of 4 cameras inspected   only just enough inspections" in "\n".join(text_of(scarce, 120, 40))
 
 
 def test_a_degraded_camera_that_is_missed_is_red(troubled_line: Maker, well_line: Maker) -> None:
@@ -139,7 +139,7 @@ def test_a_degraded_camera_that_is_missed_is_red(troubled_line: Maker, well_line
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_notices_are_shown_below_alarms(well_line: Maker, troubled_line: Maker, width: int, height: int) -> None:
     """What is amiss beside the inspection is shown, after the alarms, and never makes the line look troubled."""
-    notice = "overlay: 10 of 100 frames are in no video"
+    notice = "overlay: 10 of 100 frames are missing from the videos"
     well = text_of(replace(well_line(4), notices=(notice,)), width, height)
     assert any(f"▲ {notice}"[: width // 2] in line for line in well)
     assert "• 4 of 4 cameras inspected" in "\n".join(well)

@@ -40,9 +40,9 @@ def test_line_tells_troubles(troubled_line: Maker) -> None:
 
 def test_line_tells_notices(well_line: Maker) -> None:
     """What is amiss beside the inspection stands at the end of the line."""
-    line = replace(well_line(4), notices=("overlay: 10 of 100 frames are in no video", "more"))
+    line = replace(well_line(4), notices=("overlay: 10 of 100 frames are missing from the videos", "more"))
 
-    assert plain_line(line).endswith("log ok | overlay: 10 of 100 frames are in no video; more")
+    assert plain_line(line).endswith("log ok | overlay: 10 of 100 frames are missing from the videos; more")
 
 
 def test_line_before_the_first_result(well_line: Maker) -> None:

@@ -62,7 +62,7 @@ def test_looks_without_one_to_spare_are_told() -> None:
 
     assert alarms(GOOD) == ()
     assert scarce.is_inspecting
-    assert alarms(GOOD, scarce) == ("no looks to spare (2.0 /s, from 2.6 on a look may miss): cam01",)
+    assert alarms(GOOD, scarce) == ("only just enough inspections (2.0 /s, 2.6 /s leave room for a miss): cam01",)
 
 
 def test_an_overloaded_machine_says_what_it_cannot_do() -> None:
@@ -74,7 +74,7 @@ def test_an_overloaded_machine_says_what_it_cannot_do() -> None:
         "--cameras 9 works here: this machine inspects 1.1 frames/s of each of 16 cameras, and 1.8 are needed; defects"
         " are missed"
     )
-    assert second.startswith("looked at too rarely (1.1 of 1.8 /s that are needed): cam01, cam02")
+    assert second.startswith("inspected too rarely (1.1 of 1.8 inspections/s needed): cam01, cam02")
 
 
 def test_a_gap_by_capacity_brings_the_sentence_too() -> None:

@@ -228,7 +228,7 @@ def test_cameras_that_nobody_verifies_are_told() -> None:
     run = make_run()
     run.add_camera("a", Box, trusts_anybody=True)
     run.add_camera("b", Box)
-    told = "whoever answers is taken for the camera (tls_verify = false): a"
+    told = "identity not verified (tls_verify = false): a"
     assert run.snapshot(1001.0, 5e8, LOG).notices == (told,)
     run.add_camera("a", Box)
     assert run.snapshot(1002.0, 5e8, LOG).notices == ()
@@ -241,7 +241,7 @@ def test_connections_that_hang_are_told_and_summed() -> None:
     run.add_camera("b", Box)
     run.state(StateChange("a", CameraState.RECONNECTING, 1000.0, 5e8))
     snapshot = run.snapshot(1001.0, 5e8, LOG)
-    assert snapshot.notices == ("connections that hang, given up: a 2",)
+    assert snapshot.notices == ("connections hang and were given up: a 2",)
     assert [camera.hanging for camera in snapshot.cameras] == [2, 0]
 
     run.add_camera("a", Box, lambda: (1, 0))
@@ -261,7 +261,7 @@ def test_frames_without_a_place_in_the_overlay_are_told_and_summed() -> None:
 
     overlay[0] = OverlaySnapshot(90, 10, "overlay of cam01: disk full")
     assert run.snapshot(1002.0, 5e8, LOG).notices == (
-        "overlay: 10 of 100 frames are in no video",
+        "overlay: 10 of 100 frames are missing from the videos",
         "overlay of cam01: disk full",
     )
     totals = build_summary(run.totals(1003.0)).totals

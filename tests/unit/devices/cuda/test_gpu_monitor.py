@@ -114,7 +114,7 @@ def test_a_question_that_hangs_does_not_hold_up_the_end(
     answer.set()
     thread.join()
 
-    assert caplog.messages == ["cuda:0: NVML does not answer; it is left as it is"]
+    assert caplog.messages == ["cuda:0: NVML does not answer, and is not shut down"]
     monitor.close()
     assert nvml.opened == 0
 
