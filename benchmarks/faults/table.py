@@ -155,7 +155,8 @@ def _joined(*parts: str) -> str:
 
 def _versions() -> dict[str, str]:
     """Return what was measured, and the versions of what it was measured with."""
-    measured = {LINE: f"{version('vision-line')} at {_commit()}", "Linux": platform.release()}
+    linux = platform.release().split("-", maxsplit=1)[0]  # without what its distributor adds
+    measured = {LINE: f"{version('vision-line')} at {_commit()}", "Linux": linux}
     return (
         measured | {"Python": platform.python_version()} | {name: _version(names) for name, names in PACKAGES.items()}
     )
