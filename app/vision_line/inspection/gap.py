@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from vision_line.frames import NotInspected
 from vision_line.inspection.minutes import MinuteBook
 
+#: So many pieces of one gap are kept, the first and the latest: no result comes so late that it cuts one in between.
+MOST_PIECES = 256
+
 
 @dataclass(slots=True)
 class Changes:
@@ -94,6 +97,8 @@ class Gap:
         ended_s = max(at_s, self.open.started_s)
         self._book.end_gap(ended_s)
         self._over.append(self._changes.put(self.open.ending(ended_s)))
+        if len(self._over) > MOST_PIECES:
+            del self._over[1]
         self.open = None
 
     def end(self) -> None:

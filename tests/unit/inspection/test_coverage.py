@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -689,6 +690,31 @@ def test_a_pause_within_a_gap_is_a_part_of_its_own() -> None:
         ("capacity", 25.0, None),
     ]
     assert [row[1:] for row in told if row[0] == "cam02"] == [("camera:REFUSED", 0.0, None)]
+
+
+def test_a_camera_that_is_away_for_weeks_takes_no_memory_for_each_attempt() -> None:
+    """Its error code changes with every one; the gap still ends with the first look, and begins where it began."""
+    line = Line()
+    line.inspect(0.5)
+    line.tick(0.6)
+
+    def away(from_s: int, to_s: int) -> None:
+        for at_s in range(from_s, to_s):
+            line.state(at_s, CameraState.RECONNECTING, "REFUSED" if at_s % 2 else "TIMEOUT")
+            line.ledger.tick(at_s, line.utc(at_s), line.counts())
+
+    away(1, 2000)
+    tracemalloc.start()
+    away(2000, 4000)
+    grown_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    line.state(4000.0, CameraState.RUNNING)
+    line.inspect(4000.5)
+    line.tick(4000.6)
+
+    assert grown_bytes < 300_000
+    assert line.ledger.open_intervals() == []
+    assert [(row.ended_s, row.withdrawn) for row in line.log.history] == [(4000.5, False)]
 
 
 def test_pauses_with_nothing_inspected_between_them_are_one_interval() -> None:
