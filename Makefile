@@ -8,6 +8,9 @@ DURATION ?=
 # CAMERAS=8 make demo inspects only the first 8 cameras.
 CAMERAS ?=
 
+# Two test files at once: each stays whole, so that its fixtures are made once, and the many short ones come last.
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint format package-check bench faults clean
 
@@ -28,10 +31,11 @@ demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
 	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION)) $(if $(CAMERAS),--cameras $(CAMERAS))
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 unit: $(VENV)/.dev ## only the fast tests
-	$(BIN)/python -m pytest tests/unit tests/architecture
+	$(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture
 
 lint: $(VENV)/.dev ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .

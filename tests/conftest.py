@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import vision_line  # noqa: F401  first of all: it keeps OpenVINO's usage statistics, and their thread, from being loaded
 
-# A deadline for one example measures how busy the machine is, not the code.
-settings.register_profile("vision-line", deadline=None, print_blob=True)
+# A deadline for one example, and a bound for drawing it, measure how busy the machine is, not the code.
+settings.register_profile("vision-line", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vision-line")
 
 #: Threads that libraries keep for the life of the process; they are not ours to end.

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,18 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 COMMAND = Path(sys.executable).parent / "vision-line"
 
 #: Variable by which the processes of this test run are told from others.
 _RUN_MARK = "VISION_LINE_TEST_RUN"
-
-
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:

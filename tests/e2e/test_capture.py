@@ -17,11 +17,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.ports import free_port
 
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.stripe import read_stripe
 
-from .conftest import COMMAND, free_port, wait_for
+from .conftest import COMMAND, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 

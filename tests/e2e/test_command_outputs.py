@@ -18,12 +18,13 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests.ports import free_port
 
 from vision_line.config.models import RecordSettings
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
 
-from .conftest import free_port, wait_for
+from .conftest import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -22,7 +22,7 @@ from vision_line.simulator.scoring import LoggedDetection, Score, read_sent_log,
 from vision_line.simulator.stripe import read_stripe
 from vision_line.simulator.truth import load_truth
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 #: By then cameras are open and the engine is compiled; a defect in view before crossed partly unseen.

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -21,6 +20,7 @@ import av
 import numpy as np
 import pytest
 from tests.integration.rtsp.raw_server import RawCamera, RawServer, Unit, encode
+from tests.ports import free_port
 
 from vision_line.config.models import Stream
 from vision_line.devices.decoding import CpuDecoder
@@ -48,13 +48,6 @@ def read_stamp(frame: Frame) -> int:
     block = frame.size_wh[0] // STAMP_BITS
     bits = row[block // 2 : block * STAMP_BITS : block] > 128
     return int(sum(1 << index for index, bit in enumerate(bits) if bit))
-
-
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class GstServer:

