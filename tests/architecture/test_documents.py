@@ -15,7 +15,7 @@ import typer
 
 from vision_line.cli.command import cli
 from vision_line.config.load import load_config
-from vision_line.errors import SourceErrorCode
+from vision_line.errors import ExitCode, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, Verdict
 from vision_line.inspection.blame import (
     CAPACITY,
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED)
 DOCUMENTS = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
-    for path in (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 ]
 MODELS = [
     (model, "docs/configuration.md")
@@ -133,10 +133,10 @@ def test_every_cause_of_an_interval_is_explained(document: str) -> None:
     assert not [cause for cause in CAUSES if f"`{cause}`" not in text]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_no_index_is_promised(document: Path) -> None:
-    """No package index has the package: what is installed is the clone."""
-    assert not re.findall(r"pip install[^\n`]*vision-line", document.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("code", ExitCode)
+def test_every_exit_code_is_explained(code: ExitCode) -> None:
+    """Scripts and service managers look it up."""
+    assert re.search(rf"^\| {code:d} \|", page("docs/commands.md"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
