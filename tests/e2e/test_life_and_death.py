@@ -143,6 +143,54 @@ def test_a_run_that_ended_leaves_off_also_for_a_camera_that_the_next_run_is_with
     assert [start for (start,) in starts] == pytest.approx([first, second, first], abs=NEAR_S)
 
 
+def states_of(run: LineRun, camera: str) -> list[tuple[str, float]]:
+    return run.query(f"SELECT state, at_utc FROM states WHERE camera = '{camera}' ORDER BY change")
+
+
+def test_a_camera_that_comes_and_goes_by_reloads_leaves_no_hole(make_run: Callable[[int], Any]) -> None:
+    """Whoever did not watch it and for whatever reason: from one inspection to the next all is told, once."""
+    run = make_run(2)
+    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+    url = f"rtsp://localhost:{run.port}/cam02"
+    at_another_url = f'[[stream]]\nname = "cam02"\nurl = "{url}"\n'
+
+    def reload(names: list[str], extra: str, state: str) -> None:
+        before = len(states_of(run, "cam02"))
+        run.write_streams(names, extra)
+        run.signal(signal.SIGHUP)
+        wait_for(
+            lambda: states_of(run, "cam02")[before:] and states_of(run, "cam02")[-1][0] == state,
+            f"cam02 is {state}: {run.text()[-2000:]}",
+        )
+        inspected = inspected_minutes(run, 2, "cam02")
+        wait_for(lambda: state != "RUNNING" or inspected_minutes(run, 2, "cam02") > inspected + 5, "it is inspected")
+
+    run.write_streams(["cam01"])
+    run.start()
+    wait_for(lambda: inspected_minutes(run, 2, "cam01"), run.text())
+    reload(["cam01", "cam02"], "", "RUNNING")
+    reload(["cam01"], at_another_url + "enabled = false\n", "REMOVED")
+    reload(["cam01"], at_another_url, "RUNNING")
+    reload(["cam01", "cam02"], "", "RUNNING")  # from one URL to another
+    reload(["cam01"], "", "REMOVED")
+    run.signal(signal.SIGTERM)
+    assert run.wait() == 130
+    run.write_streams(["cam01", "cam02"])
+    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+
+    ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
+    removed = [at_utc for state, at_utc in states_of(run, "cam02") if state == "REMOVED"]
+    told = intervals(run, "cam02")
+    off = [row for row in told if row[2] == "off"]
+    assert [row[0] for row in off] == pytest.approx([alive_utc, *removed], abs=4 * NEAR_S), told
+    for (_, ended, cause), (started, _, following) in pairwise(told):
+        assert started >= ended - NEAR_S, told
+        if cause == "off":  # the run's own causes go on to the first inspection
+            assert started == pytest.approx(ended, abs=NEAR_S)
+            assert following in {"camera:CONNECTING", "device:STARTING"}, told
+    assert [row[2] for row in intervals(run, "cam01")].count("off") == 2
+
+
 def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
     """SIGSTOP again and again: each time an interval of its own cause, and no step of the clock."""
     run = make_run(2)

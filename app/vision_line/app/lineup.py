@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from vision_line.ingest.camera import Camera
 from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.inspection.blame import Absence
+from vision_line.inspection.blame import OFF, Absence
 from vision_line.inspection.coverage import CoverageLedger
 from vision_line.inspection.events import EventTracker
 from vision_line.inspection.filter import DetectionFilter
@@ -112,8 +112,7 @@ class Lineup:
         self._stations: dict[str, Station] = {}
         self._numbers: dict[str, Iterator[int]] = {}  # a camera's frame numbers go on when it is altered or comes back
         self._stopped = False
-        # Of the first cameras; those that come later were taken out before.
-        self._absences: Mapping[str, Absence] = log.inherited.absences
+        self._absences = dict(log.inherited.absences)  # of cameras that do not run: since when nobody watches them
         self.changed = asyncio.Event()  # set at every change of a camera's state
 
     @property
@@ -159,7 +158,6 @@ class Lineup:
             self._log.write_cameras([_record(stream) for stream in coming])
         for stream in coming:
             self._start(stream)
-        self._absences = {}
 
     async def stop(self) -> None:
         """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for.
@@ -199,7 +197,9 @@ class Lineup:
             camera.load,
             trusts_anybody=stream.trusts_anybody,
         )
-        absence = self._absences.get(stream.name) if stream.is_live else None
+        absence = self._absences.pop(stream.name, None)
+        if not stream.is_live:
+            absence = None  # a file waits to be looked at
         self._ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._stations[stream.name] = Station(stream, mailbox, line, task, camera.load)
@@ -217,8 +217,10 @@ class Lineup:
             # What is on the device is this camera's still: only when it has been recorded are the counts the last ones.
             await asyncio.wrap_future(self._inspector.remove(name))
         self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
-        minutes, intervals = self._ledger().remove_camera(name, station.counts(), time.monotonic(), time.time())
-        self._metrics.not_inspected(intervals, time.monotonic())
+        ledger, now_s = self._ledger(), time.monotonic()
+        minutes, intervals = ledger.remove_camera(name, station.counts(), now_s, time.time())
+        self._absences[name] = Absence(now_s, OFF)
+        self._metrics.not_inspected(intervals, now_s)
         self._log.write_coverage(minutes, intervals)
         del self._stations[name]
         logger.info("camera %s: removed", name)

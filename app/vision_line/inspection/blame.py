@@ -20,7 +20,7 @@ DECODING = "capacity:decoding"
 RATE_CAP = "rate_cap"
 #: The detection log could not take results.
 LOG = "log"
-#: The program did not run between its last proof of life and this start; it had ended (off), or had died (crashed).
+#: No program watched the camera: it had ended, or was without the camera (off), or had died (crashed).
 OFF = "off"
 CRASHED = "crashed"
 #: The program existed and got no processor: stopped, suspended or starved.
@@ -54,9 +54,9 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """No run looked at a camera since `since_utc`, and why: `OFF` or `CRASHED`."""
+    """Nobody looked at a camera since `since_s` by the clock of this run, and why: `OFF` or `CRASHED`."""
 
-    since_utc: float
+    since_s: float
     cause: str
 
 

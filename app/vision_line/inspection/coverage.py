@@ -36,7 +36,7 @@ class _Watch:
     lack_since_s: float | None = None
     told_s: float = -inf  # up to here gaps are over
     ended: bool = False  # no inspection is due any more
-    absent: bool = False  # no run has looked at it yet since the last one ended: a gap, however short
+    absent: bool = False  # nobody has looked at it yet since it was watched last: a gap, however short
 
 
 class CoverageLedger:
@@ -62,7 +62,7 @@ class CoverageLedger:
     - `capacity:decoding`: frames came and too few of them could be decoded in time;
     - `capacity`: frames came and the device did not get to them;
     - `stopped`: the program was draining;
-    - `off`, `crashed`: no program watched it, up to the start of this one;
+    - `off`, `crashed`: no program watched it, up to the moment at which this one began to;
     - `paused`: the program got no processor, or the machine slept.
 
     Where the cause changes, one interval ends and another begins at the same moment. A change to what is lacking
@@ -90,7 +90,7 @@ class CoverageLedger:
     def add_camera(self, camera: str, need: Need, now_s: float, now_utc: float, absence: Absence | None = None) -> None:
         """Watch a camera from now on; of one that is known only its need changes.
 
-        `absence` is since when no run looked at it.
+        `absence` is since when nobody looked at it.
         """
         if camera in self._watches:
             watch = self._watches[camera]
@@ -103,8 +103,8 @@ class CoverageLedger:
         watch = _Watch(LookWindow(now_s, need), book, gap, Blame(now_s), FrameFlow(need))
         self._watches[camera] = watch
         watch.blame.note(now_s, self._obstacle)
-        if absence is not None and absence.since_utc < now_utc:
-            self._account_for(watch, absence, now_s, now_utc)
+        if absence is not None and absence.since_s < now_s:
+            self._account_for(watch, absence, now_s)
 
     def remove_camera(
         self, camera: str, counts: CameraCounts, now_s: float, now_utc: float
@@ -241,12 +241,11 @@ class CoverageLedger:
             return STARTING
         return "" if self._log_writable else LOG
 
-    def _account_for(self, watch: _Watch, absence: Absence, now_s: float, now_utc: float) -> None:
-        """Begin with the gap that other runs left: `off` or `crashed` up to now, and from now on what it is now."""
-        since_s = now_s - (now_utc - absence.since_utc)
+    def _account_for(self, watch: _Watch, absence: Absence, now_s: float) -> None:
+        """Begin with the time in which nobody watched it: `off` or `crashed` up to now, from now on what it is now."""
         watch.absent = True
-        watch.looks.begin(since_s)
-        watch.gap.begin(since_s, absence.cause)
+        watch.looks.begin(absence.since_s)
+        watch.gap.begin(absence.since_s, absence.cause)
         watch.gap.go_over(now_s, watch.blame.now or STARTING)
 
     def _read_clock(self, now_s: float, now_utc: float, asleep_s: float) -> float:

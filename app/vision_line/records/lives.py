@@ -71,19 +71,19 @@ _END_THEIR_INTERVALS = """UPDATE not_inspected SET
     WHERE ended_utc IS NULL"""
 
 #: Each camera with the last run whose ledger accounts for it (a run that died before its ledger began does not, nor one
-#: that was not told of the camera), its last state there and the last inspection that is known.
-_LAST_WATCHED = """SELECT w.run, w.name,
-    coalesce((SELECT state FROM states t WHERE t.run = w.run AND t.camera = w.name ORDER BY change DESC LIMIT 1), ''),
+#: that was not told of the camera), its last state there and since when (by the clock as it was at the run's end), and
+#: the last inspection that is known.
+_LAST_WATCHED = """SELECT w.run, w.name, coalesce(s.state, ''),
+    s.at_utc + coalesce((SELECT sum(k.to_utc - k.from_utc) FROM clock_steps k
+        WHERE k.run = w.run AND k.clock > 0 AND k.at_s > s.at_s), 0),
     (SELECT looked_utc FROM coverage t WHERE t.run = w.run AND t.camera = w.name AND t.provisional
         ORDER BY minute DESC LIMIT 1)
     FROM (SELECT name, max(run) AS run FROM cameras c
         WHERE EXISTS (SELECT 1 FROM coverage t WHERE t.run = c.run AND t.camera = c.name) GROUP BY name) w
+    LEFT JOIN states s ON s.change = (SELECT max(change) FROM states t WHERE t.run = w.run AND t.camera = w.name)
     ORDER BY w.run"""
 
 _END_OF = "SELECT end_cause, coalesce(alive_utc, ended_utc), alive_boot_s, boot_id FROM runs WHERE run = ?"
-
-#: Nobody misses a camera that was taken out of the run that watched it last, nor a file at its end.
-_NOT_MISSED = (CameraState.REMOVED, CameraState.ENDED)
 
 #: Those that were known not to be inspected when it died.
 _IN_A_GAP = "SELECT DISTINCT camera FROM not_inspected WHERE run = ? AND ended_utc >= ?"
@@ -94,10 +94,10 @@ UNSEEN_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Where a run's ledger ended: by its own wall clock, and by that of now (`since_utc`), which may have been set."""
+    """Where a run's ledger ended: by its own wall clock, and by the monotonic clock of now (`since_s`)."""
 
     alive_utc: float
-    since_utc: float
+    since_s: float
     cause: str
     step: ClockStep | None
     in_a_gap: frozenset[str]
@@ -105,7 +105,11 @@ class _End:
     def absence(self, camera: str, looked_utc: float | None) -> Absence:
         """Return since when the camera was not looked at; before the end, where that had not become an interval."""
         unseen_s = 0.0 if looked_utc is None or camera in self.in_a_gap else self.alive_utc - looked_utc
-        return Absence(self.since_utc - (unseen_s if unseen_s > UNSEEN_S else 0.0), self.cause)
+        return Absence(self.since_s - (unseen_s if unseen_s > UNSEEN_S else 0.0), self.cause)
+
+    def absence_of_removed(self, removed_utc: float) -> Absence:
+        """Return since when a camera was not looked at that was taken out of the run while it went on."""
+        return Absence(self.since_s - max(0.0, self.alive_utc - removed_utc), OFF)
 
 
 def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inheritance:
@@ -122,9 +126,11 @@ def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inherita
     connection.execute(_END_THEIR_INTERVALS)
     ends: dict[int, _End] = {}
     absences: dict[str, Absence] = {}
-    for run, camera, state, looked_utc in connection.execute(_LAST_WATCHED).fetchall():
+    for run, camera, state, state_utc, looked_utc in connection.execute(_LAST_WATCHED).fetchall():
         end = ends[run] = ends.get(run) or _end_of(connection, run, now_s, now)
-        if state not in _NOT_MISSED:
+        if state == CameraState.REMOVED:
+            absences[camera] = end.absence_of_removed(state_utc)
+        elif state != CameraState.ENDED:  # a file at its end
             absences[camera] = end.absence(camera, looked_utc)
     return Inheritance(absences, ends[max(ends)].step if ends else None)
 
@@ -135,6 +141,6 @@ def _end_of(connection: sqlite3.Connection, run: int, now_s: float, now: Life) -
     away_s = max(0.0, now.boot_s - alive_boot_s if same_boot else now.utc - alive_utc)
     off_s = now.utc - (alive_utc + away_s)
     step = ClockStep(0, now_s, alive_utc + away_s, now.utc) if abs(off_s) > STEP_S else None
-    since_utc = now.utc - away_s if step is not None else min(alive_utc, now.utc)
+    since_s = now_s - (away_s if step is not None else max(0.0, now.utc - alive_utc))
     in_a_gap = frozenset(name for (name,) in connection.execute(_IN_A_GAP, (run, alive_utc)))
-    return _End(alive_utc, since_utc, CRASHED if end_cause == EndCause.CRASHED else OFF, step, in_a_gap)
+    return _End(alive_utc, since_s, CRASHED if end_cause == EndCause.CRASHED else OFF, step, in_a_gap)

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vision_line.frames import NotInspected
+from vision_line.inspection.blame import CRASHED, OFF
 
 #: A row of the ledger that ended so long ago does not change any more.
 FINAL_AFTER_S = 7200.0
 #: How often it is looked for such rows: where there are many gaps, there are ten thousands of them.
 LOOK_EVERY_S = 60.0
+#: Of cameras that this run did not have then: nobody was to look at them.
+_NOT_DUE = frozenset({OFF, CRASHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ class CoverageTally:
 
     def _seconds(self, row: NotInspected, now_s: float) -> float:
         ended_s = now_s if row.ended_s is None else row.ended_s
-        return 0.0 if row.withdrawn else max(0.0, ended_s - max(row.started_s, self._started_s))
+        is_none = row.withdrawn or row.cause in _NOT_DUE
+        return 0.0 if is_none else max(0.0, ended_s - max(row.started_s, self._started_s))
 
 
 def _is_final(row: NotInspected, now_s: float) -> bool:

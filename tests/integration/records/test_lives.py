@@ -24,6 +24,8 @@ from vision_line.records.rows import INSERT_RUN, RowMaker, run_row
 from vision_line.records.schema import open_reader, open_writer
 
 NOON = 1_767_268_800.0
+#: The monotonic clock at the start of the run that inherits.
+START_S = 5.0
 
 
 class File:
@@ -72,7 +74,7 @@ class File:
 
     def inherit(self, now: float, boot_s: float | None = None) -> Inheritance:
         """Begin a run at `now` by the wall clock, and `boot_s` by that of the machine's start."""
-        return inherit(self.connection, 5.0, Life(NOON + now, 1000 + (now if boot_s is None else boot_s)))
+        return inherit(self.connection, START_S, Life(NOON + now, 1000 + (now if boot_s is None else boot_s)))
 
 
 @pytest.fixture
@@ -84,7 +86,8 @@ def file(tmp_path: Path) -> Iterator[File]:
 
 
 def since(inherited: Inheritance) -> dict[str, tuple[float, str]]:
-    return {name: (absence.since_utc - NOON, absence.cause) for name, absence in inherited.absences.items()}
+    """Return how long before the start, at `START_S`, nobody looked at each camera, and why."""
+    return {name: (START_S - absence.since_s, absence.cause) for name, absence in inherited.absences.items()}
 
 
 def test_the_first_run_inherits_nothing(file: File) -> None:
@@ -95,7 +98,7 @@ def test_the_first_run_inherits_nothing(file: File) -> None:
 def test_a_killed_run_gets_its_end_and_its_intervals_theirs(file: File) -> None:
     """At its last sign of life; its cameras were not looked at since."""
     run = file.run("a b", 50.0, gap=40.0)
-    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED), "b": (50.0, CRASHED)}
+    assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "b": (40.0, CRASHED)}
 
     assert file.connection.execute("SELECT ended_utc, end_cause FROM runs WHERE run = ?", (run,)).fetchall() == [
         (NOON + 50, "crashed")
@@ -106,10 +109,10 @@ def test_a_killed_run_gets_its_end_and_its_intervals_theirs(file: File) -> None:
 def test_a_gap_that_a_killed_run_had_not_found_yet_is_not_lost(file: File) -> None:
     """It was looked at last long before the last sign of life; where the gap was told, that is its interval."""
     file.run("a b", 50.0, looked=41.0, gap=42.0)
-    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED), "b": (41.0, CRASHED)}
+    assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "b": (49.0, CRASHED)}
     file.run("a b", 50.0, looked=48.5)
 
-    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED), "b": (50.0, CRASHED)}
+    assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "b": (40.0, CRASHED)}
 
 
 @pytest.mark.parametrize("end", ["stopped", "failed"])
@@ -117,7 +120,7 @@ def test_a_run_that_ended_leaves_its_cameras_off(file: File, end: str) -> None:
     """From where its ledger ends, which is before the run's own end."""
     file.run("a", 50.0, end=end)
 
-    assert since(file.inherit(90.0)) == {"a": (50.0, OFF)}
+    assert since(file.inherit(90.0)) == {"a": (40.0, OFF)}
 
 
 def test_starts_that_were_killed_before_their_ledger_began_leave_no_hole(file: File) -> None:
@@ -126,16 +129,19 @@ def test_starts_that_were_killed_before_their_ledger_began_leave_no_hole(file: F
     file.run("a", None, began=False)
     file.run("a b", 70.0, began=False)
 
-    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED)}
+    assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED)}
     assert file.connection.execute("SELECT count(*) FROM runs WHERE ended_utc IS NULL").fetchone() == (0,)
 
 
-def test_cameras_that_nobody_asked_for_are_not_missed(file: File) -> None:
-    """Neither those taken out of the last run that had them, nor files that were at their end, whatever ran before."""
+def test_a_camera_that_was_taken_out_of_a_run_is_off_since_then(file: File) -> None:
+    """Also where that run died later, or its clock was set in between. Files that were at their end are not missed."""
     file.run("a c d", 20.0, end="stopped")
-    file.run("a c d", 50.0, over={"c": CameraState.REMOVED, "d": CameraState.ENDED})
+    run = file.run("a c d", 50.0, over={"c": CameraState.REMOVED, "d": CameraState.ENDED})
+    assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "c": (90.0, OFF)}
 
-    assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED)}
+    step = "INSERT INTO clock_steps (run, clock, at_s, from_utc, to_utc) VALUES (?, ?, ?, 0, 30)"
+    file.connection.executemany(step, [(run, 0, 0.0), (run, 1, 1.0)])
+    assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "c": (60.0, OFF)}
 
 
 def test_a_run_without_a_camera_does_not_hide_its_absence(file: File) -> None:
@@ -145,10 +151,10 @@ def test_a_run_without_a_camera_does_not_hide_its_absence(file: File) -> None:
     file.run("other", 60.0, end="stopped")
     file.run("a", 70.0, looked=69.0, end="stopped")
 
-    missed = {"a": (70.0, OFF), "b": (11.0, OFF), "c": (50.0, CRASHED), "other": (60.0, OFF)}
+    missed = {"a": (20.0, OFF), "b": (79.0, OFF), "c": (40.0, CRASHED), "other": (30.0, OFF)}
     assert since(file.inherit(90.0)) == missed
     set_back = file.inherit(-3510.0, boot_s=90.0)
-    assert since(set_back) == {name: (at - 3600.0, cause) for name, (at, cause) in missed.items()}
+    assert since(set_back) == missed
     assert set_back.step is not None
     assert set_back.step.from_utc == NOON + 90.0
 
@@ -157,7 +163,7 @@ def test_a_run_of_an_earlier_version_lived_until_its_newest_row(file: File) -> N
     """It gave no sign of life."""
     file.run("a", None, over={"a": CameraState.RUNNING})
 
-    assert since(file.inherit(90.0)) == {"a": (60.0, CRASHED)}  # the end of its minute
+    assert since(file.inherit(90.0)) == {"a": (30.0, CRASHED)}  # the end of its minute
 
 
 def test_between_two_runs_the_machine_knows_how_long_it_was(file: File) -> None:
@@ -166,7 +172,7 @@ def test_between_two_runs_the_machine_knows_how_long_it_was(file: File) -> None:
     for now in (-3510.0, 3690.0):
         inherited = file.inherit(now, boot_s=90.0)
 
-        assert since(inherited) == {"a": (now - 40.0, CRASHED)}
+        assert since(inherited) == {"a": (40.0, CRASHED)}
         assert inherited.step is not None
         assert inherited.step.step_s == pytest.approx(now - 90.0)
 
@@ -176,7 +182,7 @@ def test_after_a_restart_of_the_machine_a_clock_that_was_set_back_is_said(file: 
     file.run("a", 50.0, boot="another")
     inherited = file.inherit(-3550.0)
 
-    assert since(inherited) == {"a": (-3550.0, CRASHED)}
+    assert since(inherited) == {"a": (0.0, CRASHED)}
     assert inherited.step is not None
     assert inherited.step.clock == 0
     assert inherited.step.step_s == pytest.approx(-3600)
@@ -189,7 +195,7 @@ def test_a_machine_that_does_not_tell_its_start_is_no_trouble(file: File, monkey
     monkeypatch.setattr(lives, "_BOOT_ID", Path("/nowhere"))
 
     assert boot_id() == ""
-    assert file.inherit(90.0).absences == {"a": Absence(NOON + 50.0, CRASHED)}
+    assert file.inherit(90.0).absences == {"a": Absence(START_S - 40.0, CRASHED)}
 
 
 def test_a_start_does_not_read_through_the_minutes_of_years(file: File) -> None:
@@ -199,7 +205,7 @@ def test_a_start_does_not_read_through_the_minutes_of_years(file: File) -> None:
     def steps() -> int:
         count = itertools.count()
         file.connection.set_progress_handler(lambda: next(count) < 0, 100)
-        assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED)}
+        assert since(file.inherit(90.0)) == {"a": (50.0, CRASHED)}
         file.connection.set_progress_handler(None, 0)
         return next(count)
 

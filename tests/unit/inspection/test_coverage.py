@@ -604,7 +604,7 @@ def test_a_clock_that_jumps_moves_no_minute_into_another(steps: list[Step], jump
 def test_what_other_runs_left_is_told_up_to_this_start() -> None:
     """The interval goes on with this run's own causes up to the first inspection: no hole, and nothing twice."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
-    line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(line.utc(-600.0), CRASHED))
+    line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(-600.0, CRASHED))
     line.ledger.state(StateChange("cam02", CameraState.RUNNING, 6.0, line.utc(6.0)))
     line.ledger.device_is_ready(8.0)
     line.ledger.inspected("cam02", 8.5)
@@ -622,7 +622,7 @@ def test_what_other_runs_left_is_told_up_to_this_start() -> None:
 def test_a_restart_is_told_however_quick_it_is() -> None:
     """Even where the next run looks again within the time that a gap may last."""
     line = Line(running=False)
-    line.ledger.add_camera("cam02", Need(GAP_S, 3, 2.0), 5.0, line.utc(5.0), absence=Absence(line.utc(4.7), OFF))
+    line.ledger.add_camera("cam02", Need(GAP_S, 3, 2.0), 5.0, line.utc(5.0), absence=Absence(4.7, OFF))
     line.ledger.state(StateChange("cam02", CameraState.RUNNING, 5.1, line.utc(5.1)))
     for number in range(8):
         line.ledger.inspected("cam02", 5.2 + number / 4)
@@ -630,7 +630,7 @@ def test_a_restart_is_told_however_quick_it_is() -> None:
 
     told = [row for row in line.log.intervals.values() if row.camera == "cam02"]
     assert [(row.cause, row.started_s, row.ended_s) for row in told] == [
-        ("off", pytest.approx(4.7), 5.0),
+        ("off", 4.7, 5.0),
         ("camera:CONNECTING", 5.0, 5.2),
     ]
 
@@ -638,7 +638,7 @@ def test_a_restart_is_told_however_quick_it_is() -> None:
 def test_a_clock_set_back_between_runs_makes_no_interval_that_ends_before_it_begins() -> None:
     """The last sign of life lies in the future: there is nothing to tell of the time between."""
     line = Line(running=False)
-    line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(line.utc(600.0), OFF))
+    line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(600.0, OFF))
     line.tick(5.1)
 
     assert [row for row in line.log.intervals.values() if row.camera == "cam02"] == []

@@ -156,6 +156,15 @@ def test_intervals_are_added_up_as_they_are_told_and_taken_back() -> None:
     assert tally.seconds(300.0 + FINAL_AFTER_S) == {"a": {"capacity": pytest.approx(8.0)}}
 
 
+@pytest.mark.parametrize("cause", ["off", "crashed"])
+def test_a_camera_that_the_run_did_not_have_was_not_due(cause: str) -> None:
+    """The ledger tells it; the run's share is of the time in which the camera was in the line."""
+    tally = CoverageTally(100.0)
+    tally.note([replace(row(1, 90.0, 150.0), cause=cause), row(2, 150.0, 152.0)], 160.0)
+
+    assert tally.seconds(160.0) == {"a": {"capacity": pytest.approx(2.0)}}
+
+
 def test_shares_of_the_time_that_was_due() -> None:
     """Sums of several cameras; where nothing was due there is no share."""
     parts = [Covered(100.0, {"capacity": 20.0}), Covered(100.0, {"log": 5.0, "capacity": 5.0}), Covered()]
