@@ -17,7 +17,11 @@ from vision_line.records.kept import KeptPicture, kept_pictures
 from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
 from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
 from vision_line.records.stored import remove_stored
-from vision_line.records.timeline import read_timeline
+from vision_line.records.timeline import Timeline, read_timeline
+
+#: What `remove_batch` is told: timeline, cutoff (UTC), bound (bytes), now (UTC).
+_Asked = tuple[Timeline, float, int, float]
+_Numbered = tuple[int, KeptPicture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,64 +52,59 @@ def prune(directory: Path, keep_days: int, max_mb: int, now_utc: float, *, dry_r
         with translated(path, "pruning"), closing(open_writer(path)) as connection:
             before = used_bytes(connection)
             cutoff_utc = now_utc - keep_days * DAY_S if keep_days else -inf
-            asked = (cutoff_utc, max_mb * 1_000_000, now_utc)
+            timeline = read_timeline(connection, now_utc)
+            old = [numbered for numbered in kept_pictures(connection) if numbered[1].true_utc(timeline) < cutoff_utc]
+            asked = (timeline, cutoff_utc, max_mb * 1_000_000, now_utc)
             if dry_run:
-                return _tried(connection, before, *asked)
-            pictures = _remove_pictures(connection, directory, cutoff_utc, now_utc)
+                return _tried(connection, before, old, *asked)
+            _remove_pictures(connection, directory, old, now_utc)
             removed = tuple(_removed(connection, *asked))
             _shrink(connection)
-            return Pruned(_by_table(removed), pictures, before, used_bytes(connection))
+            return Pruned(_by_table(removed), len(old), before, used_bytes(connection))
     finally:
         lock.close()
 
 
-def _removed(connection: sqlite3.Connection, cutoff_utc: float, max_bytes: int, now_utc: float) -> Iterator[Removed]:
+def _removed(connection: sqlite3.Connection, *asked: *_Asked) -> Iterator[Removed]:
     """Remove batch after batch, each durable by itself."""
     while True:
         with transaction(connection):
-            batch = remove_batch(connection, cutoff_utc, max_bytes, now_utc, shelves=SHELVES, why=Why.PRUNE)
+            batch = remove_batch(connection, *asked, shelves=SHELVES, why=Why.PRUNE)
         if batch is None:
             return
         yield batch
 
 
-def _tried(connection: sqlite3.Connection, before: int, cutoff_utc: float, max_bytes: int, now_utc: float) -> Pruned:
+def _tried(connection: sqlite3.Connection, before: int, old: list[_Numbered], *asked: *_Asked) -> Pruned:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        pictures = _mark_deleted(connection, _old_pictures(connection, cutoff_utc, now_utc), now_utc)
+        _mark_deleted(connection, old, asked[-1])
         batches = []
-        while batch := remove_batch(connection, cutoff_utc, max_bytes, now_utc, shelves=SHELVES, why=Why.PRUNE):
+        while batch := remove_batch(connection, *asked, shelves=SHELVES, why=Why.PRUNE):
             batches.append(batch)
-        return Pruned(_by_table(batches), pictures, before, used_bytes(connection))
+        return Pruned(_by_table(batches), len(old), before, used_bytes(connection))
     finally:
         connection.execute("ROLLBACK")
 
 
-def _old_pictures(connection: sqlite3.Connection, cutoff_utc: float, now_utc: float) -> list[tuple[int, KeptPicture]]:
-    timeline = read_timeline(connection, now_utc)
-    return [numbered for numbered in kept_pictures(connection) if numbered[1].true_utc(timeline) < cutoff_utc]
-
-
-def _remove_pictures(connection: sqlite3.Connection, directory: Path, cutoff_utc: float, now_utc: float) -> int:
+def _remove_pictures(connection: sqlite3.Connection, directory: Path, old: list[_Numbered], now_utc: float) -> None:
     """Remove the files first: a row that names a picture which is gone is found at the next start, a file is not.
 
     Raises:
         RunError: a picture cannot be removed, or its path leads elsewhere.
     """
-    old = _old_pictures(connection, cutoff_utc, now_utc)
     try:
         for path in chain.from_iterable(picture.paths for _, picture in old):
             remove_stored(directory, path)
     except OSError as exc:
         raise RunError(f"{exc.filename}: cannot be removed: {exc.strerror}") from exc
     with transaction(connection):
-        return _mark_deleted(connection, old, now_utc)
+        _mark_deleted(connection, old, now_utc)
 
 
-def _mark_deleted(connection: sqlite3.Connection, old: list[tuple[int, KeptPicture]], now_utc: float) -> int:
+def _mark_deleted(connection: sqlite3.Connection, old: list[_Numbered], now_utc: float) -> None:
     sql = "UPDATE evidence SET deleted_utc = ? WHERE evidence = ?"
     connection.executemany(sql, [(now_utc, number) for number, _ in old])
-    return len(old)
 
 
 def _by_table(batches: tuple[Removed, ...] | list[Removed]) -> tuple[Removed, ...]:

@@ -29,6 +29,8 @@ SPARED_S = 3600
 #: A wall clock that was wrong at the start has been set by then; by a wrong one everything may look old.
 STEADY_S = 600.0
 _STEP_S = 60.0
+#: How long a timeline holds: nothing is old for longer after a step of the clock, and runs do not begin meanwhile.
+KNOWN_S = 60.0
 
 
 class Why(StrEnum):
@@ -130,6 +132,8 @@ class Retention:
         self._age = Age(keep_days)
         self._max_bytes = max_mb * 1_000_000
         self._due_s = -inf
+        self._timeline: Timeline | None = None
+        self._known_until_s = -inf
 
     def tidy(self, connection: sqlite3.Connection, now_s: float, now_utc: float) -> Removed | None:
         """Remove a batch, if it is time to and there is something to remove.
@@ -142,10 +146,16 @@ class Retention:
         cutoff_utc = self._age.cutoff_utc(now_s, now_utc)
         removed = None
         if cutoff_utc > -inf or self._max_bytes:
+            timeline = self._timeline_of(connection, now_s, now_utc)
             with transaction(connection):
-                removed = remove_batch(connection, cutoff_utc, self._max_bytes, now_utc)
+                removed = remove_batch(connection, timeline, cutoff_utc, self._max_bytes, now_utc)
         self._due_s = now_s + (IDLE_S if removed is None else PACE_S)
         return removed
+
+    def _timeline_of(self, connection: sqlite3.Connection, now_s: float, now_utc: float) -> Timeline:
+        if self._timeline is None or now_s >= self._known_until_s:
+            self._timeline, self._known_until_s = read_timeline(connection, now_utc), now_s + KNOWN_S
+        return self._timeline
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
@@ -158,6 +168,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 def remove_batch(
     connection: sqlite3.Connection,
+    timeline: Timeline,
     cutoff_utc: float,
     max_bytes: int,
     now_utc: float,
@@ -168,12 +179,11 @@ def remove_batch(
     """Remove the oldest rows that have to go, at most `BATCH_ROWS`, and enter that; None: there are none.
 
     Rows from before `cutoff_utc` have to go, and where the file is larger than `max_bytes` (0: without bound) the
-    oldest; when a row is from is what the timeline says. To be called in a transaction.
+    oldest; when a row is from is what `timeline` says. To be called in a transaction.
 
     Raises:
         sqlite3.Error: as it comes.
     """
-    timeline = read_timeline(connection, now_utc)
     spared_utc = _spared_utc(connection, timeline, now_utc)
     for shelf in shelves if cutoff_utc > -inf else ():
         old = _old_rows(connection, shelf, timeline, min(cutoff_utc, spared_utc))
