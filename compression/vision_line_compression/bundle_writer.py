@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,9 @@ from vision_line.devices.bundle import (
     BundlePreprocessing,
     BundleThresholds,
 )
-from vision_line.devices.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, Model, open_model
+from vision_line.devices.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, open_model
 from vision_line.devices.preprocess import DEFINITION
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.float16 import write_half
 
 MODEL_FILE = "model.onnx"
@@ -51,7 +49,7 @@ def write_bundle(
             written.
     """
     found = open_model(onnx)
-    content = onnx.read_bytes()
+    content = found.content(onnx)
     try:
         bundle = Bundle(
             bundle_version=BUNDLE_VERSION,
@@ -60,7 +58,13 @@ def write_bundle(
             classes=tuple(classes) if classes is not None else found.classes,
             stride=found.stride,
             head=found.head,
-            model=_model(found, onnx, content),
+            model=BundleModel(
+                file=MODEL_FILE,
+                sha256=found.sha256,
+                precision=found.precision,
+                quantization=found.quantization,
+                input=BundleInput(name=found.input_name, dynamic=found.dynamic),
+            ),
             input_shapes_hw=tuple((height, width) for height, width in input_shapes_hw),
             preprocessing=BundlePreprocessing(definition=DEFINITION),
             thresholds=BundleThresholds(score=score, nms_iou=nms_iou),
@@ -112,19 +116,6 @@ def write_half_bundle(source: Path, folder: Path) -> Path:
             nms_iou=model.nms_iou,
             lineage=lineage | {"half_of_sha256": model.sha256},
         )
-
-
-def _model(found: Model, onnx: Path, content: bytes) -> BundleModel:
-    metadata = {entry.key: entry.value for entry in load_model(onnx).metadata_props}
-    return BundleModel.model_validate(
-        {
-            "file": MODEL_FILE,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "precision": found.precision,
-            "quantization": metadata.get("quantization"),
-            "input": BundleInput(name=found.input_name, dynamic=found.dynamic),
-        }
-    )
 
 
 def describe_bundle(bundle: Bundle) -> bytes:

@@ -45,6 +45,7 @@ class Model:
     `input_shapes_hw` are the shapes it was evaluated at (a bundle's), or the one it was exported with; `dynamic` says
     whether others are possible at all. Two models with the same `sha256` give the same detections. `forms` are the ways
     in which it is written, first that of `path`; `proof` is what engines of it are proven by, None: there is none.
+    `quantization` is the encoding that the file says its Q/DQ pairs have, None: it says nothing.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Model:
     nms_iou: float
     bundle: Bundle | None
     forms: tuple[ModelForm, ...]
+    quantization: str | None = None
     proof: Proof | None = field(default=None, compare=False, repr=False)
 
     def content(self, path: Path) -> bytes:
@@ -113,6 +115,7 @@ def _open_bundle(folder: Path) -> Model:
         nms_iou=bundle.thresholds.nms_iou,
         bundle=bundle,
         forms=(ModelForm(bundle.model.form, path, bundle.model.sha256), *_other_forms(folder, bundle)),
+        quantization=bundle.model.quantization,
         proof=_proof(folder, bundle),
     )
 
@@ -190,7 +193,8 @@ def _open_exported(path: Path) -> Model:
         score_threshold=DEFAULT_SCORE,
         nms_iou=DEFAULT_NMS_IOU,
         bundle=None,
-        forms=(ModelForm(header.metadata.get("quantization") or header.precision, path, sha256),),
+        forms=(ModelForm(metadata.get("quantization") or header.precision, path, sha256),),
+        quantization=metadata.get("quantization"),
     )
 
 

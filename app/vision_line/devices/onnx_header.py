@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What an ONNX file says about itself: metadata, inputs, outputs, precision.
+"""What an ONNX file says about itself: metadata, inputs, outputs, precision, and whether it is whole.
 
-OpenVINO drops `metadata_props`, and the `onnx` package is no part of the runtime, so the few fields that are needed
-are read from the protobuf wire format directly. Field numbers are those of onnx/onnx.proto (IR version 3 and later).
+Read from the protobuf wire format, before any engine's library sees the file. OpenVINO would tell metadata, inputs and
+outputs too, but it opens a file whose weights lie in other files without a word, where no hash covers them; it takes
+only operators that it knows, and a GPU's engine may know others; and the `onnx` package is no part of the runtime.
+Field numbers are those of onnx/onnx.proto (IR version 3 and later).
 """
 
 from __future__ import annotations
