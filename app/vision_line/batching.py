@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-ShapeHW = tuple[int, int]
+from vision_line.ports import ShapeHW
+
 #: So far turns are at least apart, in seconds of the time of `Turns`.
 _APART = 1e-6
 

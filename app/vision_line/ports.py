@@ -18,7 +18,11 @@ from vision_line.frames import (
     StateChange,
 )
 
+#: Height and width of an engine's input in pixels.
 ShapeHW = tuple[int, int]
+
+#: Is told how much of a long piece of work is done, and how much there is in all; called in the worker's thread.
+ProgressCallback = Callable[[int, int], None]
 
 #: From here on a GPU is hot; most slow down a little above.
 HOT_C = 90

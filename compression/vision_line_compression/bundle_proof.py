@@ -33,7 +33,7 @@ from vision_line_compression.quantize.calibrate import open_session, run_session
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.unsigned import write_unsigned
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
 
@@ -146,7 +146,7 @@ def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Seq
     steady = [number for number, (one, other) in enumerate(pairs) if _agrees(model, one, [other])]
     if len(steady) >= PICTURES:
         return steady
-    log.warning(
+    logger.warning(
         "%s: on %d of %d pictures two float executions, by ONNX Runtime and OpenVINO, find different things: what the "
         "model finds hangs on rounding, and engines may fail its proof",
         path,

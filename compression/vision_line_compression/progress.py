@@ -23,8 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-#: Called with (done, total) by whoever works, from its thread.
-ProgressCallback = Callable[[int, int], None]
+from vision_line.ports import ProgressCallback
 
 
 class ProgressDisplay:

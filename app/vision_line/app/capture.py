@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from vision_line.errors import ConfigError, SourceError
 from vision_line.frames import CameraState, Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import Mailbox
+from vision_line.ports import ProgressCallback
 from vision_line.records.picture import bgr_of
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.05
 
 #: Called on the event loop with (stored, wanted).
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Capture:
         self._stop = Stop()
         self._no_room = False
 
-    async def serve(self, report: Report) -> None:
+    async def serve(self, report: ProgressCallback) -> None:
         """Run the cameras until all pictures are there, the time is over, or a signal asks for the end.
 
         Raises:
@@ -165,7 +165,7 @@ class Capture:
         )
         return Harvest(cameras, self._folder.stored_bytes, self._stop.interrupted, self._no_room)
 
-    async def _collect(self, tasks: Sequence[asyncio.Task[None]], report: Report) -> None:
+    async def _collect(self, tasks: Sequence[asyncio.Task[None]], report: ProgressCallback) -> None:
         report(0, self._wanted)
         started_s = time.monotonic()
         while (at_s := time.monotonic() - started_s) < self._duration_s and not self._is_over():

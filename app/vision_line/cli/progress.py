@@ -4,21 +4,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vision_line.ports import ProgressCallback
 from vision_line.screens.lines import say
 
 #: Called with (done, total) from the thread that works.
-Report = Callable[[int, int], None]
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Report]:
+def progress_bar(what: str) -> Iterator[ProgressCallback]:
     """Show `what` with a bar while the block runs; the bar appears with the first report."""
     shown = Console(stderr=True)
     # Elsewhere than on a terminal a bar is a line at the end, for which nobody waits.
@@ -30,7 +30,7 @@ def progress_bar(what: str) -> Iterator[Report]:
 
 
 @contextmanager
-def _bar(what: str, console: Console) -> Iterator[Report]:
+def _bar(what: str, console: Console) -> Iterator[ProgressCallback]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=None, visible=False)

@@ -18,7 +18,7 @@ from vision_line.devices.engine_manifest import Library, Sha256, Target, engine_
 from vision_line.devices.model import Model
 from vision_line.ports import ShapeHW
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CHOICE_VERSION = 1
 

@@ -16,7 +16,7 @@ from vision_line.devices.proving import Prover, Verdict
 from vision_line.errors import DeviceError, RunError
 from vision_line.ports import ShapeHW
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Another order of sums, and ties rounded the other way.
 TOLERANCE = Tolerance()
@@ -97,7 +97,7 @@ class ProvenEngines:
     def _reject(self, candidate: Candidate, shape_hw: ShapeHW, verdict: Verdict) -> None:
         against = f", against {verdict.by}" if verdict.by else ""
         fault = f"{candidate.label} at {shape_hw[1]}x{shape_hw[0]}{against}: {verdict.why}"
-        log.warning("the model is not run as %s on %s", fault, self._where())
+        logger.warning("the model is not run as %s on %s", fault, self._where())
         self._faults.append(fault)
         self._left = tuple(other for other in self._left if other is not candidate)
 

@@ -20,7 +20,7 @@ from vision_line.errors import DeviceError
 from vision_line.frames import Scores
 from vision_line.ports import Device, OpenDecoder, ShapeHW
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Kind of device -> "module:class"; each is called as `open_device` calls it.
 DEVICES = {"cpu": "vision_line.devices.cpu:CpuDevice", "cuda": "vision_line.devices.cuda.device:CudaDevice"}
@@ -35,7 +35,7 @@ _GPU_CHECK = "vision_line.devices.cuda.engine_files:check_gpu"
 _NAME = re.compile(r"cpu|cuda(:(?P<gpus>all|\d+(,\d+)*))?")
 
 
-def choose_device(name: str, warn: Callable[[str], None] = log.warning) -> str:
+def choose_device(name: str, warn: Callable[[str], None] = logger.warning) -> str:
     """Return the device that `name` stands for, once it is seen to be there; `auto` and `all` become numbers.
 
     `warn` is told where `auto` means the CPU on a machine that has an NVIDIA GPU. One without is as it should be.

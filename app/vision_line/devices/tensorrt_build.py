@@ -40,10 +40,10 @@ from vision_line.devices.targets import target_rules
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Called from the builder's threads with a phase's name, steps done and steps in all; it must not raise.
-Progress = Callable[[str, int, int], None]
+OnBuildProgress = Callable[[str, int, int], None]
 
 _MODULES = {Library.TENSORRT: "tensorrt", Library.RTX: "tensorrt_rtx"}
 _TIMING_CACHE = "timing.cache"
@@ -64,7 +64,7 @@ def ensure_engine(
     shape_hw: ShapeHW,
     target: Target,
     folder: Path,
-    progress: Progress | None = None,
+    progress: OnBuildProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Path:
     """Return an engine in `folder` that fits; a missing or stale one is built.
@@ -76,7 +76,7 @@ def ensure_engine(
     try:
         check_engine(engine, model, shape_hw, target, library_version(target.library))
     except DeviceError as exc:
-        log.info("engine is built: %s", exc)
+        logger.info("engine is built: %s", exc)
         return build_engine(model, shape_hw, target, folder, progress, stop)
     return engine
 
@@ -86,7 +86,7 @@ def build_engine(
     shape_hw: ShapeHW,
     target: Target,
     folder: Path,
-    progress: Progress | None = None,
+    progress: OnBuildProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Path:
     """Build an engine and its manifest into `folder` and return the engine's path.
@@ -151,7 +151,7 @@ def open_logger(trt: Any) -> Any:
             level = int(severity)
             if level <= int(trt.ILogger.ERROR):
                 self.errors.append(message)
-            log.log(logging.WARNING if level <= int(trt.ILogger.WARNING) else logging.DEBUG, "%s", message)
+            logger.log(logging.WARNING if level <= int(trt.ILogger.WARNING) else logging.DEBUG, "%s", message)
 
         def __str__(self) -> str:
             return "; ".join(self.errors) or "it gives no reason"
@@ -160,7 +160,12 @@ def open_logger(trt: Any) -> Any:
 
 
 def _build(
-    model: Model, shape_hw: ShapeHW, target: Target, folder: Path, progress: Progress | None, stop: threading.Event
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    folder: Path,
+    progress: OnBuildProgress | None,
+    stop: threading.Event,
 ) -> Path:
     trt = open_library(target.library)
     started_s = time.monotonic()
@@ -263,7 +268,7 @@ def _open_timing_cache(config: Any, target: Target, folder: Path) -> Any:
     return cache
 
 
-def _open_monitor(trt: Any, stop: threading.Event, progress: Progress | None) -> Any:
+def _open_monitor(trt: Any, stop: threading.Event, progress: OnBuildProgress | None) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc] # the base is known only when the library is
         """Reports steps, and ends the build when `stop` is set; called from the builder's threads."""
 

@@ -27,7 +27,7 @@ from vision_line.ingest.session import FILE_OPEN_S, Session, SignPicture, open_h
 from vision_line.ingest.signature import sign_picture as sign_video_frame
 from vision_line.ports import OpenDecoder
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 OPEN_MARGIN_S = 0.5  # the session's own deadline gets the chance to name the error first
 #: The limit on openings is there for bursts, so a camera that does not answer takes no more of it than this: many dead
@@ -215,7 +215,7 @@ class Camera:
             return
         self._faults_told_s[what] = now_s
         message = "camera %s: a fault of vision-line, please report it (%d of this camera so far)"
-        log.error(message, self.stream.name, self._faults, exc_info=fault)
+        logger.error(message, self.stream.name, self._faults, exc_info=fault)
 
     async def _stop(self, session: Session, cause: DropCause) -> None:
         """Stop the session's thread within `STOP_BOUND_S`, or abandon it."""
@@ -252,7 +252,9 @@ class Camera:
         self._shown = (state, code)
         detail = "" if error is None else error.detail
         reason = "" if error is None else f": {error.code}: {detail}"
-        log.log(logging.WARNING if outage_begins else logging.INFO, "camera %s: %s%s", self.stream.name, state, reason)
+        logger.log(
+            logging.WARNING if outage_begins else logging.INFO, "camera %s: %s%s", self.stream.name, state, reason
+        )
         now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
         self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail, since_s))
 

@@ -23,7 +23,7 @@ from vision_line.ingest.pictures import CompressedPicture
 from vision_line.ingest.splices import placed_packets
 from vision_line.ingest.timeline import DEFAULT_PERIOD_S, Timeline
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: A paced recording that is later than both is said to be so; it takes a while until the device is ready.
 LATE_S = 10.0
@@ -54,7 +54,7 @@ class Pace:
         late_s = now_s - self._started_s - at_s
         if late_s > max(LATE_S, LATE_SHARE * at_s) and not self._told:
             self._told = True
-            log.warning(
+            logger.warning(
                 "camera %s: the recording plays more slowly than it was recorded, %.0f s behind after %.0f s: "
                 "too many frames for this machine, lower inspect_fps",
                 self._stream.name,

@@ -31,7 +31,7 @@ from vision_line.ingest.signature import Signature
 from vision_line.ingest.timeline import RateCap
 from vision_line.ports import DecodedPicture, Decoder, OpenDecoder
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SignPicture = Callable[[Any], Signature | None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from vision_line import __version__
 from vision_line.errors import ConfigError, RunError
 from vision_line.outputs import open_output, place_of, said_of
+from vision_line.ports import ProgressCallback
 from vision_line.records.columns import Table
 from vision_line.records.formats import iso_utc
 from vision_line.records.selection import SOURCES, Query
@@ -59,7 +60,7 @@ def export_coco(
     records: Path,
     query: Query,
     output: Path,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
 ) -> CocoSet:
     """Write the COCO file `output` and the pictures of the wanted events into `<output's stem>_images/` beside it.
 
@@ -90,7 +91,7 @@ def pictures_folder(target: Path) -> Path:
 
 
 def _collect(
-    connection: sqlite3.Connection, records: Path, query: Query, folder: Path, progress: Callable[[int, int], None]
+    connection: sqlite3.Connection, records: Path, query: Query, folder: Path, progress: ProgressCallback
 ) -> CocoSet:
     found = CocoSet(known_classes(connection))
     wanted = _WANTED.format(source=SOURCES[Table.EVENTS].sql, where=query.where)

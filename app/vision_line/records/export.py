@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import Any
 
 from vision_line.errors import ConfigError
 from vision_line.outputs import open_output
+from vision_line.ports import ProgressCallback
 from vision_line.records.coco import export_coco, known_classes
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet
@@ -23,8 +24,6 @@ from vision_line.records.selection import Query, Selection, plan_query
 #: Rows of one read. Each is a transaction of its own, so that a long export does not keep the writer's log from
 #: being folded back into the file.
 CHUNK_ROWS = 5000
-
-Progress = Callable[[int, int], None]
 
 
 class Format(StrEnum):
@@ -62,7 +61,7 @@ def export(
     file_format: Format,
     selection: Selection,
     output: Path,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> ExportSummary:
     """Write the rows of `table` in the record directory that `selection` wants, oldest first, to `output`.
 
@@ -130,7 +129,7 @@ def _removed(connection: sqlite3.Connection, table: Table, selection: Selection)
 class _Rows:
     """Reads a query's rows in chunks, and counts them."""
 
-    def __init__(self, connection: sqlite3.Connection, query: Query, progress: Progress) -> None:
+    def __init__(self, connection: sqlite3.Connection, query: Query, progress: ProgressCallback) -> None:
         self._connection = connection
         self._query = query
         self._progress = progress

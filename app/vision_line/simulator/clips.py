@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from vision_line.errors import ConfigError, RunError
+from vision_line.ports import ProgressCallback
 from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan
 from vision_line.simulator.truth import ClipTruth, DefectTruth
 from vision_line.simulator.workers import CONTEXT, count_drawn, open_workers
-
-Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 # Part of each cache key: raise it with every change of what is drawn or how it is encoded.
 DRAWING_VERSION = 4
@@ -40,7 +39,11 @@ class Clip:
 
 
 def ensure_clips(
-    cameras: int, seed: int = 0, directory: Path | None = None, progress: Progress | None = None, frames: int = 500
+    cameras: int,
+    seed: int = 0,
+    directory: Path | None = None,
+    progress: ProgressCallback | None = None,
+    frames: int = 500,
 ) -> list[Clip]:
     """Make the clips of `cameras` cameras that are not in the cache folder yet; gives all, cam01 first.
 
@@ -90,7 +93,7 @@ def _clip(number: int, plan: ScenePlan, folder: Path) -> Clip:
     return Clip(f"cam{number:02d}", number, FPS, plan.frames, folder / f"{name}.h264", folder / f"{name}.jsonl")
 
 
-def _render_all(missing: list[tuple[Clip, ScenePlan]], progress: Progress | None) -> None:
+def _render_all(missing: list[tuple[Clip, ScenePlan]], progress: ProgressCallback | None) -> None:
     counter = CONTEXT.Value("i", 0)
     total = sum(clip.frames for clip, _ in missing)
     with open_workers(counter) as pool:

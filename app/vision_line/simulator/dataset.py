@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vision_line.ports import ProgressCallback
 from vision_line.simulator.codec import through_h264
 from vision_line.simulator.defects import KINDS
 from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan, draw_scene
 from vision_line.simulator.stripe import write_stripe
 from vision_line.simulator.truth import Sighting
 from vision_line.simulator.workers import CONTEXT, open_workers
-
-Progress = Callable[[int, int], None]  # (done, total)
 
 SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 # A defect cut by the picture's side is labelled while this share of its box is visible.
@@ -37,7 +35,7 @@ class _Task:
     pictures: int
 
 
-def write_dataset(directory: Path, images: int, seed: int, progress: Progress | None = None) -> Path:
+def write_dataset(directory: Path, images: int, seed: int, progress: ProgressCallback | None = None) -> Path:
     """Write `images` pictures in train, val and test with labels; returns the path of data.yaml.
 
     Layout: `images/SPLIT/NAME.jpg` and `labels/SPLIT/NAME.txt` (class cx cy w h, shares of the picture;

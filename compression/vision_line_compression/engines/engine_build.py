@@ -17,7 +17,7 @@ from vision_line.devices.engine_choice import Form, Precision, choice_path, sibl
 from vision_line.devices.engine_manifest import Library, Target
 from vision_line.devices.model import Model, open_model
 from vision_line.devices.targets import check_target
-from vision_line.devices.tensorrt_build import Progress, ensure_engine, library_version, open_library
+from vision_line.devices.tensorrt_build import OnBuildProgress, ensure_engine, library_version, open_library
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.engines.precision import Measure, Origin, choose, find_origin, time_in_turns
@@ -27,7 +27,7 @@ from vision_line_compression.quantize.float16 import write_half
 DEFAULT_SMS = (75, 86, 89, 120)
 
 #: Opens the display of one engine's build, by its title; what it gives is called from the builder's threads.
-Display = Callable[[str], AbstractContextManager[Progress | None]]
+Display = Callable[[str], AbstractContextManager[OnBuildProgress | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,5 +184,5 @@ def _build(bundle: Path, targets: list[Target], display: Display | None) -> list
     return engines
 
 
-def _shown(display: Display | None, title: str) -> AbstractContextManager[Progress | None]:
+def _shown(display: Display | None, title: str) -> AbstractContextManager[OnBuildProgress | None]:
     return nullcontext(None) if display is None else display(title)

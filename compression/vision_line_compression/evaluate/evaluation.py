@@ -8,14 +8,14 @@ from itertools import chain
 import numpy as np
 
 from vision_line.devices.model import Model
-from vision_line.ports import ShapeHW
+from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank
 from vision_line_compression.evaluate.calibration_error import calibration
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.evaluate.matching import COCO_IOUS, EVERYTHING, Floats, Matches, Range, match
 from vision_line_compression.evaluate.misses import operating_point, sweep_thresholds
-from vision_line_compression.evaluate.predict import Predictions, Progress, predict, resolve_settings
+from vision_line_compression.evaluate.predict import Predictions, predict, resolve_settings
 from vision_line_compression.evaluate.results import (
     Accuracy,
     ClassAccuracy,
@@ -41,7 +41,7 @@ def evaluate(
     dataset: Dataset,
     shape_hw: ShapeHW | None = None,
     settings: EvaluationSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     *,
     float_execution: bool = False,
 ) -> Evaluation:

@@ -20,14 +20,13 @@ from vision_line.devices.selection import open_device
 from vision_line.devices.shapes import closest_shape
 from vision_line.errors import ConfigError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
-from vision_line.ports import Device, ShapeHW
+from vision_line.ports import Device, ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.data.images import ImageBGR, read_image
 from vision_line_compression.evaluate.execution import execution, refuse_float_execution
 from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
 
 Read = Callable[[int, LabelledImage], ImageBGR]  # (index in the data set, image)
-Progress = Callable[[int, int], None]  # (done, total), in the calling thread
 
 #: Pictures of a data set lie in the host's memory.
 HOST_DEVICE = "cpu"
@@ -65,7 +64,7 @@ def predict(
     settings: EvaluationSettings | None = None,
     *,
     read: Read | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     float_execution: bool = False,
 ) -> Predictions:
     """Return what `model` finds in each image of `dataset` from `settings.score_floor` on.

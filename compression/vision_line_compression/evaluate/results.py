@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from vision_line.ports import ShapeHW
+
 Figure = Annotated[float, AfterValidator(lambda value: round(value, 6))]
-ShapeHW = tuple[int, int]
 
 
 class ResultModel(BaseModel):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vision_line.devices.model import Model
-from vision_line.ports import ShapeHW
+from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.data.images import ImageBGR, read_image
 from vision_line_compression.evaluate.compare import RESAMPLES, draw_images, rate, resampled_interval
@@ -16,7 +16,7 @@ from vision_line_compression.evaluate.corrupt import CORRUPTIONS, SEVERITIES, co
 from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.matching import Floats, match
 from vision_line_compression.evaluate.misses import count_per_image
-from vision_line_compression.evaluate.predict import Progress, predict
+from vision_line_compression.evaluate.predict import predict
 from vision_line_compression.evaluate.results import (
     CorruptedPoint,
     EvaluationSettings,
@@ -53,7 +53,7 @@ def compare_robustness(
     *,
     images: int = IMAGES,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> RobustnessComparison:
     """Run both models over the same spoiled pictures of at most `images` images of `dataset`.
 
@@ -67,7 +67,7 @@ def compare_robustness(
     subset = dataset.subset(images)
     total = 2 * len(_WAYS) * len(subset.images)
 
-    def report(offset: int) -> Progress:
+    def report(offset: int) -> ProgressCallback:
         return lambda done, _: progress(done + offset, total) if progress is not None else None
 
     first = _spoil(reference, subset, shape_hw, settings, seed, report(0))
@@ -88,7 +88,12 @@ def compare_robustness(
 
 
 def _spoil(
-    model: Model, dataset: Dataset, shape_hw: ShapeHW | None, settings: EvaluationSettings, seed: int, report: Progress
+    model: Model,
+    dataset: Dataset,
+    shape_hw: ShapeHW | None,
+    settings: EvaluationSettings,
+    seed: int,
+    report: ProgressCallback,
 ) -> _Spoiled:
     threshold = settings.score_threshold or model.score_threshold
     images = len(dataset.images)

@@ -22,8 +22,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from vision_line.errors import ConfigError, RunError
+from vision_line.ports import ProgressCallback
 from vision_line_compression.files import sha256_of, write_whole
-from vision_line_compression.progress import ProgressCallback
 
 MARKER = "done.json"
 LOCK = "run.lock"

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from vision_line.errors import RunError
+from vision_line.ports import ProgressCallback
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.training.distillation import Architecture, Distillation, check_teacher, drop_projector
 from vision_line_compression.training.schedule import Phase, Schedule
-from vision_line_compression.training.trainer import PREVIOUS, GivenModelTrainer, Report, Task, ultralytics_arguments
+from vision_line_compression.training.trainer import PREVIOUS, GivenModelTrainer, Task, ultralytics_arguments
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RESULT = "trained.pt"
 
@@ -30,7 +31,7 @@ def recover(
     schedule: Schedule,
     folder: Path,
     distillation: Distillation | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     *,
     quantization_aware: bool = False,
 ) -> Path:
@@ -111,7 +112,7 @@ class _Run:
         schedule: Schedule,
         folder: Path,
         distillation: Distillation | None,
-        report: Report | None,
+        report: ProgressCallback | None,
         *,
         quantization_aware: bool,
     ) -> None:
@@ -135,7 +136,7 @@ class _Run:
         task = Task(phase, self._schedule.train, self._teacher, self._settings, report, self._aware)
         last = _newest_checkpoint(folder / "weights")
         if last is None or _epochs_done(last) < phase.epochs:
-            log.info("phase %s: %s", phase.name, "begins" if last is None else "continues")
+            logger.info("phase %s: %s", phase.name, "begins" if last is None else "continues")
             arguments = ultralytics_arguments(task, self._data_yaml, self._schedule.seed)
             arguments |= {"model": str(start), "save_dir": str(folder), "resume": str(last) if last else False}
             with ultralytics_log(folder / "train.log"):
@@ -143,7 +144,7 @@ class _Run:
         _save_result(folder / "weights", result, self._original)
         return result
 
-    def _counted(self, phase: Phase, epochs_before: int) -> Report | None:
+    def _counted(self, phase: Phase, epochs_before: int) -> ProgressCallback | None:
         """Return a report for one phase that counts the batches of all phases."""
         report = self._report
         if report is None:

@@ -22,11 +22,11 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from vision_line.cores import usable_cores
 from vision_line.errors import ConfigError, ModelError, RunError
+from vision_line.ports import ProgressCallback
 from vision_line_compression.training.distillation import DistillingCriterion, ensure_projector
 from vision_line_compression.training.schedule import DistillSettings, Phase, TrainSettings
 
 #: Called with (batches done, batches in all) after each batch, from the training thread.
-Report = Callable[[int, int], None]
 
 #: Taken before `last.pt` is written anew; a process killed in between leaves this one whole.
 PREVIOUS = "previous.pt"
@@ -40,7 +40,7 @@ class Task:
     train: TrainSettings
     teacher: nn.Module | None = None
     distill: DistillSettings | None = None
-    report: Report | None = None
+    report: ProgressCallback | None = None
     quantization_aware: bool = False
 
 

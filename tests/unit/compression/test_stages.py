@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError, RunError
+from vision_line.ports import ProgressCallback
 from vision_line_compression.pipeline.stage import MARKER, Stage, Workspace
-from vision_line_compression.progress import ProgressCallback
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour
 from vision_line.ports import DecodedPicture, Decoder, OpenDecoder
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class CudaDecoder:
         self._chosen, self._sequence = backend, sequence
         if self.description != before:
             reasons = f" ({'; '.join(refusals)})" if refusals else ""
-            LOG.info("camera %s: %s%s", self._camera, self.description, reasons)
+            logger.info("camera %s: %s%s", self._camera, self.description, reasons)
 
     def _end(self) -> None:
         if self._decoder is not None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vision_line.devices.cuda.context import Gpu
     from vision_line.devices.cuda.scratch import Scratch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Batch sizes that engines run at. A batch runs as the next larger one; what comes of the rest is not looked at.
 BUCKETS = (1, 2, 4, 8, 16, 24, 32)
@@ -203,7 +203,7 @@ class Engine:
         context = self._contexts[bucket]
         self._bind(context, addresses, DeviceError)
         if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(int(recorder.handle)):
-            log.warning(
+            logger.warning(
                 "%s: batches of %d run without a CUDA graph: the library cannot record them", self._where, bucket
             )
             return partial(self._run_unrecorded, context, addresses)

@@ -16,11 +16,11 @@ from vision_line.devices.cuda.context import Gpu, open_gpu
 from vision_line.devices.engine_choice import kept_form
 from vision_line.devices.engine_manifest import Library, Target, check_engine, engine_path
 from vision_line.devices.model import Model
-from vision_line.devices.tensorrt_build import Progress, build_engine, ensure_engine, library_version
+from vision_line.devices.tensorrt_build import OnBuildProgress, build_engine, ensure_engine, library_version
 from vision_line.errors import DeviceError
 from vision_line.ports import ShapeHW
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Folder beside a bundle's model that holds engines built ahead.
 ENGINES_FOLDER = "engines"
@@ -133,7 +133,7 @@ def _shipped_engines(model: Model, shape_hw: ShapeHW, target: Target, version: s
             try:
                 check_engine(engine, form, shape_hw, target, version)
             except DeviceError as exc:
-                log.warning("the bundle's engine is not used: %s", exc)
+                logger.warning("the bundle's engine is not used: %s", exc)
             else:
                 yield engine
 
@@ -158,7 +158,7 @@ def _folder_name(model: Model, target: Target, version: str) -> str:
     return f"{model.sha256[:16]}-{target.library}-{version}-{gpu}"
 
 
-def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> Progress:
+def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> OnBuildProgress:
     """Return what tells each step of a build, and logs one every two seconds."""
     height, width = shape_hw
     due_s = time.monotonic() + _REPORT_EVERY_S
@@ -170,7 +170,7 @@ def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> Progress:
         now_s = time.monotonic()
         if now_s >= due_s:
             due_s = now_s + _REPORT_EVERY_S
-            log.info("%s", sentence)
+            logger.info("%s", sentence)
 
     return report
 

@@ -17,7 +17,7 @@ from vision_line.errors import DeviceError
 if TYPE_CHECKING:
     from cuda.core import ObjectCode, Program, ProgramOptions
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).parent / "kernels" / "letterbox.cu"
 

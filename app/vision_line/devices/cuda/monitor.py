@@ -15,7 +15,7 @@ from vision_line.ports import DeviceLoad
 if TYPE_CHECKING:
     from vision_line.devices.cuda.context import Gpu
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -129,7 +129,7 @@ class GpuMonitor:
     def _give_up(self, reason: str) -> None:
         self._handle = None
         self.reason = reason
-        LOG.info("no figures of the GPU's load: %s", reason)
+        logger.info("no figures of the GPU's load: %s", reason)
 
 
 def open_monitor(gpu: Gpu) -> GpuMonitor:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vision_line.devices.cuda.context import Gpu
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Float layers in float16 or TF32 besides what integers do on a CPU.
 TOLERANCE = Tolerance(score=0.15, logit=1.0, share=0.9)
@@ -74,7 +74,7 @@ class EngineOpener:
                     undo.pop_all()
                     return ProvenEngine(engine, precision, _proven(verdict, source))
             fault = f"{precision} at {shape_hw[1]}x{shape_hw[0]}, against {verdict.by}: {verdict.why}"
-            log.warning("%s: the engine computes wrongly and is not used: %s", source.path, fault)
+            logger.warning("%s: the engine computes wrongly and is not used: %s", source.path, fault)
             faults.append(fault)
         raise DeviceError(
             f"cuda: {self._model.path}: no engine of the model computes rightly on {self._gpu.name}: "
@@ -101,6 +101,6 @@ def _outputs(engine: Engine, bucket: int, scratch: Scratch, pictures: Pictures) 
 
 def _proven(verdict: Verdict, source: EngineSource) -> str:
     if verdict.is_open:
-        log.warning("%s: %s", source.path, verdict.why)
+        logger.warning("%s: %s", source.path, verdict.why)
         return verdict.why
     return f"proven by {verdict.by}"

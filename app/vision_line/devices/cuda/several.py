@@ -25,7 +25,7 @@ from vision_line.errors import DeviceError
 from vision_line.frames import Colour, Scores
 from vision_line.ports import DecodedPicture, DeviceLoad, ShapeHW
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def usable_gpus() -> tuple[int, ...]:
@@ -98,7 +98,7 @@ class SpreadDecoders:
         except BaseException:
             self._left(camera, gpu)
             raise
-        LOG.info("camera %s: on %s", camera, self._labels[gpu])
+        logger.info("camera %s: on %s", camera, self._labels[gpu])
         return PlacedDecoder(decoder, gpu, lambda: self._left(camera, gpu))
 
     def cameras(self) -> dict[int, int]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.video.plane import VideoPlane
     from cuda.core import Buffer, Event, Stream
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Pictures that a decoder keeps ready: one in the mailbox, one or two in batches, one being looked at.
 POOL_SIZE = 4
@@ -198,7 +198,7 @@ class SurfacePool:
                 LOG.warning("camera %s: all %d frames of its GPU pool are in use", self._camera, self._size)
             return False
         if not self.grown:
-            LOG.info("camera %s: %d pictures are held on the GPU, its pool grows", self._camera, self._size)
+            logger.info("camera %s: %d pictures are held on the GPU, its pool grows", self._camera, self._size)
         self._free.append(self._allocate())
         self._size += 1
         self.grown += 1

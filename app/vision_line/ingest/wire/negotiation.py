@@ -21,7 +21,7 @@ from vision_line.ingest.wire.dialogue import Dialogue
 from vision_line.ingest.wire.message import Message
 from vision_line.ingest.wire.trust import Trust, TrustError, presented_fingerprint, secure
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 3
 DEFAULT_SESSION_S = 60.0
@@ -175,7 +175,7 @@ class Negotiation:
         if not self._address.is_same_camera(target):
             detail = f"to {target.url[:200]}: another source is never taken silently; if it is right, make it the url"
             raise self._fault(SourceErrorCode.REDIRECTED, detail)
-        log.warning("camera %s: redirected to %s on the same host", self._stream.name, target.url[:200])
+        logger.warning("camera %s: redirected to %s on the same host", self._stream.name, target.url[:200])
         return self._address.redirected(target)
 
     def _checked_track(self, description: Description) -> VideoTrack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.network.narrow_network import NARROW, write_narrow_sibling
 from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
 from vision_line_compression.pipeline.recipe import Control
@@ -17,7 +18,6 @@ from vision_line_compression.pipeline.steps.recover import (
     recovery_epochs,
 )
 from vision_line_compression.pipeline.steps.train import train
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.training.schedule import Phase, Schedule, plan_distillation, plan_qat
 
 

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.evaluation import evaluate
 from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.files import write_whole
@@ -17,7 +18,6 @@ from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics
 from vision_line_compression.pipeline.context import Context, TrainedModel, plain
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.steps.train import TRAINED, deciding, run_training, train
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.training.distillation import Architecture, Distillation, teacher_warnings
 from vision_line_compression.training.schedule import plan_distillation
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_line.devices.model import Model, open_model
+from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle_proof import UNSIGNED_FILE
 from vision_line_compression.evaluate.evaluation import measure
 from vision_line_compression.evaluate.execution import in_form
@@ -16,7 +17,6 @@ from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import Recipe
 from vision_line_compression.pipeline.stage import Stage
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.quantize.encodings import UNSIGNED
 
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.npz"

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.pipeline.context import Artifact, Context
-from vision_line_compression.progress import ProgressCallback
 
 FLOAT_ONNX = "model.fp32.onnx"
 

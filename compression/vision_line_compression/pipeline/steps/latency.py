@@ -6,12 +6,11 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from vision_line.ports import ShapeHW
+from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.network.checkpoint import load_checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.pipeline.context import Context
 from vision_line_compression.pipeline.stage import Stage
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.prune.latency import LatencyTable, measure_latency, write_table
 from vision_line_compression.prune.structure import survey_convolutions
 

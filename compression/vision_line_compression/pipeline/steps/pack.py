@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle_proof import UNSIGNED_FILE, prove_bundle
 from vision_line_compression.bundle_writer import amend_bundle, write_bundle
 from vision_line_compression.data.proof_images import PictureRGB, drawn_candidates, given_candidates
@@ -17,7 +18,6 @@ from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION
-from vision_line_compression.progress import ProgressCallback
 
 BUNDLE = "bundle"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import nn
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.data.tensors import LabelledLoss
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import PruneSection
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.latency import latency, read_latency
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.prune.plan import PruningPlan, read_plan, write_plan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.plot import write_picture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.pipeline.context import Context, TrainedModel
 from vision_line_compression.pipeline.steps.train import TRAINED, deciding, run_training
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.training.schedule import plan_qat
 
 

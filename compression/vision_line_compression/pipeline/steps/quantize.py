@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from vision_line.devices.model import open_model
 from vision_line.inspection.heads import HeadKind
+from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.evaluation import evaluate
@@ -19,7 +20,6 @@ from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import QuantizeSection, Recipe
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.quantize.calibrate import Picture, RangeCalibration, calibrate
 from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.protect import (

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from vision_line.cores import usable_cores
 from vision_line.devices.processor import this_processor
+from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.execution import INT8
 from vision_line_compression.evaluate.predict import load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
@@ -26,7 +27,6 @@ from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTI
 from vision_line_compression.pipeline.steps.plan import PLAN
 from vision_line_compression.pipeline.steps.robustness import ROBUSTNESS
 from vision_line_compression.pipeline.steps.speed import SPEED, Speeds
-from vision_line_compression.progress import ProgressCallback
 from vision_line_compression.prune.plan import read_plan
 from vision_line_compression.report.card import REPORT_FILE, Identity, ReportCard, RowKind
 from vision_line_compression.report.card_building import MeasuredRun, build_card

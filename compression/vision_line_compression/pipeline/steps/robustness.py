@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.robustness import compare_robustness
 from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
-from vision_line_compression.progress import ProgressCallback
 
 ROBUSTNESS = "robustness.json"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.results import Speed
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
 from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
-from vision_line_compression.progress import ProgressCallback
 
 SPEED = "speed.json"
 
