@@ -12,13 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from benchmarks.scoring import LoggedDetection, Score, read_sent_log, score_events
 from tests.e2e.conftest import LineRun
 
 from vision_line.records.columns import Table
 from vision_line.records.export import Format, export
 from vision_line.records.selection import Selection
 from vision_line.simulator.clips import ensure_clips
-from vision_line.simulator.scoring import LoggedDetection, Score, read_sent_log, score_events
 from vision_line.simulator.stripe import read_stripe
 from vision_line.simulator.truth import load_truth
 

@@ -72,11 +72,6 @@ class Score:
         """Found share of the defects that crossed; 1 when none did."""
         return self.found / self.passes if self.passes else 1.0
 
-    @property
-    def false_events_per_200_boards(self) -> float:
-        """False events for each 200 boards that passed."""
-        return 200 * self.false_events / self.boards if self.boards else 0.0
-
 
 def read_sent_log(path: Path) -> dict[str, list[SentFrame]]:
     """Read the server's log; frames by camera, in the order they were sent."""
