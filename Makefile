@@ -37,11 +37,12 @@ test: $(VENV)/.dev ## install everything testable without a GPU and run all test
 unit: $(VENV)/.dev ## only the fast tests
 	$(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture
 
-lint: $(VENV)/.dev ## formatting, lint, types and import contracts
+lint: $(VENV)/.dev ## formatting, lint, types, import contracts and dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 format: $(VENV)/.dev ## let ruff format and fix what it can
 	$(BIN)/ruff format .

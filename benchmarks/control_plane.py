@@ -91,11 +91,11 @@ class NoMetrics:
 class NoTracker:
     """Finds no events."""
 
-    def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
+    def update(self, _frame: Frame, _detections: Detections) -> list[DefectEvent]:
         """Return none."""
         return []
 
-    def expire(self, now_s: float) -> list[DefectEvent]:
+    def expire(self, _now_s: float) -> list[DefectEvent]:
         """Return none."""
         return []
 

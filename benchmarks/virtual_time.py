@@ -123,7 +123,7 @@ class VirtualEngine:
         self.worked_s = 0.0
         self.description = DeviceDescription("virtual", "", "int8", ((384, 640),), works.slots, works.max_batch)
 
-    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:
+    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:  # noqa: ARG002 see Device
         """Refuse: frames come decoded."""
         raise DeviceError(f"camera {camera!r}: expected frames that come decoded, found a stream")
 
@@ -133,7 +133,7 @@ class VirtualEngine:
     def set_score_floor(self, floor: float | Scores) -> None:
         """Do nothing."""
 
-    def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
+    def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:  # noqa: ARG002 see Device
         """Return the one shape."""
         return self.description.input_shapes_hw[0]
 

@@ -18,29 +18,25 @@ LOOK_EVERY_S = 1.0
 
 
 class ConfigFollower:
-    """Re-reads the configuration when its file changes and when `look_now` is called."""
+    """Re-reads the configuration when its file changes, and when it is asked to."""
 
     def __init__(
         self,
         loaded: LoadedConfig,
         check: Callable[[LoadedConfig], None],
         apply: Callable[[LoadedConfig], Awaitable[None]],
-        asked: asyncio.Event | None = None,
+        asked: asyncio.Event,
     ) -> None:
         """`check` raises ConfigError for a file that is valid by itself and cannot be used in this run.
 
-        `asked` is what `look_now` sets, also before there is a follower.
+        `asked` is set (by SIGHUP) to have the file read again at once, changed or not; also before there is a follower.
         """
         self._current = loaded
         self._check = check
         self._apply = apply
         self._signature = _signature(loaded.path)
-        self._asked = asked or asyncio.Event()
+        self._asked = asked
         self.refusal: str | None = None  # why the file as it stands now is not in use; None: it is
-
-    def look_now(self) -> None:
-        """Read the file again at once, changed or not (SIGHUP)."""
-        self._asked.set()
 
     async def run(self) -> None:
         """Follow the file until cancelled."""

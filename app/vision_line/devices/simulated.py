@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Batch = tuple[Ticket, ...]
 
 
-def no_detections(frame: Frame) -> Detections:
+def no_detections(_: Frame) -> Detections:
     """Return no detections, whatever the frame."""
     return Detections.empty()
 

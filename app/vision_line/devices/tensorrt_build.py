@@ -276,7 +276,7 @@ def _open_monitor(trt: Any, stop: threading.Event, progress: OnBuildProgress | N
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
 
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:

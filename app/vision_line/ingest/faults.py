@@ -51,11 +51,6 @@ def code_of(exc: Exception) -> SourceErrorCode:
     return _ERRNO_CODES.get(number or 0, SourceErrorCode.FAILED)
 
 
-def reading_error(camera: str, exc: av.FFmpegError) -> SourceError:
-    """Return what a failed read means."""
-    return SourceError(camera, code_of(exc), f"reading failed: {exc.strerror}")
-
-
 def file_error(camera: str, path: str, exc: OSError | av.FFmpegError) -> SourceError:
     """Return what it means that a file cannot be read."""
     return SourceError(camera, code_of(exc), f"{path!r} cannot be read: {exc.strerror}")

@@ -20,21 +20,18 @@ REFUSED_IN_A_ROW = 3
 #: A camera whose pictures cannot be read is warned of at most this often, in seconds.
 WARN_EVERY_S = 60.0
 
-
-class Filter(Protocol):
-    """Keeps the detections that count for one camera."""
-
-    def __call__(self, detections: Detections, size_wh: tuple[int, int], /) -> tuple[Detections, Detections]:
-        """Return the rows for the tracker, and those of them that reach the camera's thresholds: its detections."""
+#: Returns, of one camera's detections in a frame of this size (w, h), the rows for the tracker, and those of them that
+#: reach the camera's thresholds inside its region of interest.
+Filter = Callable[[Detections, tuple[int, int]], tuple[Detections, Detections]]
 
 
 class Tracker(Protocol):
     """Makes one event of each physical defect of one camera."""
 
-    def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
+    def update(self, frame: Frame, detections: Detections, /) -> list[DefectEvent]:
         """Return the events that this frame's detections start, change or end."""
 
-    def expire(self, now_s: float) -> list[DefectEvent]:
+    def expire(self, now_s: float, /) -> list[DefectEvent]:
         """Return the events that have ended by now."""
 
     def close(self) -> list[DefectEvent]:

@@ -61,7 +61,7 @@ def export(
     file_format: Format,
     selection: Selection,
     output: Path,
-    progress: ProgressCallback = lambda done, total: None,
+    progress: ProgressCallback = lambda _done, _total: None,
 ) -> ExportSummary:
     """Write the rows of `table` in the record directory that `selection` wants, oldest first, to `output`.
 

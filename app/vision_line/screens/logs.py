@@ -76,7 +76,7 @@ class _RotatingFile(RotatingFileHandler):
         """Write `text`, in a new file where the old one is full."""
         self.emit(logging.makeLogRecord({"msg": text.removesuffix("\n")}))
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the name is the standard library's
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  the name is the standard library's
         """Raise what went wrong, instead of printing it over the dashboard."""
         raise  # noqa: PLE0704  it is called where the error is handled
 

@@ -84,7 +84,6 @@ class LatencyHistogram:
         """Make an empty histogram."""
         self._epoch_s = window_s / self.SLOTS
         self._live = _empty()
-        self._epoch = 0
         self._next_epoch_s = float("-inf")
         self._epochs = _Epochs(np.zeros(BUCKETS, np.int64), ())
 

@@ -68,7 +68,7 @@ class GivenModelTrainer(DetectionTrainer):
         self.add_callback("on_train_epoch_start", lambda _: self._tell_progress())
         self.add_callback("on_train_batch_end", lambda _: self._count_batch())
 
-    def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:
+    def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:  # noqa: ARG002
         """Return a trainable copy of `weights`; `cfg`, the YAML of the full width, is not used.
 
         Raises:

@@ -26,7 +26,8 @@ class Followed:
         self.path.write_text(TEXT, encoding="utf-8")
         self.applied: list[LoadedConfig] = []
         self.looks = 0
-        self.follower = ConfigFollower(load_config(self.path), self._check, self._apply)
+        self.asked = asyncio.Event()
+        self.follower = ConfigFollower(load_config(self.path), self._check, self._apply, self.asked)
 
     def _check(self, loaded: LoadedConfig) -> None:
         self.looks += 1
@@ -60,7 +61,7 @@ async def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def test_a_rotated_secret_is_taken_up_at_sighup(followed: Followed) -> None:
     """The file's text has not changed, and the camera's password has."""
     followed.secret.write_text("n/ew", encoding="utf-8")
-    followed.follower.look_now()
+    followed.asked.set()
     await followed.until(lambda: bool(followed.applied))
 
     assert followed.urls == ["rtsp://u:n%2Few@host/x"]
@@ -69,13 +70,13 @@ async def test_a_rotated_secret_is_taken_up_at_sighup(followed: Followed) -> Non
 async def test_a_secret_that_cannot_be_read_is_refused_and_survived(followed: Followed) -> None:
     """The old configuration stays in force, and the next look takes up the mended one."""
     followed.secret.write_bytes(b"\xff\xfe")
-    followed.follower.look_now()
+    followed.asked.set()
     await followed.until(lambda: followed.follower.refusal is not None)
     assert "expected UTF-8 text" in str(followed.follower.refusal)
     assert followed.applied == []
 
     followed.secret.write_text("new", encoding="utf-8")
-    followed.follower.look_now()
+    followed.asked.set()
     await followed.until(lambda: bool(followed.applied))
     assert followed.follower.refusal is None
 
@@ -83,9 +84,9 @@ async def test_a_secret_that_cannot_be_read_is_refused_and_survived(followed: Fo
 async def test_what_says_the_same_is_not_applied(followed: Followed) -> None:
     """Neither a second SIGHUP nor a comment restarts a camera."""
     followed.path.write_text(f"# a comment\n{TEXT}", encoding="utf-8")
-    followed.follower.look_now()
+    followed.asked.set()
     await followed.until(lambda: followed.looks == 1)
-    followed.follower.look_now()
+    followed.asked.set()
     await followed.until(lambda: followed.looks == 2)
 
     assert followed.applied == []
