@@ -99,7 +99,7 @@ def kept_form(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, ver
     except FileNotFoundError:
         return model
     except (OSError, ValidationError) as exc:
-        log.warning(
+        logger.warning(
             "%s: the chosen precision cannot be read, using %s: %s", path, model.precision, str(exc).partition("\n")[0]
         )
         return model
@@ -107,7 +107,7 @@ def kept_form(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, ver
     found = (choice.bundle_sha256, choice.library, choice.library_version, choice.sm, choice.gpu, choice.shape_hw)
     form = choice.form(choice.kept)
     if expected != found or form is None:
-        log.warning(
+        logger.warning(
             "%s: chosen for another model or GPU (expected %s, found %s), using %s",
             path,
             expected,

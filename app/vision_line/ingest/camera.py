@@ -228,7 +228,7 @@ class Camera:
         if session.is_running:
             self._abandoned.append(session)
             self._abandoned_total += 1
-            log.warning(
+            logger.warning(
                 "camera %s: a connection hangs and was given up (%d so far)", self.stream.name, self._abandoned_total
             )
 

@@ -168,7 +168,7 @@ class Session:
     def _check_damage(self) -> None:
         """Let no file end well of which pictures were lost; a looped one has no end."""
         if self._damage.unfounded:
-            log.warning(
+            logger.warning(
                 "camera %s: the first %d frames need others that are not in the file, and were not inspected",
                 self._stream.name,
                 self._damage.unfounded,

@@ -56,7 +56,7 @@ def _compiled(program: Program, cache_dir: Path | None) -> ObjectCode:
         try:
             return program.compile("cubin", cache=FileStreamProgramCache(cache_dir, max_size_bytes=MAX_CACHE_BYTES))
         except OSError as exc:
-            LOG.warning(
+            logger.warning(
                 "the preprocessing kernel cannot be cached in %s, and is compiled at each start: %s", cache_dir, exc
             )
     return program.compile("cubin")

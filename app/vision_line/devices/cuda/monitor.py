@@ -62,7 +62,7 @@ class GpuMonitor:
     def close(self) -> None:
         """Let NVML go, unless another thread's question to it hangs; may be called twice."""
         if not self._asking.acquire(timeout=_HANGS_AFTER_S):
-            LOG.warning("%s: NVML does not answer, and is not shut down", self._name)
+            logger.warning("%s: NVML does not answer, and is not shut down", self._name)
             return
         try:
             self._handle = None

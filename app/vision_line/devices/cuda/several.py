@@ -46,7 +46,7 @@ def usable_gpus() -> tuple[int, ...]:
     if not usable:
         raise faults[0] if faults else DeviceError("cuda: the driver shows no GPU")
     for fault in faults:
-        LOG.warning("a GPU is not used: %s", fault)
+        logger.warning("a GPU is not used: %s", fault)
     return tuple(usable)
 
 

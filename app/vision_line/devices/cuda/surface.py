@@ -195,7 +195,7 @@ class SurfacePool:
         if self._size >= self._limit:
             if not self._told_full:
                 self._told_full = True
-                LOG.warning("camera %s: all %d frames of its GPU pool are in use", self._camera, self._size)
+                logger.warning("camera %s: all %d frames of its GPU pool are in use", self._camera, self._size)
             return False
         if not self.grown:
             logger.info("camera %s: %d pictures are held on the GPU, its pool grows", self._camera, self._size)
