@@ -172,7 +172,7 @@ async def test_a_video_that_begins_between_keyframes_is_whole_from_the_first_on(
     await line.run()
     assert line.states[-1].code is None
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
-    assert "the first 7 pictures" in caplog.text
+    assert "the first 7 frames" in caplog.text
 
 
 async def test_a_video_with_longer_sound_is_whole(tmp_path: Path) -> None:
@@ -289,8 +289,9 @@ def test_check_refuses_a_camera_that_sends_too_few_frames(
     assert check_file(RunOptions(file), probe=True) == 2
     said = capsys.readouterr().err
     # measured: a busy machine moves it a little
+    place = r"\S+streams\.toml:4: stream\[cam\]\.url"
     found = re.match(
-        r"stream\[cam\]: found (\S+) frames/s; 25 looks \(min_hits\) within 2 s \(dwell_s\) need 12\.5 insp", said
+        rf"{place}: found (\S+) frames/s; 25 looks \(min_hits\) within 2 s \(dwell_s\) need 12\.5 insp", said
     )
     assert found, said
     assert 8.0 < float(found[1]) < 12.5

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from vision_line.app.program import RunOptions
 from vision_line.cli.checking import check_file
 from vision_line.cli.command import cli
+from vision_line.devices import selection
 from vision_line.devices.model import SHIPPED_BUNDLE, open_model
 from vision_line.errors import ConfigError
 
@@ -329,3 +330,14 @@ def test_the_verdict_comes_after_the_probes(tmp_path: Path) -> None:
         "streams.toml:4: stream[a].url: REFUSED: opening 127.0.0.1:1 failed: Connection refused",
         "streams.toml: a run would start, but 1 of 1 cameras cannot be inspected: a",
     ]
+
+
+def test_an_idle_gpu_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run would start, on the CPU; whoever chose the CPU hears nothing."""
+    monkeypatch.setattr(selection, "nvidia_gpus", lambda: ("/dev/nvidia0",))
+    code, (said,) = check(tmp_path, CAMERA.format(name="a"), capsys)
+    assert code == 0
+    assert said.startswith("warning: the CPU inspects, though there is an NVIDIA GPU (/dev/nvidia0): cuda: ")
+    assert check(tmp_path, CAMERA.format(name="a"), capsys, device="cpu") == (0, [])

@@ -234,6 +234,17 @@ def test_cameras_that_nobody_verifies_are_told() -> None:
     assert run.snapshot(1002.0, 5e8, LOG).notices == ()
 
 
+def test_reminders_stay() -> None:
+    """What was accepted at the start is shown for as long as the line runs, before all else that is good to know."""
+    run = make_run()
+    run.remind(["the CPU inspects, though there is an NVIDIA GPU"])
+    run.add_camera("a", Box, trusts_anybody=True)
+    for now_s in (1001.0, 9000.0):
+        first, second = run.snapshot(now_s, 5e8, LOG).notices
+        assert first == "the CPU inspects, though there is an NVIDIA GPU"
+        assert second.startswith("identity not verified")
+
+
 def test_connections_that_hang_are_told_and_summed() -> None:
     """Those that hang now are a notice; all that were given up are in the summary, over a camera's restart too."""
     run = make_run()
