@@ -41,7 +41,7 @@ class Mailbox:
         self.camera = camera
         self.live = live
         self._wake = wake
-        self.frames: deque[Frame] = deque()  # for others to look whether it is empty, nothing else
+        self._frames: deque[Frame] = deque()
         self._lock = threading.Condition(threading.Lock())
         self._arrived = 0
         self._decoded = 0
@@ -54,16 +54,16 @@ class Mailbox:
         with self._lock:
             self._decoded += 1
             if self.live:
-                self._dropped[DropCause.SUPERSEDED] += len(self.frames)
-                self.frames.clear()
+                self._dropped[DropCause.SUPERSEDED] += len(self._frames)
+                self._frames.clear()
             else:
                 # The timeout only bounds how late `stop`, an event of another owner, is noticed.
-                while len(self.frames) >= self.ROOM and not stop.is_set() and not self._closed:
+                while len(self._frames) >= self.ROOM and not stop.is_set() and not self._closed:
                     self._lock.wait(0.1)
-            if self._closed or (not self.live and len(self.frames) >= self.ROOM):
+            if self._closed or (not self.live and len(self._frames) >= self.ROOM):
                 self._dropped[DropCause.SHUTDOWN] += 1
                 return
-            self.frames.append(frame)
+            self._frames.append(frame)
         self._wake()
 
     def count_arrived(self, n: int = 1) -> None:
@@ -80,20 +80,20 @@ class Mailbox:
         """Return the frame that `take` would give, without taking it."""
         # Without the lock, which would cost more than the look: an empty deque is the common case, and one that a `put`
         # is just replacing is as good as empty.
-        if not self.frames:
+        if not self._frames:
             return None
         try:
-            return self.frames[0]
+            return self._frames[0]
         except IndexError:
             return None
 
     def take(self) -> Frame | None:
         """Take the waiting frame (the oldest of a file's), None if there is none."""
         with self._lock:
-            if not self.frames:
+            if not self._frames:
                 return None
             self._taken += 1
-            frame = self.frames.popleft()
+            frame = self._frames.popleft()
             if not self.live:
                 self._lock.notify()
             return frame
@@ -101,10 +101,10 @@ class Mailbox:
     def drop(self, cause: DropCause, planned: Frame | None = None) -> Frame | None:
         """Throw the waiting frame away for `cause` and return it; with `planned` only if it is still that one."""
         with self._lock:
-            if not self.frames or (planned is not None and self.frames[0] is not planned):
+            if not self._frames or (planned is not None and self._frames[0] is not planned):
                 return None
             self._dropped[cause] += 1
-            frame = self.frames.popleft()
+            frame = self._frames.popleft()
             if not self.live:
                 self._lock.notify()
             return frame
@@ -119,12 +119,12 @@ class Mailbox:
         """Return a consistent copy of the counters."""
         with self._lock:
             dropped = {cause: n for cause, n in self._dropped.items() if n}
-            return MailboxCounts(self._arrived, self._decoded, self._taken, dropped, len(self.frames))
+            return MailboxCounts(self._arrived, self._decoded, self._taken, dropped, len(self._frames))
 
     def close(self) -> None:
         """Drop what waits as SHUTDOWN, and everything that still comes; may be called twice."""
         with self._lock:
             self._closed = True
-            self._dropped[DropCause.SHUTDOWN] += len(self.frames)
-            self.frames.clear()
+            self._dropped[DropCause.SHUTDOWN] += len(self._frames)
+            self._frames.clear()
             self._lock.notify_all()

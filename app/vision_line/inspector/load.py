@@ -24,7 +24,7 @@ class LoadShare:
 
     def sample(self, now_s: float, lines: Sequence[Line], inspected: int, *, full: bool) -> None:
         """Look at the lines; `inspected` counts all results so far, `full`: the device has no free slot."""
-        waiting = [line for line in lines if line.mailbox.frames]
+        waiting = [line for line in lines if line.mailbox.oldest() is not None]
         self._samples += 1
         self._full += full and bool(waiting)
         self._active.update(line.camera for line in waiting)

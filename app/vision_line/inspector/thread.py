@@ -171,8 +171,7 @@ class Inspector:
         """Return what is ready for the plan, and by the same indices the frames that were looked at."""
         ready, frames = [], {}
         for index, line in enumerate(self._lines.inspected):
-            # Asking the queue before the mailbox: most are empty, and with many cameras the calls would add up.
-            if line.mailbox.frames and (frame := line.mailbox.oldest()) is not None:
+            if (frame := line.mailbox.oldest()) is not None:
                 frames[index] = frame
                 ready.append(
                     Ready(
