@@ -19,13 +19,13 @@ from statistics import mean
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
 from benchmarks.rounds import Report
 from benchmarks.virtual_time import SIZE_WH, Findings, draw_starts, run
-from vision_line.capacity import Codec, Means, Pipeline, Scenario, estimate, find_gpu, pipeline, solve
-from vision_line.capacity.model import LOST_AT_MOST
+from vision_line.capacity import Codec, Means, Scenario, ServingPipeline, estimate, find_gpu, pipeline, solve
+from vision_line.capacity.estimate import LOST_AT_MOST
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.frames import DefectEvent, Frame, Inspection
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.inspector import Doorbell, Inspector, Line
 from vision_line.ports import DeviceDescription
+from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
 
 RTX_3060 = Scenario(find_gpu("RTX 3060"), 16, Codec.H264, (1920, 1080), 25.0)
 L4 = Scenario(find_gpu("L4"), 1000, Codec.H264, (1920, 1080), 25.0, inspect_fps=5.0)
@@ -53,17 +53,17 @@ class Latencies:
         """Ignore it."""
 
 
-def run_in_real_time(works: Pipeline, seconds: float, starts_s: Sequence[float]) -> Latencies:
+def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Latencies:
     """Feed the inspecting thread and a `SimulatedDevice` at the cameras' pace for `seconds`."""
-    bell = Doorbell()
+    bell = WakeUp()
     description = DeviceDescription("simulated", "", "int8", ((384, 640),), works.slots, works.max_batch)
     device = SimulatedDevice(description, bell.ring, works.batch_s)
     seen = Latencies()
-    inspector = Inspector(device, NoLog(), bell, seen, lambda _: None)
+    inspector = Scheduler(device, NoLog(), bell, seen, lambda _: None)
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"
-        lines.append(Line(name, Mailbox(name, bell.frame_came), lambda found, _: (found, found), NoTracker()))
+        lines.append(CameraPipeline(name, Mailbox(name, bell.frame_came), lambda found, _: (found, found), NoTracker()))
         inspector.add(lines[-1])
     inspector.start()
     feed(works, lines, seconds, starts_s)
@@ -74,7 +74,7 @@ def run_in_real_time(works: Pipeline, seconds: float, starts_s: Sequence[float])
     return seen
 
 
-def feed(works: Pipeline, lines: Sequence[Line], seconds: float, starts_s: Sequence[float]) -> None:
+def feed(works: ServingPipeline, lines: Sequence[CameraPipeline], seconds: float, starts_s: Sequence[float]) -> None:
     """Put each frame into its mailbox when its decoder, working in order of arrival, would have decoded it."""
     stop = threading.Event()
     began_s = time.monotonic()

@@ -16,8 +16,8 @@ from typing import Any
 import openvino as ov
 
 from vision_line.cores import usable_cores
-from vision_line.devices.model import Model
-from vision_line.devices.proven_engines import ProvenEngines
+from vision_line.devices.cpu.proven_engines import ProvenEngines
+from vision_line.devices.model.model import Model
 from vision_line.errors import DeviceError
 from vision_line.ports import ShapeHW
 

@@ -32,14 +32,14 @@ from vision_line.frames import (
     StateChange,
 )
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.inspection.coverage import CoverageLedger
-from vision_line.inspection.events import EventTracker
-from vision_line.inspection.filter import DetectionFilter
-from vision_line.inspection.window import Need
-from vision_line.inspector import Doorbell, Inspector, Line, Round
+from vision_line.inspection.coverage.ledger import CoverageLedger
+from vision_line.inspection.coverage.window import Need
+from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DetectionLog, DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
+from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 
 CAMERAS = 64
@@ -125,29 +125,29 @@ def metrics(names: Sequence[str]) -> RunMetrics:
 
 async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, telemetry: bool, ledger: bool) -> float:
     """Return the process's CPU time per inspected frame in microseconds, the feeding thread's left out."""
-    bell = Doorbell()
+    bell = WakeUp()
     names = [f"cam{number:02d}" for number in range(CAMERAS)]
     book = CoverageLedger()
     loop = asyncio.get_running_loop()
     for name in names:
         book.add_camera(name, Need(1.0, 3, 2.0), time.monotonic(), time.time())
 
-    def on_round(round_: Round) -> None:
+    def on_round(round_: SchedulerUpdate) -> None:
         for look in round_.looks:
             book.inspected(look.camera, look.captured_s)
 
-    def publish(round_: Round) -> None:
+    def publish(round_: SchedulerUpdate) -> None:
         if ledger:
             loop.call_soon_threadsafe(on_round, round_)
 
     device = SimulatedDevice(DEVICE, bell.ring, 0.0, moving_defect)
     observer = metrics(names) if telemetry else NoMetrics()
-    inspector = Inspector(device, log or NoLog(), bell, observer, publish)
+    inspector = Scheduler(device, log or NoLog(), bell, observer, publish)
     lines = []
     for name in names:
         settings = StreamSettings()
         tracker = EventTracker(name, CLASSES, settings, 0.25) if tracking else NoTracker()
-        line = Line(name, Mailbox(name, bell.frame_came), DetectionFilter(CLASSES, settings, 0.25), tracker)
+        line = CameraPipeline(name, Mailbox(name, bell.frame_came), DetectionFilter(CLASSES, settings, 0.25), tracker)
         lines.append(line)
         inspector.add(line)
     inspector.start()
@@ -163,7 +163,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
     return 1e6 * used / sum(line.inspected for line in lines)
 
 
-def feed(lines: Sequence[Line], seconds: float) -> float:
+def feed(lines: Sequence[CameraPipeline], seconds: float) -> float:
     """Put frames at the cameras' pace, the cameras evenly spread; return the thread's own CPU time."""
     stop = threading.Event()
     started = time.monotonic()

@@ -25,7 +25,7 @@ from benchmarks.contenders import (
     run_vision_line,
 )
 from benchmarks.rounds import Report, add_rounds, interleave
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
 from vision_line.simulator.clips import default_directory, ensure_clips
 
 CAMERAS = 16

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vision_line.devices.processor import this_processor
+from vision_line.devices.proof.processor import this_processor
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from vision_line.simulator.truth import Box, ClipTruth, Sighting
+from vision_line.simulator.truth import Box, ClipTruth, TrueBox
 
 #: A detection hits a defect when their centres lie within this many pixels, or the boxes overlap at all.
 CENTRE_PX = 16.0
@@ -165,7 +165,7 @@ def _hit(row: LoggedDetection, frames: Sequence[SentFrame], times: Sequence[floa
         yield Pass(row.camera, sighting.defect_id, _pass_number(sighting, frame, truth))
 
 
-def _pass_number(sighting: Sighting, frame: SentFrame, truth: ClipTruth) -> int:
+def _pass_number(sighting: TrueBox, frame: SentFrame, truth: ClipTruth) -> int:
     """Number a defect's passes; one that is in the picture at the loop's seam belongs to the loop it began in."""
     began_before = _seen_since_start(sighting.defect_id, frame.position, truth)
     return frame.loop - 1 if began_before else frame.loop

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.cameras import ensure_long_videos, gstreamer_cameras
 from benchmarks.contenders import write_streams
 from benchmarks.rounds import Report, add_rounds, interleave
-from vision_line.cli.running import SWITCH_INTERVAL_S
+from vision_line.cli.run import SWITCH_INTERVAL_S
 from vision_line.simulator.clips import default_directory, ensure_clips
 
 CAMERAS = 16
@@ -23,7 +23,7 @@ PYTHONS_S = 0.005
 
 CODE = """
 import sys
-import vision_line.cli.running as running
+import vision_line.cli.run as running
 running.SWITCH_INTERVAL_S = float(sys.argv.pop(1))
 from vision_line.cli import main
 main()

@@ -20,13 +20,13 @@ from math import inf
 from typing import Any
 
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
-from vision_line.capacity import Pipeline
+from vision_line.capacity import ServingPipeline
 from vision_line.config.models import StreamSettings
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, DefectEvent, Detections, DropCause, Frame, Inspection, Scores
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.inspector import Doorbell, Inspector, Line
 from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
+from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
 
 SIZE_WH = (1920, 1080)
 MAX_STALENESS_S = StreamSettings().max_staleness_ms / 1000
@@ -61,7 +61,7 @@ class Findings:
         return lost / max(1, lost + len(self.latency_s))
 
 
-class VirtualTime(Doorbell):
+class VirtualTime(WakeUp):
     """A clock with events, and the doorbell whose waiting lets them happen. Used by the inspecting thread alone."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class VirtualTime(Doorbell):
 class VirtualEngine:
     """Implements `ports.Device`: works through its batches one after the other, in virtual time."""
 
-    def __init__(self, works: Pipeline, time: VirtualTime) -> None:
+    def __init__(self, works: ServingPipeline, time: VirtualTime) -> None:
         """Start idle."""
         self._works = works
         self._time = time
@@ -204,7 +204,9 @@ class Gauge:
 class Cameras:
     """Sends every camera's frames through the decoder that it shares into its mailbox."""
 
-    def __init__(self, works: Pipeline, time: VirtualTime, lines: Sequence[Line], starts_s: Sequence[float]) -> None:
+    def __init__(
+        self, works: ServingPipeline, time: VirtualTime, lines: Sequence[CameraPipeline], starts_s: Sequence[float]
+    ) -> None:
         """Schedule each camera's first frame."""
         self._works = works
         self._time = time
@@ -238,12 +240,12 @@ def draw_starts(cameras: int, seed: int) -> list[float]:
     return [chance.random() * START_S for _ in range(cameras)]
 
 
-def run(works: Pipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
+def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
     """Play a line until all cameras have begun and settled, then watch it for `seconds` of virtual time."""
     time = VirtualTime()
     device = VirtualEngine(works, time)
     gauge = Gauge(time)
-    inspector = Inspector(device, NoLog(), time, gauge, lambda _: None, monotonic=time.monotonic)
+    inspector = Scheduler(device, NoLog(), time, gauge, lambda _: None, monotonic=time.monotonic)
     lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]
     for line in lines:
         inspector.add(line)
@@ -273,17 +275,17 @@ def run(works: Pipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
     return findings
 
 
-def _line(works: Pipeline, time: VirtualTime, name: str) -> Line:
+def _line(works: ServingPipeline, time: VirtualTime, name: str) -> CameraPipeline:
     def keep(detections: Detections, _: tuple[int, int]) -> tuple[Detections, Detections]:
         time.spend(works.host_s)
         return detections, detections
 
     period_s = 1 / works.inspect_fps if works.inspect_fps < works.fps else 0.0
     mailbox = Mailbox(name, time.frame_came)
-    return Line(name, mailbox, keep, NoTracker(), max_staleness_s=MAX_STALENESS_S, inspect_period_s=period_s)
+    return CameraPipeline(name, mailbox, keep, NoTracker(), max_staleness_s=MAX_STALENESS_S, inspect_period_s=period_s)
 
 
-def _dropped(lines: Sequence[Line]) -> Counter[DropCause]:
+def _dropped(lines: Sequence[CameraPipeline]) -> Counter[DropCause]:
     dropped: Counter[DropCause] = Counter()
     for line in lines:
         dropped.update(line.mailbox.counts().dropped)

@@ -22,7 +22,7 @@ from benchmarks.cameras import ensure_long_videos, gstreamer_cameras
 from benchmarks.contenders import BARE_ENGINE, proven_form, run_child, write_streams
 from benchmarks.multi_camera import CAMERAS, SHAPE_HW
 from benchmarks.rounds import Report
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
 from vision_line.simulator.clips import default_directory, ensure_clips
 
 COUNTED = """

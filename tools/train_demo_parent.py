@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_line.simulator.dataset import write_dataset
+from vision_line.simulator.labelled_images import write_dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

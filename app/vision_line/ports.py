@@ -81,7 +81,7 @@ class DeviceLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedPicture:
+class DecodedFrame:
     """A native picture as the decoder left it, and how to read it; `corrupt` when the decoder reported damage."""
 
     picture: Any
@@ -107,7 +107,7 @@ class HostCopyable(Protocol):
 class Decoder(Protocol):
     """Turns one camera's packets into pictures that stay where the device wants them. Used by one thread."""
 
-    def decode(self, packet: Any) -> Iterable[DecodedPicture]:
+    def decode(self, packet: Any) -> Iterable[DecodedFrame]:
         """Return the pictures that `packet` (`av.Packet`, or None to flush) completes.
 
         Raises:
@@ -226,3 +226,12 @@ class DetectionLog(Protocol):
 
     def close(self) -> None:
         """Commit everything accepted and close; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayStatus:
+    """How the annotated videos fare; `problem` is why one cannot be written now, "" while all can."""
+
+    written: int = 0  # inspected frames that are in a video
+    dropped: int = 0  # inspected frames that are in none
+    problem: str = ""

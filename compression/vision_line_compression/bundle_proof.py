@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.agreement import Reference, Tolerance, compare, reference_of, weakness
-from vision_line.devices.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
-from vision_line.devices.model import Model, open_model
-from vision_line.devices.openvino_engine import float_outputs
-from vision_line.devices.preprocess import normalise
-from vision_line.devices.proof import MAX_PROOF_BYTES, Pictures, Proof, pack_proof, shaped
+from vision_line.devices.cpu.openvino_engine import float_outputs
+from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
+from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.model.proof import MAX_PROOF_BYTES, Pictures, Proof, pack_proof, shaped
+from vision_line.devices.preprocessing.definition import normalise
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.bundle_writer import describe_bundle, replace_files

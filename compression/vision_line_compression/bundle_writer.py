@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from vision_line.devices.bundle import (
+from vision_line.devices.model.bundle import (
     BUNDLE_FILE,
     BUNDLE_VERSION,
     Bundle,
@@ -18,8 +18,8 @@ from vision_line.devices.bundle import (
     BundlePreprocessing,
     BundleThresholds,
 )
-from vision_line.devices.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, open_model
-from vision_line.devices.preprocess import DEFINITION
+from vision_line.devices.model.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, open_model
+from vision_line.devices.preprocessing.definition import DEFINITION
 from vision_line.errors import ModelError
 from vision_line_compression.quantize.float16 import write_half
 

@@ -20,7 +20,7 @@ from vision_line.errors import ConfigError, DeviceError, ExitCode, VisionLineErr
 from vision_line.packages import install_extra
 
 if TYPE_CHECKING:
-    from vision_line.devices.engine_choice import Precision
+    from vision_line.devices.tensorrt.engine_choice import Precision
     from vision_line_compression.pipeline.session import CompressionSession
 
 EXIT_CODES = (

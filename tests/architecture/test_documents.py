@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import typer
 
-from vision_line.cli.command import cli
+from vision_line.cli.main import cli
 from vision_line.config.load import load_config
 from vision_line.errors import ExitCode, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, Verdict
-from vision_line.inspection.blame import (
+from vision_line.inspection.coverage.causes import (
     CAPACITY,
     CRASHED,
     DECODING,

@@ -10,8 +10,8 @@ from typing import Any
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process
-from tests.unit.devices.cuda.machine import cuda_machine, engine_folder, second_gpu
+from tests.fakes.fakecuda.fixtures import fake_cuda, fake_cuda_process
+from tests.fakes.machine import cuda_machine, engine_folder, second_gpu
 
 __all__ = ["build_tiny_model", "cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process", "second_gpu"]
 

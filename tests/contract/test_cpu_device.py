@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vision_line import cores
-from vision_line.devices.cpu import CpuDevice
-from vision_line.devices.model import open_model
+from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame
 from vision_line.ports import ShapeHW

@@ -18,15 +18,15 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.devices.cuda.machine import CudaMachine, Pictures
+from tests.fakes.machine import CudaMachine, Pictures
 
-from vision_line.devices.cpu import CpuDevice
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cpu.device import CpuDevice
 from vision_line.devices.cuda.context import open_gpu
 from vision_line.devices.cuda.device import CudaDevice
-from vision_line.devices.cuda.several import open_gpus
-from vision_line.devices.decoding import CpuDecoder
-from vision_line.devices.model import open_model
-from vision_line.devices.several import SeveralDevices
+from vision_line.devices.cuda.multi_gpu import open_gpus
+from vision_line.devices.model.model import open_model
+from vision_line.devices.multi_device import MultiDevice
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
@@ -109,9 +109,9 @@ def gpu_pictures() -> Iterator[Pictures]:
     pictures.close()
 
 
-def _several(wake: Callable[[], None]) -> SeveralDevices:
+def _several(wake: Callable[[], None]) -> MultiDevice:
     devices = [_simulated(wake, lambda n: 0.002 * n), _simulated(wake, lambda n: 0.005 * n)]
-    return SeveralDevices(devices, lambda picture: picture.where, CpuDecoder)
+    return MultiDevice(devices, lambda picture: picture.where, CpuDecoder)
 
 
 def _placed(picture: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.contract.conftest import build_tiny_model
-from tests.contract.proven_bundle import write_proven_bundle
+from tests.fakes.proven_bundle import write_proven_bundle
 
-from vision_line.devices.cpu import CpuDevice
-from vision_line.devices.model import open_model
+from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import DeviceDescription, ShapeHW
 

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from tests.contract.conftest import build_tiny_model
-from tests.contract.proven_bundle import write_proven_bundle
+from tests.fakes.proven_bundle import write_proven_bundle
 
 pytestmark = pytest.mark.e2e
 

@@ -16,8 +16,8 @@ from benchmarks.scoring import LoggedDetection, Score, read_sent_log, score_even
 from tests.e2e.conftest import LineRun
 
 from vision_line.records.columns import Table
-from vision_line.records.export import Format, export
-from vision_line.records.selection import Selection
+from vision_line.records.query import Selection
+from vision_line.records.table_export import Format, export
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.stripe import read_stripe
 from vision_line.simulator.truth import load_truth

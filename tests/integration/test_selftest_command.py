@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vision_line.cli.command import cli
+from vision_line.cli.main import cli
 from vision_line.selftest.report import Selftest, Status
 
 COMMAND = Path(sys.executable).parent / "vision-line"

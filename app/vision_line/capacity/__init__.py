@@ -2,9 +2,9 @@
 """How many cameras a GPU takes, calculated from published constants: a model, not a measurement. Pure."""
 
 from vision_line.capacity.constants import CONSTANTS, NVDEC_FPS, Basis, Codec, Constant
-from vision_line.capacity.gpus import GPUS, Gpu, find_gpu
-from vision_line.capacity.model import Estimate, Resource, Scenario, batch_s, estimate, pipeline
-from vision_line.capacity.serving import Means, Pipeline, solve
+from vision_line.capacity.estimate import Estimate, Resource, Scenario, batch_s, estimate, pipeline
+from vision_line.capacity.gpus import GPUS, GpuModel, find_gpu
+from vision_line.capacity.serving import Means, ServingPipeline, solve
 
 __all__ = [
     "CONSTANTS",
@@ -14,11 +14,11 @@ __all__ = [
     "Codec",
     "Constant",
     "Estimate",
-    "Gpu",
+    "GpuModel",
     "Means",
-    "Pipeline",
     "Resource",
     "Scenario",
+    "ServingPipeline",
     "batch_s",
     "estimate",
     "find_gpu",

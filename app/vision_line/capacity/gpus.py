@@ -29,7 +29,7 @@ class EngineTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuModel:
     """One GPU; bandwidth in bytes a second, memory in bytes."""
 
     name: str
@@ -59,10 +59,10 @@ def published_engine(batch_1_ms: float, batch_8_ms: float) -> EngineTimes:
     return EngineTimes((batch_1_ms - image_ms) / 1e3, image_ms / 1e3, Basis.PUBLISHED, ULTRALYTICS)
 
 
-def _gpu(name: str, generation: str, decoders: int, gb_s: float, gb: float, engine: EngineTimes) -> Gpu:
+def _gpu(name: str, generation: str, decoders: int, gb_s: float, gb: float, engine: EngineTimes) -> GpuModel:
     # NVIDIA's note says that every GeForce has one; the other counts are not checked against its matrix.
     basis = Basis.PUBLISHED if name.startswith("RTX ") else Basis.ESTIMATED
-    return Gpu(name, generation, decoders, basis, gb_s * 1e9, gb * 1e9, engine)
+    return GpuModel(name, generation, decoders, basis, gb_s * 1e9, gb * 1e9, engine)
 
 
 _PUBLISHED = (
@@ -86,11 +86,11 @@ def fitted_engine(bandwidth: float) -> EngineTimes:
     return EngineTimes(setup_s, image_s, Basis.ESTIMATED, FITTED)
 
 
-def _estimated_gpu(name: str, generation: str, decoders: int, gb_s: float, gb: float) -> Gpu:
+def _estimated_gpu(name: str, generation: str, decoders: int, gb_s: float, gb: float) -> GpuModel:
     return _gpu(name, generation, decoders, gb_s, gb, fitted_engine(gb_s * 1e9))
 
 
-GPUS: dict[str, Gpu] = {
+GPUS: dict[str, GpuModel] = {
     gpu.name: gpu
     for gpu in (
         *_PUBLISHED,
@@ -105,7 +105,7 @@ GPUS: dict[str, Gpu] = {
 }
 
 
-def find_gpu(name: str) -> Gpu:
+def find_gpu(name: str) -> GpuModel:
     """Return a GPU by its name, in any case, with or without "NVIDIA", "GeForce" and spaces.
 
     Raises:

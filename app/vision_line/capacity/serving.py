@@ -58,7 +58,7 @@ LEAST_DRAWS, MOST_DRAWS = 4, 64
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class ServingPipeline:
     """What the equations are about. Times in seconds.
 
     `inspect_fps` is what the cameras are inspected at, at most `fps`; frames beyond it are decoded and dropped.
@@ -132,7 +132,7 @@ class _Batch:
 class _Mailboxes:
     """The newest decoded frame of each camera that has one, and from when on the camera is due (equations 2 and 3)."""
 
-    def __init__(self, pipeline: Pipeline, frames: Sequence[_Decoded], chance: random.Random) -> None:
+    def __init__(self, pipeline: ServingPipeline, frames: Sequence[_Decoded], chance: random.Random) -> None:
         self.coming = deque(frames)
         self.waiting: dict[int, _Decoded] = {}
         self._last_turn: dict[int, int] = {}
@@ -161,7 +161,7 @@ class _Mailboxes:
         return [self.waiting.pop(camera) for camera in cameras]
 
 
-def solve(pipeline: Pipeline, phase_sets: Sequence[Sequence[float]] = ()) -> Means:
+def solve(pipeline: ServingPipeline, phase_sets: Sequence[Sequence[float]] = ()) -> Means:
     """Return the means over sets of phases; the decoders must be able to keep up.
 
     `phase_sets` holds one phase for each camera in each set, as shares of the period, 0..1; empty: drawn ones.
@@ -185,7 +185,7 @@ def solve(pipeline: Pipeline, phase_sets: Sequence[Sequence[float]] = ()) -> Mea
     )
 
 
-def _decoder_wait_s(pipeline: Pipeline) -> float:
+def _decoder_wait_s(pipeline: ServingPipeline) -> float:
     """Return the exact mean over all phases, cameras being spread evenly over the decoders."""
     few, more = divmod(pipeline.cameras, pipeline.decoders)
     waits_s = [
@@ -196,7 +196,7 @@ def _decoder_wait_s(pipeline: Pipeline) -> float:
     return sum(waits_s) / pipeline.cameras
 
 
-def _lost(pipeline: Pipeline, passage: Passage) -> float:
+def _lost(pipeline: ServingPipeline, passage: Passage) -> float:
     """Return the share of wanted inspections that were lost.
 
     Of cameras inspected at every frame each superseded frame is lost. Of the others a newer frame is as good, and an
@@ -213,7 +213,7 @@ def largest_rate(cameras: int, batch_s: BatchTime, max_batch: int) -> float:
     return max(n / batch_s(n) for n in range(1, min(cameras, max_batch) + 1))
 
 
-def _decoded_frames(pipeline: Pipeline, phases: Sequence[float]) -> list[_Decoded]:
+def _decoded_frames(pipeline: ServingPipeline, phases: Sequence[float]) -> list[_Decoded]:
     """Return all frames in the order in which they are decoded (equation 1)."""
     period_s = 1 / pipeline.fps
     periods = round(PERIODS * pipeline.fps / pipeline.inspect_fps)
@@ -230,7 +230,7 @@ def _decoded_frames(pipeline: Pipeline, phases: Sequence[float]) -> list[_Decode
     return sorted(decoded)
 
 
-def _follow(pipeline: Pipeline, boxes: _Mailboxes, passage: Passage) -> None:
+def _follow(pipeline: ServingPipeline, boxes: _Mailboxes, passage: Passage) -> None:
     """Add one set of phases to `passage` (equations 2 to 5)."""
     counted_from_s = WARM_UP_PERIODS / pipeline.inspect_fps
     ends_s = PERIODS / pipeline.inspect_fps
@@ -257,7 +257,7 @@ def _next_moment(now_s: float, boxes: _Mailboxes, device: Sequence[_Batch], slot
     return max(now_s, min(moments)) if moments else now_s
 
 
-def _hand_on(pipeline: Pipeline, batch: _Batch, now_s: float, counted_from_s: float, passage: Passage) -> float:
+def _hand_on(pipeline: ServingPipeline, batch: _Batch, now_s: float, counted_from_s: float, passage: Passage) -> float:
     """Count a batch's frames; return when the thread is free again."""
     counts = batch.ended_s >= counted_from_s
     if counts:

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
-from vision_line.capture.pictures import Encoding
+from vision_line.capture.image_encoding import ImageEncoding
 from vision_line.errors import ConfigError, RunError
+from vision_line.records.bgr import Image
 from vision_line.records.directory import free_mb, sync_directory, write_durably
-from vision_line.records.picture import Image
 
 MANIFEST = "manifest.jsonl"
 _PARTIAL = ".partial"
@@ -51,7 +51,7 @@ class CaptureFolder:
     killed leaves a folder that can be used.
     """
 
-    def __init__(self, directory: Path, encoding: Encoding, *, max_bytes: int, min_free_mb: float = 0.0) -> None:
+    def __init__(self, directory: Path, encoding: ImageEncoding, *, max_bytes: int, min_free_mb: float = 0.0) -> None:
         """Make `directory`; stop at `max_bytes` of pictures, or when the disk has less than `min_free_mb` left.
 
         Raises:

@@ -17,7 +17,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _leave)
     try:
-        from vision_line.cli.command import main as run_command
+        from vision_line.cli.main import main as run_command
 
         run_command()
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
 from vision_line.devices.presence import nvidia_gpus
 from vision_line.errors import DeviceError
 from vision_line.frames import Scores
@@ -23,14 +23,14 @@ from vision_line.ports import Device, OpenDecoder, ShapeHW
 logger = logging.getLogger(__name__)
 
 #: Kind of device -> "module:class"; each is called as `open_device` calls it.
-DEVICES = {"cpu": "vision_line.devices.cpu:CpuDevice", "cuda": "vision_line.devices.cuda.device:CudaDevice"}
+DEVICES = {"cpu": "vision_line.devices.cpu.device:CpuDevice", "cuda": "vision_line.devices.cuda.device:CudaDevice"}
 
-_CPU_DECODER = "vision_line.devices.decoding:CpuDecoder"
-_GPU_DECODERS = "vision_line.devices.cuda.decoding:decoders_on"
-_SEVERAL_GPUS = "vision_line.devices.cuda.several:open_gpus"
-_SEVERAL_DECODERS = "vision_line.devices.cuda.several:decoders_over"
-_USABLE_GPUS = "vision_line.devices.cuda.several:usable_gpus"
-_GPU_CHECK = "vision_line.devices.cuda.engine_files:check_gpu"
+_CPU_DECODER = "vision_line.devices.cpu.decoder:CpuDecoder"
+_GPU_DECODERS = "vision_line.devices.cuda.decoders.choice:decoders_on"
+_SEVERAL_GPUS = "vision_line.devices.cuda.multi_gpu:open_gpus"
+_SEVERAL_DECODERS = "vision_line.devices.cuda.multi_gpu:decoders_over"
+_USABLE_GPUS = "vision_line.devices.cuda.multi_gpu:usable_gpus"
+_GPU_CHECK = "vision_line.devices.cuda.engine_cache:check_gpu"
 
 _NAME = re.compile(r"cpu|cuda(:(?P<gpus>all|\d+(,\d+)*))?")
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vision_line.devices.ordering import CameraOrder, Ticket
-from vision_line.devices.shapes import closest_shape
+from vision_line.devices.camera_order import CameraOrder, Ticket
+from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
 from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
@@ -76,7 +76,7 @@ class SimulatedDevice:
 
     def open_decoder(self, camera: str, stream: VideoStream, colour: Colour | None) -> Decoder:
         """Open a CPU decoder for `stream`."""
-        from vision_line.devices.decoding import CpuDecoder  # loads PyAV, which simulated frames do not need
+        from vision_line.devices.cpu.decoder import CpuDecoder  # loads PyAV, which simulated frames do not need
 
         return CpuDecoder(camera, stream, colour)
 

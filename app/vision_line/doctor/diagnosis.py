@@ -15,8 +15,8 @@ from vision_line.doctor.machine import (
     find_python,
     find_terminal,
 )
+from vision_line.doctor.model_proof import find_proof
 from vision_line.doctor.nvidia import find_gpu
-from vision_line.doctor.proof import find_proof
 
 
 def diagnose(records: Path = Path("records")) -> list[Finding]:

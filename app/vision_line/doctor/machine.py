@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vision_line.cores import cgroup_cores, usable_cores
-from vision_line.devices.processor import INSTRUCTION_SETS, parse_cpuinfo
+from vision_line.devices.proof.processor import INSTRUCTION_SETS, parse_cpuinfo
 from vision_line.doctor.finding import Finding, Level
 
 _FSYNC_SLOW_MS = 50.0

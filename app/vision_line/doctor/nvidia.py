@@ -227,7 +227,7 @@ def _loads(library: str) -> bool:
 
 def _decoding_engines() -> tuple[int | None, str]:
     """Return the number of NVDEC engines of the first GPU, or None and why it is not known."""
-    from vision_line.devices.cuda.nvdec import decoder_caps, load_pynvvideocodec
+    from vision_line.devices.cuda.decoders.nvdec import decoder_caps, load_pynvvideocodec
 
     try:
         return decoder_caps(load_pynvvideocodec(), "h264", 8)["num_decoder_engines"], ""

@@ -173,7 +173,7 @@ class Slowness:
         return other_s[0] - one_s[0] - (other_s[1] - one_s[1]) * (1.0 + self._now)
 
 
-class Age:
+class FrameAge:
     """One connection's lateness. Pure: used by the camera's thread, once a picture."""
 
     def __init__(self) -> None:

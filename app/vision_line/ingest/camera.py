@@ -17,14 +17,14 @@ from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, StateChange
 from vision_line.ingest.backoff import Backoff
-from vision_line.ingest.clock import Clocks
-from vision_line.ingest.faults import describe_fault
+from vision_line.ingest.camera_clock import Clocks
+from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.error_mapping import describe_fault
+from vision_line.ingest.fingerprint import sign_picture as sign_video_frame
+from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.lifecycle import judge
-from vision_line.ingest.load import DecodeLoad
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.session import FILE_OPEN_S, Session, SignPicture, open_health
-from vision_line.ingest.signature import sign_picture as sign_video_frame
 from vision_line.ports import OpenDecoder
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Camera:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._changed.set)
 
-        outlet = Outlet(self._mailbox, self._numbers)
+        outlet = FrameSink(self._mailbox, self._numbers)
         return Session(
             self.stream,
             self._open_decoder,

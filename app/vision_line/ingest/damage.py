@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.source import EncodedFrame
 
 
 class Damage:
@@ -23,7 +23,7 @@ class Damage:
         self._first_s: float | None = None  # when the first one that was lost would have been shown
         self._last_lost = 0  # its place among the pictures
 
-    def saw(self, picture: CompressedPicture) -> None:
+    def saw(self, picture: EncodedFrame) -> None:
         """Take in the next picture of the file."""
         self._pictures += picture.counts
         self._has_key = self._has_key or picture.keyframe

@@ -14,14 +14,14 @@ import av
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
-from vision_line.ingest.clock import Clocks
+from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.ending import FileEnding
-from vision_line.ingest.faults import file_error
+from vision_line.ingest.error_mapping import file_error
 from vision_line.ingest.file_formats import open_picture, open_video
-from vision_line.ingest.finding import file_path, find_pictures
-from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.file_search import file_path, find_pictures
+from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, FileTimeline
+from vision_line.ingest.source import EncodedFrame
 from vision_line.ingest.splices import placed_packets
-from vision_line.ingest.timeline import DEFAULT_PERIOD_S, Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ LATE_S = 10.0
 LATE_SHARE = 0.1
 
 
-class Pace:
+class Playback:
     """Holds pictures back until they are due; gives up when `stop` is set.
 
     No picture of a file is left out because the device is slow: it is played more slowly then, and that is said.
@@ -74,7 +74,7 @@ class VideoFile:
         self._stop = stop
         self._clocks = clocks
 
-    def __iter__(self) -> Iterator[CompressedPicture]:
+    def __iter__(self) -> Iterator[EncodedFrame]:
         """Yield the pictures and a flush, once or over and over.
 
         Raises:
@@ -93,13 +93,13 @@ class VideoFile:
     def close(self) -> None:
         """Nothing stays open between iterations."""
 
-    def _play(self) -> Iterator[CompressedPicture]:
-        pace = Pace(self._stream, self._stop, self._clocks)
+    def _play(self) -> Iterator[EncodedFrame]:
+        pace = Playback(self._stream, self._stop, self._clocks)
         try:
             container, video = open_video(self._stream.name, self._path, self._stream.max_frame_pixels)
             with container:
                 ending = FileEnding()
-                timeline = Timeline(float(1 / video.average_rate) if video.average_rate else DEFAULT_PERIOD_S)
+                timeline = FileTimeline(float(1 / video.average_rate) if video.average_rate else DEFAULT_PERIOD_S)
                 packets = ending.watched(container.demux(video))
                 for packet, at_s in placed_packets(packets, timeline, video.codec_context.name):
                     if at_s is not None:
@@ -125,13 +125,13 @@ class PictureFiles:
         self._clocks = clocks
         self._unread: dict[str, SourceError] = {}  # by path, of the present round
 
-    def __iter__(self) -> Iterator[CompressedPicture]:
+    def __iter__(self) -> Iterator[EncodedFrame]:
         """Yield the pictures; one that cannot be read comes as a damaged one, so that it is counted.
 
         Raises:
             SourceError: some could not be read, or were damaged (after the last of them).
         """
-        pace = Pace(self._stream, self._stop, self._clocks)
+        pace = Playback(self._stream, self._stop, self._clocks)
         shown = 0
         while True:
             self._unread.clear()
@@ -149,7 +149,7 @@ class PictureFiles:
     def close(self) -> None:
         """Nothing stays open between pictures."""
 
-    def _read(self, path: str, at_s: float) -> Iterator[CompressedPicture]:
+    def _read(self, path: str, at_s: float) -> Iterator[EncodedFrame]:
         try:
             container, picture = open_picture(self._stream.name, path, self._stream.max_frame_pixels)
             with container:
@@ -185,21 +185,19 @@ def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFil
     return VideoFile(stream, path, stop, clocks) if pictures is None else PictureFiles(stream, pictures, stop, clocks)
 
 
-def _compressed(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> CompressedPicture:
+def _compressed(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> EncodedFrame:
     """Wrap a packet that is to be decoded at `at_s`; FFmpeg ends a file with an empty one, which stands for a flush."""
     now_s, now_utc = clocks.monotonic(), clocks.utc()
     if not packet.size:
-        return CompressedPicture(None, video, False, now_s, now_utc, counts=False)
+        return EncodedFrame(None, video, False, now_s, now_utc, counts=False)
     shown_s, decoded_s = _seconds(packet, packet.pts), _seconds(packet, packet.dts)
     media_s = at_s if at_s is None or shown_s is None or decoded_s is None else at_s + shown_s - decoded_s
-    return CompressedPicture(
-        packet, video, packet.is_keyframe, now_s, now_utc, damaged=packet.is_corrupt, media_s=media_s
-    )
+    return EncodedFrame(packet, video, packet.is_keyframe, now_s, now_utc, damaged=packet.is_corrupt, media_s=media_s)
 
 
 def _seconds(packet: Any, ticks: int | None) -> float | None:
     return None if ticks is None else float(ticks * packet.time_base)
 
 
-def _damaged(clocks: Clocks) -> CompressedPicture:
-    return CompressedPicture(None, None, True, clocks.monotonic(), clocks.utc(), damaged=True)
+def _damaged(clocks: Clocks) -> EncodedFrame:
+    return EncodedFrame(None, None, True, clocks.monotonic(), clocks.utc(), damaged=True)

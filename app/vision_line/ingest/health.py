@@ -23,7 +23,7 @@ from enum import Enum
 
 import numpy as np
 
-from vision_line.ingest.signature import Signature
+from vision_line.ingest.fingerprint import Fingerprint
 
 INTERVAL_S = 0.5  # look twice a second
 
@@ -53,7 +53,7 @@ class Health(Enum):
     DEGRADED = "degraded"
 
 
-def is_flat(signature: Signature, room: float = 1.0) -> bool:
+def is_flat(signature: Fingerprint, room: float = 1.0) -> bool:
     """Whether a picture is black or uniform; `room` widens the limits."""
     levels = np.sort(signature.thumbnail, axis=None)
     bright = float(levels[levels.size * 95 // 100])
@@ -66,13 +66,13 @@ class FreezeWatch:
     def __init__(self, frozen_after_s: float) -> None:
         """Call it frozen once the same picture has lasted `frozen_after_s`."""
         self._after_s = frozen_after_s
-        self._first: Signature | None = None  # of the stand-still
-        self._last: Signature | None = None
+        self._first: Fingerprint | None = None  # of the stand-still
+        self._last: Fingerprint | None = None
         self.since_s = 0.0
         self._moves = 0
         self.frozen = False
 
-    def update(self, now_s: float, signature: Signature) -> bool:
+    def update(self, now_s: float, signature: Fingerprint) -> bool:
         """Look at the next keyframe; return whether the picture is frozen."""
         first, last = self._first, self._last
         self._last = signature
@@ -93,14 +93,14 @@ class FreezeWatch:
         if not self.frozen:
             self._first = self._last = None
 
-    def _begin(self, now_s: float, signature: Signature) -> None:
+    def _begin(self, now_s: float, signature: Fingerprint) -> None:
         self.frozen = False
         self._first = signature
         self.since_s = now_s
         self._moves = 0
 
 
-def _moved(before: Signature, after: Signature, levels: int, mean: float) -> bool:
+def _moved(before: Fingerprint, after: Fingerprint, levels: int, mean: float) -> bool:
     change = np.abs(before.thumbnail.astype(np.int16) - after.thumbnail)
     return bool(change.max() > levels or change.mean() > mean)
 
@@ -169,7 +169,7 @@ class PictureHealth:
         """Since when the picture has stood still, while it is FROZEN."""
         return self._freeze.since_s if self._freeze is not None and self._freeze.frozen else None
 
-    def update(self, now_s: float, signature: Signature, *, keyframe: bool) -> Health:
+    def update(self, now_s: float, signature: Fingerprint, *, keyframe: bool) -> Health:
         """Take a look at `now_s` (monotonic seconds, never falling) and return the verdict."""
         self._next_s = now_s + INTERVAL_S
         if keyframe:
@@ -187,7 +187,7 @@ class PictureHealth:
             self.health = Health.GOOD
         return self.health
 
-    def _is_flat(self, now_s: float, signature: Signature) -> bool:
+    def _is_flat(self, now_s: float, signature: Fingerprint) -> bool:
         """Whether the picture is black or uniform, and has been for a while."""
         room = RECOVERED if self._flat else 1.0
         flat_now = is_flat(signature, room)

@@ -21,10 +21,10 @@ from math import inf
 
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
-from vision_line.ingest.age import Age
-from vision_line.ingest.load import DecodeLoad
+from vision_line.ingest.age import FrameAge
+from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.opening import Opening
-from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.source import EncodedFrame
 
 #: A picture is fresh again at this share of the limit: the rest of the queue is decoded soon.
 FRESH_SHARE = 0.25
@@ -60,8 +60,8 @@ class Intake:
         self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which picture
         self._skips = False
         self._opening = Opening(limit_s)
-        self._held: list[tuple[CompressedPicture, float]] = []  # the newest that may be of a backlog, and the fall then
-        self._kept: list[CompressedPicture] = []
+        self._held: list[tuple[EncodedFrame, float]] = []  # the newest that may be of a backlog, and the fall then
+        self._kept: list[EncodedFrame] = []
         self._kept_bytes = 0
         self._tokens = 1.0
         self._since_key = 0  # pictures since and with the newest keyframe; 0: none has come
@@ -86,7 +86,7 @@ class Intake:
         self._load.took(seconds)
         self._cost_s = seconds if not self._cost_s else self._cost_s + _COST_WEIGHT * (seconds - self._cost_s)
 
-    def take(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+    def take(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         """Return what to decode now that this picture has come, in order.
 
         Raises:
@@ -100,7 +100,7 @@ class Intake:
         held = self._release(age)
         return (*held, *self._choose(picture, age))
 
-    def _choose(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+    def _choose(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         if picture.behind_s > self._limit_s:
             self._check_progress(picture)
             self._skips = self._skips or not self._can_follow(picture.behind_s, age)
@@ -110,7 +110,7 @@ class Intake:
             return self._skip(picture, age)
         return (picture,) if self._admits(keyframe=picture.keyframe) else ()
 
-    def _hold(self, picture: CompressedPicture, age: Age) -> None:
+    def _hold(self, picture: EncodedFrame, age: FrameAge) -> None:
         """Hold a picture back; those before it turn out to be late by as much as pictures have come sooner since."""
         self._load.most_behind_s = max(self._load.most_behind_s, age.fell_s)
         self._held.append((picture, age.fell_s))
@@ -121,10 +121,10 @@ class Intake:
             self._drop(self._awaits or DropCause.BEHIND)
             self._keep(passed)
 
-    def _release(self, age: Age) -> list[CompressedPicture]:
+    def _release(self, age: FrameAge) -> list[EncodedFrame]:
         """Return what was held back and is fresh, after what it refers to."""
         held, self._held = self._held, []
-        chosen: list[CompressedPicture] = []
+        chosen: list[EncodedFrame] = []
         for picture, fell_s in held:
             if picture.keyframe:
                 self._kept.clear()
@@ -159,16 +159,16 @@ class Intake:
         self._drop(self._awaits)
         return False
 
-    def _can_follow(self, behind_s: float, age: Age) -> bool:
+    def _can_follow(self, behind_s: float, age: FrameAge) -> bool:
         """Whether decoding what comes makes the camera fresh soon."""
         busy = self._busy_share(age)
         return busy < 1.0 and (behind_s - self._limit_s) * busy / (1.0 - busy) <= FOLLOW_S
 
-    def _busy_share(self, age: Age) -> float:
+    def _busy_share(self, age: FrameAge) -> float:
         """Return which part of a period decoding takes; infinite while that is not known."""
         return self._cost_s / age.period_s if self._cost_s and age.period_s else inf
 
-    def _skip(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+    def _skip(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         if picture.keyframe:
             self._restart()
         limit_s = self._limit_s if age.at_edge else self._limit_s * FRESH_SHARE
@@ -178,7 +178,7 @@ class Intake:
         self._keep(picture)
         return ()
 
-    def _keep(self, picture: CompressedPicture) -> None:
+    def _keep(self, picture: EncodedFrame) -> None:
         """Keep what later pictures refer to; it will not be shown."""
         if self._awaits is not None:
             return
@@ -188,7 +188,7 @@ class Intake:
             self._kept.clear()
             self._awaits = DropCause.BEHIND
 
-    def _go_on(self, picture: CompressedPicture, age: Age) -> Sequence[CompressedPicture]:
+    def _go_on(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         self._skips, self._late = False, None
         kept, self._kept = self._kept, []
         if self._awaits is None and self._is_worth_decoding(len(kept), age):
@@ -197,7 +197,7 @@ class Intake:
         self._drop(self._awaits)
         return ()
 
-    def _is_worth_decoding(self, pictures: int, age: Age) -> bool:
+    def _is_worth_decoding(self, pictures: int, age: FrameAge) -> bool:
         """Whether that gives a fresh picture before the next keyframe does."""
         cost_s, busy = pictures * self._cost_s, self._busy_share(age)
         if cost_s <= self._limit_s / 2:
@@ -206,7 +206,7 @@ class Intake:
         wait_s = left * (age.period_s or 0.0) if left > 0 else inf
         return busy < 1.0 and cost_s / (1.0 - busy) < wait_s
 
-    def _check_progress(self, picture: CompressedPicture) -> None:
+    def _check_progress(self, picture: EncodedFrame) -> None:
         """Give up where decoding or reading what comes late does not make the camera fresh soon."""
         if self._late is None:
             self._load.times_late += 1

@@ -47,7 +47,7 @@ class ReconnectCount:
 
 
 @dataclass(slots=True)
-class Vitals:
+class ConnectionStats:
     """What a connection shows of itself: written by its thread, read by the supervisor. Times are monotonic seconds."""
 
     started_s: float
@@ -81,7 +81,7 @@ class Vitals:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class CameraHealth:
     """The state (None: no frame yet, so still what it was), whether to give the connection up, when to look again."""
 
     state: CameraState | None
@@ -98,7 +98,7 @@ def stale_limit_s(stream: Stream, period_s: float | None) -> float:
     return max(MIN_STALE_S, STALE_PERIODS * period_s)
 
 
-def judge(vitals: Vitals, stream: Stream, now_s: float) -> Judgement:
+def judge(vitals: ConnectionStats, stream: Stream, now_s: float) -> CameraHealth:
     """Return what an open connection is worth at `now_s`.
 
     A camera that gives no frame, or is STALE for `read_timeout_s`, is given up though its socket may still be busy.
@@ -107,11 +107,11 @@ def judge(vitals: Vitals, stream: Stream, now_s: float) -> Judgement:
     if vitals.last_frame_s is None:
         opened_s = vitals.started_s if vitals.opened_s is None else vitals.opened_s
         give_up_s = opened_s + stream.connect_timeout_s + stream.read_timeout_s
-        return Judgement(None, stream.is_live and now_s >= give_up_s, give_up_s)
+        return CameraHealth(None, stream.is_live and now_s >= give_up_s, give_up_s)
     stale_at_s = max(vitals.last_frame_s, vitals.resumed_s) + stale_limit_s(stream, vitals.period_s)
     if not stream.is_live or now_s < stale_at_s:
         # A pace that is not known yet may turn out to be quick, and the limit short.
         look_again_s = now_s + MIN_STALE_S if vitals.period_s is None else stale_at_s
-        return Judgement(_STATES[vitals.health], lost=False, look_again_s=look_again_s)
+        return CameraHealth(_STATES[vitals.health], lost=False, look_again_s=look_again_s)
     give_up_s = stale_at_s + stream.read_timeout_s
-    return Judgement(CameraState.STALE, now_s >= give_up_s, give_up_s)
+    return CameraHealth(CameraState.STALE, now_s >= give_up_s, give_up_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from vision_line.ingest.age import Age
+from vision_line.ingest.age import FrameAge
 
 #: Pictures are held back for so long in all: timestamps that always run too fast look like a backlog without an end.
 LONGEST_S = 5.0
@@ -28,7 +28,7 @@ class Opening:
         self._left_s = LONGEST_S
         self._before_s: float | None = None
 
-    def holds(self, arrived_s: float, age: Age) -> bool:
+    def holds(self, arrived_s: float, age: FrameAge) -> bool:
         """Return whether this picture may be one of a backlog; `age` has seen it."""
         before_s, self._before_s = self._before_s, arrived_s
         if before_s is None:

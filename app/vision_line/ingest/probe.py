@@ -11,10 +11,10 @@ from typing import Any
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, DropCause, Frame
-from vision_line.ingest.clock import Clocks
-from vision_line.ingest.load import DecodeLoad
+from vision_line.ingest.camera_clock import Clocks
+from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.ingest.outlet import Outlet
 from vision_line.ingest.session import FILE_OPEN_S, Session, open_health
 from vision_line.ports import Decoder, OpenDecoder
 from vision_line.words import one_line
@@ -62,7 +62,7 @@ class _Probe:
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._mailbox = Mailbox(stream.name, self._forward, live=True)
         self._found = ProbeResult(stream.name)
-        self._outlet = Outlet(self._mailbox, itertools.count())
+        self._outlet = FrameSink(self._mailbox, itertools.count())
         self._session = Session(
             stream,
             self._noting_codec(open_decoder),

@@ -9,7 +9,7 @@ from vision_line.config.feasible import need_in_words
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError
 from vision_line.ingest.file_formats import open_video
-from vision_line.ingest.finding import file_path, find_pictures
+from vision_line.ingest.file_search import file_path, find_pictures
 
 #: Rates are given as fractions of whole numbers, and by cameras that count badly.
 _TOLERANCE = 0.02

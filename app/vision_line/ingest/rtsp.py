@@ -14,20 +14,20 @@ import av
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedPictureError
-from vision_line.ingest.clock import Clocks
+from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.containers import check_size
-from vision_line.ingest.faults import connection_error
+from vision_line.ingest.error_mapping import connection_error
 from vision_line.ingest.nal import NAL_CODECS, START_CODE, NalCodec
 from vision_line.ingest.parameter_sets import picture_size
-from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.source import EncodedFrame
 from vision_line.ingest.wire.client import GoodbyeError, RtspClient
 from vision_line.ingest.wire.description import VideoTrack
 from vision_line.ingest.wire.dialogue import StoppedError
-from vision_line.ingest.wire.jpeg import JpegPictures
 from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Negotiation
 from vision_line.ingest.wire.payloads import PIECES
-from vision_line.ingest.wire.rtp import RtpPacket, Timeline
+from vision_line.ingest.wire.rtp import RtpPacket, RtpTimeline
+from vision_line.ingest.wire.rtp_jpeg import JpegPictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class RtspSource:
         self._track = playing.track
         self._client = RtspClient(playing, stop, clocks, stream.read_timeout_s)
         self._codec = NAL_CODECS.get(self._track.codec)
-        self._timeline = Timeline()
+        self._timeline = RtpTimeline()
         try:
             self._check_sizes(_annex_b(self._track))
             self._video = LiveVideo(_decoding_context(self._track, stream.max_frame_pixels))
@@ -76,7 +76,7 @@ class RtspSource:
             self._client.close()
             raise
 
-    def __iter__(self) -> Iterator[CompressedPicture]:
+    def __iter__(self) -> Iterator[EncodedFrame]:
         """Yield pictures until stopped.
 
         Raises:
@@ -107,7 +107,7 @@ class RtspSource:
                 yield packet, gap
                 gap = False
 
-    def _whole_pictures(self) -> Iterator[CompressedPicture]:
+    def _whole_pictures(self) -> Iterator[EncodedFrame]:
         """MJPEG: each picture is a key, so a gap damages no other."""
         pictures = JpegPictures()
         began_s: float | None = None
@@ -120,7 +120,7 @@ class RtspSource:
                 yield self._picture(unit, arrival, began_s)
                 began_s = None
 
-    def _joined_pictures(self, codec: NalCodec) -> Iterator[CompressedPicture]:
+    def _joined_pictures(self, codec: NalCodec) -> Iterator[EncodedFrame]:
         """H.264 and H.265: pieces are joined; a picture's arrival is the arrival of its last piece."""
         units, piece_of = AccessUnits(codec), PIECES[codec.name]
         before: _Arrival | None = None
@@ -141,9 +141,9 @@ class RtspSource:
     def _arrival(self, packet: RtpPacket) -> _Arrival:
         return _Arrival(packet.timestamp, *self._client.arrived)
 
-    def _picture(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> CompressedPicture:
+    def _picture(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> EncodedFrame:
         if not unit.data:
-            return CompressedPicture(
+            return EncodedFrame(
                 None, self._video, False, arrival.arrived_s, arrival.arrived_utc, damaged=True, counts=False
             )
         if unit.keyframe:
@@ -154,7 +154,7 @@ class RtspSource:
         packet.is_keyframe = unit.keyframe
         report = self._client.report
         camera_utc = None if report is None else report.utc_of(arrival.timestamp, self._track.clock_hz)
-        return CompressedPicture(
+        return EncodedFrame(
             packet,
             self._video,
             unit.keyframe,

@@ -14,26 +14,26 @@ from typing import Any
 from vision_line.config.models import Stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
-from vision_line.ingest.age import Age
-from vision_line.ingest.clock import Clocks
+from vision_line.ingest.age import FrameAge
+from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.damage import Damage
-from vision_line.ingest.faults import describe_fault
+from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.error_mapping import describe_fault
+from vision_line.ingest.file_timeline import RateCap
 from vision_line.ingest.files import open_file
+from vision_line.ingest.fingerprint import Fingerprint
 from vision_line.ingest.frame_numbers import FrameNumbers, open_frame_numbers
+from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.health import Health, PictureHealth
 from vision_line.ingest.intake import Intake
-from vision_line.ingest.lifecycle import Vitals
-from vision_line.ingest.load import DecodeLoad
-from vision_line.ingest.outlet import Outlet
-from vision_line.ingest.pictures import CompressedPicture, Source
+from vision_line.ingest.lifecycle import ConnectionStats
 from vision_line.ingest.rtsp import RtspSource
-from vision_line.ingest.signature import Signature
-from vision_line.ingest.timeline import RateCap
-from vision_line.ports import DecodedPicture, Decoder, OpenDecoder
+from vision_line.ingest.source import EncodedFrame, Source
+from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
 
 logger = logging.getLogger(__name__)
 
-SignPicture = Callable[[Any], Signature | None]
+SignPicture = Callable[[Any], Fingerprint | None]
 
 FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has but one try
 _NO_TICKS = -(1 << 62)
@@ -87,7 +87,7 @@ class Session:
         self,
         stream: Stream,
         open_decoder: OpenDecoder,
-        outlet: Outlet,
+        outlet: FrameSink,
         changed: Callable[[], None],
         clocks: Clocks,
         health: PictureHealth,
@@ -95,7 +95,7 @@ class Session:
         load: DecodeLoad,
     ) -> None:
         """Prepare; `start` begins."""
-        self.vitals = Vitals(started_s=clocks.monotonic())
+        self.vitals = ConnectionStats(started_s=clocks.monotonic())
         self.end: SessionEnd | None = None
         self.outlet = outlet
         self.call_on_frame = False  # set by the supervisor of a STALE camera, to hear of the next frame at once
@@ -114,11 +114,11 @@ class Session:
         self._load = load
         self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
         self._cap = RateCap(stream.inspect_fps)  # a camera's frames are capped when they are picked
-        self._age = Age()
+        self._age = FrameAge()
         self._busy_s = 0.0  # since the picture before, other than reading
         self._intake = Intake(stream.name, self._limit_s, load, self._leave_out)
         self._damage = Damage()
-        self._arrivals: dict[int, CompressedPicture] = {}
+        self._arrivals: dict[int, EncodedFrame] = {}
         self._shown_ticks = _NO_TICKS  # presentation time of the picture that was shown last
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
 
@@ -176,7 +176,7 @@ class Session:
         if detail := self._damage.describe():
             raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
 
-    def _take(self, picture: CompressedPicture) -> None:
+    def _take(self, picture: EncodedFrame) -> None:
         self._damage.saw(picture)
         if picture.counts:
             self.outlet.arrived()
@@ -191,7 +191,7 @@ class Session:
             for chosen in self._intake.take(self._aged(picture), self._age):
                 self._decode_chosen(chosen)
 
-    def _lacks_a_picture(self, picture: CompressedPicture) -> bool:
+    def _lacks_a_picture(self, picture: EncodedFrame) -> bool:
         """Whether one that this picture may refer to never came."""
         if picture.origin is not self._numbered:
             self._numbered = picture.origin
@@ -200,7 +200,7 @@ class Session:
             return False
         return self._numbers.breaks(bytes(picture.packet), keyframe=picture.keyframe)
 
-    def _aged(self, picture: CompressedPicture) -> CompressedPicture:
+    def _aged(self, picture: EncodedFrame) -> EncodedFrame:
         """Return a picture with how late it came; a file's never is."""
         if not self._stream.is_live:
             return picture
@@ -216,7 +216,7 @@ class Session:
         if self._load.behind_s > INTERRUPTION_S:
             self._health.interrupt()
 
-    def _decode_chosen(self, picture: CompressedPicture) -> None:
+    def _decode_chosen(self, picture: EncodedFrame) -> None:
         if self._intake.awaits_key and not picture.keyframe:  # one chosen with it could not be decoded
             self._count_unseen(picture, DropCause.CORRUPT)
             return
@@ -238,7 +238,7 @@ class Session:
             self._decoder.close()
             self._decoder = None
 
-    def _decode(self, picture: CompressedPicture) -> None:
+    def _decode(self, picture: EncodedFrame) -> None:
         if self._decoder is None:
             return
         try:
@@ -255,13 +255,13 @@ class Session:
         if cause is DropCause.CORRUPT:
             self._damage.lost()
 
-    def _count_unseen(self, picture: CompressedPicture, cause: DropCause) -> None:
+    def _count_unseen(self, picture: EncodedFrame, cause: DropCause) -> None:
         if picture.counts and picture.shown:
             self._drop(cause)
         if cause is DropCause.CORRUPT and picture.on_damage is not None:
             picture.on_damage()
 
-    def _post(self, decoded: DecodedPicture, newest: CompressedPicture) -> None:
+    def _post(self, decoded: DecodedFrame, newest: EncodedFrame) -> None:
         picture = self._recall(decoded, newest)
         if decoded.corrupt:
             self._intake.lose()
@@ -280,7 +280,7 @@ class Session:
         elif picture.shown:
             self._put(decoded, picture, decoded_s, keyframe=keyframe)
 
-    def _put(self, decoded: DecodedPicture, picture: CompressedPicture, decoded_s: float, *, keyframe: bool) -> None:
+    def _put(self, decoded: DecodedFrame, picture: EncodedFrame, decoded_s: float, *, keyframe: bool) -> None:
         self.outlet.put(
             Frame(
                 camera=self._stream.name,
@@ -298,7 +298,7 @@ class Session:
             )
         )
 
-    def _note_frame(self, decoded: DecodedPicture, arrived_s: float, now_s: float, *, keyframe: bool) -> None:
+    def _note_frame(self, decoded: DecodedFrame, arrived_s: float, now_s: float, *, keyframe: bool) -> None:
         vitals = self.vitals
         first = vitals.last_frame_s is None
         if first:
@@ -315,14 +315,14 @@ class Session:
             self.call_on_frame = False
             self._changed()
 
-    def _remember(self, picture: CompressedPicture) -> None:
+    def _remember(self, picture: EncodedFrame) -> None:
         """Keep when a picture arrived until it leaves the decoder, which may reorder."""
         if len(self._arrivals) >= _MAX_REMEMBERED:
             self._arrivals.clear()
         if (pts_s := _pts_s(picture)) is not None:
             self._arrivals[_ticks(pts_s)] = picture
 
-    def _recall(self, decoded: DecodedPicture, newest: CompressedPicture) -> CompressedPicture:
+    def _recall(self, decoded: DecodedFrame, newest: EncodedFrame) -> EncodedFrame:
         if decoded.pts_s is not None and math.isfinite(decoded.pts_s):
             self._shown_ticks = _ticks(decoded.pts_s)
         else:  # FFmpeg's flush gives pictures without a clock, in the order of display
@@ -331,7 +331,7 @@ class Session:
         return self._arrivals.pop(self._shown_ticks, newest)
 
 
-def _pts_s(picture: CompressedPicture) -> float | None:
+def _pts_s(picture: EncodedFrame) -> float | None:
     packet = picture.packet
     return None if packet.pts is None else packet.pts * float(packet.time_base)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from vision_line.ingest.timeline import Timeline
+from vision_line.ingest.file_timeline import FileTimeline
 
 #: So many pictures before the splice may bear the mark: FFmpeg's parser gives it to the one before the last.
 MOST_MARKED = 3
@@ -16,7 +16,7 @@ MOST_MARKED = 3
 CODECS = frozenset({"h264"})
 
 
-def placed_packets(packets: Iterable[Any], timeline: Timeline, codec: str) -> Iterator[tuple[Any, float | None]]:
+def placed_packets(packets: Iterable[Any], timeline: FileTimeline, codec: str) -> Iterator[tuple[Any, float | None]]:
     """Yield each packet with its place on `timeline`; the empty one at the end has none.
 
     MPEG-TS counts its packets, so at a splice FFmpeg marks the last pictures as damaged, whole or not. Where the clock

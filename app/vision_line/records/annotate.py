@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vision_line.frames import DefectEvent, Detections, Sighting, Verdict
-from vision_line.records.picture import Image
+from vision_line.records.bgr import Image
 
 Bgr = tuple[int, int, int]
 

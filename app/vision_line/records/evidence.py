@@ -22,14 +22,14 @@ import cv2
 from vision_line.errors import RunError, SourceError
 from vision_line.frames import DefectEvent, Detections, Frame
 from vision_line.records.annotate import Mark, caption_of, draw_marks, enlarged, mark_of, marks_of, with_caption
+from vision_line.records.bgr import Image, PictureReader
+from vision_line.records.corrected_time import Timeline
 from vision_line.records.directory import ensure_directory, sync_directory, write_durably
 from vision_line.records.entries import Entry, EvidenceDeletedEntry, EvidenceEntry
-from vision_line.records.kept import EvidencePaths, KeptPicture, KeptPictures, Stock, evidence_paths
-from vision_line.records.looks import WaitingLook, WaitingLooks
-from vision_line.records.picture import Image, PictureReader
-from vision_line.records.retention import Age
+from vision_line.records.evidence_files import EvidenceFile, EvidenceFiles, EvidencePaths, StorageUsage, evidence_paths
+from vision_line.records.pending_evidence import PendingEvidence, PendingEvidenceQueue
+from vision_line.records.retention import RowAge
 from vision_line.records.stored import FOLDER, StrangePictureError, remove_stored
-from vision_line.records.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -42,20 +42,20 @@ EXPIRE_S = 10.0
 EXPIRED_AT_ONCE = 100
 
 
-class EvidenceKeeper:
+class EvidenceWriter:
     """Owns the evidence folder and the thread that writes into it, from `start` to `close`."""
 
     def __init__(
         self,
         directory: Path,
         run: int,
-        stock: Stock,
+        stock: StorageUsage,
         record: Callable[[Entry], None],
         read_picture: PictureReader,
         *,
         max_bytes: int,
         quality: int,
-        age: Age,
+        age: RowAge,
     ) -> None:
         """Keep pictures below `directory`, where `stock` is already.
 
@@ -64,7 +64,7 @@ class EvidenceKeeper:
         self._age = age
         self._directory = directory
         self._run = run
-        self._kept = KeptPictures(directory, stock)
+        self._kept = EvidenceFiles(directory, stock)
         self._record = record
         self._read_picture = read_picture
         self._max_bytes = max_bytes
@@ -73,7 +73,7 @@ class EvidenceKeeper:
         self._expire_due_s = -inf
         self._undeletable = ""
         self._problem = ""
-        self._looks = WaitingLooks()
+        self._looks = PendingEvidenceQueue()
         self._closing = threading.Event()
         self._deadline_s = float("inf")
         self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
@@ -136,7 +136,7 @@ class EvidenceKeeper:
             return not self._closing.is_set()
         return time.monotonic() <= self._deadline_s and self._try(look)
 
-    def _try(self, look: WaitingLook) -> bool:
+    def _try(self, look: PendingEvidence) -> bool:
         """Write the look's pictures, or wait before they are tried again; False: a disk refuses at the end."""
         if self._keep(look):
             self._looks.written(look)
@@ -146,7 +146,7 @@ class EvidenceKeeper:
             return not self._closing.wait(RETRY_S)
         return True
 
-    def _keep(self, look: WaitingLook) -> bool:
+    def _keep(self, look: PendingEvidence) -> bool:
         """Write the look's pictures, then their row; False if that cannot be done now and is to be tried again."""
         event = look.event
         paths = evidence_paths(self._run, event, look.frame.sequence)
@@ -169,14 +169,14 @@ class EvidenceKeeper:
         self._note_problem("")
         now_utc = time.time()
         offset_s = event.first_seen_utc - event.first_seen_s
-        self._kept.add(KeptPicture(self._run, event.event_id, paths, size, event.first_seen_utc, offset_s))
+        self._kept.add(EvidenceFile(self._run, event.event_id, paths, size, event.first_seen_utc, offset_s))
         clean, overlay, crop = (hashlib.sha256(pictures[path]).hexdigest() for path in paths)
         self._record(
             EvidenceEntry(event.event_id, now_utc, *paths, clean, overlay, crop, size=size, look=event.best_look)
         )
         return True
 
-    def _pictures_of(self, look: WaitingLook, paths: EvidencePaths) -> dict[str, bytes]:
+    def _pictures_of(self, look: PendingEvidence, paths: EvidencePaths) -> dict[str, bytes]:
         """Return the files to be written; the untouched picture is the last, so that where it is all are.
 
         Raises:
@@ -211,7 +211,7 @@ class EvidenceKeeper:
             self._remove_all(oldest)
         return True
 
-    def _remove_all(self, oldest: KeptPicture) -> None:
+    def _remove_all(self, oldest: EvidenceFile) -> None:
         for path in oldest.paths:
             self._remove(path)
         self._kept.forget_oldest()
@@ -250,7 +250,7 @@ class EvidenceKeeper:
         except StrangePictureError as exc:
             logger.error("an evidence image is not deleted: %s", exc)
 
-    def _oldest(self) -> KeptPicture | None:
+    def _oldest(self) -> EvidenceFile | None:
         try:
             return self._kept.oldest()
         except RunError as exc:
@@ -278,7 +278,7 @@ class EvidenceKeeper:
         self._problem = problem
 
 
-def _with_overlay(image: Image, look: WaitingLook, mark: Mark) -> Image:
+def _with_overlay(image: Image, look: PendingEvidence, mark: Mark) -> Image:
     marked = image.copy()
     draw_marks(marked, marks_of(look.detections, [mark]))
     words = f"{mark.label}  {look.event.event_id}"

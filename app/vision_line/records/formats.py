@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TextIO
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.packages import install_extra
-from vision_line.records.columns import Column, Kind
+from vision_line.records.columns import ColumnType, ExportColumn
 from vision_line.words import printable, printable_json
 
 Chunk = Sequence[Sequence[Any]]
@@ -43,7 +43,7 @@ def spreadsheet_text(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def write_csv(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+def write_csv(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Iterable[Chunk]) -> None:
     """Write RFC 4180 CSV in UTF-8 with a byte order mark: without it Excel shows umlauts and Chinese wrongly."""
     with _text_of(output, "utf-8-sig") as file:
         writer = csv.writer(file)
@@ -54,7 +54,7 @@ def write_csv(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chun
             )
 
 
-def write_jsonl(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+def write_jsonl(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Iterable[Chunk]) -> None:
     """Write one JSON object a line; what is not known is null."""
     with _text_of(output, "utf-8") as file:
         for chunk in chunks:
@@ -63,7 +63,7 @@ def write_jsonl(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Ch
                 file.write(printable_json(json.dumps(cells, ensure_ascii=False)) + "\n")
 
 
-def write_parquet(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[Chunk]) -> None:
+def write_parquet(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Iterable[Chunk]) -> None:
     """Write a typed Parquet file, a row group a chunk.
 
     Raises:
@@ -75,12 +75,12 @@ def write_parquet(output: BinaryIO, columns: Sequence[Column], chunks: Iterable[
     except ImportError as exc:
         raise ConfigError(f"--format parquet needs pyarrow: {install_extra('parquet')}") from exc
     types = {
-        Kind.TEXT: pa.string(),
-        Kind.CATEGORY: pa.dictionary(pa.int32(), pa.string()),
-        Kind.INTEGER: pa.int64(),
-        Kind.REAL: pa.float64(),
-        Kind.TIME: pa.timestamp("us", tz="UTC"),
-        Kind.BOOLEAN: pa.bool_(),
+        ColumnType.TEXT: pa.string(),
+        ColumnType.CATEGORY: pa.dictionary(pa.int32(), pa.string()),
+        ColumnType.INTEGER: pa.int64(),
+        ColumnType.REAL: pa.float64(),
+        ColumnType.TIME: pa.timestamp("us", tz="UTC"),
+        ColumnType.BOOLEAN: pa.bool_(),
     }
     schema = pa.schema([pa.field(column.name, types[column.kind]) for column in columns])
     with pq.ParquetWriter(pa.PythonFile(_Counted(output), mode="w"), schema) as writer:
@@ -123,26 +123,26 @@ class _Counted(RawIOBase):
         return count
 
 
-def _csv_cell(column: Column, value: Any) -> Any:
+def _csv_cell(column: ExportColumn, value: Any) -> Any:
     if value is None:
         return ""
-    if column.kind in {Kind.TEXT, Kind.CATEGORY}:
+    if column.kind in {ColumnType.TEXT, ColumnType.CATEGORY}:
         return spreadsheet_text(value)
     cell = _json_cell(column, value)
-    return str(cell).lower() if column.kind is Kind.BOOLEAN else cell
+    return str(cell).lower() if column.kind is ColumnType.BOOLEAN else cell
 
 
-def _json_cell(column: Column, value: Any) -> Any:
-    if column.kind is Kind.TIME and value is not None:
+def _json_cell(column: ExportColumn, value: Any) -> Any:
+    if column.kind is ColumnType.TIME and value is not None:
         return iso_utc(value)
     return _plain(column, value)
 
 
-def _parquet_cell(column: Column, value: Any) -> Any:
-    if column.kind is Kind.TIME and value is not None:
+def _parquet_cell(column: ExportColumn, value: Any) -> Any:
+    if column.kind is ColumnType.TIME and value is not None:
         return round(value * 1e6)
     return _plain(column, value)
 
 
-def _plain(column: Column, value: Any) -> Any:
-    return bool(value) if column.kind is Kind.BOOLEAN and value is not None else value
+def _plain(column: ExportColumn, value: Any) -> Any:
+    return bool(value) if column.kind is ColumnType.BOOLEAN and value is not None else value

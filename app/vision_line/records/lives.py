@@ -16,8 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vision_line.frames import CameraState, ClockStep
-from vision_line.inspection.blame import CRASHED, OFF, Absence
-from vision_line.inspection.clock import STEP_S
+from vision_line.inspection.coverage.causes import CRASHED, OFF, Absence
+from vision_line.inspection.coverage.wall_clock import STEP_S
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -25,13 +25,13 @@ from vision_line.frames import (
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records import entries
 from vision_line.records.backlog import Backlog, BacklogLimits
+from vision_line.records.bgr import PictureReader, bgr_of
 from vision_line.records.directory import DirectoryLock
 from vision_line.records.entries import CameraRecord, RunRecord
-from vision_line.records.evidence import EvidenceKeeper
-from vision_line.records.kept import Stock, reconcile
+from vision_line.records.evidence import EvidenceWriter
+from vision_line.records.evidence_files import StorageUsage, reconcile
 from vision_line.records.lives import EndCause, Inheritance, boot_id, inherit, life_now
-from vision_line.records.picture import PictureReader, bgr_of
-from vision_line.records.retention import Age, Retention
+from vision_line.records.retention import Retention, RowAge
 from vision_line.records.rows import INSERT_CLOCK_STEP, INSERT_RUN, RowMaker, clock_step_row, run_row
 from vision_line.records.schema import FILE_NAME, open_writer, transaction
 from vision_line.records.writer import GroupWriter
@@ -77,10 +77,10 @@ class SqliteLog:
             retention = Retention(settings.keep_days, settings.max_mb)
             self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb, retention)
             undo.pop_all()
-        self._evidence: EvidenceKeeper | None = None
+        self._evidence: EvidenceWriter | None = None
         self._old_evidence_bytes = stock.size
         if settings.evidence:
-            self._evidence = EvidenceKeeper(
+            self._evidence = EvidenceWriter(
                 directory,
                 number,
                 stock,
@@ -88,7 +88,7 @@ class SqliteLog:
                 read_picture,
                 max_bytes=settings.evidence_max_mb * 1_000_000,
                 quality=settings.evidence_quality,
-                age=Age(settings.keep_days),
+                age=RowAge(settings.keep_days),
             )
         self._closed = False
         self._closing = threading.Lock()
@@ -236,7 +236,7 @@ class SqliteLog:
 
 def _begin(
     connection: sqlite3.Connection, directory: Path, run: RunRecord, classes: Sequence[str], *, evidence: bool
-) -> tuple[int, Stock, Inheritance]:
+) -> tuple[int, StorageUsage, Inheritance]:
     """Enter the run; return its number in this file, what pictures earlier runs left, and what nobody looked at since.
 
     Raises:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
+from vision_line.records.corrected_time import Timeline, read_timeline
 from vision_line.records.schema import transaction
-from vision_line.records.timeline import Timeline, read_timeline
 
 DAY_S = 86_400
 #: Rows of one transaction: a few milliseconds, so that results do not wait.
@@ -53,7 +53,7 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class RetainedTable:
     """A table, the columns that number its rows and say from when to when they tell, and which of them may go.
 
     `offset` is what tells which clock labelled a row, as `Timeline` wants it; the end bears the clock of the beginning.
@@ -82,18 +82,18 @@ _NOT_THE_LAST = "EXISTS (SELECT 1 FROM states n WHERE n.run = t.run AND n.camera
 _BY_ITS_CLOCK = """(SELECT k.to_utc - k.at_s FROM clock_steps k
     WHERE k.run = t.run AND k.clock = t.clock AND k.clock > 0)"""
 
-_COVERAGE = Shelf("coverage", "minute", "minute_utc", "minute_utc", _BY_ITS_CLOCK)
+_COVERAGE = RetainedTable("coverage", "minute", "minute_utc", "minute_utc", _BY_ITS_CLOCK)
 
 #: In the order in which they go, when no run uses the records.
 SHELVES = (
-    Shelf("detections", "detection", "arrived_utc", "arrived_utc", "arrived_utc - arrived_s"),
-    Shelf(
+    RetainedTable("detections", "detection", "arrived_utc", "arrived_utc", "arrived_utc - arrived_s"),
+    RetainedTable(
         *("events", "event", "first_seen_utc", "last_seen_utc", "first_seen_utc - first_seen_s"),
         _NO_PICTURE.format(or_=""),
     ),
-    Shelf("states", "change", "at_utc", "at_utc", "at_utc - at_s", _NOT_THE_LAST),
+    RetainedTable("states", "change", "at_utc", "at_utc", "at_utc - at_s", _NOT_THE_LAST),
     _COVERAGE,
-    Shelf(
+    RetainedTable(
         *("not_inspected", "interval", "started_utc", "ended_utc", "started_utc - started_s"),
         "ended_utc IS NOT NULL",
     ),
@@ -106,7 +106,7 @@ SHELVES_IN_USE = tuple(
 )
 
 
-class Age:
+class RowAge:
     """From when on rows are old. Nothing is, until the wall clock has been steady for a while. Pure."""
 
     def __init__(self, keep_days: int) -> None:
@@ -129,7 +129,7 @@ class Retention:
 
     def __init__(self, keep_days: int, max_mb: int) -> None:
         """Keep so many days and so many megabytes; 0: without bound."""
-        self._age = Age(keep_days)
+        self._age = RowAge(keep_days)
         self._max_bytes = max_mb * 1_000_000
         self._due_s = -inf
         self._timeline: Timeline | None = None
@@ -173,7 +173,7 @@ def remove_batch(
     max_bytes: int,
     now_utc: float,
     *,
-    shelves: Sequence[Shelf] = SHELVES_IN_USE,
+    shelves: Sequence[RetainedTable] = SHELVES_IN_USE,
     why: Why | None = None,
 ) -> Removed | None:
     """Remove the oldest rows that have to go, at most `BATCH_ROWS`, and enter that; None: there are none.
@@ -214,7 +214,9 @@ def _spared_utc(connection: sqlite3.Connection, timeline: Timeline, now_utc: flo
     return min(now_utc, timeline.true_utc(run, minute_utc, offset_s) - SPARED_S)
 
 
-def _old_rows(connection: sqlite3.Connection, shelf: Shelf, timeline: Timeline, before_utc: float) -> list[_Row]:
+def _old_rows(
+    connection: sqlite3.Connection, shelf: RetainedTable, timeline: Timeline, before_utc: float
+) -> list[_Row]:
     """Return the first rows that are from before `before_utc` and may go, at most `BATCH_ROWS`."""
     old: list[_Row] = []
     young = 0
@@ -229,7 +231,9 @@ def _old_rows(connection: sqlite3.Connection, shelf: Shelf, timeline: Timeline, 
     return old
 
 
-def _remove(connection: sqlite3.Connection, shelf: Shelf, old: Sequence[_Row], now_utc: float, why: Why) -> Removed:
+def _remove(
+    connection: sqlite3.Connection, shelf: RetainedTable, old: Sequence[_Row], now_utc: float, why: Why
+) -> Removed:
     numbers = [(row.number,) for row in old]
     if shelf.table == "events":
         sql = "DELETE FROM evidence WHERE (run, event_id) = (SELECT run, event_id FROM events WHERE event = ?)"

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from vision_line.screens.looks import QUIET, look_of, milliseconds
-from vision_line.screens.pieces import Line, filled, left, right
+from vision_line.screens.segments import Line, filled, left, right
+from vision_line.screens.styles import QUIET, look_of, milliseconds
 from vision_line.telemetry.snapshot import CameraSnapshot
 
 _ROOMY, _TIGHT = 39, 26  # cells of one camera

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vision_line.screens.looks import NOTICE, ORDINARY_CAUSES, QUIET, TROUBLE, look_of, milliseconds, short_time
-from vision_line.screens.pieces import Line, Piece, filled, left, right
+from vision_line.screens.segments import Line, Piece, filled, left, right
+from vision_line.screens.styles import NOTICE, ORDINARY_CAUSES, QUIET, TROUBLE, look_of, milliseconds, short_time
 from vision_line.telemetry.snapshot import CameraSnapshot
 
 _MARK, _STATE = 3, 14
@@ -15,7 +15,7 @@ _NAME_MIN, _NAME_MAX = 8, 24
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of figures; shown on screens of at least `from_width` cells."""
 
     title: str
@@ -40,7 +40,7 @@ def table_lines(cameras: Sequence[CameraSnapshot], width: int) -> list[Line]:
     return [filled(titles, width), *(_row(camera, name_width, columns, width) for camera in cameras)]
 
 
-def _row(camera: CameraSnapshot, name_width: int, columns: Sequence[Column], width: int) -> Line:
+def _row(camera: CameraSnapshot, name_width: int, columns: Sequence[TableColumn], width: int) -> Line:
     look = look_of(camera)
     start = [left(f" {look.mark}", _MARK, look.style), left(camera.name, name_width), *_state(camera)]
     if camera.is_troubled and camera.fps_in == 0:
@@ -114,21 +114,21 @@ def _share(camera: CameraSnapshot, width: int) -> Piece:
     return f"   {'━' * full}{'─' * (cells - full)}", QUIET
 
 
-def _columns(width: int) -> list[Column]:
+def _columns(width: int) -> list[TableColumn]:
     """Return the columns that a screen of `width` cells has room for."""
     drops_width = max(17, min(34, width - 93))
     spare = max(0, width - 142)
     columns = [
-        Column("in /s", 6, lambda camera, size: _rate(camera.fps_in, size, QUIET)),
-        Column("insp.", 6, lambda camera, size: _rate(camera.fps_inspected, size)),
-        Column("   share inspected", 19 + min(8, spare), _share, from_width=130, align=left),
-        Column("  dropped /s", drops_width + min(10, spare // 2), _drops, align=left),
-        Column("p50", 5, _quantile("p50")),
-        Column("p95", 6, _quantile("p95"), from_width=120),
-        Column("p99", 6, _quantile("p99")),
-        Column("behind", 7, _behind, from_width=100),
-        Column("age", 6, _age),
-        Column("defects", 8, lambda camera, size: _count(camera.events, size)),
-        Column("reconn.", 9, lambda camera, size: _count(camera.reconnects, size), from_width=120),
+        TableColumn("in /s", 6, lambda camera, size: _rate(camera.fps_in, size, QUIET)),
+        TableColumn("insp.", 6, lambda camera, size: _rate(camera.fps_inspected, size)),
+        TableColumn("   share inspected", 19 + min(8, spare), _share, from_width=130, align=left),
+        TableColumn("  dropped /s", drops_width + min(10, spare // 2), _drops, align=left),
+        TableColumn("p50", 5, _quantile("p50")),
+        TableColumn("p95", 6, _quantile("p95"), from_width=120),
+        TableColumn("p99", 6, _quantile("p99")),
+        TableColumn("behind", 7, _behind, from_width=100),
+        TableColumn("age", 6, _age),
+        TableColumn("defects", 8, lambda camera, size: _count(camera.events, size)),
+        TableColumn("reconn.", 9, lambda camera, size: _count(camera.reconnects, size), from_width=120),
     ]
     return [column for column in columns if width >= column.from_width]

@@ -19,7 +19,7 @@ from vision_line.screens.device_lines import device_lines
 from vision_line.screens.headline import band, title_line, totals_lines
 from vision_line.screens.notices import notice_lines
 from vision_line.screens.painter import run_painter
-from vision_line.screens.pieces import Line, filled, to_text
+from vision_line.screens.segments import Line, filled, to_text
 from vision_line.screens.terminal import own_output
 from vision_line.telemetry.snapshot import Snapshot
 

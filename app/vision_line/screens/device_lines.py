@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vision_line.ports import DeviceLoad
-from vision_line.screens.looks import NOTICE, QUIET, VALUE
-from vision_line.screens.pieces import Line, Piece, filled, left, spread
+from vision_line.screens.segments import Line, Piece, filled, left, spread
+from vision_line.screens.styles import NOTICE, QUIET, VALUE
 
 _NAME_WIDTH = 8
 

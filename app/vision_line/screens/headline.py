@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vision_line.frames import CameraState
-from vision_line.screens.looks import (
+from vision_line.screens.segments import Line, filled, left, spread
+from vision_line.screens.styles import (
     NOTICE,
     NOTICE_FILL,
     QUIET,
@@ -19,7 +20,6 @@ from vision_line.screens.looks import (
     milliseconds,
     short_time,
 )
-from vision_line.screens.pieces import Line, filled, left, spread
 from vision_line.telemetry.snapshot import Snapshot
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vision_line.frames import DefectEvent, EventPhase
-from vision_line.screens.looks import NOTICE, QUIET, TROUBLE, VERDICTS
-from vision_line.screens.pieces import Line, Piece, filled, left, right
+from vision_line.screens.segments import Line, Piece, filled, left, right
+from vision_line.screens.styles import NOTICE, QUIET, TROUBLE, VERDICTS
 from vision_line.telemetry.snapshot import Snapshot
 
 _ALARM: Piece = (" ■ ", TROUBLE)

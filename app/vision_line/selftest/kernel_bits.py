@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.context import Gpu, translated_errors
-from vision_line.devices.cuda.engine_files import cache_folder
+from vision_line.devices.cuda.context import GpuContext, translated_errors
+from vision_line.devices.cuda.engine_cache import cache_folder
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
 from vision_line.devices.cuda.memory import host_view, pinned
 from vision_line.devices.cuda.scratch import allocate, open_stream
-from vision_line.devices.cuda.surface import Layout, PixelFormat, Surface
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
+from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
+from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 from vision_line.ports import ShapeHW
-from vision_line.selftest.report import Outcome, failed, figure, passed, skipped
-from vision_line.selftest.subject import Subject
+from vision_line.selftest.device_under_test import DeviceUnderTest
+from vision_line.selftest.report import CheckOutcome, failed, figure, passed, skipped
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
@@ -39,7 +39,7 @@ _NEVER_WRITTEN = 0xFF  # four of them are no number
 class Noise:
     """A picture of noise as it lies in memory: a luma plane and a chroma plane below it, lines of `layout.pitch`."""
 
-    layout: Layout
+    layout: SurfaceLayout
     colour: Colour
     memory: NDArray[np.uint8]  # (nbytes,)
 
@@ -52,7 +52,7 @@ class Noise:
         return Planes((luma, chroma[:, 0::2], chroma[:, 1::2]))
 
 
-def check_kernel(subject: Subject) -> Outcome:
+def check_kernel(subject: DeviceUnderTest) -> CheckOutcome:
     """Compare the kernel's float32 and float16 outputs with the definition, bit for bit."""
     if subject.gpu is None:
         return skipped("the CPU has no kernel")
@@ -76,11 +76,11 @@ def draw_noise() -> Iterator[Noise]:
     rng = np.random.default_rng(0)
     colours = [Colour(matrix, value_range) for matrix, value_range in product(ColourMatrix, ColourRange)]
     for number, (size_wh, form) in enumerate(product(SIZES_WH, PixelFormat)):
-        layout = Layout(form, size_wh)
+        layout = SurfaceLayout(form, size_wh)
         yield Noise(layout, colours[number % len(colours)], rng.integers(0, 256, layout.nbytes, np.uint8))
 
 
-def run_kernel(gpu: Gpu, pictures: Sequence[Noise], shape_hw: ShapeHW, dtype: np.dtype[Any]) -> NDArray[Any]:
+def run_kernel(gpu: GpuContext, pictures: Sequence[Noise], shape_hw: ShapeHW, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return what one launch makes of `pictures` (n, 3, h, w), of float32 or float16.
 
     Raises:
@@ -107,7 +107,7 @@ def run_kernel(gpu: Gpu, pictures: Sequence[Noise], shape_hw: ShapeHW, dtype: np
         return host_view(host_output).view(dtype).reshape(shape).copy()
 
 
-def upload(gpu: Gpu, noise: Noise, stream: Stream) -> Surface:
+def upload(gpu: GpuContext, noise: Noise, stream: Stream) -> Surface:
     """Return `noise` as a surface on its way to the GPU; its memory is freed when the surface is dropped."""
     from cuda.core import Buffer
 
@@ -128,7 +128,7 @@ def upload(gpu: Gpu, noise: Noise, stream: Stream) -> Surface:
     )
 
 
-def open_kernel(gpu: Gpu, stream: Stream, undo: ExitStack, *, half: bool) -> LetterboxKernel:
+def open_kernel(gpu: GpuContext, stream: Stream, undo: ExitStack, *, half: bool) -> LetterboxKernel:
     """Return the kernel, built or from the user's cache as the device takes it."""
     kernel = LetterboxKernel(gpu.device, stream, half=half, cache_dir=cache_folder().parent / "kernels")
     undo.callback(kernel.close)

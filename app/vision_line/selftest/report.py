@@ -32,7 +32,7 @@ class _Public(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Figure(_Public):
+class Measurement(_Public):
     """One number."""
 
     name: str
@@ -54,7 +54,7 @@ class CheckResult(_Public):
     """A check that only measures passes when it could measure."""
     sentence: str
     """What was found, or why it failed or was skipped; for people, without folders."""
-    figures: list[Figure]
+    figures: list[Measurement]
     """What was measured."""
 
 
@@ -86,7 +86,7 @@ class MachineFacts(_Public):
     """Null on the CPU."""
 
 
-class ModelFacts(_Public):
+class ModelUnderTest(_Public):
     """The model that was used; of an ONNX file without a bundle the name is left out, because it is a file's."""
 
     name: str | None
@@ -131,7 +131,7 @@ class Selftest(_Public):
     """Processor or GPU, and the versions of what drives it."""
     machine: MachineFacts
     """The computer."""
-    model: ModelFacts
+    model: ModelUnderTest
     """The model."""
     settings: SettingsFacts
     """What was asked for."""
@@ -145,35 +145,35 @@ class Selftest(_Public):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckOutcome:
     """What a check hands back."""
 
     status: Status
     sentence: str
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Measurement, ...] = ()
 
 
-def passed(sentence: str, figures: Iterable[Figure] = ()) -> Outcome:
+def passed(sentence: str, figures: Iterable[Measurement] = ()) -> CheckOutcome:
     """Return the outcome of a check that found what it should, or measured."""
-    return Outcome(Status.PASSED, sentence, tuple(figures))
+    return CheckOutcome(Status.PASSED, sentence, tuple(figures))
 
 
-def failed(sentence: str, figures: Iterable[Figure] = ()) -> Outcome:
+def failed(sentence: str, figures: Iterable[Measurement] = ()) -> CheckOutcome:
     """Return the outcome of a check that found something else."""
-    return Outcome(Status.FAILED, sentence, tuple(figures))
+    return CheckOutcome(Status.FAILED, sentence, tuple(figures))
 
 
-def skipped(reason: str) -> Outcome:
+def skipped(reason: str) -> CheckOutcome:
     """Return the outcome of a check that does not apply here."""
-    return Outcome(Status.SKIPPED, reason)
+    return CheckOutcome(Status.SKIPPED, reason)
 
 
-def figure(name: str, of: str, value: float, unit: str) -> Figure:
+def figure(name: str, of: str, value: float, unit: str) -> Measurement:
     """Return a figure with as many digits as anybody needs."""
-    return Figure(name=name, of=of, value=float(f"{value:.6g}"), unit=unit)
+    return Measurement(name=name, of=of, value=float(f"{value:.6g}"), unit=unit)
 
 
-def result(name: str, outcome: Outcome) -> CheckResult:
+def result(name: str, outcome: CheckOutcome) -> CheckResult:
     """Return the outcome of the check `name` for the report."""
     return CheckResult(
         name=name,

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.simulator.layout import Disc, Layout, Point
+from vision_line.simulator.layout import BoardLayout, Disc, Point
 
 Mask = NDArray[np.uint8]  # (h * FINE, w * FINE), 0 or 255
 
@@ -21,14 +21,14 @@ FINE = 4
 class Artwork:
     """The layers of a good board; each mask is 0 or 255, `FINE` mask pixels per board pixel."""
 
-    layout: Layout
+    layout: BoardLayout
     outline: Mask
     copper: Mask
     bare: Mask
     silk: Mask
 
 
-def draw_artwork(layout: Layout) -> Artwork:
+def draw_artwork(layout: BoardLayout) -> Artwork:
     """Draw the layers of `layout`; holes are already out of the copper."""
     copper, bare, silk = (blank(layout.size_wh) for _ in range(3))
     for track in layout.tracks:
@@ -68,7 +68,7 @@ def _fill(mask: Mask, discs: Iterable[tuple[Disc, float]], value: int) -> None:
         cv2.circle(mask, fine(disc.centre), round(radius * FINE), value, -1)
 
 
-def _draw_outline(layout: Layout) -> Mask:
+def _draw_outline(layout: BoardLayout) -> Mask:
     """Draw the board's contour with rounded corners."""
     mask = blank(layout.size_wh)
     width, height = layout.size_wh
@@ -86,7 +86,7 @@ def _draw_outline(layout: Layout) -> Mask:
     return mask
 
 
-def _draw_silk(silk: Mask, layout: Layout, bare: Mask) -> None:
+def _draw_silk(silk: Mask, layout: BoardLayout, bare: Mask) -> None:
     for x0, y0, x1, y1 in layout.outlines:
         cv2.rectangle(silk, fine((x0, y0)), fine((x1, y1)), 255, 5)
     for label in layout.labels:

@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
-from vision_line.simulator.rtp import AccessUnit, VideoStream, rtp_packets, sender_report, timestamp_of
+from vision_line.simulator.rtp_stream import TimedUnit, VideoStream, rtp_packets, sender_report, timestamp_of
 
 REPORT_EVERY_S = 2.0
 # A machine that was busy catches up; after a longer stop the camera shows the present.
 MOST_LATE_S = 1.0
 
 
-class Viewer(Protocol):
+class Client(Protocol):
     """Where a camera's packets go; `send` never waits."""
 
     def is_behind(self) -> bool:
@@ -33,7 +33,7 @@ class Viewer(Protocol):
 
 
 @dataclass(slots=True)
-class Camera:
+class VirtualCamera:
     """A clip as a live camera: all viewers see the same picture at the same time.
 
     It runs on one event loop. A viewer joins at the next IDR picture; one that falls behind is skipped up
@@ -48,16 +48,16 @@ class Camera:
     ssrc: int
     timestamp_base: int
     sent_log: TextIO | None = None
-    viewers: dict[Viewer, bool] = field(default_factory=dict)
+    viewers: dict[Client, bool] = field(default_factory=dict)
     sequence: int = 0
     packets: int = 0
     octets: int = 0
 
-    def join(self, viewer: Viewer) -> None:
+    def join(self, viewer: Client) -> None:
         """Let a viewer in; its first picture is the next IDR picture."""
         self.viewers[viewer] = False
 
-    def leave(self, viewer: Viewer) -> None:
+    def leave(self, viewer: Client) -> None:
         """Let a viewer go; one that is not there is no error."""
         self.viewers.pop(viewer, None)
 
@@ -103,7 +103,7 @@ class Camera:
         self._count(unit)
         return started
 
-    def _count(self, unit: AccessUnit) -> None:
+    def _count(self, unit: TimedUnit) -> None:
         """Advance the stream's numbers: they go on whether somebody looks or not."""
         self.sequence = (self.sequence + len(unit.payloads)) & 0xFFFF
         self.packets += len(unit.payloads)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.simulator.artwork import FINE, Artwork, Mask, blank, fill_polygon, fine
-from vision_line.simulator.layout import Track
+from vision_line.simulator.layout import CopperTrack
 
 KINDS: tuple[str, ...] = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 
@@ -102,7 +102,7 @@ class _Site:
     def blank(self) -> Mask:
         return blank(self.artwork.layout.size_wh)
 
-    def edge_point(self, margin: float) -> tuple[Track, Vector, Vector, Vector] | None:
+    def edge_point(self, margin: float) -> tuple[CopperTrack, Vector, Vector, Vector] | None:
         """Pick a trace, a point on its axis `margin` away from its ends, and its direction and normal."""
         tracks = self.artwork.layout.tracks
         track = tracks[int(self.rng.integers(len(tracks)))]

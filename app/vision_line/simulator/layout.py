@@ -19,7 +19,7 @@ EDGE_PX = 11.0
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class CopperTrack:
     """One straight piece of trace between two grid nodes; coordinates and width in board pixels."""
 
     start: Point
@@ -53,12 +53,12 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BoardLayout:
     """Everything that is on a good board; coordinates in board pixels, y down."""
 
     size_wh: tuple[int, int]
     pitch: float
-    tracks: tuple[Track, ...]
+    tracks: tuple[CopperTrack, ...]
     discs: tuple[Disc, ...]
     blocks: tuple[Block, ...]
     outlines: tuple[tuple[float, float, float, float], ...]
@@ -66,7 +66,7 @@ class Layout:
     mounts: tuple[Disc, ...]
 
 
-def plan_layout(rng: np.random.Generator, size_wh: tuple[int, int]) -> Layout:
+def plan_layout(rng: np.random.Generator, size_wh: tuple[int, int]) -> BoardLayout:
     """Route one board of `size_wh` pixels; the same generator state gives the same board."""
     sheet = _Sheet(rng, size_wh)
     sheet.add_mounts()
@@ -91,7 +91,7 @@ class _Sheet:
     rows: int = 0
     taken: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
     nets: int = 0
-    tracks: list[Track] = field(default_factory=list)
+    tracks: list[CopperTrack] = field(default_factory=list)
     discs: list[Disc] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     outlines: list[tuple[float, float, float, float]] = field(default_factory=list)
@@ -104,8 +104,8 @@ class _Sheet:
         self.rows = int((self.size_wh[1] - 2 * EDGE_PX) // self.pitch)
         self.taken = np.full((self.rows, self.columns), FREE, np.int32)
 
-    def layout(self) -> Layout:
-        return Layout(
+    def layout(self) -> BoardLayout:
+        return BoardLayout(
             self.size_wh,
             self.pitch,
             tuple(self.tracks),
@@ -194,7 +194,7 @@ class _Sheet:
             return
         width = self._trace(path)
         if joined is not None:
-            self.tracks.append(Track(joined, self.at(*node), width))
+            self.tracks.append(CopperTrack(joined, self.at(*node), width))
         self._terminal(path[-1])
 
     def _trace(self, path: list[Node]) -> float:
@@ -205,7 +205,7 @@ class _Sheet:
                 corners.append(node)
         corners.append(path[-1])
         for start, end in pairwise(corners):
-            self.tracks.append(Track(self.at(*start), self.at(*end), width))
+            self.tracks.append(CopperTrack(self.at(*start), self.at(*end), width))
         return width
 
     def _terminal(self, node: Node) -> None:

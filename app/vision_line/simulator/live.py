@@ -16,7 +16,7 @@ from typing import Self
 
 from vision_line.errors import RunError
 from vision_line.simulator.clips import Clip
-from vision_line.simulator.server import ClipOrder, ServerOrder
+from vision_line.simulator.server import ClipOrder, ServerConfig
 
 _READY_WITHIN_S = 20.0
 _LEAVES_WITHIN_S = 3.0
@@ -52,7 +52,7 @@ class Simulator:
                 start_new_session=True,
             )
             stack.callback(self._stop)
-            self.port = self._start(ServerOrder(host, port, _orders(clips), str(sent_log) if sent_log else None))
+            self.port = self._start(ServerConfig(host, port, _orders(clips), str(sent_log) if sent_log else None))
             self._resources = stack.pop_all()
 
     @property
@@ -79,7 +79,7 @@ class Simulator:
         """Close."""
         self.close()
 
-    def _start(self, order: ServerOrder) -> int:
+    def _start(self, order: ServerConfig) -> int:
         """Hand over the order; gives the port that the process listens on."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RunError("simulator: the server process has no pipes")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vision_line.simulator.boards import BoardDefect, BoardPlan, draw_board
 from vision_line.simulator.defects import KINDS, LONGER_SIDE_PX
-from vision_line.simulator.truth import Sighting
+from vision_line.simulator.truth import TrueBox
 
 Picture = NDArray[np.uint8]  # (h, w, 3) BGR
 
@@ -98,10 +98,10 @@ class Scene:
         noise = np.ascontiguousarray(field[top : top + height, left : left + width])
         return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
 
-    def sightings(self, index: int) -> tuple[Sighting, ...]:
+    def sightings(self, index: int) -> tuple[TrueBox, ...]:
         """List the defects that frame `index` shows, in the picture's pixels."""
         shift, turn = self.shift_px(index), self.plan.belt_px
-        seen: list[Sighting] = []
+        seen: list[TrueBox] = []
         for defect in self.defects:
             x0, y0, x1, y1 = defect.xyxy
             width = x1 - x0
@@ -110,7 +110,7 @@ class Scene:
             visible_left, visible_right = max(left, 0.0), min(left + width, float(SIZE_WH[0]))
             if visible_right > visible_left:
                 box = (visible_left, y0, visible_right, y1)
-                seen.append(Sighting(defect.defect_id, defect.kind, box, (visible_right - visible_left) / width))
+                seen.append(TrueBox(defect.defect_id, defect.kind, box, (visible_right - visible_left) / width))
         return tuple(seen)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The process that serves the cameras: `python -m vision_line.simulator.server`, told what to do on stdin.
 
-The first line of stdin is a JSON object (see `ServerOrder`). The process answers on stdout with one JSON
+The first line of stdin is a JSON object (see `ServerConfig`). The process answers on stdout with one JSON
 line, `{"port": N}` or `{"error": "..."}`, and ends when stdin closes: it cannot outlive its parent.
 """
 
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vision_line.errors import RunError
-from vision_line.simulator.broadcast import Camera
-from vision_line.simulator.rtp import read_stream
-from vision_line.simulator.rtsp import Conversation, UdpPorts
+from vision_line.simulator.broadcast import VirtualCamera
+from vision_line.simulator.rtp_stream import read_stream
+from vision_line.simulator.rtsp_server import RtspSession, UdpPorts
 
 _START_DELAY_S = 0.1
 
@@ -37,7 +37,7 @@ class ClipOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerOrder:
+class ServerConfig:
     """What to serve where; `port` 0 lets the system choose, `sent_log` is a path or None."""
 
     host: str
@@ -50,14 +50,14 @@ class ServerOrder:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, line: str) -> ServerOrder:
+    def from_json(cls, line: str) -> ServerConfig:
         """Read `to_json`'s line."""
         fields: dict[str, Any] = json.loads(line)
         clips = tuple(ClipOrder(**clip) for clip in fields.pop("clips"))
         return cls(clips=clips, **fields)
 
 
-async def serve(order: ServerOrder) -> None:
+async def serve(order: ServerConfig) -> None:
     """Serve until stdin closes.
 
     Raises:
@@ -70,7 +70,7 @@ async def serve(order: ServerOrder) -> None:
         ports = await _open_udp_ports(order.host)
 
         async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await Conversation(cameras, ports, reader, writer).run()
+            await RtspSession(cameras, ports, reader, writer).run()
 
         server = await asyncio.start_server(converse, order.host, order.port)
         start_s = loop.time() + _START_DELAY_S
@@ -92,7 +92,7 @@ async def serve(order: ServerOrder) -> None:
             ports.rtcp.close()
 
 
-def _open_cameras(order: ServerOrder, files: ExitStack) -> dict[str, Camera]:
+def _open_cameras(order: ServerConfig, files: ExitStack) -> dict[str, VirtualCamera]:
     log: TextIO | None = None
     if order.sent_log is not None:
         file = Path(order.sent_log).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115  the stack closes it
@@ -100,12 +100,12 @@ def _open_cameras(order: ServerOrder, files: ExitStack) -> dict[str, Camera]:
     return {clip.camera: _open_camera(clip, log) for clip in order.clips}
 
 
-def _open_camera(clip: ClipOrder, log: TextIO | None) -> Camera:
+def _open_camera(clip: ClipOrder, log: TextIO | None) -> VirtualCamera:
     try:
         stream = read_stream(Path(clip.video).read_bytes())
     except OSError as error:
         raise RunError(f"simulator: {clip.camera}: {clip.video} cannot be read: {error.strerror}") from error
-    return Camera(clip.camera, clip.clip_id, clip.fps, stream, secrets.randbits(32), secrets.randbits(32), log)
+    return VirtualCamera(clip.camera, clip.clip_id, clip.fps, stream, secrets.randbits(32), secrets.randbits(32), log)
 
 
 async def _open_udp_ports(host: str) -> UdpPorts:
@@ -139,7 +139,7 @@ async def _parent_gone() -> None:
 
 def main() -> int:
     """Read the order, serve, and tell the parent what went wrong; 0 when the parent closed stdin."""
-    order = ServerOrder.from_json(io.FileIO(sys.stdin.fileno(), closefd=False).readline().decode())
+    order = ServerConfig.from_json(io.FileIO(sys.stdin.fileno(), closefd=False).readline().decode())
     try:
         asyncio.run(serve(order))
     except (RunError, OSError) as error:

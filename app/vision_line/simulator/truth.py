@@ -25,7 +25,7 @@ class DefectTruth:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class TrueBox:
     """A defect in one frame; `xyxy` is cut at the picture, `visible` is the share of the box inside it."""
 
     defect_id: int
@@ -45,7 +45,7 @@ class ClipTruth:
     speed_px_s: float
     boards: int
     defects: tuple[DefectTruth, ...]
-    frames: tuple[tuple[Sighting, ...], ...]
+    frames: tuple[tuple[TrueBox, ...], ...]
 
 
 def write_truth(path: Path, truth: ClipTruth) -> None:
@@ -91,7 +91,7 @@ def _lines(truth: ClipTruth) -> Iterator[dict[str, Any]]:
         yield {"record": "frame", "index": index, "defects": [_sighting_line(seen) for seen in sightings]}
 
 
-def _sighting_line(seen: Sighting) -> dict[str, Any]:
+def _sighting_line(seen: TrueBox) -> dict[str, Any]:
     return {
         "defect_id": seen.defect_id,
         "kind": seen.kind,
@@ -120,6 +120,6 @@ def _truth(lines: list[dict[str, Any]]) -> ClipTruth:
     )
 
 
-def _sighting(seen: dict[str, Any]) -> Sighting:
+def _sighting(seen: dict[str, Any]) -> TrueBox:
     x0, y0, x1, y1 = (float(side) for side in seen["xyxy"])
-    return Sighting(seen["defect_id"], seen["kind"], (x0, y0, x1, y1), seen["visible"])
+    return TrueBox(seen["defect_id"], seen["kind"], (x0, y0, x1, y1), seen["visible"])

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vision_line.frames import CameraState, NotInspected
-from vision_line.inspection.blame import STARTING
-from vision_line.ports import DeviceLoad
+from vision_line.inspection.coverage.causes import STARTING
+from vision_line.ports import DeviceLoad, OverlayStatus
 from vision_line.telemetry.shortfall import as_measured, shortfall
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
 
 _CAMERA_CAUSE = "camera:"
 _NAMES_SHOWN = 6
@@ -53,7 +53,7 @@ def plan_alarms(
 
 def plan_notices(
     cameras: Sequence[CameraSnapshot],
-    overlay: OverlaySnapshot | None,
+    overlay: OverlayStatus | None,
     preparation: str = "",
     loads: Sequence[DeviceLoad] = (),
     clock_step: str = "",

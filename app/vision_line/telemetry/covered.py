@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vision_line.frames import NotInspected
-from vision_line.inspection.blame import CRASHED, OFF
+from vision_line.inspection.coverage.causes import CRASHED, OFF
 
 #: A row of the ledger that ended so long ago does not change any more.
 FINAL_AFTER_S = 7200.0

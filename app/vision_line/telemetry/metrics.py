@@ -10,23 +10,23 @@ from dataclasses import dataclass
 
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
-from vision_line.ingest.load import DecodeLoad
-from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, ShapeHW
+from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, OverlayStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
-from vision_line.telemetry.camera import (
+from vision_line.telemetry.camera_metrics import (
     ANY_PACE,
     CameraMetrics,
     CameraTotals,
     FrameCounts,
-    Pace,
+    RequiredRate,
     none_abandoned,
 )
 from vision_line.telemetry.covered import CoverageTally
-from vision_line.telemetry.histogram import LatencyHistogram, Quantiles, merged, quantiles_of
-from vision_line.telemetry.loads import LoadHistory, LoadTotals
+from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, merged, quantiles_of
+from vision_line.telemetry.load_history import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.rates import SlidingRates
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, OverlaySnapshot, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
 from vision_line.telemetry.steady import SteadyNumber
 
 LATEST_EVENTS = 32
@@ -68,7 +68,7 @@ class RunTotals:
     batch_occupancy: float | None
     durable_ms: float | None
     usage: ProcessUsage
-    overlay: OverlaySnapshot | None = None  # None where no videos are written
+    overlay: OverlayStatus | None = None  # None where no videos are written
     loads: tuple[LoadTotals, ...] = ()  # of each GPU
 
 
@@ -89,7 +89,7 @@ class RunMetrics:
         self._latest_lock = threading.Lock()
         self._rates = SlidingRates()
         self._durable = LatencyHistogram()
-        self._read_overlay: Callable[[], OverlaySnapshot] | None = None
+        self._read_overlay: Callable[[], OverlayStatus] | None = None
         self._preparation = ""
         self._decoding = ""
         self._clock_step: ClockStep | None = None
@@ -102,7 +102,7 @@ class RunMetrics:
         self._batches = 0
         self._batched = 0
 
-    def watch_overlay(self, read_overlay: Callable[[], OverlaySnapshot]) -> None:
+    def watch_overlay(self, read_overlay: Callable[[], OverlayStatus]) -> None:
         """Tell from now on how the annotated videos fare."""
         self._read_overlay = read_overlay
 
@@ -135,7 +135,7 @@ class RunMetrics:
         name: str,
         read_counts: Callable[[], FrameCounts],
         read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
-        pace: Pace = ANY_PACE,
+        pace: RequiredRate = ANY_PACE,
         load: DecodeLoad | None = None,
         *,
         trusts_anybody: bool = False,
@@ -250,7 +250,7 @@ class RunMetrics:
         step = self._clock_step
         return "" if step is None or now_s - step.at_s > TELL_CLOCK_STEP_S else str(step)
 
-    def _overlay(self) -> OverlaySnapshot | None:
+    def _overlay(self) -> OverlayStatus | None:
         return None if self._read_overlay is None else self._read_overlay()
 
     def _totals_now(self, cameras: Sequence[CameraSnapshot], now_s: float) -> Totals:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vision_line.inspection.blame import CAPACITY, DECODING, STARTING, STOPPED
+from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING, STOPPED
 from vision_line.telemetry.covered import Covered, together
 from vision_line.telemetry.metrics import RunTotals
 from vision_line.telemetry.shortfall import Rates, shortfall

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
-from vision_line.inspection.blame import CAPACITY, DECODING, STARTING
+from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING
 from vision_line.ports import DeviceLoad
-from vision_line.telemetry.histogram import Quantiles
+from vision_line.telemetry.latency_histogram import Quantiles
 
 #: Rates of a camera are taken over the last seconds, as many as these.
 RATES_OVER_S = 5.0
@@ -122,15 +122,6 @@ class LogSnapshot:
     reason: str = ""
     pending: int = 0
     durable_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class OverlaySnapshot:
-    """How the annotated videos fare; `problem` is why one cannot be written now, "" while all can."""
-
-    written: int = 0  # inspected frames that are in a video
-    dropped: int = 0  # inspected frames that are in none
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vision_line.frames import CameraState, DropCause
 from vision_line.outputs import write_output
-from vision_line.telemetry.camera import CameraTotals
+from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.covered import Covered, together
-from vision_line.telemetry.histogram import Quantiles
-from vision_line.telemetry.loads import Figure, LoadTotals
+from vision_line.telemetry.latency_histogram import Quantiles
+from vision_line.telemetry.load_history import LoadFigure, LoadTotals
 from vision_line.telemetry.metrics import RunTotals
 
 
@@ -57,7 +57,7 @@ class ModelSummary(_Public):
     """The input shapes that were used, each [height, width] in pixels."""
 
 
-class Counts(_Public):
+class FrameCountsSummary(_Public):
     """What was counted; in `totals` the sums over all cameras."""
 
     frames_arrived: int
@@ -88,7 +88,7 @@ class Counts(_Public):
     """0..1: the share of `inspection_due_s` in which every part got its looks; null where none was due."""
 
 
-class CameraSummary(Counts):
+class CameraSummary(FrameCountsSummary):
     """One camera over the whole run, cameras that were removed meanwhile included."""
 
     name: str
@@ -103,7 +103,7 @@ class CameraSummary(Counts):
     """Inspections a second that give every part its looks; null for a file at the device's own pace."""
 
 
-class TotalsSummary(Counts):
+class TotalsSummary(FrameCountsSummary):
     """All cameras together, and the process."""
 
     inspected_fps: float
@@ -276,7 +276,7 @@ def _load(load: LoadTotals) -> DeviceLoadSummary:
     )
 
 
-def _figure(figure: Figure | None) -> FigureSummary | None:
+def _figure(figure: LoadFigure | None) -> FigureSummary | None:
     return None if figure is None else FigureSummary(mean=round(figure.mean, 2), max=round(figure.max, 2))
 
 

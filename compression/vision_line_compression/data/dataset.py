@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from vision_line.devices.bundle import check_class_names
+from vision_line.devices.model.bundle import check_class_names
 from vision_line.errors import ConfigError
 from vision_line.frames import Boxes, ClassIds
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.proof import drawn_pictures
+from vision_line.devices.model.proof import drawn_pictures
 from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
 
 PictureRGB = NDArray[np.uint8]  # (h, w, 3)

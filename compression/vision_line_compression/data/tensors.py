@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
 
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.preprocess import letterbox_rgb, normalise
-from vision_line.devices.shapes import closest_shape
+from vision_line.devices.preprocessing.definition import letterbox_rgb, normalise
+from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.data.images import read_image

@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vision_line.devices.bundle import BUNDLE_FILE
-from vision_line.devices.cuda.context import Gpu, open_gpu
-from vision_line.devices.cuda.engine_files import ENGINES_FOLDER, target_of
+from vision_line.devices.cuda.context import GpuContext, open_gpu
+from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, target_of
 from vision_line.devices.cuda.timing import time_engine
-from vision_line.devices.engine_choice import Form, Precision, choice_path, sibling, write_choice
-from vision_line.devices.engine_manifest import Library, Target
-from vision_line.devices.model import Model, open_model
-from vision_line.devices.targets import check_target
-from vision_line.devices.tensorrt_build import OnBuildProgress, ensure_engine, library_version, open_library
+from vision_line.devices.model.bundle import BUNDLE_FILE
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.build import OnBuildProgress, ensure_engine, library_version, open_library
+from vision_line.devices.tensorrt.engine_choice import Form, Precision, choice_path, sibling, write_choice
+from vision_line.devices.tensorrt.engine_manifest import Library, Target
+from vision_line.devices.tensorrt.targets import check_target
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.engines.precision import Measure, Origin, choose, find_origin, time_in_turns
@@ -100,7 +100,7 @@ def build_tensorrt_engines(
 class _Contest:
     """The forms of an INT8 bundle on one GPU."""
 
-    gpu: Gpu
+    gpu: GpuContext
     target: Target
     folder: Path
     model: Model

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vision_line.devices.cuda.context import Gpu
-from vision_line.devices.engine_choice import CHOICE_VERSION, EngineChoice, Form, Precision
-from vision_line.devices.engine_manifest import BATCH_RANGES, Target
-from vision_line.devices.model import Model
-from vision_line.devices.targets import Candidate, choose_precision
+from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.model.model import Model
+from vision_line.devices.tensorrt.engine_choice import CHOICE_VERSION, EngineChoice, Form, Precision
+from vision_line.devices.tensorrt.engine_manifest import BATCH_RANGES, Target
+from vision_line.devices.tensorrt.targets import EngineCandidate, choose_precision
 from vision_line.ports import ShapeHW
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
 from vision_line_compression.files import hash_file
@@ -36,7 +36,7 @@ _ACCURACY_GATES = ("map50_95_drop", "map50_drop", "class_recall_drop", "miss_rat
 _WITHIN_PARENT = "miss_rate_within_parent"
 
 #: What times an engine for an input shape, by batch, with the library's module: `time_engine`.
-Measure = Callable[[Gpu, Any, Path, ShapeHW], Mapping[int, float]]
+Measure = Callable[[GpuContext, Any, Path, ShapeHW], Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,12 @@ def _kept(wanted: Precision | None, forms: tuple[Form, ...]) -> tuple[Precision,
     return ("fp16" if choice.candidate.precision == "fp16" else "int8"), choice.reason
 
 
-def _candidate(form: Form) -> Candidate:
-    return Candidate(form.precision, passed=form.passed is True, latency_ms=form.latency_ms.get(DECISIVE_BATCH))
+def _candidate(form: Form) -> EngineCandidate:
+    return EngineCandidate(form.precision, passed=form.passed is True, latency_ms=form.latency_ms.get(DECISIVE_BATCH))
 
 
 def time_in_turns(
-    measure: Measure, gpu: Gpu, trt: Any, engines: Mapping[Precision, Path], shape_hw: ShapeHW
+    measure: Measure, gpu: GpuContext, trt: Any, engines: Mapping[Precision, Path], shape_hw: ShapeHW
 ) -> dict[Precision, dict[int, float]]:
     """Return the milliseconds of each engine by batch, the least of the rounds.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate

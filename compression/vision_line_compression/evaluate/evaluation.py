@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank

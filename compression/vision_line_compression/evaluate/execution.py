@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
 from vision_line.errors import ConfigError, DeviceError
 from vision_line.ports import DeviceDescription
 from vision_line_compression.evaluate.results import MeasuredExecution

@@ -9,7 +9,7 @@ from typing import Any
 
 import openvino as ov
 
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
+from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.devices.selection import open_device
-from vision_line.devices.shapes import closest_shape
 from vision_line.errors import ConfigError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 from vision_line.ports import Device, ProgressCallback, ShapeHW

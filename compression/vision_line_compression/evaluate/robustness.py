@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.data.images import ImageBGR, read_image

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vision_line.devices.cpu import CpuDevice
-from vision_line.devices.model import Model
+from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.model.model import Model
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import Dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vision_line.devices.model import Model, open_model
+from vision_line.devices.model.model import Model, open_model
 
 
 def open_subject(path: Path, work: Path) -> Model:

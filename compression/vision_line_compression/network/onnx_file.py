@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # ships no types
 
-from vision_line.devices.onnx_header import parse_onnx_header
+from vision_line.devices.model.onnx_header import parse_onnx_header
 from vision_line.errors import ModelError
 
 ModelProto = Any  # onnx.ModelProto

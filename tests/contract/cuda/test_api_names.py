@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.devices.cuda import faketensorrt
+from tests.fakes import faketensorrt
 
 import vision_line
 
@@ -25,7 +25,7 @@ RTX = "tensorrt-rtx-1.7"
 
 #: Variables, by file, and the classes of what they hold; "module" is the library itself.
 VARIABLES = {
-    "tensorrt_build.py": {
+    "tensorrt/build.py": {
         "trt": "module",
         "builder": "Builder",
         "network": "INetworkDefinition",
@@ -35,7 +35,7 @@ VARIABLES = {
         "cache": "ITimingCache",
         "tensor": "ITensor",
     },
-    "head_reduction.py": {
+    "tensorrt/top_k.py": {
         "trt": "module",
         "network": "INetworkDefinition",
         "network_input": "ITensor",
@@ -47,7 +47,7 @@ VARIABLES = {
         "kept": "ITopKLayer",
         "columns": "IGatherLayer",
     },
-    "cuda/engine.py": {
+    "cuda/tensorrt_engine.py": {
         "_trt": "module",
         "_runtime": "Runtime",
         "_engine": "ICudaEngine",
@@ -193,7 +193,7 @@ def _assigned(fake: str) -> Iterator[str]:
 
 
 #: Files in which a `stream` is CUDA's; of the others, which decode, only the imports are looked at.
-INFERRING = {"completion", "context", "device", "engine", "kernel", "memory", "pipeline", "slots", "surface"}
+INFERRING = {"completion", "context", "device", "kernel", "memory", "pipeline", "slots", "surface", "tensorrt_engine"}
 
 #: Variables of these files, and what cuda.core calls what they hold.
 CUDA_VARIABLES = {
@@ -221,7 +221,7 @@ CUDA_VARIABLES = {
 def cuda_core_names() -> Used:
     """Return what the device imports of cuda.core, and what it uses of its objects."""
     used: Used = set()
-    for path in sorted((DEVICES / "cuda").glob("*.py")):
+    for path in sorted((DEVICES / "cuda").rglob("*.py")):
         used |= used_names(path, CUDA_VARIABLES if path.stem in INFERRING else {})
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cuda.core"):

@@ -53,7 +53,7 @@ def test_the_device_is_typed_as_cuda_core_is(tmp_path: Path, build: str) -> None
         [
             sys.executable,
             *("-m", "mypy", "--config-file", configuration, "--cache-dir", tmp_path / "cache"),
-            *sorted((PACKAGE / "devices" / "cuda").glob("*.py")),
+            *sorted((PACKAGE / "devices" / "cuda").rglob("*.py")),
         ],
         capture_output=True,
         text=True,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vision_line.devices.model import Model, open_model
+from vision_line.devices.model.model import Model, open_model
 from vision_line.errors import ConfigError, ModelError
-from vision_line.simulator.dataset import write_dataset
+from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.compare import compare

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint

@@ -14,10 +14,10 @@ from tests.quantizing import quantize_onnx
 from tests.unit.compression.quantize.conftest import draw_pictures, draw_yolo
 from typer.testing import CliRunner
 
-from vision_line.devices.model import Model, open_model
-from vision_line.devices.processor import this_processor
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.proof.processor import this_processor
 from vision_line.errors import ConfigError, DeviceError
-from vision_line.simulator.dataset import write_dataset
+from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.cli import cli
 from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate

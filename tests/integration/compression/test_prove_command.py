@@ -16,10 +16,10 @@ from onnx import numpy_helper
 from tests.unit.compression.quantize.conftest import draw_yolo
 from typer.testing import CliRunner, Result
 
-from vision_line.devices.agreement import Reference, Tolerance, compare
-from vision_line.devices.model import SHIPPED_BUNDLE, open_model
-from vision_line.devices.preprocess import normalise
-from vision_line.devices.proof import MAX_PROOF_BYTES, shaped
+from vision_line.devices.model.agreement import Reference, Tolerance, compare
+from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
+from vision_line.devices.model.proof import MAX_PROOF_BYTES, shaped
+from vision_line.devices.preprocessing.definition import normalise
 from vision_line_compression.bundle_proof import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
 from vision_line_compression.bundle_writer import write_bundle
 from vision_line_compression.cli import cli

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from vision_line.devices.model import open_model
-from vision_line.simulator.dataset import write_dataset
+from vision_line.devices.model.model import open_model
+from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
 from vision_line_compression.evaluate.subject import open_subject

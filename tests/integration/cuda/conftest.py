@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process
-from tests.unit.devices.cuda.machine import cuda_machine, engine_folder, second_gpu
+from tests.fakes.fakecuda.fixtures import fake_cuda, fake_cuda_process
+from tests.fakes.machine import cuda_machine, engine_folder, second_gpu
 
 __all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process", "second_gpu"]
 

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.devices.cuda.machine import CudaMachine
+from tests.fakes.machine import CudaMachine
 
-from vision_line.app.program import RunOptions, run_program
 from vision_line.config.load import load_config
-from vision_line.devices.cuda import engine_files, pipeline
+from vision_line.devices.cuda import engine_cache as engine_files
+from vision_line.devices.cuda import pipeline
 from vision_line.errors import ExitCode
+from vision_line.runtime.program import RunOptions, run_program
 from vision_line.screens.dashboard import screen_lines
 from vision_line.screens.status_line import plain_line
 from vision_line.telemetry.snapshot import Snapshot

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakes.videos import encoded, opened
+from tests.fakes.gpu_libraries.videos import encoded, opened
 
-from vision_line.devices import jetson
-from vision_line.devices.decoding import CpuDecoder
-from vision_line.devices.jetson import Elements, GstDecoder, check_jetson
-from vision_line.devices.planes import open_planes
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cpu.planes import open_planes
+from vision_line.devices.cuda.decoders import jetson
+from vision_line.devices.cuda.decoders.jetson import Elements, GstDecoder, check_jetson
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 #: What PyGObject's own importer does on Python 3.11 and later.
 pytestmark = pytest.mark.filterwarnings("ignore:DynamicImporter:ImportWarning")
@@ -58,7 +58,7 @@ SOFTWARE = {"h264": ("avdec_h264", "openh264dec"), "hevc": ("avdec_h265", "libde
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 
 
-def _decoded(codec: str, memory: io.BytesIO, **options: Any) -> list[DecodedPicture]:
+def _decoded(codec: str, memory: io.BytesIO, **options: Any) -> list[DecodedFrame]:
     with (
         opened(memory) as (stream, packets),
         closing(GstDecoder("dock-3", stream, COLOUR, elements=_elements(codec), opening_s=1.0, **options)) as decoder,

@@ -12,19 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakes.nvml import FakeNvml
-from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder, semiplanar
-from tests.unit.devices.cuda.machine import CudaMachine
+from tests.fakes.gpu_libraries.nvml import FakeNvml
+from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec, PyNvDecoder, semiplanar
+from tests.fakes.machine import CudaMachine
 
-from vision_line.devices.cuda import engine_files, pipeline
+from vision_line.devices.cuda import engine_cache as engine_files
+from vision_line.devices.cuda import pipeline
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.errors import DeviceError
 from vision_line.frames import Detections, Inspection
-from vision_line.selftest import kernel_bits, program
-from vision_line.selftest.program import CHECKS, run_selftest
+from vision_line.selftest import kernel_bits
+from vision_line.selftest import selftest as program
+from vision_line.selftest.device_under_test import Settings
 from vision_line.selftest.report import Selftest, Status
-from vision_line.selftest.subject import Settings
+from vision_line.selftest.selftest import CHECKS, run_selftest
 
 SMALL = Settings(
     seconds=0.25,
@@ -109,7 +111,7 @@ def test_swapped_colours_are_found(machine: CudaMachine, monkeypatch: pytest.Mon
         form, luma, chroma = semiplanar(picture)
         return form, luma, chroma.reshape(len(chroma), -1, 2)[..., ::-1].reshape(chroma.shape)
 
-    monkeypatch.setattr("tests.unit.devices.cuda.fakes.pynv.semiplanar", swapped)
+    monkeypatch.setattr("tests.fakes.gpu_libraries.pynv.semiplanar", swapped)
 
     assert _failures("kernel_bits", "decode_parity") == ("decode_parity",)
 
@@ -174,7 +176,7 @@ def test_shifted_detections_are_found(machine: CudaMachine, spoil: Callable[[Spo
 
 def test_an_engine_that_fails_does_not_stop_the_others(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its checks fail with a sentence; the kernel is still compared."""
-    monkeypatch.setattr("vision_line.selftest.measuring.find_engine", _refusing)
+    monkeypatch.setattr("vision_line.selftest.rate_check.find_engine", _refusing)
 
     report = _run("kernel_bits", "engine_time", "kernel_time")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.devices.engine_manifest import TOP_K, Library, Target, check_engine
-from vision_line.devices.model import open_model
-from vision_line.devices.tensorrt_build import build_engine, library_version
+from vision_line.devices.model.model import open_model
+from vision_line.devices.tensorrt.build import build_engine, library_version
+from vision_line.devices.tensorrt.engine_manifest import TOP_K, Library, Target, check_engine
 
 pytest.importorskip("tensorrt_rtx", reason='needs TensorRT-RTX: pip install ".[rtx]"')
 

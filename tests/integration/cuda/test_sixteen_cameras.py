@@ -21,21 +21,22 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.devices.cuda.fakecuda.driver import Schedule
-from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder
-from tests.unit.devices.cuda.machine import CudaMachine
+from tests.fakes.fakecuda.driver import Schedule
+from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec, PyNvDecoder
+from tests.fakes.machine import CudaMachine
 
-from vision_line.app.lineup import CONTINUE_RATIO
-from vision_line.app.program import RunOptions
-from vision_line.cli.running import run
-from vision_line.devices.cpu import CpuDevice
-from vision_line.devices.cuda import engine_files, pipeline
+from vision_line.cli.run import run
+from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cuda import engine_cache as engine_files
+from vision_line.devices.cuda import pipeline
 from vision_line.devices.cuda.device import CudaDevice
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.model import open_model
-from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
+from vision_line.devices.model.model import open_model
+from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import ExitCode
 from vision_line.frames import Colour, Detections, Frame, Inspection
+from vision_line.runtime.camera_manager import CONTINUE_RATIO
+from vision_line.runtime.program import RunOptions
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.live import Simulator
 

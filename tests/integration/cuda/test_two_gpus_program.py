@@ -10,15 +10,16 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from tests.fakes.fakecuda.driver import Schedule
+from tests.fakes.gpu_libraries.nvml import BUS, FakeNvml
+from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec, PyNvDecoder
+from tests.fakes.machine import CudaMachine, Pictures
 from tests.integration.cuda.test_sixteen_cameras import NAMES, run_until_enough, streams, upload_pageable
-from tests.unit.devices.cuda.fakecuda.driver import Schedule
-from tests.unit.devices.cuda.fakes.nvml import BUS, FakeNvml
-from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec, PyNvDecoder
-from tests.unit.devices.cuda.machine import CudaMachine, Pictures
 
-from vision_line.devices.cuda import engine_files, pipeline
-from vision_line.devices.cuda.several import decoders_over
-from vision_line.devices.several import SeveralDevices
+from vision_line.devices.cuda import engine_cache as engine_files
+from vision_line.devices.cuda import pipeline
+from vision_line.devices.cuda.multi_gpu import decoders_over
+from vision_line.devices.multi_device import MultiDevice
 from vision_line.frames import Inspection
 
 __all__ = ["streams"]
@@ -57,15 +58,15 @@ def seen(cuda_machine: CudaMachine, second_gpu: Pictures, monkeypatch: pytest.Mo
     monkeypatch.setattr(PyNvDecoder, "_upload", upload_pageable)
     decoders_over.cache_clear()
     seen = Seen()
-    collect = SeveralDevices.collect
+    collect = MultiDevice.collect
 
-    def collect_and_note(device: SeveralDevices) -> list[Inspection]:
+    def collect_and_note(device: MultiDevice) -> list[Inspection]:
         inspections = collect(device)
         for inspection in inspections:
             seen.note(inspection)
         return inspections
 
-    monkeypatch.setattr(SeveralDevices, "collect", collect_and_note)
+    monkeypatch.setattr(MultiDevice, "collect", collect_and_note)
     return seen
 
 

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.errors import SourceError, SourceErrorCode
 
 

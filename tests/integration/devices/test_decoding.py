@@ -12,10 +12,10 @@ import av
 import numpy as np
 import pytest
 
-from vision_line.devices.decoding import CpuDecoder, describe_colour
+from vision_line.devices.cpu.decoder import CpuDecoder, describe_colour
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 FRAMES = 12
 
@@ -47,7 +47,7 @@ def _encode(
     return memory
 
 
-def _decoded(memory: io.BytesIO, colour: Colour | None = None) -> list[DecodedPicture]:
+def _decoded(memory: io.BytesIO, colour: Colour | None = None) -> list[DecodedFrame]:
     with av.open(memory, "r") as container:
         stream = container.streams.video[0]
         with closing(CpuDecoder("a", stream, colour)) as decoder:

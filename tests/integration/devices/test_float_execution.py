@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from vision_line.devices.agreement import Tolerance, compare
-from vision_line.devices.model import open_model
-from vision_line.devices.openvino_engine import OpenVino, run_pictures
-from vision_line.devices.proof import shaped
+from vision_line.devices.cpu.openvino_engine import OpenVino, run_pictures
+from vision_line.devices.model.agreement import Tolerance, compare
+from vision_line.devices.model.model import open_model
+from vision_line.devices.model.proof import shaped
 
 
 @pytest.mark.parametrize("number", [0, 1])

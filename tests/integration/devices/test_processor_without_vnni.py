@@ -13,10 +13,10 @@ import openvino as ov
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tests.contract.proven_bundle import write_proven_bundle
 from tests.emulator import TIMEOUT_S, needs_emulator, run_emulated
+from tests.fakes.proven_bundle import write_proven_bundle
 
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
 
 pytestmark = [needs_emulator, pytest.mark.timeout(TIMEOUT_S + 60)]
 
@@ -29,9 +29,9 @@ PROGRAM = """
 import json, sys, threading
 from pathlib import Path
 import av, numpy as np, openvino as ov
-from vision_line.devices.cpu import CpuDevice
-from vision_line.devices.model import open_model
-from vision_line.devices.proof import shaped
+from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.model.model import open_model
+from vision_line.devices.model.proof import shaped
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
 
 def execute(graph):

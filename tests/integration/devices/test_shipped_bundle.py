@@ -7,8 +7,8 @@ import threading
 
 import av
 
-from vision_line.devices.cpu import CpuDevice
-from vision_line.devices.model import open_model
+from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.model.model import open_model
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
 
 MAX_BYTES = 4_000_000

@@ -15,11 +15,11 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision_line.devices.conversion import Converter
-from vision_line.devices.decoding import CpuDecoder
-from vision_line.devices.planes import open_planes
+from vision_line.devices.cpu.converter import Converter
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cpu.planes import open_planes
 from vision_line.errors import SourceError, SourceErrorCode
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 ONE = 1 << 16
 #: By EXIF orientation: the display matrix that says the same (a, b, c, d), and how an upright picture is then stored.
@@ -56,7 +56,7 @@ def stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(back[orientation](upright))
 
 
-def decoded(memory: io.BytesIO, demuxer: str | None = None) -> list[DecodedPicture]:
+def decoded(memory: io.BytesIO, demuxer: str | None = None) -> list[DecodedFrame]:
     memory.seek(0)
     with av.open(memory, "r", format=demuxer) as container:
         stream = container.streams.video[0]
@@ -64,7 +64,7 @@ def decoded(memory: io.BytesIO, demuxer: str | None = None) -> list[DecodedPictu
             return [picture for packet in container.demux(stream) for picture in decoder.decode(packet)]
 
 
-def network_input(picture: DecodedPicture) -> NDArray[np.float32]:
+def network_input(picture: DecodedFrame) -> NDArray[np.float32]:
     """Return what the network would see of a picture."""
     out = np.zeros((128, 128, 3), np.float32)
     Converter().convert(open_planes(picture.picture), picture.colour, out)

@@ -23,7 +23,7 @@ from tests.integration.rtsp.raw_server import RawCamera, RawServer, Unit, encode
 from tests.ports import free_port
 
 from vision_line.config.models import Stream
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import CameraState, DropCause, Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import Mailbox

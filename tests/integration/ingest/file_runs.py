@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from vision_line.config.models import Stream
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import Mailbox

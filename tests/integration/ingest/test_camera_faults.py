@@ -16,7 +16,7 @@ import pytest
 from tests.integration.rtsp.raw_server import RawCamera
 
 from vision_line.config.placeholders import fill_placeholders
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import CameraState, Colour
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from tests.integration.ingest.file_runs import FRAMES, Line, write_video
 
 from vision_line.config.models import Stream
 from vision_line.frames import CameraState, DropCause
-from vision_line.ingest.clock import Clocks
-from vision_line.ingest.files import Pace
-from vision_line.ingest.timeline import Timeline
+from vision_line.ingest.camera_clock import Clocks
+from vision_line.ingest.file_timeline import FileTimeline
+from vision_line.ingest.files import Playback
 
 LENGTH_S = FRAMES / 25
 
@@ -81,7 +81,7 @@ def test_a_recording_that_plays_more_slowly_is_said_to(caplog: pytest.LogCapture
     """Once, and not because the device took a few seconds to start."""
     now = [100.0]
     stream = Stream.model_validate({"name": "rec", "url": "file:v.mp4"})
-    pace = Pace(stream, threading.Event(), Clocks(monotonic=lambda: now[0]))
+    pace = Playback(stream, threading.Event(), Clocks(monotonic=lambda: now[0]))
     pace.wait(0.0)
     now[0] += 8.0  # the device starts
     pace.wait(0.04)
@@ -97,7 +97,7 @@ def test_a_recording_that_plays_more_slowly_is_said_to(caplog: pytest.LogCapture
 
 def test_a_recording_without_pace_waits_for_nothing() -> None:
     """Whatever its times are."""
-    pace = Pace(Stream.model_validate({"name": "r", "url": "file:v", "paced": False}), threading.Event(), Clocks())
-    timeline = Timeline()
+    pace = Playback(Stream.model_validate({"name": "r", "url": "file:v", "paced": False}), threading.Event(), Clocks())
+    timeline = FileTimeline()
     for time_s in (0.0, 5.0, 10.0):
         pace.wait(timeline.place(time_s))

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from tests.integration.ingest.file_runs import FRAMES, Line, write_video
 
-from vision_line.app.program import RunOptions
-from vision_line.cli.checking import check_file
+from vision_line.cli.check import check_file
 from vision_line.config.models import Stream
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, DropCause
-from vision_line.ingest.finding import file_path
+from vision_line.ingest.file_search import file_path
 from vision_line.ingest.probe import probe
-from vision_line.ports import DecodedPicture, Decoder
+from vision_line.ports import DecodedFrame, Decoder
+from vision_line.runtime.program import RunOptions
 
 if TYPE_CHECKING:
     from tests.integration.ingest.conftest import Serve, Until
@@ -62,7 +62,7 @@ class FaultyDecoder:
         self._raises = raises
         self._count = 0
 
-    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
         """Decode, with the fault at its place."""
         for decoded in self._decoder.decode(packet):
             self._count += 1
@@ -78,7 +78,7 @@ class FaultyDecoder:
 class DeviceThatFails(CpuDecoder):
     """A decoder whose pictures cannot be copied to where people and the health check could look at them."""
 
-    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
         """Decode, and lose the pictures."""
         for decoded in super().decode(packet):
             yield replace(decoded, picture=self)

@@ -198,7 +198,7 @@ def test_a_hostile_camera_takes_little_memory(fault: str, clip: list[Unit], serv
         "import resource, sys, threading\n"
         "from vision_line.config.models import Stream\n"
         "from vision_line.errors import SourceError\n"
-        "from vision_line.ingest.clock import Clocks\n"
+        "from vision_line.ingest.camera_clock import Clocks\n"
         "from vision_line.ingest.rtsp import RtspSource\n"
         "stream = Stream.model_validate({'name': 'c', 'url': sys.argv[1], 'connect_timeout_s': 2.0})\n"
         "stop = threading.Event()\n"

@@ -22,7 +22,7 @@ from PIL import Image
 from tests.integration.ingest.file_runs import FRAMES, Line, write_video
 
 from vision_line.config.models import Stream
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.errors import SourceErrorCode
 from vision_line.frames import CameraState, DropCause
 from vision_line.ingest.probe import probe_file

@@ -12,10 +12,10 @@ import pytest
 from tests.contract.conftest import build_tiny_model
 from typer.testing import CliRunner
 
-from vision_line.cli.command import cli
-from vision_line.cli.kept import Kept, is_same, kept_records, overwritten
-from vision_line.devices.model import SHIPPED_BUNDLE
+from vision_line.cli.main import cli
+from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.records.schema import FILE_NAME, open_writer
+from vision_line.runtime.protected_files import ProtectedFile, is_same, kept_records, overwritten
 
 STREAMS = """config_version = 1
 [[stream]]
@@ -162,7 +162,7 @@ def test_a_path_is_compared_where_it_is_not_there_yet(place: Path) -> None:
     """By the folder that it will be in."""
     assert is_same(place / "no" / "x", place / "no" / "x")
     assert not is_same(place / "no" / "x", place / "other" / "x")
-    assert overwritten([("-o folder/new", Path("folder/new"))], [Kept(Path("rec/new"), "it")]) != []
+    assert overwritten([("-o folder/new", Path("folder/new"))], [ProtectedFile(Path("rec/new"), "it")]) != []
 
 
 def test_a_loop_of_links_is_refused() -> None:

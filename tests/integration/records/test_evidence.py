@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 from vision_line.config.models import RecordSettings, StreamSettings
 from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting
-from vision_line.inspection.events import EventTracker
-from vision_line.records import looks
+from vision_line.inspection.tracking.events import EventTracker
+from vision_line.records import pending_evidence as looks
+from vision_line.records.bgr import Image
 from vision_line.records.entries import RunRecord
-from vision_line.records.kept import evidence_paths
+from vision_line.records.evidence_files import evidence_paths
 from vision_line.records.log import SqliteLog
-from vision_line.records.looks import QUEUE_EVENTS
-from vision_line.records.picture import Image
+from vision_line.records.pending_evidence import QUEUE_EVENTS
 from vision_line.records.schema import open_reader
 
 OpenLog = Callable[..., SqliteLog]

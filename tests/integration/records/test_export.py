@@ -32,10 +32,10 @@ from vision_line.frames import CoverageMinute, DefectEvent, EventPhase, NotInspe
 from vision_line.records import coco as coco_export
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.entries import CameraRecord, RunRecord
-from vision_line.records.export import Format, export
 from vision_line.records.log import SqliteLog
+from vision_line.records.query import Selection
 from vision_line.records.schema import open_reader
-from vision_line.records.selection import Selection
+from vision_line.records.table_export import Format, export
 
 OpenLog = Callable[..., SqliteLog]
 

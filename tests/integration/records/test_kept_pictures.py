@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vision_line.records import kept
-from vision_line.records.kept import WINDOW, KeptPicture, KeptPictures, Stock, reconcile
+from vision_line.records import evidence_files as kept
+from vision_line.records.evidence_files import WINDOW, EvidenceFile, EvidenceFiles, StorageUsage, reconcile
 from vision_line.records.log import SqliteLog
 from vision_line.records.schema import FILE_NAME, open_reader, open_writer
 
@@ -21,8 +21,8 @@ OpenLog = Callable[..., SqliteLog]
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
-def picture(number: int) -> KeptPicture:
-    return KeptPicture(1, f"e{number}", (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0, None)
+def picture(number: int) -> EvidenceFile:
+    return EvidenceFile(1, f"e{number}", (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0, None)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def commit(connection: sqlite3.Connection, numbers: range) -> None:
     connection.execute("COMMIT")
 
 
-def drain(pictures: KeptPictures) -> list[str]:
+def drain(pictures: EvidenceFiles) -> list[str]:
     ids = []
     while found := pictures.oldest():
         ids.append(found.event_id)
@@ -59,7 +59,7 @@ def drain(pictures: KeptPictures) -> list[str]:
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path, writer: Any) -> None:
     """Ten thousand pictures are counted, a window of them is known, and all come out in the order of their rows."""
     count = 10_000
-    pictures = KeptPictures(tmp_path, Stock())
+    pictures = EvidenceFiles(tmp_path, StorageUsage())
     known = []
     for number in range(count):
         pictures.add(picture(number))
@@ -77,7 +77,7 @@ def test_pictures_whose_rows_are_not_committed_come_later(
 ) -> None:
     """Past the window nothing is known until the rows are there; then each comes once, in order."""
     monkeypatch.setattr(kept, "WINDOW", 4)
-    pictures = KeptPictures(tmp_path, Stock())
+    pictures = EvidenceFiles(tmp_path, StorageUsage())
     for number in range(10):
         pictures.add(picture(number))
 
@@ -97,7 +97,7 @@ def test_a_window_that_holds_all_again_needs_no_file(
     """With few pictures left, new ones are known at once: their rows need not be waited for."""
     monkeypatch.setattr(kept, "WINDOW", 3)
     commit(writer, range(2))
-    pictures = KeptPictures(tmp_path, Stock(2, 20))
+    pictures = EvidenceFiles(tmp_path, StorageUsage(2, 20))
     assert pictures.oldest() == picture(0)
     pictures.add(picture(2))
     (tmp_path / FILE_NAME).unlink()
@@ -113,7 +113,7 @@ def test_a_start_reads_rows_by_the_window(tmp_path: Path, writer: Any, monkeypat
     for number in (0, 3, 4, 9, 10):
         (tmp_path / picture(number).paths[0]).write_bytes(b"")
 
-    assert reconcile(writer, tmp_path, 7.0) == Stock(5, 50)
+    assert reconcile(writer, tmp_path, 7.0) == StorageUsage(5, 50)
     assert writer.execute("SELECT count(*) FROM evidence WHERE deleted_utc = 7.0").fetchone() == (6,)
 
 

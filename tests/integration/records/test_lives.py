@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from vision_line.frames import CameraState, CoverageMinute, NotInspected, StateChange
-from vision_line.inspection.blame import CRASHED, OFF, Absence
+from vision_line.inspection.coverage.causes import CRASHED, OFF, Absence
 from vision_line.records import lives
 from vision_line.records.entries import CameraRecord, CamerasEntry, CoverageEntry, RunRecord, StatesEntry
 from vision_line.records.lives import Inheritance, Life, boot_id, inherit

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from vision_line.frames import Frame, Inspection
-from vision_line.records.picture import Image
-from vision_line.screens.overlay import QUEUE_FRAMES, OverlayWriter
+from vision_line.records.bgr import Image
+from vision_line.records.overlay_video import QUEUE_FRAMES, OverlayWriter
 
 WaitUntil = Callable[[Callable[[], bool]], None]
 
@@ -112,7 +112,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
-from vision_line.screens.overlay import OverlayWriter
+from vision_line.records.overlay_video import OverlayWriter
 writer = OverlayWriter(Path(sys.argv[1]))
 colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 for number in range(100):

@@ -20,12 +20,12 @@ from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspec
 from vision_line.records import retention
 from vision_line.records.columns import Table
 from vision_line.records.directory import DirectoryLock
-from vision_line.records.export import Format, export
 from vision_line.records.log import SqliteLog
-from vision_line.records.prune import prune
-from vision_line.records.retention import DAY_S, STEADY_S, Age, Retention, used_bytes
+from vision_line.records.query import Selection
+from vision_line.records.removal import prune
+from vision_line.records.retention import DAY_S, STEADY_S, Retention, RowAge, used_bytes
 from vision_line.records.schema import open_reader, open_writer
-from vision_line.records.selection import Selection
+from vision_line.records.table_export import Format, export
 
 OpenLog = Callable[..., SqliteLog]
 NOW = time.time()
@@ -213,7 +213,7 @@ def test_the_command_says_what_it_removed(filled: Path) -> None:
 @given(jumps=st.lists(st.floats(-1e9, 1e9), max_size=5))
 def test_by_a_clock_that_was_just_set_nothing_is_old(jumps: list[float]) -> None:
     """A box without a battery begins in 1970 or in the future: not a row goes until its clock has been steady."""
-    age = Age(30)
+    age = RowAge(30)
     now_s, utc = 0.0, NOW
     for jump_s in [0.0, *(jump for jump in jumps if abs(jump) > 100)]:
         utc += jump_s
@@ -221,7 +221,7 @@ def test_by_a_clock_that_was_just_set_nothing_is_old(jumps: list[float]) -> None
         assert age.cutoff_utc(now_s + STEADY_S - 1, utc + now_s + STEADY_S - 1) == float("-inf")
         now_s += STEADY_S + 1
         assert age.cutoff_utc(now_s, utc + now_s) == pytest.approx(utc + now_s - 30 * DAY_S)
-    assert Age(0).cutoff_utc(1e9, NOW) == float("-inf")
+    assert RowAge(0).cutoff_utc(1e9, NOW) == float("-inf")
 
 
 def test_old_pictures_go_while_the_line_runs(

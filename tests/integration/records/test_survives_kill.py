@@ -13,10 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 from vision_line.records.columns import Table
-from vision_line.records.export import Format, export
 from vision_line.records.log import SqliteLog
+from vision_line.records.query import Selection
 from vision_line.records.schema import open_reader
-from vision_line.records.selection import Selection
+from vision_line.records.table_export import Format, export
 
 CHILD = Path(__file__).with_name("writing_child.py")
 KILLS = 6

@@ -25,7 +25,7 @@ from vision_line.frames import (
     Inspection,
     Verdict,
 )
-from vision_line.records import looks
+from vision_line.records import pending_evidence as looks
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
 

@@ -17,7 +17,7 @@ import pytest
 
 from vision_line.errors import ConfigError
 from vision_line.simulator.clips import Clip, ensure_clips, plan_clip
-from vision_line.simulator.rtp import read_stream
+from vision_line.simulator.rtp_stream import read_stream
 from vision_line.simulator.stripe import read_stripe
 from vision_line.simulator.truth import load_truth
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from vision_line.simulator.dataset import write_dataset
 from vision_line.simulator.defects import KINDS
+from vision_line.simulator.labelled_images import write_dataset
 
 IMAGES = 24
 

@@ -8,7 +8,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from vision_line.cli.command import cli
+from vision_line.cli.main import cli
 
 RUNNER = CliRunner(env={"COLUMNS": "200"})
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vision_line.capacity import CONSTANTS, GPUS, NVDEC_FPS, Basis, Codec, Scenario, batch_s, estimate, find_gpu
+from vision_line.capacity.estimate import SUPERSEDED
 from vision_line.capacity.gpus import fitted_engine
-from vision_line.capacity.model import SUPERSEDED
 from vision_line.errors import ConfigError
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "capacity.md").read_text(encoding="utf-8")

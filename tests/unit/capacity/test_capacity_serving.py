@@ -13,12 +13,12 @@ from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from vision_line.capacity.decoding import mean_wait_s
-from vision_line.capacity.serving import Pipeline, largest_rate, solve
+from vision_line.capacity.serving import ServingPipeline, largest_rate, solve
 
 
-def line(setup_s: float, image_s: float, **changes: float) -> Pipeline:
+def line(setup_s: float, image_s: float, **changes: float) -> ServingPipeline:
     """Return 16 cameras at 25 fps on one decoder, and an engine whose times are a line."""
-    base = Pipeline(16, 25.0, 25.0, 1, 1e-3, lambda n: setup_s + n * image_s, 32, 2, 1e-4)
+    base = ServingPipeline(16, 25.0, 25.0, 1, 1e-3, lambda n: setup_s + n * image_s, 32, 2, 1e-4)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -131,7 +131,9 @@ def test_every_solution_keeps_the_laws(
     cameras: int, fps: float, setup_ms: float, image_ms: float, max_batch: int, phases: random.Random
 ) -> None:
     """Nothing is negative, the engine works at most all the time, batches and losses stay within their bounds."""
-    pipeline = Pipeline(cameras, fps, fps, 2, 1e-4, lambda n: (setup_ms + n * image_ms) / 1e3, max_batch, 2, 1e-5)
+    pipeline = ServingPipeline(
+        cameras, fps, fps, 2, 1e-4, lambda n: (setup_ms + n * image_ms) / 1e3, max_batch, 2, 1e-5
+    )
     means = solve(pipeline, [[phases.random() for _ in range(cameras)]])
 
     waits = (means.decoder_wait_s, means.mailbox_s, means.slot_s)

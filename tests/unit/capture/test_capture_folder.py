@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from vision_line.capture.folder import MANIFEST, CapturedPicture, CaptureFolder
-from vision_line.capture.pictures import Encoding, sign_image
+from vision_line.capture.image_encoding import ImageEncoding, sign_image
 from vision_line.errors import ConfigError, RunError
-from vision_line.records.picture import Image
+from vision_line.records.bgr import Image
 
 NOON_UTC = 1_700_000_000.25
 
@@ -32,7 +32,7 @@ def entries(folder: Path) -> list[CapturedPicture]:
 
 def test_what_is_stored_is_what_came(tmp_path: Path) -> None:
     """PNG gives every pixel back; the manifest says which camera, when, how large."""
-    with closing(CaptureFolder(tmp_path / "new" / "folder", Encoding(), max_bytes=10**6)) as folder:
+    with closing(CaptureFolder(tmp_path / "new" / "folder", ImageEncoding(), max_bytes=10**6)) as folder:
         assert folder.store("cam-1", NOON_UTC, picture())
         assert folder.store("cam-1", NOON_UTC, picture(1))  # the same moment makes no clash
         assert folder.store("cam_2", NOON_UTC, picture(2))
@@ -58,7 +58,7 @@ def test_what_is_stored_is_what_came(tmp_path: Path) -> None:
 def test_a_stated_quality_is_kept_and_said(tmp_path: Path) -> None:
     """JPEG, named with its quality."""
     smooth = cv2.resize(np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20, (64, 64))
-    with closing(CaptureFolder(tmp_path, Encoding(90), max_bytes=10**6)) as folder:
+    with closing(CaptureFolder(tmp_path, ImageEncoding(90), max_bytes=10**6)) as folder:
         folder.store("cam", NOON_UTC, np.asarray(smooth, np.uint8))
 
     (entry,) = entries(tmp_path)
@@ -72,23 +72,23 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path: Path) -> None:
     """Also one that another capture has just begun, and what is no folder."""
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="expected a new or an empty folder, found files"):
-        CaptureFolder(tmp_path, Encoding(), max_bytes=1)
+        CaptureFolder(tmp_path, ImageEncoding(), max_bytes=1)
     with pytest.raises(ConfigError, match="expected a new or an empty folder"):
-        CaptureFolder(tmp_path / "file", Encoding(), max_bytes=1)
+        CaptureFolder(tmp_path / "file", ImageEncoding(), max_bytes=1)
     with (
-        closing(CaptureFolder(tmp_path / "begun", Encoding(), max_bytes=1)),
+        closing(CaptureFolder(tmp_path / "begun", ImageEncoding(), max_bytes=1)),
         pytest.raises(ConfigError, match="found files"),
     ):
-        CaptureFolder(tmp_path / "begun", Encoding(), max_bytes=1)
+        CaptureFolder(tmp_path / "begun", ImageEncoding(), max_bytes=1)
 
 
 def test_the_bound_on_disk_space_holds(tmp_path: Path) -> None:
     """A picture that does not fit is not written; without any the folder can be used again."""
-    size = len(Encoding().encode(picture()))
-    with closing(CaptureFolder(tmp_path, Encoding(), max_bytes=size - 1)) as folder:
+    size = len(ImageEncoding().encode(picture()))
+    with closing(CaptureFolder(tmp_path, ImageEncoding(), max_bytes=size - 1)) as folder:
         assert not folder.store("cam", NOON_UTC, picture())
     assert not list(tmp_path.iterdir())
-    with closing(CaptureFolder(tmp_path, Encoding(), max_bytes=size)) as folder:
+    with closing(CaptureFolder(tmp_path, ImageEncoding(), max_bytes=size)) as folder:
         assert folder.store("cam", NOON_UTC, picture())
         assert not folder.store("cam", NOON_UTC, picture(1))
     assert len(entries(tmp_path)) == 1
@@ -97,7 +97,7 @@ def test_the_bound_on_disk_space_holds(tmp_path: Path) -> None:
 def test_a_disk_that_is_almost_full_ends_the_capture(tmp_path: Path) -> None:
     """The inspection's records need that space."""
     with (
-        closing(CaptureFolder(tmp_path, Encoding(), max_bytes=10**6, min_free_mb=1e12)) as folder,
+        closing(CaptureFolder(tmp_path, ImageEncoding(), max_bytes=10**6, min_free_mb=1e12)) as folder,
         pytest.raises(RunError, match="MB to stay free"),
     ):
         folder.store("cam", NOON_UTC, picture())

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.capture.selection import RETRY_S, Chooser, Share, Skip, plan_shares
-from vision_line.ingest.signature import COLUMNS, ROWS, Signature
+from vision_line.capture.sampling import RETRY_S, Quota, Sampler, Skip, plan_shares
+from vision_line.ingest.fingerprint import COLUMNS, ROWS, Fingerprint
 
 
-def signature(seed: int, noise: float = 0.0) -> Signature:
+def signature(seed: int, noise: float = 0.0) -> Fingerprint:
     """Return a picture that depends on `seed` alone but for sensor noise."""
     levels = np.random.default_rng(seed).integers(0, 255, (ROWS, COLUMNS)).astype(float)
     levels += np.random.default_rng(seed + 1).normal(0.0, noise, levels.shape) if noise else 0.0
-    return Signature(levels.clip(0, 255).astype(np.uint8), 5.0)
+    return Fingerprint(levels.clip(0, 255).astype(np.uint8), 5.0)
 
 
 @given(st.integers(1, 64), st.integers(0, 500), st.floats(1.0, 1e5))
@@ -43,8 +43,8 @@ def test_fewer_pictures_than_cameras_are_refused() -> None:
 @given(st.integers(1, 20), st.lists(st.floats(0.0, 3.0), min_size=1, max_size=200))
 def test_the_pace_is_kept_whenever_the_camera_is_there(quota: int, pauses_s: list[float]) -> None:
     """Never ahead of its part, never twice within half a period."""
-    share = Share(quota, period_s=2.0, offset_s=0.5)
-    chooser = Chooser(share)
+    share = Quota(quota, period_s=2.0, offset_s=0.5)
+    chooser = Sampler(share)
     at_s, taken = 0.0, []
     for number, pause_s in enumerate(pauses_s):
         at_s += pause_s
@@ -58,7 +58,7 @@ def test_the_pace_is_kept_whenever_the_camera_is_there(quota: int, pauses_s: lis
 
 def test_a_camera_that_was_away_makes_up_for_it() -> None:
     """At twice its pace, until it is where it should be."""
-    chooser = Chooser(Share(10, period_s=2.0, offset_s=0.0))
+    chooser = Sampler(Quota(10, period_s=2.0, offset_s=0.0))
     taken = []
     for step in range(400):
         at_s = 8.0 + step / 20  # four pictures late
@@ -72,9 +72,9 @@ def test_a_camera_that_was_away_makes_up_for_it() -> None:
 @pytest.mark.parametrize("level", [0, 16, 128, 255])
 def test_black_and_uniform_pictures_are_skipped(level: int) -> None:
     """Covered lenses, lost exposure; it is looked again soon."""
-    chooser = Chooser(Share(3, period_s=60.0, offset_s=0.0))
+    chooser = Sampler(Quota(3, period_s=60.0, offset_s=0.0))
 
-    assert chooser.choose(1.0, Signature(np.full((ROWS, COLUMNS), level, np.uint8), 0.0)) is Skip.FLAT
+    assert chooser.choose(1.0, Fingerprint(np.full((ROWS, COLUMNS), level, np.uint8), 0.0)) is Skip.FLAT
     assert not chooser.is_due(1.0 + RETRY_S - 0.01)
     assert chooser.is_due(1.0 + RETRY_S)
     assert chooser.skipped == {Skip.FLAT: 1}
@@ -82,11 +82,11 @@ def test_black_and_uniform_pictures_are_skipped(level: int) -> None:
 
 def test_near_duplicates_of_any_earlier_picture_are_skipped() -> None:
     """Noise makes no new picture; a part that covers a fiftieth of it does."""
-    chooser = Chooser(Share(5, period_s=1.0, offset_s=0.0))
+    chooser = Sampler(Quota(5, period_s=1.0, offset_s=0.0))
     part = signature(1).thumbnail.copy()
     part[:4, :3] ^= 0x80
 
     assert chooser.choose(0.0, signature(1)) is None
     assert chooser.choose(1.0, signature(2)) is None
     assert chooser.choose(2.0, signature(1, noise=2.0)) is Skip.DUPLICATE
-    assert chooser.choose(3.0, Signature(part, 5.0)) is None
+    assert chooser.choose(3.0, Fingerprint(part, 5.0)) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from vision_line.cli.command import cli
+from vision_line.cli.main import cli
 
 
 def test_help_and_docs_say_from_when_a_duration_counts() -> None:

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vision_line.cli.command import cli as inspecting
+from vision_line.cli.main import cli as inspecting
 from vision_line.commands import CarefulTyper
 from vision_line_compression.cli import cli as compressing
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.errors import ConfigError
 from vision_line_compression.data.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_pictures
 from vision_line_compression.data.images import read_image

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vision_line.devices.conversion import MAX_CANVASES, Converter
-from vision_line.devices.planes import open_planes
-from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
+from vision_line.devices.cpu.converter import MAX_CANVASES, Converter
+from vision_line.devices.cpu.planes import open_planes
+from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 from vision_line.ports import ShapeHW
 

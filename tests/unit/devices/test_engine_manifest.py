@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.devices.engine_manifest import (
+from vision_line.devices.model.model import open_model
+from vision_line.devices.tensorrt.build import library_version
+from vision_line.devices.tensorrt.engine_manifest import (
     BATCH_RANGES,
     Library,
     Target,
@@ -16,8 +18,6 @@ from vision_line.devices.engine_manifest import (
     engine_path,
     manifest_path,
 )
-from vision_line.devices.model import open_model
-from vision_line.devices.tensorrt_build import library_version
 from vision_line.errors import DeviceError
 
 SHAPE_HW = (192, 320)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.devices.forms import candidates
-from vision_line.devices.model import Model, ModelForm
-from vision_line.devices.processor import Processor, this_processor
-from vision_line.inspection.heads import HeadKind
+from vision_line.devices.model.model import Model, ModelForm
+from vision_line.devices.proof.forms import candidates
+from vision_line.devices.proof.processor import Processor, this_processor
+from vision_line.inspection.detection.heads import HeadKind
 
 SIGNED, UNSIGNED = "qdq-s8-symmetric", "qdq-u8-7bit"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.preprocessing.letterbox import Letterbox
 
 sides = st.integers(1, 4000)
 inputs = st.integers(1, 40).map(lambda n: n * 32)

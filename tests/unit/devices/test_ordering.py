@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.devices.ordering import CameraOrder
+from vision_line.devices.camera_order import CameraOrder
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 
 COLOUR = Colour(ColourMatrix.BT601, ColourRange.FULL)

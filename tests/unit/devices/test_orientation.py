@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from vision_line.devices.orientation import (
+from vision_line.devices.cpu.orientation import (
     UPRIGHT,
     Turn,
     exif_orientation,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.devices.preprocess import (
+from vision_line.devices.preprocessing.definition import (
     Planes,
     colour_coefficients,
     letterbox_planes,

@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from vision_line.devices.agreement import PLACES, Agreement, Reference, Tolerance, compare, reference_of, weakness
-from vision_line.devices.proof import MAX_PROOF_BYTES, Proof, drawn_pictures, pack_proof, shaped, unpack_proof
+from vision_line.devices.model.agreement import (
+    PLACES,
+    DetectionAgreement,
+    Reference,
+    Tolerance,
+    compare,
+    reference_of,
+    weakness,
+)
+from vision_line.devices.model.proof import MAX_PROOF_BYTES, Proof, drawn_pictures, pack_proof, shaped, unpack_proof
 from vision_line.errors import ModelError
-from vision_line.inspection.heads import HeadKind
+from vision_line.inspection.detection.heads import HeadKind
 
 CLASSES, NMS_IOU = 3, 0.5
 Outputs = list[NDArray[np.float32]]
@@ -37,7 +45,7 @@ def reference(of: Outputs) -> Reference:
     return reference_of(HeadKind.YOLOV8, CLASSES, NMS_IOU, of)
 
 
-def compared(right: Outputs, found: Outputs) -> Agreement:
+def compared(right: Outputs, found: Outputs) -> DetectionAgreement:
     """Compare with the usual tolerance."""
     return compare(reference(right), HeadKind.YOLOV8, CLASSES, NMS_IOU, found, Tolerance())
 

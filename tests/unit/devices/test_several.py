@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_line.devices.several import SeveralDevices, joined_name
+from vision_line.devices.multi_device import MultiDevice, joined_name
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame, Inspection
@@ -72,7 +72,7 @@ class Pair:
 
     def __init__(self) -> None:
         self.members = [Stubborn(0), Stubborn(1)]
-        self.device = SeveralDevices(self.members, lambda picture: picture, no_decoder)
+        self.device = MultiDevice(self.members, lambda picture: picture, no_decoder)
 
     def collected(self) -> list[tuple[str, int]]:
         return [(found.frame.camera, found.frame.sequence) for found in self.device.collect()]
@@ -206,7 +206,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
     assert (description.name, description.detail, description.precision) == ("cuda:0+1", "2 x a GPU", "int8")
     assert (description.slots, description.max_batch) == (3, 8)
     assert [load.name for load in pair.device.loads()] == ["cuda:0", "cuda:1"]
-    other = SeveralDevices([Stubborn(0), Stubborn(2, "an older GPU")], lambda picture: picture, no_decoder)
+    other = MultiDevice([Stubborn(0), Stubborn(2, "an older GPU")], lambda picture: picture, no_decoder)
     assert other.description.detail == "a GPU; an older GPU"
     other.close()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from vision_line.devices.engine_manifest import Library, Target
-from vision_line.devices.targets import Candidate, check_target, choose_precision, target_rules
+from vision_line.devices.tensorrt.engine_manifest import Library, Target
+from vision_line.devices.tensorrt.targets import EngineCandidate, check_target, choose_precision, target_rules
 from vision_line.errors import DeviceError
 
-INT8, HALF = Candidate("int8", passed=True), Candidate("fp16", passed=True)
+INT8, HALF = EngineCandidate("int8", passed=True), EngineCandidate("fp16", passed=True)
 
 
 @pytest.mark.parametrize(("sm", "sparse"), [(75, False), (80, True), (86, True), (87, True), (89, True), (120, True)])
@@ -48,9 +48,9 @@ def test_the_others_have_both(version: str) -> None:
     check_target(Target(Library.RTX, 86), "1.7.1.116")
 
 
-def with_time(candidate: Candidate, latency_ms: float) -> Candidate:
+def with_time(candidate: EngineCandidate, latency_ms: float) -> EngineCandidate:
     """Return the candidate as a GPU measured it."""
-    return Candidate(candidate.precision, candidate.passed, latency_ms)
+    return EngineCandidate(candidate.precision, candidate.passed, latency_ms)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_the_faster_is_kept(int8_ms: float, half_ms: float, expected: str) -> No
 
 def test_the_gate_comes_first() -> None:
     """A fast model that misses defects is no choice."""
-    fast = Candidate("int8", passed=False, latency_ms=0.1)
+    fast = EngineCandidate("int8", passed=False, latency_ms=0.1)
 
     assert choose_precision(fast, with_time(HALF, 9.0)).candidate == with_time(HALF, 9.0)
-    assert choose_precision(fast, Candidate("fp16", passed=False)).candidate is None
+    assert choose_precision(fast, EngineCandidate("fp16", passed=False)).candidate is None
 
 
 def test_times_are_not_guessed() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vision_line.devices.processor import parse_cpuinfo
+from vision_line.devices.proof.processor import parse_cpuinfo
 from vision_line.doctor import Finding, Level, diagnose, findings_json, findings_table
 from vision_line.doctor.libraries import find_engine, find_opencv, find_video
 from vision_line.doctor.machine import find_disk, fsync_ms, judge_features

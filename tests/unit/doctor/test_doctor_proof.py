@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from tests.contract.conftest import build_tiny_model
-from tests.contract.proven_bundle import write_proven_bundle
+from tests.fakes.proven_bundle import write_proven_bundle
 
 from vision_line.doctor import Level
-from vision_line.doctor.proof import find_proof
+from vision_line.doctor.model_proof import find_proof
 from vision_line.ports import ShapeHW
 
 SIGNED = "qdq-s8-symmetric"

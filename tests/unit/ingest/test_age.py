@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vision_line.ingest.age import DRIFT, EDGE_DRIFT, MOST_FORGIVEN_S, Age
+from vision_line.ingest.age import DRIFT, EDGE_DRIFT, MOST_FORGIVEN_S, FrameAge
 
 #: The camera's clock tells other years than ours.
 ZERO_S = 7_000.0
@@ -37,7 +37,7 @@ class Line:
 
     def run(self, pictures: int) -> list[tuple[float, float]]:
         """Return each picture's true lateness and the estimate."""
-        age, told = Age(), []
+        age, told = FrameAge(), []
         ready_s = free_s = before_s = 0.0
         for number in range(pictures):
             sent_s = number // self.burst * self.burst / self.fps
@@ -131,7 +131,7 @@ def test_a_jump_of_the_cameras_clock_neither_invents_nor_hides_a_backlog(
 @pytest.mark.parametrize("jump_s", [-47_721.9, 3600.0])
 def test_a_pause_in_which_the_clock_is_set_counts_as_late(jump_s: float) -> None:
     """It looks like a stop of ours that the clock hides, until a new connection; a hiccup of the path does not."""
-    age = Age()
+    age = FrameAge()
     for n in range(50):
         age.saw(n / 25, 0.002, n / 25)
     assert age.saw(2.5, 0.002, jump_s + 2.0) <= 0.01
@@ -150,7 +150,7 @@ def test_a_clock_that_is_too_slow_is_found_out(jitter_s: list[float], rate: floa
 @given(st.floats(0.1, 5.0), st.integers(150, 400))
 def test_a_delay_that_comes_once_and_stays_is_no_slow_clock(delay_s: float, at: int) -> None:
     """A longer path from one picture on: half a minute later it still counts as late."""
-    age = Age()
+    age = FrameAge()
     for n in range(at + 750):
         age.saw(n / 25 + (delay_s if n >= at else 0.0), 0.003, n / 25)
     assert age.behind_s >= delay_s - 0.15
@@ -175,7 +175,7 @@ def test_sender_reports_correct_the_timestamps_rate(report_s: float) -> None:
 
 def test_a_report_that_sets_the_cameras_utc_changes_nothing() -> None:
     """Reports that begin late, and a time server that sets the camera back by years, are no lateness."""
-    age = Age()
+    age = FrameAge()
     for number in range(200):
         utc = None if number < 50 else 1e9 + number / 25 - (3e7 if number >= 120 else 0.0)
         assert age.saw(number / 25, 0.002, number / 25, utc) <= 1e-3
@@ -191,7 +191,7 @@ def test_clocks_that_tell_little(way: str) -> None:
         "reordered": lambda n: (n + (0, 2, -1, -1)[n % 4]) / 25,
         "sometimes none": lambda n: None if n % 5 == 0 else n / 25,
     }
-    age = Age()
+    age = FrameAge()
     told = [age.saw(n / 25, 0.004, ways[way](n)) for n in range(500)]
     assert max(told) <= 8 / 25 + 0.01
     assert max(told[50:]) <= 3 / 25 + 0.01
@@ -199,7 +199,7 @@ def test_clocks_that_tell_little(way: str) -> None:
 
 def test_without_a_clock_our_own_slowness_still_shows() -> None:
     """A camera whose clock stops telling the time: a reader that needs twice a period falls behind by one for each."""
-    age = Age()
+    age = FrameAge()
     for n in range(50):
         age.saw(n / 25, 0.004, n / 25)
     for n in range(100):
@@ -209,7 +209,7 @@ def test_without_a_clock_our_own_slowness_still_shows() -> None:
 
 def test_a_backlog_before_the_first_picture_shows_as_it_is_read() -> None:
     """Pictures that come quicker than they were taken say that those before them were late, and none is invented."""
-    age = Age()
+    age = FrameAge()
     backlog = [age.saw(n * 0.001, 0.0005, n / 25) for n in range(50)]
     live = [age.saw(0.05 + n / 25, 0.002, 2.0 + n / 25) for n in range(50)]
     stopped = age.saw(7.0, 0.002, 4.0)
@@ -222,7 +222,7 @@ def test_a_backlog_before_the_first_picture_shows_as_it_is_read() -> None:
 )
 def test_whatever_comes_lateness_is_a_length_of_time(steps: list[tuple[float, float, float | None]]) -> None:
     """Never negative, never more than what has passed."""
-    age, at_s = Age(), 0.0
+    age, at_s = FrameAge(), 0.0
     for elapsed_s, busy_s, pts_s in steps:
         at_s += elapsed_s
         assert 0.0 <= age.saw(at_s, busy_s, pts_s) <= at_s + 1e-9
@@ -237,7 +237,7 @@ def test_times_of_the_line_are_plausible() -> None:
 
 def test_a_link_that_is_a_little_too_slow_is_no_slow_clock() -> None:
     """Packets trickle in without a pause: one percent too slow is three seconds in five minutes."""
-    age, period_s = Age(), 1.01 / 25
+    age, period_s = FrameAge(), 1.01 / 25
     for n in range(7500):
         age.saw(n * period_s, 0.002, n / 25, began_s=(n - 1) * period_s + 0.003)
     assert age.behind_s == pytest.approx(3.0, rel=0.05)
@@ -247,7 +247,7 @@ def test_a_link_that_is_a_little_too_slow_is_no_slow_clock() -> None:
 @given(st.floats(0.004, 0.05), st.one_of(st.none(), st.integers(400, 3000)))
 def test_where_reports_tell_the_rate_what_grows_is_lateness(share: float, set_at: int | None) -> None:
     """A link that is so much too slow, whose packets are waited for; the camera's UTC may be set in between."""
-    age = Age()
+    age = FrameAge()
     for n in range(4000):
         pts_s, utc_s = n / 25, 1e9 if set_at is None or n < set_at else 1.1e9
         age.saw(pts_s * (1 + share), 0.001, pts_s, utc_s + pts_s, pts_s * (1 + share))
@@ -259,7 +259,7 @@ def test_where_reports_tell_the_rate_what_grows_is_lateness(share: float, set_at
 @given(st.floats(0.004, 0.05), st.integers(100, 4000))
 def test_without_reports_no_more_than_seconds_are_forgiven(share: float, pictures: int) -> None:
     """A slow clock and a link that is a little too slow look the same, for so long."""
-    age = Age()
+    age = FrameAge()
     for n in range(pictures):
         age.saw(n / 25 * (1 + share), 0.001, n / 25)
     took_s = pictures / 25 * (1 + share)

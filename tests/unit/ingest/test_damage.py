@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.ingest.damage import Damage
-from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.source import EncodedFrame
 
 
 def played(keys: list[bool], lost: set[int]) -> Damage:
     """Return what is known of a file after its last picture."""
     damage = Damage()
     for number, is_key in enumerate(keys):
-        damage.saw(CompressedPicture(object(), None, is_key, 0.0, 0.0, media_s=number / 10))
+        damage.saw(EncodedFrame(object(), None, is_key, 0.0, 0.0, media_s=number / 10))
         if number in lost:
             damage.lost()
     return damage

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vision_line.ingest.fingerprint import COLUMNS, ROWS, Fingerprint, sign_luma, sign_picture
 from vision_line.ingest.health import Health, PictureHealth
-from vision_line.ingest.signature import COLUMNS, ROWS, Signature, sign_luma, sign_picture
 
 Luma = NDArray[np.uint8]
 
@@ -174,7 +174,7 @@ def test_a_look_costs_little() -> None:
     for index in range(50):
         started = time.thread_time()
         signature = sign_picture(frame)
-        assert isinstance(signature, Signature)
+        assert isinstance(signature, Fingerprint)
         health.update(float(index), signature, keyframe=True)
         costs.append(time.thread_time() - started)
     assert sorted(costs)[len(costs) // 2] * 2 / 25 <= 0.05e-3

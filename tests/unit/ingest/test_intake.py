@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
-from vision_line.ingest.age import DRIFT, EDGE_DRIFT, LONGEST_WAIT_S, Age
+from vision_line.ingest.age import DRIFT, EDGE_DRIFT, LONGEST_WAIT_S, FrameAge
+from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.intake import Intake
-from vision_line.ingest.load import DecodeLoad
-from vision_line.ingest.pictures import CompressedPicture
+from vision_line.ingest.source import EncodedFrame
 
 FPS, LIMIT_S = 25, 0.5
 
@@ -40,7 +40,7 @@ class Camera:
     load: DecodeLoad = field(default_factory=DecodeLoad)
 
     def __post_init__(self) -> None:
-        self.age = Age()
+        self.age = FrameAge()
         self.intake = Intake("cam", LIMIT_S, self.load, lambda cause: self.dropped.update([cause]))
         self.busy_s = 0.0
         self.last_decoded = -1
@@ -64,7 +64,7 @@ class Camera:
         self.busy_s = 0.0
         packet = av.Packet(b"x" * 100)
         packet.pts, packet.time_base = number, Fraction(1, FPS)
-        picture = CompressedPicture(packet, None, number % self.group == 0, arrived_s, 0.0, behind_s=behind_s)
+        picture = EncodedFrame(packet, None, number % self.group == 0, arrived_s, 0.0, behind_s=behind_s)
         for chosen in self.intake.take(picture, self.age):
             self.decode(chosen)
 
@@ -75,7 +75,7 @@ class Camera:
             self.take(self.number)
             self.number += 1
 
-    def decode(self, picture: CompressedPicture) -> None:
+    def decode(self, picture: EncodedFrame) -> None:
         number = picture.packet.pts
         assert picture.keyframe or number == self.last_decoded + 1, "what it refers to was not decoded"
         self.last_decoded = number

@@ -10,7 +10,7 @@ import pytest
 from vision_line.config.models import Stream
 from vision_line.frames import CameraState
 from vision_line.ingest.health import Health
-from vision_line.ingest.lifecycle import ReconnectCount, Vitals, judge, stale_limit_s
+from vision_line.ingest.lifecycle import ConnectionStats, ReconnectCount, judge, stale_limit_s
 
 
 def stream(url: str = "rtsp://h/c", **settings: Any) -> Stream:
@@ -18,9 +18,9 @@ def stream(url: str = "rtsp://h/c", **settings: Any) -> Stream:
     return Stream(name="cam", url=url, read_timeout_s=3.0, connect_timeout_s=4.0, **settings)  # type: ignore[arg-type]
 
 
-def running(fps: float, frames: int = 50) -> Vitals:
+def running(fps: float, frames: int = 50) -> ConnectionStats:
     """Return the vitals of a connection whose last frame arrived at 100 s."""
-    vitals = Vitals(started_s=0.0, opened_s=1.0)
+    vitals = ConnectionStats(started_s=0.0, opened_s=1.0)
     for index in range(frames):
         vitals.saw_frame(100.0 - (frames - 1 - index) / fps)
     return vitals
@@ -65,7 +65,7 @@ def test_pictures_that_are_decoded_after_newer_ones_were_left_out_change_no_pace
 
 def test_an_open_camera_without_a_frame_is_given_up() -> None:
     """It shows no state of its own, and ends after the connect and the read timeout."""
-    vitals = Vitals(started_s=0.0, opened_s=1.0)
+    vitals = ConnectionStats(started_s=0.0, opened_s=1.0)
     assert judge(vitals, stream(), 7.9).state is None
     assert not judge(vitals, stream(), 7.9).lost
     assert judge(vitals, stream(), 8.1).lost

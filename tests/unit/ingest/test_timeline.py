@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vision_line.ingest.timeline import DEFAULT_PERIOD_S, GAP_PERIODS, MAX_GAP_S, RateCap, Timeline
+from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, GAP_PERIODS, MAX_GAP_S, FileTimeline, RateCap
 
 ROUNDING_S = 0.0011  # containers round times to milliseconds
 TIMES = st.lists(st.none() | st.floats(-1e9, 1e9), max_size=50)
 
 
 def places(times: list[float | None], period_s: float = DEFAULT_PERIOD_S) -> list[float]:
-    timeline = Timeline(period_s)
+    timeline = FileTimeline(period_s)
     return [timeline.place(time_s) for time_s in times]
 
 

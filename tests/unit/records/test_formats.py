@@ -10,13 +10,13 @@ from io import BytesIO, StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.records.columns import COLUMNS, Column, Kind
+from vision_line.records.columns import COLUMNS, ColumnType, ExportColumn
 from vision_line.records.formats import spreadsheet_text, write_csv, write_jsonl
 from vision_line.words import printable
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 CONTROLS = {*map(chr, range(32)), *map(chr, range(127, 160))} - {"\t", "\n"}
-COLUMN = Column("words", Kind.TEXT, "", "")
+COLUMN = ExportColumn("words", ColumnType.TEXT, "", "")
 
 
 @given(words=st.lists(TEXT, min_size=1, max_size=5))

@@ -11,8 +11,8 @@ import pytest
 
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
-from vision_line.ingest.signature import sign_picture
-from vision_line.records.picture import bgr_of
+from vision_line.ingest.fingerprint import sign_picture
+from vision_line.records.bgr import bgr_of
 
 
 @dataclass

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.records import looks, schema, writer
-from vision_line.records.columns import COLUMNS, Kind, Table
+from vision_line.records import pending_evidence as looks
+from vision_line.records import schema, writer
+from vision_line.records.columns import COLUMNS, ColumnType, Table
 
 PAGE = Path(__file__).parents[3].joinpath("docs", "records.md").read_text("utf-8")
 
@@ -27,7 +28,7 @@ def test_the_page_explains_every_type() -> None:
     """Each column type has its row in the table of formats."""
     section = PAGE.split("\n## Column types\n", 1)[1].split("\n#", 1)[0]
 
-    assert re.findall(r"^\| (\w+) \| .+ \|$", section, re.MULTILINE)[1:] == [str(kind) for kind in Kind]
+    assert re.findall(r"^\| (\w+) \| .+ \|$", section, re.MULTILINE)[1:] == [str(kind) for kind in ColumnType]
 
 
 @pytest.mark.parametrize(

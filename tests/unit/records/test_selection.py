@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vision_line.errors import ConfigError
 from vision_line.records.formats import iso_utc
-from vision_line.records.selection import parse_moment
+from vision_line.records.query import parse_moment
 
 NOW = 1_700_000_000.0
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_line.records.corrected_time import FIRST_UTC, RunTimes, Step, Timeline
 from vision_line.records.lives import Life
-from vision_line.records.timeline import FIRST_UTC, RunTimes, Step, Timeline
 
 DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S

@@ -10,7 +10,7 @@ import pytest
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, NotInspected, Verdict
 from vision_line.ports import DeviceLoad
 from vision_line.telemetry.alarms import plan_alarms
-from vision_line.telemetry.histogram import Quantiles
+from vision_line.telemetry.latency_histogram import Quantiles
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
 
 NOON_UTC = 1_780_000_000.0

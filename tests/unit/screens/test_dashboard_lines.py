@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vision_line.frames import CameraState
 from vision_line.screens.dashboard import render, screen_lines, svg_of
-from vision_line.screens.pieces import width_of
+from vision_line.screens.segments import width_of
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot
 

@@ -14,9 +14,9 @@ from tests.unit.screens.conftest import gpu
 from vision_line.ports import DeviceLoad
 from vision_line.screens.dashboard import screen_lines
 from vision_line.screens.device_lines import device_lines, device_words
-from vision_line.screens.looks import NOTICE
-from vision_line.screens.pieces import width_of
+from vision_line.screens.segments import width_of
 from vision_line.screens.status_line import plain_line
+from vision_line.screens.styles import NOTICE
 from vision_line.telemetry.snapshot import Snapshot
 
 Maker = Callable[[int], Snapshot]

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 
-from vision_line.screens.looks import short_time
 from vision_line.screens.status_line import plain_line, run_status_lines
+from vision_line.screens.styles import short_time
 from vision_line.telemetry.snapshot import LogSnapshot, Snapshot
 
 Maker = Callable[[int], Snapshot]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from rich.console import Console
 
-from vision_line.cli.checking import _table
+from vision_line.cli.check import _table
 from vision_line.config.models import Stream
 from vision_line.errors import ConfigError, RunError, SourceError, SourceErrorCode
 from vision_line.ingest.probe import ProbeResult

@@ -7,20 +7,20 @@ import threading
 
 import pytest
 
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.ports import DeviceDescription
-from vision_line.selftest.subject import Settings, Subject
+from vision_line.selftest.device_under_test import DeviceUnderTest, Settings
 
 SHAPE = (192, 320)
 
 
 @pytest.fixture
-def subject() -> Subject:
+def subject() -> DeviceUnderTest:
     """Return a subject whose device finds nothing, at once, and which has no GPU."""
     woken = threading.Event()
     description = DeviceDescription("simulated", "", "int8", (SHAPE,), slots=2, max_batch=4)
-    return Subject(
+    return DeviceUnderTest(
         settings=Settings(seconds=0.2, settle_s=0.2, repeats=4, frames=9, submitted=40, cameras=3, fps=20.0),
         model=open_model(None),
         shape_hw=SHAPE,

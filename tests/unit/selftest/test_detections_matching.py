@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.frames import Detections
-from vision_line.selftest.detecting import judged
-from vision_line.selftest.matching import MOST_PIXELS, MOST_SCORE, Difference, difference, together
+from vision_line.selftest.comparison import MOST_PIXELS, MOST_SCORE, ResultDifference, difference, together
+from vision_line.selftest.detection_check import judged
 from vision_line.selftest.report import Status
 
 FLOOR = 0.25
@@ -49,7 +49,7 @@ def test_the_same_in_another_order_is_the_same(rows: list[Row], random: st.DataO
 
     found = difference(detections(*rows), detections(*shuffled), FLOOR)
 
-    assert found == Difference(pairs=len(rows))
+    assert found == ResultDifference(pairs=len(rows))
     assert found.is_none
 
 
@@ -66,14 +66,14 @@ def test_both_sides_are_treated_alike(some: list[Row], others: list[Row]) -> Non
 @pytest.mark.parametrize(
     ("other", "expected", "is_none"),
     [
-        ((40.5, 40.0, 0.80, 1), Difference(1, 0, 0.5, 0.0), True),
-        ((43.0, 40.0, 0.80, 1), Difference(1, 0, 3.0, 0.0), False),
-        ((40.0, 40.0, 0.75, 1), Difference(1, 0, 0.0, 0.05), False),
-        ((60.0, 40.0, 0.80, 1), Difference(0, 2, 0.0, 0.0), False),
-        ((40.0, 40.0, 0.80, 2), Difference(0, 2, 0.0, 0.0), False),
+        ((40.5, 40.0, 0.80, 1), ResultDifference(1, 0, 0.5, 0.0), True),
+        ((43.0, 40.0, 0.80, 1), ResultDifference(1, 0, 3.0, 0.0), False),
+        ((40.0, 40.0, 0.75, 1), ResultDifference(1, 0, 0.0, 0.05), False),
+        ((60.0, 40.0, 0.80, 1), ResultDifference(0, 2, 0.0, 0.0), False),
+        ((40.0, 40.0, 0.80, 2), ResultDifference(0, 2, 0.0, 0.0), False),
     ],
 )
-def test_how_far_apart_is_told(other: Row, expected: Difference, is_none: bool) -> None:
+def test_how_far_apart_is_told(other: Row, expected: ResultDifference, is_none: bool) -> None:
     """A pair that is too far apart is told as a pair; what is elsewhere, or of another class, is alone."""
     found = difference(detections((40.0, 40.0, 0.8, 1)), detections(other), FLOOR)
 
@@ -87,30 +87,32 @@ def test_two_are_not_paired_with_one() -> None:
     """The second box at the same place has no partner."""
     found = difference(detections((0, 0, 0.9, 0), (1, 0, 0.8, 0)), detections((0, 0, 0.9, 0)), FLOOR)
 
-    assert found == Difference(pairs=1, alone=1)
+    assert found == ResultDifference(pairs=1, alone=1)
 
 
 def test_what_lies_at_the_threshold_need_not_have_a_partner() -> None:
     """The other side may have seen it just below."""
-    assert difference(detections((0, 0, FLOOR + MOST_SCORE / 2, 0)), detections(), FLOOR) == Difference()
+    assert difference(detections((0, 0, FLOOR + MOST_SCORE / 2, 0)), detections(), FLOOR) == ResultDifference()
 
 
 def test_many_pictures_are_one_difference() -> None:
     """Counts are added, of distances the largest is told."""
-    assert together([Difference(2, 1, 0.5, 0.01), Difference(3, 0, 0.25, 0.5)]) == Difference(5, 1, 0.5, 0.5)
-    assert together([]) == Difference()
+    assert together([ResultDifference(2, 1, 0.5, 0.01), ResultDifference(3, 0, 0.25, 0.5)]) == ResultDifference(
+        5, 1, 0.5, 0.5
+    )
+    assert together([]) == ResultDifference()
 
 
 @pytest.mark.parametrize(
     ("found", "status", "words"),
     [
-        (Difference(7, 0, MOST_PIXELS, MOST_SCORE), Status.PASSED, "7 detections in 3 pictures"),
-        (Difference(), Status.SKIPPED, "neither the device nor OpenVINO finds anything"),
-        (Difference(7, 0, 1.5, 0.0), Status.FAILED, "boxes differ by up to 1.50 px"),
-        (Difference(0, 2), Status.FAILED, "of 2 detections 2 are of one side alone"),
+        (ResultDifference(7, 0, MOST_PIXELS, MOST_SCORE), Status.PASSED, "7 detections in 3 pictures"),
+        (ResultDifference(), Status.SKIPPED, "neither the device nor OpenVINO finds anything"),
+        (ResultDifference(7, 0, 1.5, 0.0), Status.FAILED, "boxes differ by up to 1.50 px"),
+        (ResultDifference(0, 2), Status.FAILED, "of 2 detections 2 are of one side alone"),
     ],
 )
-def test_the_verdict_follows_from_the_difference(found: Difference, status: Status, words: str) -> None:
+def test_the_verdict_follows_from_the_difference(found: ResultDifference, status: Status, words: str) -> None:
     """A model that knows no circuit boards proves nothing."""
     outcome = judged([found], 3)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
-from vision_line.selftest.ordering import Disorder, find_disorder
+from vision_line.selftest.order_check import OrderErrors, find_disorder
 
 COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 CAMERAS, FRAMES = 3, 4
@@ -57,15 +57,15 @@ def swap(found: list[Inspection]) -> list[Inspection]:
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (list, Disorder()),
-        (lose, Disorder(lost=1)),
-        (repeat, Disorder(repeated=1)),
-        (reorder, Disorder(late=1)),
-        (swap, Disorder(swapped=2)),
+        (list, OrderErrors()),
+        (lose, OrderErrors(lost=1)),
+        (repeat, OrderErrors(repeated=1)),
+        (reorder, OrderErrors(late=1)),
+        (swap, OrderErrors(swapped=2)),
     ],
 )
 def test_each_kind_of_disorder_is_counted(
-    spoil: Callable[[list[Inspection]], list[Inspection]], expected: Disorder
+    spoil: Callable[[list[Inspection]], list[Inspection]], expected: OrderErrors
 ) -> None:
     """Cameras may be mixed as they like, each has its own order."""
     found = find_disorder(SUBMITTED, spoil(FOUND), SHOWN, 0.25)

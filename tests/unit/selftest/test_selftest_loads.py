@@ -5,33 +5,33 @@ from __future__ import annotations
 
 import pytest
 
-from vision_line.devices.cuda.context import Gpu
-from vision_line.devices.decoding import CpuDecoder
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cuda.context import GpuContext
 from vision_line.errors import RunError, SourceError, SourceErrorCode
 from vision_line.ports import Decoder, DeviceLoad
-from vision_line.selftest.loads import run_alone, run_full, run_paced
-from vision_line.selftest.measuring import measure_latency, measure_memory, measure_power, measure_throughput
-from vision_line.selftest.ordering import check_order
-from vision_line.selftest.report import Outcome, Status
-from vision_line.selftest.subject import Load, Subject
+from vision_line.selftest.device_under_test import DeviceUnderTest, Load
+from vision_line.selftest.load_test import run_alone, run_full, run_paced
+from vision_line.selftest.order_check import check_order
+from vision_line.selftest.rate_check import measure_latency, measure_memory, measure_power, measure_throughput
+from vision_line.selftest.report import CheckOutcome, Status
 from vision_line.selftest.videos import KINDS, VideoKind, opened
-from vision_line.telemetry.loads import Figure, LoadTotals
+from vision_line.telemetry.load_history import LoadFigure, LoadTotals
 
-GPU = Gpu(0, "Some GPU", 86, "13.0", 12 << 30, "0000:01:00.0")
+GPU = GpuContext(0, "Some GPU", 86, "13.0", 12 << 30, "0000:01:00.0")
 
 
-def told(outcome: Outcome) -> dict[tuple[str, str], float]:
+def told(outcome: CheckOutcome) -> dict[tuple[str, str], float]:
     """Return the figures by name and what they are of."""
     return {(one.name, one.of): one.value for one in outcome.figures}
 
 
 def gpu(energy_j: float | None, power_w: float | None) -> LoadTotals:
     """Return what one GPU told."""
-    mean = None if power_w is None else Figure(power_w, power_w)
-    return LoadTotals("cuda:0", 5, 12000, Figure(1100, 1300), Figure(30, 40), None, mean, None, energy_j)
+    mean = None if power_w is None else LoadFigure(power_w, power_w)
+    return LoadTotals("cuda:0", 5, 12000, LoadFigure(1100, 1300), LoadFigure(30, 40), None, mean, None, energy_j)
 
 
-def test_cameras_send_at_their_own_pace(subject: Subject) -> None:
+def test_cameras_send_at_their_own_pace(subject: DeviceUnderTest) -> None:
     """Every packet that was due is inspected by a device that is quick enough, and its latency is known."""
     load = run_paced(subject)
 
@@ -42,7 +42,9 @@ def test_cameras_send_at_their_own_pace(subject: Subject) -> None:
     assert subject.device.in_flight() == 0
 
 
-def test_a_camera_that_cannot_be_decoded_ends_the_load(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_cannot_be_decoded_ends_the_load(
+    subject: DeviceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first one's reason is told; no thread is left."""
 
     def refuse(camera: str, _stream: object, _colour: object) -> Decoder:
@@ -55,7 +57,7 @@ def test_a_camera_that_cannot_be_decoded_ends_the_load(subject: Subject, monkeyp
         run_paced(subject)
 
 
-def test_a_full_load_counts_what_comes_back(subject: Subject) -> None:
+def test_a_full_load_counts_what_comes_back(subject: DeviceUnderTest) -> None:
     """Batches are as large as asked for."""
     load = run_full(subject, 4, 0.1)
 
@@ -65,7 +67,7 @@ def test_a_full_load_counts_what_comes_back(subject: Subject) -> None:
     assert len(run_alone(subject, 3)) == 3
 
 
-def test_throughput_latency_and_order_are_told(subject: Subject) -> None:
+def test_throughput_latency_and_order_are_told(subject: DeviceUnderTest) -> None:
     """The checks that every device has."""
     order, throughput, latency = check_order(subject), measure_throughput(subject), measure_latency(subject)
 
@@ -80,7 +82,7 @@ def test_throughput_latency_and_order_are_told(subject: Subject) -> None:
     assert subject.paced is not None
 
 
-def test_energy_comes_from_the_counter(subject: Subject) -> None:
+def test_energy_comes_from_the_counter(subject: DeviceUnderTest) -> None:
     """Of 70 J in 2 s each of 35 frames has its share."""
     subject.gpu = GPU
     subject.paced = Load(2.0, 40, 35, (), (gpu(70.0, 99.0),))
@@ -92,7 +94,7 @@ def test_energy_comes_from_the_counter(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("energy_j", [None, 0.0])
-def test_without_a_counter_energy_comes_from_the_power(subject: Subject, energy_j: float | None) -> None:
+def test_without_a_counter_energy_comes_from_the_power(subject: DeviceUnderTest, energy_j: float | None) -> None:
     """A counter that stands still is none."""
     subject.gpu = GPU
     subject.paced = Load(2.0, 40, 35, (), (gpu(energy_j, 17.5),))
@@ -100,7 +102,7 @@ def test_without_a_counter_energy_comes_from_the_power(subject: Subject, energy_
     assert measure_power(subject).sentence == "17.5 W in the mean, 1.000 J for each inspected frame"
 
 
-def test_what_is_not_told_is_not_invented(subject: Subject) -> None:
+def test_what_is_not_told_is_not_invented(subject: DeviceUnderTest) -> None:
     """No GPU, no paced load, or no NVML: each is said."""
     assert measure_power(subject).sentence == "there is no GPU"
     subject.gpu = GPU
@@ -112,7 +114,7 @@ def test_what_is_not_told_is_not_invented(subject: Subject) -> None:
     assert "of a GPU's nothing is told: nvidia-ml-py is missing" in measure_memory(subject).sentence
 
 
-def test_memory_is_the_growth_of_all_processes(subject: Subject) -> None:
+def test_memory_is_the_growth_of_all_processes(subject: DeviceUnderTest) -> None:
     """From before the opening to the largest that was seen."""
     subject.gpu = GPU
     subject.memory_before = DeviceLoad("cuda:0", 300, 12000)
@@ -126,7 +128,7 @@ def test_memory_is_the_growth_of_all_processes(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_videos_are_as_cameras_send_them(subject: Subject, kind: VideoKind) -> None:
+def test_videos_are_as_cameras_send_them(subject: DeviceUnderTest, kind: VideoKind) -> None:
     """Each packet is one picture, and they come in the order of display."""
     video = subject.encoded(kind)
     if video is None:

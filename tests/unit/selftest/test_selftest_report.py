@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vision_line.cli.selftesting import report_table
+from vision_line.cli.selftest import report_table
 from vision_line.errors import DeviceError
-from vision_line.selftest.loads import percentile
-from vision_line.selftest.program import CHECKS, Check, run_check
+from vision_line.selftest.device_under_test import DeviceUnderTest
+from vision_line.selftest.load_test import percentile
 from vision_line.selftest.report import (
+    CheckOutcome,
     MachineFacts,
-    ModelFacts,
-    Outcome,
+    ModelUnderTest,
     Selftest,
     SettingsFacts,
     Status,
@@ -26,7 +26,7 @@ from vision_line.selftest.report import (
     result,
     without_folders,
 )
-from vision_line.selftest.subject import Subject
+from vision_line.selftest.selftest import CHECKS, Check, run_check
 
 HOME = Path("/home/ann")
 
@@ -36,7 +36,7 @@ REPORT = Selftest(
     device="cuda:0",
     detail="Some GPU",
     machine=MachineFacts(system="Linux x86_64", python="3.12.1", cores=8, libraries={"av": "19.0"}, gpu=None),
-    model=ModelFacts(name="pcb", sha256="0" * 64, precision="int8", input_hw=(384, 640), classes=6),
+    model=ModelUnderTest(name="pcb", sha256="0" * 64, precision="int8", input_hw=(384, 640), classes=6),
     settings=SettingsFacts(seconds=10.0, repeats=50, picture_wh=(1920, 1080), cameras=16, fps=25.0),
     checks=[
         result("kernel_bits", passed("all the same")),
@@ -85,7 +85,7 @@ def test_a_report_survives_being_stored() -> None:
 
 def test_every_field_is_explained() -> None:
     """What is stored is documented where it is defined."""
-    for model in (Selftest, MachineFacts, ModelFacts, SettingsFacts, type(REPORT.checks[0])):
+    for model in (Selftest, MachineFacts, ModelUnderTest, SettingsFacts, type(REPORT.checks[0])):
         assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
@@ -118,13 +118,13 @@ def test_names_of_checks_are_stable() -> None:
     ]
 
 
-def test_known_errors_fail_a_check_and_bugs_are_raised(subject: Subject) -> None:
+def test_known_errors_fail_a_check_and_bugs_are_raised(subject: DeviceUnderTest) -> None:
     """A bug keeps its traceback."""
 
-    def refuse(_subject: Subject) -> Outcome:
+    def refuse(_subject: DeviceUnderTest) -> CheckOutcome:
         raise DeviceError("cuda: too little memory")
 
-    def stumble(_subject: Subject) -> Outcome:
+    def stumble(_subject: DeviceUnderTest) -> CheckOutcome:
         raise KeyError("a bug")
 
     heard: list[str] = []

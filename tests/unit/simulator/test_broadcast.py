@@ -10,8 +10,8 @@ import json
 import struct
 from dataclasses import dataclass, field
 
-from vision_line.simulator.broadcast import Camera
-from vision_line.simulator.rtp import AccessUnit, VideoStream
+from vision_line.simulator.broadcast import VirtualCamera
+from vision_line.simulator.rtp_stream import TimedUnit, VideoStream
 
 GOP, FRAMES = 3, 6
 
@@ -43,13 +43,13 @@ class Watcher:
         self.reports.append(report)
 
 
-def camera(log: io.StringIO | None = None) -> Camera:
+def camera(log: io.StringIO | None = None) -> VirtualCamera:
     """Make a camera of six two-packet pictures, every third an IDR one."""
-    units = tuple(AccessUnit((bytes((index,)), b"x"), index % GOP == 0) for index in range(FRAMES))
-    return Camera("cam01", 1, 500, VideoStream(units, b"", b""), 7, 1000, log)
+    units = tuple(TimedUnit((bytes((index,)), b"x"), index % GOP == 0) for index in range(FRAMES))
+    return VirtualCamera("cam01", 1, 500, VideoStream(units, b"", b""), 7, 1000, log)
 
 
-async def watch(shown: Camera, *watchers: Watcher) -> None:
+async def watch(shown: VirtualCamera, *watchers: Watcher) -> None:
     """Run a camera until all watchers have what they want."""
     for watcher in watchers:
         shown.join(watcher)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.errors import RunError
-from vision_line.simulator.rtp import AccessUnit, describe, read_stream, rtp_packets, sender_report, timestamp_of
+from vision_line.simulator.rtp_stream import TimedUnit, describe, read_stream, rtp_packets, sender_report, timestamp_of
 
 SPS, PPS = b"\x67\x42\xc0\x1e\xab", b"\x68\xce"
 START = b"\x00\x00\x00\x01"
@@ -21,7 +21,7 @@ def annex_b(*nals: bytes) -> bytes:
     return b"".join(START + nal for nal in nals)
 
 
-def reassembled(unit: AccessUnit) -> list[bytes]:
+def reassembled(unit: TimedUnit) -> list[bytes]:
     """Undo RFC 6184's fragmentation."""
     nals: list[bytes] = []
     for payload in unit.payloads:
@@ -48,7 +48,7 @@ def test_fragments_make_the_pictures_again(sizes: list[int]) -> None:
 
 def test_only_the_last_packet_of_a_picture_bears_the_marker() -> None:
     """Sequence numbers go on by one and wrap, the timestamp stays."""
-    packets = rtp_packets(AccessUnit((b"a", b"b", b"c"), idr=True), 65535, 1234, 99)
+    packets = rtp_packets(TimedUnit((b"a", b"b", b"c"), idr=True), 65535, 1234, 99)
 
     heads = [struct.unpack("!BBHII", packet[:12]) for packet in packets]
 

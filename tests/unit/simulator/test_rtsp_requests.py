@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from vision_line.simulator.rtsp import ProtocolError, camera_name, parse_request, port_pair
+from vision_line.simulator.rtsp_server import RequestError, camera_name, parse_request, port_pair
 
 
 def test_header_names_are_found_in_any_case() -> None:
@@ -19,7 +19,7 @@ def test_header_names_are_found_in_any_case() -> None:
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"\xff\xfe PLAY\r\n\r\n"])
 def test_another_protocol_is_refused(head: bytes) -> None:
     """The connection is given up instead of guessing."""
-    with pytest.raises(ProtocolError):
+    with pytest.raises(RequestError):
         parse_request(head)
 
 

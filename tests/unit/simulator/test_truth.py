@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError
-from vision_line.simulator.truth import ClipTruth, DefectTruth, Sighting, load_truth, write_truth
+from vision_line.simulator.truth import ClipTruth, DefectTruth, TrueBox, load_truth, write_truth
 
 TRUTH = ClipTruth(
     clip_id=3,
@@ -18,7 +18,7 @@ TRUTH = ClipTruth(
     speed_px_s=101.5,
     boards=2,
     defects=(DefectTruth(0, 1, "pin-hole", 17.25),),
-    frames=((), (Sighting(0, "pin-hole", (0.0, 10.5, 12.25, 28.0), 0.75),)),
+    frames=((), (TrueBox(0, "pin-hole", (0.0, 10.5, 12.25, 28.0), 0.75),)),
 )
 
 

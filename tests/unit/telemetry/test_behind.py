@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, Detections, DropCause, Frame, Inspection
-from vision_line.ingest.load import DecodeLoad
+from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
-from vision_line.telemetry.camera import CameraMetrics
+from vision_line.telemetry.camera_metrics import CameraMetrics
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
 
 

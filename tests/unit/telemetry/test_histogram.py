@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.telemetry.histogram import (
+from vision_line.telemetry.latency_histogram import (
     BUCKETS,
     HIGHEST_MS,
     LOWEST_MS,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus
 from vision_line.telemetry.alarms import plan_notices
-from vision_line.telemetry.loads import Figure, LoadHistory
+from vision_line.telemetry.load_history import LoadFigure, LoadHistory
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage
 from vision_line.telemetry.summary import Summary, build_summary
@@ -37,7 +37,7 @@ def test_mean_and_peak_are_those_of_the_samples(percents: list[int | None]) -> N
     told = [percent for percent in percents if percent is not None]
 
     assert totals.samples == len(percents)
-    assert totals.sm_percent == (pytest.approx(Figure(sum(told) / len(told), max(told))) if told else None)
+    assert totals.sm_percent == (pytest.approx(LoadFigure(sum(told) / len(told), max(told))) if told else None)
 
 
 def test_energy_is_what_the_run_used() -> None:

@@ -29,11 +29,10 @@ from vision_line.frames import (
     StateChange,
     Verdict,
 )
-from vision_line.ports import DeviceDescription, LogStatus
+from vision_line.ports import DeviceDescription, LogStatus, OverlayStatus
 from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage, read_usage, resident_mb
 from vision_line.telemetry.rates import SlidingRates
-from vision_line.telemetry.snapshot import OverlaySnapshot
 from vision_line.telemetry.summary import Summary, build_summary, write_summary
 
 LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)
@@ -266,11 +265,11 @@ def test_frames_without_a_place_in_the_overlay_are_told_and_summed() -> None:
     """An overlay that is whole is no notice; one that leaves frames out, or cannot be written, is."""
     run = make_run()
     assert build_summary(run.totals(1001.0)).totals.overlay_dropped is None
-    overlay = [OverlaySnapshot(90, 0)]
+    overlay = [OverlayStatus(90, 0)]
     run.watch_overlay(lambda: overlay[0])
     assert run.snapshot(1001.0, 5e8, LOG).notices == ()
 
-    overlay[0] = OverlaySnapshot(90, 10, "overlay of cam01: disk full")
+    overlay[0] = OverlayStatus(90, 10, "overlay of cam01: disk full")
     assert run.snapshot(1002.0, 5e8, LOG).notices == (
         "overlay: 10 of 100 frames are missing from the videos",
         "overlay of cam01: disk full",

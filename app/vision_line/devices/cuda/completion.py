@@ -14,7 +14,7 @@ from vision_line.devices.cuda.slots import Slot
 from vision_line.errors import RunError
 
 if TYPE_CHECKING:
-    from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.context import GpuContext
 
 
 class Completion:
@@ -23,7 +23,7 @@ class Completion:
     A slot whose work failed comes with its `fault` set. `wake` is called after each, in this thread.
     """
 
-    def __init__(self, gpu: Gpu, wake: Callable[[], None]) -> None:
+    def __init__(self, gpu: GpuContext, wake: Callable[[], None]) -> None:
         """Start the thread."""
         self.finished: deque[Slot] = deque()  # append and popleft are atomic
         self._gpu = gpu

@@ -21,7 +21,7 @@ _BUS_ID_BYTES = 16  # the driver asks for 13 or more
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuContext:
     """One GPU whose primary context this process holds.
 
     All libraries share that context: ours, the decoders, FFmpeg's and TensorRT's.
@@ -62,7 +62,7 @@ def count_gpus() -> int:
     return int(_ask(_open_driver().cuDeviceGetCount(), "the GPUs cannot be counted"))
 
 
-def open_gpu(index: int = 0) -> Gpu:
+def open_gpu(index: int = 0) -> GpuContext:
     """Return GPU `index` of those that the driver shows, current in the calling thread.
 
     Waiting for the GPU blocks instead of spinning. That is a property of the primary context which FFmpeg insists on
@@ -84,7 +84,7 @@ def open_gpu(index: int = 0) -> Gpu:
     return _described(index, version, int(memory_bytes), bus.partition(b"\0")[0].decode())
 
 
-def _described(index: int, version: int, memory_bytes: int, pci_bus_id: str) -> Gpu:
+def _described(index: int, version: int, memory_bytes: int, pci_bus_id: str) -> GpuContext:
     from cuda.core import Device
 
     with translated_errors(DeviceError, f"GPU {index} cannot be used"):
@@ -97,7 +97,7 @@ def _described(index: int, version: int, memory_bytes: int, pci_bus_id: str) -> 
                 f"found {capability.major}.{capability.minor}"
             )
         device.set_current()
-        return Gpu(index, device.name, sm, _dotted(version), memory_bytes, pci_bus_id)
+        return GpuContext(index, device.name, sm, _dotted(version), memory_bytes, pci_bus_id)
 
 
 @contextmanager

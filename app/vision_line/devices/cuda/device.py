@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.camera_order import CameraOrder
 from vision_line.devices.cuda.completion import Completion
 from vision_line.devices.cuda.context import open_gpu, translated_errors
-from vision_line.devices.cuda.decoding import CudaDecoder
+from vision_line.devices.cuda.decoders.choice import CudaDecoder
 from vision_line.devices.cuda.monitor import open_monitor
-from vision_line.devices.cuda.pipeline import Pipeline
+from vision_line.devices.cuda.pipeline import SlotPipeline
 from vision_line.devices.cuda.slots import MAX_BATCH, Batch, Slot
-from vision_line.devices.letterbox import in_picture
-from vision_line.devices.model import Model
-from vision_line.devices.ordering import CameraOrder
-from vision_line.devices.shapes import closest_shape
+from vision_line.devices.model.model import Model
+from vision_line.devices.preprocessing.letterbox import in_picture
+from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.devices.stall import STALL_S, StallWatch
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
-from vision_line.inspection.heads import HeadDecoder, class_floors
+from vision_line.inspection.detection.heads import HeadDecoder, class_floors
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CudaDevice:
         self._closed = False
         self._gpu = open_gpu(index)
         with translated_errors(DeviceError, "the device cannot be opened"), ExitStack() as undo:
-            self._pipeline = Pipeline(self._gpu, model, slots, cache, stop, tell)
+            self._pipeline = SlotPipeline(self._gpu, model, slots, cache, stop, tell)
             undo.callback(self._pipeline.close)
             self._pipeline.open_shapes(shapes)
             self._monitor = open_monitor(self._gpu)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from vision_line.devices.cuda.context import translated_errors
 from vision_line.devices.cuda.kernel_build import build_cubin
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.preprocess import colour_coefficients, plan_taps
+from vision_line.devices.preprocessing.definition import colour_coefficients, plan_taps
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour
 from vision_line.ports import ShapeHW

@@ -13,7 +13,7 @@ from vision_line.packages import install_extra
 from vision_line.ports import DeviceLoad
 
 if TYPE_CHECKING:
-    from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.context import GpuContext
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +132,6 @@ class GpuMonitor:
         logger.info("no figures of the GPU's load: %s", reason)
 
 
-def open_monitor(gpu: Gpu) -> GpuMonitor:
+def open_monitor(gpu: GpuContext) -> GpuMonitor:
     """Return what tells the load of `gpu`, under the name that its device has."""
     return GpuMonitor(gpu.pci_bus_id, name=gpu.label)

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vision_line.devices.cuda.engine import Engine
-from vision_line.devices.cuda.engine_files import cache_folder, choose_library, engine_sources, target_of
+from vision_line.devices.cpu.openvino_engine import float_outputs
+from vision_line.devices.cuda.engine_cache import cache_folder, choose_library, engine_sources, target_of
 from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve
 from vision_line.devices.cuda.proven_engine import EngineOpener, ProvenEngine
 from vision_line.devices.cuda.slots import Batch, Slot
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.model import Model
-from vision_line.devices.openvino_engine import float_outputs
-from vision_line.devices.proving import Prover
-from vision_line.devices.targets import check_target
-from vision_line.devices.tensorrt_build import open_library
+from vision_line.devices.cuda.tensorrt_engine import Engine
+from vision_line.devices.model.model import Model
+from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.proof.proving import Prover
+from vision_line.devices.tensorrt.build import open_library
+from vision_line.devices.tensorrt.targets import check_target
 from vision_line.errors import DeviceError
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
@@ -31,10 +31,10 @@ from vision_line.ports import ShapeHW
 if TYPE_CHECKING:
     from cuda.core import Stream
 
-    from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.context import GpuContext
 
 
-class Pipeline:
+class SlotPipeline:
     """Opens shapes and starts batches; two threads may do one of these each, and the GPU is current in both.
 
     Streams: one for each slot (parameters, kernel, results), and `inference`, on which all engines run one after the
@@ -43,7 +43,7 @@ class Pipeline:
 
     def __init__(
         self,
-        gpu: Gpu,
+        gpu: GpuContext,
         model: Model,
         slots: int,
         cache: Path | None = None,

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vision_line.devices.agreement import Output, Tolerance
-from vision_line.devices.cuda.engine import BUCKETS, Engine
-from vision_line.devices.cuda.engine_files import EngineSource
+from vision_line.devices.cuda.engine_cache import EngineSource
 from vision_line.devices.cuda.scratch import Scratch, open_scratch
-from vision_line.devices.engine_manifest import read_manifest
-from vision_line.devices.model import Model
-from vision_line.devices.preprocess import SCALE
-from vision_line.devices.proof import Pictures
-from vision_line.devices.proving import Prover, Verdict
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
+from vision_line.devices.model.agreement import Output, Tolerance
+from vision_line.devices.model.model import Model
+from vision_line.devices.model.proof import Pictures
+from vision_line.devices.preprocessing.definition import SCALE
+from vision_line.devices.proof.proving import ProofResult, Prover
+from vision_line.devices.tensorrt.engine_manifest import read_manifest
 from vision_line.errors import DeviceError
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
     from cuda.core import Stream
 
-    from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.context import GpuContext
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ProvenEngine:
 class EngineOpener:
     """Opens the engines of one model on one GPU."""
 
-    def __init__(self, gpu: Gpu, trt: Any, model: Model, prover: Prover) -> None:
+    def __init__(self, gpu: GpuContext, trt: Any, model: Model, prover: Prover) -> None:
         """`trt` is the library's module."""
         self._gpu = gpu
         self._trt = trt
@@ -81,7 +81,7 @@ class EngineOpener:
             f"{'; '.join(faults)}"
         )
 
-    def _verdict(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> Verdict:
+    def _verdict(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> ProofResult:
         """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
         tolerance = TOLERANCE if precision == self._model.precision else SIBLINGS_TOLERANCE
         with ExitStack() as undo:
@@ -99,7 +99,7 @@ def _outputs(engine: Engine, bucket: int, scratch: Scratch, pictures: Pictures) 
     return list(engine.infer(inputs, bucket, scratch).astype(np.float32))
 
 
-def _proven(verdict: Verdict, source: EngineSource) -> str:
+def _proven(verdict: ProofResult, source: EngineSource) -> str:
     if verdict.is_open:
         logger.warning("%s: %s", source.path, verdict.why)
         return verdict.why

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.memory import host_view, part_of, pinned
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
 
-    from vision_line.devices.cuda.engine import Engine
+    from vision_line.devices.cuda.tensorrt_engine import Engine
 
 
-def open_stream(gpu: Gpu, undo: ExitStack) -> Stream:
+def open_stream(gpu: GpuContext, undo: ExitStack) -> Stream:
     """Return a stream of its own; `undo` waits for what is queued there, after the memory that came later was freed."""
     from cuda.core import StreamOptions
 
@@ -29,7 +29,7 @@ def open_stream(gpu: Gpu, undo: ExitStack) -> Stream:
     return stream
 
 
-def allocate(gpu: Gpu, nbytes: int, stream: Stream, undo: ExitStack) -> Buffer:
+def allocate(gpu: GpuContext, nbytes: int, stream: Stream, undo: ExitStack) -> Buffer:
     """Return memory of the GPU's; it is given back in the order of `stream`, where it is used."""
     buffer = gpu.device.allocate(nbytes, stream=stream)
     undo.callback(buffer.close)
@@ -60,7 +60,7 @@ class Scratch:
         return host_view(self.host_output)[:nbytes].copy().view(dtype).reshape(shape)
 
 
-def open_scratch(gpu: Gpu, engine: Engine, batch: int, undo: ExitStack) -> Scratch:
+def open_scratch(gpu: GpuContext, engine: Engine, batch: int, undo: ExitStack) -> Scratch:
     """Return memory for batches of `batch` of `engine`, with zeros as inputs."""
     input_bytes, output_bytes = engine.input.nbytes * batch, engine.output.nbytes * batch
     # the host's memory is given back last, when the stream has nothing to copy any more

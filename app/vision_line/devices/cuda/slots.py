@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.engine import BUCKETS, Addresses, Engine
+from vision_line.devices.camera_order import Ticket
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve, host_view, part_of, pinned
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.ordering import Ticket
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
 
-    from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.context import GpuContext
 
 MAX_BATCH = BUCKETS[-1]
 
@@ -52,7 +52,7 @@ class Slot:
     Everything between two batches of a slot is ordered by `done`, which is waited for before the slot is used again.
     """
 
-    def __init__(self, number: int, gpu: Gpu) -> None:
+    def __init__(self, number: int, gpu: GpuContext) -> None:
         """Allocate what does not depend on a shape."""
         from cuda.core import EventOptions, StreamOptions
 

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.context import Gpu, translated_errors
+from vision_line.devices.cuda.context import GpuContext, translated_errors
 from vision_line.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SurfaceLayout:
     """A picture's place in one piece of memory: the chroma plane follows the luma plane, both of one pitch."""
 
     format: PixelFormat
@@ -135,7 +135,9 @@ class SurfacePool:
     more is the holder's affair: a surface is dropped only after the GPU's reading of it has been waited for.
     """
 
-    def __init__(self, gpu: Gpu, stream: Stream, layout: Layout, camera: str, limit: int = POOL_LIMIT) -> None:
+    def __init__(
+        self, gpu: GpuContext, stream: Stream, layout: SurfaceLayout, camera: str, limit: int = POOL_LIMIT
+    ) -> None:
         """Allocate `POOL_SIZE` pictures on `stream`, in whose order they are filled; `camera` is for the log."""
         self.layout = layout
         self.grown = 0
@@ -209,7 +211,7 @@ class SurfacePool:
         return _Memory(buffer, self._stream.record())
 
 
-def open_stream(gpu: Gpu) -> Stream:
+def open_stream(gpu: GpuContext) -> Stream:
     """Return a stream of a decoder's own on `gpu`; it does not wait for the default stream, nor that for it."""
     from cuda.core import StreamOptions
 

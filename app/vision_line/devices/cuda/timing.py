@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vision_line.devices.cuda.context import translated_errors
-from vision_line.devices.cuda.engine import BUCKETS, Addresses, Engine, TensorPlace
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
 from vision_line.devices.cuda.memory import host_view, pinned
 from vision_line.devices.cuda.scratch import allocate, open_stream
-from vision_line.devices.letterbox import Letterbox
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine, TensorPlace
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour
 from vision_line.ports import ShapeHW
@@ -30,7 +30,7 @@ from vision_line.ports import ShapeHW
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
 
-    from vision_line.devices.cuda.context import Gpu
+    from vision_line.devices.cuda.context import GpuContext
     from vision_line.devices.cuda.surface import Surface
 
 #: Measured runs of each bucket.
@@ -40,7 +40,7 @@ _WARM_UP = 5  # runs before those: the GPU's clock rises with the load
 
 
 def time_engine(
-    gpu: Gpu,
+    gpu: GpuContext,
     trt: Any,
     plan: Path,
     shape_hw: ShapeHW,
@@ -85,7 +85,7 @@ def time_engine(
 
 
 def time_kernel(
-    gpu: Gpu,
+    gpu: GpuContext,
     kernel: LetterboxKernel,
     pictures: Sequence[tuple[Surface, Colour]],
     shape_hw: ShapeHW,

@@ -8,7 +8,7 @@ import selectors
 import threading
 from collections.abc import Iterator
 
-from vision_line.ingest.clock import Clocks
+from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.wire.dialogue import TICK_S
 from vision_line.ingest.wire.framing import Interleaved
 from vision_line.ingest.wire.message import ProtocolError

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Mapping
 
-from vision_line.ingest.clock import Clocks
+from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.wire.authorization import Challenge, Credentials, choose_challenge, parse_challenges
 from vision_line.ingest.wire.connection import SEND_LIMIT_S, Connection
 from vision_line.ingest.wire.framing import Interleaved

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
-from vision_line.ingest.clock import Clocks
+from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.wire.address import Address, parse_address
 from vision_line.ingest.wire.authorization import choose_challenge
 from vision_line.ingest.wire.connection import Connection

@@ -90,7 +90,7 @@ class Sequence:
         return missing
 
 
-class Timeline:
+class RtpTimeline:
     """Unwraps 32-bit timestamps: ticks since the first one, whatever direction the camera's clock takes."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vision_line.devices.model import Model, open_model
+from vision_line.devices.model.model import Model, open_model
 from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle_proof import UNSIGNED_FILE
 from vision_line_compression.evaluate.evaluation import measure

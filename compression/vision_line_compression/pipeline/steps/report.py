@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from vision_line.cores import usable_cores
-from vision_line.devices.processor import this_processor
+from vision_line.devices.proof.processor import this_processor
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.execution import INT8
 from vision_line_compression.evaluate.predict import load_predictions

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from vision_line.simulator.dataset import write_dataset
 from vision_line.simulator.defects import KINDS
+from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.cli import cli
 
 #: Writes an untrained checkpoint of a network, such as "yolov8n", for the boards' classes.

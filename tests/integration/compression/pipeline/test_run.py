@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.prune.plan import read_plan
 from vision_line_compression.report.card import RowKind, read_card

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.devices.cuda.faketensorrt import FakeTensorRT
+from tests.fakes.faketensorrt import FakeTensorRT
 from typer.testing import CliRunner
 
-from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.device import CudaDevice
-from vision_line.devices.cuda.engine_files import find_engine
+from vision_line.devices.cuda.engine_cache import find_engine
 from vision_line.devices.cuda.timing import time_engine
-from vision_line.devices.engine_choice import EngineChoice, choice_path
-from vision_line.devices.engine_manifest import Library, Target, read_manifest
-from vision_line.devices.model import open_model
+from vision_line.devices.model.model import open_model
+from vision_line.devices.tensorrt.engine_choice import EngineChoice, choice_path
+from vision_line.devices.tensorrt.engine_manifest import Library, Target, read_manifest
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.bundle_writer import write_bundle
@@ -31,8 +31,8 @@ from vision_line_compression.engines.engine_build import build_tensorrt_engines
 from vision_line_compression.engines.precision import DECISIVE_BATCH, ROUNDS
 
 if TYPE_CHECKING:
+    from tests.fakes.machine import CudaMachine
     from tests.integration.compression.quantize.conftest import Quantized
-    from tests.unit.devices.cuda.machine import CudaMachine
 
 SHAPES: list[ShapeHW] = [(64, 96), (96, 96)]
 MS = {"int8": 3.0, "fp16": 2.0}
@@ -44,7 +44,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, gpu: Gpu, trt: Any, plan: Path, shape_hw: ShapeHW) -> Mapping[int, float]:
+    def __call__(self, gpu: GpuContext, trt: Any, plan: Path, shape_hw: ShapeHW) -> Mapping[int, float]:
         """Return invented milliseconds."""
         precision = read_manifest(plan).precision
         self.asked.append(precision)

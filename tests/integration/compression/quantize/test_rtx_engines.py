@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import onnx
 import pytest
 
-from vision_line.devices.engine_manifest import Library, Target, check_engine, engine_path, manifest_path
-from vision_line.devices.model import Model, open_model
-from vision_line.devices.tensorrt_build import build_engine, ensure_engine, library_version
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.build import build_engine, ensure_engine, library_version
+from vision_line.devices.tensorrt.engine_manifest import Library, Target, check_engine, engine_path, manifest_path
 from vision_line.errors import DeviceError, ModelError
 from vision_line_compression.bundle_writer import write_bundle
 from vision_line_compression.engines.engine_build import build_rtx_engines
@@ -125,7 +125,7 @@ def test_ctrl_c_while_the_library_logs_is_not_lost(
             if len(messages) == position:
                 signal.raise_signal(signal.SIGINT)
 
-    library_log = logging.getLogger("vision_line.devices.tensorrt_build")
+    library_log = logging.getLogger("vision_line.devices.tensorrt.build")
     caplog.set_level(logging.DEBUG, library_log.name)
     handler = Interrupting()
     library_log.addHandler(handler)

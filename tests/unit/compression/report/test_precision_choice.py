@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.devices.engine_choice import Form, Precision
-from vision_line.devices.engine_manifest import Library, Target
-from vision_line.devices.model import Model, open_model
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.engine_choice import Form, Precision
+from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.errors import ConfigError
 from vision_line_compression.engines.precision import DECISIVE_BATCH, choose, find_origin
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind, write_card

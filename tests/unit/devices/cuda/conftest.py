@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable
 
 import pytest
-from tests.unit.devices.cuda.fakecuda.fixtures import fake_cuda, fake_cuda_process, gpu
-from tests.unit.devices.cuda.fakes.pynv import FakePyNvVideoCodec
-from tests.unit.devices.cuda.fakes.videos import encoded
+from tests.fakes.fakecuda.fixtures import fake_cuda, fake_cuda_process, gpu
+from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec
+from tests.fakes.gpu_libraries.videos import encoded
 
 __all__ = ["fake_cuda", "fake_cuda_process", "gpu"]
 

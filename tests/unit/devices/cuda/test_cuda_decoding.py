@@ -13,23 +13,23 @@ from typing import Any
 
 import av
 import pytest
-from tests.unit.devices.cuda.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
-from tests.unit.devices.cuda.fakes.hwaccel import FakeHwContext
-from tests.unit.devices.cuda.fakes.videos import opened
+from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
+from tests.fakes.gpu_libraries.hwaccel import FakeHwContext
+from tests.fakes.gpu_libraries.videos import opened
 
-from vision_line.devices.cuda.context import Gpu
-from vision_line.devices.cuda.decoding import (
+from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.cuda.decoders.choice import (
     BACKENDS,
     Backend,
     CudaDecoder,
     decoders_on,
 )
-from vision_line.devices.cuda.hwaccel import HwDecoder
-from vision_line.devices.cuda.nvdec import NvDecoder
+from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder
+from vision_line.devices.cuda.decoders.nvdec import NvDecoder
+from vision_line.devices.cuda.decoders.upload import UploadDecoder
 from vision_line.devices.cuda.surface import PixelFormat, Surface
-from vision_line.devices.cuda.upload import UploadDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 Encode = Callable[..., io.BytesIO]
 
@@ -45,7 +45,9 @@ def _backends(pynv: Any) -> tuple[Backend, ...]:
 
 
 @contextmanager
-def _decoding(gpu: Gpu, memory: io.BytesIO, backends: tuple[Backend, ...]) -> Iterator[tuple[CudaDecoder, list[Any]]]:
+def _decoding(
+    gpu: GpuContext, memory: io.BytesIO, backends: tuple[Backend, ...]
+) -> Iterator[tuple[CudaDecoder, list[Any]]]:
     with (
         opened(memory) as (stream, packets),
         closing(CudaDecoder(gpu, "dock-3", stream, None, backends)) as decoder,
@@ -53,7 +55,7 @@ def _decoding(gpu: Gpu, memory: io.BytesIO, backends: tuple[Backend, ...]) -> It
         yield decoder, packets
 
 
-def _decoded(decoder: CudaDecoder, packets: list[Any]) -> list[DecodedPicture]:
+def _decoded(decoder: CudaDecoder, packets: list[Any]) -> list[DecodedFrame]:
     return [picture for packet in packets for picture in decoder.decode(packet)]
 
 
@@ -73,7 +75,7 @@ def _joined(*videos: io.BytesIO) -> io.BytesIO:
     ],
 )
 def test_best_decoder_that_takes_the_stream_is_chosen(
-    gpu: Gpu, pynv: Any, encode: Encode, codec: str, pixels: str, chosen: str
+    gpu: GpuContext, pynv: Any, encode: Encode, codec: str, pixels: str, chosen: str
 ) -> None:
     """What NVDEC takes goes there, everything else is decoded on the CPU; all pictures are surfaces."""
     memory = encode(codec, pixels=pixels, container="mov" if codec == "png" else "matroska")
@@ -88,7 +90,7 @@ def test_best_decoder_that_takes_the_stream_is_chosen(
     assert decoder.backend == ""
 
 
-def test_pictures_that_people_see_turned_are_decoded_where_they_are_turned(gpu: Gpu, pynv: Any) -> None:
+def test_pictures_that_people_see_turned_are_decoded_where_they_are_turned(gpu: GpuContext, pynv: Any) -> None:
     """NVDEC would give them sideways."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="mov") as container:
@@ -106,7 +108,7 @@ def test_pictures_that_people_see_turned_are_decoded_where_they_are_turned(gpu: 
 
 
 def test_without_its_library_ffmpeg_decodes(
-    gpu: Gpu, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture
+    gpu: GpuContext, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A backend that cannot be opened is passed over, and the log says why, once."""
     pynv.refuse = RuntimeError("libnvcuvid.so.1 not found")
@@ -119,12 +121,12 @@ def test_without_its_library_ffmpeg_decodes(
     assert "libnvcuvid" in line
 
 
-def test_decoder_that_fails_at_the_first_picture_is_passed_over(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_decoder_that_fails_at_the_first_picture_is_passed_over(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """NVIDIA's decoder is made only when the first packet is parsed: that it cannot be made is no loss of a picture."""
     pynv.caps["mb_num_max"] = 1 << 20
 
     class Unable(NvDecoder):
-        def decode(self, packet: Any) -> list[DecodedPicture]:
+        def decode(self, packet: Any) -> list[DecodedFrame]:
             raise DeviceError("NVDEC: no session is free")
 
     backends = (Backend("NVDEC", partial(Unable, nvc=pynv), adapts=False), *_backends(pynv)[2:])
@@ -133,7 +135,7 @@ def test_decoder_that_fails_at_the_first_picture_is_passed_over(gpu: Gpu, pynv: 
         assert decoder.backend == "CPU"
 
 
-def test_full_gpu_is_no_traceback(gpu: Gpu, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
+def test_full_gpu_is_no_traceback(gpu: GpuContext, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
     """Where there is no memory for surfaces the reason is told, and the camera is tried again later."""
     fake_cuda.inject("cuMemAlloc", OUT_OF_MEMORY)
     backends = _backends(pynv)[:1]
@@ -144,7 +146,7 @@ def test_full_gpu_is_no_traceback(gpu: Gpu, pynv: Any, encode: Encode, fake_cuda
         _decoded(decoder, packets)
 
 
-def test_nobody_takes_it(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_nobody_takes_it(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """When all refuse, every reason is told."""
     pynv.caps["supported"] = 0
     backends = (_backends(pynv)[0], Backend("other", _refuse, adapts=True))
@@ -160,7 +162,7 @@ def _refuse(_request: Any) -> Any:
     raise DeviceError("not today")
 
 
-def test_failure_while_running_ends_the_connection(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_failure_while_running_ends_the_connection(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """A decoder that took the stream and then fails is not replaced in the middle: the camera is opened anew."""
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
         assert len(_decoded(decoder, packets[:3])) == 3
@@ -175,7 +177,7 @@ def _broken(_packet: Any) -> Any:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_change_of_size_gets_a_new_decoder(gpu: Gpu, pynv: Any, encode: Encode, codec: str) -> None:
+def test_change_of_size_gets_a_new_decoder(gpu: GpuContext, pynv: Any, encode: Encode, codec: str) -> None:
     """Smaller and larger pictures in the same stream come in their own size; none is scaled, none is lost."""
     container = {"libx264": "h264", "libx265": "hevc"}[codec]
     sizes = [(128, 96), (96, 64), (160, 128)]
@@ -189,7 +191,7 @@ def test_change_of_size_gets_a_new_decoder(gpu: Gpu, pynv: Any, encode: Encode, 
     assert len(pynv.opened) == len(sizes)
 
 
-def test_change_of_depth_gets_a_new_decoder(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_change_of_depth_gets_a_new_decoder(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """From 8 to 10 bit the pictures become 16-bit samples."""
     memory = _joined(encode("libx265", container="hevc"), encode("libx265", pixels="yuv420p10le", container="hevc"))
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
@@ -198,7 +200,7 @@ def test_change_of_depth_gets_a_new_decoder(gpu: Gpu, pynv: Any, encode: Encode)
     assert formats == [PixelFormat.NV12] * FRAMES + [PixelFormat.P016] * FRAMES
 
 
-def test_repeated_parameter_sets_change_nothing(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_repeated_parameter_sets_change_nothing(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """Key pictures of the same sequence go to the same decoder."""
     with _decoding(gpu, encode("libx264", container="h264"), _backends(pynv)) as (decoder, packets):
         assert sum(packet.is_keyframe for packet in packets[:-1]) == 2
@@ -207,7 +209,7 @@ def test_repeated_parameter_sets_change_nothing(gpu: Gpu, pynv: Any, encode: Enc
     assert len(pynv.opened) == 1
 
 
-def test_reordering_that_was_not_announced_is_seen(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_reordering_that_was_not_announced_is_seen(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """A stream whose timestamps step back is decoded in order of display from its next key picture on."""
     memory = encode("libx264", options={"bf": "2", "b-adapt": "0"}, frames=24)
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
@@ -227,7 +229,7 @@ class _Unannounced:
     def __init__(self, decoder: CudaDecoder) -> None:
         self._decoder = decoder
 
-    def decode(self, packet: Any) -> Iterator[DecodedPicture]:
+    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
         """Decode with the announcement taken away."""
         with pytest.MonkeyPatch.context() as patch:
             module = sys.modules[CudaDecoder.__module__]
@@ -242,7 +244,7 @@ def _in_order(sequence: Any) -> Any:
     return replace(sequence, reorders=False)
 
 
-def test_after_damage_the_next_key_picture_begins(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_after_damage_the_next_key_picture_begins(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """A first picture that cannot be read is CORRUPT; the decoder is there for the next one."""
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
         with pytest.raises(SourceError, match="CORRUPT"):
@@ -252,7 +254,7 @@ def test_after_damage_the_next_key_picture_begins(gpu: Gpu, pynv: Any, encode: E
 
 
 def test_without_nvidias_software_the_cpu_decodes(
-    gpu: Gpu, encode: Encode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gpu: GpuContext, encode: Encode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The product's own row of backends ends at the CPU, and the log names each refusal."""
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
@@ -265,7 +267,7 @@ def test_without_nvidias_software_the_cpu_decodes(
     assert "this is no Jetson" in line
 
 
-def test_closed_decoder_says_so(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_closed_decoder_says_so(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """Flushing before the first picture gives nothing; closing twice is allowed, decoding afterwards is not."""
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
         assert _decoded(decoder, [None]) == []
@@ -275,14 +277,14 @@ def test_closed_decoder_says_so(gpu: Gpu, pynv: Any, encode: Encode) -> None:
             _decoded(decoder, packets)
 
 
-def test_streams_without_video_are_refused_at_opening(gpu: Gpu) -> None:
+def test_streams_without_video_are_refused_at_opening(gpu: GpuContext) -> None:
     """What the CPU decoder refuses is refused here, before any thread of the GPU's is touched."""
     stream: Any = type("Stream", (), {"type": "video", "codec_context": None})()
     with pytest.raises(SourceError, match="CODEC_UNSUPPORTED"):
         CudaDecoder(gpu, "a", stream)
 
 
-def test_cameras_start_before_the_device(gpu: Gpu, encode: Encode) -> None:
+def test_cameras_start_before_the_device(gpu: GpuContext, encode: Encode) -> None:
     """A decoder can be opened by the GPU's number alone."""
     with (
         opened(encode("mjpeg", pixels="yuvj420p")) as (stream, packets),
@@ -291,7 +293,7 @@ def test_cameras_start_before_the_device(gpu: Gpu, encode: Encode) -> None:
         assert len(list(decoder.decode(packets[0]))) == 1
 
 
-def test_nothing_is_left_on_the_gpu(gpu: Gpu, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
+def test_nothing_is_left_on_the_gpu(gpu: GpuContext, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
     """When decoder and pictures are gone, so are their memory, streams and events."""
     from cuda.core import LEGACY_DEFAULT_STREAM
 

@@ -9,22 +9,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.unit.devices.cuda.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
+from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
 
-from vision_line.devices.cuda.context import Gpu, open_gpu, translated_errors
+from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_errors
 from vision_line.errors import DeviceError, RunError
 
 CU_CTX_SCHED_BLOCKING_SYNC = 4
 
 
-def test_a_gpu_says_what_it_is(gpu: Gpu, fake_cuda: FakeDriver) -> None:
+def test_a_gpu_says_what_it_is(gpu: GpuContext, fake_cuda: FakeDriver) -> None:
     """Name, compute capability, driver and memory; waiting blocks, and the flag is set before the context is made."""
     assert (gpu.index, gpu.name, gpu.sm, gpu.driver, gpu.memory_bytes) == (0, "Fake GPU", 86, "13.0", 12 << 30)
     assert (gpu.label, gpu.pci_bus_id) == ("cuda:0", "0000:01:00.0")
     assert fake_cuda.context_flags == CU_CTX_SCHED_BLOCKING_SYNC
 
 
-def test_each_thread_enters_for_itself(gpu: Gpu) -> None:
+def test_each_thread_enters_for_itself(gpu: GpuContext) -> None:
     """A thread that has entered can use the GPU."""
     sizes: list[int] = []
 
@@ -82,7 +82,7 @@ def test_a_machine_without_a_driver_is_told_so() -> None:
     assert done.stdout == "cuda: no NVIDIA driver is installed: libcuda.so.1 was not found\n"
 
 
-def test_refusals_of_the_driver_are_ours(gpu: Gpu, fake_cuda: FakeDriver) -> None:
+def test_refusals_of_the_driver_are_ours(gpu: GpuContext, fake_cuda: FakeDriver) -> None:
     """The error says what was tried and why it failed, in one line."""
     stream = gpu.device.create_stream()
     fake_cuda.inject("cuMemAlloc", OUT_OF_MEMORY)

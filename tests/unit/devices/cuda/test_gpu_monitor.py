@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.devices.cuda.fakes.nvml import BUS, FakeNvml
+from tests.fakes.gpu_libraries.nvml import BUS, FakeNvml
 
 from vision_line.devices.cuda import monitor as monitor_module
 from vision_line.devices.cuda.monitor import GpuMonitor

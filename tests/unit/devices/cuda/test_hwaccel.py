@@ -12,25 +12,25 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakes.hwaccel import FakeHwContext
-from tests.unit.devices.cuda.fakes.pynv import semiplanar
-from tests.unit.devices.cuda.fakes.videos import opened
+from tests.fakes.gpu_libraries.hwaccel import FakeHwContext
+from tests.fakes.gpu_libraries.pynv import semiplanar
+from tests.fakes.gpu_libraries.videos import opened
 
-from vision_line.devices.cuda.context import Gpu
-from vision_line.devices.cuda.hwaccel import HwDecoder, open_hw_context
-from vision_line.devices.cuda.request import DecoderRequest
-from vision_line.devices.cuda.sequence import read_sequence
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder, open_hw_context
+from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import read_sequence
 from vision_line.devices.cuda.surface import PixelFormat
-from vision_line.devices.decoding import CpuDecoder
 from vision_line.errors import DeviceError, SourceError
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 Encode = Callable[..., io.BytesIO]
 
 FRAMES = 12
 
 
-def _request(gpu: Gpu, stream: Any, first: Any) -> DecoderRequest:
+def _request(gpu: GpuContext, stream: Any, first: Any) -> DecoderRequest:
     return DecoderRequest(gpu, "dock-3", stream, None, read_sequence("dock-3", stream, first))
 
 
@@ -54,13 +54,15 @@ def _lines(frame: Any, index: int) -> Any:
         ("libx265", "yuv420p10le", PixelFormat.P016),
     ],
 )
-def test_pictures_are_those_of_the_cpu(gpu: Gpu, encode: Encode, codec: str, pixels: str, form: PixelFormat) -> None:
+def test_pictures_are_those_of_the_cpu(
+    gpu: GpuContext, encode: Encode, codec: str, pixels: str, form: PixelFormat
+) -> None:
     """All pictures, held where FFmpeg put them, equal the CPU's sample by sample, in order, with colour and time."""
     memory = encode(codec, (130, 98), pixels, colorspace=1, color_range=1)
     with opened(memory) as (stream, packets):
         decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
         pictures = [picture for packet in packets for picture in decoder.decode(packet)]
-    expected: list[DecodedPicture] = []
+    expected: list[DecodedFrame] = []
     with opened(memory) as (stream, packets):
         reference = CpuDecoder("a", stream)
         expected = [picture for packet in packets for picture in reference.decode(packet)]
@@ -77,7 +79,7 @@ def test_pictures_are_those_of_the_cpu(gpu: Gpu, encode: Encode, codec: str, pix
     decoder.close()
 
 
-def test_the_event_is_needed(gpu: Gpu, encode: Encode) -> None:
+def test_the_event_is_needed(gpu: GpuContext, encode: Encode) -> None:
     """Read without waiting for the default stream, a picture is not there: so each one carries its event."""
     with opened(encode("libx264")) as (stream, packets):
         decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
@@ -92,7 +94,7 @@ def test_the_event_is_needed(gpu: Gpu, encode: Encode) -> None:
         decoder.close()
 
 
-def test_pictures_keep_ffmpegs_memory(gpu: Gpu, encode: Encode) -> None:
+def test_pictures_keep_ffmpegs_memory(gpu: GpuContext, encode: Encode) -> None:
     """FFmpeg gets its memory back when a picture is dropped, and not before."""
     contexts: list[FakeHwContext] = []
 
@@ -112,7 +114,7 @@ def test_pictures_keep_ffmpegs_memory(gpu: Gpu, encode: Encode) -> None:
     decoder.close()
 
 
-def test_what_ffmpeg_cannot_take_is_refused(gpu: Gpu, encode: Encode) -> None:
+def test_what_ffmpeg_cannot_take_is_refused(gpu: GpuContext, encode: Encode) -> None:
     """Other codecs and sampling are told before anything is opened."""
     for codec, pixels in (("mjpeg", "yuvj420p"), ("libx264", "yuv444p")):
         with opened(encode(codec, pixels=pixels)) as (stream, packets):
@@ -121,7 +123,7 @@ def test_what_ffmpeg_cannot_take_is_refused(gpu: Gpu, encode: Encode) -> None:
                 HwDecoder(request, _fake)
 
 
-def test_missing_driver_is_one_sentence(gpu: Gpu, encode: Encode) -> None:
+def test_missing_driver_is_one_sentence(gpu: GpuContext, encode: Encode) -> None:
     """FFmpeg's own refusal is translated."""
 
     def refuse(codec: str, device: int) -> Any:
@@ -135,7 +137,7 @@ def test_missing_driver_is_one_sentence(gpu: Gpu, encode: Encode) -> None:
 
 
 @pytest.mark.skipif(find_library("cuda") is not None, reason="there is a driver")
-def test_real_ffmpeg_without_a_driver_refuses(gpu: Gpu, encode: Encode) -> None:
+def test_real_ffmpeg_without_a_driver_refuses(gpu: GpuContext, encode: Encode) -> None:
     """Where there is no driver, FFmpeg says so at opening, in an error that is translated."""
     with opened(encode("libx264")) as (stream, packets):
         request = _request(gpu, stream, packets[0])
@@ -144,7 +146,7 @@ def test_real_ffmpeg_without_a_driver_refuses(gpu: Gpu, encode: Encode) -> None:
             HwDecoder(request, open_hw_context)
 
 
-def test_leaving_the_gpu_is_refused(gpu: Gpu, encode: Encode) -> None:
+def test_leaving_the_gpu_is_refused(gpu: GpuContext, encode: Encode) -> None:
     """A picture in the host's memory is not taken for one on the GPU."""
 
     def open_software(codec: str, device: int) -> Any:
@@ -156,7 +158,7 @@ def test_leaving_the_gpu_is_refused(gpu: Gpu, encode: Encode) -> None:
             decoder.decode(packets[0])
 
 
-def test_damage_and_closing_are_told(gpu: Gpu, encode: Encode) -> None:
+def test_damage_and_closing_are_told(gpu: GpuContext, encode: Encode) -> None:
     """What FFmpeg refuses is CORRUPT, marked packets give corrupt pictures, a closed decoder says so."""
     with (
         opened(encode("libx264")) as (stream, packets),

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.devices.cuda.fakecuda import driver as fake_driver
-from tests.unit.devices.cuda.host_kernel import KERNELS, PARAMETER_BYTES
+from tests.fakes.fakecuda import driver as fake_driver
+from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES
 
 from vision_line.devices.cuda import kernel_build
 from vision_line.errors import DeviceError

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.unit.devices.cuda.host_kernel import (
+from tests.fakes.host_kernel import (
     HostCheck,
     HostFrame,
     build_host_check,
@@ -23,8 +23,8 @@ from tests.unit.devices.cuda.host_kernel import (
 
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, PlaneTaps, compact_taps, describe_frame, plan_tables
 from vision_line.devices.cuda.surface import PixelFormat, Surface
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.preprocess import Planes, letterbox_planes, normalise, plan_taps
+from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise, plan_taps
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))

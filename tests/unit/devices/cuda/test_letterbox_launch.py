@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
-from tests.unit.devices.cuda.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, FakeDriver
-from tests.unit.devices.cuda.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
+from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, FakeDriver
+from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
 
 from vision_line.devices.cuda import kernel as kernel_module
-from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
-from vision_line.devices.cuda.surface import Layout, PixelFormat, Surface, open_stream
-from vision_line.devices.letterbox import Letterbox
-from vision_line.devices.preprocess import Planes, letterbox_planes, normalise
+from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout, open_stream
+from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
+from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 
@@ -36,7 +36,7 @@ def host_kernel(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture
-def stream(gpu: Gpu, fake_cuda: FakeDriver, request: pytest.FixtureRequest) -> Stream:
+def stream(gpu: GpuContext, fake_cuda: FakeDriver, request: pytest.FixtureRequest) -> Stream:
     """Give a stream of a GPU that can run the kernel."""
     host_kernel = request.getfixturevalue("host_kernel")
     for name in KERNELS:
@@ -45,7 +45,7 @@ def stream(gpu: Gpu, fake_cuda: FakeDriver, request: pytest.FixtureRequest) -> S
 
 
 @pytest.fixture
-def letterbox(gpu: Gpu, stream: Stream) -> Iterator[LetterboxKernel]:
+def letterbox(gpu: GpuContext, stream: Stream) -> Iterator[LetterboxKernel]:
     """Give a kernel that writes float32."""
     kernel = LetterboxKernel(gpu.device, stream, half=False, cache_dir=None)
     yield kernel
@@ -71,7 +71,7 @@ class Pinned:
 
 def surface_of(seed: int, form: PixelFormat, size_wh: tuple[int, int]) -> tuple[Surface, NDArray[np.float32]]:
     """Return a random picture and what the definition makes of it, (3, h, w)."""
-    layout, (width, height), step = Layout(form, size_wh), size_wh, form.sample_bytes
+    layout, (width, height), step = SurfaceLayout(form, size_wh), size_wh, form.sample_bytes
     memory = Pinned((layout.nbytes,), np.uint8)
     lines = memory.array.reshape(-1, layout.pitch)
     lines[:] = np.random.default_rng(seed).integers(0, 256, lines.shape, np.uint8)
@@ -93,7 +93,7 @@ def records(count: int) -> tuple[Pinned, NDArray[np.void]]:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_one_launch_makes_a_batch(gpu: Gpu, stream: Stream, half: bool, fake_cuda: FakeDriver) -> None:
+def test_one_launch_makes_a_batch(gpu: GpuContext, stream: Stream, half: bool, fake_cuda: FakeDriver) -> None:
     """Pictures of several formats and sizes come out of one launch, each in its place."""
     kernel = LetterboxKernel(gpu.device, stream, half=half, cache_dir=None)
     pictures = [surface_of(1, PixelFormat.NV12, (65, 33)), surface_of(2, PixelFormat.P016, (30, 61))]
@@ -160,7 +160,7 @@ def test_tables_are_bounded_and_the_used_ones_stay(
 
 
 def test_a_table_outlives_the_launch_that_reads_it(
-    letterbox: LetterboxKernel, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+    letterbox: LetterboxKernel, gpu: GpuContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Giving up a table waits for the launches of all streams: this one has not begun when its table goes."""
     monkeypatch.setattr(kernel_module, "MAX_TABLES", 1)
@@ -175,7 +175,7 @@ def test_a_table_outlives_the_launch_that_reads_it(
     assert output.array.tobytes() == expected.tobytes()
 
 
-def test_closing_frees_everything(gpu: Gpu, stream: Stream, fake_cuda: FakeDriver) -> None:
+def test_closing_frees_everything(gpu: GpuContext, stream: Stream, fake_cuda: FakeDriver) -> None:
     """After `close` no device memory is left, also when it is called twice."""
     before = fake_cuda.live().get("device bytes", 0)
     kernel = LetterboxKernel(gpu.device, stream, half=True, cache_dir=None)

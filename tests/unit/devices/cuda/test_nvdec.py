@@ -14,36 +14,36 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakes.videos import opened
+from tests.fakes.gpu_libraries.videos import opened
 
-from vision_line.devices.cuda.context import Gpu
-from vision_line.devices.cuda.nvdec import NvDecoder, load_pynvvideocodec
-from vision_line.devices.cuda.request import DecoderRequest
-from vision_line.devices.cuda.sequence import VideoSequence, read_sequence
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.cuda.decoders.nvdec import NvDecoder, load_pynvvideocodec
+from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import VideoSequence, read_sequence
 from vision_line.devices.cuda.surface import POOL_SIZE, PixelFormat
-from vision_line.devices.decoding import CpuDecoder
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 Encode = Callable[..., io.BytesIO]
 
 FRAMES = 12
-API = json.loads((Path(__file__).parent / "fakes" / "pynvvideocodec-2.2.4.json").read_text())
+API = json.loads((Path(__file__).parents[3] / "fakes" / "gpu_libraries" / "pynvvideocodec-2.2.4.json").read_text())
 BLACK = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 
 
-def _request(gpu: Gpu, stream: Any, first: Any, colour: Colour | None = None) -> DecoderRequest:
+def _request(gpu: GpuContext, stream: Any, first: Any, colour: Colour | None = None) -> DecoderRequest:
     return DecoderRequest(gpu, "dock-3", stream, colour, read_sequence("dock-3", stream, first))
 
 
-def _decode_all(gpu: Gpu, pynv: Any, memory: io.BytesIO) -> tuple[list[DecodedPicture], NvDecoder]:
+def _decode_all(gpu: GpuContext, pynv: Any, memory: io.BytesIO) -> tuple[list[DecodedFrame], NvDecoder]:
     with opened(memory) as (stream, packets):
         decoder = NvDecoder(_request(gpu, stream, packets[0]), pynv)
         return [picture for packet in packets for picture in decoder.decode(packet)], decoder
 
 
-def _on_cpu(memory: io.BytesIO) -> list[DecodedPicture]:
+def _on_cpu(memory: io.BytesIO) -> list[DecodedFrame]:
     with opened(memory) as (stream, packets):
         decoder = CpuDecoder("a", stream)
         return [picture for packet in packets for picture in decoder.decode(packet)]
@@ -73,7 +73,7 @@ def _samples(frame: Any) -> list[Any]:
     ],
 )
 def test_pictures_are_those_of_the_cpu(
-    gpu: Gpu, pynv: Any, encode: Encode, codec: str, size_wh: tuple[int, int], pixels: str
+    gpu: GpuContext, pynv: Any, encode: Encode, codec: str, size_wh: tuple[int, int], pixels: str
 ) -> None:
     """All pictures, held to the end while the decoder overwrites its own, equal the CPU's sample by sample."""
     memory = encode(codec, size_wh, pixels)
@@ -93,7 +93,7 @@ def test_pictures_are_those_of_the_cpu(
     decoder.close()
 
 
-def test_each_packet_gives_its_picture_at_once(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_each_packet_gives_its_picture_at_once(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """A live stream is decoded without holding pictures back: LOW latency, every packet marked as a whole picture."""
     with opened(encode("libx264")) as (stream, packets):
         decoder = NvDecoder(_request(gpu, stream, packets[0]), pynv)
@@ -104,7 +104,7 @@ def test_each_packet_gives_its_picture_at_once(gpu: Gpu, pynv: Any, encode: Enco
     decoder.close()
 
 
-def test_reordered_streams_come_in_order_of_display(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_reordered_streams_come_in_order_of_display(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """Streams with B-pictures are decoded with NATIVE latency and lose none."""
     pictures, decoder = _decode_all(gpu, pynv, encode("libx264", options={"bf": "2"}))
     times = [picture.pts_s or 0.0 for picture in pictures]
@@ -115,7 +115,7 @@ def test_reordered_streams_come_in_order_of_display(gpu: Gpu, pynv: Any, encode:
     decoder.close()
 
 
-def test_parameter_sets_outside_the_stream_are_put_in(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_parameter_sets_outside_the_stream_are_put_in(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """A camera that sends its parameter sets only when it is asked for its description is decoded all the same."""
     with opened(encode("libx264", container="h264")) as (stream, packets):
         assert stream.codec_context.extradata.startswith(b"\x00\x00\x01")
@@ -136,7 +136,7 @@ def _stripped(packet: Any) -> Any:
     return bare
 
 
-def test_packets_are_only_read(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_packets_are_only_read(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """The caller's packets are as they were, so that another decoder can take them."""
     with opened(encode("libx264")) as (stream, packets):
         before = bytes(packets[0])
@@ -147,7 +147,7 @@ def test_packets_are_only_read(gpu: Gpu, pynv: Any, encode: Encode) -> None:
         decoder.close()
 
 
-def test_marked_packets_give_corrupt_pictures(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_marked_packets_give_corrupt_pictures(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """What the demuxer marks as damaged stays marked through the decoder, and so does its successor not."""
     with opened(encode("libx264")) as (stream, packets):
         packets[2].is_corrupt = True
@@ -158,7 +158,7 @@ def test_marked_packets_give_corrupt_pictures(gpu: Gpu, pynv: Any, encode: Encod
     decoder.close()
 
 
-def test_an_override_wins(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_an_override_wins(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """The camera's own colour setting replaces what the stream says."""
     override = Colour(ColourMatrix.BT2020, ColourRange.FULL)
     with opened(encode("libx264", colorspace=1, color_range=1)) as (stream, packets):
@@ -168,7 +168,7 @@ def test_an_override_wins(gpu: Gpu, pynv: Any, encode: Encode) -> None:
         decoder.close()
 
 
-def test_steady_state_takes_no_memory(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_steady_state_takes_no_memory(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """While pictures are dropped as they come, the pool keeps its size; held ones make it grow by as many."""
     with (
         opened(encode("libx264")) as (stream, packets),
@@ -182,9 +182,11 @@ def test_steady_state_takes_no_memory(gpu: Gpu, pynv: Any, encode: Encode) -> No
         assert (dropped, decoder.pool.size) == (POOL_SIZE, len(held))
 
 
-def test_too_many_held_pictures_are_told(gpu: Gpu, pynv: Any, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_held_pictures_are_told(
+    gpu: GpuContext, pynv: Any, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When no more memory may be taken, the picture is refused as damaged: counted, and never silent."""
-    monkeypatch.setattr("vision_line.devices.cuda.nvdec.POOL_LIMIT", POOL_SIZE)
+    monkeypatch.setattr("vision_line.devices.cuda.decoders.nvdec.POOL_LIMIT", POOL_SIZE)
     with (
         opened(encode("libx264")) as (stream, packets),
         closing(NvDecoder(_request(gpu, stream, packets[0]), pynv)) as decoder,
@@ -196,7 +198,7 @@ def test_too_many_held_pictures_are_told(gpu: Gpu, pynv: Any, encode: Encode, mo
         assert len(held) == POOL_SIZE
 
 
-def test_silent_scaling_is_caught(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_silent_scaling_is_caught(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """A decoder that makes pictures of another size than the sequence's is refused before anything is copied."""
     sequence = VideoSequence("h264", (128, 80), 8, is_420=True, reorders=False, colour=BLACK)
     with (
@@ -219,7 +221,7 @@ def test_silent_scaling_is_caught(gpu: Gpu, pynv: Any, encode: Encode) -> None:
     ],
 )
 def test_what_the_gpu_cannot_decode_is_refused(
-    gpu: Gpu, pynv: Any, change: dict[str, Any], caps: dict[str, int], message: str
+    gpu: GpuContext, pynv: Any, change: dict[str, Any], caps: dict[str, int], message: str
 ) -> None:
     """The refusal says what was found and what the decoder takes; nothing was opened."""
     pynv.caps |= caps
@@ -231,7 +233,7 @@ def test_what_the_gpu_cannot_decode_is_refused(
     assert pynv.opened == []
 
 
-def test_capabilities_are_asked_once(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_capabilities_are_asked_once(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """Asking makes a context on the GPU, so sixteen cameras of a kind ask one time."""
     with opened(encode("libx264")) as (stream, packets):
         decoders = [NvDecoder(_request(gpu, stream, packets[0]), pynv) for _ in range(3)]
@@ -242,7 +244,7 @@ def test_capabilities_are_asked_once(gpu: Gpu, pynv: Any, encode: Encode) -> Non
 
 
 @pytest.mark.parametrize("kind", ["PyNvVCException", "PyNvVCExceptionUnsupported", None])
-def test_the_librarys_errors_are_translated(gpu: Gpu, pynv: Any, encode: Encode, kind: str | None) -> None:
+def test_the_librarys_errors_are_translated(gpu: GpuContext, pynv: Any, encode: Encode, kind: str | None) -> None:
     """Each kind of error that the library raises becomes one sentence with the stream in it."""
     pynv.refuse = (getattr(pynv, kind) if kind else RuntimeError)("out of memory\nat NvDecoder.cpp:1")
     with (
@@ -252,7 +254,7 @@ def test_the_librarys_errors_are_translated(gpu: Gpu, pynv: Any, encode: Encode,
         NvDecoder(_request(gpu, stream, packets[0]), pynv)
 
 
-def test_a_closed_decoder_says_so(gpu: Gpu, pynv: Any, encode: Encode) -> None:
+def test_a_closed_decoder_says_so(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """Closing twice is allowed; decoding afterwards is not."""
     _, decoder = _decode_all(gpu, pynv, encode("libx264"))
     decoder.close()

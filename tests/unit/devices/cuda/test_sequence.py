@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.devices.cuda.sequence import SequenceWatch, read_sequence, sequence_headers
+from vision_line.devices.cuda.decoders.sequence import SequenceWatch, read_sequence, sequence_headers
 from vision_line.errors import SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.context import Gpu
+from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.surface import (
     POOL_SIZE,
-    Layout,
     PixelFormat,
     Surface,
+    SurfaceLayout,
     SurfacePool,
     open_stream,
 )
@@ -49,7 +49,7 @@ def _lines_of(frame: Any, index: int, form: PixelFormat, samples: int) -> NDArra
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(PixelFormat))
 def test_planes_fit_and_do_not_overlap(width: int, height: int, form: PixelFormat) -> None:
     """Both planes of any size lie one after the other, in whole samples, without a byte to spare or too few."""
-    layout = Layout(form, (width, height))
+    layout = SurfaceLayout(form, (width, height))
 
     assert layout.pitch >= width * form.sample_bytes
     assert layout.pitch % (2 * form.sample_bytes) == 0
@@ -60,7 +60,7 @@ def test_planes_fit_and_do_not_overlap(width: int, height: int, form: PixelForma
 @pytest.mark.parametrize("form", PixelFormat)
 @pytest.mark.parametrize("size_wh", SIZES)
 @pytest.mark.parametrize("padding", [0, 24])
-def test_host_copy_is_the_picture(gpu: Gpu, form: PixelFormat, size_wh: tuple[int, int], padding: int) -> None:
+def test_host_copy_is_the_picture(gpu: GpuContext, form: PixelFormat, size_wh: tuple[int, int], padding: int) -> None:
     """A copy holds what the GPU holds, for odd sizes and any pitch, and waits for the picture to be there."""
     rng = np.random.default_rng(7)
     width, height = size_wh
@@ -85,9 +85,9 @@ def test_host_copy_is_the_picture(gpu: Gpu, form: PixelFormat, size_wh: tuple[in
     stream.sync()
 
 
-def test_any_thread_may_copy(gpu: Gpu) -> None:
+def test_any_thread_may_copy(gpu: GpuContext) -> None:
     """A thread that never called the driver gets its copy, and several do at once."""
-    layout = Layout(PixelFormat.NV12, (64, 32))
+    layout = SurfaceLayout(PixelFormat.NV12, (64, 32))
     stream = open_stream(gpu)
     pool = SurfacePool(gpu, stream, layout, "a")
     surface, memory = _taken(pool)
@@ -112,11 +112,11 @@ def _taken(pool: SurfacePool) -> tuple[Surface, Any]:
     return taken
 
 
-def _pool(gpu: Gpu, limit: int = 8) -> SurfacePool:
-    return SurfacePool(gpu, open_stream(gpu), Layout(PixelFormat.NV12, (32, 16)), "dock-3", limit)
+def _pool(gpu: GpuContext, limit: int = 8) -> SurfacePool:
+    return SurfacePool(gpu, open_stream(gpu), SurfaceLayout(PixelFormat.NV12, (32, 16)), "dock-3", limit)
 
 
-def test_dropped_surfaces_are_used_again(gpu: Gpu) -> None:
+def test_dropped_surfaces_are_used_again(gpu: GpuContext) -> None:
     """Pictures that come and go take no new memory, and none is lost."""
     pool = _pool(gpu)
     addresses = set()
@@ -131,7 +131,7 @@ def test_dropped_surfaces_are_used_again(gpu: Gpu) -> None:
     pool.close()
 
 
-def test_no_two_surfaces_share_memory(gpu: Gpu) -> None:
+def test_no_two_surfaces_share_memory(gpu: GpuContext) -> None:
     """A picture that is held is never given out a second time."""
     pool = _pool(gpu)
     held = [_taken(pool)[0] for _ in range(6)]
@@ -140,7 +140,7 @@ def test_no_two_surfaces_share_memory(gpu: Gpu) -> None:
     pool.close()
 
 
-def test_pool_grows_by_one_up_to_its_limit(gpu: Gpu, caplog: pytest.LogCaptureFixture) -> None:
+def test_pool_grows_by_one_up_to_its_limit(gpu: GpuContext, caplog: pytest.LogCaptureFixture) -> None:
     """An empty pool grows by what is needed, says so once, and gives nothing at its limit, which it says once too."""
     pool = _pool(gpu, limit=POOL_SIZE + 2)
     with caplog.at_level("INFO"):
@@ -156,7 +156,7 @@ def test_pool_grows_by_one_up_to_its_limit(gpu: Gpu, caplog: pytest.LogCaptureFi
     pool.close()
 
 
-def test_surfaces_return_from_any_thread(gpu: Gpu) -> None:
+def test_surfaces_return_from_any_thread(gpu: GpuContext) -> None:
     """Memory comes back wherever the last reference is dropped."""
     pool = _pool(gpu)
     held = [_taken(pool)[0] for _ in range(POOL_SIZE)]
@@ -168,10 +168,10 @@ def test_surfaces_return_from_any_thread(gpu: Gpu) -> None:
     pool.close()
 
 
-def test_surface_outlives_its_pool(gpu: Gpu) -> None:
+def test_surface_outlives_its_pool(gpu: GpuContext) -> None:
     """A picture that is held when its decoder closes stays readable; closing twice is allowed."""
     stream = open_stream(gpu)
-    pool = SurfacePool(gpu, stream, Layout(PixelFormat.NV12, (32, 16)), "a")
+    pool = SurfacePool(gpu, stream, SurfaceLayout(PixelFormat.NV12, (32, 16)), "a")
     surface, memory = _taken(pool)
     memory.fill(9, stream=stream)
     pool.mark_filled(surface)

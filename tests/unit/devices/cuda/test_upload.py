@@ -12,19 +12,19 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.devices.cuda.fakes.videos import opened
+from tests.fakes.gpu_libraries.videos import opened
 
-from vision_line.devices.cuda.context import Gpu
-from vision_line.devices.cuda.request import DecoderRequest
-from vision_line.devices.cuda.sequence import VideoSequence, read_sequence
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cpu.planes import open_planes
+from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import VideoSequence, read_sequence
+from vision_line.devices.cuda.decoders.upload import RGB_AS, UploadDecoder, write_nv12, yuv_planes
 from vision_line.devices.cuda.surface import PixelFormat
-from vision_line.devices.cuda.upload import RGB_AS, UploadDecoder, write_nv12, yuv_planes
-from vision_line.devices.decoding import CpuDecoder
-from vision_line.devices.planes import open_planes
-from vision_line.devices.preprocess import Planes, letterbox_planes
+from vision_line.devices.preprocessing.definition import Planes, letterbox_planes
 from vision_line.errors import SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedPicture
+from vision_line.ports import DecodedFrame
 
 Encode = Callable[..., io.BytesIO]
 
@@ -33,14 +33,16 @@ LIMITED = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 
 
 @contextmanager
-def _uploading(gpu: Gpu, memory: io.BytesIO, colour: Colour | None = None) -> Iterator[tuple[UploadDecoder, list[Any]]]:
+def _uploading(
+    gpu: GpuContext, memory: io.BytesIO, colour: Colour | None = None
+) -> Iterator[tuple[UploadDecoder, list[Any]]]:
     with opened(memory) as (stream, packets):
         sequence = read_sequence("dock-3", stream, packets[0])
         with closing(UploadDecoder(DecoderRequest(gpu, "dock-3", stream, colour, sequence))) as decoder:
             yield decoder, packets
 
 
-def _on_cpu(memory: io.BytesIO) -> list[DecodedPicture]:
+def _on_cpu(memory: io.BytesIO) -> list[DecodedFrame]:
     with opened(memory) as (stream, packets):
         decoder = CpuDecoder("a", stream)
         return [picture for packet in packets for picture in decoder.decode(packet)]
@@ -55,7 +57,7 @@ def _on_cpu(memory: io.BytesIO) -> list[DecodedPicture]:
     ],
 )
 def test_uploaded_pictures_are_those_of_the_cpu(
-    gpu: Gpu, encode: Encode, codec: str, size_wh: tuple[int, int], pixels: str
+    gpu: GpuContext, encode: Encode, codec: str, size_wh: tuple[int, int], pixels: str
 ) -> None:
     """All pictures, held to the end, equal the CPU's planes sample by sample, with their colour and times."""
     memory = encode(codec, size_wh, pixels)
@@ -73,7 +75,7 @@ def test_uploaded_pictures_are_those_of_the_cpu(
         assert picture.pts_s == pytest.approx(number / 25)
 
 
-def test_change_of_size_is_followed(gpu: Gpu, encode: Encode) -> None:
+def test_change_of_size_is_followed(gpu: GpuContext, encode: Encode) -> None:
     """A stream that changes its size goes on; pictures of the old size that are held stay as they were."""
     joined = io.BytesIO(encode("libx264", container="h264").getvalue())
     joined.seek(0, io.SEEK_END)
@@ -88,14 +90,14 @@ def test_change_of_size_is_followed(gpu: Gpu, encode: Encode) -> None:
     assert all(copy.to_ndarray().std() > 10 for copy in copies)
 
 
-def test_override_wins_over_stream_and_rgb(gpu: Gpu, encode: Encode) -> None:
+def test_override_wins_over_stream_and_rgb(gpu: GpuContext, encode: Encode) -> None:
     """The camera's own colour setting replaces what the stream says."""
     override = Colour(ColourMatrix.BT2020, ColourRange.FULL)
     with _uploading(gpu, encode("libx264"), override) as (decoder, packets):
         assert {picture.colour for packet in packets for picture in decoder.decode(packet)} == {override}
 
 
-def test_damage_and_closing_are_told(gpu: Gpu, encode: Encode) -> None:
+def test_damage_and_closing_are_told(gpu: GpuContext, encode: Encode) -> None:
     """What FFmpeg refuses is CORRUPT; a closed decoder says so, and closing twice is allowed."""
     with _uploading(gpu, encode("libx264")) as (decoder, packets):
         with pytest.raises(SourceError, match=r"'dock-3': CORRUPT"):
@@ -106,7 +108,7 @@ def test_damage_and_closing_are_told(gpu: Gpu, encode: Encode) -> None:
             list(decoder.decode(packets[0]))
 
 
-def test_unknown_streams_are_refused(gpu: Gpu) -> None:
+def test_unknown_streams_are_refused(gpu: GpuContext) -> None:
     """The CPU decoder's own checks hold here too."""
     stream: Any = type("Stream", (), {"type": "audio", "codec_context": None})()
     sequence = VideoSequence("h264", (8, 8), 8, is_420=True, reorders=False, colour=LIMITED)

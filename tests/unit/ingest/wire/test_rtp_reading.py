@@ -13,17 +13,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vision_line.ingest.wire.jpeg import JpegPicture, JpegPictures
 from vision_line.ingest.wire.payloads import PIECES
 from vision_line.ingest.wire.reorder import HELD_S, MAX_HELD, Reorder
 from vision_line.ingest.wire.rtp import (
     RtpPacket,
+    RtpTimeline,
     Sequence,
-    Timeline,
     parse_rtp,
     read_reports,
     receiver_report,
 )
+from vision_line.ingest.wire.rtp_jpeg import JpegPicture, JpegPictures
 
 
 def packet(sequence: int, source: int = 1, payload: bytes = b"") -> RtpPacket:
@@ -106,7 +106,7 @@ def test_what_does_not_come_is_given_up() -> None:
 @given(st.lists(st.integers(-(2**30), 2**30), max_size=40), st.integers(0, 2**32 - 1))
 def test_timestamps_are_unwrapped(steps: list[int], first: int) -> None:
     """In both directions."""
-    timeline = Timeline()
+    timeline = RtpTimeline()
     assert timeline.ticks(first) == 0
     at = 0
     for step in steps:

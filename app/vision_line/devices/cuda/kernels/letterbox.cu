@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// Letterboxes a batch of NV12 or P016 pictures into NCHW network inputs: definition 1 of devices/preprocess.py.
+// Letterboxes a batch of NV12 or P016 pictures into NCHW network inputs: definition 1 of devices/preprocessing/definition.py.
 //
 // Integers up to the last step, then one multiplication, so that every GPU and the CPU give the same bits. The host
 // makes the tap tables and the colour matrix with the definition's own functions; a thread makes one output pixel.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.contract.conftest import build_tiny_model
-from tests.unit.devices.cuda.machine import cuda_machine, engine_folder, second_gpu
+from tests.fakes.machine import cuda_machine, engine_folder, second_gpu
 
-from vision_line.devices.model import Model, open_model
+from vision_line.devices.model.model import Model, open_model
 
 __all__ = ["cuda_machine", "engine_folder", "model", "second_gpu"]
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
-from tests.unit.devices.cuda.fakes.nvml import FakeNvml
-from tests.unit.devices.cuda.faketensorrt import RecordableContext
-from tests.unit.devices.cuda.machine import FULL, CudaMachine
+from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
+from tests.fakes.faketensorrt import RecordableContext
+from tests.fakes.gpu_libraries.nvml import FakeNvml
+from tests.fakes.machine import FULL, CudaMachine
 
 from vision_line.devices import stall
 from vision_line.devices.cuda.device import CudaDevice
-from vision_line.devices.cuda.engine import BUCKETS
 from vision_line.devices.cuda.slots import Slot
-from vision_line.devices.model import Model
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS
+from vision_line.devices.model.model import Model
 from vision_line.errors import DeviceError, RunError, VisionLineError
 from vision_line.frames import Frame, Inspection
 

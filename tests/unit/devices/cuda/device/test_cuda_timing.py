@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakecuda.driver import OUT_OF_MEMORY, Schedule
-from tests.unit.devices.cuda.faketensorrt import Job
-from tests.unit.devices.cuda.machine import FULL, CudaMachine
+from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, Schedule
+from tests.fakes.faketensorrt import Job
+from tests.fakes.machine import FULL, CudaMachine
 
-from vision_line.devices.cuda.engine import BUCKETS
-from vision_line.devices.cuda.engine_files import find_engine
+from vision_line.devices.cuda.engine_cache import find_engine
 from vision_line.devices.cuda.kernel import LetterboxKernel
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS
 from vision_line.devices.cuda.timing import time_engine, time_kernel
-from vision_line.devices.engine_manifest import Library, Target
-from vision_line.devices.model import Model
+from vision_line.devices.model.model import Model
+from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.errors import DeviceError
 
 SHAPE = (64, 128)

@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 import pytest
 from tests.contract.conftest import build_tiny_model
-from tests.contract.proven_bundle import write_proven_bundle
-from tests.unit.devices.cuda.faketensorrt import MAGIC
-from tests.unit.devices.cuda.machine import CudaMachine
+from tests.fakes.faketensorrt import MAGIC
+from tests.fakes.machine import CudaMachine
+from tests.fakes.proven_bundle import write_proven_bundle
 
 from vision_line.devices.cuda.device import CudaDevice
-from vision_line.devices.cuda.engine_files import ENGINES_FOLDER, find_engine
-from vision_line.devices.engine_manifest import Library, Target, engine_path, manifest_path, read_manifest
-from vision_line.devices.model import Model, open_model
+from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, find_engine
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path, manifest_path, read_manifest
 from vision_line.errors import DeviceError
 from vision_line.ports import DeviceDescription
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.devices.cuda.fakecuda.driver import LAUNCH_FAILED, Schedule
-from tests.unit.devices.cuda.fakes.nvml import BUS, FakeNvml
-from tests.unit.devices.cuda.fakes.videos import opened
-from tests.unit.devices.cuda.machine import FULL, CudaMachine, Pictures
+from tests.fakes.fakecuda.driver import LAUNCH_FAILED, Schedule
+from tests.fakes.gpu_libraries.nvml import BUS, FakeNvml
+from tests.fakes.gpu_libraries.videos import opened
+from tests.fakes.machine import FULL, CudaMachine, Pictures
 
-from vision_line.devices.cuda.context import Gpu, open_gpu
-from vision_line.devices.cuda.decoding import Backend
-from vision_line.devices.cuda.several import PlacedDecoder, SpreadDecoders, open_gpus
-from vision_line.devices.cuda.upload import UploadDecoder
-from vision_line.devices.model import Model
+from vision_line.devices.cuda.context import GpuContext, open_gpu
+from vision_line.devices.cuda.decoders.choice import Backend
+from vision_line.devices.cuda.decoders.upload import UploadDecoder
+from vision_line.devices.cuda.multi_gpu import MultiGpuDecoders, PlacedDecoder, open_gpus
+from vision_line.devices.model.model import Model
 from vision_line.devices.selection import choose_device, chosen_gpus
 from vision_line.errors import DeviceError, RunError, SourceError
 from vision_line.frames import Frame
@@ -137,7 +137,7 @@ def test_each_gpu_is_made_current_for_its_work(several: Several, monkeypatch: py
     """Work for one GPU that is queued while the other is current is refused, so that leaving it out is noticed."""
     several.machine.may_fail = True
     batch = [several.frame("a", 0)[0], several.frame("b", 1)[0]]
-    monkeypatch.setattr(Gpu, "enter", lambda gpu: gpu.device)
+    monkeypatch.setattr(GpuContext, "enter", lambda gpu: gpu.device)
 
     with pytest.raises(RunError, match=r"^cuda:[01]: .*CUDA_ERROR_"):
         several.device.submit(batch)
@@ -206,13 +206,13 @@ def test_names_say_which_gpus(second_gpu: Pictures) -> None:
 
 
 @pytest.fixture
-def decoders(cuda_machine: CudaMachine, second_gpu: Pictures, nvml: FakeNvml) -> SpreadDecoders:
+def decoders(cuda_machine: CudaMachine, second_gpu: Pictures, nvml: FakeNvml) -> MultiGpuDecoders:
     """Return what opens decoders on both idle GPUs."""
     nvml.sm_percent.update({BUS: 0, SECOND_BUS: 0})
-    return SpreadDecoders([cuda_machine.gpu, second_gpu.gpu], BACKENDS)
+    return MultiGpuDecoders([cuda_machine.gpu, second_gpu.gpu], BACKENDS)
 
 
-def _decode(decoders: SpreadDecoders, camera: str, video: io.BytesIO) -> tuple[PlacedDecoder, set[int]]:
+def _decode(decoders: MultiGpuDecoders, camera: str, video: io.BytesIO) -> tuple[PlacedDecoder, set[int]]:
     """Open a camera's decoder and decode a video; return it, and the GPUs on which its pictures lie."""
     with opened(video) as (stream, packets):
         decoder = decoders.open(camera, stream, None)
@@ -221,7 +221,7 @@ def _decode(decoders: SpreadDecoders, camera: str, video: io.BytesIO) -> tuple[P
     return decoder, {picture.picture.device for picture in pictures}
 
 
-def test_pictures_lie_on_the_gpu_that_was_chosen(decoders: SpreadDecoders, nvml: FakeNvml, encode: Encode) -> None:
+def test_pictures_lie_on_the_gpu_that_was_chosen(decoders: MultiGpuDecoders, nvml: FakeNvml, encode: Encode) -> None:
     """By the load; a busy GPU gets no camera, and one that comes back stays."""
     nvml.sm_percent[BUS] = 80
     open_decoders: list[PlacedDecoder] = []
@@ -242,7 +242,7 @@ def test_pictures_lie_on_the_gpu_that_was_chosen(decoders: SpreadDecoders, nvml:
 
 
 def test_cameras_that_start_together_are_spread(
-    decoders: SpreadDecoders, encode: Encode, caplog: pytest.LogCaptureFixture
+    decoders: MultiGpuDecoders, encode: Encode, caplog: pytest.LogCaptureFixture
 ) -> None:
     """From many threads at once, before any load shows; each one's pictures are on its GPU, and the log tells it."""
     video = encode("mjpeg", pixels="yuvj420p").getvalue()
@@ -256,7 +256,7 @@ def test_cameras_that_start_together_are_spread(
         decoder.close()
 
 
-def test_a_stream_that_is_refused_takes_no_place_for_good(decoders: SpreadDecoders) -> None:
+def test_a_stream_that_is_refused_takes_no_place_for_good(decoders: MultiGpuDecoders) -> None:
     """Its camera is not counted as open; it may be forgotten."""
     stream: Any = type("Stream", (), {"type": "video", "codec_context": None})()
     with pytest.raises(SourceError, match="CODEC_UNSUPPORTED"):

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A collected picture as bytes and as a signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vision_line.ingest.fingerprint import Fingerprint, sign_luma
+from vision_line.records.bgr import Image
+
+#: Level of PNG's compression: higher ones take several times as long for a few percent.
+_PNG_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEncoding:
+    """How pictures are stored: as PNG, which loses nothing, or as JPEG of a `quality` of 1 to 100."""
+
+    quality: int | None = None
+
+    def __str__(self) -> str:
+        """Return the name that the manifest uses: `png` or `jpeg-90`."""
+        return "png" if self.quality is None else f"jpeg-{self.quality}"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of a file's name."""
+        return ".png" if self.quality is None else ".jpg"
+
+    def encode(self, image: Image) -> bytes:
+        """Return a (height, width, 3) BGR picture as a file's content."""
+        options = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
+        if self.quality is not None:
+            options = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+        _, data = cv2.imencode(self.suffix, image, options)
+        return data.tobytes()
+
+
+def sign_image(image: Image) -> Fingerprint:
+    """Return the signature of a (height, width, 3) BGR picture."""
+    return sign_luma(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8))

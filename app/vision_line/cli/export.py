@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line export`: a table of the records in a file for QA, with a progress bar."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from vision_line.cli.progress import progress_bar
+from vision_line.errors import RunError
+from vision_line.frames import Verdict
+from vision_line.records.coco import pictures_folder
+from vision_line.records.columns import Table
+from vision_line.records.query import Selection, parse_moment
+from vision_line.records.table_export import Format, export
+from vision_line.runtime.output_check import check_outputs, takes_standard_output
+from vision_line.runtime.protected_files import check_apart, kept_records
+
+_ENDINGS = {Format.COCO: "json"}
+
+
+def export_table(record: Path, table: Table, file_format: Format, asked: Selection, output: Path | None) -> None:
+    """Write the rows that `asked` wants to `output`, `TABLE.FORMAT` in the working directory where none is given.
+
+    Raises:
+        ConfigError: `output` cannot be written, or would replace the records.
+        VisionLineError: a filter that does not apply, no records, a disk that is full, or pictures that were left out
+            because they are not those that were recorded.
+        BrokenPipeError: the reader of the standard output went away.
+    """
+    target = output or Path(f"{table}.{_ENDINGS.get(file_format, file_format)}")
+    check_outputs({"-o": target}, {})
+    pictures_to = _pictures_beside(target, file_format)
+    check_apart([(f"-o {target}", target), (f"-o {pictures_to}", pictures_to)], kept_records(record))
+    with progress_bar(f"Exporting {table}") as report:
+        summary = export(record, table, file_format, asked, target, report)
+    pictures = f", {summary.pictures} pictures" if summary.pictures else ""
+    missing = f" ({summary.pictures_missing} were deleted meanwhile)" if summary.pictures_missing else ""
+    typer.echo(f"{target}: {summary.rows} rows{pictures}{missing}", err=takes_standard_output(target))
+    for sentence in summary.removed:
+        typer.echo(f"{sentence}: that there is nothing does not mean that nothing was found", err=True)
+    if summary.strange:
+        raise RunError("\n".join((f"{len(summary.strange)} pictures were left out:", *summary.strange)))
+
+
+def _pictures_beside(target: Path, file_format: Format) -> Path | None:
+    return pictures_folder(Path(os.path.realpath(target))) if file_format is Format.COCO else None
+
+
+def selected(
+    since: str | None,
+    until: str | None,
+    cameras: Sequence[str],
+    classes: Sequence[str],
+    verdicts: Sequence[Verdict],
+) -> Selection:
+    """Return what the options ask for.
+
+    Raises:
+        ConfigError: a moment is none.
+    """
+    now_utc = time.time()
+    return Selection(
+        since_utc=None if since is None else parse_moment(since, now_utc),
+        until_utc=None if until is None else parse_moment(until, now_utc),
+        cameras=tuple(cameras),
+        classes=tuple(classes),
+        verdicts=tuple(verdicts),
+    )

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The commands and their options; each hands over to its own module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vision_line import __version__
+from vision_line.capacity.constants import Codec
+from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
+from vision_line.commands import CarefulTyper
+from vision_line.errors import ExitCode, VisionLineError
+from vision_line.frames import Verdict
+from vision_line.records.columns import Table
+from vision_line.records.table_export import Format
+from vision_line.screens.lines import say
+
+EXIT_CODES = (
+    "Exit codes: 0 success; 2 wrong options or configuration; 3 model or device not usable; 4 failed while running;"
+    " 130 interrupted; 141 output closed."
+)
+
+cli = CarefulTyper(
+    name="vision-line",
+    help="Inspect the cameras of a production line in real time. " + EXIT_CODES,
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_MODEL = "Model: a bundle folder or an ONNX file."
+_DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
+_MORE = "; may be given more than once."
+
+AllowFailedGates = Annotated[
+    bool, typer.Option("--allow-failed-gates", help="Accept a model that failed its quality gates.")
+]
+StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml to check.")]
+Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    prepare_standard_streams()
+    with watched_output():
+        cli()
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn an expected error into its message on stderr and its exit code; bugs keep their traceback."""
+    try:
+        yield
+    except VisionLineError as exc:
+        say(f"vision-line: {exc}", sys.stderr)
+        raise typer.Exit(exc.exit_code) from exc
+    except KeyboardInterrupt as exc:
+        raise typer.Exit(ExitCode.INTERRUPTED) from exc
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"vision-line {__version__}")
+        raise typer.Exit
+
+
+@cli.callback(invoke_without_command=True)
+def inspect(
+    context: typer.Context,
+    streams: Annotated[
+        Path | None, typer.Option("--streams", metavar="FILE", help="Inspect the cameras of this streams.toml.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: as in streams.toml.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help=f"{_DEVICE} Default: as in streams.toml.")
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds of inspection."),
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Print status lines instead of the dashboard.")] = False,
+    summary: Annotated[
+        Path | None, typer.Option("--summary", metavar="FILE", help="Write a JSON summary; - is standard output.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="DIR", help="Folder for records. Default: as in streams.toml.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option("--overlay", metavar="DIR", help="Write annotated videos to this folder.")
+    ] = None,
+    cameras: Annotated[
+        int | None,
+        typer.Option("--cameras", metavar="N", min=1, help="Inspect only the first N cameras of the file."),
+    ] = None,
+    allow_failed_gates: AllowFailedGates = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Inspect the cameras of a streams.toml until Ctrl-C; a second Ctrl-C does not wait for results."""
+    if context.invoked_subcommand is not None:
+        return
+    if streams is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    with reported_errors():
+        from vision_line.cli.run import run
+        from vision_line.runtime.program import RunOptions
+
+        options = RunOptions(
+            streams=streams,
+            model=model,
+            device=device,
+            duration_s=duration,
+            headless=headless,
+            summary=summary,
+            record=record,
+            overlay=overlay,
+            cameras=cameras,
+            allow_failed_gates=allow_failed_gates,
+        )
+        raise typer.Exit(run(options))
+
+
+@cli.command()
+def check(
+    file: StreamsFile,
+    model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help=_MODEL)] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help=_DEVICE)] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Open each camera and show its codec, frame size and frame rate.")
+    ] = False,
+    allow_failed_gates: AllowFailedGates = False,
+) -> None:
+    """Report every problem of a streams.toml at once. Exit code 2: there is one."""
+    with reported_errors():
+        from vision_line.cli.check import check_file
+        from vision_line.runtime.program import RunOptions
+
+        options = RunOptions(file, model=model, device=device, allow_failed_gates=allow_failed_gates)
+        raise typer.Exit(check_file(options, probe=probe))
+
+
+@cli.command()
+def export(
+    record: Record = Path("records"),
+    table: Annotated[Table, typer.Option("--table", help="Table to export.")] = Table.EVENTS,
+    format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="From this UTC time, or age such as 2h or 30m.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this UTC time, or age.")] = None,
+    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006
+    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006
+    verdict: Annotated[list[Verdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Output file; - is standard output. Default: TABLE.FORMAT."
+        ),
+    ] = None,
+) -> None:
+    """Export records to a file, also during a run."""
+    with reported_errors():
+        from vision_line.cli.export import export_table, selected
+
+        export_table(record, table, format_, selected(since, until, camera, class_, verdict), output)
+
+
+@cli.command()
+def prune(
+    record: Record = Path("records"),
+    keep_days: Annotated[
+        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Delete rows older than N days.")
+    ] = None,
+    max_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--max-mb", metavar="N", min=1, help="Delete the oldest rows until the database has at most N MB."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
+) -> None:
+    """Delete old records while no run uses them. A run deletes by itself: keys keep_days and max_mb of streams.toml."""
+    with reported_errors():
+        from vision_line.cli.prune import prune_records
+
+        prune_records(record, keep_days, max_mb, dry_run=dry_run)
+
+
+@cli.command()
+def capture(
+    streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="Capture from the cameras of this file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="New or empty folder for the images.")],
+    images: Annotated[int, typer.Option("--images", min=1, max=100_000, help="Total number of images.")] = 300,
+    duration: Annotated[
+        float, typer.Option("--duration", metavar="S", min=1.0, help="Spread the images over S seconds.")
+    ] = 600.0,
+    quality: Annotated[
+        int | None, typer.Option("--quality", metavar="Q", min=1, max=100, help="JPEG quality. Default: lossless PNG.")
+    ] = None,
+    max_mb: Annotated[int, typer.Option("--max-mb", metavar="N", min=1, help="Stop when the images take N MB.")] = 2000,
+) -> None:
+    """Save frames of the cameras as calibration images, spread evenly over cameras and time."""
+    with reported_errors():
+        from vision_line.capture.capture import CaptureOptions
+        from vision_line.cli.capture import collect
+
+        raise typer.Exit(collect(streams, CaptureOptions(output, images, duration, quality, max_mb)))
+
+
+@cli.command()
+def simulate(
+    cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="Number of cameras.")] = 16,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 8554,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of boards and defects.")] = 1,
+    sent_log: Annotated[
+        Path | None, typer.Option("--sent-log", metavar="FILE", help="Log every frame that is sent to this file.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds. Default: at Ctrl-C.")
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", metavar="DIR", help="Write a training set to this folder, and serve nothing."),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=10, help="Number of images in the training set.")] = 2000,
+) -> None:
+    """Serve simulated cameras of a PCB line over RTSP, or write a labelled training set with --dataset."""
+    with reported_errors():
+        from vision_line.cli.simulate import serve, write_training_set
+
+        if dataset is not None:
+            write_training_set(dataset, images, seed)
+        else:
+            raise typer.Exit(serve(cameras, port, seed, sent_log, duration))
+
+
+@cli.command()
+def doctor(
+    record: Record = Path("records"),
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+) -> None:
+    """Show what this machine has for inspection, what is missing, and how to install it."""
+    with reported_errors():
+        from vision_line.cli.doctor import show_diagnosis
+
+        raise typer.Exit(show_diagnosis(record, as_json=as_json))
+
+
+@cli.command()
+def selftest(
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Device to test: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: the shipped one.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write a JSON report to this file.")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", metavar="S", min=0.5, max=3600, help="Length of each load test. Default: 10."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run shorter tests on less data.")] = False,
+) -> None:
+    """Test that a device finds the same as the CPU, and measure its speed. Exit code 4: a check failed."""
+    with reported_errors():
+        from vision_line.cli.selftest import show_selftest
+
+        raise typer.Exit(show_selftest(device, model, json_file, seconds, quick=quick))
+
+
+@cli.command()
+def capacity(
+    gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='GPU model, such as "RTX 3060".')],
+    cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="Number of cameras.")] = 16,
+    codec: Annotated[Codec, typer.Option("--codec", help="Codec of the cameras.")] = Codec.H264,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "1920x1080",
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=1000, help="Frames per second of each camera.")] = 25.0,
+    inspect_fps: Annotated[
+        float | None,
+        typer.Option(
+            "--inspect-fps", metavar="F", min=0.1, help="Inspections per second of each. Default: all frames."
+        ),
+    ] = None,
+    model_cost: Annotated[
+        float,
+        typer.Option("--model-cost", min=0.01, max=1000, help="Inference time relative to YOLOv8n at 640x640."),
+    ] = 1.0,
+    latency_ms: Annotated[
+        float, typer.Option("--latency-ms", min=1, help="Highest mean latency that is acceptable.")
+    ] = 180.0,
+    host_cores: Annotated[int, typer.Option("--host-cores", min=1, help="CPU cores of the host.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+) -> None:
+    """Estimate how many cameras a GPU can handle, and at what latency. A calculation, not a measurement."""
+    with reported_errors():
+        from vision_line.cli.capacity import Question, show_estimate
+
+        question = Question(gpu, cameras, codec, size, fps, inspect_fps, model_cost, latency_ms, host_cores)
+        show_estimate(question, as_json=as_json)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of streams.toml."""
+    import json
+
+    from vision_line.config.models import Config
+
+    sys.stdout.write(json.dumps(Config.model_json_schema(), indent=2) + "\n")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The main job on a terminal or without one: clips, logging, dashboard or status lines, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from vision_line.cli.simulate import rendered_clips
+from vision_line.config.load import LoadedConfig, load_config
+from vision_line.outputs import write_output
+from vision_line.runtime.output_check import check_live_logs, check_outputs, takes_standard_output
+from vision_line.runtime.program import RunOptions, RunOutcome, run_program
+from vision_line.runtime.protected_files import Output, check_apart, file_outputs, kept_by_run
+from vision_line.screens.dashboard import can_show, run_dashboard, svg_of
+from vision_line.screens.lines import say
+from vision_line.screens.logs import logging_to_file, logging_to_stream
+from vision_line.screens.status_line import plain_line, run_status_lines
+from vision_line.telemetry.snapshot import Snapshot
+
+#: Threads that wait for the GIL ask for it after this. With the default of 5 ms 16 decoders and the inspecting thread
+#: wait a little more for each other's slices: 2 % of the frames (docs/performance.md).
+SWITCH_INTERVAL_S = 0.0005
+
+
+def run(options: RunOptions) -> int:
+    """Inspect; return the exit code.
+
+    Raises:
+        VisionLineError: the run cannot start or cannot go on.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    loaded = load_config(options.streams, first=options.cameras)
+    svg = loaded.config.dashboard.svg
+    check_outputs(
+        {"--summary": options.summary, "dashboard.svg:": None if svg is None else Path(svg)},
+        {"--overlay": options.overlay},
+    )
+    simulator = loaded.config.simulator
+    check_live_logs({"simulator.sent_log:": None if simulator is None else simulator.sent_log})
+    check_apart(_outputs(options, loaded), kept_by_run(options, loaded))
+    clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
+    console = Console()
+    directory = options.record or Path(loaded.config.record.directory)
+    with logging_to_file(directory) if _has_dashboard(options, console) else logging_to_stream():
+        outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console)))
+    _say_goodbye(outcome, options, loaded)
+    return outcome.exit_code
+
+
+def _outputs(options: RunOptions, loaded: LoadedConfig) -> list[Output]:
+    overlay = f"--overlay {options.overlay}"
+    outputs: list[Output] = [(f"--summary {options.summary}", options.summary), (overlay, options.overlay)]
+    outputs += [(f"{key}: {path}", path) for key, path in file_outputs(loaded).items()]
+    if options.overlay is not None:  # each camera's videos have a folder of their own in it
+        outputs += [(overlay, options.overlay / stream.name) for stream in loaded.config.stream]
+    return outputs
+
+
+def _has_dashboard(options: RunOptions, console: Console) -> bool:
+    return can_show(console) and not options.headless
+
+
+def _screen(
+    options: RunOptions, loaded: LoadedConfig, console: Console
+) -> Callable[[Callable[[], Snapshot]], Awaitable[None]]:
+    if _has_dashboard(options, console):
+        return lambda get_snapshot: run_dashboard(get_snapshot, loaded.config.dashboard.refresh_per_s, console)
+    lines = _lines(options)
+    return lambda get_snapshot: run_status_lines(get_snapshot, lines)
+
+
+def _lines(options: RunOptions) -> TextIO:
+    """Return where status lines go: a summary that takes the standard output has it for itself."""
+    return sys.stderr if takes_standard_output(options.summary) else sys.stdout
+
+
+def _say_goodbye(outcome: RunOutcome, options: RunOptions, loaded: LoadedConfig) -> None:
+    """Leave the last state on the terminal, where the dashboard was."""
+    say(plain_line(outcome.last), _lines(options))
+    if outcome.parting:
+        say(outcome.parting, _lines(options))
+    if loaded.config.dashboard.svg is not None:
+        write_output(Path(loaded.config.dashboard.svg), svg_of(outcome.last), "dashboard.svg:")

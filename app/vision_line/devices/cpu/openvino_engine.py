@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""OpenVINO on this computer's processor: a model's file compiled for one input shape, and executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino.preprocess import PrePostProcessor
+
+from vision_line.devices.model.agreement import Output
+from vision_line.devices.model.model import Model
+from vision_line.devices.model.proof import Pictures
+from vision_line.devices.preprocessing.definition import SCALE
+from vision_line.errors import DeviceError, ModelError, RunError
+from vision_line.inspection.detection.heads import HeadKind
+from vision_line.ports import ShapeHW
+
+
+class OpenVino:
+    """Compiles the files of models for the CPU, each network with the same number of streams."""
+
+    def __init__(self, cores: int) -> None:
+        """Use `cores` cores for inference, a stream on each."""
+        self._core = ov.Core()
+        self._config: dict[str, Any] = {
+            "NUM_STREAMS": cores,
+            "INFERENCE_NUM_THREADS": cores,
+            # pinned threads wait for their core while a decoding thread has it, though another is free
+            "ENABLE_CPU_PINNING": False,
+        }
+
+    @property
+    def processor(self) -> str:
+        """Return the processor's name, as the processor gives it."""
+        return str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+    def compiled(
+        self, model: Model, path: Path, shape: ShapeHW, *, low_precision: bool, precision: str = "f32"
+    ) -> ov.CompiledModel:
+        """Return `path`, a file of `model`, compiled for inputs (1, h, w, 3), the layout that convolutions work in.
+
+        `low_precision` lets Q/DQ pairs be executed on integers; else they are executed in float, as they are written,
+        by one stream: of two that are not pinned OpenVINO 2026.4 gives wrong weights to every other engine then.
+        `precision` is that of the float layers, "f32" or "bf16".
+
+        Raises:
+            ModelError: OpenVINO cannot read the file or reshape it to `shape`, or its output is of another kind than
+                the model's description says.
+            DeviceError: OpenVINO cannot compile it for this processor.
+        """
+        if not model.dynamic and shape not in model.input_shapes_hw:
+            raise ModelError(f"{path}: exported for {model.input_shapes_hw[0]} (h, w) only, found {shape}")
+        content = model.content(path)
+        try:
+            network = self._core.read_model(content, b"")
+            network.reshape({model.input_name: ov.PartialShape([1, 3, *shape])})
+        except RuntimeError as exc:
+            raise ModelError(f"{path}: OpenVINO cannot use it at {shape} (h, w): {last_line(exc)}") from exc
+        _check_output(model, path, network)
+        try:
+            return self._core.compile_model(
+                _with_interleaved_input(network), "CPU", self._config | _execution(model, low_precision, precision)
+            )
+        except RuntimeError as exc:
+            raise DeviceError(f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}") from exc
+
+
+def run_pictures(network: ov.CompiledModel, pictures: Pictures) -> list[Output]:
+    """Return the output of `network` for each of `pictures` (n, h, w, 3), one after the other.
+
+    Raises:
+        RunError: the engine failed.
+    """
+    request = network.create_infer_request()
+    outputs = []
+    for picture in pictures:
+        try:
+            request.infer([picture[None] * SCALE])
+        except RuntimeError as exc:
+            raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
+        outputs.append(np.array(request.get_output_tensor(0).data[0], np.float32))
+    return outputs
+
+
+def float_outputs(model: Model, path: Path, pictures: Pictures) -> list[Output]:
+    """Return what the file `path` of `model` gives for `pictures` (n, h, w, 3) when it is executed in float32.
+
+    Raises:
+        ModelError, DeviceError, RunError: as `OpenVino.compiled` and `run_pictures`.
+    """
+    shape = (pictures.shape[1], pictures.shape[2])
+    return run_pictures(OpenVino(1).compiled(model, path, shape, low_precision=False), pictures)
+
+
+def last_line(exc: Exception) -> str:
+    """Return what OpenVINO says went wrong: its messages begin with the places in its own source."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[-1] if lines else type(exc).__name__
+
+
+def _execution(model: Model, low_precision: bool, precision: str) -> dict[str, Any]:
+    mode: dict[str, Any] = {} if low_precision else {"LP_TRANSFORMS_MODE": "NO"}
+    if model.precision == "int8" and not low_precision:
+        mode["NUM_STREAMS"] = 1
+    return {"INFERENCE_PRECISION_HINT": precision, **mode}
+
+
+def _with_interleaved_input(network: ov.Model) -> ov.Model:
+    """Return the network with an input (1, h, w, 3)."""
+    steps = PrePostProcessor(network)
+    steps.input().tensor().set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    return steps.build()
+
+
+def _check_output(model: Model, path: Path, network: ov.Model) -> None:
+    """Refuse an output that the head's decoder would misread; a dynamic file does not state its sizes before."""
+    shape = network.output(0).get_partial_shape()
+    sizes = [dim.get_length() if dim.is_static else None for dim in shape] if shape.rank.is_static else []
+    axis, size = (1, 4 + len(model.classes)) if model.head is HeadKind.YOLOV8 else (2, 6)
+    if len(sizes) != 3 or sizes[axis] != size:
+        raise ModelError(f"{path}: expected axis {axis} of its output to be {size} for {model.head}, found {shape}")

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Engines of the CPU device: for each input shape the first form of the model whose proof holds on this processor."""
+
+from __future__ import annotations
+
+import logging
+
+import openvino as ov
+
+from vision_line.devices.cpu.openvino_engine import OpenVino, float_outputs, run_pictures
+from vision_line.devices.model.agreement import Tolerance
+from vision_line.devices.model.model import Model
+from vision_line.devices.proof.forms import Execution, candidates
+from vision_line.devices.proof.processor import this_processor
+from vision_line.devices.proof.proving import ProofResult, Prover
+from vision_line.errors import DeviceError, RunError
+from vision_line.ports import ShapeHW
+
+logger = logging.getLogger(__name__)
+
+#: Another order of sums, and ties rounded the other way.
+TOLERANCE = Tolerance()
+
+
+class ProvenEngines:
+    """Opens engines of one model; what failed at one input shape is not tried again at another.
+
+    Shapes opened before keep their form: its proof held for them.
+    """
+
+    def __init__(self, model: Model, cores: int, precision: str = "f32") -> None:
+        """Use `cores` cores; `precision` is that of float layers, "f32" or "bf16"."""
+        self._model = model
+        self._openvino = OpenVino(cores)
+        self.processor = this_processor(self._openvino.processor)
+        self._left = candidates(model, dot_products=self.processor.has_dot_products, precision=precision)
+        self._faults: list[str] = []
+        self._used: dict[Execution, str] = {}  # what proved it
+        self._prover = Prover(model, lambda form, pictures: float_outputs(model, form.path, pictures))
+
+    @property
+    def form(self) -> str:
+        """Return the form that runs, in words; all of them where shapes differ."""
+        return " and ".join(candidate.label for candidate in self._used)
+
+    @property
+    def candidates(self) -> tuple[Execution, ...]:
+        """Return what runs: one, or several where shapes differ."""
+        return tuple(self._used)
+
+    @property
+    def reason(self) -> str:
+        """Say why this form runs here, and what proves it."""
+        why = [*self._faults] or [self._guess()]
+        proven = dict.fromkeys(f"proven by {by}" for by in self._used.values() if by)
+        return "; ".join([*filter(None, why), *proven])
+
+    @property
+    def precision(self) -> str:
+        """Return what most of the network is computed in: the model's precision, or "fp32" where float runs instead."""
+        exact = {candidate.is_exact for candidate in self._used}
+        return "fp32" if exact == {True} else self._model.precision
+
+    def open(self, shape_hw: ShapeHW) -> ov.CompiledModel:
+        """Return an engine for `shape_hw` that computes rightly.
+
+        Raises:
+            ModelError: OpenVINO cannot read the model or reshape it.
+            DeviceError: OpenVINO cannot compile it, or no form computes rightly on this processor.
+        """
+        for candidate in self._left:
+            try:
+                network = self._compiled(candidate, shape_hw)
+                verdict = self._verdict(candidate, shape_hw, network)
+            except (DeviceError, RunError) as exc:
+                verdict = ProofResult(holds=False, by="", why=str(exc))
+            if verdict.holds:
+                self._used.setdefault(candidate, verdict.by)
+                return network
+            self._reject(candidate, shape_hw, verdict)
+        raise DeviceError(
+            f"cpu: {self._model.path}: no form of the model computes rightly on {self._where()}: "
+            f"{'; '.join(self._faults)}"
+        )
+
+    def _compiled(self, candidate: Execution, shape_hw: ShapeHW) -> ov.CompiledModel:
+        path, low_precision = candidate.form.path, candidate.low_precision
+        return self._openvino.compiled(
+            self._model, path, shape_hw, low_precision=low_precision, precision=candidate.precision
+        )
+
+    def _verdict(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
+        if candidate.is_exact and not self._prover.has_reference(candidate.form, shape_hw):
+            return ProofResult(holds=True, by="", why="it is the reference itself")
+        return self._prover.prove(candidate.form, shape_hw, lambda pictures: run_pictures(network, pictures), TOLERANCE)
+
+    def _reject(self, candidate: Execution, shape_hw: ShapeHW, verdict: ProofResult) -> None:
+        against = f", against {verdict.by}" if verdict.by else ""
+        fault = f"{candidate.label} at {shape_hw[1]}x{shape_hw[0]}{against}: {verdict.why}"
+        logger.warning("the model is not run as %s on %s", fault, self._where())
+        self._faults.append(fault)
+        self._left = tuple(other for other in self._left if other is not candidate)
+
+    def _guess(self) -> str:
+        if len(self._model.forms) < 2:
+            return ""
+        dots = "has dot products" if self.processor.has_dot_products else "has no dot products"
+        return f"{self.processor.instruction_set} {dots} of INT8"
+
+    def _where(self) -> str:
+        return f"{self.processor.name or 'this processor'} ({self.processor.instruction_set})"

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which decoder brings a camera's pictures to the GPU: chosen for each coded sequence, the best that takes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_errors
+from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder
+from vision_line.devices.cuda.decoders.jetson import GstDecoder, check_jetson
+from vision_line.devices.cuda.decoders.nvdec import NvDecoder
+from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import SequenceWatch, VideoSequence, read_sequence
+from vision_line.devices.cuda.decoders.upload import UploadDecoder
+from vision_line.errors import DeviceError, SourceError, SourceErrorCode
+from vision_line.frames import Colour
+from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way to the GPU. `adapts`: it goes on through a change of sequence by itself."""
+
+    name: str  # what people are shown
+    open: Callable[[DecoderRequest], Decoder]
+    adapts: bool
+
+
+def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
+    """Open the Jetson's decoder, whose pictures come through the host's memory.
+
+    Raises:
+        DeviceError: this is no Jetson, or GStreamer cannot decode the sequence.
+    """
+    check_jetson()
+    colour, reorders = request.colour or request.sequence.colour, request.sequence.reorders
+    return UploadDecoder(request, lambda camera, stream, _: GstDecoder(camera, stream, colour, reorders=reorders))
+
+
+#: Best first; the last takes everything that FFmpeg decodes, and turns pictures as people see them.
+BACKENDS = (
+    Backend("NVDEC", NvDecoder, adapts=False),
+    Backend("NVDEC through FFmpeg", HwDecoder, adapts=True),
+    Backend("NVDEC through GStreamer, uploaded", open_jetson_decoder, adapts=False),
+    Backend("CPU, uploaded", UploadDecoder, adapts=True),
+)
+
+
+class CudaDecoder:
+    """Decodes one camera's stream into surfaces; implements `ports.Decoder`.
+
+    The first key picture says what the sequence is, and the backends are asked in turn. One that refuses then, with a
+    DeviceError, is passed over, so that a missing library or an old GPU costs speed and not the camera; one that fails
+    later ends the connection.
+    """
+
+    def __init__(
+        self,
+        gpu: GpuContext,
+        camera: str,
+        stream: Any,
+        colour: Colour | None = None,
+        backends: Sequence[Backend] = BACKENDS,
+    ) -> None:
+        """Prepare to decode `stream` (`av.VideoStream`) on `gpu`; `colour` overrides what the stream says.
+
+        Raises:
+            SourceError: no video (NO_VIDEO), or FFmpeg knows no decoder for it (CODEC_UNSUPPORTED).
+        """
+        CpuDecoder(camera, stream).close()  # what cannot be decoded there cannot be described here
+        gpu.enter()
+        self._gpu = gpu
+        self._camera = camera
+        self._stream = stream
+        self._override = colour
+        self._backends = tuple(backends)
+        self._watch = SequenceWatch(stream)
+        self._chosen: Backend | None = None
+        self._sequence: VideoSequence | None = None
+        self._decoder: Decoder | None = None
+        self._closed = False
+
+    @property
+    def backend(self) -> str:
+        """Return the name of what decodes; empty before the first picture and after the end."""
+        return self._chosen.name if self._chosen is not None and self._decoder is not None else ""
+
+    @property
+    def description(self) -> str:
+        """Return what is decoded and by what, in a few words for people; empty before the first picture."""
+        return f"{self._sequence}: {self._chosen.name}" if self._sequence and self._chosen else ""
+
+    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
+        """Yield the pictures that `packet` (`av.Packet`, or None to flush) completes, as `Surface`s.
+
+        Raises:
+            SourceError: the stream cannot be decoded, or the decoder is closed.
+        """
+        if self._closed:
+            raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
+        if packet is None or not packet.size:
+            yield from self._go_on(None)
+        elif self._needs_decoder(packet):
+            yield from self._go_on(None)
+            yield from self._begin(packet)
+        else:
+            yield from self._go_on(packet)
+
+    def close(self) -> None:
+        """Release the codec; surfaces that are held stay valid. May be called twice."""
+        self._closed = True
+        self._end()
+
+    def _needs_decoder(self, packet: Any) -> bool:
+        """Whether another sequence begins than the one that the present decoder was opened for."""
+        changed = self._watch.note(packet)
+        if self._decoder is None or self._chosen is None or self._sequence is None:
+            return True
+        misordered = packet.is_keyframe and self._watch.reorders and not self._sequence.reorders
+        return (changed or misordered) and not self._chosen.adapts
+
+    def _go_on(self, packet: Any) -> Iterator[DecodedFrame]:
+        if self._decoder is None:
+            return
+        try:
+            with translated_errors(DeviceError, f"decoding {self.description}"):
+                yield from self._decoder.decode(packet)
+        except DeviceError as exc:
+            raise SourceError(self._camera, SourceErrorCode.FAILED, str(exc)) from exc
+
+    def _begin(self, packet: Any) -> list[DecodedFrame]:
+        """Open the best decoder for the sequence that `packet` begins, and decode it."""
+        self._end()
+        sequence = read_sequence(self._camera, self._stream, packet)
+        sequence = replace(sequence, reorders=sequence.reorders or self._watch.reorders)
+        request = DecoderRequest(self._gpu, self._camera, self._stream, self._override, sequence)
+        refusals: list[str] = []
+        # Only FFmpeg on the CPU turns pictures; sideways ones would be inspected wrongly without a word.
+        for backend in self._backends[-1:] if sequence.turned else self._backends:
+            try:
+                with translated_errors(DeviceError, f"decoding by {backend.name}"):
+                    self._decoder = backend.open(request)
+                    pictures = list(self._decoder.decode(packet))
+            except DeviceError as exc:
+                refusals.append(str(exc))
+                self._end()
+            except SourceError:
+                self._end()
+                raise
+            else:
+                self._tell(backend, sequence, refusals)
+                return pictures
+        raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, "; ".join(refusals))
+
+    def _tell(self, backend: Backend, sequence: VideoSequence, refusals: list[str]) -> None:
+        before = self.description
+        self._chosen, self._sequence = backend, sequence
+        if self.description != before:
+            reasons = f" ({'; '.join(refusals)})" if refusals else ""
+            logger.info("camera %s: %s%s", self._camera, self.description, reasons)
+
+    def _end(self) -> None:
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+
+def decoders_on(index: int) -> OpenDecoder:
+    """Return what opens decoders on GPU `index`.
+
+    Raises:
+        DeviceError: as `open_gpu`.
+    """
+    return partial(CudaDecoder, open_gpu(index))

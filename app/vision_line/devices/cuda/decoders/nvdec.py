@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The GPU's own decoder through PyNvVideoCodec: a camera's packets into surfaces, on a stream of ours.
+
+What PyNvVideoCodec 2.2 does, and what follows from it here:
+
+* `Decode` overwrites what the call before returned. It does so on our stream; so a copy that was enqueued on the same
+  stream before that call reads the old picture, and nothing has to be waited for.
+* It changes over to another picture size in the same stream by scaling to the first one, without a word. So each
+  sequence gets a decoder of its own, and a picture of another size than the sequence's is an error.
+* With `LOW` latency a picture comes out of the call that its packet went into, if that is marked as a whole picture.
+  `LOW` puts reordered pictures out wrongly, so sequences that reorder are decoded with `NATIVE`: some pictures later.
+* Damage inside a picture is concealed, and told on standard output only: pictures are `corrupt` here only where the
+  packet was. Cropping on the left and above is ignored.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from vision_line.devices.cuda.decoders.packets import SelfContained
+from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import VideoSequence
+from vision_line.devices.cuda.surface import POOL_LIMIT, PixelFormat, Surface, SurfaceLayout, SurfacePool, open_stream
+from vision_line.errors import DeviceError, SourceError, SourceErrorCode
+from vision_line.packages import install_extra
+from vision_line.ports import DecodedFrame
+
+#: FFmpeg's name of a codec -> the member of `cudaVideoCodec`. JPEG is decoded by the SMs there: the CPU does it here.
+CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
+
+_BITS = frozenset({8, 10, 12})
+_MAX_INSIDE = 64  # pictures whose packets are remembered until they come out
+
+
+def load_pynvvideocodec() -> Any:
+    """Return the module PyNvVideoCodec; it can be imported only where NVIDIA's driver is.
+
+    Raises:
+        DeviceError: it is not installed, or the driver or its video part is missing.
+    """
+    try:
+        return importlib.import_module("PyNvVideoCodec")
+    except ModuleNotFoundError as exc:
+        raise DeviceError(f"PyNvVideoCodec is not installed: {install_extra('cuda')}") from exc
+    except (ImportError, OSError, RuntimeError) as exc:
+        reason = str(exc).strip().split("\n")[0]
+        raise DeviceError(
+            f"PyNvVideoCodec cannot be loaded: {reason}; a container needs NVIDIA_DRIVER_CAPABILITIES=compute,utility,"
+            "video"
+        ) from exc
+
+
+@lru_cache(maxsize=32)
+def decoder_caps(nvc: Any, codec: str, bits: int) -> dict[str, int]:
+    """Return what the GPU's decoder can do with 4:2:0 pictures of `codec`, asked once: it makes a context each time.
+
+    PyNvVideoCodec asks GPU 0, whichever GPU is meant.
+
+    Raises:
+        DeviceError: the driver does not answer.
+    """
+    try:
+        caps = nvc.GetDecoderCaps(
+            gpuid=0,
+            codec=getattr(nvc.cudaVideoCodec, CODECS[codec]),
+            chromaformat=getattr(nvc.cudaVideoChromaFormat, "420"),
+            bitdepth=bits,
+        )
+    except _errors(nvc) as exc:
+        raise DeviceError(f"NVDEC does not say what it can decode: {_first_line(exc)}") from exc
+    return dict(caps)
+
+
+def check_support(nvc: Any, sequence: VideoSequence) -> None:
+    """Check that the GPU's decoder can take the sequence.
+
+    Raises:
+        DeviceError: it cannot, and why.
+    """
+    if sequence.codec not in CODECS:
+        raise DeviceError(f"NVDEC: found {sequence.codec}, expected one of {', '.join(CODECS)}")
+    if not sequence.is_420 or sequence.bits not in _BITS:
+        raise DeviceError(f"NVDEC: found {sequence}, expected 4:2:0 of 8, 10 or 12 bit")
+    caps = decoder_caps(nvc, sequence.codec, sequence.bits)
+    if not caps["supported"]:
+        raise DeviceError(f"NVDEC: this GPU does not decode {sequence.codec} of {sequence.bits} bit")
+    width, height = sequence.size_wh
+    if not (caps["width_min"] <= width <= caps["width_max"] and caps["height_min"] <= height <= caps["height_max"]):
+        low, high = (f"{caps[f'width_{end}']}x{caps[f'height_{end}']}" for end in ("min", "max"))
+        raise DeviceError(f"NVDEC: found {sequence}, expected {low} to {high}")
+    if (width + 15) // 16 * ((height + 15) // 16) > caps["mb_num_max"]:
+        raise DeviceError(f"NVDEC: found {sequence}, expected at most {caps['mb_num_max']} macroblocks")
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What is known of a picture before it is decoded."""
+
+    pts_s: float | None
+    keyframe: bool
+    corrupt: bool
+
+
+class NvDecoder:
+    """Decodes one sequence of one camera on NVDEC; implements `ports.Decoder`."""
+
+    def __init__(self, request: DecoderRequest, nvc: Any = None) -> None:
+        """Open the decoder with a stream and surfaces of its own; `nvc` is the module PyNvVideoCodec.
+
+        Raises:
+            DeviceError: the library is missing, or the GPU cannot decode the sequence.
+        """
+        self._decoder: Any = None  # the first attribute, so that it goes before the stream that it works on
+        self._nvc = load_pynvvideocodec() if nvc is None else nvc
+        self._request = request
+        self._sequence = sequence = request.sequence
+        check_support(self._nvc, sequence)
+        self._layout = SurfaceLayout(PixelFormat.NV12 if sequence.bits == 8 else PixelFormat.P016, sequence.size_wh)
+        self._packets = SelfContained(request.camera, request.stream)
+        self._stream = open_stream(request.gpu)
+        self.pool = SurfacePool(request.gpu, self._stream, self._layout, request.camera, POOL_LIMIT)
+        self._number = 0
+        self._inside: OrderedDict[int, _Origin] = OrderedDict()
+        self._decoder = self._open_decoder()
+
+    @property
+    def latency(self) -> str:
+        """Return the decoder's latency mode."""
+        return "NATIVE" if self._sequence.reorders else "LOW"
+
+    def decode(self, packet: Any) -> list[DecodedFrame]:
+        """Return the pictures that `packet` (None to flush) completes; all are on their way into their surfaces.
+
+        Raises:
+            SourceError: the decoder is closed (ENDED), the packet is damaged or too many pictures are held (CORRUPT).
+            DeviceError: the decoder refuses, or makes pictures of another kind than the sequence's.
+        """
+        if self._decoder is None:
+            raise SourceError(self._request.camera, SourceErrorCode.ENDED, "the decoder is closed")
+        whole = None if packet is None else self._packets.complete(packet)
+        data = self._nvc.PacketData()  # empty: the end of the stream
+        if whole is not None:
+            data.bsl_data, data.bsl = whole.buffer_ptr, whole.buffer_size
+            data.pts = self._remember(whole)
+            data.decode_flag = int(self._nvc.VideoPacketFlag.ENDOFPICTURE)
+        try:
+            frames = self._decoder.Decode(data)  # has read `whole`, which lives until here, when it returns
+        except _errors(self._nvc) as exc:
+            raise DeviceError(f"NVDEC: {self._sequence}: {_first_line(exc)}") from exc
+        return [self._keep(frame) for frame in frames]
+
+    def close(self) -> None:
+        """Release the decoder; surfaces that are held stay valid. May be called twice."""
+        if self._decoder is not None:
+            self._decoder = None
+            self.pool.close()
+
+    def _open_decoder(self) -> Any:
+        nvc, gpu = self._nvc, self._request.gpu
+        try:
+            return nvc.CreateDecoder(
+                gpuid=gpu.index,
+                codec=getattr(nvc.cudaVideoCodec, CODECS[self._sequence.codec]),
+                cudacontext=int(gpu.device.context.handle or 0),  # 0: the primary context
+                cudastream=int(self._stream.handle),
+                usedevicememory=True,
+                outputColorType=nvc.OutputColorType.NATIVE,
+                latency=getattr(nvc.DisplayDecodeLatencyType, self.latency),
+            )
+        except _errors(nvc) as exc:
+            raise DeviceError(f"NVDEC: {self._sequence}: {_first_line(exc)}") from exc
+
+    def _remember(self, packet: Any) -> int:
+        """Note a packet's time and flags under the number that travels through the decoder as its pts."""
+        self._number += 1
+        pts_s = None if packet.pts is None else float(packet.pts * packet.time_base)
+        self._inside[self._number] = _Origin(pts_s, bool(packet.is_keyframe), bool(packet.is_corrupt))
+        if len(self._inside) > _MAX_INSIDE:
+            self._inside.popitem(last=False)
+        return self._number
+
+    def _keep(self, frame: Any) -> DecodedFrame:
+        self._check(frame)
+        taken = self.pool.take()
+        if taken is None:
+            raise SourceError(
+                self._request.camera, SourceErrorCode.CORRUPT, f"all {self.pool.size} of its pictures are held"
+            )
+        surface, memory = taken
+        self._copy(frame, memory, surface)
+        origin = self._inside.pop(frame.getPTS(), _Origin(None, keyframe=False, corrupt=False))
+        return DecodedFrame(
+            picture=surface,
+            size_wh=surface.size_wh,
+            colour=self._request.colour or self._sequence.colour,
+            keyframe=origin.keyframe,
+            corrupt=origin.corrupt,
+            pts_s=origin.pts_s,
+        )
+
+    def _copy(self, frame: Any, memory: Any, surface: Surface) -> None:
+        """Enqueue the copy of both planes, which lie in the decoder's memory just as in ours."""
+        from cuda.core import Buffer
+
+        source = Buffer.from_handle(frame.GetPtrToPlane(0), self._layout.nbytes, owner=frame)
+        source.copy_to(memory, stream=self._stream)
+        self.pool.mark_filled(surface)
+
+    def _check(self, frame: Any) -> None:
+        """Refuse a frame that is not laid out as the sequence says: a copy would shear, or read beyond its end.
+
+        Raises:
+            DeviceError: found, expected.
+        """
+        height = self._layout.size_wh[1]
+        expected = (int(height * 1.5), self._layout.pitch // self._layout.format.sample_bytes)
+        form = getattr(self._nvc.Pixel_Format, self._layout.format.name)
+        offset = frame.GetPtrToPlane(1) - frame.GetPtrToPlane(0)
+        if tuple(frame.shape) != expected or frame.format != form or offset != self._layout.chroma_offset:
+            found = f"{frame.format} {tuple(frame.shape)}, chroma at {offset}"
+            raise DeviceError(f"NVDEC: found {found}, expected {form} {expected}, {self._layout.chroma_offset}")
+
+
+def _errors(nvc: Any) -> tuple[type[Exception], ...]:
+    return (nvc.PyNvVCException, nvc.PyNvVCExceptionUnsupported, RuntimeError)
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().split("\n")[0]

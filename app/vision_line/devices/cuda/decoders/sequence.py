@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a coded video sequence is: size, depth, colour, order. Read with FFmpeg, so that the CPU path reads the same.
+
+Sources of the few bits read here: ITU-T H.264 table 7-1, ITU-T H.265 table 7-1, AV1 bitstream specification 5.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.codec.context import Flags, Flags2
+
+from vision_line.devices.cpu.decoder import describe_colour, turn_of
+from vision_line.devices.cpu.orientation import UPRIGHT
+from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.frames import Colour
+
+if TYPE_CHECKING:
+    from av.video.format import VideoFormat
+
+_START_CODE = b"\x00\x00\x01"
+_H264_SPS = frozenset({7, 15})
+_H264_LAST_SLICE = 5
+_H265_SPS = 33
+_H265_LAST_SLICE = 31
+_AV1_SEQUENCE_HEADER = 1
+_AV1_FRAMES = frozenset({3, 6})  # frame header, frame
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSequence:
+    """One coded video sequence, as its first picture shows it."""
+
+    codec: str  # FFmpeg's name of the format, not of a decoder: "h264", "hevc", "av1", "mjpeg"
+    size_wh: tuple[int, int]
+    bits: int  # of a luma sample
+    is_420: bool  # YCbCr with chroma halved in both directions
+    reorders: bool  # pictures are not coded in the order of display, as the stream itself says
+    colour: Colour
+    turned: bool = False  # people see its pictures turned
+
+    def __str__(self) -> str:
+        """Return it in a few words for people."""
+        width, height = self.size_wh
+        return f"{self.codec} {width}x{height}, {self.bits} bit{'' if self.is_420 else ', not 4:2:0'}"
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name of the stream's coding format."""
+    return str(stream.codec_context.codec.canonical_name)
+
+
+def sequence_headers(data: bytes, codec: str) -> bytes:
+    """Return the sequence headers in a picture's data, joined; empty where there are none.
+
+    H.264 and H.265 are in Annex B form, AV1 is a row of OBUs; reading ends where the picture itself begins. Other
+    codecs have none. As long as they stay the same, so do size, depth, colour and order.
+    """
+    if codec == "av1":
+        return b"".join(_av1_headers(data))
+    if codec not in ("h264", "hevc"):
+        return b""
+    found = []
+    start = data.find(_START_CODE)
+    while start >= 0 and start + 3 < len(data):
+        header = data[start + 3]
+        kind = header & 0x1F if codec == "h264" else header >> 1 & 0x3F
+        if _is_slice(kind, codec):
+            break
+        following = data.find(_START_CODE, start + 3)
+        if kind in _H264_SPS if codec == "h264" else kind == _H265_SPS:
+            # the zeros before a start code belong to it, not to the parameter set: its last byte is never zero
+            found.append(data[start + 3 : following if following >= 0 else len(data)].rstrip(b"\x00"))
+        start = following
+    return b"".join(found)
+
+
+def _is_slice(kind: int, codec: str) -> bool:
+    return 1 <= kind <= _H264_LAST_SLICE if codec == "h264" else kind <= _H265_LAST_SLICE
+
+
+def _av1_headers(data: bytes) -> list[bytes]:
+    found = []
+    at = 0
+    while at < len(data):
+        kind, has_size = data[at] >> 3 & 0xF, data[at] & 0x02
+        if kind in _AV1_FRAMES:
+            break
+        body = at + (2 if data[at] & 0x04 else 1)  # an extension header is one byte
+        size, body = _leb128(data, body) if has_size else (len(data) - body, body)
+        if kind == _AV1_SEQUENCE_HEADER:
+            found.append(data[body : body + size])
+        at = body + size
+    return found
+
+
+def _leb128(data: bytes, at: int) -> tuple[int, int]:
+    """Return the number at `data[at]` and where it ends: seven bits a byte, the lowest first, at most eight bytes."""
+    value = 0
+    for shift in range(0, 56, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if not byte & 0x80:
+            break
+    return value, at
+
+
+class SequenceWatch:
+    """Watches one stream's packets for what a decoder must know before it: another sequence, or reordered pictures."""
+
+    def __init__(self, stream: Any) -> None:
+        """Start with what `stream` (`av.VideoStream`) says before its first packet."""
+        extradata = bytes(stream.codec_context.extradata or b"")
+        self._codec = codec_of(stream)
+        # length prefixes look like start codes; in files of that kind the sequence is the container's, for good
+        self._readable = self._codec == "av1" or extradata[:1] != b"\x01"
+        self._headers = b""
+        self._steps_back = 0
+        self._newest: int | None = None
+        self.reorders = False  # whether timestamps went back more than once between two key pictures
+
+    def note(self, packet: Any) -> bool:
+        """Take the next packet in coded order; return whether it begins another sequence than the last that was seen.
+
+        One step back is not yet reordering: a camera may set its clock.
+        """
+        self._note_time(packet)
+        if not packet.is_keyframe or not self._readable:
+            return False
+        headers = sequence_headers(bytes(packet), self._codec)
+        changed = headers not in (b"", self._headers)
+        self._headers = headers or self._headers
+        return changed
+
+    def _note_time(self, packet: Any) -> None:
+        if packet.is_keyframe:
+            self._steps_back = 0
+        elif packet.pts is not None and self._newest is not None and packet.pts < self._newest:
+            self._steps_back += 1
+            self.reorders = self.reorders or self._steps_back > 1
+        if packet.pts is not None:
+            self._newest = packet.pts
+
+
+def read_sequence(camera: str, stream: Any, packet: Any) -> VideoSequence:
+    """Return what the sequence is that begins with the key picture in `packet`.
+
+    FFmpeg decodes that one picture on the CPU, whatever damage it has: a few milliseconds for each connection, and
+    no second reading of parameter sets that could differ from the CPU decoder's.
+
+    Raises:
+        SourceError: there is no decoder for the codec, or no picture in the packet.
+    """
+    context = stream.codec_context
+    try:
+        reader: Any = av.CodecContext.create(context.name, "r")
+        reader.extradata = context.extradata
+        reader.thread_type = "NONE"
+        reader.flags |= Flags.output_corrupt | Flags.low_delay
+        reader.flags2 |= Flags2.show_all  # also the picture at a recovery point that is not yet whole
+        frames = reader.decode(packet) or reader.decode(None)
+    except av.FFmpegError as exc:
+        detail = f"the key picture cannot be read: {exc.strerror}"
+        raise SourceError(camera, SourceErrorCode.CORRUPT, detail) from exc
+    if not frames:
+        raise SourceError(camera, SourceErrorCode.CORRUPT, "there is no picture where one should begin")
+    frame, codec = frames[0], codec_of(stream)
+    return VideoSequence(
+        codec=codec,
+        size_wh=(frame.width, frame.height),
+        bits=frame.format.components[0].bits,
+        is_420=_is_420(frame.format),
+        reorders=bool(reader.has_b_frames),
+        colour=describe_colour(frame, codec),
+        turned=_is_turned(stream, packet, codec),
+    )
+
+
+def _is_turned(stream: Any, packet: Any, codec: str) -> bool:
+    """Whether the stream's container, the key picture in `packet` or its stream ask for a turn, of whatever kind.
+
+    Only the container's own context knows what the container says.
+    """
+    context = stream.codec_context
+    try:
+        return any(turn_of(frame, codec, packet) != UPRIGHT for frame in context.decode(packet) or context.decode(None))
+    except av.FFmpegError:
+        return False  # `read_sequence` tells of it
+    except ValueError:
+        return True
+    finally:
+        context.flush_buffers()
+
+
+def _is_420(form: VideoFormat) -> bool:
+    if form.is_rgb or form.has_palette or len(form.components) != 3:
+        return False
+    return form.chroma_width(64) == form.chroma_height(64) == 32

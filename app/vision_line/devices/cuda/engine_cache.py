@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where engines come from: the bundle that was built elsewhere, else a cache folder, where they are built once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line.devices.cuda.context import GpuContext, open_gpu
+from vision_line.devices.model.model import Model
+from vision_line.devices.tensorrt.build import OnBuildProgress, build_engine, ensure_engine, library_version
+from vision_line.devices.tensorrt.engine_choice import kept_form
+from vision_line.devices.tensorrt.engine_manifest import Library, Target, check_engine, engine_path
+from vision_line.errors import DeviceError
+from vision_line.ports import ShapeHW
+
+logger = logging.getLogger(__name__)
+
+#: Folder beside a bundle's model that holds engines built ahead.
+ENGINES_FOLDER = "engines"
+
+_REPORT_EVERY_S = 2.0
+
+
+def choose_library() -> Library:
+    """Return the library that engines run with: TensorRT, which computes in INT8, else TensorRT-RTX.
+
+    Raises:
+        DeviceError: neither is installed.
+    """
+    faults = []
+    for library in (Library.TENSORRT, Library.RTX):
+        try:
+            library_version(library)
+        except DeviceError as exc:
+            faults.append(str(exc))
+        else:
+            return library
+    raise DeviceError(f"cuda: neither TensorRT nor TensorRT-RTX can be used: {'; '.join(faults)}")
+
+
+def target_of(gpu: GpuContext, library: Library) -> Target:
+    """Return what engines for `gpu` are built for: TensorRT's for this very model, RTX's for its generation."""
+    return Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
+
+
+def check_gpu(index: int) -> None:
+    """Make sure that GPU `index` and a library for its engines are there; opens neither engine nor decoder.
+
+    Raises:
+        DeviceError: as `open_gpu` and `choose_library`.
+    """
+    open_gpu(index)
+    choose_library()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSource:
+    """An engine on disk that fits; `was_there` says whether it was before anyone asked."""
+
+    path: Path
+    was_there: bool
+
+
+def find_engine(
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Path:
+    """Return the first of `engine_sources`.
+
+    Raises:
+        DeviceError, ModelError: as `build_engine`.
+    """
+    return next(engine_sources(model, shape_hw, target, cache, stop, tell)).path
+
+
+def engine_sources(
+    model: Model,
+    shape_hw: ShapeHW,
+    target: Target,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[EngineSource]:
+    """Yield engines of `model` that fit `target`: the bundle's, the cache's, and one that is built now.
+
+    The next one is asked for when the one before turns out to be wrong; what was built now is not built again. A
+    bundle's may be one of the float16 sibling of its model, where that was chosen; its manifest tells. `cache` is the
+    folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by another
+    thread, ends it. `tell` is called from any thread with a sentence about each step of the build, and with "" when it
+    is over; it must not raise.
+
+    Raises:
+        DeviceError, ModelError: as `build_engine`.
+    """
+    version = library_version(target.library)
+    for shipped in _shipped_engines(model, shape_hw, target, version):
+        yield EngineSource(shipped, was_there=True)
+    folder = (cache or cache_folder()) / _folder_name(model, target, version)
+    tell = tell or _tell_nobody
+    progress = _steps_told(shape_hw, tell)
+    was_there = _fits(engine_path(folder, model, shape_hw, target), model, shape_hw, target, version)
+    try:
+        path = ensure_engine(model, shape_hw, target, folder, progress, stop)
+    finally:
+        tell("")
+    yield EngineSource(path, was_there)
+    if was_there:
+        try:
+            path = build_engine(model, shape_hw, target, folder, progress, stop)
+        finally:
+            tell("")
+        yield EngineSource(path, was_there=False)
+
+
+def _shipped_engines(model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Iterator[Path]:
+    """Yield the bundle's engines that fit: that of the form that was chosen, and that of the model itself."""
+    folder = model.path.parent / ENGINES_FOLDER
+    kept = kept_form(folder, model, shape_hw, target, version)
+    for form in (kept, model) if kept is not model else (model,):
+        engine = engine_path(folder, form, shape_hw, target)
+        if engine.exists():
+            try:
+                check_engine(engine, form, shape_hw, target, version)
+            except DeviceError as exc:
+                logger.warning("the bundle's engine is not used: %s", exc)
+            else:
+                yield engine
+
+
+def _fits(engine: Path, model: Model, shape_hw: ShapeHW, target: Target, version: str) -> bool:
+    try:
+        check_engine(engine, model, shape_hw, target, version)
+    except DeviceError:
+        return False
+    return True
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for engines."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "vision-line" / "engines"
+
+
+def _folder_name(model: Model, target: Target, version: str) -> str:
+    """Return what tells engines apart that share a file name: model, library version, GPU."""
+    gpu = re.sub(r"[^A-Za-z0-9]+", "-", target.gpu or f"sm{target.sm}").strip("-")
+    return f"{model.sha256[:16]}-{target.library}-{version}-{gpu}"
+
+
+def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> OnBuildProgress:
+    """Return what tells each step of a build, and logs one every two seconds."""
+    height, width = shape_hw
+    due_s = time.monotonic() + _REPORT_EVERY_S
+
+    def report(phase: str, done: int, total: int) -> None:
+        nonlocal due_s
+        sentence = f"building the engine for {width}x{height}: {phase}, step {done} of {total}"
+        tell(sentence)
+        now_s = time.monotonic()
+        if now_s >= due_s:
+            due_s = now_s + _REPORT_EVERY_S
+            logger.info("%s", sentence)
+
+    return report
+
+
+def _tell_nobody(_sentence: str) -> None:
+    """Stand in where nobody wants to hear."""

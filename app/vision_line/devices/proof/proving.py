@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Prove an engine: run the proof's inputs through it, and compare with what is right.
+
+Where a bundle has no reference for a form and shape, and for an ONNX file without bundle, the reference is made on the
+spot: the float execution of the same file, on the proof's pictures or on drawn ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vision_line.devices.model.agreement import Output, Reference, Tolerance, compare, reference_of, weakness
+from vision_line.devices.model.model import Model, ModelForm
+from vision_line.devices.model.proof import Pictures, drawn_pictures, shaped
+from vision_line.ports import ShapeHW
+
+#: Takes pictures (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs, one each.
+RunPictures = Callable[[Pictures], list[Output]]
+
+#: Begins the reason of a verdict that is open.
+UNPROVEN = "it cannot be proven"
+
+BY_BUNDLE = "the bundle's proof"
+BY_FLOAT = "its own float execution"
+
+
+@dataclass(frozen=True, slots=True)
+class ProofResult:
+    """Whether an engine is right; `by` is what it was compared with, and `why` says what was expected and found.
+
+    `is_open`: there was nothing to tell by, so it is neither right nor wrong, and does not hold.
+    """
+
+    holds: bool
+    by: str
+    why: str
+    is_open: bool = False
+
+
+class Prover:
+    """Proves engines of one model."""
+
+    def __init__(self, model: Model, run_exactly: Callable[[ModelForm, Pictures], list[Output]]) -> None:
+        """`run_exactly` executes the file of a form in float32; it is asked only where the bundle does not say."""
+        self._model = model
+        self._run_exactly = run_exactly
+        self._made: dict[tuple[str, ShapeHW], Reference] = {}
+
+    def has_reference(self, form: ModelForm, shape_hw: ShapeHW) -> bool:
+        """Whether the bundle says what is right for this form at this shape."""
+        proof = self._model.proof
+        return proof is not None and proof.reference(form.name, shape_hw) is not None
+
+    def prove(self, form: ModelForm, shape_hw: ShapeHW, run: RunPictures, tolerance: Tolerance) -> ProofResult:
+        """Say whether `run`, an engine of `form` at `shape_hw`, computes rightly.
+
+        Raises:
+            ModelError, DeviceError, RunError: as `run` and `run_exactly`.
+        """
+        model, proof = self._model, self._model.proof
+        pictures = shaped(drawn_pictures() if proof is None else proof.pictures, shape_hw)
+        reference, by = None if proof is None else proof.reference(form.name, shape_hw), BY_BUNDLE
+        if reference is None:
+            reference, by = self._made_reference(form, pictures), BY_FLOAT
+            if weak := weakness(reference):
+                return ProofResult(holds=False, by=by, why=f"{UNPROVEN}: {weak}", is_open=True)
+        found = compare(reference, model.head, len(model.classes), model.nms_iou, run(pictures), tolerance)
+        return ProofResult(found.holds, by, str(found))
+
+    def _made_reference(self, form: ModelForm, pictures: Pictures) -> Reference:
+        model, key = self._model, (form.name, (pictures.shape[1], pictures.shape[2]))
+        if key not in self._made:
+            outputs = self._run_exactly(form, pictures)
+            self._made[key] = reference_of(model.head, len(model.classes), model.nms_iou, outputs)
+        return self._made[key]

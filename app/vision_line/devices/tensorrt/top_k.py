@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Adds to a TensorRT network what keeps a yolov8 head's best anchors only, so that kilobytes come back from the GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vision_line.devices.model.model import Model
+from vision_line.errors import DeviceError, ModelError
+from vision_line.ports import ShapeHW
+
+BOX_ROWS = 4  # centre x, y, width, height come before the class scores
+
+
+def keep_best_anchors(trt: Any, network: Any, model: Model, shape_hw: ShapeHW, limit: int) -> None:
+    """Reduce the output (n, 4 + classes, anchors) to the anchors whose best class scores highest.
+
+    The output keeps its name, its rows and their meaning, so a head is decoded as before; it has `limit` columns, or as
+    many as there are anchors at `shape_hw` if these are fewer, in descending order of their best score. Detections are
+    the same unless more than `limit` anchors of one picture lie above the score floor; the weakest are lost then.
+
+    Args:
+        trt: the library's module.
+        network: the parsed network, with free input sizes.
+        model: says the number of classes.
+        shape_hw: the input shape that the engine will have.
+        limit: most anchors that are kept of a picture.
+
+    Raises:
+        ModelError: the output has other rows than the model's classes need, or no fixed number of anchors.
+        DeviceError: the library refuses one of the layers.
+    """
+    output = network.get_output(0)
+    anchors = _count_anchors(network, model, shape_hw)
+    classes = len(model.classes)
+    score_rows = np.arange(BOX_ROWS, BOX_ROWS + classes, dtype=np.int32)
+    rows = _layer(network.add_constant((classes,), score_rows), "constant")
+    scores = _layer(network.add_gather(output, rows.get_output(0), 1), "gather")
+    best = _layer(network.add_reduce(scores.get_output(0), trt.ReduceOperation.MAX, 1 << 1, False), "reduce")
+    kept = _layer(network.add_topk(best.get_output(0), trt.TopKOperation.MAX, min(limit, anchors), 1 << 1), "top-k")
+    columns = _layer(network.add_gather(output, kept.get_output(1), 2), "gather")
+    columns.num_elementwise_dims = 1  # each picture has its own anchors
+    name = output.name
+    network.unmark_output(output)
+    output.name = f"{name}_all"
+    reduced = columns.get_output(0)
+    reduced.name = name
+    network.mark_output(reduced)
+
+
+def _count_anchors(network: Any, model: Model, shape_hw: ShapeHW) -> int:
+    """Return the output's length at `shape_hw`, which the library works out when the input has that shape."""
+    network_input = network.get_input(0)
+    free = tuple(network_input.shape)
+    network_input.shape = (-1, 3, *shape_hw)
+    found = tuple(network.get_output(0).shape)
+    network_input.shape = free
+    rows = BOX_ROWS + len(model.classes)
+    if network.num_outputs != 1 or len(found) != 3 or found[1] != rows or found[2] < 1:
+        raise ModelError(f"{model.path}: expected one output (batch, {rows}, anchors) at {shape_hw}, found {found}")
+    return int(found[2])
+
+
+def _layer(layer: Any, kind: str) -> Any:
+    if layer is None:
+        raise DeviceError(f"TensorRT refuses a {kind} layer for the best anchors")
+    return layer

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recording's own time: without the jumps of clocks that were set while it was made, and thinned to a rate. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from vision_line.pacing import next_turn
+
+#: A longer way from one picture to the next is taken for a clock that was set, unless the pictures are that far apart.
+MAX_GAP_S = 10.0
+GAP_PERIODS = 10.0
+DEFAULT_PERIOD_S = 1 / 25
+_ROUNDING_S = 1e-3  # containers round times to milliseconds
+
+
+class FileTimeline:
+    """Puts the decoding times of one video, in the order of its packets, onto a time that begins at 0 and never jumps.
+
+    A camera that restarts, a clock that is set and a counter that wraps around leave a gap or a step back between two
+    pictures. Either is replaced by the distance between the two pictures before, and so is a missing time.
+    """
+
+    def __init__(self, period_s: float = DEFAULT_PERIOD_S) -> None:
+        """Begin before the first packet; `period_s` is the distance of pictures as long as none was seen."""
+        self._period_s = period_s
+        self._last_s: float | None = None
+        self._at_s = 0.0
+        self.jumped = False  # whether the packet that was placed last came behind a jump
+
+    def place(self, time_s: float | None) -> float:
+        """Return the place in seconds of the next packet, whose own time is `time_s`; places never decrease."""
+        if self._last_s is None:  # the first
+            self._last_s = 0.0 if time_s is None else time_s
+            return self._at_s
+        if time_s is None:
+            time_s = self._last_s + self._period_s
+        step_s = time_s - self._last_s
+        self._last_s = time_s
+        self.jumped = not 0.0 <= step_s <= max(MAX_GAP_S, GAP_PERIODS * self._period_s) + _ROUNDING_S
+        if self.jumped:
+            step_s = self._period_s
+        elif step_s > 0.0:
+            self._period_s = step_s
+        self._at_s += step_s
+        return self._at_s
+
+
+class RateCap:
+    """Lets through at most so many pictures a second of a recording's own time, evenly spread."""
+
+    def __init__(self, fps: float | None) -> None:
+        """Let through `fps` pictures a second; None: all."""
+        self._period_s = 1.0 / fps if fps else 0.0
+        self._due_s = self._last_s = -math.inf
+
+    def lets_through(self, at_s: float) -> bool:
+        """Whether the picture at `at_s`, in the order of display, is one of them; time may begin anew."""
+        if at_s < self._last_s:
+            self._due_s = -math.inf
+        self._last_s = at_s
+        if at_s < self._due_s - _ROUNDING_S:
+            return False
+        self._due_s = next_turn(self._due_s, at_s, self._period_s)
+        return True

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The cameras that run now: started, altered and stopped one by one, without touching the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vision_line.config.models import Stream
+from vision_line.frames import CameraState, StateChange
+from vision_line.ingest.camera import Camera
+from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.lifecycle import ReconnectCount
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspection.coverage.causes import OFF, Absence
+from vision_line.inspection.coverage.ledger import CoverageLedger
+from vision_line.inspection.coverage.minutes import CameraCounts
+from vision_line.inspection.coverage.window import Need
+from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.tracking.events import EventTracker
+from vision_line.ports import DetectionLog, OpenDecoder
+from vision_line.records.entries import CameraRecord
+from vision_line.records.lives import Inheritance
+from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
+from vision_line.telemetry.camera_metrics import RequiredRate
+from vision_line.telemetry.metrics import RunMetrics
+
+logger = logging.getLogger(__name__)
+
+
+#: Hysteresis: scores down to this share of the threshold keep a defect's event going, though they neither start nor
+#: confirm one. A weak look then bridges the gap between two good ones, and the threshold can be high.
+CONTINUE_RATIO = 0.6
+
+#: Cameras limit sessions and switches limit bursts: so many are opened at the same time, as long as they are quick.
+OPENING_AT_ONCE = 4
+
+
+class CameraLog(DetectionLog, Protocol):
+    """A detection log that also notes by which settings each camera is inspected."""
+
+    def write_cameras(self, cameras: Sequence[CameraRecord]) -> None:
+        """Accept cameras as they are configured from now on."""
+
+    @property
+    def inherited(self) -> Inheritance:
+        """What the runs before left to be accounted for."""
+
+
+@dataclass(slots=True)
+class ManagedCamera:
+    """One camera with everything that belongs to it alone."""
+
+    stream: Stream
+    mailbox: Mailbox
+    line: CameraPipeline
+    task: asyncio.Task[None]
+    load: DecodeLoad
+    state: CameraState = CameraState.CONNECTING
+    reconnects: ReconnectCount = field(default_factory=ReconnectCount)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this was a file, and nothing of it waits or is under way."""
+        counts = self.mailbox.counts()
+        settled = counts.pending == 0 and counts.taken == self.line.inspected and self.line.under_way == 0
+        return self.state is CameraState.ENDED and settled
+
+    def counts(self) -> CameraCounts:
+        """Return the ledger's view of this camera's frames."""
+        counts = self.mailbox.counts()
+        return CameraCounts(
+            arrived=counts.arrived,
+            decoded=counts.decoded,
+            inspected=self.line.inspected,
+            dropped=counts.dropped,
+            reconnects=self.reconnects.n,
+        )
+
+
+class CameraManager:
+    """Owns the cameras' tasks, mailboxes and lines; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        doorbell: WakeUp,
+        ledger: Callable[[], CoverageLedger],
+        metrics: RunMetrics,
+        log: CameraLog,
+        open_decoder: OpenDecoder,
+        classes: Sequence[str],
+        score_threshold: float,
+    ) -> None:
+        """`ledger` gives the ledger; it is asked each time, right before the ledger hears of a camera."""
+        self._tasks = tasks
+        self._doorbell = doorbell
+        self._ledger = ledger
+        self._metrics = metrics
+        self._log = log
+        self._open_decoder = open_decoder
+        self._classes = tuple(classes)
+        self._score_threshold = score_threshold
+        self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._inspector: Scheduler | None = None
+        self._stations: dict[str, ManagedCamera] = {}
+        self._numbers: dict[str, Iterator[int]] = {}  # a camera's frame numbers go on when it is altered or comes back
+        self._stopped = False
+        self._absences = dict(log.inherited.absences)  # of cameras that do not run: since when nobody watches them
+        self.changed = asyncio.Event()  # set at every change of a camera's state
+
+    @property
+    def stations(self) -> Sequence[ManagedCamera]:
+        """The cameras that run now."""
+        return tuple(self._stations.values())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every camera was a file, and every frame of them has its result."""
+        return bool(self._stations) and all(station.is_over for station in self._stations.values())
+
+    @property
+    def is_known(self) -> bool:
+        """Whether each camera has either shown its first picture or failed to."""
+        return all(s.state is not CameraState.CONNECTING for s in self._stations.values())
+
+    def counts(self) -> dict[str, CameraCounts]:
+        """Return the ledger's view of each camera's frames."""
+        return {name: station.counts() for name, station in self._stations.items()}
+
+    def sizes_wh(self) -> list[tuple[int, int]]:
+        """Return the sizes of the pictures that wait now, one entry a camera that has one."""
+        frames = (station.mailbox.oldest() for station in self._stations.values())
+        return [frame.size_wh for frame in frames if frame is not None]
+
+    def attach(self, inspector: Scheduler) -> None:
+        """Let `inspector` inspect the cameras that run now and those that come."""
+        self._inspector = inspector
+        for station in self._stations.values():
+            inspector.add(station.line)
+
+    async def apply(self, streams: Sequence[Stream]) -> None:
+        """Run exactly `streams`: new ones are started, missing ones stopped, altered ones restarted, others left."""
+        wanted = {stream.name: stream for stream in streams}
+        leaving = [s for name, s in self._stations.items() if wanted.get(name) != s.stream]
+        await asyncio.gather(*(self._stop(station) for station in leaving))
+        if self._stopped:
+            return  # the run's end overtook the change
+        coming = [stream for stream in streams if stream.name not in self._stations]
+        if coming:
+            # After the last record of what they replace: a record bears the labels that are in force when it is made.
+            self._log.write_cameras([_record(stream) for stream in coming])
+        for stream in coming:
+            self._start(stream)
+
+    async def stop(self) -> None:
+        """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for.
+
+        No camera is started from now on.
+        """
+        self._stopped = True
+        for station in self._stations.values():
+            station.task.cancel()
+        await asyncio.gather(*(s.task for s in self._stations.values()), return_exceptions=True)
+
+    def _start(self, stream: Stream) -> None:
+        mailbox = Mailbox(stream.name, self._doorbell.frame_came, live=stream.is_live)
+        numbers = self._numbers.setdefault(stream.name, itertools.count())
+        camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
+        line = CameraPipeline(
+            camera=stream.name,
+            mailbox=mailbox,
+            keep=DetectionFilter(self._classes, stream, self._score_threshold, continue_ratio=CONTINUE_RATIO),
+            tracker=EventTracker(stream.name, self._classes, stream, self._score_threshold),
+            live=stream.is_live,
+            # A file's frames beyond the cap never come here: they are chosen by the file's own time.
+            inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
+            on_refused=_on_loop(camera.reject),
+            period_s=1.0 / stream.needed_fps,
+            stay_s=stream.dwell_s,
+        )
+        if stream.is_live:
+            line.max_staleness_s = stream.max_staleness_ms / 1000
+        if stream.trusts_anybody:
+            logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
+        self._metrics.add_camera(
+            stream.name,
+            mailbox.counts,
+            lambda: camera.abandoned,
+            _pace(stream),
+            camera.load,
+            trusts_anybody=stream.trusts_anybody,
+        )
+        absence = self._absences.pop(stream.name, None)
+        if not stream.is_live:
+            absence = None  # a file waits to be looked at
+        self._ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
+        task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
+        self._stations[stream.name] = ManagedCamera(stream, mailbox, line, task, camera.load)
+        if self._inspector is not None:
+            self._inspector.add(line)
+        logger.info("camera %s: added, %s", stream.name, stream.display_url)
+
+    async def _stop(self, station: ManagedCamera) -> None:
+        name = station.stream.name
+        station.task.cancel()
+        await asyncio.gather(station.task, return_exceptions=True)
+        if self._inspector is None:
+            station.mailbox.close()
+        else:
+            # What is on the device is this camera's still: only when it has been recorded are the counts the last ones.
+            await asyncio.wrap_future(self._inspector.remove(name))
+        self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
+        ledger, now_s = self._ledger(), time.monotonic()
+        minutes, intervals = ledger.remove_camera(name, station.counts(), now_s, time.time())
+        self._absences[name] = Absence(now_s, OFF)
+        self._metrics.not_inspected(intervals, now_s)
+        self._log.write_coverage(minutes, intervals)
+        del self._stations[name]
+        logger.info("camera %s: removed", name)
+
+    def _on_state(self, change: StateChange) -> None:
+        station = self._stations.get(change.camera)
+        if station is None:
+            return  # a late word of a camera that has been removed
+        station.reconnects.saw(change.state)
+        station.state = change.state
+        self._ledger().state(change)
+        self._metrics.state(change)
+        self._log.write_states([change])
+        self.changed.set()
+
+
+def _record(stream: Stream) -> CameraRecord:
+    return CameraRecord(stream.name, stream.station, stream.recipe, stream.display_url, stream.settings_json)
+
+
+def _need(stream: Stream) -> Need:
+    """Return what the ledger asks of a camera; of an unpaced file only that nothing stands in its way."""
+    waits_s = stream.max_staleness_ms / 1000
+    if _waits(stream):
+        return Need(stream.inspection_gap_s, waits_s=waits_s, every_frame=True)
+    return Need(stream.inspection_gap_s, stream.looks_needed, stream.dwell_s, waits_s, stream.inspect_fps)
+
+
+def _pace(stream: Stream) -> RequiredRate:
+    return RequiredRate() if _waits(stream) else RequiredRate(stream.needed_fps, stream.spare_fps)
+
+
+def _waits(stream: Stream) -> bool:
+    return not stream.is_live and not stream.paced
+
+
+def _on_loop(call: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function for other threads that has the event loop call `call`."""
+    loop = asyncio.get_running_loop()
+
+    def hand_over(reason: str) -> None:
+        # The loop may be closed when a forced end has left the inspecting thread behind.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(call, reason)
+
+    return hand_over

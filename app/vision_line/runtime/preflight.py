@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a run would refuse at its start, and what would make it log gaps, found without a camera or an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vision_line.config.feasible import need_in_words, rounded_up
+from vision_line.config.load import LoadedConfig
+from vision_line.config.locate import line_of, locate_keys
+from vision_line.config.models import Stream
+from vision_line.devices.model.failed_gates import gates_problem, gates_warning
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.preprocessing.shapes import plan_input_shapes
+from vision_line.devices.selection import choose_device, decoder_opener, open_device
+from vision_line.errors import DeviceError, ModelError
+from vision_line.ingest.probe import probe_file
+from vision_line.ingest.recorded import slow_file
+from vision_line.ingest.wire.trust import ca_file_problem
+from vision_line.outputs import output_problem
+from vision_line.runtime.output_check import folder_problem
+from vision_line.runtime.program import RunOptions, model_path
+from vision_line.runtime.protected_files import file_outputs, kept_by_run, overwritten
+
+
+class Preflight:
+    """One configuration with the command line that it would run with; each problem is `file:line: key: what`."""
+
+    def __init__(self, options: RunOptions, loaded: LoadedConfig) -> None:
+        """Read where the keys of the file stand."""
+        self._options = options
+        self._loaded = loaded
+        self._lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
+        self._model: Model | None = None
+        self._idle_gpus: list[str] = []
+        self._streams = [(index, stream) for index, stream in enumerate(loaded.config.stream) if stream.enabled]
+
+    def problems(self) -> list[str]:
+        """Return all that a run would refuse at its start; what many cameras inherit is named once."""
+        found = [*self._of_model(), *self._of_device(), *self._slow_files(), *self._of_outputs()]
+        return list(dict.fromkeys(found))
+
+    def lost_cameras(self) -> dict[str, str]:
+        """Return by name why a run would start and yet not inspect a camera: its file, or its `tls_ca_file`."""
+        return dict([*self._unreadable_files(), *self._untrusting_cameras()])
+
+    def warnings(self) -> list[str]:
+        """Return what a run accepts and an operator will not want; ask for the problems before."""
+        found = [*self._idle_gpus, *self._failed_gates(), *self._slow_cameras(), *self._unverified_cameras()]
+        return list(dict.fromkeys(found))
+
+    def place(self, stream: Stream, key: str) -> str:
+        """Return `file:line: stream[name].key`, or where an enabled camera inherits the key from."""
+        return self._at(next(index for index, one in self._streams if one.name == stream.name), stream, key)
+
+    def _of_model(self) -> Iterator[str]:
+        try:
+            model = self._model = open_model(model_path(self._options, self._loaded))
+        except ModelError as exc:
+            yield f"{self._chosen('--model', self._options.model, 'path')}: {exc}"
+        else:
+            yield from self._unknown_classes(model)
+            if problem := gates_problem(model, allowed=self._options.allow_failed_gates):
+                yield f"{self._chosen('--model', self._options.model, 'path')}: {problem}"
+
+    def _failed_gates(self) -> Iterator[str]:
+        if self._model is not None and self._options.allow_failed_gates and (warning := gates_warning(self._model)):
+            yield warning
+
+    def _unknown_classes(self, model: Model) -> Iterator[str]:
+        for index, stream in self._streams:
+            for key in ("thresholds", "reject_thresholds", "warn_thresholds"):
+                for name in getattr(stream, key):
+                    if name not in model.classes:
+                        known = ", ".join(model.classes)
+                        yield f"{self._at(index, stream, key)}.{name}: no class of the model, expected one of {known}"
+
+    def _of_device(self) -> Iterator[str]:
+        try:
+            name = choose_device(self._options.device or self._loaded.config.model.device, self._idle_gpus.append)
+            if name == "cpu" and self._model is not None:  # a GPU's first engine takes minutes to build
+                shapes = plan_input_shapes(self._model, [], limit=1)
+                open_device(name, self._model, shapes, lambda: None).close()
+        except (DeviceError, ModelError) as exc:
+            yield f"{self._chosen('--device', self._options.device, 'device')}: {exc}"
+
+    def _slow_files(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            if not stream.is_live and (problem := slow_file(stream)) is not None:
+                yield f"{self._at(index, stream, 'url')}: {problem}"
+
+    def _unreadable_files(self) -> Iterator[tuple[str, str]]:
+        for index, stream in self._streams:
+            if not stream.is_live and (fault := probe_file(stream, decoder_opener("cpu"))).code is not None:
+                yield stream.name, f"{self._at(index, stream, 'url')}: {fault.trouble}"
+
+    def _untrusting_cameras(self) -> Iterator[tuple[str, str]]:
+        for index, stream in self._streams:
+            path = stream.tls_ca_file
+            if stream.is_encrypted and path is not None and (problem := ca_file_problem(path)):
+                yield stream.name, f"{self._at(index, stream, 'tls_ca_file')}: {path}: {problem}"
+
+    def _unverified_cameras(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            if stream.trusts_anybody:
+                yield (
+                    f"{self._at(index, stream, 'tls_verify')}: whoever answers is taken for this camera, and is told"
+                    " its password: set tls_ca_file or tls_fingerprint instead"
+                )
+
+    def _of_outputs(self) -> Iterator[str]:
+        config = self._loaded.config
+        if problem := folder_problem(Path(config.record.directory)):
+            yield f"{self._place('record', 'directory')}: {problem}"
+        if config.dashboard.svg is not None and (problem := output_problem(Path(config.dashboard.svg))):
+            yield f"{self._place('dashboard', 'svg')}: {problem}"
+
+        named = [(f"{self._place(*key.split('.'))}: {path}", path) for key, path in file_outputs(self._loaded).items()]
+        yield from overwritten(named, kept_by_run(self._options, self._loaded))
+
+    def _slow_cameras(self) -> Iterator[str]:
+        for index, stream in self._streams:
+            safe_fps = stream.safe_fps
+            if stream.inspect_fps is not None and stream.inspect_fps < safe_fps:
+                yield (
+                    f"{self._at(index, stream, 'inspect_fps')}: found {stream.inspect_fps:g}: {need_in_words(stream)},"
+                    f" but looks fall on frames as they come: from {rounded_up(safe_fps)} on no part lacks one"
+                )
+
+    def _chosen(self, option: str, given: object, key: str) -> str:
+        return option if given is not None else self._place("model", key)
+
+    def _at(self, index: int, stream: Stream, key: str) -> str:
+        """Return the place of a camera's key: its own, or where it inherits it from."""
+        if ("stream", index, key) not in self._lines and ("defaults", key) in self._lines:
+            return self._place("defaults", key)
+        line = line_of(("stream", index, key), self._lines)
+        return f"{self._loaded.path}:{line}: stream[{stream.name}].{key}"
+
+    def _place(self, table: str, key: str) -> str:
+        return f"{self._loaded.path}:{line_of((table, key), self._lines)}: {table}.{key}"

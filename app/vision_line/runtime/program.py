@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From options and configuration to a run: everything is opened here, and closed in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line import __version__
+from vision_line.config.load import LoadedConfig
+from vision_line.config.models import SimulatorSettings
+from vision_line.devices.model.failed_gates import check_gates_passed, gates_warning
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.selection import choose_device
+from vision_line.errors import ExitCode, RunError, VisionLineError
+from vision_line.records.entries import RunRecord
+from vision_line.records.log import SqliteLog
+from vision_line.records.overlay_video import OverlayWriter
+from vision_line.runtime.run import Run, Screen, check_classes, check_files
+from vision_line.runtime.signals import Stop, caught_signals
+from vision_line.simulator.clips import Clip
+from vision_line.simulator.live import Simulator
+from vision_line.telemetry.parting import parting_words
+from vision_line.telemetry.snapshot import Snapshot
+from vision_line.telemetry.summary import build_summary, write_summary
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The command line of a run; None leaves the choice to the configuration."""
+
+    streams: Path
+    model: Path | None = None
+    device: str | None = None
+    duration_s: float | None = None
+    headless: bool = False
+    summary: Path | None = None
+    record: Path | None = None
+    overlay: Path | None = None
+    cameras: int | None = None  # inspect only the first so many
+    allow_failed_gates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run ended."""
+
+    exit_code: int
+    last: Snapshot
+    parting: str = ""  # what was not inspected and why, "" where all was
+
+
+async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Clip], screen: Screen) -> RunOutcome:
+    """Inspect until the duration is over, every file has ended, or a signal asks for the end.
+
+    Args:
+        options: the command line.
+        loaded: the configuration.
+        clips: what the configured simulator serves; empty where none is configured.
+        screen: shows the line until it is cancelled.
+
+    Raises:
+        VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end, or
+            nothing was inspected at all.
+    """
+    stop, reload_asked = Stop(), asyncio.Event()
+    # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
+    with caught_signals(stop, reload_asked.set), ExitStack() as stack:
+        run = _open_run(stack, options, loaded, clips, screen, stop, reload_asked)
+        error = await _failure_of(run, stack)
+    if error is None and not stop.interrupted and (missed := run.unfinished_files or run.last.nothing_inspected):
+        error = RunError("\n".join(missed))
+    if options.summary is not None:
+        _leave_summary(options.summary, run, error)
+    if error is not None:
+        raise error
+    return RunOutcome(
+        ExitCode.INTERRUPTED if stop.interrupted else ExitCode.DONE, run.last, parting_words(run.totals())
+    )
+
+
+def _open_run(
+    stack: ExitStack,
+    options: RunOptions,
+    loaded: LoadedConfig,
+    clips: list[Clip],
+    screen: Screen,
+    stop: Stop,
+    reload_asked: asyncio.Event,
+) -> Run:
+    """Open what the run needs; `stack` closes it.
+
+    Raises:
+        VisionLineError: something cannot be opened.
+    """
+    config = loaded.config
+    model = open_model(model_path(options, loaded))
+    check_gates_passed(model, allowed=options.allow_failed_gates)
+    reminders = [warning] if (warning := gates_warning(model)) else []
+    check_classes(loaded, model)
+    check_files(loaded)
+    device_name = choose_device(options.device or config.model.device, reminders.append)
+    for reminder in reminders:
+        logger.warning("%s", reminder)
+    if config.simulator is not None:
+        stack.enter_context(_simulator(config.simulator, clips))
+    directory = options.record or Path(config.record.directory)
+    log = SqliteLog(directory, _run_record(loaded, model, device_name), config.record, model.classes)
+    stack.enter_context(log)
+    overlay = None if options.overlay is None else OverlayWriter(options.overlay)
+    if overlay is not None:
+        stack.callback(overlay.close)
+    run = Run(loaded, model, device_name, log, overlay, screen, options.duration_s, stop, reload_asked)
+    run.remind(reminders)
+    return run
+
+
+async def _failure_of(run: Run, stack: ExitStack) -> BaseException | None:
+    """Serve and close what is in `stack`; return what an operator should read of what went wrong, None: nothing."""
+    try:
+        with stack.pop_all():
+            await run.serve()
+    except BaseExceptionGroup as group:
+        return _first_of(group)
+    except VisionLineError as error:
+        return error
+    return None
+
+
+def _leave_summary(path: Path, run: Run, error: BaseException | None) -> None:
+    """Write the summary, also of a run that failed by `error`, which is then the one to be raised.
+
+    Raises:
+        RunError, BrokenPipeError: the run went well, and its summary cannot be written.
+    """
+    try:
+        write_summary(path, build_summary(run.totals(), None if error is None else str(error)))
+    except (RunError, BrokenPipeError) as exc:
+        if error is None:
+            raise
+        logger.error("%s", exc)
+
+
+def model_path(options: RunOptions, loaded: LoadedConfig) -> Path | None:
+    """Return the model that is asked for, None for the shipped one. Pure."""
+    if options.model is not None:
+        return options.model
+    path = loaded.config.model.path
+    return None if path is None else loaded.path.parent / path
+
+
+def _simulator(settings: SimulatorSettings, clips: list[Clip]) -> Simulator:
+    sent_log = None if settings.sent_log is None else Path(settings.sent_log)
+    return Simulator(clips, settings.port, sent_log=sent_log)
+
+
+def _run_record(loaded: LoadedConfig, model: Model, device_name: str) -> RunRecord:
+    return RunRecord(
+        version=__version__,
+        started_utc=time.time(),
+        config_sha256=loaded.sha256,
+        model_name=model.name,
+        model_sha256=model.sha256,
+        precision=model.precision,
+        device=device_name,
+        host=platform.node(),
+    )
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what an operator should read: the first of our own errors, else the whole group as the bug it is."""
+    expected, _ = group.split(VisionLineError)
+    first: BaseException | None = expected
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return group if first is None else first

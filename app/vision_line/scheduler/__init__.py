@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The inspecting thread: it owns the device, fills each slot by the plan as it frees, and decides what was seen.
+
+A frame's way: mailbox -> `plan_batch` -> device slot -> detections -> filter -> tracker -> detection log. Frames never
+leave this thread for the event loop; the loop gets one grouped message a round, with what it needs for the ledger,
+the metrics and the screens.
+"""
+
+from vision_line.scheduler.camera_pipeline import CameraPipeline, Filter, Tracker
+from vision_line.scheduler.loop import Scheduler
+from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
+from vision_line.scheduler.wakeup import WakeUp
+
+__all__ = [
+    "CameraPipeline",
+    "Filter",
+    "InspectedFrame",
+    "Observer",
+    "Scheduler",
+    "SchedulerUpdate",
+    "Tracker",
+    "WakeUp",
+]

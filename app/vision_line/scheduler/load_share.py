@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether the device is at its limit, and what it inspects there; and who rests therefore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vision_line.scheduler.camera_pipeline import CameraPipeline
+from vision_line.scheduler.rotation import Rotation
+
+#: The device is judged by what it did in so many seconds.
+WINDOW_S = 2.0
+#: It is at its limit when it had no free slot, with a frame waiting for one, in so much of its samples.
+FULL_SHARE = 0.75
+
+
+class LoadShare:
+    """Samples the inspecting thread, in that thread, and tells lines to rest. A microsecond a line and sample."""
+
+    def __init__(self, now_s: float) -> None:
+        """Begin with a device of unknown capacity."""
+        self._rotation = Rotation()
+        self._start_anew(now_s, 0)
+
+    def sample(self, now_s: float, lines: Sequence[CameraPipeline], inspected: int, *, full: bool) -> None:
+        """Look at the lines; `inspected` counts all results so far, `full`: the device has no free slot."""
+        waiting = [line for line in lines if line.mailbox.oldest() is not None]
+        self._samples += 1
+        self._full += full and bool(waiting)
+        self._active.update(line.camera for line in waiting)
+        self._active.update(line.camera for line in lines if line.under_way)
+        span_s = now_s - self._since_s
+        if span_s >= WINDOW_S:
+            is_full = self._full >= FULL_SHARE * self._samples
+            self._let_rest(now_s, lines, (inspected - self._inspected_before) / span_s if is_full else None)
+            self._start_anew(now_s, inspected)
+
+    def _let_rest(self, now_s: float, lines: Sequence[CameraPipeline], capacity_fps: float | None) -> None:
+        active = [line for line in lines if line.camera in self._active]
+        needs = {line.camera: 1.0 / line.period_s for line in active}
+        stay_s = max((line.stay_s for line in active), default=0.0)
+        resting = self._rotation.plan(now_s, needs, capacity_fps, stay_s)
+        for line in lines:
+            line.rests = line.camera in resting
+
+    def _start_anew(self, now_s: float, inspected: int) -> None:
+        self._since_s = now_s
+        self._inspected_before = inspected
+        self._samples = self._full = 0
+        self._active: set[str] = set()

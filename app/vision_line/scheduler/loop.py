@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The thread itself: a loop of collecting, filling slots and keeping house, until it is told to drain."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from math import inf
+
+from vision_line.errors import DeviceError
+from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
+from vision_line.pacing import next_turn
+from vision_line.ports import DetectionLog, Device
+from vision_line.scheduler.batching import BatchPlan, Ready, Turns, plan_batch
+from vision_line.scheduler.camera_pipeline import CameraPipeline, CameraSet
+from vision_line.scheduler.load_share import LoadShare
+from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
+from vision_line.scheduler.wakeup import WakeUp
+
+#: How often tracks are expired and the log's health is looked at when nothing else happens, in seconds.
+HOUSEKEEPING_S = 0.1
+#: How long looks are gathered before the loop is told: waking it costs a system call.
+PUBLISH_EVERY_S = 0.05
+
+
+class Scheduler:
+    """Runs the inspecting thread over a changing set of lines.
+
+    `on_round` is called in the inspecting thread and must only hand the round over. `outcome` is done when the thread
+    ends: with an error if the device or the log failed, which must end the program loudly.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        log: DetectionLog,
+        doorbell: WakeUp,
+        observer: Observer,
+        on_round: Callable[[SchedulerUpdate], None],
+        on_overlay: Callable[[Inspection, Sequence[DefectEvent]], None] | None = None,
+        *,
+        fill_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._device = device
+        self._log = log
+        self._bell = doorbell
+        self._observer = observer
+        self._on_round = on_round
+        self._on_overlay = on_overlay
+        self._fill_s = fill_s
+        self._monotonic = monotonic
+        self._lines = CameraSet()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._stopping = threading.Event()
+        self._abort = threading.Event()
+        self._writable = True
+        self._turns = Turns()
+        self._share = LoadShare(monotonic())
+        self._inspected = 0
+        self._housekeeping_due_s = -inf
+        self._looks: list[InspectedFrame] = []
+        self._published_s = -inf
+        self.outcome = _promise()
+        self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; called once."""
+        self._thread.start()
+
+    def add(self, line: CameraPipeline) -> None:
+        """Begin to inspect a line; a line of the same camera is removed first. Any thread."""
+        self._command(lambda: self._add(line))
+
+    def remove(self, camera: str) -> Future[None]:
+        """Stop inspecting a camera: its waiting frame is dropped, its events end. Any thread.
+
+        What is on the device is inspected and recorded as ever. The future is done when nothing more will be counted
+        for the line that was removed, and the round that tells of its last looks has been handed over.
+        """
+        gone = _promise()
+        self._command(lambda: self._remove(camera, gone))
+        return gone
+
+    def stop(self) -> None:
+        """Ask for a drain: no new frames, results in flight are recorded, events end. Any thread."""
+        self._stopping.set()
+        self._bell.ring()
+
+    def abort(self) -> None:
+        """Ask to end without waiting for results in flight. Any thread."""
+        self._abort.set()
+        self.stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; return whether it has ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _command(self, command: Callable[[], None]) -> None:
+        self._commands.append(command)
+        self._bell.ring()
+
+    def _obey(self) -> None:
+        while self._commands:
+            self._commands.popleft()()
+
+    def _add(self, line: CameraPipeline) -> None:
+        self._remove(line.camera, _promise())
+        self._lines.add(line)
+
+    def _remove(self, camera: str, gone: Future[None]) -> None:
+        self._lines.remove(camera, gone)
+        self._see_off()
+
+    def _see_off(self) -> None:
+        """End the leaving lines that have no frame on the device any more."""
+        for line, gone in self._lines.pop_gone():
+            now_s = self._monotonic()
+            self._end(line.tracker.close())
+            self._publish(now_s)  # first: who waits for the end must have heard of every look
+            gone.set_result(None)
+
+    def _run(self) -> None:
+        try:
+            self._inspect_until_stopped()
+            self._drain()
+        except BaseException as exc:  # noqa: BLE001  handed whole to the program's owner, who ends the program
+            self.outcome.set_exception(exc)
+        else:
+            self.outcome.set_result(None)
+
+    def _inspect_until_stopped(self) -> None:
+        while not self._stopping.is_set():
+            self._obey()
+            self._collect()
+            again_s = self._fill_slots()
+            now_s = self._monotonic()
+            if now_s >= self._housekeeping_due_s:
+                self._housekeeping_due_s = now_s + HOUSEKEEPING_S
+                self._keep_house(now_s)
+                self._publish(now_s)
+            elif self._looks and now_s - self._published_s >= PUBLISH_EVERY_S:
+                self._publish(now_s)
+            self._bell.wait(max(0.0, min(again_s, self._housekeeping_due_s) - now_s))
+
+    def _fill_slots(self) -> float:
+        """Submit batches while a slot is free and a frame is ready; return when to look again."""
+        if not self._writable:
+            self._drop_waiting(DropCause.LOG)
+            return inf
+        while self._device.free_slots() > 0:
+            ready, planned = self._ready()
+            plan = plan_batch(
+                self._monotonic(),
+                ready,
+                max_batch=self._device.description.max_batch,
+                fill_s=self._fill_s,
+            )
+            self._drop(plan, planned)
+            if plan.batch:
+                self._submit(plan)
+            if not plan.batch or len(ready) == len(plan.batch) + len(plan.stale) + len(plan.early):
+                return plan.again_s  # nothing is left; what has come since has rung
+        self._bell.ignore_frames()
+        return inf
+
+    def _ready(self) -> tuple[list[Ready], dict[int, Frame]]:
+        """Return what is ready for the plan, and by the same indices the frames that were looked at."""
+        ready, frames = [], {}
+        for index, line in enumerate(self._lines.inspected):
+            if (frame := line.mailbox.oldest()) is not None:
+                frames[index] = frame
+                ready.append(
+                    Ready(
+                        index,
+                        frame.captured_s,
+                        self._device.shape_for(frame.size_wh),
+                        inf if line.rests else line.last_turn,
+                        line.not_before_s,
+                        line.max_staleness_s,
+                        line.live and line.inspect_period_s > 0,
+                    )
+                )
+        return ready, frames
+
+    def _drop(self, plan: BatchPlan, planned: dict[int, Frame]) -> None:
+        # Only the frame that was judged: a newer one that has replaced it since is neither stale nor early.
+        lines = self._lines.inspected
+        for index in plan.stale:
+            lines[index].mailbox.drop(DropCause.STALE, planned[index])
+        for index in plan.early:
+            lines[index].mailbox.drop(DropCause.RATE_CAP, planned[index])
+
+    def _drop_waiting(self, cause: DropCause) -> None:
+        for line in self._lines.inspected:
+            if line.live:
+                line.mailbox.drop(cause)
+
+    def _submit(self, plan: BatchPlan) -> None:
+        now_s = self._monotonic()
+        picked: list[tuple[CameraPipeline, Frame]] = []
+        for index in plan.batch:
+            line = self._lines.inspected[index]
+            frame = line.mailbox.take()  # may be newer than the planned one: so much the better
+            if frame is not None:
+                picked.append((line, frame))
+                line.last_turn = self._turns.take(line.last_turn, line.period_s)
+                if line.inspect_period_s:
+                    line.not_before_s = next_turn(line.not_before_s, now_s, line.inspect_period_s)
+        if picked:
+            self._start_batch(picked)
+
+    def _start_batch(self, picked: Sequence[tuple[CameraPipeline, Frame]]) -> None:
+        try:
+            self._device.submit([frame for _, frame in picked])
+        except DeviceError as exc:
+            if len(picked) == 1:
+                picked[0][0].refuse(str(exc), self._monotonic())
+            else:
+                self._start_singly(picked)
+            return
+        for line, _ in picked:
+            line.under_way += 1
+            line.refused = 0
+        self._observer.batch(len(picked))
+
+    def _start_singly(self, picked: Sequence[tuple[CameraPipeline, Frame]]) -> None:
+        """Find out whose picture spoilt a batch; the others are inspected as far as there are slots."""
+        for line, frame in picked:
+            if self._device.free_slots() > 0:
+                self._start_batch([(line, frame)])
+            else:
+                line.mailbox.take_back(DropCause.CORRUPT)
+
+    def _collect(self) -> None:
+        for inspection in self._device.collect():
+            frame = inspection.frame
+            line = self._lines.of_next_result(frame.camera)
+            tracked, kept = line.keep(inspection.detections, frame.size_wh)
+            events = line.tracker.update(frame, tracked)
+            seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
+            self._log.write_inspection(seen, events)
+            if self._on_overlay is not None:
+                self._on_overlay(seen, events)
+            line.inspected += 1
+            self._inspected += 1
+            self._observer.inspected(seen, self._monotonic())
+            self._note(events)
+            self._looks.append(InspectedFrame(frame.camera, frame.size_wh, frame.captured_s))
+            line.under_way -= 1
+            self._see_off()
+
+    def _keep_house(self, now_s: float) -> None:
+        self._writable = self._log.status().writable
+        self._share.sample(now_s, self._lines.inspected, self._inspected, full=self._device.free_slots() == 0)
+        for line in self._lines.inspected:
+            self._end(line.tracker.expire(now_s))
+
+    def _end(self, events: Sequence[DefectEvent]) -> None:
+        if events:
+            self._log.write_events(events)
+            self._note(events)
+
+    def _note(self, events: Sequence[DefectEvent]) -> None:
+        for event in events:
+            self._observer.event(event)
+
+    def _publish(self, now_s: float) -> None:
+        looks, self._looks = tuple(self._looks), []
+        self._published_s = now_s
+        self._on_round(SchedulerUpdate(now_s, looks, self._writable))
+
+    def _drain(self) -> None:
+        self._obey()
+        for line in self._lines.inspected:
+            line.mailbox.close()
+        while self._device.in_flight() and not self._abort.is_set():
+            self._collect()
+            if self._device.in_flight():
+                self._bell.wait(HOUSEKEEPING_S)
+        self._collect()
+        for line in self._lines:
+            line.give_up_under_way()
+        self._see_off()
+        for line in self._lines.inspected:
+            self._end(line.tracker.close())
+        self._publish(self._monotonic())
+
+
+def _promise() -> Future[None]:
+    """Return a future that only this thread's work ends: nobody who waits for it can cancel it."""
+    promise: Future[None] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise

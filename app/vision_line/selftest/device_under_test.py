@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is tested: the opened device with its model, and pictures for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from vision_line.devices.cuda.context import GpuContext, open_gpu
+from vision_line.devices.cuda.monitor import GpuMonitor
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.preprocessing.shapes import plan_input_shapes
+from vision_line.devices.selection import choose_device, chosen_gpus, open_device
+from vision_line.errors import DeviceError, RunError
+from vision_line.frames import Frame, Inspection
+from vision_line.ports import DecodedFrame, Device, DeviceLoad, ShapeHW
+from vision_line.selftest.videos import H264, Picture, Video, VideoKind, draw_pictures, encode_video, opened
+from vision_line.telemetry.load_history import LoadTotals
+
+#: A device that gives no result for so long never will; devices say so themselves after 30 s.
+STALL_S = 40.0
+
+_BUS_ID_BYTES = 16  # the driver asks for 13 or more
+
+#: Different pictures that detections and order are checked with.
+PICTURES = 8
+
+#: Pictures of the CPU's cameras, and of comparisons; and of a GPU's cameras.
+SMALL_SIZE_WH, _GPU_SIZE_WH = (640, 360), (1920, 1080)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What became of a load; all numbers are of the measured time, after the settling."""
+
+    seconds: float
+    due: int  # frames whose packet was due
+    inspected: int
+    latency_ms: tuple[float, ...]  # packet due -> result collected, of each inspected frame, ascending
+    gpus: tuple[LoadTotals, ...]
+
+    @property
+    def inspected_fps(self) -> float:
+        """Return the inspected frames a second."""
+        return self.inspected / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How thorough the test is."""
+
+    seconds: float = 10.0  # length of each load
+    settle_s: float = 3.0  # of the paced load before it is measured: decoders open, and the GPU's clock rises
+    repeats: int = 50  # measured runs of kernel and engine for each batch
+    frames: int = 50  # of each video
+    submitted: int = 1000  # frames that the order is checked with
+    buckets: tuple[int, ...] = BUCKETS  # batches whose times are measured
+    cameras: int = 16  # of the paced load
+    fps: float = 25.0
+    size_wh: tuple[int, int] | None = None  # of the cameras' pictures; None: full HD on a GPU, its ninth on the CPU
+
+
+#: For a first look: the same checks with less of everything.
+QUICK = Settings(seconds=2.0, settle_s=1.0, repeats=10, frames=26, submitted=250)
+
+
+@dataclass(eq=False, kw_only=True)
+class DeviceUnderTest:
+    """The device under test, opened for one input shape; for one thread. `gpu` is None on the CPU.
+
+    `memory_before` and `memory_after` are samples of the GPU's memory around the opening, None where nothing is told.
+    """
+
+    settings: Settings
+    model: Model
+    shape_hw: ShapeHW
+    device: Device
+    woken: threading.Event
+    gpu: GpuContext | None
+    size_wh: tuple[int, int]
+    memory_before: DeviceLoad | None = None
+    memory_after: DeviceLoad | None = None
+    silence: str = ""  # why the GPU's memory and power are not told
+    paced: Load | None = None  # what the paced load told, once it has run
+    _videos: dict[VideoKind, Video | None] = field(default_factory=dict)
+
+    @cached_property
+    def drawings(self) -> list[Picture]:
+        """Return the drawn pictures at the cameras' size."""
+        return draw_pictures(self.size_wh, self.settings.frames)
+
+    @cached_property
+    def small_drawings(self) -> list[Picture]:
+        """Return the drawn pictures at a size whose every value is soon compared."""
+        return draw_pictures(SMALL_SIZE_WH, self.settings.frames)
+
+    @cached_property
+    def video(self) -> Video:
+        """Return what the cameras send.
+
+        Raises:
+            RunError: this FFmpeg cannot make H.264.
+        """
+        video = self.encoded(H264)
+        if video is None:
+            raise RunError("selftest: PyAV has no encoder for H.264, so that there is nothing to decode")
+        return video
+
+    def encoded(self, kind: VideoKind) -> Video | None:
+        """Return the drawn pictures as a video of `kind`; None where this FFmpeg cannot make it."""
+        if kind not in self._videos:
+            self._videos[kind] = encode_video(kind, self.drawings)
+        return self._videos[kind]
+
+    @cached_property
+    def pictures(self) -> list[DecodedFrame]:
+        """Return pictures of the video as the device's decoder leaves them, far apart from each other."""
+        step = max(self.settings.frames // PICTURES, 1)
+        with opened(self.video) as (stream, packets):
+            decoder = self.device.open_decoder("selftest", stream, None)
+            decoded = (picture for packet in [*packets, None] for picture in decoder.decode(packet))
+            kept = [picture for number, picture in enumerate(decoded) if number % step == 0][:PICTURES]
+            decoder.close()
+        if not kept:
+            raise RunError("selftest: the decoder gives no pictures")
+        return kept
+
+    def frame(self, camera: str, sequence: int, picture: DecodedFrame, arrived_s: float | None = None) -> Frame:
+        """Return `picture` as a camera's frame that arrived at `arrived_s`, None: now."""
+        now_s = time.monotonic()
+        return Frame(
+            camera=camera,
+            sequence=sequence,
+            size_wh=picture.size_wh,
+            colour=picture.colour,
+            picture=picture.picture,
+            arrived_s=now_s if arrived_s is None else arrived_s,
+            arrived_utc=time.time(),
+            decoded_s=now_s,
+        )
+
+    def inspect(self, frames: Sequence[Frame]) -> list[Inspection]:
+        """Inspect one batch on the device, which has nothing else to do, and wait for it.
+
+        Raises:
+            DeviceError, RunError: as the device raises them; RunError also when no result comes.
+        """
+        self.device.submit(frames)
+        return self.drained()
+
+    def next_results(self) -> list[Inspection]:
+        """Wait until something has finished and return it.
+
+        Raises:
+            RunError: the engine failed, or nothing finishes.
+        """
+        if not self.woken.wait(STALL_S):
+            raise RunError(f"selftest: no result for {STALL_S:.0f} s")
+        self.woken.clear()
+        return self.device.collect()
+
+    def drained(self) -> list[Inspection]:
+        """Wait for all that is in flight and return it.
+
+        Raises:
+            RunError: as `next_results`.
+        """
+        found = self.device.collect()
+        while self.device.in_flight():
+            found += self.next_results()
+        return found
+
+
+@contextmanager
+def open_subject(device: str, model: Path | None, settings: Settings) -> Iterator[DeviceUnderTest]:
+    """Open the device called `device` for the bundle or ONNX file `model` (None: the shipped bundle), and close it.
+
+    Raises:
+        DeviceError: the device cannot be used here.
+        ModelError: the model cannot be used.
+        RunError: the GPU fails while it is closed.
+    """
+    opened_model = open_model(model)
+    with ExitStack() as closing:
+        bus = _bus_id(device)
+        monitor = GpuMonitor(bus, name=device) if bus else None
+        if monitor is not None:
+            closing.callback(monitor.close)
+        before = None if monitor is None else monitor.sample()
+        name = _one_of(device, choose_device(device))
+        gpu = open_gpu(chosen_gpus(name)[0]) if chosen_gpus(name) else None
+        size_wh = settings.size_wh or (SMALL_SIZE_WH if gpu is None else _GPU_SIZE_WH)
+        (shape_hw,) = plan_input_shapes(opened_model, [size_wh])
+        woken = threading.Event()
+        subject_device = open_device(name, opened_model, [shape_hw], woken.set)
+        closing.callback(subject_device.close)
+        yield DeviceUnderTest(
+            settings=settings,
+            model=opened_model,
+            shape_hw=shape_hw,
+            device=subject_device,
+            woken=woken,
+            gpu=gpu,
+            size_wh=size_wh,
+            memory_before=before if gpu is not None and gpu.pci_bus_id == bus else None,
+            memory_after=None if monitor is None or gpu is None else monitor.sample(),
+            silence="" if monitor is None else monitor.reason,
+        )
+
+
+def _one_of(device: str, chosen: str) -> str:
+    """Return the one GPU, or the CPU, that is tested when `device` was asked for and stands for `chosen`.
+
+    Raises:
+        DeviceError: several GPUs were asked for.
+    """
+    gpus = chosen_gpus(chosen)
+    if len(gpus) > 1 and device != "auto":
+        raise DeviceError(f"selftest: expected one GPU, such as cuda:{gpus[0]}, found {device!r}")
+    return f"cuda:{gpus[0]}" if gpus else chosen
+
+
+def _bus_id(device: str) -> str:
+    """Return the PCI bus id of the GPU that `device` names, "auto": the first; "" where there is none.
+
+    Nothing of ours is in its memory then. Why there is none is said by who opens it.
+    """
+    kind, _, number = device.partition(":")
+    if kind == "cpu" or not (number or "0").isdecimal():
+        return ""
+    try:
+        from cuda.bindings import driver
+
+        driver.cuInit(0)
+    except (ImportError, RuntimeError):  # the latter is raised where there is no driver
+        return ""
+    code, gpu = driver.cuDeviceGet(int(number or 0))
+    if code == 0:
+        code, bus = driver.cuDeviceGetPCIBusId(_BUS_ID_BYTES, gpu)
+    return str(bus.partition(b"\0")[0].decode()) if code == 0 else ""

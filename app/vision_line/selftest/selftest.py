@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The selftest's whole round: each check gives a result, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from vision_line import __version__
+from vision_line.cores import usable_cores
+from vision_line.devices.cuda.context import GpuContext
+from vision_line.errors import DeviceError, ModelError, RunError, SourceError
+from vision_line.selftest.decoder_check import check_parity, measure_decoding
+from vision_line.selftest.detection_check import check_detections
+from vision_line.selftest.device_under_test import DeviceUnderTest, Settings, open_subject
+from vision_line.selftest.kernel_bits import check_kernel
+from vision_line.selftest.order_check import check_order
+from vision_line.selftest.proof_check import check_proof
+from vision_line.selftest.rate_check import (
+    measure_engine,
+    measure_kernel,
+    measure_latency,
+    measure_memory,
+    measure_power,
+    measure_throughput,
+)
+from vision_line.selftest.report import (
+    CheckOutcome,
+    CheckResult,
+    GpuFacts,
+    MachineFacts,
+    ModelUnderTest,
+    Selftest,
+    SettingsFacts,
+    failed,
+    result,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check; its name is stored."""
+
+    name: str
+    title: str  # for people
+    run: Callable[[DeviceUnderTest], CheckOutcome]
+
+
+#: In the order in which they run; the memory is looked at when everything was in use.
+CHECKS = (
+    Check("proof", "proof of the engine", check_proof),
+    Check("kernel_bits", "kernel, bit for bit", check_kernel),
+    Check("decode_parity", "decoded pictures", check_parity),
+    Check("detections", "detections", check_detections),
+    Check("ordering", "order under load", check_order),
+    Check("kernel_time", "kernel, time", measure_kernel),
+    Check("engine_time", "engine, time", measure_engine),
+    Check("decode_rate", "decoding, rate", measure_decoding),
+    Check("throughput", "throughput", measure_throughput),
+    Check("latency", "latency", measure_latency),
+    Check("memory", "memory", measure_memory),
+    Check("power", "power", measure_power),
+)
+
+#: What inspects, by the names of its packages.
+_LIBRARIES = (
+    "av",
+    "cuda-bindings",
+    "cuda-core",
+    "numpy",
+    "nvidia-ml-py",
+    "opencv-python-headless",
+    "openvino",
+    "pynvvideocodec",
+    "tensorrt",
+    "tensorrt-rtx",
+)
+
+
+def run_selftest(
+    device: str, model: Path | None, settings: Settings, tell: Callable[[str], None] | None = None
+) -> Selftest:
+    """Test the device called `device` with the bundle or ONNX file `model`, None: the shipped bundle.
+
+    `tell` hears what is tested now. Takes half a minute to minutes, and minutes more for a GPU's first engine.
+
+    Raises:
+        DeviceError: the device cannot be opened.
+        ModelError: the model cannot be used.
+        RunError: the GPU fails while the device is closed.
+    """
+    tell = tell or _tell_nobody
+    tell("opening the device")
+    with open_subject(device, model, settings) as subject:
+        checks = [run_check(check, subject, tell) for check in CHECKS]
+        return _report(subject, checks)
+
+
+def run_check(check: Check, subject: DeviceUnderTest, tell: Callable[[str], None]) -> CheckResult:
+    """Run one check; an error that we know makes it fail."""
+    tell(check.title)
+    try:
+        outcome = check.run(subject)
+    except (DeviceError, RunError, ModelError, SourceError) as exc:
+        outcome = failed(str(exc))
+    return result(check.name, outcome)
+
+
+def _report(subject: DeviceUnderTest, checks: list[CheckResult]) -> Selftest:
+    description, model, settings = subject.device.description, subject.model, subject.settings
+    return Selftest(
+        vision_line=__version__,
+        day_utc=datetime.now(UTC).date().isoformat(),
+        device=description.name,
+        detail=description.detail,
+        machine=_machine(subject.gpu),
+        model=ModelUnderTest(
+            name=None if model.bundle is None else model.name,
+            sha256=model.sha256,
+            precision=description.precision,
+            input_hw=subject.shape_hw,
+            classes=len(model.classes),
+        ),
+        settings=SettingsFacts(
+            seconds=settings.seconds,
+            repeats=settings.repeats,
+            picture_wh=subject.size_wh,
+            cameras=settings.cameras,
+            fps=settings.fps,
+        ),
+        checks=checks,
+    )
+
+
+def _machine(gpu: GpuContext | None) -> MachineFacts:
+    return MachineFacts(
+        system=f"{platform.system()} {platform.machine()}",
+        python=".".join(map(str, sys.version_info[:3])),
+        cores=usable_cores(),
+        libraries={name: found for name in _LIBRARIES if (found := _version(name))},
+        gpu=None
+        if gpu is None
+        else GpuFacts(
+            name=gpu.name,
+            compute_capability=f"{gpu.sm // 10}.{gpu.sm % 10}",
+            cuda_version=gpu.driver,
+            memory_mb=gpu.memory_bytes >> 20,
+        ),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _tell_nobody(_sentence: str) -> None:
+    """Stand in where nobody wants to hear."""

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is counted and measured for one camera."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
+from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.lifecycle import ReconnectCount
+from vision_line.telemetry.covered import Covered
+from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, quantiles_of
+from vision_line.telemetry.rates import SlidingRates
+from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot
+
+
+class FrameCounts(Protocol):
+    """What the camera's mailbox counts; a consistent copy."""
+
+    @property
+    def arrived(self) -> int:
+        """Frames whose packets were read."""
+
+    @property
+    def decoded(self) -> int:
+        """Frames that became pictures."""
+
+    @property
+    def dropped(self) -> Mapping[DropCause, int]:
+        """Arrived frames that will never be inspected, by cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraTotals:
+    """One camera over the whole run."""
+
+    name: str
+    state: CameraState
+    arrived: int
+    decoded: int
+    inspected: int
+    detections: int
+    events: int
+    reconnects: int
+    dropped: Mapping[DropCause, int]
+    latency_ms: Quantiles | None
+    behind_ms: Quantiles | None  # a part of it
+    most_behind_ms: float  # of any picture, inspected or not
+    abandoned: int = 0  # connections that hung and were given up
+    code: str | None = None  # where an error caused the state
+    needed_fps: float = 0.0  # 0: it was not judged by a rate
+    covered: Covered = field(default_factory=Covered)
+
+
+def none_abandoned() -> tuple[int, int]:
+    """Return the `read_abandoned` of a camera whose connections never hang."""
+    return 0, 0
+
+
+#: States in which no inspection is due.
+_OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredRate:
+    """How many inspections a second a camera needs, and how many leave room for looks that miss; 0: any number."""
+
+    needed_fps: float = 0.0
+    spare_fps: float = 0.0
+
+
+#: Of a camera that is not judged by a rate.
+ANY_PACE = RequiredRate()
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    arrived: int = 0
+    decoded: int = 0
+    dropped: Mapping[DropCause, int] = field(default_factory=dict)
+
+
+class CameraMetrics:
+    """Counters and latencies of one camera, over all its connections.
+
+    `inspected`, `detections` and `event` belong to the inspecting thread; `state` and `attach` to the event loop;
+    `snapshot` to the one thread that makes snapshots (it keeps the sliding rates); `totals` to anyone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read_counts: Callable[[], FrameCounts],
+        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+        pace: RequiredRate = ANY_PACE,
+        load: DecodeLoad | None = None,
+        *,
+        trusts_anybody: bool = False,
+    ) -> None:
+        """Start at zero.
+
+        `read_counts` is called for each snapshot, e.g. `mailbox.counts`; so is `read_abandoned`: how many connections
+        hung and were given up, and how many of them hang now. `load` tells how late pictures come; None: never.
+        """
+        self.name = name
+        self.latency = LatencyHistogram()
+        self.behind = LatencyHistogram()
+        self._load = load or DecodeLoad()
+        self._most_behind_s = 0.0  # before it was attached anew
+        self._read_counts = read_counts
+        self._read_abandoned = read_abandoned
+        self._before = _Counts()
+        self._abandoned_before = 0
+        self._rates = SlidingRates(RATES_OVER_S)
+        self._pace = pace
+        self._trusts_anybody = trusts_anybody
+        self._first_result_s: float | None = None
+        self._due_since_s: float | None = None  # None: no inspection is due
+        self._due_s = 0.0
+        self._change = StateChange(name, CameraState.CONNECTING, 0.0, 0.0)
+        self._newest: tuple[int, float] | None = None
+        self._inspected = 0
+        self._detections = 0
+        self._events = 0
+        self._reconnects = ReconnectCount()
+
+    def inspected(self, inspection: Inspection, now_s: float) -> float:
+        """Count a frame whose result has been handed to the outputs at `now_s`; return its latency in ms."""
+        frame = inspection.frame
+        latency_ms = (now_s - frame.captured_s) * 1000.0
+        self.latency.record(latency_ms, now_s)
+        self.behind.record(frame.behind_s * 1000.0, now_s)
+        self._inspected += 1
+        if self._first_result_s is None:
+            self._first_result_s = now_s
+        self._newest = (frame.sequence, frame.captured_s)
+        return latency_ms
+
+    def detections(self, n: int) -> None:
+        """Count the detections of a frame that were kept."""
+        self._detections += n
+
+    def event(self, event: DefectEvent) -> None:
+        """Count a defect, once, when it is new."""
+        if event.phase is EventPhase.NEW:
+            self._events += 1
+
+    def state(self, change: StateChange) -> None:
+        """Note a new state."""
+        self._reconnects.saw(change.state)
+        self._change = change
+        if change.state not in _OVER:
+            self._due_since_s = change.at_s if self._due_since_s is None else self._due_since_s
+        elif self._due_since_s is not None:
+            self._due_s += change.at_s - self._due_since_s
+            self._due_since_s = None
+
+    def attach(
+        self,
+        read_counts: Callable[[], FrameCounts],
+        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
+        pace: RequiredRate = ANY_PACE,
+        load: DecodeLoad | None = None,
+        *,
+        trusts_anybody: bool = False,
+    ) -> None:
+        """Go on with another mailbox and camera that start at zero; what the old ones counted stays counted."""
+        self._before = self._counts()
+        self._abandoned_before += self._read_abandoned()[0]
+        self._read_counts = read_counts
+        self._read_abandoned = read_abandoned
+        self._pace = pace
+        self._trusts_anybody = trusts_anybody
+        self._most_behind_s = max(self._most_behind_s, self._load.most_behind_s)
+        self._load = load or DecodeLoad()
+
+    def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
+        """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
+        counts, inspected, newest, change = self._counts(), self._inspected, self._newest, self._change
+        causes = {cause.value: n for cause, n in counts.dropped.items()}
+        rates = self._rates.sample(now_s, {"arrived": counts.arrived, "inspected": inspected} | causes)
+        return CameraSnapshot(
+            name=self.name,
+            state=change.state,
+            code=change.code,
+            detail=change.detail,
+            fps_in=rates["arrived"],
+            fps_inspected=rates["inspected"],
+            dropped_fps={cause: rates[cause.value] for cause in counts.dropped},
+            dropped=counts.dropped,
+            latency_ms=quantiles_of(self.latency.window(now_s)),
+            behind_s=self._load.behind_s,
+            last_frame_age_s=None if newest is None else max(0.0, now_s - newest[1]),
+            detections=self._detections,
+            events=self._events,
+            reconnects=self._reconnects.n,
+            sequence=None if newest is None else newest[0],
+            not_inspected=not_inspected,
+            trusts_anybody=self._trusts_anybody,
+            hanging=self._read_abandoned()[1],
+            needed_fps=self._pace.needed_fps,
+            spare_fps=self._pace.spare_fps,
+            is_settled=self._first_result_s is not None and now_s - self._first_result_s > RATES_OVER_S,
+        )
+
+    def totals(self, now_s: float, not_inspected_s: Mapping[str, float]) -> CameraTotals:
+        """Return this camera over the whole run up to `now_s`; `not_inspected_s` by cause."""
+        due_s = self._due_s + (0.0 if self._due_since_s is None else now_s - self._due_since_s)
+        counts = self._counts()
+        return CameraTotals(
+            name=self.name,
+            state=self._change.state,
+            arrived=counts.arrived,
+            decoded=counts.decoded,
+            inspected=self._inspected,
+            detections=self._detections,
+            events=self._events,
+            reconnects=self._reconnects.n,
+            dropped=counts.dropped,
+            latency_ms=quantiles_of(self.latency.whole()),
+            behind_ms=quantiles_of(self.behind.whole()),
+            most_behind_ms=max(self._most_behind_s, self._load.most_behind_s) * 1000.0,
+            abandoned=self._abandoned_before + self._read_abandoned()[0],
+            code=self._change.code,
+            needed_fps=self._pace.needed_fps,
+            covered=Covered(due_s, not_inspected_s),
+        )
+
+    def _counts(self) -> _Counts:
+        now, before = self._read_counts(), self._before
+        dropped = Counter(before.dropped)
+        dropped.update(now.dropped)
+        return _Counts(before.arrived + now.arrived, before.decoded + now.decoded, dict(dropped))

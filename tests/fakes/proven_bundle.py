@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Bundles with a proof, made in a test: each form's file with the reference of its float execution, or a false one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vision_line.devices.cpu.openvino_engine import float_outputs
+from vision_line.devices.model.agreement import Reference, reference_of
+from vision_line.devices.model.model import open_model
+from vision_line.devices.model.proof import Proof, drawn_pictures, pack_proof, shaped
+from vision_line.ports import ShapeHW
+
+CLASSES = ("red", "green", "blue")
+
+
+def write_proven_bundle(
+    folder: Path,
+    forms: Mapping[str, bytes],
+    shapes: tuple[ShapeHW, ...] = ((64, 128),),
+    *,
+    false: Container[tuple[str, ShapeHW]] = (),
+    names: tuple[str, ...] = CLASSES,
+    pictures: int = 3,
+) -> Path:
+    """Write a bundle of the files in `forms`, the first one its own; `false` references have the classes mixed up."""
+    folder.mkdir()
+    files = {f"{name}.onnx": content for name, content in forms.items()}
+    _write(folder, files, tuple(forms), shapes, names, None)
+    model, drawn = open_model(folder), drawn_pictures(pictures, 96)
+    references: dict[tuple[str, ShapeHW], Reference] = {}
+    for form in model.forms:
+        for shape in shapes:
+            outputs = float_outputs(model, form.path, shaped(drawn, shape))
+            if (form.name, shape) in false:
+                outputs = [np.concatenate([output[:4], np.roll(output[4:], 1, axis=0)]) for output in outputs]
+            references[form.name, shape] = reference_of(model.head, len(names), model.nms_iou, outputs)
+    _write(folder, files, tuple(forms), shapes, names, pack_proof(Proof(drawn, references)))
+    return folder
+
+
+def _write(
+    folder: Path,
+    files: Mapping[str, bytes],
+    forms: tuple[str, ...],
+    shapes: tuple[ShapeHW, ...],
+    names: tuple[str, ...],
+    proof: bytes | None,
+) -> None:
+    hashed = [{"file": name, "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()]
+    document: dict[str, Any] = {
+        "bundle_version": 1,
+        "name": "tiny",
+        "task": "detect",
+        "classes": names,
+        "stride": 32,
+        "head": "yolov8",
+        "model": {
+            **hashed[0],
+            "precision": "int8",
+            "quantization": forms[0],
+            "input": {"name": "images", "dynamic": True},
+            "forms": [{"form": form, **file} for form, file in zip(forms[1:], hashed[1:], strict=True)],
+        },
+        "input_shapes_hw": shapes,
+        "preprocessing": {"definition": 1},
+        "thresholds": {"score": 0.3, "nms_iou": 0.6},
+    }
+    if proof is not None:
+        (folder / "proof.npz").write_bytes(proof)
+        document["proof"] = {"file": "proof.npz", "sha256": hashlib.sha256(proof).hexdigest()}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "bundle.json").write_text(json.dumps(document))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The vectorised suppression gives what the plain greedy loop gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_line.frames import Boxes, ClassIds, Scores
+from vision_line.inspection.detection.nms import BLOCK, suppress
+
+
+def _greedy(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float, limit: int) -> list[int]:
+    """Suppress with two loops, as the books have it."""
+    kept: list[int] = []
+    for row in sorted(range(len(score)), key=lambda row: (-score[row], row)):
+        if all(class_id[row] != class_id[other] or not _overlap(xyxy[row], xyxy[other], iou) for other in kept):
+            kept.append(row)
+    return kept[:limit]
+
+
+def _overlap(a: Boxes, b: Boxes, iou: float) -> bool:
+    width = max(np.float32(0), min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(np.float32(0), min(a[3], b[3]) - max(a[1], b[1]))
+    both = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    return bool(both > np.float32(iou) * union)
+
+
+def _random_boxes(n: int, seed: int, spread: int, classes: int) -> tuple[Boxes, Scores, ClassIds]:
+    random = np.random.default_rng(seed)
+    corner = random.integers(0, spread, (n, 2))
+    xyxy = np.concatenate([corner, corner + random.integers(0, 30, (n, 2))], axis=1).astype(np.float32)
+    score = random.integers(1, 20, n).astype(np.float32) / np.float32(20)  # ties on purpose
+    return xyxy, score.astype(np.float32), random.integers(0, classes, n).astype(np.int32)
+
+
+@given(
+    st.integers(0, 80),
+    st.integers(0, 2**32),
+    st.integers(1, 100),
+    st.integers(1, 4),
+    st.sampled_from([0.1, 0.45, 0.5, 0.7]),
+    st.integers(1, 90),
+)
+def test_equal_to_the_plain_loop(n: int, seed: int, spread: int, classes: int, iou: float, limit: int) -> None:
+    """Any boxes, ties, empty boxes and limits: the same rows in the same order."""
+    boxes = _random_boxes(n, seed, spread, classes)
+
+    assert suppress(*boxes, iou, limit).tolist() == _greedy(*boxes, iou, limit)
+
+
+@pytest.mark.parametrize("limit", [5, 300, 5000])
+def test_equal_to_the_plain_loop_beyond_one_block(limit: int) -> None:
+    """Crowds larger than a block are suppressed across blocks too."""
+    boxes = _random_boxes(3 * BLOCK + 17, 4, 300, 2)
+
+    assert suppress(*boxes, 0.3, limit).tolist() == _greedy(*boxes, 0.3, limit)
+
+
+def test_a_long_chain_alternates() -> None:
+    """Each box overlaps the next: every other one survives, however long the chain."""
+    left = np.arange(40, dtype=np.float32) * 4
+    xyxy = np.stack([left, np.zeros_like(left), left + 10, np.full_like(left, 10)], axis=1)
+
+    kept = suppress(xyxy, np.linspace(1, 0.5, 40, dtype=np.float32), np.zeros(40, np.int32), 0.4, 300)
+
+    assert kept.tolist() == list(range(0, 40, 2))
+
+
+def test_classes_do_not_suppress_each_other() -> None:
+    """The same box of two classes is two detections."""
+    xyxy = np.array([[0, 0, 9, 9]] * 3, np.float32)
+
+    kept = suppress(xyxy, np.array([0.5, 0.9, 0.7], np.float32), np.array([0, 1, 0], np.int32), 0.5, 300)
+
+    assert kept.tolist() == [1, 2]

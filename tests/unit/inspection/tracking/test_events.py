@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The life of a defect event: confirmed, changed, ended, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vision_line.config.models import StreamSettings
+from vision_line.frames import (
+    Colour,
+    ColourMatrix,
+    ColourRange,
+    DefectEvent,
+    Detections,
+    EventPhase,
+    Frame,
+    Verdict,
+)
+from vision_line.inspection.tracking.events import MARKED_RISE, EventTracker
+
+CLASSES = ("open", "short")
+COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
+PERIOD_S = 0.2
+UTC = 1_767_225_600.0
+
+Seen = tuple[float, float, float, int]  # x, y, score, class id
+
+
+class Look(NamedTuple):
+    """A frame with what counts of it."""
+
+    frame: Frame
+    detections: Detections
+
+
+def _look(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Look:
+    rows = list(seen)
+    at_s = 100 + sequence * PERIOD_S
+    frame = Frame("cam01", sequence, size_wh, COLOUR, None, at_s, UTC + at_s, at_s)
+    detections = Detections(
+        np.array([(x - 8, y - 8, x + 8, y + 8) for x, y, _, _ in rows], np.float32).reshape(-1, 4),
+        np.array([row[2] for row in rows], np.float32),
+        np.array([row[3] for row in rows], np.int32),
+    )
+    return Look(frame, detections)
+
+
+def _run(scores: Sequence[float | None], *, threshold: float = 0.25, **settings: object) -> list[DefectEvent]:
+    """Show one defect on a belt of 100 px/s with these scores, None where it is missed; no end is asked for."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings.model_validate(settings), threshold)
+    told = []
+    for sequence, score in enumerate(scores):
+        seen = [] if score is None else [(100 + 20.0 * sequence, 100.0, score, 0)]
+        told += tracker.update(*_look(sequence, seen))
+    return told
+
+
+def _phases(told: Iterable[DefectEvent]) -> list[EventPhase]:
+    return [event.phase for event in told]
+
+
+def test_confirmed_after_min_hits() -> None:
+    """NEW comes with the look that makes `min_hits`, and describes the defect from its first look."""
+    (event,) = _run([0.4, 0.6, 0.5])
+
+    assert (event.phase, event.hits, event.class_name) == (EventPhase.NEW, 3, "open")
+    assert (event.score, event.top_score) == pytest.approx((0.5, 0.6))
+    assert (event.first_seen_s, event.last_seen_s) == pytest.approx((100.0, 100.4))
+    assert event.xyxy == (132, 92, 148, 108)
+
+
+def test_single_hit_suffices_when_asked() -> None:
+    """With `min_hits` 1 the first look is an event, and may reject."""
+    (event,) = _run([0.9], min_hits=1)
+
+    assert (event.phase, event.verdict) == (EventPhase.NEW, Verdict.REJECT)
+
+
+@settings(deadline=None, max_examples=50)
+@given(jumps=st.lists(st.floats(-1e5, 1e5), min_size=12, max_size=12), behind=st.lists(st.floats(0, 1), min_size=12))
+def test_an_event_never_ends_before_it_begins(jumps: list[float], behind: list[float]) -> None:
+    """However the wall clock jumps and ages are estimated; it lasts as long as by the monotonic clock."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
+    told = []
+    for sequence, (jump_s, behind_s) in enumerate(zip(jumps, behind, strict=False)):
+        look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5 + sequence / 30, 0)])
+        frame = replace(look.frame, arrived_utc=look.frame.arrived_utc + jump_s, behind_s=behind_s)
+        told += tracker.update(frame, look.detections)
+    told += tracker.close()
+
+    assert told
+    for event in told:
+        assert event.last_seen_utc >= event.first_seen_utc
+        lasted_s = event.last_seen_s - event.first_seen_s
+        assert event.last_seen_utc - event.first_seen_utc == pytest.approx(lasted_s, abs=1e-5)
+
+
+def test_flicker_is_no_event() -> None:
+    """What is seen less than `min_hits` times is never told."""
+    assert _run([0.9, 0.9, None, None, None, None, None]) == []
+
+
+def test_looks_below_threshold_confirm_nothing() -> None:
+    """Detections below the class threshold neither start nor confirm a defect."""
+    assert _run([0.3] * 10, threshold=0.5) == []
+    assert _run([0.6, 0.6, 0.3, 0.3], threshold=0.5) == []
+
+
+def test_looks_below_threshold_keep_an_event() -> None:
+    """A confirmed event goes on with looks below the threshold, without counting them as hits."""
+    settings = StreamSettings(min_hits=2)
+    tracker = EventTracker("cam01", CLASSES, settings, 0.5)
+    scores = [0.7, 0.7, *[0.3] * 20]
+    told = [
+        event
+        for sequence, score in enumerate(scores)
+        for event in tracker.update(*_look(sequence, [(100 + 20.0 * sequence, 100.0, score, 0)]))
+    ]
+    (end,) = tracker.close()
+
+    assert _phases(told) == [EventPhase.NEW]
+    assert (end.phase, end.hits, end.sequence, end.last_look.sequence) == (EventPhase.END, 2, 1, len(scores) - 1)
+
+
+def test_one_bright_look_does_not_reject() -> None:
+    """The verdict follows the second best look."""
+    assert [event.verdict for event in _run([0.3, 0.95, 0.3])] == [Verdict.WARN]
+    assert [event.verdict for event in _run([0.3, 0.95, 0.6])] == [Verdict.REJECT]
+
+
+def test_below_the_warning_band_is_accepted() -> None:
+    """With a `warn_threshold` an event is accepted, warns or rejects; it is an event in any case."""
+    settings = {"warn_threshold": 0.4, "reject_threshold": 0.7}
+    judged = [
+        [event.verdict for event in _run(scores, **settings)]
+        for scores in ([0.3, 0.35, 0.39], [0.3, 0.4, 0.3], [0.3, 0.9, 0.3], [0.8, 0.9, 0.3])
+    ]
+
+    assert judged == [[Verdict.ACCEPT], [Verdict.WARN], [Verdict.WARN], [Verdict.REJECT]]
+
+
+def test_without_a_warning_threshold_nothing_is_accepted() -> None:
+    """Accepting is asked for; a camera that does not ask for it warns of whatever counts."""
+    assert [event.verdict for event in _run([0.26, 0.26, 0.26])] == [Verdict.WARN]
+
+
+def test_an_accepted_event_rises() -> None:
+    """A better look makes it warn, two certain ones reject; each rise is told at once, and it never falls."""
+    told = _run([0.3, 0.3, 0.3, 0.5, 0.3, 0.8, 0.8, 0.3], warn_threshold=0.4, reject_threshold=0.7)
+
+    rises = [(event.verdict, event.last_look.sequence) for event in told]
+    assert rises == [(Verdict.ACCEPT, 2), (Verdict.WARN, 3), (Verdict.WARN, 5), (Verdict.REJECT, 6)]
+
+
+def test_the_warning_threshold_of_a_class_goes_first() -> None:
+    """A class's own entry goes before the camera's."""
+    (event,) = _run([0.3, 0.3, 0.3], warn_threshold=0.4, warn_thresholds={"open": 0.3})
+    assert event.verdict is Verdict.WARN
+    (event,) = _run([0.3, 0.3, 0.3], warn_threshold=0.3, warn_thresholds={"open": 0.4})
+    assert event.verdict is Verdict.ACCEPT
+
+
+def test_risen_verdict_is_told_at_once_and_never_falls() -> None:
+    """An UPDATE tells a better look, another one the rise to reject; weak looks later change nothing."""
+    told = _run([0.3, 0.3, 0.3, 0.8, 0.8, 0.3, 0.3, 0.3])
+
+    assert [(event.phase, event.verdict, event.last_look.sequence) for event in told] == [
+        (EventPhase.NEW, Verdict.WARN, 2),
+        (EventPhase.UPDATE, Verdict.WARN, 3),
+        (EventPhase.UPDATE, Verdict.REJECT, 4),
+    ]
+
+
+def test_reject_threshold_of_the_class() -> None:
+    """A class's own reject threshold counts before the camera's."""
+    assert [event.verdict for event in _run([0.6] * 3, reject_thresholds={"open": 0.7})] == [Verdict.WARN]
+
+
+def test_markedly_better_looks_are_told() -> None:
+    """A steadily rising score is told when it rose markedly, each time with the look itself."""
+    told = _run([0.30 + 0.012 * number for number in range(20)], reject_threshold=0.9)
+    updates = [event for event in told if event.phase is EventPhase.UPDATE]
+
+    assert [event.sequence for event in updates] == [7, 12, 17]
+    assert all(event.best_look == event.last_look for event in updates)
+    assert [event.phase for event in _run([0.4] * 20)] == [EventPhase.NEW]
+
+
+@given(st.lists(st.floats(0.25, 1.0, width=32), min_size=3, max_size=12))
+def test_an_event_has_its_best_look_since_it_was_confirmed(scores: list[float]) -> None:
+    """Box, score and number are one look's; none since is markedly better; the first and the last look are named."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(), 0.25)
+    looks = [_look(number, [(100 + 20.0 * number, 100.0, score, 0)]) for number, score in enumerate(scores)]
+    told = [event for look in looks for event in tracker.update(*look)] + tracker.close()
+    end = told[-1]
+
+    for event in told:
+        for seen in (event.first_look, event.best_look, event.last_look):
+            assert seen.score == pytest.approx(scores[seen.sequence])
+            assert seen.xyxy == tuple(looks[seen.sequence].detections.xyxy[0].tolist())
+    assert (end.first_look.sequence, end.last_look.sequence) == (0, len(scores) - 1)
+    assert end.sequence >= 2
+    assert max(scores[2:]) < end.score + MARKED_RISE
+    assert end.top_score == pytest.approx(max(scores))
+
+
+def test_ends_once_when_it_has_left() -> None:
+    """END comes once, soon after the defect left the picture, with its last look."""
+    told = _run([*[0.5] * 26, *[None] * 10])
+
+    assert _phases(told) == [EventPhase.NEW, EventPhase.END]
+    assert told[-1].last_look.sequence == 25
+    assert told[0].event_id == told[-1].event_id
+
+
+def test_expires_without_frames() -> None:
+    """When no frames come any more the event ends by time, once."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings())
+    for sequence in range(5):
+        tracker.update(*_look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)]))
+
+    assert tracker.expire(103.0) == []
+    assert _phases(tracker.expire(110.0)) == [EventPhase.END]
+    assert tracker.expire(120.0) == []
+    assert tracker.close() == []
+
+
+def test_new_picture_size_ends_events() -> None:
+    """When the camera changes its picture size, events under way end and tracking starts afresh."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
+    tracker.update(*_look(0, [(100.0, 100.0, 0.5, 0)]))
+    told = tracker.update(*_look(1, [(100.0, 100.0, 0.5, 0)], size_wh=(1280, 720)))
+
+    assert _phases(told) == [EventPhase.END, EventPhase.NEW]
+
+
+def test_ids_are_unique_and_sort_by_time() -> None:
+    """Event ids name camera and time, differ, and sort by the defect's first look."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
+    told = tracker.update(*_look(0, [(100.0, 100.0, 0.5, 0), (300.0, 100.0, 0.5, 0)]))
+    told += tracker.update(*_look(1, [(200.0, 300.0, 0.5, 1)]))
+    ids = [event.event_id for event in told if event.phase is EventPhase.NEW]
+
+    assert ids[0] == "20260101T000140.000Z-cam01-000001"
+    assert ids == sorted(set(ids))
+    assert len(ids) == 3
+
+
+def test_two_classes_on_one_spot_are_one_defect() -> None:
+    """A defect that the detector reads as two classes, at once or in turn, is one event of the stronger class."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings())
+    told = []
+    for sequence in range(12):
+        x = 100 + 20.0 * sequence
+        seen: list[Seen] = [(x, 100.0, 0.6, 0), (x + 1, 101.0, 0.3, 1)] if sequence % 3 else [(x, 100.0, 0.3, 1)]
+        told += tracker.update(*_look(sequence, seen))
+    told += tracker.close()
+
+    assert [(event.phase, event.class_name) for event in told if event.phase is not EventPhase.UPDATE] == [
+        (EventPhase.NEW, "open"),
+        (EventPhase.END, "open"),
+    ]
+
+
+def test_network_jitter_is_taken_out_by_the_stream_clock() -> None:
+    """Frames that arrive in bursts are matched by the stream's own intervals."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings())
+    told = []
+    for sequence in range(20):
+        look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)])
+        look.frame.pts_s = sequence * PERIOD_S
+        look.frame.arrived_s = 100 + (sequence // 3 * 3) * PERIOD_S
+        told += tracker.update(*look)
+
+    assert _phases(told) == [EventPhase.NEW]

@@ -1,0 +1,512 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The inspecting thread: every frame is accounted for, in order, and trouble is loud."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from vision_line.config.models import StreamSettings
+from vision_line.devices.simulated import SimulatedDevice
+from vision_line.errors import DeviceError, RunError
+from vision_line.frames import (
+    Colour,
+    ColourMatrix,
+    ColourRange,
+    CoverageMinute,
+    DefectEvent,
+    Detections,
+    DropCause,
+    EventPhase,
+    Frame,
+    Inspection,
+    NotInspected,
+    StateChange,
+)
+from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.tracking.events import EventTracker
+from vision_line.ports import DeviceDescription, LogStatus
+from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp
+
+COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
+CLASSES = ("open", "short")
+STOP = threading.Event()
+
+
+@dataclass
+class MemoryLog:
+    """A detection log that keeps what it is given, and can be told to be full."""
+
+    inspected: list[tuple[str, int]] = field(default_factory=list)
+    events: list[DefectEvent] = field(default_factory=list)
+    writable: bool = True
+
+    def write_inspection(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
+        self.inspected.append((inspection.frame.camera, inspection.frame.sequence))
+        self.events.extend(events)
+
+    def write_events(self, events: Sequence[DefectEvent]) -> None:
+        self.events.extend(events)
+
+    def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
+        raise AssertionError("the ledger is the loop's affair")
+
+    def write_states(self, changes: Sequence[StateChange]) -> None:
+        raise AssertionError("states are the loop's affair")
+
+    def status(self) -> LogStatus:
+        return LogStatus(self.writable, "" if self.writable else "disk full", 0, 0.0, 0, 0, 0)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Tally:
+    """Counts what the inspecting thread reports."""
+
+    batches: list[int] = field(default_factory=list)
+    kept: int = 0
+    events: list[DefectEvent] = field(default_factory=list)
+
+    def batch(self, frames: int) -> None:
+        self.batches.append(frames)
+
+    def inspected(self, inspection: Inspection, now_s: float) -> None:
+        assert now_s >= inspection.frame.arrived_s
+        self.kept += len(inspection.detections)
+
+    def event(self, event: DefectEvent) -> None:
+        self.events.append(event)
+
+
+def frame(camera: str, sequence: int, arrived_s: float | None = None) -> Frame:
+    now_s = time.monotonic() if arrived_s is None else arrived_s
+    return Frame(camera, sequence, (640, 360), COLOUR, None, now_s, time.time(), now_s)
+
+
+def one_defect(inspected: Frame) -> Detections:
+    """A defect that stands still in the middle."""
+    box = np.array([[300, 170, 320, 190]], np.float32)
+    return Detections(box, np.array([0.9], np.float32), np.array([1], np.int32))
+
+
+class Rig:
+    """An inspector on a simulated device, with what it reported."""
+
+    def __init__(
+        self,
+        *,
+        slots: int = 2,
+        max_batch: int = 1,
+        inference_s: float = 0.0,
+        detections: Callable[[Frame], Detections] | None = None,
+        fill_s: float = 0.0,
+    ) -> None:
+        self.bell = WakeUp()
+        self.log = MemoryLog()
+        self.tally = Tally()
+        self.rounds: list[SchedulerUpdate] = []
+        description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
+        find = detections or (lambda _: Detections.empty())
+        self.device = SimulatedDevice(description, self.bell.ring, inference_s, find)
+        self.inspector = Scheduler(self.device, self.log, self.bell, self.tally, self.rounds.append, fill_s=fill_s)
+        self.lines: dict[str, CameraPipeline] = {}
+
+    def add(
+        self, camera: str, *, live: bool = True, inspect_fps: float = 0.0, staleness_s: float = 60.0
+    ) -> CameraPipeline:
+        settings = StreamSettings()
+        line = CameraPipeline(
+            camera,
+            Mailbox(camera, self.bell.frame_came, live=live),
+            DetectionFilter(CLASSES, settings, 0.25),
+            EventTracker(camera, CLASSES, settings, 0.25),
+            live,
+            staleness_s,
+            1 / inspect_fps if inspect_fps else 0.0,
+        )
+        self.lines[camera] = line
+        self.inspector.add(line)
+        return line
+
+    def put(self, camera: str, sequence: int, arrived_s: float | None = None, behind_s: float = 0.0) -> None:
+        made = frame(camera, sequence, arrived_s)
+        made.behind_s = behind_s
+        self.lines[camera].mailbox.count_arrived()
+        self.lines[camera].mailbox.put(made, STOP)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, (self.log.inspected[-5:], self.counts())
+            time.sleep(0.001)
+
+    def counts(self) -> dict[str, tuple[int, int, dict[DropCause, int]]]:
+        found = {}
+        for name, line in self.lines.items():
+            counts = line.mailbox.counts()
+            found[name] = (counts.arrived, line.inspected, counts.dropped)
+        return found
+
+    def end(self) -> None:
+        self.inspector.stop()
+        assert self.inspector.join(10)
+        self.device.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    made.inspector.start()
+    yield made
+    made.end()
+
+
+def test_every_frame_of_a_file_is_inspected_in_order(rig: Rig) -> None:
+    """A file's mailbox waits for room, so nothing is dropped."""
+    rig.add("file", live=False)
+    for sequence in range(100):
+        rig.put("file", sequence)
+    rig.until(lambda: len(rig.log.inspected) == 100)
+
+    assert rig.log.inspected == [("file", sequence) for sequence in range(100)]
+    assert rig.counts()["file"] == (100, 100, {})
+
+
+def test_overload_is_shared_fairly_and_accounted_for() -> None:
+    """With more frames than the engine can take, cameras get the same share and the rest is counted as superseded."""
+    rig = Rig(slots=2, inference_s=0.004)
+    cameras = [f"cam{number}" for number in range(8)]
+    for camera in cameras:
+        rig.add(camera)
+    rig.inspector.start()
+    for sequence in range(60):
+        for camera in cameras:
+            rig.put(camera, sequence)
+        time.sleep(0.004)
+    rig.end()
+
+    counts = rig.counts()
+    inspected = [counts[camera][1] for camera in cameras]
+    assert max(inspected) - min(inspected) <= 2
+    assert sum(inspected) < 8 * 60
+    for arrived, done, dropped in counts.values():
+        assert arrived == 60 == done + sum(dropped.values())
+        assert set(dropped) <= {DropCause.SUPERSEDED, DropCause.SHUTDOWN}
+
+
+def test_old_frames_are_dropped_as_stale(rig: Rig) -> None:
+    """A frame beyond the staleness bound is never inspected late."""
+    rig.add("cam", staleness_s=0.5)
+    rig.put("cam", 0, time.monotonic() - 1.0)
+    rig.until(lambda: rig.counts()["cam"][2] == {DropCause.STALE: 1})
+    rig.put("cam", 1)
+    rig.until(lambda: rig.log.inspected == [("cam", 1)])
+
+
+def test_a_capped_camera_is_inspected_at_its_rate(rig: Rig) -> None:
+    """inspect_fps holds on average, and what is beyond it has its own cause."""
+    rig.add("cam", inspect_fps=50)
+    started = time.monotonic()
+    for sequence in range(300):
+        rig.put("cam", sequence)
+        time.sleep(0.002)
+    rig.until(lambda: sum(rig.counts()["cam"][2].values()) + rig.counts()["cam"][1] == 300)
+    took_s = time.monotonic() - started
+
+    _, inspected, dropped = rig.counts()["cam"]
+    assert inspected <= 50 * took_s + 2
+    assert inspected >= 25 * took_s
+    assert dropped.get(DropCause.RATE_CAP, 0) > 0
+
+
+def test_nothing_is_inspected_while_it_cannot_be_recorded(rig: Rig) -> None:
+    """A full log stops inspection, the frames are counted as dropped for it, and it goes on by itself."""
+    rig.add("cam")
+    rig.log.writable = False
+    rig.until(lambda: bool(rig.rounds) and not rig.rounds[-1].log_writable)
+    for sequence in range(5):
+        rig.put("cam", sequence)
+        rig.until(lambda: rig.lines["cam"].mailbox.oldest() is None)
+    assert rig.log.inspected == []
+
+    rig.log.writable = True
+    rig.until(lambda: rig.rounds[-1].log_writable)
+    rig.put("cam", 5)
+    rig.until(lambda: rig.log.inspected == [("cam", 5)])
+    assert rig.counts()["cam"] == (6, 1, {DropCause.LOG: 5})
+
+
+def test_a_defect_becomes_one_event_in_log_and_metrics() -> None:
+    """NEW once after min_hits looks, END when the camera leaves."""
+    rig = Rig(detections=one_defect)
+    rig.add("cam", live=False)
+    rig.inspector.start()
+    for sequence in range(10):
+        rig.put("cam", sequence)
+    rig.until(lambda: len(rig.log.inspected) == 10)
+    rig.inspector.remove("cam")
+    rig.until(lambda: any(event.phase is EventPhase.END for event in rig.log.events))
+    rig.end()
+
+    phases = [event.phase for event in rig.log.events]
+    assert (phases.count(EventPhase.NEW), phases.count(EventPhase.END)) == (1, 1)
+    assert rig.tally.events == rig.log.events
+    assert rig.tally.kept == 10
+
+
+def test_batches_are_filled_when_the_device_takes_more_than_one() -> None:
+    """With room for eight, eight waiting cameras make one batch."""
+    rig = Rig(max_batch=8, slots=1, inference_s=0.001, fill_s=0.2)
+    for number in range(8):
+        rig.add(f"cam{number}")
+        rig.put(f"cam{number}", 0)
+    rig.inspector.start()
+    rig.until(lambda: len(rig.log.inspected) == 8)
+    rig.end()
+
+    assert rig.tally.batches == [8]
+
+
+def test_a_broken_engine_ends_the_thread_with_its_error() -> None:
+    """It must not look like "no defects"."""
+
+    def fail(_: Frame) -> Detections:
+        raise RunError("the engine failed")
+
+    rig = Rig(detections=fail)
+    rig.add("cam")
+    rig.inspector.start()
+    rig.put("cam", 0)
+
+    with pytest.raises(RunError, match="the engine failed"):
+        rig.inspector.outcome.result(10)
+    rig.end()
+
+
+def test_a_picture_that_cannot_be_converted_is_counted_and_the_next_is_inspected() -> None:
+    """One bad picture costs one frame."""
+
+    class Choosy(SimulatedDevice):
+        def submit(self, frames: Sequence[Frame]) -> None:
+            if frames[0].sequence == 0:
+                raise DeviceError("camera 'cam': frame 0 cannot be converted")
+            super().submit(frames)
+
+    rig = Rig()
+    rig.device = Choosy(rig.device.description, rig.bell.ring)
+    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
+    rig.add("cam", live=False)
+    rig.inspector.start()
+    rig.put("cam", 0)
+    rig.put("cam", 1)
+    rig.until(lambda: rig.log.inspected == [("cam", 1)])
+    rig.end()
+
+    assert rig.counts()["cam"] == (2, 1, {DropCause.CORRUPT: 1})
+
+
+def test_a_drain_records_what_is_in_flight() -> None:
+    """Frames on the device when the stop comes are inspected, those still waiting are counted as dropped."""
+    rig = Rig(slots=2, inference_s=0.05)
+    for camera in ("a", "b", "c"):
+        rig.add(camera)
+        rig.put(camera, 0)
+    rig.inspector.start()
+    rig.until(lambda: rig.device.in_flight() == 2)
+    rig.end()
+
+    assert len(rig.log.inspected) == 2
+    dropped = [cause for _, _, causes in rig.counts().values() for cause in causes]
+    assert dropped == [DropCause.SHUTDOWN]
+
+
+class Held(SimulatedDevice):
+    """A device that keeps its results until they are released."""
+
+    released = False
+
+    def collect(self) -> list[Inspection]:
+        return super().collect() if self.released else []
+
+
+class Unreadable(SimulatedDevice):
+    """A device that cannot read the pictures of one camera, save those of some frames."""
+
+    readable: frozenset[int] = frozenset()
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        for bad in (frame for frame in frames if frame.camera == "bad" and frame.sequence not in self.readable):
+            raise DeviceError(f"camera 'bad': frame {bad.sequence} cannot be converted")
+        super().submit(frames)
+
+
+def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1) -> Rig:
+    """Return a rig whose device is of another kind."""
+    rig = Rig(slots=slots, max_batch=max_batch)
+    rig.device = device(rig.device.description, rig.bell.ring, 0.0, one_defect)
+    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
+    return rig
+
+
+@pytest.fixture
+def held() -> Iterator[tuple[Rig, Held]]:
+    """A line of which two frames are on the device and a third waits."""
+    rig = rig_on(Held)
+    device = rig.device
+    assert isinstance(device, Held)
+    rig.add("cam", live=False)
+    rig.inspector.start()
+    rig.put("cam", 0)
+    rig.put("cam", 1)
+    rig.until(lambda: device.in_flight() == 2)
+    rig.put("cam", 2)
+    yield rig, device
+    rig.end()
+
+
+def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[Rig, Held]) -> None:
+    """The removal is over when its last frames are in the log, and in a round, and every frame is accounted for."""
+    rig, device = held
+    gone = rig.inspector.remove("cam")
+    rig.until(lambda: rig.lines["cam"].mailbox.oldest() is None)
+    assert not gone.done()
+
+    device.released = True
+    rig.bell.ring()
+    gone.result(10)
+    assert rig.log.inspected == [("cam", 0), ("cam", 1)]
+    assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
+    assert len([look for round_ in rig.rounds for look in round_.looks]) == 2
+
+
+def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]) -> None:
+    """A camera that is altered meanwhile is counted anew from its own first frame, and keeps its own detections."""
+    rig, device = held
+    old = rig.lines["cam"]
+    gone = rig.inspector.remove("cam")
+    new = rig.add("cam")
+    new.keep = lambda found, _: (found[:0], found[:0])
+    rig.until(lambda: old.mailbox.oldest() is None)
+    rig.put("cam", 3)
+    device.released = True
+    rig.bell.ring()
+    gone.result(10)
+    rig.until(lambda: new.inspected == 1)
+
+    assert rig.log.inspected == [("cam", 0), ("cam", 1), ("cam", 3)]
+    assert rig.tally.kept == 2
+    assert (old.inspected, old.mailbox.counts().dropped) == (2, {DropCause.SHUTDOWN: 1})
+    assert (new.mailbox.counts().arrived, new.mailbox.counts().dropped) == (1, {})
+
+
+def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) -> None:
+    """Nobody waits in vain because the run ends."""
+    rig, device = held
+    gone = rig.inspector.remove("cam")
+    rig.inspector.stop()
+    device.released = True
+    rig.bell.ring()
+
+    gone.result(10)
+    assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
+
+
+def test_an_aborted_drain_accounts_for_what_it_leaves(held: tuple[Rig, Held]) -> None:
+    """Frames that a forced end leaves on the device were not inspected."""
+    rig, _ = held
+    rig.inspector.abort()
+    assert rig.inspector.join(10)
+
+    assert rig.counts()["cam"] == (3, 0, {DropCause.SHUTDOWN: 3})
+
+
+def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
+    """Who gives up waiting for a removal or for the end cannot cancel it."""
+    rig, device = held
+    gone = rig.inspector.remove("cam")
+    assert not gone.cancel()
+    assert not rig.inspector.outcome.cancel()
+    device.released = True
+    rig.bell.ring()
+
+    gone.result(10)
+    rig.inspector.stop()
+    rig.inspector.outcome.result(10)
+
+
+def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> None:
+    """A stale frame that is replaced between plan and drop takes no fresh one with it."""
+
+    class Late(SimulatedDevice):
+        def shape_for(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+            if made.lines["cam"].mailbox.counts().arrived == 1:  # the moment after the look at the waiting frame
+                made.put("cam", 1)
+            return super().shape_for(size_wh)
+
+    made = rig_on(Late)
+    made.add("cam", staleness_s=0.5)
+    made.put("cam", 0, time.monotonic() - 1.0)
+    made.inspector.start()
+    made.until(lambda: made.log.inspected == [("cam", 1)])
+    made.end()
+
+    assert made.counts()["cam"] == (2, 1, {DropCause.SUPERSEDED: 1})
+
+
+def test_a_camera_whose_pictures_cannot_be_read_is_told_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Three in a row are no accident; one now and then is. The log is not flooded by either."""
+    rig = rig_on(Unreadable)
+    assert isinstance(rig.device, Unreadable)
+    rig.device.readable = frozenset({2, 5})
+    told: list[str] = []
+    rig.add("bad", live=False).on_refused = told.append
+    rig.inspector.start()
+    with caplog.at_level(logging.WARNING):
+        for sequence in range(12):
+            rig.put("bad", sequence)
+        rig.until(lambda: sum(rig.counts()["bad"][2].values()) == 10)
+    rig.end()
+
+    assert told == [f"camera 'bad': frame {sequence} cannot be converted" for sequence in (8, 11)]
+    assert caplog.messages == ["frame not inspected: camera 'bad': frame 0 cannot be converted"]
+    assert rig.counts()["bad"] == (12, 2, {DropCause.CORRUPT: 10})
+
+
+def test_a_bad_picture_spoils_no_batch() -> None:
+    """The other cameras' frames of the batch are inspected all the same, and nobody else is blamed."""
+    rig = rig_on(Unreadable, max_batch=4, slots=4)
+    told: list[str] = []
+    for camera in ("a", "bad", "b"):
+        rig.add(camera).on_refused = told.append
+        rig.put(camera, 0)
+    rig.inspector.start()
+    rig.until(lambda: len(rig.log.inspected) == 2)
+    rig.end()
+
+    assert sorted(rig.log.inspected) == [("a", 0), ("b", 0)]
+    assert rig.counts()["bad"] == (1, 0, {DropCause.CORRUPT: 1})
+    assert told == []
+
+
+def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:
+    """One that has just come in, and waited on the way for longer than allowed, is stale."""
+    rig = Rig()
+    rig.add("late", staleness_s=0.5)
+    rig.add("cam", staleness_s=0.5)
+    for camera, behind_s in (("late", 0.6), ("cam", 0.2)):
+        rig.put(camera, 0, behind_s=behind_s)
+    rig.inspector.start()
+    rig.until(lambda: rig.log.inspected == [("cam", 0)])
+    rig.end()
+
+    assert rig.counts()["late"] == (1, 0, {DropCause.STALE: 1})
+    assert [look.camera for round_ in rig.rounds for look in round_.looks] == ["cam"]
