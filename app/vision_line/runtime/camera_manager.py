@@ -59,7 +59,7 @@ class ManagedCamera:
 
     stream: Stream
     mailbox: Mailbox
-    line: CameraPipeline
+    pipeline: CameraPipeline
     task: asyncio.Task[None]
     load: DecodeLoad
     state: CameraState = CameraState.CONNECTING
@@ -69,7 +69,7 @@ class ManagedCamera:
     def is_over(self) -> bool:
         """Whether this was a file, and nothing of it waits or is under way."""
         counts = self.mailbox.counts()
-        settled = counts.pending == 0 and counts.taken == self.line.inspected and self.line.under_way == 0
+        settled = counts.pending == 0 and counts.taken == self.pipeline.inspected and self.pipeline.under_way == 0
         return self.state is CameraState.ENDED and settled
 
     def counts(self) -> CameraCounts:
@@ -78,14 +78,14 @@ class ManagedCamera:
         return CameraCounts(
             arrived=counts.arrived,
             decoded=counts.decoded,
-            inspected=self.line.inspected,
+            inspected=self.pipeline.inspected,
             dropped=counts.dropped,
             reconnects=self.reconnects.n,
         )
 
 
 class CameraManager:
-    """Owns the cameras' tasks, mailboxes and lines; lives in the event loop's thread."""
+    """Owns the cameras' tasks, mailboxes and pipelines; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class CameraManager:
         """Let `inspector` inspect the cameras that run now and those that come."""
         self._inspector = inspector
         for station in self._stations.values():
-            inspector.add(station.line)
+            inspector.add(station.pipeline)
 
     async def apply(self, streams: Sequence[Stream]) -> None:
         """Run exactly `streams`: new ones are started, missing ones stopped, altered ones restarted, others left."""
@@ -160,7 +160,7 @@ class CameraManager:
             self._start(stream)
 
     async def stop(self) -> None:
-        """Stop every camera's thread; the lines stay, so that what waits and what is in flight is accounted for.
+        """Stop every camera's thread; the pipelines stay, so that what waits and what is in flight is accounted for.
 
         No camera is started from now on.
         """
@@ -173,7 +173,7 @@ class CameraManager:
         mailbox = Mailbox(stream.name, self._doorbell.frame_came, live=stream.is_live)
         numbers = self._numbers.setdefault(stream.name, itertools.count())
         camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
-        line = CameraPipeline(
+        pipeline = CameraPipeline(
             camera=stream.name,
             mailbox=mailbox,
             keep=DetectionFilter(self._classes, stream, self._score_threshold, continue_ratio=CONTINUE_RATIO),
@@ -186,7 +186,7 @@ class CameraManager:
             stay_s=stream.dwell_s,
         )
         if stream.is_live:
-            line.max_staleness_s = stream.max_staleness_ms / 1000
+            pipeline.max_staleness_s = stream.max_staleness_ms / 1000
         if stream.trusts_anybody:
             logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
         self._metrics.add_camera(
@@ -202,9 +202,9 @@ class CameraManager:
             absence = None  # a file waits to be looked at
         self._ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
-        self._stations[stream.name] = ManagedCamera(stream, mailbox, line, task, camera.load)
+        self._stations[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load)
         if self._inspector is not None:
-            self._inspector.add(line)
+            self._inspector.add(pipeline)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
 
     async def _stop(self, station: ManagedCamera) -> None:

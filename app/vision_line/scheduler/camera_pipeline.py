@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One camera's line as the inspecting thread knows it, and all of them as they come and go."""
+"""One camera's pipeline as the inspecting thread knows it, and all of them as they come and go."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ class CameraPipeline:
 
 
 class Removal(NamedTuple):
-    """A line that takes no more frames, whose last ones are on the device; `gone` is done when they are recorded."""
+    """A pipeline that takes no more frames; `gone` is done when its last ones, on the device, are recorded."""
 
-    line: CameraPipeline
+    pipeline: CameraPipeline
     gone: Future[None]
 
 
 class CameraSet:
-    """The lines that are inspected, and those that leave; belongs to the inspecting thread."""
+    """The pipelines that are inspected, and those that leave; belongs to the inspecting thread."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -99,36 +99,36 @@ class CameraSet:
         self._leaving: list[Removal] = []
 
     def __iter__(self) -> Iterator[CameraPipeline]:
-        """Yield every line that may have frames on the device."""
+        """Yield every pipeline that may have frames on the device."""
         yield from self.inspected
-        yield from (leaving.line for leaving in self._leaving)
+        yield from (leaving.pipeline for leaving in self._leaving)
 
-    def add(self, line: CameraPipeline) -> None:
-        """Take in a line whose camera has none."""
-        self._by_camera[line.camera] = line
+    def add(self, pipeline: CameraPipeline) -> None:
+        """Take in a pipeline whose camera has none."""
+        self._by_camera[pipeline.camera] = pipeline
         self.inspected = list(self._by_camera.values())
 
     def remove(self, camera: str, gone: Future[None]) -> None:
-        """Let a camera's line leave: what waits is dropped; `pop_gone` returns it when nothing of it is under way."""
-        line = self._by_camera.pop(camera, None)
-        if line is None:
+        """Let a camera's pipeline leave: what waits is dropped; `pop_gone` returns it once nothing is under way."""
+        pipeline = self._by_camera.pop(camera, None)
+        if pipeline is None:
             gone.set_result(None)
             return
         self.inspected = list(self._by_camera.values())
-        line.mailbox.close()
-        self._leaving.append(Removal(line, gone))
+        pipeline.mailbox.close()
+        self._leaving.append(Removal(pipeline, gone))
 
     def of_next_result(self, camera: str) -> CameraPipeline:
-        """Return the line that submitted the camera's next result: one that leaves did so before its successor."""
+        """Return the pipeline that submitted the camera's next result: one that leaves did so before its successor."""
         for leaving in self._leaving:
-            if leaving.line.camera == camera:
-                return leaving.line
+            if leaving.pipeline.camera == camera:
+                return leaving.pipeline
         return self._by_camera[camera]
 
     def pop_gone(self) -> list[Removal]:
-        """Return the leaving lines that have no frame on the device any more, and forget them."""
+        """Return the leaving pipelines that have no frame on the device any more, and forget them."""
         if not self._leaving:
             return []
-        gone = [leaving for leaving in self._leaving if not leaving.line.under_way]
-        self._leaving = [leaving for leaving in self._leaving if leaving.line.under_way]
+        gone = [leaving for leaving in self._leaving if not leaving.pipeline.under_way]
+        self._leaving = [leaving for leaving in self._leaving if leaving.pipeline.under_way]
         return gone

@@ -15,33 +15,33 @@ FULL_SHARE = 0.75
 
 
 class LoadShare:
-    """Samples the inspecting thread, in that thread, and tells lines to rest. A microsecond a line and sample."""
+    """Samples the inspecting thread, in that thread, and tells pipelines to rest. A microsecond each a sample."""
 
     def __init__(self, now_s: float) -> None:
         """Begin with a device of unknown capacity."""
         self._rotation = Rotation()
         self._start_anew(now_s, 0)
 
-    def sample(self, now_s: float, lines: Sequence[CameraPipeline], inspected: int, *, full: bool) -> None:
-        """Look at the lines; `inspected` counts all results so far, `full`: the device has no free slot."""
-        waiting = [line for line in lines if line.mailbox.oldest() is not None]
+    def sample(self, now_s: float, pipelines: Sequence[CameraPipeline], inspected: int, *, full: bool) -> None:
+        """Look at the pipelines; `inspected` counts all results so far, `full`: the device has no free slot."""
+        waiting = [pipeline for pipeline in pipelines if pipeline.mailbox.oldest() is not None]
         self._samples += 1
         self._full += full and bool(waiting)
-        self._active.update(line.camera for line in waiting)
-        self._active.update(line.camera for line in lines if line.under_way)
+        self._active.update(pipeline.camera for pipeline in waiting)
+        self._active.update(pipeline.camera for pipeline in pipelines if pipeline.under_way)
         span_s = now_s - self._since_s
         if span_s >= WINDOW_S:
             is_full = self._full >= FULL_SHARE * self._samples
-            self._let_rest(now_s, lines, (inspected - self._inspected_before) / span_s if is_full else None)
+            self._let_rest(now_s, pipelines, (inspected - self._inspected_before) / span_s if is_full else None)
             self._start_anew(now_s, inspected)
 
-    def _let_rest(self, now_s: float, lines: Sequence[CameraPipeline], capacity_fps: float | None) -> None:
-        active = [line for line in lines if line.camera in self._active]
-        needs = {line.camera: 1.0 / line.period_s for line in active}
-        stay_s = max((line.stay_s for line in active), default=0.0)
+    def _let_rest(self, now_s: float, pipelines: Sequence[CameraPipeline], capacity_fps: float | None) -> None:
+        active = [pipeline for pipeline in pipelines if pipeline.camera in self._active]
+        needs = {pipeline.camera: 1.0 / pipeline.period_s for pipeline in active}
+        stay_s = max((pipeline.stay_s for pipeline in active), default=0.0)
         resting = self._rotation.plan(now_s, needs, capacity_fps, stay_s)
-        for line in lines:
-            line.rests = line.camera in resting
+        for pipeline in pipelines:
+            pipeline.rests = pipeline.camera in resting
 
     def _start_anew(self, now_s: float, inspected: int) -> None:
         self._since_s = now_s

@@ -27,7 +27,7 @@ PUBLISH_EVERY_S = 0.05
 
 
 class Scheduler:
-    """Runs the inspecting thread over a changing set of lines.
+    """Runs the inspecting thread over a changing set of pipelines.
 
     `on_round` is called in the inspecting thread and must only hand the round over. `outcome` is done when the thread
     ends: with an error if the device or the log failed, which must end the program loudly.
@@ -53,7 +53,7 @@ class Scheduler:
         self._on_overlay = on_overlay
         self._fill_s = fill_s
         self._monotonic = monotonic
-        self._lines = CameraSet()
+        self._pipelines = CameraSet()
         self._commands: deque[Callable[[], None]] = deque()
         self._stopping = threading.Event()
         self._abort = threading.Event()
@@ -71,15 +71,15 @@ class Scheduler:
         """Start the thread; called once."""
         self._thread.start()
 
-    def add(self, line: CameraPipeline) -> None:
-        """Begin to inspect a line; a line of the same camera is removed first. Any thread."""
-        self._command(lambda: self._add(line))
+    def add(self, pipeline: CameraPipeline) -> None:
+        """Begin to inspect a pipeline; a pipeline of the same camera is removed first. Any thread."""
+        self._command(lambda: self._add(pipeline))
 
     def remove(self, camera: str) -> Future[None]:
         """Stop inspecting a camera: its waiting frame is dropped, its events end. Any thread.
 
         What is on the device is inspected and recorded as ever. The future is done when nothing more will be counted
-        for the line that was removed, and the round that tells of its last looks has been handed over.
+        for the pipeline that was removed, and the round that tells of its last looks has been handed over.
         """
         gone = _promise()
         self._command(lambda: self._remove(camera, gone))
@@ -108,19 +108,19 @@ class Scheduler:
         while self._commands:
             self._commands.popleft()()
 
-    def _add(self, line: CameraPipeline) -> None:
-        self._remove(line.camera, _promise())
-        self._lines.add(line)
+    def _add(self, pipeline: CameraPipeline) -> None:
+        self._remove(pipeline.camera, _promise())
+        self._pipelines.add(pipeline)
 
     def _remove(self, camera: str, gone: Future[None]) -> None:
-        self._lines.remove(camera, gone)
+        self._pipelines.remove(camera, gone)
         self._see_off()
 
     def _see_off(self) -> None:
-        """End the leaving lines that have no frame on the device any more."""
-        for line, gone in self._lines.pop_gone():
+        """End the leaving pipelines that have no frame on the device any more."""
+        for pipeline, gone in self._pipelines.pop_gone():
             now_s = self._monotonic()
-            self._end(line.tracker.close())
+            self._end(pipeline.tracker.close())
             self._publish(now_s)  # first: who waits for the end must have heard of every look
             gone.set_result(None)
 
@@ -171,46 +171,46 @@ class Scheduler:
     def _ready(self) -> tuple[list[Ready], dict[int, Frame]]:
         """Return what is ready for the plan, and by the same indices the frames that were looked at."""
         ready, frames = [], {}
-        for index, line in enumerate(self._lines.inspected):
-            if (frame := line.mailbox.oldest()) is not None:
+        for index, pipeline in enumerate(self._pipelines.inspected):
+            if (frame := pipeline.mailbox.oldest()) is not None:
                 frames[index] = frame
                 ready.append(
                     Ready(
                         index,
                         frame.captured_s,
                         self._device.shape_for(frame.size_wh),
-                        inf if line.rests else line.last_turn,
-                        line.not_before_s,
-                        line.max_staleness_s,
-                        line.live and line.inspect_period_s > 0,
+                        inf if pipeline.rests else pipeline.last_turn,
+                        pipeline.not_before_s,
+                        pipeline.max_staleness_s,
+                        pipeline.live and pipeline.inspect_period_s > 0,
                     )
                 )
         return ready, frames
 
     def _drop(self, plan: BatchPlan, planned: dict[int, Frame]) -> None:
         # Only the frame that was judged: a newer one that has replaced it since is neither stale nor early.
-        lines = self._lines.inspected
+        pipelines = self._pipelines.inspected
         for index in plan.stale:
-            lines[index].mailbox.drop(DropCause.STALE, planned[index])
+            pipelines[index].mailbox.drop(DropCause.STALE, planned[index])
         for index in plan.early:
-            lines[index].mailbox.drop(DropCause.RATE_CAP, planned[index])
+            pipelines[index].mailbox.drop(DropCause.RATE_CAP, planned[index])
 
     def _drop_waiting(self, cause: DropCause) -> None:
-        for line in self._lines.inspected:
-            if line.live:
-                line.mailbox.drop(cause)
+        for pipeline in self._pipelines.inspected:
+            if pipeline.live:
+                pipeline.mailbox.drop(cause)
 
     def _submit(self, plan: BatchPlan) -> None:
         now_s = self._monotonic()
         picked: list[tuple[CameraPipeline, Frame]] = []
         for index in plan.batch:
-            line = self._lines.inspected[index]
-            frame = line.mailbox.take()  # may be newer than the planned one: so much the better
+            pipeline = self._pipelines.inspected[index]
+            frame = pipeline.mailbox.take()  # may be newer than the planned one: so much the better
             if frame is not None:
-                picked.append((line, frame))
-                line.last_turn = self._turns.take(line.last_turn, line.period_s)
-                if line.inspect_period_s:
-                    line.not_before_s = next_turn(line.not_before_s, now_s, line.inspect_period_s)
+                picked.append((pipeline, frame))
+                pipeline.last_turn = self._turns.take(pipeline.last_turn, pipeline.period_s)
+                if pipeline.inspect_period_s:
+                    pipeline.not_before_s = next_turn(pipeline.not_before_s, now_s, pipeline.inspect_period_s)
         if picked:
             self._start_batch(picked)
 
@@ -223,42 +223,42 @@ class Scheduler:
             else:
                 self._start_singly(picked)
             return
-        for line, _ in picked:
-            line.under_way += 1
-            line.refused = 0
+        for pipeline, _ in picked:
+            pipeline.under_way += 1
+            pipeline.refused = 0
         self._observer.batch(len(picked))
 
     def _start_singly(self, picked: Sequence[tuple[CameraPipeline, Frame]]) -> None:
         """Find out whose picture spoilt a batch; the others are inspected as far as there are slots."""
-        for line, frame in picked:
+        for pipeline, frame in picked:
             if self._device.free_slots() > 0:
-                self._start_batch([(line, frame)])
+                self._start_batch([(pipeline, frame)])
             else:
-                line.mailbox.take_back(DropCause.CORRUPT)
+                pipeline.mailbox.take_back(DropCause.CORRUPT)
 
     def _collect(self) -> None:
         for inspection in self._device.collect():
             frame = inspection.frame
-            line = self._lines.of_next_result(frame.camera)
-            tracked, kept = line.keep(inspection.detections, frame.size_wh)
-            events = line.tracker.update(frame, tracked)
+            pipeline = self._pipelines.of_next_result(frame.camera)
+            tracked, kept = pipeline.keep(inspection.detections, frame.size_wh)
+            events = pipeline.tracker.update(frame, tracked)
             seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
             self._log.write_inspection(seen, events)
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)
-            line.inspected += 1
+            pipeline.inspected += 1
             self._inspected += 1
             self._observer.inspected(seen, self._monotonic())
             self._note(events)
             self._looks.append(InspectedFrame(frame.camera, frame.size_wh, frame.captured_s))
-            line.under_way -= 1
+            pipeline.under_way -= 1
             self._see_off()
 
     def _keep_house(self, now_s: float) -> None:
         self._writable = self._log.status().writable
-        self._share.sample(now_s, self._lines.inspected, self._inspected, full=self._device.free_slots() == 0)
-        for line in self._lines.inspected:
-            self._end(line.tracker.expire(now_s))
+        self._share.sample(now_s, self._pipelines.inspected, self._inspected, full=self._device.free_slots() == 0)
+        for pipeline in self._pipelines.inspected:
+            self._end(pipeline.tracker.expire(now_s))
 
     def _end(self, events: Sequence[DefectEvent]) -> None:
         if events:
@@ -276,18 +276,18 @@ class Scheduler:
 
     def _drain(self) -> None:
         self._obey()
-        for line in self._lines.inspected:
-            line.mailbox.close()
+        for pipeline in self._pipelines.inspected:
+            pipeline.mailbox.close()
         while self._device.in_flight() and not self._abort.is_set():
             self._collect()
             if self._device.in_flight():
                 self._bell.wait(HOUSEKEEPING_S)
         self._collect()
-        for line in self._lines:
-            line.give_up_under_way()
+        for pipeline in self._pipelines:
+            pipeline.give_up_under_way()
         self._see_off()
-        for line in self._lines.inspected:
-            self._end(line.tracker.close())
+        for pipeline in self._pipelines.inspected:
+            self._end(pipeline.tracker.close())
         self._publish(self._monotonic())
 
 
