@@ -39,7 +39,7 @@ SHORTEST_DT_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrackUpdate:
     """What one look changed: (track, row of the detections) pairs, and tracks that ended."""
 
     seen: list[tuple[Track, int]]
@@ -66,11 +66,11 @@ class BeltTracker:
         self._looked_s: float | None = None
         self._period_s = 0.0
 
-    def update(self, detections: Detections, counts: NDArray[np.bool_], at_s: float) -> Step:
+    def update(self, detections: Detections, counts: NDArray[np.bool_], at_s: float) -> TrackUpdate:
         """Match one look. `counts` (n,) marks detections that may start a track and count as hits."""
         self._keep_period(at_s)
         if not self.tracks and not len(detections):
-            return Step([], [], [])
+            return TrackUpdate([], [], [])
         rows = rows_of(detections, counts)
         dt_s = max(at_s - self._located_s, SHORTEST_DT_S)
         shift = self._find_shift(rows, dt_s)
@@ -160,8 +160,8 @@ class BeltTracker:
 
     def _settle(
         self, rows: Sequence[TrackState], matches: dict[int, Track], here: tuple[float, float], at_s: float
-    ) -> Step:
-        step = Step([], [], [])
+    ) -> TrackUpdate:
+        step = TrackUpdate([], [], [])
         for index, track in matches.items():
             self._see(track, rows[index], here, at_s)
             step.seen.append((track, index))

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One term for one thing: docs/decisions/0018-vocabulary.md says which, and this holds it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = (ROOT / "app" / "vision_line", ROOT / "compression" / "vision_line_compression")
+TREES = {
+    path: ast.parse(path.read_text(encoding="utf-8"))
+    for package in PACKAGES
+    for path in sorted(package.rglob("*.py"))
+    if path.name != "__init__.py"
+}
+PAGE = (ROOT / "docs" / "decisions" / "0018-vocabulary.md").read_text(encoding="utf-8")
+
+#: Words that left the code, and the term that took their place. A word is added once no identifier holds it any more.
+FORMER_WORDS = {
+    "conversation": "RTSP session",
+    "heal": "fine-tune",
+    "keeper": "evidence writer",
+    "lessons": "distillation",
+}
+
+#: The same for names of classes and functions whose words are good elsewhere.
+FORMER_NAMES = {
+    "Chooser": "Sampler",
+    "CompressedPicture": "EncodedFrame",
+    "DecodedPicture": "DecodedFrame",
+    "Disorder": "OrderErrors",
+    "Doorbell": "WakeUp",
+    "Found": "DetectionColumns, GpuFound",
+    "Harvest": "CaptureResult",
+    "Judgement": "CameraHealth",
+    "Kinds": "a file in pipeline/steps",
+    "Known": "TrackColumns",
+    "Lines": "CameraSet",
+    "Lineup": "CameraManager",
+    "Look": "InspectedFrame, StateStyle",
+    "MinuteBook": "MinuteCounters",
+    "Outlet": "FrameSink",
+    "Round": "SchedulerUpdate",
+    "Seat": "CameraSlot",
+    "ServerOrder": "ServerConfig",
+    "Station": "ManagedCamera",
+    "Stock": "StorageUsage",
+    "Subject": "DeviceUnderTest",
+    "Trained": "TrainedModel",
+    "Viewer": "Client",
+    "Vitals": "ConnectionStats",
+}
+
+#: File names that occur more than once, each with the one thing that it means everywhere.
+SHARED_FILE_NAMES = {
+    "capture": "capturing images: the command and the work",
+    "context": "what everything under way shares",
+    "device": "a backend's device",
+    "export": "writing in another form what is there: a command and a step",
+    "files": "working with files",
+    "graph": "nodes and what they need",
+    "latency": "the latency table: measured by a step, read by the planner",
+    "plan": "the pruning plan: made by a step, and its form",
+    "progress": "how far work is, on a terminal",
+    "prune": "removing: a command and a step",
+    "report": "what was found, for a reader",
+    "robustness": "corruption robustness: a step and the work",
+    "run": "a run: the command and its life",
+    "selftest": "the self-test: the command and the work",
+    "session": "what lasts from opening to end",
+    "settings": "a stage's settings",
+    "speed": "speed: a step and the work",
+}
+
+
+def identifiers(path: Path) -> Iterator[str]:
+    """Yield what the file defines or uses by name, and its own name."""
+    yield path.stem
+    for node in ast.walk(TREES[path]):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.arg(arg=name) | ast.Attribute(attr=name) | ast.Name(id=name):
+                yield name
+
+
+def words_of(identifier: str) -> set[str]:
+    """Return the words of a snake_case or CamelCase name, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
+
+
+def definitions() -> dict[str, list[Path]]:
+    """Return the modules that define each class that is not private."""
+    found = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(path)
+    return found
+
+
+def test_words_of_names() -> None:
+    """In every way of writing a name."""
+    assert words_of("HTTPServer_forLooks") == {"http", "server", "for", "looks"}
+
+
+def term_of(name: str) -> str | None:
+    """Return the term that took the place of the name or of a word in it, None where it is in use."""
+    former = words_of(name) & FORMER_WORDS.keys()
+    return FORMER_NAMES.get(name) or next((FORMER_WORDS[word] for word in former), None)
+
+
+def test_former_words_do_not_come_back() -> None:
+    """Neither as a word of a name nor as a whole name."""
+    back = {(str(path.relative_to(ROOT)), name): term_of(name) for path in TREES for name in identifiers(path)}
+
+    assert not {place: term for place, term in back.items() if term}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """So it can be looked up, and said, without its module."""
+    assert not {name: paths for name, paths in definitions().items() if len(paths) > 1}
+
+
+def test_a_file_name_means_one_thing() -> None:
+    """Where it occurs more than once, `SHARED_FILE_NAMES` says what it means in every place."""
+    found = Counter(path.stem for path in TREES if not path.stem.startswith("_"))
+
+    assert {name for name, times in found.items() if times > 1} == SHARED_FILE_NAMES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z][a-zA-Z]+)`", PAGE))))
+def test_the_page_names_classes_that_are_there(name: str) -> None:
+    """As the code has them today."""
+    assert name in definitions()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", PAGE))))
+def test_the_page_names_files_that_are_there(name: str) -> None:
+    """Each by its path below a package."""
+    assert any((package / name).exists() for package in (*PACKAGES, ROOT))
