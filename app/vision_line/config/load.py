@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,20 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from vision_line.config.feasible import contradictions
-from vision_line.config.locate import KeyPath, line_of, locate_keys
 from vision_line.config.models import Config
 from vision_line.config.placeholders import fill_placeholders
-from vision_line.errors import ConfigError, mask_credentials
-
-Problem = tuple[KeyPath, str]  # where, and what is wrong there
+from vision_line.config.toml import Problem, problems_of, read_toml
 
 #: What says whom to trust; nothing in the clear can be held to it.
 _TRUST = ("tls_ca_file", "tls_fingerprint", "tls_verify")
-
-_SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +50,24 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
     """
     environment = os.environ if environment is None else environment
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
-    except UnicodeDecodeError as exc:
-        found = f"byte {exc.object[exc.start]:#04x} at {exc.start}"
-        raise ConfigError(f"{path}: expected UTF-8 text, found {found}") from exc
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}:{_syntax_problem(exc, text)}") from exc
-    lines = locate_keys(text)
-    data, problems = _fill_urls(data, environment, path.parent)
+    file = read_toml(path)
+    data, problems = _fill_urls(file.data, environment, path.parent)
     data = _anchor_trust(data, path.parent)
     config: Config | None = None
     try:
         config = Config.model_validate(data)
     except ValidationError as exc:
-        problems += [_problem(details) for details in _distinct(exc)]
+        problems += _distinct(problems_of(exc))
     if config is not None:
         problems += _contradictions(config, data)
         problems += _trust_in_the_clear(config, data)
     problems += _repeated_names(data)
     if problems or config is None:
-        located = sorted({(line_of(key, lines), _dotted(key, data), text) for key, text in problems})
-        raise ConfigError(*(f"{path}:{line}: {key}: {text}" for line, key, text in located))
+        raise file.error(problems)
     left_out = () if first is None else tuple(stream.name for stream in config.enabled_streams[first:])
     if first is not None:
         config = _limited(config, first)
-    return LoadedConfig(config, path, hashlib.sha256(text.encode()).hexdigest(), first, left_out)
+    return LoadedConfig(config, path, hashlib.sha256(file.text.encode()).hexdigest(), first, left_out)
 
 
 def _limited(config: Config, first: int) -> Config:
@@ -96,14 +76,6 @@ def _limited(config: Config, first: int) -> Config:
     off = {"enabled": False}
     streams = [stream if stream.name in kept else stream.model_copy(update=off) for stream in config.stream]
     return config.model_copy(update={"stream": streams})
-
-
-def _syntax_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
-    """Return `line: what` of a syntax error; the parser has the line in its words only."""
-    words = str(error)
-    if found := _SYNTAX_AT.search(words):
-        return f"{found[1]}: not valid TOML: {words[: found.start()]} (column {found[2]})"
-    return f"{len(text.splitlines()) or 1}: not valid TOML: {words}"
 
 
 def _fill_urls(
@@ -145,36 +117,12 @@ def _anchored(url: str, folder: Path) -> str:
     return f"{scheme}:{folder.absolute() / path}"
 
 
-def _distinct(error: ValidationError) -> Iterator[ErrorDetails]:
-    """Give each place's first error; a wrong `[defaults]` value is not repeated for every stream that inherits it."""
-    details = error.errors(include_url=False)
-    in_defaults = {item["loc"][1] for item in details if item["loc"][:1] == ("defaults",) and len(item["loc"]) > 1}
-    for item in details:
-        loc = item["loc"]
-        if loc[:1] == ("stream",) and len(loc) > 2 and loc[2] in in_defaults:
-            continue
-        yield item
-
-
-def _problem(details: ErrorDetails) -> Problem:
-    loc = tuple(part for part in details["loc"] if isinstance(part, str | int))
-    kind, found = details["type"], details.get("input")
-    if kind == "missing":
-        return loc, "is missing"
-    if kind == "extra_forbidden":
-        return loc, "unknown key"
-    message = details["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if message.startswith(("expected", "is ")):
-        return loc, message
-    return loc, f"found {_shown(found)}, {message.replace('input should be', 'expected')}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict) and value:
-        return "a table"  # a camera's URL may be in it
-    text = mask_credentials(repr(value))
-    return text if len(text) <= 80 else text[:77] + "..."
+def _distinct(problems: list[Problem]) -> Iterator[Problem]:
+    """Leave out what every stream inherits: a wrong `[defaults]` value is told once."""
+    in_defaults = {path[1] for path, _ in problems if path[:1] == ("defaults",) and len(path) > 1}
+    for path, words in problems:
+        if not (path[:1] == ("stream",) and len(path) > 2 and path[2] in in_defaults):
+            yield path, words
 
 
 def _repeated_names(data: dict[str, Any]) -> list[Problem]:
@@ -207,20 +155,3 @@ def _trust_in_the_clear(config: Config, data: dict[str, Any]) -> Iterator[Proble
         for key in _TRUST if stream.is_live and not stream.is_encrypted else ():
             if key in data["stream"][index]:
                 yield ("stream", index, key), "is for rtsps:// only, found rtsp://: use rtsps:// or remove it"
-
-
-def _dotted(path: KeyPath, data: dict[str, Any]) -> str:
-    """Write a key path as people do, naming a stream by its name: `stream[cam03].url`."""
-    words: list[str] = []
-    for part in path:
-        if isinstance(part, int):
-            words[-1] += f"[{_stream_name(part, data) if words == ['stream'] else part}]"
-        else:
-            words.append(part)
-    return ".".join(words) or "file"
-
-
-def _stream_name(index: int, data: dict[str, Any]) -> str:
-    streams = data.get("stream", [])
-    name = streams[index].get("name") if index < len(streams) and isinstance(streams[index], dict) else None
-    return name if isinstance(name, str) else str(index + 1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vision_line.config.feasible import need_in_words, rounded_up
 from vision_line.config.load import LoadedConfig
-from vision_line.config.locate import line_of, locate_keys
 from vision_line.config.models import Stream
+from vision_line.config.toml import line_of, locate_keys
 from vision_line.devices.model.failed_gates import gates_problem, gates_warning
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
-from vision_line.config.locate import KeyPath, line_of, locate_keys
-from vision_line.errors import ConfigError
+from vision_line.config.toml import problems_of, read_toml
 from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.results import EvaluationSettings
 from vision_line_compression.prune.settings import Budget, PruneSettings
@@ -223,17 +220,13 @@ def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | No
     Raises:
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
     """
-    text = _read_text(path)
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
-    data = _replaced(data, "parent", "checkpoint", checkpoint)
+    file = read_toml(path)
+    data = _replaced(file.data, "parent", "checkpoint", checkpoint)
     data = _replaced(data, "data", "yaml", data_yaml)
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as exc:
-        raise ConfigError(*_problems(path, text, exc)) from exc
+        raise file.error(problems_of(exc)) from exc
     folder = path.parent.absolute()
     teacher = None
     if recipe.distill is not None and recipe.distill.teacher != PARENT:
@@ -244,50 +237,9 @@ def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | No
     )
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: expected UTF-8 text, found byte {exc.object[exc.start]:#04x}") from exc
-
-
 def _replaced(data: dict[str, Any], section: str, key: str, path: Path | None) -> dict[str, Any]:
     """Return `data` with an option's path, which is relative to the working directory."""
     table = data.get(section, {})
     if path is None or not isinstance(table, dict):
         return data
     return data | {section: table | {key: str(path.absolute())}}
-
-
-def _problems(path: Path, text: str, error: ValidationError) -> list[str]:
-    lines = locate_keys(text)
-    found = [_problem(details) for details in error.errors(include_url=False)]
-    located = sorted({(line_of(key, lines), _dotted(key), words) for key, words in found})
-    return [f"{path}:{line}: {key}: {words}" for line, key, words in located]
-
-
-def _problem(details: ErrorDetails) -> tuple[KeyPath, str]:
-    key = tuple(part for part in details["loc"] if isinstance(part, str | int))
-    if details["type"] == "missing":
-        return key, "is missing"
-    if details["type"] == "extra_forbidden":
-        return key, "unknown key"
-    message = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "value_error":
-        return key, message
-    message = message[:1].lower() + message[1:]
-    found = repr(details.get("input"))
-    found = found if len(found) <= 80 else found[:77] + "..."
-    return key, f"found {found}, {message.replace('input should be', 'expected')}"
-
-
-def _dotted(key: KeyPath) -> str:
-    words: list[str] = []
-    for part in key:
-        if isinstance(part, int) and words:
-            words[-1] += f"[{part + 1}]"
-        else:
-            words.append(str(part))
-    return ".".join(words) or "file"

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Read the TOML files of both programs; every problem is told as `file:line: key: what was found, what was expected`.
+
+`tomllib` keeps no line numbers, and whoever wrote the file needs them: `locate_keys` finds them in the text.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from vision_line.errors import ConfigError, mask_credentials
+
+KeyPath = tuple[str | int, ...]
+Problem = tuple[KeyPath, str]  # where, and what is wrong there
+
+_NAME = r"(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')"
+_DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
+_TABLE = re.compile(rf"^\s*\[(?P<array>\[)?\s*(?P<name>{_DOTTED})\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(rf"^\s*(?P<key>{_DOTTED})\s*=")
+_SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_LONGEST_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """A file that is valid TOML: where it is, its text and what it says."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+
+    def error(self, problems: Iterable[Problem]) -> ConfigError:
+        """Return the error that tells all `problems`, each once, in the order of their lines."""
+        lines = locate_keys(self.text)
+        located = sorted({(line_of(key, lines), dotted(key, self.data), words) for key, words in problems})
+        return ConfigError(*(f"{self.path}:{line}: {key}: {words}" for line, key, words in located))
+
+
+def read_toml(path: Path) -> TomlFile:
+    """Read `path`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not UTF-8 or is not TOML; with the line of the mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError as exc:
+        found = f"byte {exc.object[exc.start]:#04x} at {exc.start}"
+        raise ConfigError(f"{path}: expected UTF-8 text, found {found}") from exc
+    try:
+        return TomlFile(path, text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}:{_syntax_problem(exc, text)}") from exc
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Return what pydantic found wrong, in the words of an operator."""
+    return [_problem(details) for details in error.errors(include_url=False)]
+
+
+def locate_keys(text: str) -> dict[KeyPath, int]:
+    """Return the line (from 1) of every table header and key at the start of a line, by its key path.
+
+    Array tables are numbered in order: the second `[[stream]]` is `("stream", 1)`, and a `[stream.thresholds]` below it
+    `("stream", 1, "thresholds")`. Keys inside inline tables and multi-line values are not located; `line_of` then gives
+    the line of what encloses them.
+    """
+    lines: dict[KeyPath, int] = {}
+    arrays: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TABLE.match(line):
+            table = _table_path(header, arrays)
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(table + _split(key["key"]), number)
+    return lines
+
+
+def line_of(path: KeyPath, lines: dict[KeyPath, int]) -> int:
+    """Return the line of `path`, or of the nearest thing that encloses it; 1 for the file itself."""
+    while path:
+        if path in lines:
+            return lines[path]
+        path = path[:-1]
+    return 1
+
+
+def dotted(path: KeyPath, data: dict[str, Any]) -> str:
+    """Write a key path as people do: a table of an array by its name, `stream[cam03].url`; all else counted from 1."""
+    words: list[str] = []
+    value: Any = data
+    for part in path:
+        value = _inside(value, part)
+        if isinstance(part, int) and words:
+            words[-1] += f"[{_name_of(value) or part + 1}]"
+        else:
+            words.append(str(part))
+    return ".".join(words) or "file"
+
+
+def _inside(value: Any, part: str | int) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None  # the problem may be that it is missing, or of another kind
+
+
+def _name_of(value: Any) -> str | None:
+    name = value.get("name") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _syntax_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """Return `line: what` of a syntax error; the parser has the line in its words only."""
+    words = str(error)
+    if found := _SYNTAX_AT.search(words):
+        return f"{found[1]}: not valid TOML: {words[: found.start()]} (column {found[2]})"
+    return f"{len(text.splitlines()) or 1}: not valid TOML: {words}"
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    path = tuple(part for part in details["loc"] if isinstance(part, str | int))
+    if details["type"] == "missing":
+        return path, "is missing"
+    if details["type"] == "extra_forbidden":
+        return path, "unknown key"
+    if details["type"] == "value_error":  # of a validator of ours: its words say what was found
+        return path, details["msg"].removeprefix("Value error, ")
+    message = details["msg"][:1].lower() + details["msg"][1:]
+    return path, f"found {_shown(details.get('input'))}, {message.replace('input should be', 'expected')}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        return "a table"  # a camera's URL may be in it
+    text = mask_credentials(repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def _table_path(header: re.Match[str], arrays: dict[KeyPath, int]) -> KeyPath:
+    """Return the path of a table's header, with the number of each array's table that it stands in."""
+    *above, last = _split(header["name"])
+    path: KeyPath = ()
+    for name in above:
+        path = _newest((*path, name), arrays)
+    path = (*path, last)
+    if not header["array"]:
+        return path
+    arrays[path] = arrays.get(path, -1) + 1
+    return _newest(path, arrays)
+
+
+def _newest(path: KeyPath, arrays: dict[KeyPath, int]) -> KeyPath:
+    return (*path, arrays[path]) if path in arrays else path
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(_NAME, names))
