@@ -157,7 +157,7 @@ def test_cpp_exceptions_survive_gstreamer() -> None:
     lines = (
         "import sys, numpy",
         f"sys.path.append({str(SYSTEM_PACKAGES)!r})",
-        "from vision_line.devices import jetson",
+        "from vision_line.devices.cuda.decoders import jetson",
         "jetson._load_gstreamer()",
         "import openvino",
         "print(openvino.Core().available_devices)",
