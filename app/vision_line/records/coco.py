@@ -39,6 +39,11 @@ _PICTURES = """SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.c
 _BOXES = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
     WHERE run = ? AND camera = ? AND sequence = ? AND arrived_utc = ? ORDER BY detection"""
 
+#: Events whose box has no detection: a score below the threshold keeps an event going, and is no detection.
+_FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id FROM events AS e WHERE NOT EXISTS (
+    SELECT 1 FROM detections AS d WHERE d.run = e.run AND d.camera = e.camera AND d.sequence = e.sequence
+    AND d.class = e.class AND max(abs(d.x1 - e.x1), abs(d.y1 - e.y1), abs(d.x2 - e.x2), abs(d.y2 - e.y2)) < 0.1)"""
+
 
 @dataclass(slots=True)
 class CocoSet:
@@ -65,8 +70,8 @@ def export_coco(
     """Write the COCO file `output` and the pictures of the wanted events into `<output's stem>_images/` beside it.
 
     Pictures are named relative to the file that `output` leads to. A picture that two events share is in the set once,
-    with all detections of its frame whatever the filters: a picture whose other defects were not marked would teach a
-    model to overlook them.
+    with all detections of its frame whatever the filters, and each event's own box though it was too faint for a
+    detection: a picture whose other defects were not marked would teach a model to overlook them.
 
     Raises:
         ConfigError: `output` is no file that pictures could lie beside.
@@ -97,13 +102,16 @@ def _collect(
     wanted = _WANTED.format(source=SOURCES[Table.EVENTS].sql, where=query.where)
     counting = f"SELECT count(*), coalesce(max(e.evidence), -1) {wanted}"
     total, highest = connection.execute(counting, query.parameters).fetchone()
+    faint: dict[tuple[Any, ...], list[sqlite3.Row]] = {}
+    for row in connection.execute(_FAINT):
+        faint.setdefault((row["run"], row["camera"], row["sequence"]), []).append(row)
     done = 0
     seen: set[tuple[Any, ...]] = set()
     for done, picture in enumerate(_pictures(connection, wanted, (*query.parameters, highest)), 1):
         frame = _frame_of(connection, picture)
         if frame not in seen and _add_image(found, picture, records, folder):
             seen.add(frame)
-            _add_annotations(found, connection.execute(_BOXES, frame).fetchall())
+            _add_annotations(found, [*connection.execute(_BOXES, frame), *faint.get(frame[:3], ())])
         progress(done, total)
     found.missing += total - done  # the running line made room before they were read
     return found

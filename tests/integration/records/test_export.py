@@ -177,6 +177,23 @@ def test_coco_holds_a_shared_picture_once(
     assert summary.pictures_missing == 1
 
 
+def test_coco_has_the_box_of_an_event_that_was_too_faint_for_a_detection(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path
+) -> None:
+    """A score below the threshold keeps an event going; its picture would be exported as one of a good board."""
+    log = open_log()
+    seen = line.inspection(1, 1, picture=line.picture())
+    event = replace(line.event(seen, "e1"), score=0.4, xyxy=(50.0, 40.0, 80.0, 60.0))
+    log.write_inspection(seen, [event])
+    log.close()
+    export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
+    coco = json.loads((tmp_path / "c.json").read_text("utf-8"))
+
+    boxes = {annotation["event_id"]: annotation["bbox"] for annotation in coco["annotations"]}
+    assert boxes["e1"] == [50.0, 40.0, 30.0, 20.0]
+    assert len(coco["annotations"]) == 2
+
+
 def test_coco_tells_frames_of_the_same_number_apart(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path
 ) -> None:
