@@ -10,7 +10,6 @@ Run: python -m benchmarks.capacity [VIRTUAL_SECONDS] [REAL_SECONDS]
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from vision_line.capacity import Codec, Means, Scenario, ServingPipeline, estima
 from vision_line.capacity.estimate import LOST_AT_MOST
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.frames import DefectEvent, Frame, Inspection
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import DeviceDescription
 from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
 
@@ -63,7 +62,7 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"
-        lines.append(CameraPipeline(name, Mailbox(name, bell.frame_came), lambda found, _: (found, found), NoTracker()))
+        lines.append(CameraPipeline(name, NewestFrame(bell.frame_came), lambda found, _: (found, found), NoTracker()))
         inspector.add(lines[-1])
     inspector.start()
     feed(works, lines, seconds, starts_s)
@@ -76,7 +75,6 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
 
 def feed(works: ServingPipeline, lines: Sequence[CameraPipeline], seconds: float, starts_s: Sequence[float]) -> None:
     """Put each frame into its mailbox when its decoder, working in order of arrival, would have decoded it."""
-    stop = threading.Event()
     began_s = time.monotonic()
     free_s = [0.0] * works.decoders
     period_s = 1 / works.fps
@@ -91,9 +89,7 @@ def feed(works: ServingPipeline, lines: Sequence[CameraPipeline], seconds: float
             camera = lines[index]
             camera.mailbox.count_arrived()
             arrived = began_s + arrived_s
-            camera.mailbox.put(
-                Frame(camera.camera, number, SIZE_WH, COLOUR, None, arrived, arrived, time.monotonic()), stop
-            )
+            camera.mailbox.put(Frame(camera.camera, number, SIZE_WH, COLOUR, None, arrived, arrived, time.monotonic()))
 
 
 def runs(scenario: Scenario, seconds: float, seeds: int = SEEDS) -> tuple[list[Findings], Means]:

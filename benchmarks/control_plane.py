@@ -31,7 +31,7 @@ from vision_line.frames import (
     NotInspected,
     StateChange,
 )
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.window import Need
 from vision_line.inspection.detection.filter import DetectionFilter
@@ -119,7 +119,7 @@ def metrics(names: Sequence[str]) -> RunMetrics:
     facts = RunFacts("0", DEVICE, ModelFacts("m", "0", "int8", DEVICE.input_shapes_hw), time.monotonic(), time.time())
     found = RunMetrics(facts)
     for name in names:
-        found.add_camera(name, Mailbox(name, lambda: None).counts)
+        found.add_camera(name, NewestFrame(lambda: None).counts)
     return found
 
 
@@ -147,7 +147,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
     for name in names:
         settings = StreamSettings()
         tracker = EventTracker(name, CLASSES, settings, 0.25) if tracking else NoTracker()
-        line = CameraPipeline(name, Mailbox(name, bell.frame_came), DetectionFilter(CLASSES, settings, 0.25), tracker)
+        line = CameraPipeline(name, NewestFrame(bell.frame_came), DetectionFilter(CLASSES, settings, 0.25), tracker)
         lines.append(line)
         inspector.add(line)
     inspector.start()
@@ -165,7 +165,6 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
 
 def feed(lines: Sequence[CameraPipeline], seconds: float) -> float:
     """Put frames at the cameras' pace, the cameras evenly spread; return the thread's own CPU time."""
-    stop = threading.Event()
     started = time.monotonic()
     period_s = 1 / (FPS * CAMERAS)
     for number in range(int(seconds * FPS * CAMERAS)):
@@ -175,9 +174,7 @@ def feed(lines: Sequence[CameraPipeline], seconds: float) -> float:
             time.sleep(wait_s)
         now_s = time.monotonic()
         line.mailbox.count_arrived()
-        line.mailbox.put(
-            Frame(line.camera, number // CAMERAS, (640, 360), COLOUR, None, now_s, time.time(), now_s), stop
-        )
+        line.mailbox.put(Frame(line.camera, number // CAMERAS, (640, 360), COLOUR, None, now_s, time.time(), now_s))
     return time.thread_time()
 
 

@@ -9,7 +9,6 @@ and `plan_batch` run unchanged, a minute of a line takes seconds, and the same s
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from vision_line.capacity import ServingPipeline
 from vision_line.config.models import StreamSettings
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, DefectEvent, Detections, DropCause, Frame, Inspection, Scores
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
 from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
 
@@ -213,7 +212,6 @@ class Cameras:
         self._lines = lines
         self._sent = [0] * len(lines)
         self._decoder_free_s = [0.0] * works.decoders
-        self._stop = threading.Event()
         for index, start_s in enumerate(starts_s):
             time.at(start_s, partial(self._arrive, index))
 
@@ -230,7 +228,7 @@ class Cameras:
         line.mailbox.count_arrived()
         frame = Frame(line.camera, self._sent[index], SIZE_WH, COLOUR, None, now_s, now_s, done_s)
         self._sent[index] += 1
-        self._time.at(done_s, lambda: line.mailbox.put(frame, self._stop))
+        self._time.at(done_s, lambda: line.mailbox.put(frame))
         self._time.at(now_s + 1 / self._works.fps, partial(self._arrive, index))
 
 
@@ -281,7 +279,7 @@ def _line(works: ServingPipeline, time: VirtualTime, name: str) -> CameraPipelin
         return detections, detections
 
     period_s = 1 / works.inspect_fps if works.inspect_fps < works.fps else 0.0
-    mailbox = Mailbox(name, time.frame_came)
+    mailbox = NewestFrame(time.frame_came)
     return CameraPipeline(name, mailbox, keep, NoTracker(), max_staleness_s=MAX_STALENESS_S, inspect_period_s=period_s)
 
 

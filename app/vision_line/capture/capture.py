@@ -20,7 +20,7 @@ from vision_line.devices.selection import decoder_opener
 from vision_line.errors import ConfigError, SourceError
 from vision_line.frames import CameraState, Frame, StateChange
 from vision_line.ingest.camera import Camera
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import ProgressCallback
 from vision_line.records.bgr import bgr_of
 from vision_line.runtime.camera_manager import OPENING_AT_ONCE
@@ -109,7 +109,7 @@ class _Seat:
         # A file plays at its own pace, and no frame of it must be waited for: it is a camera here.
         played = stream.model_copy(update={"paced": True})
         self.chooser = Sampler(share)
-        self.mailbox = Mailbox(stream.name, _nobody_waits, live=True)
+        self.mailbox = NewestFrame(_nobody_waits)
         self.camera = Camera(played, decoder_opener("cpu"), self.mailbox, self._on_state, opening)
         self.state = CameraState.CONNECTING
         self.detail = ""

@@ -55,18 +55,19 @@ class FrameSink:
                 self._drop(cause, 1)
 
     def put(self, frame: Frame) -> None:
-        """Number the frame and leave it; a file waits for room until stopped."""
+        """Number the frame and leave it; a file waits for room until it is revoked."""
         with self._lock:
             if self._closed:
                 return
             self._settle()
             self._inside -= 1
             frame.sequence = next(self._numbers)
-            self._mailbox.put(frame, self.stop)
+            self._mailbox.put(frame)
 
     def revoke(self, cause: DropCause) -> None:
         """Stop the connection and close to it; what is still inside its decoder is counted under `cause`."""
-        self.stop.set()  # first: a `put` that waits for room holds the lock until then
+        self.stop.set()
+        self._mailbox.stop_waiting()  # first: a `put` that waits for room holds the lock until then
         with self._lock:
             if self._closed:
                 return

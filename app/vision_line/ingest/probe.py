@@ -14,7 +14,7 @@ from vision_line.frames import Colour, DropCause, Frame
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.frame_sink import FrameSink
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.session import FILE_OPEN_S, Session, open_health
 from vision_line.ports import Decoder, OpenDecoder
 from vision_line.words import one_line
@@ -60,7 +60,7 @@ class _Probe:
     def __init__(self, stream: Stream, open_decoder: OpenDecoder) -> None:
         self._clocks = Clocks()
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
-        self._mailbox = Mailbox(stream.name, self._forward, live=True)
+        self._mailbox = NewestFrame(self._forward)
         self._found = ProbeResult(stream.name)
         self._outlet = FrameSink(self._mailbox, itertools.count())
         self._session = Session(
@@ -83,7 +83,7 @@ class _Probe:
             if frame is None:
                 break
             frames.append(frame)
-        self._outlet.stop.set()
+        self._outlet.revoke(DropCause.SHUTDOWN)
         return self._describe(frames, started_s, timeout_s)
 
     def _describe(self, frames: list[Frame], started_s: float, timeout_s: float) -> ProbeResult:

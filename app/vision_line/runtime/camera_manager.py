@@ -17,7 +17,7 @@ from vision_line.frames import CameraState, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.lifecycle import ReconnectCount
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import BoundedQueue, Mailbox, NewestFrame
 from vision_line.inspection.coverage.causes import OFF, Absence
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.minutes import CameraCounts
@@ -170,7 +170,7 @@ class CameraManager:
         await asyncio.gather(*(s.task for s in self._stations.values()), return_exceptions=True)
 
     def _start(self, stream: Stream) -> None:
-        mailbox = Mailbox(stream.name, self._doorbell.frame_came, live=stream.is_live)
+        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(self._doorbell.frame_came)
         numbers = self._numbers.setdefault(stream.name, itertools.count())
         camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
         pipeline = CameraPipeline(

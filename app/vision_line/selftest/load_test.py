@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vision_line.errors import DeviceError, RunError, SourceError
 from vision_line.frames import DropCause, Frame, Inspection
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.scheduler.batching import BatchPlan, Ready, plan_batch
 from vision_line.selftest.device_under_test import DeviceUnderTest, Load
 from vision_line.selftest.videos import Video, opened
@@ -113,7 +113,7 @@ class _Camera:
     ) -> None:
         """Prepare; cameras are out of step with each other, as real ones are."""
         self.name = f"camera{number:02d}"
-        self.mailbox = Mailbox(self.name, subject.woken.set)
+        self.mailbox = NewestFrame(subject.woken.set)
         self.fault = ""
         self._subject = subject
         self._video = video
@@ -145,7 +145,7 @@ class _Camera:
             while not self._stop.wait(max((due_s := self._due_s(number)) - time.monotonic(), 0.0)):
                 self.mailbox.count_arrived()
                 for picture in decoder.decode(packets[number % len(packets)]):
-                    self.mailbox.put(self._subject.frame(self.name, sequence, picture, due_s), self._stop)
+                    self.mailbox.put(self._subject.frame(self.name, sequence, picture, due_s))
                     sequence += 1
                 number += 1
 

@@ -26,7 +26,7 @@ from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import CameraState, DropCause, Frame, StateChange
 from vision_line.ingest.camera import Camera
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
 from vision_line.ports import OpenDecoder
 
 SERVER = Path(__file__).parents[1] / "rtsp" / "gst_server.py"
@@ -185,7 +185,7 @@ class Watched:
         self.frames: list[Frame] = []
         self.stamps: list[int] = []
         self.states: list[StateChange] = []
-        self.mailbox = Mailbox(stream.name, self._collect, live=stream.is_live)
+        self.mailbox = (NewestFrame if stream.is_live else BoundedQueue)(self._collect)
         self.camera = Camera(stream, open_decoder, self.mailbox, self.states.append, opening, chance=lambda: 0.5)
 
     def _collect(self) -> None:

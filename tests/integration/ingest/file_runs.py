@@ -16,7 +16,7 @@ from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import Frame, StateChange
 from vision_line.ingest.camera import Camera
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import BoundedQueue
 from vision_line.ports import OpenDecoder
 
 FRAMES = 20
@@ -62,7 +62,7 @@ class Line:
         self.states: list[StateChange] = []
         self.stream = Stream.model_validate({"name": "file", "url": url, "paced": False} | settings)
         self._rung = threading.Event()
-        self.mailbox = Mailbox("file", self._rung.set, live=False)
+        self.mailbox = BoundedQueue(self._rung.set)
         self._over = False
         self._open_decoder = open_decoder
 

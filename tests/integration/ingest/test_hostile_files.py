@@ -17,7 +17,7 @@ import pytest
 from vision_line.config.models import Stream
 from vision_line.frames import CameraState, Colour, StateChange
 from vision_line.ingest.camera import Camera
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import Decoder
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def test_a_fault_of_ours_is_one_cameras_error_and_told_once(
 
     states: list[StateChange] = []
     stream = Stream.model_validate({"name": "bad", "url": server.url("cam")})
-    mailbox = Mailbox("bad", lambda: None)
+    mailbox = NewestFrame(lambda: None)
     camera = Camera(stream, failing, mailbox, states.append, asyncio.Semaphore(4), chance=lambda: 0.0)
     running = asyncio.create_task(camera.run())
     good = watch(url, "good", paced=False, loop=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from vision_line.config.models import StreamSettings
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.detection.filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.scheduler import CameraPipeline
@@ -199,9 +198,9 @@ class Rig:
     @staticmethod
     def _line(camera: str, needed_fps: float) -> CameraPipeline:
         settings = StreamSettings()
-        box = Mailbox(camera, lambda: None)
+        box = NewestFrame(lambda: None)
         keep, tracker = DetectionFilter(("a",), settings, 0.5), EventTracker(camera, ("a",), settings, 0.5)
-        box.put(Frame(camera, 0, (64, 64), COLOUR, None, 0.0, 0.0, 0.0), threading.Event())
+        box.put(Frame(camera, 0, (64, 64), COLOUR, None, 0.0, 0.0, 0.0))
         return CameraPipeline(camera, box, keep, tracker, period_s=1 / needed_fps, stay_s=4.0)
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from vision_line.frames import (
     NotInspected,
     StateChange,
 )
-from vision_line.ingest.mailbox import Mailbox
+from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
 from vision_line.inspection.detection.filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DeviceDescription, LogStatus
@@ -37,7 +36,6 @@ from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, Wa
 
 COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 CLASSES = ("open", "short")
-STOP = threading.Event()
 
 
 @dataclass
@@ -126,7 +124,7 @@ class Rig:
         settings = StreamSettings()
         line = CameraPipeline(
             camera,
-            Mailbox(camera, self.bell.frame_came, live=live),
+            (NewestFrame if live else BoundedQueue)(self.bell.frame_came),
             DetectionFilter(CLASSES, settings, 0.25),
             EventTracker(camera, CLASSES, settings, 0.25),
             live,
@@ -141,7 +139,7 @@ class Rig:
         made = frame(camera, sequence, arrived_s)
         made.behind_s = behind_s
         self.lines[camera].mailbox.count_arrived()
-        self.lines[camera].mailbox.put(made, STOP)
+        self.lines[camera].mailbox.put(made)
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10
