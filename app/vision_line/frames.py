@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What flows: a camera's frame, its detections, the defect events and intervals made of them.
+"""The values passed between the rooms: frames, detections, defect events, intervals without inspection.
 
-Times: names that end in `_s` without more are seconds of the monotonic clock (`time.monotonic`), names that end in
-`_utc` are seconds since the Unix epoch in UTC. The two are never mixed or subtracted from each other.
+Times: a name that ends in `_s` is in seconds of the monotonic clock (`time.monotonic`), one that ends in `_utc` in
+seconds since the Unix epoch. The two are never mixed or subtracted from each other.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Boxes = NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the camera's picture
+Boxes = NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the camera's frame
 Scores = NDArray[np.float32]  # (n,) 0..1
 ClassIds = NDArray[np.int32]  # (n,) index into the model's classes
 
 
 class CameraState(StrEnum):
-    """Where a camera is in its life. Stable: logged, shown and exported."""
+    """State of a camera. Stable: logged, shown and exported."""
 
     CONNECTING = "CONNECTING"
     RUNNING = "RUNNING"
@@ -33,7 +33,7 @@ class CameraState(StrEnum):
     REMOVED = "REMOVED"
 
 
-#: States in which an inspected frame counts as an inspection of the line. A frozen picture is not one.
+#: States in which an inspected frame counts as an inspection. A frozen frame does not.
 INSPECTING_STATES = frozenset({CameraState.RUNNING, CameraState.DEGRADED})
 
 
@@ -43,11 +43,11 @@ class DropCause(StrEnum):
     SUPERSEDED = "superseded"  # a newer frame of the camera came before a slot was free
     STALE = "stale"  # older than max_staleness_ms when a slot was free
     BEHIND = "behind"  # older than max_staleness_ms when it was read: the camera's queue was skipped
-    SHED = "shed"  # not decoded, because the box cannot decode all that arrives
+    SHED = "shed"  # not decoded, because the machine cannot decode all that arrives
     RATE_CAP = "rate_cap"  # beyond the camera's inspect_fps
-    FROZEN = "frozen"  # the picture repeats: not an inspection
+    FROZEN = "frozen"  # the frame repeats: not an inspection
     CORRUPT = "corrupt"  # the decoder reported damage, or it came before the first keyframe
-    LOG = "log"  # the detection log cannot take results, so inspecting would be unrecorded
+    LOG = "log"  # the detection log cannot be written, so a result would not be recorded
     SHUTDOWN = "shutdown"  # still pending when the program drained
 
 
@@ -68,7 +68,7 @@ class ColourRange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """How to read a picture's YCbCr values; `assumed` when the stream did not say and the rule decided."""
+    """How to read a frame's YCbCr values; `assumed`: the stream did not say, the rule decided."""
 
     matrix: ColourMatrix
     range: ColourRange
@@ -77,11 +77,11 @@ class Colour:
 
 @dataclass(slots=True)
 class Frame:
-    """One decoded picture of a camera, in the form the decoder left it.
+    """One decoded frame of a camera, in the format of its decoder.
 
-    `picture` is the native picture: on the cpu device an `av.VideoFrame` (any YCbCr 4:2:0/4:2:2/4:4:4, grey or RGB
-    format); it is converted only when picked, straight into a batch slot. Nobody writes to it. `sequence` counts the
-    camera's decoded frames from 0, without gaps, over reconnections. `arrived_s` is when the frame's last packet had
+    `picture` is the native frame: on the cpu device an `av.VideoFrame` (any YCbCr 4:2:0/4:2:2/4:4:4, grey or RGB
+    format); it is read-only, and converted only when picked, straight into a batch slot. `sequence` counts the camera's
+    decoded frames from 0, without gaps, over reconnections. `arrived_s` is when the frame's last packet had
     been read, and `behind_s` how much later that was than it would have been without any queue on the way, as
     estimated from the camera's clock. `camera_utc` is the camera's own clock from RTCP sender reports, None until one
     came.
@@ -91,7 +91,7 @@ class Frame:
     sequence: int
     size_wh: tuple[int, int]
     colour: Colour
-    picture: Any  # foreign object of the device's decoder; only the device and the screens look inside
+    picture: Any  # object of the device's decoder; only the device and the records read it
     arrived_s: float
     arrived_utc: float
     decoded_s: float
@@ -113,7 +113,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Columns of n detections of one frame, in pixels of the camera's picture; checked once, then trusted."""
+    """Columns of n detections of one frame, in pixels of the camera's frame; checked once, then trusted."""
 
     xyxy: Boxes
     score: Scores
@@ -142,7 +142,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A frame with what the engine found in it: the unit that the device hands back."""
+    """A frame and its detections: what the device returns."""
 
     frame: Frame
     detections: Detections
@@ -153,7 +153,7 @@ class Inspection:
 class Verdict(StrEnum):
     """What a defect event means for the part.
 
-    ACCEPT: seen, and below the camera's `warn_threshold`: harmless. REJECT: a certain defect. WARN: in between.
+    ACCEPT: below the camera's `warn_threshold`, harmless. REJECT: a certain defect. WARN: in between.
     """
 
     ACCEPT = "accept"
@@ -162,7 +162,7 @@ class Verdict(StrEnum):
 
 
 class EventPhase(StrEnum):
-    """Where an event is in its life: it is confirmed once, may change, and ends once."""
+    """Phase of an event: it is confirmed once, may change, and ends once."""
 
     NEW = "new"
     UPDATE = "update"
@@ -170,8 +170,8 @@ class EventPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """Where a defect was in one frame: the frame's number, the score there, and the box in its pixels."""
+class Observation:
+    """A defect in one frame: the frame's number, the score, and the box in pixels."""
 
     sequence: int
     score: float
@@ -180,12 +180,12 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class DefectEvent:
-    """One physical defect that crosses a camera's picture, as known at this moment.
+    """One physical defect that crosses a camera's view, as known now.
 
     The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `score`, `xyxy` and
-    `sequence` are of its best look: the one that confirmed it, until one comes that is markedly better; that one is
-    told with an UPDATE. `top_score` is the highest score of all looks. `first` and `last` are its first look and the
-    latest one; None: they are the best. `verdict` only ever rises.
+    `sequence` are of its best observation: the one that confirmed it, until an UPDATE brings a markedly better one.
+    `top_score` is the highest score of all observations. `first` and `last` are the first and the latest observation;
+    None: the best one. `verdict` never falls.
     """
 
     event_id: str
@@ -203,32 +203,32 @@ class DefectEvent:
     first_seen_utc: float
     last_seen_s: float
     last_seen_utc: float
-    first: Sighting | None = None
-    last: Sighting | None = None
+    first: Observation | None = None
+    last: Observation | None = None
 
     @property
-    def best_look(self) -> Sighting:
-        """The look that the event's picture is to show."""
-        return Sighting(self.sequence, self.score, self.xyxy)
+    def best_observation(self) -> Observation:
+        """The observation that the evidence image shows."""
+        return Observation(self.sequence, self.score, self.xyxy)
 
     @property
-    def first_look(self) -> Sighting:
-        """Its first look."""
-        return self.first or self.best_look
+    def first_observation(self) -> Observation:
+        """Its first observation."""
+        return self.first or self.best_observation
 
     @property
-    def last_look(self) -> Sighting:
-        """Its latest look: where the defect is in the newest frame that showed it."""
-        return self.last or self.best_look
+    def last_observation(self) -> Observation:
+        """Its latest observation: the defect in the newest frame that showed it."""
+        return self.last or self.best_observation
 
 
 @dataclass(frozen=True, slots=True)
 class NotInspected:
-    """An interval in which a camera's line was not looked at, and why.
+    """An interval in which a camera's view was not inspected, and why.
 
-    `cause` is `camera:<STATE or error code>`, `device:STARTING` or one of those in `inspection.blame`. `ended_*` are
-    None while it lasts; the same `interval_id` is then written again with its end, or with `withdrawn` when a result
-    came so late that the line was taken for not inspected meanwhile.
+    `cause` is `camera:<STATE or error code>`, `device:STARTING` or a constant of `inspection.coverage.causes`.
+    `ended_*` are None while it lasts. The same `interval_id` is written again with its end, or with `withdrawn` when a
+    late result showed that the time was inspected after all.
     """
 
     interval_id: str
@@ -241,22 +241,22 @@ class NotInspected:
     withdrawn: bool = False
 
     def beginning(self, at_s: float) -> NotInspected:
-        """Return it with an earlier beginning, told by the same clock."""
+        """Return it with an earlier start, by the same clock."""
         return replace(self, started_s=at_s, started_utc=self.started_utc - (self.started_s - at_s))
 
     def ending(self, at_s: float) -> NotInspected:
-        """Return it with its end, told by the wall clock as it was set at the start: it cannot lie before that."""
+        """Return it with its end, by the wall clock as set at the start, so that it cannot end before it starts."""
         return replace(self, ended_s=at_s, ended_utc=self.started_utc + (at_s - self.started_s))
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageMinute:
-    """The ledger's row for one camera and one UTC minute: every frame that arrived is accounted for.
+    """The ledger's row for one camera and one UTC minute. Every frame that arrived is counted.
 
     arrived = inspected + sum(dropped.values()) + pending, where pending is the change in frames still waiting.
-    While `provisional` the minute goes on, and the row is written again; after a kill it stays what was known last.
-    `clock` counts how often the wall clock had jumped in this run: one set back shows the same minute twice.
-    `looked_utc` is the latest inspection, while provisional: after a kill a gap may not have been found yet.
+    While `provisional` the minute is not over, and the row will be written again; after a kill it stays as it is.
+    `clock` counts the jumps of the wall clock in this run: a clock set back repeats a minute. `looked_utc` is the
+    latest inspection, while provisional: after a kill, downtime may not have been found yet.
     """
 
     camera: str
@@ -276,14 +276,14 @@ class CoverageMinute:
 class ClockStep:
     """The wall clock was set while the program ran, or between two runs: at `at_s` from one UTC time to another."""
 
-    clock: int  # how many steps there are now, this one included; 0: before the run began
+    clock: int  # number of steps so far, this one included; 0: before the run began
     at_s: float
     from_utc: float
     to_utc: float
 
     @property
     def step_s(self) -> float:
-        """How far it jumped, seconds; negative: it was set back."""
+        """The jump, seconds; negative: set back."""
         return self.to_utc - self.from_utc
 
     def __str__(self) -> str:
@@ -295,10 +295,10 @@ class ClockStep:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A camera went from one state to another; `code` is a `SourceErrorCode` value where an error caused it.
+    """A change of a camera's state; `code` is a `SourceErrorCode` value where an error caused it.
 
-    `since_s` is when it truly began, where that is known to be before `at_s`: a picture is called FROZEN after it has
-    stood still for a while, and nothing was inspected since it began to.
+    `since_s` is the true start, where that is before `at_s`: a camera becomes FROZEN after its frames have repeated for
+    a while, and nothing was inspected since the first repeat.
     """
 
     camera: str

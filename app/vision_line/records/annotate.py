@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import cv2
 import numpy as np
 
-from vision_line.frames import DefectEvent, Detections, Sighting, Verdict
+from vision_line.frames import DefectEvent, Detections, Observation, Verdict
 from vision_line.records.bgr import Image
 
 Bgr = tuple[int, int, int]
@@ -45,7 +45,7 @@ class Mark:
     colour: Bgr
 
 
-def mark_of(event: DefectEvent, look: Sighting) -> Mark:
+def mark_of(event: DefectEvent, look: Observation) -> Mark:
     """Return the mark of an event as it was in one look: class, score there, verdict."""
     label = f"{event.class_name} {look.score:.2f} {event.verdict}"
     return Mark(look.xyxy, label, VERDICT_COLOURS[event.verdict])

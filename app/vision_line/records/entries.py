@@ -18,7 +18,7 @@ from vision_line.frames import (
     Detections,
     Inspection,
     NotInspected,
-    Sighting,
+    Observation,
     StateChange,
 )
 
@@ -131,7 +131,7 @@ class EvidenceEntry:
     crop_sha256: str | None = None
     size: int = 0
     missing: str | None = None
-    look: Sighting | None = None
+    look: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ class EvidenceWriter:
         self._kept.add(EvidenceFile(self._run, event.event_id, paths, size, event.first_seen_utc, offset_s))
         clean, overlay, crop = (hashlib.sha256(pictures[path]).hexdigest() for path in paths)
         self._record(
-            EvidenceEntry(event.event_id, now_utc, *paths, clean, overlay, crop, size=size, look=event.best_look)
+            EvidenceEntry(event.event_id, now_utc, *paths, clean, overlay, crop, size=size, look=event.best_observation)
         )
         return True
 
@@ -183,7 +183,7 @@ class EvidenceWriter:
             SourceError, cv2.error: the picture cannot be had or converted.
         """
         image = self._read_picture(look.frame)
-        mark = mark_of(look.event, look.event.best_look)
+        mark = mark_of(look.event, look.event.best_observation)
         return {
             paths.overlay: self._jpeg(_with_overlay(image, look, mark)),
             paths.crop: self._jpeg(enlarged(image, mark)),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from vision_line.errors import RunError
-from vision_line.frames import DefectEvent, Sighting
+from vision_line.frames import DefectEvent, Observation
 from vision_line.records.corrected_time import Timeline, read_timeline
 from vision_line.records.rows import SET_PICTURE, picture_row
 from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
@@ -198,7 +198,7 @@ def _found(directory: Path, stem: str) -> EvidencePaths | None:
 
 def _look_of(
     connection: sqlite3.Connection, run: int, camera: str, event_id: str, paths: EvidencePaths
-) -> Sighting | None:
+) -> Observation | None:
     """Return the look that the pictures show, as its detection was recorded."""
     number = paths.clean.removesuffix(".jpg").rpartition("-")[2]
     row = connection.execute(
@@ -206,7 +206,7 @@ def _look_of(
         " WHERE run = ? AND camera = ? AND event_id = ? AND sequence = CAST(? AS INTEGER)",
         (run, camera, event_id, number),
     ).fetchone()
-    return None if row is None else Sighting(row[0], row[1], (row[2], row[3], row[4], row[5]))
+    return None if row is None else Observation(row[0], row[1], (row[2], row[3], row[4], row[5]))
 
 
 def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:

@@ -186,7 +186,7 @@ class OverlayWriter:
         for event in list(shown.values()):
             if inspection.frame.captured_s - event.last_seen_s > MARK_S:
                 del shown[event.event_id]
-        return [mark_of(event, event.last_look) for event in shown.values()]
+        return [mark_of(event, event.last_observation) for event in shown.values()]
 
     def _video_for(self, inspection: Inspection, image: Image) -> _Video:
         frame = inspection.frame

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase, Sighting
+from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase, Observation
 from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
@@ -143,7 +143,7 @@ def event_of_each(detections: Detections, events: Sequence[DefectEvent], sequenc
     """
     found: list[str | None] = [None] * len(detections)
     for event in events:
-        look = event.last_look
+        look = event.last_observation
         if look.sequence != sequence or event.phase is EventPhase.END:
             continue
         distance = np.abs(detections.xyxy - np.asarray(look.xyxy, np.float32)).max(axis=1, initial=0.0)
@@ -223,7 +223,11 @@ class RowMaker:
             *(int(event.phase is EventPhase.END), *_rounded((event.score, event.top_score), SCORE_DIGITS), event.hits),
             *(*_rounded(event.xyxy, BOX_DIGITS), *(size_wh or (None, None)), event.sequence),
             *(event.first_seen_utc, event.first_seen_s, event.last_seen_utc, event.last_seen_s, frame),
-            *(event.first_look.sequence, *_rounded(event.first_look.xyxy, BOX_DIGITS), *_look_values(event.last_look)),
+            *(
+                event.first_observation.sequence,
+                *_rounded(event.first_observation.xyxy, BOX_DIGITS),
+                *_look_values(event.last_observation),
+            ),
         )
 
     def _events(self, entry: EventsEntry) -> Iterator[Statement]:
@@ -309,12 +313,12 @@ class RowMaker:
         yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.run, entry.event_id)]
 
 
-def picture_row(run: int, event_id: str, look: Sighting) -> Row:
+def picture_row(run: int, event_id: str, look: Observation) -> Row:
     """Return the values of `SET_PICTURE`."""
     return (look.sequence, *_look_values(look), run, event_id)
 
 
-def _look_values(look: Sighting) -> list[float]:
+def _look_values(look: Observation) -> list[float]:
     return [look.sequence, *_rounded((look.score,), SCORE_DIGITS), *_rounded(look.xyxy, BOX_DIGITS)]
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from vision_line.config.models import RecordSettings, StreamSettings
 from vision_line.errors import RunError
-from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.records import pending_evidence as looks
 from vision_line.records.bgr import Image
@@ -215,7 +215,7 @@ def look_at(line: Any, sequence: int, score: float, phase: EventPhase, first: De
     seen = dataclasses.replace(seen, detections=moved)
     event = dataclasses.replace(line.event(seen, "e1", phase), score=score, top_score=score)
     begun = event if first is None else first
-    return seen, dataclasses.replace(event, first_seen_utc=begun.first_seen_utc, first=begun.first_look)
+    return seen, dataclasses.replace(event, first_seen_utc=begun.first_seen_utc, first=begun.first_observation)
 
 
 def event_row(records: Path) -> dict[str, Any]:
@@ -242,7 +242,9 @@ def test_a_better_look_takes_the_pictures_place_while_it_waits(open_log: OpenLog
     log.write_inspection(seen, [new])
     seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
     log.write_inspection(seen, [better])
-    log.write_events([dataclasses.replace(better, phase=EventPhase.END, last=Sighting(7, 0.4, (1.0, 2.0, 3.0, 4.0)))])
+    log.write_events(
+        [dataclasses.replace(better, phase=EventPhase.END, last=Observation(7, 0.4, (1.0, 2.0, 3.0, 4.0)))]
+    )
     log.close()
 
     assert_agree(records, 5)

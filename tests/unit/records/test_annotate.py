@@ -26,7 +26,7 @@ EVENT = DefectEvent(
     *("e1", EventPhase.NEW, "cam01", 0, "open", Verdict.WARN, 0.4, 0.47, (10.0, 40.0, 50.0, 60.0), 1, 3),
     *(0.0, 0.0, 0.0, 0.0),
 )
-MARK = mark_of(EVENT, EVENT.best_look)
+MARK = mark_of(EVENT, EVENT.best_observation)
 
 
 def test_an_event_shows_class_score_and_verdict() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Tracks against the boxes of one look, once it is known where the belt is: one to one, nearest first."""
+"""Association: one frame's detections matched one to one to tracks, nearest first, at a known belt position."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ SAME_SPOT_IOU = 0.4
 
 @dataclass(slots=True)
 class Track:
-    """One defect under way; `x`, `y` is its centre in belt coordinates, in pixels."""
+    """One defect that is tracked; `x`, `y` is its centre in belt coordinates, in pixels."""
 
     number: int
     x: float
     y: float
     width: float
     height: float
-    seen_s: float  # on the belt's clock
-    looks: int = 1  # since it was first seen, while in view
-    seen: int = 1
-    hits: int = 1  # looks that reached the class threshold
+    observed_s: float  # on the belt's clock
+    frames_in_view: int = 1  # inspected frames since the first observation in which it should be visible
+    observations: int = 1
+    hits: int = 1  # observations that reached the class threshold
     missed: int = 0  # in a row
     outside: int = 0  # in a row
-    seen_belt_xy: tuple[float, float] = (0.0, 0.0)  # where the belt was when it was last seen
-    votes: dict[int, float] = field(default_factory=dict)  # class id -> sum of scores
+    observed_belt_xy: tuple[float, float] = (0.0, 0.0)  # position of the belt at the last observation
+    class_votes: dict[int, float] = field(default_factory=dict)  # class id -> sum of scores
 
     @property
     def class_id(self) -> int:
-        """The class that the looks so far speak for."""
-        return max(self.votes, key=self.votes.__getitem__)
+        """The class with the highest sum of scores so far."""
+        return max(self.class_votes, key=self.class_votes.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)
-class TrackState:
-    """One detection as plain numbers: centre, size, class."""
+class DetectionRow:
+    """One detection as plain numbers: centre, size, class, score; `is_hit`: it reached its class threshold."""
 
     x: float
     y: float
@@ -50,37 +50,37 @@ class TrackState:
     height: float
     class_id: int
     score: float
-    counts: bool
+    is_hit: bool
 
-    def overlap(self, other: TrackState) -> float:
+    def overlap(self, other: DetectionRow) -> float:
         """Return the intersection over union with another box."""
         return _overlap(self.x - other.x, self.y - other.y, self, other)
 
 
-def rows_of(detections: Detections, counts: NDArray[np.bool_]) -> list[TrackState]:
-    """Return the detections as rows: there are a handful, for which plain numbers are faster than arrays."""
+def rows_of(detections: Detections, is_hit: NDArray[np.bool_]) -> list[DetectionRow]:
+    """Return the detections as rows: for a handful, plain numbers are faster than arrays."""
     columns = zip(
         detections.xyxy.tolist(),
         detections.class_id.tolist(),
         detections.score.tolist(),
-        counts.tolist(),
+        is_hit.tolist(),
         strict=True,
     )
     return [
-        TrackState((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id, score, counted)
-        for (x1, y1, x2, y2), class_id, score, counted in columns
+        DetectionRow((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id, score, hit)
+        for (x1, y1, x2, y2), class_id, score, hit in columns
     ]
 
 
 def match_rows(
-    tracks: list[Track], rows: Sequence[TrackState], here: tuple[float, float], errors: list[float] | None
+    tracks: list[Track], rows: Sequence[DetectionRow], belt_xy: tuple[float, float], errors: list[float] | None
 ) -> dict[int, Track]:
     """Return row -> track, one to one: nearest pairs of one class first, then boxes of any class on the same spot."""
     matches: dict[int, Track] = {}
     taken: set[int] = set()
     numbered = {track.number: track for track in tracks}
-    near = _near_pairs(tracks, rows, here, errors) if errors is not None else []
-    for _, number, index in sorted(near + _same_spots(tracks, rows, here)):
+    near = _near_pairs(tracks, rows, belt_xy, errors) if errors is not None else []
+    for _, number, index in sorted(near + _same_spots(tracks, rows, belt_xy)):
         if index not in matches and number not in taken:
             taken.add(number)
             matches[index] = numbered[number]
@@ -88,11 +88,11 @@ def match_rows(
 
 
 def _near_pairs(
-    tracks: list[Track], rows: Sequence[TrackState], here: tuple[float, float], errors: list[float]
+    tracks: list[Track], rows: Sequence[DetectionRow], belt_xy: tuple[float, float], errors: list[float]
 ) -> list[tuple[float, int, int]]:
     pairs = []
     for track, error in zip(tracks, errors, strict=True):
-        x, y, class_id = track.x + here[0], track.y + here[1], track.class_id
+        x, y, class_id = track.x + belt_xy[0], track.y + belt_xy[1], track.class_id
         for index, row in enumerate(rows):
             if row.class_id == class_id:
                 distance = ((row.x - x) ** 2 + (row.y - y) ** 2) / (2 * error * error)
@@ -102,11 +102,11 @@ def _near_pairs(
 
 
 def _same_spots(
-    tracks: list[Track], rows: Sequence[TrackState], here: tuple[float, float]
+    tracks: list[Track], rows: Sequence[DetectionRow], belt_xy: tuple[float, float]
 ) -> list[tuple[float, int, int]]:
     pairs = []
     for track in tracks:
-        x, y, class_id = track.x + here[0], track.y + here[1], track.class_id
+        x, y, class_id = track.x + belt_xy[0], track.y + belt_xy[1], track.class_id
         for index, row in enumerate(rows):
             if row.class_id != class_id and abs(row.x - x) < row.width and abs(row.y - y) < row.height:
                 overlap = _overlap(row.x - x, row.y - y, row, track)
@@ -115,7 +115,7 @@ def _same_spots(
     return pairs
 
 
-def _overlap(dx: float, dy: float, a: TrackState | Track, b: TrackState | Track) -> float:
+def _overlap(dx: float, dy: float, a: DetectionRow | Track, b: DetectionRow | Track) -> float:
     across = min(a.width / 2, dx + b.width / 2) - max(-a.width / 2, dx - b.width / 2)
     down = min(a.height / 2, dy + b.height / 2) - max(-a.height / 2, dy - b.height / 2)
     if across <= 0 or down <= 0:

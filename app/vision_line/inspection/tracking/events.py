@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Defect events: each physical defect that crosses the picture is announced once, may change, and ends once."""
+"""Defect events: each physical defect that crosses the view starts one event, which may change, and ends once."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
-from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Sighting, Verdict
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation, Verdict
 from vision_line.inspection.detection.filter import class_thresholds
 from vision_line.inspection.tracking.association import Track
 from vision_line.inspection.tracking.registration import Rect
 from vision_line.inspection.tracking.tracker import BeltTracker
 
-#: A look is markedly better than the best one so far when its score is higher by this much. So few can follow each
-#: other that every one of them may be told.
+#: An observation is markedly better than the best one so far when its score is higher by this much. The step bounds
+#: the number of updates of an event.
 MARKED_RISE = 0.05
-#: Intervals by the stream's clock and by ours that differ by more mean that the stream's clock jumped.
+#: A larger difference between an interval by the stream's clock and by ours means that the stream's clock jumped.
 CLOCK_JUMP_S = 0.5
 
 
 @dataclass(slots=True)
 class _Defect:
-    """What is known of one track beside its place; `scores` are the best of each class, best first.
+    """A track's observations; `scores` are the two best of each class, best first.
 
-    `best` is the best look since it was confirmed, and the first one before.
+    `best` is the best observation since confirmation, and the first one before that.
     """
 
-    first: Sighting
+    first: Observation
     first_s: float
     first_utc: float
-    best: Sighting
-    last: Sighting
+    best: Observation
+    last: Observation
     last_s: float
     last_class_id: int
     best_class_id: int = -1
@@ -48,15 +48,15 @@ class _Defect:
 class EventTracker:
     """Turns one camera's inspections into defect events. Pure: time comes with the frames. Used by one thread.
 
-    Hysteresis: a detection counts when it reaches its class's threshold. Only such a look starts a defect, and
-    `min_hits` of them confirm it (phase NEW). After that any detection that the filter let through keeps the event
-    going, also one below the threshold, and missed looks do not end it: it ends (END, once) when it must have left
-    the picture or was not seen for a while. What is never confirmed is never told.
+    Hysteresis: a hit is a detection that reaches its class's threshold. Only a hit starts a defect, and `min_hits` hits
+    confirm it (phase NEW). After that every detection that passes the filter extends the event, also one below the
+    threshold. Missed observations do not end it: it ends (END, once) when the belt must have carried it out of view,
+    or when it was not observed for a while. An unconfirmed defect gives no event.
 
-    Verdict: reject once as many looks as `min_hits`, but not more than two, reach the class's `reject_threshold`: one
-    bright look alone rejects nothing. Else warn, but accept while every look stays below the class's `warn_threshold`,
-    where there is one. It never falls. UPDATE tells a risen verdict and a markedly better look, with the frame that
-    shows it. The class is the one that the looks up to NEW speak for.
+    Verdict: reject when two observations (one, with `min_hits` 1) reach the class's `reject_threshold`, so that a
+    single high score rejects nothing. Accept while all scores stay below the class's `warn_threshold`, where there is
+    one; otherwise warn. It never falls. UPDATE reports a higher verdict or a markedly better observation, with its
+    frame. The class is fixed at NEW: the one with the highest sum of scores by then.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class EventTracker:
     ) -> None:
         """Take the thresholds, `min_hits` and regions of `settings`.
 
-        `default_threshold` is the model's own; it is needed only where the filter lets lower scores through
-        (`continue_ratio`), otherwise what passed the filter counts.
+        `default_threshold` is the model's own. It matters only where the filter passes lower scores
+        (`continue_ratio`); otherwise every detection that passed is a hit.
         """
         self._camera = camera
         self._classes = tuple(classes)
@@ -87,22 +87,22 @@ class EventTracker:
         self._pts_s: float | None = None
 
     def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
-        """Return the events that one look starts, changes or ends.
+        """Return the events that one inspected frame starts, changes or ends.
 
-        Its detections went through the camera's `DetectionFilter`. Looks come in the order the frames arrived.
+        `detections` have passed the camera's `DetectionFilter`. Frames come in the order of their arrival.
         """
         self._advance(frame)
         if not self._defects and not detections.score.size:
             return []
         tracker, events = self._tracker_for(frame.size_wh)
-        step = tracker.update(detections, self._counts(detections), self._clock_s)
-        for track, row in step.seen + step.echoes:
-            self._look(track, detections, row, frame)
-        events += self._tell(step.seen)
-        return events + self._end(step.gone)
+        step = tracker.update(detections, self._is_hit(detections), self._clock_s)
+        for track, row in step.observed + step.duplicate_hits:
+            self._observe(track, detections, row, frame)
+        events += self._changes(step.observed)
+        return events + self._end(step.ended)
 
     def expire(self, now_s: float) -> list[DefectEvent]:
-        """Return the END of each event whose defect was not seen for too long, also when no frames come.
+        """Return the END of each event whose defect was not observed for too long; works without new frames.
 
         `now_s` is monotonic, as `Frame.captured_s`.
         """
@@ -111,14 +111,14 @@ class EventTracker:
         return self._end(self._tracker.expire(self._clock_s + max(0.0, now_s - self._captured_s)))
 
     def close(self) -> list[DefectEvent]:
-        """Return the END of every event under way; the camera is no longer inspected."""
+        """Return the END of every open event; the camera is no longer inspected."""
         return [] if self._tracker is None else self._end(self._tracker.close())
 
     def _advance(self, frame: Frame) -> None:
         captured_dt_s = 0.0 if self._captured_s is None else max(0.0, frame.captured_s - self._captured_s)
         dt_s = captured_dt_s
         if frame.pts_s is not None and self._pts_s is not None:
-            # The network delays packets unevenly; the stream's own clock says when the pictures were taken.
+            # The network delays packets unevenly; the stream's own clock says when the frames were taken.
             pts_dt_s = frame.pts_s - self._pts_s
             if pts_dt_s > 0 and abs(pts_dt_s - captured_dt_s) <= CLOCK_JUMP_S:
                 dt_s = pts_dt_s
@@ -127,7 +127,7 @@ class EventTracker:
         self._pts_s = frame.pts_s
 
     def _tracker_for(self, size_wh: tuple[int, int]) -> tuple[BeltTracker, list[DefectEvent]]:
-        """Return the tracker for pictures of this size; a new size starts afresh and ends what was under way."""
+        """Return the tracker for frames of this size; a new size ends all open events and starts a new tracker."""
         if self._tracker is not None and size_wh == self._size_wh:
             return self._tracker, []
         ended = [] if self._tracker is None else self._end(self._tracker.close())
@@ -135,17 +135,17 @@ class EventTracker:
         self._tracker = BeltTracker(_visible(self._roi, size_wh), size_wh, self._min_hits)
         return self._tracker, ended
 
-    def _counts(self, detections: Detections) -> NDArray[np.bool_]:
+    def _is_hit(self, detections: Detections) -> NDArray[np.bool_]:
         return np.asarray(detections.score >= self._thresholds[detections.class_id])
 
-    def _look(self, track: Track, detections: Detections, row: int, frame: Frame) -> None:
+    def _observe(self, track: Track, detections: Detections, row: int, frame: Frame) -> None:
         x1, y1, x2, y2 = detections.xyxy[row].tolist()
         score, class_id = float(detections.score[row]), int(detections.class_id[row])
-        seen = Sighting(frame.sequence, score, (x1, y1, x2, y2))
+        observation = Observation(frame.sequence, score, (x1, y1, x2, y2))
         defect = self._defects.get(track.number)
         if defect is None:
             at_s = frame.captured_s
-            defect = _Defect(seen, at_s, frame.captured_utc, seen, seen, at_s, class_id)
+            defect = _Defect(observation, at_s, frame.captured_utc, observation, observation, at_s, class_id)
             self._defects[track.number] = defect
         best = defect.scores.setdefault(class_id, [])
         best.append(score)
@@ -153,18 +153,18 @@ class EventTracker:
         del best[2:]
         own = defect.class_id if defect.event_id else track.class_id
         if class_id == own or defect.last.sequence != frame.sequence:
-            defect.last, defect.last_class_id = seen, class_id
+            defect.last, defect.last_class_id = observation, class_id
         defect.last_s = max(defect.last_s, frame.captured_s)
 
-    def _tell(self, seen: Iterable[tuple[Track, int]]) -> list[DefectEvent]:
+    def _changes(self, observed: Iterable[tuple[Track, int]]) -> list[DefectEvent]:
         events = []
-        for track, _ in seen:
+        for track, _ in observed:
             defect = self._defects[track.number]
             if not defect.event_id:
                 if track.hits >= self._min_hits:
                     self._confirm(track, defect)
                     events.append(self._event(EventPhase.NEW, track, defect))
-            elif self._has_news(defect):
+            elif self._refresh(defect):
                 events.append(self._event(EventPhase.UPDATE, track, defect))
         return events
 
@@ -174,18 +174,18 @@ class EventTracker:
         milliseconds = stamp.microsecond // 1000
         defect.event_id = f"{stamp:%Y%m%dT%H%M%S}.{milliseconds:03d}Z-{self._camera}-{self._counter:06d}"
         defect.class_id = track.class_id
-        defect.verdict = self._judge(defect)
+        defect.verdict = self._verdict_of(defect)
         defect.best, defect.best_class_id = defect.last, defect.last_class_id
 
-    def _has_news(self, defect: _Defect) -> bool:
-        verdict = self._judge(defect)
+    def _refresh(self, defect: _Defect) -> bool:
+        verdict = self._verdict_of(defect)
         risen = verdict is not defect.verdict
         defect.verdict = verdict
         if better := _is_better(defect):
             defect.best, defect.best_class_id = defect.last, defect.last_class_id
         return risen or better
 
-    def _judge(self, defect: _Defect) -> Verdict:
+    def _verdict_of(self, defect: _Defect) -> Verdict:
         if defect.verdict is Verdict.REJECT:
             return Verdict.REJECT
         scores, needed = defect.scores[defect.class_id], min(2, self._min_hits)
@@ -217,7 +217,7 @@ class EventTracker:
             first_seen_s=defect.first_s,
             first_seen_utc=defect.first_utc,
             last_seen_s=defect.last_s,
-            # By the clock as it was at the first look: one that was set since ends no event before it began.
+            # By the clock of the first observation: setting it back must not put the end before the start.
             last_seen_utc=defect.first_utc + (defect.last_s - defect.first_s),
             first=defect.first,
             last=defect.last,
@@ -225,20 +225,20 @@ class EventTracker:
 
 
 def _is_better(defect: _Defect) -> bool:
-    """Whether the latest look shows a confirmed defect markedly better than the best one, or is the first as itself."""
+    """Whether the latest observation is markedly better than the best one, or the first of the confirmed class."""
     if defect.last_class_id != defect.class_id:
         return False
     return defect.best_class_id != defect.class_id or defect.last.score >= defect.best.score + MARKED_RISE
 
 
 def _warn_threshold(settings: StreamSettings, name: str) -> float:
-    """Return from which score on an event of the class warns; 0 where every event does, never above its reject."""
+    """Return the score from which an event of the class warns: 0 for always, at most its reject threshold."""
     warn = settings.warn_thresholds.get(name, settings.warn_threshold)
     return 0.0 if warn is None else min(warn, settings.reject_thresholds.get(name, settings.reject_threshold))
 
 
 def _visible(roi: Sequence[Sequence[Sequence[float]]], size_wh: tuple[int, int]) -> Rect:
-    """Return the part of the picture, in pixels, that detections can be in: it is where defects enter and leave."""
+    """Return the part of the frame, in pixels, in which detections can be: defects enter and leave at its edges."""
     if not roi:
         return 0.0, 0.0, float(size_wh[0]), float(size_wh[1])
     corners = np.array([corner for polygon in roi for corner in polygon], np.float64) * np.asarray(size_wh)

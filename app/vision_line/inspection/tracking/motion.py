@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is believed of a belt's motion: how likely each shift of the picture is over an interval."""
+"""Motion model of the belt: the probability of each image shift over an interval."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]  # (n, 2) x, y in pixels
 
-#: A box centre's standard error, as a share of the picture's diagonal: 2.2 pixels at 640x360.
+#: A box centre's standard error, as a share of the frame's diagonal: 2.2 pixels at 640x360.
 CENTRE_ERROR = 0.003
-#: No belt carries a part across the picture's diagonal in less than this; a faster shift is a wrong match.
+#: Shortest time in which a belt carries a part across the frame's diagonal; a faster shift is a wrong match.
 FASTEST_CROSSING_S = 0.5
-#: No shift between two looks is longer than this share of the diagonal: a defect must be seen more than once.
+#: Longest shift between two inspected frames, as a share of the diagonal: a defect must be observed more than once.
 LONGEST_SHIFT = 0.6
 #: A belt holds its speed to this share over one second, apart from starts and stops.
 SPEED_DRIFT = 0.10
 #: How far beyond its cruising speed a belt may run.
 OVERSPEED = 1.4
-#: After so long without confirmation the memory of the cruising speed has faded to 1/e.
+#: Time constant with which the remembered cruising speed decays without confirmation.
 CRUISE_MEMORY_S = 60.0
-#: So many agreeing measurements make the velocity trusted.
-TRUSTED_LOOKS = 2
+#: Number of agreeing measurements after which the velocity is trusted.
+TRUSTED_MEASUREMENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Mixture:
-    """Weights of the ways a belt can move: as before, along its line, back along its line, in any way."""
+    """Weights of the ways a belt can move: as before, along its direction, against it, in any way."""
 
     steady: float
     forward: float
@@ -37,13 +37,13 @@ class _Mixture:
     any: float
 
 
-# `steady` means standing here. It is small though belts often stand: what comes in one by one would look like it.
+# `steady` means standing here. It is small though belts often stand: defects that enter one by one look like that.
 _UNKNOWN = _Mixture(0.001, 0.0, 0.0, 0.999)
 _GUESSED = _Mixture(0.50, 0.0, 0.0, 0.50)
 _STANDING = _Mixture(0.80, 0.0, 0.0, 0.20)
 _TRUSTED = _Mixture(0.88, 0.10, 0.02, 1e-6)  # a known belt does not jump; a false detection is likelier
 
-#: Each look in a row that no shift explains makes "any way" so much likelier, up to a limit: the belief may be wrong.
+#: Each frame in a row that no shift explains multiplies the weight of "any", up to a limit: the model may be wrong.
 DOUBT_FACTOR = 100.0
 MOST_DOUBT = 0.3
 
@@ -51,14 +51,13 @@ MOST_DOUBT = 0.3
 class BeltMotion:
     """The velocity of one camera's belt, learned from the common shifts of its defects.
 
-    All defects on a belt share one shift per interval. The belief is a normal distribution around the last velocity,
-    and beside it room for what belts do: stop, start and ramp (any shift from nothing to well over the cruising
-    speed, along the known line), reverse, and, while little is known, anything within reach. Pixels and seconds;
-    positions of the picture, y down.
+    All defects on a belt share one shift per interval. The model is a mixture: a normal distribution around the last
+    velocity; stop, start and ramp (any shift from zero to well over the cruising speed along the known direction);
+    reverse; and, while little is known, any shift within reach. Units are pixels of the frame (y down) and seconds.
     """
 
     def __init__(self, size_wh: tuple[int, int]) -> None:
-        """Know nothing yet of the belt in a picture of `size_wh` pixels."""
+        """Start without a measurement, for frames of `size_wh` pixels."""
         self._diagonal = hypot(*size_wh)
         self.centre_error = CENTRE_ERROR * self._diagonal
         self._velocity = (0.0, 0.0)
@@ -71,7 +70,7 @@ class BeltMotion:
     @property
     def trusted(self) -> bool:
         """Whether several measurements in a row agree."""
-        return self._agreeing >= TRUSTED_LOOKS
+        return self._agreeing >= TRUSTED_MEASUREMENTS
 
     def expected_shift(self, dt_s: float) -> tuple[float, float]:
         """Return the shift that a belt at the believed velocity makes in `dt_s`."""
@@ -101,7 +100,7 @@ class BeltMotion:
         return np.asarray(np.log(density + 1e-30))
 
     def learn(self, shift: tuple[float, float], dt_s: float, shift_error: float) -> None:
-        """Take in a measured shift over `dt_s` with its standard error in pixels along each axis.
+        """Update with a measured shift over `dt_s` with its standard error in pixels along each axis.
 
         A scalar Kalman step while the measurement agrees with the belief; a fresh start when it does not, because
         belts stop and start within one interval.
@@ -123,7 +122,7 @@ class BeltMotion:
         self._remember_cruise(dt_s)
 
     def doubt(self) -> None:
-        """Take in that a look with known and found defects fits no shift."""
+        """Note that no shift explains a frame that has both tracks and detections."""
         self._doubts = min(self._doubts + 1, 8)
 
     def _remember_cruise(self, dt_s: float) -> None:

@@ -55,7 +55,7 @@ def test_centre_inside_any_polygon() -> None:
 
 
 def test_region_follows_picture_size() -> None:
-    """The polygons are normalised: another picture size moves them."""
+    """The polygons are normalised: another frame size moves them."""
     keep = DetectionFilter(CLASSES, StreamSettings(roi=[[[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]]), 0.25)
 
     sizes_wh = ((200, 100), (400, 100), (200, 100))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Simulated belts: every physical defect that crosses the picture is exactly one event."""
+"""Simulated belts: every physical defect that crosses the view is exactly one event."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Defect:
 
 @dataclass(slots=True)
 class Belt:
-    """A belt under a camera that looks at given moments; `degrees` is the direction it runs, 0 = to the right."""
+    """A belt under a camera, inspected at given times; `degrees` is its direction, 0 = to the right."""
 
     defects: Sequence[Defect]
     way: Way
@@ -53,16 +53,16 @@ class Belt:
     jitter_px: float = 0.0
     miss: float = 0.0
     flicker: float = 0.0
-    stretch: float = 0.0  # how much faster the picture's far side runs than its near side (perspective)
+    stretch: float = 0.0  # how much faster the far side of the frame moves than its near side (perspective)
     seed: int = 1
     seen: Counter[int] = field(default_factory=Counter)
 
     def run(self, min_hits: int = 3) -> Outcome:
-        """Inspect every look and end all events."""
+        """Inspect every frame and end all events."""
         tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=min_hits), 0.25)
         rng = np.random.default_rng(self.seed)
         truth: dict[tuple[int, tuple[float, ...]], int] = {}
-        told: list[DefectEvent] = []
+        events: list[DefectEvent] = []
         for sequence, at_s in enumerate(self.looks_s):
             rows = self._look(rng, at_s)
             detections = Detections(
@@ -72,9 +72,9 @@ class Belt:
             )
             for index, row in enumerate(rows):
                 truth[sequence, tuple(detections.xyxy[index].tolist())] = row[0]
-            told += tracker.update(_frame(sequence, at_s), detections)
-        told += tracker.close()
-        return Outcome(told, truth, self)
+            events += tracker.update(_frame(sequence, at_s), detections)
+        events += tracker.close()
+        return Outcome(events, truth, self)
 
     def _look(self, rng: np.random.Generator, at_s: float) -> list[tuple[int, list[float], float, int]]:
         rows = []
@@ -89,7 +89,7 @@ class Belt:
         return rows
 
     def _box(self, defect: Defect, at_s: float, rng: np.random.Generator) -> list[float] | None:
-        """Cut the box at the picture's edge as a detector does; less than 40 % of it in view is not seen."""
+        """Cut the box at the frame edge as a detector does; less than 40 % of it in view is not seen."""
         ux, uy = cos(radians(self.degrees)), sin(radians(self.degrees))
         run = defect.along + self.way(at_s - self.looks_s[0])
         x = SIZE_WH[0] / 2 + run * ux - defect.across * uy
@@ -104,16 +104,16 @@ class Belt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was told, and which physical defect each told box belongs to."""
+    """The events, and the physical defect to which each box belongs."""
 
-    told: list[DefectEvent]
+    events: list[DefectEvent]
     truth: dict[tuple[int, tuple[float, ...]], int]
     belt: Belt
 
     def owners(self) -> dict[str, set[int]]:
         """Return the physical defects behind each event's boxes."""
         owners: dict[str, set[int]] = {}
-        for event in self.told:
+        for event in self.events:
             owners.setdefault(event.event_id, set()).add(self.truth[event.sequence, event.xyxy])
         return owners
 
@@ -121,10 +121,10 @@ class Outcome:
         """Return how many events touched each physical defect."""
         return Counter(number for owners in self.owners().values() for number in owners)
 
-    def faults(self, least_looks: int = 3) -> dict[str, int]:
-        """Count defects that were split or not told though seen often enough, events of several defects, false ones."""
+    def faults(self, least: int = 3) -> dict[str, int]:
+        """Count defects that were split or missed though seen often enough, events of several defects, false ones."""
         events = self.events_of()
-        due = [number for number, looks in self.belt.seen.items() if looks >= least_looks]
+        due = [number for number, count in self.belt.seen.items() if count >= least]
         return {
             "due": len(due),
             "split": sum(events[number] > 1 for number in due),
@@ -157,7 +157,7 @@ def back_and_forth(speed: float, turn_s: float) -> Way:
     return lambda at_s: speed * (turn_s - abs(at_s - turn_s))
 
 
-def looks(fps: float, duration_s: float, unevenness: float = 0.0, seed: int = 5) -> list[float]:
+def inspections(fps: float, duration_s: float, unevenness: float = 0.0, seed: int = 5) -> list[float]:
     """Return the moments of inspection; `unevenness` is the largest share by which an interval differs."""
     rng = np.random.default_rng(seed)
     intervals = (1 / fps) * (1 + rng.uniform(-unevenness, unevenness, int(duration_s * fps)))
@@ -176,16 +176,18 @@ def boards(rng: np.random.Generator, count: int, pitch: float = 300.0, defects: 
     return placed
 
 
-def _exactly_one(belt: Belt, least_looks: int = 3) -> None:
-    """Check that each defect seen often enough is one event of its own class, and nothing else is told."""
+def _exactly_one(belt: Belt, least: int = 3) -> None:
+    """Check that each defect seen often enough is one event of its own class, and nothing else is reported."""
     outcome = belt.run()
-    faults = outcome.faults(least_looks)
+    faults = outcome.faults(least)
     due = faults.pop("due")
 
     assert due == len(belt.defects)
     assert faults == {"split": 0, "untold": 0, "merged": 0, "false": 0}
-    assert [event.phase for event in outcome.told if event.phase is not EventPhase.UPDATE].count(EventPhase.END) == due
-    for event in outcome.told:
+    assert [event.phase for event in outcome.events if event.phase is not EventPhase.UPDATE].count(
+        EventPhase.END
+    ) == due
+    for event in outcome.events:
         assert belt.defects[outcome.truth[event.sequence, event.xyxy]].class_id == event.class_id
 
 
@@ -197,71 +199,73 @@ def _mixed(count: int, pitch: float = 90.0) -> list[Defect]:
 @pytest.mark.parametrize("fps", [2, 5, 25])
 @pytest.mark.parametrize("degrees", [0, 90, 180, 213])
 def test_steady_belt(fps: float, degrees: float) -> None:
-    """Each defect is one event at 2, 5 and 25 looks a second, whichever way the belt runs."""
-    _exactly_one(Belt(_mixed(8), steady(100), looks(fps, 15), degrees, jitter_px=2))
+    """Each defect is one event at 2, 5 and 25 inspections a second, whichever way the belt runs."""
+    _exactly_one(Belt(_mixed(8), steady(100), inspections(fps, 15), degrees, jitter_px=2))
 
 
 @pytest.mark.parametrize("speed", [0, 20, 250, 400])
 def test_slow_and_fast_belts(speed: float) -> None:
-    """Each defect is one event on a belt that stands, creeps, or crosses the picture in a few looks."""
+    """Each defect is one event on a belt that stands, creeps, or crosses the view in a few frames."""
     defects = [
         Defect(along - 100, across, number) for number, (along, across) in enumerate([(0, 0), (50, 60), (90, -80)])
     ]
     _exactly_one(
-        Belt(defects if speed < 100 else _mixed(8), steady(speed), looks(5, 30 if speed < 100 else 9), jitter_px=2)
+        Belt(
+            defects if speed < 100 else _mixed(8), steady(speed), inspections(5, 30 if speed < 100 else 9), jitter_px=2
+        )
     )
 
 
 def test_uneven_gaps() -> None:
-    """Intervals between looks that differ by up to 80 % change nothing."""
-    _exactly_one(Belt(_mixed(12), steady(100), looks(5, 20, unevenness=0.8), jitter_px=2))
+    """Intervals between inspections that differ by up to 80 % change nothing."""
+    _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20, unevenness=0.8), jitter_px=2))
 
 
 @pytest.mark.parametrize("spacing", [19, 20, 21, 40])
 @pytest.mark.parametrize("unevenness", [0.0, 0.3])
 def test_neighbours_as_far_apart_as_the_shift(spacing: float, unevenness: float) -> None:
-    """Defects of one class in a row, with a spacing near the belt's shift between looks, stay apart."""
+    """Defects of one class in a row, with a spacing near the belt's shift between inspections, stay apart."""
     row = [Defect(-320 - number * spacing, 10, 2, 12) for number in range(8)]
-    _exactly_one(Belt(row, steady(100), looks(5, 12, unevenness), jitter_px=2))
+    _exactly_one(Belt(row, steady(100), inspections(5, 12, unevenness), jitter_px=2))
 
 
 def test_equal_boards() -> None:
     """Boards with the same defects at the same places are not taken for one another."""
     pattern = [(0, -60, 0), (70, 20, 1), (140, 70, 0)]
     belt = [Defect(-320 - board * 220 - along, across, kind) for board in range(6) for along, across, kind in pattern]
-    _exactly_one(Belt(belt, steady(110), looks(5, 20), jitter_px=2))
+    _exactly_one(Belt(belt, steady(110), inspections(5, 20), jitter_px=2))
 
 
 def test_lone_defects() -> None:
-    """Defects that cross the picture one at a time, far apart, are one event each."""
-    _exactly_one(Belt(_mixed(6, pitch=900), steady(150), looks(5, 42), jitter_px=2))
+    """Defects that cross the view one at a time, far apart, are one event each."""
+    _exactly_one(Belt(_mixed(6, pitch=900), steady(150), inspections(5, 42), jitter_px=2))
 
 
 @pytest.mark.parametrize("fps", [5, 25])
 def test_belt_stops_and_starts(fps: float) -> None:
     """Stops and starts, also abrupt ones, split nothing and merge nothing."""
-    _exactly_one(Belt(_mixed(8), stop_and_go(120, period_s=2.0, ramp_s=0.2), looks(fps, 30), jitter_px=2))
+    _exactly_one(Belt(_mixed(8), stop_and_go(120, period_s=2.0, ramp_s=0.2), inspections(fps, 30), jitter_px=2))
 
 
 def test_belt_turns_back() -> None:
-    """A belt that reverses keeps the events of what stays in the picture."""
+    """A belt that reverses keeps the events of what stays in view."""
     defects = [Defect(-120 - 60 * number, 40.0 * number - 80, number) for number in range(5)]
-    _exactly_one(Belt(defects, back_and_forth(100, 2.8), looks(5, 5.5), jitter_px=2))
+    _exactly_one(Belt(defects, back_and_forth(100, 2.8), inspections(5, 5.5), jitter_px=2))
 
 
 def test_missed_looks() -> None:
-    """A detector that misses one look in five splits nothing."""
-    _exactly_one(Belt(_mixed(12), steady(100), looks(5, 20, 0.2), jitter_px=2, miss=0.2))
+    """A detector that misses one frame in five splits nothing."""
+    _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20, 0.2), jitter_px=2, miss=0.2))
 
 
 def test_flickers_are_not_told() -> None:
-    """False detections of single looks, four in ten looks, make no event and disturb none."""
-    _exactly_one(Belt(_mixed(12), steady(100), looks(5, 20), jitter_px=2, flicker=0.3))
+    """False detections in single frames, four in ten frames, make no event and disturb none."""
+    _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20), jitter_px=2, flicker=0.3))
 
 
 def test_perspective() -> None:
-    """A camera that looks along the belt at an angle, with speeds 20 % apart across the picture, splits nothing."""
-    _exactly_one(Belt(_mixed(12), steady(100), looks(5, 20), jitter_px=2, stretch=0.2))
+    """A camera that looks along the belt at an angle, with speeds 20 % apart across the view, splits nothing."""
+    _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20), jitter_px=2, stretch=0.2))
 
 
 def _random_belts() -> list[Belt]:
@@ -273,7 +277,9 @@ def _random_belts() -> list[Belt]:
         way = stop_and_go(speed, 2.5) if seed % 4 == 3 else steady(speed)
         placed = boards(rng, 7)
         duration_s = (1400 + 7 * 300) / speed * (2 if seed % 4 == 3 else 1)
-        belts.append(Belt(placed, way, looks(fps, duration_s, 0.3, seed), rng.uniform(0, 360), 2, 0.2, 0.05, seed=seed))
+        belts.append(
+            Belt(placed, way, inspections(fps, duration_s, 0.3, seed), rng.uniform(0, 360), 2, 0.2, 0.05, seed=seed)
+        )
     return belts
 
 
@@ -281,7 +287,7 @@ def test_random_belts_are_almost_always_right() -> None:
     """Over more than 300 defects under all difficulties at once, at least 99 % are exactly one event."""
     total: Counter[str] = Counter()
     for belt in _random_belts():
-        total.update(belt.run().faults(least_looks=6))
+        total.update(belt.run().faults(least=6))
     wrong = total["split"] + total["untold"] + total["merged"]
 
     assert total["due"] >= 300

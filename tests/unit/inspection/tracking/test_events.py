@@ -40,7 +40,7 @@ class Look(NamedTuple):
     detections: Detections
 
 
-def _look(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Look:
+def _inspection(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Look:
     rows = list(seen)
     at_s = 100 + sequence * PERIOD_S
     frame = Frame("cam01", sequence, size_wh, COLOUR, None, at_s, UTC + at_s, at_s)
@@ -55,19 +55,19 @@ def _look(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (64
 def _run(scores: Sequence[float | None], *, threshold: float = 0.25, **settings: object) -> list[DefectEvent]:
     """Show one defect on a belt of 100 px/s with these scores, None where it is missed; no end is asked for."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings.model_validate(settings), threshold)
-    told = []
+    events = []
     for sequence, score in enumerate(scores):
         seen = [] if score is None else [(100 + 20.0 * sequence, 100.0, score, 0)]
-        told += tracker.update(*_look(sequence, seen))
-    return told
+        events += tracker.update(*_inspection(sequence, seen))
+    return events
 
 
-def _phases(told: Iterable[DefectEvent]) -> list[EventPhase]:
-    return [event.phase for event in told]
+def _phases(events: Iterable[DefectEvent]) -> list[EventPhase]:
+    return [event.phase for event in events]
 
 
 def test_confirmed_after_min_hits() -> None:
-    """NEW comes with the look that makes `min_hits`, and describes the defect from its first look."""
+    """NEW comes with the observation that makes `min_hits`, and describes the defect from its first observation."""
     (event,) = _run([0.4, 0.6, 0.5])
 
     assert (event.phase, event.hits, event.class_name) == (EventPhase.NEW, 3, "open")
@@ -77,7 +77,7 @@ def test_confirmed_after_min_hits() -> None:
 
 
 def test_single_hit_suffices_when_asked() -> None:
-    """With `min_hits` 1 the first look is an event, and may reject."""
+    """With `min_hits` 1 the first observation is an event, and may reject."""
     (event,) = _run([0.9], min_hits=1)
 
     assert (event.phase, event.verdict) == (EventPhase.NEW, Verdict.REJECT)
@@ -88,22 +88,22 @@ def test_single_hit_suffices_when_asked() -> None:
 def test_an_event_never_ends_before_it_begins(jumps: list[float], behind: list[float]) -> None:
     """However the wall clock jumps and ages are estimated; it lasts as long as by the monotonic clock."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
-    told = []
+    events = []
     for sequence, (jump_s, behind_s) in enumerate(zip(jumps, behind, strict=False)):
-        look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5 + sequence / 30, 0)])
-        frame = replace(look.frame, arrived_utc=look.frame.arrived_utc + jump_s, behind_s=behind_s)
-        told += tracker.update(frame, look.detections)
-    told += tracker.close()
+        inspection = _inspection(sequence, [(100 + 20.0 * sequence, 100.0, 0.5 + sequence / 30, 0)])
+        frame = replace(inspection.frame, arrived_utc=inspection.frame.arrived_utc + jump_s, behind_s=behind_s)
+        events += tracker.update(frame, inspection.detections)
+    events += tracker.close()
 
-    assert told
-    for event in told:
+    assert events
+    for event in events:
         assert event.last_seen_utc >= event.first_seen_utc
         lasted_s = event.last_seen_s - event.first_seen_s
         assert event.last_seen_utc - event.first_seen_utc == pytest.approx(lasted_s, abs=1e-5)
 
 
 def test_flicker_is_no_event() -> None:
-    """What is seen less than `min_hits` times is never told."""
+    """What is seen less than `min_hits` times makes no event."""
     assert _run([0.9, 0.9, None, None, None, None, None]) == []
 
 
@@ -114,23 +114,23 @@ def test_looks_below_threshold_confirm_nothing() -> None:
 
 
 def test_looks_below_threshold_keep_an_event() -> None:
-    """A confirmed event goes on with looks below the threshold, without counting them as hits."""
+    """A confirmed event goes on with observations below the threshold, without counting them as hits."""
     settings = StreamSettings(min_hits=2)
     tracker = EventTracker("cam01", CLASSES, settings, 0.5)
     scores = [0.7, 0.7, *[0.3] * 20]
-    told = [
+    events = [
         event
         for sequence, score in enumerate(scores)
-        for event in tracker.update(*_look(sequence, [(100 + 20.0 * sequence, 100.0, score, 0)]))
+        for event in tracker.update(*_inspection(sequence, [(100 + 20.0 * sequence, 100.0, score, 0)]))
     ]
     (end,) = tracker.close()
 
-    assert _phases(told) == [EventPhase.NEW]
-    assert (end.phase, end.hits, end.sequence, end.last_look.sequence) == (EventPhase.END, 2, 1, len(scores) - 1)
+    assert _phases(events) == [EventPhase.NEW]
+    assert (end.phase, end.hits, end.sequence, end.last_observation.sequence) == (EventPhase.END, 2, 1, len(scores) - 1)
 
 
 def test_one_bright_look_does_not_reject() -> None:
-    """The verdict follows the second best look."""
+    """The verdict follows the second best observation."""
     assert [event.verdict for event in _run([0.3, 0.95, 0.3])] == [Verdict.WARN]
     assert [event.verdict for event in _run([0.3, 0.95, 0.6])] == [Verdict.REJECT]
 
@@ -152,10 +152,10 @@ def test_without_a_warning_threshold_nothing_is_accepted() -> None:
 
 
 def test_an_accepted_event_rises() -> None:
-    """A better look makes it warn, two certain ones reject; each rise is told at once, and it never falls."""
-    told = _run([0.3, 0.3, 0.3, 0.5, 0.3, 0.8, 0.8, 0.3], warn_threshold=0.4, reject_threshold=0.7)
+    """A better observation makes it warn, two certain ones reject. Each rise is reported at once; none falls."""
+    events = _run([0.3, 0.3, 0.3, 0.5, 0.3, 0.8, 0.8, 0.3], warn_threshold=0.4, reject_threshold=0.7)
 
-    rises = [(event.verdict, event.last_look.sequence) for event in told]
+    rises = [(event.verdict, event.last_observation.sequence) for event in events]
     assert rises == [(Verdict.ACCEPT, 2), (Verdict.WARN, 3), (Verdict.WARN, 5), (Verdict.REJECT, 6)]
 
 
@@ -168,10 +168,10 @@ def test_the_warning_threshold_of_a_class_goes_first() -> None:
 
 
 def test_risen_verdict_is_told_at_once_and_never_falls() -> None:
-    """An UPDATE tells a better look, another one the rise to reject; weak looks later change nothing."""
-    told = _run([0.3, 0.3, 0.3, 0.8, 0.8, 0.3, 0.3, 0.3])
+    """An UPDATE tells a better observation, another one the rise to reject; weak observations later change nothing."""
+    events = _run([0.3, 0.3, 0.3, 0.8, 0.8, 0.3, 0.3, 0.3])
 
-    assert [(event.phase, event.verdict, event.last_look.sequence) for event in told] == [
+    assert [(event.phase, event.verdict, event.last_observation.sequence) for event in events] == [
         (EventPhase.NEW, Verdict.WARN, 2),
         (EventPhase.UPDATE, Verdict.WARN, 3),
         (EventPhase.UPDATE, Verdict.REJECT, 4),
@@ -184,47 +184,47 @@ def test_reject_threshold_of_the_class() -> None:
 
 
 def test_markedly_better_looks_are_told() -> None:
-    """A steadily rising score is told when it rose markedly, each time with the look itself."""
-    told = _run([0.30 + 0.012 * number for number in range(20)], reject_threshold=0.9)
-    updates = [event for event in told if event.phase is EventPhase.UPDATE]
+    """A steadily rising score is reported when it rose markedly, each time with the observation itself."""
+    events = _run([0.30 + 0.012 * number for number in range(20)], reject_threshold=0.9)
+    updates = [event for event in events if event.phase is EventPhase.UPDATE]
 
     assert [event.sequence for event in updates] == [7, 12, 17]
-    assert all(event.best_look == event.last_look for event in updates)
+    assert all(event.best_observation == event.last_observation for event in updates)
     assert [event.phase for event in _run([0.4] * 20)] == [EventPhase.NEW]
 
 
 @given(st.lists(st.floats(0.25, 1.0, width=32), min_size=3, max_size=12))
 def test_an_event_has_its_best_look_since_it_was_confirmed(scores: list[float]) -> None:
-    """Box, score and number are one look's; none since is markedly better; the first and the last look are named."""
+    """Box, score and number are from one observation; none since is markedly better; first and last are given."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(), 0.25)
-    looks = [_look(number, [(100 + 20.0 * number, 100.0, score, 0)]) for number, score in enumerate(scores)]
-    told = [event for look in looks for event in tracker.update(*look)] + tracker.close()
-    end = told[-1]
+    inspections = [_inspection(number, [(100 + 20.0 * number, 100.0, score, 0)]) for number, score in enumerate(scores)]
+    events = [event for inspection in inspections for event in tracker.update(*inspection)] + tracker.close()
+    end = events[-1]
 
-    for event in told:
-        for seen in (event.first_look, event.best_look, event.last_look):
+    for event in events:
+        for seen in (event.first_observation, event.best_observation, event.last_observation):
             assert seen.score == pytest.approx(scores[seen.sequence])
-            assert seen.xyxy == tuple(looks[seen.sequence].detections.xyxy[0].tolist())
-    assert (end.first_look.sequence, end.last_look.sequence) == (0, len(scores) - 1)
+            assert seen.xyxy == tuple(inspections[seen.sequence].detections.xyxy[0].tolist())
+    assert (end.first_observation.sequence, end.last_observation.sequence) == (0, len(scores) - 1)
     assert end.sequence >= 2
     assert max(scores[2:]) < end.score + MARKED_RISE
     assert end.top_score == pytest.approx(max(scores))
 
 
 def test_ends_once_when_it_has_left() -> None:
-    """END comes once, soon after the defect left the picture, with its last look."""
-    told = _run([*[0.5] * 26, *[None] * 10])
+    """END comes once, soon after the defect left the view, with its last observation."""
+    events = _run([*[0.5] * 26, *[None] * 10])
 
-    assert _phases(told) == [EventPhase.NEW, EventPhase.END]
-    assert told[-1].last_look.sequence == 25
-    assert told[0].event_id == told[-1].event_id
+    assert _phases(events) == [EventPhase.NEW, EventPhase.END]
+    assert events[-1].last_observation.sequence == 25
+    assert events[0].event_id == events[-1].event_id
 
 
 def test_expires_without_frames() -> None:
     """When no frames come any more the event ends by time, once."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings())
     for sequence in range(5):
-        tracker.update(*_look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)]))
+        tracker.update(*_inspection(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)]))
 
     assert tracker.expire(103.0) == []
     assert _phases(tracker.expire(110.0)) == [EventPhase.END]
@@ -233,20 +233,20 @@ def test_expires_without_frames() -> None:
 
 
 def test_new_picture_size_ends_events() -> None:
-    """When the camera changes its picture size, events under way end and tracking starts afresh."""
+    """When the camera changes its frame size, events under way end and tracking starts afresh."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
-    tracker.update(*_look(0, [(100.0, 100.0, 0.5, 0)]))
-    told = tracker.update(*_look(1, [(100.0, 100.0, 0.5, 0)], size_wh=(1280, 720)))
+    tracker.update(*_inspection(0, [(100.0, 100.0, 0.5, 0)]))
+    events = tracker.update(*_inspection(1, [(100.0, 100.0, 0.5, 0)], size_wh=(1280, 720)))
 
-    assert _phases(told) == [EventPhase.END, EventPhase.NEW]
+    assert _phases(events) == [EventPhase.END, EventPhase.NEW]
 
 
 def test_ids_are_unique_and_sort_by_time() -> None:
-    """Event ids name camera and time, differ, and sort by the defect's first look."""
+    """Event ids name camera and time, differ, and sort by the defect's first observation."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
-    told = tracker.update(*_look(0, [(100.0, 100.0, 0.5, 0), (300.0, 100.0, 0.5, 0)]))
-    told += tracker.update(*_look(1, [(200.0, 300.0, 0.5, 1)]))
-    ids = [event.event_id for event in told if event.phase is EventPhase.NEW]
+    events = tracker.update(*_inspection(0, [(100.0, 100.0, 0.5, 0), (300.0, 100.0, 0.5, 0)]))
+    events += tracker.update(*_inspection(1, [(200.0, 300.0, 0.5, 1)]))
+    ids = [event.event_id for event in events if event.phase is EventPhase.NEW]
 
     assert ids[0] == "20260101T000140.000Z-cam01-000001"
     assert ids == sorted(set(ids))
@@ -256,14 +256,14 @@ def test_ids_are_unique_and_sort_by_time() -> None:
 def test_two_classes_on_one_spot_are_one_defect() -> None:
     """A defect that the detector reads as two classes, at once or in turn, is one event of the stronger class."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings())
-    told = []
+    events = []
     for sequence in range(12):
         x = 100 + 20.0 * sequence
         seen: list[Seen] = [(x, 100.0, 0.6, 0), (x + 1, 101.0, 0.3, 1)] if sequence % 3 else [(x, 100.0, 0.3, 1)]
-        told += tracker.update(*_look(sequence, seen))
-    told += tracker.close()
+        events += tracker.update(*_inspection(sequence, seen))
+    events += tracker.close()
 
-    assert [(event.phase, event.class_name) for event in told if event.phase is not EventPhase.UPDATE] == [
+    assert [(event.phase, event.class_name) for event in events if event.phase is not EventPhase.UPDATE] == [
         (EventPhase.NEW, "open"),
         (EventPhase.END, "open"),
     ]
@@ -272,11 +272,11 @@ def test_two_classes_on_one_spot_are_one_defect() -> None:
 def test_network_jitter_is_taken_out_by_the_stream_clock() -> None:
     """Frames that arrive in bursts are matched by the stream's own intervals."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings())
-    told = []
+    events = []
     for sequence in range(20):
-        look = _look(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)])
-        look.frame.pts_s = sequence * PERIOD_S
-        look.frame.arrived_s = 100 + (sequence // 3 * 3) * PERIOD_S
-        told += tracker.update(*look)
+        inspection = _inspection(sequence, [(100 + 20.0 * sequence, 100.0, 0.5, 0)])
+        inspection.frame.pts_s = sequence * PERIOD_S
+        inspection.frame.arrived_s = 100 + (sequence // 3 * 3) * PERIOD_S
+        events += tracker.update(*inspection)
 
-    assert _phases(told) == [EventPhase.NEW]
+    assert _phases(events) == [EventPhase.NEW]
