@@ -101,6 +101,11 @@ class Downtime:
             del self._over[1]
         self.open = None
 
+    def add(self, interval: NotInspected, ended_s: float) -> None:
+        """Tell of an interval that is over and that no result will change; it gets its number here."""
+        self._book.add(interval.started_s, ended_s)
+        self._changes.put(replace(interval, interval_id=self._changes.new_id(self.camera, interval.started_utc)))
+
     def end(self) -> None:
         """End the gap where it is certain, and withdraw what was told beyond; all of it where nothing is certain."""
         pieces, at_s = self._over if self.open is None else [*self._over, self.open], self.certain_s
