@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vision_line_compression.quantize.calibrate import Picture, calibrate
+from vision_line_compression.quantize.calibrate import InputImage, calibrate
 from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.scales import Floats
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 
 
 def quantize_onnx(
-    float_onnx: Path, output: Path, settings: QuantizeSettings, images: Iterable[Picture]
+    float_onnx: Path, output: Path, settings: QuantizeSettings, images: Iterable[InputImage]
 ) -> QuantizeReport:
     """Quantize `float_onnx` with ranges from `images`, (3, h, w) float32 as the runtime's preprocessing makes them."""
     return quantize_calibrated(float_onnx, output, settings, calibrate(float_onnx, images))

@@ -27,7 +27,7 @@ from vision_line.devices.preprocessing.definition import normalise
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.bundle_writer import describe_bundle, replace_files
-from vision_line_compression.data.proof_images import PictureRGB, drawn_candidates
+from vision_line_compression.data.proof_images import ImageRGB, drawn_candidates
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.calibrate import open_session, run_session
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
@@ -37,13 +37,13 @@ logger = logging.getLogger(__name__)
 
 UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
 
-#: Pictures of a proof. More find no more: each engine runs all of them before it inspects.
-PICTURES = 4
+#: Images of a proof. More find no more: each engine runs all of them before it inspects.
+IMAGES = 4
 
 #: What is left of a proof's size when each form and shape has its reference.
-_MAX_PICTURE_BYTES = MAX_PROOF_BYTES * 2 // 3
+_MAX_IMAGE_BYTES = MAX_PROOF_BYTES * 2 // 3
 
-#: A place counts as found from this score on, when pictures are chosen.
+#: A place counts as found from this score on, when images are chosen.
 _TELLING_SCORE = 0.05
 
 
@@ -76,20 +76,20 @@ class FloatExecution:
         self._input = str(model.graph.input[0].name)
         self._session = open_session(model, 0, fuse=False)
 
-    def outputs(self, pictures: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
-        """Return the output of each of `pictures` (n, h, w, 3) at an input shape, without the batch axis.
+    def outputs(self, images: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
+        """Return the output of each of `images` (n, h, w, 3) at an input shape, without the batch axis.
 
         Raises:
-            ModelError: the model cannot take a picture of this shape.
+            ModelError: the model cannot take an image of this shape.
         """
-        inputs = (normalise(picture)[0] for picture in shaped(pictures, shape_hw))
+        inputs = (normalise(image)[0] for image in shaped(images, shape_hw))
         return [np.asarray(run_session(self._session, self._input, x, None)[0][0], np.float32) for x in inputs]
 
 
-def prove_bundle(folder: Path, candidates: Sequence[PictureRGB] | None = None) -> Proven:
+def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> Proven:
     """Add the unsigned form to a bundle whose model is in the canonical encoding, and a proof of all forms to any.
 
-    What the bundle has is left as it is; its model file is never touched. `candidates` are what the proof's pictures
+    What the bundle has is left as it is; its model file is never touched. `candidates` are what the proof's images
     are chosen from, None: drawn ones.
 
     Raises:
@@ -116,7 +116,7 @@ def prove_bundle(folder: Path, candidates: Sequence[PictureRGB] | None = None) -
     return Proven(missing, len(added[PROOF_FILE]), len(first.detections))
 
 
-def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[PictureRGB]) -> Proof:
+def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[ImageRGB]) -> Proof:
     """Return a proof of `files`, the forms of `model` by name and its own first, with the most telling `candidates`.
 
     Raises:
@@ -127,16 +127,16 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Pic
     seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
     usable = _steady(model, next(iter(files.values())), seen, candidates)
     chosen = most_telling([seen[number] for number in usable])
-    pictures = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
+    images = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
     references = {
-        (name, shape): _reference(model, form.outputs(pictures, shape))
+        (name, shape): _reference(model, form.outputs(images, shape))
         for name, form in forms.items()
         for shape in model.input_shapes_hw
     }
-    return Proof(pictures, references)
+    return Proof(images, references)
 
 
-def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Sequence[PictureRGB]) -> list[int]:
+def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Sequence[ImageRGB]) -> list[int]:
     """Return the numbers of the candidates on which OpenVINO, in float as well, agrees with `seen`; of too few, all.
 
     What a model finds in the others hangs on rounding, which no two engines do alike.
@@ -144,10 +144,10 @@ def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Seq
     others = float_outputs(model, path, shaped(np.stack(candidates), model.input_shapes_hw[0]))
     pairs = zip(seen, others, strict=True)
     steady = [number for number, (one, other) in enumerate(pairs) if _agrees(model, one, [other])]
-    if len(steady) >= PICTURES:
+    if len(steady) >= IMAGES:
         return steady
     logger.warning(
-        "%s: on %d of %d pictures two float executions, by ONNX Runtime and OpenVINO, find different things: what the "
+        "%s: on %d of %d images two float executions, by ONNX Runtime and OpenVINO, find different things: what the "
         "model finds hangs on rounding, and engines may fail its proof",
         path,
         len(seen) - len(steady),
@@ -161,7 +161,7 @@ def _agrees(model: Model, reference: Reference, outputs: Sequence[NDArray[np.flo
 
 
 def most_telling(seen: Sequence[Reference]) -> list[int]:
-    """Return the numbers of the pictures, each with a reference in `seen`, in which the model finds most.
+    """Return the numbers of the images, each with a reference in `seen`, in which the model finds most.
 
     Each shows something else than the one before; others are taken only where there is no second such.
     """
@@ -172,15 +172,15 @@ def most_telling(seen: Sequence[Reference]) -> list[int]:
         pair = np.concatenate([seen[chosen[-1]].places, seen[number].places])
         alike = weakness(Reference(pair, np.empty((0, 7), np.float32)))
         (others if alike else chosen).append(number)
-    return (chosen if len(chosen) > 1 else [*chosen, *others])[:PICTURES]
+    return (chosen if len(chosen) > 1 else [*chosen, *others])[:IMAGES]
 
 
-def _small_enough(pictures: Pictures) -> Pictures:
-    """Return `pictures`, or their upper left parts where the whole ones would need too many bytes."""
-    while len(zlib.compress(pictures.tobytes(), 9)) > _MAX_PICTURE_BYTES:
-        side = pictures.shape[1] * 3 // 4
-        pictures = pictures[:, :side, :side]
-    return np.ascontiguousarray(pictures)
+def _small_enough(images: Pictures) -> Pictures:
+    """Return `images`, or their upper left parts where the whole ones would need too many bytes."""
+    while len(zlib.compress(images.tobytes(), 9)) > _MAX_IMAGE_BYTES:
+        side = images.shape[1] * 3 // 4
+        images = images[:, :side, :side]
+    return np.ascontiguousarray(images)
 
 
 def _reference(model: Model, outputs: Sequence[NDArray[np.float32]]) -> Reference:

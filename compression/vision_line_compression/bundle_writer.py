@@ -21,7 +21,7 @@ from vision_line.devices.model.bundle import (
 from vision_line.devices.model.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, open_model
 from vision_line.devices.preprocessing.definition import DEFINITION
 from vision_line.errors import ModelError
-from vision_line_compression.quantize.float16 import write_half
+from vision_line_compression.quantize.float16 import write_float16
 
 MODEL_FILE = "model.onnx"
 
@@ -93,8 +93,8 @@ def amend_bundle(folder: Path, changes: Mapping[str, object]) -> None:
     replace_files(model.path.parent, {BUNDLE_FILE: describe_bundle(model.bundle.model_copy(update=dict(changes)))})
 
 
-def write_half_bundle(source: Path, folder: Path) -> Path:
-    """Write a bundle with the half sibling of the model in `source`, a bundle or an ONNX file, and return its folder.
+def write_float16_bundle(source: Path, folder: Path) -> Path:
+    """Write a bundle with the FP16 variant of the model in `source`, a bundle or an ONNX file, and return its folder.
 
     It is a model of its own, with its own hash: what was measured on the other is not said of it.
 
@@ -108,7 +108,7 @@ def write_half_bundle(source: Path, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="vision-line-half-") as work:
         return write_bundle(
             folder,
-            write_half(model.path, Path(work) / MODEL_FILE),
+            write_float16(model.path, Path(work) / MODEL_FILE),
             model.name,
             model.classes,
             input_shapes_hw=model.input_shapes_hw,

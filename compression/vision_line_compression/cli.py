@@ -229,9 +229,9 @@ def half(
 ) -> None:
     """Convert the float parts of a model to float16, and write a bundle for GPUs."""
     with reported_errors():
-        from vision_line_compression.bundle_writer import write_half_bundle
+        from vision_line_compression.bundle_writer import write_float16_bundle
 
-        typer.echo(str(write_half_bundle(model, output)))
+        typer.echo(str(write_float16_bundle(model, output)))
 
 
 @cli.command()

@@ -23,10 +23,16 @@ PAGE = (ROOT / "docs" / "decisions" / "0018-vocabulary.md").read_text(encoding="
 
 #: Words that left the code, and the term that took their place. A word is added once no identifier holds it any more.
 FORMER_WORDS = {
+    "anatomy": "structure",
+    "carrier": "pass-through op",
+    "carriers": "pass-through op",
     "conversation": "RTSP session",
     "heal": "fine-tune",
     "keeper": "evidence writer",
     "lessons": "distillation",
+    "spoil": "corrupt",
+    "spoiled": "corrupted",
+    "starved": "zero-range input",
 }
 
 #: The same for names of classes and functions whose words are good elsewhere.
@@ -46,6 +52,8 @@ FORMER_NAMES = {
     "Look": "InspectedFrame, StateStyle",
     "MinuteBook": "MinuteCounters",
     "Outlet": "FrameSink",
+    "ProtectSettings": "MixedPrecisionSettings",
+    "Protection": "MixedPrecision",
     "Round": "SchedulerUpdate",
     "Seat": "CameraSlot",
     "ServerOrder": "ServerConfig",

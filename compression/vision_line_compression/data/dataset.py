@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A YOLO data set read from its `data.yaml`: pictures with true boxes, checked as a whole before anything is run."""
+"""A YOLO data set read from its `data.yaml`: images with true boxes, checked as a whole before anything is run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 MOST_FAULTS = 40
 
 #: First bytes -> reader of the header. Not `PIL.Image.open`: Ultralytics replaces it by one that installs packages on
-#: its own where a file is no picture.
+#: its own where a file is no image.
 _READERS: dict[bytes, type[ImageFile]] = {
     b"\xff\xd8\xff": JpegImageFile,
     b"\x89PNG": PngImageFile,
@@ -44,7 +44,7 @@ _ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})  # Exif tag; the values 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """A picture file and its true boxes: `xyxy` (n, 4) in pixels of the picture, `class_id` (n,)."""
+    """An image file and its true boxes: `xyxy` (n, 4) in pixels of the image, `class_id` (n,)."""
 
     path: Path
     size_wh: tuple[int, int]
@@ -54,7 +54,7 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One split of a data set; the pictures are in the order of their paths."""
+    """One split of a data set; the images are in the order of their paths."""
 
     source: Path  # data.yaml
     split: str
@@ -62,14 +62,14 @@ class Dataset:
     images: tuple[LabelledImage, ...]
 
     def subset(self, most: int) -> Dataset:
-        """Return at most `most` pictures, evenly spread over the split."""
+        """Return at most `most` images, evenly spread over the split."""
         if len(self.images) <= most:
             return self
         chosen = np.linspace(0, len(self.images) - 1, most).round().astype(int)
         return Dataset(self.source, self.split, self.classes, tuple(self.images[index] for index in chosen))
 
     def sha256(self) -> str:
-        """Return a hash of classes, pictures and boxes; it does not depend on where the data set lies."""
+        """Return a hash of classes, images and boxes; it does not depend on where the data set lies."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for image in self.images:
             digest.update(image.path.name.encode())
@@ -85,10 +85,10 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     relative to `path` or to its own folder. As in Ultralytics, `validation` stands for `val`, and of a single `../A`
     that is not there `A` is tried, which files from Roboflow need. The labels of `.../images/A.jpg` are
     `.../labels/A.txt`: a line is `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding
-    box counts), in shares of the picture; a picture without label file has no object. Repeated lines count once.
+    box counts), in shares of the image; an image without label file has no object. Repeated lines count once.
 
     Raises:
-        ConfigError: naming every fault of the file, of the pictures' headers and of the labels that was found.
+        ConfigError: naming every fault of the file, of the images' headers and of the labels that was found.
     """
     text = _read_yaml(data_yaml)
     faults: list[str] = []
@@ -96,24 +96,24 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     paths = sorted(set(_split_files(data_yaml, text, split, faults)))
     images = [image for path in paths if (image := _read_image(path, len(classes), faults)) is not None]
     if not faults and not images:
-        faults.append(f"{data_yaml}: {split}: expected pictures, found none")
+        faults.append(f"{data_yaml}: {split}: expected images, found none")
     if faults:
         more = [f"... and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         raise ConfigError(*faults[:MOST_FAULTS], *more)
     return Dataset(data_yaml, split, classes, tuple(images))
 
 
-def open_pictures(folder: Path) -> Dataset:
-    """Return the pictures in `folder` and the folders in it, without classes and boxes, as a split `calibration`.
+def open_images(folder: Path) -> Dataset:
+    """Return the images in `folder` and the folders in it, without classes and boxes, as a split `calibration`.
 
     Raises:
-        ConfigError: naming every file that is no picture though it has the name of one, or that there is none.
+        ConfigError: naming every file that is no image though it has the name of one, or that there is none.
     """
     faults: list[str] = []
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     sizes = [_measured(path, faults) for path in paths]
     if not paths:
-        faults.append(f"{folder}: expected a folder with pictures, found none")
+        faults.append(f"{folder}: expected a folder with images, found none")
     if faults:
         raise ConfigError(*faults[:MOST_FAULTS])
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
@@ -188,7 +188,7 @@ def _measured(path: Path, faults: list[str]) -> tuple[int, int] | None:
     try:
         return _read_size(path)
     except SyntaxError as exc:  # what PIL's readers raise for a header that is none
-        faults.append(f"{path}: no picture: {exc}")
+        faults.append(f"{path}: no image: {exc}")
     except OSError as exc:
         faults.append(f"{path}: cannot be read: {exc.strerror or exc}")
     return None
@@ -218,7 +218,7 @@ def label_path(image: Path) -> Path:
 
 
 def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.float64]:
-    """Return (n, 5): class, x1 y1 x2 y2 in shares of the picture."""
+    """Return (n, 5): class, x1 y1 x2 y2 in shares of the image."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Pictures of a data set as the network sees them, through the runtime's own preprocessing; and a loss on them."""
+"""Images of a data set as the network sees them, through the runtime's own preprocessing; and a loss on them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.data.images import read_image
 
-#: Pictures of a batch for statistics and losses.
+#: Images of a batch for statistics and losses.
 BATCH = 8
 
 
 def network_inputs(dataset: Dataset, shapes_hw: tuple[ShapeHW, ...]) -> Iterator[NDArray[np.float32]]:
-    """Yield each picture of `dataset` as a network input (3, h, w) float32, at the shape that suits it best.
+    """Yield each image of `dataset` as a network input (3, h, w) float32, at the shape that suits it best.
 
     Raises:
-        ConfigError: a picture cannot be decoded.
+        ConfigError: an image cannot be decoded.
     """
     for image in dataset.images:
         rgb = np.asarray(cv2.cvtColor(read_image(image), cv2.COLOR_BGR2RGB), np.uint8)
@@ -37,10 +37,10 @@ def network_inputs(dataset: Dataset, shapes_hw: tuple[ShapeHW, ...]) -> Iterator
 
 
 def input_batches(dataset: Dataset, shape_hw: ShapeHW) -> Iterator[Tensor]:
-    """Yield the same at one shape, as tensors (B, 3, h, w) of at most `BATCH` pictures."""
+    """Yield the same at one shape, as tensors (B, 3, h, w) of at most `BATCH` images."""
     waiting: list[Tensor] = []
-    for picture in network_inputs(dataset, (shape_hw,)):
-        waiting.append(torch.from_numpy(picture))
+    for image in network_inputs(dataset, (shape_hw,)):
+        waiting.append(torch.from_numpy(image))
         if len(waiting) == BATCH:
             yield torch.stack(waiting)
             waiting = []
@@ -50,19 +50,19 @@ def input_batches(dataset: Dataset, shape_hw: ShapeHW) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class LabelledLoss:
-    """The training loss of a model on a few labelled pictures, kept in memory: a smooth measure of its worth.
+    """The training loss of a model on a few labelled images, kept in memory: a smooth measure of its worth.
 
-    On a few dozen pictures the mean average precision moves in steps; the loss shows every change.
+    On a few dozen images the mean average precision moves in steps; the loss shows every change.
     """
 
     batches: tuple[dict[str, Tensor], ...]
 
     @classmethod
     def on(cls, dataset: Dataset, shape_hw: ShapeHW) -> LabelledLoss:
-        """Prepare the pictures and boxes of `dataset` for an input of `shape_hw`.
+        """Prepare the images and boxes of `dataset` for an input of `shape_hw`.
 
         Raises:
-            ConfigError: a picture cannot be decoded.
+            ConfigError: an image cannot be decoded.
         """
         batches = []
         for number, pictures in enumerate(input_batches(dataset, shape_hw)):
@@ -71,7 +71,7 @@ class LabelledLoss:
         return cls(tuple(batches))
 
     def mean(self, model: nn.Module) -> float:
-        """Return the mean loss of a picture; `model`, in eval mode, is left as it was."""
+        """Return the mean loss of an image; `model`, in eval mode, is left as it was."""
         with torch.no_grad():
             total = sum(float(loss) for loss in self._losses(model))
         return total / sum(len(batch["img"]) for batch in self.batches)
@@ -94,7 +94,7 @@ class LabelledLoss:
 
 
 def _targets(images: tuple[LabelledImage, ...], shape_hw: ShapeHW) -> dict[str, Tensor]:
-    """Return class (n, 1), centre and size (n, 4) as shares of the input, and picture number (n,) of all boxes."""
+    """Return class (n, 1), centre and size (n, 4) as shares of the input, and image number (n,) of all boxes."""
     boxes, classes, numbers = [], [], []
     for number, image in enumerate(images):
         xyxy = Letterbox(image.size_wh, shape_hw).to_input(image.xyxy)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The data set as Ultralytics' trainer reads it: links to the pictures and labels, in a folder of the run.
+"""The data set as Ultralytics' trainer reads it: links to the images and labels, in a folder of the run.
 
 The trainer writes caches beside the labels; so the user's folder is never written to, and may be read-only.
 """
@@ -14,17 +14,17 @@ from vision_line_compression.data.dataset import Dataset, label_path
 
 
 def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
-    """Write `folder/data.yaml` and links to the pictures of `splits` by the names train, val, test.
+    """Write `folder/data.yaml` and links to the images of `splits` by the names train, val, test.
 
-    Files that are there already are kept when they point to the same picture. Returns the path of data.yaml.
+    Files that are there already are kept when they point to the same image. Returns the path of data.yaml.
     """
     for name, dataset in splits.items():
-        pictures, labels = folder / "images" / name, folder / "labels" / name
-        pictures.mkdir(parents=True, exist_ok=True)
+        images, labels = folder / "images" / name, folder / "labels" / name
+        images.mkdir(parents=True, exist_ok=True)
         labels.mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(dataset.images):
             link = f"{number:06d}_{image.path.stem}"
-            _ensure_link(pictures / f"{link}{image.path.suffix}", image.path)
+            _ensure_link(images / f"{link}{image.path.suffix}", image.path)
             source = label_path(image.path)
             if source.exists():
                 _ensure_link(labels / f"{link}.txt", source)

@@ -21,7 +21,7 @@ from vision_line.devices.tensorrt.targets import check_target
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.engines.precision import Measure, Origin, choose, find_origin, time_in_turns
-from vision_line_compression.quantize.float16 import write_half
+from vision_line_compression.quantize.float16 import write_float16
 
 #: Compute capabilities without their dot: Turing, Ampere, Ada and Blackwell.
 DEFAULT_SMS = (75, 86, 89, 120)
@@ -147,13 +147,13 @@ def _forms(model: Model, wanted: Precision | None, float_onnx: Path | None, work
     if wanted == "int8":
         return forms
     if float_onnx is not None:
-        forms["fp16"] = _half_form(model, float_onnx, work)
+        forms["fp16"] = _float16_form(model, float_onnx, work)
     elif wanted == "fp16":
         raise ConfigError("--precision fp16: expected the float model beside the bundle, or named with --float")
     return forms
 
 
-def _half_form(model: Model, float_onnx: Path, work: Path) -> Model:
+def _float16_form(model: Model, float_onnx: Path, work: Path) -> Model:
     found = open_model(float_onnx)
     for what in ("precision", "head", "stride", "input_name"):
         expected = "fp32" if what == "precision" else getattr(model, what)
@@ -161,7 +161,7 @@ def _half_form(model: Model, float_onnx: Path, work: Path) -> Model:
             raise ModelError(f"{float_onnx}: expected {what} {expected}, found {getattr(found, what)}")
     if len(found.classes) != len(model.classes):
         raise ModelError(f"{float_onnx}: expected {len(model.classes)} classes, found {len(found.classes)}")
-    path = write_half(float_onnx, work / "half.onnx")
+    path = write_float16(float_onnx, work / "half.onnx")
     form = sibling(model, "fp16", open_model(path).sha256)
     return replace(form, path=path.rename(work / form.path.name))
 

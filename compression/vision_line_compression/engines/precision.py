@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """INT8 or float16: both forms of a bundle's model are built and timed on the GPU, and the report says what each misses.
 
-INT8 is the bundle's own file. Float16 is the half sibling of the float file that was quantized, and is judged by that
-file's evaluation. Both were measured in the same run, on the same pictures, against the same parent; so the run's
+INT8 is the bundle's own file. Float16 is the FP16 variant of the float file that was quantized, and is judged by that
+file's evaluation. Both were measured in the same run, on the same images, against the same parent; so the run's
 report is what decides whether a form passes the recipe's accuracy gates. What is not known is never guessed: the bundle
 stays INT8 then.
 """
@@ -24,7 +24,7 @@ from vision_line_compression.evaluate.gates import GateSettings, check_gates
 from vision_line_compression.files import hash_file
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind, read_card
 
-#: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for pictures.
+#: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for images.
 DECISIVE_BATCH = BATCH_RANGES[-1][1]
 
 #: Both forms are timed so often, in turns, and the shorter times count: a GPU that warms up or is used is only slower.
@@ -53,11 +53,11 @@ class Origin:
 
     float_onnx: Path | None
     int8: GateResult
-    half: GateResult
+    float16: GateResult
 
     def judged(self, precision: Precision) -> GateResult:
         """Return what is known of one form."""
-        return self.int8 if precision == "int8" else self.half
+        return self.int8 if precision == "int8" else self.float16
 
 
 def find_origin(bundle: Path, model: Model, float_onnx: Path | None, report: Path | None) -> Origin:
@@ -74,15 +74,15 @@ def find_origin(bundle: Path, model: Model, float_onnx: Path | None, report: Pat
         return Origin(float_onnx, unknown, unknown)
     card = read_card(report or beside)
     int8_row, float_row = card.row(card.product), _float_row(card)
-    if _sha256_of(int8_row) not in (model.sha256, _half_of(model)):
+    if _sha256_of(int8_row) not in (model.sha256, _float16_of(model)):
         unknown = GateResult(None, f"{report or beside} is about another model")
         return Origin(float_onnx, unknown, unknown)
     known = _sha256_of(float_row)
     found = float_onnx or _file_with(known, bundle.resolve().parent)
-    half = _judged(card, float_row)
+    float16 = _judged(card, float_row)
     if found is not None and hash_file(found) != known:
-        half = GateResult(None, f"{found} is not the float model of the report")
-    return Origin(found, _judged(card, int8_row), half)
+        float16 = GateResult(None, f"{found} is not the float model of the report")
+    return Origin(found, _judged(card, int8_row), float16)
 
 
 def choose(
@@ -115,11 +115,11 @@ def _kept(wanted: Precision | None, forms: tuple[Form, ...]) -> tuple[Precision,
         return wanted, "asked for"
     if len(forms) == 1:
         return "int8", "the float model that was quantized was not found, so there is no float16 form"
-    int8, half = forms
+    int8, float16 = forms
     if unknown := [form for form in forms if form.passed is None]:
         told = "; ".join(f"{form.precision}: {form.judged_by}" for form in unknown)
         return "int8", f"whether both passed the accuracy gates is not known ({told})"
-    choice = choose_precision(_candidate(int8), _candidate(half))
+    choice = choose_precision(_candidate(int8), _candidate(float16))
     if choice.candidate is None:
         return "int8", f"{choice.reason}, so it is the bundle's own"
     return ("fp16" if choice.candidate.precision == "fp16" else "int8"), choice.reason
@@ -155,8 +155,8 @@ def _sha256_of(row: ReportRow | None) -> str | None:
     return None if row is None or row.evaluation is None else row.evaluation.model.sha256
 
 
-def _half_of(model: Model) -> object:
-    """Return the hash of the model that `model` is the half sibling of; what was measured is said of that one."""
+def _float16_of(model: Model) -> object:
+    """Return the hash of the model that `model` is the FP16 variant of; what was measured is said of that one."""
     return None if model.bundle is None else model.bundle.lineage.get("half_of_sha256")
 
 

@@ -58,20 +58,20 @@ def _in_words(evaluation: Evaluation) -> str:
     accuracy = evaluation.accuracy
     data = evaluation.data
     lines = [
-        f"{evaluation.model.name} on {data.images} pictures of {data.split!r} with {data.boxes} boxes",
+        f"{evaluation.model.name} on {data.images} images of {data.split!r} with {data.boxes} boxes",
         f"mAP50-95 {_share(accuracy.map50_95)}, mAP50 {_share(accuracy.map50)}",
     ]
     lines += [
         f"IoU {point.match_iou:g}, score > {point.threshold:g}: missed {point.missed} of {point.boxes}"
         f" ({_share(point.miss_rate.value)}, 95 % interval {point.miss_rate.low:.4f} to {point.miss_rate.high:.4f}),"
-        f" {_share(point.false_per_image.value)} false a picture"
+        f" {_share(point.false_per_image.value)} false an image"
         for point in evaluation.operating
     ]
     if evaluation.execution is not None:
         lines.insert(1, f"computed as {evaluation.execution.form}, on {evaluation.execution.instruction_set}")
     if evaluation.speed is not None:
         speed = evaluation.speed
-        lines.append(f"{speed.images_per_s:.1f} pictures/s, {speed.latency_p50_ms:.1f} ms (p50) on {speed.device}")
+        lines.append(f"{speed.images_per_s:.1f} images/s, {speed.latency_p50_ms:.1f} ms (p50) on {speed.device}")
     return "\n".join(lines)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether two evaluations may be held against each other: the same pictures, the same rules."""
+"""Whether two evaluations may be held against each other: the same images, the same rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHARED = ("score_floor", "nms_iou", "max_detections", "match_ious", "images")
 
 
 def check_comparable(candidate: Evaluation, reference: Evaluation) -> None:
-    """Refuse to compare evaluations of other pictures or by other rules.
+    """Refuse to compare evaluations of other images or by other rules.
 
     Raises:
         ConfigError: naming all that differs.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Two models on the same pictures: what differs, and whether that may be chance.
+"""Two models on the same images: what differs, and whether that may be chance.
 
 The images are drawn anew with replacement, the same for both models, and the difference is computed again each time
 (paired bootstrap): B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
@@ -33,7 +33,7 @@ def compare(
     """Return candidate minus reference; each comes with the predictions that its evaluation was made of.
 
     Raises:
-        ConfigError: they were evaluated on other pictures or by other rules.
+        ConfigError: they were evaluated on other images or by other rules.
     """
     check_comparable(candidate[1], reference[1])
     ours, theirs = (resample(*side, dataset, resamples=resamples, seed=seed) for side in (candidate, reference))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Spoiled pictures: rain, fog, blur, noise and wrong exposure, drawn here, in three severities.
+"""Corrupted images: rain, fog, blur, noise and wrong exposure, drawn here, in three severities.
 
-Lengths are for a picture whose longer side is 640 pixels and grow with it, so that a severity means the same to the
-eye at every size. The same generator state spoils a picture in the same way.
+Lengths are for an image whose longer side is 640 pixels and grow with it, so that a severity means the same to the
+eye at every size. The same generator state corrupts an image in the same way.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _REFERENCE_SIDE = 640
 _GAMMA = 2.2  # of displays and, nearly, of cameras: exposure is linear in light, not in pixel values
 
 
-def corrupt(picture: ImageBGR, corruption: str, severity: int, rng: np.random.Generator) -> ImageBGR:
-    """Return a spoiled copy of `picture`.
+def corrupt(image: ImageBGR, corruption: str, severity: int, rng: np.random.Generator) -> ImageBGR:
+    """Return a corrupted copy of `image`.
 
     Raises:
         ValueError: no such corruption or severity.
     """
     if corruption not in CORRUPTIONS or severity not in SEVERITIES:
         raise ValueError(f"expected one of {', '.join(CORRUPTIONS)} at 1 to 3, got {corruption!r} at {severity}")
-    return CORRUPTIONS[corruption](picture, severity - 1, rng)
+    return CORRUPTIONS[corruption](image, severity - 1, rng)
 
 
-def _rain(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
-    """Streaks of one slant, softened across the eye's exposure time, over a slightly duller picture."""
-    height, width = picture.shape[:2]
-    scale = _scale(picture)
+def _rain(image: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
+    """Streaks of one slant, softened across the eye's exposure time, over a slightly duller image."""
+    height, width = image.shape[:2]
+    scale = _scale(image)
     count = round((120, 300, 600)[level] * height * width / (_REFERENCE_SIDE * scale) ** 2)
     length = (14, 20, 28)[level] * scale
     slant = rng.uniform(-0.35, 0.35)
@@ -49,44 +49,44 @@ def _rain(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
         first, last = (tuple(int(value) for value in point.round()) for point in (start, end))
         cv2.line(streaks, first, last, int(120 + 110 * share), thickness, cv2.LINE_AA)
     soft = cv2.GaussianBlur(streaks, (0, 0), 0.7 * scale).astype(np.float32)[..., None] / 255
-    dull = picture * (0.95, 0.9, 0.85)[level]
-    return _to_picture(dull + (235 - dull) * soft * 0.8)
+    dull = image * (0.95, 0.9, 0.85)[level]
+    return _to_image(dull + (235 - dull) * soft * 0.8)
 
 
-def _fog(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
+def _fog(image: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
     """A light grey veil of uneven thickness."""
-    veil = (0.25, 0.42, 0.6)[level] + 0.15 * _clouds((picture.shape[0], picture.shape[1]), rng)
+    veil = (0.25, 0.42, 0.6)[level] + 0.15 * _clouds((image.shape[0], image.shape[1]), rng)
     share = np.clip(veil, 0.0, 0.95)[..., None]
-    return _to_picture(picture * (1 - share) + 205 * share)
+    return _to_image(image * (1 - share) + 205 * share)
 
 
-def _blur(picture: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
+def _blur(image: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
     """Out of focus."""
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), (0.8, 1.4, 2.2)[level] * _scale(picture)), np.uint8)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), (0.8, 1.4, 2.2)[level] * _scale(image)), np.uint8)
 
 
-def _noise(picture: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
+def _noise(image: ImageBGR, level: int, rng: np.random.Generator) -> ImageBGR:
     """A sensor at high gain: noise that grows with the light (photons) and a floor that does not (reading)."""
     gain, floor = ((0.4, 4.0), (1.2, 8.0), (3.0, 14.0))[level]
-    deviation = np.sqrt(gain * picture.astype(np.float32) + floor**2)
-    noise = rng.standard_normal(picture.shape, dtype=np.float32)
-    return _to_picture(picture + deviation * noise)
+    deviation = np.sqrt(gain * image.astype(np.float32) + floor**2)
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    return _to_image(image + deviation * noise)
 
 
-def _dark(picture: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
+def _dark(image: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
     """Under-exposed."""
-    return _exposed(picture, (-1.0, -2.0, -3.0)[level])
+    return _exposed(image, (-1.0, -2.0, -3.0)[level])
 
 
-def _bright(picture: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
+def _bright(image: ImageBGR, level: int, _: np.random.Generator) -> ImageBGR:
     """Over-exposed: bright parts are lost."""
-    return _exposed(picture, (0.5, 1.0, 1.6)[level])
+    return _exposed(image, (0.5, 1.0, 1.6)[level])
 
 
-def _exposed(picture: ImageBGR, stops: float) -> ImageBGR:
+def _exposed(image: ImageBGR, stops: float) -> ImageBGR:
     light = (np.arange(256) / 255) ** _GAMMA * 2.0**stops
     table = (255 * np.clip(light, 0.0, 1.0) ** (1 / _GAMMA)).round().astype(np.uint8)
-    exposed: ImageBGR = table[picture]
+    exposed: ImageBGR = table[image]
     return exposed
 
 
@@ -99,16 +99,16 @@ def _clouds(shape_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     return field
 
 
-def _scale(picture: ImageBGR) -> float:
-    return float(max(picture.shape[:2])) / _REFERENCE_SIDE
+def _scale(image: ImageBGR) -> float:
+    return float(max(image.shape[:2])) / _REFERENCE_SIDE
 
 
-def _to_picture(values: NDArray[np.floating]) -> ImageBGR:
-    picture: ImageBGR = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return picture
+def _to_image(values: NDArray[np.floating]) -> ImageBGR:
+    image: ImageBGR = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return image
 
 
-#: Name -> function of picture, level 0..2 and generator.
+#: Name -> function of image, level 0..2 and generator.
 CORRUPTIONS: dict[str, Callable[[ImageBGR, int, np.random.Generator], ImageBGR]] = {
     "rain": _rain,
     "fog": _fog,

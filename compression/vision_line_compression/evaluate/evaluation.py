@@ -27,7 +27,7 @@ from vision_line_compression.evaluate.results import (
 )
 from vision_line_compression.evaluate.speed import measure_speed
 
-#: COCO's areas, in square pixels; its pictures are 640 pixels wide, so other sizes are brought to that.
+#: COCO's areas, in square pixels; its images are 640 pixels wide, so other sizes are brought to that.
 AREAS: dict[str, Range] = {
     "small": (0.0, 32.0**2),
     "medium": (32.0**2, 96.0**2),
@@ -95,7 +95,7 @@ def match_predictions(
     areas: Range = EVERYTHING,
     class_blind: bool = False,
 ) -> Matches:
-    """Match at COCO's IoUs and those of the settings; `areas` as if the picture's longer side were 640 pixels."""
+    """Match at COCO's IoUs and those of the settings; `areas` as if the image's longer side were 640 pixels."""
     scales = [(_AREA_SIDE / max(image.size_wh)) ** 2 for image in dataset.images]
     return match(
         predictions.detections,

@@ -19,7 +19,7 @@ def execution(device: DeviceDescription) -> MeasuredExecution:
     return MeasuredExecution(instruction_set=device.instruction_set, form=device.form, precision=device.precision)
 
 
-def refuse_float_execution(model: Model, device: DeviceDescription) -> None:
+def require_integer_execution(model: Model, device: DeviceDescription) -> None:
     """Let an engine pass that computes an INT8 model on integers; of any other model, let all pass.
 
     Raises:

@@ -65,7 +65,7 @@ def check_gates(
     """Hold `candidate` against `parent`, the better of the parent and the parent trained on.
 
     Raises:
-        ConfigError: they were evaluated on other pictures or by other rules.
+        ConfigError: they were evaluated on other images or by other rules.
     """
     return (
         *check_accuracy(candidate, parent, settings),
@@ -77,7 +77,7 @@ def check_accuracy(candidate: Evaluation, parent: Evaluation, settings: GateSett
     """Hold `candidate` against `parent` by the gates of what is found alone, not of sizes and speed.
 
     Raises:
-        ConfigError: they were evaluated on other pictures or by other rules.
+        ConfigError: they were evaluated on other images or by other rules.
     """
     check_comparable(candidate, parent)
     return (*_accuracy_gates(candidate, parent, settings), *_miss_gates(candidate, parent, settings))

@@ -86,7 +86,7 @@ def match(
 ) -> Matches:
     """Match the detections `found` of `images`, image by image and class by class.
 
-    `areas` are in pixels of the picture times its `area_scales` entry (default 1). `most` is the highest number of
+    `areas` are in pixels of the image times its `area_scales` entry (default 1). `most` is the highest number of
     detections of an image and class that count (COCO: 100). With `class_blind` a detection may take a true box of
     another class.
     """

@@ -23,18 +23,18 @@ from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Fr
 from vision_line.ports import Device, ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.data.images import ImageBGR, read_image
-from vision_line_compression.evaluate.execution import execution, refuse_float_execution
+from vision_line_compression.evaluate.execution import execution, require_integer_execution
 from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
 
 Read = Callable[[int, LabelledImage], ImageBGR]  # (index in the data set, image)
 
-#: Pictures of a data set lie in the host's memory.
+#: Images of a data set lie in the host's memory.
 HOST_DEVICE = "cpu"
 
 #: How long to wait for a result before the device is asked whether its engine still answers.
 _PATIENCE_S = 1.0
 
-#: Unused: pictures are RGB, which needs no matrix.
+#: Unused: images are RGB, which needs no matrix.
 _COLOUR = Colour(ColourMatrix.BT601, ColourRange.FULL)
 
 
@@ -53,7 +53,7 @@ class Predictions:
     execution: MeasuredExecution | None = None
 
     def input_scale(self, size_wh: tuple[int, int]) -> float:
-        """Return pixels of the network's input per pixel of a picture of this size."""
+        """Return pixels of the network's input per pixel of an image of this size."""
         return Letterbox(size_wh, closest_shape(size_wh, self.shapes_hw)).scale
 
 
@@ -74,7 +74,7 @@ def predict(
     this processor does not compute rightly on integers is executed in float, which is slow and means the same.
 
     Raises:
-        ConfigError: the data set has other classes than the model, or a picture cannot be read.
+        ConfigError: the data set has other classes than the model, or an image cannot be read.
         DeviceError: an INT8 model would be executed in float.
         ModelError, DeviceError, RunError: as the device raises them.
     """
@@ -87,7 +87,7 @@ def predict(
     found: list[Detections] = []
     with closing(device):
         if not float_execution:
-            refuse_float_execution(model, device.description)
+            require_integer_execution(model, device.description)
         frames = (
             still_frame(index, read_image(image) if read is None else read(index, image))
             for index, image in enumerate(dataset.images)
@@ -130,15 +130,15 @@ def check_classes(model: Model, dataset: Dataset) -> None:
         )
 
 
-def still_frame(index: int, picture: ImageBGR) -> Frame:
-    """Return a picture as a camera's frame number `index`; the pixels are copied once."""
+def still_frame(index: int, image: ImageBGR) -> Frame:
+    """Return an image as a camera's frame number `index`; the pixels are copied once."""
     now = time.monotonic()
     return Frame(
         camera="data set",
         sequence=index,
-        size_wh=(picture.shape[1], picture.shape[0]),
+        size_wh=(image.shape[1], image.shape[0]),
         colour=_COLOUR,
-        picture=av.VideoFrame.from_ndarray(picture, format="bgr24"),
+        picture=av.VideoFrame.from_ndarray(image, format="bgr24"),
         arrived_s=now,
         arrived_utc=time.time(),
         decoded_s=now,

@@ -25,7 +25,7 @@ class EvaluationSettings(ResultModel):
     """How an evaluation is made; two evaluations can be compared only if theirs agree."""
 
     device: Literal["auto", "cpu"] = "auto"
-    """The application's device that infers: the CPU, which alone reads pictures that no camera's decoder made."""
+    """The application's device that infers: the CPU, which alone reads images that no camera's decoder made."""
     score_floor: float = Field(default=0.001, gt=0.0, lt=1.0)
     """Detections from this score on are ranked for the average precision."""
     nms_iou: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -73,16 +73,16 @@ class EvaluatedModel(ResultModel):
 
 
 class EvaluatedData(ResultModel):
-    """Which pictures it was evaluated on."""
+    """Which images it was evaluated on."""
 
     split: str
     """`train`, `val` or `test`."""
     sha256: str
-    """Hash of classes, pictures and labels."""
+    """Hash of classes, images and labels."""
     images: int
-    """Pictures."""
+    """Images."""
     clean_images: int
-    """Pictures without any object."""
+    """Images without any object."""
     boxes: int
     """True boxes."""
     classes: tuple[str, ...]
@@ -110,7 +110,7 @@ class Accuracy(ResultModel):
     map75: Figure | None
     """At IoU 0.75."""
     by_size: dict[str, Figure | None]
-    """mAP50-95 of COCO's areas `small` (to 32²), `medium`, `large` (from 96²), the picture's longer side being 640."""
+    """mAP50-95 of COCO's areas `small` (to 32²), `medium`, `large` (from 96²), the image's longer side being 640."""
     by_class: dict[str, ClassAccuracy]
     """Each class."""
 
@@ -214,7 +214,7 @@ class MeasuredExecution(ResultModel):
 
 
 class Speed(ResultModel):
-    """Time on this machine's device: conversion, network, head decoding; reading the picture file is left out."""
+    """Time on this machine's device: conversion, network, head decoding; reading the image file is left out."""
 
     device: str
     """Processor or GPU and library versions."""
@@ -246,7 +246,7 @@ class Evaluation(ResultModel):
     model: EvaluatedModel
     """Which model."""
     data: EvaluatedData
-    """Which pictures."""
+    """Which images."""
     settings: EvaluationSettings
     """How it was evaluated, with the model's own thresholds filled in."""
     accuracy: Accuracy
@@ -280,7 +280,7 @@ class Interval(ResultModel):
 
 
 class PairedDifference(ResultModel):
-    """One model minus another on the same pictures; intervals from the same resampled images for both."""
+    """One model minus another on the same images; intervals from the same resampled images for both."""
 
     resamples: int
     """How often the images were drawn anew, with replacement."""
@@ -297,12 +297,12 @@ class PairedDifference(ResultModel):
 
 
 class CorruptedPoint(ResultModel):
-    """One corruption of all pictures at one severity."""
+    """One corruption of all images at one severity."""
 
     corruption: str
-    """`rain`, `fog`, `blur`, `noise`, `dark` or `bright`; `none` for the pictures as they are."""
+    """`rain`, `fog`, `blur`, `noise`, `dark` or `bright`; `none` for the images as they are."""
     severity: int
-    """1 to 3; 0 for the pictures as they are."""
+    """1 to 3; 0 for the images as they are."""
     missed: int
     """True boxes missed at the operating threshold and the first matching IoU."""
     miss_rate: Rate
@@ -314,22 +314,22 @@ class CorruptedPoint(ResultModel):
 
 
 class Robustness(ResultModel):
-    """How a model fares on spoiled pictures."""
+    """How a model fares on corrupted images."""
 
     model: str
     """Its name."""
     precision: str
     """`fp32`, `fp16` or `int8`."""
     images: int
-    """Pictures, each spoiled in every way."""
+    """Images, each corrupted in every way."""
     seed: int
-    """Start of the random numbers: the same pictures are spoiled in the same way for every model."""
+    """Start of the random numbers: the same images are corrupted in the same way for every model."""
     points: tuple[CorruptedPoint, ...]
     """Each corruption and severity."""
 
 
 class RobustnessComparison(ResultModel):
-    """A quantized model against its float original on the same spoiled pictures."""
+    """A quantized model against its float original on the same corrupted images."""
 
     reference: Robustness
     """The float model."""

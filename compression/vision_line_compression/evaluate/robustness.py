@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Misses and false detections on spoiled pictures, float against quantized."""
+"""Misses and false detections on corrupted images, float against quantized."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vision_line_compression.evaluate.results import (
 
 IMAGES = 50
 
-#: All that is done to each picture, the picture as it is first.
+#: All that is done to each image, the image as it is first.
 _WAYS: tuple[tuple[str, int], ...] = (
     ("none", 0),
     *((corruption, severity) for corruption in CORRUPTIONS for severity in SEVERITIES),
@@ -35,8 +35,8 @@ _WAYS: tuple[tuple[str, int], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Spoiled:
-    """The result of one model and its counts (images,) over all spoiled forms, for resampling the images."""
+class _Corrupted:
+    """The result of one model and its counts (images,) over all corrupted forms, for resampling the images."""
 
     result: Robustness
     missed: Floats
@@ -55,10 +55,10 @@ def compare_robustness(
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> RobustnessComparison:
-    """Run both models over the same spoiled pictures of at most `images` images of `dataset`.
+    """Run both models over the same corrupted images of at most `images` images of `dataset`.
 
-    The intervals come from drawing the images anew; each stands for itself in all its spoiled forms, without the
-    picture as it is.
+    The intervals come from drawing the images anew; each stands for itself in all its corrupted forms, without the
+    image as it is.
 
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as `predict`.
@@ -70,8 +70,8 @@ def compare_robustness(
     def report(offset: int) -> ProgressCallback:
         return lambda done, _: progress(done + offset, total) if progress is not None else None
 
-    first = _spoil(reference, subset, shape_hw, settings, seed, report(0))
-    second = _spoil(candidate, subset, shape_hw, settings, seed, report(total // 2))
+    first = _measure(reference, subset, shape_hw, settings, seed, report(0))
+    second = _measure(candidate, subset, shape_hw, settings, seed, report(total // 2))
     draws = draw_images(len(subset.images), RESAMPLES, seed)
 
     images_once = np.full(len(subset.images), len(_WAYS) - 1.0)
@@ -87,14 +87,14 @@ def compare_robustness(
     )
 
 
-def _spoil(
+def _measure(
     model: Model,
     dataset: Dataset,
     shape_hw: ShapeHW | None,
     settings: EvaluationSettings,
     seed: int,
     report: ProgressCallback,
-) -> _Spoiled:
+) -> _Corrupted:
     threshold = settings.score_threshold or model.score_threshold
     images = len(dataset.images)
     # one pass over a data set in which every image comes once for each way: the engine is compiled once
@@ -128,4 +128,4 @@ def _spoil(
         for way, (corruption, severity) in enumerate(_WAYS)
     )
     result = Robustness(model=model.name, precision=model.precision, images=images, seed=seed, points=points)
-    return _Spoiled(result, missed[1:].sum(axis=0), wrong[1:].sum(axis=0), boxes[1:].sum(axis=0))
+    return _Corrupted(result, missed[1:].sum(axis=0), wrong[1:].sum(axis=0), boxes[1:].sum(axis=0))

@@ -21,14 +21,14 @@ from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.data.images import read_image
-from vision_line_compression.evaluate.execution import execution, refuse_float_execution
+from vision_line_compression.evaluate.execution import execution, require_integer_execution
 from vision_line_compression.evaluate.predict import inspect, still_frame
 from vision_line_compression.evaluate.results import Speed
 
 ROUNDS = 5
 
-#: Different pictures that are inspected in turn; they are read before the clock starts.
-_PICTURES = 8
+#: Different images that are inspected in turn; they are read before the clock starts.
+_IMAGES = 8
 _WARM_UP_FRAMES = 5
 
 
@@ -55,21 +55,21 @@ def measure_speed(
     """Measure `models` in interleaved rounds: A B A B ...
 
     Each model is measured for three times `seconds`: one image at a time, all slots busy, the network alone. The score
-    floor is each model's threshold, as in an inspection. Pictures of `dataset` are converted each time, as a camera's
+    floor is each model's threshold, as in an inspection. Images of `dataset` are converted each time, as a camera's
     would be; the network alone runs on inputs that are there.
 
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as `predict`; an INT8 model is never timed in float.
     """
-    pictures = [read_image(image) for image in dataset.images[:_PICTURES]]
-    frames = [still_frame(index, picture) for index, picture in enumerate(pictures)]
+    images = [read_image(image) for image in dataset.images[:_IMAGES]]
+    frames = [still_frame(index, image) for index, image in enumerate(images)]
     with ExitStack() as stack:
         contenders = []
         for model in models:
             before = _resident_mb()
             finished = threading.Event()
             opened = stack.enter_context(closing(CpuDevice(model, (shape_hw,), finished.set)))
-            refuse_float_execution(model, opened.description)
+            require_integer_execution(model, opened.description)
             contender = _Contender(opened, finished)
             for frame in frames[:_WARM_UP_FRAMES]:
                 _latency_s(contender, frame)

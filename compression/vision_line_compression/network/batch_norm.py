@@ -18,13 +18,13 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> int:
 
     Args:
         model: any model; left in eval mode.
-        batches: network inputs (B, 3, h, w) float32, as the runtime prepares them, of training pictures.
+        batches: network inputs (B, 3, h, w) float32, as the runtime prepares them, of training images.
 
     Returns:
-        The number of pictures.
+        The number of images.
 
     Raises:
-        ModelError: no batch norm layer, or no picture: there is nothing to estimate.
+        ModelError: no batch norm layer, or no image: there is nothing to estimate.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     if not layers:
@@ -35,14 +35,14 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> int:
         layer.reset_running_stats()
         layer.momentum = None  # cumulative average: each batch counts the same
         layer.train()
-    pictures = 0
+    images = 0
     with torch.no_grad():
         for batch in batches:
             model(batch)
-            pictures += len(batch)
+            images += len(batch)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     model.eval()
-    if not pictures:
-        raise ModelError("expected pictures to recalibrate batch norm with, found none")
-    return pictures
+    if not images:
+        raise ModelError("expected images to recalibrate batch norm with, found none")
+    return images

@@ -36,7 +36,7 @@ Family = Literal["v8", "v10", "11", "26"]
 _KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect)
 
 #: Input side used to count operations; convolutions grow exactly with the area in multiples of the largest stride.
-_PROBE = 64
+_TRACE_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +124,7 @@ def complexity(model: nn.Module, size_hw: tuple[int, int]) -> Complexity:
     if height % 32 or width % 32 or height <= 0 or width <= 0:
         raise ValueError(f"size_hw: found {size_hw}, expected positive multiples of 32")
     fused = fused_copy(model)
-    area = height * width / _PROBE**2
+    area = height * width / _TRACE_SIDE**2
     macs = 0.0
 
     def count(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
@@ -140,7 +140,7 @@ def complexity(model: nn.Module, size_hw: tuple[int, int]) -> Complexity:
         if isinstance(layer, nn.Conv2d | Attention) and ".dfl." not in name:
             layer.register_forward_hook(count)
     with torch.no_grad():
-        fused(torch.zeros(1, 3, _PROBE, _PROBE))
+        fused(torch.zeros(1, 3, _TRACE_SIDE, _TRACE_SIDE))
     return Complexity(sum(parameter.numel() for parameter in fused.parameters()), round(macs))
 
 

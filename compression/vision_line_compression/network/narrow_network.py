@@ -21,7 +21,7 @@ NARROW = "narrow.pt"
 _STEPS = 64
 
 
-def write_narrow_sibling(parent: Checkpoint, example: Path, folder: Path, size_hw: ShapeHW, seed: int) -> Path:
+def write_narrow_network(parent: Checkpoint, example: Path, folder: Path, size_hw: ShapeHW, seed: int) -> Path:
     """Write an untrained network of the parent's family with at most the MACs of `example`, and return its path.
 
     All widths are those of the parent's YAML times one factor, the largest that fits.

@@ -21,7 +21,7 @@ from vision_line_compression.pipeline.steps.pack import pack, prove, proven_bund
 from vision_line_compression.pipeline.steps.prune import PRUNED, RECALIBRATED
 from vision_line_compression.pipeline.steps.qat import train_quantization_aware
 from vision_line_compression.pipeline.steps.quantize import int8_files, int8_row, quantize
-from vision_line_compression.pipeline.steps.recover import PruningChain, prune_and_recover, recovery_epochs
+from vision_line_compression.pipeline.steps.recover import PruningChain, fine_tuning_epochs, prune_and_fine_tune
 from vision_line_compression.pipeline.steps.report import Reported, report
 from vision_line_compression.pipeline.steps.robustness import robustness
 from vision_line_compression.pipeline.steps.sparsify import sparsify
@@ -49,19 +49,19 @@ class CompressionPipeline:
 
     @cached_property
     def chain(self) -> PruningChain:
-        """Plans, prunings and recoveries of the product."""
+        """Plans, prunings and fine-tunings of the product."""
         ends = [*((step.budget, step.epochs) for step in self._recipe.step), (self._recipe.prune.budget, None)]
-        return prune_and_recover(self._context, "", self._recipe.prune, self.start, ends)
+        return prune_and_fine_tune(self._context, "", self._recipe.prune, self.start, ends)
 
     @cached_property
-    def recovered(self) -> TrainedModel:
-        """The pruned model after its recovery."""
-        return TrainedModel(self.chain.recovered, recovery_epochs(self._recipe))
+    def fine_tuned(self) -> TrainedModel:
+        """The pruned model after its fine-tuning."""
+        return TrainedModel(self.chain.fine_tuned, fine_tuning_epochs(self._recipe))
 
     @cached_property
     def distilled(self) -> TrainedModel:
-        """The recovered model after its distillation; without a teacher the recovered model itself."""
-        return distill(self._context, "distill", self.recovered)
+        """The fine-tuned model after its distillation; without a teacher the fine-tuned model itself."""
+        return distill(self._context, "distill", self.fine_tuned)
 
     @cached_property
     def finished(self) -> TrainedModel:
@@ -77,14 +77,14 @@ class CompressionPipeline:
             RowKind.PARENT: TrainedModel(context.parent, 0),
             RowKind.PRUNED: TrainedModel(context.output(pruned, PRUNED), epochs),
             RowKind.RECALIBRATED: TrainedModel(context.output(pruned, RECALIBRATED), epochs),
-            RowKind.RECOVERED: self.recovered,
+            RowKind.RECOVERED: self.fine_tuned,
         }
         if self._recipe.distill is not None:
             rows[RowKind.DISTILLED] = self.distilled
         if self._recipe.qat is not None:
             rows[RowKind.QUANTIZATION_AWARE] = self.finished
         for wanted in self._recipe.report.controls:
-            rows[RowKind(wanted.value)] = control(context, wanted, self.start, self.chain, self.recovered)
+            rows[RowKind(wanted.value)] = control(context, wanted, self.start, self.chain, self.fine_tuned)
         return rows
 
     @cached_property

@@ -12,7 +12,7 @@ from pathlib import Path
 from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
 from vision_line_compression.data.checks import data_warnings
-from vision_line_compression.data.dataset import Dataset, open_dataset, open_pictures
+from vision_line_compression.data.dataset import Dataset, open_dataset, open_images
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
@@ -29,7 +29,7 @@ from vision_line_compression.training.distillation import Architecture, check_te
 class Inputs:
     """The opened inputs of a recipe; `teacher` is the parent where no other was named.
 
-    `calibration` are pictures of a folder of their own; None: training pictures calibrate.
+    `calibration` are images of a folder of their own; None: training images calibrate.
     """
 
     loaded: LoadedRecipe
@@ -37,13 +37,13 @@ class Inputs:
     teacher: Checkpoint
     train: Dataset
     val: Dataset
-    judge: Dataset
+    test: Dataset
     calibration: Dataset | None = None
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """The hash of each data set by its part, whatever folder it lies in."""
-        parts = {"train": self.train, "val": self.val, "judge": self.judge}
+        parts = {"train": self.train, "val": self.val, "judge": self.test}
         if self.calibration is not None:
             parts["calibration"] = self.calibration
         return {name: part.sha256() for name, part in parts.items()}
@@ -51,7 +51,7 @@ class Inputs:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What is legal in the data set and hardly ever meant."""
-        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.judge}))
+        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.test}))
 
 
 def open_inputs(loaded: LoadedRecipe) -> Inputs:
@@ -72,8 +72,8 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
     if problems or parent is None or len(datasets) < 3:
         raise ConfigError(*problems)
     teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
-    train, val, judge = datasets
-    inputs = Inputs(loaded, parent, teacher, train, val, judge, calibration)
+    train, val, test = datasets
+    inputs = Inputs(loaded, parent, teacher, train, val, test, calibration)
     _check_together(inputs)
     return inputs
 
@@ -133,7 +133,7 @@ def _opened_pictures(loaded: LoadedRecipe, problems: list[str]) -> Dataset | Non
     if loaded.calibration is None:
         return None
     try:
-        return open_pictures(loaded.calibration)
+        return open_images(loaded.calibration)
     except ConfigError as exc:
         problems += [f"quantize.calibration: {problem}" for problem in exc.problems]
         return None

@@ -14,7 +14,7 @@ from vision_line.config.toml import problems_of, read_toml
 from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.results import EvaluationSettings
 from vision_line_compression.prune.settings import Budget, PruneSettings
-from vision_line_compression.quantize.protect import ProtectSettings
+from vision_line_compression.quantize.mixed_precision import MixedPrecisionSettings
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.training.schedule import (
@@ -47,7 +47,7 @@ class ParentSection(_Frozen):
 
 
 class DataSection(_Frozen):
-    """`[data]`: the pictures."""
+    """`[data]`: the images."""
 
     yaml: str = Field(min_length=1)
     """A YOLO data set's `data.yaml`, relative to the recipe; `train` trains and calibrates, `val` chooses."""
@@ -77,9 +77,9 @@ class PruneSection(PruneSettings):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     sensitivity_images: int = Field(default=32, ge=1)
-    """Validation pictures on which each group's worth is measured."""
+    """Validation images on which each group's importance is measured."""
     sensitivity_size: Side = 320
-    """Side of these pictures for the network, pixels."""
+    """Side of these images for the network, pixels."""
 
 
 class StepSection(_Frozen):
@@ -88,7 +88,7 @@ class StepSection(_Frozen):
     budget: Budget
     """Costs as shares of the parent's, not of the step's before."""
     epochs: int = Field(ge=1)
-    """Epochs of recovery after this step."""
+    """Epochs of fine-tuning after this step."""
 
 
 class DistillSection(DistillSettings):
@@ -102,22 +102,22 @@ class QuantizeSection(QuantizeSettings):
     """`[quantize]`."""
 
     calibration: str | None = Field(default=None, min_length=1)
-    """A folder of pictures, as of `vision-line capture`, relative to the recipe; default: training pictures."""
+    """A folder of images, as of `vision-line capture`, relative to the recipe; default: training images."""
     calibration_images: int = Field(default=300, ge=1)
-    """At most so many pictures give the ranges of activations, evenly chosen, as the runtime prepares them."""
+    """At most so many images give the ranges of activations, evenly chosen, as the runtime prepares them."""
     compare: tuple[Method, ...] = ()
     """Other methods to show in the report; `method` is the one that ships."""
-    protect: ProtectSettings | None = None
-    """`[quantize.protect]`: search for the parts that should stay float, by mAP50-95 on validation pictures."""
+    protect: MixedPrecisionSettings | None = None
+    """`[quantize.protect]`: search for the parts that should stay float, by mAP50-95 on validation images."""
     protect_images: int = Field(default=200, ge=1)
-    """Validation pictures of this search."""
+    """Validation images of this search."""
 
 
 class ProofSection(_Frozen):
     """`[proof]`: what the bundle's proof is made of."""
 
     pictures: Literal["drawn", "calibration"] = "drawn"
-    """`drawn`, or `calibration`: parts of the calibration pictures, which then leave with every copy of the bundle."""
+    """`drawn`, or `calibration`: parts of the calibration images, which then leave with every copy of the bundle."""
 
 
 class Control(StrEnum):
@@ -136,7 +136,7 @@ class ReportSection(_Frozen):
     controls: tuple[Control, ...] = ()
     """`longer`, `no-teacher`, `uniform`, `one-shot`, `narrow`; each costs a training."""
     corrupted_images: int = Field(default=0, ge=0)
-    """Pictures on which float and INT8 are compared when spoiled by rain, fog, blur, noise, exposure; 0: none."""
+    """Images on which float and INT8 are compared when corrupted by rain, fog, blur, noise, exposure; 0: none."""
 
 
 class Recipe(_Frozen):
@@ -151,7 +151,7 @@ class Recipe(_Frozen):
     parent: ParentSection
     """The model that is compressed."""
     data: DataSection
-    """The pictures."""
+    """The images."""
     input: InputSection = InputSection()
     """The shapes that the bundle is made for."""
     operating: OperatingSection = OperatingSection()
@@ -167,7 +167,7 @@ class Recipe(_Frozen):
     recover: RecoverSettings
     """Training after pruning."""
     distill: DistillSection | None = None
-    """Training with a teacher, after the recovery."""
+    """Training with a teacher, after the fine-tuning."""
     qat: QatSettings | None = None
     """Quantization-aware training, after all others."""
     quantize: QuantizeSection = QuantizeSection()

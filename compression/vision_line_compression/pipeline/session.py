@@ -54,12 +54,12 @@ class CompressionSession:
     def prune(self) -> None:
         """Prune and recover."""
         self._require(self.pipeline.chain.plans[0], "plan")
-        self._ensure(self.pipeline.recovered.checkpoint.after)
-        typer.echo(str(self.pipeline.recovered.checkpoint.path))
+        self._ensure(self.pipeline.fine_tuned.checkpoint.after)
+        typer.echo(str(self.pipeline.fine_tuned.checkpoint.path))
 
     def distill(self) -> None:
         """Train with the teacher."""
-        self._require_all(self.pipeline.recovered.checkpoint.after, "prune")
+        self._require_all(self.pipeline.fine_tuned.checkpoint.after, "prune")
         self._ensure(self.pipeline.distilled.checkpoint.after)
         typer.echo(str(self.pipeline.distilled.checkpoint.path))
 

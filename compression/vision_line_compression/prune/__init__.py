@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Structured pruning: groups of channels, what they are worth, what they cost, and a plan within a budget."""
+"""Structured pruning: groups of channels, their importance, what they cost, and a plan within a budget."""

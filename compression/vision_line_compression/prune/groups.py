@@ -89,51 +89,53 @@ class NetworkStructure:
 
 @dataclass(frozen=True, slots=True)
 class Freedom:
-    """What a plan may touch: the neck's part, the head's inside, the channel quantum, and the greatest share to cut."""
+    """What a plan may touch: the neck's part, the head's inside, the channel multiple, the greatest share to cut."""
 
     neck: Neck
     head: bool
-    quantum: int
+    multiple: int
     caps: dict[Stage, float]
 
 
-def form_units(groups: Sequence[ChannelGroup], anatomy: NetworkStructure, freedom: Freedom) -> tuple[ChannelUnit, ...]:
+def form_units(
+    groups: Sequence[ChannelGroup], structure: NetworkStructure, freedom: Freedom
+) -> tuple[ChannelUnit, ...]:
     """Tie the groups that need equal widths and drop those that must not change.
 
     Tied are the two halves of a split block and the same layer of the one-to-many and the one-to-one head; a tie with
-    a locked group locks the other. Widths are multiples of the quantum (or the present width).
+    a locked group locks the other. Widths are multiples of the channel multiple (or the present width).
     """
-    locked = {group.name for group in groups if _is_locked(group, anatomy, freedom)}
+    locked = {group.name for group in groups if _is_locked(group, structure, freedom)}
     units = []
-    for members in _tied(groups, anatomy):
+    for members in _tied(groups, structure):
         if any(group.name in locked for group in members) or len({group.channels for group in members}) > 1:
             continue
-        stage = _stage(members, anatomy)
-        widths = candidate_widths(members[0].channels, freedom.quantum, freedom.caps[stage])
+        stage = _stage(members, structure)
+        widths = candidate_widths(members[0].channels, freedom.multiple, freedom.caps[stage])
         if len(widths) > 1:
             units.append(ChannelUnit(members, stage, widths))
     return tuple(units)
 
 
-def candidate_widths(channels: int, quantum: int, cap: float) -> tuple[int, ...]:
-    """Return the widths that may be kept, ascending: multiples of `quantum` down to (1 - cap) · channels, and all.
+def candidate_widths(channels: int, multiple: int, cap: float) -> tuple[int, ...]:
+    """Return the widths that may be kept, ascending: multiples of `multiple` down to (1 - cap) · channels, and all.
 
-    Never less than one quantum: a group is narrowed, not removed.
+    At least `multiple`: a group is narrowed, never removed.
     """
-    lowest = max(quantum, int(np.ceil((1.0 - cap) * channels / quantum - 1e-9)) * quantum)
-    return (*range(lowest, channels, quantum), channels)
+    lowest = max(multiple, int(np.ceil((1.0 - cap) * channels / multiple - 1e-9)) * multiple)
+    return (*range(lowest, channels, multiple), channels)
 
 
-def _is_locked(group: ChannelGroup, anatomy: NetworkStructure, freedom: Freedom) -> bool:
+def _is_locked(group: ChannelGroup, structure: NetworkStructure, freedom: Freedom) -> bool:
     touched = {member.layer for member in group.members}
-    if touched & anatomy.opaque:
+    if touched & structure.opaque:
         return True
     written = {_top_level(layer) for layer in group.written}
-    if anatomy.head in written and not freedom.head:
+    if structure.head in written and not freedom.head:
         return True
-    if freedom.neck == "free" or not written & anatomy.neck:
+    if freedom.neck == "free" or not written & structure.neck:
         return False
-    return freedom.neck == "whole" or _leaves(group, written & anatomy.neck)
+    return freedom.neck == "whole" or _leaves(group, written & structure.neck)
 
 
 def _leaves(group: ChannelGroup, layers: set[int]) -> bool:
@@ -141,27 +143,27 @@ def _leaves(group: ChannelGroup, layers: set[int]) -> bool:
     return any({_top_level(member.layer) for member in group.members} - {layer} for layer in layers)
 
 
-def _tied(groups: Sequence[ChannelGroup], anatomy: NetworkStructure) -> list[tuple[ChannelGroup, ...]]:
+def _tied(groups: Sequence[ChannelGroup], structure: NetworkStructure) -> list[tuple[ChannelGroup, ...]]:
     """Return the groups in their order, tied ones together (transitive)."""
     position = {layer: index for index, group in enumerate(groups) for layer in group.written}
     leader = list(range(len(groups)))
-    for first, second in _ties(position, anatomy):
+    for first, second in _ties(position, structure):
         low, high = sorted((leader[position[first]], leader[position[second]]))
         leader = [low if index == high else index for index in leader]
     owned = list(zip(groups, leader, strict=True))
     return [tuple(group for group, own in owned if own == index) for index in sorted(set(leader))]
 
 
-def _ties(position: dict[str, int], anatomy: NetworkStructure) -> list[tuple[str, str]]:
-    pairs = [(pair.passed, pair.worked) for pair in anatomy.halves]
+def _ties(position: dict[str, int], structure: NetworkStructure) -> list[tuple[str, str]]:
+    pairs = [(pair.passed, pair.worked) for pair in structure.halves]
     twin_of = {layer.replace(".one2one_", "."): layer for layer in position if ".one2one_" in layer}
     pairs.extend(twin_of.items())
     return [pair for pair in pairs if pair[0] in position and pair[1] in position]
 
 
-def _stage(groups: tuple[ChannelGroup, ...], anatomy: NetworkStructure) -> Stage:
-    layers = [layer for group in groups for layer in group.written if layer in anatomy.levels]
-    outside = [anatomy.levels[layer] for layer in layers if _top_level(layer) != anatomy.head]
+def _stage(groups: tuple[ChannelGroup, ...], structure: NetworkStructure) -> Stage:
+    layers = [layer for group in groups for layer in group.written if layer in structure.levels]
+    outside = [structure.levels[layer] for layer in layers if _top_level(layer) != structure.head]
     if not outside:
         return "head"
     stages: tuple[Stage, ...] = ("p1", "p2", "p3", "p4", "p5")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What each channel of a group is worth, by its weights or by gradients.
+"""The importance of each channel of a group, by its weights or by gradients.
 
 All three read whole groups, so that coupled layers agree about their channels.
 """
@@ -25,7 +25,7 @@ Differentiate = Callable[[nn.Module], None]
 def rate_channels(
     model: nn.Module, groups: Sequence[ChannelGroup], criterion: Criterion
 ) -> dict[str, NDArray[np.float64]]:
-    """Return one value (channels,) for each group by name: the higher, the more the channel is worth.
+    """Return one value (channels,) for each group by name: the higher, the more important the channel.
 
     "bn" is the mean |γ| of the normalisations that write the channel (Liu et al. 2017; meaningful after training with
     an L1 penalty on γ). "l2" is the root of the summed squares of all weights that write and read it (group norm,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Choose one width for each unit: least expected damage within the limits of cost.
+"""Choose one width for each unit: least expected accuracy loss within the limits of cost.
 
 This is a multiple-choice knapsack whose cost is not a sum over the units, since a convolution costs (width read) ·
 (width written). It is solved by a Lagrangian path: for a growing price of cost, each unit in turn takes the width
-with the least damage + price · cost, given the others, until none moves. The first feasible point is refined by
+with the least accuracy loss + price · cost, given the others, until none moves. The first feasible point is refined by
 bisection of the price, then widened step by step where that buys most. Nothing is random.
 """
 
@@ -44,10 +44,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Knapsack:
-    """The problem: `widths[u]` are the choices of unit u, ascending, `damage[u]` their damage, falling to 0."""
+    """The problem: `widths[u]` are the choices of unit u, ascending, `loss[u]` their accuracy loss, falling to 0."""
 
     widths: tuple[Widths, ...]
-    damage: tuple[tuple[float, ...], ...]
+    loss: tuple[tuple[float, ...], ...]
     limits: tuple[Limit, ...]
 
     @property
@@ -64,11 +64,10 @@ class Knapsack:
         """Say whether `widths` break no limit."""
         return all(limit.excess(widths) <= 1e-12 for limit in self.limits)
 
-    def total_damage(self, widths: Sequence[int]) -> float:
-        """Return the sum of the units' damage."""
+    def total_loss(self, widths: Sequence[int]) -> float:
+        """Return the sum of the units' losses."""
         return sum(
-            damage[choices.index(width)]
-            for choices, damage, width in zip(self.widths, self.damage, widths, strict=True)
+            loss[choices.index(width)] for choices, loss, width in zip(self.widths, self.loss, widths, strict=True)
         )
 
 
@@ -81,14 +80,14 @@ class Solution:
 
 
 def solve(problem: Knapsack) -> Solution:
-    """Return widths of least damage within all limits; the path holds the points passed on the way, widest first.
+    """Return widths of least accuracy loss within all limits; the path holds the points on the way, widest first.
 
     With several limits the price is a mix of their costs; a grid of mixes is tried and the best result kept.
     """
     if not problem.is_feasible(problem.narrowest):
         return Solution(None, _walk(problem, _mixes(len(problem.limits))[0]).path)
     solutions = [_walk(problem, mix) for mix in _mixes(len(problem.limits))]
-    return min(solutions, key=lambda solution: problem.total_damage(solution.widths or problem.narrowest))
+    return min(solutions, key=lambda solution: problem.total_loss(solution.widths or problem.narrowest))
 
 
 def _walk(problem: Knapsack, mix: Mix) -> Solution:
@@ -109,7 +108,7 @@ def _walk(problem: Knapsack, mix: Mix) -> Solution:
 
 
 def _prices(problem: Knapsack) -> list[float]:
-    scale = max((damage[0] for damage in problem.damage), default=0.0) or 1.0
+    scale = max((loss[0] for loss in problem.loss), default=0.0) or 1.0
     return [scale * _PRICE_START * _PRICE_GROWTH**step for step in range(_PRICE_STEPS)]
 
 
@@ -163,9 +162,9 @@ def _settled(problem: Knapsack, start: Widths, price: float, mix: Mix) -> Widths
 
 
 def _best(problem: Knapsack, unit: int, widths: Sequence[int], price: float, mix: Mix) -> int:
-    """Return the unit's width of least damage + price · cost; ties go to the wider."""
+    """Return the unit's width of least accuracy loss + price · cost; ties go to the wider."""
     choices = problem.widths[unit]
-    values = list(problem.damage[unit])
+    values = list(problem.loss[unit])
     for weight, limit in zip(mix, problem.limits, strict=True):
         if weight > 0.0:
             costs = limit.cost.around(unit, choices, widths)
@@ -176,7 +175,7 @@ def _best(problem: Knapsack, unit: int, widths: Sequence[int], price: float, mix
 
 
 def _refined(problem: Knapsack, before: Widths, prices: tuple[float, float], feasible: Widths, mix: Mix) -> Widths:
-    """Bisect the price between the last infeasible and the first feasible point; keep the least damage."""
+    """Bisect the price between the last infeasible and the first feasible point; keep the least accuracy loss."""
     best, (low, high) = feasible, prices
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
@@ -185,12 +184,12 @@ def _refined(problem: Knapsack, before: Widths, prices: tuple[float, float], fea
             low = middle
             continue
         high = middle
-        best = min(best, widths, key=problem.total_damage)
+        best = min(best, widths, key=problem.total_loss)
     return best
 
 
 def _widened(problem: Knapsack, start: Widths) -> Widths:
-    """Give back channels while the limits allow, always the step that undoes most damage for its cost."""
+    """Give back channels while the limits allow, always the step that undoes most accuracy loss for its cost."""
     widths = list(start)
     while (step := _best_step(problem, widths)) is not None:
         widths[step[0]] = step[1]
@@ -202,9 +201,9 @@ def _best_step(problem: Knapsack, widths: list[int]) -> tuple[int, int] | None:
     left = [limit.allowed * (1.0 + 1e-12) - limit.cost.total(widths) for limit in problem.limits]
     for unit, choices in enumerate(problem.widths):
         position = choices.index(widths[unit])
-        damage = problem.damage[unit]
+        loss = problem.loss[unit]
         for index, used in enumerate(_used(problem, widths, left, unit, choices[position:])):
-            undone = damage[position] - damage[position + index]
+            undone = loss[position] - loss[position + index]
             if used is not None and undone > best_gain * used:
                 best, best_gain = (unit, choices[position + index]), undone / max(used, 1e-12)
     return best

@@ -19,7 +19,7 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class PlannedGroup(BaseModel):
-    """One group's fate: `kept` are the channels that stay, ascending; `unit` is shared by groups of equal width."""
+    """One group: `kept` are the channels that stay, ascending; `unit` is shared by groups of equal width."""
 
     model_config = _STRICT
 
@@ -52,7 +52,7 @@ class PlannedCost(BaseModel):
 
 
 class FrontierPoint(BaseModel):
-    """One reachable choice: its costs as shares of the reference and its expected damage."""
+    """One reachable choice: its costs as shares of the reference and its expected accuracy loss."""
 
     model_config = _STRICT
 

@@ -23,17 +23,17 @@ from vision_line_compression.prune.plan import FrontierPoint, PlannedCost, Plann
 from vision_line_compression.prune.sensitivity import (
     Curve,
     Score,
-    measured_damage,
-    probe_units,
-    rated_damage,
-    summed_damage,
+    measure_sensitivity,
+    measured_loss,
+    rated_loss,
+    summed_loss,
 )
 from vision_line_compression.prune.settings import CostKind, PruneSettings
 from vision_line_compression.prune.structure import (
     Convolution,
     attention_macs,
     fixed_parameters,
-    read_anatomy,
+    read_structure,
     survey_convolutions,
 )
 from vision_line_compression.prune.tracing import known_groups
@@ -79,8 +79,8 @@ def plan_pruning(
     network = _examined(checkpoint, settings, differentiate, latency)
     limits = _limits(network, settings, reference or {})
     curves, parent_score = _measured(network, settings, score)
-    damage = _damage(network, settings, curves, parent_score)
-    problem = Knapsack(tuple(unit.widths for unit in network.units), damage, tuple(limits.values()))
+    losses = _accuracy_losses(network, settings, curves, parent_score)
+    problem = Knapsack(tuple(unit.widths for unit in network.units), losses, tuple(limits.values()))
     solution = _solved(problem, network, settings)
     frontier = _frontier(problem, network, solution, reference or {})
     if solution.widths is None:
@@ -119,7 +119,7 @@ def _examined(
     split_blocks(model)
     groups = known_groups(model, timeout_s=settings.trace_timeout_s, memory_gib=settings.trace_memory_gib)
     convolutions = survey_convolutions(model)
-    units = form_units(groups, read_anatomy(model, convolutions), _freedom(settings))
+    units = form_units(groups, read_structure(model, convolutions), _freedom(settings))
     if settings.importance == "taylor" and differentiate is not None:
         differentiate(model)
     ratings = rate_channels(model, [group for unit in units for group in unit.groups], settings.importance)
@@ -160,20 +160,20 @@ def _measured(network: _Network, settings: PruneSettings, score: Score | None) -
     parent_score = score(network.model)
     if not parent_score > 0.0:
         raise ConfigError(f"sensitivity: the parent scores {parent_score:g}, expected a score above zero")
-    return probe_units(network.model, network.units, network.ratings, score, settings.probes), parent_score
+    return measure_sensitivity(network.model, network.units, network.ratings, score, settings.probes), parent_score
 
 
-def _damage(
+def _accuracy_losses(
     network: _Network, settings: PruneSettings, curves: Mapping[str, Curve], parent_score: float | None
 ) -> tuple[tuple[float, ...], ...]:
-    """Add a little of the importance lost to the measured damage: it decides where nothing could be measured."""
+    """Add a little of the importance lost to the measured loss: it decides where nothing could be measured."""
     if settings.importance == "taylor":
-        rated = summed_damage(network.units, network.ratings)
+        rated = summed_loss(network.units, network.ratings)
     else:
-        rated = [rated_damage(unit, network.ratings) for unit in network.units]
+        rated = [rated_loss(unit, network.ratings) for unit in network.units]
     if parent_score is None:
         return tuple(rated)
-    measured = [measured_damage(unit, curves[unit.name], parent_score) for unit in network.units]
+    measured = [measured_loss(unit, curves[unit.name], parent_score) for unit in network.units]
     return tuple(
         tuple(loss + settings.floor * rated_loss for loss, rated_loss in zip(losses, rated_losses, strict=True))
         for losses, rated_losses in zip(measured, rated, strict=True)
@@ -196,7 +196,7 @@ def _uniform_widths(units: Sequence[ChannelUnit], step: int) -> Widths:
 
 
 def _global_widths(network: _Network, threshold: float) -> Widths:
-    """Return the widths that hold all channels worth at least `threshold`, rounded up to the quantum."""
+    """Return the widths that hold all channels rated at least `threshold`, rounded up to the channel multiple."""
     chosen = []
     for unit in network.units:
         kept = max(int((network.ratings[group.name] >= threshold).sum()) for group in unit.groups)
@@ -217,7 +217,7 @@ def _frontier(
             kind: cost.total(widths) / reference.get(kind, cost.total(problem.widest))
             for kind, cost in network.costs.items()
         }
-        points.append(FrontierPoint(shares=shares, damage=problem.total_damage(widths)))
+        points.append(FrontierPoint(shares=shares, damage=problem.total_loss(widths)))
     return tuple(points)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A plan as a picture: for every convolution a bar of its channels, the kept part filled, in SVG."""
+"""A plan as a plot: for every convolution a bar of its channels, the kept part filled, in SVG."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def plan_bars(plan: PruningPlan) -> tuple[Bar, ...]:
     return tuple(sorted(bars, key=lambda bar: [int(part) if part.isdigit() else -1 for part in bar.layer.split(".")]))
 
 
-def draw_plan(plan: PruningPlan) -> str:
-    """Return the picture as SVG text; bars are to scale with each other, labels say kept / channels."""
+def plot_plan(plan: PruningPlan) -> str:
+    """Return the plot as SVG text; bars are to scale with each other, labels say kept / channels."""
     bars = plan_bars(plan)
     widest = max((bar.channels for bar in bars), default=1)
     height = _TOP + _ROW * len(bars) + 14
@@ -61,10 +61,10 @@ def draw_plan(plan: PruningPlan) -> str:
     )
 
 
-def write_picture(plan: PruningPlan, path: Path) -> None:
-    """Write the picture of `plan` to an .svg file."""
+def write_plot(plan: PruningPlan, path: Path) -> None:
+    """Write the plot of `plan` to an .svg file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(draw_plan(plan), encoding="utf-8")
+    path.write_text(plot_plan(plan), encoding="utf-8")
 
 
 def _title(plan: PruningPlan) -> str:

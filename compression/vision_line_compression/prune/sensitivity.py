@@ -25,23 +25,23 @@ _LEAST_SHARE = 1e-3
 Ratings = Mapping[str, NDArray[np.float64]]
 
 
-def probe_units(
+def measure_sensitivity(
     model: nn.Module, units: Sequence[ChannelUnit], ratings: Ratings, score: Score, probes: Sequence[float]
 ) -> dict[str, Curve]:
-    """Silence, for each unit alone, its least valuable channels and score the model.
+    """Silence, for each unit alone, its least important channels and score the model.
 
-    `probes` are shares of channels to silence. This calls `score` about len(units) · len(probes) times. Probes that
-    fall below a unit's narrowest width are measured there instead.
+    `probes` are shares of channels to silence; where one is below a unit's narrowest width, that width is measured.
+    This calls `score` about len(units) · len(probes) times.
     """
     return {unit.name: _curve(model, unit, ratings, score, probes) for unit in units}
 
 
-def measured_damage(unit: ChannelUnit, curve: Curve, parent_score: float) -> tuple[float, ...]:
+def measured_loss(unit: ChannelUnit, curve: Curve, parent_score: float) -> tuple[float, ...]:
     """Return -ln(share of the score that remains) at each of the unit's widths.
 
     A score that has sunk to nothing can sink no further, so plain differences would make deep cuts look cheap; the
     logarithm does not saturate, and sums of it multiply the shares that remain. Linear between the measured points.
-    The small validation set is noisy: where it says that fewer channels score better, the damage stays what it was.
+    The small validation set is noisy: where it says that fewer channels score better, the loss stays what it was.
     """
     shares = np.array([1.0, *(share for share, _ in curve)])
     remaining = np.clip([1.0, *(score / parent_score for _, score in curve)], _LEAST_SHARE, 1.0)
@@ -50,7 +50,7 @@ def measured_damage(unit: ChannelUnit, curve: Curve, parent_score: float) -> tup
     return tuple(float(value) for value in np.interp(wanted, shares[::-1], lost[::-1]))
 
 
-def rated_damage(unit: ChannelUnit, ratings: Ratings) -> tuple[float, ...]:
+def rated_loss(unit: ChannelUnit, ratings: Ratings) -> tuple[float, ...]:
     """Return -ln(share of the unit's importance that remains) at each of its widths, the mean over its groups."""
     losses = []
     for group in unit.groups:
@@ -61,11 +61,11 @@ def rated_damage(unit: ChannelUnit, ratings: Ratings) -> tuple[float, ...]:
     return tuple(float(value) for value in np.mean(losses, axis=0))
 
 
-def summed_damage(units: Sequence[ChannelUnit], ratings: Ratings) -> list[tuple[float, ...]]:
+def summed_loss(units: Sequence[ChannelUnit], ratings: Ratings) -> list[tuple[float, ...]]:
     """Return the importance that goes at each width of each unit, in units of the mean unit's whole importance.
 
     For ratings that mean the same everywhere, as changes of the loss do; those of weights differ from layer to layer
-    for reasons that have nothing to do with worth.
+    for reasons that have nothing to do with importance.
     """
     lost = [np.sum([_lowest_sums(ratings[group.name], unit.widths) for group in unit.groups], axis=0) for unit in units]
     whole = [sum(float(ratings[group.name].sum()) for group in unit.groups) for unit in units]

@@ -69,9 +69,9 @@ class PruneSettings(BaseModel):
     budget: Budget
     """Most that the model may cost, one or several of `params`, `macs`, `latency`, as shares of the parent's."""
     method: Method = "sensitivity"
-    """`sensitivity` measures what each group is worth; `uniform` (one relative width) and `global` are controls."""
+    """`sensitivity` measures the importance of each group; `uniform` (one relative width) and `global` are controls."""
     importance: Criterion = "l2"
-    """What a channel is worth: `l2` (group norm), `bn` (batch norm scale, after `[sparsify]`), `taylor` (gradients)."""
+    """Importance of a channel: `l2` (group norm), `bn` (batch norm scale, after `[sparsify]`), `taylor` (gradients)."""
     quantum: Literal[8, 16, 32] = 8
     """Widths are multiples of 8, 16 or 32; INT8 wants 16."""
     neck: Neck = "outputs"

@@ -16,7 +16,7 @@ from vision_line_compression.network.split_blocks import find_halves
 from vision_line_compression.prune.groups import NetworkStructure
 from vision_line_compression.prune.tracing import opaque_names
 
-_PROBE = 64
+_TRACE_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ def survey_convolutions(model: nn.Module) -> tuple[Convolution, ...]:
     }
     hooks = [layer.register_forward_hook(record) for layer in names]
     with torch.no_grad():
-        model(torch.zeros(1, 3, _PROBE, _PROBE))
+        model(torch.zeros(1, 3, _TRACE_SIDE, _TRACE_SIDE))
     for hook in hooks:
         hook.remove()
     return tuple(found)
 
 
-def read_anatomy(model: nn.Module, convolutions: Sequence[Convolution]) -> NetworkStructure:
+def read_structure(model: nn.Module, convolutions: Sequence[Convolution]) -> NetworkStructure:
     """Return what is fixed about the split `model`."""
     network = cast("Any", model)
     head = len(network.model) - 1
@@ -91,7 +91,7 @@ def attention_macs(model: nn.Module, convolutions: Sequence[Convolution], size_h
 
 def _described(name: str, layer: nn.Conv2d, height: int) -> Convolution:
     kernel = int(layer.kernel_size[0]), int(layer.kernel_size[-1])
-    level = (_PROBE // height).bit_length() - 1
+    level = (_TRACE_SIDE // height).bit_length() - 1
     channels = layer.in_channels, layer.out_channels
     return Convolution(name, kernel, int(layer.stride[0]), layer.groups > 1, level, channels)
 

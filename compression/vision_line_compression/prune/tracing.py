@@ -134,7 +134,7 @@ def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> ChannelGro
     for item in traced:
         module = item.dep.target.module
         if not isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
-            _refuse_parameters(module, item)
+            _reject_parameters(module, item)
             continue
         is_out = isinstance(module, nn.BatchNorm2d) or module.groups > 1
         is_out = is_out or bool(graph.is_out_channel_pruning_fn(item.dep.handler))
@@ -145,7 +145,7 @@ def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> ChannelGro
     return ChannelGroup(name=root, channels=len(traced[0].idxs), members=tuple(members.values()))
 
 
-def _refuse_parameters(module: object, item: Any) -> None:
+def _reject_parameters(module: object, item: Any) -> None:
     has_weights = isinstance(module, nn.Parameter) or (
         isinstance(module, nn.Module) and any(True for _ in module.parameters())
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One pass over the calibration pictures through the float model, from which every method takes its ranges."""
+"""One pass over the calibration images through the float model, from which every method takes its ranges."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.qdq_placement import observable_tensors
 
-#: A picture as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
-Picture = NDArray[np.float32]
+#: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
+InputImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class RangeCalibration:
-    """What the pictures showed: a histogram for each tensor that may be quantized."""
+    """What the images showed: a histogram for each tensor that may be quantized."""
 
     histograms: dict[str, Histogram]
     images: int
     images_sha256: str
 
     @property
-    def dead(self) -> frozenset[str]:
+    def constant_zero(self) -> frozenset[str]:
         """Return the tensors that were zero throughout."""
         return frozenset(name for name, histogram in self.histograms.items() if histogram.peak == 0.0)
 
 
-def calibrate(float_onnx: Path, images: Iterable[Picture], *, threads: int = 0) -> RangeCalibration:
+def calibrate(float_onnx: Path, images: Iterable[InputImage], *, threads: int = 0) -> RangeCalibration:
     """Run `images` one by one through `float_onnx` and count the magnitudes of its activations.
 
-    Pictures may differ in shape where the model's input is dynamic. Memory holds one picture's activations and one
+    Images may differ in shape where the model's input is dynamic. Memory holds one image's activations and one
     histogram a tensor. `threads` are ONNX Runtime's; 0 means all cores.
 
     Raises:
-        ModelError: no pictures, a picture that the model cannot take, or activations that are not finite.
+        ModelError: no images, an image that the model cannot take, or activations that are not finite.
     """
     graph = open_graph(float_onnx)
     tensors = observable_tensors(graph)
@@ -53,15 +53,15 @@ def calibrate(float_onnx: Path, images: Iterable[Picture], *, threads: int = 0) 
     outputs = [tensor for tensor in tensors if tensor != graph.input_name]
     digest, count = hashlib.sha256(), 0
     for image in images:
-        picture = _checked(image, count)
-        digest.update(picture.tobytes())
-        values = dict(zip(outputs, run_session(session, graph.input_name, picture, outputs), strict=True))
-        values[graph.input_name] = picture
+        prepared = _checked(image, count)
+        digest.update(prepared.tobytes())
+        values = dict(zip(outputs, run_session(session, graph.input_name, prepared, outputs), strict=True))
+        values[graph.input_name] = prepared
         for tensor, histogram in histograms.items():
             _count(float_onnx, tensor, histogram, values[tensor])
         count += 1
     if not count:
-        raise ModelError(f"{float_onnx}: expected calibration pictures, found none")
+        raise ModelError(f"{float_onnx}: expected calibration images, found none")
     return RangeCalibration(histograms, count, digest.hexdigest())
 
 
@@ -85,24 +85,24 @@ def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> Any:
         raise ModelError(f"ONNX Runtime cannot load the model: {exc}") from exc
 
 
-def run_session(session: Any, input_name: str, picture: Picture, outputs: list[str] | None) -> list[NDArray[Any]]:
-    """Run one picture (3, h, w) through a session of `open_session`.
+def run_session(session: Any, input_name: str, image: InputImage, outputs: list[str] | None) -> list[NDArray[Any]]:
+    """Run one image (3, h, w) through a session of `open_session`.
 
     Raises:
-        ModelError: the model cannot take a picture of this shape.
+        ModelError: the model cannot take an image of this shape.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
     try:
-        return list(session.run(outputs, {input_name: picture[None]}))
+        return list(session.run(outputs, {input_name: image[None]}))
     except (faults.InvalidArgument, faults.RuntimeException, faults.Fail) as exc:
-        raise ModelError(f"a picture of shape {picture.shape} cannot run through the model: {exc}") from exc
+        raise ModelError(f"an image of shape {image.shape} cannot run through the model: {exc}") from exc
 
 
-def _checked(image: Picture, number: int) -> Picture:
+def _checked(image: InputImage, number: int) -> InputImage:
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.float32:
         raise ModelError(
-            f"calibration picture {number}: expected (3, height, width) float32, found {image.shape} {image.dtype}"
+            f"calibration image {number}: expected (3, height, width) float32, found {image.shape} {image.dtype}"
         )
     return np.ascontiguousarray(image)
 

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The half sibling of a file, for GPUs: what was float32 between the pairs becomes float16, the boxes' decoding stays.
+"""The FP16 variant of a file, for GPUs: what was float32 between the pairs becomes float16, the boxes' decoding stays.
 
 A strongly typed engine computes in the types of its file, and float32 between INT8 convolutions costs a GPU more than
 INT8 saves. The rewriting is mechanical, never a calibration:
 
     input     float32, cast once, so that callers notice nothing
-    body      every tensor that the picture flows into, weights and biases of float convolutions, and the pairs' scales
+    body      every tensor that the image flows into, weights and biases of float convolutions, and the pairs' scales
     tail      float32 from the head's last convolutions on: float16 has steps of half a pixel at 512 pixels
 
 The codes of weights stay as they are, and each scale is rounded to float16, by a share of 2^-11 at most; scales below
-`LEAST_HALF_SCALE` would lose more, so their channel gets that scale and new codes. `QuantizeLinear` takes float16 from
-opset 19 on, to which files with pairs are lifted.
+`LEAST_FLOAT16_SCALE` would lose more, so their channel gets that scale and new codes. `QuantizeLinear` takes float16
+from opset 19 on, to which files with pairs are lifted.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from vision_line_compression.quantize.graph import Graph, Node, attribute, index
 from vision_line_compression.quantize.qdq_placement import last_convolutions
 from vision_line_compression.quantize.qdq_writer import ENCODING
 
-HALF_ENCODING = "qdq-s8-symmetric-fp16"
-LEAST_HALF_SCALE = np.float16(2.0**-20)
+FLOAT16_ENCODING = "qdq-s8-symmetric-fp16"
+LEAST_FLOAT16_SCALE = np.float16(2.0**-20)
 
 _PAIR_OPSET = 19
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
-_SIZES = ("Shape", "Size")  # what they make of a picture is no picture any more
+_SIZES = ("Shape", "Size")  # what they make of an image is no image any more
 #: Inputs that are float32 whatever the operation's own type is.
 _ALWAYS_FLOAT = {"Resize": (1, 2)}
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def write_half(source: Path, output: Path) -> Path:
-    """Write the half sibling of a float or canonically quantized file to `output`.
+def write_float16(source: Path, output: Path) -> Path:
+    """Write the FP16 variant of a float or canonically quantized file to `output`.
 
     Raises:
         ModelError: `source` cannot be read, is half already, or holds numbers beyond float16; or `output` cannot be
@@ -59,19 +59,21 @@ def write_half(source: Path, output: Path) -> Path:
     del model.graph.value_info[:]
     for entry in model.metadata_props:
         if entry.key == "quantization" and entry.value == ENCODING:
-            entry.value = HALF_ENCODING
+            entry.value = FLOAT16_ENCODING
     save_model(model, output)
     return output
 
 
-def half_weight(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+def float16_weight(
+    codes: NDArray[np.int8], scales: NDArray[np.float32]
+) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
     """Return codes (n, ...) and float16 scales (n,) of the same weights; codes change where a scale was too small."""
-    halves = np.maximum(scales.astype(np.float16), LEAST_HALF_SCALE)
-    raised = scales < LEAST_HALF_SCALE
+    rounded = np.maximum(scales.astype(np.float16), LEAST_FLOAT16_SCALE)
+    raised = scales < LEAST_FLOAT16_SCALE
     if not raised.any():
-        return codes, halves
-    share = np.where(raised, scales / halves.astype(np.float32), 1.0).reshape(-1, *[1] * (codes.ndim - 1))
-    return np.rint(codes * share).astype(np.int8), halves
+        return codes, rounded
+    share = np.where(raised, scales / rounded.astype(np.float32), 1.0).reshape(-1, *[1] * (codes.ndim - 1))
+    return np.rint(codes * share).astype(np.int8), rounded
 
 
 def _lifted(model: ModelProto, source: Path) -> ModelProto:
@@ -96,7 +98,7 @@ class _Writing:
         self.constants: dict[str, Any] = {}
         self._graph = graph
         self._source = source
-        self._body, self._half = _flow(graph)
+        self._body, self._float16 = _flow(graph)
         self._types = _types(graph.model)
         self._made: set[str] = set()
 
@@ -130,7 +132,7 @@ class _Writing:
                 node.input[number] = self._constant(name, constant, scale=scale)
             elif name == self._graph.input_name:
                 node.input[number] = f"{name}_half"
-            elif name not in self._half and self._types.get(name) == TensorProto.FLOAT:
+            elif name not in self._float16 and self._types.get(name) == TensorProto.FLOAT:
                 casts += self._cast_once(name, f"{name}_half", TensorProto.FLOAT16)
                 node.input[number] = f"{name}_half"
         return casts
@@ -139,7 +141,7 @@ class _Writing:
         """Point a node of the tail at float inputs."""
         casts = []
         for number, name in enumerate(node.input):
-            if name in self._half and self._types.get(name) == TensorProto.FLOAT and node.op_type not in _SIZES:
+            if name in self._float16 and self._types.get(name) == TensorProto.FLOAT and node.op_type not in _SIZES:
                 casts += self._cast_once(name, f"{name}_float", TensorProto.FLOAT)
                 node.input[number] = f"{name}_float"
         return casts
@@ -158,11 +160,11 @@ class _Writing:
         finite = value[np.isfinite(value)]
         if finite.size and np.abs(finite).max() > _LARGEST:
             raise ModelError(f"{self._source}: {name}: expected numbers within float16, found {np.abs(finite).max():g}")
-        half = value.astype(np.float16)
-        return self._kept(f"{name}_half", np.maximum(half, LEAST_HALF_SCALE) if scale else half)
+        rounded = value.astype(np.float16)
+        return self._kept(f"{name}_half", np.maximum(rounded, LEAST_FLOAT16_SCALE) if scale else rounded)
 
     def _weight(self, node: Node) -> None:
-        codes, scales = half_weight(self._graph.constants[node.input[0]], self._graph.constants[node.input[1]])
+        codes, scales = float16_weight(self._graph.constants[node.input[0]], self._graph.constants[node.input[1]])
         if codes is not self._graph.constants[node.input[0]]:
             node.input[0] = self._kept(f"{node.input[0]}_half", codes)
         node.input[1] = self._kept(f"{node.input[1]}_half", scales)
@@ -183,7 +185,7 @@ class _Writing:
 
 
 def _flow(graph: Graph) -> tuple[set[str], set[str]]:
-    """Return the names of the body's nodes, and the tensors that the picture flows into through them."""
+    """Return the names of the body's nodes, and the tensors that the image flows into through them."""
     tail = {later.name for node in last_convolutions(graph) for later in graph.downstream(node)}
     body: set[str] = set()
     tensors: set[str] = set()

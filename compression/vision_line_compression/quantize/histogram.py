@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Magnitudes of a tensor, counted in one pass whose result does not depend on the order of the pictures."""
+"""Magnitudes of a tensor, counted in one pass whose result does not depend on the order of the images."""
 
 from __future__ import annotations
 

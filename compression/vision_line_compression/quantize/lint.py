@@ -16,7 +16,7 @@ from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset
 from vision_line_compression.quantize.encodings import SIGNED, ActivationEncoding
 from vision_line_compression.quantize.graph import Graph, Node, attribute, index_graph
-from vision_line_compression.quantize.qdq_placement import CARRIERS, last_convolutions
+from vision_line_compression.quantize.qdq_placement import PASS_THROUGH, last_convolutions
 from vision_line_compression.quantize.scales import LEAST_SCALE
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -44,7 +44,7 @@ def lint_model(model: ModelProto, encoding: ActivationEncoding = SIGNED) -> tupl
     return tuple(fault for check in checks for fault in check(graph))
 
 
-def refuse_illegal(model: ModelProto, path: Path, encoding: ActivationEncoding = SIGNED) -> None:
+def validate_quantized(model: ModelProto, path: Path, encoding: ActivationEncoding = SIGNED) -> None:
     """Let a legal graph pass.
 
     Raises:
@@ -160,28 +160,28 @@ def _made_by(graph: Graph, tensor: str) -> str:
 
 
 def _is_quantized(graph: Graph, tensor: str) -> bool:
-    """Say whether `tensor` is dequantized, or holds nothing but dequantized values that carriers moved."""
+    """Say whether `tensor` is dequantized, or holds nothing but what pass-through ops moved of such values."""
     producer = graph.producer.get(tensor)
     if producer is None:
         return False
     if producer.op_type == "DequantizeLinear":
         return True
-    if producer.op_type not in CARRIERS:
+    if producer.op_type not in PASS_THROUGH:
         return False
-    return all(_is_quantized(graph, name) for name in producer.input[: CARRIERS[producer.op_type]])
+    return all(_is_quantized(graph, name) for name in producer.input[: PASS_THROUGH[producer.op_type]])
 
 
 def _scales_behind(graph: Graph, tensor: str) -> set[float]:
-    """Return the scales of the dequantized values that `tensor` holds, however carriers moved them."""
+    """Return the scales of the dequantized values that `tensor` holds, however pass-through ops moved them."""
     producer = graph.producer.get(tensor)
     if producer is None:
         return set()
     if producer.op_type == "DequantizeLinear":
         scale = graph.constants.get(producer.input[1])
         return {float(scale)} if scale is not None and scale.size == 1 else set()
-    if producer.op_type not in CARRIERS:
+    if producer.op_type not in PASS_THROUGH:
         return set()
-    moved = producer.input[: CARRIERS[producer.op_type]]
+    moved = producer.input[: PASS_THROUGH[producer.op_type]]
     return {scale for name in moved for scale in _scales_behind(graph, name)}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Weights of 8 bits as weights of 7, without any picture: the scale with the least error, and sums that stay.
+"""Weights of 8 bits as weights of 7, without any image: the scale with the least error, and sums that stay.
 
 Rounding each weight to the nearest code is best for the weights and not for what they compute: over an even area all
 inputs of a kernel are alike, so the errors of its weights add up. Therefore a kernel's sum of errors, and then an

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How far the outputs of two ONNX files lie apart on the same pictures, as ONNX Runtime computes them."""
+"""How far the outputs of two ONNX files lie apart on the same images, as ONNX Runtime computes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.calibrate import Picture, open_session, run_session
+from vision_line_compression.quantize.calibrate import InputImage, open_session, run_session
 
 #: Rows of a YOLO output (n, 4 + classes, anchors) that are coordinates.
 _BOX_ROWS = 4
@@ -19,7 +19,7 @@ _BOX_ROWS = 4
 
 @dataclass(frozen=True, slots=True)
 class OutputAgreement:
-    """Differences over all pictures; boxes in input pixels, scores 0..1, signal over difference in dB."""
+    """Differences over all images; boxes in input pixels, scores 0..1, signal over difference in dB."""
 
     images: int
     box_sqnr_db: float
@@ -29,14 +29,14 @@ class OutputAgreement:
 
 
 def compare_outputs(
-    reference: Path, other: Path, images: Iterable[Picture], *, threads: int = 0, fuse: bool = True
+    reference: Path, other: Path, images: Iterable[InputImage], *, threads: int = 0, fuse: bool = True
 ) -> OutputAgreement:
     """Run `images` (3, h, w) through both files, whose head is `yolov8`: output (n, 4 + classes, anchors).
 
     Without `fuse` ONNX Runtime executes every node as it is written, Q/DQ pairs in float: what the files mean.
 
     Raises:
-        ModelError: a file that cannot run, pictures missing, or outputs of other shapes.
+        ModelError: a file that cannot run, images missing, or outputs of other shapes.
     """
     models = [load_model(path) for path in (reference, other)]
     sessions = [open_session(model, threads, fuse=fuse) for model in models]
@@ -54,6 +54,6 @@ def compare_outputs(
             largest[part] = max(largest[part], difference.max())
         count += 1
     if not count:
-        raise ModelError(f"{other}: expected pictures to compare with, found none")
+        raise ModelError(f"{other}: expected images to compare with, found none")
     box_db, score_db = (10 * np.log10(power / error) if error else float("inf") for power, error in sums)
     return OutputAgreement(count, float(box_db), float(score_db), float(largest[0]), float(largest[1]))

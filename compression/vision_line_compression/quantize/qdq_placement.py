@@ -6,9 +6,9 @@
 2.  The head's last convolutions, the DFL and everything behind them stay float: they cost most of the accuracy for a
     small share of the time, and one scale over boxes (hundreds of pixels) and scores (0..1) would erase the scores.
 3.  Narrow convolutions stay float (`_too_narrow`), and so do those that the settings name.
-4.  Concatenation, pooling, nearest resizing, splitting and slicing only move values (`CARRIERS`): a pair with one scale
-    may stand before them as well as behind. It is put before them, at the source, where every reader of the operation
-    can use quantized values; the tensors that meet in one operation then share a scale.
+4.  Concatenation, pooling, nearest resizing, splitting and slicing only move values (`PASS_THROUGH`): a pair with one
+    scale may stand before them as well as behind. It is put before them, at the source, where every reader of the
+    operation can use quantized values; the tensors that meet in one operation then share a scale.
 5.  A residual addition reads its skip input quantized, if that tensor is quantized anyway, and the convolution's side
     float: an engine fuses the addition into the convolution, and reads the skip as bytes.
 6.  What comes out of a convolution stays float up to its activation, unless `quantize_outputs` asks otherwise.
@@ -26,7 +26,7 @@ from vision_line_compression.quantize.graph import Graph, Node, attribute
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 #: Operations that only move values, and how many of their inputs are data.
-CARRIERS = {"Concat": None, "MaxPool": 1, "Resize": 1, "Split": 1, "Slice": 1}
+PASS_THROUGH = {"Concat": None, "MaxPool": 1, "Resize": 1, "Split": 1, "Slice": 1}
 
 Edge = tuple[str, int]  # node name, number of its input
 
@@ -45,8 +45,8 @@ class Placement:
     groups: tuple[tuple[str, ...], ...]
 
 
-def plan_placement(graph: Graph, settings: QuantizeSettings, dead: frozenset[str] = frozenset()) -> Placement:
-    """Apply the rules to `graph`; tensors in `dead` were zero throughout calibration, so their readers stay float.
+def plan_placement(graph: Graph, settings: QuantizeSettings, constant_zero: frozenset[str] = frozenset()) -> Placement:
+    """Apply the rules to `graph`; readers of the tensors in `constant_zero` (zero throughout calibration) stay float.
 
     Raises:
         ModelError: `keep_float` names nothing in the graph, or nothing is left to quantize.
@@ -57,14 +57,14 @@ def plan_placement(graph: Graph, settings: QuantizeSettings, dead: frozenset[str
         if not quantized:
             raise ModelError(f"nothing to quantize: all {len(kept_float)} convolutions stay float")
         reads = {node.name: _reads(graph, node, quantized, share=settings.share_scales) for node in quantized}
-        starved = [name for name, edges in reads.items() if dead.issuperset(edges.values())]
-        if not starved:
+        zero_input = [name for name, edges in reads.items() if constant_zero.issuperset(edges.values())]
+        if not zero_input:
             break
-        kept_float |= dict.fromkeys(starved, "its input was zero throughout calibration")
+        kept_float |= dict.fromkeys(zero_input, "its input was zero throughout calibration")
     edges = {edge: tensor for read in reads.values() for edge, tensor in read.items()}
     _add_residuals(graph, edges)
     if settings.quantize_outputs:
-        _add_outputs(graph, quantized, edges, dead)
+        _add_outputs(graph, quantized, edges, constant_zero)
     groups = (
         _groups(graph, quantized, edges)
         if settings.share_scales
@@ -88,7 +88,7 @@ def observable_tensors(graph: Graph) -> tuple[str, ...]:
             if tensor in tensors or tensor in graph.constants:
                 continue
             tensors[tensor] = None
-            waiting += _carried(graph, tensor)
+            waiting += _passed_through(graph, tensor)
     return tuple(tensors)
 
 
@@ -149,20 +149,20 @@ def _too_narrow(graph: Graph, node: Node, narrowest: int) -> bool:
     return min(inputs, outputs) < narrowest and not multiples
 
 
-def _carried(graph: Graph, tensor: str) -> list[str]:
-    """Return the tensors whose values `tensor` holds, moved by a carrier; empty if something else makes it."""
+def _passed_through(graph: Graph, tensor: str) -> list[str]:
+    """Return the tensors whose values `tensor` holds, moved by a pass-through op; empty if something else makes it."""
     node = graph.producer.get(tensor)
-    if node is None or not _is_carrier(graph, node):
+    if node is None or not _passes_through(graph, node):
         return []
-    return list(node.input[: CARRIERS[node.op_type]])
+    return list(node.input[: PASS_THROUGH[node.op_type]])
 
 
-def _is_carrier(graph: Graph, node: Node) -> bool:
-    if node.op_type not in CARRIERS:
+def _passes_through(graph: Graph, node: Node) -> bool:
+    if node.op_type not in PASS_THROUGH:
         return False
     if node.op_type == "Resize" and attribute(node, "mode", b"nearest") != b"nearest":
         return False
-    return not any(name in graph.constants for name in node.input[: CARRIERS[node.op_type]])
+    return not any(name in graph.constants for name in node.input[: PASS_THROUGH[node.op_type]])
 
 
 class _Families:
@@ -194,13 +194,13 @@ def _sources(graph: Graph, edge: Edge, tensor: str, quantized: set[str]) -> Iter
     if node is None or not _hoists(graph, node, quantized):
         yield edge, tensor
         return
-    for number in range(CARRIERS[node.op_type] or len(node.input)):
+    for number in range(PASS_THROUGH[node.op_type] or len(node.input)):
         yield from _sources(graph, (node.name, number), node.input[number], quantized)
 
 
 def _hoists(graph: Graph, node: Node, quantized: set[str]) -> bool:
-    """Say whether a pair may move before `node`: a carrier all of whose readers are content with quantized values."""
-    if not _is_carrier(graph, node) or graph.leaves(node):
+    """Say whether a pair may move before `node`: a pass-through op all of whose readers can use quantized values."""
+    if not _passes_through(graph, node) or graph.leaves(node):
         return False
     return all(
         reader.name in quantized or reader.op_type == "Add" or _hoists(graph, reader, quantized)
@@ -210,13 +210,13 @@ def _hoists(graph: Graph, node: Node, quantized: set[str]) -> bool:
 
 
 def _groups(graph: Graph, quantized: tuple[Node, ...], edges: dict[Edge, str]) -> list[list[str]]:
-    """Return the tensors with a pair, those together that meet in carriers before a quantized convolution."""
+    """Return the tensors with a pair, those together that meet in pass-through ops before a quantized convolution."""
     families = _Families()
     for node in quantized:
         waiting = [node.input[0]]
         while waiting:
             tensor = waiting.pop()
-            for source in _carried(graph, tensor):
+            for source in _passed_through(graph, tensor):
                 families.join(tensor, source)
                 waiting.append(source)
     groups: dict[str, list[str]] = {}
@@ -237,10 +237,12 @@ def _add_residuals(graph: Graph, edges: dict[Edge, str]) -> None:
                 edges[node.name, skip] = node.input[skip]
 
 
-def _add_outputs(graph: Graph, quantized: tuple[Node, ...], edges: dict[Edge, str], dead: frozenset[str]) -> None:
+def _add_outputs(
+    graph: Graph, quantized: tuple[Node, ...], edges: dict[Edge, str], constant_zero: frozenset[str]
+) -> None:
     for node in quantized:
         output = node.output[0]
-        if output in dead:
+        if output in constant_zero:
             continue
         for reader in graph.consumers.get(output, ()):
             for number, name in enumerate(reader.input):

@@ -130,7 +130,7 @@ class _Writing:
         )
 
     def _input_tensor(self, node: Node) -> str:
-        """Return a tensor with the scale of `node`'s input: of its own pair, or of one before its carriers."""
+        """Return a tensor with the scale of `node`'s input: of its own pair, or of one before its pass-through ops."""
         while (tensor := self._placement.edges.get((node.name, 0))) is None:
             node = self._graph.producer[node.input[0]]
         return tensor

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a float ONNX file and calibration pictures to a quantized one with its report."""
+"""From a float ONNX file and calibration images to a quantized one with its report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vision_line_compression.network.onnx_file import ModelProto, save_model
 from vision_line_compression.quantize.calibrate import RangeCalibration
 from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.histogram import Histogram
-from vision_line_compression.quantize.lint import refuse_illegal
+from vision_line_compression.quantize.lint import validate_quantized
 from vision_line_compression.quantize.qdq_placement import Placement, plan_placement
 from vision_line_compression.quantize.qdq_writer import ENCODING, write_pairs
 from vision_line_compression.quantize.scales import Floats, activation_scale
@@ -30,11 +30,11 @@ def quantize_calibrated(
         ModelError: the settings do not fit the model, or `output` cannot be written.
     """
     graph = open_graph(float_onnx)
-    placement = plan_placement(graph, settings, calibration.dead)
+    placement = plan_placement(graph, settings, calibration.constant_zero)
     ranges = _ranges(placement, settings, calibration)
     scales = {entry.tensor: np.float32(entry.scale) for entry in ranges}
     model = write_pairs(graph, placement, scales, _metadata(settings, calibration))
-    refuse_illegal(model, output)
+    validate_quantized(model, output)
     save_model(model, output)
     return QuantizeReport(
         method=settings.method,

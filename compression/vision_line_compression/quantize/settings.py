@@ -50,9 +50,9 @@ class QuantizeReport(_Frozen):
     method: Method
     """How activation ranges were chosen."""
     images: int
-    """Number of calibration pictures."""
+    """Number of calibration images."""
     images_sha256: str
-    """Hash of the calibration pictures in their order."""
+    """Hash of the calibration images in their order."""
     source_sha256: str
     """Hash of the float model."""
     sha256: str

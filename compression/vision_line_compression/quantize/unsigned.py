@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from vision_line_compression.network.onnx_file import ModelProto, load_model, save_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.graph import Graph, index_graph
-from vision_line_compression.quantize.lint import refuse_illegal
+from vision_line_compression.quantize.lint import validate_quantized
 from vision_line_compression.quantize.narrow import narrow_codes
 
 _ZERO_POINT = "zero_uint8_128"
@@ -33,13 +33,13 @@ def write_unsigned(canonical: Path, output: Path) -> Path:
         ModelError: `canonical` is not in the canonical encoding, or `output` cannot be written.
     """
     model = load_model(canonical)
-    refuse_illegal(model, canonical)
+    validate_quantized(model, canonical)
     graph = index_graph(model)
     shift_codes(graph)
     _narrow_weights(graph)
     drop_unread(model)
     rename_encoding(model, UNSIGNED.name)
-    refuse_illegal(model, output, UNSIGNED)
+    validate_quantized(model, output, UNSIGNED)
     save_model(model, output)
     return output
 

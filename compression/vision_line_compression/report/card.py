@@ -169,7 +169,7 @@ class Headline(ResultModel):
     speedup_cpu_640: Figure | None
     """Throughput of the network alone at 640x640 on this CPU, as a multiple of the parent's; null: not measured."""
     speedup_cpu_640_application: Figure | None
-    """The same with the application's conversion of pictures and head decoding."""
+    """The same with the application's conversion of images and head decoding."""
 
 
 class ReportCard(ResultModel):
@@ -196,7 +196,7 @@ class ReportCard(ResultModel):
     sensitivity: tuple[SensitivityCurve, ...] = ()
     """What the plan was made of."""
     robustness: RobustnessComparison | None = None
-    """The quantized product against its float original on spoiled pictures; null where it was not run."""
+    """The quantized product against its float original on corrupted images; null where it was not run."""
     remarks: tuple[str, ...] = ()
     """What a reader has to know about this run."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The report card as one HTML file: no script, no font, no picture and no request from elsewhere."""
+"""The report card as one HTML file: no script, no font, no image and no request from elsewhere."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _summary(card: ReportCard) -> str:
         return "The product was not run."
     data = product.evaluation.data
     text = (
-        f"{product.title} against {reference.title.lower()}, judged on {data.images:,} {data.split} pictures "
+        f"{product.title} against {reference.title.lower()}, judged on {data.images:,} {data.split} images "
         f"with {data.boxes:,} defects, through the engine that inspects cameras."
     )
     if product.difference is not None and product.difference.map50_95.is_noise:
@@ -105,8 +105,8 @@ def _plots(card: ReportCard) -> str:
     ]
     if reference is not None and product is not None:
         parts += _comparisons(reference, product)
-    spoiled = plots.spoiled(card.robustness) if card.robustness is not None else None
-    parts.append(_plot("Spoiled pictures", _spoiled_text(card), spoiled, wide=True, legend=("float", "quantized")))
+    corrupted = plots.corruption(card.robustness) if card.robustness is not None else None
+    parts.append(_plot("Corrupted images", _corruption_text(card), corrupted, wide=True, legend=("float", "quantized")))
     curves = plots.sensitivity(card.sensitivity) if card.sensitivity else None
     parts.append(
         _plot("Sensitivity", "Each line is one unit of the network that loses channels alone.", curves, wide=True)
@@ -149,11 +149,11 @@ def _comparisons(reference: Evaluation, product: Evaluation) -> list[str]:
     ]
 
 
-def _plot(title: str, text: str, picture: str | None, *, wide: bool = False, legend: tuple[str, ...] = ()) -> str:
-    content = f'<div class="picture">{picture}</div>' if picture else '<div class="absent-plot">not run</div>'
+def _plot(title: str, text: str, svg: str | None, *, wide: bool = False, legend: tuple[str, ...] = ()) -> str:
+    content = f'<div class="picture">{svg}</div>' if svg else '<div class="absent-plot">not run</div>'
     names = zip(("parent", "product"), legend, strict=False)
     items = "".join(f'<li><i style="--colour:var(--{style})"></i>{name}</li>' for style, name in names)
-    shown = f'<ul class="legend">{items}</ul>' if items and picture is not None else ""
+    shown = f'<ul class="legend">{items}</ul>' if items and svg is not None else ""
     style = "plot wide" if wide else "plot"
     return f'<figure class="{style}"><h3>{title}</h3><p>{text}</p>{content}{shown}</figure>'
 
@@ -170,13 +170,13 @@ def _megabytes(evaluation: Evaluation) -> float | None:
     return evaluation.model.file_bytes / 1e6
 
 
-def _spoiled_text(card: ReportCard) -> str:
+def _corruption_text(card: ReportCard) -> str:
     if card.robustness is None:
         return "False detections per image, float against quantized."
     found = card.robustness.false_per_image
     word = " (noise)" if found.is_noise else ""
     return (
-        f"False detections per image at severities 0 to 3 on {card.robustness.candidate.images} pictures. Quantized "
+        f"False detections per image at severities 0 to 3 on {card.robustness.candidate.images} images. Quantized "
         f"minus float over all: {signed(found.value, 3)}, 95 %: {signed(found.low, 3)} … "
         f"{signed(found.high, 3)}{word}."
     )

@@ -238,7 +238,7 @@ def sensitivity(curves: Sequence[SensitivityCurve], named: int = 4) -> str:
     return figure(2 * WIDTH, HEIGHT, "".join(parts), "share of the score kept against channels removed")
 
 
-def spoiled(comparison: RobustnessComparison) -> str:
+def corruption(comparison: RobustnessComparison) -> str:
     """Return false detections per image by severity, one small plot for each corruption."""
     sides = {PARENT: comparison.reference, PRODUCT: comparison.candidate}
     table = {

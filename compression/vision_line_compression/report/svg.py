@@ -67,7 +67,7 @@ def number(value: float) -> str:
 
 
 def figure(width: int, height: int, content: str, title: str) -> str:
-    """Return a whole picture that scales with the page; `title` says in words what it shows."""
+    """Return a whole image that scales with the page; `title` says in words what it shows."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{content}</svg>"

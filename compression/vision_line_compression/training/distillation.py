@@ -96,7 +96,7 @@ def check_teacher(student: Architecture, teacher: Architecture) -> None:
 def teacher_warnings(
     student: Architecture, teacher: Architecture, student_map: float | None, teacher_map: float | None
 ) -> list[str]:
-    """Return what speaks against this teacher; scores are mAP50-95 (0 to 1) on the same pictures, None: not known."""
+    """Return what speaks against this teacher; scores are mAP50-95 (0 to 1) on the same images, None: not known."""
     warnings = []
     if student.family != teacher.family:
         warnings.append(f"the teacher is a {teacher.family} model, the student a {student.family} model")

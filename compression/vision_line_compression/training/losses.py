@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Distillation losses: each a pure function of student and teacher tensors, with its formula and its source.
 
-Shapes: B pictures, C classes, N anchors (all levels together), R bins of a box side, K channels of a feature map.
+Shapes: B images, C classes, N anchors (all levels together), R bins of a box side, K channels of a feature map.
 All losses are float32 scalars, zero where student and teacher agree, and differentiable in the student alone.
 """
 

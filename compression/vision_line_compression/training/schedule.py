@@ -21,11 +21,11 @@ class TrainSettings(_Frozen):
     """What all trainings of a run share."""
 
     image_size: int = Field(default=640, ge=32, le=4096, multiple_of=32)
-    """Side of the square training pictures, pixels."""
+    """Side of the square training images, pixels."""
     batch: int = Field(default=16, ge=2, le=1024)
-    """Pictures in a batch."""
+    """Images in a batch."""
     nominal_batch: int | None = Field(default=None, ge=1, le=4096)
-    """Gradients add up over batches to about so many pictures a step; default: one batch, so few epochs have steps."""
+    """Gradients add up over batches to about so many images a step; default: one batch, so few epochs have steps."""
     base_rate: float = Field(default=1e-3, gt=0.0, le=1.0)
     """The learning rate that the parent was trained with."""
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
@@ -35,19 +35,19 @@ class TrainSettings(_Frozen):
     weight_decay: float = Field(default=5e-4, ge=0.0, lt=1.0)
     """Weight decay."""
     warmup_epochs: float = Field(default=0.0, ge=0.0, le=10.0)
-    """Epochs in which the rate rises from zero; a model that is being recovered needs none."""
+    """Epochs in which the rate rises from zero; a model that is being fine-tuned needs none."""
     mosaic: Probability = 1.0
-    """Share of pictures that are mosaics of four."""
+    """Share of images that are mosaics of four."""
     close_mosaic: int = Field(default=2, ge=0)
-    """The last so many epochs of a phase see whole pictures only."""
+    """The last so many epochs of a phase see whole images only."""
     scale: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Pictures are scaled by up to this share."""
+    """Images are scaled by up to this share."""
     translate: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Pictures are moved by up to this share."""
+    """Images are moved by up to this share."""
     flip_left_right: Probability = 0.5
-    """Share of pictures that are mirrored."""
+    """Share of images that are mirrored."""
     flip_up_down: Probability = 0.0
-    """Share of pictures that are turned upside down."""
+    """Share of images that are turned upside down."""
     hue: Probability = 0.015
     """Change of hue."""
     saturation: Probability = 0.7
@@ -61,13 +61,13 @@ class TrainSettings(_Frozen):
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads; 0: one for each core that this process may use."""
     workers: int = Field(default=0, ge=0, le=64)
-    """Processes that prepare pictures; 0: the training thread does it between steps."""
+    """Processes that prepare images; 0: the training thread does it between steps."""
     cache: bool = True
-    """Keep decoded pictures in memory."""
+    """Keep decoded images in memory."""
 
 
 class RecoverSettings(_Frozen):
-    """`[recover]`: training that heals a pruned model, first gently, then at most of the base rate."""
+    """`[recover]`: fine-tuning of a pruned model, first gently, then at most of the base rate."""
 
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     """Length in epochs."""
@@ -84,7 +84,7 @@ class RecoverSettings(_Frozen):
     final_share: Share = 0.01
     """The second phase ends, along a cosine, at this share of its first rate."""
     calibration_images: int = Field(default=200, ge=1)
-    """Training pictures that the batch norm statistics are estimated on right after pruning."""
+    """Training images that the batch norm statistics are estimated on right after pruning."""
 
     @model_validator(mode="after")
     def _one_length(self) -> RecoverSettings:
@@ -191,7 +191,7 @@ class Schedule(_Frozen):
 
 
 def plan_epochs(settings: RecoverSettings, parent_epochs: int | None) -> int:
-    """Return the length of a recovery in epochs.
+    """Return the length of a fine-tuning in epochs.
 
     Raises:
         ValueError: a share of the parent's epochs is wanted, and how long the parent was trained is not known.
@@ -203,7 +203,7 @@ def plan_epochs(settings: RecoverSettings, parent_epochs: int | None) -> int:
     return max(1, round(settings.share * parent_epochs))
 
 
-def plan_recovery(settings: RecoverSettings, train: TrainSettings, parent_epochs: int | None, seed: int) -> Schedule:
+def plan_fine_tuning(settings: RecoverSettings, train: TrainSettings, parent_epochs: int | None, seed: int) -> Schedule:
     """Return the two phases: gently until settled, then most of the base rate along a cosine.
 
     Raises:

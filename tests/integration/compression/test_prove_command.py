@@ -158,5 +158,5 @@ def test_a_model_whose_findings_hang_on_rounding_is_warned_of(
     with caplog.at_level(logging.WARNING):
         assert prove(bundle).exit_code == 0
 
-    assert any("on 32 of 32 pictures two float executions" in record.getMessage() for record in caplog.records)
+    assert any("on 32 of 32 images two float executions" in record.getMessage() for record in caplog.records)
     assert open_model(bundle).proof is not None

@@ -45,7 +45,7 @@ def test_a_split_without_any_label_is_named(folder: Path) -> None:
 
     (warning,) = warnings(folder)
 
-    assert "val: none of the 2 pictures has a label file" in warning
+    assert "val: none of the 2 images has a label file" in warning
     assert str(folder / "labels/val/a.txt") in warning
 
 
@@ -53,9 +53,9 @@ def test_pictures_that_splits_share_are_counted(folder: Path) -> None:
     """By their bytes, under another name too; or as the very same file."""
     shutil.copy(folder / "images/train/b.png", folder / "images/test/other.png")
     (copied,) = warnings(folder)
-    assert "train and test share 1 pictures" in copied
+    assert "train and test share 1 images" in copied
     assert "other.png" in copied
 
     text = (folder / "data.yaml").read_text().replace("val: images/val", "val: images/train")
     (folder / "data.yaml").write_text(text)
-    assert any("train and val share 2 pictures" in warning for warning in warnings(folder))
+    assert any("train and val share 2 images" in warning for warning in warnings(folder))

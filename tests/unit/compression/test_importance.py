@@ -16,10 +16,10 @@ from vision_line_compression.prune.importance import kept_channels, rate_channel
 from vision_line_compression.prune.masking import silenced
 from vision_line_compression.prune.sensitivity import (
     lowest_channels,
-    measured_damage,
-    probe_units,
-    rated_damage,
-    summed_damage,
+    measure_sensitivity,
+    measured_loss,
+    rated_loss,
+    summed_loss,
 )
 
 CHANNELS = 4
@@ -137,7 +137,7 @@ def test_probes_silence_the_least_valuable_and_restore() -> None:
         seen.append([round(value, 3) for value in bn.weight.tolist()])
         return 1.0
 
-    curves = probe_units(model, [UNIT], ratings, score, (0.25, 0.5, 0.99))
+    curves = measure_sensitivity(model, [UNIT], ratings, score, (0.25, 0.5, 0.99))
 
     assert seen == [[-0.5, 0.0, 0.2, 0.3], [-0.5, 0.0, 0.0, 0.3], [-0.5, 0.0, 0.0, 0.0]]
     assert [share for share, _ in curves["first"]] == [0.75, 0.5, 0.25]
@@ -146,12 +146,12 @@ def test_probes_silence_the_least_valuable_and_restore() -> None:
 
 def test_damage_is_the_logarithm_of_what_remains() -> None:
     """Damage is 0 for all channels, never falls as they go, and lies between measured points on a line."""
-    damage = measured_damage(UNIT, ((0.75, 0.4), (0.25, 0.5)), 0.8)
+    damage = measured_loss(UNIT, ((0.75, 0.4), (0.25, 0.5)), 0.8)
 
     assert damage[3] == 0.0
     assert damage[2] == pytest.approx(math.log(2))
     assert damage[1] == damage[0] == pytest.approx(math.log(2))
-    rated = rated_damage(UNIT, {"first": np.array([1.0, 1.0, 1.0, 1.0])})
+    rated = rated_loss(UNIT, {"first": np.array([1.0, 1.0, 1.0, 1.0])})
     assert rated == pytest.approx((math.log(4), math.log(2), math.log(4 / 3), 0.0))
 
 
@@ -159,7 +159,7 @@ def test_summed_damage_compares_units() -> None:
     """A unit of a tenth of the worth is a tenth of the damage at every width; the mean unit's whole counts as 1."""
     other = ChannelUnit((GROUP.model_copy(update={"name": "other"}),), "p3", (1, 2, 3, 4))
     values = np.array([4.0, 1.0, 3.0, 2.0])
-    precious, spare = summed_damage((UNIT, other), {"first": values, "other": values / 10})
+    precious, spare = summed_loss((UNIT, other), {"first": values, "other": values / 10})
 
     assert precious == pytest.approx(tuple(value / 5.5 for value in (6.0, 3.0, 1.0, 0.0)))
     assert spare == pytest.approx(tuple(value / 10 for value in precious))

@@ -44,23 +44,23 @@ def costs() -> tuple[NetworkCost, NetworkCost]:
 
 def problem(steps: list[list[float]], params: float | None, macs: float | None) -> Knapsack:
     """Return the chain's knapsack with convex damage whose steps are given for each unit, narrowing."""
-    damage = []
+    loss = []
     for unit in steps:
         rising = sorted(unit)
-        damage.append((rising[0] + rising[1] + rising[2], rising[0] + rising[1], rising[0], 0.0))
+        loss.append((rising[0] + rising[1] + rising[2], rising[0] + rising[1], rising[0], 0.0))
     full = (CHANNELS,) * UNITS
     limits = [
         Limit(cost, cost.total(full), share * cost.total(full))
         for cost, share in zip(costs(), (params, macs), strict=True)
         if share is not None
     ]
-    return Knapsack((WIDTHS,) * UNITS, tuple(damage), tuple(limits))
+    return Knapsack((WIDTHS,) * UNITS, tuple(loss), tuple(limits))
 
 
 def best_damage(knapsack: Knapsack) -> float | None:
     """Return the least damage over all choices."""
     feasible = [w for w in product(*knapsack.widths) if knapsack.is_feasible(w)]
-    return min((knapsack.total_damage(w) for w in feasible), default=None)
+    return min((knapsack.total_loss(w) for w in feasible), default=None)
 
 
 def test_the_cost_of_a_chain_is_counted_by_hand() -> None:
@@ -94,7 +94,7 @@ def test_choices_are_feasible_and_near_the_best(steps: list[list[float]], params
     else:
         assert solution.widths is not None
         assert knapsack.is_feasible(solution.widths)
-        assert knapsack.total_damage(solution.widths) <= best + 2 * max(max(unit) for unit in steps) + 1e-9
+        assert knapsack.total_loss(solution.widths) <= best + 2 * max(max(unit) for unit in steps) + 1e-9
 
 
 def test_what_costs_and_matters_little_goes_first() -> None:

@@ -15,7 +15,7 @@ from vision_line_compression.training.schedule import (
     TrainSettings,
     plan_distillation,
     plan_epochs,
-    plan_recovery,
+    plan_fine_tuning,
     plan_sparsifying,
 )
 
@@ -24,7 +24,7 @@ TRAIN = TrainSettings(base_rate=0.01)
 
 def test_recovery_settles_first_and_then_takes_most_of_the_base_rate() -> None:
     """1e-4 until settled, then 60 % of the base rate along a cosine."""
-    schedule = plan_recovery(RecoverSettings(epochs=20), TRAIN, None, seed=3)
+    schedule = plan_fine_tuning(RecoverSettings(epochs=20), TRAIN, None, seed=3)
 
     settle, cosine = schedule.phases
     assert (settle.epochs, settle.rate, settle.final_share, settle.patience) == (5, 1e-4, 1.0, 2)
@@ -53,7 +53,7 @@ def test_exactly_one_length(length: dict[str, float]) -> None:
 @given(epochs=st.integers(1, 500), share=st.floats(0.0, 1.0))
 def test_phases_take_the_epochs_that_were_asked_for(epochs: int, share: float) -> None:
     """Whatever the share of the first; the second always gets one."""
-    schedule = plan_recovery(RecoverSettings(epochs=epochs, settle_share=share), TRAIN, None, seed=0)
+    schedule = plan_fine_tuning(RecoverSettings(epochs=epochs, settle_share=share), TRAIN, None, seed=0)
 
     assert schedule.epochs == epochs
     assert schedule.phases[-1].name == "cosine"

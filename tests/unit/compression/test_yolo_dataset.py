@@ -13,11 +13,11 @@ from PIL import Image
 
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.errors import ConfigError
-from vision_line_compression.data.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_pictures
+from vision_line_compression.data.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_images
 from vision_line_compression.data.images import read_image
 
 
-def write_picture(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
+def write_image(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
     """Write a grey picture and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size_wh, (90, 90, 90)).save(path)
@@ -39,7 +39,7 @@ def write_yaml(root: Path, text: str = "test: images/test\nnames: [open, short]\
 
 def test_boxes_are_in_pixels(tmp_path: Path) -> None:
     """A line `class cx cy w h` becomes corners in pixels of its picture; repeated lines count once."""
-    write_picture(tmp_path / "images/test/a.png")
+    write_image(tmp_path / "images/test/a.png")
     write_labels(tmp_path, "a", "1 0.5 0.5 0.2 0.4\n\n1 0.5 0.5 0.2 0.4\n0 0.9 0.5 0.2 1.0\n")
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
@@ -52,7 +52,7 @@ def test_boxes_are_in_pixels(tmp_path: Path) -> None:
 def test_the_layout_of_roboflow_is_read_as_ultralytics_reads_it(tmp_path: Path) -> None:
     """Its data.yaml points one folder too high; where that folder is there, it is meant."""
     for split in ("train", "valid", "test"):
-        write_picture(tmp_path / f"boards/{split}/images/{split}.png")
+        write_image(tmp_path / f"boards/{split}/images/{split}.png")
     text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [open]\n"
     data_yaml = write_yaml(tmp_path / "boards", text)
 
@@ -60,21 +60,21 @@ def test_the_layout_of_roboflow_is_read_as_ultralytics_reads_it(tmp_path: Path) 
         (image,) = open_dataset(data_yaml, split).images
         assert image.path.resolve() == tmp_path / f"boards/{folder}/images/{folder}.png"
 
-    write_picture(tmp_path / "train/images/above.png")
+    write_image(tmp_path / "train/images/above.png")
     (image,) = open_dataset(data_yaml, "train").images
     assert image.path.name == "above.png"
 
 
 def test_validation_is_another_word_for_val(tmp_path: Path) -> None:
     """As in Ultralytics."""
-    write_picture(tmp_path / "images/test/a.png")
+    write_image(tmp_path / "images/test/a.png")
 
     assert len(open_dataset(write_yaml(tmp_path, "validation: images/test\nnames: [open]\n"), "val").images) == 1
 
 
 def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
     """A segment is as good as a box."""
-    write_picture(tmp_path / "images/test/a.png")
+    write_image(tmp_path / "images/test/a.png")
     write_labels(tmp_path, "a", "0 0.1 0.2 0.5 0.8 0.3 0.4\n")
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
@@ -84,7 +84,7 @@ def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
 
 def test_picture_without_label_file_is_clean(tmp_path: Path) -> None:
     """A defect-free picture needs no label file."""
-    write_picture(tmp_path / "images/test/a.png")
+    write_image(tmp_path / "images/test/a.png")
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
 
@@ -93,8 +93,8 @@ def test_picture_without_label_file_is_clean(tmp_path: Path) -> None:
 
 def test_split_may_be_folders_and_lists(tmp_path: Path) -> None:
     """A split is a folder, a list file or several of them, relative to `path`; pictures come in order, once."""
-    write_picture(tmp_path / "set/images/test/b.png")
-    write_picture(tmp_path / "set/images/clean/a.png")
+    write_image(tmp_path / "set/images/test/b.png")
+    write_image(tmp_path / "set/images/clean/a.png")
     (tmp_path / "set/more.txt").write_text("./images/test/b.png\n", encoding="utf-8")
     text = "path: set\ntest: [images/test, images/clean, more.txt]\nnames: {0: open}\nnc: 1\n"
 
@@ -106,7 +106,7 @@ def test_split_may_be_folders_and_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
     """Every suffix that counts as a picture can be read."""
-    write_picture(tmp_path / f"images/test/a{suffix}", (37, 21))
+    write_image(tmp_path / f"images/test/a{suffix}", (37, 21))
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
 
@@ -151,7 +151,7 @@ def test_pictures_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, or
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     """One error names all faults of the labels and pictures, each with file and line."""
     for name in "abcd":
-        write_picture(tmp_path / f"images/test/{name}.png")
+        write_image(tmp_path / f"images/test/{name}.png")
     (tmp_path / "images/test/e.png").write_bytes(b"nothing")
     (tmp_path / "images/test/f.jpg").write_bytes(b"\xff\xd8\xff")
     write_labels(tmp_path, "a", "7 0.5 0.5 0.1 0.1\n")
@@ -170,14 +170,14 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         "labels/test/c.txt:1: expected shares from 0 to 1, found '0 0.5 0.5 nan 0.1'",
         "labels/test/d.txt:1: expected a box, found one without extent",
         "labels/test/d.txt:2: expected numbers, found 'zero 0 0 0 0'",
-        "images/test/e.png: no picture: not a JPEG, PNG, BMP, TIFF or WebP file",
-        "images/test/f.jpg: no picture: not identified by this driver",
+        "images/test/e.png: no image: not a JPEG, PNG, BMP, TIFF or WebP file",
+        "images/test/f.jpg: no image: not identified by this driver",
     ]
 
 
 def test_faults_are_bounded(tmp_path: Path) -> None:
     """A data set of another format does not print a line for each of its files."""
-    write_picture(tmp_path / "images/test/a.png")
+    write_image(tmp_path / "images/test/a.png")
     write_labels(tmp_path, "a", "x y\n" * (MOST_FAULTS + 5))
 
     with pytest.raises(ConfigError) as caught:
@@ -193,7 +193,7 @@ def test_faults_are_bounded(tmp_path: Path) -> None:
         ("names: [a]\n", "test: expected a folder or a list of folders, found None"),
         ("test: nowhere\nnames: [a]\n", "test: expected a folder or a .txt list, found nothing"),
         ("test: images/test\nnames: {1: a}\n", "names: expected a list or numbers from 0"),
-        ("test: .\nnames: [a]\n", "test: expected pictures, found none"),
+        ("test: .\nnames: [a]\n", "test: expected images, found none"),
         ("- a\n", "expected the keys names, train, val, test, found list"),
         ("a: [\n", "no YAML"),
     ],
@@ -215,7 +215,7 @@ def test_missing_description_is_refused(tmp_path: Path) -> None:
 def test_subset_is_spread_over_the_split(tmp_path: Path) -> None:
     """A subset holds the first, the last and pictures evenly between."""
     for number in range(9):
-        write_picture(tmp_path / f"images/test/{number}.png")
+        write_image(tmp_path / f"images/test/{number}.png")
     dataset = open_dataset(write_yaml(tmp_path), "test")
 
     assert [image.path.stem for image in dataset.subset(3).images] == ["0", "4", "8"]
@@ -226,7 +226,7 @@ def test_hash_follows_the_content(tmp_path: Path) -> None:
     """The same data at another place has the same hash, a moved box another."""
     hashes = []
     for place, label in (("one", "0 0.5 0.5 0.1 0.1"), ("two", "0 0.5 0.5 0.1 0.1"), ("three", "0 0.5 0.4 0.1 0.1")):
-        write_picture(tmp_path / place / "images/test/a.png")
+        write_image(tmp_path / place / "images/test/a.png")
         write_labels(tmp_path / place, "a", label)
         hashes.append(open_dataset(write_yaml(tmp_path / place), "test").sha256())
 
@@ -240,12 +240,12 @@ def test_label_path_replaces_the_last_images_folder() -> None:
 
 def test_a_folder_of_pictures_is_read_without_labels(tmp_path: Path) -> None:
     """Folders in it too, other files ignored; the hash is of the content."""
-    write_picture(tmp_path / "one" / "day" / "a.png", (64, 48))
-    write_picture(tmp_path / "one" / "b.jpg")
+    write_image(tmp_path / "one" / "day" / "a.png", (64, 48))
+    write_image(tmp_path / "one" / "b.jpg")
     (tmp_path / "one" / "manifest.jsonl").write_text("{}", encoding="utf-8")
     (tmp_path / "one").rename(tmp_path / "two")
 
-    found = open_pictures(tmp_path / "two")
+    found = open_images(tmp_path / "two")
 
     assert [(image.path.name, image.size_wh, len(image.xyxy)) for image in found.images] == [
         ("b.jpg", (100, 50), 0),
@@ -253,15 +253,15 @@ def test_a_folder_of_pictures_is_read_without_labels(tmp_path: Path) -> None:
     ]
     before = found.sha256()
     (tmp_path / "two").rename(tmp_path / "three")
-    assert open_pictures(tmp_path / "three").sha256() == before
+    assert open_images(tmp_path / "three").sha256() == before
 
 
 def test_a_folder_without_good_pictures_is_refused(tmp_path: Path) -> None:
     """Missing, empty, or with a file that only has a picture's name."""
     for folder in (tmp_path / "missing", tmp_path):
-        with pytest.raises(ConfigError, match="expected a folder with pictures, found none"):
-            open_pictures(folder)
-    write_picture(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"b\.png: no picture"):
-        open_pictures(tmp_path)
+        with pytest.raises(ConfigError, match="expected a folder with images, found none"):
+            open_images(folder)
+    write_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no image", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"b\.png: no image"):
+        open_images(tmp_path)

@@ -6,30 +6,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from vision_line.ports import ProgressCallback
-from vision_line_compression.network.narrow_network import NARROW, write_narrow_sibling
+from vision_line_compression.network.narrow_network import NARROW, write_narrow_network
 from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
 from vision_line_compression.pipeline.recipe import Control
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.prune import PRUNED
 from vision_line_compression.pipeline.steps.recover import (
     PruningChain,
-    prune_and_recover,
-    recovery,
-    recovery_epochs,
+    fine_tuning,
+    fine_tuning_epochs,
+    prune_and_fine_tune,
 )
 from vision_line_compression.pipeline.steps.train import train
 from vision_line_compression.training.schedule import Phase, Schedule, plan_distillation, plan_qat
 
 
 def control(
-    context: Context, wanted: Control, start: Artifact, chain: PruningChain, recovered: TrainedModel
+    context: Context, wanted: Control, start: Artifact, chain: PruningChain, fine_tuned: TrainedModel
 ) -> TrainedModel:
-    """Return the model of one control; `start`, `chain` and `recovered` are the product's."""
+    """Return the model of one control; `start`, `chain` and `fine_tuned` are the product's."""
     match wanted:
         case Control.LONGER:
             return _longer(context)
         case Control.NO_TEACHER:
-            return distill(context, "no-teacher", recovered, teacher=False)
+            return distill(context, "no-teacher", fine_tuned, teacher=False)
         case Control.UNIFORM:
             return _uniform(context, start)
         case Control.ONE_SHOT:
@@ -49,15 +49,15 @@ def _uniform(context: Context, start: Artifact) -> TrainedModel:
     recipe = context.recipe
     section = recipe.prune.model_copy(update={"method": "uniform"})
     ends = [*((step.budget, step.epochs) for step in recipe.step), (section.budget, None)]
-    chain = prune_and_recover(context, "uniform-", section, start, ends)
-    return distill(context, "uniform-distill", TrainedModel(chain.recovered, recovery_epochs(recipe)))
+    chain = prune_and_fine_tune(context, "uniform-", section, start, ends)
+    return distill(context, "uniform-distill", TrainedModel(chain.fine_tuned, fine_tuning_epochs(recipe)))
 
 
 def _one_shot(context: Context, start: Artifact) -> TrainedModel:
     recipe = context.recipe
-    epochs = recovery_epochs(recipe)
-    chain = prune_and_recover(context, "one-shot-", recipe.prune, start, [(recipe.prune.budget, epochs)])
-    return distill(context, "one-shot-distill", TrainedModel(chain.recovered, epochs))
+    epochs = fine_tuning_epochs(recipe)
+    chain = prune_and_fine_tune(context, "one-shot-", recipe.prune, start, [(recipe.prune.budget, epochs)])
+    return distill(context, "one-shot-distill", TrainedModel(chain.fine_tuned, epochs))
 
 
 def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
@@ -66,7 +66,7 @@ def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         example = context.output(pruned, PRUNED).path
-        return [write_narrow_sibling(context.inputs.parent, example, folder, recipe.prune.size_hw, recipe.seed)]
+        return [write_narrow_network(context.inputs.parent, example, folder, recipe.prune.size_hw, recipe.seed)]
 
     stage = context.stage("narrow-build", work, {"seed": recipe.seed}, after=(pruned,))
     epochs = (recipe.parent.epochs or 0) + sum(phase.epochs for phase in _all_phases(context))
@@ -79,8 +79,8 @@ def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
 def _all_phases(context: Context) -> tuple[Phase, ...]:
     """Return every phase of training that the product had after the parent."""
     recipe = context.recipe
-    schedules = [recovery(recipe, step.epochs) for step in recipe.step]
-    schedules.append(recovery(recipe, None))
+    schedules = [fine_tuning(recipe, step.epochs) for step in recipe.step]
+    schedules.append(fine_tuning(recipe, None))
     if recipe.distill is not None:
         schedules.append(plan_distillation(recipe.distill, recipe.train, recipe.seed))
     if recipe.qat is not None:

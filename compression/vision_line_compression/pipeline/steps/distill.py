@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Distillation: the recovered network learns from a teacher."""
+"""Distillation: the fine-tuned network learns from a teacher."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool =
     distillation = Distillation(inputs.teacher.path, settings)
 
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
-        _judge_teacher(folder / TEACHER, start.checkpoint.path, inputs)
+        _validate_teacher(folder / TEACHER, start.checkpoint.path, inputs)
         trained = run_training(context, folder, start.checkpoint.path, schedule, progress, distillation)
         return [trained, folder / TEACHER]
 
@@ -54,7 +54,7 @@ def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool =
     return TrainedModel(context.output(stage, TRAINED), epochs)
 
 
-def _judge_teacher(verdict: Path, student: Path, inputs: Inputs) -> None:
+def _validate_teacher(verdict: Path, student: Path, inputs: Inputs) -> None:
     """Write and log what speaks against the teacher, once."""
     if verdict.exists():
         return

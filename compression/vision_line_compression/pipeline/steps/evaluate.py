@@ -31,9 +31,9 @@ def evaluate(context: Context, name: str, onnx: Artifact) -> Stage:
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
         recipe, inputs = context.recipe, context.inputs
         model, settings = open_measured(onnx.path, recipe), recipe.evaluate.model_copy(update={"speed_s": 0.0})
-        judge = inputs.judge if settings.images is None else inputs.judge.subset(settings.images)
-        predictions = predict(model, judge, settings=settings, progress=progress, float_execution=True)
-        evaluation = measure(predictions, model, judge, settings)
+        test = inputs.test if settings.images is None else inputs.test.subset(settings.images)
+        predictions = predict(model, test, settings=settings, progress=progress, float_execution=True)
+        evaluation = measure(predictions, model, test, settings)
         save_predictions(predictions, folder / PREDICTIONS)
         write_whole(folder / EVALUATION, evaluation.model_dump_json(indent=1).encode() + b"\n")
         return [folder / EVALUATION, folder / PREDICTIONS]

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle_proof import UNSIGNED_FILE, prove_bundle
 from vision_line_compression.bundle_writer import amend_bundle, write_bundle
-from vision_line_compression.data.proof_images import PictureRGB, drawn_candidates, given_candidates
+from vision_line_compression.data.proof_images import ImageRGB, drawn_candidates, given_candidates
 from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.pipeline.context import Artifact, Context, plain
@@ -89,7 +89,7 @@ def _lineage(context: Context) -> dict[str, JsonValue]:
     }
 
 
-def _candidates(context: Context) -> tuple[PictureRGB, ...]:
+def _candidates(context: Context) -> tuple[ImageRGB, ...]:
     recipe = context.recipe
     if recipe.proof.pictures == "drawn":
         return drawn_candidates()

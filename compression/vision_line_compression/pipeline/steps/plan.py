@@ -17,7 +17,7 @@ from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.latency import latency, read_latency
 from vision_line_compression.prune.plan import PruningPlan, read_plan, write_plan
 from vision_line_compression.prune.planner import plan_pruning
-from vision_line_compression.prune.plot import write_picture
+from vision_line_compression.prune.plot import write_plot
 from vision_line_compression.prune.sensitivity import Score
 from vision_line_compression.prune.settings import CostKind, PruneSettings
 
@@ -37,17 +37,17 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
         settings = PruneSettings.model_validate(section.model_dump(include=set(PruneSettings.model_fields)))
         size = (section.sensitivity_size, section.sensitivity_size)
         learned = LabelledLoss.on(inputs.train.subset(section.sensitivity_images), size)
-        judged = LabelledLoss.on(inputs.val.subset(section.sensitivity_images), size)
+        labelled = LabelledLoss.on(inputs.val.subset(section.sensitivity_images), size)
         result = plan_pruning(
             opened,
             settings,
-            _relative_score(judged, opened, progress),
+            _relative_score(labelled, opened, progress),
             differentiate=learned.differentiate,
             latency=None if measured is None else read_latency(context, measured),
             reference=None if first is None else reference_costs(read_plan(context.output(first, PLAN).path)),
         )
         write_plan(result, folder / PLAN)
-        write_picture(result, folder / PLOT)
+        write_plot(result, folder / PLOT)
         return [folder / PLAN, folder / PLOT]
 
     after = tuple(stage for stage in (measured, first) if stage is not None)

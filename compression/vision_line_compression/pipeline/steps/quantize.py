@@ -20,23 +20,23 @@ from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import QuantizeSection, Recipe
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
-from vision_line_compression.quantize.calibrate import Picture, RangeCalibration, calibrate
-from vision_line_compression.quantize.output_agreement import compare_outputs
-from vision_line_compression.quantize.protect import (
-    Protection,
-    ProtectSettings,
-    narrow_protection,
+from vision_line_compression.quantize.calibrate import InputImage, RangeCalibration, calibrate
+from vision_line_compression.quantize.mixed_precision import (
+    MixedPrecision,
+    MixedPrecisionSettings,
+    narrow_mixed_precision,
     parts_of,
     rank_by_closeness,
     rank_parts,
-    search_protection,
+    search_mixed_precision,
 )
+from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.report.card import RowKind
 
-QUANTIZATION, PROTECTION = "quantization.json", "protection.json"
+QUANTIZATION, MIXED_PRECISION = "quantization.json", "protection.json"
 
 #: Validation images on which outputs are compared to rank the parts of a network; each part costs one run over them.
 _COMPARED_IMAGES = 8
@@ -91,10 +91,10 @@ def quantize_file(context: Context, folder: Path, float_onnx: Path, progress: Pr
     outputs = []
     settings = QuantizeSettings.model_validate(section.model_dump(include=set(QuantizeSettings.model_fields)))
     if section.protect is not None:
-        protection = _protect(context, folder, float_onnx, settings, section.protect, calibration)
-        settings = settings.model_copy(update={"keep_float": (*settings.keep_float, *protection.keep_float)})
-        write_whole(folder / PROTECTION, protection.model_dump_json(indent=1).encode() + b"\n")
-        outputs.append(folder / PROTECTION)
+        kept = _search_mixed_precision(context, folder, float_onnx, settings, section.protect, calibration)
+        settings = settings.model_copy(update={"keep_float": (*settings.keep_float, *kept.keep_float)})
+        write_whole(folder / MIXED_PRECISION, kept.model_dump_json(indent=1).encode() + b"\n")
+        outputs.append(folder / MIXED_PRECISION)
     reports: dict[str, JsonValue] = {}
     for method in _methods(section):
         chosen = settings.model_copy(update={"method": method})
@@ -105,20 +105,20 @@ def quantize_file(context: Context, folder: Path, float_onnx: Path, progress: Pr
     return [*outputs, folder / QUANTIZATION]
 
 
-def _reported(images: Iterable[Picture], total: int, progress: ProgressCallback) -> Iterator[Picture]:
+def _reported(images: Iterable[InputImage], total: int, progress: ProgressCallback) -> Iterator[InputImage]:
     for number, image in enumerate(images, start=1):
         yield image
         progress(number, total)
 
 
-def _protect(
+def _search_mixed_precision(
     context: Context,
     folder: Path,
     float_onnx: Path,
     settings: QuantizeSettings,
-    wanted: ProtectSettings,
+    wanted: MixedPrecisionSettings,
     calibration: RangeCalibration,
-) -> Protection:
+) -> MixedPrecision:
     """Search the parts of the network that must stay float."""
     recipe = context.recipe
     images = context.inputs.val.subset(recipe.quantize.protect_images)
@@ -143,10 +143,10 @@ def _protect(
     parts = rank_parts(everything)
     if open_model(float_onnx).head is HeadKind.YOLOV8:  # of others the outputs' rows cannot be told apart
         parts = rank_by_closeness(parts, closeness)
-    found = search_protection(parts, score, _map(float_onnx, images, recipe), wanted)
-    protection = narrow_protection(found, parts_of(everything), score, wanted)
+    found = search_mixed_precision(parts, score, _map(float_onnx, images, recipe), wanted)
+    narrowed = narrow_mixed_precision(found, parts_of(everything), score, wanted)
     trial.unlink()
-    return protection
+    return narrowed
 
 
 def _map(onnx: Path, images: Dataset, recipe: Recipe) -> float:

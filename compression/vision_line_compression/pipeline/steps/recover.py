@@ -12,7 +12,7 @@ from vision_line_compression.pipeline.steps.plan import plan
 from vision_line_compression.pipeline.steps.prune import RECALIBRATED, prune
 from vision_line_compression.pipeline.steps.train import train
 from vision_line_compression.prune.settings import Budget
-from vision_line_compression.training.schedule import RecoverSettings, Schedule, plan_epochs, plan_recovery
+from vision_line_compression.training.schedule import RecoverSettings, Schedule, plan_epochs, plan_fine_tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class PruningChain:
 
     plans: tuple[Stage, ...]
     pruned: Stage
-    recovered: Artifact
+    fine_tuned: Artifact
 
 
-def prune_and_recover(
+def prune_and_fine_tune(
     context: Context, prefix: str, section: PruneSection, start: Artifact, ends: list[tuple[Budget, int | None]]
 ) -> PruningChain:
     """Lay out plan, prune and recover for each budget and its epochs (None: the recipe's own length).
@@ -39,19 +39,19 @@ def prune_and_recover(
         decided = plan(context, f"{prefix}plan{ending}", newest, wanted, plans[0] if plans else None)
         pruned = prune(context, f"{prefix}prune{ending}", newest, decided)
         recalibrated = context.output(pruned, RECALIBRATED)
-        newest = train(context, f"{prefix}recover{ending}", recalibrated, recovery(context.recipe, epochs))
+        newest = train(context, f"{prefix}recover{ending}", recalibrated, fine_tuning(context.recipe, epochs))
         plans.append(decided)
     return PruningChain(tuple(plans), pruned, newest)
 
 
-def recovery(recipe: Recipe, epochs: int | None) -> Schedule:
-    """Return the phases of a recovery of so many epochs; None: as long as the recipe says."""
+def fine_tuning(recipe: Recipe, epochs: int | None) -> Schedule:
+    """Return the phases of a fine-tuning of so many epochs; None: as long as the recipe says."""
     settings = recipe.recover
     if epochs is not None:
         settings = RecoverSettings.model_validate(settings.model_dump() | {"epochs": epochs, "share": None})
-    return plan_recovery(settings, recipe.train, recipe.parent.epochs, recipe.seed)
+    return plan_fine_tuning(settings, recipe.train, recipe.parent.epochs, recipe.seed)
 
 
-def recovery_epochs(recipe: Recipe) -> int:
-    """Return the epochs of all recoveries of the recipe together."""
+def fine_tuning_epochs(recipe: Recipe) -> int:
+    """Return the epochs of all fine-tunings of the recipe together."""
     return sum(step.epochs for step in recipe.step) + plan_epochs(recipe.recover, recipe.parent.epochs)

@@ -92,7 +92,7 @@ def _card(context: Context, reported: Reported) -> ReportCard:
         identify(inputs),
         runs,
         reported.product,
-        inputs.judge if recipe.evaluate.images is None else inputs.judge.subset(recipe.evaluate.images),
+        inputs.test if recipe.evaluate.images is None else inputs.test.subset(recipe.evaluate.images),
         recipe.gates,
         plan=read_plan(context.output(reported.plan, PLAN).path),
         robustness=robustness,
@@ -147,7 +147,7 @@ def _remarks(inputs: Inputs, distilled: Artifact | None) -> Iterator[str]:
     if distilled is not None:
         yield from json.loads((distilled.path.parent / TEACHER).read_bytes())["warnings"]
     if inputs.loaded.recipe.data.judge == "val":
-        yield "Judged on the validation pictures, which also chose the epochs: the figures flatter all trained rows."
+        yield "Judged on the validation images, which also chose the epochs: the figures flatter all trained rows."
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ def robustness(context: Context, original: Artifact, quantized: Artifact) -> Sta
         comparison = compare_robustness(
             open_measured(original.path, recipe),
             open_measured(quantized.path, recipe),
-            context.inputs.judge,
+            context.inputs.test,
             settings=recipe.evaluate,
             images=images,
             seed=recipe.seed,

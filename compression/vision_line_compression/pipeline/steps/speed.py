@@ -38,7 +38,7 @@ def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage
         recipe = context.recipe
         measured = measure_speed(
             [open_measured(file.path, recipe) for file in files.values()],
-            context.inputs.judge,
+            context.inputs.test,
             recipe.input.shapes_hw[0],
             seconds=recipe.evaluate.speed_s,
         )

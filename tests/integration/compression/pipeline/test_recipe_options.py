@@ -23,9 +23,9 @@ from vision_line_compression.pipeline.recipe import load_recipe
 from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.pipeline.steps.evaluate import open_measured
 from vision_line_compression.pipeline.steps.export import export
-from vision_line_compression.pipeline.steps.quantize import PROTECTION, QUANTIZATION, quantize
+from vision_line_compression.pipeline.steps.quantize import MIXED_PRECISION, QUANTIZATION, quantize
 from vision_line_compression.prune.plan import read_plan
-from vision_line_compression.quantize.protect import Protection
+from vision_line_compression.quantize.mixed_precision import MixedPrecision
 
 from .conftest import Bench, WriteCheckpoint
 
@@ -166,7 +166,7 @@ def test_splits_that_share_pictures_are_warned_of(bench: Bench, boards: Path, tm
     refused = bench("run")
 
     assert "WARNING: " in refused.output
-    assert "train and val share 16 pictures" in refused.output
+    assert "train and val share 16 images" in refused.output
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_the_brittle_part_is_found_and_kept_float(brittle: Inputs, tmp_path: Pat
     """It is tried first, since with it in float the outputs come closest, and it buys what was lost."""
     folder = quantized(brittle, tmp_path)
 
-    found = Protection.model_validate_json((folder / PROTECTION).read_bytes())
+    found = MixedPrecision.model_validate_json((folder / MIXED_PRECISION).read_bytes())
     assert found.keep_float == ("/model.3",), found
     assert found.score > found.unprotected_score + 0.01
     assert len(found.probes) == 2
@@ -212,9 +212,7 @@ def test_a_folder_of_pictures_calibrates(bench: Bench, boards: Path, tmp_path: P
     changed(bench, quantize='calibration = "captured"')
     refused = bench("plan")
     assert refused.exit_code == 2
-    assert (
-        f"quantize.calibration: {tmp_path / 'captured'}: expected a folder with pictures, found none" in refused.output
-    )
+    assert f"quantize.calibration: {tmp_path / 'captured'}: expected a folder with images, found none" in refused.output
 
     night = tmp_path / "captured" / "night"
     night.mkdir(parents=True)

@@ -35,7 +35,7 @@ from vision_line_compression.training.schedule import (
     Schedule,
     TrainSettings,
     plan_distillation,
-    plan_recovery,
+    plan_fine_tuning,
 )
 from vision_line_compression.training.trainer import add_sparsity
 
@@ -83,7 +83,7 @@ def test_the_pruned_widths_are_trained_and_kept(pruned: Path, parent: Checkpoint
     from ultralytics.models import YOLO
 
     seen: list[tuple[int, int]] = []
-    schedule = plan_recovery(RecoverSettings(epochs=2, settle_share=0.5), TRAIN, None, seed=0)
+    schedule = plan_fine_tuning(RecoverSettings(epochs=2, settle_share=0.5), TRAIN, None, seed=0)
 
     result = recover(pruned, linked, schedule, tmp_path, report=lambda done, total: seen.append((done, total)))
 
@@ -206,7 +206,7 @@ def test_nothing_to_recalibrate_is_an_error() -> None:
     """A fused model, or no pictures."""
     with pytest.raises(ModelError, match="fused"):
         recalibrate_batch_norm(nn.Conv2d(3, 2, 1), [torch.zeros(1, 3, 4, 4)])
-    with pytest.raises(ModelError, match="pictures"):
+    with pytest.raises(ModelError, match="images"):
         recalibrate_batch_norm(nn.BatchNorm2d(2), [])
 
 

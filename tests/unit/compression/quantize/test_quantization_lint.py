@@ -15,7 +15,7 @@ from tests.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.lint import lint_model, refuse_illegal
+from vision_line_compression.quantize.lint import lint_model, validate_quantized
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.unsigned import write_unsigned
 
@@ -115,7 +115,7 @@ def test_each_fault_is_named(model: Any, spoil: Callable[[Any], None], complaint
 
     assert complaint in "; ".join(lint_model(model))
     with pytest.raises(ModelError, match="not a legal quantized graph"):
-        refuse_illegal(model, Path("spoilt.onnx"))
+        validate_quantized(model, Path("spoilt.onnx"))
 
 
 def test_the_unsigned_form_is_not_canonical(model: Any, tmp_path: Path) -> None:

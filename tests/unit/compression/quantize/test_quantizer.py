@@ -124,9 +124,9 @@ def test_execution_is_what_numpy_computes(tmp_path: Path) -> None:
 
 def test_no_pictures_and_wrong_pictures_are_refused(yolo: Path, tmp_path: Path) -> None:
     """With the picture's number, what was expected and what was found."""
-    with pytest.raises(ModelError, match="expected calibration pictures, found none"):
+    with pytest.raises(ModelError, match="expected calibration images, found none"):
         quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), [])
-    with pytest.raises(ModelError, match=r"picture 0: expected \(3, height, width\) float32, found \(64, 96, 3\)"):
+    with pytest.raises(ModelError, match=r"image 0: expected \(3, height, width\) float32, found \(64, 96, 3\)"):
         quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), [np.zeros((64, 96, 3), np.float32)])
     with pytest.raises(ModelError, match="cannot run through the model"):
         quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), [np.zeros((3, 61, 91), np.float32)])

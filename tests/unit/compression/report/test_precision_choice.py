@@ -57,12 +57,12 @@ def test_both_forms_are_judged_by_the_report_beside_the_bundle(card: ReportCard,
     origin = find_origin(bundle, model, None, None)
 
     assert origin.float_onnx == tmp_path / "export-distilled" / "model.fp32.onnx"
-    assert (origin.int8.passed, origin.half.passed) == (False, True)
+    assert (origin.int8.passed, origin.float16.passed) == (False, True)
     assert origin.int8.by == "the report's row 'INT8, MSE' did not pass map50_95_drop"
-    assert origin.half.by == "the report's row 'Distilled' passed the accuracy gates"
+    assert origin.float16.by == "the report's row 'Distilled' passed the accuracy gates"
 
 
-def test_the_half_sibling_of_the_bundle_is_judged_as_it(card: ReportCard, model: Model, tmp_path: Path) -> None:
+def test_the_float16_variant_of_the_bundle_is_judged_as_it(card: ReportCard, model: Model, tmp_path: Path) -> None:
     """Its lineage names the file that was measured."""
     bundle = run_folder(tmp_path, limited(card, 2.0), model)
     assert model.bundle is not None
@@ -80,10 +80,10 @@ def test_what_is_not_in_the_report_is_unknown(card: ReportCard, model: Model, tm
     other = tmp_path / "other.onnx"
     other.write_bytes(b"another")
 
-    assert (nothing.float_onnx, nothing.int8.passed, nothing.half.passed) == (None, None, None)
+    assert (nothing.float_onnx, nothing.int8.passed, nothing.float16.passed) == (None, None, None)
     assert "is about another model" in find_origin(bundle, replace(model, sha256="0" * 64), None, None).int8.by
     named = find_origin(bundle, model, other, tmp_path / REPORT_FILE)
-    assert (named.float_onnx, named.half.passed) == (other, None)
+    assert (named.float_onnx, named.float16.passed) == (other, None)
     assert named.int8.passed is not None
     with pytest.raises(ConfigError, match=r"missing\.json: cannot be read"):
         find_origin(bundle, model, None, tmp_path / "missing.json")

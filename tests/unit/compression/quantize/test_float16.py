@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The half sibling: which tensors it changes, how little that changes, and what it refuses."""
+"""The FP16 variant: which tensors it changes, how little that changes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model, save_model
-from vision_line_compression.quantize.float16 import LEAST_HALF_SCALE, half_weight, write_half
+from vision_line_compression.quantize.float16 import LEAST_FLOAT16_SCALE, float16_weight, write_float16
 from vision_line_compression.quantize.lint import lint_model
 from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.settings import QuantizeSettings
@@ -34,7 +34,7 @@ def element_types(path: Path) -> dict[str, int]:
 
 def test_a_float_file_becomes_half_up_to_the_heads_last_convolutions(yolo: Path, tmp_path: Path) -> None:
     """Input and output stay float32, so that callers notice nothing; the DFL and the boxes stay float32 too."""
-    half = write_half(yolo, tmp_path / "half.onnx")
+    half = write_float16(yolo, tmp_path / "half.onnx")
 
     onnx.checker.check_model(str(half), full_check=True)
     model, types = load_model(half), element_types(half)
@@ -46,10 +46,10 @@ def test_a_float_file_becomes_half_up_to_the_heads_last_convolutions(yolo: Path,
 
 def test_values_hardly_change(yolo: Path, pictures: list[NDArray[np.float32]], tmp_path: Path) -> None:
     """Of a float file; of one with pairs less than quantization itself changes them."""
-    half = write_half(yolo, tmp_path / "half.onnx")
+    half = write_float16(yolo, tmp_path / "half.onnx")
     int8 = tmp_path / "int8.onnx"
     quantize_onnx(yolo, int8, QuantizeSettings(), pictures)
-    int8_half = write_half(int8, tmp_path / "int8.half.onnx")
+    int8_half = write_float16(int8, tmp_path / "int8.half.onnx")
 
     plain = compare_outputs(yolo, half, pictures, threads=1, fuse=False)
     quantized = compare_outputs(yolo, int8, pictures, threads=1, fuse=False)
@@ -65,7 +65,7 @@ def test_pairs_keep_their_codes_and_get_half_scales(
     """But for the half biases it is legal by the same lint; its opset's pairs know float16; it says what it is."""
     quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
 
-    half = load_model(write_half(tmp_path / "int8.onnx", tmp_path / "half.onnx"))
+    half = load_model(write_float16(tmp_path / "int8.onnx", tmp_path / "half.onnx"))
 
     before, after = (
         {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -88,26 +88,26 @@ def test_weights_stay_what_they_are(scales: list[float]) -> None:
     old = np.array(scales, np.float32)
     codes = np.random.default_rng(0).integers(-127, 128, (len(old), 4)).astype(np.int8)
 
-    new_codes, halves = half_weight(codes, old)
+    new_codes, halves = float16_weight(codes, old)
 
     before = codes * old[:, None].astype(np.float64)
     after = new_codes * halves[:, None].astype(np.float64)
-    assert (halves >= LEAST_HALF_SCALE).all()
+    assert (halves >= LEAST_FLOAT16_SCALE).all()
     normal = old >= 2.0**-14
     np.testing.assert_allclose(after[normal], before[normal], rtol=2.0**-11)
-    tiny = old < LEAST_HALF_SCALE
-    assert np.abs(after[tiny] - before[tiny]).max(initial=0.0) <= float(LEAST_HALF_SCALE) / 2 + 1e-12
+    tiny = old < LEAST_FLOAT16_SCALE
+    assert np.abs(after[tiny] - before[tiny]).max(initial=0.0) <= float(LEAST_FLOAT16_SCALE) / 2 + 1e-12
 
 
 def test_what_cannot_become_half_is_refused(yolo: Path, tmp_path: Path) -> None:
     """A file that is half already, and weights beyond float16."""
-    half = write_half(yolo, tmp_path / "half.onnx")
+    half = write_float16(yolo, tmp_path / "half.onnx")
     with pytest.raises(ModelError, match="expected float32 outside its pairs, found float16"):
-        write_half(half, tmp_path / "again.onnx")
+        write_float16(half, tmp_path / "again.onnx")
     model = load_model(yolo)
     weight = next(tensor for tensor in model.graph.initializer if tensor.name == "model.1/conv.weight")
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1e6, weight.name))
     save_model(model, tmp_path / "large.onnx")
     with pytest.raises(ModelError, match=r"model\.1/conv\.weight: expected numbers within float16"):
-        write_half(tmp_path / "large.onnx", tmp_path / "again.onnx")
+        write_float16(tmp_path / "large.onnx", tmp_path / "again.onnx")
     assert not (tmp_path / "again.onnx").exists()

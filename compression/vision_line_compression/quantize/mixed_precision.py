@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Finds the few parts of a network that should stay float, by what each of them buys on a mini-validation set."""
+"""Mixed precision: finds the few parts of a network that should stay float, by what each gains on validation images."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class ProtectSettings(_Frozen):
+class MixedPrecisionSettings(_Frozen):
     """How far a search goes."""
 
     tolerance: float = Field(default=0.002, ge=0.0)
-    """Loss against the float model, in units of the score, that needs no cure."""
+    """Loss against the float model, in units of the score, that needs no part in float."""
     most_protected: int = Field(default=4, ge=0)
     """Most parts that may stay float."""
     most_probed: int = Field(default=12, ge=0)
     """Most parts that are tried alone: those first that bring the outputs closest to the float model's."""
     least_gain: float = Field(default=0.002, ge=0.0)
-    """A part that buys less is not worth its time."""
+    """A part that gains less is not worth its time."""
 
 
-class Probe(_Frozen):
-    """What keeping one part float buys."""
+class Trial(_Frozen):
+    """What keeping one part float gains."""
 
     part: str
     """Name for `keep_float`."""
     score: float
     """Score with this part alone in float."""
     gain: float
-    """The same, less the score with nothing protected."""
+    """The same, less the score with all parts quantized."""
 
 
-class Protection(_Frozen):
-    """The outcome of a search."""
+class MixedPrecision(_Frozen):
+    """The outcome of a search, as `protection.json` keeps it."""
 
     keep_float: tuple[str, ...]
     """Parts to keep float."""
     score: float
     """Score with them."""
     unprotected_score: float
-    """Score with nothing protected."""
+    """Score with all parts quantized."""
     float_score: float
     """Score of the float model."""
-    probes: tuple[Probe, ...]
+    probes: tuple[Trial, ...]
     """The parts tried, best first."""
 
 
@@ -77,48 +77,50 @@ def rank_parts(report: QuantizeReport) -> tuple[str, ...]:
 def rank_by_closeness(parts: Sequence[str], closeness: Score) -> tuple[str, ...]:
     """Return `parts` in the order of how close the outputs come to the float model's with each alone kept float.
 
-    `closeness` is any measure without labels that grows with the likeness, as `compare_outputs` on a few pictures. It
+    `closeness` is any measure without labels that grows with the likeness, as `compare_outputs` on a few images. It
     costs one call a part, far less than a score, and unlike `rank_parts` it sees what a part's noise does behind it.
     """
     found = {part: closeness((part,)) for part in parts}
     return tuple(sorted(found, key=found.__getitem__, reverse=True))
 
 
-def search_protection(parts: Sequence[str], score: Score, float_score: float, settings: ProtectSettings) -> Protection:
+def search_mixed_precision(
+    parts: Sequence[str], score: Score, float_score: float, settings: MixedPrecisionSettings
+) -> MixedPrecision:
     """Keep parts float until the score is within the tolerance of `float_score`.
 
-    Each of the first `most_probed` parts is tried alone; then, in the order of what they bought, parts are added and
+    Each of the first `most_probed` parts is tried alone; then, in the order of their gain, parts are added and
     kept if the score rises by `least_gain`. At most 1 + most_probed + most_probed calls of `score`.
     """
     unprotected = score(())
     if float_score - unprotected <= settings.tolerance or not settings.most_protected:
         return _outcome((), unprotected, unprotected, float_score, ())
-    probes = _probe(parts[: settings.most_probed], score, unprotected)
+    trials = _try_alone(parts[: settings.most_probed], score, unprotected)
     kept: tuple[str, ...] = ()
     best = unprotected
-    for probe in probes:
+    for trial in trials:
         within = float_score - best <= settings.tolerance
-        if within or len(kept) == settings.most_protected or probe.gain < settings.least_gain:
+        if within or len(kept) == settings.most_protected or trial.gain < settings.least_gain:
             break
-        found = probe.score if not kept else score((*kept, probe.part))
+        found = trial.score if not kept else score((*kept, trial.part))
         if found - best >= settings.least_gain:
-            kept, best = (*kept, probe.part), found
-    return _outcome(kept, best, unprotected, float_score, probes)
+            kept, best = (*kept, trial.part), found
+    return _outcome(kept, best, unprotected, float_score, trials)
 
 
-def narrow_protection(
-    protection: Protection, members: Mapping[str, Sequence[str]], score: Score, settings: ProtectSettings
-) -> Protection:
+def narrow_mixed_precision(
+    found: MixedPrecision, members: Mapping[str, Sequence[str]], score: Score, settings: MixedPrecisionSettings
+) -> MixedPrecision:
     """Replace each kept part by the one of its convolutions that does as well alone: the others may be fast again.
 
     Args:
-        protection: what a search found.
+        found: the outcome of `search_mixed_precision`.
         members: the quantized convolutions of each part.
         score: as of the search; called once for each convolution of a kept part.
         settings: a convolution does as well if the score falls by less than `least_gain`.
     """
-    kept, best = protection.keep_float, protection.score
-    for part in protection.keep_float:
+    kept, best = found.keep_float, found.score
+    for part in found.keep_float:
         alone = members.get(part, ())
         if len(alone) < 2:
             continue
@@ -127,7 +129,7 @@ def narrow_protection(
         winner = max(scores, key=scores.__getitem__)
         if scores[winner] > best - settings.least_gain:
             kept, best = (*others, winner), scores[winner]
-    return protection.model_copy(update={"keep_float": kept, "score": best})
+    return found.model_copy(update={"keep_float": kept, "score": best})
 
 
 def parts_of(report: QuantizeReport) -> dict[str, tuple[str, ...]]:
@@ -138,17 +140,17 @@ def parts_of(report: QuantizeReport) -> dict[str, tuple[str, ...]]:
     return members
 
 
-def _probe(parts: Iterable[str], score: Score, unprotected: float) -> tuple[Probe, ...]:
+def _try_alone(parts: Iterable[str], score: Score, unprotected: float) -> tuple[Trial, ...]:
     scores = {part: score((part,)) for part in parts}
-    probes = [Probe(part=part, score=value, gain=value - unprotected) for part, value in scores.items()]
-    return tuple(sorted(probes, key=lambda probe: (-probe.gain, probe.part)))
+    trials = [Trial(part=part, score=value, gain=value - unprotected) for part, value in scores.items()]
+    return tuple(sorted(trials, key=lambda trial: (-trial.gain, trial.part)))
 
 
 def _outcome(
-    kept: tuple[str, ...], score: float, unprotected: float, float_score: float, probes: tuple[Probe, ...]
-) -> Protection:
-    return Protection(
-        keep_float=kept, score=score, unprotected_score=unprotected, float_score=float_score, probes=probes
+    kept: tuple[str, ...], score: float, unprotected: float, float_score: float, trials: tuple[Trial, ...]
+) -> MixedPrecision:
+    return MixedPrecision(
+        keep_float=kept, score=score, unprotected_score=unprotected, float_score=float_score, probes=trials
     )
 
 

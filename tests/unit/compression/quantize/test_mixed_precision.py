@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.quantizing import quantize_onnx
 
-from vision_line_compression.quantize.protect import (
-    ProtectSettings,
-    narrow_protection,
+from vision_line_compression.quantize.mixed_precision import (
+    MixedPrecisionSettings,
+    narrow_mixed_precision,
     parts_of,
     rank_by_closeness,
     rank_parts,
-    search_protection,
+    search_mixed_precision,
 )
 from vision_line_compression.quantize.settings import QuantizeSettings
 
@@ -39,7 +39,7 @@ class Judge:
 
 def test_the_parts_that_buy_most_are_kept_first() -> None:
     """Useless and harmful parts stay quantized."""
-    found = search_protection("abcd", Judge(GAINS), FLOAT_SCORE, ProtectSettings())
+    found = search_mixed_precision("abcd", Judge(GAINS), FLOAT_SCORE, MixedPrecisionSettings())
 
     assert found.keep_float == ("b", "a")
     assert found.score == pytest.approx(0.89)
@@ -48,9 +48,9 @@ def test_the_parts_that_buy_most_are_kept_first() -> None:
 
 def test_it_stops_when_the_score_is_good_enough() -> None:
     """Within the tolerance nothing more is given up; at once if nothing is lost."""
-    enough = search_protection("abcd", Judge(GAINS), FLOAT_SCORE, ProtectSettings(tolerance=0.025))
+    enough = search_mixed_precision("abcd", Judge(GAINS), FLOAT_SCORE, MixedPrecisionSettings(tolerance=0.025))
     judge = Judge(GAINS, unprotected=0.899)
-    nothing = search_protection("abcd", judge, FLOAT_SCORE, ProtectSettings())
+    nothing = search_mixed_precision("abcd", judge, FLOAT_SCORE, MixedPrecisionSettings())
 
     assert enough.keep_float == ("b",)
     assert nothing.keep_float == ()
@@ -68,9 +68,11 @@ def test_closeness_decides_what_is_tried_first() -> None:
 def test_one_convolution_that_does_as_well_is_kept_instead_of_its_block() -> None:
     """A block gives way to the one that matters; one whose convolutions only help together stays whole."""
     judge = Judge(GAINS | {"b.1": 0.0, "b.2": 0.031, "a.1": 0.004, "a.2": 0.005})
-    found = search_protection("abcd", judge, FLOAT_SCORE, ProtectSettings())
+    found = search_mixed_precision("abcd", judge, FLOAT_SCORE, MixedPrecisionSettings())
 
-    narrowed = narrow_protection(found, {"a": ("a.1", "a.2"), "b": ("b.1", "b.2")}, judge, ProtectSettings())
+    narrowed = narrow_mixed_precision(
+        found, {"a": ("a.1", "a.2"), "b": ("b.1", "b.2")}, judge, MixedPrecisionSettings()
+    )
 
     assert narrowed.keep_float == ("a", "b.2")
     assert narrowed.score == pytest.approx(0.891)
@@ -85,9 +87,9 @@ def test_one_convolution_that_does_as_well_is_kept_instead_of_its_block() -> Non
 def test_the_search_is_bounded_and_never_worse(gains: dict[str, float], most: int, probed: int) -> None:
     """Whatever the gains: few calls, few parts, and a score at least that of protecting nothing."""
     judge = Judge(gains)
-    settings = ProtectSettings(most_protected=most, most_probed=probed)
+    settings = MixedPrecisionSettings(most_protected=most, most_probed=probed)
 
-    found = search_protection(tuple(gains), judge, FLOAT_SCORE, settings)
+    found = search_mixed_precision(tuple(gains), judge, FLOAT_SCORE, settings)
 
     assert judge.calls <= 1 + 2 * probed
     assert len(found.keep_float) <= most

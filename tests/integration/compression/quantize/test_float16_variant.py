@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The half sibling of real networks: every family on the CPU, and TensorRT-RTX's opinion of it without a GPU."""
+"""The FP16 variant of real networks: every family on the CPU, and TensorRT-RTX's opinion of it without a GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vision_line_compression.cli import cli
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.calibrate import open_session, run_session
-from vision_line_compression.quantize.float16 import write_half
+from vision_line_compression.quantize.float16 import write_float16
 from vision_line_compression.quantize.output_agreement import compare_outputs
 
 from .conftest import calmed
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("network", ["yolov8n", "yolov10n", "yolo11n", "yolo26n"])
-def test_every_family_has_a_half_sibling(
+def test_every_family_has_a_float16_variant(
     network: str, write_checkpoint: WriteCheckpoint, quantized: Quantized, tmp_path: Path
 ) -> None:
     """Attention, depth-wise convolutions and heads without a DFL too; the runtime opens it as float16."""
     checkpoint = calmed(write_checkpoint(network), tmp_path / "parent.pt")
     source = export_onnx(checkpoint, tmp_path / "float.onnx", shape_hw=(64, 96))
 
-    half = write_half(source, tmp_path / "half.onnx")
+    half = write_float16(source, tmp_path / "half.onnx")
 
     onnx.checker.check_model(str(half), full_check=True)
     agreement = compare_outputs(source, half, quantized.pictures, threads=1, fuse=False)
@@ -50,7 +50,7 @@ def test_tensorrt_rtx_builds_it(quantized: Quantized, quantize: bool, tmp_path: 
     """Strongly typed: every type in the file fits its neighbours, the pairs' half scales among them."""
     pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra")
     source = quantized.int8_onnx if quantize else quantized.float_onnx
-    half = write_half(source, tmp_path / "half.onnx")
+    half = write_float16(source, tmp_path / "half.onnx")
     model = open_model(half)
 
     engine = build_engine(model, (64, 96), Target(Library.RTX, 86), tmp_path / "engines")
@@ -88,7 +88,7 @@ def test_the_command_writes_a_bundle_of_its_own(quantized: Quantized, tmp_path: 
 
 def test_openvino_runs_it_too(quantized: Quantized, tmp_path: Path) -> None:
     """So that a machine without a GPU can judge what the GPU will run."""
-    half = write_half(quantized.int8_onnx, tmp_path / "half.onnx")
+    half = write_float16(quantized.int8_onnx, tmp_path / "half.onnx")
     picture = quantized.pictures[0]
     (expected,) = run_session(open_session(load_model(half), 1, fuse=False), "images", picture, None)
     compiled = ov.Core().compile_model(half, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
