@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The life of a capture: cameras are opened as an inspection opens them, and now and then a picture is kept."""
+"""The life of a capture: cameras are opened as for an inspection, and sampled frames are stored as images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vision_line.capture.folder import CaptureFolder
 from vision_line.capture.image_encoding import ImageEncoding, sign_image
-from vision_line.capture.sampling import Quota, Sampler, Skip, plan_shares
+from vision_line.capture.sampling import Quota, Sampler, Skip, plan_quotas
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
@@ -30,15 +30,13 @@ from vision_line.simulator.live import Simulator
 
 logger = logging.getLogger(__name__)
 
-#: How often the cameras are looked through for one whose turn it is.
+#: Period in which the cameras are checked for one that is due, in seconds.
 TICK_S = 0.05
-
-#: Called on the event loop with (stored, wanted).
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """What to collect, and where to; pictures are lossless unless `jpeg_quality` (1 to 100) is given."""
+    """What to collect and where; images are lossless unless `jpeg_quality` (1 to 100) is given."""
 
     output: Path
     images: int
@@ -49,7 +47,7 @@ class CaptureOptions:
 
 @dataclass(frozen=True, slots=True)
 class CameraCaptureResult:
-    """What one camera gave; `state` and `detail` say how it was at the end."""
+    """Outcome of one camera; `state` and `detail` are those at the end."""
 
     camera: str
     stored: int
@@ -60,25 +58,25 @@ class CameraCaptureResult:
 
 @dataclass(frozen=True, slots=True)
 class CaptureResult:
-    """What a capture brought; `no_room`: it ended at the bound on disk space."""
+    """Outcome of a capture; `at_disk_limit`: it ended at the limit on disk space."""
 
     cameras: tuple[CameraCaptureResult, ...]
     stored_bytes: int
     interrupted: bool
-    no_room: bool
+    at_disk_limit: bool
 
     @property
     def stored(self) -> int:
-        """How many pictures were stored."""
+        """Number of stored images."""
         return sum(camera.stored for camera in self.cameras)
 
 
 @contextmanager
 def open_capture(options: CaptureOptions, loaded: LoadedConfig, clips: Sequence[Clip]) -> Iterator[Capture]:
-    """Make the folder, start the configured simulator, which serves `clips`, and give the capture to be served.
+    """Make the folder, start the configured simulator with `clips`, and yield a capture that is ready to run.
 
     Raises:
-        ConfigError: no camera, fewer pictures than cameras, or a folder that is not empty.
+        ConfigError: no camera, fewer images than cameras, or a folder that is not empty.
         RunError: the folder cannot be written, or the simulator cannot start.
     """
     config = loaded.config
@@ -86,7 +84,7 @@ def open_capture(options: CaptureOptions, loaded: LoadedConfig, clips: Sequence[
     if not streams:
         raise ConfigError(f"{loaded.path}: expected an enabled camera, found none")
     try:
-        shares = plan_shares(len(streams), options.images, options.duration_s)
+        quotas = plan_quotas(len(streams), options.images, options.duration_s)
     except ValueError as exc:
         raise ConfigError(f"--images: {exc}") from exc
     folder = CaptureFolder(
@@ -99,16 +97,16 @@ def open_capture(options: CaptureOptions, loaded: LoadedConfig, clips: Sequence[
         stack.callback(folder.close)
         if config.simulator is not None:
             stack.enter_context(Simulator(clips, config.simulator.port))
-        yield Capture(streams, shares, folder, options.duration_s)
+        yield Capture(streams, quotas, folder, options.duration_s)
 
 
-class _Seat:
-    """One camera with its place in the capture."""
+class CameraSlot:
+    """One camera of a capture, with its sampler and mailbox."""
 
-    def __init__(self, stream: Stream, share: Quota, opening: asyncio.Semaphore) -> None:
-        # A file plays at its own pace, and no frame of it must be waited for: it is a camera here.
+    def __init__(self, stream: Stream, quota: Quota, opening: asyncio.Semaphore) -> None:
+        # A file is played in real time, so that it behaves as a camera.
         played = stream.model_copy(update={"paced": True})
-        self.chooser = Sampler(share)
+        self.sampler = Sampler(quota)
         self.mailbox = NewestFrame(_nobody_waits)
         self.camera = Camera(played, decoder_opener("cpu"), self.mailbox, self._on_state, opening)
         self.state = CameraState.CONNECTING
@@ -119,60 +117,60 @@ class _Seat:
 
 
 class Capture:
-    """One capture, in the event loop's thread; `serve` is called once. The folder is its owner's to close."""
+    """One capture, in the event loop's thread; `serve` is called once. The owner closes the folder."""
 
     def __init__(
         self,
         streams: Sequence[Stream],
-        shares: Sequence[Quota],
+        quotas: Sequence[Quota],
         folder: CaptureFolder,
         duration_s: float,
     ) -> None:
         opening = asyncio.Semaphore(OPENING_AT_ONCE)
-        self._seats = [_Seat(stream, share, opening) for stream, share in zip(streams, shares, strict=True)]
-        self._wanted = sum(share.quota for share in shares)
+        self._slots = [CameraSlot(stream, quota, opening) for stream, quota in zip(streams, quotas, strict=True)]
+        self._wanted = sum(quota.images for quota in quotas)
         self._folder = folder
         self._duration_s = duration_s
         self._stop = Stop()
-        self._no_room = False
+        self._at_disk_limit = False
 
-    async def serve(self, report: ProgressCallback) -> None:
-        """Run the cameras until all pictures are there, the time is over, or a signal asks for the end.
+    async def serve(self, on_progress: ProgressCallback) -> None:
+        """Run the cameras until all images are stored, the time is over, or a signal asks for the end.
 
         Raises:
             RunError: the folder cannot be written.
         """
         with caught_signals(self._stop, _nothing_to_reload):
-            tasks = [asyncio.create_task(seat.camera.run()) for seat in self._seats]
+            tasks = [asyncio.create_task(slot.camera.run()) for slot in self._slots]
             try:
-                await self._collect(tasks, report)
+                await self._collect(tasks, on_progress)
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def harvest(self) -> CaptureResult:
-        """Return what was collected so far."""
+    def result(self) -> CaptureResult:
+        """Return the outcome so far."""
         cameras = tuple(
             CameraCaptureResult(
-                (name := seat.camera.stream.name),
+                (name := slot.camera.stream.name),
                 self._folder.counts[name],
-                dict(seat.chooser.skipped),
-                seat.state,
-                seat.detail,
+                dict(slot.sampler.skipped),
+                slot.state,
+                slot.detail,
             )
-            for seat in self._seats
+            for slot in self._slots
         )
-        return CaptureResult(cameras, self._folder.stored_bytes, self._stop.interrupted, self._no_room)
+        return CaptureResult(cameras, self._folder.stored_bytes, self._stop.interrupted, self._at_disk_limit)
 
-    async def _collect(self, tasks: Sequence[asyncio.Task[None]], report: ProgressCallback) -> None:
-        report(0, self._wanted)
+    async def _collect(self, tasks: Sequence[asyncio.Task[None]], on_progress: ProgressCallback) -> None:
+        on_progress(0, self._wanted)
         started_s = time.monotonic()
         while (at_s := time.monotonic() - started_s) < self._duration_s and not self._is_over():
-            for seat in self._seats:
-                if seat.chooser.is_due(at_s) and not self._is_over():
-                    await self._look(seat, at_s)
-                    report(self._folder.stored, self._wanted)
+            for slot in self._slots:
+                if slot.sampler.is_due(at_s) and not self._is_over():
+                    await self._sample(slot, at_s)
+                    on_progress(self._folder.stored, self._wanted)
             for task in tasks:
                 if task.done():
                     task.result()
@@ -183,34 +181,34 @@ class Capture:
     def _is_over(self) -> bool:
         return (
             self._stop.requested.is_set()
-            or self._no_room
-            or all(seat.chooser.is_full or seat.state is CameraState.ENDED for seat in self._seats)
+            or self._at_disk_limit
+            or all(slot.sampler.is_full or slot.state is CameraState.ENDED for slot in self._slots)
         )
 
-    async def _look(self, seat: _Seat, at_s: float) -> None:
-        """Take the newest picture of a camera that runs well; of all others pictures are thrown away."""
-        frame = seat.mailbox.take()
-        if frame is None or seat.state is not CameraState.RUNNING:
+    async def _sample(self, slot: CameraSlot, at_s: float) -> None:
+        """Take the newest frame of a camera that is RUNNING; frames of other cameras are discarded."""
+        frame = slot.mailbox.take()
+        if frame is None or slot.state is not CameraState.RUNNING:
             return
-        # In a thread, and one at a time: encoding takes longer than the loop may be away from the cameras.
-        self._no_room = not await asyncio.to_thread(self._examine, seat.chooser, frame, at_s)
+        # In a thread, one at a time: encoding would block the event loop for too long.
+        self._at_disk_limit = not await asyncio.to_thread(self._store_if_accepted, slot.sampler, frame, at_s)
 
-    def _examine(self, chooser: Sampler, frame: Frame, at_s: float) -> bool:
-        """Store the frame if it is worth it; False where there is no room for it."""
+    def _store_if_accepted(self, sampler: Sampler, frame: Frame, at_s: float) -> bool:
+        """Store the frame if the sampler accepts it; False when the disk limit is reached."""
         try:
             image = bgr_of(frame)
         except SourceError as exc:
             logger.warning("%s", exc)
-            chooser.refuse(at_s, Skip.UNREADABLE)
+            sampler.reject(at_s, Skip.UNREADABLE)
             return True
-        return chooser.choose(at_s, sign_image(image)) is not None or self._folder.store(
+        return sampler.accept(at_s, sign_image(image)) is not None or self._folder.store(
             frame.camera, frame.arrived_utc, image
         )
 
 
 def _nobody_waits() -> None:
-    """Frames are picked up at a tick."""
+    """Frames are taken at a tick."""
 
 
 def _nothing_to_reload() -> None:
-    """A capture keeps the cameras that it began with."""
+    """A capture does not reload its configuration."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The folder of a capture: pictures and a manifest that names each of them, within a bound, never over anything."""
+"""The output folder of a capture: images and a manifest, within a size limit; nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _PARTIAL = ".partial"
 
 
 class CapturedPicture(BaseModel):
-    """One line of `manifest.jsonl`: a picture that was stored."""
+    """One line of `manifest.jsonl`: a stored image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     file: str
-    """Name of the picture's file in the folder."""
+    """Name of the image file in the folder."""
     camera: str
     """The camera's `name` in streams.toml."""
     captured_utc: str
-    """When the picture arrived, UTC by this machine's clock: `2026-11-24T10:15:00.123Z`."""
+    """When the frame arrived, UTC by this machine's clock: `2026-11-24T10:15:00.123Z`."""
     width: int
     """Width, pixels."""
     height: int
     """Height, pixels."""
     encoding: str
-    """`png` (nothing is lost), or `jpeg-` and its quality."""
+    """`png` (lossless), or `jpeg-` and its quality."""
     bytes: int
     """Size of the file."""
     sha256: str
@@ -47,19 +47,19 @@ class CapturedPicture(BaseModel):
 class CaptureFolder:
     """Owns a new or empty folder until `close`; used by one thread at a time.
 
-    Every picture is durable before its line is, and every line before the next picture, so that a capture that is
-    killed leaves a folder that can be used.
+    An image is durable before its line, and a line before the next image, so that a killed capture leaves a usable
+    folder.
     """
 
     def __init__(self, directory: Path, encoding: ImageEncoding, *, max_bytes: int, min_free_mb: float = 0.0) -> None:
-        """Make `directory`; stop at `max_bytes` of pictures, or when the disk has less than `min_free_mb` left.
+        """Make `directory`; stop at `max_bytes` of images, or when the disk has less than `min_free_mb` left.
 
         Raises:
-            ConfigError: `directory` holds something, or is none.
+            ConfigError: `directory` is not empty, or not a directory.
             RunError: it cannot be written.
         """
         self.directory = directory
-        self.counts: Counter[str] = Counter()  # pictures stored, by camera
+        self.counts: Counter[str] = Counter()  # stored images, by camera
         self.stored_bytes = 0
         self._encoding = encoding
         self._max_bytes = max_bytes
@@ -68,11 +68,11 @@ class CaptureFolder:
 
     @property
     def stored(self) -> int:
-        """How many pictures were stored."""
+        """Number of stored images."""
         return self.counts.total()
 
     def store(self, camera: str, captured_utc: float, image: Image) -> bool:
-        """Store a (height, width, 3) BGR picture; False where the bound leaves no room for it.
+        """Store a (height, width, 3) BGR image; False where the limit leaves no room for it.
 
         Raises:
             RunError: the disk is almost full, or cannot be written.
@@ -97,7 +97,7 @@ class CaptureFolder:
         return True
 
     def close(self) -> None:
-        """Close the manifest, and remove it where it is empty, so that the folder can be used again."""
+        """Close the manifest, and remove it if it is empty, so that the folder can be used again."""
         self._manifest.close()
         if not self.stored:
             (self.directory / MANIFEST).unlink(missing_ok=True)
@@ -124,7 +124,7 @@ def _open_manifest(directory: Path) -> BinaryIO:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise ConfigError(f"{directory}: expected a new or an empty folder, found files in it")
-        return (directory / MANIFEST).open("xb")  # exclusively: of two captures at once the second is refused
+        return (directory / MANIFEST).open("xb")  # exclusive: a second capture into the same folder fails
     except FileExistsError as exc:
         raise ConfigError(f"{directory}: expected a new or an empty folder, found {exc.filename}") from exc
     except OSError as exc:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A collected picture as bytes and as a signature."""
+"""Encoding and fingerprint of a collected image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from vision_line.ingest.fingerprint import Fingerprint, sign_luma
 from vision_line.records.bgr import Image
 
-#: Level of PNG's compression: higher ones take several times as long for a few percent.
+#: PNG compression level: higher ones take several times as long for a few percent.
 _PNG_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ImageEncoding:
-    """How pictures are stored: as PNG, which loses nothing, or as JPEG of a `quality` of 1 to 100."""
+    """How images are stored: lossless PNG, or JPEG with a `quality` of 1 to 100."""
 
     quality: int | None = None
 
@@ -27,11 +27,11 @@ class ImageEncoding:
 
     @property
     def suffix(self) -> str:
-        """The ending of a file's name."""
+        """The file name suffix."""
         return ".png" if self.quality is None else ".jpg"
 
     def encode(self, image: Image) -> bytes:
-        """Return a (height, width, 3) BGR picture as a file's content."""
+        """Return the file content of a (height, width, 3) BGR image."""
         options = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
         if self.quality is not None:
             options = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
@@ -40,5 +40,5 @@ class ImageEncoding:
 
 
 def sign_image(image: Image) -> Fingerprint:
-    """Return the signature of a (height, width, 3) BGR picture."""
+    """Return the fingerprint of a (height, width, 3) BGR image."""
     return sign_luma(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8))

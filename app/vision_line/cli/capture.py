@@ -38,11 +38,11 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
         say(_promise(options, len(loaded.config.enabled_streams)), sys.stdout)
         with progress_bar("Capturing") as report:
             asyncio.run(capture.serve(report))
-        harvest = capture.harvest()
-    say("\n".join(_result(harvest, options)), sys.stdout)
-    if harvest.interrupted:
+        result = capture.result()
+    say("\n".join(_result(result, options)), sys.stdout)
+    if result.interrupted:
         return ExitCode.INTERRUPTED
-    if not harvest.stored:
+    if not result.stored:
         raise RunError(f"{options.output}: no picture was stored; above is what became of each camera")
     return ExitCode.DONE
 
@@ -57,11 +57,11 @@ def _promise(options: CaptureOptions, cameras: int) -> str:
     )
 
 
-def _result(harvest: CaptureResult, options: CaptureOptions) -> Iterator[str]:
-    for camera in harvest.cameras:
+def _result(result: CaptureResult, options: CaptureOptions) -> Iterator[str]:
+    for camera in result.cameras:
         yield f"{camera.camera}: {', '.join(_fate(camera))}"
-    bound = f"; ended, since {options.max_mb} MB are full" if harvest.no_room else ""
-    yield f"{options.output}: {harvest.stored} of {options.images} pictures, {harvest.stored_bytes / 1e6:.1f} MB{bound}"
+    bound = f"; ended, since {options.max_mb} MB are full" if result.at_disk_limit else ""
+    yield f"{options.output}: {result.stored} of {options.images} pictures, {result.stored_bytes / 1e6:.1f} MB{bound}"
 
 
 def _fate(camera: CameraCaptureResult) -> Iterator[str]:

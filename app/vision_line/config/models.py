@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The shape of `streams.toml` as frozen models: every key, its default, its unit and its bounds."""
+"""The schema of `streams.toml` as frozen models: every key with its default, unit and bounds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: So many times `min_hits` looks are not scarce.
-SPARE_LOOKS = 1.5
+#: Inspections per part are not scarce from this multiple of `min_hits` on.
+SPARE_FACTOR = 1.5
 URL_SCHEMES = ("rtsp", "rtsps", "file")
 
 Score = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -26,7 +26,7 @@ Polygon = Annotated[list[Point], Field(min_length=3)]
 
 
 class Frozen(BaseModel):
-    """A model that refuses unknown keys, refuses changes and coerces nothing."""
+    """A model that rejects unknown keys, is immutable and coerces nothing."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
@@ -34,58 +34,58 @@ class Frozen(BaseModel):
 
 
 class StreamSettings(Frozen):
-    """What may be set for all cameras in `[defaults]` and for one in its `[[stream]]`."""
+    """Settings for all cameras in `[defaults]`, or for one camera in its `[[stream]]`."""
 
     enabled: bool = True
-    """false: the camera stays in the file, and is not opened."""
+    """false: the camera is kept in the file but not opened."""
     transport: Literal["tcp", "udp"] = "tcp"
     """RTSP transport."""
     tls_ca_file: str | None = None
-    """`rtsps://` only: PEM file of the CAs that are trusted, relative to this file; default: the system's."""
+    """`rtsps://` only: PEM file of the trusted CAs, relative to this file; default: the system's."""
     tls_fingerprint: str | None = None
-    """`rtsps://` only: SHA-256 of the one certificate that is right, whoever signed it and for whatever name."""
+    """`rtsps://` only: SHA-256 of the only certificate that is accepted, whatever its issuer and name."""
     tls_verify: bool = True
-    """`rtsps://` only; false: whoever answers is taken for the camera. Warned of at every start."""
+    """`rtsps://` only; false: the camera's identity is not verified. A warning is given at every start."""
     connect_timeout_s: float = Field(5.0, gt=0, le=120)
-    """How long opening a camera may take."""
+    """Time limit for opening a camera."""
     read_timeout_s: float = Field(5.0, gt=0, le=120)
-    """How long the socket may stay silent before the connection counts as lost."""
+    """A connection without data for this time counts as lost."""
     max_frame_pixels: int = Field(33_554_432, ge=4096, le=1 << 29)
-    """A camera or file with larger pictures is refused (FRAME_TOO_LARGE): they take memory and time from all others."""
+    """A camera or file with larger frames is rejected (FRAME_TOO_LARGE), to protect memory and time of the others."""
     stale_after_s: float | None = Field(None, gt=0, le=600)
-    """No frame for so long makes the camera STALE; default: the larger of 2 s and 5 frame periods."""
+    """A camera without a frame for this time is STALE; default: the larger of 2 s and 5 frame periods."""
     frozen_after_s: float = Field(10.0, gt=0, le=3600)
-    """The same picture for so long makes the camera FROZEN."""
+    """A camera that repeats the same frame for this time is FROZEN."""
     may_stand_still: bool = False
-    """true: a belt that stops shows the same picture rightly, so FROZEN is not used."""
+    """true: the belt may stop, so a repeated frame is normal and FROZEN is not used."""
     inspect_fps: float | None = Field(None, gt=0, le=1000)
-    """Inspect at most so many frames a second; default: as many as fit."""
+    """Largest number of inspected frames per second; default: no limit."""
     max_staleness_ms: float = Field(500.0, ge=10, le=60_000)
-    """A frame older than this when a slot is free is dropped, not inspected."""
+    """A frame that is older than this when a slot is free is dropped."""
     dwell_s: float = Field(2.0, gt=0, le=3600)
-    """How long a part is visible in the picture."""
+    """How long a part stays in view."""
     max_inspection_gap_ms: float | None = Field(None, ge=10, le=3_600_000)
-    """A longer gap between two inspections is logged as not inspected; at most, and by default half of, `dwell_s`."""
+    """A longer interval between two inspections is logged as not inspected; at most `dwell_s`, default: half of it."""
     colour_matrix: Literal["auto", "bt601", "bt709", "bt2020"] = "auto"
     """Overrides the stream's YCbCr matrix."""
     colour_range: Literal["auto", "limited", "full"] = "auto"
     """Overrides the stream's range."""
     roi: list[Polygon] = []
-    """Polygons of [x, y] in 0..1; a detection counts when its centre lies in one. Empty: the whole picture."""
+    """Polygons of [x, y] in 0..1; a detection counts when its centre lies in one. Empty: the whole frame."""
     score_threshold: Score | None = None
     """Lowest score of a detection that counts, for classes without their own; default: the bundle's."""
     thresholds: dict[str, Score] = {}
     """Lowest score that counts, by class name."""
     reject_threshold: Score = 0.5
-    """An event is a reject once two looks reach this (one, with `min_hits` 1); for classes without their own."""
+    """An event is a reject once two observations reach this (one, with `min_hits` 1); for classes without their own."""
     reject_thresholds: dict[str, Score] = {}
     """The same by class name."""
     warn_threshold: Score | None = None
-    """An event whose best look stays below this is accepted: seen, recorded, harmless; default: every event warns."""
+    """An event whose best score stays below this is accepted: recorded, but harmless; default: every event warns."""
     warn_thresholds: dict[str, Score] = {}
     """The same by class name."""
     min_hits: int = Field(3, ge=1, le=100)
-    """So many inspections must see a defect before it is an event."""
+    """Number of inspections that must detect a defect before it is an event."""
     min_looks: int | None = Field(None, ge=1, le=10_000)
     """A part that gets fewer inspections within `dwell_s` is logged as not inspected; default: `min_hits`."""
     station: str = Field("", max_length=200)
@@ -93,11 +93,11 @@ class StreamSettings(Frozen):
     recipe: str = Field("", max_length=200)
     """Written with every record."""
     paced: bool = True
-    """Files only: play at the recorded pace; false: every frame, as fast as it can be inspected."""
+    """Files only: play in real time; false: every frame, as fast as it can be inspected."""
     loop: bool = False
     """Files only: start again at the end."""
     picture_fps: float = Field(10.0, gt=0, le=1000)
-    """Folders and globs of pictures only: the pace."""
+    """Folders and globs of images only: frames per second."""
 
     @field_validator("tls_fingerprint")
     @classmethod
@@ -133,12 +133,12 @@ class StreamSettings(Frozen):
 
 
 class Stream(StreamSettings):
-    """One camera. `name` and `url` must be given; all else comes from `[defaults]`."""
+    """One camera. `name` and `url` are required; the rest defaults to `[defaults]`."""
 
     name: str
     """Unique; letters, digits, `_`, `.`, `-`."""
     url: SecretStr
-    """`rtsp://`, `rtsps://`, or `file:` with a video, a folder or a glob of pictures (relative to this file)."""
+    """`rtsp://`, `rtsps://`, or `file:` with a video, a folder or a glob of images (relative to this file)."""
 
     @field_validator("name")
     @classmethod
@@ -156,7 +156,7 @@ class Stream(StreamSettings):
             raise ValueError(f"expected a string, found {type(value).__name__}")  # noqa: TRY004  pydantic wants ValueError
         scheme = value.split(":", 1)[0].lower() if ":" in value else ""
         if scheme not in URL_SCHEMES:
-            # What is no URL is not shown: nobody can say where in it the password is.
+            # Text that is no URL is not shown: it may contain the password anywhere.
             found = _SCHEME.match(value)
             raise ValueError(f"expected rtsp://, rtsps:// or file:, found {f'{found[0]}://' if found else 'neither'}")
         if scheme != "file":
@@ -170,53 +170,53 @@ class Stream(StreamSettings):
 
     @property
     def settings_json(self) -> str:
-        """What this camera is inspected by, as JSON: every key but name, URL, station and recipe."""
+        """This camera's inspection settings as JSON: every key but name, URL, station and recipe."""
         return self.model_dump_json(exclude={"name", "url", "station", "recipe"})
 
     @property
     def is_live(self) -> bool:
-        """Whether the newest frame wins (a camera) or every frame counts (a file)."""
+        """Whether newer frames replace older ones (a camera) or every frame is kept (a file)."""
         return not self.url.get_secret_value().lower().startswith("file:")
 
     @property
     def looks_needed(self) -> int:
-        """How many inspections a part must get within `dwell_s`."""
+        """Number of inspections that a part must get within `dwell_s`."""
         return self.min_hits if self.min_looks is None else self.min_looks
 
     @property
     def needed_fps(self) -> float:
-        """How many inspections a second give every part its looks, whenever it comes, and no gap too long."""
+        """Inspections per second that give every part `looks_needed` inspections, and no interval that is too long."""
         return max(self.looks_needed / self.dwell_s, 1.0 / self.inspection_gap_s)
 
     @property
     def spare_fps(self) -> float:
-        """From this rate on so many looks see a part that one in three may miss."""
-        return max(self.needed_fps, SPARE_LOOKS * self.min_hits / self.dwell_s)
+        """From this rate on an event is made although one inspection in three misses the defect."""
+        return max(self.needed_fps, SPARE_FACTOR * self.min_hits / self.dwell_s)
 
     @property
     def safe_fps(self) -> float:
-        """The least `inspect_fps` that keeps to the need though each look waits for the camera's next frame."""
+        """The least `inspect_fps` that suffices although each inspection waits for the camera's next frame."""
         return max((self.looks_needed + 1) / self.dwell_s, 2.0 / self.inspection_gap_s)
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the camera is asked over TLS."""
+        """Whether the connection uses TLS."""
         return self.url.get_secret_value().lower().startswith("rtsps:")
 
     @property
     def trusts_anybody(self) -> bool:
-        """Whether an encrypted connection is made to whoever answers."""
+        """Whether an encrypted connection does not verify the camera's identity."""
         return self.is_encrypted and not self.tls_verify and self.tls_fingerprint is None
 
     @property
     def inspection_gap_s(self) -> float:
-        """The longest gap between two inspections that still counts as inspected, in seconds."""
+        """The longest interval between two inspections that still counts as inspected, in seconds."""
         gap_ms = self.max_inspection_gap_ms
         return self.dwell_s / 2 if gap_ms is None else gap_ms / 1000
 
 
 def _check_network_url(value: str) -> None:
-    """Refuse a URL without a host, without showing it."""
+    """Reject a URL without a host, without showing it."""
     if _CONTROL.search(value):
         raise ValueError("expected no control characters in a URL")
     try:
@@ -233,33 +233,33 @@ def _check_network_url(value: str) -> None:
 
 
 class ModelSettings(Frozen):
-    """`[model]`: what inspects; all optional."""
+    """`[model]`: the model and the device; all optional."""
 
     path: str | None = None
     """A bundle folder or an ONNX file, relative to this file; default: the shipped bundle."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:(all|\d+(,\d+)*))?)$")
     """Where it runs: `auto` (all usable GPUs, else the CPU), `cpu`, `cuda`, `cuda:1`, `cuda:0,2`, `cuda:all`."""
     max_input_shapes: int = Field(3, ge=1, le=8)
-    """Cameras are grouped by aspect ratio into at most so many input shapes."""
+    """Cameras are grouped by aspect ratio; this is the largest number of input shapes."""
 
 
 class RecordSettings(Frozen):
     """`[record]`: the detection log and its evidence."""
 
     directory: str = "records"
-    """Where records go, relative to the working directory."""
+    """Directory of the records, relative to the working directory."""
     evidence: bool = True
-    """Keep an annotated picture of every defect event."""
+    """Store an annotated image of every defect event."""
     evidence_max_mb: int = Field(2000, ge=1)
-    """Disk space for evidence; the oldest pictures go first, and are counted."""
+    """Disk space for evidence; the oldest images are removed first, and counted."""
     evidence_quality: int = Field(90, ge=30, le=100)
     """JPEG quality."""
     keep_days: int = Field(0, ge=0, le=36_500)
-    """What is older is removed: detections, pictures, events, coverage and all; 0: kept for ever."""
+    """Records older than this are removed: detections, images, events, coverage; 0: never."""
     max_mb: int = Field(0, ge=0)
-    """Disk space for the record file: above it the oldest detections go, then events, then coverage; 0: any."""
+    """Size limit of the record file: above it the oldest detections go, then events, then coverage; 0: none."""
     min_free_mb: int = Field(200, ge=0)
-    """With less free disk space nothing is inspected: what cannot be recorded is not inspected."""
+    """With less free disk space inspection stops, since results could not be recorded."""
 
 
 class DashboardSettings(Frozen):
@@ -268,20 +268,20 @@ class DashboardSettings(Frozen):
     refresh_per_s: float = Field(4.0, gt=0, le=30)
     """Redraws a second."""
     svg: str | None = None
-    """Write the last screen as an SVG picture to this path when the program ends."""
+    """Write the last screen as an SVG image to this path when the program ends."""
 
 
 class SimulatorSettings(Frozen):
-    """`[simulator]`: when present, vision-line serves virtual PCB cameras itself."""
+    """`[simulator]`: if present, vision-line serves virtual PCB cameras itself."""
 
     cameras: int = Field(16, ge=1, le=64)
-    """How many: rtsp://127.0.0.1:PORT/cam01 and so on."""
+    """Number of cameras: rtsp://127.0.0.1:PORT/cam01 and so on."""
     port: int = Field(8554, ge=1, le=65535)
-    """The loopback port it listens on."""
+    """The loopback port."""
     seed: int = Field(1, ge=0)
-    """Which boards are drawn."""
+    """Seed of the drawn boards."""
     sent_log: str | None = None
-    """Write a JSON line for every frame sent to this path."""
+    """Write a JSON line for every sent frame to this path."""
 
 
 class Config(Frozen):
@@ -300,7 +300,7 @@ class Config(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _inherit_defaults(cls, data: Any) -> Any:
-        """Give every `[[stream]]` the values of `[defaults]` that it does not set itself."""
+        """Fill every `[[stream]]` with the values of `[defaults]` that it does not set."""
         if not isinstance(data, dict) or not isinstance(data.get("stream"), list):
             return data
         defaults = data.get("defaults", {})
@@ -312,5 +312,5 @@ class Config(Frozen):
 
     @property
     def enabled_streams(self) -> tuple[Stream, ...]:
-        """The cameras that are to be opened."""
+        """The cameras that are opened."""
         return tuple(stream for stream in self.stream if stream.enabled)

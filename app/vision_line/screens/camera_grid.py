@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Many cameras side by side: the form used when one row a camera does not fit."""
+"""Many cameras side by side: the layout used when one row per camera does not fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from vision_line.screens.segments import Line, filled, left, right
-from vision_line.screens.styles import QUIET, look_of, milliseconds
+from vision_line.screens.styles import QUIET, milliseconds, style_of
 from vision_line.telemetry.snapshot import CameraSnapshot
 
 _ROOMY, _TIGHT = 39, 26  # cells of one camera
@@ -17,8 +17,8 @@ _GAP = 1
 def grid_lines(cameras: Sequence[CameraSnapshot], width: int, rows: int) -> list[Line]:
     """Return at most `rows` lines, a title line among them, each exactly `width` cells.
 
-    Cameras stand in the order of the file, down and then across, so that each keeps its place. Only where not all fit,
-    those in trouble come first, and the last place says how many more there are.
+    Cameras are in the order of the configuration, down and then across, so that each keeps its place. If not all fit,
+    cameras in trouble come first, and the last cell says how many more there are.
     """
     body = max(1, rows - 1)
     cell = _ROOMY if _capacity(width, _ROOMY, body) >= len(cameras) else _TIGHT
@@ -43,7 +43,7 @@ def _capacity(width: int, cell: int, rows: int) -> int:
 def _choose(
     cameras: Sequence[CameraSnapshot], places: int
 ) -> tuple[Sequence[CameraSnapshot], Sequence[CameraSnapshot]]:
-    """Return the cameras to show and the rest; with a rest, one place is left for telling so."""
+    """Return the cameras to show and the rest; if there is a rest, one cell is left to say so."""
     if len(cameras) <= places:
         return cameras, ()
     troubled_first = sorted(cameras, key=lambda camera: (not camera.is_troubled, camera.is_inspecting))
@@ -75,13 +75,13 @@ def _name_width(cell: int) -> int:
 
 
 def _cell(camera: CameraSnapshot, cell: int) -> Line:
-    look, name = look_of(camera), _name_width(cell)
+    state_style, name = style_of(camera), _name_width(cell)
     stopped = camera.is_troubled and not camera.is_inspecting
-    name_style = "bold" if stopped else look.chip if camera.is_troubled else ""
-    start = [left(f" {look.mark}", 3, look.style), left(camera.name, name - 1, name_style), (" ", "")]
+    name_style = "bold" if stopped else state_style.chip if camera.is_troubled else ""
+    start = [left(f" {state_style.mark}", 3, state_style.style), left(camera.name, name - 1, name_style), (" ", "")]
     if stopped:
-        words = f"{look.word} " if camera.code is None or cell < _ROOMY else f"{look.word} {camera.code} "
-        return filled([*start, left(words, min(len(words), cell - 3 - name), look.chip)], cell)
+        words = f"{state_style.word} " if camera.code is None or cell < _ROOMY else f"{state_style.word} {camera.code} "
+        return filled([*start, left(words, min(len(words), cell - 3 - name), state_style.chip)], cell)
     p99 = milliseconds(None if camera.latency_ms is None else camera.latency_ms.p99)
     inspected = right(f"{camera.fps_inspected:.1f}", 6)
     if cell < _ROOMY:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One row a camera: the form used whenever all rows fit."""
+"""One row per camera: the layout used whenever all rows fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vision_line.screens.segments import Line, Piece, filled, left, right
-from vision_line.screens.styles import NOTICE, ORDINARY_CAUSES, QUIET, TROUBLE, look_of, milliseconds, short_time
+from vision_line.screens.segments import Line, Segment, filled, left, right
+from vision_line.screens.styles import NOTICE, ORDINARY_CAUSES, QUIET, TROUBLE, milliseconds, short_time, style_of
 from vision_line.telemetry.snapshot import CameraSnapshot
 
 _MARK, _STATE = 3, 14
@@ -20,9 +20,9 @@ class TableColumn:
 
     title: str
     width: int
-    cell: Callable[[CameraSnapshot, int], Piece]
+    cell: Callable[[CameraSnapshot, int], Segment]
     from_width: int = 0
-    align: Callable[[str, int, str], Piece] = right
+    align: Callable[[str, int, str], Segment] = right
 
 
 def table_lines(cameras: Sequence[CameraSnapshot], width: int) -> list[Line]:
@@ -41,34 +41,34 @@ def table_lines(cameras: Sequence[CameraSnapshot], width: int) -> list[Line]:
 
 
 def _row(camera: CameraSnapshot, name_width: int, columns: Sequence[TableColumn], width: int) -> Line:
-    look = look_of(camera)
-    start = [left(f" {look.mark}", _MARK, look.style), left(camera.name, name_width), *_state(camera)]
+    state_style = style_of(camera)
+    start = [left(f" {state_style.mark}", _MARK, state_style.style), left(camera.name, name_width), *_state(camera)]
     if camera.is_troubled and camera.fps_in == 0:
         return filled([*start, ("  ", ""), *_reason(camera)], width)
     return filled([*start, *(column.cell(camera, column.width) for column in columns)], width)
 
 
 def _state(camera: CameraSnapshot) -> Line:
-    """Return the state's word; the fill, where there is one, ends with the word."""
-    look = look_of(camera)
-    word = look.word if look.chip == look.style else f"{look.word} "
-    return [(word, look.chip), (" " * (_STATE - len(word)), "")]
+    """Return the state's word; its background, if any, ends with the word."""
+    state_style = style_of(camera)
+    word = state_style.word if state_style.chip == state_style.style else f"{state_style.word} "
+    return [(word, state_style.chip), (" " * (_STATE - len(word)), "")]
 
 
 def _reason(camera: CameraSnapshot) -> Line:
-    """Return what is known about a camera that brings no pictures, in place of its figures."""
+    """Return what is known about a camera that sends no frames, in place of its figures."""
     age_s = camera.last_frame_age_s
     seen = "never seen" if age_s is None else f"last frame {short_time(age_s)} ago"
-    pieces = [(f"{camera.code}  ", TROUBLE)] if camera.code else []
-    return [*pieces, (seen, ""), (f", {camera.detail}" if camera.detail else "", QUIET)]
+    segments = [(f"{camera.code}  ", TROUBLE)] if camera.code else []
+    return [*segments, (seen, ""), (f", {camera.detail}" if camera.detail else "", QUIET)]
 
 
-def _rate(value: float, width: int, style: str = "") -> Piece:
+def _rate(value: float, width: int, style: str = "") -> Segment:
     return right(f"{value:.1f}", width, style)
 
 
-def _drops(camera: CameraSnapshot, width: int) -> Piece:
-    """Return the drops a second by cause, those that mean trouble first; what does not fit is counted."""
+def _drops(camera: CameraSnapshot, width: int) -> Segment:
+    """Return the drops per second by cause, abnormal ones first; causes that do not fit are counted."""
     rates = [(cause, rate) for cause, rate in camera.dropped_fps.items() if rate >= 0.05]
     rates.sort(key=lambda item: (item[0] in ORDINARY_CAUSES, -item[1]))
     text = ""
@@ -80,34 +80,34 @@ def _drops(camera: CameraSnapshot, width: int) -> Piece:
             break
         text = f"{text}, {part}" if text else part
     unusual = any(cause not in ORDINARY_CAUSES for cause, _ in rates)
-    piece, style = left(text, width - 2, NOTICE if unusual else QUIET)
-    return f"  {piece}", style
+    segment, style = left(text, width - 2, NOTICE if unusual else QUIET)
+    return f"  {segment}", style
 
 
-def _quantile(name: str) -> Callable[[CameraSnapshot, int], Piece]:
-    def cell(camera: CameraSnapshot, width: int) -> Piece:
+def _quantile(name: str) -> Callable[[CameraSnapshot, int], Segment]:
+    def cell(camera: CameraSnapshot, width: int) -> Segment:
         value = None if camera.latency_ms is None else getattr(camera.latency_ms, name)
         return right(milliseconds(value), width)
 
     return cell
 
 
-def _age(camera: CameraSnapshot, width: int) -> Piece:
+def _age(camera: CameraSnapshot, width: int) -> Segment:
     age_s = camera.last_frame_age_s
     style = QUIET if age_s is None or age_s < 1.0 else NOTICE
     return right("–" if age_s is None else short_time(age_s), width, style)
 
 
-def _behind(camera: CameraSnapshot, width: int) -> Piece:
+def _behind(camera: CameraSnapshot, width: int) -> Segment:
     return right(short_time(camera.behind_s), width, NOTICE if camera.comes_late else QUIET)
 
 
-def _count(value: int, width: int) -> Piece:
+def _count(value: int, width: int) -> Segment:
     return right(str(value) if value else "–", width, "bold" if value else QUIET)
 
 
-def _share(camera: CameraSnapshot, width: int) -> Piece:
-    """Return a bar of the share of arriving frames that is inspected."""
+def _share(camera: CameraSnapshot, width: int) -> Segment:
+    """Return a bar: the share of arriving frames that is inspected."""
     cells = width - 3
     share = camera.fps_inspected / camera.fps_in if camera.fps_in > 0 else 0.0
     full = min(cells, round(share * cells))
@@ -115,7 +115,7 @@ def _share(camera: CameraSnapshot, width: int) -> Piece:
 
 
 def _columns(width: int) -> list[TableColumn]:
-    """Return the columns that a screen of `width` cells has room for."""
+    """Return the columns that fit a screen of `width` cells."""
     drops_width = max(17, min(34, width - 93))
     spare = max(0, width - 142)
     columns = [

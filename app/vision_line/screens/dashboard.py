@@ -23,9 +23,9 @@ from vision_line.screens.segments import Line, filled, to_text
 from vision_line.screens.terminal import own_output
 from vision_line.telemetry.snapshot import Snapshot
 
-_TALL = 32  # from this height on there is room for air
+_TALL = 32  # from this height on there are blank lines
 _MIN_NOTICES = 2
-_ROWS_OF_A_DEVICE = 6  # of the lines below the first twelve one in so many may be a GPU's
+_ROWS_OF_A_DEVICE = 6  # below the first twelve lines, one line in this many may show a GPU
 
 
 def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
@@ -36,8 +36,8 @@ def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
 def screen_lines(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     """Return the lines of the screen.
 
-    The top and the cameras never move while the size of the terminal and the number of cameras stay, but once for the
-    GPUs' first figures: alarms and defects share what is left below.
+    The top and the cameras keep their place while the terminal's size and the number of cameras stay the same, except
+    when the GPUs' first figures arrive. Alarms and defects share the rest.
     """
     roomy = height >= _TALL or height - len(snapshot.cameras) >= _TALL // 2
     air: list[Line] = [filled([], width)] if roomy else []
@@ -54,16 +54,16 @@ def screen_lines(snapshot: Snapshot, width: int, height: int) -> list[Line]:
 
 
 def can_show(console: Console) -> bool:
-    """Whether `console` is a terminal on which a picture can be redrawn in place; else use the status line."""
+    """Whether `console` is a terminal that can redraw a screen in place; otherwise use the status line."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 async def run_dashboard(get_snapshot: Callable[[], Snapshot], refresh_per_s: float, console: Console) -> None:
     """Show the dashboard on the terminal of `console` until cancelled; always restore the terminal.
 
-    `get_snapshot` is called in the event loop; drawing happens in a thread of its own, because a terminal that is
-    paused (Ctrl-S) or far away blocks who writes to it. A terminal that goes away ends the dashboard with a log entry,
-    not the inspection.
+    `get_snapshot` is called in the event loop; drawing happens in a thread of its own, because writing to
+    a terminal that is paused (Ctrl-S) or slow blocks. If the terminal closes, the dashboard ends with a log entry; the
+    inspection continues.
     """
     await run_painter(lambda: _screen(console), get_snapshot, 1.0 / refresh_per_s)
 
@@ -91,7 +91,7 @@ def _screen(console: Console) -> Iterator[Callable[[Snapshot], None]]:
         yield paint
 
 
-#: A calm dark terminal for pictures of the screen.
+#: A dark theme for images of the screen.
 _THEME = TerminalTheme(
     (16, 20, 24),
     (204, 210, 216),
@@ -117,7 +117,7 @@ _THEME = TerminalTheme(
     ],
 )
 
-#: rich's own template loads fonts over the network; a picture in documentation should not.
+#: rich's own template loads fonts over the network; an image in documentation should not.
 _SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: "DejaVu Sans Mono", "Fira Code", Menlo, Consolas, monospace; font-size: \

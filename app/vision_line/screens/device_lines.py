@@ -6,23 +6,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vision_line.ports import DeviceLoad
-from vision_line.screens.segments import Line, Piece, filled, left, spread
+from vision_line.screens.segments import Line, Segment, filled, left, spread
 from vision_line.screens.styles import NOTICE, QUIET, VALUE
 
 _NAME_WIDTH = 8
 
 
 def device_lines(loads: Sequence[DeviceLoad], width: int, rows: int) -> list[Line]:
-    """Return a line for each GPU, at most `rows`; the last one says how many more there are. 80 cells hold all."""
+    """Return a line for each GPU, at most `rows`; the last one says how many more there are. All fit 80 cells."""
     shown = loads[:rows]
-    lines = [filled(_pieces(load), width) for load in shown]
+    lines = [filled(_segments(load), width) for load in shown]
     if lines and (more := len(loads) - len(shown)):
-        lines[-1] = spread(_pieces(shown[-1])[:-1], [(f"+ {more} more", QUIET)], width)
+        lines[-1] = spread(_segments(shown[-1])[:-1], [(f"+ {more} more", QUIET)], width)
     return lines
 
 
 def device_words(load: DeviceLoad) -> str:
-    """Return a GPU's figures in a few words, without those that it does not tell."""
+    """Return a GPU's figures in a few words, without those that it does not report."""
     figures = [
         ("infers ", load.sm_percent, " %"),
         ("decodes ", load.decoder_percent, " %"),
@@ -35,7 +35,7 @@ def device_words(load: DeviceLoad) -> str:
     )
 
 
-def _pieces(load: DeviceLoad) -> Line:
+def _segments(load: DeviceLoad) -> Line:
     """Return the figures behind their dim labels; a mark stands beside the temperature of a GPU that is too hot."""
     memory = f"{load.memory_used_mb / 1024:.1f} of {load.memory_total_mb / 1024:.1f} GB"
     heat = NOTICE if load.is_hot else VALUE
@@ -50,7 +50,7 @@ def _pieces(load: DeviceLoad) -> Line:
     ]
 
 
-def _figure(label: str, value: str, width: int, style: str = VALUE) -> tuple[Piece, Piece]:
+def _figure(label: str, value: str, width: int, style: str = VALUE) -> tuple[Segment, Segment]:
     return (f"{label} ", QUIET), left(value, width, style)
 
 

@@ -38,29 +38,29 @@ def title_line(snapshot: Snapshot, width: int) -> Line:
 
 
 def band(snapshot: Snapshot, width: int, height: int) -> list[Line]:
-    """Return the line, or three, that answers from afar whether every camera is inspected.
+    """Return one or three lines that show from afar whether every camera is inspected.
 
     Nothing wrong: quiet words without a fill. Something wrong: a bar of colour over the whole width, with the worst
     alarm in it.
     """
     style, words = _headline(snapshot)
-    told = _told(snapshot.alarms, width - len(words) - 1)
-    line = filled([(f"{words}{told}", style)], width, style)
+    shown = _alarms_text(snapshot.alarms, width - len(words) - 1)
+    line = filled([(f"{words}{shown}", style)], width, style)
     blank: Line = [(" " * width, style)]
     return [blank, line, blank] if height == 3 else [line]
 
 
-def _told(alarms: Sequence[str], room: int) -> str:
-    """Return as many alarms as have room, at least the beginning of the first, and how many are left."""
-    told = ""
+def _alarms_text(alarms: Sequence[str], room: int) -> str:
+    """Return the alarms that fit, at least the start of the first, and how many are left."""
+    shown = ""
     for count, alarm in enumerate(alarms):
         more = f"   + {len(alarms) - count} more"
         room_here = room - (len(more) if count + 1 < len(alarms) else 0)
-        if len(f"{told}   {alarm}") > room_here:
+        if len(f"{shown}   {alarm}") > room_here:
             rest = max(0, room - len(more))
-            return f"{told}{more}" if told else left(f"   {alarm}", min(rest, len(alarm) + 3))[0]
-        told = f"{told}   {alarm}"
-    return told
+            return f"{shown}{more}" if shown else left(f"   {alarm}", min(rest, len(alarm) + 3))[0]
+        shown = f"{shown}   {alarm}"
+    return shown
 
 
 def _headline(snapshot: Snapshot) -> tuple[str, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Lines of text for a reader that may be slow, stuck or gone: whoever has something to say never waits for it."""
+"""Lines of text for a reader that may be slow, stuck or gone: the writer never blocks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import IO, Protocol
 
 #: Lines that wait for a reader; beyond that the oldest are lost.
 CAPACITY = 1000
-#: How long an end waits for a reader that takes nothing. It is a daemon thread: the program can still exit.
+#: How long `close` waits for a reader that takes nothing. It is a daemon thread: the program can still exit.
 CLOSE_TIMEOUT_S = 1.0
 
 
 class Sink(Protocol):
-    """What takes lines, in the writer's thread."""
+    """The destination of lines, in the writer's thread."""
 
     def write(self, text: str) -> None:
         """Take lines, each with its end; may block. Raises OSError."""
 
     def close(self) -> None:
-        """Let go of what is held. Raises OSError."""
+        """Release the resources. Raises OSError."""
 
 
 class LineWriter:
@@ -51,7 +51,7 @@ class LineWriter:
         return self._problem
 
     def put(self, line: str) -> None:
-        """Leave a line to be written; never waits."""
+        """Queue a line; never blocks."""
         with self._changed:
             if len(self._lines) == self._capacity:
                 self._lines.popleft()
@@ -61,7 +61,7 @@ class LineWriter:
             self._changed.notify()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Write what waits, but not for longer than `timeout_s`; may be called twice."""
+        """Write what is queued, for at most `timeout_s`; idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -83,7 +83,7 @@ class LineWriter:
             return self._lines.popleft() if self._lines else None
 
     def _take_lost(self) -> tuple[int, str]:
-        """Return how many lines were lost so far, and what is to be said of it; begin to count anew."""
+        """Return the number of lost lines and a message about them; reset the count."""
         with self._changed:
             lost, problem, self._lost, self._problem = self._lost, self._problem, 0, ""
         return lost, f"({lost} lines were lost here: {problem})\n" if lost else ""
@@ -138,7 +138,7 @@ def sink_on(stream: IO[str]) -> Sink:
 
 
 def say(text: str, stream: IO[str]) -> None:
-    """Write a last line, waiting only a moment for who reads it; that nobody does changes nothing."""
+    """Write a last line; waits only a moment for a reader, and ignores a missing one."""
     writer = LineWriter(sink_on(stream))
     writer.put(text)
     writer.close()

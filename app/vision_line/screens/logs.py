@@ -70,7 +70,7 @@ def logging_to_stream(stream: TextIO | None = None, level: int = logging.INFO) -
 
 
 class _RotatingFile(RotatingFileHandler):
-    """Finished lines into a file that is rotated."""
+    """Writes finished lines into a rotating file."""
 
     def write(self, text: str) -> None:
         """Write `text`, in a new file where the old one is full."""
@@ -82,7 +82,7 @@ class _RotatingFile(RotatingFileHandler):
 
 
 class _LineHandler(logging.Handler):
-    """Leaves finished lines to a writer."""
+    """Hands finished lines to a writer."""
 
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _LineHandler(logging.Handler):
 
 @contextmanager
 def _installed(sink: Sink, level: int) -> Iterator[None]:
-    """Be the root logger's only handler for a while; what was there before comes back."""
+    """Make this the root logger's only handler; restores the former handlers."""
     handler = _LineHandler(LineWriter(sink))
     root = logging.getLogger()
     before, before_level = root.handlers[:], root.level

@@ -14,7 +14,7 @@ from vision_line.telemetry.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
-#: What shows a snapshot, while its context is open. Opened, used and closed in the painter's thread.
+#: Shows snapshots while its context is open. Opened, used and closed in the painter's thread.
 Canvas = AbstractContextManager[Callable[[Snapshot], None]]
 
 #: How long the end waits for a terminal that takes no output. It is a daemon thread: the program can still exit.
@@ -35,13 +35,13 @@ class Painter:
         self._thread.start()
 
     def show(self, snapshot: Snapshot) -> None:
-        """Leave a snapshot to be drawn; never waits."""
+        """Queue a snapshot to be drawn; never blocks."""
         with self._changed:
             self._newest = snapshot
             self._changed.notify()
 
     def close(self) -> None:
-        """Draw what was left, close the canvas and end the thread; may be called twice. Blocks up to 2 s."""
+        """Draw the last snapshot, close the canvas and end the thread; idempotent. Blocks up to 2 s."""
         with self._changed:
             self._closing = True
             self._changed.notify()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Lines of a screen as styled pieces of an exact width in terminal cells.
+"""Lines of a screen as styled segments of an exact width in terminal cells.
 
-A screen of sixteen cameras is drawn several times a second beside the inspection; pieces cost a tenth of what rich's
-tables cost, and no line is ever wrapped or longer than asked for.
+A screen of sixteen cameras is drawn several times a second beside the inspection. Segments cost a tenth of rich's
+tables, and no line is wrapped or longer than requested.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-Piece = tuple[str, str]  # text, rich style
-Line = list[Piece]
+Segment = tuple[str, str]  # text, rich style
+Line = list[Segment]
 
 _ELLIPSIS = "…"
-#: Words that come from cameras and libraries must not move the cursor.
+#: Text from cameras and libraries must not move the cursor.
 _NO_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 
-def left(text: str, width: int, style: str = "") -> Piece:
+def left(text: str, width: int, style: str = "") -> Segment:
     """Return `text` padded to `width` cells on the right; what is too long ends in an ellipsis."""
     text = text.translate(_NO_CONTROLS)
     if cell_len(text) > width:
@@ -28,33 +28,33 @@ def left(text: str, width: int, style: str = "") -> Piece:
     return set_cell_size(text, width), style
 
 
-def right(text: str, width: int, style: str = "") -> Piece:
+def right(text: str, width: int, style: str = "") -> Segment:
     """Return `text` padded to `width` cells on the left; what is too long ends in an ellipsis."""
     missing = width - cell_len(text)
     return left(text, width, style) if missing < 0 else (" " * missing + text, style)
 
 
-def width_of(line: Iterable[Piece]) -> int:
-    """Return how many cells the pieces take."""
+def width_of(line: Iterable[Segment]) -> int:
+    """Return the width of the segments in cells."""
     return sum(cell_len(text) for text, _ in line)
 
 
-def filled(line: Sequence[Piece], width: int, style: str = "") -> Line:
-    """Return the pieces cut or padded with `style` to exactly `width` cells."""
+def filled(line: Sequence[Segment], width: int, style: str = "") -> Line:
+    """Return the segments cut or padded with `style` to exactly `width` cells."""
     result: Line = []
     room = width
-    for words, piece_style in line:
+    for words, segment_style in line:
         text = words.translate(_NO_CONTROLS)
         if cell_len(text) > room:
-            result.append(left(text, room, piece_style))
+            result.append(left(text, room, segment_style))
             return result
-        result.append((text, piece_style))
+        result.append((text, segment_style))
         room -= cell_len(text)
     result.append((" " * room, style))
     return result
 
 
-def spread(start: Sequence[Piece], end: Sequence[Piece], width: int, style: str = "") -> Line:
+def spread(start: Sequence[Segment], end: Sequence[Segment], width: int, style: str = "") -> Line:
     """Return `start` at the left and `end` at the right edge; `end` is left out where both do not fit."""
     room = width - width_of(end)
     if width_of(start) + 1 > room:
@@ -63,5 +63,5 @@ def spread(start: Sequence[Piece], end: Sequence[Piece], width: int, style: str 
 
 
 def to_text(line: Line) -> Text:
-    """Return the pieces as a rich text that does not wrap."""
+    """Return the segments as a rich text that does not wrap."""
     return Text.assemble(*line, no_wrap=True, overflow="crop")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One plain line a second: what is shown where the output is no terminal."""
+"""One plain line per second, for an output that is not a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vision_line.words import one_line
 
 logger = logging.getLogger(__name__)
 
-#: Status lines that wait for a reader; older ones are of no use.
+#: Status lines that are queued for a reader; older ones are useless.
 NEWEST = 2
 
 
@@ -46,16 +46,16 @@ def plain_line(snapshot: Snapshot) -> str:
 async def run_status_lines(get_snapshot: Callable[[], Snapshot], stream: IO[str], period_s: float = 1.0) -> None:
     """Write a status line to `stream` every `period_s` until cancelled.
 
-    Lines that nobody takes are lost: the newest is what matters. That this begins is logged.
+    Lines that nobody reads are lost, since only the newest matters; the start of a loss is logged.
     """
     writer = LineWriter(sink_on(stream), NEWEST)
-    told = ""
+    last_problem = ""
     try:
         while True:
             writer.put(plain_line(get_snapshot()))
             await asyncio.sleep(period_s)
-            if writer.problem and not told:
+            if writer.problem and not last_problem:
                 logger.warning("status lines are lost: %s", writer.problem)
-            told = writer.problem
+            last_problem = writer.problem
     finally:
         writer.close()

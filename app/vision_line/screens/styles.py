@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How states, causes and verdicts look: always a word or a mark as well as a colour.
+"""Styles of states, causes and verdicts: always a word or a mark as well as a colour.
 
-Colours are the sixteen that every terminal has, so that the operator's own theme decides the shades. Filled colour is
-kept for what needs a person now. The marks are in code page 437, which even the Linux console shows.
+Colours are the sixteen that every terminal has, so that the operator's theme decides the shades. A filled background
+marks what needs a person now. The marks are in code page 437, which even the Linux console shows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StateStyle:
     chip: str
 
 
-_LOOKS = {
+_STATE_STYLES = {
     CameraState.CONNECTING: StateStyle("○", "connecting", STARTING, STARTING),
     CameraState.RUNNING: StateStyle("•", "running", WELL, WELL),
     CameraState.STALE: StateStyle("■", "STALE", TROUBLE, TROUBLE_FILL),
@@ -47,18 +47,18 @@ _TOO_RARELY = StateStyle("■", "TOO FEW LOOKS", TROUBLE, TROUBLE_FILL)
 _NOT_INSPECTED = StateStyle("■", "NOT INSPECTED", TROUBLE, TROUBLE_FILL)
 
 
-def look_of(camera: CameraSnapshot) -> StateStyle:
-    """Return how a camera looks; one that runs and is not inspected does not look well."""
+def style_of(camera: CameraSnapshot) -> StateStyle:
+    """Return the style of a camera; one that runs but is not inspected is not shown as well."""
     if camera.state is CameraState.CONNECTING and camera.code is not None:
         return _UNREACHED
     if camera.state is CameraState.RUNNING and camera.not_inspected is not None:
         return _NOT_INSPECTED
     if camera.is_too_slow:
         return _TOO_RARELY
-    return _LOOKS[camera.state]
+    return _STATE_STYLES[camera.state]
 
 
-#: Causes of drops that come with any load; the others mean that something is wrong.
+#: Causes of drops that are normal under load; the others mean that something is wrong.
 ORDINARY_CAUSES = frozenset({DropCause.SUPERSEDED, DropCause.STALE, DropCause.RATE_CAP, DropCause.SHUTDOWN})
 
 VERDICTS = {

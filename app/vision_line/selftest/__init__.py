@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`vision-line selftest`: whether this machine inspects as it should, and how fast, in a form that can be sent."""
+"""`vision-line selftest`: checks and measures inspection on this machine; the report can be shared."""

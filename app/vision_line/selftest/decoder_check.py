@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether each of the GPU's decoders gives the pictures of the CPU's, and how many a second each decoder gives."""
+"""Compares each GPU decoder's frames with the CPU decoder's, and measures the rate of each decoder."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.report import CheckOutcome, Measurement, failed, figure, passed, skipped
 from vision_line.selftest.videos import H264, HEVC, KINDS, Video, encode_video, opened
 
-#: What RGB may differ by, in levels. 8 bits are decoded alike by all decoders. Of 10 bits FFmpeg makes 8 in ways that
-#: depend on the layout: luma and chroma may be a step off, which is up to 1.2 + 2.2 levels of blue.
+#: Tolerance of RGB, in levels. All decoders agree on 8 bits. FFmpeg converts 10 bits to 8 depending on the layout:
+#: luma and chroma may be one step off, which is up to 1.2 + 2.2 levels of blue.
 MOST_LEVELS, MOST_LEVELS_10_BIT = 1, 4
 
-#: Of so many pictures one is compared value by value.
+#: One of this many frames is compared value by value.
 COMPARE_EVERY = 8
 
-#: Decoders that work side by side while their rate is measured: one alone waits for itself.
+#: Decoders that run in parallel while their rate is measured: a single one would wait for itself.
 GPU_DECODERS = 4
 
 _KINDS_TIMED = (H264, HEVC)
@@ -42,33 +42,33 @@ _KINDS_TIMED = (H264, HEVC)
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What came of one decoder and one video."""
+    """Result of one decoder on one video."""
 
     decoder: str
     video: str
-    refusal: str = ""  # why the decoder does not take it
-    fault: str = ""  # what is wrong with what it gave
+    unsupported: str = ""  # why the decoder does not support it
+    fault: str = ""  # what is wrong with its frames
     largest: int = 0  # difference of an RGB value, levels
     mean: float = 0.0
 
     @property
-    def is_refused(self) -> bool:
+    def is_unsupported(self) -> bool:
         """Whether nothing was decoded."""
-        return bool(self.refusal)
+        return bool(self.unsupported)
 
 
-def check_parity(subject: DeviceUnderTest) -> CheckOutcome:
-    """Compare what each decoder that opens makes of each video with the CPU decoder's pictures."""
-    if subject.gpu is None:
+def check_parity(dut: DeviceUnderTest) -> CheckOutcome:
+    """Compare the frames of each available decoder with the CPU decoder's, for each video."""
+    if dut.gpu is None:
         return skipped("the CPU's decoder is the reference itself")
-    videos, missing = _videos(subject)
-    found = [compare(subject.gpu, backend, video) for video in videos for backend in BACKENDS]
-    figures = [value for parity in found if not parity.is_refused for value in _figures(parity)]
+    videos, missing = _videos(dut)
+    found = [compare(dut.gpu, backend, video) for video in videos for backend in BACKENDS]
+    figures = [value for parity in found if not parity.is_unsupported for value in _figures(parity)]
     faults = [f"{parity.decoder}, {parity.video}: {parity.fault}" for parity in found if parity.fault]
     faults += [f"{video.kind}: no decoder" for video in videos if not _is_decoded(video, found)]
     if faults:
         return failed("; ".join(faults), figures)
-    return passed(". ".join(filter(None, (_used(found), missing, _refusals(found)))), figures)
+    return passed(". ".join(filter(None, (_used(found), missing, _unsupported_reasons(found)))), figures)
 
 
 def compare(gpu: GpuContext, backend: Backend, video: Video) -> Parity:
@@ -80,7 +80,7 @@ def compare(gpu: GpuContext, backend: Backend, video: Video) -> Parity:
             pairs = itertools.zip_longest(_decoded(decoder, packets), _decoded(CpuDecoder("", cpu_stream), cpu_packets))
             for number, (found, wanted) in enumerate(pairs):
                 if fault := _mismatch(found, wanted):
-                    return Parity(backend.name, str(video.kind), fault=f"picture {number}: {fault}")
+                    return Parity(backend.name, str(video.kind), fault=f"frame {number}: {fault}")
                 if number % COMPARE_EVERY == 0:
                     apart = np.abs(_rgb(found).astype(np.int16) - _rgb(wanted))
                     differences.append((int(apart.max()), float(apart.mean())))
@@ -94,16 +94,16 @@ def compare(gpu: GpuContext, backend: Backend, video: Video) -> Parity:
     return Parity(backend.name, str(video.kind), fault=fault, largest=largest, mean=mean)
 
 
-def measure_decoding(subject: DeviceUnderTest) -> CheckOutcome:
-    """Measure pictures a second of each decoder that opens, at the cameras' size."""
-    openers = _openers(subject)
-    videos = [video for kind in _KINDS_TIMED if (video := subject.encoded(kind)) is not None]
+def measure_decoding(dut: DeviceUnderTest) -> CheckOutcome:
+    """Measure the frames per second of each available decoder, at the cameras' size."""
+    openers = _openers(dut)
+    videos = [video for kind in _KINDS_TIMED if (video := dut.encoded(kind)) is not None]
     figures: list[Measurement] = []
     for video, (name, (opener, count)) in itertools.product(videos, openers.items()):
-        rate = decoding_rate(opener, video, count, subject.settings.seconds / 2)
+        rate = decoding_rate(opener, video, count, dut.settings.seconds / 2)
         if rate is not None:
             figures.append(figure("decode_fps", f"{name}, {video.kind}, {count} side by side", rate, "frames/s"))
-    width, height = subject.size_wh
+    width, height = dut.size_wh
     if not figures:
         return failed(f"no decoder decodes {width}x{height}")
     best = max(figures, key=lambda one: one.value)
@@ -111,9 +111,9 @@ def measure_decoding(subject: DeviceUnderTest) -> CheckOutcome:
 
 
 def decoding_rate(opener: OpenDecoder, video: Video, count: int, seconds: float) -> float | None:
-    """Return how many pictures a second `count` decoders give in as many threads, None when they do not open.
+    """Return the frames per second of `count` decoders in as many threads, None when they do not open.
 
-    Pictures are dropped at once; those of a GPU have arrived in its memory.
+    Frames are dropped at once; those of a GPU have arrived in its memory.
 
     Raises:
         SourceError: a decoder fails while it works.
@@ -124,12 +124,12 @@ def decoding_rate(opener: OpenDecoder, video: Video, count: int, seconds: float)
         stop.wait(seconds)
         stop.set()
         rates = [future.result() for future in working]
-    told = [rate for rate in rates if rate is not None]
-    return sum(told) if len(told) == count else None
+    measured = [rate for rate in rates if rate is not None]
+    return sum(measured) if len(measured) == count else None
 
 
 def _decode_until(opener: OpenDecoder, video: Video, stop: threading.Event) -> float | None:
-    """Decode `video` again and again; return the rate, counted from the first picture on, None: not decoded at all."""
+    """Decode `video` again and again; return the rate, counted from the first frame on, None: not supported."""
     with opened(video) as (stream, packets):
         decoder = opener("selftest", stream, None)
         try:
@@ -145,34 +145,34 @@ def _decode_until(opener: OpenDecoder, video: Video, stop: threading.Event) -> f
                 break
             newest = list(decoder.decode(packet))
             count += len(newest)
-        for picture in newest:
-            _wait_for(picture)
+        for decoded in newest:
+            _wait_for(decoded)
         rate = count / (time.monotonic() - began_s)
         decoder.close()
     return rate
 
 
-def _wait_for(picture: DecodedFrame) -> None:
-    surface = picture.picture
+def _wait_for(decoded: DecodedFrame) -> None:
+    surface = decoded.picture
     if isinstance(surface, Surface) and surface.ready is not None:
-        with translated_errors(DeviceError, "a picture does not arrive"):
+        with translated_errors(DeviceError, "a frame does not arrive"):
             surface.ready.sync()
 
 
-def _openers(subject: DeviceUnderTest) -> dict[str, tuple[OpenDecoder, int]]:
-    """Return what opens each decoder, and how many of them work side by side."""
-    gpu = subject.gpu
+def _openers(dut: DeviceUnderTest) -> dict[str, tuple[OpenDecoder, int]]:
+    """Return the opener of each decoder, and how many of them run in parallel."""
+    gpu = dut.gpu
     if gpu is None:
         return {"CPU": (CpuDecoder, usable_cores())}
 
     return {backend.name: (partial(CudaDecoder, gpu, backends=(backend,)), GPU_DECODERS) for backend in BACKENDS}
 
 
-def _videos(subject: DeviceUnderTest) -> tuple[list[Video], str]:
-    """Return a small video of each kind, and a sentence about those that cannot be made here."""
-    made = {kind: encode_video(kind, subject.small_drawings) for kind in KINDS}
+def _videos(dut: DeviceUnderTest) -> tuple[list[Video], str]:
+    """Return a small video of each kind, and a sentence about those that this FFmpeg cannot encode."""
+    made = {kind: encode_video(kind, dut.small_images) for kind in KINDS}
     missing = [str(kind) for kind, video in made.items() if video is None]
-    return [video for video in made.values() if video], f"not made here: {', '.join(missing)}" if missing else ""
+    return [video for video in made.values() if video], f"not encoded here: {', '.join(missing)}" if missing else ""
 
 
 def _decoded(decoder: Decoder, packets: list[Any]) -> Iterator[DecodedFrame]:
@@ -194,10 +194,10 @@ def _mismatch(found: DecodedFrame | None, wanted: DecodedFrame | None) -> str:
 
 
 def _rgb(decoded: DecodedFrame) -> PictureRGB:
-    """Return the picture in its own size, converted by the preprocessing definition."""
-    picture = decoded.picture.to_host() if isinstance(decoded.picture, Surface) else decoded.picture
+    """Return the frame in its own size as RGB, converted by the preprocessing definition."""
+    native = decoded.picture.to_host() if isinstance(decoded.picture, Surface) else decoded.picture
     width, height = decoded.size_wh
-    return letterbox_planes(open_planes(picture), decoded.colour, (height, width))
+    return letterbox_planes(open_planes(native), decoded.colour, (height, width))
 
 
 def _figures(parity: Parity) -> Iterator[Measurement]:
@@ -207,17 +207,17 @@ def _figures(parity: Parity) -> Iterator[Measurement]:
 
 
 def _is_decoded(video: Video, found: list[Parity]) -> bool:
-    return any(parity.video == str(video.kind) and not parity.is_refused for parity in found)
+    return any(parity.video == str(video.kind) and not parity.is_unsupported for parity in found)
 
 
 def _used(found: list[Parity]) -> str:
-    names = dict.fromkeys(parity.decoder for parity in found if not parity.is_refused)
+    names = dict.fromkeys(parity.decoder for parity in found if not parity.is_unsupported)
     largest = max(parity.largest for parity in found)
-    return f"{', '.join(names)}: the CPU's pictures, within {largest} levels"
+    return f"{', '.join(names)}: the CPU's frames, within {largest} levels"
 
 
-def _refusals(found: list[Parity]) -> str:
-    """Return why decoders that take nothing at all do not, each once."""
-    used = {parity.decoder for parity in found if not parity.is_refused}
-    reasons = {parity.decoder: parity.refusal for parity in reversed(found) if parity.decoder not in used}
+def _unsupported_reasons(found: list[Parity]) -> str:
+    """Return why decoders that support no video do not, each once."""
+    used = {parity.decoder for parity in found if not parity.is_unsupported}
+    reasons = {parity.decoder: parity.unsupported for parity in reversed(found) if parity.decoder not in used}
     return "; ".join(f"without {name}: {reason}" for name, reason in reasons.items())

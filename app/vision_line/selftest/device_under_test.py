@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is tested: the opened device with its model, and pictures for it."""
+"""The device under test: the opened device with its model, and frames for it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from vision_line.devices.selection import choose_device, chosen_gpus, open_devic
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Inspection
 from vision_line.ports import DecodedFrame, Device, DeviceLoad, ShapeHW
-from vision_line.selftest.videos import H264, Picture, Video, VideoKind, draw_pictures, encode_video, opened
+from vision_line.selftest.videos import H264, ImageBGR, Video, VideoKind, draw_images, encode_video, opened
 from vision_line.telemetry.load_history import LoadTotals
 
-#: A device that gives no result for so long never will; devices say so themselves after 30 s.
+#: Time without a result after which the device counts as stalled; devices report this themselves after 30 s.
 STALL_S = 40.0
 
 _BUS_ID_BYTES = 16  # the driver asks for 13 or more
 
-#: Different pictures that detections and order are checked with.
-PICTURES = 8
+#: Number of different frames for the checks of detections and order.
+DISTINCT_FRAMES = 8
 
-#: Pictures of the CPU's cameras, and of comparisons; and of a GPU's cameras.
+#: Frame size of the CPU's cameras and of comparisons, and of a GPU's cameras.
 SMALL_SIZE_WH, _GPU_SIZE_WH = (640, 360), (1920, 1080)
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What became of a load; all numbers are of the measured time, after the settling."""
+class LoadResult:
+    """Result of a load test; all numbers are of the measured time, after settling."""
 
     seconds: float
     due: int  # frames whose packet was due
@@ -63,10 +63,10 @@ class Settings:
     buckets: tuple[int, ...] = BUCKETS  # batches whose times are measured
     cameras: int = 16  # of the paced load
     fps: float = 25.0
-    size_wh: tuple[int, int] | None = None  # of the cameras' pictures; None: full HD on a GPU, its ninth on the CPU
+    size_wh: tuple[int, int] | None = None  # of the cameras' frames; None: full HD on a GPU, a ninth of it on the CPU
 
 
-#: For a first look: the same checks with less of everything.
+#: A quick run: the same checks with fewer frames and less time.
 QUICK = Settings(seconds=2.0, settle_s=1.0, repeats=10, frames=26, submitted=250)
 
 
@@ -74,7 +74,7 @@ QUICK = Settings(seconds=2.0, settle_s=1.0, repeats=10, frames=26, submitted=250
 class DeviceUnderTest:
     """The device under test, opened for one input shape; for one thread. `gpu` is None on the CPU.
 
-    `memory_before` and `memory_after` are samples of the GPU's memory around the opening, None where nothing is told.
+    `memory_before` and `memory_after` are samples of the GPU's memory around the opening, None where it reports none.
     """
 
     settings: Settings
@@ -86,67 +86,67 @@ class DeviceUnderTest:
     size_wh: tuple[int, int]
     memory_before: DeviceLoad | None = None
     memory_after: DeviceLoad | None = None
-    silence: str = ""  # why the GPU's memory and power are not told
-    paced: Load | None = None  # what the paced load told, once it has run
+    no_samples_reason: str = ""  # why the GPU's memory and power are not known
+    paced: LoadResult | None = None  # result of the paced load, once it has run
     _videos: dict[VideoKind, Video | None] = field(default_factory=dict)
 
     @cached_property
-    def drawings(self) -> list[Picture]:
-        """Return the drawn pictures at the cameras' size."""
-        return draw_pictures(self.size_wh, self.settings.frames)
+    def images(self) -> list[ImageBGR]:
+        """Return the drawn images at the cameras' size."""
+        return draw_images(self.size_wh, self.settings.frames)
 
     @cached_property
-    def small_drawings(self) -> list[Picture]:
-        """Return the drawn pictures at a size whose every value is soon compared."""
-        return draw_pictures(SMALL_SIZE_WH, self.settings.frames)
+    def small_images(self) -> list[ImageBGR]:
+        """Return the drawn images at a size that is compared quickly."""
+        return draw_images(SMALL_SIZE_WH, self.settings.frames)
 
     @cached_property
     def video(self) -> Video:
-        """Return what the cameras send.
+        """Return the video that the cameras send.
 
         Raises:
             RunError: this FFmpeg cannot make H.264.
         """
         video = self.encoded(H264)
         if video is None:
-            raise RunError("selftest: PyAV has no encoder for H.264, so that there is nothing to decode")
+            raise RunError("selftest: PyAV has no encoder for H.264, so there is nothing to decode")
         return video
 
     def encoded(self, kind: VideoKind) -> Video | None:
-        """Return the drawn pictures as a video of `kind`; None where this FFmpeg cannot make it."""
+        """Return the drawn images as a video of `kind`; None where this FFmpeg cannot encode it."""
         if kind not in self._videos:
-            self._videos[kind] = encode_video(kind, self.drawings)
+            self._videos[kind] = encode_video(kind, self.images)
         return self._videos[kind]
 
     @cached_property
-    def pictures(self) -> list[DecodedFrame]:
-        """Return pictures of the video as the device's decoder leaves them, far apart from each other."""
-        step = max(self.settings.frames // PICTURES, 1)
+    def decoded_frames(self) -> list[DecodedFrame]:
+        """Return frames of the video from the device's decoder, far apart from each other."""
+        step = max(self.settings.frames // DISTINCT_FRAMES, 1)
         with opened(self.video) as (stream, packets):
             decoder = self.device.open_decoder("selftest", stream, None)
-            decoded = (picture for packet in [*packets, None] for picture in decoder.decode(packet))
-            kept = [picture for number, picture in enumerate(decoded) if number % step == 0][:PICTURES]
+            decoded = (frame for packet in [*packets, None] for frame in decoder.decode(packet))
+            kept = [frame for number, frame in enumerate(decoded) if number % step == 0][:DISTINCT_FRAMES]
             decoder.close()
         if not kept:
-            raise RunError("selftest: the decoder gives no pictures")
+            raise RunError("selftest: the decoder gives no frames")
         return kept
 
-    def frame(self, camera: str, sequence: int, picture: DecodedFrame, arrived_s: float | None = None) -> Frame:
-        """Return `picture` as a camera's frame that arrived at `arrived_s`, None: now."""
+    def frame(self, camera: str, sequence: int, decoded: DecodedFrame, arrived_s: float | None = None) -> Frame:
+        """Return `decoded` as a camera's frame that arrived at `arrived_s`, None: now."""
         now_s = time.monotonic()
         return Frame(
             camera=camera,
             sequence=sequence,
-            size_wh=picture.size_wh,
-            colour=picture.colour,
-            picture=picture.picture,
+            size_wh=decoded.size_wh,
+            colour=decoded.colour,
+            picture=decoded.picture,
             arrived_s=now_s if arrived_s is None else arrived_s,
             arrived_utc=time.time(),
             decoded_s=now_s,
         )
 
     def inspect(self, frames: Sequence[Frame]) -> list[Inspection]:
-        """Inspect one batch on the device, which has nothing else to do, and wait for it.
+        """Inspect one batch on the idle device, and wait for it.
 
         Raises:
             DeviceError, RunError: as the device raises them; RunError also when no result comes.
@@ -178,7 +178,7 @@ class DeviceUnderTest:
 
 
 @contextmanager
-def open_subject(device: str, model: Path | None, settings: Settings) -> Iterator[DeviceUnderTest]:
+def open_device_under_test(device: str, model: Path | None, settings: Settings) -> Iterator[DeviceUnderTest]:
     """Open the device called `device` for the bundle or ONNX file `model` (None: the shipped bundle), and close it.
 
     Raises:
@@ -198,19 +198,19 @@ def open_subject(device: str, model: Path | None, settings: Settings) -> Iterato
         size_wh = settings.size_wh or (SMALL_SIZE_WH if gpu is None else _GPU_SIZE_WH)
         (shape_hw,) = plan_input_shapes(opened_model, [size_wh])
         woken = threading.Event()
-        subject_device = open_device(name, opened_model, [shape_hw], woken.set)
-        closing.callback(subject_device.close)
+        device_opened = open_device(name, opened_model, [shape_hw], woken.set)
+        closing.callback(device_opened.close)
         yield DeviceUnderTest(
             settings=settings,
             model=opened_model,
             shape_hw=shape_hw,
-            device=subject_device,
+            device=device_opened,
             woken=woken,
             gpu=gpu,
             size_wh=size_wh,
             memory_before=before if gpu is not None and gpu.pci_bus_id == bus else None,
             memory_after=None if monitor is None or gpu is None else monitor.sample(),
-            silence="" if monitor is None else monitor.reason,
+            no_samples_reason="" if monitor is None else monitor.reason,
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether the GPU's letterbox kernel gives the bits of the preprocessing definition, on pictures of noise."""
+"""Checks that the GPU's letterbox kernel matches the preprocessing definition bit for bit, on noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vision_line.selftest.report import CheckOutcome, failed, figure, passed, sk
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
 
-#: Full HD, an odd size, one that grows, and one that only its padding changes.
+#: Full HD, an odd size, one that is enlarged, and one that is only padded.
 SIZES_WH = ((1920, 1080), (641, 361), (96, 64), (320, 320))
 
 _NEVER_WRITTEN = 0xFF  # four of them are no number
@@ -37,14 +37,14 @@ _NEVER_WRITTEN = 0xFF  # four of them are no number
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """A picture of noise as it lies in memory: a luma plane and a chroma plane below it, lines of `layout.pitch`."""
+    """A frame of noise in memory: a luma plane and a chroma plane below it, lines of `layout.pitch`."""
 
     layout: SurfaceLayout
     colour: Colour
     memory: NDArray[np.uint8]  # (nbytes,)
 
     def planes(self) -> Planes:
-        """Return it as the definition reads it: of two bytes the upper one."""
+        """Return its planes for the definition: the upper byte of two."""
         step = self.layout.format.sample_bytes
         width, height = self.layout.size_wh
         samples = self.memory.reshape(-1, self.layout.pitch)[:, step - 1 :: step]
@@ -52,27 +52,27 @@ class Noise:
         return Planes((luma, chroma[:, 0::2], chroma[:, 1::2]))
 
 
-def check_kernel(subject: DeviceUnderTest) -> CheckOutcome:
+def check_kernel(dut: DeviceUnderTest) -> CheckOutcome:
     """Compare the kernel's float32 and float16 outputs with the definition, bit for bit."""
-    if subject.gpu is None:
+    if dut.gpu is None:
         return skipped("the CPU has no kernel")
-    pictures = list(draw_noise())
-    boxes = [letterbox_planes(noise.planes(), noise.colour, subject.shape_hw) for noise in pictures]
+    frames = list(draw_noise())
+    boxes = [letterbox_planes(noise.planes(), noise.colour, dut.shape_hw) for noise in frames]
     wanted = np.concatenate([normalise(rgb) for rgb in boxes])
     wrong = {}
     for dtype in (np.float32, np.float16):
-        found = run_kernel(subject.gpu, pictures, subject.shape_hw, np.dtype(dtype))
+        found = run_kernel(dut.gpu, frames, dut.shape_hw, np.dtype(dtype))
         wrong[np.dtype(dtype).name] = int(np.count_nonzero(_bits(found) != _bits(wanted.astype(dtype))))
     figures = [figure("values_wrong", name, count, "values") for name, count in wrong.items()]
     figures.append(figure("values_compared", "", wanted.size * len(wrong), "values"))
     if any(wrong.values()):
         counts = ", ".join(f"{count} of {wanted.size} in {name}" for name, count in wrong.items())
         return failed(f"the kernel's input differs from the definition: {counts}", figures)
-    return passed(f"{len(pictures)} pictures are the same to the last bit, in float32 and float16", figures)
+    return passed(f"{len(frames)} frames are equal to the last bit, in float32 and float16", figures)
 
 
 def draw_noise() -> Iterator[Noise]:
-    """Yield pictures of all formats and of `SIZES_WH`, with every description of colour among them."""
+    """Yield frames of all formats and `SIZES_WH`; every colour description occurs."""
     rng = np.random.default_rng(0)
     colours = [Colour(matrix, value_range) for matrix, value_range in product(ColourMatrix, ColourRange)]
     for number, (size_wh, form) in enumerate(product(SIZES_WH, PixelFormat)):
@@ -80,14 +80,14 @@ def draw_noise() -> Iterator[Noise]:
         yield Noise(layout, colours[number % len(colours)], rng.integers(0, 256, layout.nbytes, np.uint8))
 
 
-def run_kernel(gpu: GpuContext, pictures: Sequence[Noise], shape_hw: ShapeHW, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return what one launch makes of `pictures` (n, 3, h, w), of float32 or float16.
+def run_kernel(gpu: GpuContext, frames: Sequence[Noise], shape_hw: ShapeHW, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the output of one launch for `frames`: (n, 3, h, w), float32 or float16.
 
     Raises:
         DeviceError: the kernel cannot be built, or too little memory.
-        RunError: the GPU does not take the launch.
+        RunError: the GPU rejects the launch.
     """
-    count = len(pictures)
+    count = len(frames)
     shape = (count, 3, *shape_hw)
     nbytes = int(np.prod(shape)) * dtype.itemsize
     with translated_errors(DeviceError, "the kernel cannot be tried"), ExitStack() as undo:
@@ -97,7 +97,7 @@ def run_kernel(gpu: GpuContext, pictures: Sequence[Noise], shape_hw: ShapeHW, dt
         stream = open_stream(gpu, undo)
         params, output = (allocate(gpu, buffer.size, stream, undo) for buffer in (host_params, host_output))
         kernel = open_kernel(gpu, stream, undo, half=dtype.itemsize == 2)
-        surfaces = [(upload(gpu, noise, stream), noise.colour) for noise in pictures]  # kept until the kernel has run
+        surfaces = [(upload(gpu, noise, stream), noise.colour) for noise in frames]  # kept until the kernel has run
         _describe(kernel, surfaces, shape_hw, host_params)
         host_params.copy_to(params, stream=stream)
         output.fill(_NEVER_WRITTEN, stream=stream)
@@ -129,17 +129,17 @@ def upload(gpu: GpuContext, noise: Noise, stream: Stream) -> Surface:
 
 
 def open_kernel(gpu: GpuContext, stream: Stream, undo: ExitStack, *, half: bool) -> LetterboxKernel:
-    """Return the kernel, built or from the user's cache as the device takes it."""
+    """Return the kernel as the device uses it: built, or from the user's cache."""
     kernel = LetterboxKernel(gpu.device, stream, half=half, cache_dir=cache_folder().parent / "kernels")
     undo.callback(kernel.close)
     return kernel
 
 
 def _describe(
-    kernel: LetterboxKernel, pictures: Sequence[tuple[Surface, Colour]], shape_hw: ShapeHW, host: Buffer
+    kernel: LetterboxKernel, frames: Sequence[tuple[Surface, Colour]], shape_hw: ShapeHW, host: Buffer
 ) -> None:
     records = host_view(host).view(FRAME_PARAMS)
-    for record, (surface, colour) in zip(records, pictures, strict=True):
+    for record, (surface, colour) in zip(records, frames, strict=True):
         kernel.describe(surface, colour, Letterbox(surface.size_wh, shape_hw), record)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Loads on the device: as much as it takes, and cameras at their own pace, from the packet to the result."""
+"""Load tests: full load on the device alone, and paced cameras from the packet to the result."""
 
 from __future__ import annotations
 
@@ -14,88 +14,88 @@ from vision_line.errors import DeviceError, RunError, SourceError
 from vision_line.frames import DropCause, Frame, Inspection
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.scheduler.batching import BatchPlan, Ready, plan_batch
-from vision_line.selftest.device_under_test import DeviceUnderTest, Load
+from vision_line.selftest.device_under_test import DeviceUnderTest, LoadResult
 from vision_line.selftest.videos import Video, opened
 from vision_line.telemetry.load_history import LoadHistory, LoadTotals
 
-#: How often the GPU's power and memory are asked for.
-_LOOK_EVERY_S = 0.25
+#: Period in which the GPU's power and memory are sampled, in seconds.
+_SAMPLE_EVERY_S = 0.25
 
-_WAIT_S = 0.05  # the longest wait for something to happen
+_WAIT_S = 0.05  # longest wait for an event
 
 
 class GpuWatch:
-    """Asks for power and memory now and then, on the inspecting thread."""
+    """Samples power and memory periodically, in the scheduler's thread."""
 
-    def __init__(self, subject: DeviceUnderTest) -> None:
-        """Ask for the first time."""
-        self._device = subject.device
+    def __init__(self, dut: DeviceUnderTest) -> None:
+        """Take the first sample."""
+        self._device = dut.device
         self._history = LoadHistory()
         self._due_s = 0.0
-        self.look(time.monotonic())
+        self.sample(time.monotonic())
 
-    def look(self, now_s: float) -> None:
-        """Ask again when it is time to."""
+    def sample(self, now_s: float) -> None:
+        """Take a sample when one is due."""
         if now_s >= self._due_s:
-            self._due_s = now_s + _LOOK_EVERY_S
+            self._due_s = now_s + _SAMPLE_EVERY_S
             self._history.note(self._device.loads())
 
     def close(self) -> tuple[LoadTotals, ...]:
-        """Ask for the last time and return what was told."""
+        """Take the last sample and return the totals."""
         self._history.note(self._device.loads())
         return self._history.totals()
 
 
-def run_full(subject: DeviceUnderTest, batch_size: int, seconds: float) -> Load:
-    """Submit batches of pictures that are decoded already, whenever a slot is free.
+def run_full(dut: DeviceUnderTest, batch_size: int, seconds: float) -> LoadResult:
+    """Submit batches of frames that are already decoded, whenever a slot is free.
 
     Raises:
-        DeviceError, RunError: as the device raises them; RunError also when results stay away.
+        DeviceError, RunError: as the device raises them; RunError also when no result comes.
     """
-    device, pictures = subject.device, subject.pictures
-    frames = [subject.frame(f"camera{index:02d}", 0, pictures[index % len(pictures)]) for index in range(batch_size)]
-    subject.inspect(frames)
-    watch = GpuWatch(subject)
+    device, decoded = dut.device, dut.decoded_frames
+    frames = [dut.frame(f"camera{index:02d}", 0, decoded[index % len(decoded)]) for index in range(batch_size)]
+    dut.inspect(frames)
+    watch = GpuWatch(dut)
     inspected = 0
     began_s = now_s = time.monotonic()
     while now_s - began_s < seconds:
         while device.free_slots():
             device.submit(frames)
-        inspected += len(subject.next_results())
+        inspected += len(dut.next_results())
         now_s = time.monotonic()
-        watch.look(now_s)
+        watch.sample(now_s)
     taken_s = now_s - began_s
     gpus = watch.close()
-    subject.drained()
-    return Load(taken_s, inspected, inspected, (), gpus)
+    dut.drained()
+    return LoadResult(taken_s, inspected, inspected, (), gpus)
 
 
-def run_alone(subject: DeviceUnderTest, repeats: int) -> tuple[float, ...]:
-    """Return how long single frames take on a device that has nothing else to do: milliseconds, ascending.
+def run_alone(dut: DeviceUnderTest, repeats: int) -> tuple[float, ...]:
+    """Return the latencies of single frames on an idle device: milliseconds, ascending.
 
     Raises:
         DeviceError, RunError: as the device raises them.
     """
     taken_ms = []
     for number in range(repeats):
-        frame = subject.frame("alone", number, subject.pictures[number % len(subject.pictures)])
+        frame = dut.frame("alone", number, dut.decoded_frames[number % len(dut.decoded_frames)])
         began_s = time.perf_counter()
-        subject.inspect([frame])
+        dut.inspect([frame])
         taken_ms.append((time.perf_counter() - began_s) * 1000)
     return tuple(sorted(taken_ms))
 
 
-def run_paced(subject: DeviceUnderTest) -> Load:
-    """Let the cameras send at their own pace, each decoded in a thread of its own; the newest frame of each waits.
+def run_paced(dut: DeviceUnderTest) -> LoadResult:
+    """Let the cameras send in real time, each decoded in its own thread; the newest frame of each waits.
 
     Raises:
         DeviceError, RunError: as the device raises them; RunError also when a camera's decoder fails.
     """
-    return _PacedRun(subject).run()
+    return _PacedRun(dut).run()
 
 
 class Span(NamedTuple):
-    """The measured part of a load."""
+    """The measured part of a load test."""
 
     from_s: float
     until_s: float
@@ -106,24 +106,22 @@ class Span(NamedTuple):
 
 
 class _Camera:
-    """One camera's thread: gives each packet to the decoder when it is due, and the picture to the mailbox."""
+    """One camera's thread: gives each packet to the decoder when it is due, and the frame to the mailbox."""
 
-    def __init__(
-        self, subject: DeviceUnderTest, video: Video, number: int, began_s: float, stop: threading.Event
-    ) -> None:
-        """Prepare; cameras are out of step with each other, as real ones are."""
+    def __init__(self, dut: DeviceUnderTest, video: Video, number: int, began_s: float, stop: threading.Event) -> None:
+        """Prepare; cameras are out of phase, as real ones are."""
         self.name = f"camera{number:02d}"
-        self.mailbox = NewestFrame(subject.woken.set)
+        self.mailbox = NewestFrame(dut.woken.set)
         self.fault = ""
-        self._subject = subject
+        self._dut = dut
         self._video = video
-        self._period_s = 1 / subject.settings.fps
-        self._first_s = began_s + number * self._period_s / subject.settings.cameras
+        self._period_s = 1 / dut.settings.fps
+        self._first_s = began_s + number * self._period_s / dut.settings.cameras
         self._stop = stop
         self.thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def due(self, measured: Span) -> int:
-        """Return how many packets were due in that time."""
+        """Return the number of packets that were due in that time."""
         numbers = range(ceil((measured.until_s - self._first_s) / self._period_s) + 1)
         return sum(self._due_s(number) in measured for number in numbers)
 
@@ -135,39 +133,39 @@ class _Camera:
             self._send()
         except (SourceError, DeviceError) as exc:
             self.fault = str(exc)
-            self._subject.woken.set()
+            self._dut.woken.set()
 
     def _send(self) -> None:
         with opened(self._video) as (stream, packets), ExitStack() as undo:
-            decoder = self._subject.device.open_decoder(self.name, stream, None)
+            decoder = self._dut.device.open_decoder(self.name, stream, None)
             undo.callback(decoder.close)
             sequence = number = 0
             while not self._stop.wait(max((due_s := self._due_s(number)) - time.monotonic(), 0.0)):
                 self.mailbox.count_arrived()
-                for picture in decoder.decode(packets[number % len(packets)]):
-                    self.mailbox.put(self._subject.frame(self.name, sequence, picture, due_s))
+                for decoded in decoder.decode(packets[number % len(packets)]):
+                    self.mailbox.put(self._dut.frame(self.name, sequence, decoded, due_s))
                     sequence += 1
                 number += 1
 
 
 class _PacedRun:
-    """The inspecting thread's side of a paced load; it ends with `run`."""
+    """The scheduler's side of a paced load; it ends with `run`."""
 
-    def __init__(self, subject: DeviceUnderTest) -> None:
-        self._subject = subject
-        self._device = subject.device
+    def __init__(self, dut: DeviceUnderTest) -> None:
+        self._dut = dut
+        self._device = dut.device
         self._stop = threading.Event()
-        video, cameras = subject.video, range(subject.settings.cameras)
+        video, cameras = dut.video, range(dut.settings.cameras)
         began_s = time.monotonic()
-        self._cameras = [_Camera(subject, video, number, began_s, self._stop) for number in cameras]
+        self._cameras = [_Camera(dut, video, number, began_s, self._stop) for number in cameras]
         self._turns = [-1] * len(self._cameras)
         self._batches = 0
         self._latency_ms: list[float] = []
-        from_s = began_s + subject.settings.settle_s
-        self._measured = Span(from_s, from_s + subject.settings.seconds)
+        from_s = began_s + dut.settings.settle_s
+        self._measured = Span(from_s, from_s + dut.settings.seconds)
 
-    def run(self) -> Load:
-        """Run for the settling and the measured time, then end the cameras and let the device finish."""
+    def run(self) -> LoadResult:
+        """Run for the settling and the measured time, then stop the cameras and drain the device."""
         from_s, until_s = self._measured
         watch: GpuWatch | None = None
         try:
@@ -175,8 +173,8 @@ class _PacedRun:
                 camera.thread.start()
             while (now_s := time.monotonic()) < until_s and not self._faults():
                 if now_s >= from_s:
-                    watch = watch or GpuWatch(self._subject)
-                    watch.look(now_s)
+                    watch = watch or GpuWatch(self._dut)
+                    watch.sample(now_s)
                 self._inspect()
             gpus = () if watch is None else watch.close()
         finally:
@@ -185,14 +183,14 @@ class _PacedRun:
             raise RunError(f"selftest: {faults[0]}")
         due = sum(camera.due(self._measured) for camera in self._cameras)
         latency_ms = tuple(sorted(self._latency_ms))
-        return Load(until_s - from_s, due, len(latency_ms), latency_ms, gpus)
+        return LoadResult(until_s - from_s, due, len(latency_ms), latency_ms, gpus)
 
     def _inspect(self) -> None:
         """Submit what is ready, wait for something to happen, and note the latency of what has finished."""
         while self._device.free_slots() and self._submit():
             pass
-        self._subject.woken.wait(_WAIT_S)
-        self._subject.woken.clear()
+        self._dut.woken.wait(_WAIT_S)
+        self._dut.woken.clear()
         self._note(self._device.collect())
 
     def _note(self, inspections: Sequence[Inspection]) -> None:
@@ -225,13 +223,13 @@ class _PacedRun:
         return [camera.fault for camera in self._cameras if camera.fault]
 
     def _end(self) -> None:
-        """End the cameras, and let the device finish what it has."""
+        """Stop the cameras, and drain the device."""
         self._stop.set()
         for camera in self._cameras:
             if camera.thread.ident is not None:
                 camera.thread.join()
             camera.mailbox.drop(DropCause.SHUTDOWN)
-        self._note(self._subject.drained())
+        self._note(self._dut.drained())
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:

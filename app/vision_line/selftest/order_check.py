@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether a busy device loses, repeats, swaps or reorders results."""
+"""Checks that a busy device does not lose, repeat, swap or reorder results."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from vision_line.selftest.comparison import difference
 from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.report import CheckOutcome, failed, figure, passed
 
-#: A frame, and the number of the picture that it shows.
+#: A frame, and the number of the image that it shows.
 Shown = tuple[Frame, int]
 
 
 @dataclass(frozen=True, slots=True)
 class OrderErrors:
-    """What is wrong with results: numbers of frames."""
+    """Errors in the order of results: numbers of frames."""
 
     lost: int = 0
     repeated: int = 0
     late: int = 0  # after a younger frame of the same camera
-    swapped: int = 0  # with what another picture shows
+    swapped: int = 0  # with the result of another image
 
     @property
     def is_none(self) -> bool:
-        """Whether all is right."""
+        """Whether there are no errors."""
         return self == OrderErrors()
 
 
-def check_order(subject: DeviceUnderTest) -> CheckOutcome:
-    """Keep all of the device's slots full with frames of many cameras and hold each result against what was submitted.
+def check_order(dut: DeviceUnderTest) -> CheckOutcome:
+    """Keep all slots full with frames of many cameras, and compare each result with what was submitted.
 
-    Batches of all sizes are mixed. Pictures are few and different, and what they show was inspected before, one by one.
+    Batches of all sizes are mixed. The frames show a few different images, each of which was inspected singly before.
     """
-    alone = [subject.inspect([subject.frame("alone", 0, picture)]) for picture in subject.pictures]
-    shown = [inspections[0].detections if inspections else Detections.empty() for inspections in alone]
+    single = [dut.inspect([dut.frame("alone", 0, image)]) for image in dut.decoded_frames]
+    shown = [inspections[0].detections if inspections else Detections.empty() for inspections in single]
     submitted: list[Shown] = []
     found: list[Inspection] = []
     full = 0
-    for batch in _batches(subject):
-        while not subject.device.free_slots():
+    for batch in _batches(dut):
+        while not dut.device.free_slots():
             full += 1
-            found += subject.next_results()
-        subject.device.submit([frame for frame, _ in batch])
+            found += dut.next_results()
+        dut.device.submit([frame for frame, _ in batch])
         submitted += batch
-    found += subject.drained()
-    disorder = find_disorder(submitted, found, shown, subject.model.score_threshold)
+    found += dut.drained()
+    errors = find_order_errors(submitted, found, shown, dut.model.score_threshold)
     figures = [
         figure("frames_submitted", "", len(submitted), "frames"),
         figure("waits_for_a_slot", "", full, "times"),
-        *(figure(f"frames_{name}", "", getattr(disorder, name), "frames") for name in OrderErrors.__dataclass_fields__),
+        *(figure(f"frames_{name}", "", getattr(errors, name), "frames") for name in OrderErrors.__dataclass_fields__),
     ]
-    if not disorder.is_none:
+    if not errors.is_none:
         return failed(
-            f"of {len(submitted)} frames {disorder.lost} were lost and {disorder.repeated} came twice, {disorder.late} "
-            f"came after a younger one of their camera, {disorder.swapped} with another picture's result",
+            f"of {len(submitted)} frames {errors.lost} were lost and {errors.repeated} came twice, {errors.late} "
+            f"came after a younger one of their camera, {errors.swapped} with the result of another image",
             figures,
         )
-    return passed(f"{len(submitted)} frames of {subject.settings.cameras} cameras: none lost, all in order", figures)
+    return passed(f"{len(submitted)} frames of {dut.settings.cameras} cameras: none lost, all in order", figures)
 
 
-def find_disorder(
+def find_order_errors(
     submitted: Sequence[Shown], found: Sequence[Inspection], shown: Sequence[Detections], floor: float
 ) -> OrderErrors:
-    """Return what is wrong with the results `found` of the frames that were submitted.
+    """Return the errors in the results `found` of the submitted frames.
 
-    Pure. `shown` is what each picture gives when it is inspected alone; nothing below `floor` is handed back.
+    Pure. `shown` is the result of each image when it is inspected singly; nothing below `floor` is returned.
     """
-    pictures = {(frame.camera, frame.sequence): picture for frame, picture in submitted}
+    images = {(frame.camera, frame.sequence): image for frame, image in submitted}
     got = Counter((one.frame.camera, one.frame.sequence) for one in found)
     newest: dict[str, int] = defaultdict(lambda: -1)
     late = swapped = 0
@@ -78,23 +78,23 @@ def find_disorder(
         camera, sequence = one.frame.camera, one.frame.sequence
         late += sequence < newest[camera]
         newest[camera] = max(newest[camera], sequence)
-        swapped += not difference(one.detections, shown[pictures[camera, sequence]], floor).is_none
-    wanted = Counter(pictures.keys())
+        swapped += not difference(one.detections, shown[images[camera, sequence]], floor).is_none
+    wanted = Counter(images.keys())
     return OrderErrors(lost=(wanted - got).total(), repeated=(got - wanted).total(), late=late, swapped=swapped)
 
 
-def _batches(subject: DeviceUnderTest) -> Iterator[list[Shown]]:
-    """Yield batches of every size that the device takes, the next frames of all cameras in turn."""
-    largest = subject.device.description.max_batch
+def _batches(dut: DeviceUnderTest) -> Iterator[list[Shown]]:
+    """Yield batches of every size that the device takes, with the next frames of all cameras in turn."""
+    largest = dut.device.description.max_batch
     number = size = 0
-    while number < subject.settings.submitted:
+    while number < dut.settings.submitted:
         size = 1 + (size * 5 + largest // 2) % largest  # for powers of two each size once before any comes again
-        yield [_frame(subject, number + offset) for offset in range(size)]
+        yield [_frame(dut, number + offset) for offset in range(size)]
         number += size
 
 
-def _frame(subject: DeviceUnderTest, number: int) -> Shown:
-    """Return frame `number` of all cameras; neighbours in a batch and in a camera show different pictures."""
-    sequence, camera = divmod(number, subject.settings.cameras)
-    picture = (number + 3 * sequence) % len(subject.pictures)
-    return subject.frame(f"camera{camera:02d}", sequence, subject.pictures[picture]), picture
+def _frame(dut: DeviceUnderTest, number: int) -> Shown:
+    """Return frame `number` of all cameras; neighbours in a batch and of a camera show different images."""
+    sequence, camera = divmod(number, dut.settings.cameras)
+    image = (number + 3 * sequence) % len(dut.decoded_frames)
+    return dut.frame(f"camera{camera:02d}", sequence, dut.decoded_frames[image]), image

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What proved the engine that is tested; a device that has a wrong one alone is not opened at all."""
+"""What proved the engine under test; a device without a correct engine does not open."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.report import CheckOutcome, failed, passed
 
 
-def check_proof(subject: DeviceUnderTest) -> CheckOutcome:
-    """Say which form of the model runs and what proved it; an engine that could not be proven fails."""
-    used = subject.device.description
-    if UNPROVEN in used.form_reason and used.precision == subject.model.precision:
+def check_proof(dut: DeviceUnderTest) -> CheckOutcome:
+    """Report which form of the model runs and what proved it; fails for an engine that could not be proven."""
+    used = dut.device.description
+    if UNPROVEN in used.form_reason and used.precision == dut.model.precision:
         return failed(f"{used.form}: {used.form_reason}")
     return passed(f"{used.form}: {used.form_reason or 'executed in float, as its file is written'}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The report of a selftest: the public JSON object that `vision-line selftest --json FILE` writes.
 
-Stable: within one `selftest_version` fields, checks and figures are only added. It is meant to be sent to others. It
-holds what is listed here and nothing else: no host or user names, addresses, serial numbers, folders or pictures.
+Stable: within one `selftest_version` fields, checks and figures are only added. It can be shared: it holds
+only what is listed here, and no host or user names, addresses, serial numbers, folders or images.
 """
 
 from __future__ import annotations
@@ -102,14 +102,14 @@ class ModelUnderTest(_Public):
 
 
 class SettingsFacts(_Public):
-    """How long and with what was measured."""
+    """Settings of the measurements."""
 
     seconds: float
     """Length of each load."""
     repeats: int
     """Measured runs of kernel and engine for each batch."""
     picture_wh: tuple[int, int]
-    """Size of the cameras' pictures."""
+    """Size of the cameras' frames."""
     cameras: int
     """Cameras of the paced load."""
     fps: float
@@ -146,7 +146,7 @@ class Selftest(_Public):
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """What a check hands back."""
+    """Result of a check."""
 
     status: Status
     sentence: str
@@ -154,12 +154,12 @@ class CheckOutcome:
 
 
 def passed(sentence: str, figures: Iterable[Measurement] = ()) -> CheckOutcome:
-    """Return the outcome of a check that found what it should, or measured."""
+    """Return the outcome of a check that passed, or that measured."""
     return CheckOutcome(Status.PASSED, sentence, tuple(figures))
 
 
 def failed(sentence: str, figures: Iterable[Measurement] = ()) -> CheckOutcome:
-    """Return the outcome of a check that found something else."""
+    """Return the outcome of a check that failed."""
     return CheckOutcome(Status.FAILED, sentence, tuple(figures))
 
 
@@ -169,7 +169,7 @@ def skipped(reason: str) -> CheckOutcome:
 
 
 def figure(name: str, of: str, value: float, unit: str) -> Measurement:
-    """Return a figure with as many digits as anybody needs."""
+    """Return a figure with six significant digits."""
     return Measurement(name=name, of=of, value=float(f"{value:.6g}"), unit=unit)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The selftest's whole round: each check gives a result, and one that fails does not stop the others."""
+"""Runs all checks: each gives a result, and a failed one does not stop the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vision_line.devices.cuda.context import GpuContext
 from vision_line.errors import DeviceError, ModelError, RunError, SourceError
 from vision_line.selftest.decoder_check import check_parity, measure_decoding
 from vision_line.selftest.detection_check import check_detections
-from vision_line.selftest.device_under_test import DeviceUnderTest, Settings, open_subject
+from vision_line.selftest.device_under_test import DeviceUnderTest, Settings, open_device_under_test
 from vision_line.selftest.kernel_bits import check_kernel
 from vision_line.selftest.order_check import check_order
 from vision_line.selftest.proof_check import check_proof
@@ -51,11 +51,11 @@ class Check:
     run: Callable[[DeviceUnderTest], CheckOutcome]
 
 
-#: In the order in which they run; the memory is looked at when everything was in use.
+#: In the order in which they run; memory is measured after everything was in use.
 CHECKS = (
     Check("proof", "proof of the engine", check_proof),
     Check("kernel_bits", "kernel, bit for bit", check_kernel),
-    Check("decode_parity", "decoded pictures", check_parity),
+    Check("decode_parity", "decoded frames", check_parity),
     Check("detections", "detections", check_detections),
     Check("ordering", "order under load", check_order),
     Check("kernel_time", "kernel, time", measure_kernel),
@@ -83,53 +83,54 @@ _LIBRARIES = (
 
 
 def run_selftest(
-    device: str, model: Path | None, settings: Settings, tell: Callable[[str], None] | None = None
+    device: str, model: Path | None, settings: Settings, on_status: Callable[[str], None] | None = None
 ) -> Selftest:
     """Test the device called `device` with the bundle or ONNX file `model`, None: the shipped bundle.
 
-    `tell` hears what is tested now. Takes half a minute to minutes, and minutes more for a GPU's first engine.
+    `on_status` is called with the title of each check. Takes half a minute to minutes; a GPU's first engine takes
+    minutes more.
 
     Raises:
         DeviceError: the device cannot be opened.
         ModelError: the model cannot be used.
         RunError: the GPU fails while the device is closed.
     """
-    tell = tell or _tell_nobody
-    tell("opening the device")
-    with open_subject(device, model, settings) as subject:
-        checks = [run_check(check, subject, tell) for check in CHECKS]
-        return _report(subject, checks)
+    on_status = on_status or _ignore
+    on_status("opening the device")
+    with open_device_under_test(device, model, settings) as dut:
+        checks = [run_check(check, dut, on_status) for check in CHECKS]
+        return _report(dut, checks)
 
 
-def run_check(check: Check, subject: DeviceUnderTest, tell: Callable[[str], None]) -> CheckResult:
-    """Run one check; an error that we know makes it fail."""
-    tell(check.title)
+def run_check(check: Check, dut: DeviceUnderTest, on_status: Callable[[str], None]) -> CheckResult:
+    """Run one check; an expected error makes it fail."""
+    on_status(check.title)
     try:
-        outcome = check.run(subject)
+        outcome = check.run(dut)
     except (DeviceError, RunError, ModelError, SourceError) as exc:
         outcome = failed(str(exc))
     return result(check.name, outcome)
 
 
-def _report(subject: DeviceUnderTest, checks: list[CheckResult]) -> Selftest:
-    description, model, settings = subject.device.description, subject.model, subject.settings
+def _report(dut: DeviceUnderTest, checks: list[CheckResult]) -> Selftest:
+    description, model, settings = dut.device.description, dut.model, dut.settings
     return Selftest(
         vision_line=__version__,
         day_utc=datetime.now(UTC).date().isoformat(),
         device=description.name,
         detail=description.detail,
-        machine=_machine(subject.gpu),
+        machine=_machine(dut.gpu),
         model=ModelUnderTest(
             name=None if model.bundle is None else model.name,
             sha256=model.sha256,
             precision=description.precision,
-            input_hw=subject.shape_hw,
+            input_hw=dut.shape_hw,
             classes=len(model.classes),
         ),
         settings=SettingsFacts(
             seconds=settings.seconds,
             repeats=settings.repeats,
-            picture_wh=subject.size_wh,
+            picture_wh=dut.size_wh,
             cameras=settings.cameras,
             fps=settings.fps,
         ),
@@ -161,5 +162,5 @@ def _version(package: str) -> str:
         return ""
 
 
-def _tell_nobody(_sentence: str) -> None:
-    """Stand in where nobody wants to hear."""
+def _ignore(_sentence: str) -> None:
+    """Default for `on_status`."""

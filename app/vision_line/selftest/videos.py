@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The selftest's own pictures: boards that the simulator draws, and short videos of them made in memory."""
+"""Test material of the selftest: images of simulated boards, and short videos of them in memory."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 
 from vision_line.simulator.scene import Scene, ScenePlan, draw_scene
 
-Picture = NDArray[np.uint8]  # (h, w, 3) BGR
+ImageBGR = NDArray[np.uint8]  # (h, w, 3) BGR
 
 FPS = 25
 
 #: ITU-T H.273: matrix 6 is SMPTE 170M, which cv2's conversion computes; range 1 is limited.
 _BT601, _LIMITED = 6, 1
 
-# One turn of the belt in so many pictures, far enough apart for each to show other boards.
+# Frames of one turn of the belt, and a step that is long enough for each image to show other boards.
 _SCENE = ScenePlan(seed=7, frames=400, boards=4, defective_share=1.0, most_defects=6)
 _STEP = 8
 
 
 @dataclass(frozen=True, slots=True)
 class VideoKind:
-    """How a video is coded. One that is not `described` leaves matrix and range to the receiver."""
+    """Encoding of a video. Unless it is `described`, the receiver chooses matrix and range."""
 
     codec: str  # FFmpeg's name of the format
     encoder: str
@@ -64,7 +64,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A coded video without reordered pictures, a key picture a second, in a container in memory."""
+    """An encoded video in memory: no reordered frames, a keyframe per second."""
 
     kind: VideoKind
     size_wh: tuple[int, int]
@@ -72,7 +72,7 @@ class Video:
     frames: int
 
 
-def draw_pictures(size_wh: tuple[int, int], count: int) -> list[Picture]:
+def draw_images(size_wh: tuple[int, int], count: int) -> list[ImageBGR]:
     """Draw boards with defects on a belt, always the same; takes a second or two."""
     scene = _scene()
     return [cv2.resize(scene.render(number * _STEP), size_wh).astype(np.uint8) for number in range(count)]
@@ -83,25 +83,25 @@ def _scene() -> Scene:
     return draw_scene(_SCENE)
 
 
-def encode_video(kind: VideoKind, pictures: Sequence[Picture]) -> Video | None:
-    """Return a video of `pictures`, None where this FFmpeg has no such encoder."""
-    os.environ.setdefault("SVT_LOG", "1")  # errors alone; the library of AV1 takes that from nowhere else
-    height, width = pictures[0].shape[:2]
+def encode_video(kind: VideoKind, images: Sequence[ImageBGR]) -> Video | None:
+    """Return a video of `images`, None where this FFmpeg has no such encoder."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only; the AV1 library has no other setting for it
+    height, width = images[0].shape[:2]
     memory = io.BytesIO()
     try:
         with av.open(memory, "w", format=kind.container) as writer:
             stream = _open_stream(writer, kind, (width, height))
-            for picture in pictures:
-                writer.mux(stream.encode(_frame(kind, picture)))
+            for image in images:
+                writer.mux(stream.encode(_frame(kind, image)))
             writer.mux(stream.encode(None))
     except (av.codec.codec.UnknownCodecError, av.error.FFmpegError):
         return None
-    return Video(kind, (width, height), memory.getvalue(), len(pictures))
+    return Video(kind, (width, height), memory.getvalue(), len(images))
 
 
 @contextmanager
 def opened(video: Video) -> Iterator[tuple[Any, list[Any]]]:
-    """Give a video's stream (`av.VideoStream`) for as long as it is open, and all of its packets."""
+    """Yield a video's open stream (`av.VideoStream`) and all of its packets."""
     with av.open(io.BytesIO(video.data), "r") as container:
         stream = container.streams.video[0]
         yield stream, [packet for packet in container.demux(stream) if packet.size]
@@ -119,8 +119,8 @@ def _open_stream(writer: Any, kind: VideoKind, size_wh: tuple[int, int]) -> Any:
     return stream
 
 
-def _frame(kind: VideoKind, picture: Picture) -> av.VideoFrame:
-    yuv = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
+def _frame(kind: VideoKind, image: ImageBGR) -> av.VideoFrame:
+    yuv = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
     frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
     if kind.bits > 8:
         frame = frame.reformat(format=_pixels(kind))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A subject on the simulated device."""
+"""A device under test on the simulated device."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SHAPE = (192, 320)
 
 
 @pytest.fixture
-def subject() -> DeviceUnderTest:
-    """Return a subject whose device finds nothing, at once, and which has no GPU."""
+def dut() -> DeviceUnderTest:
+    """Return a simulated device under test that detects nothing, at once, and has no GPU."""
     woken = threading.Event()
     description = DeviceDescription("simulated", "", "int8", (SHAPE,), slots=2, max_batch=4)
     return DeviceUnderTest(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vision_line.frames import Detections
 from vision_line.selftest.comparison import MOST_PIXELS, MOST_SCORE, ResultDifference, difference, together
-from vision_line.selftest.detection_check import judged
+from vision_line.selftest.detection_check import outcome_of
 from vision_line.selftest.report import Status
 
 FLOOR = 0.25
@@ -55,12 +55,12 @@ def test_the_same_in_another_order_is_the_same(rows: list[Row], random: st.DataO
 
 @given(ROWS, ROWS)
 def test_both_sides_are_treated_alike(some: list[Row], others: list[Row]) -> None:
-    """The difference has no direction, and every certain detection is in a pair or alone."""
+    """The difference has no direction, and every certain detection is in a pair or unmatched."""
     there, back = (difference(detections(*a), detections(*b), FLOOR) for a, b in ((some, others), (others, some)))
 
     assert there == back
     certain = sum(row[2] > FLOOR + MOST_SCORE for row in (*some, *others))
-    assert certain <= there.alone + 2 * there.pairs
+    assert certain <= there.unmatched + 2 * there.pairs
 
 
 @pytest.mark.parametrize(
@@ -74,10 +74,10 @@ def test_both_sides_are_treated_alike(some: list[Row], others: list[Row]) -> Non
     ],
 )
 def test_how_far_apart_is_told(other: Row, expected: ResultDifference, is_none: bool) -> None:
-    """A pair that is too far apart is told as a pair; what is elsewhere, or of another class, is alone."""
+    """A pair that is too far apart is told as a pair; what is elsewhere, or of another class, is unmatched."""
     found = difference(detections((40.0, 40.0, 0.8, 1)), detections(other), FLOOR)
 
-    assert (found.pairs, found.alone) == (expected.pairs, expected.alone)
+    assert (found.pairs, found.unmatched) == (expected.pairs, expected.unmatched)
     assert found.pixels == pytest.approx(expected.pixels)
     assert found.score == pytest.approx(expected.score, abs=1e-6)
     assert found.is_none is is_none
@@ -87,7 +87,7 @@ def test_two_are_not_paired_with_one() -> None:
     """The second box at the same place has no partner."""
     found = difference(detections((0, 0, 0.9, 0), (1, 0, 0.8, 0)), detections((0, 0, 0.9, 0)), FLOOR)
 
-    assert found == ResultDifference(pairs=1, alone=1)
+    assert found == ResultDifference(pairs=1, unmatched=1)
 
 
 def test_what_lies_at_the_threshold_need_not_have_a_partner() -> None:
@@ -106,15 +106,15 @@ def test_many_pictures_are_one_difference() -> None:
 @pytest.mark.parametrize(
     ("found", "status", "words"),
     [
-        (ResultDifference(7, 0, MOST_PIXELS, MOST_SCORE), Status.PASSED, "7 detections in 3 pictures"),
-        (ResultDifference(), Status.SKIPPED, "neither the device nor OpenVINO finds anything"),
+        (ResultDifference(7, 0, MOST_PIXELS, MOST_SCORE), Status.PASSED, "7 detections in 3 frames"),
+        (ResultDifference(), Status.SKIPPED, "neither the device nor OpenVINO detects anything"),
         (ResultDifference(7, 0, 1.5, 0.0), Status.FAILED, "boxes differ by up to 1.50 px"),
-        (ResultDifference(0, 2), Status.FAILED, "of 2 detections 2 are of one side alone"),
+        (ResultDifference(0, 2), Status.FAILED, "of 2 detections 2 are unmatched"),
     ],
 )
 def test_the_verdict_follows_from_the_difference(found: ResultDifference, status: Status, words: str) -> None:
     """A model that knows no circuit boards proves nothing."""
-    outcome = judged([found], 3)
+    outcome = outcome_of([found], 3)
 
     assert outcome.status is status
     assert words in outcome.sentence

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
-from vision_line.selftest.order_check import OrderErrors, find_disorder
+from vision_line.selftest.order_check import OrderErrors, find_order_errors
 
 COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 CAMERAS, FRAMES = 3, 4
@@ -68,7 +68,7 @@ def test_each_kind_of_disorder_is_counted(
     spoil: Callable[[list[Inspection]], list[Inspection]], expected: OrderErrors
 ) -> None:
     """Cameras may be mixed as they like, each has its own order."""
-    found = find_disorder(SUBMITTED, spoil(FOUND), SHOWN, 0.25)
+    found = find_order_errors(SUBMITTED, spoil(FOUND), SHOWN, 0.25)
 
     assert found == expected
     assert found.is_none is (spoil is list)
@@ -78,4 +78,4 @@ def test_cameras_are_independent() -> None:
     """One camera's results may all come after another's."""
     by_camera = sorted(FOUND, key=lambda one: one.frame.camera)
 
-    assert find_disorder(SUBMITTED, by_camera, SHOWN, 0.25).is_none
+    assert find_order_errors(SUBMITTED, by_camera, SHOWN, 0.25).is_none

@@ -118,21 +118,21 @@ def test_names_of_checks_are_stable() -> None:
     ]
 
 
-def test_known_errors_fail_a_check_and_bugs_are_raised(subject: DeviceUnderTest) -> None:
+def test_known_errors_fail_a_check_and_bugs_are_raised(dut: DeviceUnderTest) -> None:
     """A bug keeps its traceback."""
 
-    def refuse(_subject: DeviceUnderTest) -> CheckOutcome:
+    def refuse(_dut: DeviceUnderTest) -> CheckOutcome:
         raise DeviceError("cuda: too little memory")
 
-    def stumble(_subject: DeviceUnderTest) -> CheckOutcome:
+    def stumble(_dut: DeviceUnderTest) -> CheckOutcome:
         raise KeyError("a bug")
 
     heard: list[str] = []
-    found = run_check(Check("x", "a check", refuse), subject, heard.append)
+    found = run_check(Check("x", "a check", refuse), dut, heard.append)
 
     assert (found.status, found.sentence, heard) == (Status.FAILED, "cuda: too little memory", ["a check"])
     with pytest.raises(KeyError):
-        run_check(Check("x", "a check", stumble), subject, heard.append)
+        run_check(Check("x", "a check", stumble), dut, heard.append)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 2.0), (0.95, 4.0), (0.01, 1.0)])
