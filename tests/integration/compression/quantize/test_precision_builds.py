@@ -109,7 +109,7 @@ def test_the_runtime_takes_the_kept_form(
         patch.setitem(sys.modules, "tensorrt", newer.module)
         other = find_engine(model, SHAPES[0], target(cuda_machine), cuda_machine.cache)
     assert (read_manifest(other).precision, newer.builds) == ("int8", 1)
-    assert "int8 it is" in caplog.text
+    assert "using int8" in caplog.text
 
 
 def test_the_device_says_what_it_computes_in(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
