@@ -17,7 +17,7 @@ from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import load_config
 from vision_line.errors import ExitCode, RunError
 from vision_line.frames import CameraState
-from vision_line.runtime.program import RunOptions
+from vision_line.runtime.options import RunOptions
 from vision_line.runtime.protected_files import check_apart, kept_by_run
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream

@@ -115,7 +115,7 @@ def inspect(
         raise typer.Exit
     with reported_errors():
         from vision_line.cli.run import run
-        from vision_line.runtime.program import RunOptions
+        from vision_line.runtime.options import RunOptions
 
         options = RunOptions(
             streams=streams,
@@ -145,7 +145,7 @@ def check(
     """Report every problem of a streams.toml at once. Exit code 2: there is one."""
     with reported_errors():
         from vision_line.cli.check import check_file
-        from vision_line.runtime.program import RunOptions
+        from vision_line.runtime.options import RunOptions
 
         options = RunOptions(file, model=model, device=device, allow_failed_gates=allow_failed_gates)
         raise typer.Exit(check_file(options, probe=probe))

@@ -14,8 +14,9 @@ from rich.console import Console
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.outputs import write_output
+from vision_line.runtime.options import RunOptions
 from vision_line.runtime.output_check import check_live_logs, check_outputs, takes_standard_output
-from vision_line.runtime.program import RunOptions, RunOutcome, run_program
+from vision_line.runtime.program import RunOutcome, run_program
 from vision_line.runtime.protected_files import Output, check_apart, file_outputs, kept_by_run
 from vision_line.screens.dashboard import can_show, run_dashboard, svg_of
 from vision_line.screens.lines import say

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,35 +85,33 @@ class ManagedCamera:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedParts:
+    """What all cameras of a run have in common."""
+
+    wake: WakeUp
+    ledger: Callable[[], CoverageLedger]  # asked each time, right before the ledger hears of a camera
+    metrics: RunMetrics
+    log: CameraLog
+    open_decoder: OpenDecoder
+    classes: Sequence[str]
+    score_threshold: float
+
+
 class CameraManager:
     """Owns the cameras' tasks, mailboxes and pipelines; lives in the event loop's thread."""
 
-    def __init__(
-        self,
-        tasks: asyncio.TaskGroup,
-        doorbell: WakeUp,
-        ledger: Callable[[], CoverageLedger],
-        metrics: RunMetrics,
-        log: CameraLog,
-        open_decoder: OpenDecoder,
-        classes: Sequence[str],
-        score_threshold: float,
-    ) -> None:
-        """`ledger` gives the ledger; it is asked each time, right before the ledger hears of a camera."""
+    def __init__(self, tasks: asyncio.TaskGroup, shared: SharedParts) -> None:
+        """Start cameras as `tasks`."""
         self._tasks = tasks
-        self._doorbell = doorbell
-        self._ledger = ledger
-        self._metrics = metrics
-        self._log = log
-        self._open_decoder = open_decoder
-        self._classes = tuple(classes)
-        self._score_threshold = score_threshold
+        self._shared = shared
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self._inspector: Scheduler | None = None
         self._stations: dict[str, ManagedCamera] = {}
         self._numbers: dict[str, Iterator[int]] = {}  # a camera's frame numbers go on when it is altered or comes back
         self._stopped = False
-        self._absences = dict(log.inherited.absences)  # of cameras that do not run: since when nobody watches them
+        # Of cameras that do not run: since when nobody watches them.
+        self._absences = dict(shared.log.inherited.absences)
         self.changed = asyncio.Event()  # set at every change of a camera's state
 
     @property
@@ -155,7 +154,7 @@ class CameraManager:
         coming = [stream for stream in streams if stream.name not in self._stations]
         if coming:
             # After the last record of what they replace: a record bears the labels that are in force when it is made.
-            self._log.write_cameras([_record(stream) for stream in coming])
+            self._shared.log.write_cameras([_record(stream) for stream in coming])
         for stream in coming:
             self._start(stream)
 
@@ -170,26 +169,14 @@ class CameraManager:
         await asyncio.gather(*(s.task for s in self._stations.values()), return_exceptions=True)
 
     def _start(self, stream: Stream) -> None:
-        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(self._doorbell.frame_came)
+        shared = self._shared
+        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(shared.wake.frame_came)
         numbers = self._numbers.setdefault(stream.name, itertools.count())
-        camera = Camera(stream, self._open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
-        pipeline = CameraPipeline(
-            camera=stream.name,
-            mailbox=mailbox,
-            keep=DetectionFilter(self._classes, stream, self._score_threshold, continue_ratio=CONTINUE_RATIO),
-            tracker=EventTracker(stream.name, self._classes, stream, self._score_threshold),
-            live=stream.is_live,
-            # A file's frames beyond the cap never come here: they are chosen by the file's own time.
-            inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
-            on_refused=_on_loop(camera.reject),
-            period_s=1.0 / stream.needed_fps,
-            stay_s=stream.dwell_s,
-        )
-        if stream.is_live:
-            pipeline.max_staleness_s = stream.max_staleness_ms / 1000
+        camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
+        pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))
         if stream.trusts_anybody:
             logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
-        self._metrics.add_camera(
+        shared.metrics.add_camera(
             stream.name,
             mailbox.counts,
             lambda: camera.abandoned,
@@ -200,12 +187,28 @@ class CameraManager:
         absence = self._absences.pop(stream.name, None)
         if not stream.is_live:
             absence = None  # a file waits to be looked at
-        self._ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
+        shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._stations[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load)
         if self._inspector is not None:
             self._inspector.add(pipeline)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
+
+    def _pipeline_of(self, stream: Stream, mailbox: Mailbox, on_refused: Callable[[str], None]) -> CameraPipeline:
+        classes, score_threshold = self._shared.classes, self._shared.score_threshold
+        return CameraPipeline(
+            camera=stream.name,
+            mailbox=mailbox,
+            keep=DetectionFilter(classes, stream, score_threshold, continue_ratio=CONTINUE_RATIO),
+            tracker=EventTracker(stream.name, classes, stream, score_threshold),
+            live=stream.is_live,
+            max_staleness_s=stream.max_staleness_ms / 1000 if stream.is_live else math.inf,
+            # A file's frames beyond the cap never come here: they are chosen by the file's own time.
+            inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
+            on_refused=on_refused,
+            period_s=1.0 / stream.needed_fps,
+            stay_s=stream.dwell_s,
+        )
 
     async def _stop(self, station: ManagedCamera) -> None:
         name = station.stream.name
@@ -217,11 +220,11 @@ class CameraManager:
             # What is on the device is this camera's still: only when it has been recorded are the counts the last ones.
             await asyncio.wrap_future(self._inspector.remove(name))
         self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
-        ledger, now_s = self._ledger(), time.monotonic()
+        ledger, now_s = self._shared.ledger(), time.monotonic()
         minutes, intervals = ledger.remove_camera(name, station.counts(), now_s, time.time())
         self._absences[name] = Absence(now_s, OFF)
-        self._metrics.not_inspected(intervals, now_s)
-        self._log.write_coverage(minutes, intervals)
+        self._shared.metrics.not_inspected(intervals, now_s)
+        self._shared.log.write_coverage(minutes, intervals)
         del self._stations[name]
         logger.info("camera %s: removed", name)
 
@@ -231,9 +234,9 @@ class CameraManager:
             return  # a late word of a camera that has been removed
         station.reconnects.saw(change.state)
         station.state = change.state
-        self._ledger().state(change)
-        self._metrics.state(change)
-        self._log.write_states([change])
+        self._shared.ledger().state(change)
+        self._shared.metrics.state(change)
+        self._shared.log.write_states([change])
         self.changed.set()
 
 

@@ -19,8 +19,8 @@ from vision_line.ingest.probe import probe_file
 from vision_line.ingest.recorded import slow_file
 from vision_line.ingest.wire.trust import ca_file_problem
 from vision_line.outputs import output_problem
+from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.output_check import folder_problem
-from vision_line.runtime.program import RunOptions, model_path
 from vision_line.runtime.protected_files import file_outputs, kept_by_run, overwritten
 
 

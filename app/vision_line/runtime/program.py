@@ -21,7 +21,9 @@ from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
-from vision_line.runtime.run import Run, Screen, check_classes, check_files
+from vision_line.runtime.options import RunOptions, model_path
+from vision_line.runtime.run import Run, Screen
+from vision_line.runtime.setup import RunSetup, check_usable
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
@@ -30,22 +32,6 @@ from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, write_summary
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """The command line of a run; None leaves the choice to the configuration."""
-
-    streams: Path
-    model: Path | None = None
-    device: str | None = None
-    duration_s: float | None = None
-    headless: bool = False
-    summary: Path | None = None
-    record: Path | None = None
-    overlay: Path | None = None
-    cameras: int | None = None  # inspect only the first so many
-    allow_failed_gates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +59,7 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
     stop, reload_asked = Stop(), asyncio.Event()
     # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
     with caught_signals(stop, reload_asked.set), ExitStack() as stack:
-        run = _open_run(stack, options, loaded, clips, screen, stop, reload_asked)
+        run = Run(_open_setup(stack, options, loaded, clips), screen, stop, reload_asked)
         error = await _failure_of(run, stack)
     if error is None and not stop.interrupted and (missed := run.unfinished_files or run.last.nothing_inspected):
         error = RunError("\n".join(missed))
@@ -86,15 +72,7 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
     )
 
 
-def _open_run(
-    stack: ExitStack,
-    options: RunOptions,
-    loaded: LoadedConfig,
-    clips: list[Clip],
-    screen: Screen,
-    stop: Stop,
-    reload_asked: asyncio.Event,
-) -> Run:
+def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, clips: list[Clip]) -> RunSetup:
     """Open what the run needs; `stack` closes it.
 
     Raises:
@@ -104,8 +82,7 @@ def _open_run(
     model = open_model(model_path(options, loaded))
     check_gates_passed(model, allowed=options.allow_failed_gates)
     reminders = [warning] if (warning := gates_warning(model)) else []
-    check_classes(loaded, model)
-    check_files(loaded)
+    check_usable(loaded, model)
     device_name = choose_device(options.device or config.model.device, reminders.append)
     for reminder in reminders:
         logger.warning("%s", reminder)
@@ -117,9 +94,15 @@ def _open_run(
     overlay = None if options.overlay is None else OverlayWriter(options.overlay)
     if overlay is not None:
         stack.callback(overlay.close)
-    run = Run(loaded, model, device_name, log, overlay, screen, options.duration_s, stop, reload_asked)
-    run.remind(reminders)
-    return run
+    return RunSetup(
+        options=options,
+        loaded=loaded,
+        model=model,
+        device_name=device_name,
+        log=log,
+        overlay=overlay,
+        reminders=tuple(reminders),
+    )
 
 
 async def _failure_of(run: Run, stack: ExitStack) -> BaseException | None:
@@ -146,14 +129,6 @@ def _leave_summary(path: Path, run: Run, error: BaseException | None) -> None:
         if error is None:
             raise
         logger.error("%s", exc)
-
-
-def model_path(options: RunOptions, loaded: LoadedConfig) -> Path | None:
-    """Return the model that is asked for, None for the shipped one. Pure."""
-    if options.model is not None:
-        return options.model
-    path = loaded.config.model.path
-    return None if path is None else loaded.path.parent / path
 
 
 def _simulator(settings: SimulatorSettings, clips: list[Clip]) -> Simulator:

@@ -20,7 +20,7 @@ from vision_line.outputs import place_of
 from vision_line.records.directory import LOCK_NAME
 from vision_line.records.schema import FILE_NAME
 from vision_line.records.stored import FOLDER
-from vision_line.runtime.program import RunOptions, model_path
+from vision_line.runtime.options import RunOptions, model_path
 from vision_line.screens.logs import BACKUPS, LOG_NAME
 
 #: What SQLite keeps beside its file; a file that lost one may have lost records.

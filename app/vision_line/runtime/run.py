@@ -1,37 +1,29 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The life of a run: cameras first, then the device for the pictures they send, then inspection, then the drain."""
+"""The life of a run: cameras first, then the device for the frames they send, then inspection, then the drain."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from vision_line import __version__
-from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Config
-from vision_line.devices.model.model import Model
-from vision_line.devices.preprocessing.shapes import plan_input_shapes
-from vision_line.devices.selection import decoder_opener, open_device
-from vision_line.errors import ConfigError, DeviceError, camera_trouble
-from vision_line.frames import CoverageMinute, NotInspected, Scores
-from vision_line.ingest.recorded import slow_files
-from vision_line.inspection.coverage.ledger import CoverageLedger
-from vision_line.inspection.detection.filter import score_floor, unknown_classes
+from vision_line.devices.selection import decoder_opener
+from vision_line.errors import camera_trouble
 from vision_line.ports import Device, DeviceDescription
-from vision_line.records.log import SqliteLog
-from vision_line.records.overlay_video import OverlayWriter
 from vision_line.runtime.callbacks import raise_callback_faults
-from vision_line.runtime.camera_manager import CONTINUE_RATIO, CameraManager
+from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
+from vision_line.runtime.ledger_updater import LedgerUpdater
+from vision_line.runtime.live_inspection import LiveInspection, outcome_of
 from vision_line.runtime.load_watch import LoadWatch
-from vision_line.runtime.pulse import Beat, Pulse
 from vision_line.runtime.reload import ConfigFollower
+from vision_line.runtime.run_device import DeviceOpener, InputShapes
+from vision_line.runtime.setup import RunSetup
 from vision_line.runtime.signals import Stop
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
@@ -39,93 +31,80 @@ from vision_line.telemetry.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
-#: How long the start waits for the cameras' first pictures, whose sizes decide on the input shapes.
-FIRST_PICTURES_S = 3.0
-#: How often the ledger is brought up to date.
-TICK_S = 0.2
-#: How long a drain may take before it is forced.
-DRAIN_S = 15.0
-#: How long an inspector that was told to end at once is waited for; one that hangs in a device does not answer.
-ABORT_S = 1.0
+#: How long the start waits for the cameras' first frames, whose sizes decide on the input shapes.
+FIRST_FRAMES_S = 3.0
+#: How often the end is looked for where nothing announces it.
+LOOK_EVERY_S = 0.2
 
-#: Shows the line until cancelled; gets a function that returns its present state.
+#: Shows the run until cancelled; gets a function that returns its present state.
 Screen = Callable[[Callable[[], Snapshot]], Awaitable[None]]
-
-
-def check_classes(loaded: LoadedConfig, model: Model) -> None:
-    """Refuse thresholds for classes that the model does not have.
-
-    Raises:
-        ConfigError: each one named.
-    """
-    if problems := unknown_classes(loaded.config.enabled_streams, model.classes):
-        raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))
-
-
-def check_files(loaded: LoadedConfig) -> None:
-    """Refuse files that hold too few frames for a part ever to get its looks.
-
-    Raises:
-        ConfigError: each one named.
-    """
-    if problems := slow_files(loaded.config.enabled_streams):
-        raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))
 
 
 class Run:
     """One run, in the event loop's thread; `serve` is called once."""
 
-    def __init__(
-        self,
-        loaded: LoadedConfig,
-        model: Model,
-        device_name: str,
-        log: SqliteLog,
-        overlay: OverlayWriter | None,
-        screen: Screen,
-        duration_s: float | None,
-        stop: Stop,
-        reload_asked: asyncio.Event,
-    ) -> None:
-        """Keep the parts; what is opened here is closed by `serve`, what is given by its owner.
+    def __init__(self, setup: RunSetup, screen: Screen, stop: Stop, reload_asked: asyncio.Event) -> None:
+        """Keep the parts; what is opened here is closed by `serve`, what is in `setup` by its owner.
 
-        `duration_s` counts from the moment that the device is ready; None: without end. `stop` ends the run, and
-        `reload_asked` has the configuration read again.
+        `stop` ends the run, and `reload_asked` has the configuration read again.
         """
-        self._loaded = loaded
-        self._model = model
-        self._device_name = device_name
-        self._log = log
-        self._overlay = overlay
+        self._setup = setup
         self._screen = screen
-        self._duration_s = duration_s
         self._stop = stop
         self._reload_asked = reload_asked
         self._bell = WakeUp()
-        self._ledger = CoverageLedger(device_ready=False)
-        self._facts = RunFacts(
-            version=__version__,
-            device=DeviceDescription(device_name, "opening", model.precision, (), 0, 1),
-            model=ModelFacts(model.name, model.sha256, model.precision, ()),
-            started_s=time.monotonic(),
-            started_utc=time.time(),
-        )
-        self._metrics = RunMetrics(self._facts)
-        self._metrics.leave_out(loaded.left_out)
-        self._pulse = Pulse(TICK_S)
-        if log.inherited.step is not None:
-            self._metrics.clock_stepped(log.inherited.step)
-        if overlay is not None:
-            self._metrics.watch_overlay(overlay.status)
-        self._device: Device | None = None
-        self._given_up = threading.Event()  # ends the building of engines
-        self._sizes_wh: dict[str, tuple[int, int]] = {}
-        self._new_size = asyncio.Event()
+        self._metrics = _new_metrics(setup)
+        self._ledger = LedgerUpdater(setup.log, self._metrics)
+        self._opener = DeviceOpener(setup, self._bell.ring, self._metrics.device_prepares)
+        self._inspection: LiveInspection | None = None
         self.last = self.snapshot()
 
-    def remind(self, sentences: Sequence[str]) -> None:
-        """Show these while the line runs: what was accepted at its start and an operator may not want."""
-        self._metrics.remind(sentences)
+    async def serve(self) -> None:
+        """Run from the first camera to the last record.
+
+        Raises:
+            BaseExceptionGroup: what ended the run early.
+        """
+        self._metrics.remind(self._setup.reminders)
+        async with asyncio.TaskGroup() as tasks:
+            cameras = CameraManager(tasks, self._shared_parts())
+            helpers = self._begin_helpers(tasks, cameras)
+            try:
+                await self._start(tasks, cameras)
+                await self._serve(cameras)
+            finally:  # also of a run that fails: its last minute happened all the same
+                try:
+                    await self._drain()
+                finally:
+                    self._ledger.close(cameras.counts())
+            for helper in helpers:
+                helper.cancel()
+
+    async def _start(self, tasks: asyncio.TaskGroup, cameras: CameraManager) -> None:
+        """Start the cameras, open the device for the frames they send, and begin to inspect, unless it is to end."""
+        follower = ConfigFollower(
+            self._setup.loaded, self._setup.check, lambda new: self._apply(cameras, new.config), self._reload_asked
+        )
+        await self._apply(cameras, self._setup.loaded.config)
+        await self._first_frames(cameras)
+        if not self._stop.requested.is_set():
+            device = await self._opener.open(cameras.sizes_wh(), self._stop.requested)
+            if device is not None:
+                self._inspection = self._begin_inspection(tasks, cameras, follower, device)
+
+    async def _serve(self, cameras: CameraManager) -> None:
+        """Inspect until the end is asked for or reached, and stop the cameras."""
+        if self._inspection is not None:
+            await self._until_over(cameras)
+            self.last = self.snapshot()  # the run as it was, not as it looks while it is taken down
+            self._ledger.stop()
+        await cameras.stop()
+
+    async def _drain(self) -> None:
+        """Let what is on the device be recorded, and close it."""
+        if self._inspection is not None:
+            self._opener.give_up()  # the engine for one more input shape may be in the building, in a thread
+            await self._inspection.drain(self._stop.forced)
 
     @property
     def unfinished_files(self) -> list[str]:
@@ -137,249 +116,122 @@ class Run:
         ]
 
     def snapshot(self) -> Snapshot:
-        """Return the line as it is now."""
+        """Return the run as it is now."""
         now_s = time.monotonic()
-        return self._metrics.snapshot(now_s, time.time(), self._log.status(), self._ledger.open_intervals())
+        return self._metrics.snapshot(now_s, time.time(), self._setup.log.status(), self._ledger.open_intervals())
 
     def totals(self) -> RunTotals:
         """Return what the summary is made of."""
         now_s = time.monotonic()
-        self._metrics.committed(self._log.take_latencies_ms(), now_s)
+        self._metrics.committed(self._setup.log.take_latencies_ms(), now_s)
         return self._metrics.totals(now_s)
 
-    async def serve(self) -> None:
-        """Run from the first camera to the last record.
+    def _shared_parts(self) -> SharedParts:
+        model = self._setup.model
+        return SharedParts(
+            wake=self._bell,
+            ledger=self._ledger.awake,
+            metrics=self._metrics,
+            log=self._setup.log,
+            open_decoder=decoder_opener(self._setup.device_name),
+            classes=model.classes,
+            score_threshold=model.score_threshold,
+        )
 
-        Raises:
-            BaseExceptionGroup: what ended the run early.
-        """
-        async with asyncio.TaskGroup() as tasks:
-            lineup = CameraManager(
-                tasks,
-                self._bell,
-                self._ledger_awake,
-                self._metrics,
-                self._log,
-                decoder_opener(self._device_name),
-                self._model.classes,
-                self._model.score_threshold,
-            )
-            follower = ConfigFollower(
-                self._loaded,
-                self._check,
-                lambda new: self._apply(lineup, new.config),
-                self._reload_asked,
-            )
-            helpers = [
-                tasks.create_task(self._show(), name="screen"),
-                tasks.create_task(self._tick(lineup), name="ledger"),
-                tasks.create_task(raise_callback_faults(), name="callbacks"),
-            ]
-            try:
-                await self._apply(lineup, self._loaded.config)
-                await self._first_pictures(lineup)
-                if not self._stop.requested.is_set():
-                    await self._inspect(tasks, lineup, follower)
-                await lineup.stop()
-            finally:
-                self._close_ledger(lineup)  # also of a run that fails: its last minute happened all the same
-            for helper in helpers:
-                helper.cancel()
-
-    def _check(self, loaded: LoadedConfig) -> None:
-        check_classes(loaded, self._model)
-        check_files(loaded)
+    def _begin_helpers(self, tasks: asyncio.TaskGroup, cameras: CameraManager) -> list[asyncio.Task[None]]:
+        """Begin what lasts from the first camera to the last record."""
+        return [
+            tasks.create_task(self._show(), name="screen"),
+            tasks.create_task(self._ledger.run(cameras.counts), name="ledger"),
+            tasks.create_task(raise_callback_faults(), name="callbacks"),
+        ]
 
     async def _show(self) -> None:
         await self._screen(self.snapshot)
 
-    async def _apply(self, lineup: CameraManager, config: Config) -> None:
-        if self._device is not None:
-            self._device.set_score_floor(self._score_floor(config))
-        await lineup.apply(config.enabled_streams)
+    async def _apply(self, cameras: CameraManager, config: Config) -> None:
+        if self._inspection is not None:
+            self._inspection.device.set_score_floor(self._opener.score_floor(config))
+        await cameras.apply(config.enabled_streams)
 
-    async def _first_pictures(self, lineup: CameraManager) -> None:
-        """Wait until each camera has shown a picture or failed, but not long: missing cameras come when they come."""
+    async def _first_frames(self, cameras: CameraManager) -> None:
+        """Wait until each camera has shown a frame or failed, but not long: missing cameras come when they come."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_PICTURES_S):
-                while not lineup.is_known and not self._stop.requested.is_set():
+            async with asyncio.timeout(FIRST_FRAMES_S):
+                while not cameras.is_known and not self._stop.requested.is_set():
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(TICK_S):  # a signal is noticed as soon
-                            await lineup.changed.wait()
-                    lineup.changed.clear()
+                        async with asyncio.timeout(LOOK_EVERY_S):  # a signal is noticed as soon
+                            await cameras.changed.wait()
+                    cameras.changed.clear()
 
-    async def _inspect(self, tasks: asyncio.TaskGroup, lineup: CameraManager, follower: ConfigFollower) -> None:
-        # In a thread: compiling takes a second or ten, and cameras, signals and the dashboard go on meanwhile.
-        device = self._device = await self._opened_device(lineup.sizes_wh())
-        if device is None:
-            return
+    async def _until_over(self, cameras: CameraManager) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._setup.options.duration_s):
+                while not (self._stop.requested.is_set() or cameras.is_over):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_EVERY_S):
+                            await self._stop.requested.wait()
+
+    def _begin_inspection(
+        self, tasks: asyncio.TaskGroup, cameras: CameraManager, follower: ConfigFollower, device: Device
+    ) -> LiveInspection:
+        """Begin to inspect with the open device."""
         self._describe(device)
-        inspector = self._start_inspector(device)
-        lineup.attach(inspector)
-        self._ledger_awake().device_is_ready(time.monotonic())
-        decode_watch = DecodeWatch(lambda: lineup.stations, self._metrics.decoding_is_short)
-        watch = LoadWatch(device.loads, self._metrics.device_loads)
+        shapes = InputShapes(device, self._opener, self._describe)
+        scheduler = self._start_scheduler(device, shapes)
+        cameras.attach(scheduler)
+        self._ledger.device_is_ready()
+        decode_watch = DecodeWatch(lambda: cameras.stations, self._metrics.decoding_is_short)
+        load_watch = LoadWatch(device.loads, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
-            tasks.create_task(self._fit_shapes(device), name="input shapes"),
+            tasks.create_task(shapes.run(), name="input shapes"),
             tasks.create_task(decode_watch.run(), name="decoding"),
         ]
-        try:
-            tasks.create_task(_outcome(inspector), name="inspector")
-            await self._until_over(lineup)
-            self.last = self.snapshot()  # the line as it was, not as it looks while it is taken down
-            self._ledger_awake().stop(time.monotonic())
-            await lineup.stop()
-        finally:
-            for helper in helpers:
-                helper.cancel()
-            self._given_up.set()  # the engine for one more input shape may be in the building, in a thread
-            watch.close()
-            await self._drain(inspector, device)
-
-    async def _opened_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device | None:
-        """Open the device in a thread; None if the run is to end before it is open, which also ends a build."""
-        opening = asyncio.create_task(asyncio.to_thread(self._open_device, sizes_wh), name="device")
-        asked = asyncio.create_task(self._stop.requested.wait(), name="stop")
-        await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if not opening.done():
-            self._given_up.set()
-        try:
-            return await opening
-        except DeviceError:
-            if self._given_up.is_set():
-                return None
-            raise
-
-    def _open_device(self, sizes_wh: Sequence[tuple[int, int]]) -> Device:
-        config = self._loaded.config
-        shapes = plan_input_shapes(self._model, sizes_wh, config.model.max_input_shapes)
-        floor = self._score_floor(config)
-        return open_device(
-            self._device_name,
-            self._model,
-            shapes,
-            self._bell.ring,
-            score_floor=floor,
-            stop=self._given_up,
-            tell=self._metrics.device_prepares,
-        )
-
-    def _score_floor(self, config: Config) -> Scores:
-        return score_floor(
-            config.enabled_streams,
-            self._model.classes,
-            self._model.score_threshold,
-            continue_ratio=CONTINUE_RATIO,
-        )
+        tasks.create_task(outcome_of(scheduler), name="inspector")
+        return LiveInspection(device, scheduler, load_watch, helpers)
 
     def _describe(self, device: Device) -> None:
-        used = device.description
+        facts, used = self._metrics.facts, device.description
         self._metrics.facts = replace(
-            self._facts, device=used, model=replace(self._facts.model, input_shapes_hw=used.input_shapes_hw)
+            facts, device=used, model=replace(facts.model, input_shapes_hw=used.input_shapes_hw)
         )
-        self._log.write_device(used)
+        self._setup.log.write_device(used)
         logger.info("device: %s, %s, input shapes %s", used.name, used.detail, used.input_shapes_hw)
         logger.info("model: %s%s", used.form, f" ({used.form_reason})" if used.form_reason else "")
 
-    async def _fit_shapes(self, device: Device) -> None:
-        """Give cameras whose pictures have another aspect ratio than those at the start an input shape of their own."""
-        most = self._loaded.config.model.max_input_shapes
-        while True:
-            await self._new_size.wait()
-            self._new_size.clear()
-            for shape in plan_input_shapes(self._model, self._sizes_wh.values(), most):
-                offered = device.description.input_shapes_hw
-                if shape not in offered and len(offered) < most:
-                    await asyncio.to_thread(device.ensure_shape, shape)
-                    self._describe(device)
+    def _start_scheduler(self, device: Device, shapes: InputShapes) -> Scheduler:
+        loop, overlay = asyncio.get_running_loop(), self._setup.overlay
 
-    def _start_inspector(self, device: Device) -> Scheduler:
-        loop = asyncio.get_running_loop()
+        def note(update: SchedulerUpdate) -> None:
+            self._ledger.note(update)
+            shapes.note(update.looks)
 
-        def hand_over(round_: SchedulerUpdate) -> None:
+        def hand_over(update: SchedulerUpdate) -> None:
             # The loop is closed only after this thread has ended, or has been given up in a forced end.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._on_round, round_)
+                loop.call_soon_threadsafe(note, update)
 
-        overlay = None if self._overlay is None else self._overlay.offer
-        inspector = Scheduler(device, self._log, self._bell, self._metrics, hand_over, overlay)
-        inspector.start()
-        return inspector
-
-    def _on_round(self, round_: SchedulerUpdate) -> None:
-        ledger = self._ledger_awake()
-        for look in round_.looks:
-            ledger.inspected(look.camera, look.captured_s)
-            if self._sizes_wh.get(look.camera) != look.size_wh:
-                self._sizes_wh[look.camera] = look.size_wh
-                self._new_size.set()
-        ledger.log_writable(round_.log_writable, round_.at_s)
-
-    async def _until_over(self, lineup: CameraManager) -> None:
-        deadline = asyncio.timeout(self._duration_s)
-        with suppress(TimeoutError):
-            async with deadline:
-                while not (self._stop.requested.is_set() or lineup.is_over):
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(TICK_S):
-                            await self._stop.requested.wait()
-
-    async def _drain(self, inspector: Scheduler, device: Device) -> None:
-        """Let what is in flight be recorded; a second signal or a device that hangs ends the waiting."""
-        inspector.stop()
-        ended: asyncio.Future[Any] = asyncio.wrap_future(inspector.outcome)
-        waited: asyncio.Future[Any] = asyncio.ensure_future(self._stop.forced.wait())
-        await asyncio.wait({ended, waited}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
-        waited.cancel()
-        inspector.abort()
-        if not ended.done():  # unless it is stuck inside the device, it books what it leaves undone and is gone
-            await asyncio.wait({ended}, timeout=ABORT_S)
-        if ended.done():
-            # Its error ends the run through `_outcome`; looked at here, it is not reported as forgotten as well.
-            ended.exception()
-            device.close()
-        else:
-            # Its thread is still inside the device: closing that under its feet would crash, the exit frees it.
-            logger.warning("stopped at once: frames under way have no result")
-
-    async def _tick(self, lineup: CameraManager) -> None:
-        while True:
-            ledger, beat = self._ledger_awake(), self._pulse.beat()
-            self._record(beat, ledger.tick(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
-            self._metrics.committed(self._log.take_latencies_ms(), beat.s)
-            await asyncio.sleep(TICK_S)
-
-    def _ledger_awake(self) -> CoverageLedger:
-        """Return the ledger for a change to it; first it is told of a time in which the program did not run.
-
-        What comes then shows what that time has done, and must not be judged without knowing of it.
-        """
-        if pause := self._pulse.pause():
-            logger.warning(
-                "the program did not run for %.1f s (stopped, suspended or no CPU time): nothing was inspected",
-                pause[1] - pause[0],
-            )
-            self._ledger.paused(*pause)
-        return self._ledger
-
-    def _close_ledger(self, lineup: CameraManager) -> None:
-        ledger, beat = self._ledger_awake(), self._pulse.beat()
-        self._record(beat, ledger.close(beat.s, beat.utc, lineup.counts(), beat.asleep_s))
-
-    def _record(self, beat: Beat, rows: tuple[list[CoverageMinute], list[NotInspected]]) -> None:
-        """Hand the ledger's rows to the log, and only then say that they tell of all up to now."""
-        steps = self._ledger.take_clock_steps()
-        for step in steps:
-            self._metrics.clock_stepped(step)
-            logger.warning("%s", step)
-        self._log.write_clock_steps(steps)
-        self._metrics.not_inspected(rows[1], beat.s)
-        self._log.write_coverage(*rows)
-        self._log.alive(beat.utc)
+        on_overlay = None if overlay is None else overlay.offer
+        scheduler = Scheduler(device, self._setup.log, self._bell, self._metrics, hand_over, on_overlay)
+        scheduler.start()
+        return scheduler
 
 
-async def _outcome(inspector: Scheduler) -> None:
-    """End with the inspecting thread; its error ends the run."""
-    await asyncio.wrap_future(inspector.outcome)
+def _new_metrics(setup: RunSetup) -> RunMetrics:
+    """Return the metrics of a run whose device is being opened."""
+    model = setup.model
+    facts = RunFacts(
+        version=__version__,
+        device=DeviceDescription(setup.device_name, "opening", model.precision, (), 0, 1),
+        model=ModelFacts(model.name, model.sha256, model.precision, ()),
+        started_s=time.monotonic(),
+        started_utc=time.time(),
+    )
+    metrics = RunMetrics(facts)
+    metrics.leave_out(setup.loaded.left_out)
+    if setup.log.inherited.step is not None:
+        metrics.clock_stepped(setup.log.inherited.step)
+    if setup.overlay is not None:
+        metrics.watch_overlay(setup.overlay.status)
+    return metrics

@@ -16,7 +16,8 @@ from vision_line.config.load import load_config
 from vision_line.devices.cuda import engine_cache as engine_files
 from vision_line.devices.cuda import pipeline
 from vision_line.errors import ExitCode
-from vision_line.runtime.program import RunOptions, run_program
+from vision_line.runtime.options import RunOptions
+from vision_line.runtime.program import run_program
 from vision_line.screens.dashboard import screen_lines
 from vision_line.screens.status_line import plain_line
 from vision_line.telemetry.snapshot import Snapshot

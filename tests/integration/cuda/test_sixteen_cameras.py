@@ -36,7 +36,7 @@ from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import ExitCode
 from vision_line.frames import Colour, Detections, Frame, Inspection
 from vision_line.runtime.camera_manager import CONTINUE_RATIO
-from vision_line.runtime.program import RunOptions
+from vision_line.runtime.options import RunOptions
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.live import Simulator
 

@@ -24,7 +24,7 @@ from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, D
 from vision_line.ingest.file_search import file_path
 from vision_line.ingest.probe import probe
 from vision_line.ports import DecodedFrame, Decoder
-from vision_line.runtime.program import RunOptions
+from vision_line.runtime.options import RunOptions
 
 if TYPE_CHECKING:
     from tests.integration.ingest.conftest import Serve, Until

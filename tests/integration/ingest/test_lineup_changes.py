@@ -27,7 +27,7 @@ from vision_line.inspection.coverage.minutes import CameraCounts
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
-from vision_line.runtime.camera_manager import CameraManager
+from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
@@ -101,7 +101,16 @@ class Running:
         # Slower than the camera: at any moment both slots hold a frame of it.
         self.device: Any = device(DESCRIPTION, bell.ring, 0.06, one_defect)
         self.inspector = Scheduler(self.device, self.log, bell, self.metrics, self._hand_over)
-        self.lineup = CameraManager(tasks, bell, self._ledger_awake, self.metrics, self.log, CpuDecoder, CLASSES, 0.25)
+        shared = SharedParts(
+            wake=bell,
+            ledger=self._ledger_awake,
+            metrics=self.metrics,
+            log=self.log,
+            open_decoder=CpuDecoder,
+            classes=CLASSES,
+            score_threshold=0.25,
+        )
+        self.lineup = CameraManager(tasks, shared)
         self.lineup.attach(self.inspector)
         self.inspector.start()
 

@@ -20,7 +20,7 @@ from vision_line.cli.main import cli
 from vision_line.devices import selection
 from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
 from vision_line.errors import ConfigError
-from vision_line.runtime.program import RunOptions
+from vision_line.runtime.options import RunOptions
 
 CAMERA = '[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:1/x"\n'
 
