@@ -56,13 +56,13 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
     """Feed the inspecting thread and a `SimulatedDevice` at the cameras' pace for `seconds`."""
     bell = WakeUp()
     description = DeviceDescription("simulated", "", "int8", ((384, 640),), works.slots, works.max_batch)
-    device = SimulatedDevice(description, bell.ring, works.batch_s)
+    device = SimulatedDevice(description, bell.notify, works.batch_s)
     seen = Latencies()
     inspector = Scheduler(device, NoLog(), bell, seen, lambda _: None)
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"
-        lines.append(CameraPipeline(name, NewestFrame(bell.frame_came), lambda found, _: (found, found), NoTracker()))
+        lines.append(CameraPipeline(name, NewestFrame(bell.notify_frame), lambda found, _: (found, found), NoTracker()))
         inspector.add(lines[-1])
     inspector.start()
     feed(works, lines, seconds, starts_s)

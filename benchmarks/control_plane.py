@@ -132,22 +132,22 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
     for name in names:
         book.add_camera(name, Need(1.0, 3, 2.0), time.monotonic(), time.time())
 
-    def on_round(round_: SchedulerUpdate) -> None:
-        for look in round_.looks:
-            book.inspected(look.camera, look.captured_s)
+    def on_update(update: SchedulerUpdate) -> None:
+        for frame in update.inspected_frames:
+            book.inspected(frame.camera, frame.captured_s)
 
-    def publish(round_: SchedulerUpdate) -> None:
+    def publish(update: SchedulerUpdate) -> None:
         if ledger:
-            loop.call_soon_threadsafe(on_round, round_)
+            loop.call_soon_threadsafe(on_update, update)
 
-    device = SimulatedDevice(DEVICE, bell.ring, 0.0, moving_defect)
+    device = SimulatedDevice(DEVICE, bell.notify, 0.0, moving_defect)
     observer = metrics(names) if telemetry else NoMetrics()
     inspector = Scheduler(device, log or NoLog(), bell, observer, publish)
     lines = []
     for name in names:
         settings = StreamSettings()
         tracker = EventTracker(name, CLASSES, settings, 0.25) if tracking else NoTracker()
-        line = CameraPipeline(name, NewestFrame(bell.frame_came), DetectionFilter(CLASSES, settings, 0.25), tracker)
+        line = CameraPipeline(name, NewestFrame(bell.notify_frame), DetectionFilter(CLASSES, settings, 0.25), tracker)
         lines.append(line)
         inspector.add(line)
     inspector.start()

@@ -83,9 +83,9 @@ class VirtualTime(WakeUp):
         """Let time go by while the inspecting thread works."""
         self._play(self.now_s + seconds, until_rung=False)
 
-    def frame_came(self) -> None:
+    def notify_frame(self) -> None:
         """Ring for a new frame, unless frames are of no use now."""
-        self._rung = self._rung or self._hungry
+        self._rung = self._rung or self._accepting
 
     def ring(self) -> None:
         """Ring."""
@@ -96,7 +96,7 @@ class VirtualTime(WakeUp):
         if not self._rung:
             self._play(self.now_s + timeout_s, until_rung=True)
         self._rung = False
-        self._hungry = True
+        self._accepting = True
 
     def _play(self, until_s: float, *, until_rung: bool) -> None:
         while self._events and self._events[0][0] <= until_s:
@@ -279,7 +279,7 @@ def _line(works: ServingPipeline, time: VirtualTime, name: str) -> CameraPipelin
         return detections, detections
 
     period_s = 1 / works.inspect_fps if works.inspect_fps < works.fps else 0.0
-    mailbox = NewestFrame(time.frame_came)
+    mailbox = NewestFrame(time.notify_frame)
     return CameraPipeline(name, mailbox, keep, NoTracker(), max_staleness_s=MAX_STALENESS_S, inspect_period_s=period_s)
 
 

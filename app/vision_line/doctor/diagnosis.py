@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The doctor's whole round."""
+"""Runs all checks of the doctor."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vision_line.doctor.nvidia import find_gpu
 
 
 def diagnose(records: Path = Path("records")) -> list[Finding]:
-    """Look at everything that inspection depends on; whatever is missing becomes a finding, never an error.
+    """Check everything that inspection depends on; what is missing becomes a finding, never an error.
 
-    `records` is where records would go; it is not created. Takes a second or two: libraries are imported.
+    `records` is the directory for records; it is not created. Takes a second or two: libraries are imported.
     """
     return [
         *find_python(),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """OK; WARN: it works, and something is slower or missing; FAIL: vision-line cannot inspect here."""
+    """OK; WARN: it works, but something is slower or missing; FAIL: vision-line cannot inspect here."""
 
     OK = "ok"
     WARN = "warn"
@@ -23,7 +23,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     area: str  # "cpu", "video", ...
     level: Level

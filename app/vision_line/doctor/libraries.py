@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the doctor finds about the libraries: each is imported here, and none has to be there."""
+"""Checks of the libraries: each is imported here, and each may be missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INSTALL = "pip install --force-reinstall {}"
 
 
 def find_video() -> Iterator[Finding]:
-    """Look at PyAV, the FFmpeg in it, and its decoders."""
+    """Check PyAV, its FFmpeg, and the decoders."""
     av, problem = _import("av")
     if av is None:
         yield Finding("video", Level.FAIL, f"PyAV: {problem}", "no camera can be read", _INSTALL.format("av"))
@@ -34,7 +34,7 @@ def find_video() -> Iterator[Finding]:
 
 
 def find_engine() -> Iterator[Finding]:
-    """Look at OpenVINO and the devices it sees."""
+    """Check OpenVINO and its devices."""
     openvino, problem = _import("openvino")
     if openvino is None:
         remedy = _INSTALL.format("openvino")
@@ -52,19 +52,19 @@ def find_engine() -> Iterator[Finding]:
 
 
 def find_opencv() -> Iterator[Finding]:
-    """Look whether OpenCV imports on this machine, and which build it is."""
+    """Check that OpenCV imports on this machine, and which build it is."""
     cv2, problem = _import("cv2")
     if cv2 is None:
         remedy = "pip uninstall opencv-python; pip install opencv-python-headless"
         if "libGL" in problem:
-            meaning = "this build wants a desktop's libraries; the headless one does not"
+            meaning = "this build needs desktop libraries; the headless one does not"
             yield Finding("pictures", Level.FAIL, f"OpenCV: {problem}", meaning, remedy)
         else:
             yield Finding("pictures", Level.FAIL, f"OpenCV: {problem}", "", _INSTALL.format("opencv-python-headless"))
         return
     builds = [name for name in ("opencv-python", "opencv-contrib-python") if _installed(name)]
     if builds and _installed("opencv-python-headless"):
-        meaning = "two builds share one folder: whichever was installed last is used"
+        meaning = "two builds share one folder: the one installed last is used"
         remedy = f"pip uninstall {' '.join(builds)}; {_INSTALL.format('opencv-python-headless')}"
         yield Finding("pictures", Level.WARN, f"OpenCV {cv2.__version__}, two builds", meaning, remedy)
     else:
@@ -73,7 +73,7 @@ def find_opencv() -> Iterator[Finding]:
 
 
 def find_records() -> Iterator[Finding]:
-    """Look at SQLite and at the optional Parquet writer."""
+    """Check SQLite and the optional Parquet writer."""
     version = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < (3, 35):
         yield Finding("records", Level.FAIL, f"SQLite {version}", "3.35 or newer is needed", "use a newer Python build")
@@ -87,7 +87,7 @@ def find_records() -> Iterator[Finding]:
 
 
 def _import(name: str) -> tuple[ModuleType | None, str]:
-    """Return a module, or None and the reason; shared libraries that are missing are reasons too."""
+    """Return a module, or None and the reason; a missing shared library is a reason too."""
     try:
         return importlib.import_module(name), ""
     except ModuleNotFoundError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the doctor finds about the machine: Python, processor, memory, disk, limits, terminal."""
+"""Checks of the machine: Python, processor, memory, disk, limits, terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FILES_NEEDED = 1024
 
 
 def find_python() -> Iterator[Finding]:
-    """Look at the interpreter."""
+    """Check the interpreter."""
     what = f"Python {platform.python_version()} ({sys.executable})"
     if sys.version_info >= (3, 14):
         yield Finding("python", Level.WARN, what, "not tested; 3.11 to 3.13 are")
@@ -31,7 +31,7 @@ def find_python() -> Iterator[Finding]:
 
 
 def find_processor() -> Iterator[Finding]:
-    """Look at the processor's name, features and cores."""
+    """Check the processor's name, features and cores."""
     name, flags = parse_cpuinfo(_text("/proc/cpuinfo"))
     yield Finding("cpu", Level.OK, f"{name or platform.processor() or 'unknown'}, {platform.machine()}")
     yield judge_features(flags, platform.machine())
@@ -47,7 +47,7 @@ def find_processor() -> Iterator[Finding]:
 
 
 def judge_features(flags: frozenset[str], machine: str) -> Finding:
-    """Say what the processor's vector features mean for an INT8 model on the CPU device. Pure."""
+    """Return what the processor's vector features mean for an INT8 model on the CPU device. Pure."""
     found = ", ".join(label for flag, label in reversed(INSTRUCTION_SETS.items()) if flag in flags)
     found = found or "none of the known features"
     if "amx_int8" in flags:
@@ -78,7 +78,7 @@ def find_memory() -> Iterator[Finding]:
 
 
 def find_disk(directory: Path) -> Iterator[Finding]:
-    """Measure the place where records go: free space, and how long a commit takes there."""
+    """Check the directory of the records: free space, and the time of a commit."""
     place = next(path for path in (directory, *directory.absolute().parents) if path.is_dir())
     free_mb = shutil.disk_usage(place).free // 2**20
     what = f"{free_mb} MB free in {place}"
@@ -120,11 +120,11 @@ def fsync_ms(directory: Path, times: int = 5) -> float:
 
 
 def find_limits() -> Iterator[Finding]:
-    """Look at how many files may be open."""
+    """Check the limit on open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     what = f"{_limit(soft)} open files allowed (at most {_limit(hard)})"
     if soft != resource.RLIM_INFINITY and soft < _FILES_NEEDED:
-        meaning = f"64 cameras want up to {_FILES_NEEDED}"
+        meaning = f"64 cameras need up to {_FILES_NEEDED}"
         yield Finding("limits", Level.WARN, what, meaning, f"ulimit -n {_FILES_NEEDED}")
     else:
         yield Finding("limits", Level.OK, what)
@@ -135,16 +135,18 @@ def _limit(value: int) -> str:
 
 
 def find_terminal() -> Iterator[Finding]:
-    """Look at the terminal that the dashboard would be drawn on."""
+    """Check the terminal of the dashboard."""
     if not sys.stdout.isatty():
-        yield Finding("terminal", Level.OK, "the output is no terminal", "a status line a second is written instead")
+        yield Finding(
+            "terminal", Level.OK, "the output is not a terminal", "a status line per second is written instead"
+        )
         return
     columns, lines = shutil.get_terminal_size()
     what = f"{columns}x{lines}, TERM={os.environ.get('TERM', 'unset')}, {sys.stdout.encoding}"
     if columns < 80 or lines < 24:
-        yield Finding("terminal", Level.WARN, what, "the dashboard wants 80x24 or more", "enlarge the window")
+        yield Finding("terminal", Level.WARN, what, "the dashboard needs 80x24 or more", "enlarge the window")
     elif sys.stdout.encoding.lower().replace("-", "") != "utf8":
-        yield Finding("terminal", Level.WARN, what, "marks will look wrong", "export LANG=C.UTF-8")
+        yield Finding("terminal", Level.WARN, what, "marks will not be displayed correctly", "export LANG=C.UTF-8")
     else:
         yield Finding("terminal", Level.OK, what)
 

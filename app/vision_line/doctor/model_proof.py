@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the doctor finds about the shipped model on this processor: which form runs, why, and that its proof holds."""
+"""Checks the shipped model on this processor: which form runs, why, and whether its proof holds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def find_proof(path: Path | None = None) -> Iterator[Finding]:
         device = open_device("cpu", model, plan_input_shapes(model, []), lambda: None)
     except (DeviceError, ModelError) as exc:
         remedy = "use another model, precision or machine; vision-line-compress prove says more"
-        yield Finding("proof", Level.FAIL, str(exc), "the cpu device would find something else than the model", remedy)
+        yield Finding("proof", Level.FAIL, str(exc), "the cpu device would not match the model", remedy)
         return
     device.close()
     used = device.description
     what = f"{model.name} runs as {used.form}"
     if model.precision == "int8" and used.precision != "int8":
-        meaning = f"right, and slower than INT8: {used.form_reason}"
+        meaning = f"correct, but slower than INT8: {used.form_reason}"
         remedy = "give the bundle the unsigned form: vision-line-compress prove"
         yield Finding("proof", Level.WARN, what, meaning, remedy)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the doctor finds about NVIDIA GPUs: driver, GPU, its video part, and the Python packages that use them."""
+"""Checks of NVIDIA GPUs: driver, GPU, video engines, and the Python packages that use them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CAPABILITIES = "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
 # CUdevice_attribute, cuda.h
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
-#: The driver's libraries for video; PyNvVideoCodec wants the encoder's even to decode.
+#: The driver's libraries for video; PyNvVideoCodec needs the encoder's library even to decode.
 VIDEO_LIBRARIES = ("libnvcuvid.so.1", "libnvidia-encode.so.1")
 
 
@@ -49,14 +49,14 @@ PACKAGES = (
         ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
         "no engine can be built or run",
     ),
-    Package("PyNvVideoCodec", ("pynvvideocodec",), "pictures are decoded through FFmpeg on the GPU, or on the CPU"),
+    Package("PyNvVideoCodec", ("pynvvideocodec",), "frames are decoded through FFmpeg on the GPU, or on the CPU"),
     Package("nvidia-ml-py", ("nvidia-ml-py",), "the GPU's memory, load, power and temperature are not shown"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class GpuFound:
-    """A GPU that the driver shows."""
+    """A GPU that the driver reports."""
 
     name: str
     sm: int  # compute capability without its dot
@@ -64,26 +64,26 @@ class GpuFound:
 
 @dataclass(frozen=True, slots=True)
 class NvidiaFacts:
-    """What there is of NVIDIA's on this machine."""
+    """NVIDIA hardware and software on this machine."""
 
     nodes: tuple[str, ...] = ()  # as `nvidia_gpus` names them, such as /dev/nvidia0
-    driver: str = ""  # version of the kernel's part, where it says so
+    driver: str = ""  # version of the kernel module, if known
     cuda: int = 0  # CUDA version that the driver supports, as 13000; 0: libcuda is not there
-    problem: str = ""  # why the driver shows no GPU
+    problem: str = ""  # why the driver reports no GPU
     gpus: tuple[GpuFound, ...] = ()
     missing_video: tuple[str, ...] = ()  # of VIDEO_LIBRARIES
     packages: dict[str, str] = field(default_factory=dict)  # label -> "distribution version" of what is installed
-    engines: int | None = None  # NVDEC engines of the first GPU, where PyNvVideoCodec says it
-    engines_problem: str = ""  # why it does not
+    engines: int | None = None  # NVDEC engines of the first GPU, if PyNvVideoCodec reports it
+    engines_problem: str = ""  # why it is not known
 
 
 def find_gpu() -> Iterator[Finding]:
-    """Look for an NVIDIA GPU and all that its use needs; nothing needs one."""
-    yield from judge_nvidia(look_at_nvidia())
+    """Check for an NVIDIA GPU and all that it needs; a GPU is optional."""
+    yield from judge_nvidia(read_nvidia_facts())
 
 
-def look_at_nvidia() -> NvidiaFacts:
-    """Return what is there, from the driver itself; asks it nothing that takes memory on the GPU, but its decoder."""
+def read_nvidia_facts() -> NvidiaFacts:
+    """Return the facts, from the driver itself; of all queries only the decoder's takes GPU memory."""
     nodes = nvidia_gpus()
     driver = _kernel_driver()
     try:
@@ -106,14 +106,14 @@ def look_at_nvidia() -> NvidiaFacts:
 
 
 def ask_driver(cuda: Any) -> tuple[int, tuple[GpuFound, ...], str]:
-    """Return the CUDA version that the driver's library supports, the GPUs it shows, and why it shows none."""
+    """Return the CUDA version that the driver's library supports, its GPUs, and why there are none."""
     version, count = ctypes.c_int(), ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
     code = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
     if code:
         return version.value, (), f"the driver answers with CUDA error {code}"
     gpus = tuple(_ask_gpu(cuda, index) for index in range(count.value))
-    return version.value, gpus, "" if gpus else "the driver shows no GPU"
+    return version.value, gpus, "" if gpus else "the driver reports no GPU"
 
 
 def _ask_gpu(cuda: Any, index: int) -> GpuFound:
@@ -141,12 +141,12 @@ def installed_packages() -> dict[str, str]:
 
 
 def judge_nvidia(facts: NvidiaFacts) -> Iterator[Finding]:
-    """Say what the facts mean for inspection and what to do. Pure."""
+    """Return what the facts mean for inspection and what to do. Pure."""
     if not facts.cuda:
         yield _judge_absence(facts)
         return
     if not facts.gpus:
-        remedy = "start the container with --gpus all; else look at nvidia-smi and the kernel's log"
+        remedy = "start the container with --gpus all; otherwise check nvidia-smi and the kernel log"
         yield Finding("gpu", Level.WARN, f"{_driver_text(facts)}: {facts.problem}", _ON_CPU, remedy)
         return
     yield Finding("gpu", Level.OK, _driver_text(facts))
@@ -158,7 +158,7 @@ def judge_nvidia(facts: NvidiaFacts) -> Iterator[Finding]:
 
 def _judge_absence(facts: NvidiaFacts) -> Finding:
     if not facts.nodes and not facts.driver:
-        return Finding("gpu", Level.OK, "no NVIDIA GPU", f"{_ON_CPU}; it needs none")
+        return Finding("gpu", Level.OK, "no NVIDIA GPU", f"{_ON_CPU}; a GPU is optional")
     what = f"{', '.join(facts.nodes) or 'a driver'}, and no libcuda.so.1"
     remedy = "install the driver's libraries; in a container: the NVIDIA container toolkit, and --gpus all"
     return Finding("gpu", Level.WARN, what, f"the GPU cannot be used: {_ON_CPU}", remedy)
@@ -173,9 +173,9 @@ def _judge_gpu(gpu: GpuFound) -> Finding:
 
 def _judge_video(facts: NvidiaFacts) -> Finding:
     if facts.missing_video:
-        meaning = "pictures are decoded through FFmpeg on the GPU"
+        meaning = "frames are decoded through FFmpeg on the GPU"
         if VIDEO_LIBRARIES[0] in facts.missing_video:
-            meaning = "the GPU infers and does not decode: the CPU decodes, and its pictures are uploaded"
+            meaning = "the GPU infers but does not decode: the CPU decodes, and its frames are uploaded"
         remedy = f"in a container: set {_CAPABILITIES}; else install the driver's video libraries"
         return Finding("gpu video", Level.WARN, f"no {', '.join(facts.missing_video)}", meaning, remedy)
     if facts.engines is None:
@@ -208,7 +208,7 @@ def _major(installed: str) -> int:
 
 
 def _kernel_driver() -> str:
-    """Return the version of the kernel's part of the driver; empty where there is none, as on a Jetson."""
+    """Return the version of the driver's kernel module; empty where there is none, as on a Jetson."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text(errors="replace")
     except OSError:
@@ -226,7 +226,7 @@ def _loads(library: str) -> bool:
 
 
 def _decoding_engines() -> tuple[int | None, str]:
-    """Return the number of NVDEC engines of the first GPU, or None and why it is not known."""
+    """Return the number of NVDEC engines of the first GPU, or None and the reason."""
     from vision_line.devices.cuda.decoders.nvdec import decoder_caps, load_pynvvideocodec
 
     try:

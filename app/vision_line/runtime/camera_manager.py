@@ -70,7 +70,7 @@ class ManagedCamera:
     def is_over(self) -> bool:
         """Whether this was a file, and nothing of it waits or is under way."""
         counts = self.mailbox.counts()
-        settled = counts.pending == 0 and counts.taken == self.pipeline.inspected and self.pipeline.under_way == 0
+        settled = counts.pending == 0 and counts.taken == self.pipeline.inspected and self.pipeline.in_flight == 0
         return self.state is CameraState.ENDED and settled
 
     def counts(self) -> CameraCounts:
@@ -170,7 +170,7 @@ class CameraManager:
 
     def _start(self, stream: Stream) -> None:
         shared = self._shared
-        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(shared.wake.frame_came)
+        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(shared.wake.notify_frame)
         numbers = self._numbers.setdefault(stream.name, itertools.count())
         camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
         pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))
@@ -194,7 +194,7 @@ class CameraManager:
             self._inspector.add(pipeline)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
 
-    def _pipeline_of(self, stream: Stream, mailbox: Mailbox, on_refused: Callable[[str], None]) -> CameraPipeline:
+    def _pipeline_of(self, stream: Stream, mailbox: Mailbox, on_rejected: Callable[[str], None]) -> CameraPipeline:
         classes, score_threshold = self._shared.classes, self._shared.score_threshold
         return CameraPipeline(
             camera=stream.name,
@@ -205,9 +205,9 @@ class CameraManager:
             max_staleness_s=stream.max_staleness_ms / 1000 if stream.is_live else math.inf,
             # A file's frames beyond the cap never come here: they are chosen by the file's own time.
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
-            on_refused=on_refused,
+            on_rejected=on_rejected,
             period_s=1.0 / stream.needed_fps,
-            stay_s=stream.dwell_s,
+            dwell_s=stream.dwell_s,
         )
 
     async def _stop(self, station: ManagedCamera) -> None:

@@ -60,8 +60,8 @@ class LedgerUpdater:
     def note(self, update: SchedulerUpdate) -> None:
         """Take in what the scheduler has inspected."""
         ledger = self.awake()
-        for look in update.looks:
-            ledger.inspected(look.camera, look.captured_s)
+        for frame in update.inspected_frames:
+            ledger.inspected(frame.camera, frame.captured_s)
         ledger.log_writable(update.log_writable, update.at_s)
 
     async def run(self, counts: Callable[[], Mapping[str, CameraCounts]]) -> None:

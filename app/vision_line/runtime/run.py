@@ -52,10 +52,10 @@ class Run:
         self._screen = screen
         self._stop = stop
         self._reload_asked = reload_asked
-        self._bell = WakeUp()
+        self._wakeup = WakeUp()
         self._metrics = _new_metrics(setup)
         self._ledger = LedgerUpdater(setup.log, self._metrics)
-        self._opener = DeviceOpener(setup, self._bell.ring, self._metrics.device_prepares)
+        self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
         self._inspection: LiveInspection | None = None
         self.last = self.snapshot()
 
@@ -129,7 +129,7 @@ class Run:
     def _shared_parts(self) -> SharedParts:
         model = self._setup.model
         return SharedParts(
-            wake=self._bell,
+            wake=self._wakeup,
             ledger=self._ledger.awake,
             metrics=self._metrics,
             log=self._setup.log,
@@ -205,7 +205,7 @@ class Run:
 
         def note(update: SchedulerUpdate) -> None:
             self._ledger.note(update)
-            shapes.note(update.looks)
+            shapes.note(update.inspected_frames)
 
         def hand_over(update: SchedulerUpdate) -> None:
             # The loop is closed only after this thread has ended, or has been given up in a forced end.
@@ -213,7 +213,7 @@ class Run:
                 loop.call_soon_threadsafe(note, update)
 
         on_overlay = None if overlay is None else overlay.offer
-        scheduler = Scheduler(device, self._setup.log, self._bell, self._metrics, hand_over, on_overlay)
+        scheduler = Scheduler(device, self._setup.log, self._wakeup, self._metrics, hand_over, on_overlay)
         scheduler.start()
         return scheduler
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The inspecting thread: it owns the device, fills each slot by the plan as it frees, and decides what was seen.
+"""The scheduler: one thread that owns the device, fills its slots by a batch plan, and handles the results.
 
 A frame's way: mailbox -> `plan_batch` -> device slot -> detections -> filter -> tracker -> detection log. Frames never
-leave this thread for the event loop; the loop gets one grouped message a round, with what it needs for the ledger,
-the metrics and the screens.
+leave this thread for the event loop, which gets grouped updates for the ledger, the metrics and the screens.
 """
 
 from vision_line.scheduler.camera_pipeline import CameraPipeline, Filter, Tracker

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which frames go into the next batch: a pure function of what is ready, what was done and the time.
+"""Which frames go into the next batch: a pure function of the waiting frames, past service and the time.
 
-Fairness: every camera is inspected in proportion to what its parts need, and evenly in time. Where all need the same,
-the one whose last inspection lies furthest back goes first, so with N ready cameras none waits for more than N - 1
-others. Latency: a frame older than its camera's staleness bound is dropped, never inspected late. Filling: a batch
-holds one input shape; when the device takes larger batches, the plan may wait for them to fill, and says until when,
-but never past the moment at which the oldest picked frame would have used up its waiting budget.
+Fairness: every camera is inspected in proportion to the need of its parts, and evenly in time. With equal needs the
+least recently inspected camera goes first, so with N ready cameras none waits for more than N - 1 others. Latency: a
+frame older than its camera's staleness bound is dropped, never inspected late. Filling: a batch holds one input shape;
+for larger batches the plan may wait until they are full, but never past the waiting budget of the oldest picked frame.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from vision_line.ports import ShapeHW
 
-#: So far turns are at least apart, in seconds of the time of `Turns`.
+#: Least distance between turns, in seconds of the time of `Turns`.
 _APART = 1e-6
 
 
@@ -27,7 +26,7 @@ class Ready(NamedTuple):
     camera: int  # index that identifies the camera to the caller
     captured_s: float
     shape_hw: ShapeHW
-    last_turn: float = -1  # its place by its last submission (`Turns`), lowest first; -1: never; inf: it rests
+    last_turn: float = -1  # turn of its last submission (`Turns`), lowest first; -1: none; inf: it rests
     not_before_s: float = -inf  # inspect_fps: no inspection before this moment
     max_staleness_s: float = inf
     capped: bool = False  # live camera with inspect_fps: an early frame is dropped instead of waiting
@@ -35,7 +34,7 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What to do now: `stale` and `early` frames to drop, `batch` to submit, else look again at `again_s`."""
+    """Frames to drop (`stale`, `early`) and to submit (`batch`); without a batch, plan again at `again_s`."""
 
     batch: tuple[int, ...] = ()
     stale: tuple[int, ...] = ()
@@ -47,9 +46,9 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     """Plan the next batch of at most `max_batch` frames of one input shape.
 
     Args:
-        now_s: the present.
-        ready: at most one entry a camera, in any order.
-        max_batch: the device's bound, at least 1.
+        now_s: the present time.
+        ready: at most one entry per camera, in any order.
+        max_batch: the device's limit, at least 1.
         fill_s: how long the oldest picked frame may wait, counted from its capture, for the batch to fill.
 
     Returns:
@@ -57,8 +56,8 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     """
     stale = tuple(item.camera for item in ready if now_s - item.captured_s > item.max_staleness_s)
     fresh = [item for item in ready if now_s - item.captured_s <= item.max_staleness_s]
-    # A capped camera's frame that comes too early is replaced by its next one anyway: dropping it now under its own
-    # cause keeps "rate cap" and "no capacity" apart in the ledger.
+    # An early frame of a capped camera would be superseded by its next one anyway: dropping it now with its own cause
+    # keeps "rate cap" and "no capacity" apart in the ledger.
     early = tuple(item.camera for item in fresh if item.capped and now_s < item.not_before_s)
     due = [item for item in fresh if now_s >= item.not_before_s]
     waiting = [item.not_before_s for item in fresh if now_s < item.not_before_s and not item.capped]
@@ -75,28 +74,28 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
 
 
 def _turn(item: Ready) -> tuple[float, float, int]:
-    """Order of service: by the last turn; among cameras that never had one, or rest, the oldest frame.
+    """Order of service: by the last turn; among cameras without one, or at rest, the oldest frame.
 
-    Turns are numbers and not times: the frames of one batch share a time, and breaking that tie the same way each
-    round would serve some cameras twice as often as others.
+    Turns are numbers, not times: the frames of one batch share a time, and a fixed tie break would serve some cameras
+    twice as often as others.
     """
     return (item.last_turn, item.captured_s, item.camera)
 
 
 class Turns:
-    """Gives each camera its share: one with half the period of another comes to its turn twice as often.
+    """Virtual time of weighted fair queueing: a camera with half the period of another is served twice as often.
 
-    Its time goes by service and not by the clock: it is the latest turn that was given. So whatever the device can do
-    is shared in proportion, and a camera that had no frame for a while does not catch up.
+    The time advances with service, not with the clock. So the device's capacity is shared in proportion, and a camera
+    that had no frame for a while does not catch up.
     """
 
     __slots__ = ("_now",)
 
     def __init__(self) -> None:
-        """Begin with no turn."""
+        """Start without a turn."""
         self._now = 0.0
 
     def take(self, last_turn: float, period_s: float) -> float:
         """Return the turn of a camera whose last was `last_turn`; it needs an inspection every `period_s`."""
-        self._now = max(self._now, last_turn) + _APART  # no two are equal, so that the order among equals stays
+        self._now = max(self._now, last_turn) + _APART  # strictly increasing: the order of equal cameras is stable
         return self._now + period_s

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One camera's pipeline as the inspecting thread knows it, and all of them as they come and go."""
+"""One camera's pipeline in the scheduler, and the set of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vision_line.ingest.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
 
-#: So many pictures in a row that the device cannot read are no accident: the camera is told.
-REFUSED_IN_A_ROW = 3
-#: A camera whose pictures cannot be read is warned of at most this often, in seconds.
+#: Unreadable frames in a row after which the camera is notified.
+REJECTED_IN_A_ROW = 3
+#: Least time between two warnings about a camera's unreadable frames, in seconds.
 WARN_EVERY_S = 60.0
 
 #: Returns, of one camera's detections in a frame of this size (w, h), the rows for the tracker, and those of them that
@@ -40,11 +40,11 @@ class Tracker(Protocol):
 
 @dataclass(slots=True)
 class CameraPipeline:
-    """One camera as the inspecting thread knows it; touched by that thread only, but for `mailbox` and `inspected`.
+    """One camera in the scheduler; used by its thread only, except `mailbox` and `inspected`.
 
     `keep` sets apart what goes to the tracker and what goes to the log: a score below the threshold may keep an event
-    going, and is no detection. `on_refused` is called in the inspecting thread, with the reason, when the device could
-    not read `REFUSED_IN_A_ROW` pictures running.
+    going, and is no detection. `on_rejected` is called in the inspecting thread, with the reason, when the device could
+    not read `REJECTED_IN_A_ROW` frames in a row.
     """
 
     camera: str
@@ -55,42 +55,42 @@ class CameraPipeline:
     max_staleness_s: float = inf
     inspect_period_s: float = 0.0
     inspected: int = 0
-    period_s: float = 1.0  # a look every so often gives each part its looks
-    stay_s: float = 1.0  # how long a part is in the picture
+    period_s: float = 1.0  # an inspection in this period gives each part as many as it needs
+    dwell_s: float = 1.0  # how long a part stays in view
     last_turn: float = -1  # of `Turns`
-    rests: bool = False  # it is served only when no other frame waits
+    rests: bool = False  # served only when no other frame waits
     not_before_s: float = -inf
-    on_refused: Callable[[str], None] | None = None
-    under_way: int = 0  # frames on the device
-    refused: int = 0  # pictures that the device could not read since the last one that it could
+    on_rejected: Callable[[str], None] | None = None
+    in_flight: int = 0  # frames on the device
+    rejected: int = 0  # unreadable frames since the last readable one
     warned_s: float = -inf
 
-    def refuse(self, reason: str, now_s: float) -> None:
-        """Account for a frame whose picture the device cannot read, and tell of it without flooding anybody."""
+    def reject(self, reason: str, now_s: float) -> None:
+        """Count a frame that the device cannot read, and warn of it at a limited rate."""
         self.mailbox.take_back(DropCause.CORRUPT)
-        self.refused += 1
+        self.rejected += 1
         if now_s - self.warned_s >= WARN_EVERY_S:
             self.warned_s = now_s
             logger.warning("frame not inspected: %s", reason)
-        if self.on_refused is not None and self.refused % REFUSED_IN_A_ROW == 0:
-            self.on_refused(reason)
+        if self.on_rejected is not None and self.rejected % REJECTED_IN_A_ROW == 0:
+            self.on_rejected(reason)
 
-    def give_up_under_way(self) -> None:
-        """Account for the frames that will be left on the device."""
-        for _ in range(self.under_way):
+    def abandon_in_flight(self) -> None:
+        """Count the frames that are abandoned on the device."""
+        for _ in range(self.in_flight):
             self.mailbox.take_back(DropCause.SHUTDOWN)
-        self.under_way = 0
+        self.in_flight = 0
 
 
 class Removal(NamedTuple):
-    """A pipeline that takes no more frames; `gone` is done when its last ones, on the device, are recorded."""
+    """A pipeline that takes no more frames; `removed` is done when its last ones on the device are recorded."""
 
     pipeline: CameraPipeline
-    gone: Future[None]
+    removed: Future[None]
 
 
 class CameraSet:
-    """The pipelines that are inspected, and those that leave; belongs to the inspecting thread."""
+    """The pipelines that are inspected, and those being removed; used by the scheduler's thread."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -104,31 +104,31 @@ class CameraSet:
         yield from (leaving.pipeline for leaving in self._leaving)
 
     def add(self, pipeline: CameraPipeline) -> None:
-        """Take in a pipeline whose camera has none."""
+        """Add a pipeline of a camera that has none."""
         self._by_camera[pipeline.camera] = pipeline
         self.inspected = list(self._by_camera.values())
 
-    def remove(self, camera: str, gone: Future[None]) -> None:
-        """Let a camera's pipeline leave: what waits is dropped; `pop_gone` returns it once nothing is under way."""
+    def remove(self, camera: str, removed: Future[None]) -> None:
+        """Remove a camera's pipeline: waiting frames are dropped; `pop_removed` returns it when none is in flight."""
         pipeline = self._by_camera.pop(camera, None)
         if pipeline is None:
-            gone.set_result(None)
+            removed.set_result(None)
             return
         self.inspected = list(self._by_camera.values())
         pipeline.mailbox.close()
-        self._leaving.append(Removal(pipeline, gone))
+        self._leaving.append(Removal(pipeline, removed))
 
     def of_next_result(self, camera: str) -> CameraPipeline:
-        """Return the pipeline that submitted the camera's next result: one that leaves did so before its successor."""
+        """Return the pipeline of the camera's next result: one being removed submitted before its successor."""
         for leaving in self._leaving:
             if leaving.pipeline.camera == camera:
                 return leaving.pipeline
         return self._by_camera[camera]
 
-    def pop_gone(self) -> list[Removal]:
-        """Return the leaving pipelines that have no frame on the device any more, and forget them."""
+    def pop_removed(self) -> list[Removal]:
+        """Return the pipelines being removed that have no frame on the device any more, and drop them."""
         if not self._leaving:
             return []
-        gone = [leaving for leaving in self._leaving if not leaving.pipeline.under_way]
-        self._leaving = [leaving for leaving in self._leaving if leaving.pipeline.under_way]
-        return gone
+        removed = [leaving for leaving in self._leaving if not leaving.pipeline.in_flight]
+        self._leaving = [leaving for leaving in self._leaving if leaving.pipeline.in_flight]
+        return removed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether the device is at its limit, and what it inspects there; and who rests therefore."""
+"""Detects a device at its limit, measures its capacity, and decides which cameras rest."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Sequence
 from vision_line.scheduler.camera_pipeline import CameraPipeline
 from vision_line.scheduler.rotation import Rotation
 
-#: The device is judged by what it did in so many seconds.
+#: Window over which the device's load is measured, in seconds.
 WINDOW_S = 2.0
-#: It is at its limit when it had no free slot, with a frame waiting for one, in so much of its samples.
+#: The device is at its limit when this share of samples had no free slot and a waiting frame.
 FULL_SHARE = 0.75
 
 
 class LoadShare:
-    """Samples the inspecting thread, in that thread, and tells pipelines to rest. A microsecond each a sample."""
+    """Samples the scheduler, in its thread, and sets which pipelines rest. A microsecond per pipeline and sample."""
 
     def __init__(self, now_s: float) -> None:
-        """Begin with a device of unknown capacity."""
+        """Start with an unknown capacity."""
         self._rotation = Rotation()
         self._start_anew(now_s, 0)
 
     def sample(self, now_s: float, pipelines: Sequence[CameraPipeline], inspected: int, *, full: bool) -> None:
-        """Look at the pipelines; `inspected` counts all results so far, `full`: the device has no free slot."""
+        """Take a sample; `inspected` counts all results so far, `full`: the device has no free slot."""
         waiting = [pipeline for pipeline in pipelines if pipeline.mailbox.oldest() is not None]
         self._samples += 1
         self._full += full and bool(waiting)
         self._active.update(pipeline.camera for pipeline in waiting)
-        self._active.update(pipeline.camera for pipeline in pipelines if pipeline.under_way)
+        self._active.update(pipeline.camera for pipeline in pipelines if pipeline.in_flight)
         span_s = now_s - self._since_s
         if span_s >= WINDOW_S:
             is_full = self._full >= FULL_SHARE * self._samples
@@ -38,8 +38,8 @@ class LoadShare:
     def _let_rest(self, now_s: float, pipelines: Sequence[CameraPipeline], capacity_fps: float | None) -> None:
         active = [pipeline for pipeline in pipelines if pipeline.camera in self._active]
         needs = {pipeline.camera: 1.0 / pipeline.period_s for pipeline in active}
-        stay_s = max((pipeline.stay_s for pipeline in active), default=0.0)
-        resting = self._rotation.plan(now_s, needs, capacity_fps, stay_s)
+        dwell_s = max((pipeline.dwell_s for pipeline in active), default=0.0)
+        resting = self._rotation.plan(now_s, needs, capacity_fps, dwell_s)
         for pipeline in pipelines:
             pipeline.rests = pipeline.camera in resting
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The thread itself: a loop of collecting, filling slots and keeping house, until it is told to drain."""
+"""The scheduler's loop: collect results, fill slots, do housekeeping, until it is asked to drain."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from vision_line.scheduler.load_share import LoadShare
 from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
 from vision_line.scheduler.wakeup import WakeUp
 
-#: How often tracks are expired and the log's health is looked at when nothing else happens, in seconds.
+#: Period in which tracks are expired and the log's state is checked, in seconds.
 HOUSEKEEPING_S = 0.1
-#: How long looks are gathered before the loop is told: waking it costs a system call.
+#: How long inspected frames are collected before an update, in seconds: waking the event loop costs a system call.
 PUBLISH_EVERY_S = 0.05
 
 
 class Scheduler:
-    """Runs the inspecting thread over a changing set of pipelines.
+    """Runs the scheduler's thread over a changing set of pipelines.
 
-    `on_round` is called in the inspecting thread and must only hand the round over. `outcome` is done when the thread
-    ends: with an error if the device or the log failed, which must end the program loudly.
+    `on_update` is called in that thread and must only hand the update over. `outcome` is done when the thread
+    ends: with an error if the device or the log failed, which must end the program with that error.
     """
 
     def __init__(
         self,
         device: Device,
         log: DetectionLog,
-        doorbell: WakeUp,
+        wakeup: WakeUp,
         observer: Observer,
-        on_round: Callable[[SchedulerUpdate], None],
+        on_update: Callable[[SchedulerUpdate], None],
         on_overlay: Callable[[Inspection, Sequence[DefectEvent]], None] | None = None,
         *,
         fill_s: float = 0.0,
@@ -47,9 +47,9 @@ class Scheduler:
     ) -> None:
         self._device = device
         self._log = log
-        self._bell = doorbell
+        self._wakeup = wakeup
         self._observer = observer
-        self._on_round = on_round
+        self._on_update = on_update
         self._on_overlay = on_overlay
         self._fill_s = fill_s
         self._monotonic = monotonic
@@ -62,9 +62,9 @@ class Scheduler:
         self._share = LoadShare(monotonic())
         self._inspected = 0
         self._housekeeping_due_s = -inf
-        self._looks: list[InspectedFrame] = []
+        self._unpublished: list[InspectedFrame] = []
         self._published_s = -inf
-        self.outcome = _promise()
+        self.outcome = _uncancellable_future()
         self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
 
     def start(self) -> None:
@@ -78,17 +78,17 @@ class Scheduler:
     def remove(self, camera: str) -> Future[None]:
         """Stop inspecting a camera: its waiting frame is dropped, its events end. Any thread.
 
-        What is on the device is inspected and recorded as ever. The future is done when nothing more will be counted
-        for the pipeline that was removed, and the round that tells of its last looks has been handed over.
+        Frames on the device are inspected and recorded. The future is done when nothing more will be counted
+        for the pipeline that was removed, and the update with its last frames has been handed over.
         """
-        gone = _promise()
-        self._command(lambda: self._remove(camera, gone))
-        return gone
+        removed = _uncancellable_future()
+        self._command(lambda: self._remove(camera, removed))
+        return removed
 
     def stop(self) -> None:
         """Ask for a drain: no new frames, results in flight are recorded, events end. Any thread."""
         self._stopping.set()
-        self._bell.ring()
+        self._wakeup.notify()
 
     def abort(self) -> None:
         """Ask to end without waiting for results in flight. Any thread."""
@@ -102,27 +102,27 @@ class Scheduler:
 
     def _command(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
-        self._bell.ring()
+        self._wakeup.notify()
 
-    def _obey(self) -> None:
+    def _run_commands(self) -> None:
         while self._commands:
             self._commands.popleft()()
 
     def _add(self, pipeline: CameraPipeline) -> None:
-        self._remove(pipeline.camera, _promise())
+        self._remove(pipeline.camera, _uncancellable_future())
         self._pipelines.add(pipeline)
 
-    def _remove(self, camera: str, gone: Future[None]) -> None:
-        self._pipelines.remove(camera, gone)
-        self._see_off()
+    def _remove(self, camera: str, removed: Future[None]) -> None:
+        self._pipelines.remove(camera, removed)
+        self._finish_removals()
 
-    def _see_off(self) -> None:
+    def _finish_removals(self) -> None:
         """End the leaving pipelines that have no frame on the device any more."""
-        for pipeline, gone in self._pipelines.pop_gone():
+        for pipeline, removed in self._pipelines.pop_removed():
             now_s = self._monotonic()
             self._end(pipeline.tracker.close())
-            self._publish(now_s)  # first: who waits for the end must have heard of every look
-            gone.set_result(None)
+            self._publish(now_s)  # first: whoever waits for the end must have every frame
+            removed.set_result(None)
 
     def _run(self) -> None:
         try:
@@ -135,20 +135,20 @@ class Scheduler:
 
     def _inspect_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            self._obey()
+            self._run_commands()
             self._collect()
             again_s = self._fill_slots()
             now_s = self._monotonic()
             if now_s >= self._housekeeping_due_s:
                 self._housekeeping_due_s = now_s + HOUSEKEEPING_S
-                self._keep_house(now_s)
+                self._housekeep(now_s)
                 self._publish(now_s)
-            elif self._looks and now_s - self._published_s >= PUBLISH_EVERY_S:
+            elif self._unpublished and now_s - self._published_s >= PUBLISH_EVERY_S:
                 self._publish(now_s)
-            self._bell.wait(max(0.0, min(again_s, self._housekeeping_due_s) - now_s))
+            self._wakeup.wait(max(0.0, min(again_s, self._housekeeping_due_s) - now_s))
 
     def _fill_slots(self) -> float:
-        """Submit batches while a slot is free and a frame is ready; return when to look again."""
+        """Submit batches while a slot is free and a frame is ready; return when to plan again."""
         if not self._writable:
             self._drop_waiting(DropCause.LOG)
             return inf
@@ -164,12 +164,12 @@ class Scheduler:
             if plan.batch:
                 self._submit(plan)
             if not plan.batch or len(ready) == len(plan.batch) + len(plan.stale) + len(plan.early):
-                return plan.again_s  # nothing is left; what has come since has rung
-        self._bell.ignore_frames()
+                return plan.again_s  # nothing is left; newer frames have notified
+        self._wakeup.ignore_frames()
         return inf
 
     def _ready(self) -> tuple[list[Ready], dict[int, Frame]]:
-        """Return what is ready for the plan, and by the same indices the frames that were looked at."""
+        """Return the ready cameras for the plan, and their frames by the same indices."""
         ready, frames = [], {}
         for index, pipeline in enumerate(self._pipelines.inspected):
             if (frame := pipeline.mailbox.oldest()) is not None:
@@ -188,7 +188,7 @@ class Scheduler:
         return ready, frames
 
     def _drop(self, plan: BatchPlan, planned: dict[int, Frame]) -> None:
-        # Only the frame that was judged: a newer one that has replaced it since is neither stale nor early.
+        # Only the planned frame: a newer one that has replaced it is neither stale nor early.
         pipelines = self._pipelines.inspected
         for index in plan.stale:
             pipelines[index].mailbox.drop(DropCause.STALE, planned[index])
@@ -205,7 +205,7 @@ class Scheduler:
         picked: list[tuple[CameraPipeline, Frame]] = []
         for index in plan.batch:
             pipeline = self._pipelines.inspected[index]
-            frame = pipeline.mailbox.take()  # may be newer than the planned one: so much the better
+            frame = pipeline.mailbox.take()  # may be newer than the planned one, which is better
             if frame is not None:
                 picked.append((pipeline, frame))
                 pipeline.last_turn = self._turns.take(pipeline.last_turn, pipeline.period_s)
@@ -219,17 +219,17 @@ class Scheduler:
             self._device.submit([frame for _, frame in picked])
         except DeviceError as exc:
             if len(picked) == 1:
-                picked[0][0].refuse(str(exc), self._monotonic())
+                picked[0][0].reject(str(exc), self._monotonic())
             else:
                 self._start_singly(picked)
             return
         for pipeline, _ in picked:
-            pipeline.under_way += 1
-            pipeline.refused = 0
+            pipeline.in_flight += 1
+            pipeline.rejected = 0
         self._observer.batch(len(picked))
 
     def _start_singly(self, picked: Sequence[tuple[CameraPipeline, Frame]]) -> None:
-        """Find out whose picture spoilt a batch; the others are inspected as far as there are slots."""
+        """Submit the frames of a rejected batch singly, as far as there are slots."""
         for pipeline, frame in picked:
             if self._device.free_slots() > 0:
                 self._start_batch([(pipeline, frame)])
@@ -250,11 +250,11 @@ class Scheduler:
             self._inspected += 1
             self._observer.inspected(seen, self._monotonic())
             self._note(events)
-            self._looks.append(InspectedFrame(frame.camera, frame.size_wh, frame.captured_s))
-            pipeline.under_way -= 1
-            self._see_off()
+            self._unpublished.append(InspectedFrame(frame.camera, frame.size_wh, frame.captured_s))
+            pipeline.in_flight -= 1
+            self._finish_removals()
 
-    def _keep_house(self, now_s: float) -> None:
+    def _housekeep(self, now_s: float) -> None:
         self._writable = self._log.status().writable
         self._share.sample(now_s, self._pipelines.inspected, self._inspected, full=self._device.free_slots() == 0)
         for pipeline in self._pipelines.inspected:
@@ -270,29 +270,29 @@ class Scheduler:
             self._observer.event(event)
 
     def _publish(self, now_s: float) -> None:
-        looks, self._looks = tuple(self._looks), []
+        inspected_frames, self._unpublished = tuple(self._unpublished), []
         self._published_s = now_s
-        self._on_round(SchedulerUpdate(now_s, looks, self._writable))
+        self._on_update(SchedulerUpdate(now_s, inspected_frames, self._writable))
 
     def _drain(self) -> None:
-        self._obey()
+        self._run_commands()
         for pipeline in self._pipelines.inspected:
             pipeline.mailbox.close()
         while self._device.in_flight() and not self._abort.is_set():
             self._collect()
             if self._device.in_flight():
-                self._bell.wait(HOUSEKEEPING_S)
+                self._wakeup.wait(HOUSEKEEPING_S)
         self._collect()
         for pipeline in self._pipelines:
-            pipeline.give_up_under_way()
-        self._see_off()
+            pipeline.abandon_in_flight()
+        self._finish_removals()
         for pipeline in self._pipelines.inspected:
             self._end(pipeline.tracker.close())
         self._publish(self._monotonic())
 
 
-def _promise() -> Future[None]:
-    """Return a future that only this thread's work ends: nobody who waits for it can cancel it."""
-    promise: Future[None] = Future()
-    promise.set_running_or_notify_cancel()
-    return promise
+def _uncancellable_future() -> Future[None]:
+    """Return a future that those who wait for it cannot cancel."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future

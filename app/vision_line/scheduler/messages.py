@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the inspecting thread tells others: counts at once, the rest grouped by rounds."""
+"""Messages of the scheduler: counts at once, inspected frames in grouped updates."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from vision_line.frames import DefectEvent, Inspection
 
 
 class Observer(Protocol):
-    """Counts what happens, in the inspecting thread; must be quick."""
+    """Counts events in the scheduler's thread; must be quick."""
 
     def batch(self, frames: int) -> None:
         """Note a submitted batch."""
 
     def inspected(self, inspection: Inspection, now_s: float) -> None:
-        """Note a result that was handed to the log, with the same detections, at `now_s`."""
+        """Note a result that was written to the log, with the same detections, at `now_s`."""
 
     def event(self, event: DefectEvent) -> None:
         """Note an event's start, change or end."""
 
 
 class InspectedFrame(NamedTuple):
-    """What the ledger needs of one inspected frame."""
+    """One inspected frame, for the ledger."""
 
     camera: str
     size_wh: tuple[int, int]
@@ -30,8 +30,8 @@ class InspectedFrame(NamedTuple):
 
 
 class SchedulerUpdate(NamedTuple):
-    """What the event loop learns of one round of the inspecting thread."""
+    """The frames inspected since the last update, for the event loop."""
 
     at_s: float
-    looks: tuple[InspectedFrame, ...]
+    inspected_frames: tuple[InspectedFrame, ...]
     log_writable: bool

@@ -1,44 +1,44 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Who is served while the device cannot serve all cameras as often as their parts need."""
+"""Which cameras are served while the device cannot serve all of them as often as their parts need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-#: The cameras that are served get so much more than they need: looks do not come evenly, and the measure is a mean.
+#: Served cameras get this multiple of their need: inspections do not come evenly, and the rate is a mean.
 HEADROOM = 1.1
-#: So many reports of overload in a row are no accident.
+#: Reports of overload in a row before cameras rest.
 OVERLOADED_IN_A_ROW = 3
-#: Periods last so many stays of a part: those in the picture at a change of turns are lost.
-STAYS_OF_A_PERIOD = 8
+#: Length of a period in dwell times of a part: parts in view at a change of turns are lost.
+DWELLS_OF_A_PERIOD = 8
 
 
 class Rotation:
-    """Serves as many cameras as the device can serve fully, and lets the others rest until their turn comes. Pure.
+    """Serves as many cameras as the device can serve fully, and lets the others rest in turns. Pure.
 
-    An equal share for all would give every part too few looks: with 60 % of what is needed not one part would be
-    inspected, while 60 % of the cameras, served in turns, inspect more than half of all parts. Turns last
-    `STAYS_OF_A_PERIOD` stays; who rested longest comes first, so that none rests for ever, but for a camera that the
-    device could not serve if it were the only one.
+    An equal share for all would give every part too few inspections: at 60 % of the need no part would be inspected,
+    while 60 % of the cameras, served in turns, inspect more than half of all parts. A turn lasts `DWELLS_OF_A_PERIOD`
+    dwell times. The camera that rested longest comes first, so that none rests for ever, except one that the device
+    could not serve alone.
     """
 
     def __init__(self) -> None:
-        """Begin with a device that serves all."""
-        self._queue: list[str] = []  # all cameras, those whose turn comes next in front
-        self._served: frozenset[str] = frozenset()  # empty: nobody rests
+        """Start with a device that serves all."""
+        self._queue: list[str] = []  # all cameras, the next ones first
+        self._served: frozenset[str] = frozenset()  # empty: none rests
         self._until_s = 0.0
         self._reports = 0
 
     def plan(
-        self, now_s: float, needs: Mapping[str, float], capacity_fps: float | None, stay_s: float
+        self, now_s: float, needs: Mapping[str, float], capacity_fps: float | None, dwell_s: float
     ) -> frozenset[str]:
         """Return the cameras that rest from `now_s` on.
 
         Args:
             now_s: the present.
-            needs: inspections a second that each camera needs of which frames come.
-            capacity_fps: what the device inspects at its limit; None: it is not at its limit.
-            stay_s: the longest stay of a part.
+            needs: inspections per second that each camera with frames needs.
+            capacity_fps: the device's rate at its limit; None: it is not at its limit.
+            dwell_s: the longest dwell time of a part.
         """
         suffices = sum(needs.values()) * (HEADROOM if self._served else 1.0)
         if capacity_fps is None or capacity_fps >= suffices:
@@ -50,15 +50,15 @@ class Rotation:
         self._queue = [*(c for c in self._queue if c in needs), *(c for c in needs if c not in self._queue)]
         kept = frozenset(_fitting((c for c in self._queue if c in self._served), needs, capacity_fps))
         if now_s >= self._until_s or not kept:
-            self._queue.sort(key=lambda camera: camera in self._served)  # stable: who rested goes to the front
+            self._queue.sort(key=lambda camera: camera in self._served)  # stable: cameras that rested come first
             kept = frozenset(_fitting(self._queue, needs, capacity_fps / HEADROOM))
-            self._until_s = now_s + STAYS_OF_A_PERIOD * stay_s
+            self._until_s = now_s + DWELLS_OF_A_PERIOD * dwell_s
         self._served = kept
         return frozenset(needs) - kept if kept else frozenset()
 
 
 def _fitting(cameras: Iterable[str], needs: Mapping[str, float], room_fps: float) -> list[str]:
-    """Return those that fit together, the first in the order first."""
+    """Return the cameras that fit together, taken in order."""
     fitting = []
     for camera in cameras:
         if needs[camera] <= room_fps:

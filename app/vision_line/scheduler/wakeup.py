@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What wakes the inspecting thread."""
+"""The wake-up event of the scheduler's thread."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import threading
 
 
 class WakeUp:
-    """Wakes the one waiting thread; ringing while it is busy is free, and never lost.
+    """Wakes the one waiting thread; a notification while it is busy is cheap, and never lost.
 
-    Sixteen cameras ring 400 times a second. Waking a thread that has no free slot makes it fight for the GIL just to
-    fall asleep again, so the owner says when a frame is of use to it.
+    Sixteen cameras notify 400 times a second. A thread that wakes without a free slot competes for the GIL only to
+    sleep again, so it says when it is accepting frames.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._hungry = True
+        self._accepting = True
 
-    def frame_came(self) -> None:
-        """Ring for a new frame; called by camera threads."""
-        if self._hungry:
+    def notify_frame(self) -> None:
+        """Notify of a new frame; called by camera threads."""
+        if self._accepting:
             self._event.set()
 
-    def ring(self) -> None:
-        """Ring for finished work or a command; called by any thread."""
+    def notify(self) -> None:
+        """Notify of finished work or a command; called by any thread."""
         self._event.set()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until rung; what rang since the last `wait` returned makes this one return at once."""
+        """Wait for a notification; one since the last `wait` returns at once."""
         self._event.wait(timeout_s)
         self._event.clear()
-        self._hungry = True
+        self._accepting = True
 
     def ignore_frames(self) -> None:
-        """Let frames stop ringing until the next `wait` returns: no slot is free for them."""
-        self._hungry = False
+        """Ignore new frames until the next `wait` returns: no slot is free for them."""
+        self._accepting = False

@@ -142,7 +142,7 @@ _SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http:
 
 
 def svg_of(snapshot: Snapshot, width: int = 120, height: int = 36) -> str:
-    """Return the screen as an SVG picture."""
+    """Return the screen as an SVG image."""
     console = Console(
         record=True, file=StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What an operator must be told now, and what is good to know; a sentence each, a pure function of the line's state."""
+"""Alarms and notices: one sentence each, a pure function of the run's state."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
 
 _CAMERA_CAUSE = "camera:"
 _NAMES_SHOWN = 6
-#: A delay that one decimal can show.
-TOLD_S = 0.1
+#: The shortest delay that is shown, with one decimal.
+LEAST_SHOWN_S = 0.1
 
 
 def plan_alarms(
@@ -28,13 +28,12 @@ def plan_alarms(
 ) -> tuple[str, ...]:
     """Return the alarms, worst first.
 
-    The log (it stops every camera), what the machine cannot do (`decoding`: what of the decoding is shed), lines not
-    inspected, cameras whose pictures come too late, troubled cameras, and last those that are inspected with no look to
-    spare.
+    Order: the log (it stops every camera), missing capacity (`decoding`: frames that are shed), cameras that are not
+    inspected, cameras whose frames come too late, troubled cameras, and cameras inspected without a reserve.
 
-    Cameras with the same trouble share one sentence, so that a failed network switch is one alarm and not sixty-four.
-    A camera whose state is the cause of its open interval appears once, with its state. That the device is starting is
-    no alarm. `steady` makes of how many cameras the machine could serve now a number that does not jump.
+    Cameras with the same trouble share one sentence, so that a failed network switch is one alarm, not sixty-four. A
+    camera whose state is the cause of its open interval appears once, with its state. A starting device is no alarm.
+    `steady` smooths the number of cameras that the machine could serve.
     """
     alarms = [] if log.writable else [f"records cannot be written: {log.reason or 'no reason given'}"]
     alarms += _overload(cameras, steady)
@@ -43,12 +42,12 @@ def plan_alarms(
     for interval in not_inspected:
         if interval.cause != STARTING and not interval.cause.startswith(_CAMERA_CAUSE):
             capacity[interval.cause].append((interval.camera, now_s - interval.started_s))
-    for cause, gaps in capacity.items():
-        longest_s = max(gap_s for _, gap_s in gaps)
-        alarms.append(f"not inspected for {longest_s:.0f} s ({cause}): {_names(name for name, _ in gaps)}")
-    alarms += _rare_looks(cameras)
-    alarms += _late_pictures(cameras)
-    return (*alarms, *_camera_alarms(cameras), *_scarce_looks(cameras))
+    for cause, intervals in capacity.items():
+        longest_s = max(length_s for _, length_s in intervals)
+        alarms.append(f"not inspected for {longest_s:.0f} s ({cause}): {_names(name for name, _ in intervals)}")
+    alarms += _rare_inspections(cameras)
+    alarms += _late_frames(cameras)
+    return (*alarms, *_camera_alarms(cameras), *_scarce_inspections(cameras))
 
 
 def plan_notices(
@@ -59,10 +58,10 @@ def plan_notices(
     clock_step: str = "",
     left_out: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return what is good to know.
+    """Return the notices.
 
-    Cameras that `--cameras` leaves out, what the device prepares, a clock that was set, GPUs near a limit, cameras that
-    nobody verifies, connections that hang, lacking videos.
+    Cameras left out by `--cameras`, what the device prepares, a clock that was set, GPUs near a limit, cameras whose
+    identity is not verified, connections that hang, incomplete videos.
     """
     notices = [sentence for sentence in (preparation, clock_step) if sentence]
     if left_out:
@@ -94,14 +93,14 @@ def _strained(load: DeviceLoad) -> Iterator[str]:
 
 
 def _overload(cameras: Sequence[CameraSnapshot], steady: Callable[[int], int]) -> list[str]:
-    """Say in one sentence what the machine cannot do."""
+    """Return the shortfall of the machine's capacity in one sentence."""
     if not any(camera.lacks_capacity for camera in cameras):
         return []
     sentence = shortfall([camera for camera in cameras if camera.is_running and camera.needed_fps], steady)
     return [sentence] if sentence else []
 
 
-def _rare_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
+def _rare_inspections(cameras: Sequence[CameraSnapshot]) -> list[str]:
     rare = [camera for camera in cameras if camera.is_too_slow and camera.not_inspected is None]
     worst = min(rare, key=lambda camera: camera.fps_inspected / camera.needed_fps, default=None)
     if worst is None:
@@ -110,16 +109,16 @@ def _rare_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
     return [f"inspected too rarely ({rates}): {_names(camera.name for camera in rare)}"]
 
 
-def _late_pictures(cameras: Sequence[CameraSnapshot]) -> list[str]:
+def _late_frames(cameras: Sequence[CameraSnapshot]) -> list[str]:
     late = [camera for camera in cameras if camera.comes_late]
     if not late:
         return []
     now_s = max(camera.behind_s for camera in late)
-    words = f"frames arrive {now_s:.1f} s late" if now_s >= TOLD_S else "late frames were skipped"
+    words = f"frames arrive {now_s:.1f} s late" if now_s >= LEAST_SHOWN_S else "late frames were skipped"
     return [f"{words}: {_names(camera.name for camera in late)}"]
 
 
-def _scarce_looks(cameras: Sequence[CameraSnapshot]) -> list[str]:
+def _scarce_inspections(cameras: Sequence[CameraSnapshot]) -> list[str]:
     scarce = [camera for camera in cameras if camera.is_scarce]
     worst = min(scarce, key=lambda camera: camera.fps_inspected / camera.spare_fps, default=None)
     if worst is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is counted and measured for one camera."""
+"""Counters and measurements of one camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot
 
 
 class FrameCounts(Protocol):
-    """What the camera's mailbox counts; a consistent copy."""
+    """A consistent copy of a mailbox's counters."""
 
     @property
     def arrived(self) -> int:
@@ -26,7 +26,7 @@ class FrameCounts(Protocol):
 
     @property
     def decoded(self) -> int:
-        """Frames that became pictures."""
+        """Frames that were decoded."""
 
     @property
     def dropped(self) -> Mapping[DropCause, int]:
@@ -48,10 +48,10 @@ class CameraTotals:
     dropped: Mapping[DropCause, int]
     latency_ms: Quantiles | None
     behind_ms: Quantiles | None  # a part of it
-    most_behind_ms: float  # of any picture, inspected or not
+    most_behind_ms: float  # of any frame, inspected or not
     abandoned: int = 0  # connections that hung and were given up
-    code: str | None = None  # where an error caused the state
-    needed_fps: float = 0.0  # 0: it was not judged by a rate
+    code: str | None = None  # if an error caused the state
+    needed_fps: float = 0.0  # 0: no required rate
     covered: Covered = field(default_factory=Covered)
 
 
@@ -66,13 +66,13 @@ _OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
 
 @dataclass(frozen=True, slots=True)
 class RequiredRate:
-    """How many inspections a second a camera needs, and how many leave room for looks that miss; 0: any number."""
+    """Inspections per second that a camera needs, and that tolerate a missed detection; 0: any rate."""
 
     needed_fps: float = 0.0
     spare_fps: float = 0.0
 
 
-#: Of a camera that is not judged by a rate.
+#: For a camera without a required rate.
 ANY_PACE = RequiredRate()
 
 
@@ -86,7 +86,7 @@ class _Counts:
 class CameraMetrics:
     """Counters and latencies of one camera, over all its connections.
 
-    `inspected`, `detections` and `event` belong to the inspecting thread; `state` and `attach` to the event loop;
+    `inspected`, `detections` and `event` belong to the scheduler's thread; `state` and `attach` to the event loop;
     `snapshot` to the one thread that makes snapshots (it keeps the sliding rates); `totals` to anyone.
     """
 
@@ -102,14 +102,14 @@ class CameraMetrics:
     ) -> None:
         """Start at zero.
 
-        `read_counts` is called for each snapshot, e.g. `mailbox.counts`; so is `read_abandoned`: how many connections
-        hung and were given up, and how many of them hang now. `load` tells how late pictures come; None: never.
+        `read_counts` is called for each snapshot, e.g. `mailbox.counts`; so is `read_abandoned`: the numbers of
+        abandoned connections and of those that still hang. `load` says how late frames come; None: never.
         """
         self.name = name
         self.latency = LatencyHistogram()
         self.behind = LatencyHistogram()
         self._load = load or DecodeLoad()
-        self._most_behind_s = 0.0  # before it was attached anew
+        self._most_behind_s = 0.0  # before the last `attach`
         self._read_counts = read_counts
         self._read_abandoned = read_abandoned
         self._before = _Counts()
@@ -128,7 +128,7 @@ class CameraMetrics:
         self._reconnects = ReconnectCount()
 
     def inspected(self, inspection: Inspection, now_s: float) -> float:
-        """Count a frame whose result has been handed to the outputs at `now_s`; return its latency in ms."""
+        """Count a frame whose result was handed to the outputs at `now_s`; return its latency in ms."""
         frame = inspection.frame
         latency_ms = (now_s - frame.captured_s) * 1000.0
         self.latency.record(latency_ms, now_s)
@@ -140,7 +140,7 @@ class CameraMetrics:
         return latency_ms
 
     def detections(self, n: int) -> None:
-        """Count the detections of a frame that were kept."""
+        """Count the detections of a frame that passed the filter."""
         self._detections += n
 
     def event(self, event: DefectEvent) -> None:
@@ -167,7 +167,7 @@ class CameraMetrics:
         *,
         trusts_anybody: bool = False,
     ) -> None:
-        """Go on with another mailbox and camera that start at zero; what the old ones counted stays counted."""
+        """Continue with a new mailbox and camera that start at zero; the old counts are kept."""
         self._before = self._counts()
         self._abandoned_before += self._read_abandoned()[0]
         self._read_counts = read_counts

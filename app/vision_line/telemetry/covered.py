@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How much of the time in which cameras were due an inspection they were not inspected, by cause."""
+"""Coverage in time: the share of the due time in which cameras were not inspected, by cause."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from vision_line.frames import NotInspected
 from vision_line.inspection.coverage.causes import CRASHED, OFF
 
-#: A row of the ledger that ended so long ago does not change any more.
+#: A row of the ledger is final this long after its end, in seconds.
 FINAL_AFTER_S = 7200.0
-#: How often it is looked for such rows: where there are many gaps, there are ten thousands of them.
-LOOK_EVERY_S = 60.0
-#: Of cameras that this run did not have then: nobody was to look at them.
+#: Period in which final rows are summed up, in seconds: there may be ten thousands of rows.
+SETTLE_EVERY_S = 60.0
+#: Causes of times in which this run did not have the camera: no inspection was due.
 _NOT_DUE = frozenset({OFF, CRASHED})
 
 
@@ -23,11 +23,11 @@ class Covered:
     """Seconds of one camera, or of several together."""
 
     due_s: float = 0.0
-    not_inspected_s: Mapping[str, float] = field(default_factory=dict)  # by cause, causes that did not occur left out
+    not_inspected_s: Mapping[str, float] = field(default_factory=dict)  # by cause, without causes that did not occur
 
     @property
     def share(self) -> float | None:
-        """Return 0..1, how much of the time that was due was inspected; None where none was due."""
+        """Return the inspected share of the due time, 0..1; None where none was due."""
         missing_s = sum(self.not_inspected_s.values())
         return max(0.0, 1.0 - missing_s / self.due_s) if self.due_s > 0 else None
 
@@ -43,30 +43,30 @@ def together(parts: Iterable[Covered]) -> Covered:
 
 
 class CoverageTally:
-    """Adds up the ledger's intervals as they are told, changed and taken back. Memory is bounded."""
+    """Sums the ledger's intervals as they are reported, changed and withdrawn. Memory is bounded."""
 
     def __init__(self, started_s: float) -> None:
-        """Count from `started_s`: what was missed before is another run's."""
+        """Count from `started_s`: earlier downtime belongs to another run."""
         self._started_s = started_s
-        self._looked_s = started_s
+        self._settled_s = started_s
         self._rows: dict[str, NotInspected] = {}
         self._final_s: defaultdict[tuple[str, str], float] = defaultdict(float)  # by camera and cause
 
     def note(self, rows: Iterable[NotInspected], now_s: float) -> None:
         """Take in rows as they are written; a later one with the same id replaces the earlier."""
         self._rows |= {row.interval_id: row for row in rows}
-        if now_s - self._looked_s >= LOOK_EVERY_S:
-            self._looked_s = now_s
+        if now_s - self._settled_s >= SETTLE_EVERY_S:
+            self._settled_s = now_s
             self._settle(now_s)
 
     def _settle(self, now_s: float) -> None:
-        """Add up what does not change any more, and forget the rows."""
+        """Sum up the rows that are final, and forget them."""
         for row in [row for row in self._rows.values() if _is_final(row, now_s)]:
             self._final_s[row.camera, row.cause] += self._seconds(row, now_s)
             del self._rows[row.interval_id]
 
     def seconds(self, now_s: float) -> dict[str, dict[str, float]]:
-        """Return the seconds not inspected by camera and cause, open intervals as far as they go."""
+        """Return the seconds not inspected by camera and cause, open intervals up to now."""
         sums = self._final_s.copy()
         for row in self._rows.values():
             sums[row.camera, row.cause] += self._seconds(row, now_s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A latency histogram that costs a quarter of a microsecond a value and answers quantiles within 2.5 %.
+"""A latency histogram: a quarter of a microsecond per value, quantiles within 2.5 %.
 
 Buckets grow by 5 %, so the harmonic middle of a bucket is at most 2.44 % from any value in it:
 (g - 1) / (g + 1) for g = 1.05. HdrHistogram's Python port was measured at 2.5 times the cost of `record` and has no
@@ -64,7 +64,7 @@ def merged(counts: Iterable[Counts]) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Epochs:
-    """What readers see at one moment: counts of the finished past, and the slots that make up the window."""
+    """A consistent state for readers: counts of finished epochs, and the slots of the window."""
 
     retired: Counts
     slots: tuple[tuple[int, array[int]], ...]  # (epoch number, counts); the last one is being written
@@ -73,8 +73,8 @@ class _Epochs:
 class LatencyHistogram:
     """Counts latencies of the whole run and of the last `window_s` seconds. One writing thread, any readers.
 
-    Time is cut into epochs of a `SLOTS`-th of the window; each has counts of its own, and epochs that fell out of the
-    window are added to the retired counts. Readers take the published `_Epochs` in one step, so that a value is never
+    Time is cut into epochs of a `SLOTS`-th of the window; each has counts of its own, and epochs that left the window
+    are added to the retired counts. Readers take the published `_Epochs` in one step, so that a value is never
     seen twice or not at all while epochs change; they may miss a value that is being written at that moment.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How busy the GPUs were over a run: mean and peak of each figure, from samples."""
+"""GPU load over a run: mean and peak of each figure, from samples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from vision_line.ports import DeviceLoad
 
-#: What has a mean and a peak; fields of `DeviceLoad`.
+#: Fields of `DeviceLoad` with a mean and a peak.
 _FIGURES = ("memory_used_mb", "sm_percent", "decoder_percent", "power_w", "temperature_c")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFigure:
-    """One figure over the run: mean of the samples in which it was told, and the largest of them."""
+    """One figure over the run: mean and maximum of the samples that have it."""
 
     mean: float
     max: float
@@ -23,7 +23,7 @@ class LoadFigure:
 
 @dataclass(frozen=True, slots=True)
 class LoadTotals:
-    """One GPU over the run; None is what it never told."""
+    """One GPU over the run; None: never reported."""
 
     name: str
     samples: int
@@ -51,7 +51,7 @@ class LoadHistory:
         return self._latest
 
     def note(self, loads: Sequence[DeviceLoad]) -> None:
-        """Take a sample of all GPUs; empty when they tell nothing any more."""
+        """Take a sample of all GPUs; empty when they report nothing any more."""
         with self._lock:
             self._latest = tuple(loads)
             for load in loads:
@@ -64,12 +64,12 @@ class LoadHistory:
 
 
 class _Gpu:
-    """What is kept of one GPU's samples."""
+    """Sums and peaks of one GPU's samples."""
 
     def __init__(self, first: DeviceLoad) -> None:
         self._first = self._last = first
         self._samples = 0
-        self._told = dict.fromkeys(_FIGURES, 0)
+        self._counts = dict.fromkeys(_FIGURES, 0)
         self._sums = dict.fromkeys(_FIGURES, 0.0)
         self._peaks = dict.fromkeys(_FIGURES, 0.0)
 
@@ -78,15 +78,15 @@ class _Gpu:
         self._samples += 1
         for name in _FIGURES:
             if (value := getattr(load, name)) is not None:
-                self._told[name] += 1
+                self._counts[name] += 1
                 self._sums[name] += value
                 self._peaks[name] = max(self._peaks[name], value)
 
     def totals(self) -> LoadTotals:
         first_j, last_j = self._first.energy_j, self._last.energy_j
         figures = {
-            name: LoadFigure(self._sums[name] / told, self._peaks[name]) if told else None
-            for name, told in self._told.items()
+            name: LoadFigure(self._sums[name] / count, self._peaks[name]) if count else None
+            for name, count in self._counts.items()
         }
         return LoadTotals(
             name=self._last.name,

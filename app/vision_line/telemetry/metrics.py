@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is counted and measured for the whole run, and the snapshots made of it."""
+"""Counters and measurements of the whole run, and its snapshots."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot
 from vision_line.telemetry.steady import SteadyNumber
 
 LATEST_EVENTS = 32
-#: For how long a wall clock that was set is a notice.
-TELL_CLOCK_STEP_S = 600.0
+#: How long a step of the wall clock is shown as a notice.
+SHOW_CLOCK_STEP_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Which model inspects."""
+    """The model of a run."""
 
     name: str
     sha256: str
@@ -46,7 +46,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What does not change during a run."""
+    """Constants of a run."""
 
     version: str
     device: DeviceDescription
@@ -57,7 +57,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """The whole run: what the summary is made of."""
+    """Totals of the whole run, for the summary."""
 
     facts: RunFacts
     duration_s: float
@@ -75,7 +75,7 @@ class RunTotals:
 class RunMetrics:
     """All cameras and the process.
 
-    `inspected`, `event` and `batch` belong to the inspecting thread; `add_camera`, `state`, `snapshot` and `totals` to
+    `inspected`, `event` and `batch` belong to the scheduler's thread; `add_camera`, `state`, `snapshot` and `totals` to
     the event loop's thread. `facts` may be replaced, whole, once the device is open and its input shapes are known.
     """
 
@@ -103,31 +103,31 @@ class RunMetrics:
         self._batched = 0
 
     def watch_overlay(self, read_overlay: Callable[[], OverlayStatus]) -> None:
-        """Tell from now on how the annotated videos fare."""
+        """Show the state of the annotated videos from now on."""
         self._read_overlay = read_overlay
 
     def device_prepares(self, sentence: str) -> None:
-        """Tell from now on what the device prepares, "" when it is done; any thread."""
+        """Set the notice about what the device prepares, "" when it is done; any thread."""
         self._preparation = sentence
 
     def decoding_is_short(self, sentence: str) -> None:
-        """Tell from now on what of the decoding is shed, "" when nothing is."""
+        """Set the alarm about frames that are not decoded, "" when there are none."""
         self._decoding = sentence
 
     def leave_out(self, cameras: tuple[str, ...]) -> None:
-        """Tell from now on that the command line leaves these cameras out."""
+        """Set the notice about cameras that the command line leaves out."""
         self._left_out = cameras
 
     def remind(self, sentences: Sequence[str]) -> None:
-        """Tell these from now on."""
+        """Set permanent notices."""
         self._reminders = tuple(sentences)
 
     def clock_stepped(self, step: ClockStep) -> None:
-        """Tell from now on that the wall clock was set, for a while."""
+        """Show for a while that the wall clock was set."""
         self._clock_step = step
 
     def device_loads(self, loads: Sequence[DeviceLoad]) -> None:
-        """Count a sample of how busy the GPUs are; any one thread."""
+        """Count a sample of the GPUs' load; any one thread."""
         self._loads.note(loads)
 
     def add_camera(
@@ -140,10 +140,10 @@ class RunMetrics:
         *,
         trusts_anybody: bool = False,
     ) -> CameraMetrics:
-        """Return the metrics of a camera; one that was there before goes on counting with the new mailbox."""
+        """Return the metrics of a camera; a known one continues with the new mailbox."""
         camera = self._cameras.get(name)
         if camera is None:
-            # A new dictionary instead of a changed one: the inspecting thread may be looking into the old one.
+            # A new dictionary instead of a changed one: the scheduler's thread may be reading the old one.
             camera = CameraMetrics(name, read_counts, read_abandoned, pace, load, trusts_anybody=trusts_anybody)
             self._cameras = self._cameras | {name: camera}
         else:
@@ -164,7 +164,7 @@ class RunMetrics:
         camera.detections(len(inspection.detections))
 
     def event(self, event: DefectEvent) -> None:
-        """Count a defect and keep it among the latest; later phases of the same defect replace the earlier."""
+        """Count a defect and keep it among the latest; a later phase replaces the earlier one of the same defect."""
         self._cameras[event.camera].event(event)
         with self._latest_lock:
             self._latest[event.event_id] = event
@@ -187,7 +187,7 @@ class RunMetrics:
     def snapshot(
         self, now_s: float, now_utc: float, log: LogStatus, not_inspected: Sequence[NotInspected] = ()
     ) -> Snapshot:
-        """Return the line as it is now; `not_inspected` are the intervals that are open.
+        """Return the present state; `not_inspected` are the open intervals.
 
         Removed cameras are left out. About 20 microseconds a camera.
         """
@@ -221,7 +221,7 @@ class RunMetrics:
             notices=(
                 *self._reminders,
                 *plan_notices(
-                    cameras, self._overlay(), self._preparation, loads, self._step_to_tell(now_s), self._left_out
+                    cameras, self._overlay(), self._preparation, loads, self._recent_clock_step(now_s), self._left_out
                 ),
             ),
             not_inspected=tuple(not_inspected),
@@ -246,9 +246,9 @@ class RunMetrics:
             loads=self._loads.totals(),
         )
 
-    def _step_to_tell(self, now_s: float) -> str:
+    def _recent_clock_step(self, now_s: float) -> str:
         step = self._clock_step
-        return "" if step is None or now_s - step.at_s > TELL_CLOCK_STEP_S else str(step)
+        return "" if step is None or now_s - step.at_s > SHOW_CLOCK_STEP_S else str(step)
 
     def _overlay(self) -> OverlayStatus | None:
         return None if self._read_overlay is None else self._read_overlay()

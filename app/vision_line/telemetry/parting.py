@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a run that is over says of itself: how much of it was not inspected, and what the machine could not do."""
+"""The closing message of a run: how much was not inspected, and the shortfall of the machine."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from vision_line.telemetry.covered import Covered, together
 from vision_line.telemetry.metrics import RunTotals
 from vision_line.telemetry.shortfall import Rates, shortfall
 
-#: What is shorter than this is not worth a word: a gap that another run left is in the ledger.
-LEAST_TOLD_S = 0.5
-#: Causes that every run has at its start and end.
+#: Shorter times are not reported; the ledger has them.
+LEAST_SHOWN_S = 0.5
+#: Causes that occur at the start and end of every run.
 _USUAL = frozenset({STARTING, STOPPED})
 
 
 def parting_words(totals: RunTotals) -> str:
-    """Return a sentence or two, "" where nothing was missed but the start and the end. Pure."""
+    """Return one or two sentences, "" where only the start and the end were not inspected. Pure."""
     covered = together(camera.covered for camera in totals.cameras)
     missing_s = {
         cause: seconds
         for cause, seconds in covered.not_inspected_s.items()
-        if cause not in _USUAL and seconds >= LEAST_TOLD_S
+        if cause not in _USUAL and seconds >= LEAST_SHOWN_S
     }
     if sum(missing_s.values()) < 1.0:
         return ""

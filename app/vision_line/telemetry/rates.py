@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 
 class SlidingRates:
-    """Keeps samples of named counters and tells how fast each grows. Used by one thread.
+    """Keeps samples of named counters and returns the rate of each. Used by one thread.
 
     Memory is bounded: samples closer than a `RESOLUTION`-th of the window replace each other.
     """
@@ -16,12 +16,12 @@ class SlidingRates:
     RESOLUTION = 16
 
     def __init__(self, window_s: float = 5.0) -> None:
-        """Make it empty; rates are taken over the last `window_s` seconds, or less while there is less."""
+        """Start empty; rates cover the last `window_s` seconds, or less at the start."""
         self._window_s = window_s
         self._samples: deque[tuple[float, Mapping[str, float]]] = deque()
 
     def sample(self, now_s: float, counters: Mapping[str, float]) -> dict[str, float]:
-        """Note the counters of this moment and return each one's growth a second; 0 at the first sample.
+        """Note the counters and return the growth of each per second; 0 at the first sample.
 
         A counter that was missing in the older sample counts as having been 0.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What this machine cannot do, in one sentence: it inspects so much, so much is needed, so many cameras would work."""
+"""Missing capacity in one sentence: the achieved rate, the required rate, and how many cameras would work."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, takewhile
 from typing import NamedTuple, Protocol
 
-#: Of what a machine inspects now so much is promised to fewer cameras: they do not come evenly.
+#: Share of the present rate that is promised to fewer cameras, since frames do not come evenly.
 PROMISED_SHARE = 0.9
 
 
 class Served(Protocol):
-    """A camera that frames come from: how often it is inspected, and how often it should be."""
+    """A camera that sends frames: its inspection rate and the required one."""
 
     @property
     def fps_inspected(self) -> float:
@@ -20,26 +20,26 @@ class Served(Protocol):
 
     @property
     def needed_fps(self) -> float:
-        """What it takes for every part to get its looks."""
+        """Inspections per second that every part needs."""
 
 
 class Rates(NamedTuple):
-    """The plainest `Served`."""
+    """A minimal `Served`."""
 
     fps_inspected: float
     needed_fps: float
 
 
 def as_measured(fits: int) -> int:
-    """Return the number as it is: for a sentence that is said once."""
+    """Return the number unchanged: for a sentence that is shown once."""
     return fits
 
 
 def shortfall(cameras: Sequence[Served], steady: Callable[[int], int] = as_measured) -> str:
-    """Return the sentence, "" where the machine does what these cameras need of it; what to do comes first. Pure.
+    """Return the sentence, "" where the machine meets the need; the advice comes first. Pure.
 
-    `cameras` are those that send frames and whose need is known, in the order of the configuration. `steady` gets how
-    many of them the machine could serve now, and returns the number to say.
+    `cameras` are those that send frames and whose need is known, in the order of the configuration. `steady`
+    smooths the number of them that the machine could serve.
     """
     done, needed = sum(c.fps_inspected for c in cameras), sum(c.needed_fps for c in cameras)
     if done >= needed:
@@ -53,7 +53,7 @@ def shortfall(cameras: Sequence[Served], steady: Callable[[int], int] = as_measu
 
 
 def how_many_fit(cameras: Sequence[Served]) -> int:
-    """Return how many cameras, from the first on as `--cameras` takes them, the machine would serve fully."""
+    """Return how many cameras, counted from the first as `--cameras` does, the machine would serve fully."""
     room = PROMISED_SHARE * sum(c.fps_inspected for c in cameras)
     needs = accumulate(camera.needed_fps for camera in cameras)
     return sum(1 for _ in takewhile(lambda need: need <= room, needs))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a screen shows: one immutable picture of the whole line at one moment."""
+"""The immutable state of the whole run at one moment, for screens and files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING
 from vision_line.ports import DeviceLoad
 from vision_line.telemetry.latency_histogram import Quantiles
 
-#: Rates of a camera are taken over the last seconds, as many as these.
+#: Length of the window for a camera's rates, in seconds.
 RATES_OVER_S = 5.0
-#: States that a camera passes through rightly; all other states outside INSPECTING_STATES are troubles.
+#: Normal states without inspection; all others outside INSPECTING_STATES are troubles.
 PASSING_STATES = frozenset({CameraState.CONNECTING, CameraState.ENDED, CameraState.REMOVED})
 
 
@@ -23,65 +23,65 @@ class CameraSnapshot:
 
     name: str
     state: CameraState = CameraState.CONNECTING
-    code: str | None = None  # a SourceErrorCode value, where an error caused the state
+    code: str | None = None  # a SourceErrorCode value, if an error caused the state
     detail: str = ""
     fps_in: float = 0.0
     fps_inspected: float = 0.0
     dropped_fps: Mapping[DropCause, float] = field(default_factory=dict)
     dropped: Mapping[DropCause, int] = field(default_factory=dict)
     latency_ms: Quantiles | None = None  # of the last seconds; None when nothing was inspected in them
-    behind_s: float = 0.0  # how late the newest picture came
+    behind_s: float = 0.0  # how late the newest frame came
     last_frame_age_s: float | None = None  # since the newest inspected frame was captured; None before the first
     detections: int = 0
     events: int = 0
     reconnects: int = 0
     sequence: int | None = None  # of the newest inspected frame
-    not_inspected: str | None = None  # cause of the interval that is open now; None while its line is looked at
-    trusts_anybody: bool = False  # its encrypted connection is made to whoever answers
-    hanging: int = 0  # connections that hang now where nothing can interrupt them, and were given up
-    needed_fps: float = 0.0  # inspections a second that give every part its looks; 0: it is not judged by a rate
-    spare_fps: float = 0.0  # from here on a look may miss and an event comes all the same
-    is_settled: bool = False  # it has been inspected for so long that its rates tell something
+    not_inspected: str | None = None  # cause of the open interval; None while it is inspected
+    trusts_anybody: bool = False  # its encrypted connection does not verify its identity
+    hanging: int = 0  # abandoned connections that still hang and cannot be interrupted
+    needed_fps: float = 0.0  # inspections per second that every part needs; 0: no required rate
+    spare_fps: float = 0.0  # from this rate on an event is made despite a missed detection
+    is_settled: bool = False  # it has been inspected long enough for its rates to be valid
 
     @property
     def is_running(self) -> bool:
-        """Whether pictures are usable and some were inspected."""
+        """Whether frames are usable and some were inspected."""
         return self.state in INSPECTING_STATES and self.sequence is not None
 
     @property
     def is_too_slow(self) -> bool:
-        """Whether it is inspected more rarely now than its parts need."""
+        """Whether it is inspected less often than its parts need."""
         return self.is_running and self._is_below(self.needed_fps)
 
     @property
     def is_scarce(self) -> bool:
-        """Whether it is inspected just often enough: a look that misses may cost an event."""
+        """Whether it is inspected just often enough: one missed detection may cost an event."""
         return self.is_inspecting and self._is_below(self.spare_fps)
 
     def _is_below(self, fps: float) -> bool:
-        """Whether it is surely inspected more rarely than that: a rate is told by a count, which may lack one look."""
+        """Whether its rate is below `fps` for sure: the count behind a rate may be one too low."""
         return self.is_settled and self.fps_inspected < fps - 1 / RATES_OVER_S
 
     @property
     def lacks_capacity(self) -> bool:
-        """Whether it is this machine that does not get to its frames often enough."""
+        """Whether this machine lacks the capacity for its frames."""
         if self.not_inspected is not None:
             return self.not_inspected in {CAPACITY, DECODING}
         return self.is_too_slow and self.fps_in >= self.needed_fps and not self.dropped_fps.get(DropCause.RATE_CAP)
 
     @property
     def comes_late(self) -> bool:
-        """Whether pictures of the last seconds came too late to be inspected, and nothing else stood in the way."""
+        """Whether recent frames came too late to be inspected, with no other cause."""
         return self.dropped_fps.get(DropCause.BEHIND, 0.0) > 0.0 and self.not_inspected != STARTING
 
     @property
     def is_missed(self) -> bool:
-        """Whether its parts are not inspected now, and not because the device has yet to start."""
+        """Whether its parts are not inspected now, though the device is ready."""
         return self.is_too_slow or self.not_inspected not in (None, STARTING)
 
     @property
     def is_inspecting(self) -> bool:
-        """Whether this camera's line is looked at often enough: no gap is open, and the present rate suffices."""
+        """Whether this camera is inspected often enough: no open interval, and a sufficient rate."""
         return self.is_running and self.not_inspected is None and not self.is_too_slow
 
     @property
@@ -91,7 +91,7 @@ class CameraSnapshot:
 
     @property
     def is_troubled(self) -> bool:
-        """Whether an operator should look at this camera: it is neither well nor starting nor rightly over."""
+        """Whether an operator should check this camera: it is neither well nor starting nor properly ended."""
         if self.state is CameraState.CONNECTING:
             return self.code is not None
         if self.state is CameraState.RUNNING:
@@ -116,7 +116,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class LogSnapshot:
-    """How the detection log fares."""
+    """State of the detection log."""
 
     writable: bool = True
     reason: str = ""
@@ -126,7 +126,7 @@ class LogSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that a screen shows."""
+    """All that a screen shows."""
 
     version: str
     device: str  # in words, e.g. "cpu int8"
@@ -136,11 +136,11 @@ class Snapshot:
     uptime_s: float
     totals: Totals = Totals()
     log: LogSnapshot = LogSnapshot()
-    devices: tuple[DeviceLoad, ...] = ()  # how busy each GPU is; empty without one, or where it does not tell
+    devices: tuple[DeviceLoad, ...] = ()  # load of each GPU; empty without one, or where it reports none
     cameras: tuple[CameraSnapshot, ...] = ()
     latest_events: tuple[DefectEvent, ...] = ()  # newest first
     alarms: tuple[str, ...] = ()  # worst first
-    notices: tuple[str, ...] = ()  # what is good to know beside that
+    notices: tuple[str, ...] = ()  # further information
     not_inspected: tuple[NotInspected, ...] = ()  # the intervals that are open now
 
     @property

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A number that an operator reads and acts on, held still while what it is made of jumps."""
+"""Smoothing of a number that an operator acts on."""
 
 from __future__ import annotations
 
 from collections import deque
 from statistics import median_low
 
-#: What is shown follows the median of so many seconds.
+#: The shown number follows the median of this time.
 WINDOW_S = 30.0
 
 
 class SteadyNumber:
-    """Follows a jumping number down, and up by two or more: for a number that promises something, such as room.
+    """Follows a noisy number down at once, and up only by two or more: for a number that promises capacity.
 
-    What jumps by one around a value is shown as the lower of both, and stays.
+    A number that alternates between two neighbours is shown as the lower one.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class SteadyNumber:
     def show(self, number: int, now_s: float) -> int:
         """Return what to show now that `number` is measured."""
         if self._recent and now_s - self._recent[-1][0] > WINDOW_S:
-            self._shown = None  # nobody has read it for so long
+            self._shown = None  # it was not read for this long
         self._recent.append((now_s, number))
         while now_s - self._recent[0][0] > WINDOW_S:
             self._recent.popleft()

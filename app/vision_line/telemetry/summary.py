@@ -27,9 +27,9 @@ class _Public(BaseModel):
 
 
 class LatencySummary(_Public):
-    """The camera sent a frame -> its result handed to the outputs and to the log, over the whole run.
+    """Latency from the camera's sending a frame to its result in the outputs and the log, over the whole run.
 
-    The time in queues on the way is in it, as estimated from the camera's clock.
+    It includes the time in queues on the way, as estimated from the camera's clock.
     """
 
     p50: float
@@ -41,7 +41,7 @@ class LatencySummary(_Public):
 
 
 class ModelSummary(_Public):
-    """The model that inspected."""
+    """The model of the run."""
 
     name: str
     """The bundle's or ONNX file's name."""
@@ -52,55 +52,55 @@ class ModelSummary(_Public):
     form: str = ""
     """The form of the model that ran, in words; "" before the device was open."""
     form_reason: str = ""
-    """Why this form ran here, and what proved that it computes rightly."""
+    """Why this form was chosen, and what proved that it computes correctly."""
     input: list[tuple[int, int]]
     """The input shapes that were used, each [height, width] in pixels."""
 
 
 class FrameCountsSummary(_Public):
-    """What was counted; in `totals` the sums over all cameras."""
+    """Counters; in `totals` the sums over all cameras."""
 
     frames_arrived: int
     """Frames whose last packet was read."""
     frames_decoded: int
-    """Frames that became pictures."""
+    """Frames that were decoded."""
     frames_inspected: int
     """Frames whose result was handed to the outputs and to the log."""
     frames_dropped: dict[DropCause, int]
     """Frames that arrived and were not inspected, by cause. Causes that did not occur are left out."""
     detections: int
-    """Detections that were kept (threshold, region of interest)."""
+    """Detections that passed the filter (threshold, region of interest)."""
     events: int
     """Defect events, whatever their verdict."""
     reconnects: int
-    """Times the camera showed pictures again after its connection had been lost."""
+    """Times the camera sent frames again after its connection had been lost."""
     connections_abandoned: int
-    """Times a connection hung where nothing could interrupt it and was given up; three that hang stop the retries."""
+    """Connections that hung, could not be interrupted and were abandoned; three that hang stop the retries."""
     latency_ms: LatencySummary | None
-    """From when the camera sent a frame; null when nothing was inspected."""
+    """From the moment at which the camera sent a frame; null when nothing was inspected."""
     behind_ms: LatencySummary | None
     """The part of it that inspected frames waited in queues before they were read."""
     inspection_due_s: float
-    """Seconds in which an inspection was due: from its adding to its end, whatever its state."""
+    """Seconds in which inspection was due: from adding the camera to its end, whatever its state."""
     not_inspected_s: dict[str, float]
-    """Seconds of those in which the line was not inspected, by cause. Causes that did not occur are left out."""
+    """Seconds of these in which the camera was not inspected, by cause. Causes that did not occur are left out."""
     covered: float | None
-    """0..1: the share of `inspection_due_s` in which every part got its looks; null where none was due."""
+    """0..1: the share of `inspection_due_s` in which every part got its inspections; null where none was due."""
 
 
 class CameraSummary(FrameCountsSummary):
-    """One camera over the whole run, cameras that were removed meanwhile included."""
+    """One camera over the whole run, including cameras that were removed."""
 
     name: str
     """As in the configuration."""
     state: CameraState
     """At the end of the run."""
     code: str | None
-    """The error code, where an error caused the state."""
+    """The error code, if an error caused the state."""
     most_behind_ms: float
-    """How late any picture came, inspected or not, milliseconds."""
+    """Largest delay of any frame, inspected or not, milliseconds."""
     needed_fps: float | None
-    """Inspections a second that give every part its looks; null for a file at the device's own pace."""
+    """Inspections per second that every part needs; null for a file that is not played in real time."""
 
 
 class TotalsSummary(FrameCountsSummary):
@@ -109,13 +109,13 @@ class TotalsSummary(FrameCountsSummary):
     inspected_fps: float
     """Inspected frames a second, counted from the first result."""
     batch_occupancy: float | None
-    """0..1: the share of the submitted batches' places that held a frame."""
+    """0..1: the filled share of the submitted batches."""
     durable_ms: float | None
     """Result -> committed to disk, milliseconds: 99th percentile of all commits, each by its oldest result."""
     overlay_written: int | None
     """Inspected frames that are in a video of `--overlay`; null without it."""
     overlay_dropped: int | None
-    """Inspected frames that are in no video because the encoder was behind or a file failed; null without it."""
+    """Inspected frames missing from the videos because the encoder was behind or a file failed; null without it."""
     cpu_seconds: float
     """User and system time of all threads of the process."""
     max_rss_mb: float
@@ -123,7 +123,7 @@ class TotalsSummary(FrameCountsSummary):
 
 
 class FigureSummary(_Public):
-    """One figure of a GPU, over the samples in which the GPU told it."""
+    """One figure of a GPU, over the samples that have it."""
 
     mean: float
     """Mean of the samples."""
@@ -132,26 +132,26 @@ class FigureSummary(_Public):
 
 
 class DeviceLoadSummary(_Public):
-    """How busy a GPU was while the device was open, sampled once a second. All processes are in it."""
+    """Load of a GPU while the device was open, sampled once a second. It includes all processes."""
 
     name: str
     """cuda:0, ..."""
     samples: int
-    """How often it was asked."""
+    """Number of samples."""
     memory_total_mb: int
     """The GPU's memory, MiB."""
     memory_used_mb: FigureSummary | None
-    """MiB in use. Figures are null where the GPU or its driver does not tell them."""
+    """MiB in use. Figures are null where the GPU or its driver does not report them."""
     sm_percent: FigureSummary | None
-    """The share of the time in which anything was computed."""
+    """Share of the time in which a kernel ran."""
     decoder_percent: FigureSummary | None
-    """The share of the time in which NVDEC decoded."""
+    """Share of the time in which NVDEC decoded."""
     power_w: FigureSummary | None
     """Watts."""
     temperature_c: FigureSummary | None
     """Degrees Celsius."""
     energy_j: float | None
-    """Joules used between the first and the last sample, from the GPU's own meter."""
+    """Joules between the first and the last sample, from the GPU's energy counter."""
 
 
 class Summary(_Public):
@@ -160,25 +160,25 @@ class Summary(_Public):
     summary_version: Literal[1] = 1
     """Rises when a field changes its meaning or goes."""
     duration_s: float = Field(ge=0)
-    """From start to end of the run, seconds; the start and the drain are in it."""
+    """From start to end of the run, seconds, including the start and the drain."""
     device: str
     """The device that inspected: cpu, cuda:0, cuda:0+1, ..."""
     device_instruction_set: str = ""
     """The processor's strongest for INT8, such as "AVX2"; "" where a GPU inspected, or nothing."""
     model: ModelSummary
-    """Which model inspected, and at which input shapes."""
+    """The model and its input shapes."""
     cameras: list[CameraSummary]
     """In the order of the configuration."""
     totals: TotalsSummary
     """All cameras together."""
     device_loads: list[DeviceLoadSummary] = Field(default_factory=list)
-    """How busy each GPU was; empty on the CPU, and where NVML tells nothing."""
+    """Load of each GPU; empty on the CPU, and where NVML reports none."""
     error: str | None
-    """Why the run failed (exit code 4); null where it did not."""
+    """Why the run failed (exit code 4); null if it did not."""
 
 
 def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
-    """Return the public summary of a run, which failed by `error` or did not. Pure."""
+    """Return the public summary of a run; `error`: why it failed. Pure."""
     model, device = totals.facts.model, totals.facts.device
     return Summary(
         duration_s=round(totals.duration_s, 3),

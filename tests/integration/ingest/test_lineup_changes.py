@@ -99,7 +99,7 @@ class Running:
         run = RunRecord("0", time.time(), "", "", "", "", "", "")
         self.log: Any = log(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
         # Slower than the camera: at any moment both slots hold a frame of it.
-        self.device: Any = device(DESCRIPTION, bell.ring, 0.06, one_defect)
+        self.device: Any = device(DESCRIPTION, bell.notify, 0.06, one_defect)
         self.inspector = Scheduler(self.device, self.log, bell, self.metrics, self._hand_over)
         shared = SharedParts(
             wake=bell,
@@ -120,13 +120,13 @@ class Running:
             self.pause = None
         return self.ledger
 
-    def _hand_over(self, round_: SchedulerUpdate) -> None:
-        self.loop.call_soon_threadsafe(self._note, round_)
+    def _hand_over(self, update: SchedulerUpdate) -> None:
+        self.loop.call_soon_threadsafe(self._note, update)
 
-    def _note(self, round_: SchedulerUpdate) -> None:
-        for look in round_.looks:
-            self.ledger.inspected(look.camera, look.captured_s)
-        self.ledger.log_writable(round_.log_writable, round_.at_s)
+    def _note(self, update: SchedulerUpdate) -> None:
+        for frame in update.inspected_frames:
+            self.ledger.inspected(frame.camera, frame.captured_s)
+        self.ledger.log_writable(update.log_writable, update.at_s)
 
     def open_intervals(self) -> list[NotInspected]:
         self.log.write_coverage(*self.ledger.tick(time.monotonic(), time.time(), self._counts()))

@@ -17,7 +17,7 @@ from vision_line.doctor.nvidia import (
     ask_driver,
     installed_packages,
     judge_nvidia,
-    look_at_nvidia,
+    read_nvidia_facts,
 )
 from vision_line.packages import install_extra
 
@@ -65,8 +65,8 @@ def test_no_gpu_is_no_fault() -> None:
         (NvidiaFacts(nodes=("/dev/nvidia0",)), "/dev/nvidia0, and no libcuda.so.1", "container toolkit"),
         (NvidiaFacts(driver="580.1"), "a driver, and no libcuda.so.1", "container toolkit"),
         (
-            NvidiaFacts(cuda=13000, problem="the driver shows no GPU"),
-            "a driver for CUDA 13.0: the driver shows no GPU",
+            NvidiaFacts(cuda=13000, problem="the driver reports no GPU"),
+            "a driver for CUDA 13.0: the driver reports no GPU",
             "--gpus all",
         ),
         (
@@ -148,13 +148,13 @@ class FakeLibcuda:
 def test_driver_is_asked_directly() -> None:
     """Version and GPUs come from the driver's library, with none of the Python packages."""
     assert ask_driver(FakeLibcuda(("Tiny 1", 89))) == (13000, (GpuFound("Tiny 1", 89),), "")
-    assert ask_driver(FakeLibcuda()) == (13000, (), "the driver shows no GPU")
+    assert ask_driver(FakeLibcuda()) == (13000, (), "the driver reports no GPU")
     assert ask_driver(FakeLibcuda(init=100)) == (13000, (), "the driver answers with CUDA error 100")
 
 
 def test_looking_never_fails() -> None:
     """On any machine, this one too, there are facts and findings."""
-    facts = look_at_nvidia()
+    facts = read_nvidia_facts()
 
     assert list(judge_nvidia(facts))
     assert set(installed_packages()) <= {package.label for package in PACKAGES}

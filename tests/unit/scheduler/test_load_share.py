@@ -21,7 +21,7 @@ from vision_line.inspection.tracking.events import EventTracker
 from vision_line.scheduler import CameraPipeline
 from vision_line.scheduler.batching import Ready, Turns, plan_batch
 from vision_line.scheduler.load_share import LoadShare
-from vision_line.scheduler.rotation import HEADROOM, OVERLOADED_IN_A_ROW, STAYS_OF_A_PERIOD, Rotation
+from vision_line.scheduler.rotation import DWELLS_OF_A_PERIOD, HEADROOM, OVERLOADED_IN_A_ROW, Rotation
 
 SHAPE = (192, 320)
 FPS = 25.0
@@ -30,23 +30,23 @@ COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 
 @dataclass(slots=True)
 class Camera:
-    """A camera that always has a frame of the last 40 ms, whose parts stay `stay_s` and need `looks`."""
+    """A camera that always has a frame of the last 40 ms, whose parts stay `dwell_s` and need `looks`."""
 
     looks: int
-    stay_s: float
+    dwell_s: float
     last_turn: float = -1
     seen_s: list[float] = field(default_factory=list)
     rests: bool = False
 
     @property
     def needed_fps(self) -> float:
-        return self.looks / self.stay_s
+        return self.looks / self.dwell_s
 
     def covered(self, from_s: float, until_s: float, turn_s: float = 0.0) -> float:
         """Return the share of parts, coming at every moment, that got their looks, be it `turn_s` after they left."""
-        entries = [from_s + n * 0.05 for n in range(int((until_s - self.stay_s - turn_s - from_s) / 0.05))]
+        entries = [from_s + n * 0.05 for n in range(int((until_s - self.dwell_s - turn_s - from_s) / 0.05))]
         enough = sum(
-            sum(entry <= at <= entry + self.stay_s + turn_s for at in self.seen_s) >= self.looks for entry in entries
+            sum(entry <= at <= entry + self.dwell_s + turn_s for at in self.seen_s) >= self.looks for entry in entries
         )
         return enough / len(entries)
 
@@ -60,7 +60,7 @@ def serve(cameras: Sequence[Camera], capacity_fps: float, seconds: float, rotati
         if rotation is not None and now_s >= judged_s + 2.0:
             judged_s = now_s
             needs = {str(index): camera.needed_fps for index, camera in enumerate(cameras)}
-            resting = rotation.plan(now_s, needs, capacity_fps, max(camera.stay_s for camera in cameras))
+            resting = rotation.plan(now_s, needs, capacity_fps, max(camera.dwell_s for camera in cameras))
             for index, camera in enumerate(cameras):
                 camera.rests = str(index) in resting
         frame = int(now_s * FPS)
@@ -86,7 +86,7 @@ def test_where_the_device_can_every_part_gets_its_looks(cameras: list[tuple[int,
 
     To one turn of the device and one frame: no order of turns helps a part that stays for less than two.
     """
-    made = [Camera(looks, stay_s) for looks, stay_s in cameras]
+    made = [Camera(looks, dwell_s) for looks, dwell_s in cameras]
     capacity_fps = spare * sum(camera.needed_fps for camera in made)
     serve(made, capacity_fps, 30.0)
 
@@ -98,7 +98,7 @@ def test_where_the_device_can_every_part_gets_its_looks(cameras: list[tuple[int,
 @given(st.lists(needs, min_size=2, max_size=8))
 def test_shares_are_in_proportion_to_needs(cameras: list[tuple[int, float]]) -> None:
     """When all lack something, all lack the same share of their need."""
-    made = [Camera(looks, stay_s) for looks, stay_s in cameras]
+    made = [Camera(looks, dwell_s) for looks, dwell_s in cameras]
     needed = sum(camera.needed_fps for camera in made)
     share = min(0.9, 0.9 * FPS / needed)
     serve(made, share * needed, 30.0)
@@ -167,7 +167,7 @@ def test_who_is_served_is_served_fully_and_who_rests_comes_in_turn(
             awake = needs_fps.keys() - resting
             assert sum(needs_fps[camera] for camera in awake) <= room + 1e-6
             served.update(awake)
-    periods = len(noise) * 2.0 / STAYS_OF_A_PERIOD
+    periods = len(noise) * 2.0 / DWELLS_OF_A_PERIOD
     able = [camera for camera, fps in needs_fps.items() if fps <= 0.8 * capacity / HEADROOM]
     if periods > 3 * len(needed):
         assert all(served[camera] for camera in able)
@@ -201,7 +201,7 @@ class Rig:
         box = NewestFrame(lambda: None)
         keep, tracker = DetectionFilter(("a",), settings, 0.5), EventTracker(camera, ("a",), settings, 0.5)
         box.put(Frame(camera, 0, (64, 64), COLOUR, None, 0.0, 0.0, 0.0))
-        return CameraPipeline(camera, box, keep, tracker, period_s=1 / needed_fps, stay_s=4.0)
+        return CameraPipeline(camera, box, keep, tracker, period_s=1 / needed_fps, dwell_s=4.0)
 
 
 def test_a_device_at_its_limit_lets_lines_rest() -> None:

@@ -114,7 +114,7 @@ class Rig:
         self.rounds: list[SchedulerUpdate] = []
         description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
         find = detections or (lambda _: Detections.empty())
-        self.device = SimulatedDevice(description, self.bell.ring, inference_s, find)
+        self.device = SimulatedDevice(description, self.bell.notify, inference_s, find)
         self.inspector = Scheduler(self.device, self.log, self.bell, self.tally, self.rounds.append, fill_s=fill_s)
         self.lines: dict[str, CameraPipeline] = {}
 
@@ -124,7 +124,7 @@ class Rig:
         settings = StreamSettings()
         line = CameraPipeline(
             camera,
-            (NewestFrame if live else BoundedQueue)(self.bell.frame_came),
+            (NewestFrame if live else BoundedQueue)(self.bell.notify_frame),
             DetectionFilter(CLASSES, settings, 0.25),
             EventTracker(camera, CLASSES, settings, 0.25),
             live,
@@ -300,7 +300,7 @@ def test_a_picture_that_cannot_be_converted_is_counted_and_the_next_is_inspected
             super().submit(frames)
 
     rig = Rig()
-    rig.device = Choosy(rig.device.description, rig.bell.ring)
+    rig.device = Choosy(rig.device.description, rig.bell.notify)
     rig.inspector = Scheduler(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
     rig.add("cam", live=False)
     rig.inspector.start()
@@ -350,7 +350,7 @@ class Unreadable(SimulatedDevice):
 def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1) -> Rig:
     """Return a rig whose device is of another kind."""
     rig = Rig(slots=slots, max_batch=max_batch)
-    rig.device = device(rig.device.description, rig.bell.ring, 0.0, one_defect)
+    rig.device = device(rig.device.description, rig.bell.notify, 0.0, one_defect)
     rig.inspector = Scheduler(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
     return rig
 
@@ -379,11 +379,11 @@ def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[
     assert not gone.done()
 
     device.released = True
-    rig.bell.ring()
+    rig.bell.notify()
     gone.result(10)
     assert rig.log.inspected == [("cam", 0), ("cam", 1)]
     assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
-    assert len([look for round_ in rig.rounds for look in round_.looks]) == 2
+    assert len([look for update in rig.rounds for look in update.inspected_frames]) == 2
 
 
 def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]) -> None:
@@ -396,7 +396,7 @@ def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]
     rig.until(lambda: old.mailbox.oldest() is None)
     rig.put("cam", 3)
     device.released = True
-    rig.bell.ring()
+    rig.bell.notify()
     gone.result(10)
     rig.until(lambda: new.inspected == 1)
 
@@ -412,7 +412,7 @@ def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) ->
     gone = rig.inspector.remove("cam")
     rig.inspector.stop()
     device.released = True
-    rig.bell.ring()
+    rig.bell.notify()
 
     gone.result(10)
     assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
@@ -434,7 +434,7 @@ def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
     assert not gone.cancel()
     assert not rig.inspector.outcome.cancel()
     device.released = True
-    rig.bell.ring()
+    rig.bell.notify()
 
     gone.result(10)
     rig.inspector.stop()
@@ -466,7 +466,7 @@ def test_a_camera_whose_pictures_cannot_be_read_is_told_and_warned_of_once(caplo
     assert isinstance(rig.device, Unreadable)
     rig.device.readable = frozenset({2, 5})
     told: list[str] = []
-    rig.add("bad", live=False).on_refused = told.append
+    rig.add("bad", live=False).on_rejected = told.append
     rig.inspector.start()
     with caplog.at_level(logging.WARNING):
         for sequence in range(12):
@@ -484,7 +484,7 @@ def test_a_bad_picture_spoils_no_batch() -> None:
     rig = rig_on(Unreadable, max_batch=4, slots=4)
     told: list[str] = []
     for camera in ("a", "bad", "b"):
-        rig.add(camera).on_refused = told.append
+        rig.add(camera).on_rejected = told.append
         rig.put(camera, 0)
     rig.inspector.start()
     rig.until(lambda: len(rig.log.inspected) == 2)
@@ -507,4 +507,4 @@ def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:
     rig.end()
 
     assert rig.counts()["late"] == (1, 0, {DropCause.STALE: 1})
-    assert [look.camera for round_ in rig.rounds for look in round_.looks] == ["cam"]
+    assert [look.camera for update in rig.rounds for look in update.inspected_frames] == ["cam"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Why one camera's line is not looked at: the most telling of what happened."""
+"""Why one camera is not inspected: the cause with the highest priority."""
 
 from __future__ import annotations
 
@@ -16,136 +16,136 @@ from vision_line.frames import INSPECTING_STATES, CameraState
 CAPACITY = "capacity"
 #: Frames came faster than they can be decoded.
 DECODING = "capacity:decoding"
-#: `inspect_fps` allows too few looks.
+#: `inspect_fps` allows too few inspections.
 RATE_CAP = "rate_cap"
 #: The detection log could not take results.
 LOG = "log"
-#: No program watched the camera: it had ended, or was without the camera (off), or had died (crashed).
+#: No program monitored the camera: it had ended or did not have the camera (off), or had died (crashed).
 OFF = "off"
 CRASHED = "crashed"
-#: The program existed and got no processor: stopped, suspended or starved.
+#: The process got no CPU time: stopped, suspended or starved.
 PAUSED = "paused"
-#: The program is starting: first pictures are waited for, or the engine is being compiled.
+#: The program is starting: waiting for first frames, or compiling the engine.
 STARTING = "device:STARTING"
-#: The program was told to end, and drains.
+#: The program is ending and drains.
 STOPPED = "stopped"
-#: No frame came; the state is declared later than a gap is found.
+#: No frame came; downtime is found before the camera's state becomes STALE.
 SILENT = f"camera:{CameraState.STALE}"
-#: The camera sends fewer frames than looks are needed.
+#: The camera sends fewer frames than inspections are needed.
 SLOW = "camera:SLOW"
-#: Too few of the camera's frames come in time, though they could be decoded: it, or the way from it, is late.
+#: Too few frames come in time, though they could be decoded: the camera or the network is late.
 LATE = f"camera:{SourceErrorCode.BEHIND}"
-#: Too few of the camera's frames can be decoded without damage.
+#: Too few frames are undamaged.
 DAMAGED = f"camera:{SourceErrorCode.CORRUPT}"
 
-#: How much a state tells of why nothing was inspected; an error code tells more than any of them.
-_TELLING: Mapping[CameraState, int] = {
+#: Priority of a state as the cause; an error code has a higher one than any of them.
+_PRIORITY: Mapping[CameraState, int] = {
     CameraState.CONNECTING: 1,
     CameraState.RECONNECTING: 2,
     CameraState.STALE: 3,
     CameraState.FROZEN: 4,
 }
-_CODE_TELLS = 5
-#: What cameras look like after a pause is the pause's doing.
-_PAUSE_TELLS = 6
-#: So many causes that are over are remembered; a camera that flickers longer is known by the latest.
-_REMEMBERED = 64
+_CODE_PRIORITY = 5
+#: A pause explains the states of cameras after it.
+_PAUSE_PRIORITY = 6
+#: Largest number of past causes that are kept; of a camera that flickers longer the latest are known.
+_MOST_PAST_CAUSES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Nobody looked at a camera since `since_s` by the clock of this run, and why: `OFF` or `CRASHED`."""
+    """A camera was not monitored since `since_s` by the clock of this run, and why: `OFF` or `CRASHED`."""
 
     since_s: float
     cause: str
 
 
-class _Past(NamedTuple):
-    """A cause that no longer holds, and from when until when it did."""
+class _PastCause(NamedTuple):
+    """A past cause, with its time."""
 
     from_s: float
     until_s: float
     cause: str
-    telling: int  # 0: what stops all cameras
+    priority: int  # 0: an obstacle for all cameras
 
     def is_broken_by(self, at_s: float) -> bool:
-        """Whether it is a camera's trouble that was told to hold when it showed a picture.
+        """Whether it is a camera's trouble at a time from which there is a frame.
 
-        A pause is none: its beginning is known to a beat only, and its first pictures were taken before it.
+        A pause is none: its start is known to a heartbeat only, and its first frames were taken before it.
         """
-        return 0 < self.telling < _PAUSE_TELLS and self.from_s <= at_s < self.until_s
+        return 0 < self.priority < _PAUSE_PRIORITY and self.from_s <= at_s < self.until_s
 
 
 class CauseLog:
-    """One camera's causes. Pure: `note` after every change of `state`, `code` or of what stops all cameras."""
+    """One camera's causes. Pure: call `note` after every change of `state`, `code` or the obstacle."""
 
-    __slots__ = ("_now_tells", "_past", "_telling", "_trouble", "code", "now", "since_s", "state")
+    __slots__ = ("_now_priority", "_past", "_priority", "_trouble", "code", "now", "since_s", "state")
 
     def __init__(self, at_s: float) -> None:
         """Begin with a camera that is being connected."""
         self.state = CameraState.CONNECTING
         self.code: str | None = None
-        self.now = ""  # what keeps the line from being looked at; empty: nothing that is known
-        self.since_s = at_s  # since when it is `now`
-        self._now_tells = 0
-        self._past: deque[_Past] = deque(maxlen=_REMEMBERED)
-        self._trouble = ""  # the most telling cause since the camera last ran; empty while it runs
-        self._telling = 0
+        self.now = ""  # the present cause; empty: none known
+        self.since_s = at_s  # the time at which `now` began
+        self._now_priority = 0
+        self._past: deque[_PastCause] = deque(maxlen=_MOST_PAST_CAUSES)
+        self._trouble = ""  # the cause of highest priority since the camera last ran; empty while it runs
+        self._priority = 0
 
     @property
-    def well_s(self) -> float | None:
-        """Since when nothing is known to keep the line from being looked at; None: something does."""
+    def clear_since_s(self) -> float | None:
+        """Since when there is no known cause; None: there is one."""
         return None if self.now else self.since_s
 
     def since_when(self, at_s: float) -> list[tuple[float, str]]:
-        """Return what kept the line from being looked at after `at_s`, and each time since when; empty: nothing.
+        """Return the causes after `at_s`, each with its start; empty: none.
 
-        Where the camera was in trouble, it is the most telling trouble, among equals the latest, for all of the time;
-        else what stopped all cameras, one after the other.
+        If the camera was in trouble, it is the trouble of the highest priority, among equals the latest, for the whole
+        time; otherwise the obstacles for all cameras, one after the other.
         """
         held = [past for past in self._past if past.until_s > at_s]
         if self.now:
-            held.append(_Past(self.since_s, inf, self.now, self._now_tells))
-        worst = max(reversed(held), key=lambda past: past.telling, default=None)
+            held.append(_PastCause(self.since_s, inf, self.now, self._now_priority))
+        worst = max(reversed(held), key=lambda past: past.priority, default=None)
         if worst is None:
             return []
-        if worst.telling > 0:
+        if worst.priority > 0:
             return [(at_s, worst.cause)]
         return [(max(at_s, past.from_s), past.cause) for past in held]
 
     def note(self, at_s: float, obstacle: str) -> None:
-        """Take in the state as it is at `at_s`.
+        """Update the cause from the state at `at_s`.
 
-        `obstacle` is what keeps every camera from inspection; empty: nothing.
+        `obstacle` keeps all cameras from inspection; empty: none.
         """
         if self.state in INSPECTING_STATES:
-            self._trouble, self._telling = "", 0
+            self._trouble, self._priority = "", 0
         else:
-            telling = _CODE_TELLS if self.code else _TELLING.get(self.state, 0)
-            # A retry passes through less telling states; among equals the newest holds.
-            if telling >= self._telling:
-                self._trouble, self._telling = f"camera:{self.code or self.state}", telling
+            priority = _CODE_PRIORITY if self.code else _PRIORITY.get(self.state, 0)
+            # A retry passes through states of lower priority; among equals the newest holds.
+            if priority >= self._priority:
+                self._trouble, self._priority = f"camera:{self.code or self.state}", priority
         now = self._trouble or obstacle
         if now != self.now:
             if self.now:
-                self._past.append(_Past(self.since_s, at_s, self.now, self._now_tells))
+                self._past.append(_PastCause(self.since_s, at_s, self.now, self._now_priority))
             self.now, self.since_s = now, at_s
-        self._now_tells = self._telling
+        self._now_priority = self._priority
 
     def paused(self, from_s: float, to_s: float) -> bool:
-        """Take in that the program did not run in between; False where something else was in the way before."""
+        """Note that the process did not run in between; False if another cause held before."""
         if self.now and self.since_s < from_s:
             return False
-        self._past.append(_Past(from_s, to_s, PAUSED, _PAUSE_TELLS))
+        self._past.append(_PastCause(from_s, to_s, PAUSED, _PAUSE_PRIORITY))
         return True
 
-    def looked(self, at_s: float, oldest_s: float) -> None:
-        """Take in a look at a frame of `at_s`, when the camera was well; what was over at `oldest_s` is forgotten."""
+    def inspected(self, at_s: float, oldest_s: float) -> None:
+        """Note an inspection of a frame of `at_s`: the camera worked. Drop the causes that ended by `oldest_s`."""
         if self._past:
             ended = (past._replace(until_s=at_s) if past.is_broken_by(at_s) else past for past in self._past)
-            self._past = deque((past for past in ended if past.until_s > oldest_s), maxlen=_REMEMBERED)
+            self._past = deque((past for past in ended if past.until_s > oldest_s), maxlen=_MOST_PAST_CAUSES)
 
     def forget(self) -> None:
-        """Forget the present trouble too: the camera begins another life."""
-        self._trouble, self._telling = "", 0
+        """Drop the present trouble too: the camera starts anew."""
+        self._trouble, self._priority = "", 0
         self._past.clear()

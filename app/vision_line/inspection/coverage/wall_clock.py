@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which UTC time a moment of the monotonic clock bears, and when somebody set the wall clock or the machine slept."""
+"""Maps the monotonic clock to UTC, and detects steps of the wall clock and sleep of the machine."""
 
 from __future__ import annotations
 
 from vision_line.frames import ClockStep
 
-#: Two readings of the clocks that agree to this are taken for the same: a thread may be held between them.
+#: Readings of the clocks that agree to this are equal: a thread may be suspended between them.
 JITTER_S = 0.02
-#: A clock that is off by more was set; by less it drifts or is slewed, and is followed.
+#: A larger difference is a step; a smaller one is drift or slew, which is followed.
 STEP_S = 0.5
 
 
 class WallClock:
     """Labels monotonic seconds with UTC, by one offset between two steps of the wall clock. Pure.
 
-    On Linux adjustments by NTP slew both clocks alike, so that what changes their distance is a step, or a sleep of the
-    machine, during which the monotonic clock stands still. `asleep_s` is how long it has slept in all.
+    On Linux NTP slews both clocks alike, so a change of their difference is a step, or a sleep of the machine, during
+    which the monotonic clock stands still. `asleep_s` is the total time of sleep.
     """
 
     def __init__(self, now_s: float, now_utc: float, asleep_s: float | None = None) -> None:
-        """Begin with what the clocks say now; without `asleep_s` the first reading tells how long it slept before."""
+        """Start with the present clocks; without `asleep_s` the first reading gives the sleep so far."""
         self.steps = 0
         self._offset_s = now_utc - now_s
         self._asleep_s = asleep_s
 
     def utc_of(self, at_s: float) -> float:
-        """Return what the wall clock, as it is set now, would have said at `at_s`."""
+        """Return the time of the wall clock, as it is set now, at `at_s`."""
         return at_s + self._offset_s
 
     def read(self, now_s: float, now_utc: float, asleep_s: float) -> tuple[float, ClockStep | None]:
-        """Take in the clocks; return how long the machine slept since the last reading, and the step if there is one.
+        """Read the clocks; return the time of sleep since the last reading, and a step if there is one.
 
         Call it several times a second.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether one line is looked at often enough: each part must get its looks while it is in the picture."""
+"""Whether one camera is inspected often enough: each part needs its observations while it is in view."""
 
 from __future__ import annotations
 
@@ -10,81 +10,81 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a camera's line needs to count as inspected.
+    """What a camera needs to count as inspected.
 
-    `looks` at every part that is in the picture for `dwell_s`, and none further than `gap_s` from the next.
+    `observations` of every part, which is in view for `dwell_s`, and at most `gap_s` between two of them.
     """
 
     gap_s: float
-    looks: int = 1
+    observations: int = 1
     dwell_s: float = inf
-    waits_s: float = 0.0  # how long a frame may wait for a place on the device (`max_staleness_ms`)
+    waits_s: float = 0.0  # longest wait of a frame for a device slot (`max_staleness_ms`)
     cap_fps: float | None = None  # the camera's `inspect_fps`
-    every_frame: bool = False  # a file at the device's own pace: it waits, so no whole frame lacks its look
+    every_frame: bool = False  # a file that is not played in real time: it waits, so every whole frame is inspected
 
     @property
     def proves_after_s(self) -> float:
-        """How long it takes to tell a line that is looked at too rarely from one that has just begun."""
+        """Time after which a camera that is inspected too rarely can be told from one that has just started."""
         return self.gap_s if self.dwell_s == inf else max(self.gap_s, self.dwell_s)
 
     @property
     def fps(self) -> float:
-        """The looks a second that are needed, evenly spread."""
-        return max(self.looks / self.dwell_s, 1.0 / self.gap_s)
+        """Required observations per second, evenly spread."""
+        return max(self.observations / self.dwell_s, 1.0 / self.gap_s)
 
 
 class ObservationWindow:
-    """The last looks at one camera's line. Pure.
+    """The last observations of one camera. Pure.
 
-    The rule: a part that enters at `e` is in the picture until `e + dwell_s`, and was inspected if `looks` looks or
-    more fall into that time. For looks in a row t0, t1, ... it says: `looks` + 1 of them that span more than
-    `dwell_s` are too few, because a part that came right after the first had left before the last. The stays of all
-    the parts that came so fill the time from the first to the last of them, and nothing else. So an interval that is
-    not inspected begins with a look and ends with a look, is the union of the stays of those parts, and lasts longer
-    than `dwell_s`: a rate that hovers about the need makes few long intervals, no flicker.
+    The rule: a part that enters at `e` is in view until `e + dwell_s`, and was inspected if at least `observations`
+    inspections fall into that time. For inspections at t0, t1, ... this means: `observations` + 1 of them that span
+    more than `dwell_s` are too few, because a part that came right after the first had left before the last. The stays
+    of all such parts fill the time from the first to the last of them, and nothing else. So an interval that is not
+    inspected starts and ends with an inspection, is the union of the stays of those parts, and lasts longer than
+    `dwell_s`: a rate close to the need gives few long intervals, not many short ones.
 
-    Beside it holds the bound on a single gap: two looks in a row more than `gap_s` apart are too few as well.
+    In addition, two successive inspections more than `gap_s` apart are too few.
     """
 
-    __slots__ = ("_looks", "need")
+    __slots__ = ("_observed_s", "need")
 
     def __init__(self, start_s: float, need: Need) -> None:
-        """Begin at `start_s`: no look is known, and parts come from then on."""
+        """Start at `start_s`: no observation is known, and parts come from then on."""
         self.need = need
-        self._looks = deque([start_s], maxlen=need.looks)
+        self._observed_s = deque([start_s], maxlen=need.observations)
 
     def require(self, need: Need) -> None:
-        """Let another need hold from now on."""
+        """Use another need from now on."""
         self.need = need
-        self._looks = deque(self._looks, maxlen=need.looks)
+        self._observed_s = deque(self._observed_s, maxlen=need.observations)
 
     @property
     def first_s(self) -> float:
-        """The earliest of the last `looks` looks: the next look decides about parts that came after it."""
-        return self._looks[0]
+        """The earliest observation of the window: the next one decides about parts that came after it."""
+        return self._observed_s[0]
 
     @property
     def last_s(self) -> float:
-        """The latest look, or the start."""
-        return self._looks[-1]
+        """The latest observation, or the start."""
+        return self._observed_s[-1]
 
-    def lacking(self, at_s: float, patience_s: float = 0.0) -> float | None:
-        """Return since when the line is not inspected, if the next look after `last_s` comes at `at_s`; None: it is."""
-        if at_s - self._looks[0] > self.need.dwell_s + patience_s:
-            return self._looks[0]
-        return self._looks[-1] if at_s - self._looks[-1] > self.need.gap_s + patience_s else None
+    def uninspected_since(self, at_s: float, patience_s: float = 0.0) -> float | None:
+        """Return since when the camera is not inspected if the next observation is at `at_s`; None: it is."""
+        if at_s - self._observed_s[0] > self.need.dwell_s + patience_s:
+            return self._observed_s[0]
+        return self._observed_s[-1] if at_s - self._observed_s[-1] > self.need.gap_s + patience_s else None
 
     def add(self, at_s: float) -> None:
-        """Take in a look; it is later than `last_s`."""
-        self._looks.append(at_s)
+        """Add an observation; it is later than `last_s`."""
+        self._observed_s.append(at_s)
 
     def begin(self, at_s: float) -> None:
-        """Forget all looks: what is watched begins at `at_s`."""
-        self._looks.clear()
-        self._looks.append(at_s)
+        """Drop all observations and start at `at_s`."""
+        self._observed_s.clear()
+        self._observed_s.append(at_s)
 
     def forget_after(self, at_s: float) -> None:
-        """Take back the looks later than `at_s`, when what they all show was looked at once."""
-        while self._looks and self._looks[-1] >= at_s:
-            self._looks.pop()
-        self._looks.append(at_s)
+        """Drop the observations later than `at_s`: they all show the frame of `at_s`."""
+        while self._observed_s and self._observed_s[-1] >= at_s:
+            self._observed_s.pop()
+        self._observed_s.append(at_s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which detections count for a camera: its thresholds by class, inside its regions of interest."""
+"""The detections that count for a camera: above its class thresholds, inside its regions of interest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Polygon = Sequence[Sequence[float]]
 
 
 class Kept(NamedTuple):
-    """What counts of one frame: `tracked` may keep an event going, `detections` are those of it that are told."""
+    """The filtered rows of one frame: `tracked` go to the tracker, `detections` (a part of them) to the log."""
 
     tracked: Detections
     detections: Detections
@@ -25,7 +25,7 @@ class Kept(NamedTuple):
 def class_thresholds(classes: Sequence[str], stream: StreamSettings, default: float) -> NDArray[np.float32]:
     """Return (nc,) float32: the lowest score that counts for each class.
 
-    A class's own entry goes before the camera's `score_threshold`, that before `default` (the model's).
+    A class's own entry takes precedence over the camera's `score_threshold`, and that over `default` (the model's).
     """
     fallback = default if stream.score_threshold is None else stream.score_threshold
     return np.array([stream.thresholds.get(name, fallback) for name in classes], np.float32)
@@ -34,7 +34,7 @@ def class_thresholds(classes: Sequence[str], stream: StreamSettings, default: fl
 def score_floor(
     streams: Iterable[StreamSettings], classes: Sequence[str], default: float, *, continue_ratio: float = 1.0
 ) -> NDArray[np.float32]:
-    """Return (nc,) float32: the lowest score of each class that any camera wants; the device may drop what is below.
+    """Return (nc,) float32: the lowest score of each class that any camera needs; the device may drop lower ones.
 
     Without cameras it is `default`. `continue_ratio` as in `DetectionFilter`.
     """
@@ -62,9 +62,9 @@ def unknown_classes(streams: Iterable[Stream], classes: Sequence[str]) -> list[s
 class DetectionFilter:
     """Keeps one camera's detections that reach their class's threshold and whose centre lies in a region of interest.
 
-    With `continue_ratio` below 1, scores down to `continue_ratio * threshold` go to the tracker as well: such a look
-    starts and confirms nothing (see `EventTracker`), it only keeps an event going. The region is compiled for a picture
-    size when that size first comes. Used by one thread.
+    With `continue_ratio` below 1, scores down to `continue_ratio * threshold` also go to the tracker: such a
+    detection starts and confirms nothing (see `EventTracker`), it only extends an event. The region is compiled for a
+    frame size when that size first comes. Used by one thread.
     """
 
     def __init__(

@@ -13,14 +13,14 @@ from vision_line.errors import RunError
 from vision_line.frames import Boxes, ClassIds, Detections, Scores
 from vision_line.inspection.detection.nms import suppress
 
-#: Most detections of one picture, as in Ultralytics.
+#: Largest number of detections of one frame, as in Ultralytics.
 MAX_DETECTIONS = 300
 
 Output = NDArray[np.float32]
 
 
 class HeadKind(StrEnum):
-    """What a network's output holds. Stable: written in `bundle.json`."""
+    """Layout of a network's output. Stable: written in `bundle.json`."""
 
     YOLOV8 = "yolov8"  # (4 + classes, n): centre x, y, width, height, class scores; NMS outside (v8, 11, ...)
     END2END = "end2end"  # (n, 6): x1, y1, x2, y2, score, class; nothing left to suppress (v10, 26, exports with NMS)
@@ -30,8 +30,8 @@ class HeadKind(StrEnum):
 class HeadDecoder:
     """Decodes the outputs of one model; pure, so any thread may use it.
 
-    `score_floor` (classes,): only scores above their class's floor count, so it costs nothing to decode what nobody
-    wants. Scores are compared with `>`, a box counts for its best class only: as Ultralytics predicts.
+    `score_floor` (classes,): only scores above their class's floor count, so nothing is decoded that no camera
+    needs. Scores are compared with `>`, and a box counts for its best class only, as in Ultralytics.
     """
 
     kind: HeadKind
@@ -40,7 +40,7 @@ class HeadDecoder:
     max_detections: int = MAX_DETECTIONS
 
     def decode(self, output: Output) -> Detections:
-        """Return the detections in `output` (one picture, no batch axis), in input pixels, highest score first.
+        """Return the detections in `output` (one frame, no batch axis), in input pixels, highest score first.
 
         Raises:
             RunError: the scores, or the boxes or classes of what counts, are not numbers.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vision_line.frames import Boxes, ClassIds, Scores
 
-#: Boxes looked at together; bounds the overlap matrix to BLOCK x max(BLOCK, kept).
+#: Boxes processed together; bounds the overlap matrix to BLOCK x max(BLOCK, kept).
 BLOCK = 256
 
 Mask = NDArray[np.bool_]

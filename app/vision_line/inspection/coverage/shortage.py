@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is lacking where a camera runs, nothing stands in the way, and its line still gets too few looks."""
+"""The cause where a camera runs without obstacle and still gets too few inspections."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from vision_line.inspection.coverage.causes import CAPACITY, DAMAGED, DECODING, 
 from vision_line.inspection.coverage.minutes import CameraCounts
 from vision_line.inspection.coverage.window import Need
 
-#: The counters of so many moments are kept over the span that is judged.
+#: Number of samples over the evaluated span.
 _RESOLUTION = 16
-#: Shorter spans hold too few frames to judge by.
+#: Shorter spans have too few frames to evaluate.
 _LEAST_SPAN_S = 1.0
 
 
 class FrameFlow:
-    """What became of the frames that came in the last moments, as long as a part stays. Pure."""
+    """Counters of recent frames, over the time for which a part stays in view. Pure."""
 
     __slots__ = ("_cap_fps", "_fps", "_samples", "_span_s")
 
     def __init__(self, need: Need) -> None:
-        """Judge by this need."""
+        """Evaluate against this need."""
         self._samples: deque[tuple[float, CameraCounts]] = deque()
         self.require(need)
 
     def require(self, need: Need) -> None:
-        """Judge by another need from now on."""
+        """Evaluate against another need from now on."""
         self._fps, self._cap_fps = need.fps, need.cap_fps
         self._span_s = max(need.proves_after_s, _LEAST_SPAN_S)
 
     def note(self, at_s: float, counts: CameraCounts) -> None:
-        """Take in the camera's counters as they stand at `at_s`."""
+        """Add the camera's counters at `at_s`."""
         samples = self._samples
         if len(samples) > 1 and at_s - samples[-2][0] < self._span_s / _RESOLUTION:
             samples.pop()
@@ -41,15 +41,15 @@ class FrameFlow:
             samples.popleft()
 
     def cause(self) -> str:
-        """Return what, had it been better, would have given the line its looks: the camera, the cap or the device."""
+        """Return the bottleneck: the camera, `inspect_fps`, decoding or the device."""
         if len(self._samples) < 2:
             return CAPACITY
         (from_s, before), (to_s, now) = self._samples[0], self._samples[-1]
         needed = self._fps * (to_s - from_s)
         arrived, inspected = now.arrived - before.arrived, now.inspected - before.inspected
-        if arrived <= max(needed, inspected + 1):  # one may be under way
+        if arrived <= max(needed, inspected + 1):  # one may be in flight
             return SLOW
-        if arrived - _dropped(before, now, DropCause.CORRUPT) < needed or self._is_damaged_since_look():
+        if arrived - _dropped(before, now, DropCause.CORRUPT) < needed or self._is_damaged_since_inspection():
             return DAMAGED
         if self._is_capped(inspected, to_s - from_s) and _dropped(before, now, DropCause.RATE_CAP):
             return RATE_CAP
@@ -60,8 +60,8 @@ class FrameFlow:
             return CAPACITY
         return DECODING if shed else LATE
 
-    def _is_damaged_since_look(self) -> bool:
-        """Whether most frames since the last look were damaged, though enough were whole before it."""
+    def _is_damaged_since_inspection(self) -> bool:
+        """Whether most frames since the last inspection were damaged, though enough were whole before it."""
         now = self._samples[-1][1]
         before = next(counts for _, counts in self._samples if counts.inspected == now.inspected)
         arrived = now.arrived - before.arrived
