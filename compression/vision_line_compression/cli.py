@@ -21,7 +21,7 @@ from vision_line.packages import install_extra
 
 if TYPE_CHECKING:
     from vision_line.devices.tensorrt.engine_choice import Precision
-    from vision_line_compression.pipeline.session import CompressionSession
+    from vision_line_compression.pipeline.commands import CompressionSession
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 a quality gate failed; 2 wrong recipe, data set or options; 3 model or device not usable;"
@@ -126,7 +126,7 @@ def prepare(
 
 
 def _opened(recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None) -> CompressionSession:
-    from vision_line_compression.pipeline.session import open_session
+    from vision_line_compression.pipeline.commands import open_session
 
     return open_session(recipe, checkpoint, data, work)
 

@@ -11,10 +11,9 @@ from typing import Any
 from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
-from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
 from vision_line_compression.evaluate.execution import in_form
 from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
-from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.progress import ProgressDisplay
 
@@ -49,9 +48,9 @@ def evaluate_model(
 
 def _opened(path: Path, work: Path) -> Model:
     if path.suffix != ".pt":
-        return open_subject(path, work)  # without Ultralytics, which takes seconds to import
+        return open_evaluated(path, work)  # without Ultralytics, which takes seconds to import
     with ultralytics_log(NOWHERE):
-        return open_subject(path, work)
+        return open_evaluated(path, work)
 
 
 def _in_words(evaluation: Evaluation) -> str:

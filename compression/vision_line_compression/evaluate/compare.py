@@ -11,8 +11,8 @@ import numpy as np
 
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
-from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.evaluation import match_predictions
+from vision_line_compression.evaluate.gates import check_comparable
 from vision_line_compression.evaluate.intervals import CONFIDENCE
 from vision_line_compression.evaluate.matching import COCO_IOUS, Floats
 from vision_line_compression.evaluate.misses import count_per_image

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
-from vision_line.devices.model.model import Model
+from vision_line.devices.model.model import Model, open_model
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank
-from vision_line_compression.evaluate.calibration_error import calibration
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.evaluate.matching import COCO_IOUS, EVERYTHING, Floats, Matches, Range, match
-from vision_line_compression.evaluate.misses import operating_point, sweep_thresholds
+from vision_line_compression.evaluate.misses import calibration, operating_point, sweep_thresholds
 from vision_line_compression.evaluate.predict import Predictions, predict, resolve_settings
 from vision_line_compression.evaluate.results import (
     Accuracy,
@@ -34,6 +34,19 @@ AREAS: dict[str, Range] = {
     "large": (96.0**2, 1e10),
 }
 _AREA_SIDE = 640
+
+
+def open_evaluated(path: Path, work: Path) -> Model:
+    """Return the model at `path`; a checkpoint (`.pt`) becomes `work`/NAME.onnx, as it would for a device.
+
+    Raises:
+        ModelError: missing, corrupt, or not a detection model.
+    """
+    if path.suffix != ".pt":
+        return open_model(path)
+    from vision_line_compression.network.onnx_export import export_onnx  # brings torch, which bundles do not need
+
+    return open_model(export_onnx(path, work / f"{path.stem}.onnx"))
 
 
 def evaluate(

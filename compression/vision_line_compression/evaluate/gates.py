@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from vision_line.errors import ExitCode
-from vision_line_compression.evaluate.comparable import check_comparable
+from vision_line.errors import ConfigError, ExitCode
 from vision_line_compression.evaluate.results import Evaluation, Figure, ResultModel
 
 _Ratio = Field(default=None, gt=0.0)
+
+#: Settings in which evaluations that are compared must agree; the operating threshold is each model's own.
+_SHARED = ("score_floor", "nms_iou", "max_detections", "match_ious", "images")
 
 
 class GateSettings(ResultModel):
@@ -57,6 +59,23 @@ class Gate(ResultModel):
     def title(self) -> str:
         """Return the gate's name, with the form that it is about where that is not the product's own."""
         return self.name if self.form is None else f"{self.name} ({self.form})"
+
+
+def check_comparable(candidate: Evaluation, reference: Evaluation) -> None:
+    """Refuse to compare evaluations of other images or by other rules.
+
+    Raises:
+        ConfigError: naming all that differs.
+    """
+    pairs = {"data.sha256": (candidate.data.sha256, reference.data.sha256)}
+    for key in _SHARED:
+        pairs[f"settings.{key}"] = (getattr(candidate.settings, key), getattr(reference.settings, key))
+    names = f"{candidate.model.name} and {reference.model.name} cannot be compared"
+    problems = [
+        f"{names}: {key}: {found} and {expected}" for key, (found, expected) in pairs.items() if found != expected
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def check_gates(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Misses and false detections at the operating threshold, and what other thresholds would cost."""
+"""Misses and false detections at the operating threshold, what other thresholds would cost, and whether scores mean what they say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 
 from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.matching import Floats, Ints, Mask, Matches
-from vision_line_compression.evaluate.results import MissedGroup, OperatingPoint, Sweep
+from vision_line_compression.evaluate.results import (
+    CalibrationBin,
+    MissedGroup,
+    OperatingPoint,
+    ScoreCalibration,
+    Sweep,
+)
 
 #: The thresholds of a sweep: close together where a cautious inspection operates.
 SWEEP_THRESHOLDS = (
@@ -21,6 +27,10 @@ SWEEP_THRESHOLDS = (
 
 #: Edges of the groups of longer sides, in pixels of the network's input: from 8 px on a defect covers one cell.
 LONGER_SIDE_EDGES = (0.0, 8.0, 16.0, 24.0, 32.0, 48.0, 96.0, float("inf"))
+
+#: Whether a score means what it says is asked in so many bins, from this score on.
+CALIBRATION_BINS = 10
+CALIBRATION_FLOOR = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,28 @@ def sweep_thresholds(matches: Matches, match_iou: float, floor: float) -> Sweep:
     )
 
 
+def calibration(matches: Matches, match_iou: float, floor: float = CALIBRATION_FLOOR) -> ScoreCalibration:
+    """Compare scores from `floor` on with how often such a detection finds a true box.
+
+    The expected calibration error is the sum over bins b of (n_b / n) * |mean score of b - precision of b|: M. P. Naeini
+    et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015; for detections: F. Küppers et al.,
+    Multivariate Confidence Calibration for Object Detection, CVPR workshops 2020.
+    """
+    counted = matches.score >= floor
+    scores, right = matches.score[counted], matches.matched[matches.row(match_iou)][counted]
+    edges = np.linspace(floor, 1.0, CALIBRATION_BINS + 1)
+    numbers = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, CALIBRATION_BINS - 1)
+    bins = tuple(
+        _bin(float(edges[n]), float(edges[n + 1]), scores, right, numbers == n) for n in range(CALIBRATION_BINS)
+    )
+    errors = [
+        one.detections * abs(one.mean_score - one.precision)
+        for one in bins
+        if one.mean_score is not None and one.precision is not None
+    ]
+    return ScoreCalibration(floor=floor, expected_error=sum(errors) / len(scores) if len(scores) else None, bins=bins)
+
+
 def _found(missed: Mask, group: Mask) -> MissedGroup:
     boxes, lost = int(group.sum()), int((missed & group).sum())
     return MissedGroup(boxes=boxes, missed=lost, miss_rate=binomial_rate(lost, boxes))
@@ -117,3 +149,13 @@ def _group_name(low: float, high: float) -> str:
 
 def _per_image(image: Ints, images: int) -> Floats:
     return np.bincount(image, minlength=images).astype(np.float64)
+
+
+def _bin(low: float, high: float, scores: Floats, right: Mask, inside: Mask) -> CalibrationBin:
+    return CalibrationBin(
+        low=low,
+        high=high,
+        detections=int(inside.sum()),
+        mean_score=float(scores[inside].mean()) if inside.any() else None,
+        precision=float(right[inside].mean()) if inside.any() else None,
+    )

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from vision_line.errors import ConfigError
 from vision_line_compression.data.dataset import Dataset
-from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.compare import RESAMPLES, difference, resample
-from vision_line_compression.evaluate.gates import Gate, GateSettings, check_accuracy, check_gates
+from vision_line_compression.evaluate.gates import Gate, GateSettings, check_accuracy, check_comparable, check_gates
 from vision_line_compression.evaluate.predict import Predictions
 from vision_line_compression.evaluate.results import Evaluation, PairedDifference, RobustnessComparison
 from vision_line_compression.prune.plan import PruningPlan

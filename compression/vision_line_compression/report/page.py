@@ -11,8 +11,7 @@ from pathlib import Path
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.report import plots
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, write_card
-from vision_line_compression.report.tables import gates_table, models_table
-from vision_line_compression.report.wording import NONE, percent, sentence, signed, times
+from vision_line_compression.report.tables import NONE, gates_table, models_table, percent, sentence, signed, times
 
 PAGE_FILE = "report.html"
 

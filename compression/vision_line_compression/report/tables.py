@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The tables of a report card: gates and models."""
+"""The tables of a report card, gates and models, and how a figure is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from itertools import groupby
 from vision_line_compression.evaluate.gates import Gate
 from vision_line_compression.evaluate.results import Evaluation, Interval, Rate
 from vision_line_compression.report.card import ReportCard, ReportRow, RowGroup
-from vision_line_compression.report.wording import NONE, signed, times
+
+#: What a figure that is not known is shown as.
+NONE = "–"
 
 _GROUP_TITLES = {
     RowGroup.STEP: "Steps",
@@ -127,3 +129,24 @@ def _with_interval(rate: Rate, factor: float, digits: int) -> str:
         return NONE
     value, low, high = (f"{factor * one:.{digits}f}" for one in (rate.value, rate.low, rate.high))
     return f"{value}<small>{low} … {high}</small>"
+
+
+def percent(share: float | None, digits: int) -> str:
+    """Return a share in percent."""
+    return NONE if share is None else f"{100 * share:.{digits}f} %"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a change with its sign, a true minus; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if not float(text) else text.replace("-", "−")
+
+
+def sentence(text: str) -> str:
+    """Return words with a capital at the beginning and a full stop at the end."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def times(value: float | None) -> str:
+    """Return a multiple."""
+    return NONE if value is None else f"{value:.2f}×"

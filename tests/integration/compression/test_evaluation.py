@@ -13,15 +13,13 @@ from vision_line.devices.model.model import Model, open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.data.dataset import Dataset, open_dataset
-from vision_line_compression.evaluate.comparable import check_comparable
 from vision_line_compression.evaluate.compare import compare
-from vision_line_compression.evaluate.evaluation import evaluate, measure
-from vision_line_compression.evaluate.gates import GateSettings
+from vision_line_compression.evaluate.evaluation import evaluate, measure, open_evaluated
+from vision_line_compression.evaluate.gates import GateSettings, check_comparable
 from vision_line_compression.evaluate.predict import Predictions, load_predictions, predict, save_predictions
 from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
 from vision_line_compression.evaluate.robustness import compare_robustness
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
-from vision_line_compression.evaluate.subject import open_subject
 from vision_line_compression.report.card import Identity, RowKind
 from vision_line_compression.report.card_building import MeasuredRun, better_parent, build_card
 from vision_line_compression.report.page import render_page
@@ -178,14 +176,14 @@ def test_speed_takes_turns(model: Model, boards: Dataset) -> None:
 
 def test_bundle_is_a_subject(tmp_path: Path, model: Model) -> None:
     """A bundle or its ONNX file is evaluated as it is."""
-    assert open_subject(model.path.parent, tmp_path) == model
-    assert open_subject(model.path, tmp_path).sha256 == model.sha256
+    assert open_evaluated(model.path.parent, tmp_path) == model
+    assert open_evaluated(model.path, tmp_path).sha256 == model.sha256
 
 
 def test_missing_subject_is_refused(tmp_path: Path) -> None:
     """What is not there is named."""
     with pytest.raises(ModelError, match="not found"):
-        open_subject(tmp_path / "model.onnx", tmp_path)
+        open_evaluated(tmp_path / "model.onnx", tmp_path)
 
 
 def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:

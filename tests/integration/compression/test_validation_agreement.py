@@ -16,8 +16,7 @@ import pytest
 from vision_line.devices.model.model import open_model
 from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.data.dataset import open_dataset
-from vision_line_compression.evaluate.evaluation import evaluate
-from vision_line_compression.evaluate.subject import open_subject
+from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
 
 #: Two engines compute INT8 differently, and a few dozen pictures show it.
 TOLERANCE_DRAWN = 0.02
@@ -65,7 +64,7 @@ def test_trained_model_on_real_boards(tmp_path: Path) -> None:
     data.write_text(f"path: {data.parent}\ntrain: images\nval: images\nnames: {names}\n", encoding="utf-8")
     checkpoint = shutil.copyfile(REAL / "models" / "yolov8n-deeppcb.pt", tmp_path / "parent.pt")
 
-    model = open_subject(checkpoint, tmp_path)
+    model = open_evaluated(checkpoint, tmp_path)
     ours = evaluate(model, open_dataset(data, "val"), (640, 640)).accuracy
     theirs = validate(checkpoint, data, "val", 640, model.nms_iou, tmp_path)
 

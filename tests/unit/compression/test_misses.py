@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from vision_line.frames import Detections
 from vision_line_compression.data.dataset import LabelledImage
-from vision_line_compression.evaluate.calibration_error import calibration
 from vision_line_compression.evaluate.matching import Matches, match, overlaps
 from vision_line_compression.evaluate.misses import (
+    calibration,
     count_per_image,
     operating_point,
     sweep_thresholds,

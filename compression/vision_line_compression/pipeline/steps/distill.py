@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vision_line.ports import ProgressCallback
-from vision_line_compression.evaluate.evaluation import evaluate
-from vision_line_compression.evaluate.subject import open_subject
+from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
 from vision_line_compression.files import write_whole
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
@@ -77,6 +76,6 @@ def _validation_map(checkpoint: Path, inputs: Inputs) -> float | None:
     """Return the mAP50-95 of a checkpoint on some validation images."""
     with tempfile.TemporaryDirectory(prefix="vision-line-glance-") as work:
         with ultralytics_log(NOWHERE):
-            opened = open_subject(checkpoint, Path(work))
+            opened = open_evaluated(checkpoint, Path(work))
         model = replace(opened, input_shapes_hw=inputs.loaded.recipe.input.shapes_hw[:1])
         return evaluate(model, inputs.val.subset(_GLANCE)).accuracy.map50_95
