@@ -93,7 +93,6 @@ SHARED_FILE_NAMES = {
     "robustness": "corruption robustness: a step and the work",
     "run": "a run: the command and its life",
     "selftest": "the self-test: the command and the work",
-    "session": "what lasts from opening to end",
     "settings": "a stage's settings",
     "speed": "speed: a step and the work",
 }

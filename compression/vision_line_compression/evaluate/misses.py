@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Misses and false detections at the operating threshold, what other thresholds would cost, and whether scores mean what they say."""
+"""Misses and false detections at the operating threshold and at others, and whether scores mean what they say."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def sweep_thresholds(matches: Matches, match_iou: float, floor: float) -> Sweep:
 def calibration(matches: Matches, match_iou: float, floor: float = CALIBRATION_FLOOR) -> ScoreCalibration:
     """Compare scores from `floor` on with how often such a detection finds a true box.
 
-    The expected calibration error is the sum over bins b of (n_b / n) * |mean score of b - precision of b|: M. P. Naeini
-    et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015; for detections: F. Küppers et al.,
-    Multivariate Confidence Calibration for Object Detection, CVPR workshops 2020.
+    ECE = sum over bins b of (n_b / n) * |mean score of b - precision of b|. M. P. Naeini et al., Obtaining Well
+    Calibrated Probabilities Using Bayesian Binning, AAAI 2015; for detections: F. Küppers et al., Multivariate
+    Confidence Calibration for Object Detection, CVPR workshops 2020.
     """
     counted = matches.score >= floor
     scores, right = matches.score[counted], matches.matched[matches.row(match_iou)][counted]

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vision_line_compression.charts.scales import Scale, nice_range, spread
+from vision_line_compression.charts.svg import axes, bar, figure, label, line, marker, path
 from vision_line_compression.evaluate.results import (
     Evaluation,
     MissedGroup,
@@ -14,18 +16,6 @@ from vision_line_compression.evaluate.results import (
     Sweep,
 )
 from vision_line_compression.report.card import KeptChannels, ReportCard, ReportRow, RowGroup, RowKind, SensitivityCurve
-from vision_line_compression.report.svg import (
-    Scale,
-    axes,
-    bar,
-    figure,
-    label,
-    line,
-    marker,
-    nice_range,
-    path,
-    spread,
-)
 
 WIDTH, HEIGHT = 560, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 40, 50
