@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from vision_line_compression.charts.scales import Scale, number
+from vision_line_compression.charts.axis import Scale, number
 
 
 def figure(width: int, height: int, content: str, title: str) -> str:
