@@ -24,6 +24,9 @@ ShapeHW = tuple[int, int]
 #: Is told how much of a long piece of work is done, and how much there is in all; called in the worker's thread.
 ProgressCallback = Callable[[int, int], None]
 
+#: Batches in flight on a GPU: one is inferred, one is prepared, one is read.
+GPU_SLOTS = 3
+
 #: From here on a GPU is hot; most slow down a little above.
 HOT_C = 90
 #: The share of a GPU's memory from which on it is nearly full.

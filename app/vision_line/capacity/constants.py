@@ -62,8 +62,7 @@ NVDEC_FPS: dict[str, dict[Codec, Constant]] = {
     }.items()
 } | {"Orin": {Codec.HEVC: _estimated(540, "frames/s", "module data: 18 x 1080p30 HEVC; read through GStreamer")}}
 
-#: The scheduler's shape on a GPU: one batch runs, one waits; a batch is padded up to a captured size.
-SLOTS = 2
+#: A batch is padded up to a captured size.
 BUCKETS = (1, 2, 4, 8, 16, 24, 32)
 MAX_BATCH = BUCKETS[-1]
 

@@ -26,12 +26,12 @@ from vision_line.capacity.constants import (
     RESULT_PYTHON_S,
     RTP_PAYLOAD_BYTES,
     SESSION_BYTES,
-    SLOTS,
     SURFACE_BYTES_PER_PIXEL,
     Codec,
 )
 from vision_line.capacity.gpus import GpuModel
 from vision_line.capacity.serving import Means, ServingPipeline, largest_rate, solve
+from vision_line.ports import GPU_SLOTS
 
 #: More cameras than anything holds.
 MOST_CAMERAS = 1 << 14
@@ -136,7 +136,7 @@ def pipeline(scenario: Scenario, cameras: int | None = None) -> ServingPipeline:
         decode_s=1 / _decode_fps(scenario),
         batch_s=partial(batch_s, scenario),
         max_batch=MAX_BATCH,
-        slots=SLOTS,
+        slots=GPU_SLOTS,
         host_s=scenario.host_s,
     )
 
@@ -188,7 +188,7 @@ def _traffic(scenario: Scenario, cameras: int) -> float:
 
 def _memory(scenario: Scenario, cameras: int) -> float:
     each = DECODE_SURFACES.value * _surface_bytes(scenario) + SESSION_BYTES.value
-    return (CONTEXT_BYTES.value + ENGINE_BYTES.value + SLOTS * MAX_BATCH * INPUT_BYTES + cameras * each) / 1e9
+    return (CONTEXT_BYTES.value + ENGINE_BYTES.value + GPU_SLOTS * MAX_BATCH * INPUT_BYTES + cameras * each) / 1e9
 
 
 def _cpu(scenario: Scenario, cameras: int) -> float:

@@ -27,13 +27,10 @@ from vision_line.devices.stall import STALL_S, StallWatch
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Colour, Detections, Frame, Inspection, Scores
 from vision_line.inspection.detection.heads import HeadDecoder, class_floors
-from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
+from vision_line.ports import GPU_SLOTS, DeviceDescription, DeviceLoad, ShapeHW
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
-
-#: Batches in flight: one is inferred, one is prepared, one is read.
-SLOTS = 3
 
 
 class CudaDevice:
@@ -53,7 +50,7 @@ class CudaDevice:
         *,
         score_floor: float | Scores | None = None,
         index: int = 0,
-        slots: int = SLOTS,
+        slots: int = GPU_SLOTS,
         cache: Path | None = None,
         stop: threading.Event | None = None,
         tell: Callable[[str], None] | None = None,
