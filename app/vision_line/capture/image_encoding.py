@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vision_line.ingest.fingerprint import Fingerprint, sign_luma
+from vision_line.ingest.fingerprint import Fingerprint, fingerprint_luma
 from vision_line.records.bgr import Image
 
 #: PNG compression level: higher ones take several times as long for a few percent.
@@ -41,4 +41,4 @@ class ImageEncoding:
 
 def sign_image(image: Image) -> Fingerprint:
     """Return the fingerprint of a (height, width, 3) BGR image."""
-    return sign_luma(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8))
+    return fingerprint_luma(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8))

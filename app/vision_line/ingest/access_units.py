@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Joins the pieces of RTP payload into whole pictures, without waiting for the next picture, and never over a gap.
+"""Joins the pieces of RTP payload into whole frames, without waiting for the next frame, and never over a gap.
 
-The last RTP packet of a picture has the marker bit. Whether a camera sets it rightly is watched, not assumed: pictures
-are handed out at their marker only after `PROOF` pictures in a row had it at their end, and one picture handed out too
-early makes the proof needed `MISTRUST` times as long. Until then, and where markers are missing, a picture is handed
+The last RTP packet of a frame has the marker bit. Whether a camera sets it rightly is watched, not assumed: frames
+are handed out at their marker only after `PROOF` frames in a row had it at their end, and one frame handed out too
+early makes the proof needed `MISTRUST` times as long. Until then, and where markers are missing, a frame is handed
 out when the next one begins. A wrong early end is never silent: an empty unit marked `damaged` follows it.
 
-Where packets are lost, nobody knows whether they were a part of a picture or pictures as a whole. So a picture without
-its marker is damaged then, and so is every picture after the gap up to one at which decoding may start: its unit says
-so, or the session drops it because it waits for such a picture.
+Where packets are lost, nobody knows whether they were a part of a frame or frames as a whole. So a frame without
+its marker is damaged then, and so is every frame after the gap up to one at which decoding may start: its unit says
+so, or the session drops it because it waits for such a frame.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _SLICES = frozenset({NalRole.SLICE, NalRole.KEY_SLICE})
 _KEYS = frozenset({NalRole.KEY_SLICE, NalRole.KEY_PREFIX})
 
 
-class OversizedPictureError(ValueError):
-    """A picture never ends: the timestamps do not advance."""
+class OversizedFrameError(ValueError):
+    """A frame never ends: the timestamps do not advance."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
-    """All NAL units of one picture in Annex B form.
+    """All NAL units of one frame in Annex B form.
 
     `damaged`: it cannot be decoded rightly; with empty `data` it says so of the unit before, which was cut short.
     """
@@ -41,12 +41,12 @@ class AccessUnit:
     pts: int | None
     keyframe: bool
     damaged: bool
-    early: bool  # handed out before the next picture began
+    early: bool  # handed out before the next frame began
 
 
 @dataclass(slots=True)
 class _Assembly:
-    """The picture whose pieces are arriving."""
+    """The frame whose pieces are arriving."""
 
     pts: int | None
     parts: list[bytes] = field(default_factory=list)
@@ -71,12 +71,12 @@ class _Assembly:
 
     @property
     def has_slices(self) -> bool:
-        """Whether a picture is in it, not only what belongs to one."""
+        """Whether a frame is in it, not only what belongs to one."""
         return self.slices > 0 or self.headless
 
 
 class AccessUnits:
-    """Assembles one connection's pieces. Used by one thread; holds at most one picture."""
+    """Assembles one connection's pieces. Used by one thread; holds at most one frame."""
 
     def __init__(self, codec: NalCodec, max_bytes: int = MAX_BYTES) -> None:
         """Start without any knowledge of how the camera sends; hold at most `max_bytes`."""
@@ -91,19 +91,19 @@ class AccessUnits:
         self._now = _Assembly(None)
 
     def push(self, data: bytes, pts: int | None, *, last: bool = False) -> tuple[AccessUnit, ...]:
-        """Take the next piece and return the pictures that are now known to be complete, oldest first.
+        """Take the next piece and return the frames that are now known to be complete, oldest first.
 
         Args:
             data: the piece; it begins with a start code where a NAL unit begins.
-            pts: its picture's time.
-            last: the marker: it is the last piece of its picture.
+            pts: its frame's time.
+            last: the marker: it is the last piece of its frame.
 
         Raises:
-            OversizedPictureError: `max_bytes` came without the end of a picture.
+            OversizedFrameError: `max_bytes` came without the end of a frame.
         """
         done: tuple[AccessUnit, ...] = ()
         starts = data.startswith(START_CODE)
-        if pts != self._now.pts or (starts and self._begins_picture(data)):
+        if pts != self._now.pts or (starts and self._begins_frame(data)):
             done = self._end_by_next()
             self._begin(pts)
         if self._now.handed_out:
@@ -132,10 +132,10 @@ class AccessUnits:
         self._now = _Assembly(pts, self._carried, self._carried_bytes, self._carried_key, after_gap=self._lost)
         self._carried, self._carried_bytes, self._carried_key, self._lost = [], 0, False, False
 
-    def _begins_picture(self, data: bytes) -> bool:
-        """Whether a NAL unit starts the next picture though the timestamp is the same.
+    def _begins_frame(self, data: bytes) -> bool:
+        """Whether a NAL unit starts the next frame though the timestamp is the same.
 
-        A delimiter says so, and behind a marker the first slice of a picture. Parameter sets do not: some senders
+        A delimiter says so, and behind a marker the first slice of a frame. Parameter sets do not: some senders
         repeat them before every slice.
         """
         if not self._now.slices:
@@ -151,7 +151,7 @@ class AccessUnits:
         now.parts.append(data)
         now.size += len(data) + PIECE_BYTES
         if now.size > self._max_bytes:
-            raise OversizedPictureError(f"{now.size} bytes of one picture")
+            raise OversizedFrameError(f"{now.size} bytes of one frame")
         if now.marked and self._holds_slice(data, starts):
             now.mistaken = True
         if starts:
@@ -180,12 +180,12 @@ class AccessUnits:
         return self._now.last_role in _SLICES
 
     def _end_by_next(self) -> tuple[AccessUnit, ...]:
-        """Hand out what was held until the next picture began, and learn from it."""
+        """Hand out what was held until the next frame began, and learn from it."""
         now = self._now
         if now.handed_out:
             return (AccessUnit(b"", now.pts, keyframe=False, damaged=True, early=False),) if now.mistaken else ()
         if not now.has_slices:
-            # Parameter sets with a timestamp of their own belong to the next picture, and so does a gap before them.
+            # Parameter sets with a timestamp of their own belong to the next frame, and so does a gap before them.
             self._lost = self._lost or now.after_gap
             self._carried, self._carried_bytes, self._carried_key = now.parts, now.size, now.keyframe
             return ()
@@ -193,11 +193,11 @@ class AccessUnits:
         return (self._unit(early=False),)
 
     def _carry(self, data: bytes, *, keyframe: bool) -> None:
-        """Keep what belongs to the next picture."""
+        """Keep what belongs to the next frame."""
         self._carried.append(data)
         self._carried_bytes += len(data) + PIECE_BYTES
         if self._carried_bytes > self._max_bytes:
-            raise OversizedPictureError(f"{self._carried_bytes} bytes without a picture")
+            raise OversizedFrameError(f"{self._carried_bytes} bytes without a frame")
         self._carried_key = self._carried_key or keyframe
 
     def _end_early(self) -> AccessUnit:
@@ -207,7 +207,7 @@ class AccessUnits:
         return unit
 
     def _after_early_end(self, data: bytes, starts: bool) -> None:
-        """Take what still comes with the timestamp of a picture that was handed out."""
+        """Take what still comes with the timestamp of a frame that was handed out."""
         if self._holds_slice(data, starts):
             if not self._now.mistaken:
                 self._proved = 0

@@ -20,11 +20,11 @@ from vision_line.ingest.backoff import Backoff
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.error_mapping import describe_fault
-from vision_line.ingest.fingerprint import sign_picture as sign_video_frame
+from vision_line.ingest.fingerprint import fingerprint_frame
 from vision_line.ingest.frame_sink import FrameSink
-from vision_line.ingest.lifecycle import judge
+from vision_line.ingest.lifecycle import evaluate_health
 from vision_line.ingest.mailbox import Mailbox
-from vision_line.ingest.session import FILE_OPEN_S, Session, SignPicture, open_health
+from vision_line.ingest.session import FILE_OPEN_S, Session, TakeFingerprint, open_health
 from vision_line.ports import OpenDecoder
 
 logger = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ OPEN_MARGIN_S = 0.5  # the session's own deadline gets the chance to name the er
 #: ones must not keep a healthy one waiting.
 OPENING_HELD_S = 0.25
 STOP_BOUND_S = 1.0
-#: A supervisor that looks so much later than it meant to had been stopped, and its camera may be well.
+#: A supervisor that wakes this much later than planned had been stopped; its camera may be well.
 PAUSE_S = 0.5
 MAX_ABANDONED = 3
-FAULT_TOLD_EVERY_S = 600.0
+FAULT_LOGGED_EVERY_S = 600.0
 
 
 class Camera:
@@ -59,22 +59,22 @@ class Camera:
         numbers: Iterator[int] | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008  frozen
         chance: Callable[[], float] = random.random,
-        sign_picture: SignPicture = sign_video_frame,
+        take_fingerprint: TakeFingerprint = fingerprint_frame,
     ) -> None:
         """Make the camera; `run` opens it.
 
         Args:
             stream: its settings.
-            open_decoder: called in a session's thread; see `Device.open_decoder`.
+            open_decoder: called in a session's thread; see `OpenDecoder`.
             mailbox: where its frames go.
-            on_state: called on the event loop for every change of state or error code.
+            on_state: called on the event loop at every change of state or error code.
             opening: held while a connection is being opened, at most for `OPENING_HELD_S`; e.g. an
                 `asyncio.Semaphore(4)` shared by all cameras.
             numbers: gives the frames' sequence numbers; None: from 0. A camera that takes the place of another of its
-                name goes on with that one's.
+                name continues with that one's.
             clocks: injected time.
-            chance: draws evenly from 0..1, for the jitter of the back-off.
-            sign_picture: takes a picture's signature for freeze and blur watching; the default reads `av.VideoFrame`s.
+            chance: uniform in 0..1, for the jitter of the back-off.
+            take_fingerprint: fingerprints a frame for freeze and blur watching; by default of `av.VideoFrame`s.
         """
         self.stream = stream
         self.load = DecodeLoad()
@@ -84,13 +84,13 @@ class Camera:
         self._opening = opening
         self._clocks = clocks
         self._chance = chance
-        self._sign_picture = sign_picture
+        self._take_fingerprint = take_fingerprint
         self._numbers = itertools.count() if numbers is None else numbers
         self._health = open_health(stream)
         self._abandoned: list[Session] = []
         self._abandoned_total = 0
         self._faults = 0
-        self._faults_told_s: dict[str, float] = {}  # by what it was; so many places can fail, no more
+        self._faults_logged_s: dict[str, float] = {}  # by description; bounded by the number of places that can fail
         self._backoff = Backoff()
         self._shown: tuple[CameraState, str | None] | None = None
         self._changed = asyncio.Event()
@@ -119,7 +119,7 @@ class Camera:
             await asyncio.sleep(self._backoff.wait_s(error.code, self._chance()))
 
     def reject(self, reason: str) -> None:
-        """Give the present connection up, as the device cannot read its pictures; on the event loop."""
+        """Give up the current connection because the device cannot read its frames; on the event loop."""
         detail = reason.removeprefix(f"camera {self.stream.name!r}: ")
         self._rejection = SourceError(self.stream.name, SourceErrorCode.CODEC_UNSUPPORTED, detail)
         self._changed.set()
@@ -133,11 +133,11 @@ class Camera:
                 error = await self._watch(session)
             if error is None and session.end is not None:
                 error = session.end.error
-                self._tell_fault(session.end.fault)
+                self._log_fault(session.end.fault)
         except asyncio.CancelledError:
             await self._stop(session, DropCause.SHUTDOWN)
             raise
-        self._backoff = self._backoff.after_run(session.vitals.ran_for_s)
+        self._backoff = self._backoff.after_run(session.stats.ran_for_s)
         await self._stop(session, DropCause.CORRUPT)
         return error
 
@@ -150,15 +150,15 @@ class Camera:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._changed.set)
 
-        outlet = FrameSink(self._mailbox, self._numbers)
+        sink = FrameSink(self._mailbox, self._numbers)
         return Session(
             self.stream,
             self._open_decoder,
-            outlet,
+            sink,
             call_loop,
             self._clocks,
             self._health,
-            self._sign_picture,
+            self._take_fingerprint,
             self.load,
         )
 
@@ -178,7 +178,7 @@ class Camera:
         """Return whether the session has opened the camera, or ended, within this time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while session.vitals.opened_s is None and session.end is None:
+                while session.stats.opened_s is None and session.end is None:
                     await self._changed.wait()
                     self._changed.clear()
                 return True
@@ -190,36 +190,36 @@ class Camera:
             if self._rejection is not None:
                 return self._rejection
             now_s = self._clocks.monotonic()
-            judgement = judge(session.vitals, self.stream, now_s)
-            if judgement.lost:
+            health = evaluate_health(session.stats, self.stream, now_s)
+            if health.lost:
                 return SourceError(self.stream.name, SourceErrorCode.TIMEOUT, "connected, but no frame comes")
-            if judgement.state is not None:
-                self._show(judgement.state, since_s=session.vitals.still_since_s)
-            session.call_on_frame = judgement.state is CameraState.STALE
-            due_s = max(judgement.look_again_s, now_s + 0.01)
+            if health.state is not None:
+                self._show(health.state, since_s=session.stats.still_since_s)
+            session.call_on_frame = health.state is CameraState.STALE
+            due_s = max(health.recheck_at_s, now_s + 0.01)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(due_s - now_s):
                     await self._changed.wait()
             self._changed.clear()
-            if (looks_s := self._clocks.monotonic()) > due_s + PAUSE_S:
-                session.vitals.resumed_s = looks_s
+            if (woke_s := self._clocks.monotonic()) > due_s + PAUSE_S:
+                session.stats.resumed_s = woke_s
         return None
 
-    def _tell_fault(self, fault: Exception | None) -> None:
+    def _log_fault(self, fault: Exception | None) -> None:
         """Log a fault of ours with its traceback, the same one of a camera at most every `FAULT_TOLD_EVERY_S`."""
         if fault is None:
             return
         self._faults += 1
         now_s, what = self._clocks.monotonic(), describe_fault(fault)
-        if now_s - self._faults_told_s.get(what, -math.inf) < FAULT_TOLD_EVERY_S:
+        if now_s - self._faults_logged_s.get(what, -math.inf) < FAULT_LOGGED_EVERY_S:
             return
-        self._faults_told_s[what] = now_s
+        self._faults_logged_s[what] = now_s
         message = "camera %s: a fault of vision-line, please report it (%d of this camera so far)"
         logger.error(message, self.stream.name, self._faults, exc_info=fault)
 
     async def _stop(self, session: Session, cause: DropCause) -> None:
         """Stop the session's thread within `STOP_BOUND_S`, or abandon it."""
-        session.outlet.revoke(cause)
+        session.sink.detach(cause)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_BOUND_S):
                 while session.is_running:
@@ -244,7 +244,7 @@ class Camera:
             self._changed.clear()
 
     def _show(self, state: CameraState, error: SourceError | None = None, since_s: float | None = None) -> None:
-        """Tell of a state, unless it was the last one told."""
+        """Report a state, unless it was the last one reported."""
         code = None if error is None else str(error.code)
         if self._shown == (state, code):
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How FFmpeg is let near foreign bytes: tags in any encoding, pictures of a bounded size."""
+"""Opens foreign files with FFmpeg safely: tags in any encoding, frames of bounded size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SizeWH = tuple[int, int]
 def open_container(
     source: str | IO[bytes], max_pixels: int, options: dict[str, str] | None = None, demuxer: str | None = None
 ) -> Any:
-    """Open a file or camera for reading; tags that are not UTF-8 are none of our business and do no harm.
+    """Open a file or camera for reading; tags that are not UTF-8 do no harm.
 
     Raises:
         av.FFmpegError: it cannot be opened.
@@ -27,7 +27,7 @@ def open_container(
     )
 
 
-def bound_pictures(camera: str, video: Any, max_pixels: int, declared: Callable[[str], SizeWH] | None = None) -> None:
+def bound_frames(camera: str, video: Any, max_pixels: int, declared: Callable[[str], SizeWH] | None = None) -> None:
     """Hold an `av.VideoStream` that was not decoded yet to `max_pixels`: what it says now, and what it decodes later.
 
     FFmpeg tells no size that is above the bound it was opened with: `declared` gives it by the codec's name, and zeros
@@ -43,12 +43,12 @@ def bound_pictures(camera: str, video: Any, max_pixels: int, declared: Callable[
 
 
 def check_size(camera: str, size_wh: SizeWH, max_pixels: int) -> None:
-    """Refuse pictures of more than `max_pixels`.
+    """Reject frames of more than `max_pixels`.
 
     Raises:
         SourceError: FRAME_TOO_LARGE.
     """
     width, height = size_wh
     if width * height > max_pixels:
-        detail = f"pictures of {width}x{height}, max_frame_pixels allows {max_pixels}"
+        detail = f"frames of {width}x{height}, max_frame_pixels allows {max_pixels}"
         raise SourceError(camera, SourceErrorCode.FRAME_TOO_LARGE, detail)

@@ -13,25 +13,25 @@ class DecodeLoad:
     The camera's thread writes what it sees, the event loop reads it; `share` goes the other way. Counts only grow.
     """
 
-    pictures: int = 0  # that arrived
+    frames: int = 0  # that arrived
     keyframes: int = 0  # of them
     times_late: int = 0  # how often the camera fell too late, after it had not been
-    decoded: int = 0  # pictures that went into the decoder
+    decoded: int = 0  # frames that went into the decoder
     decode_s: float = 0.0  # what that took
-    behind_s: float = 0.0  # how late the newest picture came
+    behind_s: float = 0.0  # how late the newest frame came
     most_behind_s: float = 0.0  # how late any came
     seen_s: float = float("-inf")  # when it came
-    share: float = 1.0  # of the pictures that may be decoded
+    share: float = 1.0  # of the frames that may be decoded
 
     def saw(self, arrived_s: float, behind_s: float, *, keyframe: bool) -> None:
-        """Count a picture that arrived."""
-        self.pictures += 1
+        """Count a frame that arrived."""
+        self.frames += 1
         self.keyframes += keyframe
         self.behind_s = behind_s
         self.most_behind_s = max(self.most_behind_s, behind_s)
         self.seen_s = arrived_s
 
     def took(self, seconds: float) -> None:
-        """Count a picture that was decoded."""
+        """Count a frame that was decoded."""
         self.decoded += 1
         self.decode_s += seconds

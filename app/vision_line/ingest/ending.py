@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-#: The length of a track and the end of its last picture differ by this much even where nothing is missing.
+#: The length of a track and the end of its last frame differ by this much even where nothing is missing.
 ROUNDING_S = 0.1
 PERIODS = 3.0
 #: FFmpeg's names of formats whose header says how long the file is. Of others FFmpeg computes a length itself.
@@ -20,12 +20,12 @@ class FileEnding:
 
     What containers say of themselves is used: the index of MP4, MOV and AVI, the track's length in Matroska and WebM,
     the file's in those, FLV and ASF where nothing but the video is in it. Containers without any (MPEG-TS, NUT, IVF,
-    raw streams) show a cut only where it went through a picture and the decoder refuses that.
+    raw streams) show a cut only where it went through a frame and the decoder rejects that.
     """
 
     def __init__(self) -> None:
         """Begin before the first packet."""
-        self._end_s = 0.0  # of the picture that is shown last
+        self._end_s = 0.0  # of the frame that is shown last
         self._is_torn = False
 
     def watched(self, packets: Iterable[Any]) -> Iterator[Any]:
@@ -46,13 +46,13 @@ class FileEnding:
         """Return what `video` (an `av.VideoStream` of `container`), read to its end, lacks; "" where it looks whole."""
         indexed = max((entry.pos + entry.size for entry in video.index_entries), default=0)
         if indexed > file_size:
-            return f"the file has {file_size} bytes, its pictures are indexed up to byte {indexed}"
+            return f"the file has {file_size} bytes, its frames are indexed up to byte {indexed}"
         if self._is_torn:
-            return "its last picture is not whole"
+            return "its last frame is not whole"
         length_s = _seconds(video.metadata.get("DURATION", "")) or _length_s(container)
         period_s = float(1 / video.average_rate) if video.average_rate else 0.0
         if length_s > self._end_s + max(ROUNDING_S, PERIODS * period_s):
-            return f"its pictures end at {self._end_s:.2f} s of {length_s:.2f} s"
+            return f"its frames end at {self._end_s:.2f} s of {length_s:.2f} s"
         return ""
 
 

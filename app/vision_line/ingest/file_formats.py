@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Opens a video or picture file with the few demuxers that read nothing but that one file.
+"""Opens a video or image file with the few demuxers that read nothing but that one file.
 
 FFmpeg takes playlists, session descriptions and numbered names for videos too, whatever a file is called, and then
 opens the files and addresses that they name. So the kind of a file is found by its content alone, everything that is
-not on the lists below is refused, and no demuxer may open anything but files.
+not on the lists below is rejected, and no demuxer may open anything but files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import av
 from av.stream import Disposition
 
 from vision_line.errors import SourceError, SourceErrorCode
-from vision_line.ingest.containers import SizeWH, bound_pictures, open_container
+from vision_line.ingest.containers import SizeWH, bound_frames, open_container
 
 #: FFmpeg's names of the demuxers for videos, and what people call the files.
 VIDEO_FORMATS = {
@@ -41,11 +41,11 @@ VIDEO_FORMATS = {
     "jpeg_pipe": "raw Motion JPEG",
     "mpjpeg": "Motion JPEG in parts",
 }
-#: FFmpeg's names of the codecs of single pictures.
-PICTURE_CODECS = {"mjpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tiff": "TIFF", "webp": "WebP"}
+#: FFmpeg's names of the codecs of still images.
+IMAGE_CODECS = {"mjpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tiff": "TIFF", "webp": "WebP"}
 
-#: A larger file is no picture of a camera, and is read whole.
-MAX_PICTURE_BYTES = 1 << 29
+#: A larger file is no camera image; an image file is read whole.
+MAX_IMAGE_BYTES = 1 << 29
 
 #: FFmpeg tells a file's kind by no more than this.
 _PROBED_BYTES = 1 << 20
@@ -54,7 +54,7 @@ _PROBED_BYTES = 1 << 20
 _ANY_SIZE = 2**31 - 1
 
 _VIDEO_OPTIONS = {"format_whitelist": ",".join(VIDEO_FORMATS), "protocol_whitelist": "file"}
-_PICTURE_OPTIONS = {"format_whitelist": "image2", "pattern_type": "none", "protocol_whitelist": "file"}
+_IMAGE_OPTIONS = {"format_whitelist": "image2", "pattern_type": "none", "protocol_whitelist": "file"}
 
 
 def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
@@ -62,7 +62,7 @@ def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
 
     Raises:
         SourceError: it is empty (CORRUPT), of a format that is not taken (FORMAT_REFUSED), without video (NO_VIDEO), of
-            a codec that is not known (CODEC_UNSUPPORTED), or its pictures are too large (FRAME_TOO_LARGE).
+            a codec that is not known (CODEC_UNSUPPORTED), or its frames are too large (FRAME_TOO_LARGE).
         OSError, av.FFmpegError: it is not there, or cannot be read.
     """
     if not Path(path).stat().st_size:
@@ -75,17 +75,17 @@ def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
         raise _refusal(camera, path, "a video such as MP4, Matroska, AVI or MPEG-TS") from exc
     try:
         video = _first_video(camera, path, container)
-        bound_pictures(camera, video, max_pixels, lambda codec: _jpeg_size(_demuxed(path, _ANY_SIZE), codec))
+        bound_frames(camera, video, max_pixels, lambda codec: _jpeg_size(_demuxed(path, _ANY_SIZE), codec))
     except SourceError:
         container.close()
         raise
     return container, video
 
 
-def open_picture(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
-    """Open the picture file `path` as an `av` container, which the caller closes, and its stream of one packet.
+def open_image(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
+    """Open the image file `path` as an `av` container, which the caller closes, and its stream of one packet.
 
-    FFmpeg gets the bytes and no name, so no name can mean more than one picture.
+    FFmpeg gets the bytes and no name, so no name can mean more than one image.
 
     Raises:
         SourceError: it is empty or has too many bytes (CORRUPT), of a format that is not taken (FORMAT_REFUSED), or
@@ -94,15 +94,15 @@ def open_picture(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
     """
     content = _content(camera, path)
     container = _still(content, max_pixels)
-    picture = container.streams.video[0]
+    image = container.streams.video[0]
     try:
-        if picture.codec_context is None or picture.codec_context.name not in PICTURE_CODECS:
-            raise _refusal(camera, path, ", ".join(PICTURE_CODECS.values()))
-        bound_pictures(camera, picture, max_pixels, lambda codec: _picture_size(content, codec))
+        if image.codec_context is None or image.codec_context.name not in IMAGE_CODECS:
+            raise _refusal(camera, path, ", ".join(IMAGE_CODECS.values()))
+        bound_frames(camera, image, max_pixels, lambda codec: _image_size(content, codec))
     except SourceError:
         container.close()
         raise
-    return container, picture
+    return container, image
 
 
 def _demuxed(path: str, max_pixels: int) -> Any:
@@ -124,11 +124,11 @@ def _has_a_format(path: str) -> bool:
 
 
 def _still(content: bytes, max_pixels: int) -> Any:
-    return open_container(io.BytesIO(content), max_pixels, _PICTURE_OPTIONS, "image2")
+    return open_container(io.BytesIO(content), max_pixels, _IMAGE_OPTIONS, "image2")
 
 
 def _first_video(camera: str, path: str, container: Any) -> Any:
-    """Return the first video stream that is no cover picture."""
+    """Return the first video stream that is no cover image."""
     videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
     if not videos:
         raise SourceError(camera, SourceErrorCode.NO_VIDEO, f"no video in {path!r}")
@@ -137,7 +137,7 @@ def _first_video(camera: str, path: str, container: Any) -> Any:
     return videos[0]
 
 
-def _picture_size(content: bytes, codec: str) -> SizeWH:
+def _image_size(content: bytes, codec: str) -> SizeWH:
     if codec == "png":
         return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     return _jpeg_size(_still(content, _ANY_SIZE), codec) if codec == "mjpeg" else (0, 0)
@@ -152,11 +152,11 @@ def _jpeg_size(unbounded: Any, codec: str) -> SizeWH:
 
 def _content(camera: str, path: str) -> bytes:
     with Path(path).open("rb") as file:
-        content = file.read(MAX_PICTURE_BYTES + 1)
+        content = file.read(MAX_IMAGE_BYTES + 1)
     if not content:
         raise _emptiness(camera, path)
-    if len(content) > MAX_PICTURE_BYTES:
-        detail = f"{path!r} has more than {MAX_PICTURE_BYTES >> 20} MiB"
+    if len(content) > MAX_IMAGE_BYTES:
+        detail = f"{path!r} has more than {MAX_IMAGE_BYTES >> 20} MiB"
         raise SourceError(camera, SourceErrorCode.CORRUPT, detail)
     return content
 
@@ -166,5 +166,5 @@ def _emptiness(camera: str, path: str) -> SourceError:
 
 
 def _refusal(camera: str, path: str, expected: str) -> SourceError:
-    detail = f"{path!r} is of a format that is not read; expected {expected}"
+    detail = f"{path!r} has a format that is not supported; expected {expected}"
     return SourceError(camera, SourceErrorCode.FORMAT_REFUSED, detail)

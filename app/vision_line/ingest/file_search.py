@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a `file:` URL names: one video, or the pictures of a folder or glob."""
+"""What a `file:` URL names: one video, or the images of a folder or glob."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.error_mapping import file_error
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def file_path(url: str) -> str:
@@ -19,26 +19,26 @@ def file_path(url: str) -> str:
     return path.removeprefix("//")
 
 
-def find_pictures(camera: str, path: str) -> list[str] | None:
-    """Return the pictures that `path` names, in the order of their names; None where it names one video.
+def find_images(camera: str, path: str) -> list[str] | None:
+    """Return the images that `path` names, in the order of their names; None where it names one video.
 
     Only regular files count: a pipe or a device could be waited for without end.
 
     Raises:
-        SourceError: there is nothing of that name, or no picture among it.
+        SourceError: there is nothing of that name, or no image among it.
     """
     try:
-        if Path(path).is_file() and Path(path).suffix.lower() not in PICTURE_SUFFIXES:
+        if Path(path).is_file() and Path(path).suffix.lower() not in IMAGE_SUFFIXES:
             return None
-        found = [entry for entry in _candidates(path) if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file()]
+        found = [entry for entry in _candidates(path) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
     except OSError as exc:
         raise file_error(camera, path, exc) from exc
-    pictures = sorted(str(entry) for entry in found)
-    if not pictures and not Path(path).is_dir() and not glob.has_magic(path):
+    images = sorted(str(entry) for entry in found)
+    if not images and not Path(path).is_dir() and not glob.has_magic(path):
         raise SourceError(camera, SourceErrorCode.NOT_FOUND, f"no file {path!r}")
-    if not pictures:
-        raise SourceError(camera, SourceErrorCode.NOT_FOUND, f"no pictures at {path!r}")
-    return pictures
+    if not images:
+        raise SourceError(camera, SourceErrorCode.NOT_FOUND, f"no images at {path!r}")
+    return images
 
 
 def _candidates(path: str) -> Iterable[Path]:

@@ -7,7 +7,7 @@ import math
 
 from vision_line.pacing import next_turn
 
-#: A longer way from one picture to the next is taken for a clock that was set, unless the pictures are that far apart.
+#: A longer way from one frame to the next is taken for a clock that was set, unless the frames are that far apart.
 MAX_GAP_S = 10.0
 GAP_PERIODS = 10.0
 DEFAULT_PERIOD_S = 1 / 25
@@ -18,11 +18,11 @@ class FileTimeline:
     """Puts the decoding times of one video, in the order of its packets, onto a time that begins at 0 and never jumps.
 
     A camera that restarts, a clock that is set and a counter that wraps around leave a gap or a step back between two
-    pictures. Either is replaced by the distance between the two pictures before, and so is a missing time.
+    frames. Either is replaced by the distance between the two frames before, and so is a missing time.
     """
 
     def __init__(self, period_s: float = DEFAULT_PERIOD_S) -> None:
-        """Begin before the first packet; `period_s` is the distance of pictures as long as none was seen."""
+        """Begin before the first packet; `period_s` is the distance of frames as long as none was seen."""
         self._period_s = period_s
         self._last_s: float | None = None
         self._at_s = 0.0
@@ -47,15 +47,15 @@ class FileTimeline:
 
 
 class RateCap:
-    """Lets through at most so many pictures a second of a recording's own time, evenly spread."""
+    """Limits a recording to a frame rate by its own time, evenly spread."""
 
     def __init__(self, fps: float | None) -> None:
-        """Let through `fps` pictures a second; None: all."""
+        """Let through `fps` frames a second; None: all."""
         self._period_s = 1.0 / fps if fps else 0.0
         self._due_s = self._last_s = -math.inf
 
     def lets_through(self, at_s: float) -> bool:
-        """Whether the picture at `at_s`, in the order of display, is one of them; time may begin anew."""
+        """Whether the frame at `at_s`, in the order of display, is one of them; time may begin anew."""
         if at_s < self._last_s:
             self._due_s = -math.inf
         self._last_s = at_s

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`file:` sources: videos, and folders or globs of pictures, at their own pace or as fast as they are inspected."""
+"""`file:` sources: videos, and folders or globs of images, at their own pace or as fast as they are inspected."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.ending import FileEnding
 from vision_line.ingest.error_mapping import file_error
-from vision_line.ingest.file_formats import open_picture, open_video
-from vision_line.ingest.file_search import file_path, find_pictures
+from vision_line.ingest.file_formats import open_image, open_video
+from vision_line.ingest.file_search import file_path, find_images
 from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, FileTimeline
 from vision_line.ingest.source import EncodedFrame
 from vision_line.ingest.splices import placed_packets
 
 logger = logging.getLogger(__name__)
 
-#: A paced recording that is later than both is said to be so; it takes a while until the device is ready.
+#: A paced recording that is later than both is warned about; the device takes a while to become ready.
 LATE_S = 10.0
 LATE_SHARE = 0.1
 
 
 class Playback:
-    """Holds pictures back until they are due; gives up when `stop` is set.
+    """Holds frames back until they are due; gives up when `stop` is set.
 
-    No picture of a file is left out because the device is slow: it is played more slowly then, and that is said.
+    No frame of a file is left out because the device is slow: it plays more slowly then, and a warning says so.
     """
 
     def __init__(self, stream: Stream, stop: threading.Event, clocks: Clocks) -> None:
-        """Start the clock at the first picture."""
+        """Start the clock at the first frame."""
         self._stream = stream
         self._stop = stop
         self._clocks = clocks
         self._started_s: float | None = None
-        self._told = False
+        self._warned = False
 
     def wait(self, at_s: float) -> None:
-        """Wait until `at_s` seconds after the first picture's time."""
+        """Wait until `at_s` seconds after the first frame's time."""
         if not self._stream.paced:
             return
         now_s = self._clocks.monotonic()
         if self._started_s is None:
             self._started_s = now_s - at_s
         late_s = now_s - self._started_s - at_s
-        if late_s > max(LATE_S, LATE_SHARE * at_s) and not self._told:
-            self._told = True
+        if late_s > max(LATE_S, LATE_SHARE * at_s) and not self._warned:
+            self._warned = True
             logger.warning(
                 "camera %s: the recording plays more slowly than it was recorded, %.0f s behind after %.0f s: "
                 "too many frames for this machine, lower inspect_fps",
@@ -75,18 +75,18 @@ class VideoFile:
         self._clocks = clocks
 
     def __iter__(self) -> Iterator[EncodedFrame]:
-        """Yield the pictures and a flush, once or over and over.
+        """Yield the frames and a flush, once or over and over.
 
         Raises:
-            SourceError: the file cannot be read, holds no picture, or was cut off (after its last picture).
+            SourceError: the file cannot be read, holds no frame, or was cut off (after its last frame).
         """
         while not self._stop.is_set():
-            pictures = 0
-            for picture in self._play():
-                pictures += picture.counts
-                yield picture
-            if not pictures and not self._stop.is_set():
-                raise SourceError(self._stream.name, SourceErrorCode.NO_VIDEO, f"no picture in {self._path!r}")
+            frames = 0
+            for frame in self._play():
+                frames += frame.counts
+                yield frame
+            if not frames and not self._stop.is_set():
+                raise SourceError(self._stream.name, SourceErrorCode.NO_VIDEO, f"no frame in {self._path!r}")
             if not self._stream.loop:
                 return
 
@@ -106,7 +106,7 @@ class VideoFile:
                         pace.wait(at_s)
                     if self._stop.is_set():
                         return
-                    yield _compressed(packet, video, self._clocks, at_s)
+                    yield _encoded(packet, video, self._clocks, at_s)
                 if lacking := ending.lacking(container, video, Path(self._path).stat().st_size):
                     detail = f"{self._path!r} was cut off: {lacking}"
                     raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
@@ -114,8 +114,8 @@ class VideoFile:
             raise file_error(self._stream.name, self._path, exc) from exc
 
 
-class PictureFiles:
-    """The pictures of a folder or glob in the order of their names; every one is a keyframe of its own."""
+class ImageFiles:
+    """The images of a folder or glob in the order of their names; every one is a keyframe."""
 
     def __init__(self, stream: Stream, paths: list[str], stop: threading.Event, clocks: Clocks) -> None:
         """Take the sorted paths."""
@@ -123,10 +123,10 @@ class PictureFiles:
         self._paths = paths
         self._stop = stop
         self._clocks = clocks
-        self._unread: dict[str, SourceError] = {}  # by path, of the present round
+        self._unread: dict[str, SourceError] = {}  # by path, of the current round
 
     def __iter__(self) -> Iterator[EncodedFrame]:
-        """Yield the pictures; one that cannot be read comes as a damaged one, so that it is counted.
+        """Yield the images; an unreadable one comes as a damaged frame, so that it is counted.
 
         Raises:
             SourceError: some could not be read, or were damaged (after the last of them).
@@ -147,14 +147,14 @@ class PictureFiles:
                 return
 
     def close(self) -> None:
-        """Nothing stays open between pictures."""
+        """Nothing stays open between images."""
 
     def _read(self, path: str, at_s: float) -> Iterator[EncodedFrame]:
         try:
-            container, picture = open_picture(self._stream.name, path, self._stream.max_frame_pixels)
+            container, image = open_image(self._stream.name, path, self._stream.max_frame_pixels)
             with container:
-                for packet in container.demux(picture):
-                    whole = _compressed(packet, picture, self._clocks, at_s)
+                for packet in container.demux(image):
+                    whole = _encoded(packet, image, self._clocks, at_s)
                     yield replace(whole, on_damage=lambda: self._note_damage(path))
         except (av.FFmpegError, OSError) as exc:
             self._unread[path] = file_error(self._stream.name, path, exc)
@@ -164,28 +164,28 @@ class PictureFiles:
             yield _damaged(self._clocks)
 
     def _note_damage(self, path: str) -> None:
-        """Note that a picture could be opened, and turned out to be damaged when it was decoded."""
+        """Note that an image could be opened, and that decoding found it damaged."""
         self._unread[path] = SourceError(self._stream.name, SourceErrorCode.CORRUPT, f"{path!r} is damaged")
 
     def _raise_unread(self) -> None:
         if self._unread:
             first = next(iter(self._unread.values()))
-            detail = f"{len(self._unread)} of {len(self._paths)} pictures, the first of them: {first.detail}"
+            detail = f"{len(self._unread)} of {len(self._paths)} images, the first of them: {first.detail}"
             raise SourceError(self._stream.name, first.code, detail)
 
 
-def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFile | PictureFiles:
+def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFile | ImageFiles:
     """Open what a `file:` URL names.
 
     Raises:
-        SourceError: there is nothing of that name, or no picture in the folder.
+        SourceError: there is nothing of that name, or no image in the folder.
     """
     path = file_path(stream.url.get_secret_value())
-    pictures = find_pictures(stream.name, path)
-    return VideoFile(stream, path, stop, clocks) if pictures is None else PictureFiles(stream, pictures, stop, clocks)
+    images = find_images(stream.name, path)
+    return VideoFile(stream, path, stop, clocks) if images is None else ImageFiles(stream, images, stop, clocks)
 
 
-def _compressed(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> EncodedFrame:
+def _encoded(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> EncodedFrame:
     """Wrap a packet that is to be decoded at `at_s`; FFmpeg ends a file with an empty one, which stands for a flush."""
     now_s, now_utc = clocks.monotonic(), clocks.utc()
     if not packet.size:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A picture in a few hundred numbers: enough to tell frozen, black, uniform and blurred, and cheap to take."""
+"""A frame in a few hundred numbers: enough to tell frozen, black, uniform and blurred, and cheap to take."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from vision_line.ports import HostCopyable
 
 ROWS = 18
 COLUMNS = 32
-_MAX_ROW_SAMPLES = 640  # sharpness is read from neighbouring pixels of at most so many columns of each row
+_MAX_ROW_SAMPLES = 640  # sharpness samples at most this many columns of a row
 
-Thumbnail = NDArray[np.uint8]  # (18, 32) luma, picked, not averaged: averaging would hide a sensor's noise
+Thumbnail = NDArray[np.uint8]  # (18, 32) luma, sampled, not averaged: averaging would hide sensor noise
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Luma samples of one picture, and its sharpness: the mean absolute difference of pixels two apart in a row."""
+    """Luma samples of one frame, and its sharpness: the mean absolute difference of pixels two apart in a row."""
 
     thumbnail: Thumbnail
     sharpness: float
 
 
-def sign_luma(luma: NDArray[np.uint8]) -> Fingerprint:
-    """Return the signature of a (h, w) uint8 luma plane; the plane may have any strides and is only read."""
+def fingerprint_luma(luma: NDArray[np.uint8]) -> Fingerprint:
+    """Return the fingerprint of a (h, w) uint8 luma plane; the plane may have any strides and is only read."""
     height, width = luma.shape
     rows = (np.arange(ROWS) * 2 + 1) * height // (2 * ROWS)
     columns = (np.arange(COLUMNS) * 2 + 1) * width // (2 * COLUMNS)
@@ -38,28 +38,28 @@ def sign_luma(luma: NDArray[np.uint8]) -> Fingerprint:
     return Fingerprint(luma[rows[:, None], columns], sharpness)
 
 
-def sign_picture(picture: Any) -> Fingerprint | None:
-    """Return the signature of a picture with a luma plane of 8 to 16 bits; None for any other picture, such as RGB.
+def fingerprint_frame(frame: Any) -> Fingerprint | None:
+    """Return the fingerprint of a frame with a luma plane of 8 to 16 bits; None for any other frame, such as RGB.
 
-    `picture` is an `av.VideoFrame`, or one of a device that can be copied: it is asked twice a second.
+    `frame` is an `av.VideoFrame`, or a device's frame that can be copied. Called twice a second.
 
     Raises:
-        DeviceError: the picture cannot be copied.
+        DeviceError: the frame cannot be copied.
     """
-    if isinstance(picture, HostCopyable):
-        picture = picture.to_host()
-    form = getattr(picture, "format", None)
+    if isinstance(frame, HostCopyable):
+        frame = frame.to_host()
+    form = getattr(frame, "format", None)
     if form is None or form.is_rgb or not (form.name.startswith(("yuv", "gray", "nv", "p0"))) or form.is_bit_stream:
         return None
     if form.name.startswith(("yuyv", "yuvx")):
         return None
     bits = form.components[0].bits
-    plane = picture.planes[0]
+    plane = frame.planes[0]
     if bits == 8:
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        return sign_luma(rows[: picture.height, : picture.width])
+        return fingerprint_luma(rows[: frame.height, : frame.width])
     if form.is_big_endian:
         return None
-    words = np.frombuffer(plane, np.uint16).reshape(-1, plane.line_size // 2)[: picture.height, : picture.width]
+    words = np.frombuffer(plane, np.uint16).reshape(-1, plane.line_size // 2)[: frame.height, : frame.width]
     # P010 and its kin keep the value in the upper bits, yuv420p10 in the lower.
-    return sign_luma((words >> (8 if form.name.startswith("p0") else bits - 8)).astype(np.uint8))
+    return fingerprint_luma((words >> (8 if form.name.startswith("p0") else bits - 8)).astype(np.uint8))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether a picture that others refer to is missing from an H.264 stream: encoders number them.
+"""Finds missing reference frames of an H.264 stream by the numbers that encoders give them.
 
-FFmpeg's H.264 decoder puts a copy of an older picture where one is missing, and says nothing. Its H.265 decoder gives
-no picture that refers to a missing one, so that it needs no watching.
+FFmpeg's H.264 decoder puts a copy of an older frame where one is missing, and says nothing. Its H.265 decoder gives
+no frame that refers to a missing one, so that it needs no watching.
 
-`frame_num` (ITU-T H.264 7.4.3) grows by one after every picture that others may refer to. Not covered: the loss of
-pictures that none refers to, which damages no other; streams whose parameter sets allow gaps; a camera that resets
+`frame_num` (ITU-T H.264 7.4.3) grows by one after every frame that others may refer to. Not covered: the loss of
+frames that none refers to, which damages no other; streams whose parameter sets allow gaps; a camera that resets
 the numbers outside a keyframe (memory_management_control_operation 5), which no encoder known to us does; and the
-loss of as many pictures as there are numbers (16 at the least), or of a multiple: the next number is the right one.
+loss of as many frames as there are numbers (16 at the least), or of a multiple: the next number is the right one.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _START = b"\x00\x00\x01"
 class _Slice(NamedTuple):
     number: int  # frame_num
     is_reference: bool
-    begins_frame: bool  # neither a second field nor a later part of a picture
+    begins_frame: bool  # neither a second field nor a later slice
 
 
 class FrameNumbers:
-    """Follows the pictures of one H.264 stream in the order of decoding."""
+    """Follows the frames of one H.264 stream in the order of decoding."""
 
     def __init__(self, extradata: bytes) -> None:
-        """Read the parameter sets that came before the pictures: Annex B, avcC, or none."""
+        """Read the parameter sets that came before the frames: Annex B, avcC, or none."""
         is_avcc = extradata[:1] == b"\x01" and len(extradata) > 6
         self._length_bytes = (extradata[4] & 3) + 1 if is_avcc else 0
         self._sequence: H264Sequence | None = None
-        self._newest: int | None = None  # number of the newest picture that others may refer to
+        self._newest: int | None = None  # number of the newest frame that others may refer to
         for unit in _avcc_sequences(extradata) if is_avcc else _annex_b_units(extradata):
             self._read_sequence(unit)
 
     def breaks(self, data: bytes, *, keyframe: bool) -> bool:
-        """Take the next picture; return whether one that it may refer to is missing before it.
+        """Take the next frame; return whether one that it may refer to is missing before it.
 
         At a keyframe counting begins anew, and after a break it waits for one.
         """
@@ -62,13 +62,13 @@ class FrameNumbers:
         return False
 
     def _follows(self, found: _Slice, newest: int) -> bool:
-        """Whether nothing is missing. Pictures that none refers to repeat the number with some encoders."""
+        """Whether nothing is missing. Frames that none refers to repeat the number with some encoders."""
         if found.number == newest:
             return not (found.is_reference and found.begins_frame)
         return self._sequence is not None and found.number == (newest + 1) % (1 << self._sequence.frame_number_bits)
 
     def _first_slice(self, data: bytes) -> bytes | None:
-        """Return the picture's first slice, reading the parameter sets before it."""
+        """Return the frame's first slice, reading the parameter sets before it."""
         units = _prefixed_units(data, self._length_bytes) if self._length_bytes else _annex_b_units(data)
         for unit in units:
             kind = unit[0] & 0x1F
@@ -107,7 +107,7 @@ class FrameNumbers:
 
 
 def open_frame_numbers(video: Any) -> FrameNumbers | None:
-    """Return what follows the pictures of an `av.VideoStream` or a camera; None where their codec needs none."""
+    """Return what follows the frames of an `av.VideoStream` or a camera; None where their codec needs none."""
     context = None if video is None else video.codec_context
     if context is None or context.name != "h264":
         return None

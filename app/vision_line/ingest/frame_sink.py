@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where one connection leaves its pictures: counted without loss, and closed to it once it is given up."""
+"""Where one connection leaves its frames: every one counted, and none accepted once it is detached."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from vision_line.frames import DropCause, Frame
 from vision_line.ingest.mailbox import Mailbox
 
-_MAX_INSIDE_DECODER = 32  # pictures that a decoder may hold for reordering; more have vanished in it
+_MAX_INSIDE_DECODER = 32  # frames that a decoder may hold for reordering; more are lost in it
 
 
 class FrameSink:
     """One connection's way into the camera's mailbox.
 
-    A connection that hangs is given up while its thread lives on; `revoke` makes sure that nothing it does later is
-    seen. `numbers` is shared by all connections of a camera, of which one at a time is not revoked. `revoke` is called
-    by the supervisor, all else by the connection's thread.
+    A connection that hangs is given up while its thread lives on; `detach` makes sure that nothing it does later is
+    seen. All connections of a camera share `numbers`; only one at a time is attached. The supervisor calls `detach`,
+    the connection's thread everything else.
     """
 
     def __init__(self, mailbox: Mailbox, numbers: Iterator[int]) -> None:
@@ -30,7 +30,7 @@ class FrameSink:
         self._closed = False
 
     def arrived(self) -> None:
-        """Count a picture that arrived."""
+        """Count a frame that arrived."""
         with self._lock:
             if self._closed:
                 return
@@ -40,14 +40,14 @@ class FrameSink:
                 self._drop(DropCause.CORRUPT, 1)
 
     def dropped(self, cause: DropCause) -> None:
-        """Count an arrived picture that will never be put."""
+        """Count an arrived frame that will never be put."""
         with self._lock:
             if not self._closed:
                 self._settle()
                 self._drop(cause, 1)
 
-    def passed_over(self, cause: DropCause) -> None:
-        """Count a picture that could have been put: it has its number all the same."""
+    def skipped(self, cause: DropCause) -> None:
+        """Count a frame that could have been put: it takes a number too."""
         with self._lock:
             if not self._closed:
                 next(self._numbers)
@@ -55,7 +55,7 @@ class FrameSink:
                 self._drop(cause, 1)
 
     def put(self, frame: Frame) -> None:
-        """Number the frame and leave it; a file waits for room until it is revoked."""
+        """Number the frame and leave it; a file waits for room until it is detached."""
         with self._lock:
             if self._closed:
                 return
@@ -64,8 +64,8 @@ class FrameSink:
             frame.sequence = next(self._numbers)
             self._mailbox.put(frame)
 
-    def revoke(self, cause: DropCause) -> None:
-        """Stop the connection and close to it; what is still inside its decoder is counted under `cause`."""
+    def detach(self, cause: DropCause) -> None:
+        """Stop the connection and accept nothing more; frames still in its decoder count under `cause`. Idempotent."""
         self.stop.set()
         self._mailbox.stop_waiting()  # first: a `put` that waits for room holds the lock until then
         with self._lock:
@@ -75,7 +75,7 @@ class FrameSink:
             self._drop(cause, self._inside)
 
     def _settle(self) -> None:
-        """Keep arrived >= put + dropped where a decoder makes more pictures than came in."""
+        """Keep arrived >= put + dropped where a decoder makes more frames than came in."""
         if not self._inside:
             self._mailbox.count_arrived()
             self._inside = 1

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether a camera's pictures can be believed: frozen, black, uniform or blurred; a pure monitor with injected time.
+"""Whether a camera's frames can be believed: frozen, black, uniform or blurred; a pure monitor with injected time.
 
-Frozen. A camera that hangs goes on sending: its encoder compresses the same picture again and again. Between
+Frozen. A camera that hangs keeps sending: its encoder compresses the same frame again and again. Between
 keyframes nothing can be told: a healthy camera before a still scene repeats itself exactly, because encoders skip
 unchanged blocks, and a frozen one changes, because they refine. So keyframes alone are compared, each with the one
 before. There everything is coded anew: of 576 single pixels a real sensor's noise moves half a level on average
-(H.264 and H.265 at 0.4 to 1.5 Mbit/s, noise of 0.5 levels and more; JPEG passes on 0.2), a repeated picture under a
+(H.264 and H.265 at 0.4 to 1.5 Mbit/s, noise of 0.5 levels and more; JPEG passes on 0.2), a repeated frame under a
 settled rate control at most 0.1 and two levels, and under constant quality nothing. "The same" is: no sample moved
-more than `SAME_LEVELS`, and `SAME_MEAN` on average. A clear difference from the first picture of the stand-still ends
+more than `SAME_LEVELS`, and `SAME_MEAN` on average. A clear difference from the first frame of the stand-still ends
 it too, so that slow change adds up. FROZEN is left at a clear difference, or at two small ones in a row.
 
-Degraded. Black and uniform are judged by the spread and the brightness of the samples. Sharpness depends on what lies
-under the camera, and there are gaps between parts: so the sharpest picture of `BLUR_WINDOW_S` is compared with the
-camera's own long-term value, which is learned while the picture is good.
+Degraded. Black and uniform are measured by the spread and the brightness of the samples. Sharpness depends on what lies
+under the camera, and there are gaps between parts: so the sharpest frame of `BLUR_WINDOW_S` is compared with the
+camera's own long-term value, which is learned while the frame is good.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from vision_line.ingest.fingerprint import Fingerprint
 
-INTERVAL_S = 0.5  # look twice a second
+INTERVAL_S = 0.5  # check twice a second
 
 SAME_LEVELS = 2
 SAME_MEAN = 0.15
@@ -34,7 +34,7 @@ CLEAR_MEAN = 1.0
 
 BLACK_LEVEL = 32.0  # 95th percentile of luma; 16 is black in limited range
 UNIFORM_SPREAD = 3.0  # standard deviation of luma
-RECOVERED = 1.5  # thresholds for leaving DEGRADED are so much wider
+RECOVERED = 1.5  # thresholds for leaving DEGRADED are wider by this factor
 DEGRADED_AFTER_S = 2.0
 GOOD_AFTER_S = 1.0
 
@@ -46,56 +46,56 @@ SHARP_SHARE = 0.6
 
 
 class Health(Enum):
-    """What the pictures say."""
+    """What the frames say."""
 
     GOOD = "good"
     FROZEN = "frozen"
     DEGRADED = "degraded"
 
 
-def is_flat(signature: Fingerprint, room: float = 1.0) -> bool:
-    """Whether a picture is black or uniform; `room` widens the limits."""
-    levels = np.sort(signature.thumbnail, axis=None)
+def is_flat(fingerprint: Fingerprint, room: float = 1.0) -> bool:
+    """Whether a frame is black or uniform; `room` widens the limits."""
+    levels = np.sort(fingerprint.thumbnail, axis=None)
     bright = float(levels[levels.size * 95 // 100])
-    return bright <= BLACK_LEVEL * room or float(signature.thumbnail.std()) <= UNIFORM_SPREAD * room
+    return bright <= BLACK_LEVEL * room or float(fingerprint.thumbnail.std()) <= UNIFORM_SPREAD * room
 
 
 class FreezeWatch:
-    """Notices that keyframes repeat one picture."""
+    """Notices that keyframes repeat one frame."""
 
     def __init__(self, frozen_after_s: float) -> None:
-        """Call it frozen once the same picture has lasted `frozen_after_s`."""
+        """Call it frozen once the same frame has lasted `frozen_after_s`."""
         self._after_s = frozen_after_s
-        self._first: Fingerprint | None = None  # of the stand-still
+        self._first: Fingerprint | None = None  # of the repeated frames
         self._last: Fingerprint | None = None
         self.since_s = 0.0
         self._moves = 0
         self.frozen = False
 
-    def update(self, now_s: float, signature: Fingerprint) -> bool:
-        """Look at the next keyframe; return whether the picture is frozen."""
+    def update(self, now_s: float, fingerprint: Fingerprint) -> bool:
+        """Check the next keyframe; return whether the frame is frozen."""
         first, last = self._first, self._last
-        self._last = signature
+        self._last = fingerprint
         if first is None or last is None:
-            self._begin(now_s, signature)
+            self._begin(now_s, fingerprint)
             return False
-        small = _moved(last, signature, SAME_LEVELS, SAME_MEAN)
-        clear = _moved(first, signature, CLEAR_LEVELS, CLEAR_MEAN)
+        small = _moved(last, fingerprint, SAME_LEVELS, SAME_MEAN)
+        clear = _moved(first, fingerprint, CLEAR_LEVELS, CLEAR_MEAN)
         self._moves = self._moves + 1 if small else 0
         if clear or self._moves > (1 if self.frozen else 0):
-            self._begin(now_s, signature)
+            self._begin(now_s, fingerprint)
         elif now_s - self.since_s >= self._after_s:
             self.frozen = True
         return self.frozen
 
     def interrupt(self) -> None:
-        """Take in that pictures were left out: of that time nobody can say that the picture stood still."""
+        """Note that frames were skipped: whether the frame repeated during that time is unknown."""
         if not self.frozen:
             self._first = self._last = None
 
-    def _begin(self, now_s: float, signature: Fingerprint) -> None:
+    def _begin(self, now_s: float, fingerprint: Fingerprint) -> None:
         self.frozen = False
-        self._first = signature
+        self._first = fingerprint
         self.since_s = now_s
         self._moves = 0
 
@@ -117,7 +117,7 @@ class BlurWatch:
         self.blurred = False
 
     def update(self, now_s: float, sharpness: float) -> bool:
-        """Take the next look; return whether the pictures are strongly blurred."""
+        """Take the next sample; return whether the frames are strongly blurred."""
         best = self._best(now_s, sharpness)
         if self._started_s is None:
             self._started_s = self._updated_s = now_s
@@ -142,11 +142,11 @@ class BlurWatch:
         return self._window[0][1]
 
 
-class PictureHealth:
-    """Judges one connection's pictures. Used by one thread."""
+class HealthMonitor:
+    """Evaluates the health of one connection's frames. Used by one thread."""
 
     def __init__(self, frozen_after_s: float, *, may_stand_still: bool) -> None:
-        """Watch for a picture frozen `frozen_after_s` seconds, unless it `may_stand_still`."""
+        """Watch for a frame frozen `frozen_after_s` seconds, unless it `may_stand_still`."""
         self._freeze = None if may_stand_still else FreezeWatch(frozen_after_s)
         self._blur = BlurWatch()
         self._next_s = -math.inf
@@ -156,29 +156,29 @@ class PictureHealth:
         self.health = Health.GOOD
 
     def interrupt(self) -> None:
-        """Take in that seconds of pictures were left out; what was frozen before stays so until a picture differs."""
+        """Note that seconds of frames were skipped; what was frozen stays so until a frame differs."""
         if self._freeze is not None:
             self._freeze.interrupt()
 
     def due(self, now_s: float, *, keyframe: bool) -> bool:
-        """Whether to look at this picture: twice a second, and at keyframes as often."""
+        """Whether to check this frame: twice a second, and keyframes as often."""
         return now_s >= self._next_s or (keyframe and now_s >= self._next_key_s)
 
     @property
     def still_since_s(self) -> float | None:
-        """Since when the picture has stood still, while it is FROZEN."""
+        """Since when the frame repeats, while FROZEN."""
         return self._freeze.since_s if self._freeze is not None and self._freeze.frozen else None
 
-    def update(self, now_s: float, signature: Fingerprint, *, keyframe: bool) -> Health:
-        """Take a look at `now_s` (monotonic seconds, never falling) and return the verdict."""
+    def update(self, now_s: float, fingerprint: Fingerprint, *, keyframe: bool) -> Health:
+        """Check a frame at `now_s` (monotonic seconds, never falling) and return the health."""
         self._next_s = now_s + INTERVAL_S
         if keyframe:
             self._next_key_s = now_s + INTERVAL_S
             if self._freeze is not None:
-                self._freeze.update(now_s, signature)
+                self._freeze.update(now_s, fingerprint)
         frozen = self._freeze is not None and self._freeze.frozen
-        flat = self._is_flat(now_s, signature)
-        blurred = not flat and self._blur.update(now_s, signature.sharpness)
+        flat = self._is_flat(now_s, fingerprint)
+        blurred = not flat and self._blur.update(now_s, fingerprint.sharpness)
         if frozen:
             self.health = Health.FROZEN
         elif flat or blurred:
@@ -187,10 +187,10 @@ class PictureHealth:
             self.health = Health.GOOD
         return self.health
 
-    def _is_flat(self, now_s: float, signature: Fingerprint) -> bool:
-        """Whether the picture is black or uniform, and has been for a while."""
+    def _is_flat(self, now_s: float, fingerprint: Fingerprint) -> bool:
+        """Whether the frame is black or uniform, and has been for a while."""
         room = RECOVERED if self._flat else 1.0
-        flat_now = is_flat(signature, room)
+        flat_now = is_flat(fingerprint, room)
         if flat_now == self._flat:
             self._flat_for_s = None
             return self._flat

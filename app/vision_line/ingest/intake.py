@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which pictures of a live camera are decoded: all, unless they come too late or the box cannot decode them all.
+"""Chooses which frames of a live camera are decoded: all, unless they are late or the box cannot decode all.
 
-Too late. What is queued in front of a picture that is later than allowed is of no use, and decoding it would keep the
-camera late. So pictures are read and not decoded until one is fresh; only those since the newest keyframe are kept,
+Too late. What is queued in front of a frame that is later than allowed is of no use, and decoding it would keep the
+camera late. So frames are read and not decoded until one is fresh; only those since the newest keyframe are kept,
 because the fresh one refers to them. Where reading on does not help soon, the connection is given up for a new one.
 
-Of unknown age. A relay may begin with what it has stored. The newest pictures are held back until the next one shows,
+Of unknown age. A relay may begin with what it has stored. The newest frames are held back until the next one shows,
 by coming no more quickly than it was taken, that they were the last of those; the ones before them are too late.
 
-Too many. Only a share of the pictures is admitted, as tokens: each picture brings `share` of one, each that is decoded
-takes one. A picture that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
-part of each group of pictures is decoded, at the least its keyframe.
+Too many. Only a share of the frames is admitted, as tokens: each frame brings `share` of one, each that is decoded
+takes one. A frame that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
+part of each group of pictures is decoded, at least its keyframe.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.opening import Opening
 from vision_line.ingest.source import EncodedFrame
 
-#: A picture is fresh again at this share of the limit: the rest of the queue is decoded soon.
+#: A frame is fresh again at this share of the limit: the rest of the queue is decoded soon.
 FRESH_SHARE = 0.25
-#: Late pictures are decoded, and not shown, where that makes the next ones fresh within this time.
+#: Late frames are decoded, and not shown, where that makes the next ones fresh within this time.
 FOLLOW_S = 0.25
-#: After so long, and so many pictures, it is clear what reading on brings.
+#: After this time and this many frames it is clear whether reading on helps.
 PATIENCE_S = 0.5
-PATIENCE_PICTURES = 8
-#: A new connection shows a picture after about this time.
+PATIENCE_FRAMES = 8
+#: A new connection shows a frame after about this time.
 RECONNECT_S = 1.0
 LONGEST_SKIP_S = 3.0
-#: What is kept for reference at most: a group of pictures that is longer is waited out.
-MOST_KEPT = 600
-MOST_KEPT_BYTES = 64 << 20
+#: At most this is kept for reference: in a longer group of pictures the next keyframe is awaited.
+MAX_REFERENCES = 600
+MAX_REFERENCE_BYTES = 64 << 20
 
 _COST_WEIGHT = 0.05
 _USUAL_GROUP = 250  # until a second keyframe has come
 
 
 class Intake:
-    """One connection's choice of pictures. Used by the camera's thread; pure but for the counts in `load`."""
+    """Chooses one connection's frames. Used by the camera's thread; pure but for the counts in `load`."""
 
     def __init__(self, camera: str, limit_s: float, load: DecodeLoad, drop: Callable[[DropCause], None]) -> None:
         """Begin before the first keyframe.
 
-        `limit_s` is how late a picture may come. `drop` is called for each picture that will not be shown.
+        `limit_s` is how late a frame may come. `drop` is called for each frame that will not be shown.
         """
         self._camera = camera
         self._limit_s = limit_s
         self._load = load
         self._drop = drop
         self._awaits: DropCause | None = DropCause.CORRUPT  # why nothing is decoded until a keyframe
-        self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which picture
+        self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which frame
         self._skips = False
         self._opening = Opening(limit_s)
         self._held: list[tuple[EncodedFrame, float]] = []  # the newest that may be of a backlog, and the fall then
         self._kept: list[EncodedFrame] = []
         self._kept_bytes = 0
         self._tokens = 1.0
-        self._since_key = 0  # pictures since and with the newest keyframe; 0: none has come
-        self._group = 0  # pictures from keyframe to keyframe; 0: not known
+        self._since_key = 0  # frames since and with the newest keyframe; 0: none has come
+        self._group = 0  # frames from keyframe to keyframe; 0: not known
         self._cost_s = 0.0  # of decoding one
 
     @property
@@ -82,38 +82,38 @@ class Intake:
         self._held.clear()
 
     def decoded(self, seconds: float) -> None:
-        """Learn what decoding a picture took."""
+        """Note how long decoding a frame took."""
         self._load.took(seconds)
         self._cost_s = seconds if not self._cost_s else self._cost_s + _COST_WEIGHT * (seconds - self._cost_s)
 
-    def take(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
-        """Return what to decode now that this picture has come, in order.
+    def take(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
+        """Return what to decode now that this frame has come, in order.
 
         Raises:
             SourceError: the camera is late, and reading on does not help soon (BEHIND).
         """
-        self._load.saw(picture.arrived_s, picture.behind_s, keyframe=picture.keyframe)
-        self._count_group(keyframe=picture.keyframe)
-        if self._opening.holds(picture.arrived_s, age) and not self._skips:
-            self._hold(picture, age)
+        self._load.saw(frame.arrived_s, frame.behind_s, keyframe=frame.keyframe)
+        self._count_group(keyframe=frame.keyframe)
+        if self._opening.holds(frame.arrived_s, age) and not self._skips:
+            self._hold(frame, age)
             return ()
         held = self._release(age)
-        return (*held, *self._choose(picture, age))
+        return (*held, *self._choose(frame, age))
 
-    def _choose(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
-        if picture.behind_s > self._limit_s:
-            self._check_progress(picture)
-            self._skips = self._skips or not self._can_follow(picture.behind_s, age)
+    def _choose(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
+        if frame.behind_s > self._limit_s:
+            self._check_progress(frame)
+            self._skips = self._skips or not self._can_follow(frame.behind_s, age)
         elif not self._skips:
             self._late = None
         if self._skips:
-            return self._skip(picture, age)
-        return (picture,) if self._admits(keyframe=picture.keyframe) else ()
+            return self._skip(frame, age)
+        return (frame,) if self._admits(keyframe=frame.keyframe) else ()
 
-    def _hold(self, picture: EncodedFrame, age: FrameAge) -> None:
-        """Hold a picture back; those before it turn out to be late by as much as pictures have come sooner since."""
+    def _hold(self, frame: EncodedFrame, age: FrameAge) -> None:
+        """Hold a frame back; those before it turn out to be late by as much as frames have come sooner since."""
         self._load.most_behind_s = max(self._load.most_behind_s, age.fell_s)
-        self._held.append((picture, age.fell_s))
+        self._held.append((frame, age.fell_s))
         while age.fell_s - self._held[0][1] > self._limit_s * FRESH_SHARE:
             passed, _ = self._held.pop(0)
             if passed.keyframe:
@@ -125,13 +125,13 @@ class Intake:
         """Return what was held back and is fresh, after what it refers to."""
         held, self._held = self._held, []
         chosen: list[EncodedFrame] = []
-        for picture, fell_s in held:
-            if picture.keyframe:
+        for frame, fell_s in held:
+            if frame.keyframe:
                 self._kept.clear()
-            known = replace(picture, behind_s=max(0.0, age.fell_s - fell_s))
+            known = replace(frame, behind_s=max(0.0, age.fell_s - fell_s))
             if self._kept:
-                chosen += self._go_on(known, age)
-            elif self._admits(keyframe=picture.keyframe):
+                chosen += self._resume(known, age)
+            elif self._admits(keyframe=frame.keyframe):
                 chosen.append(known)
         return chosen
 
@@ -168,54 +168,54 @@ class Intake:
         """Return which part of a period decoding takes; infinite while that is not known."""
         return self._cost_s / age.period_s if self._cost_s and age.period_s else inf
 
-    def _skip(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
-        if picture.keyframe:
+    def _skip(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
+        if frame.keyframe:
             self._restart()
         limit_s = self._limit_s if age.at_edge else self._limit_s * FRESH_SHARE
-        if picture.behind_s <= limit_s:
-            return self._go_on(picture, age)
+        if frame.behind_s <= limit_s:
+            return self._resume(frame, age)
         self._drop(DropCause.BEHIND)
-        self._keep(picture)
+        self._keep(frame)
         return ()
 
-    def _keep(self, picture: EncodedFrame) -> None:
-        """Keep what later pictures refer to; it will not be shown."""
+    def _keep(self, frame: EncodedFrame) -> None:
+        """Keep what later frames refer to; it will not be shown."""
         if self._awaits is not None:
             return
-        self._kept_bytes = (self._kept_bytes if self._kept else 0) + picture.packet.size
-        self._kept.append(replace(picture, shown=False))
-        if len(self._kept) > MOST_KEPT or self._kept_bytes > MOST_KEPT_BYTES:
+        self._kept_bytes = (self._kept_bytes if self._kept else 0) + frame.packet.size
+        self._kept.append(replace(frame, shown=False))
+        if len(self._kept) > MAX_REFERENCES or self._kept_bytes > MAX_REFERENCE_BYTES:
             self._kept.clear()
             self._awaits = DropCause.BEHIND
 
-    def _go_on(self, picture: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
+    def _resume(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         self._skips, self._late = False, None
         kept, self._kept = self._kept, []
         if self._awaits is None and self._is_worth_decoding(len(kept), age):
-            return (*kept, picture)
+            return (*kept, frame)
         self._awaits = self._awaits or DropCause.BEHIND
         self._drop(self._awaits)
         return ()
 
-    def _is_worth_decoding(self, pictures: int, age: FrameAge) -> bool:
-        """Whether that gives a fresh picture before the next keyframe does."""
-        cost_s, busy = pictures * self._cost_s, self._busy_share(age)
+    def _is_worth_decoding(self, frames: int, age: FrameAge) -> bool:
+        """Whether decoding `frames` gives a fresh frame before the next keyframe does."""
+        cost_s, busy = frames * self._cost_s, self._busy_share(age)
         if cost_s <= self._limit_s / 2:
             return True
         left = self._group - self._since_key
         wait_s = left * (age.period_s or 0.0) if left > 0 else inf
         return busy < 1.0 and cost_s / (1.0 - busy) < wait_s
 
-    def _check_progress(self, picture: EncodedFrame) -> None:
-        """Give up where decoding or reading what comes late does not make the camera fresh soon."""
+    def _check_progress(self, frame: EncodedFrame) -> None:
+        """Give up where neither decoding nor reading on makes the camera fresh soon."""
         if self._late is None:
             self._load.times_late += 1
-            self._late = picture.arrived_s, picture.behind_s, self._load.pictures
+            self._late = frame.arrived_s, frame.behind_s, self._load.frames
         since_s, behind_s, first = self._late
-        took_s, gained_s = picture.arrived_s - since_s, behind_s - picture.behind_s
-        if took_s < PATIENCE_S or self._load.pictures - first < PATIENCE_PICTURES:
+        took_s, gained_s = frame.arrived_s - since_s, behind_s - frame.behind_s
+        if took_s < PATIENCE_S or self._load.frames - first < PATIENCE_FRAMES:
             return
-        left_s = picture.behind_s * took_s / gained_s if gained_s > 0 else inf
+        left_s = frame.behind_s * took_s / gained_s if gained_s > 0 else inf
         if left_s > RECONNECT_S or took_s > LONGEST_SKIP_S:
-            detail = f"pictures come {picture.behind_s:.1f} s late, and skipping does not help"
+            detail = f"frames come {frame.behind_s:.1f} s late, and skipping does not help"
             raise SourceError(self._camera, SourceErrorCode.BEHIND, detail)

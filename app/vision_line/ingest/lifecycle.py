@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From what a connection shows to the camera's state: a pure judgement at a given moment."""
+"""From a connection's statistics to the camera's state: a pure evaluation at a given moment."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _STATES = {
 }
 
 
-#: States in which a connection has given pictures.
+#: States in which a connection has delivered frames.
 _SHOWING = frozenset(_STATES.values())
 
 
 @dataclass(slots=True)
 class ReconnectCount:
-    """How often a camera showed pictures again after its connection had been lost.
+    """How often a camera delivered frames again after its connection was lost.
 
-    Its first pictures are no reconnection, however many attempts they took; nor are those after it was removed.
+    Its first frames are no reconnection, however many attempts they took; nor are those after a removal.
     """
 
     n: int = 0
@@ -36,7 +36,7 @@ class ReconnectCount:
     _is_lost: bool = False
 
     def saw(self, state: CameraState) -> None:
-        """Take in the camera's new state."""
+        """Note the camera's new state."""
         if state in _SHOWING:
             self.n += self._is_lost
             self._has_run, self._is_lost = True, False
@@ -56,12 +56,12 @@ class ConnectionStats:
     last_frame_s: float | None = None
     period_s: float | None = None
     health: Health = Health.GOOD
-    still_since_s: float | None = None  # while FROZEN: since when the picture has stood still
-    #: Since when pictures are looked at: this program runs again after it had not, or the first was let through.
+    still_since_s: float | None = None  # while FROZEN: since when the frame repeats
+    #: Since when silence counts: the program was resumed after a stop, or the first frame was let through.
     resumed_s: float = float("-inf")
 
     def saw_frame(self, arrived_s: float) -> None:
-        """Note that a picture that had arrived at `arrived_s` was decoded, or left out on purpose."""
+        """Note that a frame that had arrived at `arrived_s` was decoded, or skipped on purpose."""
         if self.last_frame_s is None:
             self.first_frame_s = arrived_s
         elif arrived_s <= self.last_frame_s:
@@ -74,7 +74,7 @@ class ConnectionStats:
 
     @property
     def ran_for_s(self) -> float:
-        """How long the connection gave frames."""
+        """How long the connection delivered frames."""
         if self.first_frame_s is None or self.last_frame_s is None:
             return 0.0
         return max(self.last_frame_s - self.first_frame_s, 1e-6)
@@ -82,36 +82,36 @@ class ConnectionStats:
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """The state (None: no frame yet, so still what it was), whether to give the connection up, when to look again."""
+    """The state (None: unchanged, no frame yet), whether to give the connection up, and when to evaluate again."""
 
     state: CameraState | None
     lost: bool
-    look_again_s: float  # monotonic
+    recheck_at_s: float  # monotonic
 
 
 def stale_limit_s(stream: Stream, period_s: float | None) -> float:
     """Return how old the newest frame may be: `stale_after_s`, or the larger of 2 s and 5 measured periods."""
     if stream.stale_after_s is not None:
         return stream.stale_after_s
-    if period_s is None:  # one frame tells no pace: a slow camera is given the read timeout
+    if period_s is None:  # one frame tells no rate: a slow camera gets the read timeout
         return max(MIN_STALE_S, stream.read_timeout_s)
     return max(MIN_STALE_S, STALE_PERIODS * period_s)
 
 
-def judge(vitals: ConnectionStats, stream: Stream, now_s: float) -> CameraHealth:
-    """Return what an open connection is worth at `now_s`.
+def evaluate_health(stats: ConnectionStats, stream: Stream, now_s: float) -> CameraHealth:
+    """Return the health of an open connection at `now_s`.
 
     A camera that gives no frame, or is STALE for `read_timeout_s`, is given up though its socket may still be busy.
     A file is never stale: it waits for room.
     """
-    if vitals.last_frame_s is None:
-        opened_s = vitals.started_s if vitals.opened_s is None else vitals.opened_s
+    if stats.last_frame_s is None:
+        opened_s = stats.started_s if stats.opened_s is None else stats.opened_s
         give_up_s = opened_s + stream.connect_timeout_s + stream.read_timeout_s
         return CameraHealth(None, stream.is_live and now_s >= give_up_s, give_up_s)
-    stale_at_s = max(vitals.last_frame_s, vitals.resumed_s) + stale_limit_s(stream, vitals.period_s)
+    stale_at_s = max(stats.last_frame_s, stats.resumed_s) + stale_limit_s(stream, stats.period_s)
     if not stream.is_live or now_s < stale_at_s:
-        # A pace that is not known yet may turn out to be quick, and the limit short.
-        look_again_s = now_s + MIN_STALE_S if vitals.period_s is None else stale_at_s
-        return CameraHealth(_STATES[vitals.health], lost=False, look_again_s=look_again_s)
+        # The frame rate is not known yet: it may be high, and the limit short.
+        recheck_at_s = now_s + MIN_STALE_S if stats.period_s is None else stale_at_s
+        return CameraHealth(_STATES[stats.health], lost=False, recheck_at_s=recheck_at_s)
     give_up_s = stale_at_s + stream.read_timeout_s
     return CameraHealth(CameraState.STALE, now_s >= give_up_s, give_up_s)

@@ -19,7 +19,7 @@ from vision_line.ingest.session import FILE_OPEN_S, Session, open_health
 from vision_line.ports import Decoder, OpenDecoder
 from vision_line.words import one_line
 
-_FRAMES = 10  # so many tell the pace
+_FRAMES = 10  # enough to tell the frame rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ProbeResult:
 
 
 def probe_file(stream: Stream, open_decoder: OpenDecoder) -> ProbeResult:
-    """Open the file of `stream` and decode its first pictures, as fast as they come. Blocks."""
+    """Open the file of `stream` and decode its first frames, as fast as they come. Blocks."""
     return probe(stream.model_copy(update={"paced": False, "loop": False}), open_decoder, FILE_OPEN_S)
 
 
@@ -70,7 +70,7 @@ class _Probe:
             self._tell_end,
             self._clocks,
             open_health(stream),
-            lambda _picture: None,
+            lambda _frame: None,
             DecodeLoad(),
         )
 
@@ -106,9 +106,9 @@ class _Probe:
     def _why_nothing(self, timeout_s: float, *, ended: bool) -> SourceError:
         camera, damaged = self._found.camera, self._mailbox.counts().dropped.get(DropCause.CORRUPT, 0)
         if damaged:
-            return SourceError(camera, SourceErrorCode.CORRUPT, f"all {damaged} pictures that came are damaged")
+            return SourceError(camera, SourceErrorCode.CORRUPT, f"all {damaged} frames that came are damaged")
         if ended:
-            return SourceError(camera, SourceErrorCode.NO_VIDEO, "it ended without a picture")
+            return SourceError(camera, SourceErrorCode.NO_VIDEO, "it ended without a frame")
         return SourceError(camera, SourceErrorCode.TIMEOUT, f"no frame within {timeout_s:g} s")
 
     def _next(self, timeout_s: float) -> Frame | None:
@@ -134,7 +134,7 @@ class _Probe:
 
 
 def _fps(frames: list[Frame]) -> float | None:
-    """Return the pace by the stream's own times: arrivals come in bursts at the start."""
+    """Return the frame rate by the stream's own times: arrivals come in bursts at the start."""
     times = [frame.pts_s for frame in frames if frame.pts_s is not None]
     if len(times) < 2 or times[-1] <= times[0]:
         return None

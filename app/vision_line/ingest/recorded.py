@@ -9,7 +9,7 @@ from vision_line.config.feasible import need_in_words
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError
 from vision_line.ingest.file_formats import open_video
-from vision_line.ingest.file_search import file_path, find_pictures
+from vision_line.ingest.file_search import file_path, find_images
 
 #: Rates are given as fractions of whole numbers, and by cameras that count badly.
 _TOLERANCE = 0.02
@@ -22,7 +22,7 @@ def recorded_fps(stream: Stream) -> float | None:
         SourceError, OSError, av.FFmpegError: there is no such file, or it cannot be read.
     """
     path = file_path(stream.url.get_secret_value())
-    if find_pictures(stream.name, path) is not None:
+    if find_images(stream.name, path) is not None:
         return stream.picture_fps
     container, video = open_video(stream.name, path, stream.max_frame_pixels)
     with container:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""RTSP cameras: packets of a connection of our own become whole compressed pictures, none of them over a gap."""
+"""RTSP cameras: packets of a connection of our own become whole encoded frames, none of them over a gap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import av
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
-from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedPictureError
+from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedFrameError
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.containers import check_size
 from vision_line.ingest.error_mapping import connection_error
@@ -27,7 +27,7 @@ from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Negotiation
 from vision_line.ingest.wire.payloads import PIECES
 from vision_line.ingest.wire.rtp import RtpPacket, RtpTimeline
-from vision_line.ingest.wire.rtp_jpeg import JpegPictures
+from vision_line.ingest.wire.rtp_jpeg import JpegFrames
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,15 @@ class RtspSource:
             raise
 
     def __iter__(self) -> Iterator[EncodedFrame]:
-        """Yield pictures until stopped.
+        """Yield frames until stopped.
 
         Raises:
             SourceError: the connection is lost, or the camera ended it (ENDED).
         """
         try:
-            yield from self._whole_pictures() if self._codec is None else self._joined_pictures(self._codec)
-        except OversizedPictureError as exc:
-            raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, f"no end of picture: {exc}") from exc
+            yield from self._jpeg_frames() if self._codec is None else self._nal_frames(self._codec)
+        except OversizedFrameError as exc:
+            raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, f"no end of frame: {exc}") from exc
         except GoodbyeError:
             raise SourceError(self._stream.name, SourceErrorCode.ENDED, "the camera ended the stream") from None
         except (OSError, ProtocolError) as exc:
@@ -107,21 +107,21 @@ class RtspSource:
                 yield packet, gap
                 gap = False
 
-    def _whole_pictures(self) -> Iterator[EncodedFrame]:
-        """MJPEG: each picture is a key, so a gap damages no other."""
-        pictures = JpegPictures()
+    def _jpeg_frames(self) -> Iterator[EncodedFrame]:
+        """MJPEG: each frame is a key, so a gap damages no other."""
+        frames = JpegFrames()
         began_s: float | None = None
         for packet, missing in self._packets():
             arrival = self._arrival(packet)
             began_s = arrival.arrived_s if began_s is None else began_s
-            for picture in pictures.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
-                ticks = self._timeline.ticks(picture.timestamp)
-                unit = AccessUnit(picture.data, ticks, keyframe=True, damaged=picture.damaged, early=True)
-                yield self._picture(unit, arrival, began_s)
+            for frame in frames.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
+                ticks = self._timeline.ticks(frame.timestamp)
+                unit = AccessUnit(frame.data, ticks, keyframe=True, damaged=frame.damaged, early=True)
+                yield self._encoded(unit, arrival, began_s)
                 began_s = None
 
-    def _joined_pictures(self, codec: NalCodec) -> Iterator[EncodedFrame]:
-        """H.264 and H.265: pieces are joined; a picture's arrival is the arrival of its last piece."""
+    def _nal_frames(self, codec: NalCodec) -> Iterator[EncodedFrame]:
+        """H.264 and H.265: pieces are joined; a frame's arrival is the arrival of its last piece."""
         units, piece_of = AccessUnits(codec), PIECES[codec.name]
         before: _Arrival | None = None
         began_s: float | None = None
@@ -132,16 +132,16 @@ class RtspSource:
             began_s = arrival.arrived_s if began_s is None else began_s
             ticks = self._timeline.ticks(packet.timestamp)
             for unit in units.push(piece_of(packet.payload), ticks, last=packet.last):
-                # A unit that only the next picture's first piece completes had arrived with the piece before.
+                # A unit that only the next frame's first piece completes had arrived with the piece before.
                 ended = arrival if unit.early or before is None else before
-                yield self._picture(unit, ended, began_s)
+                yield self._encoded(unit, ended, began_s)
                 began_s = None if ended is arrival else arrival.arrived_s
             before = arrival
 
     def _arrival(self, packet: RtpPacket) -> _Arrival:
         return _Arrival(packet.timestamp, *self._client.arrived)
 
-    def _picture(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> EncodedFrame:
+    def _encoded(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> EncodedFrame:
         if not unit.data:
             return EncodedFrame(
                 None, self._video, False, arrival.arrived_s, arrival.arrived_utc, damaged=True, counts=False

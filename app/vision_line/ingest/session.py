@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One attempt at a camera, in a daemon thread of its own: open, demux, decode, until lost, ended or told to stop."""
+"""One connection to a camera, in its own daemon thread: open, demux, decode, until lost, ended or stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vision_line.ingest.files import open_file
 from vision_line.ingest.fingerprint import Fingerprint
 from vision_line.ingest.frame_numbers import FrameNumbers, open_frame_numbers
 from vision_line.ingest.frame_sink import FrameSink
-from vision_line.ingest.health import Health, PictureHealth
+from vision_line.ingest.health import Health, HealthMonitor
 from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import ConnectionStats
 from vision_line.ingest.rtsp import RtspSource
@@ -33,17 +33,17 @@ from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
 
 logger = logging.getLogger(__name__)
 
-SignPicture = Callable[[Any], Fingerprint | None]
+TakeFingerprint = Callable[[Any], Fingerprint | None]
 
-FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has but one try
+FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has one try only
 _NO_TICKS = -(1 << 62)
-INTERRUPTION_S = 2.0  # what is left out of a camera that is so late leaves a hole in what is known of it
-_MAX_REMEMBERED = 64  # arrivals of pictures that are inside the decoder
+INTERRUPTION_S = 2.0  # skipping frames of a camera this late interrupts its health check
+_MAX_REMEMBERED = 64  # arrivals of frames that are inside the decoder
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """How a session ended: at a file's end or told to stop (None), or by an error; `fault` is one of ours behind it."""
+    """How a session ended: by an error, or at a file's end or a stop (None); `fault` is the bug behind it, if any."""
 
     error: SourceError | None
     fault: Exception | None = None
@@ -58,12 +58,12 @@ def open_source(stream: Stream, stop: threading.Event, clocks: Clocks) -> Source
     return RtspSource(stream, stop, clocks) if stream.is_live else open_file(stream, stop, clocks)
 
 
-def open_health(stream: Stream) -> PictureHealth:
-    """Make the monitor of a camera's pictures; it outlives connections.
+def open_health(stream: Stream) -> HealthMonitor:
+    """Make the monitor of a camera's frames; it outlives connections.
 
-    A file cannot freeze, and played as fast as possible its pictures' times mean nothing.
+    A file cannot freeze, and played as fast as possible its frames' times mean nothing.
     """
-    return PictureHealth(stream.frozen_after_s, may_stand_still=stream.may_stand_still or not stream.is_live)
+    return HealthMonitor(stream.frozen_after_s, may_stand_still=stream.may_stand_still or not stream.is_live)
 
 
 def colour_override(stream: Stream, said: Colour | None = None) -> Colour | None:
@@ -81,45 +81,45 @@ def colour_override(stream: Stream, said: Colour | None = None) -> Colour | None
 
 
 class Session:
-    """Runs one connection. `changed` is called from its thread when the supervisor should look: never per frame."""
+    """Runs one connection. `changed` is called from its thread when the supervisor should check: never per frame."""
 
     def __init__(
         self,
         stream: Stream,
         open_decoder: OpenDecoder,
-        outlet: FrameSink,
+        sink: FrameSink,
         changed: Callable[[], None],
         clocks: Clocks,
-        health: PictureHealth,
-        sign_picture: SignPicture,
+        health: HealthMonitor,
+        take_fingerprint: TakeFingerprint,
         load: DecodeLoad,
     ) -> None:
         """Prepare; `start` begins."""
-        self.vitals = ConnectionStats(started_s=clocks.monotonic())
+        self.stats = ConnectionStats(started_s=clocks.monotonic())
         self.end: SessionEnd | None = None
-        self.outlet = outlet
+        self.sink = sink
         self.call_on_frame = False  # set by the supervisor of a STALE camera, to hear of the next frame at once
         self._stream = stream
         self._open_decoder = open_decoder
         self._changed = changed
         self._clocks = clocks
-        self._sign_picture = sign_picture
+        self._take_fingerprint = take_fingerprint
         self._health = health
         self._started = False
         self._finished = False
         self._decoder: Decoder | None = None
         self._origin: Any = None
-        self._numbered: Any = None  # the origin of whose pictures the numbers are followed
+        self._numbered: Any = None  # the origin whose frame numbers are followed
         self._numbers: FrameNumbers | None = None
         self._load = load
         self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
-        self._cap = RateCap(stream.inspect_fps)  # a camera's frames are capped when they are picked
+        self._cap = RateCap(stream.inspect_fps)  # a camera's frames are capped by the scheduler
         self._age = FrameAge()
-        self._busy_s = 0.0  # since the picture before, other than reading
-        self._intake = Intake(stream.name, self._limit_s, load, self._leave_out)
+        self._busy_s = 0.0  # since the previous frame, spent on other things than reading
+        self._intake = Intake(stream.name, self._limit_s, load, self._count_skipped)
         self._damage = Damage()
         self._arrivals: dict[int, EncodedFrame] = {}
-        self._shown_ticks = _NO_TICKS  # presentation time of the picture that was shown last
+        self._shown_ticks = _NO_TICKS  # presentation time of the frame that was shown last
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
 
     def start(self) -> None:
@@ -145,28 +145,28 @@ class Session:
                 self._close_decoder()
         except SourceError as exc:
             return SessionEnd(exc)
-        except DeviceError as exc:  # a picture could not be copied from the device for a look at it
+        except DeviceError as exc:  # a frame could not be copied from the device for the health check
             return SessionEnd(SourceError(self._stream.name, SourceErrorCode.FAILED, str(exc)))
-        except Exception as exc:  # noqa: BLE001  whatever a camera makes our code do is that camera's affair alone
+        except Exception as exc:  # noqa: BLE001  a fault that one camera provokes must not stop the others
             return SessionEnd(SourceError(self._stream.name, SourceErrorCode.INTERNAL, describe_fault(exc)), exc)
         return SessionEnd(None)
 
     def _read(self) -> None:
-        with closing(open_source(self._stream, self.outlet.stop, self._clocks)) as source:
-            if self.outlet.stop.is_set():
+        with closing(open_source(self._stream, self.sink.stop, self._clocks)) as source:
+            if self.sink.stop.is_set():
                 return
-            self.vitals.opened_s = self._clocks.monotonic()
+            self.stats.opened_s = self._clocks.monotonic()
             self._changed()
-            for picture in source:
-                if self.outlet.stop.is_set():
+            for encoded in source:
+                if self.sink.stop.is_set():
                     return
                 began_s = self._clocks.monotonic()
-                self._take(picture)
+                self._take(encoded)
                 self._busy_s += self._clocks.monotonic() - began_s
             self._check_damage()
 
     def _check_damage(self) -> None:
-        """Let no file end well of which pictures were lost; a looped one has no end."""
+        """Report lost frames of a file as its end; a looped file has none."""
         if self._damage.unfounded:
             logger.warning(
                 "camera %s: the first %d frames need others that are not in the file, and were not inspected",
@@ -176,55 +176,55 @@ class Session:
         if detail := self._damage.describe():
             raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
 
-    def _take(self, picture: EncodedFrame) -> None:
-        self._damage.saw(picture)
-        if picture.counts:
-            self.outlet.arrived()
-        if picture.damaged or self._lacks_a_picture(picture):
+    def _take(self, encoded: EncodedFrame) -> None:
+        self._damage.saw(encoded)
+        if encoded.counts:
+            self.sink.arrived()
+        if encoded.damaged or self._lacks_reference(encoded):
             self._intake.lose()
-            if picture.counts:
+            if encoded.counts:
                 self._drop(DropCause.CORRUPT)
-        elif picture.packet is None:
+        elif encoded.packet is None:
             if not self._intake.awaits_key:
-                self._decode(picture)
+                self._decode(encoded)
         else:
-            for chosen in self._intake.take(self._aged(picture), self._age):
+            for chosen in self._intake.take(self._aged(encoded), self._age):
                 self._decode_chosen(chosen)
 
-    def _lacks_a_picture(self, picture: EncodedFrame) -> bool:
-        """Whether one that this picture may refer to never came."""
-        if picture.origin is not self._numbered:
-            self._numbered = picture.origin
-            self._numbers = open_frame_numbers(picture.origin)
-        if self._numbers is None or picture.packet is None:
+    def _lacks_reference(self, encoded: EncodedFrame) -> bool:
+        """Whether a frame that this one may refer to is missing."""
+        if encoded.origin is not self._numbered:
+            self._numbered = encoded.origin
+            self._numbers = open_frame_numbers(encoded.origin)
+        if self._numbers is None or encoded.packet is None:
             return False
-        return self._numbers.breaks(bytes(picture.packet), keyframe=picture.keyframe)
+        return self._numbers.breaks(bytes(encoded.packet), keyframe=encoded.keyframe)
 
-    def _aged(self, picture: EncodedFrame) -> EncodedFrame:
-        """Return a picture with how late it came; a file's never is."""
+    def _aged(self, encoded: EncodedFrame) -> EncodedFrame:
+        """Return the frame with its lateness; a file's frames are never late."""
         if not self._stream.is_live:
-            return picture
+            return encoded
         busy_s, self._busy_s = self._busy_s, 0.0
-        behind_s = self._age.saw(picture.arrived_s, busy_s, _pts_s(picture), picture.camera_utc, picture.began_s)
-        return replace(picture, behind_s=behind_s) if behind_s else picture
+        behind_s = self._age.saw(encoded.arrived_s, busy_s, _pts_s(encoded), encoded.camera_utc, encoded.began_s)
+        return replace(encoded, behind_s=behind_s) if behind_s else encoded
 
-    def _leave_out(self, cause: DropCause) -> None:
-        """Count a picture that will not be shown; one that was left out on purpose is a sign of life all the same."""
+    def _count_skipped(self, cause: DropCause) -> None:
+        """Count a frame that will not be shown; one skipped on purpose is still a sign of life."""
         self._drop(cause)
-        if cause is not DropCause.CORRUPT and self.vitals.last_frame_s is not None:
-            self.vitals.saw_frame(self._load.seen_s)
+        if cause is not DropCause.CORRUPT and self.stats.last_frame_s is not None:
+            self.stats.saw_frame(self._load.seen_s)
         if self._load.behind_s > INTERRUPTION_S:
             self._health.interrupt()
 
-    def _decode_chosen(self, picture: EncodedFrame) -> None:
-        if self._intake.awaits_key and not picture.keyframe:  # one chosen with it could not be decoded
-            self._count_unseen(picture, DropCause.CORRUPT)
+    def _decode_chosen(self, encoded: EncodedFrame) -> None:
+        if self._intake.awaits_key and not encoded.keyframe:  # a frame that it refers to could not be decoded
+            self._count_unseen(encoded, DropCause.CORRUPT)
             return
-        if picture.origin is not self._origin:
-            self._change_decoder(picture.origin)
-        self._remember(picture)
+        if encoded.origin is not self._origin:
+            self._change_decoder(encoded.origin)
+        self._remember(encoded)
         began_s = self._clocks.monotonic()
-        self._decode(picture)
+        self._decode(encoded)
         self._intake.decoded(self._clocks.monotonic() - began_s)
 
     def _change_decoder(self, origin: Any) -> None:
@@ -238,101 +238,101 @@ class Session:
             self._decoder.close()
             self._decoder = None
 
-    def _decode(self, picture: EncodedFrame) -> None:
+    def _decode(self, encoded: EncodedFrame) -> None:
         if self._decoder is None:
             return
         try:
-            for decoded in self._decoder.decode(picture.packet):
-                self._post(decoded, picture)
+            for decoded in self._decoder.decode(encoded.packet):
+                self._post(decoded, encoded)
         except SourceError as exc:
             if exc.code is not SourceErrorCode.CORRUPT:
                 raise
             self._intake.lose()
-            self._count_unseen(picture, DropCause.CORRUPT)
+            self._count_unseen(encoded, DropCause.CORRUPT)
 
     def _drop(self, cause: DropCause) -> None:
-        self.outlet.dropped(cause)
+        self.sink.dropped(cause)
         if cause is DropCause.CORRUPT:
             self._damage.lost()
 
-    def _count_unseen(self, picture: EncodedFrame, cause: DropCause) -> None:
-        if picture.counts and picture.shown:
+    def _count_unseen(self, encoded: EncodedFrame, cause: DropCause) -> None:
+        if encoded.counts and encoded.shown:
             self._drop(cause)
-        if cause is DropCause.CORRUPT and picture.on_damage is not None:
-            picture.on_damage()
+        if cause is DropCause.CORRUPT and encoded.on_damage is not None:
+            encoded.on_damage()
 
     def _post(self, decoded: DecodedFrame, newest: EncodedFrame) -> None:
-        picture = self._recall(decoded, newest)
+        encoded = self._recall(decoded, newest)
         if decoded.corrupt:
             self._intake.lose()
-            self._count_unseen(picture, DropCause.CORRUPT)
+            self._count_unseen(encoded, DropCause.CORRUPT)
             return
-        keyframe = decoded.keyframe or picture.keyframe
+        keyframe = decoded.keyframe or encoded.keyframe
         decoded_s = self._clocks.monotonic()
-        if picture.shown or self.vitals.last_frame_s is not None:  # what was stored before it shows no pace
-            self._note_frame(decoded, picture.arrived_s, decoded_s, keyframe=keyframe)
-        if self.vitals.health is Health.FROZEN:
-            self._count_unseen(picture, DropCause.FROZEN)
-        elif picture.behind_s > self._limit_s:
-            self._count_unseen(picture, DropCause.BEHIND)
-        elif picture.shown and picture.media_s is not None and not self._cap.lets_through(picture.media_s):
-            self.outlet.passed_over(DropCause.RATE_CAP)
-        elif picture.shown:
-            self._put(decoded, picture, decoded_s, keyframe=keyframe)
+        if encoded.shown or self.stats.last_frame_s is not None:  # frames stored before it tell no rate
+            self._note_frame(decoded, encoded.arrived_s, decoded_s, keyframe=keyframe)
+        if self.stats.health is Health.FROZEN:
+            self._count_unseen(encoded, DropCause.FROZEN)
+        elif encoded.behind_s > self._limit_s:
+            self._count_unseen(encoded, DropCause.BEHIND)
+        elif encoded.shown and encoded.media_s is not None and not self._cap.lets_through(encoded.media_s):
+            self.sink.skipped(DropCause.RATE_CAP)
+        elif encoded.shown:
+            self._put(decoded, encoded, decoded_s, keyframe=keyframe)
 
-    def _put(self, decoded: DecodedFrame, picture: EncodedFrame, decoded_s: float, *, keyframe: bool) -> None:
-        self.outlet.put(
+    def _put(self, decoded: DecodedFrame, encoded: EncodedFrame, decoded_s: float, *, keyframe: bool) -> None:
+        self.sink.put(
             Frame(
                 camera=self._stream.name,
-                sequence=-1,  # the outlet numbers it
+                sequence=-1,  # the sink numbers it
                 size_wh=decoded.size_wh,
                 colour=colour_override(self._stream, decoded.colour) or decoded.colour,
                 picture=decoded.picture,
-                arrived_s=picture.arrived_s,
-                arrived_utc=picture.arrived_utc,
+                arrived_s=encoded.arrived_s,
+                arrived_utc=encoded.arrived_utc,
                 decoded_s=decoded_s,
-                camera_utc=picture.camera_utc,
+                camera_utc=encoded.camera_utc,
                 pts_s=decoded.pts_s,
                 keyframe=keyframe,
-                behind_s=picture.behind_s,
+                behind_s=encoded.behind_s,
             )
         )
 
     def _note_frame(self, decoded: DecodedFrame, arrived_s: float, now_s: float, *, keyframe: bool) -> None:
-        vitals = self.vitals
-        first = vitals.last_frame_s is None
+        stats = self.stats
+        first = stats.last_frame_s is None
         if first:
-            vitals.resumed_s = max(vitals.resumed_s, now_s)  # it may have been held back
-        vitals.saw_frame(arrived_s)
-        before = vitals.health
+            stats.resumed_s = max(stats.resumed_s, now_s)  # it may have been held back
+        stats.saw_frame(arrived_s)
+        before = stats.health
         if self._health.due(now_s, keyframe=keyframe):
-            signature = self._sign_picture(decoded.picture)
-            if signature is not None:
-                health = self._health.update(now_s, signature, keyframe=keyframe)
-                vitals.still_since_s = self._health.still_since_s  # first: the supervisor looks when the health changes
-                vitals.health = health
-        if first or self.call_on_frame or vitals.health is not before:
+            fingerprint = self._take_fingerprint(decoded.picture)
+            if fingerprint is not None:
+                health = self._health.update(now_s, fingerprint, keyframe=keyframe)
+                stats.still_since_s = self._health.still_since_s  # before the health: a change of that is acted on
+                stats.health = health
+        if first or self.call_on_frame or stats.health is not before:
             self.call_on_frame = False
             self._changed()
 
-    def _remember(self, picture: EncodedFrame) -> None:
-        """Keep when a picture arrived until it leaves the decoder, which may reorder."""
+    def _remember(self, encoded: EncodedFrame) -> None:
+        """Keep a frame's arrival until it leaves the decoder, which may reorder."""
         if len(self._arrivals) >= _MAX_REMEMBERED:
             self._arrivals.clear()
-        if (pts_s := _pts_s(picture)) is not None:
-            self._arrivals[_ticks(pts_s)] = picture
+        if (pts_s := _pts_s(encoded)) is not None:
+            self._arrivals[_ticks(pts_s)] = encoded
 
     def _recall(self, decoded: DecodedFrame, newest: EncodedFrame) -> EncodedFrame:
         if decoded.pts_s is not None and math.isfinite(decoded.pts_s):
             self._shown_ticks = _ticks(decoded.pts_s)
-        else:  # FFmpeg's flush gives pictures without a clock, in the order of display
+        else:  # FFmpeg's flush gives frames without a time, in display order
             later = (ticks for ticks in self._arrivals if ticks > self._shown_ticks)
             self._shown_ticks = min(later, default=self._shown_ticks)
         return self._arrivals.pop(self._shown_ticks, newest)
 
 
-def _pts_s(picture: EncodedFrame) -> float | None:
-    packet = picture.packet
+def _pts_s(encoded: EncodedFrame) -> float | None:
+    packet = encoded.packet
     return None if packet.pts is None else packet.pts * float(packet.time_base)
 
 

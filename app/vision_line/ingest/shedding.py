@@ -22,12 +22,12 @@ SETTLE_S = 4.0
 #: With more room than this everything is decoded.
 FULL_ROOM = 0.95
 LEAST_ROOM = 0.02
-#: More keyframes than `inspect_fps` asks for, where every picture is one.
+#: More keyframes than `inspect_fps` asks for, where every frame is one.
 SPARE = 1.25
 #: No camera is decoded less often than this, if it has as many keyframes.
 LEAST_FPS = 1.0
 
-_STEPS = 40  # of the search for the common level: far below a picture
+_STEPS = 40  # of the search for the common level: far below a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,24 @@ class Demand:
     camera: str
     fps: float
     key_fps: float
-    cost_s: float  # of a picture
-    inspect_fps: float | None = None  # so many are enough; None: the more the better
+    cost_s: float  # of a frame
+    inspect_fps: float | None = None  # frames a second that are enough; None: as many as possible
 
     @property
     def enough_fps(self) -> float:
-        """How many pictures a second are as good as all of them: keyframes, where they are as many as asked for."""
+        """How many frames a second are as good as all of them: keyframes, where they are as many as asked for."""
         if self.inspect_fps is None or self.key_fps < self.inspect_fps:
             return self.fps
         return min(self.key_fps, SPARE * self.inspect_fps)
 
     @property
     def least_fps(self) -> float:
-        """How many pictures a second are decoded whatever happens."""
+        """How many frames a second are decoded whatever happens."""
         return min(self.key_fps, LEAST_FPS, self.enough_fps)
 
 
 def plan_shares(demands: Sequence[Demand], room: float) -> dict[str, float]:
-    """Return which share of each camera's pictures is decoded when there is room for this part of all their decoding.
+    """Return which share of each camera's frames is decoded when there is room for this part of all their decoding.
 
     First, cameras for whose `inspect_fps` the keyframes do are decoded no further. If that is not enough, every camera
     gets the same decoding time, but none more than it has use for and none less than its keyframes take, at the least

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a source gives its camera's thread: one compressed picture after the other."""
+"""What a source gives its camera's thread: one encoded frame after another."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class EncodedFrame:
-    """All packets of one picture, joined, with the time at which the last of them had been read.
+    """All packets of one frame, joined, and the time at which the last of them was read.
 
     `packet` is an `av.Packet`, or None: then the decoder is to be flushed, or, if `damaged`, nothing is left to decode.
     `origin` is the `av.VideoStream` it came from; another origin needs another decoder. `counts` is False where no
-    further picture has arrived: a flush, or damage to the picture before. `began_s` is when its first packet had been
+    further frame arrived: a flush, or damage to the frame before. `began_s` is when its first packet had been
     read, where that is known, and `behind_s` how late it came. One that is not `shown` has been counted as dropped, and
     is decoded only because later ones refer to it. `media_s` is when a file shows it, in seconds of the file's own time
     without jumps. `on_damage` is called where decoding shows that it is damaged, if the source is to know.
@@ -36,14 +36,14 @@ class EncodedFrame:
 
 
 class Source(Protocol):
-    """An open camera, video or picture folder. Used by one thread."""
+    """An open camera, video or image folder. Used by one thread."""
 
     def __iter__(self) -> Iterator[EncodedFrame]:
-        """Yield pictures until the end of a file.
+        """Yield frames until the end of a file.
 
         Raises:
             SourceError: the source cannot be read any further; a camera's end is one too.
         """
 
     def close(self) -> None:
-        """Release it; may be called twice."""
+        """Release the source; idempotent."""

@@ -10,17 +10,17 @@ import av
 
 from vision_line.ingest.file_timeline import FileTimeline
 
-#: So many pictures before the splice may bear the mark: FFmpeg's parser gives it to the one before the last.
+#: This many frames before the splice may bear the mark: FFmpeg's parser gives it to the one before the last.
 MOST_MARKED = 3
-#: Of these codecs FFmpeg itself notices a picture that was cut short.
+#: Of these codecs FFmpeg itself notices a frame that was cut short.
 CODECS = frozenset({"h264"})
 
 
 def placed_packets(packets: Iterable[Any], timeline: FileTimeline, codec: str) -> Iterator[tuple[Any, float | None]]:
     """Yield each packet with its place on `timeline`; the empty one at the end has none.
 
-    MPEG-TS counts its packets, so at a splice FFmpeg marks the last pictures as damaged, whole or not. Where the clock
-    jumps there and a keyframe follows, the mark is taken off, and the decoder judges.
+    MPEG-TS counts its packets, so at a splice FFmpeg marks the last frames as damaged, whole or not. Where the clock
+    jumps there and a keyframe follows, the mark is removed, and the decoder decides.
     """
     held: list[tuple[Any, float | None]] = []
     for packet in packets:

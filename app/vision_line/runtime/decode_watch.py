@@ -92,7 +92,7 @@ class DecodeWatch:
 
     def _note(self, camera: DecodedCamera, now_s: float) -> None:
         load = camera.load
-        seen = DecodeSample(now_s, load.pictures, load.keyframes, load.times_late, load.decoded, load.decode_s)
+        seen = DecodeSample(now_s, load.frames, load.keyframes, load.times_late, load.decoded, load.decode_s)
         window = self._seen.setdefault(camera.stream.name, deque(maxlen=WINDOW + 1))
         if window and window[-1].pictures > seen.pictures:
             window.clear()  # the camera was altered, and counts anew

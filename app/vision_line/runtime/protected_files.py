@@ -15,7 +15,7 @@ from vision_line.config.models import Stream
 from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.errors import ConfigError, SourceError
-from vision_line.ingest.file_search import file_path, find_pictures
+from vision_line.ingest.file_search import file_path, find_images
 from vision_line.outputs import place_of
 from vision_line.records.directory import LOCK_NAME
 from vision_line.records.schema import FILE_NAME
@@ -135,4 +135,4 @@ def _kept_source(stream: Stream) -> Iterator[ProtectedFile]:
     if not Path(path).is_dir():  # a folder may take other files than pictures
         yield ProtectedFile(Path(path), what)
     with suppress(SourceError):  # nothing there: the run says so, and there is nothing to lose
-        yield from (ProtectedFile(Path(picture), what) for picture in find_pictures(stream.name, path) or ())
+        yield from (ProtectedFile(Path(image), what) for image in find_images(stream.name, path) or ())

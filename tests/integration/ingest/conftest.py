@@ -42,7 +42,7 @@ START_LIMIT_S = 20.0
 
 
 def read_stamp(frame: Frame) -> int:
-    """Return the frame number that the server drew into a picture's first rows."""
+    """Return the frame number that the server drew into a frame's first rows."""
     plane = frame.picture.planes[0]
     row = np.frombuffer(plane, np.uint8)[8 * plane.line_size : 8 * plane.line_size + frame.size_wh[0]]
     block = frame.size_wh[0] // STAMP_BITS

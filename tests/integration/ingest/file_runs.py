@@ -23,7 +23,7 @@ FRAMES = 20
 
 
 def write_video(path: Path, b_frames: int, *, noise: int = 0, sound_s: float = 0.0, late_index: bool = False) -> Path:
-    """Write a video of 20 pictures at 25 fps, a keyframe every 10; picture n is as bright as 20 + 10 n.
+    """Write a video of 20 frames at 25 fps, a keyframe every 10; frame n is as bright as 20 + 10 n.
 
     `noise` levels more make it large. `sound_s` is the length of its sound. What is at the end of a file is written at
     its beginning, where the container allows it, unless `late_index`.
@@ -83,4 +83,4 @@ class Line:
             self._rung.clear()
             while (frame := self.mailbox.take()) is not None:
                 self.frames.append(frame)
-                self.levels.append(bytes(frame.picture.planes[0])[10])  # all samples of a picture are the same
+                self.levels.append(bytes(frame.picture.planes[0])[10])  # all samples of a frame are the same

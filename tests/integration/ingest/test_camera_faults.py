@@ -193,7 +193,7 @@ async def test_many_silent_cameras_do_not_keep_a_healthy_one_waiting(
     await wait_until(lambda: all("TIMEOUT" in camera.codes for camera in dead), 10)
 
 
-async def test_pictures_that_the_device_cannot_read_are_a_fault_of_the_camera(
+async def test_frames_that_the_device_cannot_read_are_a_fault_of_the_camera(
     serve: Serve, watch: Watch, wait_until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The connection is given up with CODEC_UNSUPPORTED, said once, and tried again at the slow pace."""

@@ -25,7 +25,7 @@ LENGTH_S = FRAMES / 25
 
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize("paced", [False, True])
-async def test_a_cap_takes_every_nth_picture_and_counts_the_others(paced: bool, b_frames: int, tmp_path: Path) -> None:
+async def test_a_cap_takes_every_nth_frame_and_counts_the_others(paced: bool, b_frames: int, tmp_path: Path) -> None:
     """By the recording's own time, so the same ones paced or not; a paced one takes as long as it was recorded."""
     video = write_video(tmp_path / "v.mp4", b_frames=b_frames)
     line = Line(f"file:{video}", paced=paced, inspect_fps=5)
@@ -39,7 +39,7 @@ async def test_a_cap_takes_every_nth_picture_and_counts_the_others(paced: bool, 
     assert not paced or took_s > LENGTH_S - 0.1
 
 
-async def test_a_cap_takes_every_nth_picture_of_a_folder(tmp_path: Path) -> None:
+async def test_a_cap_takes_every_nth_frame_of_a_folder(tmp_path: Path) -> None:
     """Their pace is `picture_fps`."""
     for index in range(5):
         av.VideoFrame(64, 48, "gray").save(str(tmp_path / f"{index}.png"))
@@ -70,7 +70,7 @@ def write_jumping(path: Path, jump_s: float) -> Path:
 
 @pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 60.0, -1.5, 40_000.0])
 async def test_a_clock_that_jumps_is_bridged(jump_s: float, tmp_path: Path) -> None:
-    """Ahead, back, and over the end of the 33-bit counter: all pictures come in two seconds."""
+    """Ahead, back, and over the end of the 33-bit counter: all frames come in two seconds."""
     line = Line(f"file:{write_jumping(tmp_path / 'v.ts', jump_s)}", paced=True)
     async with asyncio.timeout(60):
         await line.run()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Videos, folders and globs of pictures: every picture once, in order, at its pace, and then the end."""
+"""Videos, folders and globs of images: every image once, in order, at its pace, and then the end."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video whose pictures refer to earlier ones only."""
+    """A video whose frames refer to earlier ones only."""
     return write_video(tmp_path_factory.mktemp("video") / "plain.mp4", b_frames=0)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder of five pictures and a text."""
+def images(tmp_path: Path) -> Path:
+    """A folder of five images and a text."""
     for index in range(5):
         frame = av.VideoFrame.from_ndarray(np.full((48, 64), 40 * index + 20, np.uint8), format="gray")
         frame.save(str(tmp_path / f"board{index}.{'png' if index % 2 else 'jpg'}"))
-    (tmp_path / "readme.txt").write_text("no picture")
+    (tmp_path / "readme.txt").write_text("no image")
     return tmp_path
 
 
 class FaultyDecoder:
-    """A decoder that reports damage at one picture: as a corrupt picture or as an error."""
+    """A decoder that reports damage at one frame: as a corrupt frame or as an error."""
 
     def __init__(self, camera: str, stream: Any, colour: Colour | None, *, at: int, raises: bool) -> None:
         self._decoder = CpuDecoder(camera, stream, colour)
@@ -76,10 +76,10 @@ class FaultyDecoder:
 
 
 class DeviceThatFails(CpuDecoder):
-    """A decoder whose pictures cannot be copied to where people and the health check could look at them."""
+    """A decoder whose frames cannot be copied to where people and the health check could look at them."""
 
     def decode(self, packet: Any) -> Iterator[DecodedFrame]:
-        """Decode, and lose the pictures."""
+        """Decode, and lose the frames."""
         for decoded in super().decode(packet):
             yield replace(decoded, picture=self)
 
@@ -89,7 +89,7 @@ class DeviceThatFails(CpuDecoder):
 
 
 async def test_a_video_is_read_whole_and_in_order(video: Path) -> None:
-    """All pictures arrive, in display order though the file reorders them, and the camera has ENDED."""
+    """All frames arrive, in display order though the file reorders them, and the camera has ENDED."""
     line = Line(f"file:{video}")
     await line.run()
     assert [frame.sequence for frame in line.frames] == list(range(FRAMES))
@@ -102,7 +102,7 @@ async def test_a_video_is_read_whole_and_in_order(video: Path) -> None:
 
 @pytest.mark.parametrize("raises", [False, True])
 async def test_damage_discards_up_to_the_next_keyframe(plain_video: Path, raises: bool) -> None:
-    """A damaged picture and all that refer to it are counted as CORRUPT; the next keyframe starts again."""
+    """A damaged frame and all that refer to it are counted as CORRUPT; the next keyframe starts again."""
 
     def open_decoder(camera: str, stream: Any, colour: Colour | None) -> Decoder:
         return FaultyDecoder(camera, stream, colour, at=4, raises=raises)
@@ -113,10 +113,10 @@ async def test_damage_discards_up_to_the_next_keyframe(plain_video: Path, raises
     assert [frame.sequence for frame in line.frames] == list(range(len(line.frames)))
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 7}
     assert (line.states[-1].state, line.states[-1].code) == (CameraState.ENDED, SourceErrorCode.CORRUPT)
-    assert "7 of 20 pictures" in line.states[-1].detail
+    assert "7 of 20 frames" in line.states[-1].detail
 
 
-async def test_a_picture_that_cannot_be_copied_is_the_cameras_error(video: Path) -> None:
+async def test_a_frame_that_cannot_be_copied_is_the_cameras_error(video: Path) -> None:
     """It ends neither the thread with a traceback nor the program."""
     line = Line(f"file:{video}", DeviceThatFails)
     await line.run()
@@ -176,7 +176,7 @@ async def test_a_video_that_begins_between_keyframes_is_whole_from_the_first_on(
 
 
 async def test_a_video_with_longer_sound_is_whole(tmp_path: Path) -> None:
-    """The pictures of a video may end before its sound does."""
+    """The frames of a video may end before its sound does."""
     line = Line(f"file:{write_video(tmp_path / 'v.mkv', b_frames=2, sound_s=3.0)}")
     async with asyncio.timeout(20):
         await line.run()
@@ -185,7 +185,7 @@ async def test_a_video_with_longer_sound_is_whole(tmp_path: Path) -> None:
 
 
 async def test_a_paced_video_takes_its_time(video: Path) -> None:
-    """20 pictures at 25 fps take about 0.8 s."""
+    """20 frames at 25 fps take about 0.8 s."""
     line = Line(f"file://{video}", paced=True)
     started_s = time.monotonic()
     await line.run()
@@ -205,31 +205,31 @@ async def test_a_looped_video_goes_on(video: Path, wait_until: Until) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", "/board*", "/*.[jp][pn]g"])
-async def test_pictures_of_a_folder_or_glob(pictures: Path, pattern: str) -> None:
-    """All pictures in the order of their names; other files are left out."""
-    line = Line(f"file:{pictures}{pattern}")
+async def test_images_of_a_folder_or_glob(images: Path, pattern: str) -> None:
+    """All images in the order of their names; other files are left out."""
+    line = Line(f"file:{images}{pattern}")
     await line.run()
     assert [round((level - 20) / 40) for level in line.levels] == [0, 1, 2, 3, 4]
     assert all(frame.keyframe for frame in line.frames)
 
 
-async def test_a_broken_picture_is_counted(pictures: Path) -> None:
+async def test_a_broken_image_is_counted(images: Path) -> None:
     """It counts as a frame that arrived and was corrupt; the others are inspected."""
-    (pictures / "board2.jpg").write_bytes(b"no picture at all")
-    line = Line(f"file:{pictures}")
+    (images / "board2.jpg").write_bytes(b"no image at all")
+    line = Line(f"file:{images}")
     await line.run()
     assert len(line.frames) == 4
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
 
 
-async def test_damaged_pictures_are_counted_and_not_judged(pictures: Path) -> None:
+async def test_damaged_images_are_counted_and_not_judged(images: Path) -> None:
     """Cut short in the midst of its data: FFmpeg would fill it up without a word."""
     noise = np.random.default_rng(1).integers(0, 255, (48, 64), np.uint8)
     for index in (0, 2):
-        av.VideoFrame.from_ndarray(noise, format="gray").save(str(pictures / f"board{index}.jpg"))
-    whole = (pictures / "board2.jpg").read_bytes()
-    (pictures / "board2.jpg").write_bytes(whole[: len(whole) // 2])
-    line = Line(f"file:{pictures}")
+        av.VideoFrame.from_ndarray(noise, format="gray").save(str(images / f"board{index}.jpg"))
+    whole = (images / "board2.jpg").read_bytes()
+    (images / "board2.jpg").write_bytes(whole[: len(whole) // 2])
+    line = Line(f"file:{images}")
     await line.run()
     assert [frame.sequence for frame in line.frames] == [0, 1, 2, 3]
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}

@@ -28,8 +28,8 @@ def h265_clip() -> list[Unit]:
 
 @pytest.fixture(scope="module")
 def long_group() -> list[Unit]:
-    """One keyframe in 200 pictures."""
-    return encode(pictures=200, group=200)
+    """One keyframe in 200 frames."""
+    return encode(frames=200, group=200)
 
 
 async def test_a_title_in_any_encoding_does_no_harm(
@@ -44,7 +44,7 @@ async def test_a_title_in_any_encoding_does_no_harm(
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
-async def test_lost_pictures_are_corrupt_up_to_the_next_keyframe(
+async def test_lost_frames_are_corrupt_up_to_the_next_keyframe(
     codec: str,
     transport: str,
     clip: list[Unit],
@@ -53,7 +53,7 @@ async def test_lost_pictures_are_corrupt_up_to_the_next_keyframe(
     watch: Watch,
     wait_until: Until,
 ) -> None:
-    """Two whole pictures of 25 are lost: the 18 after them in their group count as corrupt, no other does."""
+    """Two whole frames of 25 are lost: the 18 after them in their group count as corrupt, no other does."""
     units = clip if codec == "h264" else h265_clip
     server = serve_raw(cam=RawCamera(units, codec, lose=frozenset({30, 31})))
     cam = watch(server.url("cam"), transport=transport)
@@ -206,7 +206,7 @@ def test_a_hostile_camera_takes_little_memory(fault: str, clip: list[Unit], serv
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n"
         "    source = RtspSource(stream, stop, Clocks())\n"
-        "    for picture in source:\n"
+        "    for frame in source:\n"
         "        pass\n"
         "except SourceError as exc:\n"
         "    print(exc, file=sys.stderr)\n"
@@ -219,14 +219,14 @@ def test_a_hostile_camera_takes_little_memory(fault: str, clip: list[Unit], serv
 async def test_junk_between_packets_is_skipped(
     clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
 ) -> None:
-    """A few bytes that belong to nothing cost no picture."""
+    """A few bytes that belong to nothing cost no frame."""
     server = serve_raw(cam=RawCamera(clip, fault="junk"))
     cam = watch(server.url("cam"))
     await wait_until(lambda: len(cam.frames) >= 30, 10)
     assert not cam.dropped
 
 
-async def test_pictures_above_the_bound_are_refused(
+async def test_frames_above_the_bound_are_refused(
     clip: list[Unit], h265_clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
 ) -> None:
     """FRAME_TOO_LARGE by what the SDP or the stream itself declares, before anything is decoded."""
@@ -253,7 +253,7 @@ async def test_the_session_is_kept_alive(
     assert any("nc=" in line for line in alive)
 
 
-async def test_a_picture_that_the_camera_left_out_is_missed_too(
+async def test_a_frame_that_the_camera_left_out_is_missed_too(
     clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
 ) -> None:
     """Without a gap in RTP's numbers the encoder's own tell it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whatever a source holds is that source's own affair: foreign tags do no harm, faults and huge pictures stay alone."""
+"""Whatever a source holds is that source's own affair: foreign tags do no harm, faults and huge frames stay alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GB18030_TITLE = "一号产线相机".encode("gb18030")
 
 
 def write_avi(path: Path, tag: bytes, size_wh: tuple[int, int] = (64, 48)) -> Path:
-    """Write five pictures with a title of these bytes, which FFmpeg itself would not write."""
+    """Write five frames with a title of these bytes, which FFmpeg itself would not write."""
     width, height = size_wh
     with av.open(str(path), "w") as container:
         container.metadata["title"] = MARK
@@ -55,7 +55,7 @@ def has_ended(cam: Watched) -> bool:
     "tag", [GB18030_TITLE, b"\xff\xfe\x00\x80", bytes(range(0x80, 0x8E))], ids=lambda tag: tag.hex()
 )
 async def test_tags_in_any_encoding_do_no_harm(tag: bytes, tmp_path: Path, watch: Watch, wait_until: Until) -> None:
-    """A title that is not UTF-8 is nothing to a video's pictures."""
+    """A title that is not UTF-8 is nothing to a video's frames."""
     cam = watch(f"file:{write_avi(tmp_path / 'tagged.avi', tag)}", paced=False)
     await wait_until(lambda: has_ended(cam), 10)
     assert (len(cam.frames), any(cam.codes)) == (5, False)
@@ -96,10 +96,8 @@ async def test_a_fault_of_ours_is_one_cameras_error_and_told_once(
     assert good_codes == {None}
 
 
-async def test_pictures_above_the_bound_have_a_code_of_their_own(
-    tmp_path: Path, watch: Watch, wait_until: Until
-) -> None:
-    """A video or a picture of more pixels than `max_frame_pixels` is refused before anything is decoded."""
+async def test_frames_above_the_bound_have_a_code_of_their_own(tmp_path: Path, watch: Watch, wait_until: Until) -> None:
+    """A video or a frame of more pixels than `max_frame_pixels` is refused before anything is decoded."""
     path = write_avi(tmp_path / "large.avi", b"", (320, 240))
     stills = (tmp_path / "large.jpg", tmp_path / "large.png")
     for still in stills:
@@ -111,7 +109,7 @@ async def test_pictures_above_the_bound_have_a_code_of_their_own(
     assert [len(cam.frames) for cam in (*large, fitting)] == [0, 0, 0, 5]
 
 
-def test_a_picture_whose_size_only_decoding_tells_takes_no_memory(tmp_path: Path) -> None:
+def test_a_frame_whose_size_only_decoding_tells_takes_no_memory(tmp_path: Path) -> None:
     """FFmpeg itself decodes while it looks for the parameters of a PNG: that is bounded too."""
     path = tmp_path / "huge.png"
     av.VideoFrame.from_ndarray(np.zeros((10_000, 10_000), np.uint8), format="gray").save(str(path))
@@ -122,4 +120,4 @@ def test_a_picture_whose_size_only_decoding_tells_takes_no_memory(tmp_path: Path
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 30_000  # KiB; the picture has 100 MB
+    assert int(done.stdout) < 30_000  # KiB; the image has 100 MB

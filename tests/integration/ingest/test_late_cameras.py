@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Real cameras whose pictures are held back on the way: their age is known, and what is too old is not shown."""
+"""Real cameras whose frames are held back on the way: their age is known, and what is too old is not shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lateness(cam: Watched, server: GstServer, path: str = "cam") -> list[tuple[F
 
 
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])
-async def test_pictures_held_back_are_known_to_be_late_and_their_neighbours_are_not(
+async def test_frames_held_back_are_known_to_be_late_and_their_neighbours_are_not(
     codec: str, serve: Serve, watch: Watch, wait_until: Until, valves: ExitStack
 ) -> None:
     """Three seconds of nothing, then all at once: the newest is shown, and the neighbour loses nothing."""
@@ -65,7 +65,7 @@ async def test_pictures_held_back_are_known_to_be_late_and_their_neighbours_are_
 async def test_a_delay_that_no_skipping_removes_ends_the_connection(
     serve: Serve, watch: Watch, wait_until: Until, valves: ExitStack
 ) -> None:
-    """Each picture comes 1.5 s late though each is waited for: a new connection is fresh, and it is said why."""
+    """Each frame comes 1.5 s late though each is waited for: a new connection is fresh, and it is said why."""
     server = serve({"path": "cam", "gop": 10})
     valve = valves.enter_context(Valve(server.port))
     cam = watch(server.url("cam").replace(str(server.port), str(valve.port)), stale_after_s=10.0)
@@ -79,7 +79,7 @@ async def test_a_delay_that_no_skipping_removes_ends_the_connection(
     cam.assert_accounted()
 
 
-async def test_a_share_of_the_pictures_is_decoded_and_the_rest_counted(
+async def test_a_share_of_the_frames_is_decoded_and_the_rest_counted(
     serve: Serve, watch: Watch, wait_until: Until
 ) -> None:
     """Keyframes only, of a camera with one a second, which is neither stale nor late for it; then all again."""

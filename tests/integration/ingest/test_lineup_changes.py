@@ -46,7 +46,7 @@ def one_defect(_: Frame) -> Detections:
 
 
 class Blind(SimulatedDevice):
-    """A device that can read no picture."""
+    """A device that can read no frame."""
 
     def submit(self, frames: Sequence[Frame]) -> None:
         frame = frames[0]
@@ -241,7 +241,7 @@ async def test_the_settings_behind_a_verdict_can_be_found(serve: Serve, wait_unt
     assert (first["min_hits"], {"url", "station"} & set(first)) == (3, set())
 
 
-async def test_pictures_that_cannot_be_read_are_the_cameras_fault_in_the_ledger(
+async def test_frames_that_cannot_be_read_are_the_cameras_fault_in_the_ledger(
     serve: Serve, wait_until: Until, start: Start
 ) -> None:
     """Not "capacity": the camera shows a code, and what it did not have inspected bears it."""

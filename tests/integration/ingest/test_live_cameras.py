@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Real RTSP cameras: every codec and transport, no picture held back, every frame accounted for."""
+"""Real RTSP cameras: every codec and transport, no frame held back, every frame accounted for."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ async def test_a_camera_runs(codec: str, transport: str, serve: Serve, watch: Wa
 
 @pytest.mark.parametrize("fps", [5, 25])
 @pytest.mark.parametrize(("codec", "slices"), [("h264", 1), ("h264", 4), ("h265", 1), ("mjpeg", 1)])
-async def test_no_picture_waits_for_the_next_one(
+async def test_no_frame_waits_for_the_next_one(
     fps: int, codec: str, slices: int, serve: Serve, watch: Watch, wait_until: Until
 ) -> None:
-    """By the sender's clock a picture arrives, and is decoded, long before the next one is due."""
+    """By the sender's clock a frame arrives, and is decoded, long before the next one is due."""
     server = serve({"path": "cam", "codec": codec, "fps": fps, "slices": slices, "gop": 10})
     cam = watch(server.url("cam"))
     await wait_until(lambda: len(cam.frames) >= LEARNING + 15, 20)
@@ -81,7 +81,7 @@ async def test_a_slow_camera_is_not_stale(serve: Serve, watch: Watch, wait_until
 
 
 async def test_a_frozen_camera_is_noticed_and_recovers(serve: Serve, watch: Watch, wait_until: Until) -> None:
-    """Frames that repeat one picture are counted and not handed on; after the thaw they are again."""
+    """Frames that repeat one frame are counted and not handed on; after the thaw they are again."""
     server = serve({"path": "cam", "gop": 10})
     cam = watch(server.url("cam"), frozen_after_s=2.0)
     await wait_until(lambda: len(cam.frames) >= 20, 15)
@@ -96,7 +96,7 @@ async def test_a_frozen_camera_is_noticed_and_recovers(serve: Serve, watch: Watc
 
 
 async def test_a_belt_that_may_stand_still_is_not_frozen(serve: Serve, watch: Watch, wait_until: Until) -> None:
-    """With the setting the same picture goes on being inspected."""
+    """With the setting the same frame goes on being inspected."""
     server = serve({"path": "cam", "gop": 10})
     cam = watch(server.url("cam"), frozen_after_s=1.0, may_stand_still=True)
     await wait_until(lambda: len(cam.frames) >= 5, 15)

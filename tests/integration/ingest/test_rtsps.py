@@ -159,7 +159,7 @@ async def test_a_redirection_out_of_tls_is_refused(
 async def test_udp_is_not_used_beside_tls(
     ours: Authority, clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
 ) -> None:
-    """The pictures of an encrypted camera do not travel in the clear."""
+    """The frames of an encrypted camera do not travel in the clear."""
     server = serve_raw(cam=RawCamera(clip), tls=ours.context("camera"))
     cam = watch(server.url("cam"), tls_ca_file=ours.ca_file, transport="udp")
     await wait_until(lambda: len(cam.frames) >= 2, 10)

@@ -59,7 +59,7 @@ def make_two_rings(path: Path) -> None:
     (path / "b").symlink_to(path)
 
 
-def save_picture(path: Path, level: int = 100) -> Path:
+def save_image(path: Path, level: int = 100) -> Path:
     Image.fromarray(np.full((48, 64), level, np.uint8)).save(path)
     return path
 
@@ -69,17 +69,17 @@ UNREADABLE: dict[str, tuple[str, Callable[[Path], object], SourceErrorCode, str]
     "no index": ("v.mp4", make_without_index, SourceErrorCode.CORRUPT, "cannot be read"),
     "noise": ("v.mp4", lambda p: p.write_bytes(bytes(range(256)) * 50), SourceErrorCode.FORMAT_REFUSED, "format"),
     "a text": ("v.mp4", lambda p: p.write_text("no video\n" * 400), SourceErrorCode.FORMAT_REFUSED, "format"),
-    "a text as a picture": ("v.png", lambda p: p.write_text("no picture"), SourceErrorCode.FORMAT_REFUSED, "format"),
+    "a text as an image": ("v.png", lambda p: p.write_text("no image"), SourceErrorCode.FORMAT_REFUSED, "format"),
     "missing": ("v.mp4", lambda _: None, SourceErrorCode.NOT_FOUND, "no file"),
     "no video": ("v.wav", make_without_video, SourceErrorCode.FORMAT_REFUSED, "format"),
-    "empty folder": ("folder", Path.mkdir, SourceErrorCode.NOT_FOUND, "no pictures"),
-    "no match": ("*.png", lambda _: None, SourceErrorCode.NOT_FOUND, "no pictures"),
+    "empty folder": ("folder", Path.mkdir, SourceErrorCode.NOT_FOUND, "no images"),
+    "no match": ("*.png", lambda _: None, SourceErrorCode.NOT_FOUND, "no images"),
     "a link to itself": ("v.mp4", make_loop, SourceErrorCode.NOT_FOUND, "no file"),
-    "a picture that links to itself": ("v.png", make_loop, SourceErrorCode.NOT_FOUND, "no file"),
+    "an image that links to itself": ("v.png", make_loop, SourceErrorCode.NOT_FOUND, "no file"),
     "rings of links": ("rings/**/*.png", lambda p: make_two_rings(p.parents[1]), SourceErrorCode.NOT_FOUND, "no pict"),
     "a pipe": ("v.mp4", os.mkfifo, SourceErrorCode.NOT_FOUND, "no file"),
-    "a pipe for a picture": ("v.png", os.mkfifo, SourceErrorCode.NOT_FOUND, "no file"),
-    "empty picture": ("v.png", Path.touch, SourceErrorCode.CORRUPT, "is empty"),
+    "a pipe for an image": ("v.png", os.mkfifo, SourceErrorCode.NOT_FOUND, "no file"),
+    "empty image": ("v.png", Path.touch, SourceErrorCode.CORRUPT, "is empty"),
     "a name that is too long": ("v" * 300, lambda _: None, SourceErrorCode.FAILED, "too long"),
 }
 
@@ -126,28 +126,28 @@ async def test_a_file_without_permission(name: str, forbidden_folder: Path) -> N
     assert "Permission denied" in line.states[-1].detail
 
 
-async def test_pictures_that_vanish_are_counted_and_named(tmp_path: Path, wait_until: Until) -> None:
+async def test_images_that_vanish_are_counted_and_named(tmp_path: Path, wait_until: Until) -> None:
     """The others are inspected, and the end says that it was not all."""
-    pictures = [save_picture(tmp_path / f"{index}.png") for index in range(6)]
+    images = [save_image(tmp_path / f"{index}.png") for index in range(6)]
     line = Line(f"file:{tmp_path}", paced=True, picture_fps=2)
     task = asyncio.create_task(line.run())
     await wait_until(lambda: bool(line.frames), 20)
-    pictures[4].unlink()
-    pictures[5].unlink()
+    images[4].unlink()
+    images[5].unlink()
     async with asyncio.timeout(60):
         await task
 
     assert len(line.frames) == 4
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 2}
     assert line.states[-1].code == SourceErrorCode.NOT_FOUND
-    assert f"2 of 6 pictures, the first of them: '{pictures[4]}'" in line.states[-1].detail
+    assert f"2 of 6 images, the first of them: '{images[4]}'" in line.states[-1].detail
 
 
-async def test_a_damaged_picture_is_counted_and_named(tmp_path: Path) -> None:
+async def test_a_damaged_image_is_counted_and_named(tmp_path: Path) -> None:
     """It can be opened, and only decoding shows that half of it is missing."""
-    pictures = [save_picture(tmp_path / f"{index}.jpg") for index in range(3)]
-    content = pictures[1].read_bytes()
-    pictures[1].write_bytes(content[: len(content) // 2])
+    images = [save_image(tmp_path / f"{index}.jpg") for index in range(3)]
+    content = images[1].read_bytes()
+    images[1].write_bytes(content[: len(content) // 2])
     line = Line(f"file:{tmp_path}", paced=False)
     async with asyncio.timeout(20):
         await line.run()
@@ -155,7 +155,7 @@ async def test_a_damaged_picture_is_counted_and_named(tmp_path: Path) -> None:
     assert len(line.frames) == 2
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
     assert (line.states[-1].state, line.states[-1].code) == (CameraState.ENDED, SourceErrorCode.CORRUPT)
-    assert f"1 of 3 pictures, the first of them: '{pictures[1]}' is damaged" in line.states[-1].detail
+    assert f"1 of 3 images, the first of them: '{images[1]}' is damaged" in line.states[-1].detail
 
 
 async def test_a_looped_video_that_becomes_unreadable_ends(tmp_path: Path, wait_until: Until) -> None:
@@ -170,8 +170,8 @@ async def test_a_looped_video_that_becomes_unreadable_ends(tmp_path: Path, wait_
     assert (line.states[-1].state, line.states[-1].code) == (CameraState.ENDED, SourceErrorCode.NOT_FOUND)
 
 
-async def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
-    """Sound with a cover has one picture, and it shows no line."""
+async def test_a_cover_image_is_no_video(tmp_path: Path) -> None:
+    """Sound with a cover has one image, and it shows no line."""
     path = tmp_path / "v.mp4"
     with av.open(str(path), "w") as container:
         sound: Any = container.add_stream("aac", rate=8000)
@@ -230,7 +230,7 @@ async def test_what_names_other_resources_is_refused(
 ) -> None:
     """Whatever it is called. Nothing that it names is opened: the file would block as a pipe, the port would be asked.
 
-    The same file holds for a picture.
+    The same file holds for an image.
     """
     os.mkfifo(tmp_path / "secret.ts")
     port = listener.getsockname()[1]
@@ -252,8 +252,8 @@ async def test_what_names_other_resources_is_refused(
 async def test_a_name_is_one_file(name: str, tmp_path: Path) -> None:
     """A file with a pattern for a name is that file, whatever the pattern matches."""
     for other in ("v_001.jpg", "v_002.jpg", "1.jpg", "2.jpg", "3.jpg"):
-        save_picture(tmp_path / other)
-    save_picture(tmp_path / name, 200)
+        save_image(tmp_path / other)
+    save_image(tmp_path / name, 200)
     line = Line(f"file:{tmp_path}/{name}")
     await line.run()
     assert [round(level, -1) for level in line.levels] == [200]
@@ -305,7 +305,7 @@ async def test_usual_formats_are_read(name: str, codec: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "bmp", "tiff", "webp"])
-async def test_a_picture_is_known_by_its_content(kind: str, tmp_path: Path) -> None:
+async def test_an_image_is_known_by_its_content(kind: str, tmp_path: Path) -> None:
     """A PNG may be called .jpg."""
     with (tmp_path / "v.jpg").open("wb") as file:
         Image.fromarray(np.full((48, 64, 3), 128, np.uint8)).save(file, kind)
@@ -315,7 +315,7 @@ async def test_a_picture_is_known_by_its_content(kind: str, tmp_path: Path) -> N
 
 
 def test_a_check_of_a_healthy_file_waits_for_nothing(tmp_path: Path) -> None:
-    """Its first pictures are enough."""
+    """Its first frames are enough."""
     video = write_video(tmp_path / "v.mp4", b_frames=2)
     stream = Stream.model_validate({"name": "a", "url": f"file:{video}", "loop": True, "paced": True})
     assert probe_file(stream, CpuDecoder).code is None

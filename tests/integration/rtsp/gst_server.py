@@ -3,9 +3,9 @@
 
     /usr/bin/python3 gst_server.py '{"port": 8600, "cameras": [{"path": "cam", "codec": "h264"}]}'
 
-Each picture carries its frame number as 24 black or white blocks in its first 16 rows, over noise that moves. One
+Each frame carries its frame number as 24 black or white blocks in its first 16 rows, over noise that moves. One
 line of JSON goes to standard output for every frame sent: path, number, and the monotonic time at which the encoded
-picture entered the payloader (CLOCK_MONOTONIC is one clock for all processes of a machine). Lines read from standard
+frame entered the payloader (CLOCK_MONOTONIC is one clock for all processes of a machine). Lines read from standard
 input change a camera while it runs: `freeze PATH`, `thaw PATH`, `pause PATH`, `resume PATH`. End of input ends it.
 """
 
@@ -37,7 +37,7 @@ ENCODERS = {
 
 
 class StampedCamera:
-    """Draws, stamps and pushes the pictures of one path at its own pace."""
+    """Draws, stamps and pushes the frames of one path at its own pace."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         """Take the camera's options: path, codec, fps, width, height, gop, slices, config_interval."""
@@ -64,7 +64,7 @@ class StampedCamera:
         return f"( appsrc name=source is-live=true format=time caps={caps} ! {encoder} )"
 
     def configure(self, _factory: Any, media: Any) -> None:
-        """Start pushing pictures into a media that a client has asked for."""
+        """Start pushing frames into a media that a client has asked for."""
         element = media.get_element()
         payloader = element.get_by_name_recurse_up("pay0") or element.get_by_name("pay0")
         feed = Feed(self, element.get_by_name("source"))
@@ -72,8 +72,8 @@ class StampedCamera:
         media.connect("unprepared", lambda _media: feed.stop())
         GLib.timeout_add(max(1, int(1000 / self.fps)), feed.push)
 
-    def picture(self, number: int) -> bytes:
-        """Return the I420 bytes of picture `number`."""
+    def frame(self, number: int) -> bytes:
+        """Return the I420 bytes of frame `number`."""
         block = self.width // STAMP_BITS
         bits = b"".join((b"\xeb" if number >> bit & 1 else b"\x10") * block for bit in range(STAMP_BITS))
         row: bytes = bits.ljust(self.width, b"\x10")
@@ -84,10 +84,10 @@ class StampedCamera:
 
 
 class Feed:
-    """Pushes a camera's pictures into one appsrc, from the server's main loop, until the media is gone."""
+    """Pushes a camera's frames into one appsrc, from the server's main loop, until the media is gone."""
 
     def __init__(self, camera: StampedCamera, source: Any) -> None:
-        """Feed `source` with the pictures of `camera`."""
+        """Feed `source` with the frames of `camera`."""
         self._camera = camera
         self._source = source
         self._began_s = 0.0
@@ -101,7 +101,7 @@ class Feed:
         self._running = False
 
     def push(self) -> bool:
-        """Push the next picture; False ends the timer."""
+        """Push the next frame; False ends the timer."""
         if not self._running:
             return False
         if self._camera.paused:
@@ -110,7 +110,7 @@ class Feed:
             self._shown = self._sent
         now_s = time.monotonic()
         self._began_s = self._began_s or now_s
-        data = Gst.Buffer.new_wrapped(self._camera.picture(self._shown))
+        data = Gst.Buffer.new_wrapped(self._camera.frame(self._shown))
         # As a camera's clock tells it: the timer is late on a busy machine, and its delays add up.
         data.pts = data.dts = int((now_s - self._began_s) * Gst.SECOND)
         data.duration = int(Gst.SECOND / self._camera.fps)
@@ -118,7 +118,7 @@ class Feed:
         return bool(self._source.emit("push-buffer", data) == Gst.FlowReturn.OK)
 
     def log_sent(self, _pad: Any, _info: Any) -> Any:
-        """Log that the next encoded picture enters the payloader (the encoders keep order and hold none back)."""
+        """Log that the next encoded frame enters the payloader (the encoders keep order and hold none back)."""
         entry = {"path": self._camera.path, "number": self._encoded, "sent_s": time.monotonic()}
         self._encoded += 1
         sys.stdout.write(json.dumps(entry) + "\n")

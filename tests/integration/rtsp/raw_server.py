@@ -33,13 +33,11 @@ CHALLENGES = {
 }
 _KEEPS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 
-Unit = list[bytes]  # the NAL units of one picture, without start codes
+Unit = list[bytes]  # the NAL units of one frame, without start codes
 
 
-def encode(
-    codec: str = "h264", pictures: int = 50, group: int = 25, size_wh: tuple[int, int] = (192, 108)
-) -> list[Unit]:
-    """Return pictures that all differ, a keyframe every `group`, each with its parameter sets in band."""
+def encode(codec: str = "h264", frames: int = 50, group: int = 25, size_wh: tuple[int, int] = (192, 108)) -> list[Unit]:
+    """Return frames that all differ, a keyframe every `group`, each with its parameter sets in band."""
     width, height = size_wh
     context = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
@@ -49,7 +47,7 @@ def encode(
     context.options = {name: parameters.replace(":log-level=none", "") if codec == "h264" else parameters}
     noise = np.random.default_rng(1)
     packets = []
-    for index in range(pictures):
+    for index in range(frames):
         grey = noise.integers(0, 40, (height * 3 // 2, width), np.uint8) + np.uint8(4 * (index % 50))
         frame = av.VideoFrame.from_ndarray(grey, format="yuv420p")
         frame.pts, frame.time_base = index, Fraction(1, 25)
@@ -59,20 +57,20 @@ def encode(
 
 
 def split(annex_b: bytes) -> Unit:
-    """Return the NAL units of one picture."""
+    """Return the NAL units of one frame."""
     return [nal.rstrip(b"\x00") for nal in re.split(b"\x00\x00\x00\x01|\x00\x00\x01", annex_b) if nal]
 
 
 @dataclass
 class RawCamera:
-    """One path's pictures and faults."""
+    """One path's frames and faults."""
 
     units: list[Unit] = field(default_factory=list)
     codec: str = "h264"
     fps: float = 25.0
     title: bytes = b"cam"
     describes_sets: bool = True  # parameter sets in the SDP
-    lose: frozenset[int] = frozenset()  # pictures that are not sent, though RTP counts them
+    lose: frozenset[int] = frozenset()  # frames that are not sent, though RTP counts them
     auth: tuple[str, ...] = ()  # challenges, in this order
     redirect: str = ""  # answers DESCRIBE with 302 to there
     statuses: dict[str, str] = field(default_factory=dict)  # fixed answers by method
@@ -271,7 +269,7 @@ class _Connection:
             elif camera.fault == "flood":
                 self._flood()
             elif camera.fault != "silent":
-                self._play_pictures(camera)
+                self._play_frames(camera)
 
     def _is_over(self) -> bool:
         return self._over.is_set() or self._is_left
@@ -293,7 +291,7 @@ class _Connection:
         while not self._is_over():
             self._send(data)
 
-    def _play_pictures(self, camera: RawCamera) -> None:
+    def _play_frames(self, camera: RawCamera) -> None:
         begun_s, number = time.monotonic(), 100
         for index in range(1 << 30):
             time.sleep(max(0.0, begun_s + index / camera.fps - time.monotonic()))

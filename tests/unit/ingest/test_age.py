@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The age of a picture, against simulated cameras whose true lateness is known."""
+"""The age of a frame, against simulated cameras whose true lateness is known."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Line:
     fps: float = 25.0
     rate: float = 1.0  # seconds of the camera's clock in one of ours
     burst: int = 1
-    jitter_s: Sequence[float] = (0.0,)  # on the way, by picture, over and over
-    work_s: float = 0.002  # what the reader does with a picture
+    jitter_s: Sequence[float] = (0.0,)  # on the way, by frame, over and over
+    work_s: float = 0.002  # what the reader does with a frame
     stops_s: Sequence[tuple[float, float]] = ()  # (from, to): the reader does not run
-    jumps: dict[int, float] = field(default_factory=dict)  # from this picture on the camera's clock is set so
+    jumps: dict[int, float] = field(default_factory=dict)  # from this frame on the camera's clock is set so
     delay_s: float = 0.01
     report_s: float | None = None
 
@@ -35,11 +35,11 @@ class Line:
         jumped = sum(step for at, step in self.jumps.items() if number >= at)
         return ZERO_S + number / self.fps * self.rate + jumped
 
-    def run(self, pictures: int) -> list[tuple[float, float]]:
-        """Return each picture's true lateness and the estimate."""
+    def run(self, frames: int) -> list[tuple[float, float]]:
+        """Return each frame's true lateness and the estimate."""
         age, told = FrameAge(), []
         ready_s = free_s = before_s = 0.0
-        for number in range(pictures):
+        for number in range(frames):
             sent_s = number // self.burst * self.burst / self.fps
             ready_s = max(ready_s, sent_s + self.delay_s + self.jitter_s[number % len(self.jitter_s)])
             arrived_s = self._running(max(ready_s, free_s))
@@ -77,7 +77,7 @@ def test_a_punctual_camera_is_late_by_its_jitter_at_most(fps: float, jitter_s: l
 
 @given(jitters, st.floats(0.2, 30.0), st.integers(20, 100), st.floats(-DRIFT, DRIFT))
 def test_a_stop_is_known_to_within_the_jitter(jitter_s: list[float], stop_s: float, at: int, drift: float) -> None:
-    """The first picture after it is as old as the stop was long, and the last of the queue is fresh again."""
+    """The first frame after it is as old as the stop was long, and the last of the queue is fresh again."""
     line = Line(jitter_s=jitter_s, rate=1 + drift, stops_s=[(at / 25, at / 25 + stop_s)])
     told = line.run(at + int(stop_s * 30) + 50)
     bound_s = max(jitter_s) + 0.02 + EDGE_DRIFT * stop_s
@@ -124,7 +124,7 @@ def test_a_jump_of_the_cameras_clock_neither_invents_nor_hides_a_backlog(
     bound_s = 2 * max(jitter_s) + 0.08
     for number, (true_s, estimate_s) in enumerate(told):
         assert estimate_s <= true_s + bound_s
-        if not 50 <= at <= number or jump_s < 0 or jump_s > 12:  # less is like pictures that the camera left out
+        if not 50 <= at <= number or jump_s < 0 or jump_s > 12:  # less is like frames that the camera left out
             assert estimate_s >= true_s - bound_s
 
 
@@ -139,7 +139,7 @@ def test_a_pause_in_which_the_clock_is_set_counts_as_late(jump_s: float) -> None
 
 
 @given(st.lists(st.floats(0, 0.01), min_size=1, max_size=40), st.floats(0.955, 0.998))
-@example(jitter_s=[0.0, 0.009994849377280866], rate=0.9609375)  # a span's last picture is a late one, the first is not
+@example(jitter_s=[0.0, 0.009994849377280866], rate=0.9609375)  # a span's last frame is a late one, the first is not
 def test_a_clock_that_is_too_slow_is_found_out(jitter_s: list[float], rate: float) -> None:
     """Up to five percent: some late hundreds of milliseconds at first, less than the usual limit, and nothing more."""
     told = Line(jitter_s=jitter_s, rate=rate).run(1500)
@@ -149,7 +149,7 @@ def test_a_clock_that_is_too_slow_is_found_out(jitter_s: list[float], rate: floa
 
 @given(st.floats(0.1, 5.0), st.integers(150, 400))
 def test_a_delay_that_comes_once_and_stays_is_no_slow_clock(delay_s: float, at: int) -> None:
-    """A longer path from one picture on: half a minute later it still counts as late."""
+    """A longer path from one frame on: half a minute later it still counts as late."""
     age = FrameAge()
     for n in range(at + 750):
         age.saw(n / 25 + (delay_s if n >= at else 0.0), 0.003, n / 25)
@@ -158,7 +158,7 @@ def test_a_delay_that_comes_once_and_stays_is_no_slow_clock(delay_s: float, at: 
 
 @given(st.integers(2, 12), st.integers(40, 120))
 def test_a_sender_of_bursts_is_behind_by_the_burst_at_most(burst: int, at: int) -> None:
-    """The first picture of a burst is the oldest; a real stop shows all the same."""
+    """The first frame of a burst is the oldest; a real stop shows all the same."""
     line = Line(burst=burst)
     assert max(estimate_s for _, estimate_s in line.run(200)) <= (burst - 1) / 25 + 0.01 * burst
     stopped = Line(burst=burst, stops_s=[(at / 25, at / 25 + 3.0)])
@@ -183,7 +183,7 @@ def test_a_report_that_sets_the_cameras_utc_changes_nothing() -> None:
 
 @pytest.mark.parametrize("way", ["none", "constant", "pairs", "reordered", "sometimes none"])
 def test_clocks_that_tell_little(way: str) -> None:
-    """No times, one time for all, two pictures with one, the order of decoding: late by eight periods at most."""
+    """No times, one time for all, two frames with one, the order of decoding: late by eight periods at most."""
     ways: dict[str, Callable[[int], float | None]] = {
         "none": lambda n: None,
         "constant": lambda n: 5.0,
@@ -207,8 +207,8 @@ def test_without_a_clock_our_own_slowness_still_shows() -> None:
     assert age.behind_s == pytest.approx(100 / 25, abs=0.5)
 
 
-def test_a_backlog_before_the_first_picture_shows_as_it_is_read() -> None:
-    """Pictures that come quicker than they were taken say that those before them were late, and none is invented."""
+def test_a_backlog_before_the_first_frame_shows_as_it_is_read() -> None:
+    """Frames that come quicker than they were taken say that those before them were late, and none is invented."""
     age = FrameAge()
     backlog = [age.saw(n * 0.001, 0.0005, n / 25) for n in range(50)]
     live = [age.saw(0.05 + n / 25, 0.002, 2.0 + n / 25) for n in range(50)]
@@ -229,7 +229,7 @@ def test_whatever_comes_lateness_is_a_length_of_time(steps: list[tuple[float, fl
 
 
 def test_times_of_the_line_are_plausible() -> None:
-    """The simulated line itself: pictures come in order and are never early."""
+    """The simulated line itself: frames come in order and are never early."""
     told = Line(jitter_s=[0.03, 0.0], stops_s=[(1.0, 2.0)]).run(100)
     assert all(true_s >= -1e-9 for true_s, _ in told)
     assert all(later - earlier >= -1 / 25 - 1e-9 for (earlier, _), (later, _) in pairwise(told))
@@ -257,10 +257,10 @@ def test_where_reports_tell_the_rate_what_grows_is_lateness(share: float, set_at
 
 @settings(max_examples=20)
 @given(st.floats(0.004, 0.05), st.integers(100, 4000))
-def test_without_reports_no_more_than_seconds_are_forgiven(share: float, pictures: int) -> None:
+def test_without_reports_no_more_than_seconds_are_forgiven(share: float, frames: int) -> None:
     """A slow clock and a link that is a little too slow look the same, for so long."""
     age = FrameAge()
-    for n in range(pictures):
+    for n in range(frames):
         age.saw(n / 25 * (1 + share), 0.001, n / 25)
-    took_s = pictures / 25 * (1 + share)
-    assert age.behind_s >= pictures / 25 * share - MOST_FORGIVEN_S - took_s * (EDGE_DRIFT + DRIFT) - 0.01
+    took_s = frames / 25 * (1 + share)
+    assert age.behind_s >= frames / 25 * share - MOST_FORGIVEN_S - took_s * (EDGE_DRIFT + DRIFT) - 0.01

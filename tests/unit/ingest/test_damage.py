@@ -11,7 +11,7 @@ from vision_line.ingest.source import EncodedFrame
 
 
 def played(keys: list[bool], lost: set[int]) -> Damage:
-    """Return what is known of a file after its last picture."""
+    """Return what is known of a file after its last frame."""
     damage = Damage()
     for number, is_key in enumerate(keys):
         damage.saw(EncodedFrame(object(), None, is_key, 0.0, 0.0, media_s=number / 10))
@@ -33,7 +33,5 @@ def test_every_loss_is_told_once_decoding_could_begin(keys: list[bool], lost: se
 def test_the_sentence_says_how_many_and_where() -> None:
     """A loss up to the end may be a cut."""
     keys = [True, False, False, True, False]
-    assert (
-        played(keys, {1, 2}).describe() == "2 of 5 pictures are damaged or refer to damaged ones, the first at 0.10 s"
-    )
-    assert played(keys, {4}).describe().endswith("its last picture is, so it may have been cut off")
+    assert played(keys, {1, 2}).describe() == "2 of 5 frames are damaged or refer to damaged ones, the first at 0.10 s"
+    assert played(keys, {4}).describe().endswith("its last frame is, so it may have been cut off")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which pictures are decoded: late ones are skipped to the newest, a share is spent from keyframes on."""
+"""Which frames are decoded: late ones are skipped to the newest, a share is spent from keyframes on."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Camera:
     read_s: float = 0.0003
     now_s: float = 0.0
     number: int = 0
-    stored: int = 0  # so many pictures are there at the first moment
+    stored: int = 0  # so many frames are there at the first moment
     stored_step_s: float = 0.0  # and come one after the other so
-    in_step: bool = False  # the decoder has all that the next picture refers to
-    shown: list[tuple[int, float]] = field(default_factory=list)  # picture, how late it was then
+    in_step: bool = False  # the decoder has all that the next frame refers to
+    shown: list[tuple[int, float]] = field(default_factory=list)  # frame, how late it was then
     decoded: list[int] = field(default_factory=list)
     dropped: Counter[DropCause] = field(default_factory=Counter)
     load: DecodeLoad = field(default_factory=DecodeLoad)
@@ -46,14 +46,14 @@ class Camera:
         self.last_decoded = -1
 
     def read(self, until_s: float) -> None:
-        """Read until this moment; a picture is there as soon as it is taken."""
+        """Read until this moment; a frame is there as soon as it is taken."""
         while max(self.now_s, self._sent_s()) < until_s:
             self.now_s = max(self.now_s, self._sent_s()) + self.read_s
             self.take(self.number)
             self.number += 1
 
     def _sent_s(self) -> float:
-        """Return when the next picture is sent: what is stored comes at its own pace, until that has caught up."""
+        """Return when the next frame is sent: what is stored comes at its own pace, until that has caught up."""
         start_s = self.stored / FPS
         taken_s = self.number / FPS
         return max(taken_s, start_s + self.number * self.stored_step_s)
@@ -64,46 +64,46 @@ class Camera:
         self.busy_s = 0.0
         packet = av.Packet(b"x" * 100)
         packet.pts, packet.time_base = number, Fraction(1, FPS)
-        picture = EncodedFrame(packet, None, number % self.group == 0, arrived_s, 0.0, behind_s=behind_s)
-        for chosen in self.intake.take(picture, self.age):
+        frame = EncodedFrame(packet, None, number % self.group == 0, arrived_s, 0.0, behind_s=behind_s)
+        for chosen in self.intake.take(frame, self.age):
             self.decode(chosen)
 
-    def read_late(self, pictures: int, late_s: float) -> None:
-        """Read pictures of which each comes so late, and is waited for."""
-        for _ in range(pictures):
+    def read_late(self, frames: int, late_s: float) -> None:
+        """Read frames of which each comes so late, and is waited for."""
+        for _ in range(frames):
             self.now_s = self.number / FPS + late_s
             self.take(self.number)
             self.number += 1
 
-    def decode(self, picture: EncodedFrame) -> None:
-        number = picture.packet.pts
-        assert picture.keyframe or number == self.last_decoded + 1, "what it refers to was not decoded"
+    def decode(self, frame: EncodedFrame) -> None:
+        number = frame.packet.pts
+        assert frame.keyframe or number == self.last_decoded + 1, "what it refers to was not decoded"
         self.last_decoded = number
         self.now_s += self.decode_s
         self.busy_s += self.decode_s
         self.intake.decoded(self.decode_s)
         self.decoded.append(number)
-        if picture.shown:
-            if picture.behind_s > LIMIT_S:
+        if frame.shown:
+            if frame.behind_s > LIMIT_S:
                 self.dropped[DropCause.BEHIND] += 1
             else:
-                self.shown.append((number, picture.arrived_s - number / FPS))
+                self.shown.append((number, frame.arrived_s - number / FPS))
 
     def stop(self, seconds: float) -> None:
         self.now_s = max(self.now_s, self.number / FPS) + seconds
 
     def assert_accounted(self) -> None:
-        assert self.load.pictures == len(self.shown) + sum(self.dropped.values())
+        assert self.load.frames == len(self.shown) + sum(self.dropped.values())
 
 
 @given(st.integers(1, 300), st.floats(0.0005, 0.03), st.floats(0.6, 60.0))
 @example(group=64, decode_s=0.011486732515661145, stop_s=59.0)
-def test_after_a_stop_the_queue_is_skipped_and_no_late_picture_is_shown(
+def test_after_a_stop_the_queue_is_skipped_and_no_late_frame_is_shown(
     group: int, decode_s: float, stop_s: float
 ) -> None:
-    """Whatever the groups, the decoder's speed and the stop: fresh pictures come at once, or with the next keyframe.
+    """Whatever the groups, the decoder's speed and the stop: fresh frames come at once, or with the next keyframe.
 
-    A picture may be later than the limit by what the estimate leaves to clocks that drift: 10 ms in a minute.
+    A frame may be later than the limit by what the estimate leaves to clocks that drift: 10 ms in a minute.
     """
     camera = Camera(group, decode_s)
     camera.read(20.0)
@@ -144,7 +144,7 @@ def test_a_decoder_that_is_too_slow_never_makes_a_queue(times: float) -> None:
     assert camera.load.times_late >= 3
 
 
-def test_late_pictures_that_nothing_skips_are_a_reason_to_reconnect() -> None:
+def test_late_frames_that_nothing_skips_are_a_reason_to_reconnect() -> None:
     """The network holds them back: the reader waits for each, and each is seconds late."""
     camera = Camera()
     camera.read(5.0)
@@ -155,7 +155,7 @@ def test_late_pictures_that_nothing_skips_are_a_reason_to_reconnect() -> None:
 
 
 def test_a_slow_reader_gives_up_a_long_queue() -> None:
-    """A minute of pictures that takes six seconds to read: a new connection is quicker."""
+    """A minute of frames that takes six seconds to read: a new connection is quicker."""
     camera = Camera(read_s=0.004)
     camera.read(5.0)
     camera.stop(60.0)
@@ -173,12 +173,12 @@ def test_of_a_share_so_many_are_decoded_and_keyframes_at_least_now_and_then(shar
     camera.read(200.0)
     camera.assert_accounted()
     assert set(camera.dropped) <= {DropCause.SHED}
-    decoded = len(camera.shown) / camera.load.pictures
+    decoded = len(camera.shown) / camera.load.frames
     assert decoded == pytest.approx(share, abs=0.5 / group + 0.02)
 
 
 def test_a_share_of_a_group_is_its_keyframe_and_what_follows() -> None:
-    """Two fifths of 25 pictures: ten from each keyframe on."""
+    """Two fifths of 25 frames: ten from each keyframe on."""
     camera = Camera()
     camera.read(4.0)
     camera.load.share = 0.4
@@ -199,7 +199,7 @@ def test_what_is_shed_does_not_stop_when_room_returns() -> None:
 
 
 def test_damage_waits_for_a_keyframe() -> None:
-    """Until then pictures are counted as corrupt, as before the first keyframe."""
+    """Until then frames are counted as corrupt, as before the first keyframe."""
     camera = Camera(group=10)
     camera.number = 3
     camera.read(0.6)
@@ -227,7 +227,7 @@ def test_what_was_stored_before_a_connection_is_not_shown_as_new(
 
 @given(st.integers(1, 100), st.lists(st.floats(0, 0.03), min_size=1, max_size=20))
 def test_a_connection_with_nothing_stored_loses_nothing_of_its_start(group: int, jitter_s: list[float]) -> None:
-    """Jitter may look like a backlog for some pictures: they are late by little, and shown."""
+    """Jitter may look like a backlog for some frames: they are late by little, and shown."""
     camera = Camera(group)
     for number in range(100):
         camera.now_s = max(camera.now_s, number / FPS + jitter_s[number % len(jitter_s)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The size of pictures, read from parameter sets as encoders write them."""
+"""The size of frames, read from parameter sets as encoders write them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vision_line.ingest.nal import H264, H265, START_CODE, NalCodec
 from vision_line.ingest.parameter_sets import picture_size
 
 
-def key_picture(encoder: str, size_wh: tuple[int, int], form: str, options: dict[str, str]) -> bytes:
-    """Return the first picture of an encoder, with its parameter sets, each start code of four bytes."""
+def keyframe_of(encoder: str, size_wh: tuple[int, int], form: str, options: dict[str, str]) -> bytes:
+    """Return the first frame of an encoder, with its parameter sets, each start code of four bytes."""
     width, height = size_wh
     context: Any = av.CodecContext.create(encoder, "w")
     context.width, context.height, context.pix_fmt = width, height, form
@@ -46,14 +46,14 @@ def test_sizes_are_those_of_the_encoder(
 ) -> None:
     """Rounded up to whole blocks, which is what a decoder holds in memory."""
     codec = H264 if encoder == "libx264" else H265
-    found = picture_size(codec, key_picture(encoder, size_wh, form, options))
+    found = picture_size(codec, keyframe_of(encoder, size_wh, form, options))
     assert found is not None
     assert all(0 <= coded - shown < 32 for coded, shown in zip(found, size_wh, strict=True))
 
 
 def test_the_largest_of_several_counts() -> None:
     """A camera may send more parameter sets than it uses."""
-    small, large = (key_picture("libx264", size, "yuv420p", {}) for size in ((64, 48), (640, 480)))
+    small, large = (keyframe_of("libx264", size, "yuv420p", {}) for size in ((64, 48), (640, 480)))
     assert picture_size(H264, small + large + small) == (640, 480)
 
 
@@ -66,6 +66,6 @@ def test_garbage_has_no_size_or_any(codec: NalCodec, data: bytes) -> None:
     picture_size(codec, START_CODE + data)
 
 
-def test_pictures_without_parameter_sets_have_none() -> None:
+def test_frames_without_parameter_sets_have_none() -> None:
     """None, not zero."""
     assert picture_size(H264, START_CODE + b"\x65\x88\x84") is None

@@ -22,7 +22,7 @@ def places(times: list[float | None], period_s: float = DEFAULT_PERIOD_S) -> lis
 
 @given(TIMES)
 def test_places_begin_at_zero_and_never_jump(times: list[float | None]) -> None:
-    """Whatever the times are: no step back, and none longer than pictures can be apart."""
+    """Whatever the times are: no step back, and none longer than frames can be apart."""
     found = places(times)
     assert found[:1] in ([], [0.0])
     longest_s = MAX_GAP_S
@@ -45,10 +45,10 @@ def test_true_distances_are_kept(steps_s: list[float], start_s: float) -> None:
     st.integers(1, 60),
     st.floats(-1e6, 1e6).filter(lambda jump_s: not -1e-6 <= jump_s + 0.04 <= MAX_GAP_S + ROUNDING_S),
 )
-def test_a_jump_is_one_period(pictures: int, jump_s: float) -> None:
+def test_a_jump_is_one_period(frames: int, jump_s: float) -> None:
     """An hour ahead, and back: the second part goes on where the first ended."""
-    first = [index * 0.04 for index in range(pictures + 1)]
-    second = [first[-1] + 0.04 + jump_s + index * 0.04 for index in range(pictures)]
+    first = [index * 0.04 for index in range(frames + 1)]
+    second = [first[-1] + 0.04 + jump_s + index * 0.04 for index in range(frames)]
     found = places([*first, *second])
     assert found == pytest.approx([index * 0.04 for index in range(len(found))], abs=1e-4)
 
@@ -60,7 +60,7 @@ def test_a_counter_that_wraps_around_is_bridged() -> None:
 
 
 def test_a_time_lapse_keeps_its_minutes() -> None:
-    """Pictures that are a minute apart by the container's word, or by the picture before."""
+    """Frames that are a minute apart by the container's word, or by the frame before."""
     assert places([0.0, 60.0, 120.0, 170.0], period_s=60.0) == [0.0, 60.0, 120.0, 170.0]
 
 
@@ -72,7 +72,7 @@ def test_missing_times_are_filled() -> None:
 
 @given(st.floats(0.5, 60.0), st.floats(0.5, 60.0))
 def test_a_rate_takes_its_even_share(fps: float, cap_fps: float) -> None:
-    """As many as asked for, or all, and as far apart as asked for, to one picture."""
+    """As many as asked for, or all, and as far apart as asked for, to one frame."""
     cap = RateCap(cap_fps)
     kept = [index / fps for index in range(300) if cap.lets_through(index / fps)]
     share = min(1.0, cap_fps / fps)

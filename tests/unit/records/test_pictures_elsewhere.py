@@ -11,7 +11,7 @@ import pytest
 
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
-from vision_line.ingest.fingerprint import sign_picture
+from vision_line.ingest.fingerprint import fingerprint_frame
 from vision_line.records.bgr import bgr_of
 
 
@@ -55,9 +55,9 @@ def test_people_see_the_copy() -> None:
     assert len(picture.copies) == 1
 
 
-def test_health_is_judged_from_the_copy() -> None:
-    """The signature is that of the same picture in the host's memory."""
-    found, expected = sign_picture(PictureElsewhere(_content())), sign_picture(_content())
+def test_health_is_evaluated_from_the_copy() -> None:
+    """The fingerprint is that of the same frame in the host's memory."""
+    found, expected = fingerprint_frame(PictureElsewhere(_content())), fingerprint_frame(_content())
 
     assert found is not None
     assert expected is not None
@@ -70,4 +70,4 @@ def test_device_that_fails_is_told_as_the_cameras_error() -> None:
     with pytest.raises(SourceError, match=r"'dock-3': FAILED: the picture cannot be copied: cuda: the GPU"):
         bgr_of(_frame(BrokenPicture()))
     with pytest.raises(DeviceError):
-        sign_picture(BrokenPicture())
+        fingerprint_frame(BrokenPicture())

@@ -31,7 +31,7 @@ class Camera:
     def second(self, part: float) -> None:
         """Let a second pass in which this part of what is wanted is decoded; the rest comes late."""
         decoded = max(1, int(self.wanted * part))
-        self.load.pictures += 25
+        self.load.frames += 25
         self.load.keyframes += 1
         self.load.times_late += decoded < self.wanted
         for _ in range(decoded):

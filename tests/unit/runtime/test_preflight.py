@@ -72,7 +72,7 @@ def test_all_problems_are_found_at_once(tmp_path: Path, capsys: pytest.CaptureFi
         "5: record.directory: in-the-way/records: cannot be written: Not a directory",
         f"7: dashboard.svg: nowhere/last.svg: cannot be written: there is no folder {tmp_path}/nowhere",
         f"17: stream[b].url: NOT_FOUND: no file '{tmp_path}/gone.mp4'",
-        f"20: stream[c].url: NOT_FOUND: no pictures at '{tmp_path}/empty/*.png'",
+        f"20: stream[c].url: NOT_FOUND: no images at '{tmp_path}/empty/*.png'",
     ]
     assert len(said) == 8
 

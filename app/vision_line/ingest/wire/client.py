@@ -61,7 +61,7 @@ class RtspClient:
         yield from self._interleaved() if self._playing.datagrams is None else self._datagrams()
 
     def close(self) -> None:
-        """Take leave of the camera and close everything; may be called twice."""
+        """Send TEARDOWN and close everything; idempotent."""
         playing = self._playing
         playing.dialogue.leave(playing.control_url)
         playing.connection.close()

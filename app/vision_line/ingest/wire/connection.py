@@ -53,5 +53,5 @@ class Connection:
         self._sock.sendall(data)
 
     def close(self) -> None:
-        """Close it; may be called twice."""
+        """Close it; idempotent."""
         self._sock.close()

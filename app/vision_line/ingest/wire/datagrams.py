@@ -56,7 +56,7 @@ class DatagramPair:
                 self.rtcp.sendto(data, (self._host, self._peer_ports[1]))
 
     def close(self) -> None:
-        """Close both; may be called twice."""
+        """Close both; idempotent."""
         self.rtp.close()
         self.rtcp.close()
 

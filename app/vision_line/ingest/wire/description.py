@@ -119,7 +119,7 @@ def _parameter_sets(fields: dict[str, str]) -> Iterator[bytes]:
         try:
             decoded = base64.b64decode(text)
         except (binascii.Error, ValueError):
-            continue  # they also come with the pictures
+            continue  # they also come with the frames
         if decoded:
             yield decoded
 

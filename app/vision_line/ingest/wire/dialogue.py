@@ -13,7 +13,7 @@ from vision_line.ingest.wire.connection import SEND_LIMIT_S, Connection
 from vision_line.ingest.wire.framing import Interleaved
 from vision_line.ingest.wire.message import Message, ProtocolError, format_answer, format_request
 
-TICK_S = 0.25  # how long anything may block before it looks whether it was told to stop
+TICK_S = 0.25  # how long anything may block before it checks for a stop
 LEAVING_S = 0.1
 MAX_EARLY_BYTES = 4 << 20  # of packets that come before the answer to PLAY
 PACKET_BYTES = 64  # what keeping a packet takes beside its own bytes
@@ -80,7 +80,7 @@ class Dialogue:
             self._send("TEARDOWN", url, None, LEAVING_S)
 
     def notice(self, message: Message) -> None:
-        """Take in a message that came while pictures are read: an answer to a sign of life, or a camera's request."""
+        """Handle a message that came while frames are read: an answer to a sign of life, or a camera's request."""
         if message.method is not None:
             self._connection.send(format_answer(message, is_known=message.method in _KNOWN_REQUESTS))
         elif self._alive is not None:

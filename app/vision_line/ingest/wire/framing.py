@@ -13,7 +13,7 @@ from vision_line.ingest.wire.message import Message, ProtocolError, parse_head
 
 MAX_HEAD_BYTES = 32 << 10
 MAX_BODY_BYTES = 128 << 10
-MAX_JUNK_BYTES = 1 << 20  # some cameras put a few bytes between packets; so many in a row are no RTSP
+MAX_JUNK_BYTES = 1 << 20  # some cameras put a few bytes between packets; this many in a row are not RTSP
 BUFFER_BYTES = 256 << 10  # holds the largest message, or the largest packet and some
 
 _DOLLAR = 0x24

@@ -76,7 +76,7 @@ def parse_head(head: bytes) -> Message:
     headers: list[tuple[str, str]] = []
     for line in lines:
         name, colon, value = line.partition(":")
-        if line[:1] == " " and headers:  # a folded header goes on
+        if line[:1] == " " and headers:  # a folded header continues
             headers[-1] = (headers[-1][0], f"{headers[-1][1]} {line.strip()}")
         elif colon:
             headers.append((name.strip().lower(), value.strip()))

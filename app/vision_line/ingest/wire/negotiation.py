@@ -77,7 +77,7 @@ class Negotiation:
         """Open the camera and have it play.
 
         Raises:
-            SourceError: it refuses, breaks a bound, or sends nothing that can be read.
+            SourceError: it rejects the request, breaks a bound, or sends nothing that can be read.
             TimeoutError, OSError, StoppedError: the connection is lost, silent, or not wanted any more.
         """
         self._resolve()
@@ -211,7 +211,7 @@ class Negotiation:
         return _pair(_INTERLEAVED, said) or (0, 1), max(2.0, kept_s)
 
     def _demand(self, dialogue: Dialogue, answer: Message, method: str) -> None:
-        """Refuse every answer but a good one."""
+        """Reject every answer but a good one."""
         if answer.status is not None and 200 <= answer.status < 300:
             return
         code = _REFUSALS.get(answer.status or 0, SourceErrorCode.FAILED)
@@ -226,7 +226,7 @@ class Negotiation:
         if dialogue.offered and choose_challenge(dialogue.offered) is None:
             wanted = ", ".join(challenge.wants for challenge in dialogue.offered[:4])
             return f"the camera asks for {wanted}; vision-line knows Digest with MD5 and SHA-256, and Basic"
-        return "the camera refuses this name and password"
+        return "the camera rejects this name and password"
 
     def _left_s(self) -> float:
         """Return what is left of the time for opening.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From RTP payloads to pieces of H.264 (RFC 6184) and H.265 (RFC 7798) in Annex B form.
 
-A piece begins with a start code where a NAL unit begins, and goes on with the NAL unit before it where not. Payloads
+A piece begins with a start code where a NAL unit begins, and continues the NAL unit before it otherwise. Payloads
 that are cut short, or of a kind that no camera sends, give empty pieces: what is missing then is missed further on.
 """
 

@@ -12,12 +12,12 @@ _RECEIVER_REPORT, _DESCRIPTION = 201, 202
 _NTP_TO_UNIX_S = 2_208_988_800
 _HALF = 1 << 31
 LATE_SPAN = 1000  # packets: what is further behind than this is another numbering
-LATE_RUN = 16  # so many late packets in a row are another numbering too
+LATE_RUN = 16  # this many late packets in a row are a new numbering too
 
 
 @dataclass(frozen=True, slots=True)
 class RtpPacket:
-    """One packet; `payload` is a view like what it was read from. `last`: the marker, the end of a picture."""
+    """One packet; `payload` is a view like what it was read from. `last`: the marker, the end of a frame."""
 
     payload_type: int
     last: bool

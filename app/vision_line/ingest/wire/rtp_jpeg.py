@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From RTP payloads to JPEG pictures (RFC 2435): the headers that RTP leaves out are put back.
+"""From RTP payloads to JPEG frames (RFC 2435): the headers that RTP leaves out are put back.
 
 Tables: RFC 2435 appendix A and ITU-T T.81 annex K.
 """
@@ -50,8 +50,8 @@ class _Header:
 
 
 @dataclass(frozen=True, slots=True)
-class JpegPicture:
-    """One picture; `damaged` where pieces of it are missing."""
+class JpegFrame:
+    """One frame; `damaged` where pieces of it are missing."""
 
     data: bytes
     timestamp: int
@@ -59,8 +59,8 @@ class JpegPicture:
 
 
 @dataclass(slots=True)
-class JpegPictures:
-    """Assembles one connection's pictures; holds at most one, of at most `MAX_BYTES` in `MAX_PARTS`."""
+class JpegFrames:
+    """Assembles one connection's frames; holds at most one, of at most `MAX_BYTES` in `MAX_PARTS`."""
 
     _parts: list[bytes] = field(default_factory=list)
     _size: int = 0
@@ -69,9 +69,9 @@ class JpegPictures:
     _damaged: bool = False
     _tables: dict[int, bytes] = field(default_factory=dict)
 
-    def push(self, payload: memoryview, timestamp: int, *, last: bool, missing: bool) -> list[JpegPicture]:
+    def push(self, payload: memoryview, timestamp: int, *, last: bool, missing: bool) -> list[JpegFrame]:
         """Take the next payload; `missing`: something is lost before it, `last`: the marker."""
-        done: list[JpegPicture] = []
+        done: list[JpegFrame] = []
         if timestamp != self._timestamp:
             if self._parts:
                 done.append(self._end(damaged=True))  # its end never came
@@ -109,11 +109,11 @@ class JpegPictures:
             self._tables[header.quality] = header.tables
         return header.tables or self._tables.get(header.quality, b"")
 
-    def _end(self, *, damaged: bool) -> JpegPicture:
+    def _end(self, *, damaged: bool) -> JpegFrame:
         data = b"".join((self._head, *self._parts, b"\xff\xd9"))
-        picture = JpegPicture(data, self._timestamp or 0, damaged or self._damaged or not self._head)
+        frame = JpegFrame(data, self._timestamp or 0, damaged or self._damaged or not self._head)
         self._begin(self._timestamp or 0)
-        return picture
+        return frame
 
 
 def _parse(payload: memoryview) -> _Header | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whom an `rtsps://` connection is with: a certificate that a known CA signed for this host, or one that is pinned.
+"""Checks the peer of an `rtsps://` connection: a certificate that a trusted CA signed for this host, or a pinned one.
 
 The pin is the SHA-256 of the certificate in DER form. It is checked on the very connection that is then used, before
 a byte is sent over it.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 class TrustError(Exception):
-    """The peer is not who it should be, or TLS failed; the message says what was found and what to set."""
+    """The peer is not the expected one, or TLS failed; the message says what was found and what to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Trust:
     Args:
         ca_file: PEM file of the CAs that are trusted; None: the system's.
         fingerprint: SHA-256 of the one certificate that is right, as 64 hex digits; takes the place of CAs and names.
-        verify: False: anybody is trusted, unless there is a fingerprint.
+        verify: False: any peer is trusted, unless there is a fingerprint.
     """
 
     ca_file: str | None = None

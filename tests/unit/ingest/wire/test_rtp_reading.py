@@ -23,7 +23,7 @@ from vision_line.ingest.wire.rtp import (
     read_reports,
     receiver_report,
 )
-from vision_line.ingest.wire.rtp_jpeg import JpegPicture, JpegPictures
+from vision_line.ingest.wire.rtp_jpeg import JpegFrame, JpegFrames
 
 
 def packet(sequence: int, source: int = 1, payload: bytes = b"") -> RtpPacket:
@@ -43,13 +43,13 @@ def test_a_packet_is_read_with_all_that_may_stand_in_it() -> None:
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_packet_or_none(data: bytes) -> None:
-    """And reports, and pieces of pictures, and JPEG."""
+    """And reports, and pieces of frames, and JPEG."""
     view = memoryview(data)
     parse_rtp(view)
     read_reports(view)
     for piece_of in PIECES.values():
         piece_of(view)
-    JpegPictures().push(view, 0, last=True, missing=False)
+    JpegFrames().push(view, 0, last=True, missing=False)
 
 
 @given(st.integers(0, 0xFFFF), st.lists(st.booleans(), min_size=1, max_size=60))
@@ -163,10 +163,10 @@ def test_h264_and_h265_pieces() -> None:
 
 
 def jpeg_payloads(quality: int, *, with_tables: bool) -> tuple[list[bytes], Any]:
-    """Return a picture's RTP payloads, and the picture as OpenCV decodes the JPEG that they were made of."""
+    """Return a frame's RTP payloads, and the frame as OpenCV decodes the JPEG that they were made of."""
     ramp = np.linspace(0, 255, 64, dtype=np.uint8)
-    picture = np.dstack([np.tile(ramp, (48, 1)), np.tile(ramp[::-1], (48, 1)), np.full((48, 64), 90, np.uint8)])
-    ok, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    frame = np.dstack([np.tile(ramp, (48, 1)), np.tile(ramp[::-1], (48, 1)), np.full((48, 64), 90, np.uint8)])
+    ok, encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert ok
     data = encoded.tobytes()
     scan = data.index(b"\xff\xda")
@@ -182,12 +182,12 @@ def jpeg_payloads(quality: int, *, with_tables: bool) -> tuple[list[bytes], Any]
     return payloads, cv2.imdecode(encoded, cv2.IMREAD_COLOR)
 
 
-def received(payloads: list[bytes], lost: AbstractSet[int] = frozenset()) -> list[JpegPicture]:
-    """Return the pictures made of what came."""
-    pictures, out, missing = JpegPictures(), [], False
+def received(payloads: list[bytes], lost: AbstractSet[int] = frozenset()) -> list[JpegFrame]:
+    """Return the frames made of what came."""
+    frames, out, missing = JpegFrames(), [], False
     for index, payload in enumerate(payloads):
         if index not in lost:
-            out += pictures.push(memoryview(payload), 1, last=index == len(payloads) - 1, missing=missing)
+            out += frames.push(memoryview(payload), 1, last=index == len(payloads) - 1, missing=missing)
         missing = index in lost
     return out
 
@@ -197,9 +197,9 @@ def received(payloads: list[bytes], lost: AbstractSet[int] = frozenset()) -> lis
 def test_jpeg_comes_out_as_it_was(quality: int, with_tables: bool) -> None:
     """With tables of its own, and with those that RFC 2435 computes, which are those of every JPEG library."""
     payloads, expected = jpeg_payloads(quality, with_tables=with_tables)
-    (picture,) = received(payloads)
-    assert not picture.damaged
-    decoded = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
+    (frame,) = received(payloads)
+    assert not frame.damaged
+    decoded = cv2.imdecode(np.frombuffer(frame.data, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded, expected)
 
 
@@ -208,4 +208,4 @@ def test_a_jpeg_with_a_gap_is_damaged(lost: set[int]) -> None:
     """Whatever is missing, its beginning and its end included."""
     payloads, _ = jpeg_payloads(95, with_tables=True)
     assume(any(index < len(payloads) for index in lost))
-    assert all(picture.damaged for picture in received(payloads, lost))
+    assert all(frame.damaged for frame in received(payloads, lost))
