@@ -112,7 +112,7 @@ async def test_the_right_password_opens_however_it_is_asked(
     [
         (("sha3",), CREDENTIALS, "Digest SHA3-512"),
         (("md5",), "", "the URL has none"),
-        (("sha256",), f"{USER}:wrong@", "refuses this name and password"),
+        (("sha256",), f"{USER}:wrong@", "rejects this name and password"),
     ],
 )
 async def test_a_refusal_says_why(
