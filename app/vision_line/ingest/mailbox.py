@@ -63,7 +63,7 @@ class Mailbox(Protocol):
         """Let no `put` wait from now on, nor the one that waits: a frame without room is dropped as SHUTDOWN."""
 
     def close(self) -> None:
-        """Drop what waits as SHUTDOWN, and everything that still comes; may be called twice."""
+        """Drop what waits as SHUTDOWN, and everything that still comes; idempotent."""
 
 
 class _CountedFrames(ABC):

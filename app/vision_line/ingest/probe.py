@@ -62,11 +62,11 @@ class _Probe:
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._mailbox = NewestFrame(self._forward)
         self._found = ProbeResult(stream.name)
-        self._outlet = FrameSink(self._mailbox, itertools.count())
+        self._sink = FrameSink(self._mailbox, itertools.count())
         self._session = Session(
             stream,
             self._noting_codec(open_decoder),
-            self._outlet,
+            self._sink,
             self._tell_end,
             self._clocks,
             open_health(stream),
@@ -83,7 +83,7 @@ class _Probe:
             if frame is None:
                 break
             frames.append(frame)
-        self._outlet.revoke(DropCause.SHUTDOWN)
+        self._sink.detach(DropCause.SHUTDOWN)
         return self._describe(frames, started_s, timeout_s)
 
     def _describe(self, frames: list[Frame], started_s: float, timeout_s: float) -> ProbeResult:

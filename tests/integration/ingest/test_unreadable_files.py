@@ -76,7 +76,12 @@ UNREADABLE: dict[str, tuple[str, Callable[[Path], object], SourceErrorCode, str]
     "no match": ("*.png", lambda _: None, SourceErrorCode.NOT_FOUND, "no images"),
     "a link to itself": ("v.mp4", make_loop, SourceErrorCode.NOT_FOUND, "no file"),
     "an image that links to itself": ("v.png", make_loop, SourceErrorCode.NOT_FOUND, "no file"),
-    "rings of links": ("rings/**/*.png", lambda p: make_two_rings(p.parents[1]), SourceErrorCode.NOT_FOUND, "no images"),
+    "rings of links": (
+        "rings/**/*.png",
+        lambda p: make_two_rings(p.parents[1]),
+        SourceErrorCode.NOT_FOUND,
+        "no images",
+    ),
     "a pipe": ("v.mp4", os.mkfifo, SourceErrorCode.NOT_FOUND, "no file"),
     "a pipe for an image": ("v.png", os.mkfifo, SourceErrorCode.NOT_FOUND, "no file"),
     "empty image": ("v.png", Path.touch, SourceErrorCode.CORRUPT, "is empty"),

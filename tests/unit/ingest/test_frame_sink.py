@@ -28,7 +28,7 @@ def test_revoking_frees_a_put_that_waits_for_room() -> None:
     sender.start()
     while mailbox.counts().decoded < 3:  # the third is counted, and then waits
         pass
-    sink.revoke(DropCause.SHUTDOWN)
+    sink.detach(DropCause.SHUTDOWN)
     sender.join(PATIENCE_S)
 
     counts = mailbox.counts()
