@@ -58,7 +58,7 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
     description = DeviceDescription("simulated", "", "int8", ((384, 640),), works.slots, works.max_batch)
     device = SimulatedDevice(description, bell.notify, works.batch_s)
     seen = Latencies()
-    inspector = Scheduler(device, NoLog(), bell, seen, lambda _: None)
+    inspector = Scheduler(device, NoLog(), bell, observer=seen, on_update=lambda _: None)
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"

@@ -142,7 +142,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
 
     device = SimulatedDevice(DEVICE, bell.notify, 0.0, moving_defect)
     observer = metrics(names) if telemetry else NoMetrics()
-    inspector = Scheduler(device, log or NoLog(), bell, observer, publish)
+    inspector = Scheduler(device, log or NoLog(), bell, observer=observer, on_update=publish)
     lines = []
     for name in names:
         settings = StreamSettings()

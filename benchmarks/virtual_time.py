@@ -243,7 +243,7 @@ def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Fi
     time = VirtualTime()
     device = VirtualEngine(works, time)
     gauge = Gauge(time)
-    inspector = Scheduler(device, NoLog(), time, gauge, lambda _: None, monotonic=time.monotonic)
+    inspector = Scheduler(device, NoLog(), time, observer=gauge, on_update=lambda _: None, monotonic=time.monotonic)
     lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]
     for line in lines:
         inspector.add(line)

@@ -213,7 +213,9 @@ class Run:
                 loop.call_soon_threadsafe(note, update)
 
         on_overlay = None if overlay is None else overlay.offer
-        scheduler = Scheduler(device, self._setup.log, self._wakeup, self._metrics, hand_over, on_overlay)
+        scheduler = Scheduler(
+            device, self._setup.log, self._wakeup, observer=self._metrics, on_update=hand_over, on_overlay=on_overlay
+        )
         scheduler.start()
         return scheduler
 

@@ -38,10 +38,10 @@ class Scheduler:
         device: Device,
         log: DetectionLog,
         wakeup: WakeUp,
+        *,
         observer: Observer,
         on_update: Callable[[SchedulerUpdate], None],
         on_overlay: Callable[[Inspection, Sequence[DefectEvent]], None] | None = None,
-        *,
         fill_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -100,7 +100,7 @@ class Running:
         self.log: Any = log(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
         # Slower than the camera: at any moment both slots hold a frame of it.
         self.device: Any = device(DESCRIPTION, bell.notify, 0.06, one_defect)
-        self.inspector = Scheduler(self.device, self.log, bell, self.metrics, self._hand_over)
+        self.inspector = Scheduler(self.device, self.log, bell, observer=self.metrics, on_update=self._hand_over)
         shared = SharedParts(
             wake=bell,
             ledger=self._ledger_awake,

@@ -115,7 +115,9 @@ class Rig:
         description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
         find = detections or (lambda _: Detections.empty())
         self.device = SimulatedDevice(description, self.bell.notify, inference_s, find)
-        self.inspector = Scheduler(self.device, self.log, self.bell, self.tally, self.rounds.append, fill_s=fill_s)
+        self.inspector = Scheduler(
+            self.device, self.log, self.bell, observer=self.tally, on_update=self.rounds.append, fill_s=fill_s
+        )
         self.lines: dict[str, CameraPipeline] = {}
 
     def add(
@@ -301,7 +303,7 @@ def test_a_picture_that_cannot_be_converted_is_counted_and_the_next_is_inspected
 
     rig = Rig()
     rig.device = Choosy(rig.device.description, rig.bell.notify)
-    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
+    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
     rig.add("cam", live=False)
     rig.inspector.start()
     rig.put("cam", 0)
@@ -351,7 +353,7 @@ def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1)
     """Return a rig whose device is of another kind."""
     rig = Rig(slots=slots, max_batch=max_batch)
     rig.device = device(rig.device.description, rig.bell.notify, 0.0, one_defect)
-    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, rig.tally, rig.rounds.append)
+    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
     return rig
 
 
