@@ -108,7 +108,7 @@ class CaptureFolder:
             if left_mb < self._min_free_mb:
                 raise RunError(
                     f"{self.directory}: expected {self._min_free_mb:g} MB to stay free on the disk, found "
-                    f"{left_mb:.0f} MB; {self.stored} pictures are stored"
+                    f"{left_mb:.0f} MB; {self.stored} images are stored"
                 )
             write_durably(self.directory / entry.file, data, self.directory / _PARTIAL)
             sync_directory(self.directory)
@@ -116,7 +116,9 @@ class CaptureFolder:
             self._manifest.flush()
             os.fsync(self._manifest.fileno())
         except OSError as exc:
-            raise RunError(f"{self.directory}: cannot be written: {exc.strerror}; {self.stored} are stored") from exc
+            raise RunError(
+                f"{self.directory}: cannot be written: {exc.strerror}; {self.stored} images are stored"
+            ) from exc
 
 
 def _open_manifest(directory: Path) -> BinaryIO:

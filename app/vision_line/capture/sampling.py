@@ -49,7 +49,7 @@ def plan_quotas(cameras: int, images: int, duration_s: float) -> tuple[Quota, ..
         ValueError: a camera would have no image.
     """
     if not 1 <= cameras <= images:
-        raise ValueError(f"expected at least one picture for each of {cameras} cameras, found {images}")
+        raise ValueError(f"expected at least one image for each of {cameras} cameras, found {images}")
     quotas = []
     for number in range(cameras):
         quota = images // cameras + (number < images % cameras)

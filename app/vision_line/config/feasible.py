@@ -24,7 +24,7 @@ def contradictions(stream: Stream) -> Iterator[tuple[str, str]]:
 
 def need_in_words(stream: Stream) -> str:
     """Return why the camera needs so many inspections a second."""
-    looks, key = stream.looks_needed, "min_hits" if stream.min_looks is None else "min_looks"
+    looks, key = stream.needed_inspections, "min_hits" if stream.min_looks is None else "min_looks"
     if looks / stream.dwell_s >= 1 / stream.inspection_gap_s:
         what = f"{looks} looks ({key}) within {stream.dwell_s:g} s (dwell_s)"
     else:

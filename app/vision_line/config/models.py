@@ -179,14 +179,14 @@ class Stream(StreamSettings):
         return not self.url.get_secret_value().lower().startswith("file:")
 
     @property
-    def looks_needed(self) -> int:
+    def needed_inspections(self) -> int:
         """Number of inspections that a part must get within `dwell_s`."""
         return self.min_hits if self.min_looks is None else self.min_looks
 
     @property
     def needed_fps(self) -> float:
-        """Inspections per second that give every part `looks_needed` inspections, and no interval that is too long."""
-        return max(self.looks_needed / self.dwell_s, 1.0 / self.inspection_gap_s)
+        """Inspections per second that give every part its `needed_inspections`, and no interval that is too long."""
+        return max(self.needed_inspections / self.dwell_s, 1.0 / self.inspection_gap_s)
 
     @property
     def spare_fps(self) -> float:
@@ -196,7 +196,7 @@ class Stream(StreamSettings):
     @property
     def safe_fps(self) -> float:
         """The least `inspect_fps` that suffices although each inspection waits for the camera's next frame."""
-        return max((self.looks_needed + 1) / self.dwell_s, 2.0 / self.inspection_gap_s)
+        return max((self.needed_inspections + 1) / self.dwell_s, 2.0 / self.inspection_gap_s)
 
     @property
     def is_encrypted(self) -> bool:
@@ -204,7 +204,7 @@ class Stream(StreamSettings):
         return self.url.get_secret_value().lower().startswith("rtsps:")
 
     @property
-    def trusts_anybody(self) -> bool:
+    def is_unverified(self) -> bool:
         """Whether an encrypted connection does not verify the camera's identity."""
         return self.is_encrypted and not self.tls_verify and self.tls_fingerprint is None
 

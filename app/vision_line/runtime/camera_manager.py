@@ -174,7 +174,7 @@ class CameraManager:
         numbers = self._numbers.setdefault(stream.name, itertools.count())
         camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
         pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))
-        if stream.trusts_anybody:
+        if stream.is_unverified:
             logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
         shared.metrics.add_camera(
             stream.name,
@@ -182,7 +182,7 @@ class CameraManager:
             lambda: camera.abandoned,
             _pace(stream),
             camera.load,
-            trusts_anybody=stream.trusts_anybody,
+            is_unverified=stream.is_unverified,
         )
         absence = self._absences.pop(stream.name, None)
         if not stream.is_live:
@@ -249,7 +249,7 @@ def _need(stream: Stream) -> Need:
     waits_s = stream.max_staleness_ms / 1000
     if _waits(stream):
         return Need(stream.inspection_gap_s, waits_s=waits_s, every_frame=True)
-    return Need(stream.inspection_gap_s, stream.looks_needed, stream.dwell_s, waits_s, stream.inspect_fps)
+    return Need(stream.inspection_gap_s, stream.needed_inspections, stream.dwell_s, waits_s, stream.inspect_fps)
 
 
 def _pace(stream: Stream) -> RequiredRate:

@@ -103,7 +103,7 @@ class Preflight:
 
     def _unverified_cameras(self) -> Iterator[str]:
         for index, stream in self._streams:
-            if stream.trusts_anybody:
+            if stream.is_unverified:
                 yield (
                     f"{self._at(index, stream, 'tls_verify')}: whoever answers is taken for this camera, and is told"
                     " its password: set tls_ca_file or tls_fingerprint instead"

@@ -68,7 +68,7 @@ def plan_notices(
         notices.append(f"left out by --cameras: {_names(left_out)}")
     notices += [notice for load in loads for notice in _strained(load)]
     present = [camera for camera in cameras if camera.state is not CameraState.REMOVED]
-    if unverified := [camera.name for camera in present if camera.trusts_anybody]:
+    if unverified := [camera.name for camera in present if camera.is_unverified]:
         notices.append(f"identity not verified (tls_verify = false): {_names(unverified)}")
     if hanging := [camera for camera in cameras if camera.hanging]:
         names = _names(f"{camera.name} {camera.hanging}" for camera in hanging)

@@ -98,7 +98,7 @@ class CameraMetrics:
         pace: RequiredRate = ANY_PACE,
         load: DecodeLoad | None = None,
         *,
-        trusts_anybody: bool = False,
+        is_unverified: bool = False,
     ) -> None:
         """Start at zero.
 
@@ -116,7 +116,7 @@ class CameraMetrics:
         self._abandoned_before = 0
         self._rates = SlidingRates(RATES_OVER_S)
         self._pace = pace
-        self._trusts_anybody = trusts_anybody
+        self._is_unverified = is_unverified
         self._first_result_s: float | None = None
         self._due_since_s: float | None = None  # None: no inspection is due
         self._due_s = 0.0
@@ -165,7 +165,7 @@ class CameraMetrics:
         pace: RequiredRate = ANY_PACE,
         load: DecodeLoad | None = None,
         *,
-        trusts_anybody: bool = False,
+        is_unverified: bool = False,
     ) -> None:
         """Continue with a new mailbox and camera that start at zero; the old counts are kept."""
         self._before = self._counts()
@@ -173,7 +173,7 @@ class CameraMetrics:
         self._read_counts = read_counts
         self._read_abandoned = read_abandoned
         self._pace = pace
-        self._trusts_anybody = trusts_anybody
+        self._is_unverified = is_unverified
         self._most_behind_s = max(self._most_behind_s, self._load.most_behind_s)
         self._load = load or DecodeLoad()
 
@@ -199,7 +199,7 @@ class CameraMetrics:
             reconnects=self._reconnects.n,
             sequence=None if newest is None else newest[0],
             not_inspected=not_inspected,
-            trusts_anybody=self._trusts_anybody,
+            is_unverified=self._is_unverified,
             hanging=self._read_abandoned()[1],
             needed_fps=self._pace.needed_fps,
             spare_fps=self._pace.spare_fps,

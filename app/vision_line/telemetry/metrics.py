@@ -138,16 +138,16 @@ class RunMetrics:
         pace: RequiredRate = ANY_PACE,
         load: DecodeLoad | None = None,
         *,
-        trusts_anybody: bool = False,
+        is_unverified: bool = False,
     ) -> CameraMetrics:
         """Return the metrics of a camera; a known one continues with the new mailbox."""
         camera = self._cameras.get(name)
         if camera is None:
             # A new dictionary instead of a changed one: the scheduler's thread may be reading the old one.
-            camera = CameraMetrics(name, read_counts, read_abandoned, pace, load, trusts_anybody=trusts_anybody)
+            camera = CameraMetrics(name, read_counts, read_abandoned, pace, load, is_unverified=is_unverified)
             self._cameras = self._cameras | {name: camera}
         else:
-            camera.attach(read_counts, read_abandoned, pace, load, trusts_anybody=trusts_anybody)
+            camera.attach(read_counts, read_abandoned, pace, load, is_unverified=is_unverified)
         return camera
 
     def batch(self, frames: int) -> None:

@@ -37,7 +37,7 @@ class CameraSnapshot:
     reconnects: int = 0
     sequence: int | None = None  # of the newest inspected frame
     not_inspected: str | None = None  # cause of the open interval; None while it is inspected
-    trusts_anybody: bool = False  # its encrypted connection does not verify its identity
+    is_unverified: bool = False  # its encrypted connection does not verify its identity
     hanging: int = 0  # abandoned connections that still hang and cannot be interrupted
     needed_fps: float = 0.0  # inspections per second that every part needs; 0: no required rate
     spare_fps: float = 0.0  # from this rate on an event is made despite a missed detection

@@ -81,7 +81,7 @@ def test_library_without_its_shared_objects_is_a_finding(monkeypatch: pytest.Mon
 
 
 def test_place_that_cannot_be_written_fails(tmp_path: Path) -> None:
-    """A folder that takes no files is told as such."""
+    """A folder that takes no files is reported."""
     if Path("/proc/self").is_dir():
         findings = list(find_disk(Path("/proc/self")))
         assert findings[-1].level is Level.FAIL

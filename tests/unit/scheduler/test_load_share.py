@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Fewer frames can be inspected than arrive: each part gets its looks as far as that goes, and turns are fair."""
+"""Fewer frames can be inspected than arrive: as many parts as possible get their inspections, and turns are fair."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 
 @dataclass(slots=True)
 class Camera:
-    """A camera that always has a frame of the last 40 ms, whose parts stay `dwell_s` and need `looks`."""
+    """A camera that always has a frame of the last 40 ms, whose parts stay `dwell_s` and need `looks` inspections."""
 
     looks: int
     dwell_s: float
@@ -43,7 +43,7 @@ class Camera:
         return self.looks / self.dwell_s
 
     def covered(self, from_s: float, until_s: float, turn_s: float = 0.0) -> float:
-        """Return the share of parts, coming at every moment, that got their looks, be it `turn_s` after they left."""
+        """Return the share of parts, coming at every moment, that got their inspections by `turn_s` after they left."""
         entries = [from_s + n * 0.05 for n in range(int((until_s - self.dwell_s - turn_s - from_s) / 0.05))]
         enough = sum(
             sum(entry <= at <= entry + self.dwell_s + turn_s for at in self.seen_s) >= self.looks for entry in entries
@@ -82,7 +82,7 @@ needs = st.tuples(st.integers(1, 12), st.floats(1.0, 6.0))
 @given(st.lists(needs, min_size=2, max_size=8), st.floats(1.5, 4.0))
 @example([(1, 1.0), (1, 4.0)], 1.5)  # two turns of this device take longer than a part stays
 def test_where_the_device_can_every_part_gets_its_looks(cameras: list[tuple[int, float]], spare: float) -> None:
-    """Needs differ by the camera: none with a lower one takes the looks of one with a higher, and all come evenly.
+    """Needs differ by the camera: none with a lower one takes from one with a higher, and all come evenly.
 
     To one turn of the device and one frame: no order of turns helps a part that stays for less than two.
     """
@@ -108,7 +108,7 @@ def test_shares_are_in_proportion_to_needs(cameras: list[tuple[int, float]]) -> 
 
 
 def test_one_camera_is_looked_at_evenly() -> None:
-    """No look comes in a burst: of 16 cameras at two looks a second each gap is half a second, to a frame."""
+    """No bursts: of 16 cameras at two inspections a second each gap is half a second, to a frame."""
     made = [Camera(7, 4.0) for _ in range(16)]
     serve(made, 32.0, 30.0)
 
@@ -120,7 +120,7 @@ def test_one_camera_is_looked_at_evenly() -> None:
 def test_with_too_little_for_all_some_are_served_fully_in_turns(
     capacity_fps: float, equal: float, in_turns: float
 ) -> None:
-    """16 cameras need 28 looks a second: an equal share inspects no part at all, turns inspect as many as can be."""
+    """16 cameras need 28 inspections a second: an equal share inspects no part, turns inspect as many as possible."""
     made = [Camera(7, 4.0) for _ in range(16)]
     serve(made, capacity_fps, 40.0)
     assert sum(camera.covered(20.0, 40.0) for camera in made) / 16 == equal

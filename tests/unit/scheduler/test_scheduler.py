@@ -246,7 +246,7 @@ def test_nothing_is_inspected_while_it_cannot_be_recorded(rig: Rig) -> None:
 
 
 def test_a_defect_becomes_one_event_in_log_and_metrics() -> None:
-    """NEW once after min_hits looks, END when the camera leaves."""
+    """NEW once after min_hits hits, END when the camera is removed."""
     rig = Rig(detections=one_defect)
     rig.add("cam", live=False)
     rig.inspector.start()

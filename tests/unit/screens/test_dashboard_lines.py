@@ -97,7 +97,7 @@ def test_stopped_log_is_trouble(well_line: Maker) -> None:
 
 
 def test_camera_that_runs_uninspected_is_trouble(well_line: Maker) -> None:
-    """A camera that runs, with a gap in its inspection, is not counted as inspected."""
+    """A camera that runs with open downtime is not counted as inspected."""
     line = well_line(4)
     cameras = (replace(line.cameras[0], not_inspected="capacity"), *line.cameras[1:])
     screen = "\n".join(text_of(replace(line, cameras=cameras), 80, 24))
@@ -120,7 +120,7 @@ def test_a_rate_below_the_need_turns_the_headline_red(well_line: Maker) -> None:
 
 
 def test_looks_without_one_to_spare_are_no_green(well_line: Maker) -> None:
-    """Just enough looks leave nothing for one that misses: inspected, and a notice."""
+    """Just enough inspections leave no reserve for a missed detection: inspected, and a notice."""
     line = well_line(4)
     cameras = tuple(replace(camera, needed_fps=8.0, spare_fps=12.0, is_settled=True) for camera in line.cameras)
     scarce = replace(line, cameras=cameras, alarms=plan_alarms(cameras, line.log, (), 0.0))
@@ -138,7 +138,7 @@ def test_a_degraded_camera_that_is_missed_is_red(troubled_line: Maker, well_line
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_notices_are_shown_below_alarms(well_line: Maker, troubled_line: Maker, width: int, height: int) -> None:
-    """What is amiss beside the inspection is shown, after the alarms, and never makes the line look troubled."""
+    """What is amiss beside the inspection is shown, after the alarms, and never makes the run look troubled."""
     notice = "overlay: 10 of 100 frames are missing from the videos"
     well = text_of(replace(well_line(4), notices=(notice,)), width, height)
     assert any(f"▲ {notice}"[: width // 2] in line for line in well)

@@ -74,7 +74,7 @@ def test_both_sides_are_treated_alike(some: list[Row], others: list[Row]) -> Non
     ],
 )
 def test_how_far_apart_is_told(other: Row, expected: ResultDifference, is_none: bool) -> None:
-    """A pair that is too far apart is told as a pair; what is elsewhere, or of another class, is unmatched."""
+    """A pair that is too far apart is reported as a pair; other places or classes are unmatched."""
     found = difference(detections((40.0, 40.0, 0.8, 1)), detections(other), FLOOR)
 
     assert (found.pairs, found.unmatched) == (expected.pairs, expected.unmatched)
@@ -96,7 +96,7 @@ def test_what_lies_at_the_threshold_need_not_have_a_partner() -> None:
 
 
 def test_many_pictures_are_one_difference() -> None:
-    """Counts are added, of distances the largest is told."""
+    """Counts are added; of distances the largest is reported."""
     assert together([ResultDifference(2, 1, 0.5, 0.01), ResultDifference(3, 0, 0.25, 0.5)]) == ResultDifference(
         5, 1, 0.5, 0.5
     )

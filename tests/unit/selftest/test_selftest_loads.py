@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Loads and what is told of them, on the simulated device."""
+"""Load tests and their reports, on the simulated device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def told(outcome: CheckOutcome) -> dict[tuple[str, str], float]:
 
 
 def gpu(energy_j: float | None, power_w: float | None) -> LoadTotals:
-    """Return what one GPU told."""
+    """Return the figures of one GPU."""
     mean = None if power_w is None else LoadFigure(power_w, power_w)
     return LoadTotals("cuda:0", 5, 12000, LoadFigure(1100, 1300), LoadFigure(30, 40), None, mean, None, energy_j)
 
@@ -43,7 +43,7 @@ def test_cameras_send_at_their_own_pace(dut: DeviceUnderTest) -> None:
 
 
 def test_a_camera_that_cannot_be_decoded_ends_the_load(dut: DeviceUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one's reason is told; no thread is left."""
+    """The first one's reason is reported; no thread is left."""
 
     def refuse(camera: str, _stream: object, _colour: object) -> Decoder:
         raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, "no session is left")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What waited in queues on the way is in the latency, has figures of its own, and is told while it is too much."""
+"""Time in queues on the way is part of the latency, has its own figures, and is reported while it is too long."""
 
 from __future__ import annotations
 

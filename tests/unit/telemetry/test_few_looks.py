@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is told of cameras that are looked at too rarely: now, in a sentence, and at the end of a run."""
+"""Reports about cameras that are inspected too rarely: now, in a sentence, and at the end of a run."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def test_a_camera_below_its_need_is_not_inspected() -> None:
 
 
 def test_a_rate_that_may_lack_one_look_by_its_counting_is_not_too_low() -> None:
-    """Eight looks in five seconds are what comes of one every 0.57 s, too; cameras of rare looks the ledger judges."""
+    """One inspection every 0.57 s may also give eight in five seconds; the ledger judges cameras with rare ones."""
     assert replace(GOOD, fps_inspected=1.6).is_inspecting
     assert replace(GOOD, fps_inspected=0.0, needed_fps=0.2, spare_fps=0.2).is_inspecting
 
 
 def test_rates_of_the_first_seconds_tell_nothing() -> None:
-    """The ledger alone says when a camera that has just begun has got its looks."""
+    """Only the ledger says when a camera that has just started has its inspections."""
     assert replace(GOOD, fps_inspected=0.3, is_settled=False).is_inspecting
     assert replace(GOOD, fps_inspected=0.3, needed_fps=0.0, spare_fps=0.0).is_inspecting
 
 
 def test_looks_without_one_to_spare_are_told() -> None:
-    """Between what is needed and what leaves room for a look that misses the headline is no more than a notice."""
+    """Between the required rate and the one that tolerates a missed detection, the headline is only a notice."""
     scarce = replace(GOOD, fps_inspected=2.0)
 
     assert alarms(GOOD) == ()

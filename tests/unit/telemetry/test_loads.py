@@ -29,7 +29,7 @@ def make_run() -> RunMetrics:
 
 @given(st.lists(st.integers(0, 100) | st.none(), min_size=1, max_size=30))
 def test_mean_and_peak_are_those_of_the_samples(percents: list[int | None]) -> None:
-    """What was not told counts as nothing, not as zero."""
+    """A figure that is not reported does not count as zero."""
     history = LoadHistory()
     for percent in percents:
         history.note([load(percent)])

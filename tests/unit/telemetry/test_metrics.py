@@ -225,7 +225,7 @@ def test_parsing_of_procfs() -> None:
 def test_cameras_that_nobody_verifies_are_told() -> None:
     """For as long as they are there."""
     run = make_run()
-    run.add_camera("a", Box, trusts_anybody=True)
+    run.add_camera("a", Box, is_unverified=True)
     run.add_camera("b", Box)
     told = "identity not verified (tls_verify = false): a"
     assert run.snapshot(1001.0, 5e8, LOG).notices == (told,)
@@ -237,7 +237,7 @@ def test_reminders_stay() -> None:
     """What was accepted at the start is shown for as long as the line runs, before all else that is good to know."""
     run = make_run()
     run.remind(["the CPU inspects, though there is an NVIDIA GPU"])
-    run.add_camera("a", Box, trusts_anybody=True)
+    run.add_camera("a", Box, is_unverified=True)
     for now_s in (1001.0, 9000.0):
         first, second = run.snapshot(now_s, 5e8, LOG).notices
         assert first == "the CPU inspects, though there is an NVIDIA GPU"
