@@ -124,7 +124,7 @@ def test_a_picture_that_a_decoder_swallows_is_found(machine: CudaMachine, monkey
     (check,) = _run("decode_parity").checks
 
     assert check.status is Status.FAILED
-    assert "NVDEC, h264 8 bit: picture 8: missing" in check.sentence
+    assert "NVDEC, h264 8 bit: frame 8: missing" in check.sentence
 
 
 Spoil = Callable[[list[Inspection]], list[Inspection]]
