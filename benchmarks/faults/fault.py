@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import inf
 from pathlib import Path
 
-from tests.integration.rtsp.raw_server import RawCamera
+from tests.fakes.rtsp.raw_server import RawCamera
 
 from benchmarks.faults.clock import AGREE_S, WallClock
 from benchmarks.faults.quiet import BUSY_SHARE

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.integration.rtsp.raw_server import RawCamera
+from tests.fakes.rtsp.raw_server import RawCamera
 
 from benchmarks.faults.videos import FPS, Kind, ensure_stamped_video, units_of
 

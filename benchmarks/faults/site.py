@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tests.integration.rtsp.raw_server import PASSWORD, USER, RawCamera, RawServer
+from tests.fakes.rtsp.raw_server import PASSWORD, USER, RawCamera, RawServer
 
 SERVER = Path(__file__).parent.parent / "gst_file_server.py"
 CAMERA_PORT = 8554

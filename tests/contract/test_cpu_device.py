@@ -12,12 +12,13 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.builders import FULL, make_frame
 
 from vision_line import cores
 from vision_line.devices.cpu.device import CpuDevice
 from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError, ModelError
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame
+from vision_line.frames import Detections, Frame
 from vision_line.ports import ShapeHW
 
 WriteModel = Callable[..., Path]
@@ -37,8 +38,7 @@ def _inspect(path: Path, shapes: tuple[ShapeHW, ...], picture: NDArray[np.uint8]
 
 
 def _frame(picture: Any, camera: str = "a") -> Frame:
-    colour = Colour(ColourMatrix.BT601, ColourRange.FULL)
-    return Frame(camera, 0, (picture.width, picture.height), colour, picture, 0.0, 0.0, 0.0)
+    return make_frame(camera, size_wh=(picture.width, picture.height), data=picture, colour=FULL)
 
 
 @pytest.mark.parametrize("end2end", [False, True])

@@ -18,6 +18,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.builders import FULL, make_detections
 from tests.fakes.machine import CudaMachine, Pictures
 
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -29,7 +30,7 @@ from vision_line.devices.model.model import open_model
 from vision_line.devices.multi_device import MultiDevice
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.frames import Detections, Frame, Inspection
 from vision_line.ports import Device, DeviceDescription
 
 WriteModel = Callable[..., Path]
@@ -37,12 +38,11 @@ OpenDevice = Callable[[Callable[[], None]], Device]
 
 SHAPES = ((64, 128), (128, 64))
 LANDSCAPE_WH, PORTRAIT_WH = (128, 64), (64, 128)
-FULL = Colour(ColourMatrix.BT601, ColourRange.FULL)
 DEADLINE_S = 20.0
 
 
 def _one_detection(frame: Frame) -> Detections:
-    return Detections(np.array([[0, 0, 32, 32]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32))
+    return make_detections((0, 0, 32, 32))
 
 
 def _simulated(wake: Callable[[], None], inference_s: Callable[[int], float] | float) -> SimulatedDevice:

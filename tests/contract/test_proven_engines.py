@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.contract.conftest import build_tiny_model
 from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.cpu.device import CpuDevice
 from vision_line.devices.model.model import open_model

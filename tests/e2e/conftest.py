@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ports import free_port
+from tests.fakes.ports import free_port
 
 COMMAND = Path(sys.executable).parent / "vision-line"
 

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.ports import free_port
+from tests.fakes.ports import free_port
 
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.stripe import read_stripe

@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.ports import free_port
+from tests.fakes.ports import free_port
 
 from vision_line.config.models import RecordSettings
 from vision_line.records.entries import CameraRecord, RunRecord

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.contract.conftest import build_tiny_model
 from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.tiny_model import build_tiny_model
 
 pytestmark = pytest.mark.e2e
 

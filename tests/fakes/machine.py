@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.builders import FULL
 from tests.fakes.fakecuda.driver import FakeDriver
 from tests.fakes.faketensorrt import FakeTensorRT
 
@@ -20,12 +21,10 @@ from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.memory import host_view, pinned
 from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import colour_coefficients
-from vision_line.frames import Colour, ColourMatrix, ColourRange
 
 __all__ = ["CudaMachine", "Pictures", "cuda_machine", "engine_folder", "second_gpu"]
 
 #: How the pictures are coded that `CudaMachine.show` makes.
-FULL = Colour(ColourMatrix.BT601, ColourRange.FULL)
 
 
 @dataclass(eq=False, kw_only=True)

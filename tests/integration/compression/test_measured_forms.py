@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.quantizing import quantize_onnx
-from tests.unit.compression.quantize.conftest import draw_pictures, draw_yolo
+from tests.fakes.miniature_yolo import draw_pictures, draw_yolo
+from tests.fakes.quantizing import quantize_onnx
 from typer.testing import CliRunner
 
 from vision_line.devices.model.model import Model, open_model

@@ -13,7 +13,7 @@ import onnx
 import openvino as ov
 import pytest
 from onnx import numpy_helper
-from tests.unit.compression.quantize.conftest import draw_yolo
+from tests.fakes.miniature_yolo import draw_yolo
 from typer.testing import CliRunner, Result
 
 from vision_line.devices.model.agreement import Reference, Tolerance, compare

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.builders import COLOUR
 from tests.fakes.gpu_libraries.videos import encoded, opened
 
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -19,14 +20,12 @@ from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.decoders import jetson
 from vision_line.devices.cuda.decoders.jetson import Elements, GstDecoder, check_jetson
 from vision_line.errors import DeviceError, SourceError
-from vision_line.frames import Colour, ColourMatrix, ColourRange
 from vision_line.ports import DecodedFrame
 
 #: What PyGObject's own importer does on Python 3.11 and later.
 pytestmark = pytest.mark.filterwarnings("ignore:DynamicImporter:ImportWarning")
 
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
-COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 FRAMES = 12
 
 

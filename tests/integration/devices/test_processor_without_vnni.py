@@ -13,7 +13,7 @@ import openvino as ov
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tests.emulator import TIMEOUT_S, needs_emulator, run_emulated
+from tests.fakes.emulator import TIMEOUT_S, needs_emulator, run_emulated
 from tests.fakes.proven_bundle import write_proven_bundle
 
 from vision_line.devices.model.model import open_model

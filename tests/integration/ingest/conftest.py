@@ -19,8 +19,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests.integration.rtsp.raw_server import RawCamera, RawServer, Unit, encode
-from tests.ports import free_port
+from tests.fakes.ports import free_port
+from tests.fakes.rtsp.raw_server import RawCamera, RawServer, Unit, encode
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -29,7 +29,7 @@ from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
 from vision_line.ports import OpenDecoder
 
-SERVER = Path(__file__).parents[1] / "rtsp" / "gst_server.py"
+SERVER = Path(__file__).parents[2] / "fakes" / "rtsp" / "gst_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"
 #: A machine that is slow and busy takes so many times as long; whoever asserts a time looks at what `until` returns.
 PATIENCE = 4.0

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.rtsp.raw_server import RawCamera
+from tests.fakes.rtsp.raw_server import RawCamera
 
 from vision_line.config.placeholders import fill_placeholders
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import CameraState, Colour
 
 if TYPE_CHECKING:
+    from tests.fakes.rtsp.raw_server import Unit
     from tests.integration.ingest.conftest import Serve, ServeRaw, Until, Watch
-    from tests.integration.rtsp.raw_server import Unit
 
 PASSWORD = "s3cret-Word"  # noqa: S105  of a test server
 

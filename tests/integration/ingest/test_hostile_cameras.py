@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.rtsp.raw_server import PASSWORD, USER, RawCamera, Unit, encode
+from tests.fakes.rtsp.raw_server import PASSWORD, USER, RawCamera, Unit, encode
 
 from vision_line.frames import CameraState, DropCause
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.ingest.valve import Valve
+from tests.fakes.rtsp.valve import Valve
 
 from vision_line.errors import SourceErrorCode
 from vision_line.frames import CameraState, DropCause, Frame

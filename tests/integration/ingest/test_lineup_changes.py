@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import pytest
+from tests.builders import make_detections
 
 from vision_line.config.models import RecordSettings, Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -41,8 +42,7 @@ DESCRIPTION = DeviceDescription("simulated", "", "int8", ((192, 320),), slots=2,
 
 def one_defect(_: Frame) -> Detections:
     """A defect in every frame, so that every inspection leaves a row."""
-    box = np.array([[100, 100, 120, 120]], np.float32)
-    return Detections(box, np.array([0.9], np.float32), np.array([0], np.int32))
+    return make_detections((100, 100, 120, 120))
 
 
 class Blind(SimulatedDevice):

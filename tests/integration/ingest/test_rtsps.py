@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.rtsp.raw_server import PASSWORD, USER, RawCamera, Unit
+from tests.fakes.rtsp.raw_server import PASSWORD, USER, RawCamera, Unit
 
 if TYPE_CHECKING:
     from tests.integration.ingest.conftest import ServeRaw, Until, Watch

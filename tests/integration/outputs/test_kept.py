@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.contract.conftest import build_tiny_model
+from tests.fakes.tiny_model import build_tiny_model
 from typer.testing import CliRunner
 
 from vision_line.cli.main import cli

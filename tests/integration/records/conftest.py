@@ -10,16 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from tests.builders import make_frame
 
 from vision_line.config.models import RecordSettings
 from vision_line.frames import (
-    Colour,
-    ColourMatrix,
-    ColourRange,
     DefectEvent,
     Detections,
     EventPhase,
-    Frame,
     Inspection,
     Verdict,
 )
@@ -33,7 +30,6 @@ class Line:
     """Makes what a pipeline would hand to the log."""
 
     def __init__(self) -> None:
-        self.colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
         self.started_utc = time.time()
 
     def picture(self, size_wh: tuple[int, int] = (160, 96)) -> av.VideoFrame:
@@ -55,16 +51,8 @@ class Line:
     ) -> Inspection:
         """Return an inspected frame with `found` detections of class `short`, one beside the other."""
         now_s = time.monotonic()
-        frame = Frame(
-            camera,
-            sequence,
-            size_wh,
-            self.colour,
-            picture,
-            now_s,
-            time.time() if arrived_utc is None else arrived_utc,
-            now_s,
-        )
+        arrived_utc = time.time() if arrived_utc is None else arrived_utc
+        frame = make_frame(camera, sequence, size_wh=size_wh, data=picture, at_s=now_s, at_utc=arrived_utc)
         x1 = 20.0 * np.arange(found, dtype=np.float32)
         xyxy = np.stack([x1, x1 * 0 + 10, x1 + 16, x1 * 0 + 30], axis=1).astype(np.float32)
         kept = Detections(xyxy, np.full(found, 0.9, np.float32), np.full(found, 1, np.int32))

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import make_frame, make_inspection
 
 from vision_line.devices.camera_order import CameraOrder
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
-
-COLOUR = Colour(ColourMatrix.BT601, ColourRange.FULL)
+from vision_line.frames import Frame
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=30), st.randoms(use_true_random=False))
 def test_any_order_of_finishing(cameras: list[str], random: object) -> None:
     """However the engine finishes, each camera's frames come out once, in order, as early as they can."""
     order = CameraOrder()
-    frames = [Frame(camera, number, (1, 1), COLOUR, None, 0, 0, 0) for number, camera in enumerate(cameras)]
+    frames = [make_frame(camera, number) for number, camera in enumerate(cameras)]
     tickets = [order.enter(frame, 0.0) for frame in frames]
     random.shuffle(tickets)  # type: ignore[attr-defined]
     finished: set[int] = set()
@@ -24,7 +23,7 @@ def test_any_order_of_finishing(cameras: list[str], random: object) -> None:
 
     for ticket in tickets:
         finished.add(ticket.frame.sequence)
-        inspection = Inspection(ticket.frame, Detections.empty(), 0.0, 0.0)
+        inspection = make_inspection(ticket.frame)
         released += [inspection.frame for inspection in order.finish(ticket, inspection)]
         waiting = [frame for frame in frames if frame not in released]
         assert len(order) == len(waiting)

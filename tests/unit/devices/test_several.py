@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.builders import make_frame
 
 from vision_line.devices.multi_device import MultiDevice, joined_name
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame, Inspection
+from vision_line.frames import Colour, Frame, Inspection
 from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
 
 WIDE, TALL = (64, 128), (128, 64)
-COLOUR = Colour(ColourMatrix.BT601, ColourRange.FULL)
 
 #: What a picture is here: the number of the device that it lies on.
 Picture = int | None
@@ -64,7 +64,7 @@ def no_decoder(camera: str, stream: Any, colour: Colour | None) -> Decoder:
 
 
 def frame(camera: str, sequence: int, where: Picture, size_wh: tuple[int, int] = (128, 64)) -> Frame:
-    return Frame(camera, sequence, size_wh, COLOUR, where, 0.0, 0.0, 0.0)
+    return make_frame(camera, sequence, size_wh=size_wh, data=where)
 
 
 class Pair:

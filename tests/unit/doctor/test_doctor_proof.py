@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tests.contract.conftest import build_tiny_model
 from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.doctor import Level
 from vision_line.doctor.model_proof import find_proof

@@ -6,11 +6,12 @@ from __future__ import annotations
 import itertools
 import threading
 
-from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
+from tests.builders import make_frame
+
+from vision_line.frames import DropCause
 from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.mailbox import BoundedQueue
 
-COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 PATIENCE_S = 20.0
 
 
@@ -22,7 +23,7 @@ def test_revoking_frees_a_put_that_waits_for_room() -> None:
     def send() -> None:
         for _ in range(4):
             sink.arrived()
-            sink.put(Frame("file", -1, (64, 64), COLOUR, None, 0.0, 0.0, 0.0))
+            sink.put(make_frame("file", -1))
 
     sender = threading.Thread(target=send)
     sender.start()

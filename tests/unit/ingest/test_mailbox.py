@@ -10,16 +10,16 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.builders import make_frame
 
-from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
+from vision_line.frames import DropCause, Frame
 from vision_line.ingest.mailbox import BoundedQueue, Mailbox, NewestFrame
 
-COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 PATIENCE_S = 20.0
 
 
 def frame(sequence: int) -> Frame:
-    return Frame("cam", sequence, (640, 360), COLOUR, None, float(sequence), 0.0, float(sequence))
+    return make_frame("cam", sequence, at_s=float(sequence))
 
 
 def put_frames(mailbox: Mailbox, n: int) -> None:

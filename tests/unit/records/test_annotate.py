@@ -6,8 +6,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import make_detections
 
-from vision_line.frames import DefectEvent, Detections, EventPhase, Verdict
+from vision_line.frames import DefectEvent, EventPhase, Verdict
 from vision_line.records.annotate import (
     CROP_SHOWN_PX,
     PLAIN_COLOUR,
@@ -36,7 +37,7 @@ def test_an_event_shows_class_score_and_verdict() -> None:
 
 def test_detections_lie_below_events() -> None:
     """Every detection has its box; events come last, hence on top."""
-    found = Detections(np.ones((2, 4), np.float32), np.ones(2, np.float32), np.zeros(2, np.int32))
+    found = make_detections((1, 1, 1, 1), (1, 1, 1, 1), score=1.0)
     marks = marks_of(found, [MARK])
 
     assert [mark.label for mark in marks] == ["", "", "open 0.40 warn"]

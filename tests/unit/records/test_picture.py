@@ -8,6 +8,7 @@ import threading
 import av
 import numpy as np
 import pytest
+from tests.builders import make_frame
 
 from vision_line.errors import SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
@@ -22,7 +23,7 @@ RED_BLUE = {
 
 
 def frame_of(picture: object, matrix: ColourMatrix, colour_range: ColourRange) -> Frame:
-    return Frame("cam01", 0, (64, 48), Colour(matrix, colour_range), picture, 0.0, 0.0, 0.0)
+    return make_frame(size_wh=(64, 48), colour=Colour(matrix, colour_range), data=picture)
 
 
 def plain_picture(y: int, cb: int, cr: int) -> av.VideoFrame:

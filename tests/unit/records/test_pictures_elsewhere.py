@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import av
 import numpy as np
 import pytest
+from tests.builders import make_frame
 
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
@@ -44,7 +45,7 @@ def _content() -> av.VideoFrame:
 
 def _frame(picture: object) -> Frame:
     colour = Colour(ColourMatrix.BT709, ColourRange.FULL)
-    return Frame("dock-3", 0, (64, 48), colour, picture, arrived_s=0.0, arrived_utc=0.0, decoded_s=0.0)
+    return make_frame("dock-3", size_wh=(64, 48), data=picture, colour=colour)
 
 
 def test_people_see_the_copy() -> None:

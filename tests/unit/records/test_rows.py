@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import make_detections
 
 from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
 from vision_line.records.entries import CameraRecord, CamerasEntry, EventsEntry, InspectedEntry, weight_of
@@ -13,12 +13,6 @@ from vision_line.records.rows import RowMaker, event_of_each
 from vision_line.records.schema import DROPPED_COLUMNS
 
 BOXES = ((0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (20.5, 0.0, 30.5, 10.0))
-
-
-def detections(*boxes: tuple[float, float, float, float], class_id: int = 0) -> Detections:
-    count = len(boxes)
-    xyxy = np.array(boxes, np.float32).reshape(count, 4)
-    return Detections(xyxy, np.full(count, 0.9, np.float32), np.full(count, class_id, np.int32))
 
 
 def event(
@@ -38,16 +32,16 @@ def test_a_detection_knows_its_event() -> None:
     """The nearest box of the event's class within a pixel is the event's."""
     events = [event("a", BOXES[0]), event("b", BOXES[2])]
 
-    assert event_of_each(detections(*BOXES), events, 1) == ["a", None, "b"]
+    assert event_of_each(make_detections(*BOXES), events, 1) == ["a", None, "b"]
 
 
 def test_other_frames_classes_and_ends_match_nothing() -> None:
     """A box of another frame, of another class or of an event that ended is no detection's."""
-    boxes = detections(BOXES[0])
+    boxes = make_detections(BOXES[0])
 
     assert event_of_each(boxes, [event("a", BOXES[0], sequence=2)], 1) == [None]
     assert event_of_each(boxes, [event("a", BOXES[0], phase=EventPhase.END)], 1) == [None]
-    assert event_of_each(detections(BOXES[0], class_id=1), [event("a", BOXES[0])], 1) == [None]
+    assert event_of_each(make_detections(BOXES[0], class_id=1), [event("a", BOXES[0])], 1) == [None]
     assert event_of_each(boxes, [event("a", BOXES[1])], 1) == [None]
     assert event_of_each(Detections.empty(), [event("a", BOXES[1])], 1) == []
 
@@ -55,7 +49,7 @@ def test_other_frames_classes_and_ends_match_nothing() -> None:
 def test_rows_hold_what_the_entry_held() -> None:
     """Times, latency, box, class and the camera's labels are in the row; float32's noise is not."""
     maker = RowMaker(7, ["open"], [CameraRecord("cam01", "press", "A", "")])
-    (sql, rows), (_, event_rows) = maker.statements(inspected(detections(BOXES[0]), event("a", BOXES[0])))
+    (sql, rows), (_, event_rows) = maker.statements(inspected(make_detections(BOXES[0]), event("a", BOXES[0])))
 
     assert sql.startswith("INSERT INTO detections (run, camera, station, recipe, sequence, ")
     assert rows == [
@@ -114,7 +108,7 @@ def test_a_camera_has_a_row_for_as_long_as_nothing_about_it_changes() -> None:
 def test_a_class_without_a_name_is_still_recorded() -> None:
     """A class number beyond the model's list gets a name that says so."""
     maker = RowMaker(1, ["open"], [])
-    (_, rows), *_ = maker.statements(inspected(detections(BOXES[0], class_id=5)))
+    (_, rows), *_ = maker.statements(inspected(make_detections(BOXES[0], class_id=5)))
 
     assert "class 5" in rows[0]
 
@@ -128,6 +122,6 @@ def test_every_drop_cause_has_its_column() -> None:
 @given(st.integers(0, 300))
 def test_weight_grows_with_what_is_held(count: int) -> None:
     """An entry's weight covers its arrays at least."""
-    found = detections(*[BOXES[0]] * count)
+    found = make_detections(*[BOXES[0]] * count)
 
     assert weight_of(inspected(found)) >= found.xyxy.nbytes + found.score.nbytes + found.class_id.nbytes

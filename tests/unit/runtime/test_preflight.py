@@ -11,8 +11,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from tests.contract.conftest import build_tiny_model
 from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.tiny_model import build_tiny_model
 from typer.testing import CliRunner
 
 from vision_line.cli.check import check_file

@@ -12,9 +12,9 @@ from math import inf
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.builders import make_frame
 
 from vision_line.config.models import StreamSettings
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.detection.filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
@@ -25,7 +25,6 @@ from vision_line.scheduler.rotation import DWELLS_OF_A_PERIOD, HEADROOM, OVERLOA
 
 SHAPE = (192, 320)
 FPS = 25.0
-COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 
 
 @dataclass(slots=True)
@@ -200,7 +199,7 @@ class Rig:
         settings = StreamSettings()
         box = NewestFrame(lambda: None)
         keep, tracker = DetectionFilter(("a",), settings, 0.5), EventTracker(camera, ("a",), settings, 0.5)
-        box.put(Frame(camera, 0, (64, 64), COLOUR, None, 0.0, 0.0, 0.0))
+        box.put(make_frame(camera, size_wh=(64, 64)))
         return CameraPipeline(camera, box, keep, tracker, period_s=1 / needed_fps, dwell_s=4.0)
 
 

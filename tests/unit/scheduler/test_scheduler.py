@@ -8,16 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
+from tests.builders import make_detections, make_frame
 
 from vision_line.config.models import StreamSettings
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import (
-    Colour,
-    ColourMatrix,
-    ColourRange,
     CoverageMinute,
     DefectEvent,
     Detections,
@@ -34,7 +31,6 @@ from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp
 
-COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 CLASSES = ("open", "short")
 
 
@@ -85,15 +81,15 @@ class Tally:
         self.events.append(event)
 
 
-def frame(camera: str, sequence: int, arrived_s: float | None = None) -> Frame:
-    now_s = time.monotonic() if arrived_s is None else arrived_s
-    return Frame(camera, sequence, (640, 360), COLOUR, None, now_s, time.time(), now_s)
+def arrived(camera: str, sequence: int, arrived_s: float | None = None) -> Frame:
+    """Return a frame that arrived just now if nothing else is said."""
+    at_s = time.monotonic() if arrived_s is None else arrived_s
+    return make_frame(camera, sequence, at_s=at_s, at_utc=time.time())
 
 
 def one_defect(inspected: Frame) -> Detections:
     """A defect that stands still in the middle."""
-    box = np.array([[300, 170, 320, 190]], np.float32)
-    return Detections(box, np.array([0.9], np.float32), np.array([1], np.int32))
+    return make_detections((300, 170, 320, 190), class_id=1)
 
 
 class Rig:
@@ -138,7 +134,7 @@ class Rig:
         return line
 
     def put(self, camera: str, sequence: int, arrived_s: float | None = None, behind_s: float = 0.0) -> None:
-        made = frame(camera, sequence, arrived_s)
+        made = arrived(camera, sequence, arrived_s)
         made.behind_s = behind_s
         self.lines[camera].mailbox.count_arrived()
         self.lines[camera].mailbox.put(made)

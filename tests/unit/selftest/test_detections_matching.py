@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import scored_detections
 
 from vision_line.frames import Detections
 from vision_line.selftest.comparison import MOST_PIXELS, MOST_SCORE, ResultDifference, difference, together
@@ -21,11 +21,8 @@ Row = tuple[float, float, float, int]
 
 def detections(*rows: Row) -> Detections:
     """Return boxes of 10 by 20 pixels."""
-    boxes = [(left, top, left + 10, top + 20) for left, top, _, _ in rows]
-    return Detections(
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array([row[2] for row in rows], np.float32),
-        np.array([row[3] for row in rows], np.int32),
+    return scored_detections(
+        *((left, top, left + 10, top + 20, score, class_id) for left, top, score, class_id in rows)
     )
 
 

@@ -6,31 +6,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from tests.builders import make_detections, make_frame, make_inspection
 
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.frames import Detections, Inspection
 from vision_line.selftest.order_check import OrderErrors, find_order_errors
 
-COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 CAMERAS, FRAMES = 3, 4
 
 
 def shown(picture: int) -> Detections:
     """Return what a picture shows: one box, each at another place."""
     left = 100.0 * picture
-    return Detections(
-        np.array([[left, 0, left + 10, 10]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32)
-    )
+    return make_detections((left, 0, left + 10, 10))
 
 
 SHOWN = [shown(picture) for picture in range(2)]
 SUBMITTED = [
-    (Frame(f"camera{camera}", sequence, (1000, 100), COLOUR, None, 0.0, 0.0, 0.0), (camera + sequence) % 2)
+    (make_frame(f"camera{camera}", sequence), (camera + sequence) % 2)
     for sequence in range(FRAMES)
     for camera in range(CAMERAS)
 ]
-FOUND = [Inspection(frame, SHOWN[picture], 0.0, 0.0) for frame, picture in SUBMITTED]
+FOUND = [make_inspection(submitted, SHOWN[picture]) for submitted, picture in SUBMITTED]
 
 
 def lose(found: list[Inspection]) -> list[Inspection]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.builders import make_frame, make_inspection
 
-from vision_line.frames import CameraState, Colour, ColourMatrix, ColourRange, Detections, DropCause, Frame, Inspection
+from vision_line.frames import CameraState, DropCause, Inspection
 from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera_metrics import CameraMetrics
@@ -21,16 +22,14 @@ class Box:
     dropped: dict[DropCause, int] = {}  # noqa: RUF012  nobody writes to it
 
 
-def inspected(behind_s: float) -> Inspection:
-    colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
-    frame = Frame("a", 0, (640, 360), colour, None, 1000.0, 5e8, 1000.01, behind_s=behind_s)
-    return Inspection(frame, Detections.empty(), 1000.02, 1000.04)
+def late(behind_s: float) -> Inspection:
+    return make_inspection(make_frame("a", at_s=1000.0, at_utc=5e8, behind_s=behind_s), after_s=0.04)
 
 
 def test_latency_counts_from_the_capture() -> None:
     """50 ms after it had been read, of a frame that had waited for 200 ms."""
     camera = CameraMetrics("a", Box)
-    assert camera.inspected(inspected(0.2), 1000.05) == pytest.approx(250.0)
+    assert camera.inspected(late(0.2), 1000.05) == pytest.approx(250.0)
     totals = camera.totals(1001.0, {})
     assert totals.latency_ms is not None
     assert totals.behind_ms is not None

@@ -8,22 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import make_detections, make_frame, make_inspection
 
 from vision_line.errors import RunError
 from vision_line.frames import (
     CameraState,
-    Colour,
-    ColourMatrix,
-    ColourRange,
     DefectEvent,
-    Detections,
     DropCause,
     EventPhase,
-    Frame,
     Inspection,
     NotInspected,
     StateChange,
@@ -55,10 +50,8 @@ def make_run(max_batch: int = 4) -> RunMetrics:
 
 
 def inspection(camera: str, sequence: int, arrived_s: float, defects: int = 0) -> Inspection:
-    colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
-    frame = Frame(camera, sequence, (640, 360), colour, None, arrived_s, 5e8, arrived_s)
-    found = Detections(np.zeros((defects, 4), np.float32), np.zeros(defects, np.float32), np.zeros(defects, np.int32))
-    return Inspection(frame, found, arrived_s, arrived_s)
+    found = make_detections(*[(0.0, 0.0, 0.0, 0.0)] * defects)
+    return make_inspection(make_frame(camera, sequence, at_s=arrived_s, at_utc=5e8), found)
 
 
 def event(number: int, phase: EventPhase) -> DefectEvent:

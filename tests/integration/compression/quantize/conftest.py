@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.fakes.fakecuda.fixtures import fake_cuda, fake_cuda_process
 from tests.fakes.machine import cuda_machine, engine_folder
-from tests.quantizing import quantize_onnx
+from tests.fakes.quantizing import quantize_onnx
 
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
 from vision_line_compression.network.onnx_export import export_onnx

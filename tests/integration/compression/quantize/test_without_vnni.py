@@ -11,9 +11,9 @@ import onnx
 import openvino as ov
 import pytest
 from numpy.typing import NDArray
-from tests.emulator import TIMEOUT_S, needs_emulator, run_emulated
-from tests.quantizing import quantize_onnx
-from tests.unit.compression.quantize.conftest import draw_pictures, draw_yolo
+from tests.fakes.emulator import TIMEOUT_S, needs_emulator, run_emulated
+from tests.fakes.miniature_yolo import draw_pictures, draw_yolo
+from tests.fakes.quantizing import quantize_onnx
 
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.unsigned import write_unsigned

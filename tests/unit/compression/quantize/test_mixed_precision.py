@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.quantizing import quantize_onnx
+from tests.fakes.quantizing import quantize_onnx
 
 from vision_line_compression.quantize.mixed_precision import (
     MixedPrecisionSettings,

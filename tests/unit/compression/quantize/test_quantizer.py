@@ -10,7 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tests.quantizing import fake_quantize, quantize_onnx
+from tests.fakes.quantizing import fake_quantize, quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model

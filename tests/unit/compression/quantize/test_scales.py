@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tests.quantizing import fake_quantize
+from tests.fakes.quantizing import fake_quantize
 
 from vision_line_compression.quantize.scales import (
     LEAST_SCALE,

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from tests.quantizing import quantize_onnx
+from tests.fakes.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import ModelProto, load_model, save_model

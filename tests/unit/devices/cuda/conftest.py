@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the tests of the NVIDIA device share: fakes of NVIDIA's libraries, and small videos."""
+"""What the tests of the NVIDIA device share: fakes of NVIDIA's libraries, small videos, and the model that runs."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.fakes.fakecuda.fixtures import fake_cuda, fake_cuda_process, gpu
 from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec
 from tests.fakes.gpu_libraries.videos import encoded
+from tests.fakes.machine import cuda_machine, engine_folder, second_gpu
+from tests.fakes.tiny_model import build_tiny_model
 
-__all__ = ["fake_cuda", "fake_cuda_process", "gpu"]
+from vision_line.devices.model.model import Model, open_model
+
+__all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process", "gpu", "second_gpu"]
 
 
 @pytest.fixture
@@ -24,3 +29,11 @@ def pynv() -> FakePyNvVideoCodec:
 def encode() -> Callable[..., io.BytesIO]:
     """Return a function that makes a small video; see `encoded`."""
     return encoded
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    """Return the tiny model, whose classes are the colours, for batches of any size."""
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(build_tiny_model(batch="n"))
+    return open_model(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
+from tests.builders import COLOUR
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, FakeDriver
 from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
 
@@ -20,12 +21,10 @@ from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import Colour, ColourMatrix, ColourRange
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
 
-COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 DST_HW = (24, 40)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import make_detections
 
 from vision_line.config.models import Stream, StreamSettings
 from vision_line.frames import Detections
@@ -17,8 +18,7 @@ SIZE_WH = (200, 100)
 
 
 def _at(*points: tuple[float, float]) -> Detections:
-    xyxy = np.array([(x - 2, y - 2, x + 2, y + 2) for x, y in points], np.float32).reshape(-1, 4)
-    return Detections(xyxy, np.full(len(points), 0.9, np.float32), np.zeros(len(points), np.int32))
+    return make_detections(*((x - 2, y - 2, x + 2, y + 2) for x, y in points))
 
 
 def _camera(**settings: object) -> Stream:

@@ -10,14 +10,11 @@ from math import cos, radians, sin
 
 import numpy as np
 import pytest
+from tests.builders import make_frame, scored_detections
 
 from vision_line.config.models import StreamSettings
 from vision_line.frames import (
-    Colour,
-    ColourMatrix,
-    ColourRange,
     DefectEvent,
-    Detections,
     EventPhase,
     Frame,
 )
@@ -25,7 +22,6 @@ from vision_line.inspection.tracking.events import EventTracker
 
 CLASSES = ("open", "short", "mousebite", "spur", "spurious_copper", "pin_hole")
 SIZE_WH = (640, 360)
-COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 START_UTC = 1_767_225_600.0
 FLICKER = -1
 
@@ -65,11 +61,7 @@ class Belt:
         events: list[DefectEvent] = []
         for sequence, at_s in enumerate(self.looks_s):
             rows = self._look(rng, at_s)
-            detections = Detections(
-                np.array([row[1] for row in rows], np.float32).reshape(-1, 4),
-                np.array([row[2] for row in rows], np.float32),
-                np.array([row[3] for row in rows], np.int32),
-            )
+            detections = scored_detections(*((*box, score, class_id) for _, box, score, class_id in rows))
             for index, row in enumerate(rows):
                 truth[sequence, tuple(detections.xyxy[index].tolist())] = row[0]
             events += tracker.update(_frame(sequence, at_s), detections)
@@ -135,7 +127,7 @@ class Outcome:
 
 
 def _frame(sequence: int, at_s: float) -> Frame:
-    return Frame("cam01", sequence, SIZE_WH, COLOUR, None, at_s, START_UTC + at_s, at_s)
+    return make_frame(sequence=sequence, size_wh=SIZE_WH, at_s=at_s, at_utc=START_UTC + at_s)
 
 
 def steady(speed: float) -> Way:

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.builders import make_frame, scored_detections
 
 from vision_line.config.models import StreamSettings
 from vision_line.frames import (
-    Colour,
-    ColourMatrix,
-    ColourRange,
     DefectEvent,
     Detections,
     EventPhase,
@@ -26,7 +23,6 @@ from vision_line.frames import (
 from vision_line.inspection.tracking.events import MARKED_RISE, EventTracker
 
 CLASSES = ("open", "short")
-COLOUR = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 PERIOD_S = 0.2
 UTC = 1_767_225_600.0
 
@@ -43,13 +39,8 @@ class Look(NamedTuple):
 def _inspection(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Look:
     rows = list(seen)
     at_s = 100 + sequence * PERIOD_S
-    frame = Frame("cam01", sequence, size_wh, COLOUR, None, at_s, UTC + at_s, at_s)
-    detections = Detections(
-        np.array([(x - 8, y - 8, x + 8, y + 8) for x, y, _, _ in rows], np.float32).reshape(-1, 4),
-        np.array([row[2] for row in rows], np.float32),
-        np.array([row[3] for row in rows], np.int32),
-    )
-    return Look(frame, detections)
+    found = scored_detections(*((x - 8, y - 8, x + 8, y + 8, score, class_id) for x, y, score, class_id in rows))
+    return Look(make_frame(sequence=sequence, size_wh=size_wh, at_s=at_s, at_utc=UTC + at_s), found)
 
 
 def _run(scores: Sequence[float | None], *, threshold: float = 0.25, **settings: object) -> list[DefectEvent]:

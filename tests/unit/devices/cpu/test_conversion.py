@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.builders import FULL
 
 from vision_line.devices.cpu.converter import MAX_CANVASES, Converter
 from vision_line.devices.cpu.planes import open_planes
@@ -21,7 +22,6 @@ FORMATS = (
     *("gray", "rgb24", "bgr24"),
 )
 COLOURS = [Colour(matrix, value_range) for matrix in ColourMatrix for value_range in ColourRange]
-FULL = Colour(ColourMatrix.BT601, ColourRange.FULL)
 
 
 def _random_frame(name: str, size_wh: tuple[int, int], seed: int) -> av.VideoFrame:

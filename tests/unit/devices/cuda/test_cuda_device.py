@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.builders import FULL
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
 from tests.fakes.faketensorrt import RecordableContext
 from tests.fakes.gpu_libraries.nvml import FakeNvml
-from tests.fakes.machine import FULL, CudaMachine
+from tests.fakes.machine import CudaMachine
 
 from vision_line.devices import stall
 from vision_line.devices.cuda.device import CudaDevice

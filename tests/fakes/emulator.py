@@ -16,7 +16,7 @@ import pytest
 EMULATOR = "qemu-x86_64"
 #: A program takes half a minute on a quiet machine; this is for a slow, busy one.
 TIMEOUT_S = 400
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 needs_emulator = pytest.mark.skipif(
     shutil.which(EMULATOR) is None or platform.machine() != "x86_64",

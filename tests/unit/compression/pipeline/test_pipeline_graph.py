@@ -19,7 +19,7 @@ from vision_line_compression.pipeline.recipe import Control, Recipe, load_recipe
 from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.report.card import RowKind
 
-RECIPE = Path(__file__).parents[3] / "compression" / "recipes" / "demo.toml"
+RECIPE = Path(__file__).parents[4] / "compression" / "recipes" / "demo.toml"
 
 
 @pytest.fixture

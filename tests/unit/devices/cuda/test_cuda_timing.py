@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.builders import FULL
 from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, Schedule
 from tests.fakes.faketensorrt import Job
-from tests.fakes.machine import FULL, CudaMachine
+from tests.fakes.machine import CudaMachine
 
 from vision_line.devices.cuda.engine_cache import find_engine
 from vision_line.devices.cuda.kernel import LetterboxKernel

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tests.contract.conftest import build_tiny_model
 from tests.fakes.faketensorrt import MAGIC
 from tests.fakes.machine import CudaMachine
 from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, find_engine

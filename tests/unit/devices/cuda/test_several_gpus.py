@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.builders import FULL
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, Schedule
 from tests.fakes.gpu_libraries.nvml import BUS, FakeNvml
 from tests.fakes.gpu_libraries.videos import opened
-from tests.fakes.machine import FULL, CudaMachine, Pictures
+from tests.fakes.machine import CudaMachine, Pictures
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.decoders.choice import Backend

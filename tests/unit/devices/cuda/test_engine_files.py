@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-from tests.contract.conftest import build_tiny_model
 from tests.fakes.faketensorrt import MAGIC, BuilderFlag, FakeTensorRT
 from tests.fakes.machine import CudaMachine
+from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, choose_library, find_engine
 from vision_line.devices.model.model import Model, open_model

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import scored_detections
 
 from vision_line.frames import Detections
 from vision_line_compression.data.dataset import LabelledImage
@@ -30,12 +31,6 @@ def labelled(*boxes: tuple[float, float, float, float], classes: tuple[int, ...]
     return LabelledImage(Path("a.png"), (100, 100), np.array(boxes, np.float32).reshape(-1, 4), class_id)
 
 
-def detected(*rows: tuple[float, float, float, float, float, int]) -> Detections:
-    """Return detections from rows x1 y1 x2 y2 score class."""
-    table = np.array(rows, np.float32).reshape(-1, 6)
-    return Detections(table[:, :4], table[:, 4], table[:, 5].astype(np.int32))
-
-
 #: An image with a hit, a hit under another name and a false one; one with an overlap of 0.4; a clean one with an alarm.
 IMAGES = [
     labelled((0, 0, 10, 10), (40, 40, 50, 50), classes=(0, 1)),
@@ -43,9 +38,9 @@ IMAGES = [
     labelled(),
 ]
 FOUND = [
-    detected((0, 0, 10, 10, 0.9, 0), (40, 40, 50, 50, 0.8, 0), (70, 70, 80, 80, 0.3, 1)),
-    detected((0, 0, 10, 4, 0.7, 0)),
-    detected((5, 5, 9, 9, 0.2, 0)),
+    scored_detections((0, 0, 10, 10, 0.9, 0), (40, 40, 50, 50, 0.8, 0), (70, 70, 80, 80, 0.3, 1)),
+    scored_detections((0, 0, 10, 4, 0.7, 0)),
+    scored_detections((5, 5, 9, 9, 0.2, 0)),
 ]
 
 
@@ -122,7 +117,7 @@ def test_sweep_agrees_with_operating_points() -> None:
 def test_first_choice_goes_to_the_higher_score() -> None:
     """Two detections of one box: the better score takes it, the other is false."""
     image = labelled((0, 0, 10, 10))
-    found = detected((0, 0, 10, 9, 0.5, 0), (0, 0, 10, 8, 0.6, 0))
+    found = scored_detections((0, 0, 10, 9, 0.5, 0), (0, 0, 10, 8, 0.6, 0))
 
     matches = match([found], [image], ious=(0.5,))
 
@@ -133,7 +128,7 @@ def test_first_choice_goes_to_the_higher_score() -> None:
 
 def test_only_the_best_detections_count() -> None:
     """Beyond the limit of an image and class, detections do not exist."""
-    found = detected((0, 0, 10, 10, 0.4, 0), (50, 50, 60, 60, 0.6, 0), (50, 50, 60, 60, 0.5, 1))
+    found = scored_detections((0, 0, 10, 10, 0.4, 0), (50, 50, 60, 60, 0.6, 0), (50, 50, 60, 60, 0.5, 1))
 
     matches = match([found], [labelled((0, 0, 10, 10))], ious=(0.5,), most=1)
 
@@ -167,8 +162,12 @@ def test_calibration_of_honest_scores() -> None:
     """Scores that mean what they say have no error, boastful ones do."""
     images = [labelled((0, 0, 10, 10)) for _ in range(10)]
     box = (0.0, 0.0, 10.0, 10.0)
-    honest = [detected((*box, 0.8, 0)) if n < 8 else detected((50, 50, 60, 60, 0.8, 0)) for n in range(10)]
-    boastful = [detected((*box, 0.95, 0)) if n < 5 else detected((50, 50, 60, 60, 0.95, 0)) for n in range(10)]
+    honest = [
+        scored_detections((*box, 0.8, 0)) if n < 8 else scored_detections((50, 50, 60, 60, 0.8, 0)) for n in range(10)
+    ]
+    boastful = [
+        scored_detections((*box, 0.95, 0)) if n < 5 else scored_detections((50, 50, 60, 60, 0.95, 0)) for n in range(10)
+    ]
 
     assert calibration(match(honest, images), 0.5).expected_error == pytest.approx(0.0, abs=1e-6)
     assert calibration(match(boastful, images), 0.5).expected_error == pytest.approx(0.45, abs=1e-6)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The order of the tests: what tiers share is in fakes and builders, and unit tests mirror the packages."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TIERS = ("unit", "contract", "integration", "e2e", "architecture")
+FILES = sorted(path for folder in ("tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py"))
+APP = ROOT / "app" / "vision_line"
+
+
+def imported_tiers(path: Path) -> Iterator[str]:
+    """Yield the tiers of tests that the file imports from, also for its types."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith(tuple(f"tests.{tier}." for tier in TIERS)))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_tier_imports_from_no_other(path: Path) -> None:
+    """What two of them need is in `tests/fakes` or `tests/builders.py`, which need no tier."""
+    own = set(path.relative_to(ROOT).parts[1:2])
+
+    assert not set(imported_tiers(path)) - own
+
+
+def test_helpers_are_among_the_fakes() -> None:
+    """Beside the tiers lie only what pytest reads and the builders."""
+    assert {path.name for path in (ROOT / "tests").glob("*.py")} == {"builders.py", "conftest.py"}
+
+
+def test_unit_tests_mirror_the_packages() -> None:
+    """Their folders are those of the packages, so that a module's tests are found without a search."""
+    unit = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    mirrored = {folder for folder in folders if (APP / folder).is_dir()}
+    compression = {folder for folder in folders if folder.parts[:1] == ("compression",)}
+    rooms = ROOT / "compression" / "vision_line_compression"
+
+    assert folders - mirrored - compression == {Path("benchmarks")}
+    assert all((rooms / folder.relative_to("compression")).is_dir() for folder in compression)
+
+
+def test_loose_unit_tests_are_of_modules_outside_every_room() -> None:
+    """Such as `wakefulness.py`."""
+    loose = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "unit").glob("test_*.py")}
+
+    assert loose <= {path.stem for path in APP.glob("*.py")}
