@@ -46,13 +46,10 @@ FORMER_WORDS = {
 
 #: The same for names of classes and functions whose words are good elsewhere.
 FORMER_NAMES = {
-    "Chooser": "Sampler",
     "CompressedPicture": "EncodedFrame",
     "DecodedPicture": "DecodedFrame",
-    "Disorder": "OrderErrors",
     "Doorbell": "WakeUp",
     "Found": "DetectionColumns, GpuFound",
-    "Harvest": "CaptureResult",
     "Judgement": "CameraHealth",
     "Kinds": "a file in pipeline/steps",
     "Known": "TrackColumns",
@@ -65,7 +62,6 @@ FORMER_NAMES = {
     "Protection": "MixedPrecision",
     "Round": "SchedulerUpdate",
     "Piece": "Segment",
-    "Seat": "CameraSlot",
     "Sighting": "Observation",
     "ServerOrder": "ServerConfig",
     "Station": "ManagedCamera",

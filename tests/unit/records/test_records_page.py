@@ -37,7 +37,7 @@ def test_the_page_explains_every_type() -> None:
         f"  {schema.FILE_NAME} ",
         f"every {writer.GATHER_S * 1000:.0f} ms",
         f"{writer.STALLED_AFTER_S:.0f} s",
-        f"{looks.QUEUE_EVENTS} pictures",
+        f"{looks.QUEUE_EVENTS} images",
     ],
 )
 def test_the_page_states_the_facts(fact: str) -> None:
