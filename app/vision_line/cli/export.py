@@ -13,7 +13,7 @@ import typer
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import RunError
 from vision_line.frames import Verdict
-from vision_line.records.coco import pictures_folder
+from vision_line.records.coco import images_folder
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection, parse_moment
 from vision_line.records.table_export import Format, export
@@ -48,7 +48,7 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
 
 
 def _pictures_beside(target: Path, file_format: Format) -> Path | None:
-    return pictures_folder(Path(os.path.realpath(target))) if file_format is Format.COCO else None
+    return images_folder(Path(os.path.realpath(target))) if file_format is Format.COCO else None
 
 
 def selected(

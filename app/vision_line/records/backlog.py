@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from vision_line.errors import RunError
-from vision_line.records.entries import Entry, weight_of
+from vision_line.records.entries import Entry, estimated_bytes
 
 #: Commits come every 200 ms.
 STUCK_AFTER_S = 1.0
@@ -41,7 +41,7 @@ class BacklogState:
 
 
 class Backlog:
-    """A queue from any thread to the writer's; entries stay until `forget`, so a failed commit loses nothing."""
+    """A queue from any thread to the writer's; entries stay until `acknowledge`, so a failed commit loses nothing."""
 
     def __init__(self, limits: BacklogLimits) -> None:
         """Start empty."""
@@ -58,14 +58,14 @@ class Backlog:
         Raises:
             RunError: the log was closed or has failed, or its backlog is full to the hard limit.
         """
-        weight = weight_of(entry)
+        size = estimated_bytes(entry)
         with self._changed:
             if self._refusal:
                 raise RunError(self._refusal)
-            if self._bytes + weight > self._limits.hard_bytes or len(self._entries) >= self._limits.hard_entries:
+            if self._bytes + size > self._limits.hard_bytes or len(self._entries) >= self._limits.hard_entries:
                 raise RunError(f"the detection log cannot keep more: {len(self._entries)} records wait to be committed")
-            self._entries.append((time.monotonic(), weight, entry))
-            self._bytes += weight
+            self._entries.append((time.monotonic(), size, entry))
+            self._bytes += size
             if len(self._entries) == 1:
                 self._changed.notify()
 
@@ -85,17 +85,17 @@ class Backlog:
         with self._changed:
             return [entry for _, _, entry in islice(self._entries, limit)]
 
-    def forget(self, count: int) -> None:
+    def acknowledge(self, count: int) -> None:
         """Take out the `count` oldest entries: they are committed."""
         with self._changed:
             for _ in range(count):
-                _, weight, _ = self._entries.popleft()
-                self._bytes -= weight
+                _, size, _ = self._entries.popleft()
+                self._bytes -= size
             self._committed += count
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the oldest entry waits for so long that commits must be failing."""
+        """Whether the oldest entry waits so long that commits must be failing."""
         with self._changed:
             return bool(self._entries) and time.monotonic() - self._entries[0][0] > STUCK_AFTER_S
 

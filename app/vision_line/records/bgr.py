@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A frame's native picture as BGR pixels: for the few pictures that people look at, never for the engine."""
+"""A frame as a BGR image: for the few images that people look at, never for the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vision_line.frames import ColourMatrix, ColourRange, Frame
 from vision_line.ports import HostCopyable
 
 Image = NDArray[np.uint8]  # (height, width, 3) BGR
-PictureReader = Callable[[Frame], Image]
+ImageReader = Callable[[Frame], Image]
 
 _MATRIX = {
     ColourMatrix.BT601: Colorspace.ITU601,
@@ -31,24 +31,24 @@ _converting = threading.Lock()
 
 
 def bgr_of(frame: Frame) -> Image:
-    """Return the frame's whole picture as a new (height, width, 3) uint8 BGR array that the caller owns.
+    """Return the whole frame as a new (height, width, 3) uint8 BGR array that the caller owns.
 
-    The frame's own matrix and range decide the colours, not what the decoder wrote into the picture. A picture that
+    The frame's own matrix and range decide the colours, not what the decoder wrote into it. A frame that
     lies elsewhere than in the host's memory is copied first. From any thread, once the device is done with the frame.
 
     Raises:
-        SourceError: the picture is of a kind that is not known here, or cannot be copied or converted.
+        SourceError: the frame is of a kind that is not known here, or cannot be copied or converted.
     """
-    picture = _in_host_memory(frame)
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3:
-        return picture.copy()
-    if not isinstance(picture, av.VideoFrame):
-        kind = type(picture).__name__
-        raise SourceError(frame.camera, SourceErrorCode.FAILED, f"a picture of type {kind} cannot be stored")
+    native = _in_host_memory(frame)
+    if isinstance(native, np.ndarray) and native.dtype == np.uint8 and native.ndim == 3:
+        return native.copy()
+    if not isinstance(native, av.VideoFrame):
+        kind = type(native).__name__
+        raise SourceError(frame.camera, SourceErrorCode.FAILED, f"a frame of type {kind} cannot be stored")
     try:
         with _converting:
             converted = VideoReformatter().reformat(
-                picture,
+                native,
                 format="bgr24",
                 src_colorspace=_MATRIX[frame.colour.matrix],
                 src_color_range=_RANGE[frame.colour.range],
@@ -56,7 +56,7 @@ def bgr_of(frame: Frame) -> Image:
             )
         return np.asarray(converted.to_ndarray(), np.uint8)
     except (av.FFmpegError, ValueError) as exc:
-        raise SourceError(frame.camera, SourceErrorCode.CORRUPT, f"the picture cannot be converted: {exc}") from exc
+        raise SourceError(frame.camera, SourceErrorCode.CORRUPT, f"the frame cannot be converted: {exc}") from exc
 
 
 def _in_host_memory(frame: Frame) -> object:
@@ -65,4 +65,4 @@ def _in_host_memory(frame: Frame) -> object:
     try:
         return frame.picture.to_host()
     except DeviceError as exc:
-        raise SourceError(frame.camera, SourceErrorCode.FAILED, f"the picture cannot be copied: {exc}") from exc
+        raise SourceError(frame.camera, SourceErrorCode.FAILED, f"the frame cannot be copied: {exc}") from exc

@@ -19,10 +19,10 @@ from vision_line.ports import ProgressCallback
 from vision_line.records.columns import Table
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
-from vision_line.records.stored import StrangePictureError, read_stored
+from vision_line.records.stored import ForeignEvidenceError, read_stored
 
 #: Pictures of one read; each read is a transaction of its own, as in `export`.
-CHUNK_PICTURES = 500
+CHUNK_IMAGES = 500
 
 _WANTED = """FROM {source} WHERE {where} AND e.path IS NOT NULL AND e.deleted_utc IS NULL AND t.width IS NOT NULL"""
 
@@ -82,7 +82,7 @@ def export_coco(
         place = place_of(output)
         if not place.replaced:
             raise ConfigError(f"-o {output}: expected a file, since COCO's pictures are put into a folder beside it")
-        folder = pictures_folder(place.target)
+        folder = images_folder(place.target)
         folder.mkdir(exist_ok=True)
     with open_output(output) as file:
         found = _collect(connection, records, query, folder, progress)
@@ -90,7 +90,7 @@ def export_coco(
     return found
 
 
-def pictures_folder(target: Path) -> Path:
+def images_folder(target: Path) -> Path:
     """Return where the pictures of the COCO file `target` go."""
     return target.with_name(f"{target.stem}_images")
 
@@ -120,7 +120,7 @@ def _collect(
 def _pictures(connection: sqlite3.Connection, wanted: str, parameters: tuple[object, ...]) -> Iterator[sqlite3.Row]:
     last: tuple[float, int] = (float("-inf"), -1)
     sql = _PICTURES.format(wanted=wanted)
-    while rows := connection.execute(sql, (*parameters, *last, CHUNK_PICTURES)).fetchall():
+    while rows := connection.execute(sql, (*parameters, *last, CHUNK_IMAGES)).fetchall():
         yield from rows
         last = (rows[-1]["first_seen_utc"], rows[-1]["event"])
 
@@ -155,7 +155,7 @@ def _add_image(found: CocoSet, picture: sqlite3.Row, records: Path, folder: Path
     except FileNotFoundError:
         found.missing += 1  # the running line made room in the meantime
         return False
-    except StrangePictureError as exc:
+    except ForeignEvidenceError as exc:
         found.strange.append(str(exc))
         return False
     target = folder / f"{quote(picture['run_id'][:8], safe='')}-{Path(picture['path']).name}"

@@ -43,7 +43,7 @@ class DirectoryLock:
             raise RunError(f"record directory {directory}: cannot be locked: {exc.strerror}") from exc
 
     def close(self) -> None:
-        """Let go of the directory; may be called twice."""
+        """Let go of the directory; idempotent."""
         if self._file is not None:
             os.close(self._file)  # the lock goes with it; the file stays, or a third run could lock its successor
             self._file = None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What the log takes: a run, its cameras, and the entries that wait in its backlog.
 
-An entry is what one call of the log leaves. It holds no picture, so that a backlog that grows holds bytes by the
+An entry is what one call of the log leaves. It holds no frame data, so that a backlog that grows holds bytes by the
 hundred and not by the megabyte.
 """
 
@@ -119,7 +119,7 @@ class DeviceEntry:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceEntry:
-    """The pictures of an event are on the disk and show `look`, or `missing` says why there are none."""
+    """The images of an event are on the disk and show `look`, or `missing` says why there are none."""
 
     event_id: str
     created_utc: float
@@ -136,7 +136,7 @@ class EvidenceEntry:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceDeletedEntry:
-    """Pictures were removed to stay within the disk space for evidence; `run` may be an earlier one."""
+    """Images were removed to stay within the disk space for evidence; `run` may be an earlier one."""
 
     run: int
     event_id: str
@@ -157,7 +157,7 @@ Entry = (
 
 
 def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> InspectedEntry:
-    """Take from an inspection what is recorded, and let go of its picture."""
+    """Take from an inspection what is recorded, and let go of its frame data."""
     frame = inspection.frame
     return InspectedEntry(
         frame.camera,
@@ -174,7 +174,7 @@ def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> In
     )
 
 
-def weight_of(entry: Entry) -> int:
+def estimated_bytes(entry: Entry) -> int:
     """Return about how many bytes of memory `entry` takes in a backlog."""
     match entry:
         case InspectedEntry():

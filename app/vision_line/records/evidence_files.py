@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The pictures that are kept, oldest first: a short window of them in memory, all others in the record file alone."""
+"""The images that are kept, oldest first: a short window of them in memory, all others in the record file alone."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from vision_line.frames import DefectEvent, Observation
 from vision_line.records.corrected_time import Timeline, read_timeline
 from vision_line.records.rows import SET_PICTURE, picture_row
 from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
-from vision_line.records.stored import FOLDER, StrangePictureError, stored_path
+from vision_line.records.stored import FOLDER, ForeignEvidenceError, stored_path
 
 logger = logging.getLogger(__name__)
 
-#: So many pictures are known in memory at most, and so many rows are read at once.
+#: At most this many events' images are known in memory, and rows read at once.
 WINDOW = 256
 
-# By number and not by time: a clock that is set back must not hide pictures from their removal. A picture is as old as
+# By number and not by time: a clock that is set back must not hide images from their removal. An image is as old as
 # its event.
 _KEPT = """SELECT evidence, e.run, e.event_id, bytes, coalesce(v.first_seen_utc, e.created_utc),
     v.first_seen_utc - v.first_seen_s, path, overlay_path, crop_path
     FROM evidence e LEFT JOIN events v ON v.run = e.run AND v.event_id = e.event_id
     WHERE evidence > {after} AND path IS NOT NULL AND deleted_utc IS NULL ORDER BY evidence LIMIT ?"""
 _KEPT_AFTER_NUMBER = _KEPT.format(after="?")
-#: Nothing where that picture's own row is not committed yet: what follows it is not known then.
-_KEPT_AFTER_PICTURE = _KEPT.format(after="(SELECT evidence FROM evidence WHERE run = ? AND event_id = ?)")
+#: Nothing where that image's own row is not committed yet: what follows it is not known then.
+_KEPT_AFTER_EVENT = _KEPT.format(after="(SELECT evidence FROM evidence WHERE run = ? AND event_id = ?)")
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFile:
-    """An event's pictures on the disk; paths are relative to the record directory.
+    """An event's images on the disk; paths are relative to the record directory.
 
     `seen_utc` is when the event was first seen, by the wall clock of then, and `offset_s` that minus the same by the
     monotonic clock.
@@ -60,51 +60,51 @@ class EvidenceFile:
 
 @dataclass(frozen=True, slots=True)
 class StorageUsage:
-    """How many events' pictures are kept, and their size in bytes."""
+    """How many events' images are kept, and their size in bytes."""
 
-    pictures: int = 0
+    images: int = 0
     size: int = 0
 
 
 class EvidenceFiles:
-    """Every picture of a record directory in the order of their rows; its memory does not grow with their number.
+    """Every image of a record directory in the order of their rows; its memory does not grow with their number.
 
-    As long as all pictures fit into the window they are known here alone. Beyond that new ones are only counted, and
+    As long as all images fit into the window they are known here alone. Beyond that new ones are only counted, and
     the window is filled again from the record file when it is used up. Used by one thread, save for `size`.
     """
 
-    def __init__(self, directory: Path, stock: StorageUsage) -> None:
-        """Begin with the `stock` that `reconcile` found in `directory`."""
+    def __init__(self, directory: Path, usage: StorageUsage) -> None:
+        """Begin with the `usage` that `reconcile` found in `directory`."""
         self._directory = directory
-        self._pictures = stock.pictures
-        self._size = stock.size
+        self._images = usage.images
+        self._size = usage.size
         self._window: deque[EvidenceFile] = deque()
-        self._removed: EvidenceFile | None = None  # the last one: the window goes on after it
+        self._removed: EvidenceFile | None = None  # the last one: the window continues after it
 
     @property
     def size(self) -> int:
-        """Disk space that the pictures take, bytes; from any thread."""
+        """Disk space that the images take, bytes; from any thread."""
         return self._size
 
     @property
     def known(self) -> int:
-        """How many pictures are known in memory now, at most `WINDOW`."""
+        """How many images are known in memory now, at most `WINDOW`."""
         return len(self._window)
 
-    def add(self, picture: EvidenceFile) -> None:
-        """Take account of a picture that was written."""
-        if len(self._window) == self._pictures < WINDOW:
-            self._window.append(picture)
-        self._pictures += 1
-        self._size += picture.size
+    def add(self, evidence: EvidenceFile) -> None:
+        """Take account of an image that was written."""
+        if len(self._window) == self._images < WINDOW:
+            self._window.append(evidence)
+        self._images += 1
+        self._size += evidence.size
 
     def oldest(self) -> EvidenceFile | None:
-        """Return the oldest picture; None if there is none, or its row has not been committed yet.
+        """Return the oldest image; None if there is none, or its row has not been committed yet.
 
         Raises:
             RunError: the record file cannot be read.
         """
-        if not self._window and self._pictures:
+        if not self._window and self._images:
             self._window.extend(_kept_after(self._directory, self._removed))
         return self._window[0] if self._window else None
 
@@ -117,15 +117,15 @@ class EvidenceFiles:
         with closing(open_reader(self._directory)) as connection, translated(self._directory / FILE_NAME, "reading"):
             return read_timeline(connection, now_utc)
 
-    def forget_oldest(self) -> None:
-        """Take account of the removal of the picture that `oldest` returned."""
+    def drop_oldest(self) -> None:
+        """Take account of the removal of the image that `oldest` returned."""
         self._removed = self._window.popleft()
-        self._pictures -= 1
+        self._images -= 1
         self._size -= self._removed.size
 
 
 class EvidencePaths(NamedTuple):
-    """An event's pictures, by their paths relative to the record directory."""
+    """An event's images, by their paths relative to the record directory."""
 
     clean: str
     overlay: str
@@ -133,7 +133,7 @@ class EvidencePaths(NamedTuple):
 
 
 def evidence_paths(run: int, event: DefectEvent, sequence: int) -> EvidencePaths:
-    """Return where the pictures of an event that show it in frame `sequence` lie. Pure."""
+    """Return where the images of an event that show it in frame `sequence` lie. Pure."""
     return _paths_of(f"{_stem(run, event.camera, event.event_id, event.first_seen_utc)}-{sequence}")
 
 
@@ -147,20 +147,20 @@ def _stem(run: int, camera: str, event_id: str, first_seen_utc: float) -> str:
 
 
 def reconcile(connection: sqlite3.Connection, directory: Path, now_utc: float) -> StorageUsage:
-    """Make rows and pictures agree after a run that was killed; return what is kept.
+    """Make rows and images agree after a run that was killed; return what is kept.
 
-    A picture that was durable when its row was not gets its row; an event without a picture gets a row that says so;
-    a row whose picture is gone is marked deleted.
+    An image that was durable when its row was not gets its row; an event without an image gets a row that says so;
+    a row whose image is gone is marked deleted.
 
     Raises:
-        RunError: the folder of the pictures is not in the record directory.
+        RunError: the folder of the images is not in the record directory.
         sqlite3.Error, OSError: the record directory cannot be read or written.
     """
     if not (directory / FOLDER).resolve().is_relative_to(directory.resolve()):
         raise RunError(f"{directory / FOLDER}: leads out of the record directory; let the whole directory be elsewhere")
     with transaction(connection):
         _adopt(connection, directory, now_utc)
-        return _forget_removed(connection, directory, now_utc)
+        return _mark_missing(connection, directory, now_utc)
 
 
 def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> None:
@@ -173,7 +173,7 @@ def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> N
         found = _found(directory, _stem(run, camera, event_id, first_seen_utc))
         look = None if found is None else _look_of(connection, run, camera, event_id, found)
         if found is None or look is None:
-            reason = "the program ended before the picture was written"
+            reason = "the program ended before the image was written"
             values: tuple[object, ...] = (*(None,) * 6, 0, now_utc, reason)
         else:
             connection.execute(SET_PICTURE, picture_row(run, event_id, look))
@@ -186,7 +186,7 @@ def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> N
 
 
 def _found(directory: Path, stem: str) -> EvidencePaths | None:
-    """Return the pictures of an event that were all written before a kill."""
+    """Return the images of an event that were all written before a kill."""
     folder, name = (directory / stem).parent, Path(stem).name
     for overlay in folder.glob(f"{name}-*.overlay.jpg"):
         whole = overlay.name.removesuffix(".overlay.jpg")
@@ -199,7 +199,7 @@ def _found(directory: Path, stem: str) -> EvidencePaths | None:
 def _look_of(
     connection: sqlite3.Connection, run: int, camera: str, event_id: str, paths: EvidencePaths
 ) -> Observation | None:
-    """Return the look that the pictures show, as its detection was recorded."""
+    """Return the observation that the images show, as its detection was recorded."""
     number = paths.clean.removesuffix(".jpg").rpartition("-")[2]
     row = connection.execute(
         "SELECT sequence, score, x1, y1, x2, y2 FROM detections"
@@ -210,32 +210,32 @@ def _look_of(
 
 
 def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:
-    """Return path ... missing of the evidence row for pictures that are there."""
+    """Return path ... missing of the evidence row for images that are there."""
     files = [directory / path for path in paths]
     digests = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return (*paths, *digests, sum(file.stat().st_size for file in files), files[0].stat().st_mtime, None)
 
 
-def _forget_removed(connection: sqlite3.Connection, directory: Path, now_utc: float) -> StorageUsage:
-    pictures = size = 0
-    for number, picture in kept_pictures(connection):
-        if _is_there(directory, picture.paths[0]):
-            pictures, size = pictures + 1, size + picture.size
+def _mark_missing(connection: sqlite3.Connection, directory: Path, now_utc: float) -> StorageUsage:
+    images = size = 0
+    for number, evidence in kept_evidence(connection):
+        if _is_there(directory, evidence.paths[0]):
+            images, size = images + 1, size + evidence.size
         else:
             connection.execute("UPDATE evidence SET deleted_utc = ? WHERE evidence = ?", (now_utc, number))
-    return StorageUsage(pictures, size)
+    return StorageUsage(images, size)
 
 
 def _is_there(directory: Path, path: str) -> bool:
     try:
         return stored_path(directory, path).is_file()
-    except StrangePictureError as exc:
+    except ForeignEvidenceError as exc:
         logger.error("an evidence image that the records name is ignored: %s", exc)
         return False
 
 
-def kept_pictures(connection: sqlite3.Connection) -> Iterator[tuple[int, EvidenceFile]]:
-    """Return every picture that is kept, with the number of its row.
+def kept_evidence(connection: sqlite3.Connection) -> Iterator[tuple[int, EvidenceFile]]:
+    """Return every image that is kept, with the number of its row.
 
     Raises:
         sqlite3.Error: as it comes.
@@ -249,7 +249,7 @@ def kept_pictures(connection: sqlite3.Connection) -> Iterator[tuple[int, Evidenc
 def _rows_of(
     connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...]
 ) -> list[tuple[int, EvidenceFile]]:
-    """Return the pictures with the numbers of their rows."""
+    """Return the images with the numbers of their rows."""
     return [
         (number, EvidenceFile(run, event_id, tuple(filter(None, paths)), size, seen_utc, offset_s))
         for number, run, event_id, size, seen_utc, offset_s, *paths in connection.execute(sql, (*parameters, WINDOW))
@@ -257,11 +257,11 @@ def _rows_of(
 
 
 def _kept_after(directory: Path, last: EvidenceFile | None) -> list[EvidenceFile]:
-    """Return the oldest pictures after `last`, as far as their rows are committed.
+    """Return the oldest images after `last`, as far as their rows are committed.
 
     Raises:
         RunError: the record file cannot be read.
     """
-    sql, parameters = (_KEPT_AFTER_NUMBER, (0,)) if last is None else (_KEPT_AFTER_PICTURE, (last.run, last.event_id))
+    sql, parameters = (_KEPT_AFTER_NUMBER, (0,)) if last is None else (_KEPT_AFTER_EVENT, (last.run, last.event_id))
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
-        return [picture for _, picture in _rows_of(connection, sql, parameters)]
+        return [evidence for _, evidence in _rows_of(connection, sql, parameters)]

@@ -25,7 +25,7 @@ from vision_line.frames import (
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records import entries
 from vision_line.records.backlog import Backlog, BacklogLimits
-from vision_line.records.bgr import PictureReader, bgr_of
+from vision_line.records.bgr import ImageReader, bgr_of
 from vision_line.records.directory import DirectoryLock
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.evidence import EvidenceWriter
@@ -38,13 +38,13 @@ from vision_line.records.writer import GroupWriter
 
 logger = logging.getLogger(__name__)
 
-#: How long `close` waits for pictures, and then for commits.
+#: How long `close` waits for images, and then for commits.
 CLOSE_EVIDENCE_S = 10.0
 CLOSE_COMMIT_S = 20.0
 
 
 class SqliteLog:
-    """A `ports.DetectionLog` in a directory that it owns while it is open: one SQLite file and evidence pictures.
+    """A `ports.DetectionLog` in a directory that it owns while it is open: one SQLite file and evidence images.
 
     Every method may be called from any thread and none waits for the disk, save making and closing it.
     """
@@ -56,10 +56,10 @@ class SqliteLog:
         settings: RecordSettings,
         classes: Sequence[str],
         *,
-        read_picture: PictureReader = bgr_of,
+        read_image: ImageReader = bgr_of,
         limits: BacklogLimits | None = None,
     ) -> None:
-        """Lock `directory`, open its record file, make it agree with its pictures, and enter `run` into it.
+        """Lock `directory`, open its record file, make it agree with its images, and enter `run` into it.
 
         Raises:
             RunError: another run has the directory, or its record file cannot be used.
@@ -71,21 +71,21 @@ class SqliteLog:
             path = directory / FILE_NAME
             connection = open_writer(path)
             undo.callback(connection.close)
-            number, stock, self._inherited = _begin(connection, directory, run, classes, evidence=settings.evidence)
+            number, usage, self._inherited = _begin(connection, directory, run, classes, evidence=settings.evidence)
             maker = RowMaker(number, classes, run.cameras)
             self._backlog = Backlog(limits or BacklogLimits())
             retention = Retention(settings.keep_days, settings.max_mb)
             self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb, retention)
             undo.pop_all()
         self._evidence: EvidenceWriter | None = None
-        self._old_evidence_bytes = stock.size
+        self._old_evidence_bytes = usage.size
         if settings.evidence:
             self._evidence = EvidenceWriter(
                 directory,
                 number,
-                stock,
+                usage,
                 self._backlog.put,
-                read_picture,
+                read_image,
                 max_bytes=settings.evidence_max_mb * 1_000_000,
                 quality=settings.evidence_quality,
                 age=RowAge(settings.keep_days),
@@ -215,7 +215,7 @@ class SqliteLog:
         self.close(EndCause.STOPPED if kind is None else EndCause.FAILED)
 
     def close(self, end_cause: EndCause = EndCause.STOPPED) -> None:
-        """Write the pictures that wait, commit everything accepted, and let go of the directory; may be called twice.
+        """Write the images that wait, commit everything accepted, and let go of the directory; idempotent.
 
         Raises:
             RunError: something accepted could not be committed; says how much and why.
@@ -237,13 +237,13 @@ class SqliteLog:
 def _begin(
     connection: sqlite3.Connection, directory: Path, run: RunRecord, classes: Sequence[str], *, evidence: bool
 ) -> tuple[int, StorageUsage, Inheritance]:
-    """Enter the run; return its number in this file, what pictures earlier runs left, and what nobody looked at since.
+    """Enter the run; return its number in this file, what images earlier runs left, and what nobody looked at since.
 
     Raises:
         RunError: the record directory cannot be read or written.
     """
     try:
-        stock = reconcile(connection, directory, time.time())
+        usage = reconcile(connection, directory, time.time())
         with transaction(connection):
             inherited = inherit(connection, time.monotonic(), life_now(time.time()))
             cursor = connection.execute(INSERT_RUN, run_row(run, classes, boot_id(), evidence=evidence))
@@ -255,4 +255,4 @@ def _begin(
                 connection.execute(INSERT_CLOCK_STEP, clock_step_row(number, inherited.step))
     except (sqlite3.Error, OSError) as exc:
         raise RunError(f"record directory {directory}: cannot be written: {exc}") from exc
-    return number, stock, inherited
+    return number, usage, inherited

@@ -28,7 +28,7 @@ from vision_line.errors import SourceError
 from vision_line.frames import DefectEvent, EventPhase, Inspection
 from vision_line.ports import OverlayStatus
 from vision_line.records.annotate import Mark, caption_of, draw_marks, mark_of, marks_of, with_caption
-from vision_line.records.bgr import Image, PictureReader, bgr_of
+from vision_line.records.bgr import Image, ImageReader, bgr_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +106,10 @@ class _Video:
 class OverlayWriter:
     """Owns a folder of videos and the one thread that writes them; trouble with them never reaches inspection."""
 
-    def __init__(self, directory: Path, *, read_picture: PictureReader = bgr_of) -> None:
+    def __init__(self, directory: Path, *, read_image: ImageReader = bgr_of) -> None:
         """Write below `directory`: `<camera>/<UTC time of the first frame>.mp4`."""
         self._directory = directory
-        self._read_picture = read_picture
+        self._read_image = read_image
         self._videos: dict[str, _Video] = {}
         self._marks: dict[str, dict[str, DefectEvent]] = {}
         self._resting_until_s: dict[str, float] = {}
@@ -136,7 +136,7 @@ class OverlayWriter:
             self._changed.notify()
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Write what waits and end the files, for at most `timeout_s`; may be called twice."""
+        """Write what waits and end the files, for at most `timeout_s`; idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -166,7 +166,7 @@ class OverlayWriter:
         if frame.captured_s < self._resting_until_s.get(frame.camera, float("-inf")):
             return False
         try:
-            image = self._read_picture(frame)
+            image = self._read_image(frame)
             draw_marks(image, marks_of(inspection.detections, self._event_marks(inspection, events)))
             image = with_caption(image, caption_of(frame.camera, frame.captured_utc, f"#{frame.sequence}"))
             self._video_for(inspection, image).write(image, frame.captured_s)

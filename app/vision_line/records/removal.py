@@ -14,7 +14,7 @@ from pathlib import Path
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.corrected_time import Timeline, read_timeline
 from vision_line.records.directory import DirectoryLock
-from vision_line.records.evidence_files import EvidenceFile, kept_pictures
+from vision_line.records.evidence_files import EvidenceFile, kept_evidence
 from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
 from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
 from vision_line.records.stored import remove_stored
@@ -26,7 +26,7 @@ _Numbered = tuple[int, EvidenceFile]
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed, or would be: rows by table, events' pictures, and the bytes of the record file in use."""
+    """What was removed, or would be: rows by table, events' images, and the bytes of the record file in use."""
 
     removed: tuple[Removed, ...]
     pictures: int
@@ -38,7 +38,7 @@ def prune(directory: Path, keep_days: int, max_mb: int, now_utc: float, *, dry_r
     """Remove from `directory` what is older than `keep_days`, then the oldest down to `max_mb`; 0: without bound.
 
     The file is made as small as what it holds. A `dry_run` does the same in a transaction that is taken back, and
-    touches no picture.
+    touches no image.
 
     Raises:
         ConfigError: no records there.
@@ -53,11 +53,11 @@ def prune(directory: Path, keep_days: int, max_mb: int, now_utc: float, *, dry_r
             before = used_bytes(connection)
             cutoff_utc = now_utc - keep_days * DAY_S if keep_days else -inf
             timeline = read_timeline(connection, now_utc)
-            old = [numbered for numbered in kept_pictures(connection) if numbered[1].true_utc(timeline) < cutoff_utc]
+            old = [numbered for numbered in kept_evidence(connection) if numbered[1].true_utc(timeline) < cutoff_utc]
             asked = (timeline, cutoff_utc, max_mb * 1_000_000, now_utc)
             if dry_run:
                 return _tried(connection, before, old, *asked)
-            _remove_pictures(connection, directory, old, now_utc)
+            _remove_images(connection, directory, old, now_utc)
             removed = tuple(_removed(connection, *asked))
             _shrink(connection)
             return Pruned(_by_table(removed), len(old), before, used_bytes(connection))
@@ -87,14 +87,14 @@ def _tried(connection: sqlite3.Connection, before: int, old: list[_Numbered], *a
         connection.execute("ROLLBACK")
 
 
-def _remove_pictures(connection: sqlite3.Connection, directory: Path, old: list[_Numbered], now_utc: float) -> None:
-    """Remove the files first: a row that names a picture which is gone is found at the next start, a file is not.
+def _remove_images(connection: sqlite3.Connection, directory: Path, old: list[_Numbered], now_utc: float) -> None:
+    """Remove the files first: a row that names an image which is gone is found at the next start, a file is not.
 
     Raises:
-        RunError: a picture cannot be removed, or its path leads elsewhere.
+        RunError: an image cannot be removed, or its path leads elsewhere.
     """
     try:
-        for path in chain.from_iterable(picture.paths for _, picture in old):
+        for path in chain.from_iterable(evidence.paths for _, evidence in old):
             remove_stored(directory, path)
     except OSError as exc:
         raise RunError(f"{exc.filename}: cannot be removed: {exc.strerror}") from exc

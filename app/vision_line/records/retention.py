@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What goes first so that the records do not grow for ever: what is old, and the oldest where they are too large.
 
-Detections go first, then events (after their pictures), then what the ledger says. What was removed is itself a row.
+Detections go first, then events (after their images), then what the ledger says. What was removed is itself a row.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from vision_line.records.schema import transaction
 DAY_S = 86_400
 #: Rows of one transaction: a few milliseconds, so that results do not wait.
 BATCH_ROWS = 1000
-#: Rows are numbered as they were written: behind so many young ones in a row there are no old ones.
+#: Rows are numbered as they were written: behind this many young ones in a row there are no old ones.
 YOUNG_ROWS = 1000
-#: How long to wait for the next batch, and for the next look where there was nothing to remove.
+#: How long to wait for the next batch, and for the next check where there was nothing to remove.
 PACE_S = 0.5
 IDLE_S = 10.0
 #: The newest rows are never removed: the next start needs them to tell since when nobody looked.
@@ -75,7 +75,7 @@ class RetainedTable:
         )
 
 
-_NO_PICTURE = """NOT EXISTS (SELECT 1 FROM evidence e WHERE e.run = t.run AND e.event_id = t.event_id
+_NO_EVIDENCE = """NOT EXISTS (SELECT 1 FROM evidence e WHERE e.run = t.run AND e.event_id = t.event_id
     AND e.path IS NOT NULL AND (e.deleted_utc IS NULL{or_}))"""
 _OR_THE_LAST = " OR e.evidence = (SELECT max(evidence) FROM evidence WHERE deleted_utc IS NOT NULL)"
 _NOT_THE_LAST = "EXISTS (SELECT 1 FROM states n WHERE n.run = t.run AND n.camera = t.camera AND n.change > t.change)"
@@ -89,7 +89,7 @@ SHELVES = (
     RetainedTable("detections", "detection", "arrived_utc", "arrived_utc", "arrived_utc - arrived_s"),
     RetainedTable(
         *("events", "event", "first_seen_utc", "last_seen_utc", "first_seen_utc - first_seen_s"),
-        _NO_PICTURE.format(or_=""),
+        _NO_EVIDENCE.format(or_=""),
     ),
     RetainedTable("states", "change", "at_utc", "at_utc", "at_utc - at_s", _NOT_THE_LAST),
     _COVERAGE,
@@ -99,9 +99,9 @@ SHELVES = (
     ),
 )
 
-#: The last row whose picture was removed stays while a run goes on: its keeper of pictures goes on from there.
+#: The last row whose image was removed stays while a run is active: its evidence writer continues from there.
 SHELVES_IN_USE = tuple(
-    replace(shelf, may_go=_NO_PICTURE.format(or_=_OR_THE_LAST)) if shelf.table == "events" else shelf
+    replace(shelf, may_go=_NO_EVIDENCE.format(or_=_OR_THE_LAST)) if shelf.table == "events" else shelf
     for shelf in SHELVES
 )
 
@@ -110,7 +110,7 @@ class RowAge:
     """From when on rows are old. Nothing is, until the wall clock has been steady for a while. Pure."""
 
     def __init__(self, keep_days: int) -> None:
-        """Keep so many days; 0: for ever."""
+        """Keep this many days; 0: for ever."""
         self._keep_s = keep_days * DAY_S
         self._offset_s = inf
         self._steady_since_s = inf
@@ -125,10 +125,10 @@ class RowAge:
 
 
 class Retention:
-    """Removes rows while a run goes on, in the writer's thread, between its commits."""
+    """Removes rows while a run is active, in the writer's thread, between its commits."""
 
     def __init__(self, keep_days: int, max_mb: int) -> None:
-        """Keep so many days and so many megabytes; 0: without bound."""
+        """Keep this many days and megabytes; 0: without bound."""
         self._age = RowAge(keep_days)
         self._max_bytes = max_mb * 1_000_000
         self._due_s = -inf

@@ -22,15 +22,15 @@ from vision_line.wakefulness import Wakefulness
 
 logger = logging.getLogger(__name__)
 
-#: Entries gather for so long before they are committed together; with the commit itself this stays below 250 ms.
+#: Entries gather for this long before they are committed together; with the commit itself this stays below 250 ms.
 GATHER_S = 0.2
 #: The largest group: about what a slow disk commits in the same time.
 GROUP_ENTRIES = 4000
 #: How long to leave a failing disk alone before trying again.
 RETRY_S = 0.25
-#: How often free space, and the file itself, are looked at.
+#: How often free space, and the file itself, are checked.
 WATCH_S = 1.0
-#: So many commits are remembered until they are asked for: several minutes.
+#: Commits remembered until they are asked for: several minutes.
 REMEMBERED_COMMITS = 4096
 #: How often a sign of life is committed when nothing else is.
 ALIVE_S = 1.0
@@ -69,7 +69,7 @@ class GroupWriter:
         self._wakefulness = Wakefulness(ASKED_EVERY_S)
         self._commit_problem = ""
         self._fatal = ""
-        self._durable_ms = 0.0
+        self._commit_latency_ms = 0.0
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_COMMITS)  # append and popleft are atomic
         self._watched_s = float("-inf")
         self._life: Life | None = None  # the newest sign of life, and the one that is committed
@@ -82,14 +82,14 @@ class GroupWriter:
     @property
     def durable_ms(self) -> float:
         """Result -> committed of the oldest result in the last group, in milliseconds."""
-        return self._durable_ms
+        return self._commit_latency_ms
 
     def take_latencies_ms(self) -> list[float]:
         """Return what `durable_ms` was after each commit since the last call; one caller."""
         return [self._latencies_ms.popleft() for _ in range(len(self._latencies_ms))]
 
     def start(self) -> None:
-        """Look at the disk once and begin to commit."""
+        """Check the disk once and begin to commit."""
         self._watch()
         self._thread.start()
 
@@ -123,7 +123,7 @@ class GroupWriter:
         """
         self._deadline_s = time.monotonic() + timeout_s
         self._end_cause = end_cause
-        self._backlog.refuse("the detection log is closed")  # first: what is accepted after the last look is lost
+        self._backlog.refuse("the detection log is closed")  # first: what is accepted after the last check is lost
         self._closing.set()
         # The deadline is the thread's own; the rest is for a disk that hangs in the middle of a call.
         self._thread.join(timeout_s + 5.0)
@@ -192,14 +192,14 @@ class GroupWriter:
             time.sleep(RETRY_S)
             return
         committed_s = time.monotonic()
-        self._backlog.forget(len(group))
+        self._backlog.acknowledge(len(group))
         if self._commit_problem:
             logger.warning("records are written again")
             self._commit_problem = ""
         finished = [entry.finished_s for entry in group if isinstance(entry, InspectedEntry)]
         if finished:
-            self._durable_ms = (committed_s - min(finished)) * 1e3
-            self._latencies_ms.append(self._durable_ms)
+            self._commit_latency_ms = (committed_s - min(finished)) * 1e3
+            self._latencies_ms.append(self._commit_latency_ms)
 
     def _execute(self, connection: sqlite3.Connection, group: list[Entry], life: Life | None) -> None:
         with transaction(connection):
@@ -226,7 +226,7 @@ class GroupWriter:
         self._disconnect()
 
     def _watch(self) -> None:
-        """Look at the free space, and whether the file is still the one that is written."""
+        """Check the free space, and whether the file is still the one that is written."""
         self._watched_s = time.monotonic()
         try:
             free = free_mb(self._path.parent)

@@ -103,7 +103,7 @@ def test_too_many_events_at_once_are_recorded_as_missing(open_log: OpenLog, line
         return noise(frame.sequence)
 
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
-    log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open"], read_picture=read_slowly)
+    log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open"], read_image=read_slowly)
     write_events(log, line, QUEUE_EVENTS + 5)
     go_on.set()
     log.close()
@@ -112,7 +112,7 @@ def test_too_many_events_at_once_are_recorded_as_missing(open_log: OpenLog, line
     assert len(rows) == QUEUE_EVENTS + 5
     missing = [row["missing"] for row in rows.values() if row["missing"]]
     assert len(missing) == 5
-    assert all("queue of pictures was full" in reason for reason in missing)
+    assert all("queue of images was full" in reason for reason in missing)
 
 
 def test_a_picture_of_an_unknown_kind_is_recorded_as_missing(open_log: OpenLog, line: Any, records: Path) -> None:
@@ -173,7 +173,7 @@ def test_rows_and_pictures_agree_after_a_start(open_log: OpenLog, line: Any, rec
     after = {row["event_id"]: row for row in evidence_of(records)}
     same = (*KEYS, *HASHES, "bytes")
     assert {key: after["e0"][key] for key in same} == {key: rows["e0"][key] for key in same}
-    assert "before the picture was written" in after["e1"]["missing"]
+    assert "before the image was written" in after["e1"]["missing"]
     assert after["e2"]["deleted_utc"] is not None
 
 
@@ -286,7 +286,7 @@ def test_rows_and_pictures_agree_whatever_the_scores_and_whenever_they_are_writt
     records = tmp_path_factory.mktemp("agree")
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(looks, "BETTER_LOOK_S", wait_s)
+        patch.setattr(looks, "BETTER_OBSERVATION_S", wait_s)
         log = SqliteLog(records, run, RecordSettings(min_free_mb=1, evidence_quality=95), ["open", "short"])
         tracker = EventTracker("cam01", ("open", "short"), StreamSettings(), 0.25)
         for number, score in enumerate(scores):
@@ -323,7 +323,7 @@ def test_a_picture_of_a_device_is_not_held(
     line: Any, records: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A decoder has few of them: it is written at once, however long others may wait."""
-    monkeypatch.setattr(looks, "BETTER_LOOK_S", 1000.0)
+    monkeypatch.setattr(looks, "BETTER_OBSERVATION_S", 1000.0)
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open", "short"])
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)

@@ -226,7 +226,7 @@ def test_coco_reads_pictures_in_chunks(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are, few are read at once; each is in the set once, or counted as deleted meanwhile."""
-    monkeypatch.setattr(coco_export, "CHUNK_PICTURES", 2)
+    monkeypatch.setattr(coco_export, "CHUNK_IMAGES", 2)
     log = open_log()
     for sequence in range(7):
         seen = line.inspection(sequence, picture=line.picture(), arrived_utc=1_700_000_000.0)

@@ -52,7 +52,7 @@ def drain(pictures: EvidenceFiles) -> list[str]:
     ids = []
     while found := pictures.oldest():
         ids.append(found.event_id)
-        pictures.forget_oldest()
+        pictures.drop_oldest()
     return ids
 
 

@@ -81,7 +81,7 @@ def test_what_the_encoder_cannot_follow_is_dropped_and_counted(tmp_path: Path, l
         go_on.wait(30)
         return np.zeros((96, 160, 3), np.uint8)
 
-    writer = OverlayWriter(tmp_path, read_picture=read_slowly)
+    writer = OverlayWriter(tmp_path, read_image=read_slowly)
     for number in range(QUEUE_FRAMES + 10):
         writer.offer(at(line.inspection(number), 1 + number / 10), [])
     go_on.set()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vision_line.errors import RunError
 from vision_line.records.backlog import Backlog, BacklogLimits
-from vision_line.records.entries import EvidenceEntry, weight_of
+from vision_line.records.entries import EvidenceEntry, estimated_bytes
 
 
 def entry(number: int) -> EvidenceEntry:
@@ -32,7 +32,7 @@ def test_entries_leave_in_order_and_only_when_committed(acts: list[str | int]) -
         else:
             taken = backlog.oldest(act)
             assert taken == [entry(number) for number in kept[:act]]
-            backlog.forget(len(taken))
+            backlog.acknowledge(len(taken))
             del kept[:act]
             forgotten += len(taken)
 
@@ -57,7 +57,7 @@ def test_a_full_backlog_says_so_and_then_refuses() -> None:
 
 def test_memory_is_bounded_too() -> None:
     """The limits hold for bytes as for numbers."""
-    one = weight_of(entry(0))
+    one = estimated_bytes(entry(0))
     backlog = Backlog(BacklogLimits(soft_bytes=one, hard_bytes=2 * one))
     backlog.put(entry(0))
     backlog.put(entry(1))

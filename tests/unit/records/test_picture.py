@@ -64,7 +64,7 @@ def test_an_array_is_copied() -> None:
 
 def test_an_unknown_picture_is_refused() -> None:
     """The message names the camera and what was found."""
-    with pytest.raises(SourceError, match="camera 'cam01': FAILED: a picture of type bytes"):
+    with pytest.raises(SourceError, match="camera 'cam01': FAILED: a frame of type bytes"):
         bgr_of(frame_of(b"", ColourMatrix.BT601, ColourRange.FULL))
 
 

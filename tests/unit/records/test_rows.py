@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.builders import make_detections
 
 from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
-from vision_line.records.entries import CameraRecord, CamerasEntry, EventsEntry, InspectedEntry, weight_of
+from vision_line.records.entries import CameraRecord, CamerasEntry, EventsEntry, InspectedEntry, estimated_bytes
 from vision_line.records.rows import RowMaker, event_of_each
 from vision_line.records.schema import DROPPED_COLUMNS
 
@@ -124,4 +124,4 @@ def test_weight_grows_with_what_is_held(count: int) -> None:
     """An entry's weight covers its arrays at least."""
     found = make_detections(*[BOXES[0]] * count)
 
-    assert weight_of(inspected(found)) >= found.xyxy.nbytes + found.score.nbytes + found.class_id.nbytes
+    assert estimated_bytes(inspected(found)) >= found.xyxy.nbytes + found.score.nbytes + found.class_id.nbytes
