@@ -9,22 +9,22 @@ and `plan_batch` run unchanged, a minute of a line takes seconds, and the same s
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from typing import Any
 
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
 from vision_line.capacity import ServingPipeline
 from vision_line.config.models import StreamSettings
-from vision_line.errors import DeviceError
-from vision_line.frames import Colour, DefectEvent, Detections, DropCause, Frame, Inspection, Scores
+from vision_line.devices.device import InferenceDevice
+from vision_line.devices.simulated import StatedBackend, StatedReader
+from vision_line.frames import DefectEvent, Detections, DropCause, Frame, Inspection
 from vision_line.ingest.mailbox import NewestFrame
-from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
+from vision_line.ports import DeviceDescription
 from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
 
 SIZE_WH = (1920, 1080)
@@ -108,72 +108,29 @@ class VirtualTime(WakeUp):
         self.now_s = max(self.now_s, until_s)
 
 
-class VirtualEngine:
-    """Implements `ports.Device`: works through its batches one after the other, in virtual time."""
+class VirtualEngine(StatedBackend):
+    """Implements `Backend`: works through its batches one after the other, in virtual time."""
 
     def __init__(self, works: ServingPipeline, time: VirtualTime) -> None:
         """Start idle."""
+        super().__init__(DeviceDescription("virtual", "", "int8", ((384, 640),), works.slots, works.max_batch))
         self._works = works
         self._time = time
-        self._finished: deque[list[Inspection]] = deque()
-        self._submitted = 0
-        self._busy = 0
         self._free_s = 0.0
         self.worked_s = 0.0
-        self.description = DeviceDescription("virtual", "", "int8", ((384, 640),), works.slots, works.max_batch)
 
-    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:  # noqa: ARG002 see Device
-        """Refuse: frames come decoded."""
-        raise DeviceError(f"camera {camera!r}: expected frames that come decoded, found a stream")
-
-    def ensure_shape(self, shape_hw: ShapeHW) -> None:
-        """Do nothing."""
-
-    def set_score_floor(self, floor: float | Scores) -> None:
-        """Do nothing."""
-
-    def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:  # noqa: ARG002 see Device
-        """Return the one shape."""
-        return self.description.input_shapes_hw[0]
-
-    def free_slots(self) -> int:
-        """Return how many batches can be submitted now."""
-        return self._works.slots - self._busy
-
-    def submit(self, frames: Sequence[Frame]) -> None:
-        """Put a batch behind those that are being worked on."""
-        submitted_s = self._time.now_s
-        seconds = self._works.batch_s(len(frames))
-        self._free_s = max(self._free_s, submitted_s) + seconds
+    def start(self, slot: int) -> None:
+        """Put the slot behind those that are being worked on."""
+        seconds = self._works.batch_s(self._sizes[slot])
+        self._free_s = max(self._free_s, self._time.now_s) + seconds
         self.worked_s += seconds
-        self._busy += 1
-        self._submitted += len(frames)
-        done_s = self._free_s
-        batch = [Inspection(frame, Detections.empty(), submitted_s, done_s) for frame in frames]
-        self._time.at(done_s, lambda: self._finish(batch))
+        self._time.at(self._free_s, partial(self._finish, slot))
 
-    def collect(self) -> list[Inspection]:
-        """Return what has finished."""
-        released: list[Inspection] = []
-        while self._finished:
-            released += self._finished.popleft()
-            self._busy -= 1
-        self._submitted -= len(released)
-        return released
+    def close(self, in_flight: Collection[int]) -> None:
+        """Do nothing: there is no engine."""
 
-    def in_flight(self) -> int:
-        """Return how many frames were submitted and not yet collected."""
-        return self._submitted
-
-    def loads(self) -> tuple[DeviceLoad, ...]:
-        """Return nothing."""
-        return ()
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def _finish(self, batch: list[Inspection]) -> None:
-        self._finished.append(batch)
+    def _finish(self, slot: int) -> None:
+        self._finished.append(slot)
         self._time.ring()
 
 
@@ -241,7 +198,8 @@ def draw_starts(cameras: int, seed: int) -> list[float]:
 def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Findings:
     """Play a line until all cameras have begun and settled, then watch it for `seconds` of virtual time."""
     time = VirtualTime()
-    device = VirtualEngine(works, time)
+    engine = VirtualEngine(works, time)
+    device = InferenceDevice(engine, StatedReader(), clock=time.monotonic)
     gauge = Gauge(time)
     inspector = Scheduler(device, NoLog(), time, observer=gauge, on_update=lambda _: None, monotonic=time.monotonic)
     lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]
@@ -254,13 +212,13 @@ def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Fi
     def begin() -> None:
         before.update(_dropped(lines))
         gauge.open = True
-        device.worked_s = 0.0
+        engine.worked_s = 0.0
 
     def end() -> None:
         gauge.open = False
         findings.dropped = dict(_dropped(lines) - before)
         findings.backlog_s = cameras.backlog_s()
-        findings.busy = device.worked_s / seconds
+        findings.busy = engine.worked_s / seconds
         inspector.stop()
 
     time.at(START_S + WARM_UP_S, begin)

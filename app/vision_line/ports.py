@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from vision_line.frames import (
     Colour,
@@ -17,6 +17,10 @@ from vision_line.frames import (
     Scores,
     StateChange,
 )
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.video.stream import VideoStream
 
 #: Height and width of an engine's input in pixels.
 ShapeHW = tuple[int, int]
@@ -99,8 +103,8 @@ class DecodedFrame:
 class HostCopyable(Protocol):
     """A native picture that lies outside the host's memory and is copied for the few looks that people take."""
 
-    def to_host(self) -> Any:
-        """Return a copy as an `av.VideoFrame` that the caller owns; any thread, and it may wait a millisecond.
+    def to_host(self) -> VideoFrame:
+        """Return a copy that the caller owns; any thread, and it may wait a millisecond.
 
         Raises:
             DeviceError: the device cannot be read any more.
@@ -110,8 +114,8 @@ class HostCopyable(Protocol):
 class Decoder(Protocol):
     """Turns one camera's packets into pictures that stay where the device wants them. Used by one thread."""
 
-    def decode(self, packet: Any) -> Iterable[DecodedFrame]:
-        """Return the pictures that `packet` (`av.Packet`, or None to flush) completes.
+    def decode(self, packet: Packet[VideoStream] | None) -> Iterable[DecodedFrame]:
+        """Return the pictures that `packet` completes; None flushes.
 
         Raises:
             SourceError: the stream cannot be decoded.
@@ -121,31 +125,24 @@ class Decoder(Protocol):
         """Release the codec; may be called twice."""
 
 
-#: Opens a camera's decoder, in the camera's own thread: its name, the `av.VideoStream`, and the colour that overrides
-#: what the stream says. Raises SourceError: codec parameters missing or codec unsupported.
-OpenDecoder = Callable[[str, Any, Colour | None], Decoder]
+#: Opens a camera's decoder whose pictures the device can read, in the camera's own thread: the camera's name, its
+#: stream, and the colour that overrides what the stream says. Cameras start before there is a device, so decoders are
+#: not the device's: `devices.selection.decoder_opener` gives the one way to them.
+#: Raises SourceError: codec parameters missing or codec unsupported.
+OpenDecoder: TypeAlias = "Callable[[str, VideoStream, Colour | None], Decoder]"
 
 
 class Device(Protocol):
-    """Owns an engine and its batch slots; opens decoders whose pictures it can read.
+    """Owns an engine and its batch slots.
 
-    Everything but `open_decoder` and `loads` is called by the one inspecting thread. `submit` starts work and returns
-    at once; finished work is picked up with `collect`. Whenever something finishes, the device calls the `wake`
-    callback it was made with, from any thread; `wake` only sets an event.
+    Everything is called by the one inspecting thread, where nothing else is said. `submit` starts work and returns at
+    once; finished work is picked up with `collect`. Whenever something finishes, the device calls the `wake` callback
+    it was made with, from any thread; `wake` only sets an event.
     """
 
     @property
     def description(self) -> DeviceDescription:
         """Say what this device is."""
-
-    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:
-        """Open a decoder for an `av.VideoStream`; called in the camera's own thread.
-
-        `colour` overrides what the stream says.
-
-        Raises:
-            SourceError: codec parameters missing or codec unsupported.
-        """
 
     def ensure_shape(self, shape_hw: ShapeHW) -> None:
         """Make the device able to inspect at one more input shape; takes a second or so, and inspection goes on.
@@ -182,14 +179,22 @@ class Device(Protocol):
     def in_flight(self) -> int:
         """Return how many frames were submitted and not yet collected."""
 
+    def close(self) -> None:
+        """Wait for the engine, release everything; may be called twice."""
+
+
+class LoadReporter(Protocol):
+    """Tells how busy hardware is."""
+
     def loads(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is now, an entry for each GPU; empty on the CPU, and where nothing is told.
 
         Takes a millisecond or so, and for ever where a driver hangs: any one thread, which nobody must wait for.
         """
 
-    def close(self) -> None:
-        """Wait for the engine, release everything; may be called twice."""
+
+class LoadedDevice(Device, LoadReporter, Protocol):
+    """A device as it is opened: the inspecting thread needs the one half, whoever watches the hardware the other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import sys
 
 PROGRAM = """
 import sys, threading
-import vision_line.devices.cpu.device
+import vision_line.devices.cpu.backend
 print(sorted(name for name, module in sys.modules.items() if "openvino_telemetry" in name and module is not None))
 print([thread.name for thread in threading.enumerate() if thread is not threading.main_thread()])
 """

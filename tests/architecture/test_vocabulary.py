@@ -74,10 +74,10 @@ FORMER_NAMES = {
 
 #: File names that occur more than once, each with the one thing that it means everywhere.
 SHARED_FILE_NAMES = {
+    "backend": "how one kind of device carries batches out",
     "capture": "capturing images: the command and the work",
     "commands": "command lines: what both programs share, and the work of each command",
     "context": "what everything under way shares",
-    "device": "a backend's device",
     "export": "writing in another form what is there: a command and a step",
     "files": "working with files",
     "graph": "nodes and what they need",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tests.builders import FULL, make_frame
 
 from vision_line import cores
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.frames import Detections, Frame
@@ -27,7 +27,7 @@ DEADLINE_S = 20.0
 
 def _inspect(path: Path, shapes: tuple[ShapeHW, ...], picture: NDArray[np.uint8], **options: Any) -> Detections:
     woken = threading.Event()
-    device = CpuDevice(open_model(path), shapes, woken.set, **options)
+    device = open_cpu(open_model(path), shapes, woken.set, **options)
     try:
         device.submit([_frame(av.VideoFrame.from_ndarray(picture, format="rgb24"))])
         assert woken.wait(DEADLINE_S)
@@ -59,7 +59,7 @@ def test_boxes_return_to_the_picture(write_model: WriteModel, end2end: bool, qua
 def test_every_shape_of_a_dynamic_model_is_served(write_model: WriteModel) -> None:
     """Pictures of several aspect ratios are inspected at several shapes with one device."""
     woken = threading.Event()
-    device = CpuDevice(open_model(write_model()), ((64, 128), (128, 64), (96, 96)), woken.set, score_floor=0.9)
+    device = open_cpu(open_model(write_model()), ((64, 128), (128, 64), (96, 96)), woken.set, score_floor=0.9)
     try:
         for width, height in ((128, 64), (64, 128), (96, 96)):
             picture = np.full((height, width, 3), 255, np.uint8)
@@ -85,7 +85,7 @@ def test_a_floor_for_each_class(write_model: WriteModel) -> None:
 def test_a_picture_that_cannot_be_converted_names_its_camera(write_model: WriteModel) -> None:
     """The slot of a picture that fails is free again and the next picture is inspected."""
     woken = threading.Event()
-    device = CpuDevice(open_model(write_model()), ((64, 128),), woken.set, slots=1)
+    device = open_cpu(open_model(write_model()), ((64, 128),), woken.set, slots=1)
     try:
         broken = _frame(av.VideoFrame(0, 0, "yuv420p"), "dock-3")
         broken.size_wh = (64, 64)
@@ -106,21 +106,21 @@ def test_a_graph_that_openvino_cannot_read_is_a_model_error(write_model: WriteMo
     path.write_bytes(path.read_bytes().replace(b"AveragePool", b"AveragePoor"))
 
     with pytest.raises(ModelError, match=r"tiny\.onnx: OpenVINO cannot use it"):
-        CpuDevice(open_model(path), ((64, 128),), lambda: None)
+        open_cpu(open_model(path), ((64, 128),), lambda: None)
 
 
 def test_a_static_model_runs_at_its_own_shape_only(write_model: WriteModel) -> None:
     """Another shape than the exported one is refused when the device opens, not in the run."""
     path = write_model((64, 96))
 
-    CpuDevice(open_model(path), ((64, 96),), lambda: None).close()
+    open_cpu(open_model(path), ((64, 96),), lambda: None).close()
     with pytest.raises(ModelError, match="exported for"):
-        CpuDevice(open_model(path), ((64, 128),), lambda: None)
+        open_cpu(open_model(path), ((64, 128),), lambda: None)
 
 
 def test_the_description_says_what_runs(write_model: WriteModel) -> None:
     """Precision, shapes and slots are those in use."""
-    device = CpuDevice(open_model(write_model(quantized=True)), ((64, 128),), lambda: None, slots=2)
+    device = open_cpu(open_model(write_model(quantized=True)), ((64, 128),), lambda: None, slots=2)
     device.close()
 
     description = device.description
@@ -135,7 +135,7 @@ def test_a_containers_limit_bounds_the_slots(
     """In a container with one core there are two slots, whatever the machine has."""
     (tmp_path / "cpu.max").write_text("100000 100000\n", encoding="ascii")
     monkeypatch.setattr(cores, "CGROUP", tmp_path)
-    device = CpuDevice(open_model(write_model()), ((64, 128),), lambda: None)
+    device = open_cpu(open_model(write_model()), ((64, 128),), lambda: None)
     try:
         assert device.description.slots == 2
         assert ", 1 cores," in device.description.detail

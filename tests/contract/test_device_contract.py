@@ -21,20 +21,19 @@ from numpy.typing import NDArray
 from tests.builders import FULL, make_detections
 from tests.fakes.machine import CudaMachine, Pictures
 
-from vision_line.devices.cpu.decoder import CpuDecoder
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import open_cpu
+from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.cuda.context import open_gpu
-from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.multi_gpu import open_gpus
 from vision_line.devices.model.model import open_model
 from vision_line.devices.multi_device import MultiDevice
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import Detections, Frame, Inspection
-from vision_line.ports import Device, DeviceDescription
+from vision_line.ports import DeviceDescription, LoadedDevice
 
 WriteModel = Callable[..., Path]
-OpenDevice = Callable[[Callable[[], None]], Device]
+OpenDevice = Callable[[Callable[[], None]], LoadedDevice]
 
 SHAPES = ((64, 128), (128, 64))
 LANDSCAPE_WH, PORTRAIT_WH = (128, 64), (64, 128)
@@ -82,7 +81,7 @@ def kind(request: pytest.FixtureRequest, write_model: WriteModel) -> Kind:
     """Return each kind of device; `cuda` runs on fakes, `gpu` on what is there."""
     if request.param == "cpu":
         model = open_model(write_model())
-        return Kind(lambda wake: CpuDevice(model, SHAPES, wake, slots=3), _on_the_host)
+        return Kind(lambda wake: open_cpu(model, SHAPES, wake, slots=3), _on_the_host)
     if request.param == "cuda":
         machine: CudaMachine = request.getfixturevalue("cuda_machine")
         return _cuda(machine, write_model, machine.cache)
@@ -111,7 +110,7 @@ def gpu_pictures() -> Iterator[Pictures]:
 
 def _several(wake: Callable[[], None]) -> MultiDevice:
     devices = [_simulated(wake, lambda n: 0.002 * n), _simulated(wake, lambda n: 0.005 * n)]
-    return MultiDevice(devices, lambda picture: picture.where, CpuDecoder)
+    return MultiDevice(devices, lambda picture: picture.where)
 
 
 def _placed(picture: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:
@@ -136,7 +135,7 @@ def _cuda(pictures: Pictures, write_model: WriteModel, cache: Path | None) -> Ki
         surface = pictures.show(picture)
         return surface, surface
 
-    return Kind(lambda wake: CudaDevice(model, SHAPES, wake, cache=cache), show)
+    return Kind(lambda wake: open_cuda(model, SHAPES, wake, cache=cache), show)
 
 
 class Rig:

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
 
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import DeviceDescription, ShapeHW
@@ -33,7 +33,7 @@ FORMS = {
 
 def opened(path: Path, *shapes: ShapeHW) -> DeviceDescription:
     """Open a device for the bundle or file at `path`, close it, and return what it was."""
-    with closing(CpuDevice(open_model(path), shapes or (WIDE,), lambda: None, slots=1)) as device:
+    with closing(open_cpu(open_model(path), shapes or (WIDE,), lambda: None, slots=1)) as device:
         return device.description
 
 
@@ -99,7 +99,7 @@ def test_a_shape_without_a_right_form_leaves_the_device_as_it_was(tmp_path: Path
     """A shape that a camera brings later is refused, and the others go on."""
     folder = write_proven_bundle(tmp_path / "bundle", FORMS, (WIDE, TALL), false={(SIGNED, TALL), (UNSIGNED, TALL)})
 
-    with closing(CpuDevice(open_model(folder), (WIDE,), lambda: None, slots=1)) as device:
+    with closing(open_cpu(open_model(folder), (WIDE,), lambda: None, slots=1)) as device:
         before = device.description
         with pytest.raises(DeviceError, match="computes rightly"):
             device.ensure_shape(TALL)

@@ -12,30 +12,29 @@ from typing import Any
 from vision_line.devices.camera_order import CameraOrder, Ticket
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import Colour, Frame, Inspection, Scores
-from vision_line.ports import Decoder, Device, DeviceDescription, DeviceLoad, OpenDecoder, ShapeHW
+from vision_line.frames import Frame, Inspection, Scores
+from vision_line.ports import DeviceDescription, DeviceLoad, LoadedDevice, ShapeHW
 
 #: Where a picture lies: the number of the device in the list of them; None: on none of them.
 Where = Callable[[Any], int | None]
 
 
 class MultiDevice:
-    """Implements `ports.Device` over devices of one model, such as the GPUs of a machine.
+    """Implements `ports.LoadedDevice` over devices of one model, such as the GPUs of a machine.
 
     A slot is one on every device, so that a batch can be split without waiting, however its pictures lie. A device
-    that cannot keep up thereby slows the others down to its pace: to spread the cameras well is `open_decoder`'s part.
+    that cannot keep up thereby slows the others down to its pace: to spread the cameras is `CameraPlacement`'s part.
     A camera whose pictures moved from one device to another has results on both for a moment; they are handed out in
     the order in which its frames were submitted.
     """
 
-    def __init__(self, devices: Sequence[Device], where: Where, open_decoder: OpenDecoder) -> None:
+    def __init__(self, devices: Sequence[LoadedDevice], where: Where) -> None:
         """Take over `devices`, which were opened with the same shapes, score floor and `wake`; `close` closes them.
 
-        `where` says on which of them a picture lies, and `open_decoder` opens decoders whose pictures lie on one.
+        `where` says on which of them a picture lies.
         """
         self._members = tuple(_Member(device) for device in devices)
         self._where = where
-        self._open_decoder = open_decoder
         self._order = CameraOrder()
         self._closed = False
         self._description = self._described()
@@ -44,10 +43,6 @@ class MultiDevice:
     def description(self) -> DeviceDescription:
         """Say what the devices are together; `slots` and `max_batch` are those of the smallest."""
         return self._description
-
-    def open_decoder(self, camera: str, stream: Any, colour: Colour | None) -> Decoder:
-        """Open a decoder for `stream`, whose pictures lie on one of the devices."""
-        return self._open_decoder(camera, stream, colour)
 
     def ensure_shape(self, shape_hw: ShapeHW) -> None:
         """Open one more input shape on each device in turn; it is offered when all have it.
@@ -198,7 +193,7 @@ class MultiDevice:
 class _Member:
     """One of the devices, with the tickets of what is on it: it returns each camera's frames in order."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: LoadedDevice) -> None:
         self.device = device
         self.name = device.description.name
         self._lines: dict[str, deque[Ticket | None]] = {}

@@ -18,12 +18,12 @@ from vision_line.devices.model.model import Model
 from vision_line.devices.presence import nvidia_gpus
 from vision_line.errors import DeviceError
 from vision_line.frames import Scores
-from vision_line.ports import Device, OpenDecoder, ShapeHW
+from vision_line.ports import LoadedDevice, OpenDecoder, ShapeHW
 
 logger = logging.getLogger(__name__)
 
-#: Kind of device -> "module:class"; each is called as `open_device` calls it.
-DEVICES = {"cpu": "vision_line.devices.cpu.device:CpuDevice", "cuda": "vision_line.devices.cuda.device:CudaDevice"}
+#: Kind of device -> "module:function"; each is called as `open_device` calls it.
+DEVICES = {"cpu": "vision_line.devices.cpu.backend:open_cpu", "cuda": "vision_line.devices.cuda.backend:open_cuda"}
 
 _CPU_DECODER = "vision_line.devices.cpu.decoder:CpuDecoder"
 _GPU_DECODERS = "vision_line.devices.cuda.decoders.choice:decoders_on"
@@ -76,9 +76,9 @@ def chosen_gpus(name: str) -> tuple[int, ...]:
 
 
 def decoder_opener(name: str) -> OpenDecoder:
-    """Return what opens decoders for the chosen device `name` before the device itself is opened.
+    """Return what opens decoders whose pictures the chosen device `name` can read, before that is opened itself.
 
-    Cameras start first: the device's input shapes follow from the pictures that they send. See `Device.open_decoder`.
+    Cameras start first: the device's input shapes follow from the pictures that they send.
 
     Raises:
         DeviceError: there is no such device, or a library is missing.
@@ -102,7 +102,7 @@ def open_device(
     score_floor: float | Scores | None = None,
     stop: threading.Event | None = None,
     tell: Callable[[str], None] | None = None,
-) -> Device:
+) -> LoadedDevice:
     """Open the chosen device `name` for `model` at the input `shapes`.
 
     `wake` is called from any thread whenever something finished. `score_floor` is the lowest score handed back, for
@@ -120,7 +120,7 @@ def open_device(
         entry, options = DEVICES["cuda"], {"index": gpus[0], "stop": stop, "tell": tell}
     elif gpus:
         entry, options = _SEVERAL_GPUS, {"indices": gpus, "stop": stop, "tell": tell}
-    device: Device = _load(entry)(model, shapes, wake, score_floor=score_floor, **options)
+    device: LoadedDevice = _load(entry)(model, shapes, wake, score_floor=score_floor, **options)
     return device
 
 

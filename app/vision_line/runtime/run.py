@@ -14,7 +14,7 @@ from vision_line import __version__
 from vision_line.config.models import Config
 from vision_line.devices.selection import decoder_opener
 from vision_line.errors import camera_trouble
-from vision_line.ports import Device, DeviceDescription
+from vision_line.ports import Device, DeviceDescription, LoadedDevice
 from vision_line.runtime.callbacks import raise_callback_faults
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
@@ -173,7 +173,7 @@ class Run:
                             await self._stop.requested.wait()
 
     def _begin_inspection(
-        self, tasks: asyncio.TaskGroup, cameras: CameraManager, follower: ConfigFollower, device: Device
+        self, tasks: asyncio.TaskGroup, cameras: CameraManager, follower: ConfigFollower, device: LoadedDevice
     ) -> LiveInspection:
         """Begin to inspect with the open device."""
         self._describe(device)

@@ -13,7 +13,7 @@ from vision_line.devices.selection import open_device
 from vision_line.errors import DeviceError
 from vision_line.frames import Scores
 from vision_line.inspection.detection.filter import score_floor
-from vision_line.ports import Device, ShapeHW
+from vision_line.ports import Device, LoadedDevice, ShapeHW
 from vision_line.runtime.camera_manager import CONTINUE_RATIO
 from vision_line.runtime.setup import RunSetup
 from vision_line.scheduler import InspectedFrame
@@ -29,7 +29,7 @@ class DeviceOpener:
         self._tell = tell
         self._given_up = threading.Event()  # ends the building of engines
 
-    async def open(self, sizes_wh: Sequence[tuple[int, int]], stop: asyncio.Event) -> Device | None:
+    async def open(self, sizes_wh: Sequence[tuple[int, int]], stop: asyncio.Event) -> LoadedDevice | None:
         """Open the device for frames of these sizes; None if `stop` is set before it is open, which also ends a build.
 
         Raises:
@@ -66,7 +66,7 @@ class DeviceOpener:
         model = self._setup.model
         return score_floor(config.enabled_streams, model.classes, model.score_threshold, continue_ratio=CONTINUE_RATIO)
 
-    def _open(self, sizes_wh: Sequence[tuple[int, int]]) -> Device:
+    def _open(self, sizes_wh: Sequence[tuple[int, int]]) -> LoadedDevice:
         return open_device(
             self._setup.device_name,
             self._setup.model,

@@ -18,7 +18,7 @@ from vision_line.cores import usable_cores
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.context import GpuContext, translated_errors
-from vision_line.devices.cuda.decoders.choice import BACKENDS, Backend, CudaDecoder
+from vision_line.devices.cuda.decoders.choice import BACKENDS, CudaDecoder, DecoderBackend
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.preprocessing.definition import PictureRGB, letterbox_planes
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
@@ -71,7 +71,7 @@ def check_parity(dut: DeviceUnderTest) -> CheckOutcome:
     return passed(". ".join(filter(None, (_used(found), missing, _unsupported_reasons(found)))), figures)
 
 
-def compare(gpu: GpuContext, backend: Backend, video: Video) -> Parity:
+def compare(gpu: GpuContext, backend: DecoderBackend, video: Video) -> Parity:
     """Decode `video` by `backend` and on the CPU, side by side."""
     differences: list[tuple[int, float]] = []
     try:

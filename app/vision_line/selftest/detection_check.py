@@ -9,7 +9,7 @@ from dataclasses import replace
 import av
 import numpy as np
 
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.preprocessing.definition import letterbox_planes
@@ -63,7 +63,7 @@ def _found(dut: DeviceUnderTest, frames: Sequence[Frame]) -> list[Inspection]:
 def _reference(dut: DeviceUnderTest, frames: Sequence[Frame]) -> list[Detections]:
     """Return OpenVINO's detections in `frames`."""
     reference = replace(dut)
-    reference.device = CpuDevice(dut.model, [dut.shape_hw], reference.woken.set)
+    reference.device = open_cpu(dut.model, [dut.shape_hw], reference.woken.set)
     try:
         return [_by_openvino(reference, frame) for frame in frames]
     finally:

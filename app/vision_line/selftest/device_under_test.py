@@ -16,10 +16,10 @@ from vision_line.devices.cuda.monitor import GpuMonitor
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
-from vision_line.devices.selection import choose_device, chosen_gpus, open_device
+from vision_line.devices.selection import choose_device, chosen_gpus, decoder_opener, open_device
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Inspection
-from vision_line.ports import DecodedFrame, Device, DeviceLoad, ShapeHW
+from vision_line.ports import DecodedFrame, DeviceLoad, LoadedDevice, OpenDecoder, ShapeHW
 from vision_line.selftest.videos import H264, ImageBGR, Video, VideoKind, draw_images, encode_video, opened
 from vision_line.telemetry.load_history import LoadTotals
 
@@ -80,7 +80,8 @@ class DeviceUnderTest:
     settings: Settings
     model: Model
     shape_hw: ShapeHW
-    device: Device
+    device: LoadedDevice
+    open_decoder: OpenDecoder
     woken: threading.Event
     gpu: GpuContext | None
     size_wh: tuple[int, int]
@@ -123,7 +124,7 @@ class DeviceUnderTest:
         """Return frames of the video from the device's decoder, far apart from each other."""
         step = max(self.settings.frames // DISTINCT_FRAMES, 1)
         with opened(self.video) as (stream, packets):
-            decoder = self.device.open_decoder("selftest", stream, None)
+            decoder = self.open_decoder("selftest", stream, None)
             decoded = (frame for packet in [*packets, None] for frame in decoder.decode(packet))
             kept = [frame for number, frame in enumerate(decoded) if number % step == 0][:DISTINCT_FRAMES]
             decoder.close()
@@ -205,6 +206,7 @@ def open_device_under_test(device: str, model: Path | None, settings: Settings) 
             model=opened_model,
             shape_hw=shape_hw,
             device=device_opened,
+            open_decoder=decoder_opener(name),
             woken=woken,
             gpu=gpu,
             size_wh=size_wh,

@@ -137,7 +137,7 @@ class _Camera:
 
     def _send(self) -> None:
         with opened(self._video) as (stream, packets), ExitStack() as undo:
-            decoder = self._dut.device.open_decoder(self.name, stream, None)
+            decoder = self._dut.open_decoder(self.name, stream, None)
             undo.callback(decoder.close)
             sequence = number = 0
             while not self._stop.wait(max((due_s := self._due_s(number)) - time.monotonic(), 0.0)):

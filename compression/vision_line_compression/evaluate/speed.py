@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import CpuBackend
+from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
+from vision_line.devices.result_reader import HeadReader
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import Dataset
@@ -36,7 +38,8 @@ _WARM_UP_FRAMES = 5
 class _Contender:
     """One model on an open device, with what was measured so far."""
 
-    device: CpuDevice
+    device: InferenceDevice
+    backend: CpuBackend
     finished: threading.Event
     memory_mb: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
@@ -68,9 +71,10 @@ def measure_speed(
         for model in models:
             before = _resident_mb()
             finished = threading.Event()
-            opened = stack.enter_context(closing(CpuDevice(model, (shape_hw,), finished.set)))
+            backend = CpuBackend(model, finished.set)
+            opened = stack.enter_context(closing(InferenceDevice(backend, HeadReader(model), (shape_hw,))))
             require_integer_execution(model, opened.description)
-            contender = _Contender(opened, finished)
+            contender = _Contender(opened, backend, finished)
             for frame in frames[:_WARM_UP_FRAMES]:
                 _latency_s(contender, frame)
             contender.memory_mb = max(_resident_mb() - before, 0.0)
@@ -104,7 +108,7 @@ def _run_round(contender: _Contender, frames: Sequence[Frame], shape_hw: ShapeHW
     start = time.monotonic()
     done = sum(1 for _ in inspect(contender.device, contender.finished, _until(frames, start + seconds)))
     contender.images_per_s.append(done / (time.monotonic() - start))
-    contender.engine_images_per_s.append(contender.device.engine_rate(shape_hw, seconds))
+    contender.engine_images_per_s.append(contender.backend.engine_rate(shape_hw, seconds))
 
 
 def _until(frames: Sequence[Frame], deadline: float) -> Iterator[Frame]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.fakes.gpu_libraries.nvml import FakeNvml
 from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec, PyNvDecoder, semiplanar
 from tests.fakes.machine import CudaMachine
 
+from vision_line.devices.cuda import backend, pipeline
 from vision_line.devices.cuda import engine_cache as engine_files
-from vision_line.devices.cuda import pipeline
-from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.backend import CudaBackend, open_cuda
 from vision_line.devices.cuda.kernel import LetterboxKernel
+from vision_line.devices.device import InferenceDevice
 from vision_line.errors import DeviceError
-from vision_line.frames import Detections, Inspection
+from vision_line.frames import Inspection
 from vision_line.selftest import kernel_bits
 from vision_line.selftest import selftest as program
 from vision_line.selftest.device_under_test import Settings
@@ -133,10 +135,15 @@ Spoil = Callable[[list[Inspection]], list[Inspection]]
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
     """Return a function that puts another in between the device and who collects."""
-    collect = CudaDevice.collect
 
     def install(change: Spoil) -> None:
-        monkeypatch.setattr(CudaDevice, "collect", lambda device: change(collect(device)))
+        def opened(*arguments: Any, **options: Any) -> InferenceDevice:
+            device = open_cuda(*arguments, **options)
+            collect = device.collect
+            monkeypatch.setattr(device, "collect", lambda: change(collect()))
+            return device
+
+        monkeypatch.setattr(backend, "open_cuda", opened)
 
     return install
 
@@ -192,6 +199,12 @@ def _refusing(*_arguments: object) -> Path:
 
 def test_an_engine_that_finds_nothing_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO finds defects in the same pictures."""
-    monkeypatch.setattr(CudaDevice, "_decode", lambda _device, _output: Detections.empty())
+    finished = CudaBackend.finished
+
+    def nothing(device: CudaBackend) -> Iterator[tuple[int, NDArray[Any]]]:
+        for slot, outputs in finished(device):
+            yield slot, np.zeros_like(outputs)
+
+    monkeypatch.setattr(CudaBackend, "finished", nothing)
 
     assert _failures("detections") == ("detections",)

@@ -26,13 +26,15 @@ from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec, PyNvDecoder
 from tests.fakes.machine import CudaMachine
 
 from vision_line.cli.run import run
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import CpuBackend
+from vision_line.devices.cuda import backend, pipeline
 from vision_line.devices.cuda import engine_cache as engine_files
-from vision_line.devices.cuda import pipeline
-from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.backend import open_cuda
+from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import open_model
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.result_reader import HeadReader
 from vision_line.errors import ExitCode
 from vision_line.frames import Colour, Detections, Frame, Inspection
 from vision_line.runtime.camera_manager import CONTINUE_RATIO
@@ -96,15 +98,21 @@ def samples(cuda_machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> Sampl
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", FakePyNvVideoCodec())
     monkeypatch.setattr(PyNvDecoder, "_upload", upload_pageable)
     taken = Samples()
-    collect = CudaDevice.collect
 
-    def collect_and_sample(device: CudaDevice) -> list[Inspection]:
-        inspections = collect(device)
-        for inspection in inspections:
-            taken.take(inspection)
-        return inspections
+    def opened(*arguments: Any, **options: Any) -> InferenceDevice:
+        device = open_cuda(*arguments, **options)
+        collect = device.collect
 
-    monkeypatch.setattr(CudaDevice, "collect", collect_and_sample)
+        def collect_and_sample() -> list[Inspection]:
+            inspections = collect()
+            for inspection in inspections:
+                taken.take(inspection)
+            return inspections
+
+        monkeypatch.setattr(device, "collect", collect_and_sample)
+        return device
+
+    monkeypatch.setattr(backend, "open_cuda", opened)
     return taken
 
 
@@ -163,11 +171,12 @@ def _compare(samples: Samples) -> None:
     """
     model = open_model(None)
     woken = threading.Event()
-    device = CpuDevice(model, [SHAPE], woken.set, slots=1, score_floor=model.score_threshold * CONTINUE_RATIO)
-    fast = device._converter
+    cpu = CpuBackend(model, woken.set, slots=1)
+    device = InferenceDevice(cpu, HeadReader(model, model.score_threshold * CONTINUE_RATIO), [SHAPE])
+    fast = cpu._converter
     try:
         for converter, most_score, certain in ((Definition(), MOST_SCORE, 0.0), (fast, FAST_SCORE, CERTAIN)):
-            device._converter = converter  # type: ignore[assignment]
+            cpu._converter = converter  # type: ignore[assignment]
             for frame, found in samples.taken:
                 wanted = _inspect(device, woken, frame)
                 assert _without_like(found, wanted, most_score, certain) == [], frame.camera
@@ -176,7 +185,7 @@ def _compare(samples: Samples) -> None:
         device.close()
 
 
-def _inspect(device: CpuDevice, woken: threading.Event, frame: Frame) -> Detections:
+def _inspect(device: InferenceDevice, woken: threading.Event, frame: Frame) -> Detections:
     woken.clear()
     device.submit([frame])
     assert woken.wait(DEADLINE_S)

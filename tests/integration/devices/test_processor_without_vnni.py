@@ -29,7 +29,7 @@ PROGRAM = """
 import json, sys, threading
 from pathlib import Path
 import av, numpy as np, openvino as ov
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.model.model import open_model
 from vision_line.devices.model.proof import shaped
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
@@ -40,7 +40,7 @@ def execute(graph):
 
 def inspect(folder):
     shape, model, woken = tuple(work["shape"]), open_model(Path(folder)), threading.Event()
-    device = CpuDevice(model, [shape], woken.set, score_floor=0.25, slots=1)
+    device = open_cpu(model, [shape], woken.set, score_floor=0.25, slots=1)
     picture = av.VideoFrame.from_ndarray(shaped(model.proof.pictures, shape)[0], format="rgb24")
     colour = Colour(ColourMatrix.BT601, ColourRange.FULL)
     device.submit([Frame("a", 0, (shape[1], shape[0]), colour, picture, 0.0, 0.0, 0.0)])

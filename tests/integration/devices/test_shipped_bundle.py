@@ -7,7 +7,7 @@ import threading
 
 import av
 
-from vision_line.devices.cpu.device import CpuDevice
+from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.model.model import open_model
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
 
@@ -19,7 +19,7 @@ def test_the_shipped_bundle_runs() -> None:
     """Its hash is right, it stays under 4 MB, and one picture for each shape comes back."""
     model = open_model(None)
     woken = threading.Event()
-    device = CpuDevice(model, model.input_shapes_hw, woken.set)
+    device = open_cpu(model, model.input_shapes_hw, woken.set)
     try:
         for height, width in model.input_shapes_hw:
             woken.clear()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +13,8 @@ from tests.builders import make_frame
 from vision_line.devices.multi_device import MultiDevice, joined_name
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import Colour, Frame, Inspection
-from vision_line.ports import Decoder, DeviceDescription, DeviceLoad, ShapeHW
+from vision_line.frames import Frame, Inspection
+from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 WIDE, TALL = (64, 128), (128, 64)
 
@@ -59,10 +58,6 @@ class Stubborn(SimulatedDevice):
             raise RunError(self.fault)
 
 
-def no_decoder(camera: str, stream: Any, colour: Colour | None) -> Decoder:
-    raise AssertionError("frames come decoded")
-
-
 def frame(camera: str, sequence: int, where: Picture, size_wh: tuple[int, int] = (128, 64)) -> Frame:
     return make_frame(camera, sequence, size_wh=size_wh, data=where)
 
@@ -72,7 +67,7 @@ class Pair:
 
     def __init__(self) -> None:
         self.members = [Stubborn(0), Stubborn(1)]
-        self.device = MultiDevice(self.members, lambda picture: picture, no_decoder)
+        self.device = MultiDevice(self.members, lambda picture: picture)
 
     def collected(self) -> list[tuple[str, int]]:
         return [(found.frame.camera, found.frame.sequence) for found in self.device.collect()]
@@ -206,7 +201,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
     assert (description.name, description.detail, description.precision) == ("cuda:0+1", "2 x a GPU", "int8")
     assert (description.slots, description.max_batch) == (3, 8)
     assert [load.name for load in pair.device.loads()] == ["cuda:0", "cuda:1"]
-    other = MultiDevice([Stubborn(0), Stubborn(2, "an older GPU")], lambda picture: picture, no_decoder)
+    other = MultiDevice([Stubborn(0), Stubborn(2, "an older GPU")], lambda picture: picture)
     assert other.description.detail == "a GPU; an older GPU"
     other.close()
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.model.model import open_model
 from vision_line.devices.simulated import SimulatedDevice
 from vision_line.ports import DeviceDescription
@@ -25,6 +26,7 @@ def dut() -> DeviceUnderTest:
         model=open_model(None),
         shape_hw=SHAPE,
         device=SimulatedDevice(description, woken.set),
+        open_decoder=CpuDecoder,
         woken=woken,
         gpu=None,
         size_wh=(640, 360),

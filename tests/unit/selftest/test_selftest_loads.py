@@ -49,7 +49,7 @@ def test_a_camera_that_cannot_be_decoded_ends_the_load(dut: DeviceUnderTest, mon
         raise SourceError(camera, SourceErrorCode.CODEC_UNSUPPORTED, "no session is left")
 
     assert dut.decoded_frames
-    monkeypatch.setattr(dut.device, "open_decoder", refuse)
+    monkeypatch.setattr(dut, "open_decoder", refuse)
 
     with pytest.raises(RunError, match="camera 'camera00': CODEC_UNSUPPORTED: no session is left"):
         run_paced(dut)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from vision_line.devices.camera_placement import CameraPlacement
+from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.cuda.context import GpuContext, count_gpus, open_gpu
-from vision_line.devices.cuda.decoders.choice import BACKENDS, Backend, CudaDecoder
-from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.decoders.choice import BACKENDS, CudaDecoder, DecoderBackend
 from vision_line.devices.cuda.engine_cache import check_gpu
 from vision_line.devices.cuda.monitor import open_monitor
 from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
 from vision_line.devices.multi_device import MultiDevice
 from vision_line.errors import DeviceError
@@ -80,7 +81,7 @@ class MultiGpuDecoders:
     def __init__(
         self,
         gpus: Sequence[GpuContext],
-        backends: Sequence[Backend] = BACKENDS,
+        backends: Sequence[DecoderBackend] = BACKENDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open decoders on `gpus`, each with the first of `backends` that takes its stream."""
@@ -92,7 +93,7 @@ class MultiGpuDecoders:
         self._lock = threading.Lock()
 
     def open(self, camera: str, stream: Any, colour: Colour | None) -> PlacedDecoder:
-        """Open a camera's decoder; see `ports.Device.open_decoder`."""
+        """Open a camera's decoder; see `ports.OpenDecoder`."""
         loads = self._loads()
         with self._lock:
             gpu = self._spread.place(camera, loads, self._clock())
@@ -139,24 +140,23 @@ def open_gpus(
     stop: threading.Event | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> MultiDevice:
-    """Open the GPUs of these numbers as one device, one after the other; the arguments are those of `CudaDevice`.
+    """Open the GPUs of these numbers as one device, one after the other; the arguments are those of `open_cuda`.
 
     GPUs of one kind share an engine: the second finds what was built for the first.
 
     Raises:
-        DeviceError, ModelError: as `CudaDevice`; none is open then.
+        DeviceError, ModelError: as `open_cuda`; none is open then.
     """
     with ExitStack() as undo:
-        devices: list[CudaDevice] = []
+        devices: list[InferenceDevice] = []
         for index in indices:
             options: dict[str, Any] = {"score_floor": score_floor, "cache": cache, "stop": stop, "tell": tell}
-            devices.append(CudaDevice(model, shapes, wake, index=index, **options))
+            devices.append(open_cuda(model, shapes, wake, index=index, **options))
             undo.callback(devices[-1].close)
         places = {index: number for number, index in enumerate(indices)}
         several = MultiDevice(
             devices,
             lambda picture: places.get(picture.device) if isinstance(picture, Surface) else None,
-            decoders_over(indices).open,
         )
         undo.pop_all()
     return several

@@ -113,36 +113,27 @@ class SlotPipeline:
             undo.pop_all()
         self._engines = self._engines | opened  # a new dict, because another thread is looking into the old one
 
-    def describe(self, frame: Frame, shape: ShapeHW, record: np.void) -> Letterbox:
-        """Fill the kernel's parameters for `frame` and return its geometry.
+    def describe(self, slot: Slot, frames: Sequence[Frame], shape: ShapeHW) -> tuple[Letterbox, ...]:
+        """Fill the kernel's parameters in `slot` for a batch of `frames` and return their geometry.
 
         Raises:
             DeviceError: naming the camera, a picture that is not on this GPU or of another size than its frame says.
         """
-        picture, kernel = frame.picture, self._kernel
-        if not isinstance(picture, Surface) or picture.device != self._gpu.index or kernel is None:
-            raise DeviceError(
-                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
-                f"expected a picture on GPU {self._gpu.index}, found {type(picture).__name__}"
-            )
-        if picture.size_wh != frame.size_wh:
-            raise DeviceError(
-                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
-                f"expected a picture of {frame.size_wh}, found {picture.size_wh}"
-            )
-        box = Letterbox(frame.size_wh, shape)
-        kernel.describe(picture, frame.colour, box, record)
-        return box
+        rows = zip(frames, slot.params[: len(frames)], strict=True)
+        boxes = tuple([self._describe(frame, shape, record) for frame, record in rows])
+        slot.batch = Batch(len(frames), shape)
+        slot.ready = tuple([frame.picture.ready for frame in frames if frame.picture.ready is not None])
+        return boxes
 
-    def start(self, slot: Slot, batch: Batch) -> None:
-        """Queue `batch`, whose parameters are in `slot`; the slot's `done` event follows it.
+    def start(self, slot: Slot) -> None:
+        """Queue the batch that was described in `slot`, whose `done` event follows it.
 
         Raises:
             RunError: the GPU does not take the work.
         """
         if self._kernel is None:
             raise ValueError("pipeline: expected an open shape, found none")
-        slot.start(batch, self._kernel, self._engines[batch.shape_hw], self._inference)
+        slot.start(self._kernel, self._engines[slot.batch.shape_hw], self._inference)
 
     def close(self) -> None:
         """Wait for what is queued, also of a batch that was not started whole, and free all. Twice is allowed."""
@@ -159,6 +150,22 @@ class SlotPipeline:
         self._workspace.close()
         while self._streams:
             self._streams.pop().close()
+
+    def _describe(self, frame: Frame, shape: ShapeHW, record: np.void) -> Letterbox:
+        picture, kernel = frame.picture, self._kernel
+        if not isinstance(picture, Surface) or picture.device != self._gpu.index or kernel is None:
+            raise DeviceError(
+                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
+                f"expected a picture on GPU {self._gpu.index}, found {type(picture).__name__}"
+            )
+        if picture.size_wh != frame.size_wh:
+            raise DeviceError(
+                f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
+                f"expected a picture of {frame.size_wh}, found {picture.size_wh}"
+            )
+        box = Letterbox(frame.size_wh, shape)
+        kernel.describe(picture, frame.colour, box, record)
+        return box
 
     def _open_stream(self) -> Stream:
         from cuda.core import StreamOptions

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.camera_order import Ticket
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve, host_view, part_of, pinned
-from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine
-from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
-    from cuda.core import Buffer, Stream
+    from cuda.core import Buffer, Event, Stream
 
     from vision_line.devices.cuda.context import GpuContext
 
@@ -27,12 +24,10 @@ MAX_BATCH = BUCKETS[-1]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a slot works on: the frames' tickets, their geometry, and when they were handed in."""
+    """What a slot works on: so many frames of one shape."""
 
-    tickets: tuple[Ticket, ...]
-    boxes: tuple[Letterbox, ...]
+    size: int
     shape_hw: ShapeHW
-    submitted_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +53,8 @@ class Slot:
 
         device = gpu.device
         self.number = number
-        self.batch: Batch | None = None
+        self.batch = Batch(0, (0, 0))
+        self.ready: tuple[Event, ...] = ()  # after these the batch's surfaces can be read
         self.fault = ""  # why the batch failed; set by the completion thread
         self.stream: Stream = device.create_stream(options=StreamOptions(nonblocking=True))
         self._filled = device.create_event()
@@ -88,17 +84,16 @@ class Slot:
         self._memory[shape_hw] = memory
         return Addresses(int(memory.input.handle), int(memory.output.handle))
 
-    def start(self, batch: Batch, kernel: LetterboxKernel, engine: Engine, inference: Stream) -> None:
-        """Queue `batch`, whose `params` were filled, from its surfaces to its results on the host; `done` follows.
+    def start(self, kernel: LetterboxKernel, engine: Engine, inference: Stream) -> None:
+        """Queue the batch, whose `params` were filled, from its surfaces to its results on the host; `done` follows.
 
         `inference` is the stream that all engines share. The copies to the GPU and back, and the kernel, are queued on
         the slot's own stream, so that they overlap with another slot's inference.
         """
-        count, memory = len(batch.tickets), self._memory[batch.shape_hw]
-        for ticket in batch.tickets:
-            surface: Surface = ticket.frame.picture
-            if surface.ready is not None:
-                self.stream.wait(surface.ready)
+        batch = self.batch
+        count, memory = batch.size, self._memory[batch.shape_hw]
+        for ready in self.ready:
+            self.stream.wait(ready)
         used = FRAME_PARAMS.itemsize * count
         part_of(self._host_params, used).copy_to(part_of(self._device_params, used), stream=self.stream)
         kernel.launch(self.stream, self._device_params, count, batch.shape_hw, int(memory.input.handle))
@@ -111,13 +106,18 @@ class Slot:
         part_of(memory.output, used).copy_to(part_of(memory.results, used), stream=self.stream)
         self.stream.record(self.done)
 
-    def results(self, batch: Batch) -> NDArray[Any]:
-        """Return the outputs (n, ...) of a batch that is done; they are overwritten by the slot's next batch."""
-        view: NDArray[Any] = self._memory[batch.shape_hw].results_view[: len(batch.tickets)]
+    def results(self) -> NDArray[Any]:
+        """Return the outputs (n, ...) of the batch that is done, and let go of the events that it waited for.
+
+        The slot's next batch overwrites them.
+        """
+        self.ready = ()
+        view: NDArray[Any] = self._memory[self.batch.shape_hw].results_view[: self.batch.size]
         return view
 
     def close(self) -> None:
         """Free everything; the slot's work has ended. May be called twice."""
+        self.ready = ()
         self._memory.clear()
         self.params = np.empty(0, FRAME_PARAMS)
         for reserve in (self._input, self._output, self._results):

@@ -16,8 +16,8 @@ import pytest
 from tests.fakes.faketensorrt import FakeTensorRT
 from typer.testing import CliRunner
 
+from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.cuda.device import CudaDevice
 from vision_line.devices.cuda.engine_cache import find_engine
 from vision_line.devices.cuda.timing import time_engine
 from vision_line.devices.model.model import open_model
@@ -116,7 +116,7 @@ def test_the_device_says_what_it_computes_in(cuda_machine: CudaMachine, bundle: 
     """On the dashboard and in the summary: what runs, not what the bundle holds."""
     build_tensorrt_engines(bundle, wanted="fp16", float_onnx=quantized.float_onnx)
 
-    device = CudaDevice(open_model(bundle), SHAPES[:1], lambda: None, slots=1, cache=cuda_machine.cache)
+    device = open_cuda(open_model(bundle), SHAPES[:1], lambda: None, slots=1, cache=cuda_machine.cache)
 
     assert device.description.precision == "fp16"
     device.close()

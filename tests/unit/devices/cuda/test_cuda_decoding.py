@@ -20,8 +20,8 @@ from tests.fakes.gpu_libraries.videos import opened
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.decoders.choice import (
     BACKENDS,
-    Backend,
     CudaDecoder,
+    DecoderBackend,
     decoders_on,
 )
 from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder
@@ -36,17 +36,17 @@ Encode = Callable[..., io.BytesIO]
 FRAMES = 12
 
 
-def _backends(pynv: Any) -> tuple[Backend, ...]:
+def _backends(pynv: Any) -> tuple[DecoderBackend, ...]:
     return (
-        Backend("NVDEC", partial(NvDecoder, nvc=pynv), adapts=False),
-        Backend("FFmpeg", partial(HwDecoder, open_context=lambda codec, _: FakeHwContext(codec)), adapts=True),
-        Backend("CPU", UploadDecoder, adapts=True),
+        DecoderBackend("NVDEC", partial(NvDecoder, nvc=pynv), adapts=False),
+        DecoderBackend("FFmpeg", partial(HwDecoder, open_context=lambda codec, _: FakeHwContext(codec)), adapts=True),
+        DecoderBackend("CPU", UploadDecoder, adapts=True),
     )
 
 
 @contextmanager
 def _decoding(
-    gpu: GpuContext, memory: io.BytesIO, backends: tuple[Backend, ...]
+    gpu: GpuContext, memory: io.BytesIO, backends: tuple[DecoderBackend, ...]
 ) -> Iterator[tuple[CudaDecoder, list[Any]]]:
     with (
         opened(memory) as (stream, packets),
@@ -129,7 +129,7 @@ def test_decoder_that_fails_at_the_first_picture_is_passed_over(gpu: GpuContext,
         def decode(self, packet: Any) -> list[DecodedFrame]:
             raise DeviceError("NVDEC: no session is free")
 
-    backends = (Backend("NVDEC", partial(Unable, nvc=pynv), adapts=False), *_backends(pynv)[2:])
+    backends = (DecoderBackend("NVDEC", partial(Unable, nvc=pynv), adapts=False), *_backends(pynv)[2:])
     with _decoding(gpu, encode("libx264"), backends) as (decoder, packets):
         assert len(_decoded(decoder, packets)) == FRAMES
         assert decoder.backend == "CPU"
@@ -149,7 +149,7 @@ def test_full_gpu_is_no_traceback(gpu: GpuContext, pynv: Any, encode: Encode, fa
 def test_nobody_takes_it(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """When all refuse, every reason is told."""
     pynv.caps["supported"] = 0
-    backends = (_backends(pynv)[0], Backend("other", _refuse, adapts=True))
+    backends = (_backends(pynv)[0], DecoderBackend("other", _refuse, adapts=True))
     with (
         _decoding(gpu, encode("libx264"), backends) as (decoder, packets),
         pytest.raises(SourceError, match="does not decode h264 of 8 bit; not today") as raised,

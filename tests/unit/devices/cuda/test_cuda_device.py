@@ -22,7 +22,7 @@ from tests.fakes.gpu_libraries.nvml import FakeNvml
 from tests.fakes.machine import CudaMachine
 
 from vision_line.devices import stall
-from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.cuda.slots import Slot
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS
 from vision_line.devices.model.model import Model
@@ -45,7 +45,7 @@ class Line:
     def __init__(self, machine: CudaMachine, model: Model, **options: Any) -> None:
         self.machine = machine
         self.woken = threading.Event()
-        self.device = CudaDevice(model, [SHAPE], self.woken.set, cache=machine.cache, **options)
+        self.device = open_cuda(model, [SHAPE], self.woken.set, cache=machine.cache, **options)
         self.sequence = 0
 
     def frame(self, shown: Shown, stream: Any = None) -> Frame:
@@ -180,9 +180,7 @@ def test_engines_share_a_workspace_because_they_share_a_stream(
 ) -> None:
     """Engines that ran on their slots' own streams would spoil each other's workspace, and that would be seen."""
     start = Slot.start
-    monkeypatch.setattr(
-        Slot, "start", lambda slot, batch, kernel, engine, stream: start(slot, batch, kernel, engine, slot.stream)
-    )
+    monkeypatch.setattr(Slot, "start", lambda slot, kernel, engine, stream: start(slot, kernel, engine, slot.stream))
     line = open_line()
 
     # Two runs meet in the workspace in about one of twenty orders; the first that is seen is enough.
@@ -325,7 +323,7 @@ def test_every_refusal_is_an_error(cuda_machine: CudaMachine, model: Model, call
     cuda_machine.tensorrt.refusals.add(call)
 
     with pytest.raises(DeviceError, match=message):
-        CudaDevice(model, [SHAPE], lambda: None, cache=cuda_machine.cache)
+        open_cuda(model, [SHAPE], lambda: None, cache=cuda_machine.cache)
 
 
 @pytest.mark.parametrize(
@@ -336,14 +334,14 @@ def test_a_device_that_cannot_be_opened_leaves_nothing(cuda_machine: CudaMachine
     """Whichever call of the driver fails while it opens, everything before it is given back."""
     driver, before = cuda_machine.driver, cuda_machine.driver.live()
     made = driver.calls(call)
-    CudaDevice(model, [SHAPE], lambda: None, cache=cuda_machine.cache, slots=1).close()
+    open_cuda(model, [SHAPE], lambda: None, cache=cuda_machine.cache, slots=1).close()
     made = driver.calls(call) - made
     assert made
 
     for number in range(1, made + 1):
         driver.inject(call, OUT_OF_MEMORY, number)
         with pytest.raises(VisionLineError, match=r"^cuda: "):
-            CudaDevice(model, [SHAPE], lambda: None, cache=cuda_machine.cache, slots=1)
+            open_cuda(model, [SHAPE], lambda: None, cache=cuda_machine.cache, slots=1)
         gc.collect()
         cuda_machine.stream.sync()
         driver.settle()
@@ -372,7 +370,7 @@ def test_shapes_share_memory(cuda_machine: CudaMachine, model: Model) -> None:
     """A smaller shape takes no memory of its own but for its graphs."""
     opened = {}
     for shapes in ([(128, 128)], [(64, 128), (128, 128), (96, 96)]):
-        device = CudaDevice(model, shapes, lambda: None, cache=cuda_machine.cache)
+        device = open_cuda(model, shapes, lambda: None, cache=cuda_machine.cache)
         opened[len(shapes)] = cuda_machine.driver.live()["device bytes"]
         device.close()
 

@@ -16,7 +16,7 @@ from tests.fakes.machine import CudaMachine
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
 
-from vision_line.devices.cuda.device import CudaDevice
+from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, find_engine
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path, manifest_path, read_manifest
@@ -30,7 +30,7 @@ SIGNED = "qdq-s8-symmetric"
 
 def opened(machine: CudaMachine, model: Model) -> DeviceDescription:
     """Open a device, close it, and return what it was."""
-    with closing(CudaDevice(model, [SHAPE], lambda: None, cache=machine.cache, slots=1)) as device:
+    with closing(open_cuda(model, [SHAPE], lambda: None, cache=machine.cache, slots=1)) as device:
         return device.description
 
 

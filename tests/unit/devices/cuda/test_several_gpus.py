@@ -23,7 +23,7 @@ from tests.fakes.gpu_libraries.videos import opened
 from tests.fakes.machine import CudaMachine, Pictures
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
-from vision_line.devices.cuda.decoders.choice import Backend
+from vision_line.devices.cuda.decoders.choice import DecoderBackend
 from vision_line.devices.cuda.decoders.upload import UploadDecoder
 from vision_line.devices.cuda.multi_gpu import MultiGpuDecoders, PlacedDecoder, open_gpus
 from vision_line.devices.model.model import Model
@@ -34,7 +34,7 @@ from vision_line.frames import Frame
 SHAPE = (64, 128)
 SECOND_BUS = "0000:02:00.0"
 DEADLINE_S = 20.0
-BACKENDS = (Backend("CPU, uploaded", UploadDecoder, adapts=True),)
+BACKENDS = (DecoderBackend("CPU, uploaded", UploadDecoder, adapts=True),)
 
 Encode = Callable[..., io.BytesIO]
 

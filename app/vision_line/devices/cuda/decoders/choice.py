@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class DecoderBackend:
     """One way to the GPU. `adapts`: it goes on through a change of sequence by itself."""
 
     name: str  # what people are shown
@@ -46,10 +46,10 @@ def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
 
 #: Best first; the last takes everything that FFmpeg decodes, and turns pictures as people see them.
 BACKENDS = (
-    Backend("NVDEC", NvDecoder, adapts=False),
-    Backend("NVDEC through FFmpeg", HwDecoder, adapts=True),
-    Backend("NVDEC through GStreamer, uploaded", open_jetson_decoder, adapts=False),
-    Backend("CPU, uploaded", UploadDecoder, adapts=True),
+    DecoderBackend("NVDEC", NvDecoder, adapts=False),
+    DecoderBackend("NVDEC through FFmpeg", HwDecoder, adapts=True),
+    DecoderBackend("NVDEC through GStreamer, uploaded", open_jetson_decoder, adapts=False),
+    DecoderBackend("CPU, uploaded", UploadDecoder, adapts=True),
 )
 
 
@@ -67,7 +67,7 @@ class CudaDecoder:
         camera: str,
         stream: Any,
         colour: Colour | None = None,
-        backends: Sequence[Backend] = BACKENDS,
+        backends: Sequence[DecoderBackend] = BACKENDS,
     ) -> None:
         """Prepare to decode `stream` (`av.VideoStream`) on `gpu`; `colour` overrides what the stream says.
 
@@ -82,7 +82,7 @@ class CudaDecoder:
         self._override = colour
         self._backends = tuple(backends)
         self._watch = SequenceWatch(stream)
-        self._chosen: Backend | None = None
+        self._chosen: DecoderBackend | None = None
         self._sequence: VideoSequence | None = None
         self._decoder: Decoder | None = None
         self._closed = False
@@ -159,7 +159,7 @@ class CudaDecoder:
                 return pictures
         raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, "; ".join(refusals))
 
-    def _tell(self, backend: Backend, sequence: VideoSequence, refusals: list[str]) -> None:
+    def _tell(self, backend: DecoderBackend, sequence: VideoSequence, refusals: list[str]) -> None:
         before = self.description
         self._chosen, self._sequence = backend, sequence
         if self.description != before:
