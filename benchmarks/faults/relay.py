@@ -79,7 +79,11 @@ class Relay:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             for each in writers:
-                each.close()
+                if self._over.is_set():
+                    each.transport.abort()  # what waits in it would keep it open, and nobody is left to wait for that
+                else:
+                    each.close()
+            await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(ON_THE_WAY)

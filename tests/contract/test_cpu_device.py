@@ -141,3 +141,16 @@ def test_a_containers_limit_bounds_the_slots(
         assert ", 1 cores," in device.description.detail
     finally:
         device.close()
+
+
+def test_a_device_may_be_closed_as_soon_as_its_results_are_there(write_model: WriteModel) -> None:
+    """OpenVINO's thread may still hold the request then: the process would abort if the rest were gone before."""
+    model = open_model(write_model())
+    picture = av.VideoFrame.from_ndarray(np.zeros((60, 128, 3), np.uint8), format="rgb24")
+    for _ in range(12):
+        device = open_cpu(model, ((64, 128),), lambda: None)
+        device.submit([_frame(picture)])
+        while not device.collect():
+            pass
+        device.close()
+        del device

@@ -29,6 +29,9 @@ from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
+#: OpenVINO's threads let go of a finished request within microseconds; on a busy machine that may take longer.
+KEEP_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
@@ -64,6 +67,7 @@ class CpuBackend:
         self._finished: deque[int] = deque()  # filled by OpenVINO's thread; append and popleft are atomic
         self._engines = ProvenEngines(model, cores, inference_precision)
         self._works: dict[ShapeHW, list[_Work]] = {}
+        self._networks: list[ov.CompiledModel] = []
         self._converted: dict[int, _Work] = {}  # by slot, what is or was last in it
         version = ov.__version__.split("-")[0]
         self._detail = f"{self._engines.processor.name}, {cores} cores, OpenVINO {version}"
@@ -94,6 +98,7 @@ class CpuBackend:
         for shape in shapes:
             if shape not in self._works:
                 network = self._engines.open(shape)
+                self._networks.append(network)
                 # a new dict instead of a changed one: another thread is looking into the old one
                 self._works = self._works | {shape: self._open_works(network, shape)}
 
@@ -173,6 +178,10 @@ class CpuBackend:
     def close(self, in_flight: Collection[int]) -> None:
         """Wait for the slots that are `in_flight` and release all requests.
 
+        A request that has called back is still held by OpenVINO's thread for a moment. Were all else gone by then, that
+        thread would be the last to hold the network, and would have to wait for its own end: the process would abort.
+        So they are kept for a while.
+
         Raises:
             RunError: the engine failed.
         """
@@ -182,6 +191,8 @@ class CpuBackend:
         except RuntimeError as exc:
             raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         finally:
+            _keep_for_a_while((self._networks, self._works))
+            self._networks = []
             self._works = {}
             self._converted.clear()
             self._finished.clear()
@@ -198,6 +209,18 @@ class CpuBackend:
     def _on_finished(self, slot: int) -> None:
         self._finished.append(slot)
         self._wake()
+
+
+#: What closed backends used, and since when.
+_closed: deque[tuple[float, object]] = deque()
+
+
+def _keep_for_a_while(used: object) -> None:
+    """Keep what OpenVINO's threads may still hold; it is released when a later backend is closed, or at the exit."""
+    now_s = time.monotonic()
+    while _closed and _closed[0][0] < now_s - KEEP_S:
+        _closed.popleft()
+    _closed.append((now_s, used))
 
 
 def open_cpu(
