@@ -113,7 +113,7 @@ FAULTS = (
         begin=lambda scene: scene.signal(signal.SIGSTOP),
         end=lambda scene: scene.signal(signal.SIGCONT),
         lasts_s=20.0,
-        causes=("paused",),
+        causes=("paused", "camera:BEHIND"),  # the second while what had queued meanwhile is skipped
         everyone=True,
         back_within_s=2.0,
     ),
