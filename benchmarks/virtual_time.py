@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The real inspecting thread in virtual time: cameras, decoders and engine are played, the scheduler is the product's.
+"""The real scheduler in virtual time: cameras, decoders and engine are played, the scheduler is the product's.
 
-The inspecting thread's only wait is its doorbell's. Here that wait plays the world on: it moves the clock to the next
+The scheduler's only wait is for its wake-up event. Here that wait plays the world on: it moves the clock to the next
 event (a frame arrives, a frame is decoded, a batch is done) until something rings. So the thread itself, its mailboxes
 and `plan_batch` run unchanged, a minute of a line takes seconds, and the same seed gives the same run on any machine.
 """
@@ -61,7 +61,7 @@ class Findings:
 
 
 class VirtualTime(WakeUp):
-    """A clock with events, and the doorbell whose waiting lets them happen. Used by the inspecting thread alone."""
+    """A clock with events, and the wake-up event whose waiting lets them happen. Used by the scheduler alone."""
 
     def __init__(self) -> None:
         """Start at zero with nothing to happen."""
@@ -69,7 +69,7 @@ class VirtualTime(WakeUp):
         self.now_s = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
-        self._rung = False
+        self._notified = False
 
     def monotonic(self) -> float:
         """Return the present."""
@@ -80,30 +80,30 @@ class VirtualTime(WakeUp):
         heappush(self._events, (at_s, next(self._numbers), happen))
 
     def spend(self, seconds: float) -> None:
-        """Let time go by while the inspecting thread works."""
-        self._play(self.now_s + seconds, until_rung=False)
+        """Let time go by while the scheduler works."""
+        self._play(self.now_s + seconds, until_notified=False)
 
     def notify_frame(self) -> None:
-        """Ring for a new frame, unless frames are of no use now."""
-        self._rung = self._rung or self._accepting
+        """Notify of a new frame, unless frames are of no use now."""
+        self._notified = self._notified or self._accepting
 
-    def ring(self) -> None:
-        """Ring."""
-        self._rung = True
+    def notify(self) -> None:
+        """Notify."""
+        self._notified = True
 
     def wait(self, timeout_s: float) -> None:
-        """Play on until rung or until the time is over."""
-        if not self._rung:
-            self._play(self.now_s + timeout_s, until_rung=True)
-        self._rung = False
+        """Play on until notified or until the time is over."""
+        if not self._notified:
+            self._play(self.now_s + timeout_s, until_notified=True)
+        self._notified = False
         self._accepting = True
 
-    def _play(self, until_s: float, *, until_rung: bool) -> None:
+    def _play(self, until_s: float, *, until_notified: bool) -> None:
         while self._events and self._events[0][0] <= until_s:
             at_s, _, happen = heappop(self._events)
             self.now_s = max(self.now_s, at_s)
             happen()
-            if until_rung and self._rung:
+            if until_notified and self._notified:
                 return
         self.now_s = max(self.now_s, until_s)
 
@@ -131,11 +131,11 @@ class VirtualEngine(StatedBackend):
 
     def _finish(self, slot: int) -> None:
         self._finished.append(slot)
-        self._time.ring()
+        self._time.notify()
 
 
 class Gauge:
-    """Implements the inspecting thread's `Observer`: notes latencies and batches while it is `open`."""
+    """Implements the scheduler's `Observer`: notes latencies and batches while it is `open`."""
 
     def __init__(self, time: VirtualTime) -> None:
         """Begin closed."""

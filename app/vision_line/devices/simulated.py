@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from vision_line.devices.device import InferenceDevice
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.frames import Detections, Frame, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
+
+#: Cameras have few sizes, and a benchmark of the rest counts every microsecond here.
+_letterbox = lru_cache(maxsize=64)(Letterbox)
 
 
 def no_detections(_: Frame) -> Detections:
@@ -69,7 +73,7 @@ class StatedBackend:
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
         """Note how many frames the slot has."""
         self._sizes[slot] = len(frames)
-        return [Letterbox(frame.size_wh, shape_hw) for frame in frames]
+        return [_letterbox(frame.size_wh, shape_hw) for frame in frames]
 
     def finished(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Give the slots that are done."""

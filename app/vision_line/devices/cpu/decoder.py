@@ -78,7 +78,7 @@ def turn_of(frame: av.VideoFrame, codec: str, packet: av.Packet[VideoStream] | N
     """
     try:
         side_data: Any = frame.side_data
-        matrices = [data for data in side_data.keys() if data.type is SideData.DISPLAYMATRIX]  # noqa: SIM118
+        matrices = [data for data in side_data.keys() if data.type is SideData.DISPLAYMATRIX]  # noqa: SIM118 - without keys() PyAV gives values
     except ValueError:
         # PyAV cannot list side data of a kind that it does not know: a still picture's EXIF is one
         if codec in _EXIF_CODECS and packet is not None:
