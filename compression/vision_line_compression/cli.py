@@ -229,7 +229,7 @@ def half(
 ) -> None:
     """Convert the float parts of a model to float16, and write a bundle for GPUs."""
     with reported_errors():
-        from vision_line_compression.bundle_writer import write_float16_bundle
+        from vision_line_compression.bundle.bundle_writer import write_float16_bundle
 
         typer.echo(str(write_float16_bundle(model, output)))
 
@@ -240,7 +240,7 @@ def prove(
 ) -> None:
     """Add to a bundle its INT8 model for processors without VNNI, and the proof that checks engines."""
     with reported_errors():
-        from vision_line_compression.bundle_proof import prove_bundle
+        from vision_line_compression.bundle.bundle_proof import prove_bundle
 
         typer.echo(f"{bundle}: {prove_bundle(bundle)}")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vision_line_compression.quantize.calibrate import InputImage, calibrate
+from vision_line_compression.quantize.encodings import Floats
 from vision_line_compression.quantize.quantizer import quantize_calibrated
-from vision_line_compression.quantize.scales import Floats
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 
 

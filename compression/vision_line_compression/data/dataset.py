@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from vision_line.devices.model.bundle import check_class_names
 from vision_line.errors import ConfigError
 from vision_line.frames import Boxes, ClassIds
+
+ImageBGR = NDArray[np.uint8]  # (h, w, 3)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -254,3 +258,45 @@ def _parse_label(line: str, classes: int) -> tuple[float, ...]:
     if not width or not height:
         raise ValueError("expected a box, found one without extent")
     return class_id, centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
+
+
+def read_image(image: LabelledImage) -> ImageBGR:
+    """Return the pixels of `image`.
+
+    Raises:
+        ConfigError: it cannot be decoded, or has another size than its header says.
+    """
+    pixels = cv2.imread(str(image.path))
+    if pixels is None:
+        raise ConfigError(f"{image.path}: it cannot be decoded as an image")
+    if pixels.shape[1::-1] != image.size_wh:
+        raise ConfigError(f"{image.path}: expected {image.size_wh} pixels (w, h), found {pixels.shape[1::-1]}")
+    return np.asarray(pixels, np.uint8)
+
+
+def data_warnings(splits: Mapping[str, Dataset]) -> Iterator[str]:
+    """Yield a sentence for each split whose images have no label file, and for each two that share images.
+
+    Splits of the same name in the data set are one. Images are the same where their bytes are, under any name.
+    """
+    once = {dataset.split: dataset for dataset in splits.values()}
+    for name, dataset in once.items():
+        if not any(label_path(image.path).exists() for image in dataset.images):
+            expected = label_path(dataset.images[0].path)
+            yield (
+                f"{dataset.source}: {name}: none of the {len(dataset.images)} images has a label file, so all count "
+                f"as free of objects; the first one's was looked for at {expected}"
+            )
+    contents = {name: _contents(dataset) for name, dataset in once.items()}
+    for (one, ours), (other, theirs) in combinations(contents.items(), 2):
+        shared = ours.keys() & theirs.keys()
+        if shared:
+            example = min((ours[digest], theirs[digest]) for digest in shared)
+            yield (
+                f"{once[one].source}: {one} and {other} share {len(shared)} images, such as {example[0]} and "
+                f"{example[1]}: figures on {other} flatter what was trained or chosen on {one}"
+            )
+
+
+def _contents(dataset: Dataset) -> dict[bytes, Path]:
+    return {hashlib.sha256(image.path.read_bytes()).digest(): image.path for image in dataset.images}

@@ -18,8 +18,7 @@ from vision_line.devices.preprocessing.definition import letterbox_rgb, normalis
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.ports import ShapeHW
-from vision_line_compression.data.dataset import Dataset, LabelledImage
-from vision_line_compression.data.images import read_image
+from vision_line_compression.data.dataset import Dataset, LabelledImage, read_image
 
 #: Images of a batch for statistics and losses.
 BATCH = 8

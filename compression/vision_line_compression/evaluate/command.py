@@ -12,7 +12,7 @@ from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
-from vision_line_compression.evaluate.execution import in_form
+from vision_line_compression.evaluate.predict import in_form
 from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.progress import ProgressDisplay

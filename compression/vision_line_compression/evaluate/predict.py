@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The detections of a model on a data set, through the very device that inspects cameras."""
+"""The detections of a model on a data set, through the very device that inspects cameras.
+
+What computed them is kept with them: the processor's instruction set and the form that ran. Wrong INT8 is never
+measured.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -18,15 +23,15 @@ from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.devices.selection import open_device
-from vision_line.errors import ConfigError
+from vision_line.errors import ConfigError, DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
-from vision_line.ports import Device, ProgressCallback, ShapeHW
-from vision_line_compression.data.dataset import Dataset, LabelledImage
-from vision_line_compression.data.images import ImageBGR, read_image
-from vision_line_compression.evaluate.execution import execution, require_integer_execution
+from vision_line.ports import Device, DeviceDescription, ProgressCallback, ShapeHW
+from vision_line_compression.data.dataset import Dataset, ImageBGR, LabelledImage, read_image
 from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
 
 Read = Callable[[int, LabelledImage], ImageBGR]  # (index in the data set, image)
+
+INT8 = "int8"
 
 #: Images of a data set lie in the host's memory.
 HOST_DEVICE = "cpu"
@@ -210,3 +215,34 @@ def load_predictions(path: Path) -> Predictions:
         detections=tuple(Detections(*rows) for rows in zip(*columns, strict=True)),
         execution=MeasuredExecution.model_validate(made_by) if (made_by := identity.get("execution")) else None,
     )
+
+
+def execution(device: DeviceDescription) -> MeasuredExecution:
+    """Return what of an open device a figure has to name."""
+    return MeasuredExecution(instruction_set=device.instruction_set, form=device.form, precision=device.precision)
+
+
+def require_integer_execution(model: Model, device: DeviceDescription) -> None:
+    """Let an engine pass that computes an INT8 model on integers; of any other model, let all pass.
+
+    Raises:
+        DeviceError: none of its forms is computed rightly on integers here, so that float execution runs instead.
+    """
+    if model.precision == INT8 and device.precision != INT8:
+        raise DeviceError(
+            f"{model.path}: not measured: on {device.instruction_set} its INT8 engine is not used, and float execution "
+            f"would be measured instead ({device.form_reason})"
+        )
+
+
+def in_form(model: Model, name: str) -> Model:
+    """Return `model` in one of its forms alone.
+
+    Raises:
+        ConfigError: it has no form of this name.
+    """
+    form = next((form for form in model.forms if form.name == name), None)
+    if form is None:
+        raise ConfigError(f"{model.path}: expected a form among {[form.name for form in model.forms]}, found {name!r}")
+    sha256 = hashlib.sha256(form.path.read_bytes()).hexdigest()
+    return replace(model, path=form.path, sha256=sha256, forms=(form,))

@@ -21,10 +21,8 @@ from vision_line.devices.model.model import Model
 from vision_line.devices.result_reader import HeadReader
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
-from vision_line_compression.data.dataset import Dataset
-from vision_line_compression.data.images import read_image
-from vision_line_compression.evaluate.execution import execution, require_integer_execution
-from vision_line_compression.evaluate.predict import inspect, still_frame
+from vision_line_compression.data.dataset import Dataset, read_image
+from vision_line_compression.evaluate.predict import execution, inspect, require_integer_execution, still_frame
 from vision_line_compression.evaluate.results import Speed
 
 ROUNDS = 5

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from vision_line.devices.model.bundle import BUNDLE_FILE
-from vision_line_compression.bundle_writer import amend_bundle
+from vision_line_compression.bundle.bundle_writer import amend_bundle
 from vision_line_compression.evaluate.gates import exit_code
 from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.inputs import check_budgets, check_keep_float, open_inputs

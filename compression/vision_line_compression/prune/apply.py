@@ -15,7 +15,7 @@ from torch import nn
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.network.checkpoint import Checkpoint, complexity
 from vision_line_compression.network.split_blocks import merge_blocks, split_blocks
-from vision_line_compression.prune.masking import silence
+from vision_line_compression.prune.channels import silence
 from vision_line_compression.prune.plan import PruningPlan
 
 #: Greatest difference between pruned and silenced outputs: a share of how much the outputs vary over the image, which

@@ -14,9 +14,9 @@ from torch import nn
 from vision_line.errors import ConfigError
 from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
+from vision_line_compression.prune.channels import Differentiate, kept_channels, rate_channels
 from vision_line_compression.prune.cost import NetworkCost, mac_price, parameter_price
 from vision_line_compression.prune.groups import ChannelUnit, Freedom, form_units
-from vision_line_compression.prune.importance import Differentiate, kept_channels, rate_channels
 from vision_line_compression.prune.knapsack import Knapsack, Limit, Solution, Widths, solve, solve_along
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.plan import FrontierPoint, PlannedCost, PlannedGroup, PruningPlan

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from vision_line_compression.prune.channels import lowest_first, silenced
 from vision_line_compression.prune.groups import ChannelUnit
-from vision_line_compression.prune.importance import lowest_first
-from vision_line_compression.prune.masking import silenced
 
 #: Above zero and higher when better, as mAP on a small validation set; the model must be left as it was.
 Score = Callable[[nn.Module], float]

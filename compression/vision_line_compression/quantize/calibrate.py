@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import ModelProto
 from vision_line_compression.quantize.graph import Graph, open_graph
-from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.qdq_placement import observable_tensors
+from vision_line_compression.quantize.thresholds import Histogram
 
 #: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
 InputImage = NDArray[np.float32]

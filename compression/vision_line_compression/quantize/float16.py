@@ -26,9 +26,8 @@ from onnx import TensorProto, numpy_helper
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import ModelProto, default_opset, load_model, save_model
-from vision_line_compression.quantize.graph import Graph, Node, attribute, index_graph
+from vision_line_compression.quantize.graph import Graph, Node, attribute, drop_unread, index_graph, rename_encoding
 from vision_line_compression.quantize.qdq_placement import last_convolutions
-from vision_line_compression.quantize.qdq_writer import ENCODING
 
 FLOAT16_ENCODING = "qdq-s8-symmetric-fp16"
 LEAST_FLOAT16_SCALE = np.float16(2.0**-20)
@@ -55,11 +54,9 @@ def write_float16(source: Path, output: Path) -> Path:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(writing.constants.values())
-    _drop_unread(model)
+    drop_unread(model)
     del model.graph.value_info[:]
-    for entry in model.metadata_props:
-        if entry.key == "quantization" and entry.value == ENCODING:
-            entry.value = FLOAT16_ENCODING
+    rename_encoding(model, FLOAT16_ENCODING)
     save_model(model, output)
     return output
 
@@ -210,10 +207,3 @@ def _types(model: ModelProto) -> dict[str, int]:
     """Return the element type of every tensor that is computed."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     return {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
-
-
-def _drop_unread(model: ModelProto) -> None:
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset, load_model
+from vision_line_compression.quantize.encodings import SIGNED
 
 Node = Any  # onnx.NodeProto
 
@@ -96,6 +97,21 @@ def index_graph(model: ModelProto) -> Graph:
 def attribute(node: Node, name: str, default: Any) -> Any:
     """Return a node's attribute as a Python value."""
     return next((onnx.helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
+
+
+def drop_unread(model: ModelProto) -> None:
+    """Leave out the constants that no node reads."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def rename_encoding(model: ModelProto, name: str) -> None:
+    """Let the metadata of a canonical file say that it is in the encoding `name`."""
+    for entry in model.metadata_props:
+        if entry.key == "quantization" and entry.value == SIGNED.name:
+            entry.value = name
 
 
 def _hoist_constants(model: ModelProto) -> None:

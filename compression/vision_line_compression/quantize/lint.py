@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset
-from vision_line_compression.quantize.encodings import SIGNED, ActivationEncoding
+from vision_line_compression.quantize.encodings import LEAST_SCALE, SIGNED, ActivationEncoding
 from vision_line_compression.quantize.graph import Graph, Node, attribute, index_graph
 from vision_line_compression.quantize.qdq_placement import PASS_THROUGH, last_convolutions
-from vision_line_compression.quantize.scales import LEAST_SCALE
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 

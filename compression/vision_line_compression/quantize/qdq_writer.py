@@ -17,18 +17,14 @@ from onnx import numpy_helper
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import ModelProto
-from vision_line_compression.quantize.encodings import SIGNED
-from vision_line_compression.quantize.graph import Graph, Node
-from vision_line_compression.quantize.qdq_placement import Placement
-from vision_line_compression.quantize.scales import (
+from vision_line_compression.quantize.encodings import (
     dequantize_bias,
     quantize_bias,
     quantize_weight,
     weight_scales,
 )
-
-#: Value of the metadata entry `quantization`, and of a bundle's `model.quantization`.
-ENCODING = SIGNED.name
+from vision_line_compression.quantize.graph import Graph, Node
+from vision_line_compression.quantize.qdq_placement import Placement
 
 
 def write_pairs(

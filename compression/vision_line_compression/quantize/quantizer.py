@@ -11,14 +11,13 @@ import numpy as np
 
 from vision_line_compression.network.onnx_file import ModelProto, save_model
 from vision_line_compression.quantize.calibrate import RangeCalibration
+from vision_line_compression.quantize.encodings import SIGNED, Floats, activation_scale
 from vision_line_compression.quantize.graph import Graph, open_graph
-from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.lint import validate_quantized
 from vision_line_compression.quantize.qdq_placement import Placement, plan_placement
-from vision_line_compression.quantize.qdq_writer import ENCODING, write_pairs
-from vision_line_compression.quantize.scales import Floats, activation_scale
+from vision_line_compression.quantize.qdq_writer import write_pairs
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings, TensorRange
-from vision_line_compression.quantize.thresholds import choose_threshold, signal_to_noise_db
+from vision_line_compression.quantize.thresholds import Histogram, choose_threshold, signal_to_noise_db
 
 
 def quantize_calibrated(
@@ -79,7 +78,7 @@ def _metadata(settings: QuantizeSettings, calibration: RangeCalibration) -> dict
         "images": calibration.images,
         "images_sha256": calibration.images_sha256,
     }
-    return {"quantization": ENCODING, "calibration": json.dumps(details)}
+    return {"quantization": SIGNED.name, "calibration": json.dumps(details)}
 
 
 def _weight_noise(graph: Graph, placement: Placement, model: ModelProto) -> dict[str, float]:

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vision_line_compression.charts.axis import Scale, nice_range, spread
-from vision_line_compression.charts.svg import axes, bar, figure, label, line, marker, path
+from vision_line_compression.charts import Scale, axes, bar, figure, label, line, marker, nice_range, path, spread
 from vision_line_compression.evaluate.results import (
     Evaluation,
     MissedGroup,

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from vision_line.errors import RunError
 from vision_line.ports import ProgressCallback
+from vision_line_compression.data.dataset import Dataset, label_path
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.training.distillation import Architecture, Distillation, check_teacher, drop_projector
@@ -43,7 +45,7 @@ def recover(
     Args:
         checkpoint: an Ultralytics checkpoint, pruned or not.
         data_yaml: the data set; its `val` split chooses each phase's best epoch. Ultralytics writes its caches beside
-            the labels: see `training_data`.
+            the labels: see `link_training_data`.
         schedule: what to do.
         folder: where everything is kept; for this training alone.
         distillation: whom to learn from; None: from the labels alone.
@@ -77,6 +79,41 @@ def recover(
     shutil.copyfile(newest, partial)
     partial.replace(result)
     return result
+
+
+def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
+    """Write `folder/data.yaml` and links to the images of `splits` by the names train, val, test.
+
+    The trainer writes caches beside the labels; so the user's folder is never written to, and may be read-only. Files
+    that are there already are kept when they point to the same image. Returns the path of data.yaml.
+    """
+    for name, dataset in splits.items():
+        images, labels = folder / "images" / name, folder / "labels" / name
+        images.mkdir(parents=True, exist_ok=True)
+        labels.mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(dataset.images):
+            link = f"{number:06d}_{image.path.stem}"
+            _ensure_link(images / f"{link}{image.path.suffix}", image.path)
+            source = label_path(image.path)
+            if source.exists():
+                _ensure_link(labels / f"{link}.txt", source)
+    data_yaml = folder / "data.yaml"
+    classes = next(iter(splits.values())).classes
+    content = {
+        "path": str(folder.absolute()),
+        **{name: f"images/{name}" for name in splits},
+        "names": dict(enumerate(classes)),
+    }
+    data_yaml.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return data_yaml
+
+
+def _ensure_link(link: Path, target: Path) -> None:
+    target = target.absolute()
+    if link.is_symlink() and link.readlink() == target:
+        return
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
 
 
 def layer_widths(model: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -21,8 +21,7 @@ from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.cli import cli
 from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
-from vision_line_compression.evaluate.execution import in_form
-from vision_line_compression.evaluate.predict import load_predictions, predict, save_predictions
+from vision_line_compression.evaluate.predict import in_form, load_predictions, predict, save_predictions
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.evaluate.speed import measure_speed
 from vision_line_compression.quantize.settings import QuantizeSettings

@@ -20,8 +20,8 @@ from vision_line.devices.model.agreement import Reference, Tolerance, compare
 from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, shaped
 from vision_line.devices.preprocessing.definition import normalise
-from vision_line_compression.bundle_proof import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
-from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.bundle.bundle_proof import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
+from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
 from vision_line_compression.data.proof_images import drawn_candidates, given_candidates
 
@@ -152,7 +152,7 @@ def test_a_model_whose_findings_hang_on_rounding_is_warned_of(
     onnx.save(draw_yolo(), str(tmp_path / "float.onnx"))
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "float.onnx", "tiny", input_shapes_hw=[(64, 96)])
     monkeypatch.setattr(
-        "vision_line_compression.bundle_proof.Tolerance", lambda: Tolerance(score=-1.0)
+        "vision_line_compression.bundle.bundle_proof.Tolerance", lambda: Tolerance(score=-1.0)
     )  # nothing agrees
 
     with caplog.at_level(logging.WARNING):

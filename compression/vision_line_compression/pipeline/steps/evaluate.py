@@ -9,10 +9,9 @@ from typing import Any
 
 from vision_line.devices.model.model import Model, open_model
 from vision_line.ports import ProgressCallback
-from vision_line_compression.bundle_proof import UNSIGNED_FILE
+from vision_line_compression.bundle.bundle_proof import UNSIGNED_FILE
 from vision_line_compression.evaluate.evaluation import measure
-from vision_line_compression.evaluate.execution import in_form
-from vision_line_compression.evaluate.predict import predict, save_predictions
+from vision_line_compression.evaluate.predict import in_form, predict, save_predictions
 from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import Recipe

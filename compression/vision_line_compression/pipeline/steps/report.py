@@ -16,8 +16,7 @@ from pydantic import JsonValue
 from vision_line.cores import usable_cores
 from vision_line.devices.proof.processor import this_processor
 from vision_line.ports import ProgressCallback
-from vision_line_compression.evaluate.execution import INT8
-from vision_line_compression.evaluate.predict import load_predictions
+from vision_line_compression.evaluate.predict import INT8, load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.inputs import Inputs

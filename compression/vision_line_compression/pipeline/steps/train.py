@@ -9,10 +9,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from vision_line.ports import ProgressCallback
-from vision_line_compression.data.ultralytics_view import link_training_data
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.training.distillation import Distillation
-from vision_line_compression.training.fine_tuning import recover
+from vision_line_compression.training.fine_tuning import link_training_data, recover
 from vision_line_compression.training.schedule import Schedule
 
 TRAINED = "trained.pt"

@@ -19,14 +19,13 @@ from torch import nn
 from vision_line.errors import ConfigError, ModelError, RunError
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.data.tensors import LabelledLoss, input_batches
-from vision_line_compression.data.ultralytics_view import link_training_data
 from vision_line_compression.network.batch_norm import recalibrate_batch_norm
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.prune.apply import apply_plan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.training.distillation import Distillation
-from vision_line_compression.training.fine_tuning import check_widths, recover
+from vision_line_compression.training.fine_tuning import check_widths, link_training_data, recover
 from vision_line_compression.training.schedule import (
     DistillMethod,
     DistillSettings,

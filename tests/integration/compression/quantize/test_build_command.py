@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.bundle.bundle_writer import write_bundle
 
 if TYPE_CHECKING:
     from tests.integration.compression.quantize.conftest import Quantized

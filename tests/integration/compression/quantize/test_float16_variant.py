@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from vision_line.devices.model.model import open_model
 from vision_line.devices.tensorrt.build import build_engine
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
-from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.onnx_file import load_model

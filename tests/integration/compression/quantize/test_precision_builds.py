@@ -25,7 +25,7 @@ from vision_line.devices.tensorrt.engine_choice import EngineChoice, choice_path
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, read_manifest
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
-from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
 from vision_line_compression.engines.engine_build import build_tensorrt_engines
 from vision_line_compression.engines.precision import DECISIVE_BATCH, ROUNDS

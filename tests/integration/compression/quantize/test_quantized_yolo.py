@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vision_line.devices.model.model import open_model
 from vision_line.errors import ModelError
 from vision_line.inspection.detection.heads import HeadKind
-from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.calibrate import open_session, run_session

@@ -19,7 +19,7 @@ from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt.build import build_engine, ensure_engine, library_version
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, check_engine, engine_path, manifest_path
 from vision_line.errors import DeviceError, ModelError
-from vision_line_compression.bundle_writer import write_bundle
+from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.engines.engine_build import build_rtx_engines
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.unsigned import write_unsigned

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vision_line_compression.data.checks import data_warnings
-from vision_line_compression.data.dataset import open_dataset
+from vision_line_compression.data.dataset import data_warnings, open_dataset
 
 
 @pytest.fixture

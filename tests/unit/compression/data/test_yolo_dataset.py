@@ -13,8 +13,14 @@ from PIL import Image
 
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.errors import ConfigError
-from vision_line_compression.data.dataset import MOST_FAULTS, SUFFIXES, label_path, open_dataset, open_images
-from vision_line_compression.data.images import read_image
+from vision_line_compression.data.dataset import (
+    MOST_FAULTS,
+    SUFFIXES,
+    label_path,
+    open_dataset,
+    open_images,
+    read_image,
+)
 
 
 def write_image(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:

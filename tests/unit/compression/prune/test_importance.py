@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from vision_line.errors import ModelError
+from vision_line_compression.prune.channels import kept_channels, rate_channels, silenced
 from vision_line_compression.prune.groups import ChannelGroup, ChannelUnit, Member
-from vision_line_compression.prune.importance import kept_channels, rate_channels
-from vision_line_compression.prune.masking import silenced
 from vision_line_compression.prune.sensitivity import (
     lowest_channels,
     measure_sensitivity,

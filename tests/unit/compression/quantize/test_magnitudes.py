@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from vision_line_compression.quantize.histogram import BINS, Histogram
+from vision_line_compression.quantize.thresholds import BINS, Histogram
 
 VALUES = arrays(np.float32, st.integers(0, 40), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False))
 

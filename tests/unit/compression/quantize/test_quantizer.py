@@ -15,18 +15,18 @@ from tests.fakes.quantizing import fake_quantize, quantize_onnx
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.calibrate import calibrate, open_session, run_session
+from vision_line_compression.quantize.encodings import (
+    dequantize_bias,
+    quantize_bias,
+    quantize_weight,
+    weight_scales,
+)
 from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.lint import lint_model
 from vision_line_compression.quantize.output_agreement import compare_outputs
 from vision_line_compression.quantize.qdq_placement import plan_placement
 from vision_line_compression.quantize.qdq_writer import write_pairs
 from vision_line_compression.quantize.quantizer import quantize_calibrated
-from vision_line_compression.quantize.scales import (
-    dequantize_bias,
-    quantize_bias,
-    quantize_weight,
-    weight_scales,
-)
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 

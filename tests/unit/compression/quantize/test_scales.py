@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tests.fakes.quantizing import fake_quantize
 
-from vision_line_compression.quantize.scales import (
+from vision_line_compression.quantize.encodings import (
     LEAST_SCALE,
     activation_scale,
     dequantize_bias,

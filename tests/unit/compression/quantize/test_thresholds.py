@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vision_line_compression.quantize.histogram import Histogram
 from vision_line_compression.quantize.thresholds import (
+    Histogram,
     Method,
     choose_threshold,
     mean_squared_error,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line_compression.charts.axis import Scale, nice_range, nice_step, spread
+from vision_line_compression.charts import Scale, nice_range, nice_step, spread
 
 
 def test_linear_scale() -> None:

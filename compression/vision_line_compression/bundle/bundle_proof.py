@@ -26,7 +26,7 @@ from vision_line.devices.model.proof import MAX_PROOF_BYTES, Pictures, Proof, pa
 from vision_line.devices.preprocessing.definition import normalise
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
-from vision_line_compression.bundle_writer import describe_bundle, replace_files
+from vision_line_compression.bundle.bundle_writer import describe_bundle, replace_files
 from vision_line_compression.data.proof_images import ImageRGB, drawn_candidates
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.calibrate import open_session, run_session

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The importance of each channel of a group, by its weights or by gradients.
+"""The channels of a network's groups: what each is worth, and the network with some of them silenced.
 
-All three read whole groups, so that coupled layers agree about their channels.
+All importances read whole groups, so that coupled layers agree about their channels. A silenced channel is zero
+wherever it is read, as if it were not there: its normalisations get γ = β = 0, and since every activation used maps 0
+to 0, so do pooling, upsampling and sums of silenced channels. This is what a pruned network must equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
@@ -87,3 +90,31 @@ def lowest_first(values: NDArray[np.float64]) -> NDArray[np.intp]:
 def kept_channels(values: NDArray[np.float64], width: int) -> tuple[int, ...]:
     """Return the `width` most valuable channels, ascending."""
     return tuple(sorted(int(channel) for channel in lowest_first(values)[len(values) - width :]))
+
+
+def silence(model: nn.Module, groups: Sequence[ChannelGroup], removed: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Silence, in place, the channels of each group that `removed` (group channels,) marks by the group's name."""
+    for group in groups:
+        if group.name in removed:
+            for member, layer in _normalisations(model, group):
+                channels = torch.from_numpy(member.channels_of(removed[group.name]))
+                with torch.no_grad():
+                    layer.weight[channels] = 0.0
+                    layer.bias[channels] = 0.0
+
+
+@contextmanager
+def silenced(
+    model: nn.Module, groups: Sequence[ChannelGroup], removed: Mapping[str, NDArray[np.bool_]]
+) -> Iterator[None]:
+    """Silence channels for the duration of the block and put the values back afterwards."""
+    layers = [layer for group in groups if group.name in removed for _, layer in _normalisations(model, group)]
+    values = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in layers]
+    silence(model, groups, removed)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for layer, (weight, bias) in zip(layers, values, strict=True):
+                layer.weight.copy_(weight)
+                layer.bias.copy_(bias)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line_compression.charts.axis import Scale
-from vision_line_compression.charts.svg import axes, bar, figure, label, line, marker, path
+from vision_line_compression.charts import Scale, axes, bar, figure, label, line, marker, path
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 
