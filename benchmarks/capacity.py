@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import mean
 
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
@@ -62,7 +63,11 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"
-        lines.append(CameraPipeline(name, NewestFrame(bell.notify_frame), lambda found, _: (found, found), NoTracker()))
+        lines.append(
+            CameraPipeline(
+                name, NewestFrame(partial(bell.notify_frame, name)), lambda found, _: (found, found), NoTracker()
+            )
+        )
         inspector.add(lines[-1])
     inspector.start()
     feed(works, lines, seconds, starts_s)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,9 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
     for name in names:
         settings = StreamSettings()
         tracker = EventTracker(name, CLASSES, settings, 0.25) if tracking else NoTracker()
-        line = CameraPipeline(name, NewestFrame(bell.notify_frame), DetectionFilter(CLASSES, settings, 0.25), tracker)
+        line = CameraPipeline(
+            name, NewestFrame(partial(bell.notify_frame, name)), DetectionFilter(CLASSES, settings, 0.25), tracker
+        )
         lines.append(line)
         inspector.add(line)
     inspector.start()

@@ -83,10 +83,6 @@ class VirtualTime(WakeUp):
         """Let time go by while the scheduler works."""
         self._play(self.now_s + seconds, until_notified=False)
 
-    def notify_frame(self) -> None:
-        """Notify of a new frame, unless frames are of no use now."""
-        self._notified = self._notified or self._accepting
-
     def notify(self) -> None:
         """Notify."""
         self._notified = True
@@ -237,7 +233,7 @@ def _line(works: ServingPipeline, time: VirtualTime, name: str) -> CameraPipelin
         return detections, detections
 
     period_s = 1 / works.inspect_fps if works.inspect_fps < works.fps else 0.0
-    mailbox = NewestFrame(time.notify_frame)
+    mailbox = NewestFrame(partial(time.notify_frame, name))
     return CameraPipeline(name, mailbox, keep, NoTracker(), max_staleness_s=MAX_STALENESS_S, inspect_period_s=period_s)
 
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from vision_line.config.models import Stream
@@ -170,7 +171,7 @@ class CameraManager:
 
     def _start(self, stream: Stream) -> None:
         shared = self._shared
-        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(shared.wake.notify_frame)
+        mailbox = (NewestFrame if stream.is_live else BoundedQueue)(partial(shared.wake.notify_frame, stream.name))
         numbers = self._numbers.setdefault(stream.name, itertools.count())
         camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
         pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))

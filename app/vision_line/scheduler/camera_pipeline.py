@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from math import inf
@@ -96,6 +96,7 @@ class CameraSet:
         """Start with none."""
         self.inspected: list[CameraPipeline] = []  # in the order in which they came
         self._by_camera: dict[str, CameraPipeline] = {}
+        self._waiting: dict[str, CameraPipeline] = {}  # may have a frame; all others have none
         self._leaving: list[Removal] = []
 
     def __iter__(self) -> Iterator[CameraPipeline]:
@@ -106,6 +107,7 @@ class CameraSet:
     def add(self, pipeline: CameraPipeline) -> None:
         """Add a pipeline of a camera that has none."""
         self._by_camera[pipeline.camera] = pipeline
+        self._waiting[pipeline.camera] = pipeline  # its first frame may have been there before
         self.inspected = list(self._by_camera.values())
 
     def remove(self, camera: str, removed: Future[None]) -> None:
@@ -114,9 +116,19 @@ class CameraSet:
         if pipeline is None:
             removed.set_result(None)
             return
+        self._waiting.pop(camera, None)
         self.inspected = list(self._by_camera.values())
         pipeline.mailbox.close()
         self._leaving.append(Removal(pipeline, removed))
+
+    def waiting(self, arrived: Iterable[str]) -> list[tuple[CameraPipeline, Frame]]:
+        """Return the pipelines with a waiting frame, and that frame; `arrived` are the cameras with new ones."""
+        self._waiting.update((camera, self._by_camera[camera]) for camera in arrived if camera in self._by_camera)
+        asked = [(pipeline, pipeline.mailbox.oldest()) for pipeline in self._waiting.values()]
+        found = [(pipeline, frame) for pipeline, frame in asked if frame is not None]
+        if len(found) < len(asked):
+            self._waiting = {pipeline.camera: pipeline for pipeline, _ in found}
+        return found
 
     def of_next_result(self, camera: str) -> CameraPipeline:
         """Return the pipeline of the camera's next result: one being removed submitted before its successor."""

@@ -153,58 +153,49 @@ class Scheduler:
             self._drop_waiting(DropCause.LOG)
             return inf
         while self._device.free_slots() > 0:
-            ready, planned = self._ready()
+            waiting = self._pipelines.waiting(self._wakeup.pop_arrived())
+            if not waiting:
+                return inf
             plan = plan_batch(
                 self._monotonic(),
-                ready,
+                [self._ready(index, pipeline, frame) for index, (pipeline, frame) in enumerate(waiting)],
                 max_batch=self._device.description.max_batch,
                 fill_s=self._fill_s,
             )
-            self._drop(plan, planned)
+            self._drop(plan, waiting)
             if plan.batch:
-                self._submit(plan)
-            if not plan.batch or len(ready) == len(plan.batch) + len(plan.stale) + len(plan.early):
+                self._submit([waiting[index][0] for index in plan.batch])
+            if not plan.batch or len(waiting) == len(plan.batch) + len(plan.stale) + len(plan.early):
                 return plan.again_s  # nothing is left; newer frames have notified
         self._wakeup.ignore_frames()
         return inf
 
-    def _ready(self) -> tuple[list[Ready], dict[int, Frame]]:
-        """Return the ready cameras for the plan, and their frames by the same indices."""
-        ready, frames = [], {}
-        for index, pipeline in enumerate(self._pipelines.inspected):
-            if (frame := pipeline.mailbox.oldest()) is not None:
-                frames[index] = frame
-                ready.append(
-                    Ready(
-                        index,
-                        frame.captured_s,
-                        self._device.shape_for(frame.size_wh),
-                        inf if pipeline.rests else pipeline.last_turn,
-                        pipeline.not_before_s,
-                        pipeline.max_staleness_s,
-                        pipeline.live and pipeline.inspect_period_s > 0,
-                    )
-                )
-        return ready, frames
+    def _ready(self, index: int, pipeline: CameraPipeline, frame: Frame) -> Ready:
+        return Ready(
+            index,
+            frame.captured_s,
+            self._device.shape_for(frame.size_wh),
+            inf if pipeline.rests else pipeline.last_turn,
+            pipeline.not_before_s,
+            pipeline.max_staleness_s,
+            pipeline.live and pipeline.inspect_period_s > 0,
+        )
 
-    def _drop(self, plan: BatchPlan, planned: dict[int, Frame]) -> None:
+    def _drop(self, plan: BatchPlan, waiting: Sequence[tuple[CameraPipeline, Frame]]) -> None:
         # Only the planned frame: a newer one that has replaced it is neither stale nor early.
-        pipelines = self._pipelines.inspected
-        for index in plan.stale:
-            pipelines[index].mailbox.drop(DropCause.STALE, planned[index])
-        for index in plan.early:
-            pipelines[index].mailbox.drop(DropCause.RATE_CAP, planned[index])
+        for cause, indices in ((DropCause.STALE, plan.stale), (DropCause.RATE_CAP, plan.early)):
+            for pipeline, frame in (waiting[index] for index in indices):
+                pipeline.mailbox.drop(cause, frame)
 
     def _drop_waiting(self, cause: DropCause) -> None:
         for pipeline in self._pipelines.inspected:
             if pipeline.live:
                 pipeline.mailbox.drop(cause)
 
-    def _submit(self, plan: BatchPlan) -> None:
+    def _submit(self, pipelines: Sequence[CameraPipeline]) -> None:
         now_s = self._monotonic()
         picked: list[tuple[CameraPipeline, Frame]] = []
-        for index in plan.batch:
-            pipeline = self._pipelines.inspected[index]
+        for pipeline in pipelines:
             frame = pipeline.mailbox.take()  # may be newer than the planned one, which is better
             if frame is not None:
                 picked.append((pipeline, frame))

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from tests.builders import make_detections, make_frame
@@ -122,7 +123,7 @@ class Rig:
         settings = StreamSettings()
         line = CameraPipeline(
             camera,
-            (NewestFrame if live else BoundedQueue)(self.bell.notify_frame),
+            (NewestFrame if live else BoundedQueue)(partial(self.bell.notify_frame, camera)),
             DetectionFilter(CLASSES, settings, 0.25),
             EventTracker(camera, CLASSES, settings, 0.25),
             live,
@@ -206,6 +207,20 @@ def test_old_frames_are_dropped_as_stale(rig: Rig) -> None:
     rig.until(lambda: rig.counts()["cam"][2] == {DropCause.STALE: 1})
     rig.put("cam", 1)
     rig.until(lambda: rig.log.inspected == [("cam", 1)])
+
+
+def test_a_frame_that_came_before_its_camera_was_added_is_inspected(rig: Rig) -> None:
+    """Whoever it notified then did not know the camera."""
+    mailbox = NewestFrame(partial(rig.bell.notify_frame, "cam"))
+    mailbox.count_arrived()
+    mailbox.put(arrived("cam", 0))
+    rig.add("other")
+    rig.put("other", 0)
+    rig.until(lambda: rig.log.inspected == [("other", 0)])
+    tracker = EventTracker("cam", CLASSES, StreamSettings(), 0.25)
+    rig.inspector.add(CameraPipeline("cam", mailbox, lambda found, _: (found, found), tracker))
+
+    rig.until(lambda: rig.log.inspected == [("other", 0), ("cam", 0)])
 
 
 def test_a_capped_camera_is_inspected_at_its_rate(rig: Rig) -> None:
