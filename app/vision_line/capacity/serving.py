@@ -6,7 +6,7 @@ everything follows. With D a frame's time in its decoder, S(n) a batch's in the 
 inspecting thread:
 
 1. Decoding. A decoder works in order of arrival: frame i that arrives at a_i is decoded at
-   d_i = max(a_i, d_(i-1)) + D. The mean over all phases has a closed form: see `decoding`.
+   d_i = max(a_i, d_(i-1)) + D. The mean over all phases has a closed form: see `mean_wait_s`.
 2. Mailbox. At d_i the frame goes into its camera's mailbox and replaces a frame that still waits there, which is then
    lost: it was superseded. So a mailbox never adds more than T to a frame's age.
 3. Forming a batch. Batch k is formed at f_k, the first moment at which the inspecting thread is free, fewer than two
@@ -23,7 +23,7 @@ No closed form is known for the whole, but there is one at each end, and the tes
 
 * Light load, N * S(1) < T and one decoder: batches of one. Then decoder and engine are servers of constant times in
   line, where all the waiting is the wait before the slower one, as if it were alone (Friedman 1965): the mean
-  latency is m_(N-1)(max(D, S(1))) + D + S(1) + h, with m of `decoding`.
+  latency is m_(N-1)(max(D, S(1))) + D + S(1) + h, with m of `mean_wait_s`.
 * Overload: every batch is full, waits for one and runs for one, and its frames, each the newest of its camera, are half
   a period old on average when they are taken: T / 2 + 2 * S(B) plus decoding and handing on, whatever the load. So an
   engine that cannot keep up costs frames, not latency.
@@ -43,9 +43,8 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
-
-from vision_line.capacity.decoding import mean_wait_s
 
 BatchTime = Callable[[int], float]
 
@@ -274,3 +273,26 @@ def _hand_on(pipeline: ServingPipeline, batch: _Batch, now_s: float, counted_fro
             passage.engine_s += batch.ended_s - batch.started_s
             passage.host_s += now_s - batch.ended_s
     return now_s
+
+
+def mean_wait_s(cameras: int, period_s: float, decode_s: float) -> float:
+    """Return how long a frame waits on average for a decoder with `cameras` on it; infinite beyond what it can do.
+
+    n cameras send a frame every T seconds, each at a phase of its own, evenly distributed; a frame takes the decoder D
+    seconds, in order of arrival (an N*D/D/1 queue). Let W be the work that waits at some moment, and m_n its mean. W
+    falls at the rate of 1 while there is any, and jumps by D at every arrival. In the steady state the mean change of
+    W^2 / 2 is zero: what it loses, on average m_n a second, equals what arrivals add, n / T times a second,
+
+        m_n = (n / T) * mean of ((V + D)^2 - V^2) / 2 = (n / T) * (D * mean of V + D^2 / 2)
+
+    where V is the work that an arriving frame finds. Its own camera's frame before came a period ago and is done (n * D
+    < T), so V is the work of the n - 1 others at a moment that is a chance moment for them: its mean is m_(n-1). Hence
+    m_0 = 0 and m_n = (n * D / T) * (m_(n-1) + D / 2), and a frame of one of n cameras waits m_(n-1) on average. With
+    many cameras of little load each, this becomes the M/D/1 queue's load * D / (2 * (1 - load)).
+    """
+    if cameras * decode_s >= period_s:
+        return inf
+    work_s = 0.0
+    for others in range(1, cameras):
+        work_s = others * decode_s / period_s * (work_s + decode_s / 2)
+    return work_s

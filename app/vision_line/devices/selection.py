@@ -11,11 +11,12 @@ import importlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from vision_line.devices.model.model import Model
-from vision_line.devices.presence import nvidia_gpus
 from vision_line.errors import DeviceError
 from vision_line.frames import Scores
 from vision_line.ports import LoadedDevice, OpenDecoder, ShapeHW
@@ -33,6 +34,9 @@ _USABLE_GPUS = "vision_line.devices.cuda.multi_gpu:usable_gpus"
 _GPU_CHECK = "vision_line.devices.cuda.engine_cache:check_gpu"
 
 _NAME = re.compile(r"cpu|cuda(:(?P<gpus>all|\d+(,\d+)*))?")
+
+_NVIDIA_VENDOR = "0x10de"
+_DISPLAY_CLASS = "0x03"  # VGA and 3D controllers; the cards' sound and USB parts have other classes
 
 
 def choose_device(name: str, warn: Callable[[str], None] = logger.warning) -> str:
@@ -140,3 +144,20 @@ def _load(entry: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as exc:
         raise DeviceError(f"device: a library is missing or broken: {exc}") from exc
+
+
+def nvidia_gpus(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return the driver's device files, else the PCI addresses of GPUs without a driver here; () on other machines.
+
+    The kernel shows them: no library and no driver is needed to look. `root` is the root of the file system.
+    """
+    nodes = tuple(str(Path("/dev") / path.name) for path in sorted((root / "dev").glob("nvidia[0-9]*")))
+    return nodes or tuple(f"PCI {address}" for address in sorted(_on_pci_bus(root / "sys/bus/pci/devices")))
+
+
+def _on_pci_bus(devices: Path) -> Iterator[str]:
+    for device in devices.glob("*"):
+        with suppress(OSError):  # a device that is taken out while it is looked at is not there
+            vendor, kind = (device / "vendor").read_text().strip(), (device / "class").read_text()
+            if vendor == _NVIDIA_VENDOR and kind.startswith(_DISPLAY_CLASS):
+                yield device.name

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vision_line.doctor.finding import Finding
-from vision_line.doctor.libraries import find_engine, find_opencv, find_records, find_video
+from vision_line.doctor.libraries import find_engine, find_opencv, find_proof, find_records, find_video
 from vision_line.doctor.machine import (
     find_disk,
     find_limits,
@@ -15,7 +15,6 @@ from vision_line.doctor.machine import (
     find_python,
     find_terminal,
 )
-from vision_line.doctor.model_proof import find_proof
 from vision_line.doctor.nvidia import find_gpu
 
 

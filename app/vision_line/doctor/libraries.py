@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Checks of the libraries: each is imported here, and each may be missing."""
+"""Checks of the libraries, each of which may be missing, and of the shipped model's proof on this processor."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import importlib
 import importlib.metadata
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from vision_line.doctor.finding import Finding, Level
+from vision_line.errors import DeviceError, ModelError
 from vision_line.packages import install_extra
 
 _DECODERS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "MJPEG"}
@@ -106,3 +108,27 @@ def _installed(distribution: str) -> bool:
 
 def _first_line(exc: Exception) -> str:
     return str(exc).strip().split("\n")[0] or type(exc).__name__
+
+
+def find_proof(path: Path | None = None) -> Iterator[Finding]:
+    """Compile the bundle or file at `path`, None: the shipped one, for the CPU, and run its proof; about a second."""
+    from vision_line.devices.model.model import open_model
+    from vision_line.devices.preprocessing.shapes import plan_input_shapes
+    from vision_line.devices.selection import open_device
+
+    try:
+        model = open_model(path)
+        device = open_device("cpu", model, plan_input_shapes(model, []), lambda: None)
+    except (DeviceError, ModelError) as exc:
+        remedy = "use another model, precision or machine; vision-line-compress prove says more"
+        yield Finding("proof", Level.FAIL, str(exc), "the cpu device would not match the model", remedy)
+        return
+    device.close()
+    used = device.description
+    what = f"{model.name} runs as {used.form}"
+    if model.precision == "int8" and used.precision != "int8":
+        meaning = f"correct, but slower than INT8: {used.form_reason}"
+        remedy = "give the bundle the unsigned form: vision-line-compress prove"
+        yield Finding("proof", Level.WARN, what, meaning, remedy)
+    else:
+        yield Finding("proof", Level.OK, what, used.form_reason)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_line.devices.cuda.context import OLDEST_SM
-from vision_line.devices.presence import nvidia_gpus
+from vision_line.devices.selection import nvidia_gpus
 from vision_line.doctor.finding import Finding, Level
 from vision_line.errors import DeviceError
 from vision_line.packages import install_extra

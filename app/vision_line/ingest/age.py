@@ -19,7 +19,7 @@ queue" is. Two things must not be taken for lateness, and lateness not for them:
   out. Whether the camera paused or we were stopped, which fills a queue, cannot be known then; so it counts as late.
 
 A connection's first frame has nothing to be compared with: it counts as punctual, and a backlog in front of it shows
-as its frames are read, each of which came quicker than those before. `opening.py` waits for the end of that.
+as its frames are read, each of which came quicker than those before. `intake.Opening` waits for the end of that.
 """
 
 from __future__ import annotations

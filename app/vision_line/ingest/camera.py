@@ -16,15 +16,14 @@ from typing import Any
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, StateChange
-from vision_line.ingest.backoff import Backoff
 from vision_line.ingest.camera_clock import Clocks
-from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.error_mapping import describe_fault
 from vision_line.ingest.fingerprint import fingerprint_frame
 from vision_line.ingest.frame_sink import FrameSink
-from vision_line.ingest.lifecycle import evaluate_health
+from vision_line.ingest.lifecycle import Backoff, evaluate_health
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.ingest.session import FILE_OPEN_S, Session, TakeFingerprint, open_health
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ports import OpenDecoder
 
 logger = logging.getLogger(__name__)

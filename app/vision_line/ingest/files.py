@@ -19,9 +19,8 @@ from vision_line.ingest.ending import FileEnding
 from vision_line.ingest.error_mapping import file_error
 from vision_line.ingest.file_formats import open_image, open_video
 from vision_line.ingest.file_search import file_path, find_images
-from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, FileTimeline
+from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, FileTimeline, placed_packets
 from vision_line.ingest.source import EncodedFrame
-from vision_line.ingest.splices import placed_packets
 
 logger = logging.getLogger(__name__)
 

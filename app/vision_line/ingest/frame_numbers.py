@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vision_line.ingest.bits import Bits
-from vision_line.ingest.parameter_sets import H264Sequence, read_h264_sequence
+from vision_line.ingest.parameter_sets import Bits, H264Sequence, read_h264_sequence
 
 _SLICES = frozenset({1, 2, 5})
 _IDR, _SEQUENCE = 5, 7

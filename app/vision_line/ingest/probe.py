@@ -12,10 +12,10 @@ from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, DropCause, Frame
 from vision_line.ingest.camera_clock import Clocks
-from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.session import FILE_OPEN_S, Session, open_health
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ports import Decoder, OpenDecoder
 from vision_line.words import one_line
 

@@ -17,7 +17,6 @@ from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Fra
 from vision_line.ingest.age import FrameAge
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.damage import Damage
-from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.error_mapping import describe_fault
 from vision_line.ingest.file_timeline import RateCap
 from vision_line.ingest.files import open_file
@@ -28,6 +27,7 @@ from vision_line.ingest.health import Health, HealthMonitor
 from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import ConnectionStats
 from vision_line.ingest.rtsp import RtspSource
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ingest.source import EncodedFrame, Source
 from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
 

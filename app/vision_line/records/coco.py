@@ -17,9 +17,9 @@ from vision_line.errors import ConfigError, RunError
 from vision_line.outputs import open_output, place_of, said_of
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import Table
+from vision_line.records.directory import ForeignEvidenceError, read_stored
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
-from vision_line.records.stored import ForeignEvidenceError, read_stored
 
 #: Pictures of one read; each read is a transaction of its own, as in `export`.
 CHUNK_IMAGES = 500

@@ -24,12 +24,18 @@ from vision_line.frames import DefectEvent, Detections, Frame
 from vision_line.records.annotate import Mark, caption_of, draw_marks, enlarged, mark_of, marks_of, with_caption
 from vision_line.records.bgr import Image, ImageReader
 from vision_line.records.corrected_time import Timeline
-from vision_line.records.directory import ensure_directory, sync_directory, write_durably
+from vision_line.records.directory import (
+    FOLDER,
+    ForeignEvidenceError,
+    ensure_directory,
+    remove_stored,
+    sync_directory,
+    write_durably,
+)
 from vision_line.records.entries import Entry, EvidenceDeletedEntry, EvidenceEntry
 from vision_line.records.evidence_files import EvidenceFile, EvidenceFiles, EvidencePaths, StorageUsage, evidence_paths
 from vision_line.records.pending_evidence import PendingEvidence, PendingEvidenceQueue
 from vision_line.records.retention import RowAge
-from vision_line.records.stored import FOLDER, ForeignEvidenceError, remove_stored
 
 logger = logging.getLogger(__name__)
 

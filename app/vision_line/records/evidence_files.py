@@ -18,9 +18,9 @@ from urllib.parse import quote
 from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Observation
 from vision_line.records.corrected_time import Timeline, read_timeline
+from vision_line.records.directory import FOLDER, ForeignEvidenceError, stored_path
 from vision_line.records.rows import SET_PICTURE, picture_row
 from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
-from vision_line.records.stored import FOLDER, ForeignEvidenceError, stored_path
 
 logger = logging.getLogger(__name__)
 

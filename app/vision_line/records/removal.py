@@ -13,11 +13,10 @@ from pathlib import Path
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.corrected_time import Timeline, read_timeline
-from vision_line.records.directory import DirectoryLock
+from vision_line.records.directory import DirectoryLock, remove_stored
 from vision_line.records.evidence_files import EvidenceFile, kept_evidence
 from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
 from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
-from vision_line.records.stored import remove_stored
 
 #: What `remove_batch` is told: timeline, cutoff (UTC), bound (bytes), now (UTC).
 _Asked = tuple[Timeline, float, int, float]

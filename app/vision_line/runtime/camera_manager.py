@@ -17,9 +17,9 @@ from typing import Protocol
 from vision_line.config.models import Stream
 from vision_line.frames import CameraState, StateChange
 from vision_line.ingest.camera import Camera
-from vision_line.ingest.decode_load import DecodeLoad
 from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.mailbox import BoundedQueue, Mailbox, NewestFrame
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.inspection.coverage.causes import OFF, Absence
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.minutes import CameraCounts

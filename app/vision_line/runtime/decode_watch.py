@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from vision_line.config.models import Stream
-from vision_line.ingest.decode_load import DecodeLoad
-from vision_line.ingest.shedding import DecodeRoom, Demand, plan_shares
+from vision_line.ingest.shedding import DecodeLoad, DecodeRoom, Demand, plan_shares
 from vision_line.inspection.coverage.causes import DECODING
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,8 @@ from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.errors import ConfigError, SourceError
 from vision_line.ingest.file_search import file_path, find_images
 from vision_line.outputs import place_of
-from vision_line.records.directory import LOCK_NAME
+from vision_line.records.directory import FOLDER, LOCK_NAME
 from vision_line.records.schema import FILE_NAME
-from vision_line.records.stored import FOLDER
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.screens.logs import BACKUPS, LOG_NAME
 

@@ -15,7 +15,6 @@ from vision_line.config.models import Config
 from vision_line.devices.selection import decoder_opener
 from vision_line.errors import camera_trouble
 from vision_line.ports import Device, DeviceDescription, LoadedDevice
-from vision_line.runtime.callbacks import raise_callback_faults
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.ledger_updater import LedgerUpdater
@@ -24,7 +23,7 @@ from vision_line.runtime.load_watch import LoadWatch
 from vision_line.runtime.reload import ConfigFollower
 from vision_line.runtime.run_device import DeviceOpener, InputShapes
 from vision_line.runtime.setup import RunSetup
-from vision_line.runtime.signals import Stop
+from vision_line.runtime.signals import Stop, raise_callback_faults
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
 from vision_line.telemetry.snapshot import Snapshot

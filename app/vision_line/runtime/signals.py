@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Ctrl-C, SIGTERM and SIGHUP as events of the loop."""
+"""What reaches the event loop from beside its tasks: signals, and faults in its callbacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -40,3 +41,27 @@ def caught_signals(stop: Stop, on_reload: Callable[[], None]) -> Iterator[None]:
         for number, earlier in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, earlier)
+
+
+async def raise_callback_faults() -> None:
+    """Raise what a callback of the running loop raises from now on; ends when it is cancelled.
+
+    asyncio would log it and go on. Results reach the ledger in callbacks: after a fault there, it would be wrong in
+    silence.
+    """
+    loop = asyncio.get_running_loop()
+    fault: asyncio.Future[None] = loop.create_future()
+
+    def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if "handle" in context and error is not None and not fault.done():
+            fault.set_exception(error)
+        else:
+            loop.default_exception_handler(context)
+
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(note)
+    try:
+        await fault
+    finally:
+        loop.set_exception_handler(before)

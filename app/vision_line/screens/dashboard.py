@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
+from typing import IO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,7 +23,6 @@ from vision_line.screens.headline import band, title_line, totals_lines
 from vision_line.screens.notices import notice_lines
 from vision_line.screens.painter import run_painter
 from vision_line.screens.segments import Line, filled, to_text
-from vision_line.screens.terminal import own_output
 from vision_line.telemetry.snapshot import Snapshot
 
 _TALL = 32  # from this height on there are blank lines
@@ -149,3 +151,21 @@ def svg_of(snapshot: Snapshot, width: int = 120, height: int = 36) -> str:
     for line in screen_lines(snapshot, width, height):
         console.print(to_text(line), soft_wrap=True)
     return console.export_svg(title="vision-line", theme=_THEME, code_format=_SVG)
+
+
+@contextmanager
+def own_output(stream: IO[str]) -> Iterator[IO[str]]:
+    """Yield an unbuffered text stream of our own on the file that `stream` writes to.
+
+    A thread that is stuck in a write to `sys.stdout` (a paused terminal, a pipe that nobody reads) holds the lock of
+    its buffer, and Python aborts at exit because it cannot flush it. This stream has no buffer and no such lock.
+    A stream in memory has no file, and is yielded itself.
+    """
+    try:
+        raw = io.FileIO(os.dup(stream.fileno()), "w")
+    except io.UnsupportedOperation:
+        yield stream
+        return
+    stream.flush()
+    with io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True) as text:
+        yield text

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from vision_line.devices.cuda.context import GpuContext, translated_errors
 from vision_line.devices.cuda.engine_cache import cache_folder
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
-from vision_line.devices.cuda.memory import host_view, pinned
-from vision_line.devices.cuda.scratch import allocate, open_stream
+from vision_line.devices.cuda.memory import allocate, host_view, open_stream, pinned
 from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vision_line.frames import Detections, Frame, Inspection
-from vision_line.selftest.comparison import difference
+from vision_line.selftest.detection_check import difference
 from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.report import CheckOutcome, failed, figure, passed
 

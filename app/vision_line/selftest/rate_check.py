@@ -10,7 +10,7 @@ import numpy as np
 
 from vision_line.devices.cuda.context import translated_errors
 from vision_line.devices.cuda.engine_cache import choose_library, find_engine, target_of
-from vision_line.devices.cuda.scratch import open_stream
+from vision_line.devices.cuda.memory import open_stream
 from vision_line.devices.cuda.surface import PixelFormat, SurfaceLayout
 from vision_line.devices.cuda.timing import time_engine, time_kernel
 from vision_line.devices.tensorrt.build import open_library

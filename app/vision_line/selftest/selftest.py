@@ -14,13 +14,13 @@ from pathlib import Path
 from vision_line import __version__
 from vision_line.cores import usable_cores
 from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.proof.proving import UNPROVEN
 from vision_line.errors import DeviceError, ModelError, RunError, SourceError
 from vision_line.selftest.decoder_check import check_parity, measure_decoding
 from vision_line.selftest.detection_check import check_detections
 from vision_line.selftest.device_under_test import DeviceUnderTest, Settings, open_device_under_test
 from vision_line.selftest.kernel_bits import check_kernel
 from vision_line.selftest.order_check import check_order
-from vision_line.selftest.proof_check import check_proof
 from vision_line.selftest.rate_check import (
     measure_engine,
     measure_kernel,
@@ -38,8 +38,17 @@ from vision_line.selftest.report import (
     Selftest,
     SettingsFacts,
     failed,
+    passed,
     result,
 )
+
+
+def check_proof(dut: DeviceUnderTest) -> CheckOutcome:
+    """Report which form of the model runs and what proved it; fails for an engine that could not be proven."""
+    used = dut.device.description
+    if UNPROVEN in used.form_reason and used.precision == dut.model.precision:
+        return failed(f"{used.form}: {used.form_reason}")
+    return passed(f"{used.form}: {used.form_reason or 'executed in float, as its file is written'}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Future, wait
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +21,17 @@ from vision_line.errors import ConfigError, RunError
 from vision_line.ports import ProgressCallback
 from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan
 from vision_line.simulator.truth import ClipTruth, DefectTruth
-from vision_line.simulator.workers import CONTEXT, count_drawn, open_workers
 
 # Part of each cache key: raise it with every change of what is drawn or how it is encoded.
 DRAWING_VERSION = 4
 MOST_CAMERAS = 255
 _REPORT_S = 0.25
 _SPEEDS_PX_S = (80.0, 130.0)
+
+CONTEXT = multiprocessing.get_context("spawn")
+WORKERS = 2
+
+_drawn: Synchronized[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +167,30 @@ def clip_truth(clip_id: int, scene: Scene) -> ClipTruth:
         defects=tuple(DefectTruth(d.defect_id, d.board, d.kind, d.longer_side_px) for d in scene.defects),
         frames=tuple(scene.sightings(index) for index in range(plan.frames)),
     )
+
+
+def open_workers(counter: Synchronized[int]) -> ProcessPoolExecutor:
+    """Open a pool of two processes; `count_drawn` in a worker adds to `counter` (from `CONTEXT.Value`)."""
+    return ProcessPoolExecutor(WORKERS, CONTEXT, initializer=_set_up, initargs=(counter,))
+
+
+def count_drawn() -> None:
+    """Count one drawn picture; for the parent's progress."""
+    if _drawn is not None:
+        with _drawn.get_lock():
+            _drawn.value += 1
+
+
+def _set_up(counter: Synchronized[int]) -> None:
+    global _drawn  # noqa: PLW0603  a process pool has no other way to give its workers an object
+    _drawn = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, name="parent-watch", daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is gone: waiting for work, a pool's worker does not notice."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

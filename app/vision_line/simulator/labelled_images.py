@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from vision_line.ports import ProgressCallback
+from vision_line.simulator.clips import CONTEXT, open_workers
 from vision_line.simulator.codec import through_h264
 from vision_line.simulator.defects import KINDS
 from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan, draw_scene
 from vision_line.simulator.stripe import write_stripe
 from vision_line.simulator.truth import TrueBox
-from vision_line.simulator.workers import CONTEXT, open_workers
 
 SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 # A defect cut by the picture's side is labelled while this share of its box is visible.

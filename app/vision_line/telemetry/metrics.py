@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
-from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, OverlayStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera_metrics import (
@@ -19,15 +19,15 @@ from vision_line.telemetry.camera_metrics import (
     CameraTotals,
     FrameCounts,
     RequiredRate,
+    SlidingRates,
     none_abandoned,
 )
 from vision_line.telemetry.covered import CoverageTally
 from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, merged, quantiles_of
 from vision_line.telemetry.load_history import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
-from vision_line.telemetry.rates import SlidingRates
+from vision_line.telemetry.shortfall import SteadyNumber
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
-from vision_line.telemetry.steady import SteadyNumber
 
 LATEST_EVENTS = 32
 #: How long a step of the wall clock is shown as a notice.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.fakes.rtsp.raw_server import RawCamera
 
-from vision_line.config.placeholders import fill_placeholders
+from vision_line.config.load import fill_placeholders
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.frames import CameraState, Colour
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
-from vision_line.capacity.decoding import mean_wait_s
-from vision_line.capacity.serving import ServingPipeline, largest_rate, solve
+from vision_line.capacity.serving import ServingPipeline, largest_rate, mean_wait_s, solve
 
 
 def line(setup_s: float, image_s: float, **changes: float) -> ServingPipeline:

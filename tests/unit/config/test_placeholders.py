@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.config.load import load_config
-from vision_line.config.placeholders import fill_placeholders
+from vision_line.config.load import fill_placeholders, load_config
 from vision_line.errors import ConfigError
 
 HEAD = 'config_version = 1\n[[stream]]\nname = "a"\nurl = '

@@ -11,8 +11,7 @@ import pytest
 
 from vision_line.devices import selection
 from vision_line.devices.cpu.decoder import CpuDecoder
-from vision_line.devices.presence import nvidia_gpus
-from vision_line.devices.selection import choose_device, decoder_opener
+from vision_line.devices.selection import choose_device, decoder_opener, nvidia_gpus
 from vision_line.errors import DeviceError
 
 

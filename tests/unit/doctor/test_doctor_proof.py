@@ -10,7 +10,7 @@ from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.doctor import Level
-from vision_line.doctor.model_proof import find_proof
+from vision_line.doctor.libraries import find_proof
 from vision_line.ports import ShapeHW
 
 SIGNED = "qdq-s8-symmetric"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.errors import SLOW_RETRY_CODES, SourceErrorCode
-from vision_line.ingest.backoff import HEALTHY_AFTER_S, QUICK_CAP_S, SLOW_CAP_S, SLOW_FLOOR_S, Backoff
+from vision_line.ingest.lifecycle import HEALTHY_AFTER_S, QUICK_CAP_S, SLOW_CAP_S, SLOW_FLOOR_S, Backoff
 
 codes = st.sampled_from(SourceErrorCode)
 chances = st.floats(0.0, 1.0)

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from vision_line.runtime.callbacks import raise_callback_faults
+from vision_line.runtime.signals import raise_callback_faults
 
 
 async def _broken_callback() -> None:

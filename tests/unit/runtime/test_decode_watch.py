@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vision_line.config.models import Stream
-from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.runtime.decode_watch import WINDOW, DecodeWatch
 
 COST_S = 0.01  # of decoding a picture, with a core to itself

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vision_line.runtime.pulse import Pulse, was_paused
+from vision_line.runtime.ledger_updater import Pulse, was_paused
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from tests.builders import scored_detections
 
 from vision_line.frames import Detections
-from vision_line.selftest.comparison import MOST_PIXELS, MOST_SCORE, ResultDifference, difference, together
-from vision_line.selftest.detection_check import outcome_of
+from vision_line.selftest.detection_check import (
+    MOST_PIXELS,
+    MOST_SCORE,
+    ResultDifference,
+    difference,
+    outcome_of,
+    together,
+)
 from vision_line.selftest.report import Status
 
 FLOOR = 0.25

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import make_frame, make_inspection
 
 from vision_line.frames import CameraState, DropCause, Inspection
-from vision_line.ingest.decode_load import DecodeLoad
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera_metrics import CameraMetrics
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from vision_line.frames import CameraState, DropCause, NotInspected
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.covered import FINAL_AFTER_S, CoverageTally, Covered, together
-from vision_line.telemetry.shortfall import Rates, how_many_fit, shortfall
+from vision_line.telemetry.shortfall import WINDOW_S, Rates, SteadyNumber, how_many_fit, shortfall
 from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
-from vision_line.telemetry.steady import WINDOW_S, SteadyNumber
 
 GOOD = CameraSnapshot(
     "cam01",

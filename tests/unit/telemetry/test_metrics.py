@@ -25,9 +25,9 @@ from vision_line.frames import (
     Verdict,
 )
 from vision_line.ports import DeviceDescription, LogStatus, OverlayStatus
+from vision_line.telemetry.camera_metrics import SlidingRates
 from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage, read_usage, resident_mb
-from vision_line.telemetry.rates import SlidingRates
 from vision_line.telemetry.summary import Summary, build_summary, write_summary
 
 LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.completion import Completion
 from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_errors
 from vision_line.devices.cuda.monitor import open_monitor
 from vision_line.devices.cuda.pipeline import SlotPipeline
-from vision_line.devices.cuda.slots import MAX_BATCH
+from vision_line.devices.cuda.slots import MAX_BATCH, Slot
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
@@ -24,6 +25,9 @@ from vision_line.devices.stall import STALL_S
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Scores
 from vision_line.ports import GPU_SLOTS, DeviceDescription, DeviceLoad, ShapeHW
+
+if TYPE_CHECKING:
+    from vision_line.devices.cuda.context import GpuContext
 
 
 class CudaBackend:
@@ -169,3 +173,41 @@ def open_cuda(
     reader = HeadReader(model, score_floor)
     backend = CudaBackend(open_gpu(index), model, wake, slots=slots, cache=cache, stop=stop, tell=tell)
     return InferenceDevice(backend, reader, shapes)
+
+
+class Completion:
+    """Waits for started slots in the order they were started in, and puts each into `finished` when it is done.
+
+    A slot whose work failed comes with its `fault` set. `wake` is called after each, in this thread.
+    """
+
+    def __init__(self, gpu: GpuContext, wake: Callable[[], None]) -> None:
+        """Start the thread."""
+        self.finished: deque[Slot] = deque()  # append and popleft are atomic
+        self._gpu = gpu
+        self._wake = wake
+        self._started: SimpleQueue[Slot | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="cuda-results", daemon=True)
+        self._thread.start()
+
+    def watch(self, slot: Slot) -> None:
+        """Wait for `slot`, whose `done` has been queued."""
+        self._started.put(slot)
+
+    def close(self, timeout_s: float) -> bool:
+        """Wait for what was started and end the thread; return whether it ended in time. May be called twice."""
+        self._started.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        self._gpu.enter()
+        while (slot := self._started.get()) is not None:
+            try:
+                with translated_errors(RunError, "the GPU failed"):
+                    slot.done.sync()
+            except RunError as exc:
+                slot.fault = str(exc)
+            self.finished.append(slot)
+            del slot  # else the thread would keep the last batch alive while it waits
+            self._wake()

@@ -9,7 +9,9 @@ quarter of a step above them; rounding would lie a quarter above FFmpeg.)
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.devices.cuda.context import translated_errors
-from vision_line.devices.cuda.kernel_build import build_cubin
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.preprocessing.definition import colour_coefficients, plan_taps
 from vision_line.devices.preprocessing.letterbox import Letterbox
@@ -28,7 +29,7 @@ from vision_line.frames import Colour
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
-    from cuda.core import Buffer, Device, Kernel, LaunchConfig, Stream
+    from cuda.core import Buffer, Device, Kernel, LaunchConfig, ObjectCode, Program, ProgramOptions, Stream
     from cuda.core.graph import GraphBuilder
 
 #: Pairs of picture and input size whose tap tables stay on the GPU, each of 10 to 50 kB. A batch has 32 at most.
@@ -68,6 +69,13 @@ FRAME_PARAMS = np.dtype(
 )
 
 TapTable = NDArray[np.uint16]  # (1 + k, outputs): the first of k neighbouring source positions, then k Q15 weights
+
+logger = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).parent / "kernels" / "letterbox.cu"
+
+#: Built kernels kept on disk, in bytes: some 30 kB for each kind of GPU and compiler version.
+MAX_CACHE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,3 +251,57 @@ def _grid(count: int, dst_hw: ShapeHW) -> LaunchConfig:
     from cuda.core import LaunchConfig
 
     return LaunchConfig(grid=(-(-dst_hw[1] // _BLOCK[0]), -(-dst_hw[0] // _BLOCK[1]), count), block=_BLOCK)
+
+
+def program_options(sm: int) -> ProgramOptions:
+    """Return how the kernel is compiled for compute capability `sm` (86 for 8.6): floats are never contracted."""
+    from cuda.core import ProgramOptions
+
+    return ProgramOptions(name=SOURCE.name, std="c++17", arch=f"sm_{sm}", fma=False)
+
+
+def build_cubin(sm: int, cache_dir: Path | None) -> ObjectCode:
+    """Return the kernels as machine code for compute capability `sm`, which needs no GPU.
+
+    Machine code is made, not PTX: drivers refuse the PTX of compilers that are newer than they are.
+    `cache_dir` keeps it by source, options, target and compiler version; it may be shared, and deleted at any time.
+    Where it cannot be written the kernel is built at every start.
+
+    Raises:
+        DeviceError: there is no NVRTC, it knows no GPU of this generation, or it does not take the source.
+    """
+    from cuda.core import Program
+
+    with translated_errors(DeviceError, "the preprocessing kernel cannot be built"):
+        program = Program(SOURCE.read_text(encoding="utf-8"), "c++", program_options(_target(sm)))
+        with closing(program):
+            return _compiled(program, cache_dir)
+
+
+def _compiled(program: Program, cache_dir: Path | None) -> ObjectCode:
+    from cuda.core.utils import FileStreamProgramCache
+
+    if cache_dir is not None:
+        try:
+            return program.compile("cubin", cache=FileStreamProgramCache(cache_dir, max_size_bytes=MAX_CACHE_BYTES))
+        except OSError as exc:
+            logger.warning(
+                "the preprocessing kernel cannot be cached in %s, and is compiled at each start: %s", cache_dir, exc
+            )
+    return program.compile("cubin")
+
+
+def _target(sm: int) -> int:
+    """Return `sm` itself, or the newest that its hardware runs too among what the compiler knows."""
+    from cuda.bindings import nvrtc
+
+    try:
+        _, major, minor = nvrtc.nvrtcVersion()
+    except RuntimeError as exc:  # what the loader raises when there is no such library
+        raise DeviceError(f"cuda: the compiler NVRTC is missing: install nvidia-cuda-nvrtc ({exc})") from exc
+    known = [known for known in nvrtc.nvrtcGetSupportedArchs()[1] if known // 10 == sm // 10 and known <= sm]
+    if not known:
+        raise DeviceError(
+            f"cuda: NVRTC {major}.{minor} makes no code for compute capability {sm / 10}: update nvidia-cuda-nvrtc"
+        )
+    return int(max(known))

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Memory that stays where it is: graphs and kernels hold its addresses for as long as the device is open."""
+"""Memory that stays where it is while a device is open, and memory for one measurement or proof."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.cuda.context import GpuContext
+
 if TYPE_CHECKING:
-    from cuda.core import Buffer
+    from cuda.core import Buffer, Stream
+
+    from vision_line.devices.cuda.tensorrt_engine import Engine
 
 
 class Reserve:
@@ -60,3 +66,64 @@ def part_of(buffer: Buffer, nbytes: int) -> Buffer:
     from cuda.core import Buffer
 
     return Buffer.from_handle(int(buffer.handle), nbytes)
+
+
+def open_stream(gpu: GpuContext, undo: ExitStack) -> Stream:
+    """Return a stream of its own; `undo` waits for what is queued there, after the memory that came later was freed."""
+    from cuda.core import StreamOptions
+
+    stream = gpu.device.create_stream(options=StreamOptions(nonblocking=True))
+    undo.callback(stream.close)
+    undo.callback(stream.sync)
+    return stream
+
+
+def allocate(gpu: GpuContext, nbytes: int, stream: Stream, undo: ExitStack) -> Buffer:
+    """Return memory of the GPU's; it is given back in the order of `stream`, where it is used."""
+    buffer = gpu.device.allocate(nbytes, stream=stream)
+    undo.callback(buffer.close)
+    return buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Memory for running one engine by itself, with the host's halves of input and output."""
+
+    stream: Stream
+    workspace: Buffer
+    input: Buffer
+    output: Buffer
+    host_input: Buffer  # pinned, like the next
+    host_output: Buffer
+
+    def upload(self, batch: NDArray[Any]) -> None:
+        """Bring a batch to the beginning of `input`; what comes behind it stays as it is."""
+        host_view(self.host_input)[: batch.nbytes] = np.ascontiguousarray(batch).reshape(-1).view(np.uint8)
+        part_of(self.host_input, batch.nbytes).copy_to(part_of(self.input, batch.nbytes), stream=self.stream)
+
+    def download(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Wait for the stream, and return a copy of what is at the beginning of `output`."""
+        nbytes = int(np.prod(shape)) * dtype.itemsize
+        part_of(self.output, nbytes).copy_to(part_of(self.host_output, nbytes), stream=self.stream)
+        self.stream.sync()
+        return host_view(self.host_output)[:nbytes].copy().view(dtype).reshape(shape)
+
+
+def open_scratch(gpu: GpuContext, engine: Engine, batch: int, undo: ExitStack) -> Scratch:
+    """Return memory for batches of `batch` of `engine`, with zeros as inputs."""
+    input_bytes, output_bytes = engine.input.nbytes * batch, engine.output.nbytes * batch
+    # the host's memory is given back last, when the stream has nothing to copy any more
+    host_input, host_output = (_allocate_pinned(nbytes, undo) for nbytes in (input_bytes, output_bytes))
+    stream = open_stream(gpu, undo)
+    workspace, images, outputs = (
+        allocate(gpu, nbytes, stream, undo) for nbytes in (engine.workspace_bytes, input_bytes, output_bytes)
+    )
+    host_view(host_input)[:] = 0
+    host_input.copy_to(images, stream=stream)
+    return Scratch(stream, workspace, images, outputs, host_input, host_output)
+
+
+def _allocate_pinned(nbytes: int, undo: ExitStack) -> Buffer:
+    buffer = pinned(nbytes)
+    undo.callback(buffer.close)
+    return buffer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vision_line.devices.cuda.engine_cache import EngineSource
-from vision_line.devices.cuda.scratch import Scratch, open_scratch
+from vision_line.devices.cuda.memory import Scratch, open_scratch
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
 from vision_line.devices.model.agreement import Output, Tolerance
 from vision_line.devices.model.model import Model

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vision_line.devices.cuda.context import GpuContext
-    from vision_line.devices.cuda.scratch import Scratch
+    from vision_line.devices.cuda.memory import Scratch
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ import numpy as np
 
 from vision_line.devices.cuda.context import translated_errors
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
-from vision_line.devices.cuda.memory import host_view, pinned
-from vision_line.devices.cuda.scratch import allocate, open_stream
+from vision_line.devices.cuda.memory import allocate, host_view, open_stream, pinned
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine, TensorPlace
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError

@@ -7,7 +7,7 @@ One file, `proof.npz`, without pickles. Its arrays:
     FORM/HxW/places               float32 (n, k, 6): the k best places of each picture, see `agreement.Reference`
     FORM/HxW/detections           float32 (m, 7): picture, then what its decoded head holds at `agreement.FLOOR`
 
-FORM names a form of the model's file (`forms.py`) and HxW an input shape: each pair has a reference of its own, the
+FORM names a form of the model's file (`ModelForm`) and HxW an input shape: each pair has a reference of its own, the
 output of that very file executed in float32. A picture serves every shape: it is repeated or cut, see `shaped`.
 """
 

@@ -9,12 +9,19 @@ import threading
 from collections.abc import Iterator
 
 from vision_line.ingest.camera_clock import Clocks
+from vision_line.ingest.wire.connection import Interleaved
 from vision_line.ingest.wire.dialogue import TICK_S
-from vision_line.ingest.wire.framing import Interleaved
 from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Playing
-from vision_line.ingest.wire.reorder import Reorder
-from vision_line.ingest.wire.rtp import RtpPacket, SenderReport, Sequence, parse_rtp, read_reports, receiver_report
+from vision_line.ingest.wire.rtp import (
+    Reorder,
+    RtpPacket,
+    SenderReport,
+    Sequence,
+    parse_rtp,
+    read_reports,
+    receiver_report,
+)
 from vision_line.wakefulness import Wakefulness
 
 REPORT_EVERY_S = 5.0

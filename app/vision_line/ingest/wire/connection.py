@@ -4,11 +4,125 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
+from dataclasses import dataclass
 
-from vision_line.ingest.wire.framing import Framer
+from vision_line.ingest.wire.message import Message, ProtocolError, parse_head
 
 SEND_LIMIT_S = 5.0
+
+MAX_HEAD_BYTES = 32 << 10
+MAX_BODY_BYTES = 128 << 10
+MAX_JUNK_BYTES = 1 << 20  # some cameras put a few bytes between packets; this many in a row are not RTSP
+BUFFER_BYTES = 256 << 10  # holds the largest message, or the largest packet and some
+
+_DOLLAR = 0x24
+_PREFIX_BYTES = 4
+_MEDIA_CHANNELS = 16  # packets of higher channels are not looked for where the place in the stream was lost
+_LINE_ENDS = frozenset(b"\r\n")
+_HEAD_BEGINS = re.compile(rb"RTSP/\d|[A-Z_]{3,16} ")
+_HEAD_MAY_BEGIN = re.compile(rb"R(T(S(P/?)?)?)?|[A-Z_]{1,16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """A packet among the messages; `data` is a view that is valid until more is read."""
+
+    channel: int
+    data: memoryview
+
+
+class Framer:
+    """Cuts what comes over an RTSP connection into messages and interleaved packets (RFC 2326 10.12), in fixed memory.
+
+    Write into `space()`, say how much with `filled`, then `take` until None. Pure: however the network cut the bytes.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._at = 0
+        self._end = 0
+        self._junk = 0
+
+    def space(self) -> memoryview:
+        """Return where the next bytes go; views that were taken are invalid from here on."""
+        if self._at:
+            rest = self._end - self._at
+            self._buffer[:rest] = self._buffer[self._at : self._end]
+            self._at, self._end = 0, rest
+        return self._view[self._end :]
+
+    def filled(self, n: int) -> None:
+        """Take in that `n` bytes were written."""
+        self._end += n
+
+    def take(self) -> Interleaved | Message | None:
+        """Return the next item that is complete, or None.
+
+        Raises:
+            ProtocolError: the peer breaks a bound, or does not speak RTSP.
+        """
+        while self._at < self._end:
+            if self._buffer[self._at] == _DOLLAR:
+                return self._packet()
+            if not self._skip_to_head():
+                continue
+            return self._message()
+        return None
+
+    def _packet(self) -> Interleaved | None:
+        at, left = self._at, self._end - self._at
+        if left < _PREFIX_BYTES:
+            return None
+        size = self._buffer[at + 2] << 8 | self._buffer[at + 3]
+        if left < _PREFIX_BYTES + size:
+            return None
+        self._junk = 0
+        self._at = at + _PREFIX_BYTES + size
+        return Interleaved(self._buffer[at + 1], self._view[at + _PREFIX_BYTES : self._at])
+
+    def _skip_to_head(self) -> bool:
+        """Return whether a message may begin here; what cannot be one is skipped up to the next possible item."""
+        at, end = self._at, self._end
+        if self._buffer[at] in _LINE_ENDS:
+            self._at += 1
+            return False
+        here = bytes(self._buffer[at : min(end, at + 20)])
+        if _HEAD_BEGINS.match(here) or (end - at < len(here) + 1 and _HEAD_MAY_BEGIN.fullmatch(here)):
+            return True
+        self._at = self._next_candidate(at + 1, end)
+        self._junk += self._at - at
+        if self._junk > MAX_JUNK_BYTES:
+            raise ProtocolError(f"{self._junk} bytes that are neither a message nor a packet")
+        return False
+
+    def _next_candidate(self, at: int, end: int) -> int:
+        text = self._buffer.find(b"RTSP/", at, end)
+        packet = self._buffer.find(b"$", at, end)
+        while 0 <= packet < end - 1 and self._buffer[packet + 1] >= _MEDIA_CHANNELS:
+            packet = self._buffer.find(b"$", packet + 1, end)
+        return min(place if place >= 0 else end for place in (text, packet))
+
+    def _message(self) -> Message | None:
+        head_end = self._buffer.find(b"\r\n\r\n", self._at, self._end)
+        if head_end < 0:
+            if self._end - self._at > MAX_HEAD_BYTES:
+                raise ProtocolError(f"an answer's header of more than {MAX_HEAD_BYTES} bytes")
+            return None
+        if head_end - self._at > MAX_HEAD_BYTES:
+            raise ProtocolError(f"an answer's header of more than {MAX_HEAD_BYTES} bytes")
+        message = parse_head(bytes(self._buffer[self._at : head_end]))
+        if message.body_bytes > MAX_BODY_BYTES:
+            raise ProtocolError(f"an answer of {message.body_bytes} bytes, at most {MAX_BODY_BYTES} are taken")
+        body_at = head_end + 4
+        if self._end - body_at < message.body_bytes:
+            return None
+        self._at = body_at + message.body_bytes
+        self._junk = 0
+        return message.with_body(bytes(self._buffer[body_at : self._at]))
 
 
 class Connection:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.wire.authorization import Challenge, Credentials, choose_challenge, parse_challenges
-from vision_line.ingest.wire.connection import SEND_LIMIT_S, Connection
-from vision_line.ingest.wire.framing import Interleaved
+from vision_line.ingest.wire.connection import SEND_LIMIT_S, Connection, Interleaved
 from vision_line.ingest.wire.message import Message, ProtocolError, format_answer, format_request
 
 TICK_S = 0.25  # how long anything may block before it checks for a stop

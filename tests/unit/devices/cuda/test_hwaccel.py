@@ -19,8 +19,7 @@ from tests.fakes.gpu_libraries.videos import opened
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder, open_hw_context
-from vision_line.devices.cuda.decoders.request import DecoderRequest
-from vision_line.devices.cuda.decoders.sequence import read_sequence
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest, read_sequence
 from vision_line.devices.cuda.surface import PixelFormat
 from vision_line.errors import DeviceError, SourceError
 from vision_line.ports import DecodedFrame

@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.fakecuda import driver as fake_driver
 from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES
 
-from vision_line.devices.cuda import kernel_build
+from vision_line.devices.cuda import kernel
 from vision_line.errors import DeviceError
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def known(fake_driver_first: None) -> frozenset[int]:
 
 
 def machine_code(sm: int, cache_dir: Path | None) -> bytes:
-    code = kernel_build.build_cubin(sm, cache_dir).code
+    code = kernel.build_cubin(sm, cache_dir).code
     assert isinstance(code, bytes)
     return code
 
@@ -54,8 +54,8 @@ def compile_ptx(sm: int) -> str:
     """Return the kernel as PTX, with the product's options; cuda.core makes PTX only where there is a driver."""
     from cuda.bindings import nvrtc
 
-    source = kernel_build.SOURCE.read_bytes()
-    options = [option for option in kernel_build.program_options(sm).as_bytes("nvrtc") if b"arch" not in option]
+    source = kernel.SOURCE.read_bytes()
+    options = [option for option in kernel.program_options(sm).as_bytes("nvrtc") if b"arch" not in option]
     options.append(f"--gpu-architecture=compute_{sm}".encode())
     _, program = nvrtc.nvrtcCreateProgram(source, b"letterbox.cu", 0, [], [])
     try:
@@ -76,8 +76,8 @@ def test_it_builds_within_its_limits(sm: int, known: frozenset[int]) -> None:
     from cuda.core import Program
 
     log = io.StringIO()
-    options = replace(kernel_build.program_options(sm), ptxas_options=["-v"])
-    code = Program(kernel_build.SOURCE.read_text(), "c++", options).compile("cubin", logs=log)
+    options = replace(kernel.program_options(sm), ptxas_options=["-v"])
+    code = Program(kernel.SOURCE.read_text(), "c++", options).compile("cubin", logs=log)
     assert code.code[:4] == b"\x7fELF"
     report = log.getvalue()
     assert set(re.findall(r"entry function '(\w+)'", report)) == set(KERNELS)
@@ -116,17 +116,17 @@ def test_a_built_kernel_is_kept_for_its_target(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in kept] == [first]
     assert machine_code(86, tmp_path) == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == kept
-    kernel_build.build_cubin(89, tmp_path)
+    kernel.build_cubin(89, tmp_path)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
 
 
 def test_a_changed_source_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was built from another source is not taken."""
-    kernel_build.build_cubin(86, tmp_path / "cache")
+    kernel.build_cubin(86, tmp_path / "cache")
     changed = tmp_path / "letterbox.cu"
-    changed.write_text(kernel_build.SOURCE.read_text().replace("{114, 114, 114}", "{0, 0, 0}"))
-    monkeypatch.setattr(kernel_build, "SOURCE", changed)
-    kernel_build.build_cubin(86, tmp_path / "cache")
+    changed.write_text(kernel.SOURCE.read_text().replace("{114, 114, 114}", "{0, 0, 0}"))
+    monkeypatch.setattr(kernel, "SOURCE", changed)
+    kernel.build_cubin(86, tmp_path / "cache")
     assert len([path for path in (tmp_path / "cache").rglob("*") if path.is_file()]) == 2
 
 
@@ -145,13 +145,13 @@ def test_a_relative_of_a_known_gpu_gets_the_relatives_code() -> None:
 def test_an_unknown_generation_is_one_sentence() -> None:
     """A GPU newer than the compiler names itself and the package to update."""
     with pytest.raises(DeviceError, match=r"no code for compute capability 99\.0: update nvidia-cuda-nvrtc"):
-        kernel_build.build_cubin(990, None)
+        kernel.build_cubin(990, None)
 
 
 def test_a_source_that_does_not_compile_is_a_device_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the compiler says is in the error."""
     broken = tmp_path / "broken.cu"
     broken.write_text("undeclared = 1;")
-    monkeypatch.setattr(kernel_build, "SOURCE", broken)
+    monkeypatch.setattr(kernel, "SOURCE", broken)
     with pytest.raises(DeviceError, match="preprocessing kernel cannot be built"):
-        kernel_build.build_cubin(86, None)
+        kernel.build_cubin(86, None)

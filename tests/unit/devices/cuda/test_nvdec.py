@@ -19,8 +19,7 @@ from tests.fakes.gpu_libraries.videos import opened
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.decoders.nvdec import NvDecoder, load_pynvvideocodec
-from vision_line.devices.cuda.decoders.request import DecoderRequest
-from vision_line.devices.cuda.decoders.sequence import VideoSequence, read_sequence
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest, VideoSequence, read_sequence
 from vision_line.devices.cuda.surface import POOL_SIZE, PixelFormat
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange

@@ -17,8 +17,7 @@ from tests.fakes.gpu_libraries.videos import opened
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.cuda.decoders.request import DecoderRequest
-from vision_line.devices.cuda.decoders.sequence import VideoSequence, read_sequence
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest, VideoSequence, read_sequence
 from vision_line.devices.cuda.decoders.upload import RGB_AS, UploadDecoder, write_nv12, yuv_planes
 from vision_line.devices.cuda.surface import PixelFormat
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vision_line.devices.cpu.proven_engines import candidates
 from vision_line.devices.model.model import Model, ModelForm
-from vision_line.devices.proof.forms import candidates
 from vision_line.devices.proof.processor import Processor, this_processor
 from vision_line.inspection.detection.heads import HeadKind
 

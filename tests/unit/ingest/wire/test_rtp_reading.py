@@ -14,8 +14,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vision_line.ingest.wire.payloads import PIECES
-from vision_line.ingest.wire.reorder import HELD_S, MAX_HELD, Reorder
 from vision_line.ingest.wire.rtp import (
+    HELD_S,
+    MAX_HELD,
+    Reorder,
     RtpPacket,
     RtpTimeline,
     Sequence,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.ingest.wire.framing import BUFFER_BYTES, MAX_BODY_BYTES, MAX_HEAD_BYTES, Framer, Interleaved
+from vision_line.ingest.wire.connection import BUFFER_BYTES, MAX_BODY_BYTES, MAX_HEAD_BYTES, Framer, Interleaved
 from vision_line.ingest.wire.message import Message, ProtocolError, format_request, parse_head
 
 ANSWER = b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nContent-Length: 5\r\n\r\nhello"

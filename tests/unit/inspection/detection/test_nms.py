@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.frames import Boxes, ClassIds, Scores
-from vision_line.inspection.detection.nms import BLOCK, suppress
+from vision_line.inspection.detection.heads import BLOCK, suppress
 
 
 def _greedy(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float, limit: int) -> list[int]:

@@ -14,8 +14,7 @@ from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_er
 from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder
 from vision_line.devices.cuda.decoders.jetson import GstDecoder, check_jetson
 from vision_line.devices.cuda.decoders.nvdec import NvDecoder
-from vision_line.devices.cuda.decoders.request import DecoderRequest
-from vision_line.devices.cuda.decoders.sequence import SequenceWatch, VideoSequence, read_sequence
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SequenceWatch, VideoSequence, read_sequence
 from vision_line.devices.cuda.decoders.upload import UploadDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour

@@ -16,7 +16,7 @@ from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
 
 from vision_line.devices.cpu.decoder import describe_colour
-from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest
 from vision_line.devices.cuda.surface import PixelFormat, Surface
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour

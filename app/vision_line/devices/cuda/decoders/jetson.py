@@ -23,8 +23,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.decoders.packets import SelfContained
-from vision_line.devices.cuda.decoders.sequence import codec_of
+from vision_line.devices.cuda.decoders.sequence import SelfContained, codec_of
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.ports import DecodedFrame
 

@@ -21,9 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from vision_line.devices.cuda.decoders.packets import SelfContained
-from vision_line.devices.cuda.decoders.request import DecoderRequest
-from vision_line.devices.cuda.decoders.sequence import VideoSequence
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SelfContained, VideoSequence
 from vision_line.devices.cuda.surface import POOL_LIMIT, PixelFormat, Surface, SurfaceLayout, SurfacePool, open_stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.packages import install_extra

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.cuda.decoders.request import DecoderRequest
+from vision_line.devices.cuda.decoders.sequence import DecoderRequest
 from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout, SurfacePool, open_stream
 from vision_line.devices.preprocessing.definition import Plane, Planes
 from vision_line.errors import SourceError, SourceErrorCode
