@@ -79,7 +79,7 @@ class Colour:
 class Frame:
     """One decoded frame of a camera, in the format of its decoder.
 
-    `picture` is the native frame: on the cpu device an `av.VideoFrame` (any YCbCr 4:2:0/4:2:2/4:4:4, grey or RGB
+    `data` is the native frame: on the cpu device an `av.VideoFrame` (any YCbCr 4:2:0/4:2:2/4:4:4, grey or RGB
     format); it is read-only, and converted only when picked, straight into a batch slot. `sequence` counts the camera's
     decoded frames from 0, without gaps, over reconnections. `arrived_s` is when the frame's last packet had
     been read, and `behind_s` how much later that was than it would have been without any queue on the way, as
@@ -91,7 +91,7 @@ class Frame:
     sequence: int
     size_wh: tuple[int, int]
     colour: Colour
-    picture: Any  # object of the device's decoder; only the device and the records read it
+    data: Any  # object of the device's decoder; only the device and the records read it
     arrived_s: float
     arrived_utc: float
     decoded_s: float

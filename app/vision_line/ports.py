@@ -89,9 +89,9 @@ class DeviceLoad:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """A native picture as the decoder left it, and how to read it; `corrupt` when the decoder reported damage."""
+    """A native frame as the decoder left it, and how to read it; `corrupt` when the decoder reported damage."""
 
-    picture: Any
+    data: Any
     size_wh: tuple[int, int]
     colour: Colour
     keyframe: bool

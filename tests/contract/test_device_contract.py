@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.builders import FULL, make_detections
-from tests.fakes.machine import CudaMachine, Pictures
+from tests.fakes.machine import CudaMachine, GpuFrames
 
 from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.cuda.backend import open_cuda
@@ -97,13 +97,13 @@ def kind(request: pytest.FixtureRequest, write_model: WriteModel) -> Kind:
 
 
 @pytest.fixture
-def gpu_pictures() -> Iterator[Pictures]:
+def gpu_pictures() -> Iterator[GpuFrames]:
     """Give what makes pictures on this machine's GPU; skip where there is none, or a fake has taken its place."""
     try:
         gpu = open_gpu(0)
     except DeviceError as exc:
         pytest.skip(f"needs an NVIDIA GPU: {exc}")
-    pictures = Pictures(gpu=gpu, stream=gpu.device.create_stream())
+    pictures = GpuFrames(gpu=gpu, stream=gpu.device.create_stream())
     yield pictures
     pictures.close()
 
@@ -118,7 +118,7 @@ def _placed(picture: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:
     return placed, placed
 
 
-def _two_gpus(machine: CudaMachine, second: Pictures, write_model: WriteModel) -> Kind:
+def _two_gpus(machine: CudaMachine, second: GpuFrames, write_model: WriteModel) -> Kind:
     model = open_model(write_model(batch="n"))
 
     def show(picture: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
@@ -128,7 +128,7 @@ def _two_gpus(machine: CudaMachine, second: Pictures, write_model: WriteModel) -
     return Kind(lambda wake: open_gpus(model, SHAPES, wake, indices=(0, 1), cache=machine.cache), show)
 
 
-def _cuda(pictures: Pictures, write_model: WriteModel, cache: Path | None) -> Kind:
+def _cuda(pictures: GpuFrames, write_model: WriteModel, cache: Path | None) -> Kind:
     model = open_model(write_model(batch="n"))
 
     def show(picture: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
@@ -160,7 +160,7 @@ class Rig:
             sequence=sequence,
             size_wh=size_wh,
             colour=FULL,
-            picture=shown,
+            data=shown,
             arrived_s=0.0,
             arrived_utc=0.0,
             decoded_s=0.0,

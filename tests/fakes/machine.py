@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A whole machine of fakes for the NVIDIA device: driver, kernel, TensorRT, and pictures in its memory."""
+"""A whole machine of fakes for the NVIDIA device: driver, kernel, TensorRT, and frames in its memory."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from vision_line.devices.cuda.memory import host_view, pinned
 from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import colour_coefficients
 
-__all__ = ["CudaMachine", "Pictures", "cuda_machine", "engine_folder", "second_gpu"]
+__all__ = ["CudaMachine", "GpuFrames", "cuda_machine", "engine_folder", "second_gpu"]
 
-#: How the pictures are coded that `CudaMachine.show` makes.
+#: How the frames are coded that `CudaMachine.show` makes.
 
 
 @dataclass(eq=False, kw_only=True)
-class Pictures:
-    """Makes pictures in a GPU's memory, of a real one as well."""
+class GpuFrames:
+    """Makes frames in a GPU's memory, of a real one as well."""
 
     gpu: GpuContext
     stream: Any  # they are uploaded on it
     staged: list[Any] = field(default_factory=list)  # kept until the uploads have ended
 
     def show(self, rgb: NDArray[np.uint8], stream: Any = None) -> Surface:
-        """Return an RGB picture (h, w, 3) as a surface of `FULL` colour, on its way to the GPU."""
+        """Return an RGB image (h, w, 3) as a surface of `FULL` colour, on its way to the GPU."""
         return self.upload(to_nv12(rgb), (rgb.shape[1], rgb.shape[0]), stream)
 
     def upload(self, planes: NDArray[np.uint8], size_wh: tuple[int, int], stream: Any = None) -> Surface:
@@ -55,7 +55,7 @@ class Pictures:
         return Surface(PixelFormat.NV12, size_wh, *planes_at, stream.record(), memory, self.gpu.index)
 
     def close(self) -> None:
-        """Give back what is left when all pictures have been dropped."""
+        """Give back what is left when all frames have been dropped."""
         self.gpu.enter()
         self.stream.sync()
         self.staged.clear()
@@ -63,7 +63,7 @@ class Pictures:
 
 
 @dataclass(eq=False, kw_only=True)
-class CudaMachine(Pictures):
+class CudaMachine(GpuFrames):
     """The fakes of one test."""
 
     driver: FakeDriver
@@ -73,7 +73,7 @@ class CudaMachine(Pictures):
 
 
 def to_nv12(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an RGB picture of even size as NV12 rows (h + h / 2, w), of `FULL` colour."""
+    """Return an RGB image of even size as NV12 rows (h + h / 2, w), of `FULL` colour."""
     matrix, _ = colour_coefficients(FULL.matrix, FULL.range)
     ycc = rgb.astype(np.float64) @ np.linalg.inv(matrix / 16384).T + [0, 128, 128]
     height, width = rgb.shape[:2]
@@ -112,12 +112,12 @@ def cuda_machine(fake_cuda: FakeDriver, engine_folder: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def second_gpu(cuda_machine: CudaMachine) -> Iterator[Pictures]:
-    """Give the machine a second GPU, and what makes pictures on it."""
+def second_gpu(cuda_machine: CudaMachine) -> Iterator[GpuFrames]:
+    """Give the machine a second GPU, and what makes frames on it."""
     cuda_machine.driver.show(2)
     gpu = open_gpu(1)
-    pictures = Pictures(gpu=gpu, stream=gpu.device.create_stream())
-    yield pictures
+    frames = GpuFrames(gpu=gpu, stream=gpu.device.create_stream())
+    yield frames
     gc.collect()
-    pictures.close()
+    frames.close()
     cuda_machine.gpu.enter()

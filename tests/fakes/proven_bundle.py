@@ -14,7 +14,7 @@ import numpy as np
 from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.model.agreement import Reference, reference_of
 from vision_line.devices.model.model import open_model
-from vision_line.devices.model.proof import Proof, drawn_pictures, pack_proof, shaped
+from vision_line.devices.model.proof import Proof, drawn_images, pack_proof, shaped
 from vision_line.ports import ShapeHW
 
 CLASSES = ("red", "green", "blue")
@@ -33,7 +33,7 @@ def write_proven_bundle(
     folder.mkdir()
     files = {f"{name}.onnx": content for name, content in forms.items()}
     _write(folder, files, tuple(forms), shapes, names, None)
-    model, drawn = open_model(folder), drawn_pictures(pictures, 96)
+    model, drawn = open_model(folder), drawn_images(pictures, 96)
     references: dict[tuple[str, ShapeHW], Reference] = {}
     for form in model.forms:
         for shape in shapes:

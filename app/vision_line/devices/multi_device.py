@@ -175,11 +175,11 @@ class MultiDevice:
         """
         parts: dict[tuple[int, ShapeHW], list[int]] = {}
         for index, frame in enumerate(frames):
-            number = self._where(frame.picture)
+            number = self._where(frame.data)
             if number is None:
                 raise DeviceError(
                     f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: expected a picture on "
-                    f"{self._description.name}, found {type(frame.picture).__name__}"
+                    f"{self._description.name}, found {type(frame.data).__name__}"
                 )
             shape = self._members[number].device.shape_for(frame.size_wh)
             parts.setdefault((number, shape), []).append(index)

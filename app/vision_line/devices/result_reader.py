@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.devices.model.model import Model
-from vision_line.devices.preprocessing.letterbox import Letterbox, in_picture
+from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.frames import Detections, Frame, Scores
 from vision_line.inspection.detection.heads import HeadDecoder, class_floors
 
@@ -43,4 +43,4 @@ class HeadReader:
 
     def read(self, frame: Frame, box: Letterbox, output: NDArray[Any]) -> Detections:  # noqa: ARG002 see ResultReader
         """Return the detections in `output` (float16 or float32) in the frame's pixels."""
-        return in_picture(self._head.decode(output.astype(np.float32, copy=False)), box)
+        return in_frame(self._head.decode(output.astype(np.float32, copy=False)), box)

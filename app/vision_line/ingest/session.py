@@ -287,7 +287,7 @@ class Session:
                 sequence=-1,  # the sink numbers it
                 size_wh=decoded.size_wh,
                 colour=colour_override(self._stream, decoded.colour) or decoded.colour,
-                picture=decoded.picture,
+                data=decoded.data,
                 arrived_s=encoded.arrived_s,
                 arrived_utc=encoded.arrived_utc,
                 decoded_s=decoded_s,
@@ -306,7 +306,7 @@ class Session:
         stats.saw_frame(arrived_s)
         before = stats.health
         if self._health.due(now_s, keyframe=keyframe):
-            fingerprint = self._take_fingerprint(decoded.picture)
+            fingerprint = self._take_fingerprint(decoded.data)
             if fingerprint is not None:
                 health = self._health.update(now_s, fingerprint, keyframe=keyframe)
                 stats.still_since_s = self._health.still_since_s  # before the health: a change of that is acted on

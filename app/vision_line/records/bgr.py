@@ -60,9 +60,9 @@ def bgr_of(frame: Frame) -> Image:
 
 
 def _in_host_memory(frame: Frame) -> object:
-    if not isinstance(frame.picture, HostCopyable):
-        return frame.picture
+    if not isinstance(frame.data, HostCopyable):
+        return frame.data
     try:
-        return frame.picture.to_host()
+        return frame.data.to_host()
     except DeviceError as exc:
         raise SourceError(frame.camera, SourceErrorCode.FAILED, f"the frame cannot be copied: {exc}") from exc

@@ -102,7 +102,7 @@ class PendingEvidenceQueue:
     def _add(self, frame: Frame, detections: Detections, event: DefectEvent) -> bool:
         if self._closing or len(self._pending) >= QUEUE_EVENTS:
             return False
-        waits_s = 0.0 if isinstance(frame.picture, HostCopyable) else BETTER_OBSERVATION_S
+        waits_s = 0.0 if isinstance(frame.data, HostCopyable) else BETTER_OBSERVATION_S
         self._pending[event.event_id] = PendingEvidence(frame, detections, event, time.monotonic() + waits_s)
         self._changed.notify()
         return True

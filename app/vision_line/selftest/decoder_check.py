@@ -20,7 +20,7 @@ from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.context import GpuContext, translated_errors
 from vision_line.devices.cuda.decoders.choice import BACKENDS, CudaDecoder, DecoderBackend
 from vision_line.devices.cuda.surface import Surface
-from vision_line.devices.preprocessing.definition import PictureRGB, letterbox_planes
+from vision_line.devices.preprocessing.definition import PixelsRGB, letterbox_planes
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
 from vision_line.selftest.device_under_test import DeviceUnderTest
@@ -153,7 +153,7 @@ def _decode_until(opener: OpenDecoder, video: Video, stop: threading.Event) -> f
 
 
 def _wait_for(decoded: DecodedFrame) -> None:
-    surface = decoded.picture
+    surface = decoded.data
     if isinstance(surface, Surface) and surface.ready is not None:
         with translated_errors(DeviceError, "a frame does not arrive"):
             surface.ready.sync()
@@ -193,9 +193,9 @@ def _mismatch(found: DecodedFrame | None, wanted: DecodedFrame | None) -> str:
     return ""
 
 
-def _rgb(decoded: DecodedFrame) -> PictureRGB:
+def _rgb(decoded: DecodedFrame) -> PixelsRGB:
     """Return the frame in its own size as RGB, converted by the preprocessing definition."""
-    native = decoded.picture.to_host() if isinstance(decoded.picture, Surface) else decoded.picture
+    native = decoded.data.to_host() if isinstance(decoded.data, Surface) else decoded.data
     width, height = decoded.size_wh
     return letterbox_planes(open_planes(native), decoded.colour, (height, width))
 

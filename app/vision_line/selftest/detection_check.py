@@ -15,7 +15,7 @@ from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.preprocessing.definition import letterbox_planes
-from vision_line.devices.preprocessing.letterbox import Letterbox, in_picture
+from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.errors import RunError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 from vision_line.selftest.device_under_test import DeviceUnderTest
@@ -130,13 +130,13 @@ def _reference(dut: DeviceUnderTest, frames: Sequence[Frame]) -> list[Detections
 
 def _by_openvino(reference: DeviceUnderTest, frame: Frame) -> Detections:
     height, width = reference.shape_hw
-    native = frame.picture.to_host() if isinstance(frame.picture, Surface) else frame.picture
+    native = frame.data.to_host() if isinstance(frame.data, Surface) else frame.data
     rgb = letterbox_planes(open_planes(native), frame.colour, reference.shape_hw)
     letterboxed = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-    inspections = reference.inspect([replace(frame, size_wh=(width, height), picture=letterboxed, colour=_RGB)])
+    inspections = reference.inspect([replace(frame, size_wh=(width, height), data=letterboxed, colour=_RGB)])
     if len(inspections) != 1:
         raise RunError(f"selftest: expected one result of OpenVINO, found {len(inspections)}")
-    return in_picture(inspections[0].detections, Letterbox(frame.size_wh, reference.shape_hw))
+    return in_frame(inspections[0].detections, Letterbox(frame.size_wh, reference.shape_hw))
 
 
 def _figures(whole: ResultDifference) -> list[Measurement]:

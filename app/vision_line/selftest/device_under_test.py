@@ -140,7 +140,7 @@ class DeviceUnderTest:
             sequence=sequence,
             size_wh=decoded.size_wh,
             colour=decoded.colour,
-            picture=decoded.picture,
+            data=decoded.data,
             arrived_s=now_s if arrived_s is None else arrived_s,
             arrived_utc=time.time(),
             decoded_s=now_s,

@@ -22,7 +22,7 @@ from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
 from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
 from vision_line.devices.model.model import Model, open_model
-from vision_line.devices.model.proof import MAX_PROOF_BYTES, Pictures, Proof, pack_proof, shaped
+from vision_line.devices.model.proof import MAX_PROOF_BYTES, Images, Proof, pack_proof, shaped
 from vision_line.devices.preprocessing.definition import normalise
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
@@ -175,7 +175,7 @@ def most_telling(seen: Sequence[Reference]) -> list[int]:
     return (chosen if len(chosen) > 1 else [*chosen, *others])[:IMAGES]
 
 
-def _small_enough(images: Pictures) -> Pictures:
+def _small_enough(images: Images) -> Images:
     """Return `images`, or their upper left parts where the whole ones would need too many bytes."""
     while len(zlib.compress(images.tobytes(), 9)) > _MAX_IMAGE_BYTES:
         side = images.shape[1] * 3 // 4

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.proof import drawn_pictures
+from vision_line.devices.model.proof import drawn_images
 from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
 
 ImageRGB = NDArray[np.uint8]  # (h, w, 3)
@@ -30,7 +30,7 @@ _STEP = 16
 def drawn_candidates() -> tuple[ImageRGB, ...]:
     """Return images of drawn boards with many defects, and of plates, bars and spots; the same on every machine."""
     boards = (image for seed in range(_SCENES) for image in _boards(seed))
-    return tuple(_simplified(image) for image in (*boards, *drawn_pictures(_PLATES, SIDE)))
+    return tuple(_simplified(image) for image in (*boards, *drawn_images(_PLATES, SIDE)))
 
 
 def given_candidates(inputs: Iterable[NDArray[np.float32]]) -> tuple[ImageRGB, ...]:

@@ -143,7 +143,7 @@ def still_frame(index: int, image: ImageBGR) -> Frame:
         sequence=index,
         size_wh=(image.shape[1], image.shape[0]),
         colour=_COLOUR,
-        picture=av.VideoFrame.from_ndarray(image, format="bgr24"),
+        data=av.VideoFrame.from_ndarray(image, format="bgr24"),
         arrived_s=now,
         arrived_utc=time.time(),
         decoded_s=now,

@@ -77,7 +77,7 @@ def test_pictures_are_those_of_the_cpu(codec: str, size_wh: tuple[int, int]) -> 
 
     assert len(pictures) == len(expected) == FRAMES
     for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        for found, wanted in zip(open_planes(picture.picture).planes, open_planes(other.picture).planes, strict=True):
+        for found, wanted in zip(open_planes(picture.data).planes, open_planes(other.data).planes, strict=True):
             np.testing.assert_array_equal(found, wanted)
         assert (picture.size_wh, picture.keyframe, picture.corrupt) == (size_wh, other.keyframe, False)
         assert picture.pts_s == pytest.approx(number / 25)

@@ -71,7 +71,7 @@ class Samples:
         if self._complete or self._kinds[kind] == OF_A_KIND:
             return
         self._kinds[kind] += 1
-        self.taken.append((replace(frame, picture=frame.picture.to_host()), found))
+        self.taken.append((replace(frame, data=frame.data.to_host()), found))
         if self._is_enough():
             self._complete = True
             os.kill(os.getpid(), signal.SIGINT)

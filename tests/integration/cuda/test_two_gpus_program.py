@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.fakecuda.driver import Schedule
 from tests.fakes.gpu_libraries.nvml import BUS, FakeNvml
 from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec, PyNvDecoder
-from tests.fakes.machine import CudaMachine, Pictures
+from tests.fakes.machine import CudaMachine, GpuFrames
 from tests.integration.cuda.test_sixteen_cameras import NAMES, run_until_enough, streams, upload_pageable
 
 from vision_line.devices.cuda import engine_cache as engine_files
@@ -41,14 +41,14 @@ class Seen:
         """Note a frame."""
         frame = inspection.frame
         self.numbers[frame.camera].append(frame.sequence)
-        self.gpus[frame.camera].add(frame.picture.device)
+        self.gpus[frame.camera].add(frame.data.device)
         if not self._complete and all(len(self.numbers[name]) >= FRAMES_EACH for name in NAMES):
             self._complete = True
             os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture
-def seen(cuda_machine: CudaMachine, second_gpu: Pictures, monkeypatch: pytest.MonkeyPatch) -> Seen:
+def seen(cuda_machine: CudaMachine, second_gpu: GpuFrames, monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Put the fakes in place, and look over the device's shoulder."""
     cuda_machine.driver.schedule(Schedule.RANDOM, 7)
     for module in (engine_files, pipeline):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from vision_line.devices.cpu.openvino_engine import OpenVino, run_pictures
+from vision_line.devices.cpu.openvino_engine import OpenVino, run_images
 from vision_line.devices.model.agreement import Tolerance, compare
 from vision_line.devices.model.model import open_model
 from vision_line.devices.model.proof import shaped
@@ -19,7 +19,7 @@ def test_every_engine_is_right_on_several_cores(number: int) -> None:
     form, shape = model.forms[number], model.input_shapes_hw[0]
     pictures = shaped(model.proof.pictures, shape)
     for _ in range(8):
-        outputs = run_pictures(OpenVino(2).compiled(model, form.path, shape, low_precision=False), pictures)
+        outputs = run_images(OpenVino(2).compiled(model, form.path, shape, low_precision=False), pictures)
 
         reference = model.proof.references[form.name, shape]
         found = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance())

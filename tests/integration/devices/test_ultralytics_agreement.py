@@ -76,7 +76,7 @@ def _ours(model: Model, network_input: NDArray[np.float32], size_wh: tuple[int, 
     decoder = HeadDecoder(model.head, class_floors(len(model.classes), SCORE), IOU)
     found = decoder.decode(network(network_input)[0][0])
     box = Letterbox(size_wh, model.input_shapes_hw[0])
-    return Detections(box.to_picture(found.xyxy), found.score, found.class_id)
+    return Detections(box.to_frame(found.xyxy), found.score, found.class_id)
 
 
 @pytest.mark.foreign_data

@@ -67,7 +67,7 @@ def decoded(memory: io.BytesIO, demuxer: str | None = None) -> list[DecodedFrame
 def network_input(picture: DecodedFrame) -> NDArray[np.float32]:
     """Return what the network would see of a picture."""
     out = np.zeros((128, 128, 3), np.float32)
-    Converter().convert(open_planes(picture.picture), picture.colour, out)
+    Converter().convert(open_planes(picture.data), picture.colour, out)
     return out
 
 
@@ -105,7 +105,7 @@ def test_a_tagged_picture_is_inspected_as_the_upright_one(
     (found,) = decoded(still(kind, stored(upright, orientation), orientation, **options), "image2")
 
     assert found.size_wh == wanted.size_wh == (128, 96)
-    assert (found.picture.width, found.picture.height) == found.size_wh
+    assert (found.data.width, found.data.height) == found.size_wh
     assert (found.colour, found.pts_s, found.keyframe) == (wanted.colour, wanted.pts_s, wanted.keyframe)
     assert np.abs(network_input(found) - network_input(wanted)).mean() < 0.02
 

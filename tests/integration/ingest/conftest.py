@@ -43,7 +43,7 @@ START_LIMIT_S = 20.0
 
 def read_stamp(frame: Frame) -> int:
     """Return the frame number that the server drew into a frame's first rows."""
-    plane = frame.picture.planes[0]
+    plane = frame.data.planes[0]
     row = np.frombuffer(plane, np.uint8)[8 * plane.line_size : 8 * plane.line_size + frame.size_wh[0]]
     block = frame.size_wh[0] // STAMP_BITS
     bits = row[block // 2 : block * STAMP_BITS : block] > 128
@@ -192,9 +192,9 @@ class Watched:
         """Take each frame at once, in the camera's thread, so that none is superseded."""
         frame = self.mailbox.take()
         assert frame is not None
-        if frame.size_wh[0] >= STAMP_BITS and isinstance(frame.picture, av.VideoFrame):
+        if frame.size_wh[0] >= STAMP_BITS and isinstance(frame.data, av.VideoFrame):
             self.stamps.append(read_stamp(frame))
-        frame.picture = None
+        frame.data = None
         self.frames.append(frame)
 
     @property

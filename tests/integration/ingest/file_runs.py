@@ -83,4 +83,4 @@ class Line:
             self._rung.clear()
             while (frame := self.mailbox.take()) is not None:
                 self.frames.append(frame)
-                self.levels.append(bytes(frame.picture.planes[0])[10])  # all samples of a frame are the same
+                self.levels.append(bytes(frame.data.planes[0])[10])  # all samples of a frame are the same

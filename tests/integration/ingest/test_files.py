@@ -81,7 +81,7 @@ class DeviceThatFails(CpuDecoder):
     def decode(self, packet: Any) -> Iterator[DecodedFrame]:
         """Decode, and lose the frames."""
         for decoded in super().decode(packet):
-            yield replace(decoded, picture=self)
+            yield replace(decoded, data=self)
 
     def to_host(self) -> av.VideoFrame:
         """Fail."""

@@ -45,14 +45,14 @@ class Line:
         found: int = 1,
         *,
         camera: str = "cam01",
-        picture: object = None,
+        data: object = None,
         size_wh: tuple[int, int] = (160, 96),
         arrived_utc: float | None = None,
     ) -> Inspection:
         """Return an inspected frame with `found` detections of class `short`, one beside the other."""
         now_s = time.monotonic()
         arrived_utc = time.time() if arrived_utc is None else arrived_utc
-        frame = make_frame(camera, sequence, size_wh=size_wh, data=picture, at_s=now_s, at_utc=arrived_utc)
+        frame = make_frame(camera, sequence, size_wh=size_wh, data=data, at_s=now_s, at_utc=arrived_utc)
         x1 = 20.0 * np.arange(found, dtype=np.float32)
         xyxy = np.stack([x1, x1 * 0 + 10, x1 + 16, x1 * 0 + 30], axis=1).astype(np.float32)
         kept = Detections(xyxy, np.full(found, 0.9, np.float32), np.full(found, 1, np.int32))

@@ -49,16 +49,16 @@ def noise(seed: int) -> Image:
 
 def write_events(log: SqliteLog, line: Any, count: int, first: int = 0) -> None:
     for sequence in range(first, first + count):
-        seen = line.inspection(sequence, picture=noise(sequence), size_wh=(400, 300))
+        seen = line.inspection(sequence, data=noise(sequence), size_wh=(400, 300))
         log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
 
 
 def test_a_new_event_has_a_clean_and_a_marked_picture(open_log: OpenLog, line: Any, records: Path) -> None:
     """The clean picture is the camera's, the marked one is larger by its caption and differs at the box only."""
     log = open_log()
-    seen = line.inspection(3, picture=line.picture())
+    seen = line.inspection(3, data=line.picture())
     log.write_inspection(seen, [line.event(seen, "e1")])
-    update = line.inspection(4, picture=line.picture())
+    update = line.inspection(4, data=line.picture())
     log.write_inspection(update, [line.event(update, "e1", EventPhase.UPDATE)])
     log.close()
 
@@ -118,7 +118,7 @@ def test_too_many_events_at_once_are_recorded_as_missing(open_log: OpenLog, line
 def test_a_picture_of_an_unknown_kind_is_recorded_as_missing(open_log: OpenLog, line: Any, records: Path) -> None:
     """What cannot be converted does not stop the log; its row says why."""
     log = open_log()
-    seen = line.inspection(1, picture=object())
+    seen = line.inspection(1, data=object())
     log.write_inspection(seen, [line.event(seen, "e1")])
     log.close()
 
@@ -209,7 +209,7 @@ def test_hostile_event_ids_stay_inside_the_evidence_folder(line: Any) -> None:
 
 def look_at(line: Any, sequence: int, score: float, phase: EventPhase, first: DefectEvent | None = None) -> Any:
     """Return an inspection and an event whose best look is there; its box lies `sequence` pixels to the right."""
-    seen = line.inspection(sequence, picture=noise(sequence), size_wh=(400, 300))
+    seen = line.inspection(sequence, data=noise(sequence), size_wh=(400, 300))
     found = seen.detections
     moved = Detections(found.xyxy + np.float32(sequence), found.score * 0 + np.float32(score), found.class_id)
     seen = dataclasses.replace(seen, detections=moved)
@@ -327,7 +327,7 @@ def test_a_picture_of_a_device_is_not_held(
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open", "short"])
     seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
-    seen.frame.picture = OnADevice(seen.frame.picture)
+    seen.frame.data = OnADevice(seen.frame.data)
     log.write_inspection(seen, [new])
     wait_until(lambda: bool(evidence_of(records)))
     log.close()

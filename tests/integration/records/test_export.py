@@ -54,7 +54,7 @@ def recorded(open_log: OpenLog, line: Any, records: Path) -> Path:
     """Records of a short run: two events, one of them in two frames, and a ledger."""
     log = open_log()
     for sequence, event_id, verdict in ((1, "e1", Verdict.REJECT), (5, "e2", Verdict.WARN)):
-        seen = line.inspection(sequence, 2, picture=line.picture(), arrived_utc=1_700_000_000.25 + sequence)
+        seen = line.inspection(sequence, 2, data=line.picture(), arrived_utc=1_700_000_000.25 + sequence)
         log.write_inspection(seen, [line.event(seen, event_id, verdict=verdict)])
     log.write_coverage(
         [CoverageMinute("cam01", 1_700_000_040, 300, 300, 290)],
@@ -161,9 +161,9 @@ def test_coco_holds_a_shared_picture_once(
 ) -> None:
     """Two events of one frame give one image; pictures deleted since are left out."""
     log = open_log()
-    seen = line.inspection(1, 2, picture=line.picture())
+    seen = line.inspection(1, 2, data=line.picture())
     log.write_inspection(seen, [line.event(seen, "e1"), line.event(seen, "e2")])
-    gone = line.inspection(2, 1, picture=line.picture())
+    gone = line.inspection(2, 1, data=line.picture())
     log.write_inspection(gone, [line.event(gone, "e3")])
     log.close()
     for path in (records / "evidence").rglob("1-e3-2.jpg"):
@@ -182,7 +182,7 @@ def test_coco_has_the_box_of_an_event_that_was_too_faint_for_a_detection(
 ) -> None:
     """A score below the threshold keeps an event going; its picture would be exported as one of a good board."""
     log = open_log()
-    seen = line.inspection(1, 1, picture=line.picture())
+    seen = line.inspection(1, 1, data=line.picture())
     event = replace(line.event(seen, "e1"), score=0.4, xyxy=(50.0, 40.0, 80.0, 60.0))
     log.write_inspection(seen, [event])
     log.close()
@@ -200,7 +200,7 @@ def test_coco_tells_frames_of_the_same_number_apart(
     """Numbers of earlier versions began anew when a camera was altered: each picture has the boxes of its own frame."""
     log = open_log()
     for found, event_id, arrived_utc in ((1, "before", 1_700_000_000.0), (3, "after", 1_700_000_060.0)):
-        seen = line.inspection(100, found, picture=line.picture(), arrived_utc=arrived_utc)
+        seen = line.inspection(100, found, data=line.picture(), arrived_utc=arrived_utc)
         log.write_inspection(seen, [line.event(seen, event_id)])
     log.close()
     export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
@@ -229,7 +229,7 @@ def test_coco_reads_pictures_in_chunks(
     monkeypatch.setattr(coco_export, "CHUNK_IMAGES", 2)
     log = open_log()
     for sequence in range(7):
-        seen = line.inspection(sequence, picture=line.picture(), arrived_utc=1_700_000_000.0)
+        seen = line.inspection(sequence, data=line.picture(), arrived_utc=1_700_000_000.0)
         log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
     log.close()
     told: list[tuple[int, int]] = []

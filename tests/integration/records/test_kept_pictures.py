@@ -120,7 +120,7 @@ def test_a_start_reads_rows_by_the_window(tmp_path: Path, writer: Any, monkeypat
 def write_events(log: SqliteLog, line: Any, count: int, first: int) -> None:
     for number in range(first, first + count):
         image = np.random.default_rng(number).integers(0, 256, (300, 400, 3), np.uint8)
-        seen = line.inspection(number, picture=image, size_wh=(400, 300))
+        seen = line.inspection(number, data=image, size_wh=(400, 300))
         log.write_inspection(seen, [line.event(seen, f"e{number}")])
 
 

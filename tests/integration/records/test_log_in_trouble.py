@@ -91,7 +91,7 @@ def test_a_full_disk_stops_inspection_and_loses_nothing(disk: SmallDisk, line: A
 
     def write_until_full() -> bool:
         nonlocal accepted
-        seen = line.inspection(accepted, 30, picture=picture)
+        seen = line.inspection(accepted, 30, data=picture)
         log.write_inspection(seen, [line.event(seen, f"e{accepted}")] if accepted % 50 == 0 else [])
         accepted += 1
         return not log.status().writable

@@ -38,7 +38,7 @@ def at(inspection: Inspection, arrived_s: float) -> Inspection:
 def offer(writer: OverlayWriter, line: Any, moments: list[float], wait_until: WaitUntil, **kwargs: Any) -> None:
     """Offer a frame for each moment, no faster than the encoder takes them."""
     for number, moment in enumerate(moments):
-        seen = at(line.inspection(number, picture=line.picture(kwargs.get("size_wh", (160, 96))), **kwargs), moment)
+        seen = at(line.inspection(number, data=line.picture(kwargs.get("size_wh", (160, 96))), **kwargs), moment)
         before = writer.status().written + writer.status().dropped
         writer.offer(seen, [line.event(seen, "e1")] if number == 1 else [])
         wait_until(lambda before=before: writer.status().written + writer.status().dropped > before)  # type: ignore[misc]

@@ -39,7 +39,7 @@ def filled(open_log: OpenLog, records: Path, line: Any, wait_until: Callable[[Ca
     log = open_log()
     for day in range(DAYS, 0, -1):
         utc = NOW - day * DAY_S + 3600
-        seen = line.inspection(day, 3, picture=line.picture(), arrived_utc=utc)
+        seen = line.inspection(day, 3, data=line.picture(), arrived_utc=utc)
         log.write_inspection(seen, [line.event(seen, f"e{day}")])
         minute = int(utc // 60 * 60)
         gap = NotInspected(f"i{day}", "cam01", "capacity", 1.0, utc, 2.0, utc + 1)
@@ -168,7 +168,7 @@ def test_what_a_wrong_clock_called_old_is_as_young_as_it_is(
     """A run that began a year ago by a clock that was then set: its rows and pictures of minutes ago stay."""
     log = open_log()
     ago = NOW - YEAR_S
-    seen = line.inspection(90, 3, picture=line.picture(), arrived_utc=ago)
+    seen = line.inspection(90, 3, data=line.picture(), arrived_utc=ago)
     log.write_inspection(seen, [line.event(seen, "wrong")])
     seen_s = seen.frame.arrived_s
     gap = NotInspected("wrong", "cam01", "capacity", seen_s, ago, seen_s + 1, ago + 1)

@@ -17,7 +17,7 @@ from vision_line.records.bgr import bgr_of
 
 
 @dataclass
-class PictureElsewhere:
+class DataElsewhere:
     """A picture of a device: it can only be copied."""
 
     content: av.VideoFrame
@@ -29,7 +29,7 @@ class PictureElsewhere:
         return self.copies[-1]
 
 
-class BrokenPicture:
+class BrokenData:
     """A picture of a device that failed."""
 
     def to_host(self) -> av.VideoFrame:
@@ -50,7 +50,7 @@ def _frame(picture: object) -> Frame:
 
 def test_people_see_the_copy() -> None:
     """Evidence and overlay are drawn from one copy, with the frame's own colour description."""
-    picture = PictureElsewhere(_content())
+    picture = DataElsewhere(_content())
 
     np.testing.assert_array_equal(bgr_of(_frame(picture)), bgr_of(_frame(_content())))
     assert len(picture.copies) == 1
@@ -58,7 +58,7 @@ def test_people_see_the_copy() -> None:
 
 def test_health_is_evaluated_from_the_copy() -> None:
     """The fingerprint is that of the same frame in the host's memory."""
-    found, expected = fingerprint_frame(PictureElsewhere(_content())), fingerprint_frame(_content())
+    found, expected = fingerprint_frame(DataElsewhere(_content())), fingerprint_frame(_content())
 
     assert found is not None
     assert expected is not None
@@ -69,6 +69,6 @@ def test_health_is_evaluated_from_the_copy() -> None:
 def test_device_that_fails_is_told_as_the_cameras_error() -> None:
     """A picture that cannot be copied names its camera where it should have been recorded."""
     with pytest.raises(SourceError, match=r"'dock-3': FAILED: the frame cannot be copied: cuda: the GPU"):
-        bgr_of(_frame(BrokenPicture()))
+        bgr_of(_frame(BrokenData()))
     with pytest.raises(DeviceError):
-        fingerprint_frame(BrokenPicture())
+        fingerprint_frame(BrokenData())

@@ -111,7 +111,7 @@ class CpuBackend:
         (frame,) = frames
         work = self._works[shape_hw][slot]
         try:
-            box = self._converter.convert(open_planes(frame.picture), frame.colour, work.input)
+            box = self._converter.convert(open_planes(frame.data), frame.colour, work.input)
         except (cv2.error, ValueError, av.error.FFmpegError) as exc:
             raise DeviceError(
                 f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: {last_line(exc)}"

@@ -44,15 +44,15 @@ class Converter:
         """Start without canvases; they are made at the first picture of a size."""
         self._canvases: OrderedDict[tuple[tuple[int, int], ShapeHW], _Canvas] = OrderedDict()
 
-    def convert(self, picture: Planes, colour: Colour, out: NDArray[np.float32]) -> Letterbox:
-        """Write `picture` as steps 1 to 5 of the definition into `out` (h, w, 3), C-contiguous; return its geometry.
+    def convert(self, data: Planes, colour: Colour, out: NDArray[np.float32]) -> Letterbox:
+        """Write `data` as steps 1 to 5 of the definition into `out` (h, w, 3), C-contiguous; return its geometry.
 
         Interleaved, unlike the definition's last step, because OpenVINO's convolutions read it so: bringing planes
         together took it 7 % of the time of a pruned INT8 YOLOv8n at 640 x 640.
         """
-        canvas = self._canvas(picture.size_wh, (out.shape[0], out.shape[1]))
-        planes = [_resample(plane, canvas.box.content_wh) for plane in picture.planes]
-        if picture.is_rgb:
+        canvas = self._canvas(data.size_wh, (out.shape[0], out.shape[1]))
+        planes = [_resample(plane, canvas.box.content_wh) for plane in data.planes]
+        if data.is_rgb:
             for plane, channel in zip(planes, canvas.content, strict=True):
                 channel[:] = plane
         else:

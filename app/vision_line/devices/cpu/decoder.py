@@ -133,10 +133,10 @@ class CpuDecoder:
         except av.error.FFmpegError as exc:
             raise SourceError(self._camera, SourceErrorCode.CORRUPT, f"{self._codec}: {exc.strerror}") from exc
         for frame in frames:
-            picture = self._upright(frame, packet)
+            upright = self._upright(frame, packet)
             yield DecodedFrame(
-                picture=picture,
-                size_wh=(picture.width, picture.height),
+                data=upright,
+                size_wh=(upright.width, upright.height),
                 colour=self._colour(frame),
                 keyframe=bool(frame.key_frame),
                 corrupt=damaged or bool(frame.is_corrupt),

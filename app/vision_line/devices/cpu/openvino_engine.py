@@ -12,7 +12,7 @@ from openvino.preprocess import PrePostProcessor
 
 from vision_line.devices.model.agreement import Output
 from vision_line.devices.model.model import Model
-from vision_line.devices.model.proof import Pictures
+from vision_line.devices.model.proof import Images
 from vision_line.devices.preprocessing.definition import SCALE
 from vision_line.errors import DeviceError, ModelError, RunError
 from vision_line.inspection.detection.heads import HeadKind
@@ -68,7 +68,7 @@ class OpenVino:
             raise DeviceError(f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}") from exc
 
 
-def run_pictures(network: ov.CompiledModel, pictures: Pictures) -> list[Output]:
+def run_images(network: ov.CompiledModel, pictures: Images) -> list[Output]:
     """Return the output of `network` for each of `pictures` (n, h, w, 3), one after the other.
 
     Raises:
@@ -85,14 +85,14 @@ def run_pictures(network: ov.CompiledModel, pictures: Pictures) -> list[Output]:
     return outputs
 
 
-def float_outputs(model: Model, path: Path, pictures: Pictures) -> list[Output]:
+def float_outputs(model: Model, path: Path, pictures: Images) -> list[Output]:
     """Return what the file `path` of `model` gives for `pictures` (n, h, w, 3) when it is executed in float32.
 
     Raises:
-        ModelError, DeviceError, RunError: as `OpenVino.compiled` and `run_pictures`.
+        ModelError, DeviceError, RunError: as `OpenVino.compiled` and `run_images`.
     """
     shape = (pictures.shape[1], pictures.shape[2])
-    return run_pictures(OpenVino(1).compiled(model, path, shape, low_precision=False), pictures)
+    return run_images(OpenVino(1).compiled(model, path, shape, low_precision=False), pictures)
 
 
 def last_line(exc: Exception) -> str:

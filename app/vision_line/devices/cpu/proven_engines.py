@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import openvino as ov
 
-from vision_line.devices.cpu.openvino_engine import OpenVino, float_outputs, run_pictures
+from vision_line.devices.cpu.openvino_engine import OpenVino, float_outputs, run_images
 from vision_line.devices.model.agreement import Tolerance
 from vision_line.devices.model.model import Model, ModelForm
 from vision_line.devices.proof.processor import this_processor
@@ -136,7 +136,7 @@ class ProvenEngines:
     def _verdict(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
         if candidate.is_exact and not self._prover.has_reference(candidate.form, shape_hw):
             return ProofResult(holds=True, by="", why="it is the reference itself")
-        return self._prover.prove(candidate.form, shape_hw, lambda pictures: run_pictures(network, pictures), TOLERANCE)
+        return self._prover.prove(candidate.form, shape_hw, lambda pictures: run_images(network, pictures), TOLERANCE)
 
     def _reject(self, candidate: Execution, shape_hw: ShapeHW, verdict: ProofResult) -> None:
         against = f", against {verdict.by}" if verdict.by else ""

@@ -156,7 +156,7 @@ def open_gpus(
         places = {index: number for number, index in enumerate(indices)}
         several = MultiDevice(
             devices,
-            lambda picture: places.get(picture.device) if isinstance(picture, Surface) else None,
+            lambda data: places.get(data.device) if isinstance(data, Surface) else None,
         )
         undo.pop_all()
     return several

@@ -122,7 +122,7 @@ class SlotPipeline:
         rows = zip(frames, slot.params[: len(frames)], strict=True)
         boxes = tuple([self._describe(frame, shape, record) for frame, record in rows])
         slot.batch = Batch(len(frames), shape)
-        slot.ready = tuple([frame.picture.ready for frame in frames if frame.picture.ready is not None])
+        slot.ready = tuple([frame.data.ready for frame in frames if frame.data.ready is not None])
         return boxes
 
     def start(self, slot: Slot) -> None:
@@ -152,19 +152,19 @@ class SlotPipeline:
             self._streams.pop().close()
 
     def _describe(self, frame: Frame, shape: ShapeHW, record: np.void) -> Letterbox:
-        picture, kernel = frame.picture, self._kernel
-        if not isinstance(picture, Surface) or picture.device != self._gpu.index or kernel is None:
+        data, kernel = frame.data, self._kernel
+        if not isinstance(data, Surface) or data.device != self._gpu.index or kernel is None:
             raise DeviceError(
                 f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
-                f"expected a picture on GPU {self._gpu.index}, found {type(picture).__name__}"
+                f"expected a picture on GPU {self._gpu.index}, found {type(data).__name__}"
             )
-        if picture.size_wh != frame.size_wh:
+        if data.size_wh != frame.size_wh:
             raise DeviceError(
                 f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
-                f"expected a picture of {frame.size_wh}, found {picture.size_wh}"
+                f"expected a picture of {frame.size_wh}, found {data.size_wh}"
             )
         box = Letterbox(frame.size_wh, shape)
-        kernel.describe(picture, frame.colour, box, record)
+        kernel.describe(data, frame.colour, box, record)
         return box
 
     def _open_stream(self) -> Stream:

@@ -17,7 +17,7 @@ from vision_line.devices.cuda.memory import Scratch, open_scratch
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
 from vision_line.devices.model.agreement import Output, Tolerance
 from vision_line.devices.model.model import Model
-from vision_line.devices.model.proof import Pictures
+from vision_line.devices.model.proof import Images
 from vision_line.devices.preprocessing.definition import SCALE
 from vision_line.devices.proof.proving import ProofResult, Prover
 from vision_line.devices.tensorrt.engine_manifest import read_manifest
@@ -94,7 +94,7 @@ class EngineOpener:
         return verdict
 
 
-def _outputs(engine: Engine, bucket: int, scratch: Scratch, pictures: Pictures) -> list[Output]:
+def _outputs(engine: Engine, bucket: int, scratch: Scratch, pictures: Images) -> list[Output]:
     inputs = (pictures.transpose(0, 3, 1, 2) * SCALE).astype(engine.input.dtype)
     return list(engine.infer(inputs, bucket, scratch).astype(np.float32))
 

@@ -37,7 +37,7 @@ class _Memory:
     input: Buffer
     output: Buffer
     results: Buffer  # pinned
-    picture_bytes: int  # of the output
+    output_bytes: int  # of one frame
     results_view: NDArray[Any]  # (MAX_BATCH, *output shape)
 
 
@@ -75,7 +75,7 @@ class Slot:
             input=self._input.at_least(engine.input.nbytes * MAX_BATCH),
             output=self._output.at_least(nbytes),
             results=self._results.at_least(nbytes),
-            picture_bytes=engine.output.nbytes,
+            output_bytes=engine.output.nbytes,
             results_view=host_view(self._results.at_least(nbytes))[:nbytes]
             .view(engine.output.dtype)
             .reshape(MAX_BATCH, *engine.output.shape),
@@ -102,7 +102,7 @@ class Slot:
         engine.start(self.number, count, inference)
         inference.record(self._inferred)
         self.stream.wait(self._inferred)
-        used = memory.picture_bytes * count
+        used = memory.output_bytes * count
         part_of(memory.output, used).copy_to(part_of(memory.results, used), stream=self.stream)
         self.stream.record(self.done)
 

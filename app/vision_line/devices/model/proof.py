@@ -31,14 +31,14 @@ from vision_line.ports import ShapeHW
 MAX_PROOF_BYTES = 200_000
 _MAX_UNPACKED_BYTES = 64 * 2**20
 
-Pictures = NDArray[np.uint8]  # (n, h, w, 3) RGB
+Images = NDArray[np.uint8]  # (n, h, w, 3) RGB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
     """Inputs, and the reference of each form of the model at each input shape."""
 
-    pictures: Pictures
+    pictures: Images
     references: Mapping[tuple[str, ShapeHW], Reference]
 
     def reference(self, form: str, shape_hw: ShapeHW) -> Reference | None:
@@ -47,7 +47,7 @@ class Proof:
         return None if found is None or weakness(found) else found
 
 
-def shaped(pictures: Pictures, shape_hw: ShapeHW) -> Pictures:
+def shaped(pictures: Images, shape_hw: ShapeHW) -> Images:
     """Return `pictures` as inputs (n, h, w, 3) of `shape_hw`: repeated to the right and down, and cut."""
     rows = np.arange(shape_hw[0]) % pictures.shape[1]
     columns = np.arange(shape_hw[1]) % pictures.shape[2]
@@ -55,7 +55,7 @@ def shaped(pictures: Pictures, shape_hw: ShapeHW) -> Pictures:
 
 
 @lru_cache(maxsize=4)
-def drawn_pictures(count: int = 4, side: int = 320) -> Pictures:
+def drawn_images(count: int = 4, side: int = 320) -> Images:
     """Return pictures (count, side, side, 3) that never change, read-only, for models that bring none.
 
     Plates, bars and spots of any colour and size on a plain ground with a little grain: edges and areas at many scales.

@@ -33,7 +33,7 @@ PADDING_VALUE = 114
 SCALE = np.float32(1 / 255)
 
 Plane = NDArray[np.uint8]  # (h, w), any strides
-PictureRGB = NDArray[np.uint8]  # (h, w, 3)
+PixelsRGB = NDArray[np.uint8]  # (h, w, 3)
 Q6 = NDArray[np.int32]  # 64 times the value
 
 #: Kr, Kb of ITU-R BT.601-7 (2.5.1), BT.709-6 (3.2), BT.2020-2 (table 4, non-constant luminance).
@@ -126,7 +126,7 @@ def colour_coefficients(matrix: ColourMatrix, value_range: ColourRange) -> tuple
     return np.rint(np.array(exact) * 16384).astype(np.int32), 16 if limited else 0
 
 
-def to_rgb(planes: tuple[Q6, ...], colour: Colour) -> PictureRGB:
+def to_rgb(planes: tuple[Q6, ...], colour: Colour) -> PixelsRGB:
     """Return Y, U, V (or Y alone) planes of one size, Q6, as RGB (h, w, 3)."""
     matrix, offset = colour_coefficients(colour.matrix, colour.range)
     luma = planes[0] - offset * 64
@@ -135,29 +135,29 @@ def to_rgb(planes: tuple[Q6, ...], colour: Colour) -> PictureRGB:
         (row[0] * luma + row[1] * chroma[0] + row[2] * chroma[1] + (1 << 19)) >> 20  # |sum| < 2^31: fits int32
         for row in matrix
     ]
-    clamped: PictureRGB = np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    clamped: PixelsRGB = np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
     return clamped
 
 
-def letterbox_planes(picture: Planes, colour: Colour, dst_hw: ShapeHW) -> PictureRGB:
-    """Return `picture` letterboxed to `dst_hw` as RGB (h, w, 3): steps 1 to 4 of the definition."""
-    box = Letterbox(picture.size_wh, dst_hw)
-    planes = tuple(resample(plane, box.content_wh) for plane in picture.planes)
+def letterbox_planes(data: Planes, colour: Colour, dst_hw: ShapeHW) -> PixelsRGB:
+    """Return `data` letterboxed to `dst_hw` as RGB (h, w, 3): steps 1 to 4 of the definition."""
+    box = Letterbox(data.size_wh, dst_hw)
+    planes = tuple(resample(plane, box.content_wh) for plane in data.planes)
     canvas = np.full((*dst_hw, 3), PADDING_VALUE, np.uint8)
-    if picture.is_rgb:
+    if data.is_rgb:
         canvas[box.content] = (np.stack(planes, axis=-1) + 32) >> 6
     else:
         canvas[box.content] = to_rgb(planes, colour)
     return canvas
 
 
-def letterbox_rgb(picture: PictureRGB, dst_hw: ShapeHW) -> PictureRGB:
+def letterbox_rgb(rgb: PixelsRGB, dst_hw: ShapeHW) -> PixelsRGB:
     """Return a still RGB picture (h, w, 3) letterboxed to `dst_hw`; see `normalise` for the network's input."""
-    planes = Planes((picture[..., 0], picture[..., 1], picture[..., 2]), is_rgb=True)
+    planes = Planes((rgb[..., 0], rgb[..., 1], rgb[..., 2]), is_rgb=True)
     return letterbox_planes(planes, Colour(ColourMatrix.BT601, ColourRange.FULL), dst_hw)
 
 
-def normalise(rgb: PictureRGB) -> NDArray[np.float32]:
+def normalise(rgb: PixelsRGB) -> NDArray[np.float32]:
     """Return RGB (h, w, 3) as a network input (1, 3, h, w): step 5 of the definition."""
     values: NDArray[np.float32] = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None], np.float32)
     return values * SCALE

@@ -71,7 +71,7 @@ class Letterbox:
     def _limit_xyxy(self) -> Boxes:
         return np.array(self.src_wh * 2, np.float32)
 
-    def to_picture(self, xyxy: Boxes) -> Boxes:
+    def to_frame(self, xyxy: Boxes) -> Boxes:
         """Return boxes (n, 4) in input pixels as boxes in picture pixels, clipped to the picture."""
         picture: Boxes = np.clip((xyxy - self._offset_xyxy) / self._ratio_xyxy, 0.0, self._limit_xyxy)
         return picture
@@ -82,10 +82,10 @@ class Letterbox:
         return scaled
 
 
-def in_picture(found: Detections, box: Letterbox) -> Detections:
+def in_frame(found: Detections, box: Letterbox) -> Detections:
     """Return `found`, in pixels of the input, in pixels of the picture, without boxes that lie in the padding alone."""
     if not len(found):
         return found
-    xyxy = box.to_picture(found.xyxy)
+    xyxy = box.to_frame(found.xyxy)
     inside: NDArray[np.bool_] = np.all(xyxy[:, 2:] > xyxy[:, :2], axis=1)
     return Detections(xyxy, found.score, found.class_id)[inside]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from vision_line.devices.model.agreement import Output, Reference, Tolerance, compare, reference_of, weakness
 from vision_line.devices.model.model import Model, ModelForm
-from vision_line.devices.model.proof import Pictures, drawn_pictures, shaped
+from vision_line.devices.model.proof import Images, drawn_images, shaped
 from vision_line.ports import ShapeHW
 
 #: Takes pictures (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs, one each.
-RunPictures = Callable[[Pictures], list[Output]]
+RunImages = Callable[[Images], list[Output]]
 
 #: Begins the reason of a verdict that is open.
 UNPROVEN = "it cannot be proven"
@@ -41,7 +41,7 @@ class ProofResult:
 class Prover:
     """Proves engines of one model."""
 
-    def __init__(self, model: Model, run_exactly: Callable[[ModelForm, Pictures], list[Output]]) -> None:
+    def __init__(self, model: Model, run_exactly: Callable[[ModelForm, Images], list[Output]]) -> None:
         """`run_exactly` executes the file of a form in float32; it is asked only where the bundle does not say."""
         self._model = model
         self._run_exactly = run_exactly
@@ -52,14 +52,14 @@ class Prover:
         proof = self._model.proof
         return proof is not None and proof.reference(form.name, shape_hw) is not None
 
-    def prove(self, form: ModelForm, shape_hw: ShapeHW, run: RunPictures, tolerance: Tolerance) -> ProofResult:
+    def prove(self, form: ModelForm, shape_hw: ShapeHW, run: RunImages, tolerance: Tolerance) -> ProofResult:
         """Say whether `run`, an engine of `form` at `shape_hw`, computes rightly.
 
         Raises:
             ModelError, DeviceError, RunError: as `run` and `run_exactly`.
         """
         model, proof = self._model, self._model.proof
-        pictures = shaped(drawn_pictures() if proof is None else proof.pictures, shape_hw)
+        pictures = shaped(drawn_images() if proof is None else proof.pictures, shape_hw)
         reference, by = None if proof is None else proof.reference(form.name, shape_hw), BY_BUNDLE
         if reference is None:
             reference, by = self._made_reference(form, pictures), BY_FLOAT
@@ -68,7 +68,7 @@ class Prover:
         found = compare(reference, model.head, len(model.classes), model.nms_iou, run(pictures), tolerance)
         return ProofResult(found.holds, by, str(found))
 
-    def _made_reference(self, form: ModelForm, pictures: Pictures) -> Reference:
+    def _made_reference(self, form: ModelForm, pictures: Images) -> Reference:
         model, key = self._model, (form.name, (pictures.shape[1], pictures.shape[2]))
         if key not in self._made:
             outputs = self._run_exactly(form, pictures)

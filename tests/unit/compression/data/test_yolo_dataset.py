@@ -151,7 +151,7 @@ def test_pictures_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, or
 
     read = read_image(image)
     assert inspected.size_wh == image.size_wh
-    assert np.abs(inspected.picture.to_ndarray(format="bgr24").astype(int) - read).mean() < 6
+    assert np.abs(inspected.data.to_ndarray(format="bgr24").astype(int) - read).mean() < 6
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:

@@ -30,13 +30,13 @@ from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 
-Pictures = list[NDArray[np.float32]]
+Images = list[NDArray[np.float32]]
 
 
 @pytest.mark.parametrize("method", list(Method))
 @pytest.mark.parametrize("share_scales", [True, False])
 def test_every_method_gives_a_close_and_legal_file(
-    yolo: Path, pictures: Pictures, tmp_path: Path, method: Method, share_scales: bool
+    yolo: Path, pictures: Images, tmp_path: Path, method: Method, share_scales: bool
 ) -> None:
     """The file passes ONNX's checker and the lint, and its outputs stay near the float model's."""
     output = tmp_path / "int8.onnx"
@@ -53,7 +53,7 @@ def test_every_method_gives_a_close_and_legal_file(
     assert len(report.quantized) == 7
 
 
-def test_the_report_survives_json(yolo: Path, pictures: Pictures, tmp_path: Path) -> None:
+def test_the_report_survives_json(yolo: Path, pictures: Images, tmp_path: Path) -> None:
     """It is read back as it was, and names the file by its hash."""
     report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
 
@@ -62,7 +62,7 @@ def test_the_report_survives_json(yolo: Path, pictures: Pictures, tmp_path: Path
     assert report.bytes < report.source_bytes
 
 
-def test_one_calibration_serves_every_method(yolo: Path, pictures: Pictures, tmp_path: Path) -> None:
+def test_one_calibration_serves_every_method(yolo: Path, pictures: Images, tmp_path: Path) -> None:
     """The same file comes out as from a calibration of its own, to the byte."""
     calibration = calibrate(yolo, pictures, threads=1)
     for method in Method:
@@ -73,7 +73,7 @@ def test_one_calibration_serves_every_method(yolo: Path, pictures: Pictures, tmp
         assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
 
 
-def test_concatenated_scales_are_equal_and_weights_are_bytes(yolo: Path, pictures: Pictures, tmp_path: Path) -> None:
+def test_concatenated_scales_are_equal_and_weights_are_bytes(yolo: Path, pictures: Images, tmp_path: Path) -> None:
     """What the plan says is in the file; float weights of quantized convolutions are gone, metadata is kept."""
     quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
     model = load_model(tmp_path / "int8.onnx")
@@ -132,7 +132,7 @@ def test_no_pictures_and_wrong_pictures_are_refused(yolo: Path, tmp_path: Path) 
         quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), [np.zeros((3, 61, 91), np.float32)])
 
 
-def test_a_quantized_file_is_not_quantized_again(yolo: Path, pictures: Pictures, tmp_path: Path) -> None:
+def test_a_quantized_file_is_not_quantized_again(yolo: Path, pictures: Images, tmp_path: Path) -> None:
     """Nor is a file that is no ONNX model."""
     quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
     (tmp_path / "text.onnx").write_text("no model", encoding="utf-8")
@@ -145,7 +145,7 @@ def test_a_quantized_file_is_not_quantized_again(yolo: Path, pictures: Pictures,
         calibrate(tmp_path / "missing.onnx", pictures)
 
 
-def test_a_dead_activation_leaves_its_convolutions_float(pictures: Pictures, tmp_path: Path, yolo: Path) -> None:
+def test_a_dead_activation_leaves_its_convolutions_float(pictures: Images, tmp_path: Path, yolo: Path) -> None:
     """Weights and bias of zero before the neck's last activation: its readers are float, the report says why."""
     model = load_model(yolo)
     for tensor in model.graph.initializer:

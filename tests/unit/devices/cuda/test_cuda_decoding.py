@@ -86,7 +86,7 @@ def test_best_decoder_that_takes_the_stream_is_chosen(
         assert decoder.backend == chosen
         assert decoder.description.endswith(f": {chosen}")
     assert len(pictures) == FRAMES
-    assert {type(picture.picture) for picture in pictures} == {Surface}
+    assert {type(picture.data) for picture in pictures} == {Surface}
     assert decoder.backend == ""
 
 
@@ -184,7 +184,7 @@ def test_change_of_size_gets_a_new_decoder(gpu: GpuContext, pynv: Any, encode: E
     memory = _joined(*(encode(codec, size, container=container) for size in sizes))
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
         pictures = _decoded(decoder, packets)
-        copies = [picture.picture.to_host() for picture in pictures]
+        copies = [picture.data.to_host() for picture in pictures]
 
     assert [picture.size_wh for picture in pictures] == [size for size in sizes for _ in range(FRAMES)]
     assert [(copy.width, copy.height) for copy in copies] == [picture.size_wh for picture in pictures]
@@ -195,7 +195,7 @@ def test_change_of_depth_gets_a_new_decoder(gpu: GpuContext, pynv: Any, encode: 
     """From 8 to 10 bit the pictures become 16-bit samples."""
     memory = _joined(encode("libx265", container="hevc"), encode("libx265", pixels="yuv420p10le", container="hevc"))
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
-        formats = [picture.picture.format for picture in _decoded(decoder, packets)]
+        formats = [picture.data.format for picture in _decoded(decoder, packets)]
 
     assert formats == [PixelFormat.NV12] * FRAMES + [PixelFormat.P016] * FRAMES
 

@@ -381,7 +381,7 @@ def test_a_picture_that_is_not_on_the_gpu_is_refused(open_line: OpenLine) -> Non
     """The camera is named, the slot stays free, and nothing of the batch is in flight."""
     line = open_line()
     good, bad, wrong = (line.frame((0, 0)) for _ in range(3))
-    bad.camera, bad.picture = "dock-3", object()
+    bad.camera, bad.data = "dock-3", object()
     wrong.size_wh = (126, 64)
 
     with pytest.raises(DeviceError, match=r"camera 'dock-3': frame 2 cannot be converted: .*GPU 0, found object"):

@@ -68,9 +68,9 @@ def test_pictures_are_those_of_the_cpu(
 
     assert len(pictures) == len(expected) == FRAMES
     for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        assert picture.picture.format is form
-        copy = picture.picture.to_host()
-        _, luma, chroma = semiplanar(other.picture)
+        assert picture.data.format is form
+        copy = picture.data.to_host()
+        _, luma, chroma = semiplanar(other.data)
         np.testing.assert_array_equal(_lines(copy, 0), luma)
         np.testing.assert_array_equal(_lines(copy, 1), chroma)
         assert (picture.size_wh, picture.colour, picture.keyframe) == (other.size_wh, other.colour, other.keyframe)
@@ -83,7 +83,7 @@ def test_the_event_is_needed(gpu: GpuContext, encode: Encode) -> None:
     with opened(encode("libx264")) as (stream, packets):
         decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
         (picture,) = decoder.decode(packets[0])
-        surface = picture.picture
+        surface = picture.data
         waited = surface.ready
         surface.ready = None
         without = surface.to_host().to_ndarray()

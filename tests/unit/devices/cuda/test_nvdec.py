@@ -80,11 +80,11 @@ def test_pictures_are_those_of_the_cpu(
     expected = _on_cpu(memory)
 
     assert len(pictures) == len(expected) == FRAMES
-    assert {picture.picture.format for picture in pictures} == {
+    assert {picture.data.format for picture in pictures} == {
         PixelFormat.NV12 if pixels == "yuv420p" else PixelFormat.P016
     }
     for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        for found, wanted in zip(_samples(picture.picture.to_host()), _samples(other.picture), strict=True):
+        for found, wanted in zip(_samples(picture.data.to_host()), _samples(other.data), strict=True):
             np.testing.assert_array_equal(found, wanted)
         assert (picture.size_wh, picture.colour, picture.keyframe) == (other.size_wh, other.colour, other.keyframe)
         assert picture.pts_s == pytest.approx(number / 25)

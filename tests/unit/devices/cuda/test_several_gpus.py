@@ -20,7 +20,7 @@ from tests.builders import FULL
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, Schedule
 from tests.fakes.gpu_libraries.nvml import BUS, FakeNvml
 from tests.fakes.gpu_libraries.videos import opened
-from tests.fakes.machine import CudaMachine, Pictures
+from tests.fakes.machine import CudaMachine, GpuFrames
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.decoders.choice import DecoderBackend
@@ -48,7 +48,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 
 @pytest.fixture
-def several(cuda_machine: CudaMachine, second_gpu: Pictures, nvml: FakeNvml, model: Model) -> Iterator[Several]:
+def several(cuda_machine: CudaMachine, second_gpu: GpuFrames, nvml: FakeNvml, model: Model) -> Iterator[Several]:
     """Open both GPUs as one device, and close it after the test."""
     several = Several(cuda_machine, second_gpu, model)
     yield several
@@ -61,7 +61,7 @@ def several(cuda_machine: CudaMachine, second_gpu: Pictures, nvml: FakeNvml, mod
 class Several:
     """Both GPUs as one device, and the frames that it is given."""
 
-    def __init__(self, machine: CudaMachine, second: Pictures, model: Model) -> None:
+    def __init__(self, machine: CudaMachine, second: GpuFrames, model: Model) -> None:
         self.machine = machine
         self.gpus = (machine, second)
         self.woken = threading.Event()
@@ -156,7 +156,7 @@ def test_a_failure_names_its_gpu(several: Several) -> None:
 
 
 def test_a_second_gpu_that_cannot_be_opened_leaves_nothing(
-    cuda_machine: CudaMachine, second_gpu: Pictures, model: Model
+    cuda_machine: CudaMachine, second_gpu: GpuFrames, model: Model
 ) -> None:
     """The first is closed again."""
     before = cuda_machine.driver.live()
@@ -178,7 +178,7 @@ def test_a_second_gpu_that_cannot_be_opened_leaves_nothing(
     ("name", "chosen"),
     [("auto", "cuda:0,1"), ("cuda:all", "cuda:0,1"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("cuda:1,0", "cuda:1,0")],
 )
-def test_gpus_are_chosen_by_name(second_gpu: Pictures, name: str, chosen: str) -> None:
+def test_gpus_are_chosen_by_name(second_gpu: GpuFrames, name: str, chosen: str) -> None:
     """`auto` and `all` take both; `cuda` stays the first."""
     assert choose_device(name) == chosen
 
@@ -195,19 +195,19 @@ def test_auto_takes_the_only_gpu_as_ever(cuda_machine: CudaMachine) -> None:
         ("cuda:0,0", "expected each GPU once, found 'cuda:0,0'"),
     ],
 )
-def test_gpus_that_are_not_there_are_refused(second_gpu: Pictures, name: str, message: str) -> None:
+def test_gpus_that_are_not_there_are_refused(second_gpu: GpuFrames, name: str, message: str) -> None:
     """In one clear sentence."""
     with pytest.raises(DeviceError, match=re.escape(message)):
         choose_device(name)
 
 
-def test_names_say_which_gpus(second_gpu: Pictures) -> None:
+def test_names_say_which_gpus(second_gpu: GpuFrames) -> None:
     """What was chosen can be taken apart again."""
     assert [chosen_gpus(name) for name in ("cpu", "cuda", "cuda:3", "cuda:1,0")] == [(), (0,), (3,), (1, 0)]
 
 
 @pytest.fixture
-def decoders(cuda_machine: CudaMachine, second_gpu: Pictures, nvml: FakeNvml) -> MultiGpuDecoders:
+def decoders(cuda_machine: CudaMachine, second_gpu: GpuFrames, nvml: FakeNvml) -> MultiGpuDecoders:
     """Return what opens decoders on both idle GPUs."""
     nvml.sm_percent.update({BUS: 0, SECOND_BUS: 0})
     return MultiGpuDecoders([cuda_machine.gpu, second_gpu.gpu], BACKENDS)
@@ -219,7 +219,7 @@ def _decode(decoders: MultiGpuDecoders, camera: str, video: io.BytesIO) -> tuple
         decoder = decoders.open(camera, stream, None)
         pictures = [picture for packet in packets for picture in decoder.decode(packet)]
     assert pictures
-    return decoder, {picture.picture.device for picture in pictures}
+    return decoder, {picture.data.device for picture in pictures}
 
 
 def test_pictures_lie_on_the_gpu_that_was_chosen(decoders: MultiGpuDecoders, nvml: FakeNvml, encode: Encode) -> None:
@@ -266,7 +266,7 @@ def test_a_stream_that_is_refused_takes_no_place_for_good(decoders: MultiGpuDeco
     assert not any(home.open for home in decoders._spread._homes.values())
 
 
-def test_a_gpu_is_what_its_driver_says(second_gpu: Pictures) -> None:
+def test_a_gpu_is_what_its_driver_says(second_gpu: GpuFrames) -> None:
     """Each has its own place, by which NVML finds it."""
     assert [open_gpu(index).pci_bus_id for index in (0, 1)] == [BUS, SECOND_BUS]
     assert second_gpu.gpu.label == "cuda:1"

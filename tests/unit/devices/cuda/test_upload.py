@@ -62,13 +62,13 @@ def test_uploaded_pictures_are_those_of_the_cpu(
     memory = encode(codec, size_wh, pixels)
     with _uploading(gpu, memory) as (decoder, packets):
         pictures = [picture for packet in packets for picture in decoder.decode(packet)]
-        copies = [open_planes(picture.picture.to_host()) for picture in pictures]
+        copies = [open_planes(picture.data.to_host()) for picture in pictures]
     expected = _on_cpu(memory)
 
     assert len(pictures) == len(expected) == FRAMES
     for number, (picture, copy, other) in enumerate(zip(pictures, copies, expected, strict=True)):
-        assert picture.picture.format is PixelFormat.NV12
-        for found, wanted in zip(copy.planes, open_planes(other.picture).planes, strict=True):
+        assert picture.data.format is PixelFormat.NV12
+        for found, wanted in zip(copy.planes, open_planes(other.data).planes, strict=True):
             np.testing.assert_array_equal(found, wanted)
         assert (picture.size_wh, picture.colour, picture.keyframe) == (size_wh, other.colour, other.keyframe)
         assert picture.pts_s == pytest.approx(number / 25)
@@ -82,7 +82,7 @@ def test_change_of_size_is_followed(gpu: GpuContext, encode: Encode) -> None:
     joined.seek(0)
     with _uploading(gpu, joined) as (decoder, packets):
         pictures = [picture for packet in packets for picture in decoder.decode(packet)]
-        copies = [picture.picture.to_host() for picture in pictures]
+        copies = [picture.data.to_host() for picture in pictures]
 
     assert [picture.size_wh for picture in pictures] == [(128, 96)] * FRAMES + [(96, 64)] * FRAMES
     assert [(copy.width, copy.height) for copy in copies] == [picture.size_wh for picture in pictures]

@@ -21,7 +21,7 @@ from vision_line.devices.model.agreement import (
     reference_of,
     weakness,
 )
-from vision_line.devices.model.proof import MAX_PROOF_BYTES, Proof, drawn_pictures, pack_proof, shaped, unpack_proof
+from vision_line.devices.model.proof import MAX_PROOF_BYTES, Proof, drawn_images, pack_proof, shaped, unpack_proof
 from vision_line.errors import ModelError
 from vision_line.inspection.detection.heads import HeadKind
 
@@ -127,13 +127,13 @@ def test_a_reference_that_could_not_tell_is_noticed() -> None:
     assert weakness(reference([right[0], right[0]]))
     assert weakness(reference([np.zeros_like(output) for output in right]))
     with pytest.raises(ModelError, match="qdq at 64x96 proves nothing"):
-        pack_proof(Proof(drawn_pictures(2, 64), {("qdq", (64, 96)): reference([right[0], right[0]])}))
+        pack_proof(Proof(drawn_images(2, 64), {("qdq", (64, 96)): reference([right[0], right[0]])}))
 
 
 def test_a_file_gives_back_what_was_packed() -> None:
     """Bytes are the same for the same proof, so that a bundle can be made again."""
     kept = reference(outputs())
-    proof = Proof(drawn_pictures(3, 64), {("qdq-s8-symmetric", (64, 96)): kept})
+    proof = Proof(drawn_images(3, 64), {("qdq-s8-symmetric", (64, 96)): kept})
     packed = pack_proof(proof)
 
     found = unpack_proof(packed)
@@ -150,7 +150,7 @@ def test_a_file_gives_back_what_was_packed() -> None:
 def test_a_weak_reference_counts_as_none() -> None:
     """Whoever wrote it: nothing is proven by it."""
     right = outputs()
-    proof = Proof(drawn_pictures(2, 64), {("fp32", (64, 96)): reference([right[0], right[0]])})
+    proof = Proof(drawn_images(2, 64), {("fp32", (64, 96)): reference([right[0], right[0]])})
 
     assert proof.reference("fp32", (64, 96)) is None
 
@@ -167,7 +167,7 @@ def test_a_proof_that_is_too_large_is_refused() -> None:
 @settings(deadline=None)
 def test_a_damaged_file_is_refused_in_words(damage: int, cut: int) -> None:
     """Whatever is wrong with it, that is a ValueError and nothing else, or the damage is where nobody looks."""
-    content = bytearray(pack_proof(Proof(drawn_pictures(2, 8), {("fp32", (64, 96)): reference(outputs())})))
+    content = bytearray(pack_proof(Proof(drawn_images(2, 8), {("fp32", (64, 96)): reference(outputs())})))
     content[damage % len(content)] ^= 0x55
 
     with contextlib.suppress(ValueError):
@@ -189,8 +189,8 @@ def test_a_picture_serves_every_shape(pictures: NDArray[np.uint8], shape_hw: tup
 
 def test_drawn_pictures_are_always_the_same() -> None:
     """What a foreign model is proven by does not depend on chance."""
-    drawn = drawn_pictures()
+    drawn = drawn_images()
 
     assert drawn.shape == (4, 320, 320, 3)
-    assert np.array_equal(drawn, drawn_pictures())
+    assert np.array_equal(drawn, drawn_images())
     assert len({picture.tobytes() for picture in drawn}) == 4

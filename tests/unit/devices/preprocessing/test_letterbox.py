@@ -54,7 +54,7 @@ def test_boxes_survive_the_way_there_and_back(
     box = Letterbox((width, height), (dst_height, dst_width))
     xyxy = np.array([corners], np.float32) * np.array([width, height, width, height], np.float32)
 
-    returned = box.to_picture(box.to_input(xyxy))
+    returned = box.to_frame(box.to_input(xyxy))
 
     np.testing.assert_allclose(returned, xyxy, rtol=1e-4, atol=max(width, height) * 2e-6 * 32)
 
@@ -63,7 +63,7 @@ def test_boxes_are_clipped_to_the_picture() -> None:
     """The part of a box that lies in the padding is cut off."""
     box = Letterbox((640, 360), (192, 320))
 
-    assert box.to_picture(np.array([[-5, 0, 325, 192]], np.float32)).tolist() == [[0, 0, 640, 360]]
+    assert box.to_frame(np.array([[-5, 0, 325, 192]], np.float32)).tolist() == [[0, 0, 640, 360]]
 
 
 def test_empty_sizes_are_refused() -> None:

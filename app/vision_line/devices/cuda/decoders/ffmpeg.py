@@ -85,7 +85,7 @@ class HwDecoder:
     def _decoded(self, frame: Any, *, damaged: bool) -> DecodedFrame:
         surface = self._surface(frame)
         return DecodedFrame(
-            picture=surface,
+            data=surface,
             size_wh=surface.size_wh,
             colour=self._colour(frame),
             keyframe=bool(frame.key_frame),

@@ -181,7 +181,7 @@ class GstDecoder:
         frame = self._copied(sample)
         origin = self._origins.pop(sample.get_buffer().pts, _Origin(None, keyframe=False, corrupt=False))
         return DecodedFrame(
-            picture=frame,
+            data=frame,
             size_wh=(frame.width, frame.height),
             colour=self._colour,
             keyframe=origin.keyframe,

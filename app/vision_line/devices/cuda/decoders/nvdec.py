@@ -192,7 +192,7 @@ class NvDecoder:
         self._copy(frame, memory, surface)
         origin = self._inside.pop(frame.getPTS(), _Origin(None, keyframe=False, corrupt=False))
         return DecodedFrame(
-            picture=surface,
+            data=surface,
             size_wh=surface.size_wh,
             colour=self._request.colour or self._sequence.colour,
             keyframe=origin.keyframe,

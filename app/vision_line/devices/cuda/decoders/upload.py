@@ -34,18 +34,18 @@ _STAGES = 2  # one is filled while the other crosses the bus
 _NO_COLOUR = 128
 
 
-def write_nv12(picture: Planes, luma: Plane, chroma: Plane) -> None:
+def write_nv12(data: Planes, luma: Plane, chroma: Plane) -> None:
     """Write YCbCr or grey planes as NV12: `luma` (h, w), `chroma` ((h + 1) / 2, 2 * ((w + 1) / 2)) interleaved.
 
     Luma is copied as it is. Chroma of 4:2:0 is only interleaved; finer chroma is averaged, in keeping with the
     preprocessing definition, in which chroma counts as centred.
     """
-    np.copyto(luma, picture.planes[0])
-    if len(picture.planes) == 1:
+    np.copyto(luma, data.planes[0])
+    if len(data.planes) == 1:
         chroma.fill(_NO_COLOUR)
         return
     size_wh = (chroma.shape[1] // 2, chroma.shape[0])
-    for offset, plane in enumerate(picture.planes[1:]):
+    for offset, plane in enumerate(data.planes[1:]):
         same = plane.shape == size_wh[::-1]
         chroma[:, offset::2] = plane if same else cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA)
 
@@ -87,10 +87,10 @@ class UploadDecoder:
             SourceError: the packet cannot be decoded, the decoder is closed, or too many pictures are held.
         """
         for decoded in self._decoder.decode(packet):
-            planes, colour = yuv_planes(decoded.picture)
+            planes, colour = yuv_planes(decoded.data)
             surface = self._surface(planes)
             colour = self._override or colour or decoded.colour
-            yield replace(decoded, picture=surface, colour=colour)
+            yield replace(decoded, data=surface, colour=colour)
 
     def close(self) -> None:
         """Release the decoder; surfaces that are held stay valid. May be called twice."""
