@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+
+_Parameter = TypeVar("_Parameter")
 
 
 class CarefulTyper(typer.Typer):
@@ -49,7 +51,7 @@ class _CarefulGroup(TyperGroup):
         return _flags_bare(super().get_params(ctx))
 
 
-def _flags_bare(parameters: list[Any]) -> list[Any]:
+def _flags_bare(parameters: list[_Parameter]) -> list[_Parameter]:
     """Let help say `--headless`, and not `--headless <bool>`: a flag takes no value."""
     for parameter in parameters:
         if isinstance(parameter, TyperOption) and parameter.is_flag:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import typer
 from rich.console import Console, Group
@@ -57,7 +56,7 @@ def show_estimate(question: Question, *, as_json: bool) -> None:
         Console().print(estimate_table(answer))
 
 
-def estimate_json(answer: Estimate) -> dict[str, Any]:
+def estimate_json(answer: Estimate) -> dict[str, object]:
     """Return the answer as one JSON object."""
     asked = answer.scenario
     return {

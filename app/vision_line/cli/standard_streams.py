@@ -8,10 +8,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.screens.lines import say
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def prepare_standard_streams() -> None:
@@ -57,7 +60,7 @@ def watched_output() -> Iterator[None]:
 class _Output(io.FileIO):
     """The standard output; a reader that went away is told from what is wrong."""
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write `data`.
 
         Raises:
@@ -75,7 +78,7 @@ class _Output(io.FileIO):
 class _Messages(io.FileIO):
     """Standard error; what cannot be said there cannot be said at all."""
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write `data`, or lose it."""
         try:
             return super().write(data)

@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from vision_line.config.feasible import contradictions
 from vision_line.config.models import Config
-from vision_line.config.toml import Problem, problems_of, read_toml
+from vision_line.config.toml import Problem, TomlTable, TomlValue, problems_of, read_toml
 from vision_line.errors import ConfigError
 
 #: What says whom to trust; nothing in the clear can be held to it.
@@ -83,9 +82,7 @@ def _limited(config: Config, first: int) -> Config:
     return config.model_copy(update={"stream": streams})
 
 
-def _fill_urls(
-    data: dict[str, Any], environment: Mapping[str, str], folder: Path
-) -> tuple[dict[str, Any], list[Problem]]:
+def _fill_urls(data: TomlTable, environment: Mapping[str, str], folder: Path) -> tuple[TomlTable, list[Problem]]:
     """Fill in the secrets of every URL, and make relative `file:` paths relative to the file's folder."""
     problems: list[Problem] = []
     streams = data.get("stream")
@@ -94,7 +91,7 @@ def _fill_urls(
     filled = []
     for index, stream in enumerate(streams):
         url = stream.get("url") if isinstance(stream, dict) else None
-        if not isinstance(url, str):
+        if not isinstance(stream, dict) or not isinstance(url, str):
             filled.append(stream)
             continue
         url, faults = fill_placeholders(url, environment)
@@ -103,16 +100,19 @@ def _fill_urls(
     return data | {"stream": filled}, problems
 
 
-def _anchor_trust(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _anchor_trust(data: TomlTable, folder: Path) -> TomlTable:
     """Make relative `tls_ca_file` paths relative to the file's folder."""
 
-    def anchored(table: Any) -> Any:
-        path = table.get("tls_ca_file") if isinstance(table, dict) else None
-        return table | {"tls_ca_file": str(folder.absolute() / path)} if isinstance(path, str) else table
+    def anchored(table: TomlValue) -> TomlValue:
+        if not isinstance(table, dict) or not isinstance(path := table.get("tls_ca_file"), str):
+            return table
+        return table | {"tls_ca_file": str(folder.absolute() / path)}
 
     streams = data.get("stream")
-    done = {"defaults": anchored(data["defaults"])} if "defaults" in data else {}
-    return data | done | ({"stream": [anchored(stream) for stream in streams]} if isinstance(streams, list) else {})
+    done: TomlTable = {"defaults": anchored(data["defaults"])} if "defaults" in data else {}
+    if isinstance(streams, list):
+        done["stream"] = [anchored(stream) for stream in streams]
+    return data | done
 
 
 def _anchored(url: str, folder: Path) -> str:
@@ -130,7 +130,7 @@ def _distinct(problems: list[Problem]) -> Iterator[Problem]:
             yield path, words
 
 
-def _repeated_names(data: dict[str, Any]) -> list[Problem]:
+def _repeated_names(data: TomlTable) -> list[Problem]:
     streams = data.get("stream")
     if not isinstance(streams, list):
         return []
@@ -144,21 +144,22 @@ def _repeated_names(data: dict[str, Any]) -> list[Problem]:
     ]
 
 
-def _contradictions(config: Config, data: dict[str, Any]) -> Iterator[Problem]:
+def _contradictions(config: Config, data: TomlTable) -> Iterator[Problem]:
     """Give what can never work, each at its own key or where it was inherited from; once, however many inherit it."""
     found: dict[Problem, None] = {}
+    defaults = _table(data.get("defaults"))
     for index, stream in enumerate(config.stream):
         for key, text in contradictions(stream) if stream.enabled else ():
-            inherits = key not in data["stream"][index] and key in data.get("defaults", {})
+            inherits = key not in _own_keys(data, index) and key in defaults
             found[("defaults", key) if inherits else ("stream", index, key), text] = None
     yield from found
 
 
-def _trust_in_the_clear(config: Config, data: dict[str, Any]) -> Iterator[Problem]:
+def _trust_in_the_clear(config: Config, data: TomlTable) -> Iterator[Problem]:
     """Give each key of TLS in the own table of a camera that is asked without it; from `[defaults]` it reaches none."""
     for index, stream in enumerate(config.stream):
         for key in _TRUST if stream.is_live and not stream.is_encrypted else ():
-            if key in data["stream"][index]:
+            if key in _own_keys(data, index):
                 yield ("stream", index, key), "is for rtsps:// only, found rtsp://: use rtsps:// or remove it"
 
 
@@ -220,3 +221,13 @@ def _user_part(url: str) -> tuple[int, int]:
 def _encoded(secret: str, safe: str = "") -> str:
     # An environment variable that is not UTF-8 comes with surrogates for its bytes.
     return quote(secret, safe=safe, errors="surrogateescape")
+
+
+def _own_keys(data: TomlTable, index: int) -> TomlTable:
+    """Return the table of a stream as the file has it."""
+    streams = data.get("stream")
+    return _table(streams[index]) if isinstance(streams, list) else {}
+
+
+def _table(value: TomlValue | None) -> TomlTable:
+    return value if isinstance(value, dict) else {}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -149,7 +149,7 @@ class Stream(StreamSettings):
 
     @field_validator("url", mode="before")
     @classmethod
-    def _url(cls, value: Any) -> SecretStr:
+    def _url(cls, value: object) -> SecretStr:
         if isinstance(value, SecretStr):
             return value
         if not isinstance(value, str):
@@ -299,7 +299,7 @@ class Config(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _inherit_defaults(cls, data: Any) -> Any:
+    def _inherit_defaults(cls, data: object) -> object:
         """Fill every `[[stream]]` with the values of `[defaults]` that it does not set."""
         if not isinstance(data, dict) or not isinstance(data.get("stream"), list):
             return data

@@ -10,13 +10,17 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from vision_line.errors import ConfigError, mask_credentials
+
+TomlValue: TypeAlias = "str | int | float | bool | datetime | date | time | list[TomlValue] | TomlTable"
+TomlTable: TypeAlias = dict[str, TomlValue]
 
 KeyPath = tuple[str | int, ...]
 Problem = tuple[KeyPath, str]  # where, and what is wrong there
@@ -35,7 +39,7 @@ class TomlFile:
 
     path: Path
     text: str
-    data: dict[str, Any]
+    data: TomlTable
 
     def error(self, problems: Iterable[Problem]) -> ConfigError:
         """Return the error that tells all `problems`, each once, in the order of their lines."""
@@ -96,10 +100,10 @@ def line_of(path: KeyPath, lines: dict[KeyPath, int]) -> int:
     return 1
 
 
-def dotted(path: KeyPath, data: dict[str, Any]) -> str:
+def dotted(path: KeyPath, data: TomlTable) -> str:
     """Write a key path as people do: a table of an array by its name, `stream[cam03].url`; all else counted from 1."""
     words: list[str] = []
-    value: Any = data
+    value: TomlValue | None = data
     for part in path:
         value = _inside(value, part)
         if isinstance(part, int) and words:
@@ -109,14 +113,16 @@ def dotted(path: KeyPath, data: dict[str, Any]) -> str:
     return ".".join(words) or "file"
 
 
-def _inside(value: Any, part: str | int) -> Any:
-    try:
+def _inside(value: TomlValue | None, part: str | int) -> TomlValue | None:
+    """Return what `value` has there, None where that is missing or `value` is of another kind, the problem perhaps."""
+    if isinstance(value, dict):
+        return value.get(str(part))
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
         return value[part]
-    except (KeyError, IndexError, TypeError):
-        return None  # the problem may be that it is missing, or of another kind
+    return None
 
 
-def _name_of(value: Any) -> str | None:
+def _name_of(value: TomlValue | None) -> str | None:
     name = value.get("name") if isinstance(value, dict) else None
     return name if isinstance(name, str) else None
 
@@ -141,7 +147,7 @@ def _problem(details: ErrorDetails) -> Problem:
     return path, f"found {_shown(details.get('input'))}, {message.replace('input should be', 'expected')}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, dict) and value:
         return "a table"  # a camera's URL may be in it
     text = mask_credentials(repr(value))

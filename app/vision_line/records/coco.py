@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from vision_line import __version__
 from vision_line.errors import ConfigError, RunError
 from vision_line.outputs import open_output, place_of, said_of
 from vision_line.ports import ProgressCallback
-from vision_line.records.columns import Table
+from vision_line.records.columns import SqlValue, Table
 from vision_line.records.directory import ForeignEvidenceError, read_stored
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
@@ -54,8 +53,8 @@ class CocoSet:
     """
 
     categories: dict[str, int]
-    images: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, object]] = field(default_factory=list)
+    annotations: list[dict[str, object]] = field(default_factory=list)
     missing: int = 0
     strange: list[str] = field(default_factory=list)
 
@@ -102,11 +101,11 @@ def _collect(
     wanted = _WANTED.format(source=SOURCES[Table.EVENTS].sql, where=query.where)
     counting = f"SELECT count(*), coalesce(max(e.evidence), -1) {wanted}"
     total, highest = connection.execute(counting, query.parameters).fetchone()
-    faint: dict[tuple[Any, ...], list[sqlite3.Row]] = {}
+    faint: dict[tuple[SqlValue, ...], list[sqlite3.Row]] = {}
     for row in connection.execute(_FAINT):
         faint.setdefault((row["run"], row["camera"], row["sequence"]), []).append(row)
     done = 0
-    seen: set[tuple[Any, ...]] = set()
+    seen: set[tuple[SqlValue, ...]] = set()
     for done, picture in enumerate(_pictures(connection, wanted, (*query.parameters, highest)), 1):
         frame = _frame_of(connection, picture)
         if frame not in seen and _add_image(found, picture, records, folder):
@@ -125,7 +124,7 @@ def _pictures(connection: sqlite3.Connection, wanted: str, parameters: tuple[obj
         last = (rows[-1]["first_seen_utc"], rows[-1]["event"])
 
 
-def _frame_of(connection: sqlite3.Connection, picture: sqlite3.Row) -> tuple[Any, ...]:
+def _frame_of(connection: sqlite3.Connection, picture: sqlite3.Row) -> tuple[SqlValue, ...]:
     """Return the frame of an event's picture: run, camera, number and arrival."""
     numbered = (picture["run"], picture["camera"], picture["sequence"])
     found = connection.execute(_ARRIVED, (*numbered, picture["event_id"], picture["first_seen_s"])).fetchone()
@@ -203,7 +202,7 @@ def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
         )
 
 
-def _document_of(found: CocoSet) -> dict[str, Any]:
+def _document_of(found: CocoSet) -> dict[str, object]:
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "info": {"description": "vision-line evidence", "version": __version__, "date_created": created},

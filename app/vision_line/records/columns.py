@@ -11,6 +11,9 @@ from enum import StrEnum
 
 from vision_line.frames import DropCause
 
+#: What SQLite stores and returns.
+SqlValue = str | int | float | bytes | None
+
 
 class Table(StrEnum):
     """What can be exported."""

@@ -9,14 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import RawIOBase, TextIOWrapper
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.packages import install_extra
-from vision_line.records.columns import ColumnType, ExportColumn
+from vision_line.records.columns import ColumnType, ExportColumn, SqlValue
 from vision_line.words import printable, printable_json
 
-Chunk = Sequence[Sequence[Any]]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+Chunk = Sequence[Sequence[SqlValue]]
 
 #: A spreadsheet takes a cell that begins so for a formula, and runs it; some take the wide forms for the same.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -117,32 +120,32 @@ class _Counted(RawIOBase):
     def tell(self) -> int:
         return self._written
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         count = self._output.write(data)
         self._written += count
         return count
 
 
-def _csv_cell(column: ExportColumn, value: Any) -> Any:
+def _csv_cell(column: ExportColumn, value: SqlValue) -> SqlValue:
     if value is None:
         return ""
-    if column.kind in {ColumnType.TEXT, ColumnType.CATEGORY}:
+    if isinstance(value, str):
         return spreadsheet_text(value)
     cell = _json_cell(column, value)
     return str(cell).lower() if column.kind is ColumnType.BOOLEAN else cell
 
 
-def _json_cell(column: ExportColumn, value: Any) -> Any:
-    if column.kind is ColumnType.TIME and value is not None:
+def _json_cell(column: ExportColumn, value: SqlValue) -> SqlValue:
+    if column.kind is ColumnType.TIME and isinstance(value, int | float):
         return iso_utc(value)
     return _plain(column, value)
 
 
-def _parquet_cell(column: ExportColumn, value: Any) -> Any:
-    if column.kind is ColumnType.TIME and value is not None:
+def _parquet_cell(column: ExportColumn, value: SqlValue) -> SqlValue:
+    if column.kind is ColumnType.TIME and isinstance(value, int | float):
         return round(value * 1e6)
     return _plain(column, value)
 
 
-def _plain(column: ExportColumn, value: Any) -> Any:
+def _plain(column: ExportColumn, value: SqlValue) -> SqlValue:
     return bool(value) if column.kind is ColumnType.BOOLEAN and value is not None else value

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase, Observation
+from vision_line.records.columns import SqlValue
 from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
@@ -31,7 +32,7 @@ from vision_line.records.schema import DROPPED_COLUMNS
 SCORE_DIGITS = 4
 BOX_DIGITS = 2
 
-Row = tuple[Any, ...]
+Row = tuple[SqlValue, ...]
 Statement = tuple[str, list[Row]]
 
 

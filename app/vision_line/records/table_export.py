@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from pathlib import Path
-from typing import Any
 
 from vision_line.errors import ConfigError
 from vision_line.outputs import open_output
 from vision_line.ports import ProgressCallback
 from vision_line.records.coco import export_coco, known_classes
-from vision_line.records.columns import COLUMNS, Table
+from vision_line.records.columns import COLUMNS, SqlValue, Table
 from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet
 from vision_line.records.query import Query, Selection, plan_query
 from vision_line.records.schema import FILE_NAME, open_reader, translated
@@ -135,11 +134,11 @@ class _Rows:
         self._progress = progress
         self.done = 0
 
-    def chunks(self) -> Iterator[list[tuple[Any, ...]]]:
+    def chunks(self) -> Iterator[list[tuple[SqlValue, ...]]]:
         query = self._query
         self._connection.row_factory = None
         total, highest = self._connection.execute(query.count_sql(), query.parameters).fetchone()
-        last: tuple[Any, Any] = (float("-inf"), -1)
+        last: tuple[SqlValue, SqlValue] = (float("-inf"), -1)
         sql = query.chunk_sql(CHUNK_ROWS)
         while rows := self._connection.execute(sql, (*query.parameters, highest, *last)).fetchall():
             last = (rows[-1][0], rows[-1][1])

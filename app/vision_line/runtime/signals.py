@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(slots=True)
@@ -52,9 +51,9 @@ async def raise_callback_faults() -> None:
     loop = asyncio.get_running_loop()
     fault: asyncio.Future[None] = loop.create_future()
 
-    def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def note(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         error = context.get("exception")
-        if "handle" in context and error is not None and not fault.done():
+        if "handle" in context and isinstance(error, BaseException) and not fault.done():
             fault.set_exception(error)
         else:
             loop.default_exception_handler(context)

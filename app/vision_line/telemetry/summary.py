@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -254,7 +254,7 @@ def _totals(totals: RunTotals) -> TotalsSummary:
     )
 
 
-def _covered(covered: Covered) -> dict[str, Any]:
+def _covered(covered: Covered) -> dict[str, object]:
     return {
         "inspection_due_s": round(covered.due_s, 3),
         "not_inspected_s": {cause: round(seconds, 3) for cause, seconds in sorted(covered.not_inspected_s.items())},

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -125,7 +124,7 @@ def open_images(folder: Path) -> Dataset:
     return Dataset(folder, "calibration", (), tuple(images))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -137,7 +136,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _class_names(path: Path, text: dict[str, Any], faults: list[str]) -> tuple[str, ...]:
+def _class_names(path: Path, text: dict[str, object], faults: list[str]) -> tuple[str, ...]:
     names = text.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -154,7 +153,7 @@ def _class_names(path: Path, text: dict[str, Any], faults: list[str]) -> tuple[s
     return classes
 
 
-def _split_files(path: Path, text: dict[str, Any], split: str, faults: list[str]) -> Iterator[Path]:
+def _split_files(path: Path, text: dict[str, object], split: str, faults: list[str]) -> Iterator[Path]:
     entries = text.get("validation") if split == "val" and "val" not in text else text.get(split)
     root = path.parent / str(text.get("path") or "")
     if isinstance(entries, str):

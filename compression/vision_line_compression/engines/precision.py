@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.model.model import Model
@@ -36,7 +36,7 @@ _ACCURACY_GATES = ("map50_95_drop", "map50_drop", "class_recall_drop", "miss_rat
 _WITHIN_PARENT = "miss_rate_within_parent"
 
 #: What times an engine for an input shape, by batch, with the library's module: `time_engine`.
-Measure = Callable[[GpuContext, Any, Path, ShapeHW], Mapping[int, float]]
+Measure = Callable[[GpuContext, ModuleType, Path, ShapeHW], Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _candidate(form: Form) -> EngineCandidate:
 
 
 def time_in_turns(
-    measure: Measure, gpu: GpuContext, trt: Any, engines: Mapping[Precision, Path], shape_hw: ShapeHW
+    measure: Measure, gpu: GpuContext, trt: ModuleType, engines: Mapping[Precision, Path], shape_hw: ShapeHW
 ) -> dict[Precision, dict[int, float]]:
     """Return the milliseconds of each engine by batch, the least of the rounds.
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
@@ -23,7 +22,7 @@ def evaluate_model(
     data_yaml: Path,
     split: str,
     shape_hw: ShapeHW | None,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     *,
     form: str | None = None,
     as_json: bool,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import openvino as ov
 
@@ -44,7 +43,7 @@ def count_graph(model: Model, shape_hw: ShapeHW) -> GraphSize:
     return GraphSize(params, macs)
 
 
-def _macs(node: Any) -> int:
+def _macs(node: ov.Node) -> int:
     kind = node.get_type_name()
     if kind in _CONVOLUTIONS and "/dfl/" in node.get_friendly_name():
         return 0
@@ -58,14 +57,14 @@ def _macs(node: Any) -> int:
     return 0
 
 
-def _params(node: Any) -> int:
+def _params(node: ov.Node) -> int:
     kind = node.get_type_name()
     if kind in _CONVOLUTIONS or (kind == "MatMul" and _is_constant(node.input_value(1).get_node())):
         return _elements(node.input(1)) + _bias(node)
     return 0
 
 
-def _bias(node: Any) -> int:
+def _bias(node: ov.Node) -> int:
     """Return the size of the constant that is added to what `node` returns, one value for each channel."""
     channels = int(node.output(0).get_shape()[1 if node.get_type_name() in _CONVOLUTIONS else -1])
     for target in node.output(0).get_target_inputs():
@@ -78,11 +77,11 @@ def _bias(node: Any) -> int:
     return 0
 
 
-def _elements(port: Any) -> int:
+def _elements(port: ov.Output) -> int:
     return prod(map(int, port.get_shape()))
 
 
-def _is_constant(node: Any) -> bool:
+def _is_constant(node: ov.Node) -> bool:
     """Say whether the data of `node` is a constant, perhaps converted, scaled or reshaped on its way.
 
     Only first inputs are followed: OpenVINO takes the shape that a bias is brought to from the convolution itself.

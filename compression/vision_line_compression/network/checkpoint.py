@@ -8,7 +8,7 @@ import hashlib
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -29,6 +29,7 @@ from ultralytics.nn.modules.block import Attention
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
 from vision_line.errors import ModelError
+from vision_line_compression.network.detection_network import head_of, network_of
 
 Family = Literal["v8", "v10", "11", "26"]
 
@@ -78,13 +79,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     found = content.get("ema") or content.get("model")
     if not isinstance(found, DetectionModel):
         raise ModelError(f"{path}: found {type(found).__name__}, expected an Ultralytics detection checkpoint")
-    model: Any = found.float().eval()
+    model = found.float().eval()
     model.requires_grad_(True)
-    module: Any
     for module in model.modules():
         if hasattr(module, "inplace"):
-            module.inplace = True
-    model.args = content.get("train_args") or {}
+            cast("nn.ReLU", module).inplace = True
+    network_of(model).args = cast("dict[str, object]", content.get("train_args") or {})
     family = _family(model, path)
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise ModelError(f"{path}: found a fused model, expected one with its batch normalisation layers")
@@ -103,8 +103,8 @@ def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
     foreign = sorted({type(module).__qualname__ for module in model.modules() if _is_foreign(module)})
     if foreign:
         raise ModelError(f"{path}: found the classes {', '.join(foreign)}, expected only stock layers")
-    arguments = dict(cast("Any", like.model).args)
-    saved: Any = copy.deepcopy(model).float().eval()
+    arguments = dict(cast("dict[str, object]", network_of(like.model).args))
+    saved = network_of(copy.deepcopy(model).float().eval())
     saved.names = dict(enumerate(like.classes))
     saved.args = arguments
     saved.task = "detect"
@@ -149,7 +149,7 @@ def attention_products(layer: nn.Module, positions: float) -> float:
 
     Each head holds every position against every other: keys with queries, then the weights with values.
     """
-    attention = cast("Any", layer)
+    attention = cast("Attention", layer)
     return float(attention.num_heads * (attention.key_dim + attention.head_dim) * positions**2)
 
 
@@ -174,23 +174,22 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _family(model: nn.Module, path: Path) -> Family:
-    layers = list(cast("nn.Sequential", model.model))
+    layers = list(network_of(model).model)
     unknown = sorted({type(layer).__name__ for layer in layers if type(layer) not in _KNOWN_LAYERS})
     if unknown:
         raise ModelError(f"{path}: found layers of type {', '.join(unknown)}, expected YOLO v8, v10, 11 or 26")
-    head: Any = layers[-1]
+    head = layers[-1]
     if type(head) is v10Detect:
         return "v10"
     if type(head) is not Detect:
         raise ModelError(f"{path}: the last layer is {type(head).__name__}, expected a detection head")
-    first: Any = head.cv3[0]
-    if isinstance(first[0], Conv):
+    if isinstance(head_of(model).cv3[0][0], Conv):
         return "v8"
-    return "26" if head.reg_max == 1 else "11"
+    return "26" if head_of(model).reg_max == 1 else "11"
 
 
 def _classes(model: nn.Module) -> tuple[str, ...]:
-    names = cast("dict[int, str]", model.names)
+    names = network_of(model).names
     return tuple(names[index] for index in sorted(names))
 
 

@@ -9,12 +9,12 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import onnx
+from onnx import ModelProto
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import OPSETS, ModelProto, load_model, save_model
+from vision_line_compression.network.onnx_file import OPSETS, load_model, save_model
 
 #: What Ultralytics would look for online, install by itself, or write into the user's folders.
 _OFFLINE = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
@@ -69,7 +69,7 @@ def _check_checkpoint(path: Path) -> None:
 def _export(copy: Path, opset: int, shape_hw: tuple[int, int], *, end2end: bool) -> Path:
     from ultralytics.models import YOLO
 
-    yolo: Any = YOLO(copy)
+    yolo = YOLO(copy)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter announces its own future
         exported = yolo.export(

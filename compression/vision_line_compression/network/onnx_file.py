@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # ships no types
+from onnx import ModelProto
 
 from vision_line.devices.model.onnx_header import parse_onnx_header
 from vision_line.errors import ModelError
-
-ModelProto = Any  # onnx.ModelProto
 
 #: From 13 on Q/DQ know channels; ONNX Runtime's quantized kernels stop below 21.
 OPSETS = range(13, 21)

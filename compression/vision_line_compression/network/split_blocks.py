@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from ultralytics.nn.modules.block import RepVGGDW
 from vision_line.errors import ModelError
 
 _BN_VECTORS = ("weight", "bias", "running_mean", "running_var")
+_BN_COUNT = "num_batches_tracked"
 
 
 class SplitC2f(nn.Module):
@@ -77,6 +78,15 @@ _SPLIT_CLASS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+class _Block(Protocol):
+    """A block before, between or after both rewritings."""
+
+    c: int  # channels of a half
+    cv0: Conv
+    cv1: Conv
+    stock_class: type[_Block]
+
+
 @dataclass(frozen=True, slots=True)
 class Halves:
     """Names of the two convolutions of one split block; their widths must stay equal for the merge."""
@@ -90,7 +100,7 @@ def split_blocks(model: nn.Module) -> None:
     for block in model.modules():
         target = _SPLIT_CLASS.get(type(block))
         if target is not None:
-            _split(block, target)
+            _split(cast("_Block", block), cast("type[_Block]", target))
 
 
 def merge_blocks(model: nn.Module) -> None:
@@ -111,11 +121,11 @@ def find_halves(model: nn.Module) -> tuple[Halves, ...]:
     return tuple(Halves(f"{name}.cv0.conv", f"{name}.cv1.conv") for name, _ in _split_blocks(model))
 
 
-def _split_blocks(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    return ((name, block) for name, block in model.named_modules() if hasattr(block, "stock_class"))
+def _split_blocks(model: nn.Module) -> Iterator[tuple[str, _Block]]:
+    return ((name, cast("_Block", block)) for name, block in model.named_modules() if hasattr(block, "stock_class"))
 
 
-def _split(block: Any, target: type[nn.Module]) -> None:
+def _split(block: _Block, target: type[_Block]) -> None:
     width = block.c
     whole = block.cv1
     block.cv0 = _part_of(whole, slice(0, width))
@@ -124,7 +134,7 @@ def _split(block: Any, target: type[nn.Module]) -> None:
     block.__class__ = target
 
 
-def _merge(name: str, block: Any) -> None:
+def _merge(name: str, block: _Block) -> None:
     passed, worked = block.cv0, block.cv1
     widths = passed.conv.out_channels, worked.conv.out_channels
     if widths[0] != widths[1]:
@@ -135,23 +145,23 @@ def _merge(name: str, block: Any) -> None:
     del block.cv0, block.stock_class
 
 
-def _part_of(whole: Any, rows: slice) -> Any:
+def _part_of(whole: Conv, rows: slice) -> Conv:
     weight = whole.conv.weight.data[rows]
     return _convolution(whole, weight, [getattr(whole.bn, key).data[rows] for key in _BN_VECTORS])
 
 
-def _joined(first: Any, second: Any) -> Any:
+def _joined(first: Conv, second: Conv) -> Conv:
     weight = torch.cat((first.conv.weight.data, second.conv.weight.data))
     vectors = [torch.cat((getattr(first.bn, key).data, getattr(second.bn, key).data)) for key in _BN_VECTORS]
     return _convolution(first, weight, vectors)
 
 
-def _convolution(like: Any, weight: torch.Tensor, bn_vectors: list[torch.Tensor]) -> Any:
-    convolution: Any = Conv(weight.shape[1], weight.shape[0], 1, 1, act=like.act)  # type: ignore[no-untyped-call]
+def _convolution(like: Conv, weight: torch.Tensor, bn_vectors: list[torch.Tensor]) -> Conv:
+    convolution = Conv(weight.shape[1], weight.shape[0], 1, 1, act=like.act)  # type: ignore[no-untyped-call]
     convolution.conv.weight.data.copy_(weight)
     for key, values in zip(_BN_VECTORS, bn_vectors, strict=True):
         getattr(convolution.bn, key).data.copy_(values)
     # Ultralytics changes these after construction; the defaults would move every output.
     convolution.bn.eps, convolution.bn.momentum = like.bn.eps, like.bn.momentum
-    convolution.bn.num_batches_tracked.copy_(like.bn.num_batches_tracked)
+    getattr(convolution.bn, _BN_COUNT).copy_(getattr(like.bn, _BN_COUNT))
     return convolution.train(like.training)

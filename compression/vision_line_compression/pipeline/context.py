@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
@@ -85,7 +84,7 @@ class Context:
         return (self.inputs.train if self.inputs.calibration is None else self.inputs.calibration).subset(most)
 
 
-def plain(settings: BaseModel) -> dict[str, Any]:
+def plain(settings: BaseModel) -> dict[str, JsonValue]:
     """Return settings as plain values for a key."""
-    values: dict[str, Any] = settings.model_dump(mode="json")
+    values: dict[str, JsonValue] = settings.model_dump(mode="json")
     return values

@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vision_line.config.toml import problems_of, read_toml
+from vision_line.config.toml import TomlTable, problems_of, read_toml
 from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.results import EvaluationSettings
 from vision_line_compression.prune.settings import Budget, PruneSettings
@@ -237,7 +237,7 @@ def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | No
     )
 
 
-def _replaced(data: dict[str, Any], section: str, key: str, path: Path | None) -> dict[str, Any]:
+def _replaced(data: TomlTable, section: str, key: str, path: Path | None) -> TomlTable:
     """Return `data` with an option's path, which is relative to the working directory."""
     table = data.get(section, {})
     if path is None or not isinstance(table, dict):

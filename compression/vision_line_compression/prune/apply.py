@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -160,12 +160,12 @@ def _ensure_widths(model: nn.Module, checkpoint: Checkpoint, removed: dict[tuple
 
 def _raw_outputs(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
     """Return boxes and scores of every head before decoding, which could reorder equal candidates."""
-    return list(_tensors(cast("Any", model)(image)[1]))
+    return list(_tensors(model(image)[1]))
 
 
-def _tensors(value: Any) -> Iterable[torch.Tensor]:
-    for key, part in value.items():
+def _tensors(value: Mapping[str, object]) -> Iterable[torch.Tensor]:
+    for part in value.values():
         if isinstance(part, dict):
             yield from _tensors(part)
-        elif key != "feats":  # the head's inputs are narrower in the pruned model
+        elif isinstance(part, torch.Tensor):  # "feats", the head's inputs, is a list: narrower in the pruned model
             yield part

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 from ultralytics.nn.modules.block import RepVGGDW
 
 from vision_line_compression.network.checkpoint import attention_products
+from vision_line_compression.network.detection_network import head_of, network_of
 from vision_line_compression.network.split_blocks import find_halves
 from vision_line_compression.prune.groups import NetworkStructure
 from vision_line_compression.prune.tracing import opaque_names
@@ -67,7 +68,7 @@ def survey_convolutions(model: nn.Module) -> tuple[Convolution, ...]:
 
 def read_structure(model: nn.Module, convolutions: Sequence[Convolution]) -> NetworkStructure:
     """Return what is fixed about the split `model`."""
-    network = cast("Any", model)
+    network = network_of(model)
     head = len(network.model) - 1
     neck = frozenset(range(len(network.yaml["backbone"]), head))
     levels = {convolution.name: convolution.level for convolution in convolutions}
@@ -97,7 +98,7 @@ def _described(name: str, layer: nn.Conv2d, height: int) -> Convolution:
 
 
 def _dropped(model: nn.Module) -> tuple[str, ...]:
-    head_name, head = list(cast("Any", model).model.named_children())[-1]
+    head, head_name = head_of(model), len(network_of(model).model) - 1
     prefixes = [f"{name}.conv1." for name, module in model.named_modules() if isinstance(module, RepVGGDW)]
     if getattr(head, "one2one_cv2", None) is not None:
         branches = ("cv2", "cv3") if head.end2end else ("one2one_cv2", "one2one_cv3")

@@ -20,14 +20,19 @@ import tempfile
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
 from ultralytics.nn.modules.block import Attention
 
 from vision_line.errors import ModelError
+from vision_line_compression.network.detection_network import Head, head_of
 from vision_line_compression.prune.groups import ChannelGroup, Member
+
+if TYPE_CHECKING:
+    from torch_pruning._helpers import GroupItem
+    from torch_pruning.dependency import DependencyGraph, Group
 
 #: Input side of the traced image: two pixels remain at stride 32.
 _SIDE = 64
@@ -101,7 +106,7 @@ def _traced(model: nn.Module) -> Iterator[ChannelGroup]:
     names = opaque_names(model)
     for name in names:
         _replace(model, name)
-    head = cast("Any", model).model[-1]
+    head = head_of(model)
     head.forward = types.MethodType(_raw_outputs, head)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
@@ -113,23 +118,23 @@ def _traced(model: nn.Module) -> Iterator[ChannelGroup]:
         yield _group(group, graph, name_of)
 
 
-def _raw_outputs(head: Any, features: list[torch.Tensor]) -> list[torch.Tensor]:
+def _raw_outputs(head: Head, features: list[torch.Tensor]) -> list[torch.Tensor]:
     return [chain(features[index % head.nl]) for index, chain in enumerate(_head_chains(head))]
 
 
-def _head_chains(head: Any) -> list[Any]:
+def _head_chains(head: Head) -> list[nn.Sequential]:
     lists = [getattr(head, name, None) for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3")]
     return [chain for chains in lists if chains is not None for chain in chains]
 
 
 def _replace(model: nn.Module, name: str) -> None:
     parent_name, _, attribute = name.rpartition(".")
-    attention: Any = model.get_submodule(name)
+    attention = cast("Attention", model.get_submodule(name))
     width_in, width_out = attention.qkv.conv.in_channels, attention.proj.conv.out_channels
     setattr(model.get_submodule(parent_name), attribute, OpaqueBlock(width_in, width_out, 1))
 
 
-def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> ChannelGroup:
+def _group(traced: Group, graph: DependencyGraph, name_of: dict[nn.Module, str]) -> ChannelGroup:
     members: dict[tuple[str, str], Member] = {}
     for item in traced:
         module = item.dep.target.module
@@ -138,14 +143,14 @@ def _group(traced: Any, graph: Any, name_of: dict[nn.Module, str]) -> ChannelGro
             continue
         is_out = isinstance(module, nn.BatchNorm2d) or module.groups > 1
         is_out = is_out or bool(graph.is_out_channel_pruning_fn(item.dep.handler))
-        side: Any = "out" if is_out else "in"
+        side: Literal["in", "out"] = "out" if is_out else "in"
         member = Member(layer=name_of[module], side=side, runs=_runs(item.root_idxs, item.idxs))
         members.setdefault((member.layer, side), member)
     root = name_of[traced[0].dep.target.module]
     return ChannelGroup(name=root, channels=len(traced[0].idxs), members=tuple(members.values()))
 
 
-def _reject_parameters(module: object, item: Any) -> None:
+def _reject_parameters(module: object, item: GroupItem) -> None:
     has_weights = isinstance(module, nn.Parameter) or (
         isinstance(module, nn.Module) and any(True for _ in module.parameters())
     )

@@ -7,17 +7,20 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import ModelProto
 from vision_line_compression.quantize.graph import Graph, open_graph
 from vision_line_compression.quantize.qdq_placement import observable_tensors
 from vision_line_compression.quantize.thresholds import Histogram
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 #: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
 InputImage = NDArray[np.float32]
@@ -65,7 +68,7 @@ def calibrate(float_onnx: Path, images: Iterable[InputImage], *, threads: int = 
     return RangeCalibration(histograms, count, digest.hexdigest())
 
 
-def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> Any:
+def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> InferenceSession:
     """Open `model` in ONNX Runtime on the CPU; without `fuse` its nodes are executed as they are written.
 
     Raises:
@@ -85,7 +88,9 @@ def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> Any:
         raise ModelError(f"ONNX Runtime cannot load the model: {exc}") from exc
 
 
-def run_session(session: Any, input_name: str, image: InputImage, outputs: list[str] | None) -> list[NDArray[Any]]:
+def run_session(
+    session: InferenceSession, input_name: str, image: InputImage, outputs: list[str] | None
+) -> list[NDArray[np.float32]]:
     """Run one image (3, h, w) through a session of `open_session`.
 
     Raises:

@@ -17,16 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import ModelProto, default_opset, load_model, save_model
-from vision_line_compression.quantize.graph import Graph, Node, attribute, drop_unread, index_graph, rename_encoding
+from vision_line_compression.network.onnx_file import default_opset, load_model, save_model
+from vision_line_compression.quantize.graph import Graph, attribute, drop_unread, index_graph, rename_encoding
 from vision_line_compression.quantize.qdq_placement import last_convolutions
 
 FLOAT16_ENCODING = "qdq-s8-symmetric-fp16"
@@ -92,14 +91,14 @@ class _Writing:
     """One rewriting: which nodes are the body, and the half constants that they need."""
 
     def __init__(self, graph: Graph, source: Path) -> None:
-        self.constants: dict[str, Any] = {}
+        self.constants: dict[str, TensorProto] = {}
         self._graph = graph
         self._source = source
         self._body, self._float16 = _flow(graph)
         self._types = _types(graph.model)
         self._made: set[str] = set()
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[NodeProto]:
         """Return all nodes in order, casts where the body begins and ends."""
         done = [self._cast(self._graph.input_name, f"{self._graph.input_name}_half", TensorProto.FLOAT16)]
         for node in self._graph.nodes:
@@ -111,7 +110,7 @@ class _Writing:
                 done += self._outputs(copy)
         return done
 
-    def _enter(self, node: Node) -> list[Node]:
+    def _enter(self, node: NodeProto) -> list[NodeProto]:
         """Point a node of the body at half inputs."""
         if node.op_type == "Cast" and attribute(node, "to", None) == TensorProto.FLOAT:
             del node.attribute[:]
@@ -134,7 +133,7 @@ class _Writing:
                 node.input[number] = f"{name}_half"
         return casts
 
-    def _leave(self, node: Node) -> list[Node]:
+    def _leave(self, node: NodeProto) -> list[NodeProto]:
         """Point a node of the tail at float inputs."""
         casts = []
         for number, name in enumerate(node.input):
@@ -143,7 +142,7 @@ class _Writing:
                 node.input[number] = f"{name}_float"
         return casts
 
-    def _outputs(self, node: Node) -> Iterator[Node]:
+    def _outputs(self, node: NodeProto) -> Iterator[NodeProto]:
         """Give the graph's outputs their float form under their own name."""
         results = {value.name for value in self._graph.model.graph.output}
         for number, name in enumerate(node.output):
@@ -151,7 +150,7 @@ class _Writing:
                 node.output[number] = f"{name}_half"
                 yield self._cast(f"{name}_half", name, TensorProto.FLOAT)
 
-    def _constant(self, name: str, value: NDArray[Any], *, scale: bool) -> str:
+    def _constant(self, name: str, value: NDArray[np.generic], *, scale: bool) -> str:
         if value.dtype != np.float32:
             return name
         finite = value[np.isfinite(value)]
@@ -160,24 +159,24 @@ class _Writing:
         rounded = value.astype(np.float16)
         return self._kept(f"{name}_half", np.maximum(rounded, LEAST_FLOAT16_SCALE) if scale else rounded)
 
-    def _weight(self, node: Node) -> None:
+    def _weight(self, node: NodeProto) -> None:
         codes, scales = float16_weight(self._graph.constants[node.input[0]], self._graph.constants[node.input[1]])
         if codes is not self._graph.constants[node.input[0]]:
             node.input[0] = self._kept(f"{node.input[0]}_half", codes)
         node.input[1] = self._kept(f"{node.input[1]}_half", scales)
 
-    def _kept(self, name: str, value: NDArray[Any]) -> str:
+    def _kept(self, name: str, value: NDArray[np.generic]) -> str:
         self.constants[name] = numpy_helper.from_array(value, name)
         return name
 
-    def _cast_once(self, name: str, result: str, kind: int) -> list[Node]:
+    def _cast_once(self, name: str, result: str, kind: int) -> list[NodeProto]:
         if result in self._made:
             return []
         self._made.add(result)
         return [self._cast(name, result, kind)]
 
     @staticmethod
-    def _cast(name: str, result: str, kind: int) -> Node:
+    def _cast(name: str, result: str, kind: int) -> NodeProto:
         return onnx.helper.make_node("Cast", [name], [result], f"{result}_Cast", to=kind)
 
 
@@ -196,7 +195,7 @@ def _flow(graph: Graph) -> tuple[set[str], set[str]]:
     return body | weights, tensors | {output for node in graph.nodes if node.name in weights for output in node.output}
 
 
-def _feeds(graph: Graph, node: Node, body: set[str]) -> bool:
+def _feeds(graph: Graph, node: NodeProto, body: set[str]) -> bool:
     """Say whether `node` dequantizes weights for the body."""
     return node.input[0] in graph.constants and any(
         reader.name in body for reader in graph.consumers.get(node.output[0], ())

@@ -9,13 +9,11 @@ from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset, load_model
+from vision_line_compression.network.onnx_file import OPSETS, default_opset, load_model
 from vision_line_compression.quantize.encodings import SIGNED
-
-Node = Any  # onnx.NodeProto
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +24,12 @@ class Graph:
     """
 
     model: ModelProto
-    producer: dict[str, Node]
-    consumers: dict[str, tuple[Node, ...]]
+    producer: dict[str, NodeProto]
+    consumers: dict[str, tuple[NodeProto, ...]]
     constants: dict[str, NDArray[Any]]
 
     @property
-    def nodes(self) -> tuple[Node, ...]:
+    def nodes(self) -> tuple[NodeProto, ...]:
         """Return the nodes in the file's order, which is one of execution."""
         return tuple(self.model.graph.node)
 
@@ -40,17 +38,17 @@ class Graph:
         """Return the name of the only input."""
         return str(self.model.graph.input[0].name)
 
-    def leaves(self, node: Node) -> bool:
+    def leaves(self, node: NodeProto) -> bool:
         """Say whether one of `node`'s outputs is one of the graph's."""
         return any(value.name in node.output for value in self.model.graph.output)
 
-    def convolutions(self) -> tuple[Node, ...]:
+    def convolutions(self) -> tuple[NodeProto, ...]:
         """Return the `Conv` nodes whose weights are constant."""
         return tuple(node for node in self.nodes if node.op_type == "Conv" and node.input[1] in self.constants)
 
-    def downstream(self, node: Node) -> list[Node]:
+    def downstream(self, node: NodeProto) -> list[NodeProto]:
         """Return every node that `node`'s outputs reach, without itself."""
-        seen: dict[str, Node] = {}
+        seen: dict[str, NodeProto] = {}
         waiting = [node]
         while waiting:
             for output in waiting.pop().output:
@@ -82,7 +80,7 @@ def index_graph(model: ModelProto) -> Graph:
     """Return the look-ups of `model`, which is changed: names and constants as in `open_graph`."""
     _hoist_constants(model)
     _name_nodes(model)
-    consumers: dict[str, list[Node]] = {}
+    consumers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in dict.fromkeys(node.input):
             consumers.setdefault(name, []).append(node)
@@ -94,7 +92,7 @@ def index_graph(model: ModelProto) -> Graph:
     )
 
 
-def attribute(node: Node, name: str, default: Any) -> Any:
+def attribute(node: NodeProto, name: str, default: Any) -> Any:
     """Return a node's attribute as a Python value."""
     return next((onnx.helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
 

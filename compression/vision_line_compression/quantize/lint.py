@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import OPSETS, ModelProto, default_opset
+from vision_line_compression.network.onnx_file import OPSETS, default_opset
 from vision_line_compression.quantize.encodings import LEAST_SCALE, SIGNED, ActivationEncoding
-from vision_line_compression.quantize.graph import Graph, Node, attribute, index_graph
+from vision_line_compression.quantize.graph import Graph, attribute, index_graph
 from vision_line_compression.quantize.qdq_placement import PASS_THROUGH, last_convolutions
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -82,7 +82,7 @@ def _check_codes(graph: Graph, encoding: ActivationEncoding) -> Iterator[str]:
             yield f"{node.name}: expected codes from {least} to {largest}, found {codes.min()} to {codes.max()}"
 
 
-def _pairs(graph: Graph) -> Iterator[Node]:
+def _pairs(graph: Graph) -> Iterator[NodeProto]:
     return (node for node in graph.nodes if node.op_type in _PAIR)
 
 
@@ -94,7 +94,7 @@ def _check_pairs(graph: Graph) -> Iterator[str]:
             yield from _check_dequantize(graph, node)
 
 
-def _check_quantize(graph: Graph, node: Node) -> Iterator[str]:
+def _check_quantize(graph: Graph, node: NodeProto) -> Iterator[str]:
     if node.input[0] in graph.constants:
         yield f"{node.name}: expected weights stored as int8, found float ones behind a QuantizeLinear"
     if np.size(graph.constants.get(node.input[1], 0.0)) != 1:
@@ -107,7 +107,7 @@ def _check_quantize(graph: Graph, node: Node) -> Iterator[str]:
             yield f"{node.name}: expected {reader.name} to have the same scale and zero point"
 
 
-def _check_dequantize(graph: Graph, node: Node) -> Iterator[str]:
+def _check_dequantize(graph: Graph, node: NodeProto) -> Iterator[str]:
     if not graph.consumers.get(node.output[0]):
         yield f"{node.name}: nothing reads it"
     codes = graph.constants.get(node.input[0])
@@ -184,7 +184,7 @@ def _scales_behind(graph: Graph, tensor: str) -> set[float]:
     return {scale for name in moved for scale in _scales_behind(graph, name)}
 
 
-def _brief(value: NDArray[Any] | None) -> str:
+def _brief(value: NDArray[np.generic] | None) -> str:
     if value is None:
         return "none"
     return f"{value.dtype} {value.ravel()[:3].tolist()}{'...' if value.size > 3 else ''}"

@@ -20,9 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import NodeProto
 
 from vision_line.errors import ModelError
-from vision_line_compression.quantize.graph import Graph, Node, attribute
+from vision_line_compression.quantize.graph import Graph, attribute
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 #: Operations that only move values, and how many of their inputs are data.
@@ -92,7 +93,7 @@ def observable_tensors(graph: Graph) -> tuple[str, ...]:
     return tuple(tensors)
 
 
-def last_convolutions(graph: Graph) -> tuple[Node, ...]:
+def last_convolutions(graph: Graph) -> tuple[NodeProto, ...]:
     """Return the head's last convolutions: those behind which no other but a DFL comes, and the DFL itself."""
     return tuple(
         node
@@ -133,13 +134,13 @@ def _named(graph: Graph, names: tuple[str, ...]) -> set[str]:
     return found
 
 
-def _is_dfl(graph: Graph, node: Node) -> bool:
+def _is_dfl(graph: Graph, node: NodeProto) -> bool:
     """Say whether `node` is the expectation over the bins 0, 1, 2 ... of a box side."""
     weight = graph.constants.get(node.input[1])
     return weight is not None and weight.shape[0] == 1 and np.array_equal(weight.ravel(), np.arange(weight.size))
 
 
-def _too_narrow(graph: Graph, node: Node, narrowest: int) -> bool:
+def _too_narrow(graph: Graph, node: NodeProto, narrowest: int) -> bool:
     weight = graph.constants[node.input[1]]
     groups = int(attribute(node, "group", 1))
     outputs, inputs, kernel = weight.shape[0], weight.shape[1] * groups, weight.shape[2:]
@@ -157,7 +158,7 @@ def _passed_through(graph: Graph, tensor: str) -> list[str]:
     return list(node.input[: PASS_THROUGH[node.op_type]])
 
 
-def _passes_through(graph: Graph, node: Node) -> bool:
+def _passes_through(graph: Graph, node: NodeProto) -> bool:
     if node.op_type not in PASS_THROUGH:
         return False
     if node.op_type == "Resize" and attribute(node, "mode", b"nearest") != b"nearest":
@@ -182,7 +183,7 @@ class _Families:
         self._parent[self.find(other)] = self.find(one)
 
 
-def _reads(graph: Graph, node: Node, quantized: tuple[Node, ...], *, share: bool) -> dict[Edge, str]:
+def _reads(graph: Graph, node: NodeProto, quantized: tuple[NodeProto, ...], *, share: bool) -> dict[Edge, str]:
     """Return the inputs through which `node` reads its input's values from pairs, and the tensors of those pairs."""
     if not share:
         return {(node.name, 0): node.input[0]}
@@ -198,7 +199,7 @@ def _sources(graph: Graph, edge: Edge, tensor: str, quantized: set[str]) -> Iter
         yield from _sources(graph, (node.name, number), node.input[number], quantized)
 
 
-def _hoists(graph: Graph, node: Node, quantized: set[str]) -> bool:
+def _hoists(graph: Graph, node: NodeProto, quantized: set[str]) -> bool:
     """Say whether a pair may move before `node`: a pass-through op all of whose readers can use quantized values."""
     if not _passes_through(graph, node) or graph.leaves(node):
         return False
@@ -209,7 +210,7 @@ def _hoists(graph: Graph, node: Node, quantized: set[str]) -> bool:
     )
 
 
-def _groups(graph: Graph, quantized: tuple[Node, ...], edges: dict[Edge, str]) -> list[list[str]]:
+def _groups(graph: Graph, quantized: tuple[NodeProto, ...], edges: dict[Edge, str]) -> list[list[str]]:
     """Return the tensors with a pair, those together that meet in pass-through ops before a quantized convolution."""
     families = _Families()
     for node in quantized:
@@ -238,7 +239,7 @@ def _add_residuals(graph: Graph, edges: dict[Edge, str]) -> None:
 
 
 def _add_outputs(
-    graph: Graph, quantized: tuple[Node, ...], edges: dict[Edge, str], constant_zero: frozenset[str]
+    graph: Graph, quantized: tuple[NodeProto, ...], edges: dict[Edge, str], constant_zero: frozenset[str]
 ) -> None:
     for node in quantized:
         output = node.output[0]
@@ -250,7 +251,7 @@ def _add_outputs(
                     edges.setdefault((reader.name, number), output)
 
 
-def _from_convolution(graph: Graph, reader: Node, tensor: str) -> bool:
+def _from_convolution(graph: Graph, reader: NodeProto, tensor: str) -> bool:
     """Say whether `tensor` comes from a convolution (through its activation) for `reader` alone."""
     if graph.consumers.get(tensor) != (reader,):
         return False

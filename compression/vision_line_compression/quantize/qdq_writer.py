@@ -13,17 +13,16 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import ModelProto
 from vision_line_compression.quantize.encodings import (
     dequantize_bias,
     quantize_bias,
     quantize_weight,
     weight_scales,
 )
-from vision_line_compression.quantize.graph import Graph, Node
+from vision_line_compression.quantize.graph import Graph
 from vision_line_compression.quantize.qdq_placement import Placement
 
 
@@ -60,7 +59,7 @@ class _Writing:
         self._quantized = set(placement.convolutions)
         self._constants: dict[str, NDArray[np.generic]] = {}
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[NodeProto]:
         """Return all nodes, each tensor's pair right behind what makes the tensor."""
         done = self._pair(self._graph.input_name)
         for node in self._graph.nodes:
@@ -77,13 +76,13 @@ class _Writing:
                 done += self._pair(tensor)
         return done
 
-    def initializers(self, nodes: Iterable[Node]) -> list[onnx.TensorProto]:
+    def initializers(self, nodes: Iterable[NodeProto]) -> list[onnx.TensorProto]:
         """Return the constants that `nodes` read, the float weights that nobody reads any more left out."""
         names = {name for node in nodes for name in node.input}
         kept = [tensor for tensor in self._graph.model.graph.initializer if tensor.name in names]
         return kept + [numpy_helper.from_array(value, name) for name, value in self._constants.items()]
 
-    def _pair(self, tensor: str) -> list[Node]:
+    def _pair(self, tensor: str) -> list[NodeProto]:
         if tensor not in self._scales:
             return []
         scale = self._constant(f"{tensor}_scale", np.array(self._scales[tensor], np.float32))
@@ -100,7 +99,7 @@ class _Writing:
             ),
         ]
 
-    def _weight(self, node: Node) -> Node:
+    def _weight(self, node: NodeProto) -> NodeProto:
         """Point `node` at its dequantized weights and return the node that makes them."""
         name = node.input[1]
         weight = self._graph.constants[name].astype(np.float32)
@@ -125,7 +124,7 @@ class _Writing:
             axis=0,
         )
 
-    def _input_tensor(self, node: Node) -> str:
+    def _input_tensor(self, node: NodeProto) -> str:
         """Return a tensor with the scale of `node`'s input: of its own pair, or of one before its pass-through ops."""
         while (tensor := self._placement.edges.get((node.name, 0))) is None:
             node = self._graph.producer[node.input[0]]

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from onnx import ModelProto, numpy_helper
 
-from vision_line_compression.network.onnx_file import ModelProto, save_model
+from vision_line_compression.network.onnx_file import save_model
 from vision_line_compression.quantize.calibrate import RangeCalibration
 from vision_line_compression.quantize.encodings import SIGNED, Floats, activation_scale
 from vision_line_compression.quantize.graph import Graph, open_graph
@@ -82,8 +83,6 @@ def _metadata(settings: QuantizeSettings, calibration: RangeCalibration) -> dict
 
 
 def _weight_noise(graph: Graph, placement: Placement, model: ModelProto) -> dict[str, float]:
-    from onnx import numpy_helper
-
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     noise = {}
     for node in graph.convolutions():

@@ -7,15 +7,23 @@ a detection head in training mode already returns class logits, box logits and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from vision_line.errors import ConfigError
+from vision_line_compression.network.detection_network import (
+    Branch,
+    Criterion,
+    Losses,
+    Predictions,
+    head_of,
+    network_of,
+)
 from vision_line_compression.training.losses import (
     attention_transfer,
     bernoulli_kl,
@@ -32,9 +40,13 @@ TEACHER_MARGIN = 0.15
 
 PROJECTOR = "distillation_projector"
 
-Branch = Mapping[str, Any]  # boxes (B, 4 R, N), scores (B, C, N), feats: list of (B, K, h, w)
-Forward = Callable[[Tensor], Any]
-Items = dict[str, Tensor]
+Forward = Callable[[Tensor], Predictions]
+
+
+class Assigning(Protocol):
+    """A loss that assigns labelled boxes to anchors."""
+
+    assigner: nn.Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +71,7 @@ class Architecture:
     @classmethod
     def of(cls, model: nn.Module, family: str) -> Architecture:
         """Describe an Ultralytics detection model."""
-        net: Any = model
-        head = net.model[-1]
+        net, head = network_of(model), head_of(model)
         layers = net.model[: len(net.yaml["backbone"])]
         return cls(
             family=family,
@@ -118,8 +129,7 @@ def temperature_at(settings: DistillSettings, progress: float) -> float:
 
 def neck_widths(model: nn.Module) -> tuple[int, ...]:
     """Return the channels of the feature maps that a detection model's head reads."""
-    net: Any = model
-    return tuple(int(branch[0].conv.in_channels) for branch in net.model[-1].cv2)
+    return tuple(int(branch[0].conv.in_channels) for branch in head_of(model).cv2)
 
 
 def ensure_projector(student: nn.Module, teacher: nn.Module, method: DistillMethod) -> None:
@@ -154,22 +164,22 @@ class DistillingCriterion:
 
     def __init__(self, student: nn.Module, teacher: nn.Module, settings: DistillSettings, forward: Forward) -> None:
         """Wrap the criterion that `student` has or makes; `forward` runs the teacher, at the precision wanted."""
-        net: Any = student
-        self._inner: Any = net.criterion if getattr(net, "criterion", None) is not None else net.init_criterion()
+        net = network_of(student)
+        self._inner = getattr(net, "criterion", None) or net.init_criterion()
         self._student = student
         self._settings = settings
         self._forward = forward
-        self._bins = int(net.model[-1].reg_max)
+        self._bins = int(head_of(student).reg_max)
         self._assigned: list[Tensor] = []
         self.progress = 0.0
         teacher.eval().requires_grad_(False)
         for loss in _branch_losses(self._inner):
             loss.assigner.register_forward_hook(self._keep_assignment)
 
-    def _keep_assignment(self, _module: nn.Module, _inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+    def _keep_assignment(self, _module: nn.Module, _inputs: object, output: tuple[Tensor, ...]) -> None:
         self._assigned.append(output[3])  # (B, N): which anchors a labelled box was assigned to
 
-    def __call__(self, predictions: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Items]:
+    def __call__(self, predictions: Predictions, batch: dict[str, Tensor]) -> tuple[Tensor, Losses]:
         """Return the student's own losses and the distillation's, times the batch size as Ultralytics wants it."""
         self._assigned.clear()
         losses, items = self._inner(predictions, batch)
@@ -185,7 +195,7 @@ class DistillingCriterion:
         if hasattr(self._inner, "update"):
             self._inner.update()
 
-    def _parts(self, predictions: Any, batch: Mapping[str, Tensor]) -> Items:
+    def _parts(self, predictions: Predictions, batch: dict[str, Tensor]) -> Losses:
         with torch.no_grad():
             seen = _branches(self._forward(batch["img"]))
         mine = _branches(predictions)
@@ -195,7 +205,7 @@ class DistillingCriterion:
         # the one-to-one branch reads detached features, so the first branch's are the ones that can learn
         return self._from_features(mine[0]["feats"], seen, temperature)
 
-    def _from_logits(self, mine: list[Branch], seen: list[Branch], temperature: float) -> Items:
+    def _from_logits(self, mine: list[Branch], seen: list[Branch], temperature: float) -> Losses:
         settings = self._settings
         pairs = list(zip(mine, seen, self._assigned, strict=True))
         scores, boxes = [], []
@@ -213,7 +223,7 @@ class DistillingCriterion:
             "kd_attention": settings.attention_weight * torch.stack([attention_transfer(*pair) for pair in maps]).sum(),
         }
 
-    def _from_features(self, mine: list[Tensor], seen: list[Branch], temperature: float) -> Items:
+    def _from_features(self, mine: list[Tensor], seen: list[Branch], temperature: float) -> Losses:
         projector = getattr(self._student, PROJECTOR, None)
         projected = mine if projector is None else [layer(f) for layer, f in zip(projector, mine, strict=True)]
         pairs = list(zip(projected, seen[0]["feats"], strict=True))
@@ -232,12 +242,13 @@ def part_names(method: DistillMethod) -> tuple[str, ...]:
     return ("kd_class", "kd_box", "kd_attention") if method is DistillMethod.LOGITS else ("kd_feature",)
 
 
-def _branch_losses(criterion: Any) -> list[Any]:
+def _branch_losses(criterion: Criterion) -> list[Assigning]:
     """Return the losses that assign boxes: one, or the one-to-many and one-to-one ones of an NMS-free head."""
-    return [criterion.one2many, criterion.one2one] if hasattr(criterion, "one2many") else [criterion]
+    names = ("one2many", "one2one") if hasattr(criterion, "one2many") else ()
+    return [getattr(criterion, name) for name in names] or [cast("Assigning", criterion)]
 
 
-def _branches(predictions: Any) -> list[Branch]:
+def _branches(predictions: Predictions) -> list[Branch]:
     """Return a head's raw predictions in the order of `_branch_losses`; in eval mode they come behind the decoded."""
     raw = predictions[1] if isinstance(predictions, tuple) else predictions
     return [raw["one2many"], raw["one2one"]] if "one2many" in raw else [raw]

@@ -7,7 +7,6 @@ import logging
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -224,5 +223,5 @@ def _newest_checkpoint(weights: Path) -> Path | None:
 
 
 def _epochs_done(last: Path) -> int:
-    content: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=False)  # our own file
+    content = torch.load(last, map_location="cpu", weights_only=False)  # our own file
     return int(content["epoch"]) + 1

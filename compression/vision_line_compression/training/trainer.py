@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,12 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from vision_line.cores import usable_cores
 from vision_line.errors import ConfigError, ModelError, RunError
 from vision_line.ports import ProgressCallback
-from vision_line_compression.training.distillation import DistillingCriterion, ensure_projector
+from vision_line_compression.network.detection_network import network_of
+from vision_line_compression.training.distillation import DistillingCriterion, Forward, ensure_projector
 from vision_line_compression.training.schedule import DistillSettings, Phase, TrainSettings
 
-#: Called with (batches done, batches in all) after each batch, from the training thread.
+_P = ParamSpec("_P")
+_Outputs = TypeVar("_Outputs")
 
 #: Taken before `last.pt` is written anew; a process killed in between leaves this one whole.
 PREVIOUS = "previous.pt"
@@ -54,7 +56,7 @@ class GivenModelTrainer(DetectionTrainer):
 
     model: Any  # a path until the training is set up, then the module
 
-    def __init__(self, task: Task, overrides: dict[str, Any]) -> None:
+    def __init__(self, task: Task, overrides: dict[str, object]) -> None:
         """Prepare the training; `overrides` are Ultralytics' arguments."""
         self._task = task
         super().__init__(overrides=overrides)
@@ -68,7 +70,7 @@ class GivenModelTrainer(DetectionTrainer):
         self.add_callback("on_train_epoch_start", lambda _: self._tell_progress())
         self.add_callback("on_train_batch_end", lambda _: self._count_batch())
 
-    def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:  # noqa: ARG002
+    def get_model(self, cfg: object = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:  # noqa: ARG002
         """Return a trainable copy of `weights`; `cfg`, the YAML of the full width, is not used.
 
         Raises:
@@ -77,13 +79,13 @@ class GivenModelTrainer(DetectionTrainer):
         """
         if weights is None:
             raise ModelError("expected the weights of a checkpoint to train, found none")
-        model: Any = copy.deepcopy(weights).float().requires_grad_(True)
-        classes, wanted = list(model.names.values()), list(self.data["names"].values())
+        model = copy.deepcopy(weights).float().requires_grad_(True)
+        classes, wanted = list(network_of(model).names.values()), list(self.data["names"].values())
         if classes != wanted:
             raise ConfigError(f"{self.args.data}: expected the model's classes {classes}, found {wanted}")
         if self._task.teacher is not None and self._task.distill is not None:
             ensure_projector(model, self._task.teacher, self._task.distill.method)
-        return cast("nn.Module", model)
+        return model
 
     def carry_out(self) -> None:
         """Train until the last epoch, or go on where `resume` says.
@@ -110,13 +112,13 @@ class GivenModelTrainer(DetectionTrainer):
             self.model.predict = in_bfloat16(self.model.predict)
         if self._task.teacher is not None and self._task.distill is not None:
             teacher = self._task.teacher.to(self.device)
-            self._criterion = DistillingCriterion(self.model, teacher, self._task.distill, self._teacher_forward())
+            forward = self._teacher_forward(teacher)
+            self._criterion = DistillingCriterion(self.model, teacher, self._task.distill, forward)
             self.model.criterion = self._criterion
 
-    def _teacher_forward(self) -> Callable[[Tensor], Any]:
-        teacher: Any = self._task.teacher
+    def _teacher_forward(self, teacher: nn.Module) -> Forward:
         if not self._low_on_cpu:
-            return cast("Callable[[Tensor], Any]", teacher)
+            return teacher
         return in_bfloat16(teacher.to(memory_format=torch.channels_last))
 
     @property
@@ -171,18 +173,18 @@ def add_sparsity(model: nn.Module, strength: float) -> None:
             layer.weight.grad.add_(layer.weight.detach().sign(), alpha=strength)
 
 
-def in_bfloat16(forward: Callable[..., Any]) -> Callable[..., Any]:
+def in_bfloat16(forward: Callable[_P, _Outputs]) -> Callable[_P, _Outputs]:
     """Return `forward` with its convolutions in bfloat16 and its outputs in float32, so that losses keep their bits."""
 
-    def cast_forward(*args: Any, **kwargs: Any) -> Any:
+    def cast_forward(*args: _P.args, **kwargs: _P.kwargs) -> _Outputs:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = forward(*args, **kwargs)
-        return to_float32(outputs)
+        return cast("_Outputs", to_float32(outputs))
 
     return cast_forward
 
 
-def to_float32(outputs: Any) -> Any:
+def to_float32(outputs: object) -> object:
     """Return nested lists, tuples and dicts of tensors with every floating tensor in float32."""
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.is_floating_point() else outputs
@@ -193,7 +195,7 @@ def to_float32(outputs: Any) -> Any:
     return outputs
 
 
-def ultralytics_arguments(task: Task, data_yaml: Path, seed: int) -> dict[str, Any]:
+def ultralytics_arguments(task: Task, data_yaml: Path, seed: int) -> dict[str, object]:
     """Return Ultralytics' arguments for a phase; all that matters is explicit, nothing is chosen automatically."""
     phase, train = task.phase, task.train
     on_gpu = train.device != "cpu"

@@ -9,7 +9,7 @@ from tests.builders import make_detections
 
 from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
 from vision_line.records.entries import CameraRecord, CamerasEntry, EventsEntry, InspectedEntry, estimated_bytes
-from vision_line.records.rows import RowMaker, event_of_each
+from vision_line.records.rows import Row, RowMaker, event_of_each
 from vision_line.records.schema import DROPPED_COLUMNS
 
 BOXES = ((0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (20.5, 0.0, 30.5, 10.0))
@@ -95,7 +95,7 @@ def test_a_camera_has_a_row_for_as_long_as_nothing_about_it_changes() -> None:
     first = CamerasEntry((CameraRecord("a", "", "", "", '{"x":1}'), CameraRecord("b", "", "", "")), 5.0)
     again = CamerasEntry((CameraRecord("a", "", "", ""), CameraRecord("b", "press", "", "")), 6.0)
 
-    def rows(entry: CamerasEntry) -> list[tuple[object, ...]]:
+    def rows(entry: CamerasEntry) -> list[Row]:
         ((_, found),) = maker.statements(entry)
         return found
 

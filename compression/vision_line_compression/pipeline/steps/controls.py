@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from vision_line.errors import ModelError
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
+from vision_line_compression.network.detection_network import network_of
 from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
 from vision_line_compression.pipeline.recipe import Control
 from vision_line_compression.pipeline.steps.distill import distill
@@ -123,8 +123,7 @@ def write_narrow_network(parent: Checkpoint, example: Path, folder: Path, size_h
 
 
 def _scaled(parent: Checkpoint, factor: float) -> nn.Module:
-    original: Any = parent.model
-    layout = copy.deepcopy(original.yaml)
+    layout = copy.deepcopy(network_of(parent.model).yaml)
     scale = layout.get("scale") or next(iter(layout["scales"]))
     depth, width, most_channels = layout["scales"][scale]
     layout["scales"] = {scale: [depth, width * factor, most_channels]}

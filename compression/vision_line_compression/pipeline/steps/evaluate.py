@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from vision_line.devices.model.model import Model, open_model
 from vision_line.ports import ProgressCallback
@@ -56,7 +57,7 @@ def open_measured(path: Path, recipe: Recipe) -> Model:
     )
 
 
-def measured_by(recipe: Recipe) -> dict[str, Any]:
+def measured_by(recipe: Recipe) -> dict[str, JsonValue]:
     """Return by which settings models are measured, but for how long their speed is."""
     settings = {key: value for key, value in plain(recipe.evaluate).items() if key != "speed_s"}
     return {"evaluate": settings, "operating": plain(recipe.operating), "input": plain(recipe.input)}

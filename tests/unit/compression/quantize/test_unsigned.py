@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import ModelProto, numpy_helper
 from tests.fakes.quantizing import quantize_onnx
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.onnx_file import ModelProto, load_model, save_model
+from vision_line_compression.network.onnx_file import load_model, save_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.lint import lint_model
 from vision_line_compression.quantize.output_agreement import compare_outputs
