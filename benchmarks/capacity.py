@@ -59,7 +59,7 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
     description = DeviceDescription("simulated", "", "int8", ((384, 640),), works.slots, works.max_batch)
     device = SimulatedDevice(description, bell.notify, works.batch_s)
     seen = Latencies()
-    inspector = Scheduler(device, NoLog(), bell, observer=seen, on_update=lambda _: None)
+    scheduler = Scheduler(device, NoLog(), bell, observer=seen, on_update=lambda _: None)
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"
@@ -68,13 +68,13 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
                 name, NewestFrame(partial(bell.notify_frame, name)), lambda found, _: (found, found), NoTracker()
             )
         )
-        inspector.add(lines[-1])
-    inspector.start()
+        scheduler.add(lines[-1])
+    scheduler.start()
     feed(works, lines, seconds, starts_s)
-    inspector.stop()
-    inspector.join(10)
+    scheduler.stop()
+    scheduler.join(10)
     device.close()
-    inspector.outcome.result()
+    scheduler.outcome.result()
     return seen
 
 

@@ -69,7 +69,7 @@ class NoLog:
     def status(self) -> LogStatus:
         """Return that all is well."""
         return LogStatus(
-            writable=True, reason="", pending=0, durable_ms=0, committed=0, evidence_bytes=0, evidence_deleted=0
+            writable=True, reason="", pending=0, commit_latency_ms=0, committed=0, evidence_bytes=0, evidence_deleted=0
         )
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
 
     device = SimulatedDevice(DEVICE, bell.notify, 0.0, moving_defect)
     observer = metrics(names) if telemetry else NoMetrics()
-    inspector = Scheduler(device, log or NoLog(), bell, observer=observer, on_update=publish)
+    scheduler = Scheduler(device, log or NoLog(), bell, observer=observer, on_update=publish)
     lines = []
     for name in names:
         settings = StreamSettings()
@@ -152,16 +152,16 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
             name, NewestFrame(partial(bell.notify_frame, name)), DetectionFilter(CLASSES, settings, 0.25), tracker
         )
         lines.append(line)
-        inspector.add(line)
-    inspector.start()
+        scheduler.add(line)
+    scheduler.start()
     fed_cpu_s: list[float] = []
     feeder = threading.Thread(target=lambda: fed_cpu_s.append(feed(lines, seconds)))
     before = time.process_time()
     feeder.start()
     await asyncio.to_thread(feeder.join)
     used = time.process_time() - before - fed_cpu_s[0]
-    inspector.stop()
-    inspector.join(10)
+    scheduler.stop()
+    scheduler.join(10)
     device.close()
     return 1e6 * used / sum(line.inspected for line in lines)
 

@@ -197,10 +197,10 @@ def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Fi
     engine = VirtualEngine(works, time)
     device = InferenceDevice(engine, StatedReader(), clock=time.monotonic)
     gauge = Gauge(time)
-    inspector = Scheduler(device, NoLog(), time, observer=gauge, on_update=lambda _: None, monotonic=time.monotonic)
+    scheduler = Scheduler(device, NoLog(), time, observer=gauge, on_update=lambda _: None, monotonic=time.monotonic)
     lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]
     for line in lines:
-        inspector.add(line)
+        scheduler.add(line)
     cameras = Cameras(works, time, lines, starts_s)
     findings = gauge.findings
     before: Counter[DropCause] = Counter()
@@ -215,14 +215,14 @@ def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Fi
         findings.dropped = dict(_dropped(lines) - before)
         findings.backlog_s = cameras.backlog_s()
         findings.busy = engine.worked_s / seconds
-        inspector.stop()
+        scheduler.stop()
 
     time.at(START_S + WARM_UP_S, begin)
     time.at(START_S + WARM_UP_S + seconds, end)
-    inspector.start()
-    if not inspector.join(JOIN_LIMIT_S):
+    scheduler.start()
+    if not scheduler.join(JOIN_LIMIT_S):
         raise TimeoutError(f"a run of {seconds:g} virtual seconds took more than {JOIN_LIMIT_S:g} s")
-    inspector.outcome.result()
+    scheduler.outcome.result()
     findings.wanted = works.cameras * works.inspect_fps * seconds
     return findings
 

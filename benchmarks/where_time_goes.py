@@ -40,11 +40,11 @@ def used():
 def watch():
     time.sleep(seconds / 3)  # cameras are connected and the engine is compiled
     before, started = used(), time.monotonic()
-    inspector = next(thread for thread in threading.enumerate() if thread.name == "inspector")
+    scheduler = next(thread for thread in threading.enumerate() if thread.name == "scheduler")
     seen, samples = Counter(), 0
     while time.monotonic() - started < seconds / 2:
         time.sleep(0.005)
-        frame, names = sys._current_frames().get(inspector.ident), []
+        frame, names = sys._current_frames().get(scheduler.ident), []
         while frame is not None:
             names.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
             frame = frame.f_back
@@ -56,7 +56,7 @@ def watch():
     for task, cpu in after.items():
         cores[names.get(task, "native")] += (cpu - before.get(task, 0.0)) / span
     shares = {name: count / samples for name, count in seen.most_common(40)}
-    Path(output).write_text(json.dumps({"cores": cores, "inspector": shares}))
+    Path(output).write_text(json.dumps({"cores": cores, "scheduler": shares}))
 threading.Thread(target=watch, name="watch", daemon=True).start()
 from vision_line.cli import main
 sys.argv = ["vision-line", "--streams", "streams.toml", "--headless", "--duration", str(seconds), "--summary", "s.json"]
@@ -74,7 +74,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     kinds: dict[str, list[float]] = defaultdict(list)
     rates, bare = [], []
-    inspector: dict[str, list[float]] = defaultdict(list)
+    scheduler: dict[str, list[float]] = defaultdict(list)
     for _ in range(pairs):
         with tempfile.TemporaryDirectory() as name, gstreamer_cameras(videos, CAMERAS) as cameras:
             folder = Path(name)
@@ -85,8 +85,8 @@ def main() -> None:
             counted = json.loads((folder / "counted.json").read_text(encoding="utf-8"))
         for kind, used in _by_kind(counted["cores"]).items():
             kinds[kind].append(used)
-        for function, share in counted["inspector"].items():
-            inspector[function].append(share)
+        for function, share in counted["scheduler"].items():
+            scheduler[function].append(share)
         engine = run_child(BARE_ENGINE, str(proven), *map(str, SHAPE_HW), str(seconds / 2))
         bare.append(1000 * cores / engine)
     report = Report("where_time_goes")
@@ -98,7 +98,7 @@ def main() -> None:
         "inspected frames/s": statistics.median(rates),
         "cores": cores,
         "bare engine, ms of CPU an image": statistics.median(bare),
-        "inspecting thread, share of samples": {name: round(share, 3) for name, share in _medians(inspector).items()},
+        "inspecting thread, share of samples": {name: round(share, 3) for name, share in _medians(scheduler).items()},
     }
     report.publish()
 

@@ -204,7 +204,7 @@ class LogStatus:
     writable: bool
     reason: str  # "" or "stalled", "disk full: ..." in one sentence
     pending: int  # records accepted and not yet committed
-    durable_ms: float  # newest result -> committed latency, milliseconds
+    commit_latency_ms: float  # newest result -> committed latency, milliseconds
     committed: int
     evidence_bytes: int
     evidence_deleted: int

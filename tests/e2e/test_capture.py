@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from tests.fakes.ports import free_port
 
+from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
-from vision_line.simulator.stripe import read_stripe
 
 from .conftest import COMMAND, wait_for
 
@@ -82,10 +82,10 @@ def test_pictures_of_all_cameras_spread_over_the_time(tmp_path: Path) -> None:
         picture = cv2.imread(str(output / line["file"]), cv2.IMREAD_GRAYSCALE)
         assert picture is not None
         assert picture.shape == (line["height"], line["width"])
-        stripe = read_stripe(np.asarray(picture, np.uint8))
-        assert stripe is not None
-        assert stripe[0] == clips[line["camera"]]
-        shown.add(stripe)
+        barcode = read_barcode(np.asarray(picture, np.uint8))
+        assert barcode is not None
+        assert barcode[0] == clips[line["camera"]]
+        shown.add(barcode)
     assert len(shown) == 9
     times = [datetime.fromisoformat(line["captured_utc"]) for line in lines if line["camera"] == "cam01"]
     assert all((after - before).total_seconds() > 1.2 for before, after in pairwise(times))

@@ -18,8 +18,8 @@ from tests.e2e.conftest import LineRun
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection
 from vision_line.records.table_export import Format, export
+from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
-from vision_line.simulator.stripe import read_stripe
 from vision_line.simulator.truth import load_truth
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
@@ -90,7 +90,7 @@ def test_the_ledger_agrees_with_the_summary(main_run: LineRun) -> None:
 
 
 def test_every_event_has_evidence_that_shows_it(main_run: LineRun, tmp_path: Path) -> None:
-    """The clean picture is a frame of the camera's own clip: its stripe says so."""
+    """The clean picture is a frame of the camera's own clip: its barcode says so."""
     run = main_run
     rows = run.query("SELECT e.camera, v.path, v.overlay_path FROM events e JOIN evidence v USING (run, event_id)")
     assert len(rows) == run.query("SELECT count(*) FROM events")[0][0] > 0
@@ -99,9 +99,9 @@ def test_every_event_has_evidence_that_shows_it(main_run: LineRun, tmp_path: Pat
         assert (run.records / overlay).exists()
         picture = cv2.imread(str(run.records / path), cv2.IMREAD_GRAYSCALE)
         assert picture is not None
-        stripe = read_stripe(np.asarray(picture, np.uint8))
-        assert stripe is not None
-        assert stripe[0] == clips[camera]
+        barcode = read_barcode(np.asarray(picture, np.uint8))
+        assert barcode is not None
+        assert barcode[0] == clips[camera]
     check_rows_and_pictures_agree(run.records, tmp_path)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.capture.folder import CaptureFolder
-from vision_line.capture.image_encoding import ImageEncoding, sign_image
+from vision_line.capture.image_encoding import ImageEncoding, fingerprint_of
 from vision_line.capture.sampling import Quota, Sampler, Skip, plan_quotas
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Stream
@@ -201,7 +201,7 @@ class Capture:
             logger.warning("%s", exc)
             sampler.reject(at_s, Skip.UNREADABLE)
             return True
-        return sampler.accept(at_s, sign_image(image)) is not None or self._folder.store(
+        return sampler.accept(at_s, fingerprint_of(image)) is not None or self._folder.store(
             frame.camera, frame.arrived_utc, image
         )
 

@@ -39,6 +39,6 @@ class ImageEncoding:
         return data.tobytes()
 
 
-def sign_image(image: Image) -> Fingerprint:
+def fingerprint_of(image: Image) -> Fingerprint:
     """Return the fingerprint of a (height, width, 3) BGR image."""
     return fingerprint_luma(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8))

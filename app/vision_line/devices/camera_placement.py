@@ -52,7 +52,7 @@ class CameraPlacement:
 
         `loads` are the present loads of the GPUs that tell them.
         """
-        self._forget(now_s)
+        self._drop_expired(now_s)
         home = self._homes.get(camera)
         counts = self._counts(without=camera)
         busy = {gpu: _busy_percent(loads.get(gpu), counts[gpu]) for gpu in self._gpus}
@@ -89,9 +89,9 @@ class CameraPlacement:
             return False
         return busy[home.gpu] - min(busy.values()) > MOVE_PERCENT
 
-    def _forget(self, now_s: float) -> None:
-        gone = [name for name, home in self._homes.items() if not home.open and now_s - home.left_s > HOLD_S]
-        for name in gone:
+    def _drop_expired(self, now_s: float) -> None:
+        expired = [name for name, home in self._homes.items() if not home.open and now_s - home.left_s > HOLD_S]
+        for name in expired:
             del self._homes[name]
 
 

@@ -193,7 +193,7 @@ class SqliteLog:
             writable=not reason,
             reason=reason,
             pending=state.entries,
-            durable_ms=self._writer.durable_ms,
+            commit_latency_ms=self._writer.commit_latency_ms,
             committed=state.committed,
             evidence_bytes=self._old_evidence_bytes if evidence is None else evidence.kept_bytes,
             evidence_deleted=0 if evidence is None else evidence.deleted,

@@ -80,12 +80,12 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._work, name="detection-log", daemon=True)
 
     @property
-    def durable_ms(self) -> float:
+    def commit_latency_ms(self) -> float:
         """Result -> committed of the oldest result in the last group, in milliseconds."""
         return self._commit_latency_ms
 
     def take_latencies_ms(self) -> list[float]:
-        """Return what `durable_ms` was after each commit since the last call; one caller."""
+        """Return what `commit_latency_ms` was after each commit since the last call; one caller."""
         return [self._latencies_ms.popleft() for _ in range(len(self._latencies_ms))]
 
     def start(self) -> None:

@@ -107,8 +107,8 @@ class CameraManager:
         self._tasks = tasks
         self._shared = shared
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
-        self._inspector: Scheduler | None = None
-        self._stations: dict[str, ManagedCamera] = {}
+        self._scheduler: Scheduler | None = None
+        self._running: dict[str, ManagedCamera] = {}
         self._numbers: dict[str, Iterator[int]] = {}  # a camera's frame numbers go on when it is altered or comes back
         self._stopped = False
         # Of cameras that do not run: since when nobody watches them.
@@ -116,43 +116,43 @@ class CameraManager:
         self.changed = asyncio.Event()  # set at every change of a camera's state
 
     @property
-    def stations(self) -> Sequence[ManagedCamera]:
+    def running(self) -> Sequence[ManagedCamera]:
         """The cameras that run now."""
-        return tuple(self._stations.values())
+        return tuple(self._running.values())
 
     @property
     def is_over(self) -> bool:
         """Whether every camera was a file, and every frame of them has its result."""
-        return bool(self._stations) and all(station.is_over for station in self._stations.values())
+        return bool(self._running) and all(managed.is_over for managed in self._running.values())
 
     @property
     def is_known(self) -> bool:
         """Whether each camera has either shown its first picture or failed to."""
-        return all(s.state is not CameraState.CONNECTING for s in self._stations.values())
+        return all(s.state is not CameraState.CONNECTING for s in self._running.values())
 
     def counts(self) -> dict[str, CameraCounts]:
         """Return the ledger's view of each camera's frames."""
-        return {name: station.counts() for name, station in self._stations.items()}
+        return {name: managed.counts() for name, managed in self._running.items()}
 
     def sizes_wh(self) -> list[tuple[int, int]]:
         """Return the sizes of the pictures that wait now, one entry a camera that has one."""
-        frames = (station.mailbox.oldest() for station in self._stations.values())
+        frames = (managed.mailbox.oldest() for managed in self._running.values())
         return [frame.size_wh for frame in frames if frame is not None]
 
-    def attach(self, inspector: Scheduler) -> None:
-        """Let `inspector` inspect the cameras that run now and those that come."""
-        self._inspector = inspector
-        for station in self._stations.values():
-            inspector.add(station.pipeline)
+    def attach(self, scheduler: Scheduler) -> None:
+        """Let `scheduler` inspect the cameras that run now and those that come."""
+        self._scheduler = scheduler
+        for managed in self._running.values():
+            scheduler.add(managed.pipeline)
 
     async def apply(self, streams: Sequence[Stream]) -> None:
         """Run exactly `streams`: new ones are started, missing ones stopped, altered ones restarted, others left."""
         wanted = {stream.name: stream for stream in streams}
-        leaving = [s for name, s in self._stations.items() if wanted.get(name) != s.stream]
-        await asyncio.gather(*(self._stop(station) for station in leaving))
+        leaving = [s for name, s in self._running.items() if wanted.get(name) != s.stream]
+        await asyncio.gather(*(self._stop(managed) for managed in leaving))
         if self._stopped:
             return  # the run's end overtook the change
-        coming = [stream for stream in streams if stream.name not in self._stations]
+        coming = [stream for stream in streams if stream.name not in self._running]
         if coming:
             # After the last record of what they replace: a record bears the labels that are in force when it is made.
             self._shared.log.write_cameras([_record(stream) for stream in coming])
@@ -165,9 +165,9 @@ class CameraManager:
         No camera is started from now on.
         """
         self._stopped = True
-        for station in self._stations.values():
-            station.task.cancel()
-        await asyncio.gather(*(s.task for s in self._stations.values()), return_exceptions=True)
+        for managed in self._running.values():
+            managed.task.cancel()
+        await asyncio.gather(*(s.task for s in self._running.values()), return_exceptions=True)
 
     def _start(self, stream: Stream) -> None:
         shared = self._shared
@@ -190,9 +190,9 @@ class CameraManager:
             absence = None  # a file waits to be looked at
         shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
-        self._stations[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load)
-        if self._inspector is not None:
-            self._inspector.add(pipeline)
+        self._running[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load)
+        if self._scheduler is not None:
+            self._scheduler.add(pipeline)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
 
     def _pipeline_of(self, stream: Stream, mailbox: Mailbox, on_rejected: Callable[[str], None]) -> CameraPipeline:
@@ -211,30 +211,30 @@ class CameraManager:
             dwell_s=stream.dwell_s,
         )
 
-    async def _stop(self, station: ManagedCamera) -> None:
-        name = station.stream.name
-        station.task.cancel()
-        await asyncio.gather(station.task, return_exceptions=True)
-        if self._inspector is None:
-            station.mailbox.close()
+    async def _stop(self, managed: ManagedCamera) -> None:
+        name = managed.stream.name
+        managed.task.cancel()
+        await asyncio.gather(managed.task, return_exceptions=True)
+        if self._scheduler is None:
+            managed.mailbox.close()
         else:
             # What is on the device is this camera's still: only when it has been recorded are the counts the last ones.
-            await asyncio.wrap_future(self._inspector.remove(name))
+            await asyncio.wrap_future(self._scheduler.remove(name))
         self._on_state(StateChange(name, CameraState.REMOVED, time.monotonic(), time.time()))
         ledger, now_s = self._shared.ledger(), time.monotonic()
-        minutes, intervals = ledger.remove_camera(name, station.counts(), now_s, time.time())
+        minutes, intervals = ledger.remove_camera(name, managed.counts(), now_s, time.time())
         self._absences[name] = Absence(now_s, OFF)
         self._shared.metrics.not_inspected(intervals, now_s)
         self._shared.log.write_coverage(minutes, intervals)
-        del self._stations[name]
+        del self._running[name]
         logger.info("camera %s: removed", name)
 
     def _on_state(self, change: StateChange) -> None:
-        station = self._stations.get(change.camera)
-        if station is None:
+        managed = self._running.get(change.camera)
+        if managed is None:
             return  # a late word of a camera that has been removed
-        station.reconnects.saw(change.state)
-        station.state = change.state
+        managed.reconnects.saw(change.state)
+        managed.state = change.state
         self._shared.ledger().state(change)
         self._shared.metrics.state(change)
         self._shared.log.write_states([change])

@@ -180,14 +180,14 @@ class Run:
         scheduler = self._start_scheduler(device, shapes)
         cameras.attach(scheduler)
         self._ledger.device_is_ready()
-        decode_watch = DecodeWatch(lambda: cameras.stations, self._metrics.decoding_is_short)
+        decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
         load_watch = LoadWatch(device.loads, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
             tasks.create_task(shapes.run(), name="input shapes"),
             tasks.create_task(decode_watch.run(), name="decoding"),
         ]
-        tasks.create_task(outcome_of(scheduler), name="inspector")
+        tasks.create_task(outcome_of(scheduler), name="scheduler")
         return LiveInspection(device, scheduler, load_watch, helpers)
 
     def _describe(self, device: Device) -> None:

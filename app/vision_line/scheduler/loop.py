@@ -65,7 +65,7 @@ class Scheduler:
         self._unpublished: list[InspectedFrame] = []
         self._published_s = -inf
         self.outcome = _uncancellable_future()
-        self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
         """Start the thread; called once."""

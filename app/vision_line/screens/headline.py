@@ -91,7 +91,7 @@ def _tiles(snapshot: Snapshot) -> list[tuple[str, str, int, str]]:
     totals, log, latency = snapshot.totals, snapshot.log, snapshot.totals.latency_ms
     p50, p95, p99 = (None, None, None) if latency is None else (latency.p50, latency.p95, latency.p99)
     batch = "–" if totals.batch_occupancy is None else f"{100 * totals.batch_occupancy:.0f} %"
-    log_value, log_style = (f"ok {log.durable_ms:.0f}", VALUE) if log.writable else ("STOPPED", TROUBLE)
+    log_value, log_style = (f"ok {log.commit_latency_ms:.0f}", VALUE) if log.writable else ("STOPPED", TROUBLE)
     behind_s = max((camera.behind_s for camera in snapshot.cameras), default=0.0)
     behind_style = NOTICE if any(camera.comes_late for camera in snapshot.cameras) else VALUE
     return [

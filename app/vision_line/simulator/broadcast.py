@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A live camera out of a looped clip: one clock, one RTP stream, any number of viewers."""
+"""A live camera out of a looped clip: one clock, one RTP stream, any number of clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Client(Protocol):
     """Where a camera's packets go; `send` never waits."""
 
     def is_behind(self) -> bool:
-        """Tell whether the viewer has not taken what it was sent before."""
+        """Tell whether the client has not taken what it was sent before."""
         ...
 
     def send(self, packets: list[bytes]) -> None:
@@ -34,11 +34,11 @@ class Client(Protocol):
 
 @dataclass(slots=True)
 class VirtualCamera:
-    """A clip as a live camera: all viewers see the same picture at the same time.
+    """A clip as a live camera: all clients see the same picture at the same time.
 
-    It runs on one event loop. A viewer joins at the next IDR picture; one that falls behind is skipped up
+    It runs on one event loop. A client joins at the next IDR picture; one that falls behind is skipped up
     to the first IDR picture after it has caught up. `sent_log` gets one JSON line for each frame that was
-    sent to a viewer.
+    sent to a client.
     """
 
     name: str
@@ -48,18 +48,18 @@ class VirtualCamera:
     ssrc: int
     timestamp_base: int
     sent_log: TextIO | None = None
-    viewers: dict[Client, bool] = field(default_factory=dict)
+    clients: dict[Client, bool] = field(default_factory=dict)
     sequence: int = 0
     packets: int = 0
     octets: int = 0
 
-    def join(self, viewer: Client) -> None:
-        """Let a viewer in; its first picture is the next IDR picture."""
-        self.viewers[viewer] = False
+    def join(self, client: Client) -> None:
+        """Let a client in; its first picture is the next IDR picture."""
+        self.clients[client] = False
 
-    def leave(self, viewer: Client) -> None:
-        """Let a viewer go; one that is not there is no error."""
-        self.viewers.pop(viewer, None)
+    def leave(self, client: Client) -> None:
+        """Let a client go; one that is not there is no error."""
+        self.clients.pop(client, None)
 
     async def run(self, start_s: float) -> None:
         """Send picture n at `start_s` + n / fps of the loop's clock until cancelled."""
@@ -70,7 +70,7 @@ class VirtualCamera:
             await asyncio.sleep(max(due_s - loop.time(), 0.0))
             due_utc_s = time.time() - (loop.time() - due_s)
             started = self._show(frame)
-            if started or (self.viewers and due_s >= next_report_s):
+            if started or (self.clients and due_s >= next_report_s):
                 self._report(frame, due_utc_s)
                 next_report_s = due_s + REPORT_EVERY_S
             frame += 1
@@ -80,23 +80,23 @@ class VirtualCamera:
                 self._break_off()
 
     def _break_off(self) -> None:
-        """Let all viewers begin again at an IDR picture."""
-        self.viewers = dict.fromkeys(self.viewers, False)
+        """Let all clients begin again at an IDR picture."""
+        self.clients = dict.fromkeys(self.clients, False)
 
     def _show(self, frame: int) -> bool:
-        """Send one picture to those who can take it; tells whether a viewer saw its first one."""
+        """Send one picture to those who can take it; tells whether a client saw its first one."""
         turn, index = divmod(frame, len(self.stream.units))
         unit = self.stream.units[index]
         timestamp = timestamp_of(self.timestamp_base, frame, self.fps)
-        sent = rtp_packets(unit, self.sequence, timestamp, self.ssrc) if self.viewers else []
+        sent = rtp_packets(unit, self.sequence, timestamp, self.ssrc) if self.clients else []
         started = False
         receivers = 0
-        for viewer, in_step in list(self.viewers.items()):
-            takes = (in_step or unit.idr) and not viewer.is_behind()
+        for client, in_step in list(self.clients.items()):
+            takes = (in_step or unit.idr) and not client.is_behind()
             started |= takes and not in_step
-            self.viewers[viewer] = takes
+            self.clients[client] = takes
             if takes:
-                viewer.send(sent)
+                client.send(sent)
                 receivers += 1
         if receivers:
             self._log(turn, index, timestamp)
@@ -112,8 +112,8 @@ class VirtualCamera:
     def _report(self, frame: int, utc_s: float) -> None:
         timestamp = timestamp_of(self.timestamp_base, frame, self.fps)
         report = sender_report(self.ssrc, utc_s, timestamp, self.packets, self.octets)
-        for viewer in self.viewers:
-            viewer.send_report(report)
+        for client in self.clients:
+            client.send_report(report)
 
     def _log(self, turn: int, index: int, timestamp: int) -> None:
         if self.sent_log is not None:

@@ -145,11 +145,11 @@ def _render(clip: Clip, plan: ScenePlan) -> None:
 
 
 def _pictures(clip: Clip, scene: Scene) -> Iterator[Picture]:
-    from vision_line.simulator.stripe import write_stripe
+    from vision_line.simulator.barcode import write_barcode
 
     for index in range(clip.frames):
         picture = scene.render(index)
-        write_stripe(picture, clip.clip_id, index)
+        write_barcode(picture, clip.clip_id, index)
         yield picture
         count_drawn()
 

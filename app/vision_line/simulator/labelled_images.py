@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from vision_line.ports import ProgressCallback
+from vision_line.simulator.barcode import write_barcode
 from vision_line.simulator.clips import CONTEXT, open_workers
 from vision_line.simulator.codec import through_h264
 from vision_line.simulator.defects import KINDS
 from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan, draw_scene
-from vision_line.simulator.stripe import write_stripe
 from vision_line.simulator.truth import TrueBox
 
 SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -107,7 +107,7 @@ def _degraded(rng: np.random.Generator, scene: Scene, index: int) -> Picture:
 
 
 def _marked(rng: np.random.Generator, picture: Picture) -> Picture:
-    write_stripe(picture, int(rng.integers(256)), int(rng.integers(65536)))
+    write_barcode(picture, int(rng.integers(256)), int(rng.integers(65536)))
     return picture
 
 

@@ -61,7 +61,7 @@ class UdpPorts:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class TcpViewer:
+class TcpClient:
     """Sends over the RTSP connection itself, on two interleaved channels."""
 
     writer: asyncio.StreamWriter
@@ -82,7 +82,7 @@ class TcpViewer:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class UdpViewer:
+class UdpClient:
     """Sends datagrams to the client's pair of ports."""
 
     ports: UdpPorts
@@ -104,7 +104,7 @@ class UdpViewer:
 
 
 class RtspSession:
-    """Answers one client until it leaves; owns its viewer, which joins the camera at PLAY."""
+    """Answers one client until it leaves; owns where its packets go, which joins the camera at PLAY."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class RtspSession:
         self._reader, self._writer = reader, writer
         self._session = secrets.token_hex(8)
         self._camera: VirtualCamera | None = None
-        self._viewer: Client | None = None
+        self._client: Client | None = None
 
     async def run(self) -> None:
         """Serve the client until it closes, breaks off, tears down, or sends what is not RTSP."""
@@ -187,17 +187,17 @@ class RtspSession:
         camera = self._cameras.get(camera_name(request.url))
         if camera is None:
             return Response(404)
-        if self._viewer is not None:
+        if self._client is not None:
             return Response(455)
         transport = request.headers.get("transport", "")
         pair = port_pair(transport, "interleaved")
         client_ports = port_pair(transport, "client_port")
         if "RTP/AVP/TCP" in transport.upper() and pair is not None and max(pair) < 256:
-            self._viewer = TcpViewer(self._writer, pair)
+            self._client = TcpClient(self._writer, pair)
             chosen = f"RTP/AVP/TCP;unicast;interleaved={pair[0]}-{pair[1]}"
         elif client_ports is not None and "multicast" not in transport.lower():
             host = str(self._writer.get_extra_info("peername")[0])
-            self._viewer = UdpViewer(self._ports, host, client_ports)
+            self._client = UdpClient(self._ports, host, client_ports)
             server = f"{self._ports.first}-{self._ports.first + 1}"
             chosen = f"RTP/AVP;unicast;client_port={client_ports[0]}-{client_ports[1]};server_port={server}"
         else:
@@ -206,23 +206,23 @@ class RtspSession:
         return Response(200, {"Transport": f"{chosen};ssrc={camera.ssrc:08X}"})
 
     def _control(self, request: Request) -> Response:
-        if request.method == "GET_PARAMETER" and self._viewer is None:
+        if request.method == "GET_PARAMETER" and self._client is None:
             return Response()
         if request.headers.get("session", "").partition(";")[0].strip() != self._session:
             return Response(454)
         if request.method in ("PAUSE", "TEARDOWN"):
             self._leave()
         if request.method == "PLAY":
-            return Response(200, {"Range": "npt=now-"}) if self._viewer is not None else Response(455)
+            return Response(200, {"Range": "npt=now-"}) if self._client is not None else Response(455)
         return Response()
 
     def _join(self) -> None:
-        if self._camera is not None and self._viewer is not None and self._viewer not in self._camera.viewers:
-            self._camera.join(self._viewer)
+        if self._camera is not None and self._client is not None and self._client not in self._camera.clients:
+            self._camera.join(self._client)
 
     def _leave(self) -> None:
-        if self._camera is not None and self._viewer is not None:
-            self._camera.leave(self._viewer)
+        if self._camera is not None and self._client is not None:
+            self._camera.leave(self._client)
 
 
 def parse_request(head: bytes) -> Request:

@@ -16,8 +16,8 @@ from vision_line.simulator.truth import TrueBox
 Picture = NDArray[np.uint8]  # (h, w, 3) BGR
 
 SIZE_WH = (640, 360)
-# The lowest rows belong to the stripe: no belt and no board is drawn there.
-STRIPE_ROWS = 16
+# The lowest rows belong to the barcode: no belt and no board is drawn there.
+BARCODE_ROWS = 16
 FPS = 25
 DEFECTIVE_SHARE = 0.4
 # Room for one board of at least 180 px and its distance to the next.
@@ -79,7 +79,7 @@ class Scene:
         return travelled % self.plan.belt_px
 
     def render(self, index: int) -> Picture:
-        """Draw frame `index`: (360, 640, 3) uint8 BGR with black stripe rows; equal for index + frames."""
+        """Draw frame `index`: (360, 640, 3) uint8 BGR with black barcode rows; equal for index + frames."""
         width, height = SIZE_WH[0], self.belt.shape[0]
         left, fraction = divmod(-self.shift_px(index) % self.plan.belt_px, 1.0)
         columns = np.arange(int(left) - 1, int(left) + width + 2)
@@ -125,7 +125,7 @@ def draw_scene(plan: ScenePlan) -> Scene:
     belt_rng, board_rng, optics_rng = (
         np.random.default_rng(seed) for seed in np.random.SeedSequence(plan.seed).spawn(3)
     )
-    height = SIZE_WH[1] - STRIPE_ROWS
+    height = SIZE_WH[1] - BARCODE_ROWS
     belt = _draw_belt(belt_rng, plan.belt_px, height)
     defects: list[SceneDefect] = []
     slot = plan.belt_px / plan.boards
@@ -219,7 +219,7 @@ def _cubic_taps(fraction: float) -> NDArray[np.float32]:
 
 
 def _optics(rng: np.random.Generator, plan: ScenePlan) -> Optics:
-    width, height = SIZE_WH[0], SIZE_WH[1] - STRIPE_ROWS
+    width, height = SIZE_WH[0], SIZE_WH[1] - BARCODE_ROWS
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x, y = x / width - 0.5, y / height - 0.5
     angle = float(rng.uniform(0, 2 * np.pi))

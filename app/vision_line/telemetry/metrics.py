@@ -66,7 +66,7 @@ class RunTotals:
     behind_ms: Quantiles | None
     inspected_fps: float
     batch_occupancy: float | None
-    durable_ms: float | None
+    commit_latency_ms: float | None
     usage: ProcessUsage
     overlay: OverlayStatus | None = None  # None where no videos are written
     loads: tuple[LoadTotals, ...] = ()  # of each GPU
@@ -88,7 +88,7 @@ class RunMetrics:
         self._latest: OrderedDict[str, DefectEvent] = OrderedDict()
         self._latest_lock = threading.Lock()
         self._rates = SlidingRates()
-        self._durable = LatencyHistogram()
+        self._commit_latencies = LatencyHistogram()
         self._read_overlay: Callable[[], OverlayStatus] | None = None
         self._preparation = ""
         self._decoding = ""
@@ -182,7 +182,7 @@ class RunMetrics:
     def committed(self, latencies_ms: Sequence[float], now_s: float) -> None:
         """Count commits of the log by result -> committed of the oldest result in each."""
         for latency_ms in latencies_ms:
-            self._durable.record(latency_ms, now_s)
+            self._commit_latencies.record(latency_ms, now_s)
 
     def snapshot(
         self, now_s: float, now_utc: float, log: LogStatus, not_inspected: Sequence[NotInspected] = ()
@@ -195,7 +195,7 @@ class RunMetrics:
         every = [camera.snapshot(now_s, causes.get(name)) for name, camera in self._cameras.items()]
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
         loads = self._loads.latest
-        log_now = LogSnapshot(log.writable, log.reason, log.pending, log.durable_ms)
+        log_now = LogSnapshot(log.writable, log.reason, log.pending, log.commit_latency_ms)
         with self._latest_lock:
             latest = tuple(reversed(self._latest.values()))
         return Snapshot(
@@ -231,7 +231,7 @@ class RunMetrics:
         """Return the whole run up to `now_s`."""
         missing_s = self._tally.seconds(now_s)
         cameras = tuple(camera.totals(now_s, missing_s.get(name, {})) for name, camera in self._cameras.items())
-        durable = quantiles_of(self._durable.whole())
+        commit_latency = quantiles_of(self._commit_latencies.whole())
         return RunTotals(
             facts=self.facts,
             duration_s=now_s - self.facts.started_s,
@@ -240,7 +240,7 @@ class RunMetrics:
             behind_ms=quantiles_of(merged(camera.behind.whole() for camera in self._cameras.values())),
             inspected_fps=self._inspected_fps(sum(camera.inspected for camera in cameras), now_s),
             batch_occupancy=self._occupancy(),
-            durable_ms=None if durable is None else durable.p99,
+            commit_latency_ms=None if commit_latency is None else commit_latency.p99,
             usage=self._read_usage(),
             overlay=self._overlay(),
             loads=self._loads.totals(),

@@ -121,7 +121,7 @@ class LogSnapshot:
     writable: bool = True
     reason: str = ""
     pending: int = 0
-    durable_ms: float = 0.0
+    commit_latency_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

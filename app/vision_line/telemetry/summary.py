@@ -246,7 +246,7 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         **_covered(together(camera.covered for camera in cameras)),
         inspected_fps=round(totals.inspected_fps, 3),
         batch_occupancy=None if totals.batch_occupancy is None else round(totals.batch_occupancy, 4),
-        durable_ms=None if totals.durable_ms is None else round(totals.durable_ms, 2),
+        durable_ms=None if totals.commit_latency_ms is None else round(totals.commit_latency_ms, 2),
         overlay_written=None if overlay is None else overlay.written,
         overlay_dropped=None if overlay is None else overlay.dropped,
         cpu_seconds=round(totals.usage.cpu_seconds, 3),

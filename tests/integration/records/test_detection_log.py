@@ -130,19 +130,19 @@ def test_every_commit_tells_how_late_it_was(open_log: OpenLog, line: Any, wait_u
     latencies_ms = log.take_latencies_ms()
 
     assert len(latencies_ms) == 4
-    assert latencies_ms[-1] == log.status().durable_ms
+    assert latencies_ms[-1] == log.status().commit_latency_ms
     assert log.take_latencies_ms() == []
 
 
 def test_results_are_durable_within_300_ms(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
-    """At a line's rate every record is committed, and `durable_ms` says how soon."""
+    """At a line's rate every record is committed, and `commit_latency_ms` says how soon."""
     log = open_log(evidence=False)
     worst = 0.0
     for sequence in range(40):
         seen = line.inspection(sequence, 3)
         log.write_inspection(seen, [])
         time.sleep(0.02)  # the line's pace, not a wait for something
-        worst = max(worst, log.status().durable_ms)
+        worst = max(worst, log.status().commit_latency_ms)
     wait_until(lambda: log.status().pending == 0)
 
     assert log.status().committed == 41  # the cameras are a record too

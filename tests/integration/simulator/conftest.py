@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Short clips with a stripe and nothing else: they show a loop boundary every two seconds."""
+"""Short clips with a barcode and nothing else: they show a loop boundary every two seconds."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vision_line.simulator.barcode import write_barcode
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.codec import encode, open_encoder
-from vision_line.simulator.stripe import write_stripe
 
 FRAMES, FPS = 50, 25
 
 
-def striped_clip(directory: Path, clip_id: int) -> Clip:
+def barcode_clip(directory: Path, clip_id: int) -> Clip:
     """Encode a clip of grey noise in which each frame says its number."""
     rng = np.random.default_rng(clip_id)
     pictures = []
     for index in range(FRAMES):
         picture = rng.integers(90, 130, (96, 640, 3), np.uint8)
-        write_stripe(picture, clip_id, index)
+        write_barcode(picture, clip_id, index)
         pictures.append(picture)
     name = f"cam{clip_id:02d}"
     video = directory / f"{name}.h264"
@@ -30,7 +30,7 @@ def striped_clip(directory: Path, clip_id: int) -> Clip:
 
 
 @pytest.fixture(scope="session")
-def striped_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+def barcode_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     """Give three clips, cam01 to cam03."""
-    directory = tmp_path_factory.mktemp("striped")
-    return [striped_clip(directory, number) for number in (1, 2, 3)]
+    directory = tmp_path_factory.mktemp("barcodes")
+    return [barcode_clip(directory, number) for number in (1, 2, 3)]

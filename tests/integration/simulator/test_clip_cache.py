@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from vision_line.errors import ConfigError
+from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import Clip, ensure_clips, plan_clip
 from vision_line.simulator.rtp_stream import read_stream
-from vision_line.simulator.stripe import read_stripe
 from vision_line.simulator.truth import load_truth
 
 FRAMES = 225
@@ -64,12 +64,12 @@ def test_each_frame_tells_its_clip_and_number(clips: list[Clip]) -> None:
     """Through the real encoder and decoder, for every frame."""
     for clip in clips:
         with av.open(str(clip.video), format="h264") as container:
-            seen = [read_stripe(np.asarray(f.to_ndarray(format="gray"), np.uint8)) for f in container.decode(video=0)]
+            seen = [read_barcode(np.asarray(f.to_ndarray(format="gray"), np.uint8)) for f in container.decode(video=0)]
         assert seen == [(clip.clip_id, index) for index in range(FRAMES)]
 
 
 def test_a_picture_is_one_access_unit_and_each_second_begins_with_an_idr(clips: list[Clip]) -> None:
-    """So a viewer waits at most a second, and the loop closes without re-encoding."""
+    """So a client waits at most a second, and the loop closes without re-encoding."""
     units = read_stream(clips[0].video.read_bytes()).units
 
     assert len(units) == FRAMES
@@ -94,7 +94,7 @@ def test_the_truth_belongs_to_the_clip(clips: list[Clip]) -> None:
 
 
 def test_a_number_of_cameras_out_of_range_is_refused(folder: Path) -> None:
-    """The stripe has eight bits for the clip."""
+    """The barcode has eight bits for the clip."""
     with pytest.raises(ConfigError, match="1 to 255"):
         ensure_clips(256, 0, folder)
 

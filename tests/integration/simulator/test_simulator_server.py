@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from vision_line.errors import RunError
+from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
-from vision_line.simulator.stripe import read_stripe
 
 FRAMES = 50
 WANTED = 70  # more than a loop
@@ -43,24 +43,24 @@ def watch(url: str, transport: str, wanted: int = WANTED) -> list[tuple[int, int
     with av.open(url, options={"rtsp_transport": transport, "timeout": "10000000"}) as container:
         for frame in container.decode(video=0):
             grey = np.asarray(frame.to_ndarray(format="gray"), np.uint8)
-            stripe = read_stripe(grey)
-            assert stripe is not None
-            seen.append(stripe)
+            barcode = read_barcode(grey)
+            assert barcode is not None
+            seen.append(barcode)
             if len(seen) == wanted:
                 break
     return seen
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_three_cameras_run_on_over_the_loop_boundary(striped_clips: list[Clip], transport: str, tmp_path: Path) -> None:
+def test_three_cameras_run_on_over_the_loop_boundary(barcode_clips: list[Clip], transport: str, tmp_path: Path) -> None:
     """Each client sees its own camera's pictures in order, none missing; the log has each of them."""
     log = tmp_path / "sent.jsonl"
-    with Simulator(striped_clips, 0, log) as simulator, ThreadPoolExecutor(3) as pool:
+    with Simulator(barcode_clips, 0, log) as simulator, ThreadPoolExecutor(3) as pool:
         clients = {name: pool.submit(watch, url, transport) for name, url in simulator.urls.items()}
         seen = {name: client.result(timeout=60) for name, client in clients.items()}
 
     sent: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
-    for clip in striped_clips:
+    for clip in barcode_clips:
         numbers = seen[clip.camera]
         assert {clip_id for clip_id, _ in numbers} == {clip.clip_id}
         assert {(b[1] - a[1]) % FRAMES for a, b in pairwise(numbers)} == {1}
@@ -74,10 +74,10 @@ def test_three_cameras_run_on_over_the_loop_boundary(striped_clips: list[Clip], 
         assert sorted(line["sent_utc_s"] for line in lines) == [line["sent_utc_s"] for line in lines]
 
 
-def test_pictures_come_at_the_camera_s_pace(striped_clips: list[Clip], tmp_path: Path) -> None:
+def test_pictures_come_at_the_camera_s_pace(barcode_clips: list[Clip], tmp_path: Path) -> None:
     """The rate over two seconds is 25 a second; no drift builds up."""
     log = tmp_path / "sent.jsonl"
-    with Simulator(striped_clips[:1], 0, log) as simulator:
+    with Simulator(barcode_clips[:1], 0, log) as simulator:
         watch(simulator.urls["cam01"], "tcp")
 
     lines = [json.loads(line) for line in log.read_text().splitlines()][:WANTED]
@@ -85,9 +85,9 @@ def test_pictures_come_at_the_camera_s_pace(striped_clips: list[Clip], tmp_path:
     assert np.median(spans) == pytest.approx(2.0, abs=0.04)
 
 
-def test_clients_of_one_camera_see_the_same_live_picture(striped_clips: list[Clip]) -> None:
+def test_clients_of_one_camera_see_the_same_live_picture(barcode_clips: list[Clip]) -> None:
     """The second to come does not start the clip again."""
-    with Simulator(striped_clips[:1], 0) as simulator, ThreadPoolExecutor(2) as pool:
+    with Simulator(barcode_clips[:1], 0) as simulator, ThreadPoolExecutor(2) as pool:
         url = simulator.urls["cam01"]
         early = pool.submit(watch, url, "tcp", 100)
         late = watch(url, "tcp", 30)
@@ -98,10 +98,10 @@ def test_clients_of_one_camera_see_the_same_live_picture(striped_clips: list[Cli
     assert "".join(f"<{index}>" for _, index in late[:10]) in joined
 
 
-def test_the_stream_says_how_its_colours_are_coded(striped_clips: list[Clip]) -> None:
+def test_the_stream_says_how_its_colours_are_coded(barcode_clips: list[Clip]) -> None:
     """BT.601, limited range, from the VUI; sender reports give the camera's clock."""
     with (
-        Simulator(striped_clips[:1], 0) as simulator,
+        Simulator(barcode_clips[:1], 0) as simulator,
         av.open(simulator.urls["cam01"], options={"rtsp_transport": "tcp", "timeout": "10000000"}) as container,
     ):
         frame = next(container.decode(video=0))
@@ -110,33 +110,33 @@ def test_the_stream_says_how_its_colours_are_coded(striped_clips: list[Clip]) ->
         assert {"prft", "rtcp_sr"} & {str(data.data_type) for data in packet.iter_sidedata()}
 
 
-def test_a_camera_that_does_not_exist_is_not_found(striped_clips: list[Clip]) -> None:
+def test_a_camera_that_does_not_exist_is_not_found(barcode_clips: list[Clip]) -> None:
     """404, as a real server answers."""
     with (
-        Simulator(striped_clips[:1], 0) as simulator,
+        Simulator(barcode_clips[:1], 0) as simulator,
         pytest.raises(av.HTTPNotFoundError),
     ):
         av.open(f"rtsp://127.0.0.1:{simulator.port}/cam99", options={"rtsp_transport": "tcp", "timeout": "10000000"})
 
 
-def test_a_busy_port_is_a_clear_error(striped_clips: list[Clip]) -> None:
+def test_a_busy_port_is_a_clear_error(barcode_clips: list[Clip]) -> None:
     """The error names host and port; no process stays."""
-    with Simulator(striped_clips[:1], 0) as simulator, pytest.raises(RunError, match=rf"127.0.0.1:{simulator.port}"):
-        Simulator(striped_clips[:1], simulator.port)
+    with Simulator(barcode_clips[:1], 0) as simulator, pytest.raises(RunError, match=rf"127.0.0.1:{simulator.port}"):
+        Simulator(barcode_clips[:1], simulator.port)
 
 
-def test_a_missing_clip_is_a_clear_error(striped_clips: list[Clip], tmp_path: Path) -> None:
+def test_a_missing_clip_is_a_clear_error(barcode_clips: list[Clip], tmp_path: Path) -> None:
     """The error names camera and file."""
-    clip = striped_clips[0]
+    clip = barcode_clips[0]
     gone = Clip(clip.camera, clip.clip_id, clip.fps, clip.frames, tmp_path / "gone.h264", clip.truth)
 
     with pytest.raises(RunError, match=r"cam01: .*gone\.h264"):
         Simulator([gone], 0)
 
 
-def test_close_ends_the_process_and_may_be_called_twice(striped_clips: list[Clip]) -> None:
+def test_close_ends_the_process_and_may_be_called_twice(barcode_clips: list[Clip]) -> None:
     """Nothing of the simulator is left."""
-    simulator = Simulator(striped_clips, 0)
+    simulator = Simulator(barcode_clips, 0)
     pid = simulator.pid
 
     simulator.close()
@@ -145,9 +145,9 @@ def test_close_ends_the_process_and_may_be_called_twice(striped_clips: list[Clip
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_the_server_does_not_outlive_its_parent(striped_clips: list[Clip]) -> None:
+def test_the_server_does_not_outlive_its_parent(barcode_clips: list[Clip]) -> None:
     """Even `kill -9` of the parent ends the cameras."""
-    video = striped_clips[0].video
+    video = barcode_clips[0].video
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom vision_line.simulator.clips import Clip\n"
         "from vision_line.simulator.live import Simulator\n"
@@ -171,10 +171,10 @@ def ask(connection: socket.socket, request: str) -> str:
     return answer.decode()
 
 
-def test_the_server_speaks_rtsp(striped_clips: list[Clip]) -> None:
+def test_the_server_speaks_rtsp(barcode_clips: list[Clip]) -> None:
     """Each method is answered as RFC 2326 has it, wrong ones too."""
     with (
-        Simulator(striped_clips[:1], 0) as simulator,
+        Simulator(barcode_clips[:1], 0) as simulator,
         socket.create_connection(("127.0.0.1", simulator.port), timeout=10) as connection,
     ):
         url = simulator.urls["cam01"]

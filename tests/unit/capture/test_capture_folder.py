@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vision_line.capture.folder import MANIFEST, CapturedPicture, CaptureFolder
-from vision_line.capture.image_encoding import ImageEncoding, sign_image
+from vision_line.capture.image_encoding import ImageEncoding, fingerprint_of
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.bgr import Image
 
@@ -108,4 +108,4 @@ def test_a_pictures_signature_is_that_of_its_luma() -> None:
     red = np.zeros((90, 160, 3), np.uint8)
     red[..., 2] = 200
 
-    assert np.unique(sign_image(red).thumbnail).tolist() == [60]
+    assert np.unique(fingerprint_of(red).thumbnail).tolist() == [60]

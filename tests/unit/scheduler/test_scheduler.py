@@ -94,7 +94,7 @@ def one_defect(inspected: Frame) -> Detections:
 
 
 class Rig:
-    """An inspector on a simulated device, with what it reported."""
+    """A scheduler on a simulated device, with what it reported."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Rig:
         description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
         find = detections or (lambda _: Detections.empty())
         self.device = SimulatedDevice(description, self.bell.notify, inference_s, find)
-        self.inspector = Scheduler(
+        self.scheduler = Scheduler(
             self.device, self.log, self.bell, observer=self.tally, on_update=self.rounds.append, fill_s=fill_s
         )
         self.lines: dict[str, CameraPipeline] = {}
@@ -131,7 +131,7 @@ class Rig:
             1 / inspect_fps if inspect_fps else 0.0,
         )
         self.lines[camera] = line
-        self.inspector.add(line)
+        self.scheduler.add(line)
         return line
 
     def put(self, camera: str, sequence: int, arrived_s: float | None = None, behind_s: float = 0.0) -> None:
@@ -154,15 +154,15 @@ class Rig:
         return found
 
     def end(self) -> None:
-        self.inspector.stop()
-        assert self.inspector.join(10)
+        self.scheduler.stop()
+        assert self.scheduler.join(10)
         self.device.close()
 
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     made = Rig()
-    made.inspector.start()
+    made.scheduler.start()
     yield made
     made.end()
 
@@ -184,7 +184,7 @@ def test_overload_is_shared_fairly_and_accounted_for() -> None:
     cameras = [f"cam{number}" for number in range(8)]
     for camera in cameras:
         rig.add(camera)
-    rig.inspector.start()
+    rig.scheduler.start()
     for sequence in range(60):
         for camera in cameras:
             rig.put(camera, sequence)
@@ -218,7 +218,7 @@ def test_a_frame_that_came_before_its_camera_was_added_is_inspected(rig: Rig) ->
     rig.put("other", 0)
     rig.until(lambda: rig.log.inspected == [("other", 0)])
     tracker = EventTracker("cam", CLASSES, StreamSettings(), 0.25)
-    rig.inspector.add(CameraPipeline("cam", mailbox, lambda found, _: (found, found), tracker))
+    rig.scheduler.add(CameraPipeline("cam", mailbox, lambda found, _: (found, found), tracker))
 
     rig.until(lambda: rig.log.inspected == [("other", 0), ("cam", 0)])
 
@@ -260,11 +260,11 @@ def test_a_defect_becomes_one_event_in_log_and_metrics() -> None:
     """NEW once after min_hits hits, END when the camera is removed."""
     rig = Rig(detections=one_defect)
     rig.add("cam", live=False)
-    rig.inspector.start()
+    rig.scheduler.start()
     for sequence in range(10):
         rig.put("cam", sequence)
     rig.until(lambda: len(rig.log.inspected) == 10)
-    rig.inspector.remove("cam")
+    rig.scheduler.remove("cam")
     rig.until(lambda: any(event.phase is EventPhase.END for event in rig.log.events))
     rig.end()
 
@@ -280,7 +280,7 @@ def test_batches_are_filled_when_the_device_takes_more_than_one() -> None:
     for number in range(8):
         rig.add(f"cam{number}")
         rig.put(f"cam{number}", 0)
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.until(lambda: len(rig.log.inspected) == 8)
     rig.end()
 
@@ -295,11 +295,11 @@ def test_a_broken_engine_ends_the_thread_with_its_error() -> None:
 
     rig = Rig(detections=fail)
     rig.add("cam")
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.put("cam", 0)
 
     with pytest.raises(RunError, match="the engine failed"):
-        rig.inspector.outcome.result(10)
+        rig.scheduler.outcome.result(10)
     rig.end()
 
 
@@ -314,9 +314,9 @@ def test_a_picture_that_cannot_be_converted_is_counted_and_the_next_is_inspected
 
     rig = Rig()
     rig.device = Choosy(rig.device.description, rig.bell.notify)
-    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
+    rig.scheduler = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
     rig.add("cam", live=False)
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.put("cam", 0)
     rig.put("cam", 1)
     rig.until(lambda: rig.log.inspected == [("cam", 1)])
@@ -331,7 +331,7 @@ def test_a_drain_records_what_is_in_flight() -> None:
     for camera in ("a", "b", "c"):
         rig.add(camera)
         rig.put(camera, 0)
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.until(lambda: rig.device.in_flight() == 2)
     rig.end()
 
@@ -364,7 +364,7 @@ def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1)
     """Return a rig whose device is of another kind."""
     rig = Rig(slots=slots, max_batch=max_batch)
     rig.device = device(rig.device.description, rig.bell.notify, 0.0, one_defect)
-    rig.inspector = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
+    rig.scheduler = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
     return rig
 
 
@@ -375,7 +375,7 @@ def held() -> Iterator[tuple[Rig, Held]]:
     device = rig.device
     assert isinstance(device, Held)
     rig.add("cam", live=False)
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.put("cam", 0)
     rig.put("cam", 1)
     rig.until(lambda: device.in_flight() == 2)
@@ -387,7 +387,7 @@ def held() -> Iterator[tuple[Rig, Held]]:
 def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[Rig, Held]) -> None:
     """The removal is over when its last frames are in the log, and in a round, and every frame is accounted for."""
     rig, device = held
-    gone = rig.inspector.remove("cam")
+    gone = rig.scheduler.remove("cam")
     rig.until(lambda: rig.lines["cam"].mailbox.oldest() is None)
     assert not gone.done()
 
@@ -403,7 +403,7 @@ def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]
     """A camera that is altered meanwhile is counted anew from its own first frame, and keeps its own detections."""
     rig, device = held
     old = rig.lines["cam"]
-    gone = rig.inspector.remove("cam")
+    gone = rig.scheduler.remove("cam")
     new = rig.add("cam")
     new.keep = lambda found, _: (found[:0], found[:0])
     rig.until(lambda: old.mailbox.oldest() is None)
@@ -422,8 +422,8 @@ def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]
 def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) -> None:
     """Nobody waits in vain because the run ends."""
     rig, device = held
-    gone = rig.inspector.remove("cam")
-    rig.inspector.stop()
+    gone = rig.scheduler.remove("cam")
+    rig.scheduler.stop()
     device.released = True
     rig.bell.notify()
 
@@ -434,8 +434,8 @@ def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) ->
 def test_an_aborted_drain_accounts_for_what_it_leaves(held: tuple[Rig, Held]) -> None:
     """Frames that a forced end leaves on the device were not inspected."""
     rig, _ = held
-    rig.inspector.abort()
-    assert rig.inspector.join(10)
+    rig.scheduler.abort()
+    assert rig.scheduler.join(10)
 
     assert rig.counts()["cam"] == (3, 0, {DropCause.SHUTDOWN: 3})
 
@@ -443,15 +443,15 @@ def test_an_aborted_drain_accounts_for_what_it_leaves(held: tuple[Rig, Held]) ->
 def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
     """Who gives up waiting for a removal or for the end cannot cancel it."""
     rig, device = held
-    gone = rig.inspector.remove("cam")
+    gone = rig.scheduler.remove("cam")
     assert not gone.cancel()
-    assert not rig.inspector.outcome.cancel()
+    assert not rig.scheduler.outcome.cancel()
     device.released = True
     rig.bell.notify()
 
     gone.result(10)
-    rig.inspector.stop()
-    rig.inspector.outcome.result(10)
+    rig.scheduler.stop()
+    rig.scheduler.outcome.result(10)
 
 
 def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> None:
@@ -466,7 +466,7 @@ def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> N
     made = rig_on(Late)
     made.add("cam", staleness_s=0.5)
     made.put("cam", 0, time.monotonic() - 1.0)
-    made.inspector.start()
+    made.scheduler.start()
     made.until(lambda: made.log.inspected == [("cam", 1)])
     made.end()
 
@@ -480,7 +480,7 @@ def test_a_camera_whose_pictures_cannot_be_read_is_told_and_warned_of_once(caplo
     rig.device.readable = frozenset({2, 5})
     told: list[str] = []
     rig.add("bad", live=False).on_rejected = told.append
-    rig.inspector.start()
+    rig.scheduler.start()
     with caplog.at_level(logging.WARNING):
         for sequence in range(12):
             rig.put("bad", sequence)
@@ -499,7 +499,7 @@ def test_a_bad_picture_spoils_no_batch() -> None:
     for camera in ("a", "bad", "b"):
         rig.add(camera).on_rejected = told.append
         rig.put(camera, 0)
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.until(lambda: len(rig.log.inspected) == 2)
     rig.end()
 
@@ -515,7 +515,7 @@ def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:
     rig.add("cam", staleness_s=0.5)
     for camera, behind_s in (("late", 0.6), ("cam", 0.2)):
         rig.put(camera, 0, behind_s=behind_s)
-    rig.inspector.start()
+    rig.scheduler.start()
     rig.until(lambda: rig.log.inspected == [("cam", 0)])
     rig.end()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A camera shows all viewers the same pictures, from an IDR picture on, at its pace."""
+"""A camera shows all clients the same pictures, from an IDR picture on, at its pace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOP, FRAMES = 3, 6
 
 @dataclass(eq=False)
 class Watcher:
-    """A viewer that keeps what it gets and stops the wait after `wanted` pictures."""
+    """A client that keeps what it gets and stops the wait after `wanted` pictures."""
 
     wanted: int
     behind_after: int = -1
@@ -79,7 +79,7 @@ async def test_pictures_run_on_over_the_loop_boundary() -> None:
     assert watcher.reports
 
 
-async def test_two_viewers_get_the_same_packets() -> None:
+async def test_two_clients_get_the_same_packets() -> None:
     """A camera is live: its picture does not depend on who looks."""
     first, second = Watcher(8), Watcher(8)
 
@@ -88,7 +88,7 @@ async def test_two_viewers_get_the_same_packets() -> None:
     assert first.pictures == second.pictures
 
 
-async def test_a_viewer_that_falls_behind_goes_on_at_an_idr_picture() -> None:
+async def test_a_client_that_falls_behind_goes_on_at_an_idr_picture() -> None:
     """It misses whole pictures up to the next that can be decoded alone."""
     watcher = Watcher(6, behind_after=3)
 

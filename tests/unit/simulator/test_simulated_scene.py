@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vision_line.simulator.defects import KINDS
-from vision_line.simulator.scene import FPS, SIZE_WH, STRIPE_ROWS, Scene, ScenePlan, draw_scene
+from vision_line.simulator.scene import BARCODE_ROWS, FPS, SIZE_WH, Scene, ScenePlan, draw_scene
 
 PLAN = ScenePlan(seed=21, frames=250, boards=3, speed_px_s=93.0, defective_share=1.0)
 
@@ -57,20 +57,20 @@ def test_each_defect_crosses_the_whole_picture_once_in_a_loop(scene: Scene) -> N
         assert dwell - 1 <= sum(shown) <= dwell + 10
 
 
-def test_boxes_lie_in_the_picture_above_the_stripe(scene: Scene) -> None:
+def test_boxes_lie_in_the_picture_above_the_barcode(scene: Scene) -> None:
     """Sightings are cut at the sides and never reach the margin."""
     for index in range(0, PLAN.frames, 5):
         for seen in scene.sightings(index):
             x0, y0, x1, y1 = seen.xyxy
             assert 0 <= x0 < x1 <= SIZE_WH[0]
-            assert 0 <= y0 < y1 <= SIZE_WH[1] - STRIPE_ROWS
+            assert 0 <= y0 < y1 <= SIZE_WH[1] - BARCODE_ROWS
             assert 0 < seen.visible <= 1
             assert seen.kind in KINDS
 
 
-def test_the_margin_of_the_stripe_is_empty(scene: Scene) -> None:
+def test_the_margin_of_the_barcode_is_empty(scene: Scene) -> None:
     """Belt and boards keep out of the lowest rows."""
-    assert not scene.render(40)[-STRIPE_ROWS:].any()
+    assert not scene.render(40)[-BARCODE_ROWS:].any()
 
 
 def test_pixels_differ_from_the_good_line_where_the_truth_says_so(scene: Scene) -> None:

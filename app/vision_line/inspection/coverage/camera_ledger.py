@@ -89,7 +89,7 @@ class CameraLedger:
         at_s = change.at_s
         if change.since_s is not None and change.since_s < self._window.last_s:
             # All inspections since then were of the same frame.
-            self._window.forget_after(max(change.since_s, self._decided_s))
+            self._window.drop_after(max(change.since_s, self._decided_s))
         was_over = self._is_over
         self._causes.state, self._causes.code = change.state, change.code
         if self._is_over:
@@ -100,7 +100,7 @@ class CameraLedger:
             self._window.begin(at_s)
             self._decided_s, self._ended = at_s, False
             self._downtime.reset()
-            self._causes.forget()
+            self._causes.clear_trouble()
         self.note_obstacle(at_s)
 
     def note_obstacle(self, at_s: float) -> None:

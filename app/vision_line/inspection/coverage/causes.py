@@ -145,7 +145,7 @@ class CauseLog:
             ended = (past._replace(until_s=at_s) if past.is_broken_by(at_s) else past for past in self._past)
             self._past = deque((past for past in ended if past.until_s > oldest_s), maxlen=_MOST_PAST_CAUSES)
 
-    def forget(self) -> None:
+    def clear_trouble(self) -> None:
         """Drop the present trouble too: the camera starts anew."""
         self._trouble, self._priority = "", 0
         self._past.clear()

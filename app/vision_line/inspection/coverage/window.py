@@ -83,7 +83,7 @@ class ObservationWindow:
         self._observed_s.clear()
         self._observed_s.append(at_s)
 
-    def forget_after(self, at_s: float) -> None:
+    def drop_after(self, at_s: float) -> None:
         """Drop the observations later than `at_s`: they all show the frame of `at_s`."""
         while self._observed_s and self._observed_s[-1] >= at_s:
             self._observed_s.pop()

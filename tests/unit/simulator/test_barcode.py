@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The stripe survives the codecs that a picture meets, and is never misread."""
+"""The barcode survives the codecs that a picture meets, and is never misread."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vision_line.simulator.barcode import BLOCK_PX, read_barcode, write_barcode
 from vision_line.simulator.codec import through_h264
-from vision_line.simulator.stripe import BLOCK_PX, read_stripe, write_stripe
 
 CLIP_IDS = st.integers(0, 255)
 INDEXES = st.integers(0, 65535)
@@ -32,9 +32,9 @@ def test_what_was_written_is_read(clip_id: int, index: int) -> None:
     """Clip id and index come back from a grey picture."""
     picture = np.zeros((64, 640), np.uint8)
 
-    write_stripe(picture, clip_id, index)
+    write_barcode(picture, clip_id, index)
 
-    assert read_stripe(picture) == (clip_id, index)
+    assert read_barcode(picture) == (clip_id, index)
 
 
 @settings(max_examples=20, deadline=None)
@@ -42,48 +42,48 @@ def test_what_was_written_is_read(clip_id: int, index: int) -> None:
 def test_it_survives_jpeg(clip_id: int, index: int, quality: int) -> None:
     """Evidence pictures still tell which frame they are."""
     picture = noisy_picture(index)
-    write_stripe(picture, clip_id, index)
+    write_barcode(picture, clip_id, index)
 
     coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
-    assert read_stripe(decoded) == (clip_id, index)
+    assert read_barcode(decoded) == (clip_id, index)
 
 
 def test_it_survives_h264_under_noise() -> None:
-    """Every predicted picture has its own stripe, not a rest of the one before."""
+    """Every predicted picture has its own barcode, not a rest of the one before."""
     pictures = [noisy_picture(index) for index in range(4)]
     for index, picture in enumerate(pictures):
-        write_stripe(picture, 200 - index, 40_000 + index * 77)
+        write_barcode(picture, 200 - index, 40_000 + index * 77)
 
     for last in range(1, 5):
-        assert read_stripe(grey(through_h264(pictures[:last], 25))) == (201 - last, 40_000 + (last - 1) * 77)
+        assert read_barcode(grey(through_h264(pictures[:last], 25))) == (201 - last, 40_000 + (last - 1) * 77)
 
 
 @given(seed=st.integers(0, 10_000))
-def test_a_picture_without_a_stripe_gives_none(seed: int) -> None:
-    """Neither noise nor a flat picture is taken for a stripe."""
+def test_a_picture_without_a_barcode_gives_none(seed: int) -> None:
+    """Neither noise nor a flat picture is taken for a barcode."""
     noise = np.random.default_rng(seed).integers(0, 255, (32, 640), np.uint8)
 
-    assert read_stripe(noise) is None
-    assert read_stripe(np.full((32, 640), seed % 256, np.uint8)) is None
+    assert read_barcode(noise) is None
+    assert read_barcode(np.full((32, 640), seed % 256, np.uint8)) is None
 
 
 @given(clip_id=CLIP_IDS, index=INDEXES, block=st.integers(0, 39))
 def test_one_wrong_block_is_noticed(clip_id: int, index: int, block: int) -> None:
-    """A damaged stripe is no stripe."""
+    """A damaged barcode is no barcode."""
     picture = np.zeros((32, 640), np.uint8)
-    write_stripe(picture, clip_id, index)
+    write_barcode(picture, clip_id, index)
     part = picture[:, block * BLOCK_PX : (block + 1) * BLOCK_PX]
     part[-BLOCK_PX:] = 255 - part[-BLOCK_PX:]
 
-    assert read_stripe(picture) is None
+    assert read_barcode(picture) is None
 
 
 def test_numbers_and_pictures_that_do_not_fit_are_refused() -> None:
     """Nothing is written half."""
     with pytest.raises(ValueError, match="index"):
-        write_stripe(np.zeros((360, 640), np.uint8), 1, 65536)
+        write_barcode(np.zeros((360, 640), np.uint8), 1, 65536)
     with pytest.raises(ValueError, match="640x16"):
-        write_stripe(np.zeros((360, 639), np.uint8), 1, 1)
-    assert read_stripe(np.zeros((8, 640), np.uint8)) is None
+        write_barcode(np.zeros((360, 639), np.uint8), 1, 1)
+    assert read_barcode(np.zeros((8, 640), np.uint8)) is None

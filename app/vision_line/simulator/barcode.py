@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A machine-readable stripe in the lowest rows of a picture: which clip and which frame this is."""
+"""A machine-readable barcode in the lowest rows of a picture: which clip and which frame this is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_PX = 16
-# Dark, light, dark, light: they give the reader its threshold and reject pictures without a stripe.
+# Dark, light, dark, light: they give the reader its threshold and reject pictures without a barcode.
 _MARKER = (0, 1, 0, 1)
 _CLIP_BITS, _INDEX_BITS, _CHECK_BITS = 8, 16, 12
 _BITS = len(_MARKER) + _CLIP_BITS + _INDEX_BITS + _CHECK_BITS
@@ -18,7 +18,7 @@ _DARK, _LIGHT = 32, 224
 _LEAST_CONTRAST = 48.0
 
 
-def write_stripe(picture: NDArray[np.uint8], clip_id: int, index: int) -> None:
+def write_barcode(picture: NDArray[np.uint8], clip_id: int, index: int) -> None:
     """Write clip id (0..255) and frame index (0..65535) into the lowest 16 rows, in place.
 
     `picture` is (h, w) or (h, w, channels) uint8 with h >= 16 and w >= 640.
@@ -32,12 +32,12 @@ def write_stripe(picture: NDArray[np.uint8], clip_id: int, index: int) -> None:
         raise ValueError(f"a picture of at least {_BITS * BLOCK_PX}x{BLOCK_PX} expected, got {picture.shape}")
     bits = np.array((*_MARKER, *_payload(clip_id, index)), np.uint8)
     row = np.repeat(np.where(bits == 1, _LIGHT, _DARK).astype(np.uint8), BLOCK_PX)
-    stripe = picture[-BLOCK_PX:, : row.size]
-    stripe[:] = row if picture.ndim == 2 else row[:, None]
+    barcode = picture[-BLOCK_PX:, : row.size]
+    barcode[:] = row if picture.ndim == 2 else row[:, None]
 
 
-def read_stripe(grey: NDArray[np.uint8]) -> tuple[int, int] | None:
-    """Read (clip id, frame index) from a (h, w) uint8 picture, None where no valid stripe is."""
+def read_barcode(grey: NDArray[np.uint8]) -> tuple[int, int] | None:
+    """Read (clip id, frame index) from a (h, w) uint8 picture, None where no valid barcode is."""
     if grey.ndim != 2 or not _has_room(grey.shape):
         return None
     blocks = grey[-BLOCK_PX:, : _BITS * BLOCK_PX].reshape(BLOCK_PX, _BITS, BLOCK_PX)

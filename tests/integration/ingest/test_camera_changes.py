@@ -84,7 +84,7 @@ def write_video(path: Path) -> None:
 
 
 class Running:
-    """A lineup with inspector, ledger and log, as a run has them."""
+    """A camera manager with scheduler, ledger and log, as a run has them."""
 
     def __init__(
         self, tasks: asyncio.TaskGroup, folder: Path, device: type[SimulatedDevice], log: type[SqliteLog]
@@ -100,7 +100,7 @@ class Running:
         self.log: Any = log(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
         # Slower than the camera: at any moment both slots hold a frame of it.
         self.device: Any = device(DESCRIPTION, bell.notify, 0.06, one_defect)
-        self.inspector = Scheduler(self.device, self.log, bell, observer=self.metrics, on_update=self._hand_over)
+        self.scheduler = Scheduler(self.device, self.log, bell, observer=self.metrics, on_update=self._hand_over)
         shared = SharedParts(
             wake=bell,
             ledger=self._ledger_awake,
@@ -110,9 +110,9 @@ class Running:
             classes=CLASSES,
             score_threshold=0.25,
         )
-        self.lineup = CameraManager(tasks, shared)
-        self.lineup.attach(self.inspector)
-        self.inspector.start()
+        self.manager = CameraManager(tasks, shared)
+        self.manager.attach(self.scheduler)
+        self.scheduler.start()
 
     def _ledger_awake(self) -> CoverageLedger:
         if self.pause is not None:
@@ -133,12 +133,12 @@ class Running:
         return self.ledger.open_intervals()
 
     def _counts(self) -> dict[str, CameraCounts]:
-        return {station.stream.name: station.counts() for station in self.lineup.stations}
+        return {camera.stream.name: camera.counts() for camera in self.manager.running}
 
     async def end(self) -> None:
-        await self.lineup.stop()
-        self.inspector.stop()
-        await asyncio.wrap_future(self.inspector.outcome)
+        await self.manager.stop()
+        self.scheduler.stop()
+        await asyncio.wrap_future(self.scheduler.outcome)
         self.device.close()
         self.log.write_coverage(*self.ledger.close(time.monotonic(), time.time(), self._counts()))
         self.log.close()
@@ -150,7 +150,7 @@ class Running:
 
     @property
     def state(self) -> CameraState:
-        return next(station.state for station in self.lineup.stations if station.stream.name == "cam")
+        return next(camera.state for camera in self.manager.running if camera.stream.name == "cam")
 
     def told(self) -> list[tuple[Any, ...]]:
         """Return cause and start of what was not inspected since the camera first ran."""
@@ -168,7 +168,7 @@ Start = Callable[..., Any]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Give `start(device)`: a context in which a lineup runs."""
+    """Give `start(device)`: a context in which a camera manager runs."""
 
     @asynccontextmanager
     async def running(
@@ -196,10 +196,10 @@ async def test_no_frame_is_lost_or_mixed_up_when_a_camera_is_altered_and_removed
     run: Running
     async with start() as run:
         for station in ("A", "B", "C"):
-            await run.lineup.apply([stream(url, station=station)])
+            await run.manager.apply([stream(url, station=station)])
             before = run.camera.inspected
             await wait_until(lambda before=before: run.camera.inspected >= before + 8, 20)
-        await run.lineup.apply([])
+        await run.manager.apply([])
         left = run.camera
     totals = run.camera
 
@@ -226,9 +226,9 @@ async def test_the_settings_behind_a_verdict_can_be_found(serve: Serve, wait_unt
     run: Running
     async with start() as run:
         for threshold in (0.3, 0.4):
-            await run.lineup.apply([stream(url, thresholds={"open": threshold}), other])
+            await run.manager.apply([stream(url, thresholds={"open": threshold}), other])
             await wait_until(lambda: run.state is CameraState.RUNNING, 20)
-        await run.lineup.apply([stream(url, thresholds={"open": 0.4}), other])
+        await run.manager.apply([stream(url, thresholds={"open": 0.4}), other])
 
     rows = run.rows("SELECT name, url, settings FROM cameras ORDER BY name, since_utc")
     assert [(name, shown) for name, shown, _ in rows] == [
@@ -248,7 +248,7 @@ async def test_frames_that_cannot_be_read_are_the_cameras_fault_in_the_ledger(
     url = serve({"path": "cam"}).url("cam")
     run: Running
     async with start(Blind) as run:
-        await run.lineup.apply([stream(url, dwell_s=1.0)])
+        await run.manager.apply([stream(url, dwell_s=1.0)])
         await wait_until(lambda: run.state is CameraState.RECONNECTING, 20)
         await wait_until(lambda: bool(run.open_intervals()), 20)
 
@@ -262,9 +262,9 @@ async def test_no_camera_is_started_once_the_run_ends(start: Start) -> None:
     """A change of the configuration that the end overtakes is not carried out."""
     run: Running
     async with start() as run:
-        await run.lineup.stop()
-        await run.lineup.apply([stream("rtsp://127.0.0.1:1/cam")])
-        assert run.lineup.stations == ()
+        await run.manager.stop()
+        await run.manager.apply([stream("rtsp://127.0.0.1:1/cam")])
+        assert run.manager.running == ()
 
 
 async def test_a_camera_that_sends_too_few_frames_is_told_as_such(
@@ -274,7 +274,7 @@ async def test_a_camera_that_sends_too_few_frames_is_told_as_such(
     url = serve({"path": "cam", "fps": 2, "gop": 2}).url("cam")
     run: Running
     async with start() as run:
-        await run.lineup.apply([stream(url, dwell_s=3.0, min_hits=8)])
+        await run.manager.apply([stream(url, dwell_s=3.0, min_hits=8)])
         await wait_until(lambda: [row.cause for row in run.open_intervals()] == ["camera:SLOW"], 30.0)
 
     assert run.rows("SELECT count(*) FROM not_inspected WHERE cause NOT LIKE 'camera:%'") == [(0,)]
@@ -285,7 +285,7 @@ async def test_a_file_that_waits_for_the_log_blames_the_log(tmp_path: Path, wait
     write_video(tmp_path / "clip.mp4")
     run: Running
     async with start(log=StuckLog) as run:
-        await run.lineup.apply([stream(f"file:{tmp_path}/clip.mp4", loop=True, dwell_s=1.0)])
+        await run.manager.apply([stream(f"file:{tmp_path}/clip.mp4", loop=True, dwell_s=1.0)])
         await wait_until(lambda: run.open_intervals() == [] and run.camera.inspected > 30, 20.0)
         run.log.stuck = True
         await wait_until(lambda: [row.cause for row in run.open_intervals()] == ["log"], 20.0)
@@ -304,7 +304,7 @@ async def test_what_a_camera_shows_after_a_pause_does_not_hide_it(
     server = serve({"path": "cam"})
     run: Running
     async with start(Holding) as run:
-        await run.lineup.apply([stream(server.url("cam"), dwell_s=1.0)])
+        await run.manager.apply([stream(server.url("cam"), dwell_s=1.0)])
         await wait_until(lambda: run.camera.inspected > 5, 20.0)
         run.device.holds = True
         await wait_until(lambda: [row.cause for row in run.open_intervals()] == ["capacity"], 20.0)
