@@ -31,7 +31,8 @@ demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
 	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION)) $(if $(CAMERAS),--cameras $(CAMERAS))
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 unit: $(VENV)/.dev ## only the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ _LIBRARY_THREADS = ("pymp-", "Dummy", "tqdm")
 
 #: Markers of tests that need hardware, or data and models that may not be part of the project.
 _NOT_INSTALLABLE = frozenset({"gpu", "foreign_data"})
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C arrive: what a shell starts in the background ignores it, and so does all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,8 @@ from vision_line.telemetry.snapshot import Snapshot
 DEADLINE_S = 30.0
 STEP = "building the engine for 320x192: building, step 1 of 2"
 
+pytestmark = pytest.mark.alone
+
 
 def test_the_build_is_shown_and_ctrl_c_ends_it(
     cuda_machine: CudaMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -53,7 +53,7 @@ MOST_PIXELS, MOST_SCORE = 1.0, 0.02
 CERTAIN, FAST_SCORE = 0.8, 0.15  # the CPU device's own preprocessing
 DEADLINE_S = 30.0
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 class Samples:

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
-import signal
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -92,51 +90,6 @@ def test_a_stale_engine_is_refused_with_every_reason_and_rebuilt_on_demand(bundl
     manifest_path(engine).unlink()
     with pytest.raises(DeviceError, match="cannot be read"):
         check_engine(engine, model, SHAPE_HW, AMPERE, version)
-
-
-def test_ctrl_c_stops_a_build_and_leaves_nothing(built: Path, tmp_path: Path) -> None:
-    """The signal arrives in the middle of a build."""
-    model = open_model(built)
-    steps: list[str] = []
-
-    def interrupt(phase: str, done: int, total: int) -> None:
-        if not steps:
-            signal.raise_signal(signal.SIGINT)
-        steps.append(phase)
-
-    with pytest.raises(KeyboardInterrupt):
-        build_engine(model, SHAPE_HW, AMPERE, tmp_path / "engines", interrupt)
-
-    assert steps
-    assert not list((tmp_path / "engines").iterdir())
-
-
-@pytest.mark.parametrize("position", [1, 4, 16, 64])
-def test_ctrl_c_while_the_library_logs_is_not_lost(
-    position: int, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The library swallows what its log raises: the signal arrives during a message, and still ends the build."""
-    model = open_model(built)
-    messages: list[str] = []
-
-    class Interrupting(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-            if len(messages) == position:
-                signal.raise_signal(signal.SIGINT)
-
-    library_log = logging.getLogger("vision_line.devices.tensorrt.build")
-    caplog.set_level(logging.DEBUG, library_log.name)
-    handler = Interrupting()
-    library_log.addHandler(handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            build_engine(model, SHAPE_HW, AMPERE, tmp_path / "engines")
-    finally:
-        library_log.removeHandler(handler)
-
-    assert len(messages) >= position
-    assert not list((tmp_path / "engines").iterdir())
 
 
 def opened(model: Model, path: Path) -> Model:

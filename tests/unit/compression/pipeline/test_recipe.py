@@ -13,7 +13,7 @@ import pytest
 from vision_line.errors import ConfigError
 from vision_line_compression.pipeline.recipe import Control, load_recipe
 
-SHIPPED = Path(__file__).parents[3] / "compression" / "recipes"
+SHIPPED = Path(__file__).parents[4] / "compression" / "recipes"
 
 MINIMAL = """recipe_version = 1
 name = "mine"
