@@ -72,8 +72,8 @@ def run_vision_line(
     return LineResult(json.loads((folder / "s.json").read_text(encoding="utf-8")), server_cores)
 
 
-def proven_form(model: Model, shape_hw: ShapeHW) -> Path:
-    """Return the file of the form of `model` that this processor computes rightly on integers, and say which it is.
+def proven_variant(model: Model, shape_hw: ShapeHW) -> Path:
+    """Return the file of the variant of `model` that this processor computes rightly on integers, and say which it is.
 
     What is computed wrongly is not worth its time: a benchmark ends here.
 
@@ -83,10 +83,10 @@ def proven_form(model: Model, shape_hw: ShapeHW) -> Path:
     engines = ProvenEngines(model, usable_cores())
     engines.open(shape_hw)
     (used,) = engines.candidates
-    print(f"{engines.processor.name} ({engines.processor.instruction_set}): {engines.form} ({engines.reason})")
+    print(f"{engines.processor.name} ({engines.processor.instruction_set}): {engines.variant} ({engines.reason})")
     if used.is_exact and model.precision == "int8":
-        raise DeviceError(f"{model.path}: no integer form is computed rightly here, so there is nothing to time")
-    return used.form.path
+        raise DeviceError(f"{model.path}: no integer variant is computed rightly here, so there is nothing to time")
+    return used.variant.path
 
 
 def openvino_for_ultralytics(model: Model, path: Path, folder: Path) -> Path:

@@ -20,7 +20,7 @@ from benchmarks.contenders import (
     ULTRALYTICS,
     LineResult,
     openvino_for_ultralytics,
-    proven_form,
+    proven_variant,
     run_child,
     run_vision_line,
 )
@@ -37,7 +37,7 @@ def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 15.0
     model = open_model(None)
-    proven = proven_form(model, SHAPE_HW)
+    proven = proven_variant(model, SHAPE_HW)
     videos = ensure_long_videos(ensure_clips(4, 1), default_directory() / "long", 2)
     cores = len(os.sched_getaffinity(0))
     runs: list[LineResult] = []

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.cameras import ensure_long_videos, gstreamer_cameras
-from benchmarks.contenders import BARE_ENGINE, proven_form, run_child, write_streams
+from benchmarks.contenders import BARE_ENGINE, proven_variant, run_child, write_streams
 from benchmarks.multi_camera import CAMERAS, SHAPE_HW
 from benchmarks.rounds import Report
 from vision_line.devices.model.model import open_model
@@ -69,7 +69,7 @@ def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 15.0
     model = open_model(None)
-    proven = proven_form(model, SHAPE_HW)
+    proven = proven_variant(model, SHAPE_HW)
     videos = ensure_long_videos(ensure_clips(4, 1), default_directory() / "long", 2)
     cores = len(os.sched_getaffinity(0))
     kinds: dict[str, list[float]] = defaultdict(list)

@@ -48,8 +48,8 @@ class DeviceDescription:
     slots: int
     max_batch: int
     instruction_set: str = ""  # the processor's strongest for INT8, such as "AVX2"; "" where a GPU infers
-    form: str = ""  # of the model that runs, in words: "unsigned INT8, 7-bit weights"
-    form_reason: str = ""  # why this form, and what proves it
+    variant: str = ""  # of the model that runs, in words: "unsigned INT8, 7-bit weights"
+    variant_reason: str = ""  # why this variant, and what proves it
 
 
 @dataclass(frozen=True, slots=True)

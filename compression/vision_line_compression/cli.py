@@ -53,14 +53,14 @@ Work = Annotated[
 
 
 class EnginePrecision(StrEnum):
-    """Which form of the model `build` makes the engine of that runs."""
+    """Which variant of the model `build` makes the engine of that runs."""
 
     AUTO = "auto"
     INT8 = "int8"
     FP16 = "fp16"
 
 
-#: The form that is asked for, None where it is to be decided.
+#: The variant that is asked for, None where it is to be decided.
 WANTED: dict[EnginePrecision, Precision | None] = {
     EnginePrecision.AUTO: None,
     EnginePrecision.INT8: "int8",
@@ -263,9 +263,9 @@ def evaluate(
     score: Annotated[
         float | None, typer.Option("--score", min=0.001, max=0.999, help="Score threshold. Default: the model's own.")
     ] = None,
-    form: Annotated[
+    variant: Annotated[
         str | None,
-        typer.Option("--form", metavar="NAME", help="Form of the bundle's model. Default: as suits this processor."),
+        typer.Option("--form", metavar="NAME", help="Variant of the bundle's model. Default: as suits this processor."),
     ] = None,
     images: Annotated[int | None, typer.Option("--images", min=1, help="Largest number of images.")] = None,
     speed: Annotated[
@@ -278,7 +278,7 @@ def evaluate(
         from vision_line_compression.evaluate.command import evaluate_model
 
         settings = {"score_threshold": score, "images": images, "speed_s": speed}
-        typer.echo(evaluate_model(model, data, split, _shape(shape), settings, form=form, as_json=as_json))
+        typer.echo(evaluate_model(model, data, split, _shape(shape), settings, variant=variant, as_json=as_json))
 
 
 def _shape(text: str | None) -> tuple[int, int] | None:

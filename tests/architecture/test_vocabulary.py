@@ -34,6 +34,8 @@ FORMER_WORDS = {
     "doorbell": "wake-up event",
     "echoes": "duplicate hits",
     "forget": "acknowledge, remove",
+    "form": "variant; layout, format",
+    "forms": "variants",
     "harvest": "capture result",
     "heal": "fine-tune",
     "hungry": "accepting",
@@ -44,6 +46,8 @@ FORMER_WORDS = {
     "outlet": "frame sink",
     "revoke": "detach",
     "seat": "camera slot",
+    "sibling": "variant",
+    "siblings": "variants",
     "spoil": "corrupt",
     "spoiled": "corrupted",
     "starved": "zero-range input",
@@ -54,6 +58,9 @@ FORMER_WORDS = {
     "viewers": "client",
     "vitals": "connection stats",
 }
+
+#: Names that hold such a word and stay: keys of public formats, and other libraries' names.
+PUBLIC_NAMES = {"binary_form", "form", "form_reason", "forms"}
 
 #: The same for names of classes and functions whose words are good elsewhere.
 FORMER_NAMES = {
@@ -138,7 +145,7 @@ def test_words_of_names() -> None:
 
 def term_of(name: str) -> str | None:
     """Return the term that took the place of the name or of a word in it, None where it is in use."""
-    former = words_of(name) & FORMER_WORDS.keys()
+    former = (words_of(name) & FORMER_WORDS.keys()) if name not in PUBLIC_NAMES else set()
     return FORMER_NAMES.get(name) or next((FORMER_WORDS[word] for word in former), None)
 
 

@@ -70,26 +70,26 @@ def write_streams(run: Any, video: Path) -> None:
 def test_no_frame_is_inspected_by_an_engine_that_computes_wrongly(
     make_run: Callable[[int], Any], tmp_path: Path
 ) -> None:
-    """Exit code 3 before the first frame; the one sentence says where, in which forms, what was expected and found."""
-    form = "qdq-s8-symmetric"
-    forms = {form: build_tiny_model(quantized=True)}
-    folder = write_proven_bundle(tmp_path / "bundle", forms, ((64, 128),), false={(form, (64, 128))})
+    """Exit code 3 before the first frame; one sentence says where, in which variants, what was expected and found."""
+    variant = "qdq-s8-symmetric"
+    variants = {variant: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", variants, ((64, 128),), false={(variant, (64, 128))})
     run = make_run(1)
     write_video(tmp_path / "video.mp4")
     write_streams(run, tmp_path / "video.mp4")
 
     assert run.run("--model", str(folder), "--device", "cpu") == 3, run.text()
-    assert "no form of the model computes rightly on" in run.text()
+    assert "no variant of the model computes rightly on" in run.text()
     assert "signed INT8 at 128x64, against the bundle's proof: " in run.text()
     assert "Traceback" not in run.text()
     assert run.query("SELECT count(*) FROM detections") == [(0,)]
 
 
-def test_the_form_that_ran_is_kept(make_run: Callable[[int], Any], tmp_path: Path) -> None:
+def test_the_variant_that_ran_is_kept(make_run: Callable[[int], Any], tmp_path: Path) -> None:
     """The summary and the run's record say it, why, and on which instruction set."""
-    form = "qdq-s8-symmetric"
-    forms = {form: build_tiny_model(quantized=True)}
-    folder = write_proven_bundle(tmp_path / "bundle", forms, ((64, 128),))
+    variant = "qdq-s8-symmetric"
+    variants = {variant: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", variants, ((64, 128),))
     run = make_run(1)
     write_video(tmp_path / "video.mp4")
     write_streams(run, tmp_path / "video.mp4")

@@ -22,33 +22,33 @@ CLASSES = ("red", "green", "blue")
 
 def write_proven_bundle(
     folder: Path,
-    forms: Mapping[str, bytes],
+    variants: Mapping[str, bytes],
     shapes: tuple[ShapeHW, ...] = ((64, 128),),
     *,
     false: Container[tuple[str, ShapeHW]] = (),
     names: tuple[str, ...] = CLASSES,
     pictures: int = 3,
 ) -> Path:
-    """Write a bundle of the files in `forms`, the first one its own; `false` references have the classes mixed up."""
+    """Write a bundle of the files in `variants`, its own first; `false` references have the classes mixed up."""
     folder.mkdir()
-    files = {f"{name}.onnx": content for name, content in forms.items()}
-    _write(folder, files, tuple(forms), shapes, names, None)
+    files = {f"{name}.onnx": content for name, content in variants.items()}
+    _write(folder, files, tuple(variants), shapes, names, None)
     model, drawn = open_model(folder), drawn_images(pictures, 96)
     references: dict[tuple[str, ShapeHW], Reference] = {}
-    for form in model.forms:
+    for variant in model.variants:
         for shape in shapes:
-            outputs = float_outputs(model, form.path, shaped(drawn, shape))
-            if (form.name, shape) in false:
+            outputs = float_outputs(model, variant.path, shaped(drawn, shape))
+            if (variant.name, shape) in false:
                 outputs = [np.concatenate([output[:4], np.roll(output[4:], 1, axis=0)]) for output in outputs]
-            references[form.name, shape] = reference_of(model.head, len(names), model.nms_iou, outputs)
-    _write(folder, files, tuple(forms), shapes, names, pack_proof(Proof(drawn, references)))
+            references[variant.name, shape] = reference_of(model.head, len(names), model.nms_iou, outputs)
+    _write(folder, files, tuple(variants), shapes, names, pack_proof(Proof(drawn, references)))
     return folder
 
 
 def _write(
     folder: Path,
     files: Mapping[str, bytes],
-    forms: tuple[str, ...],
+    variants: tuple[str, ...],
     shapes: tuple[ShapeHW, ...],
     names: tuple[str, ...],
     proof: bytes | None,
@@ -64,9 +64,9 @@ def _write(
         "model": {
             **hashed[0],
             "precision": "int8",
-            "quantization": forms[0],
+            "quantization": variants[0],
             "input": {"name": "images", "dynamic": True},
-            "forms": [{"form": form, **file} for form, file in zip(forms[1:], hashed[1:], strict=True)],
+            "forms": [{"form": variant, **file} for variant, file in zip(variants[1:], hashed[1:], strict=True)],
         },
         "input_shapes_hw": shapes,
         "preprocessing": {"definition": 1},

@@ -49,10 +49,10 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
 
 def _promise(options: CaptureOptions, cameras: int) -> str:
     encoding = ImageEncoding(options.jpeg_quality)
-    form = f"{encoding} (lossless)" if encoding.quality is None else str(encoding)
+    described = f"{encoding} (lossless)" if encoding.quality is None else str(encoding)
     return (
         f"{options.output}: up to {options.images} whole pictures of {cameras} cameras in {options.duration_s:g} s, as"
-        f" {form}, at most {options.max_mb} MB; {MANIFEST} names camera, time (UTC) and size of each."
+        f" {described}, at most {options.max_mb} MB; {MANIFEST} names camera, time (UTC) and size of each."
         " Nothing else is stored, and nothing leaves this machine."
     )
 

@@ -153,8 +153,8 @@ class MultiDevice:
             slots=min(one.slots for one in each),
             max_batch=min(one.max_batch for one in each),
             instruction_set=_together(one.instruction_set for one in each),
-            form=_together(one.form for one in each),
-            form_reason=_together(one.form_reason for one in each),
+            variant=_together(one.variant for one in each),
+            variant_reason=_together(one.variant_reason for one in each),
         )
 
     def _check(self, frames: Sequence[Frame]) -> None:

@@ -125,10 +125,10 @@ def find_proof(path: Path | None = None) -> Iterator[Finding]:
         return
     device.close()
     used = device.description
-    what = f"{model.name} runs as {used.form}"
+    what = f"{model.name} runs as {used.variant}"
     if model.precision == "int8" and used.precision != "int8":
-        meaning = f"correct, but slower than INT8: {used.form_reason}"
-        remedy = "give the bundle the unsigned form: vision-line-compress prove"
+        meaning = f"correct, but slower than INT8: {used.variant_reason}"
+        remedy = "give the bundle the unsigned variant: vision-line-compress prove"
         yield Finding("proof", Level.WARN, what, meaning, remedy)
     else:
-        yield Finding("proof", Level.OK, what, used.form_reason)
+        yield Finding("proof", Level.OK, what, used.variant_reason)

@@ -55,7 +55,7 @@ def judge_features(flags: frozenset[str], machine: str) -> Finding:
     if flags & {"avx512_vnni", "avx_vnni", "asimddp"}:
         return Finding("int8", Level.OK, found, "INT8 dot products in hardware: INT8 is much faster than float")
     if "avx2" in flags:
-        return Finding("int8", Level.OK, found, "no dot products: INT8 in the unsigned form, about 1.5 times float")
+        return Finding("int8", Level.OK, found, "no dot products: INT8 in the unsigned variant, about 1.5 times float")
     if machine not in ("x86_64", "AMD64"):
         return Finding("int8", Level.WARN, found, "OpenVINO runs here; INT8 may be no faster than float")
     return Finding(

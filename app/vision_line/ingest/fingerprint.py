@@ -48,18 +48,23 @@ def fingerprint_frame(frame: Any) -> Fingerprint | None:
     """
     if isinstance(frame, HostCopyable):
         frame = frame.to_host()
-    form = getattr(frame, "format", None)
-    if form is None or form.is_rgb or not (form.name.startswith(("yuv", "gray", "nv", "p0"))) or form.is_bit_stream:
+    pixel_format = getattr(frame, "format", None)
+    if (
+        pixel_format is None
+        or pixel_format.is_rgb
+        or not (pixel_format.name.startswith(("yuv", "gray", "nv", "p0")))
+        or pixel_format.is_bit_stream
+    ):
         return None
-    if form.name.startswith(("yuyv", "yuvx")):
+    if pixel_format.name.startswith(("yuyv", "yuvx")):
         return None
-    bits = form.components[0].bits
+    bits = pixel_format.components[0].bits
     plane = frame.planes[0]
     if bits == 8:
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         return fingerprint_luma(rows[: frame.height, : frame.width])
-    if form.is_big_endian:
+    if pixel_format.is_big_endian:
         return None
     words = np.frombuffer(plane, np.uint16).reshape(-1, plane.line_size // 2)[: frame.height, : frame.width]
     # P010 and its kin keep the value in the upper bits, yuv420p10 in the lower.
-    return fingerprint_luma((words >> (8 if form.name.startswith("p0") else bits - 8)).astype(np.uint8))
+    return fingerprint_luma((words >> (8 if pixel_format.name.startswith("p0") else bits - 8)).astype(np.uint8))

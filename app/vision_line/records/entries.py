@@ -109,12 +109,12 @@ class CamerasEntry:
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """What inspects, once it is open: which form of the model on which instruction set, and why."""
+    """What inspects, once it is open: which variant of the model on which instruction set, and why."""
 
     precision: str
     instruction_set: str
-    form: str
-    form_reason: str
+    variant: str
+    variant_reason: str
 
 
 @dataclass(frozen=True, slots=True)

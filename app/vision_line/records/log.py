@@ -163,13 +163,13 @@ class SqliteLog:
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
 
     def write_device(self, device: DeviceDescription) -> None:
-        """Accept what inspects, once it is open and again when its form changes.
+        """Accept what inspects, once it is open and again when its variant changes.
 
         Raises:
             RunError: as for `write_inspection`.
         """
         self._backlog.put(
-            entries.DeviceEntry(device.precision, device.instruction_set, device.form, device.form_reason)
+            entries.DeviceEntry(device.precision, device.instruction_set, device.variant, device.variant_reason)
         )
 
     @property

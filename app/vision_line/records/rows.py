@@ -273,7 +273,7 @@ class RowMaker:
         )
 
     def _device(self, entry: DeviceEntry) -> Iterator[Statement]:
-        yield _UPDATE_DEVICE, [(entry.precision, entry.instruction_set, entry.form, entry.form_reason, self._run)]
+        yield _UPDATE_DEVICE, [(entry.precision, entry.instruction_set, entry.variant, entry.variant_reason, self._run)]
 
     def _cameras(self, entry: CamerasEntry) -> Iterator[Statement]:
         self._learn(entry.cameras)

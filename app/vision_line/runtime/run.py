@@ -197,7 +197,7 @@ class Run:
         )
         self._setup.log.write_device(used)
         logger.info("device: %s, %s, input shapes %s", used.name, used.detail, used.input_shapes_hw)
-        logger.info("model: %s%s", used.form, f" ({used.form_reason})" if used.form_reason else "")
+        logger.info("model: %s%s", used.variant, f" ({used.variant_reason})" if used.variant_reason else "")
 
     def _start_scheduler(self, device: Device, shapes: InputShapes) -> Scheduler:
         loop, overlay = asyncio.get_running_loop(), self._setup.overlay

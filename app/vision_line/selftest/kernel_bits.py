@@ -74,8 +74,8 @@ def draw_noise() -> Iterator[Noise]:
     """Yield frames of all formats and `SIZES_WH`; every colour description occurs."""
     rng = np.random.default_rng(0)
     colours = [Colour(matrix, value_range) for matrix, value_range in product(ColourMatrix, ColourRange)]
-    for number, (size_wh, form) in enumerate(product(SIZES_WH, PixelFormat)):
-        layout = SurfaceLayout(form, size_wh)
+    for number, (size_wh, pixel_format) in enumerate(product(SIZES_WH, PixelFormat)):
+        layout = SurfaceLayout(pixel_format, size_wh)
         yield Noise(layout, colours[number % len(colours)], rng.integers(0, 256, layout.nbytes, np.uint8))
 
 

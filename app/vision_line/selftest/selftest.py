@@ -44,11 +44,11 @@ from vision_line.selftest.report import (
 
 
 def check_proof(dut: DeviceUnderTest) -> CheckOutcome:
-    """Report which form of the model runs and what proved it; fails for an engine that could not be proven."""
+    """Report which variant of the model runs and what proved it; fails for an engine that could not be proven."""
     used = dut.device.description
-    if UNPROVEN in used.form_reason and used.precision == dut.model.precision:
-        return failed(f"{used.form}: {used.form_reason}")
-    return passed(f"{used.form}: {used.form_reason or 'executed in float, as its file is written'}")
+    if UNPROVEN in used.variant_reason and used.precision == dut.model.precision:
+        return failed(f"{used.variant}: {used.variant_reason}")
+    return passed(f"{used.variant}: {used.variant_reason or 'executed in float, as its file is written'}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ class RunMetrics:
             latest = tuple(reversed(self._latest.values()))
         return Snapshot(
             version=self.facts.version,
-            device=f"{self.facts.device.name} {self.facts.device.form or self.facts.device.precision}",
+            device=f"{self.facts.device.name} {self.facts.device.variant or self.facts.device.precision}",
             model=self.facts.model.name,
             started_utc=self.facts.started_utc,
             now_utc=now_utc,

@@ -50,9 +50,9 @@ class ModelSummary(_Public):
     precision: str
     """As the engine ran it: int8, fp32, ..."""
     form: str = ""
-    """The form of the model that ran, in words; "" before the device was open."""
+    """The variant of the model that ran, in words; "" before the device was open."""
     form_reason: str = ""
-    """Why this form was chosen, and what proved that it computes correctly."""
+    """Why this variant was chosen, and what proved that it computes correctly."""
     input: list[tuple[int, int]]
     """The input shapes that were used, each [height, width] in pixels."""
 
@@ -188,8 +188,8 @@ def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
             name=model.name,
             sha256=model.sha256,
             precision=device.precision,
-            form=device.form,
-            form_reason=device.form_reason,
+            form=device.variant,
+            form_reason=device.variant_reason,
             input=list(model.input_shapes_hw),
         ),
         cameras=[_camera(camera) for camera in totals.cameras],

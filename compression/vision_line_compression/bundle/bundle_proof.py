@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Gives a bundle its proof, and the form of its model that processors without VNNI compute rightly.
+"""Gives a bundle its proof, and the variant of its model that processors without VNNI compute rightly.
 
 The references are what ONNX Runtime makes of each file with all its optimizations off: every Q/DQ pair is executed in
 float32 as it is written, by another library than those that are to be proven.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
-from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleForm, BundleProof
+from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleProof, BundleVariant
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, Images, Proof, pack_proof, shaped
 from vision_line.devices.preprocessing.definition import normalise
@@ -40,7 +40,7 @@ UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
 #: Images of a proof. More find no more: each engine runs all of them before it inspects.
 IMAGES = 4
 
-#: What is left of a proof's size when each form and shape has its reference.
+#: What is left of a proof's size when each variant and shape has its reference.
 _MAX_IMAGE_BYTES = MAX_PROOF_BYTES * 2 // 3
 
 #: A place counts as found from this score on, when images are chosen.
@@ -49,7 +49,7 @@ _TELLING_SCORE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What was added to a bundle; `detections` are those of the model's own form at its first input shape."""
+    """What was added to a bundle; `detections` are those of the model's own variant at its first input shape."""
 
     unsigned: bool
     proof_bytes: int
@@ -58,9 +58,9 @@ class Proven:
     def __str__(self) -> str:
         """Say it in words."""
         if not self.proof_bytes:
-            return "has its forms and its proof already"
-        form = f"{UNSIGNED_FILE} ({UNSIGNED.name}) and " if self.unsigned else ""
-        return f"added {form}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
+            return "has its variants and its proof already"
+        variant = f"{UNSIGNED_FILE} ({UNSIGNED.name}) and " if self.unsigned else ""
+        return f"added {variant}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
 
 
 class FloatExecution:
@@ -87,7 +87,7 @@ class FloatExecution:
 
 
 def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> Proven:
-    """Add the unsigned form to a bundle whose model is in the canonical encoding, and a proof of all forms to any.
+    """Add the unsigned variant to a bundle with a model in the canonical encoding, and a proof of all variants to any.
 
     What the bundle has is left as it is; its model file is never touched. `candidates` are what the proof's images
     are chosen from, None: drawn ones.
@@ -99,7 +99,7 @@ def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> 
     model = open_model(folder)
     if model.bundle is None:
         raise ModelError(f"{folder}: expected a bundle's folder")
-    files = {form.name: form.path for form in model.forms}
+    files = {variant.name: variant.path for variant in model.variants}
     missing = SIGNED.name in files and UNSIGNED.name not in files
     if model.proof is not None and not missing:
         return Proven(unsigned=False, proof_bytes=0, detections=0)
@@ -112,25 +112,25 @@ def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> 
     added[PROOF_FILE] = _packed(folder, proof)
     replace_files(model.path.parent, added | {BUNDLE_FILE: _described(model.bundle, added)})
     open_model(folder)
-    first = proof.references[model.forms[0].name, model.input_shapes_hw[0]]
+    first = proof.references[model.variants[0].name, model.input_shapes_hw[0]]
     return Proven(missing, len(added[PROOF_FILE]), len(first.detections))
 
 
 def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[ImageRGB]) -> Proof:
-    """Return a proof of `files`, the forms of `model` by name and its own first, with the most telling `candidates`.
+    """Return a proof of `files`, the variants of `model` by name and its own first, with the most telling `candidates`.
 
     Raises:
         ModelError: a file cannot be executed at one of the model's shapes.
     """
-    forms = {name: FloatExecution(path) for name, path in files.items()}
-    own, shape = next(iter(forms.values())), model.input_shapes_hw[0]
+    variants = {name: FloatExecution(path) for name, path in files.items()}
+    own, shape = next(iter(variants.values())), model.input_shapes_hw[0]
     seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
     usable = _steady(model, next(iter(files.values())), seen, candidates)
     chosen = most_telling([seen[number] for number in usable])
     images = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
     references = {
-        (name, shape): _reference(model, form.outputs(images, shape))
-        for name, form in forms.items()
+        (name, shape): _reference(model, variant.outputs(images, shape))
+        for name, variant in variants.items()
         for shape in model.input_shapes_hw
     }
     return Proof(images, references)
@@ -202,9 +202,9 @@ def _packed(folder: Path, proof: Proof) -> bytes:
 def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
     """Return the bundle's description with the files that were added."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in added.items()}
-    forms = bundle.model.forms
+    variants = bundle.model.forms
     if UNSIGNED_FILE in hashes:
-        forms = (*forms, BundleForm(form=UNSIGNED.name, file=UNSIGNED_FILE, sha256=hashes[UNSIGNED_FILE]))
-    model = bundle.model.model_copy(update={"forms": forms})
+        variants = (*variants, BundleVariant(form=UNSIGNED.name, file=UNSIGNED_FILE, sha256=hashes[UNSIGNED_FILE]))
+    model = bundle.model.model_copy(update={"forms": variants})
     proof = BundleProof(file=PROOF_FILE, sha256=hashes[PROOF_FILE])
     return describe_bundle(bundle.model_copy(update={"model": model, "proof": proof}))

@@ -15,7 +15,13 @@ from vision_line.devices.cuda.timing import time_engine
 from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt.build import OnBuildProgress, ensure_engine, library_version, open_library
-from vision_line.devices.tensorrt.engine_choice import Form, Precision, choice_path, sibling, write_choice
+from vision_line.devices.tensorrt.engine_choice import (
+    Precision,
+    PrecisionVariant,
+    choice_path,
+    variant_of,
+    write_choice,
+)
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.devices.tensorrt.targets import check_target
 from vision_line.errors import ConfigError, ModelError
@@ -32,7 +38,7 @@ Display = Callable[[str], AbstractContextManager[OnBuildProgress | None]]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An engine that runs for an input shape; `remark` is why it is this form of the model, "" without a choice."""
+    """An engine that runs for an input shape; `remark` is why it is this variant of the model, "" without a choice."""
 
     engine: Path
     remark: str = ""
@@ -65,18 +71,18 @@ def build_tensorrt_engines(
 
     TensorRT measures what is fastest on that very GPU, which takes minutes, and keeps what it measured in a timing
     cache beside the engines. Engines that fit already are kept; stale ones are replaced. Of an INT8 bundle the float16
-    form is built too where its float model is found, both are timed, and which one runs is decided and written down.
+    variant is built too where its float model is found, both are timed, and which one runs is decided and written down.
 
     Args:
         bundle: the folder.
         display: shows each build.
-        wanted: the form that is to run; None: the times and the report decide.
+        wanted: the variant that is to run; None: the times and the report decide.
         float_onnx: the float model that was quantized; None: the one beside the bundle in its run's folder.
-        report: what both forms are judged by; None: the one beside the bundle.
+        report: what both variants are judged by; None: the one beside the bundle.
         measure: times an engine.
 
     Raises:
-        ConfigError: `wanted` is a form that the bundle has not, or a file cannot be read.
+        ConfigError: `wanted` is a variant that the bundle has not, or a file cannot be read.
         ModelError: `bundle` is no bundle, or TensorRT cannot parse its model.
         DeviceError: there is no GPU, TensorRT is not installed or too old or too new for it, or it cannot build.
     """
@@ -90,70 +96,70 @@ def build_tensorrt_engines(
         return [Built(engine) for engine in _build(bundle, [target], display)]
     check_target(target, library_version(target.library))
     origin = find_origin(bundle, model, float_onnx, report)
-    with tempfile.TemporaryDirectory(prefix="vision-line-forms-") as work:
-        forms = _forms(model, wanted, origin.float_onnx, Path(work))
-        contest = _Contest(gpu, target, bundle / ENGINES_FOLDER, model, forms, origin, wanted, display, measure)
-        return [contest.settled(shape) for shape in model.input_shapes_hw]
+    with tempfile.TemporaryDirectory(prefix="vision-line-variants-") as work:
+        variants = _variants(model, wanted, origin.float_onnx, Path(work))
+        contest = _Selection(gpu, target, bundle / ENGINES_FOLDER, model, variants, origin, wanted, display, measure)
+        return [contest.selected(shape) for shape in model.input_shapes_hw]
 
 
 @dataclass(frozen=True, slots=True)
-class _Contest:
-    """The forms of an INT8 bundle on one GPU."""
+class _Selection:
+    """The variants of an INT8 bundle on one GPU."""
 
     gpu: GpuContext
     target: Target
     folder: Path
     model: Model
-    forms: Mapping[Precision, Model]
+    variants: Mapping[Precision, Model]
     origin: Origin
     wanted: Precision | None
     display: Display | None
     measure: Measure
 
-    def settled(self, shape: ShapeHW) -> Built:
+    def selected(self, shape: ShapeHW) -> Built:
         """Build the engines for `shape`, time them where it is to be decided, and write down which one is kept."""
-        engines = {precision: self._engine(form, shape) for precision, form in self.forms.items()}
-        forms = tuple(self._timed(engines, shape))
+        engines = {precision: self._engine(variant, shape) for precision, variant in self.variants.items()}
+        variants = tuple(self._timed(engines, shape))
         version = library_version(self.target.library)
-        choice = choose(self.wanted, self.model, self.target, version, shape, forms)
+        choice = choose(self.wanted, self.model, self.target, version, shape, variants)
         write_choice(choice_path(self.folder, self.model, shape, self.target), choice)
         return Built(engines[choice.kept], f"{choice.kept}: {choice.reason}")
 
-    def _engine(self, form: Model, shape: ShapeHW) -> Path:
+    def _engine(self, variant: Model, shape: ShapeHW) -> Path:
         number = self.model.input_shapes_hw.index(shape) + 1
-        title = f"engine {number} of {len(self.model.input_shapes_hw)}: {shape[0]}x{shape[1]} {form.precision}"
+        title = f"engine {number} of {len(self.model.input_shapes_hw)}: {shape[0]}x{shape[1]} {variant.precision}"
         with _shown(self.display, title) as progress:
-            return ensure_engine(form, shape, self.target, self.folder, progress)
+            return ensure_engine(variant, shape, self.target, self.folder, progress)
 
-    def _timed(self, engines: Mapping[Precision, Path], shape: ShapeHW) -> Iterator[Form]:
+    def _timed(self, engines: Mapping[Precision, Path], shape: ShapeHW) -> Iterator[PrecisionVariant]:
         times: Mapping[Precision, dict[int, float]] = {}
         if len(engines) > 1:
             with _shown(self.display, f"timing of {shape[0]}x{shape[1]}"):
                 times = time_in_turns(self.measure, self.gpu, open_library(self.target.library), engines, shape)
         for precision in engines:
             judgement = self.origin.judged(precision)
-            yield Form(
+            yield PrecisionVariant(
                 precision=precision,
-                model_sha256=self.forms[precision].sha256,
+                model_sha256=self.variants[precision].sha256,
                 passed=judgement.passed,
                 judged_by=judgement.by,
                 latency_ms=times.get(precision, {}),
             )
 
 
-def _forms(model: Model, wanted: Precision | None, float_onnx: Path | None, work: Path) -> dict[Precision, Model]:
-    """Return the forms that are to be built, the bundle's own first; the other one's file is written to `work`."""
-    forms: dict[Precision, Model] = {} if wanted == "fp16" else {"int8": model}
+def _variants(model: Model, wanted: Precision | None, float_onnx: Path | None, work: Path) -> dict[Precision, Model]:
+    """Return the variants that are to be built, the bundle's own first; the other one's file is written to `work`."""
+    variants: dict[Precision, Model] = {} if wanted == "fp16" else {"int8": model}
     if wanted == "int8":
-        return forms
+        return variants
     if float_onnx is not None:
-        forms["fp16"] = _float16_form(model, float_onnx, work)
+        variants["fp16"] = _float16_variant(model, float_onnx, work)
     elif wanted == "fp16":
         raise ConfigError("--precision fp16: expected the float model beside the bundle, or named with --float")
-    return forms
+    return variants
 
 
-def _float16_form(model: Model, float_onnx: Path, work: Path) -> Model:
+def _float16_variant(model: Model, float_onnx: Path, work: Path) -> Model:
     found = open_model(float_onnx)
     for what in ("precision", "head", "stride", "input_name"):
         expected = "fp32" if what == "precision" else getattr(model, what)
@@ -162,8 +168,8 @@ def _float16_form(model: Model, float_onnx: Path, work: Path) -> Model:
     if len(found.classes) != len(model.classes):
         raise ModelError(f"{float_onnx}: expected {len(model.classes)} classes, found {len(found.classes)}")
     path = write_float16(float_onnx, work / "half.onnx")
-    form = sibling(model, "fp16", open_model(path).sha256)
-    return replace(form, path=path.rename(work / form.path.name))
+    variant = variant_of(model, "fp16", open_model(path).sha256)
+    return replace(variant, path=path.rename(work / variant.path.name))
 
 
 def _ensure_bundle(bundle: Path) -> None:

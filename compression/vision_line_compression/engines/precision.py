@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""INT8 or float16: both forms of a bundle's model are built and timed on the GPU, and the report says what each misses.
+"""INT8 or float16: both variants of a bundle's model are built and timed, and the report says what each misses.
 
 INT8 is the bundle's own file. Float16 is the FP16 variant of the float file that was quantized, and is judged by that
 file's evaluation. Both were measured in the same run, on the same images, against the same parent; so the run's
-report is what decides whether a form passes the recipe's accuracy gates. What is not known is never guessed: the bundle
-stays INT8 then.
+report is what decides whether a variant passes the recipe's accuracy gates. What is not known is never guessed: the
+bundle stays INT8 then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import ModuleType
 
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.model.model import Model
-from vision_line.devices.tensorrt.engine_choice import CHOICE_VERSION, EngineChoice, Form, Precision
+from vision_line.devices.tensorrt.engine_choice import CHOICE_VERSION, EngineChoice, Precision, PrecisionVariant
 from vision_line.devices.tensorrt.engine_manifest import BATCH_RANGES, Target
 from vision_line.devices.tensorrt.targets import EngineCandidate, choose_precision
 from vision_line.ports import ShapeHW
@@ -27,7 +27,8 @@ from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportR
 #: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for images.
 DECISIVE_BATCH = BATCH_RANGES[-1][1]
 
-#: Both forms are timed so often, in turns, and the shorter times count: a GPU that warms up or is used is only slower.
+#: Both variants are timed so often, in turns, and the shorter times count: a GPU that warms up or is used is only
+#: slower.
 ROUNDS = 2
 
 #: Rows that may hold the float model that was quantized, the latest first.
@@ -41,7 +42,7 @@ Measure = Callable[[GpuContext, ModuleType, Path, ShapeHW], Mapping[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """Whether a form passed the accuracy gates, None: unknown; and how that is known, in words."""
+    """Whether a variant passed the accuracy gates, None: unknown; and how that is known, in words."""
 
     passed: bool | None
     by: str
@@ -56,7 +57,7 @@ class Origin:
     float16: GateResult
 
     def judged(self, precision: Precision) -> GateResult:
-        """Return what is known of one form."""
+        """Return what is known of one variant."""
         return self.int8 if precision == "int8" else self.float16
 
 
@@ -91,10 +92,10 @@ def choose(
     target: Target,
     version: str,
     shape_hw: ShapeHW,
-    forms: tuple[Form, ...],
+    variants: tuple[PrecisionVariant, ...],
 ) -> EngineChoice:
-    """Return the choice among `forms`, the bundle's own first; `wanted` is kept without a question. Pure."""
-    kept, reason = _kept(wanted, forms)
+    """Return the choice among `variants`, the bundle's own first; `wanted` is kept without a question. Pure."""
+    kept, reason = _kept(wanted, variants)
     return EngineChoice(
         choice_version=CHOICE_VERSION,
         library=target.library,
@@ -104,20 +105,20 @@ def choose(
         shape_hw=shape_hw,
         bundle_sha256=model.sha256,
         batch=DECISIVE_BATCH,
-        forms=forms,
+        forms=variants,
         kept=kept,
         reason=reason,
     )
 
 
-def _kept(wanted: Precision | None, forms: tuple[Form, ...]) -> tuple[Precision, str]:
+def _kept(wanted: Precision | None, variants: tuple[PrecisionVariant, ...]) -> tuple[Precision, str]:
     if wanted is not None:
         return wanted, "asked for"
-    if len(forms) == 1:
-        return "int8", "the float model that was quantized was not found, so there is no float16 form"
-    int8, float16 = forms
-    if unknown := [form for form in forms if form.passed is None]:
-        told = "; ".join(f"{form.precision}: {form.judged_by}" for form in unknown)
+    if len(variants) == 1:
+        return "int8", "the float model that was quantized was not found, so there is no float16 variant"
+    int8, float16 = variants
+    if unknown := [variant for variant in variants if variant.passed is None]:
+        told = "; ".join(f"{variant.precision}: {variant.judged_by}" for variant in unknown)
         return "int8", f"whether both passed the accuracy gates is not known ({told})"
     choice = choose_precision(_candidate(int8), _candidate(float16))
     if choice.candidate is None:
@@ -125,8 +126,10 @@ def _kept(wanted: Precision | None, forms: tuple[Form, ...]) -> tuple[Precision,
     return ("fp16" if choice.candidate.precision == "fp16" else "int8"), choice.reason
 
 
-def _candidate(form: Form) -> EngineCandidate:
-    return EngineCandidate(form.precision, passed=form.passed is True, latency_ms=form.latency_ms.get(DECISIVE_BATCH))
+def _candidate(variant: PrecisionVariant) -> EngineCandidate:
+    return EngineCandidate(
+        variant.precision, passed=variant.passed is True, latency_ms=variant.latency_ms.get(DECISIVE_BATCH)
+    )
 
 
 def time_in_turns(

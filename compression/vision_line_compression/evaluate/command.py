@@ -11,7 +11,7 @@ from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
-from vision_line_compression.evaluate.predict import in_form
+from vision_line_compression.evaluate.predict import only_variant
 from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.progress import ProgressDisplay
@@ -24,13 +24,13 @@ def evaluate_model(
     shape_hw: ShapeHW | None,
     settings: Mapping[str, object],
     *,
-    form: str | None = None,
+    variant: str | None = None,
     as_json: bool,
 ) -> str:
     """Evaluate a bundle, an ONNX file or a checkpoint; return the evaluation as JSON or as a few lines.
 
-    `form` names the form of the model that is to run; None: the first whose proof holds on this processor. An INT8
-    model of which no form is computed rightly on integers here is refused.
+    `variant` names the variant of the model that is to run; None: the first whose proof holds on this processor. An
+    INT8 model of which no variant is computed rightly on integers here is refused.
 
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as opening and evaluating raise them.
@@ -38,8 +38,8 @@ def evaluate_model(
     screen = ProgressDisplay()
     with tempfile.TemporaryDirectory(prefix="vision-line-eval-") as work, screen.stage(f"evaluate {path}") as report:
         model = _opened(path, Path(work))
-        if form is not None:
-            model = in_form(model, form)
+        if variant is not None:
+            model = only_variant(model, variant)
         dataset = open_dataset(data_yaml, split)
         evaluation = evaluate(model, dataset, shape_hw, EvaluationSettings.model_validate(settings), report)
     return evaluation.model_dump_json(indent=2) if as_json else _in_words(evaluation)

@@ -53,11 +53,11 @@ class Gate(ResultModel):
     detail: str = ""
     """What it was measured on, such as the worst class."""
     form: str | None = None
-    """Form of the product's file that was held against it; null: its own."""
+    """Variant of the product's file that was held against it; null: its own."""
 
     @property
     def title(self) -> str:
-        """Return the gate's name, with the form that it is about where that is not the product's own."""
+        """Return the gate's name, with the variant that it is about where that is not the product's own."""
         return self.name if self.form is None else f"{self.name} ({self.form})"
 
 

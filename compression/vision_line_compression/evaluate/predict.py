@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The detections of a model on a data set, through the very device that inspects cameras.
 
-What computed them is kept with them: the processor's instruction set and the form that ran. Wrong INT8 is never
+What computed them is kept with them: the processor's instruction set and the variant that ran. Wrong INT8 is never
 measured.
 """
 
@@ -219,30 +219,32 @@ def load_predictions(path: Path) -> Predictions:
 
 def execution(device: DeviceDescription) -> MeasuredExecution:
     """Return what of an open device a figure has to name."""
-    return MeasuredExecution(instruction_set=device.instruction_set, form=device.form, precision=device.precision)
+    return MeasuredExecution(instruction_set=device.instruction_set, form=device.variant, precision=device.precision)
 
 
 def require_integer_execution(model: Model, device: DeviceDescription) -> None:
     """Let an engine pass that computes an INT8 model on integers; of any other model, let all pass.
 
     Raises:
-        DeviceError: none of its forms is computed rightly on integers here, so that float execution runs instead.
+        DeviceError: none of its variants is computed rightly on integers here, so that float execution runs instead.
     """
     if model.precision == INT8 and device.precision != INT8:
         raise DeviceError(
             f"{model.path}: not measured: on {device.instruction_set} its INT8 engine is not used, and float execution "
-            f"would be measured instead ({device.form_reason})"
+            f"would be measured instead ({device.variant_reason})"
         )
 
 
-def in_form(model: Model, name: str) -> Model:
-    """Return `model` in one of its forms alone.
+def only_variant(model: Model, name: str) -> Model:
+    """Return `model` in one of its variants alone.
 
     Raises:
-        ConfigError: it has no form of this name.
+        ConfigError: it has no variant of this name.
     """
-    form = next((form for form in model.forms if form.name == name), None)
-    if form is None:
-        raise ConfigError(f"{model.path}: expected a form among {[form.name for form in model.forms]}, found {name!r}")
-    sha256 = hashlib.sha256(form.path.read_bytes()).hexdigest()
-    return replace(model, path=form.path, sha256=sha256, forms=(form,))
+    variant = next((variant for variant in model.variants if variant.name == name), None)
+    if variant is None:
+        raise ConfigError(
+            f"{model.path}: expected a variant among {[variant.name for variant in model.variants]}, found {name!r}"
+        )
+    sha256 = hashlib.sha256(variant.path.read_bytes()).hexdigest()
+    return replace(model, path=variant.path, sha256=sha256, variants=(variant,))

@@ -203,12 +203,12 @@ class ScoreCalibration(ResultModel):
 
 
 class MeasuredExecution(ResultModel):
-    """What computed a model: the figures of an INT8 model hold for this processor and form alone."""
+    """What computed a model: the figures of an INT8 model hold for this processor and variant alone."""
 
     instruction_set: str
     """The processor's strongest for INT8, such as `AVX2`."""
     form: str
-    """Form of the model that ran, in words."""
+    """Variant of the model that ran, in words."""
     precision: str
     """What most of it was computed in: `fp32` where an INT8 model was executed in float."""
 

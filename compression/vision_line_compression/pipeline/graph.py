@@ -17,7 +17,7 @@ from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.evaluate import evaluate
 from vision_line_compression.pipeline.steps.export import export
 from vision_line_compression.pipeline.steps.latency import latency
-from vision_line_compression.pipeline.steps.pack import pack, prove, proven_bundle, unsigned_form
+from vision_line_compression.pipeline.steps.pack import pack, prove, proven_bundle, unsigned_variant
 from vision_line_compression.pipeline.steps.prune import PRUNED, RECALIBRATED
 from vision_line_compression.pipeline.steps.qat import train_quantization_aware
 from vision_line_compression.pipeline.steps.quantize import int8_files, int8_row, quantize
@@ -99,7 +99,7 @@ class CompressionPipeline:
 
     @cached_property
     def proven(self) -> Stage:
-        """The product in all its forms with its proof."""
+        """The product in all its variants with its proof."""
         return prove(self._context, self._int8_files[self.product])
 
     @cached_property
@@ -111,13 +111,13 @@ class CompressionPipeline:
     @cached_property
     def evaluations(self) -> Mapping[RowKind, Stage]:
         """One stage for each model of the report."""
-        files = {**self._forms, **self.files, **self._int8_files}
+        files = {**self._variants, **self.files, **self._int8_files}
         return {row: evaluate(self._context, row.value, onnx) for row, onnx in files.items()}
 
     @cached_property
     def speed(self) -> Stage | None:
-        """Parent, float product, product and its unsigned form in turns, where the recipe wants it."""
-        files = {**self.files, **self._forms}
+        """Parent, float product, product and its unsigned variant in turns, where the recipe wants it."""
+        files = {**self.files, **self._variants}
         rows = (RowKind.PARENT, self._float_product, self.product, RowKind.INT8_UNSIGNED)
         return speed(self._context, RowKind.PARENT.value, {row.value: files[row] for row in rows})
 
@@ -158,9 +158,9 @@ class CompressionPipeline:
         return int8_files(self._context, self.quantized)
 
     @cached_property
-    def _forms(self) -> Mapping[RowKind, Artifact]:
-        """The product as it is inspected with, in the form that suits the processor; and its unsigned form alone."""
+    def _variants(self) -> Mapping[RowKind, Artifact]:
+        """The product in the variant that suits the processor, as it inspects; and its unsigned variant alone."""
         return {
             self.product: proven_bundle(self._context, self.proven),
-            RowKind.INT8_UNSIGNED: unsigned_form(self._context, self.proven),
+            RowKind.INT8_UNSIGNED: unsigned_variant(self._context, self.proven),
         }

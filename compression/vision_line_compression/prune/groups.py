@@ -97,7 +97,7 @@ class Freedom:
     caps: dict[Stage, float]
 
 
-def form_units(
+def group_channels(
     groups: Sequence[ChannelGroup], structure: NetworkStructure, freedom: Freedom
 ) -> tuple[ChannelUnit, ...]:
     """Tie the groups that need equal widths and drop those that must not change.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The unsigned form of a quantized file, for x86 processors without VNNI: see `encodings`.
+"""The unsigned variant of a quantized file, for x86 processors without VNNI: see `encodings`.
 
 A mechanical rewriting of the canonical file, never a calibration:
 
@@ -7,7 +7,7 @@ A mechanical rewriting of the canonical file, never a calibration:
     weights         codes of 7 bits with a coarser scale for each output channel: other values
     biases          the same float numbers
 
-So the two forms are two models that find almost the same; each is measured, and each has a reference of its own.
+So the two variants are two models that find almost the same; each is measured, and each has a reference of its own.
 
 Rounding each weight to the nearest code is best for the weights and not for what they compute: over an even area all
 inputs of a kernel are alike, so the errors of its weights add up. Therefore a kernel's sum of errors, and then an
@@ -38,7 +38,7 @@ _CUTS = np.linspace(0.6, 1.0, 41)
 
 
 def write_unsigned(canonical: Path, output: Path) -> Path:
-    """Write the unsigned form of `canonical` to `output`.
+    """Write the unsigned variant of `canonical` to `output`.
 
     Raises:
         ModelError: `canonical` is not in the canonical encoding, or `output` cannot be written.

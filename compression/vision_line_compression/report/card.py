@@ -67,7 +67,7 @@ KINDS: dict[RowKind, tuple[RowGroup, str, str]] = {
     RowKind.INT8_PERCENTILE: (RowGroup.INT8, "INT8, percentile", "calibrated without outliers"),
     RowKind.INT8_MSE: (RowGroup.INT8, "INT8, MSE", "calibrated to the least squared error"),
     RowKind.INT8_ENTROPY: (RowGroup.INT8, "INT8, entropy", "calibrated to the least divergence"),
-    RowKind.INT8_UNSIGNED: (RowGroup.INT8, "INT8, unsigned", "the product's form for processors without VNNI"),
+    RowKind.INT8_UNSIGNED: (RowGroup.INT8, "INT8, unsigned", "the product's variant for processors without VNNI"),
     RowKind.LONGER: (RowGroup.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"),
     RowKind.NO_TEACHER: (RowGroup.CONTROL, "No teacher", "the same plan and epochs, labels only"),
     RowKind.UNIFORM: (RowGroup.CONTROL, "Uniform plan", "one relative width for all layers"),

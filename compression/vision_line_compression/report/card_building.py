@@ -104,7 +104,7 @@ def build_card(
 def _checked(
     runs: Mapping[RowKind, MeasuredRun], product: RowKind, reference: RowKind, gates: GateSettings
 ) -> tuple[Gate, ...]:
-    """Hold the product against the gates, and its unsigned form against those of accuracy: either may inspect."""
+    """Hold the product against the gates, and its unsigned variant against those of accuracy: either may inspect."""
     parent, unsigned = runs[reference].evaluation, runs.get(RowKind.INT8_UNSIGNED)
     checked = check_gates(runs[product].evaluation, parent, gates, speedup=runs[product].engine_speedup)
     if unsigned is None:

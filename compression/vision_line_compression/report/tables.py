@@ -47,9 +47,9 @@ def _gate_row(gate: Gate) -> str:
     verdict = '<span class="good">✓ pass</span>' if gate.passed else '<span class="bad">✗ fail</span>'
     bound = "≥" if gate.name == "speedup" else "≤"
     found = "not measured" if gate.found is None else _gate_figure(gate.name, gate.found)
-    form = f"<small>{escape(gate.form)}</small>" if gate.form else ""
+    variant = f"<small>{escape(gate.form)}</small>" if gate.form else ""
     return (
-        f"<tr><td>{_GATE_TITLES.get(gate.name, gate.name)}{form}</td><td class='text gate'>{verdict}</td>"
+        f"<tr><td>{_GATE_TITLES.get(gate.name, gate.name)}{variant}</td><td class='text gate'>{verdict}</td>"
         f"<td>{found}</td><td>{bound} {_gate_figure(gate.name, gate.limit)}</td>"
         f'<td class="text muted detail">{escape(gate.detail)}</td></tr>'
     )

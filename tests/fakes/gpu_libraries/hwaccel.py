@@ -25,9 +25,9 @@ _NAMES = {PixelFormat.NV12: "nv12", PixelFormat.P016: "p010le"}
 class FakeHwFrame:
     """A picture as `av.VideoFrame` shows one of format cuda."""
 
-    def __init__(self, picture: Any, form: PixelFormat, planes: list[Any]) -> None:
+    def __init__(self, picture: Any, pixel_format: PixelFormat, planes: list[Any]) -> None:
         self.format = SimpleNamespace(name="cuda")
-        self.sw_format = SimpleNamespace(name=_NAMES[form])
+        self.sw_format = SimpleNamespace(name=_NAMES[pixel_format])
         self.planes = tuple(planes)
         for name in ("width", "height", "colorspace", "color_range", "key_frame", "is_corrupt", "pts", "time"):
             setattr(self, name, getattr(picture, name))
@@ -66,10 +66,10 @@ class FakeHwContext:
         return [self._placed(picture) for picture in self._reader.decode(packet)]
 
     def _placed(self, picture: Any) -> FakeHwFrame:
-        form, luma, chroma = semiplanar(picture)
+        pixel_format, luma, chroma = semiplanar(picture)
         buffers = [self._upload(plane) for plane in (luma, chroma)]
         planes = [SimpleNamespace(buffer_ptr=int(buffer.handle), line_size=pitch) for buffer, pitch in buffers]
-        frame = FakeHwFrame(picture, form, planes)
+        frame = FakeHwFrame(picture, pixel_format, planes)
         for buffer, _ in buffers:
             weakref.finalize(frame, self._free.setdefault(buffer.size, []).append, buffer)
         return frame

@@ -92,8 +92,8 @@ class PacketData:
 class DecodedFrame:
     """One picture in the decoder's own memory, until the next `Decode`."""
 
-    def __init__(self, form: PixelFormat, shape: tuple[int, int], planes: tuple[int, int], pts: int) -> None:
-        self.format = form
+    def __init__(self, pixel_format: PixelFormat, shape: tuple[int, int], planes: tuple[int, int], pts: int) -> None:
+        self.format = pixel_format
         self.shape = shape
         self._planes = planes
         self._pts = pts
@@ -173,14 +173,14 @@ class PyNvDecoder:
 
     def _placed(self, index: int, picture: Any) -> DecodedFrame:
         picture = self._of_first_size(picture)
-        form, luma, chroma = semiplanar(picture)
+        pixel_format, luma, chroma = semiplanar(picture)
         packed = np.concatenate([luma, chroma]).reshape(-1)
         if index == len(self._buffers):
             self._buffers.append(self._device.allocate(packed.nbytes, stream=self._stream))
         self._upload(packed, self._buffers[index])
         base = int(self._buffers[index].handle)
         shape = (int(luma.shape[0] * 1.5), luma.shape[1])
-        return DecodedFrame(form, shape, (base, base + luma.nbytes), picture.pts)
+        return DecodedFrame(pixel_format, shape, (base, base + luma.nbytes), picture.pts)
 
     def _of_first_size(self, picture: Any) -> Any:
         if self.first is None:

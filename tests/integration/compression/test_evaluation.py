@@ -204,7 +204,7 @@ def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evalu
     assert "INT8, MSE against parent" in render_page(card)
 
 
-def test_the_unsigned_form_passes_the_same_gates(
+def test_the_unsigned_variant_passes_the_same_gates(
     predictions: Predictions, evaluation: Evaluation, model: Model, boards: Dataset
 ) -> None:
     """It inspects on some processors under the same name: what it loses fails the report, and the gate says whose."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`vision-line-compress prove`: an older bundle gets its unsigned form and its proof, and keeps its model."""
+"""`vision-line-compress prove`: an older bundle gets its unsigned variant and its proof, and keeps its model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vision_line_compression.data.proof_images import drawn_candidates, given_ca
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the shipped bundle as it was before there were forms and proofs."""
+    """Return the shipped bundle as it was before there were variants and proofs."""
     folder = tmp_path_factory.mktemp("older")
     shutil.copy(SHIPPED_BUNDLE / "model.onnx", folder)
     description = json.loads((SHIPPED_BUNDLE / "bundle.json").read_text())
@@ -55,26 +55,26 @@ def test_the_bundle_gets_what_it_lacks(proven: Path) -> None:
     assert (proven / "model.onnx").read_bytes() == (SHIPPED_BUNDLE / "model.onnx").read_bytes()
     assert (proven / PROOF_FILE).stat().st_size < MAX_PROOF_BYTES
     model = open_model(proven)
-    assert [form.name for form in model.forms] == ["qdq-s8-symmetric", "qdq-u8-7bit"]
+    assert [variant.name for variant in model.variants] == ["qdq-s8-symmetric", "qdq-u8-7bit"]
 
     before = {path.name: path.read_bytes() for path in proven.iterdir()}
     again = prove(proven)
 
-    assert "has its forms and its proof already" in again.output
+    assert "has its variants and its proof already" in again.output
     assert {path.name: path.read_bytes() for path in proven.iterdir()} == before
 
 
-def test_both_forms_are_proven_at_every_shape_with_something_to_find(proven: Path) -> None:
+def test_both_variants_are_proven_at_every_shape_with_something_to_find(proven: Path) -> None:
     """Each reference has dozens of detections, and another library's float execution agrees with it."""
     model = open_model(proven)
     assert model.proof is not None
     assert set(model.proof.references) == {
-        (form.name, shape) for form in model.forms for shape in model.input_shapes_hw
+        (variant.name, shape) for variant in model.variants for shape in model.input_shapes_hw
     }
     core = ov.Core()
     for (name, shape), reference in model.proof.references.items():
         assert len(reference.detections) >= 20
-        path = next(form.path for form in model.forms if form.name == name)
+        path = next(variant.path for variant in model.variants if variant.name == name)
         network = core.read_model(path)
         network.reshape([1, 3, *shape])
         compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"})

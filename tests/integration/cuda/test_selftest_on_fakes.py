@@ -110,8 +110,8 @@ def test_swapped_colours_are_found(machine: CudaMachine, monkeypatch: pytest.Mon
     """A decoder that gives Cr before Cb."""
 
     def swapped(picture: Any) -> Any:
-        form, luma, chroma = semiplanar(picture)
-        return form, luma, chroma.reshape(len(chroma), -1, 2)[..., ::-1].reshape(chroma.shape)
+        variant, luma, chroma = semiplanar(picture)
+        return variant, luma, chroma.reshape(len(chroma), -1, 2)[..., ::-1].reshape(chroma.shape)
 
     monkeypatch.setattr("tests.fakes.gpu_libraries.pynv.semiplanar", swapped)
 

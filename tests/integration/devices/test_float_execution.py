@@ -16,11 +16,11 @@ def test_every_engine_is_right_on_several_cores(number: int) -> None:
     """With two streams that are not pinned, every other engine found nothing of what is there (OpenVINO 2026.4)."""
     model = open_model(None)
     assert model.proof is not None
-    form, shape = model.forms[number], model.input_shapes_hw[0]
+    variant, shape = model.variants[number], model.input_shapes_hw[0]
     pictures = shaped(model.proof.pictures, shape)
     for _ in range(8):
-        outputs = run_images(OpenVino(2).compiled(model, form.path, shape, low_precision=False), pictures)
+        outputs = run_images(OpenVino(2).compiled(model, variant.path, shape, low_precision=False), pictures)
 
-        reference = model.proof.references[form.name, shape]
+        reference = model.proof.references[variant.name, shape]
         found = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance())
         assert found.holds, str(found)

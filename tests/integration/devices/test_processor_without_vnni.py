@@ -49,7 +49,7 @@ def inspect(folder):
     device.close()
     used = device.description
     return {
-        "form": used.form, "reason": used.form_reason, "detail": used.detail,
+        "form": used.variant, "reason": used.variant_reason, "detail": used.detail,
         "scores": inspection.detections.score.tolist(),
     }
 
@@ -93,8 +93,8 @@ class Emulated:
     """What the emulated processor gave, for the signed and the unsigned one of each."""
 
     decibels: tuple[float, float]  # signal over the difference from the execution in float, of `ten_nodes`
-    canonical: dict[str, Any]  # a bundle of the shipped model's canonical form alone
-    both: dict[str, Any]  # a bundle of all forms that the shipped model has
+    canonical: dict[str, Any]  # a bundle of the shipped model's canonical variant alone
+    both: dict[str, Any]  # a bundle of all variants that the shipped model has
     folder: Path  # of the latter
     log: str
 
@@ -109,10 +109,12 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
     picture = np.random.default_rng(1).normal(0, 2, (1, 8, 16, 16)).astype(np.float32)
     np.save(folder / "picture.npy", picture)
     shipped = open_model(None)
-    forms = {form.name: form.path.read_bytes() for form in shipped.forms}
+    variants = {variant.name: variant.path.read_bytes() for variant in shipped.variants}
     bundles = [
-        write_proven_bundle(folder / "canonical", {SIGNED: forms[SIGNED]}, (SMALL,), names=shipped.classes, pictures=2),
-        write_proven_bundle(folder / "both", forms, (SMALL,), names=shipped.classes, pictures=2),
+        write_proven_bundle(
+            folder / "canonical", {SIGNED: variants[SIGNED]}, (SMALL,), names=shipped.classes, pictures=2
+        ),
+        write_proven_bundle(folder / "both", variants, (SMALL,), names=shipped.classes, pictures=2),
     ]
     work = {"picture": folder / "picture.npy", "graphs": graphs, "bundles": bundles, "shape": SMALL}
 
@@ -133,15 +135,15 @@ def decibels(graph: Path, picture: NDArray[np.float32], found: NDArray[np.float6
 def test_the_fault_is_still_there(emulated: Emulated) -> None:
     """OpenVINO computes a convolution behind a Concat and a signed pair wrongly, an unsigned one rightly.
 
-    To be looked at with each new version: once the signed graph is right, so is the canonical form on such processors,
-    and docs/decisions/0009-proof-and-forms.md can be told.
+    To be looked at with each new version: once the signed graph is right, so is the canonical variant on such
+    processors, and docs/decisions/0009-proof-and-variants.md can be told.
     """
     signed, unsigned = emulated.decibels
     assert unsigned > 60
     assert signed < 10
 
 
-def test_the_unsigned_form_runs_where_a_bundle_has_it(emulated: Emulated) -> None:
+def test_the_unsigned_variant_runs_where_a_bundle_has_it(emulated: Emulated) -> None:
     """It is tried first, its proof holds, and a picture of the proof gives what its reference says."""
     found = emulated.both
     assert "QEMU" in found["detail"]
@@ -156,7 +158,7 @@ def test_the_unsigned_form_runs_where_a_bundle_has_it(emulated: Emulated) -> Non
     assert np.sort(found["scores"]) == pytest.approx(np.sort(wanted[:, 5]), abs=0.12)
 
 
-def test_the_canonical_form_alone_runs_in_float(emulated: Emulated) -> None:
+def test_the_canonical_variant_alone_runs_in_float(emulated: Emulated) -> None:
     """It fails its proof, a warning says so, and the safe way is taken."""
     found = emulated.canonical
     assert "QEMU" in found["detail"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The doctor says which form of the model runs here and whether its proof holds."""
+"""The doctor says which variant of the model runs here and whether its proof holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNED = "qdq-s8-symmetric"
 SHAPES: tuple[ShapeHW, ...] = ((64, 128),)
 
 
-def test_the_form_that_runs_is_named(tmp_path: Path) -> None:
+def test_the_variant_that_runs_is_named(tmp_path: Path) -> None:
     """With what proved it."""
     folder = write_proven_bundle(tmp_path / "bundle", {SIGNED: build_tiny_model(quantized=True)}, SHAPES)
 
@@ -26,14 +26,14 @@ def test_the_form_that_runs_is_named(tmp_path: Path) -> None:
     assert "proven by the bundle's proof" in finding.meaning
 
 
-def test_a_model_without_a_right_form_fails(tmp_path: Path) -> None:
+def test_a_model_without_a_right_variant_fails(tmp_path: Path) -> None:
     """The finding names the processor and what was found."""
-    forms = {SIGNED: build_tiny_model(quantized=True)}
-    folder = write_proven_bundle(tmp_path / "bundle", forms, SHAPES, false={(SIGNED, SHAPES[0])})
+    variants = {SIGNED: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", variants, SHAPES, false={(SIGNED, SHAPES[0])})
 
     (finding,) = find_proof(folder)
     assert finding.level is Level.FAIL
-    assert "no form of the model computes rightly on" in finding.what
+    assert "no variant of the model computes rightly on" in finding.what
 
 
 def test_a_model_that_runs_in_float_is_a_warning(tmp_path: Path) -> None:

@@ -158,10 +158,10 @@ def test_fingerprints_read_every_luma_form() -> None:
     want = fingerprint_luma(luma)
     assert want.thumbnail.shape == (ROWS, COLUMNS)
     grey = av.VideoFrame.from_ndarray(luma, format="gray")
-    for form in ("yuv420p", "nv12", "yuvj422p", "yuv420p10le", "p010le"):
-        got = fingerprint_frame(grey.reformat(format=form, src_color_range="JPEG", dst_color_range="JPEG"))
-        assert got is not None, form
-        assert np.abs(got.thumbnail.astype(int) - want.thumbnail).max() <= 1, form
+    for pixel_format in ("yuv420p", "nv12", "yuvj422p", "yuv420p10le", "p010le"):
+        got = fingerprint_frame(grey.reformat(format=pixel_format, src_color_range="JPEG", dst_color_range="JPEG"))
+        assert got is not None, pixel_format
+        assert np.abs(got.thumbnail.astype(int) - want.thumbnail).max() <= 1, pixel_format
     assert fingerprint_frame(grey.reformat(format="rgb24")) is None
     assert fingerprint_frame(object()) is None
 

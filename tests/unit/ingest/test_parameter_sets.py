@@ -16,16 +16,16 @@ from vision_line.ingest.nal import H264, H265, START_CODE, NalCodec
 from vision_line.ingest.parameter_sets import picture_size
 
 
-def keyframe_of(encoder: str, size_wh: tuple[int, int], form: str, options: dict[str, str]) -> bytes:
+def keyframe_of(encoder: str, size_wh: tuple[int, int], pixel_format: str, options: dict[str, str]) -> bytes:
     """Return the first frame of an encoder, with its parameter sets, each start code of four bytes."""
     width, height = size_wh
     context: Any = av.CodecContext.create(encoder, "w")
-    context.width, context.height, context.pix_fmt = width, height, form
+    context.width, context.height, context.pix_fmt = width, height, pixel_format
     context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
     name = "x264-params" if encoder == "libx264" else "x265-params"
     quiet = {} if encoder == "libx264" else {name: "log-level=none:repeat-headers=1"}
     context.options = {"preset": "ultrafast"} | quiet | options
-    frame = av.VideoFrame.from_ndarray(np.zeros((height, width), np.uint8), format="gray").reformat(format=form)
+    frame = av.VideoFrame.from_ndarray(np.zeros((height, width), np.uint8), format="gray").reformat(format=pixel_format)
     frame.pts, frame.time_base = 0, Fraction(1, 25)
     packets = [*context.encode(frame), *context.encode(None)]
     return bytes(packets[0]).replace(START_CODE, START_CODE[1:]).replace(START_CODE[1:], START_CODE)
@@ -33,7 +33,7 @@ def keyframe_of(encoder: str, size_wh: tuple[int, int], form: str, options: dict
 
 @pytest.mark.parametrize("size_wh", [(64, 48), (640, 360), (1920, 1080), (1280, 1024)])
 @pytest.mark.parametrize(
-    ("encoder", "form", "options"),
+    ("encoder", "pixel_format", "options"),
     [
         ("libx264", "yuv420p", {"profile": "baseline"}),
         ("libx264", "yuv420p", {"x264-params": "interlaced=1"}),
@@ -42,11 +42,11 @@ def keyframe_of(encoder: str, size_wh: tuple[int, int], form: str, options: dict
     ],
 )
 def test_sizes_are_those_of_the_encoder(
-    encoder: str, form: str, options: dict[str, str], size_wh: tuple[int, int]
+    encoder: str, pixel_format: str, options: dict[str, str], size_wh: tuple[int, int]
 ) -> None:
     """Rounded up to whole blocks, which is what a decoder holds in memory."""
     codec = H264 if encoder == "libx264" else H265
-    found = picture_size(codec, keyframe_of(encoder, size_wh, form, options))
+    found = picture_size(codec, keyframe_of(encoder, size_wh, pixel_format, options))
     assert found is not None
     assert all(0 <= coded - shown < 32 for coded, shown in zip(found, size_wh, strict=True))
 

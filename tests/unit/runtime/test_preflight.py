@@ -261,13 +261,13 @@ def test_a_model_that_would_be_computed_wrongly_is_a_problem(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The device is opened once, as a run would open it."""
-    form = "qdq-s8-symmetric"
-    forms = {form: build_tiny_model(quantized=True)}
-    folder = write_proven_bundle(tmp_path / "bundle", forms, ((64, 128),), false={(form, (64, 128))})
+    variant = "qdq-s8-symmetric"
+    variants = {variant: build_tiny_model(quantized=True)}
+    folder = write_proven_bundle(tmp_path / "bundle", variants, ((64, 128),), false={(variant, (64, 128))})
 
     code, said = check(tmp_path, CAMERA.format(name="a"), capsys, model=folder, device="cpu")
     assert code == 2
-    assert any("--device: cpu: " in line and "no form of the model computes rightly" in line for line in said)
+    assert any("--device: cpu: " in line and "no variant of the model computes rightly" in line for line in said)
 
 
 def test_a_model_that_did_not_pass_its_gates_has_to_be_allowed(

@@ -58,7 +58,7 @@ class CpuBackend:
     def __init__(
         self, model: Model, wake: Callable[[], None], *, slots: int | None = None, inference_precision: str = "f32"
     ) -> None:
-        """Prepare to compile `model` in the first form whose proof holds here; see `open_cpu`."""
+        """Prepare to compile `model` in the first variant whose proof holds here; see `open_cpu`."""
         cv2.setNumThreads(1)
         cores = usable_cores()
         self._slots = slots or cores + 1
@@ -84,8 +84,8 @@ class CpuBackend:
             slots=self._slots,
             max_batch=1,
             instruction_set=engines.processor.instruction_set,
-            form=engines.form,
-            form_reason=engines.reason,
+            variant=engines.variant,
+            variant_reason=engines.reason,
         )
 
     def open_shapes(self, shapes: Sequence[ShapeHW]) -> None:
@@ -93,7 +93,7 @@ class CpuBackend:
 
         Raises:
             ModelError: OpenVINO cannot read the model or reshape it.
-            DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every form.
+            DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every variant.
         """
         for shape in shapes:
             if shape not in self._works:
@@ -232,7 +232,7 @@ def open_cpu(
     slots: int | None = None,
     inference_precision: str = "f32",
 ) -> InferenceDevice:
-    """Compile `model` for `shapes`, each in the first form whose proof holds here; see `ProvenEngines`.
+    """Compile `model` for `shapes`, each in the first variant whose proof holds here; see `ProvenEngines`.
 
     `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the
     model's. `slots` is the number of frames in flight; None: one more than there are cores to use, so that one
@@ -242,7 +242,7 @@ def open_cpu(
     Raises:
         ModelError: OpenVINO cannot read the model or reshape it to one of `shapes`, or its output is of another
             kind than its description says.
-        DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every form.
+        DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every variant.
     """
     reader = HeadReader(model, score_floor)
     backend = CpuBackend(model, wake, slots=slots, inference_precision=inference_precision)

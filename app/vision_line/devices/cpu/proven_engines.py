@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Engines of the CPU device: for each input shape the first form of the model whose proof holds on this processor."""
+"""Engines of the CPU device: for each input shape the first variant of the model whose proof holds here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import openvino as ov
 
 from vision_line.devices.cpu.openvino_engine import OpenVino, float_outputs, run_images
 from vision_line.devices.model.agreement import Tolerance
-from vision_line.devices.model.model import Model, ModelForm
+from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.proof.processor import this_processor
 from vision_line.devices.proof.proving import ProofResult, Prover
 from vision_line.errors import DeviceError, RunError
@@ -31,7 +31,7 @@ _WORDS = {"qdq-s8-symmetric": "signed INT8", UNSIGNED_7BIT: "unsigned INT8, 7-bi
 class Execution:
     """A file of the model and a way to execute it; `precision` is OpenVINO's hint for float layers, "f32" or "bf16"."""
 
-    form: ModelForm
+    variant: ModelVariant
     low_precision: bool  # Q/DQ pairs are executed on integers; else in float, as they are written
     precision: str = "f32"
 
@@ -43,33 +43,33 @@ class Execution:
     @property
     def label(self) -> str:
         """Return it in words: "unsigned INT8, 7-bit weights"."""
-        words = _WORDS.get(self.form.name, self.form.name)
-        how = "" if self.low_precision or not self.form.name.startswith(("qdq", "int8")) else " executed in float"
+        words = _WORDS.get(self.variant.name, self.variant.name)
+        how = "" if self.low_precision or not self.variant.name.startswith(("qdq", "int8")) else " executed in float"
         return f"{words}{how}{'' if self.precision == 'f32' else f' in {self.precision}'}"
 
 
 def candidates(model: Model, *, dot_products: bool, precision: str = "f32") -> tuple[Execution, ...]:
     """Return what can be tried with `model`, the best first and the safest last. Pure.
 
-    The canonical INT8 form has signed activations. Without dot product instructions OpenVINO computes it wrongly, so
+    The canonical INT8 variant has signed activations. Without dot product instructions OpenVINO computes it wrongly, so
     there the unsigned one with 7-bit weights comes first, if the bundle has it. The order is only a guess that saves
-    time: what runs is what its proof holds for. docs/decisions/0009-proof-and-forms.md
+    time: what runs is what its proof holds for. docs/decisions/0009-proof-and-variants.md
     """
-    canonical = model.forms[0]
+    canonical = model.variants[0]
     exact = Execution(canonical, low_precision=False)
     if model.precision != "int8":
         return (
             (exact,) if precision == "f32" else (Execution(canonical, low_precision=False, precision=precision), exact)
         )
-    others = sorted(model.forms[1:], key=lambda form: form.name != UNSIGNED_7BIT)
-    forms = (canonical, *others) if dot_products else (*others, canonical)
-    return (*(Execution(form, low_precision=True, precision=precision) for form in forms), exact)
+    others = sorted(model.variants[1:], key=lambda variant: variant.name != UNSIGNED_7BIT)
+    variants = (canonical, *others) if dot_products else (*others, canonical)
+    return (*(Execution(variant, low_precision=True, precision=precision) for variant in variants), exact)
 
 
 class ProvenEngines:
     """Opens engines of one model; what failed at one input shape is not tried again at another.
 
-    Shapes opened before keep their form: its proof held for them.
+    Shapes opened before keep their variant: its proof held for them.
     """
 
     def __init__(self, model: Model, cores: int, precision: str = "f32") -> None:
@@ -80,11 +80,11 @@ class ProvenEngines:
         self._left = candidates(model, dot_products=self.processor.has_dot_products, precision=precision)
         self._faults: list[str] = []
         self._used: dict[Execution, str] = {}  # what proved it
-        self._prover = Prover(model, lambda form, pictures: float_outputs(model, form.path, pictures))
+        self._prover = Prover(model, lambda variant, pictures: float_outputs(model, variant.path, pictures))
 
     @property
-    def form(self) -> str:
-        """Return the form that runs, in words; all of them where shapes differ."""
+    def variant(self) -> str:
+        """Return the variant that runs, in words; all of them where shapes differ."""
         return " and ".join(candidate.label for candidate in self._used)
 
     @property
@@ -94,7 +94,7 @@ class ProvenEngines:
 
     @property
     def reason(self) -> str:
-        """Say why this form runs here, and what proves it."""
+        """Say why this variant runs here, and what proves it."""
         why = [*self._faults] or [self._guess()]
         proven = dict.fromkeys(f"proven by {by}" for by in self._used.values() if by)
         return "; ".join([*filter(None, why), *proven])
@@ -110,7 +110,7 @@ class ProvenEngines:
 
         Raises:
             ModelError: OpenVINO cannot read the model or reshape it.
-            DeviceError: OpenVINO cannot compile it, or no form computes rightly on this processor.
+            DeviceError: OpenVINO cannot compile it, or no variant computes rightly on this processor.
         """
         for candidate in self._left:
             try:
@@ -123,20 +123,22 @@ class ProvenEngines:
                 return network
             self._reject(candidate, shape_hw, verdict)
         raise DeviceError(
-            f"cpu: {self._model.path}: no form of the model computes rightly on {self._where()}: "
+            f"cpu: {self._model.path}: no variant of the model computes rightly on {self._where()}: "
             f"{'; '.join(self._faults)}"
         )
 
     def _compiled(self, candidate: Execution, shape_hw: ShapeHW) -> ov.CompiledModel:
-        path, low_precision = candidate.form.path, candidate.low_precision
+        path, low_precision = candidate.variant.path, candidate.low_precision
         return self._openvino.compiled(
             self._model, path, shape_hw, low_precision=low_precision, precision=candidate.precision
         )
 
     def _verdict(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
-        if candidate.is_exact and not self._prover.has_reference(candidate.form, shape_hw):
+        if candidate.is_exact and not self._prover.has_reference(candidate.variant, shape_hw):
             return ProofResult(holds=True, by="", why="it is the reference itself")
-        return self._prover.prove(candidate.form, shape_hw, lambda pictures: run_images(network, pictures), TOLERANCE)
+        return self._prover.prove(
+            candidate.variant, shape_hw, lambda pictures: run_images(network, pictures), TOLERANCE
+        )
 
     def _reject(self, candidate: Execution, shape_hw: ShapeHW, verdict: ProofResult) -> None:
         against = f", against {verdict.by}" if verdict.by else ""
@@ -146,7 +148,7 @@ class ProvenEngines:
         self._left = tuple(other for other in self._left if other is not candidate)
 
     def _guess(self) -> str:
-        if len(self._model.forms) < 2:
+        if len(self._model.variants) < 2:
             return ""
         dots = "has dot products" if self.processor.has_dot_products else "has no dot products"
         return f"{self.processor.instruction_set} {dots} of INT8"

@@ -75,8 +75,8 @@ class CudaBackend:
             input_shapes_hw=self._pipeline.shapes,
             slots=len(self._pipeline.slots),
             max_batch=MAX_BATCH,
-            form=f"{self._pipeline.precision} engine",
-            form_reason=self._pipeline.reason,
+            variant=f"{self._pipeline.precision} engine",
+            variant_reason=self._pipeline.reason,
         )
 
     def open_shapes(self, shapes: Sequence[ShapeHW]) -> None:

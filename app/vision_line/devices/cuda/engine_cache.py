@@ -15,7 +15,7 @@ from pathlib import Path
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.model.model import Model
 from vision_line.devices.tensorrt.build import OnBuildProgress, build_engine, ensure_engine, library_version
-from vision_line.devices.tensorrt.engine_choice import kept_form
+from vision_line.devices.tensorrt.engine_choice import kept_variant
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, check_engine, engine_path
 from vision_line.errors import DeviceError
 from vision_line.ports import ShapeHW
@@ -95,7 +95,7 @@ def engine_sources(
     """Yield engines of `model` that fit `target`: the bundle's, the cache's, and one that is built now.
 
     The next one is asked for when the one before turns out to be wrong; what was built now is not built again. A
-    bundle's may be one of the float16 sibling of its model, where that was chosen; its manifest tells. `cache` is the
+    bundle's may be one of the FP16 variant of its model, where that was chosen; its manifest tells. `cache` is the
     folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by another
     thread, ends it. `tell` is called from any thread with a sentence about each step of the build, and with "" when it
     is over; it must not raise.
@@ -124,14 +124,14 @@ def engine_sources(
 
 
 def _shipped_engines(model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Iterator[Path]:
-    """Yield the bundle's engines that fit: that of the form that was chosen, and that of the model itself."""
+    """Yield the bundle's engines that fit: that of the variant that was chosen, and that of the model itself."""
     folder = model.path.parent / ENGINES_FOLDER
-    kept = kept_form(folder, model, shape_hw, target, version)
-    for form in (kept, model) if kept is not model else (model,):
-        engine = engine_path(folder, form, shape_hw, target)
+    kept = kept_variant(folder, model, shape_hw, target, version)
+    for variant in (kept, model) if kept is not model else (model,):
+        engine = engine_path(folder, variant, shape_hw, target)
         if engine.exists():
             try:
-                check_engine(engine, form, shape_hw, target, version)
+                check_engine(engine, variant, shape_hw, target, version)
             except DeviceError as exc:
                 logger.warning("the bundle's engine is not used: %s", exc)
             else:

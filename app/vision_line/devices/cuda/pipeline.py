@@ -66,7 +66,7 @@ class SlotPipeline:
         check_target(self._target, str(self._trt.__version__))
         self._engines: dict[ShapeHW, Engine] = {}
         self._proven: dict[ShapeHW, ProvenEngine] = {}
-        prover = Prover(model, lambda form, pictures: float_outputs(model, form.path, pictures))
+        prover = Prover(model, lambda variant, pictures: float_outputs(model, variant.path, pictures))
         self._opener = EngineOpener(gpu, self._trt, model, prover)
         self._kernel: LetterboxKernel | None = None
         self._streams = [self._open_stream() for _ in range(3)]

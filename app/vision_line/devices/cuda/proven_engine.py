@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: Float layers in float16 or TF32 besides what integers do on a CPU.
 TOLERANCE = Tolerance(score=0.15, logit=1.0, share=0.9)
-#: The float16 sibling is of the float model that was quantized: away from the reference by the quantization as well.
-SIBLINGS_TOLERANCE = Tolerance(overlap=0.6, score=0.25, logit=1.5, share=0.8)
+#: The FP16 variant is of the float model that was quantized: away from the reference by the quantization as well.
+FP16_TOLERANCE = Tolerance(overlap=0.6, score=0.25, logit=1.5, share=0.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ class EngineOpener:
 
     def _verdict(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> ProofResult:
         """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
-        tolerance = TOLERANCE if precision == self._model.precision else SIBLINGS_TOLERANCE
+        tolerance = TOLERANCE if precision == self._model.precision else FP16_TOLERANCE
         with ExitStack() as undo:
             scratch = open_scratch(self._gpu, engine, BUCKETS[-1], undo)
             for bucket in BUCKETS:
                 run = partial(_outputs, engine, bucket, scratch)
-                verdict = self._prover.prove(self._model.forms[0], shape_hw, run, tolerance)
+                verdict = self._prover.prove(self._model.variants[0], shape_hw, run, tolerance)
                 if not verdict.holds:
                     break
         return verdict

@@ -268,5 +268,5 @@ class _HostCopy:
             self._lines[:, : self._line_bytes] = self._staged[:, : self._line_bytes]
 
 
-def _line_bytes(form: PixelFormat, width: int) -> tuple[int, int]:
-    return width * form.sample_bytes, (width + 1) // 2 * 2 * form.sample_bytes
+def _line_bytes(pixel_format: PixelFormat, width: int) -> tuple[int, int]:
+    return width * pixel_format.sample_bytes, (width + 1) // 2 * 2 * pixel_format.sample_bytes

@@ -2,8 +2,8 @@
 """Whether an engine's outputs are those of the reference: the best places one by one, and what is detected. Pure.
 
 Two right engines never agree bit for bit: sums are taken in another order, a value halfway between two integers is
-rounded the other way, and both travel through the layers behind. docs/decisions/0009-proof-and-forms.md has what that
-comes to, and how far away an engine is that computes wrongly; the tolerances lie between.
+rounded the other way, and both travel through the layers behind. docs/decisions/0009-proof-and-variants.md has what
+that comes to, and how far away an engine is that computes wrongly; the tolerances lie between.
 """
 
 from __future__ import annotations

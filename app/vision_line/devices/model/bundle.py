@@ -22,7 +22,7 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # bes
 Side = Annotated[int, Field(ge=32, le=8192)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FormName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 MAX_CLASS_NAME = 100
 ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
 
@@ -70,11 +70,11 @@ class BundleInput(_Frozen):
     """true: height and width may be any multiple of `stride`; false: only the one shape in `input_shapes_hw`."""
 
 
-class BundleForm(_Frozen):
+class BundleVariant(_Frozen):
     """The same network written in another way, for processors that compute the first one wrongly or slowly."""
 
-    form: FormName
-    """Name of the form: `qdq-u8-7bit` for unsigned activations with zero point 128 and weights within -64..63."""
+    form: VariantName
+    """Name of the variant: `qdq-u8-7bit` for unsigned activations with zero point 128 and weights within -64..63."""
     file: FileName
     """File name in the bundle's folder."""
     sha256: Sha256
@@ -94,17 +94,17 @@ class BundleModel(_Frozen):
     """Form of the quantization, `qdq-s8-symmetric` for signed symmetric Q/DQ pairs; null where there is none."""
     input: BundleInput
     """The network's input."""
-    forms: tuple[BundleForm, ...] = ()
-    """Other forms of the file, in the order in which they are tried."""
+    forms: tuple[BundleVariant, ...] = ()
+    """Other variants of the file, in the order in which they are tried."""
 
     @property
-    def form(self) -> str:
-        """Return the name of the form that `file` has: its quantization's, or its precision where it has none."""
+    def variant(self) -> str:
+        """Return the name of the variant that `file` has: its quantization's, or its precision where it has none."""
         return self.quantization or self.precision
 
 
 class BundleProof(_Frozen):
-    """Small inputs, and what each form of the model makes of them when it is executed in float32."""
+    """Small inputs, and what each variant of the model makes of them when it is executed in float32."""
 
     file: FileName
     """File name in the bundle's folder."""
@@ -173,7 +173,7 @@ class Bundle(_Frozen):
             raise ValueError(f"input_shapes_hw: sides must be multiples of the stride {self.stride}")
         if not self.model.input.dynamic and len(self.input_shapes_hw) != 1:
             raise ValueError("input_shapes_hw: a model that is not dynamic has exactly one")
-        names = [self.model.form, *(form.form for form in self.model.forms)]
+        names = [self.model.variant, *(other.form for other in self.model.forms)]
         if len(set(names)) != len(names):
-            raise ValueError("model.forms: names must differ, and from that of the model's own form")
+            raise ValueError("model.forms: names must differ, and from that of the model's own")
         return self

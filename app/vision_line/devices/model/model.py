@@ -30,7 +30,7 @@ _WANTED = "a detection model exported by Ultralytics to ONNX"
 
 
 @dataclass(frozen=True, slots=True)
-class ModelForm:
+class ModelVariant:
     """One way in which the network of a model is written, in a file of its own."""
 
     name: str
@@ -43,8 +43,8 @@ class Model:
     """A detection model that was checked and can be given to a device.
 
     `input_shapes_hw` are the shapes it was evaluated at (a bundle's), or the one it was exported with; `dynamic` says
-    whether others are possible at all. Two models with the same `sha256` give the same detections. `forms` are the ways
-    in which it is written, first that of `path`; `proof` is what engines of it are proven by, None: there is none.
+    whether others are possible at all. Two models with the same `sha256` give the same detections. `variants` are the
+    ways in which it is written, first that of `path`; `proof` is what engines of it are proven by, None: there is none.
     `quantization` is the encoding that the file says its Q/DQ pairs have, None: it says nothing.
     """
 
@@ -61,7 +61,7 @@ class Model:
     score_threshold: float
     nms_iou: float
     bundle: Bundle | None
-    forms: tuple[ModelForm, ...]
+    variants: tuple[ModelVariant, ...]
     quantization: str | None = None
     proof: Proof | None = field(default=None, compare=False, repr=False)
 
@@ -71,7 +71,7 @@ class Model:
         Raises:
             ModelError: it cannot be read, or is another than when the model was opened.
         """
-        known = {self.path: self.sha256} | {form.path: form.sha256 for form in self.forms}
+        known = {self.path: self.sha256} | {variant.path: variant.sha256 for variant in self.variants}
         content = _read(path)
         if known.get(path, "") not in ("", hashlib.sha256(content).hexdigest()):
             raise ModelError(f"{path}: has changed since the model was opened")
@@ -114,20 +114,20 @@ def _open_bundle(folder: Path) -> Model:
         score_threshold=bundle.thresholds.score,
         nms_iou=bundle.thresholds.nms_iou,
         bundle=bundle,
-        forms=(ModelForm(bundle.model.form, path, bundle.model.sha256), *_other_forms(folder, bundle)),
+        variants=(ModelVariant(bundle.model.variant, path, bundle.model.sha256), *_other_variants(folder, bundle)),
         quantization=bundle.model.quantization,
         proof=_proof(folder, bundle),
     )
 
 
-def _other_forms(folder: Path, bundle: Bundle) -> Iterator[ModelForm]:
-    """Yield the further forms of a bundle's model, each with the input of the first."""
-    for form in bundle.model.forms:
-        path = folder / form.file
-        header = _header(path, _read_hashed(path, form.sha256))
+def _other_variants(folder: Path, bundle: Bundle) -> Iterator[ModelVariant]:
+    """Yield the further variants of a bundle's model, each with the input of the first."""
+    for variant in bundle.model.forms:
+        path = folder / variant.file
+        header = _header(path, _read_hashed(path, variant.sha256))
         _check_bundle_input(path, bundle, _checked_input(path, header))
         _check_class_count(path, header, bundle.head, len(bundle.classes))
-        yield ModelForm(form.form, path, form.sha256)
+        yield ModelVariant(variant.form, path, variant.sha256)
 
 
 def _proof(folder: Path, bundle: Bundle) -> Proof | None:
@@ -193,7 +193,7 @@ def _open_exported(path: Path) -> Model:
         score_threshold=DEFAULT_SCORE,
         nms_iou=DEFAULT_NMS_IOU,
         bundle=None,
-        forms=(ModelForm(metadata.get("quantization") or header.precision, path, sha256),),
+        variants=(ModelVariant(metadata.get("quantization") or header.precision, path, sha256),),
         quantization=metadata.get("quantization"),
     )
 

@@ -4,10 +4,10 @@
 One file, `proof.npz`, without pickles. Its arrays:
 
     pictures                      uint8 (n, h, w, 3) RGB: inputs before the factor 1/255, of any one size
-    FORM/HxW/places               float32 (n, k, 6): the k best places of each picture, see `agreement.Reference`
-    FORM/HxW/detections           float32 (m, 7): picture, then what its decoded head holds at `agreement.FLOOR`
+    VARIANT/HxW/places            float32 (n, k, 6): the k best places of each picture, see `agreement.Reference`
+    VARIANT/HxW/detections        float32 (m, 7): picture, then what its decoded head holds at `agreement.FLOOR`
 
-FORM names a form of the model's file (`ModelForm`) and HxW an input shape: each pair has a reference of its own, the
+VARIANT names a `ModelVariant` and HxW an input shape: each pair has a reference of its own, the
 output of that very file executed in float32. A picture serves every shape: it is repeated or cut, see `shaped`.
 """
 
@@ -36,14 +36,14 @@ Images = NDArray[np.uint8]  # (n, h, w, 3) RGB
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """Inputs, and the reference of each form of the model at each input shape."""
+    """Inputs, and the reference of each variant of the model at each input shape."""
 
     pictures: Images
     references: Mapping[tuple[str, ShapeHW], Reference]
 
-    def reference(self, form: str, shape_hw: ShapeHW) -> Reference | None:
-        """Return what `form` is measured by at `shape_hw`; None: there is nothing, or too little to tell by."""
-        found = self.references.get((form, shape_hw))
+    def reference(self, variant: str, shape_hw: ShapeHW) -> Reference | None:
+        """Return what `variant` is measured by at `shape_hw`; None: there is nothing, or too little to tell by."""
+        found = self.references.get((variant, shape_hw))
         return None if found is None or weakness(found) else found
 
 
@@ -91,11 +91,11 @@ def pack_proof(proof: Proof) -> bytes:
         ModelError: it is larger than `MAX_PROOF_BYTES`, or a reference has too little in it to tell right from wrong.
     """
     arrays: dict[str, NDArray[np.generic]] = {"pictures": proof.pictures}
-    for (form, shape), reference in proof.references.items():
+    for (variant, shape), reference in proof.references.items():
         if weak := weakness(reference):
-            raise ModelError(f"proof: {form} at {_named(shape)} proves nothing: {weak}")
-        arrays[f"{form}/{_named(shape)}/places"] = reference.places
-        arrays[f"{form}/{_named(shape)}/detections"] = reference.detections
+            raise ModelError(f"proof: {variant} at {_named(shape)} proves nothing: {weak}")
+        arrays[f"{variant}/{_named(shape)}/places"] = reference.places
+        arrays[f"{variant}/{_named(shape)}/detections"] = reference.detections
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
@@ -166,6 +166,6 @@ def _named(shape_hw: ShapeHW) -> str:
 
 
 def _key(key: str) -> tuple[str, ShapeHW]:
-    form, _, shape = key.rpartition("/")
+    variant, _, shape = key.rpartition("/")
     height, _, width = shape.partition("x")
-    return form, (int(height), int(width))
+    return variant, (int(height), int(width))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Prove an engine: run the proof's inputs through it, and compare with what is right.
 
-Where a bundle has no reference for a form and shape, and for an ONNX file without bundle, the reference is made on the
-spot: the float execution of the same file, on the proof's pictures or on drawn ones.
+Where a bundle has no reference for a variant and shape, and for an ONNX file without bundle, the reference is made on
+the spot: the float execution of the same file, on the proof's pictures or on drawn ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vision_line.devices.model.agreement import Output, Reference, Tolerance, compare, reference_of, weakness
-from vision_line.devices.model.model import Model, ModelForm
+from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images, drawn_images, shaped
 from vision_line.ports import ShapeHW
 
@@ -41,36 +41,36 @@ class ProofResult:
 class Prover:
     """Proves engines of one model."""
 
-    def __init__(self, model: Model, run_exactly: Callable[[ModelForm, Images], list[Output]]) -> None:
-        """`run_exactly` executes the file of a form in float32; it is asked only where the bundle does not say."""
+    def __init__(self, model: Model, run_exactly: Callable[[ModelVariant, Images], list[Output]]) -> None:
+        """`run_exactly` executes the file of a variant in float32; it is asked only where the bundle does not say."""
         self._model = model
         self._run_exactly = run_exactly
         self._made: dict[tuple[str, ShapeHW], Reference] = {}
 
-    def has_reference(self, form: ModelForm, shape_hw: ShapeHW) -> bool:
-        """Whether the bundle says what is right for this form at this shape."""
+    def has_reference(self, variant: ModelVariant, shape_hw: ShapeHW) -> bool:
+        """Whether the bundle says what is right for this variant at this shape."""
         proof = self._model.proof
-        return proof is not None and proof.reference(form.name, shape_hw) is not None
+        return proof is not None and proof.reference(variant.name, shape_hw) is not None
 
-    def prove(self, form: ModelForm, shape_hw: ShapeHW, run: RunImages, tolerance: Tolerance) -> ProofResult:
-        """Say whether `run`, an engine of `form` at `shape_hw`, computes rightly.
+    def prove(self, variant: ModelVariant, shape_hw: ShapeHW, run: RunImages, tolerance: Tolerance) -> ProofResult:
+        """Say whether `run`, an engine of `variant` at `shape_hw`, computes rightly.
 
         Raises:
             ModelError, DeviceError, RunError: as `run` and `run_exactly`.
         """
         model, proof = self._model, self._model.proof
         pictures = shaped(drawn_images() if proof is None else proof.pictures, shape_hw)
-        reference, by = None if proof is None else proof.reference(form.name, shape_hw), BY_BUNDLE
+        reference, by = None if proof is None else proof.reference(variant.name, shape_hw), BY_BUNDLE
         if reference is None:
-            reference, by = self._made_reference(form, pictures), BY_FLOAT
+            reference, by = self._made_reference(variant, pictures), BY_FLOAT
             if weak := weakness(reference):
                 return ProofResult(holds=False, by=by, why=f"{UNPROVEN}: {weak}", is_open=True)
         found = compare(reference, model.head, len(model.classes), model.nms_iou, run(pictures), tolerance)
         return ProofResult(found.holds, by, str(found))
 
-    def _made_reference(self, form: ModelForm, pictures: Images) -> Reference:
-        model, key = self._model, (form.name, (pictures.shape[1], pictures.shape[2]))
+    def _made_reference(self, variant: ModelVariant, pictures: Images) -> Reference:
+        model, key = self._model, (variant.name, (pictures.shape[1], pictures.shape[2]))
         if key not in self._made:
-            outputs = self._run_exactly(form, pictures)
+            outputs = self._run_exactly(variant, pictures)
             self._made[key] = reference_of(model.head, len(model.classes), model.nms_iou, outputs)
         return self._made[key]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which form of a bundle's model its engine has: INT8, or the float16 sibling where a GPU was faster with it.
+"""Which variant of a bundle's model its engine has: INT8, or the FP16 variant where a GPU was faster with it.
 
-The bundle's file is the model. Where its engines were built on a GPU, both forms were, and `NAME.choice.json` beside
+The bundle's file is the model. Where its engines were built on a GPU, both variants were, and `NAME.choice.json` beside
 them says which one is kept and why. Times belong to one GPU and one version of its library, so the choice does too.
 """
 
@@ -25,8 +25,8 @@ CHOICE_VERSION = 1
 Precision = Literal["int8", "fp16"]
 
 
-class Form(BaseModel):
-    """One form of the model."""
+class PrecisionVariant(BaseModel):
+    """One variant of the model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -63,16 +63,16 @@ class EngineChoice(BaseModel):
     """Hash of the bundle's model."""
     batch: int
     """Size of the batch whose time decides."""
-    forms: tuple[Form, ...]
+    forms: tuple[PrecisionVariant, ...]
     """What there was to choose from."""
     kept: Precision
-    """The form that runs."""
+    """The variant that runs."""
     reason: str
     """Why, in words."""
 
-    def form(self, precision: Precision) -> Form | None:
-        """Return the form with `precision`."""
-        return next((form for form in self.forms if form.precision == precision), None)
+    def variant(self, precision: Precision) -> PrecisionVariant | None:
+        """Return the variant with `precision`."""
+        return next((variant for variant in self.forms if variant.precision == precision), None)
 
 
 def choice_path(folder: Path, model: Model, shape_hw: ShapeHW, target: Target) -> Path:
@@ -80,10 +80,10 @@ def choice_path(folder: Path, model: Model, shape_hw: ShapeHW, target: Target) -
     return engine_path(folder, model, shape_hw, target).with_suffix(".choice.json")
 
 
-def sibling(model: Model, precision: Precision, sha256: str) -> Model:
-    """Return `model` as its form of another `precision`, whose file has `sha256` and may be gone; engines are named so.
+def variant_of(model: Model, precision: Precision, sha256: str) -> Model:
+    """Return `model` as its variant of another `precision`, whose file has `sha256`; engines are named so.
 
-    The form of the model's own precision is the model itself.
+    The file may be gone. The variant of the model's own precision is the model itself.
     """
     if precision == model.precision:
         return model
@@ -91,8 +91,8 @@ def sibling(model: Model, precision: Precision, sha256: str) -> Model:
     return replace(model, path=path, sha256=sha256, precision=precision)
 
 
-def kept_form(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Model:
-    """Return the form of `model` that the choice in `folder` keeps; the model itself where no choice fits."""
+def kept_variant(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Model:
+    """Return the variant of `model` that the choice in `folder` keeps; the model itself where no choice fits."""
     path = choice_path(folder, model, shape_hw, target)
     try:
         choice = EngineChoice.model_validate_json(path.read_bytes())
@@ -105,8 +105,8 @@ def kept_form(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, ver
         return model
     expected = (model.sha256, target.library, version, target.sm, target.gpu, tuple(shape_hw))
     found = (choice.bundle_sha256, choice.library, choice.library_version, choice.sm, choice.gpu, choice.shape_hw)
-    form = choice.form(choice.kept)
-    if expected != found or form is None:
+    variant = choice.variant(choice.kept)
+    if expected != found or variant is None:
         logger.warning(
             "%s: chosen for another model or GPU (expected %s, found %s), using %s",
             path,
@@ -115,7 +115,7 @@ def kept_form(folder: Path, model: Model, shape_hw: ShapeHW, target: Target, ver
             model.precision,
         )
         return model
-    return sibling(model, choice.kept, form.model_sha256)
+    return variant_of(model, choice.kept, variant.model_sha256)
 
 
 def write_choice(path: Path, choice: EngineChoice) -> None:

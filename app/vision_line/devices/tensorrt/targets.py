@@ -72,7 +72,7 @@ def check_target(target: Target, version: str) -> TargetRules:
 
 @dataclass(frozen=True, slots=True)
 class EngineCandidate:
-    """One form of a model: whether it passed the accuracy gate, and its engine's time where a GPU measured it."""
+    """One variant of a model: whether it passed the accuracy gate, and its engine's time where a GPU measured it."""
 
     precision: str
     passed: bool
@@ -81,7 +81,7 @@ class EngineCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The form to use, None if none passed; `reason` is a sentence for people."""
+    """The variant to use, None if none passed; `reason` is a sentence for people."""
 
     candidate: EngineCandidate | None
     reason: str

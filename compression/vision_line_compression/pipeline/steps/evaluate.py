@@ -12,7 +12,7 @@ from vision_line.devices.model.model import Model, open_model
 from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle.bundle_proof import UNSIGNED_FILE
 from vision_line_compression.evaluate.evaluation import measure
-from vision_line_compression.evaluate.predict import in_form, predict, save_predictions
+from vision_line_compression.evaluate.predict import only_variant, predict, save_predictions
 from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import Recipe
@@ -47,10 +47,10 @@ def evaluate(context: Context, name: str, onnx: Artifact) -> Stage:
 def open_measured(path: Path, recipe: Recipe) -> Model:
     """Open an ONNX file as the model that the bundle would hold: its shapes and thresholds are the recipe's.
 
-    A bundle's folder is the model in all its forms, its unsigned file the model in that form alone.
+    A bundle's folder is the model in all its variants, its unsigned file the model in that variant alone.
     """
     return replace(
-        in_form(open_model(path.parent), UNSIGNED.name) if path.name == UNSIGNED_FILE else open_model(path),
+        only_variant(open_model(path.parent), UNSIGNED.name) if path.name == UNSIGNED_FILE else open_model(path),
         input_shapes_hw=recipe.input.shapes_hw,
         score_threshold=recipe.operating.score,
         nms_iou=recipe.operating.nms_iou,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The bundle that `vision-line --model` takes: all forms of the INT8 model and their proof, then what was measured."""
+"""The bundle that `vision-line --model` takes: the INT8 model's variants and their proof, then what was measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CANDIDATES = 64
 
 
 def prove(context: Context, int8: Artifact) -> Stage:
-    """Return the stage that writes an INT8 file's bundle: its other form and the proof of both, and no origin."""
+    """Return the stage that writes an INT8 file's bundle: its other variant and the proof of both, and no origin."""
     recipe = context.recipe
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
@@ -52,12 +52,12 @@ def prove(context: Context, int8: Artifact) -> Stage:
 
 
 def proven_bundle(context: Context, proven: Stage) -> Artifact:
-    """Return the folder of the model in all its forms."""
+    """Return the folder of the model in all its variants."""
     return context.output(proven, BUNDLE)
 
 
-def unsigned_form(context: Context, proven: Stage) -> Artifact:
-    """Return the file of the form for processors without VNNI."""
+def unsigned_variant(context: Context, proven: Stage) -> Artifact:
+    """Return the file of the variant for processors without VNNI."""
     return Artifact(context.output(proven, BUNDLE).path / UNSIGNED_FILE, proven)
 
 
@@ -72,7 +72,7 @@ def pack(context: Context, proven: Stage, evaluation: Stage) -> Stage:
         amend_bundle(bundle, {"lineage": dict(lineage), "results": results})
         return _files_of(bundle)
 
-    # version 2 has forms and a proof
+    # version 2 has variants and a proof
     return context.stage("bundle", work, {"lineage": lineage}, after=(proven, evaluation), version=2)
 
 

@@ -134,7 +134,7 @@ def _run(context: Context, row: RowKind, stage: Stage, epochs: float | None, spe
 
 
 def computed_by(evaluation: Evaluation) -> str:
-    """Say for an INT8 model what computed its detections: they hold for this form and such processors alone."""
+    """Say for an INT8 model what computed its detections: they hold for this variant and such processors alone."""
     by = evaluation.execution
     if evaluation.model.precision != INT8:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Both forms of a bundle are built and timed on the fakes of a GPU, and the runtime takes the one that is kept."""
+"""Both variants of a bundle are built and timed on the fakes of a GPU, and the runtime takes the one that is kept."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ def test_both_are_built_and_timed_in_turns(cuda_machine: CudaMachine, bundle: Pa
     assert [one.engine.name for one in built] == [f"model-{h}x{w}-tensorrt-sm86.engine" for h, w in SHAPES]
     assert "int8: whether both passed the accuracy gates is not known" in built[0].remark
     choice = chosen(cuda_machine, bundle, SHAPES[0])
-    assert [sorted(form.latency_ms) for form in choice.forms] == [[1, DECISIVE_BATCH]] * 2
+    assert [sorted(variant.latency_ms) for variant in choice.forms] == [[1, DECISIVE_BATCH]] * 2
     assert choice.forms[0].latency_ms[DECISIVE_BATCH] < MS["int8"]
     assert choice.bundle_sha256 == hashlib.sha256(quantized.int8_onnx.read_bytes()).hexdigest()
 
 
-def test_the_runtime_takes_the_kept_form(
+def test_the_runtime_takes_the_kept_variant(
     cuda_machine: CudaMachine, bundle: Path, quantized: Quantized, caplog: pytest.LogCaptureFixture
 ) -> None:
     """From the bundle, without its ONNX file; a choice that another version made is named and not followed."""
@@ -130,8 +130,8 @@ def test_the_gpu_itself_is_asked(cuda_machine: CudaMachine, bundle: Path, quanti
     build_tensorrt_engines(bundle, float_onnx=quantized.float_onnx, measure=measure)
 
     choice = chosen(cuda_machine, bundle, SHAPES[0])
-    assert [form.precision for form in choice.forms] == ["int8", "fp16"]
-    assert all(form.latency_ms[1] > 0 for form in choice.forms)
+    assert [variant.precision for variant in choice.forms] == ["int8", "fp16"]
+    assert all(variant.latency_ms[1] > 0 for variant in choice.forms)
 
 
 def test_what_there_is_not_is_refused(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:

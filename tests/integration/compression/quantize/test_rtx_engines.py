@@ -97,7 +97,7 @@ def opened(model: Model, path: Path) -> Model:
 
 
 def test_what_cannot_be_built_is_refused_with_the_reason(built: Path, quantized: Quantized, tmp_path: Path) -> None:
-    """The unsigned form, a fixed input, and a GPU generation that the library does not know."""
+    """The unsigned variant, a fixed input, and a GPU generation that the library does not know."""
     model = open_model(built)
     unsigned = write_unsigned(quantized.int8_onnx, tmp_path / "u8.onnx")
     fixed = load_model(quantized.int8_onnx)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""OpenVINO on a processor that has AVX2 and no VNNI, which an emulator plays: which form it computes rightly."""
+"""OpenVINO on a processor that has AVX2 and no VNNI, which an emulator plays: which variant it computes rightly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(json.dumps([core.get_property("CPU", "FULL_DEVICE_NAME"), found]))
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Return pictures, a canonical file and its unsigned form."""
+    """Return pictures, a canonical file and its unsigned variant."""
     onnx.save(draw_yolo(), str(tmp_path / "float.onnx"))
     pictures = draw_pictures(4)
     quantize_onnx(tmp_path / "float.onnx", tmp_path / "signed.onnx", QuantizeSettings(), pictures)
@@ -52,8 +52,8 @@ def exact_scores(path: Path, pictures: NDArray[np.float32]) -> NDArray[np.float6
 
 @needs_emulator
 @pytest.mark.timeout(TIMEOUT_S + 60)
-def test_the_unsigned_form_is_computed_rightly(files: tuple[Path, Path, Path]) -> None:
-    """It agrees with its execution in float; the canonical form does not, or this test would show nothing."""
+def test_the_unsigned_variant_is_computed_rightly(files: tuple[Path, Path, Path]) -> None:
+    """It agrees with its execution in float; the canonical variant does not, or this test would show nothing."""
     pictures = np.load(files[0])
 
     done = run_emulated(PROGRAM, *files)

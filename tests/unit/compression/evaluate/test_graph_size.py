@@ -36,7 +36,7 @@ def write_model(path: Path, nodes: list[onnx.NodeProto], weights: list[onnx.Tens
     return Model(
         name="graph", path=path, sha256="0" * 64, precision="fp32", classes=("open",), stride=1, head=HeadKind.YOLOV8,
         input_name="images", input_shapes_hw=(SHAPE_HW,), dynamic=True, score_threshold=0.25, nms_iou=0.7, bundle=None,
-        forms=(),
+        variants=(),
     )  # fmt: skip
 
 

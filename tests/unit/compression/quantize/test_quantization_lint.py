@@ -118,7 +118,7 @@ def test_each_fault_is_named(model: Any, spoil: Callable[[Any], None], complaint
         validate_quantized(model, Path("spoilt.onnx"))
 
 
-def test_the_unsigned_form_is_not_canonical(model: Any, tmp_path: Path) -> None:
+def test_the_unsigned_variant_is_not_canonical(model: Any, tmp_path: Path) -> None:
     """uint8 codes around 128 are refused where signed ones are expected."""
     faults = "; ".join(lint_model(load_model(write_unsigned(tmp_path / "int8.onnx", tmp_path / "u8.onnx"))))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The unsigned form: the same activations, weights of 7 bits that keep their sums, and what the lint says of it."""
+"""The unsigned variant: the same activations, weights of 7 bits that keep their sums, and what the lint says of it."""
 
 from __future__ import annotations
 

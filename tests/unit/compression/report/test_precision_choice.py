@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""INT8 or float16: what a run's report says of both forms, and which one is kept."""
+"""INT8 or float16: what a run's report says of both variants, and which one is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.devices.model.model import Model, open_model
-from vision_line.devices.tensorrt.engine_choice import Form, Precision
+from vision_line.devices.tensorrt.engine_choice import Precision, PrecisionVariant
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.errors import ConfigError
 from vision_line_compression.engines.precision import DECISIVE_BATCH, choose, find_origin
@@ -50,7 +50,9 @@ def limited(card: ReportCard, drop: float) -> ReportCard:
     return card.model_copy(update={"gates": tuple(changed)})
 
 
-def test_both_forms_are_judged_by_the_report_beside_the_bundle(card: ReportCard, model: Model, tmp_path: Path) -> None:
+def test_both_variants_are_judged_by_the_report_beside_the_bundle(
+    card: ReportCard, model: Model, tmp_path: Path
+) -> None:
     """INT8 by its row, float16 by the float model that was quantized, each against the better parent."""
     bundle = run_folder(tmp_path, limited(card, 0.5), model)
 
@@ -89,10 +91,12 @@ def test_what_is_not_in_the_report_is_unknown(card: ReportCard, model: Model, tm
         find_origin(bundle, model, None, tmp_path / "missing.json")
 
 
-def form(precision: Precision, passed: bool | None, latency_ms: float | None) -> Form:
-    """Return a form as it comes out of a GPU."""
+def variant(precision: Precision, passed: bool | None, latency_ms: float | None) -> PrecisionVariant:
+    """Return a variant as it comes out of a GPU."""
     times = {} if latency_ms is None else {1: 1.0, DECISIVE_BATCH: latency_ms}
-    return Form(precision=precision, model_sha256="a" * 64, passed=passed, judged_by="a report", latency_ms=times)
+    return PrecisionVariant(
+        precision=precision, model_sha256="a" * 64, passed=passed, judged_by="a report", latency_ms=times
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,17 +121,17 @@ def test_the_faster_that_passed_is_kept(
     reason: str,
 ) -> None:
     """What is not known leaves the bundle as it is; the times stand in the choice either way."""
-    forms = form("int8", *int8), form("fp16", *half)
+    variants = variant("int8", *int8), variant("fp16", *half)
 
-    choice = choose(wanted, model, TARGET, "10.16.1.11", (192, 320), forms)
+    choice = choose(wanted, model, TARGET, "10.16.1.11", (192, 320), variants)
 
     assert choice.kept == kept
     assert reason in choice.reason
-    assert choice.forms == forms
+    assert choice.forms == variants
 
 
 def test_without_a_float_model_there_is_no_choice(model: Model) -> None:
     """It is said, not passed over."""
-    choice = choose(None, model, TARGET, "10.16.1.11", (192, 320), (form("int8", True, None),))
+    choice = choose(None, model, TARGET, "10.16.1.11", (192, 320), (variant("int8", True, None),))
 
     assert (choice.kept, choice.reason[:25]) == ("int8", "the float model that was ")

@@ -48,12 +48,12 @@ def falsify(engine: Path) -> None:
 
 def test_an_engine_says_what_proves_it(cuda_machine: CudaMachine, model: Model, tmp_path: Path) -> None:
     """The bundle's proof, or the float execution of the file."""
-    forms = {SIGNED: build_tiny_model(quantized=True, batch="n")}
-    bundle = open_model(write_proven_bundle(tmp_path / "bundle", forms, (SHAPE,)))
+    variants = {SIGNED: build_tiny_model(quantized=True, batch="n")}
+    bundle = open_model(write_proven_bundle(tmp_path / "bundle", variants, (SHAPE,)))
 
-    assert opened(cuda_machine, model).form_reason == "proven by its own float execution"
+    assert opened(cuda_machine, model).variant_reason == "proven by its own float execution"
     description = opened(cuda_machine, bundle)
-    assert (description.form, description.form_reason) == ("int8 engine", "proven by the bundle's proof")
+    assert (description.variant, description.variant_reason) == ("int8 engine", "proven by the bundle's proof")
 
 
 def test_a_wrong_engine_in_the_cache_is_built_again(
@@ -88,8 +88,8 @@ def test_a_wrong_engine_of_the_bundle_is_passed_over(cuda_machine: CudaMachine, 
 
 def test_a_wrong_build_is_an_error(cuda_machine: CudaMachine, tmp_path: Path) -> None:
     """What was built just now is not built again; the error names the GPU, the precision, and what was found."""
-    forms = {SIGNED: build_tiny_model(quantized=True, batch="n")}
-    bundle = open_model(write_proven_bundle(tmp_path / "bundle", forms, (SHAPE,), false={(SIGNED, SHAPE)}))
+    variants = {SIGNED: build_tiny_model(quantized=True, batch="n")}
+    bundle = open_model(write_proven_bundle(tmp_path / "bundle", variants, (SHAPE,), false={(SIGNED, SHAPE)}))
 
     with pytest.raises(DeviceError, match=r"computes rightly on Fake GPU: int8 at 128x64, against the ") as caught:
         opened(cuda_machine, bundle)
@@ -116,5 +116,5 @@ def test_what_cannot_be_proven_runs_and_says_so(
     path.write_bytes(coarse)
 
     description = opened(cuda_machine, open_model(path))
-    assert description.form_reason.startswith("it cannot be proven: only 0 places")
+    assert description.variant_reason.startswith("it cannot be proven: only 0 places")
     assert "it cannot be proven" in caplog.text

@@ -46,7 +46,7 @@ def _lines(frame: Any, index: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("codec", "pixels", "form"),
+    ("codec", "pixels", "pixel_format"),
     [
         ("libx264", "yuv420p", PixelFormat.NV12),
         ("libx265", "yuv420p", PixelFormat.NV12),
@@ -54,7 +54,7 @@ def _lines(frame: Any, index: int) -> Any:
     ],
 )
 def test_pictures_are_those_of_the_cpu(
-    gpu: GpuContext, encode: Encode, codec: str, pixels: str, form: PixelFormat
+    gpu: GpuContext, encode: Encode, codec: str, pixels: str, pixel_format: PixelFormat
 ) -> None:
     """All pictures, held where FFmpeg put them, equal the CPU's sample by sample, in order, with colour and time."""
     memory = encode(codec, (130, 98), pixels, colorspace=1, color_range=1)
@@ -68,7 +68,7 @@ def test_pictures_are_those_of_the_cpu(
 
     assert len(pictures) == len(expected) == FRAMES
     for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        assert picture.data.format is form
+        assert picture.data.format is pixel_format
         copy = picture.data.to_host()
         _, luma, chroma = semiplanar(other.data)
         np.testing.assert_array_equal(_lines(copy, 0), luma)

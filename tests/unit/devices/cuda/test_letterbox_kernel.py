@@ -129,15 +129,15 @@ def test_batches_have_the_bits_of_the_definition(
     assert_same_bits(check, batch, dst_hw)
 
 
-@pytest.mark.parametrize("form", PixelFormat)
+@pytest.mark.parametrize("pixel_format", PixelFormat)
 @pytest.mark.parametrize(
     ("size_wh", "dst_hw"), [((1920, 1080), (96, 160)), ((1280, 960), (640, 640)), ((3840, 2160), (16, 16))]
 )
 def test_cameras_have_the_bits_of_the_definition(
-    check: HostCheck, form: PixelFormat, size_wh: tuple[int, int], dst_hw: tuple[int, int]
+    check: HostCheck, pixel_format: PixelFormat, size_wh: tuple[int, int], dst_hw: tuple[int, int]
 ) -> None:
     """Pictures as large as cameras send, down to hundreds of taps for one output pixel."""
-    assert_same_bits(check, [Picture(form, size_wh, (64, 0), GREY, seed=1)], dst_hw)
+    assert_same_bits(check, [Picture(pixel_format, size_wh, (64, 0), GREY, seed=1)], dst_hw)
 
 
 def test_every_byte_becomes_the_definitions_number(library: ctypes.CDLL) -> None:

@@ -68,16 +68,16 @@ class Pinned:
         return int(self.buffer.handle)
 
 
-def surface_of(seed: int, form: PixelFormat, size_wh: tuple[int, int]) -> tuple[Surface, NDArray[np.float32]]:
+def surface_of(seed: int, pixel_format: PixelFormat, size_wh: tuple[int, int]) -> tuple[Surface, NDArray[np.float32]]:
     """Return a random picture and what the definition makes of it, (3, h, w)."""
-    layout, (width, height), step = SurfaceLayout(form, size_wh), size_wh, form.sample_bytes
+    layout, (width, height), step = SurfaceLayout(pixel_format, size_wh), size_wh, pixel_format.sample_bytes
     memory = Pinned((layout.nbytes,), np.uint8)
     lines = memory.array.reshape(-1, layout.pitch)
     lines[:] = np.random.default_rng(seed).integers(0, 256, lines.shape, np.uint8)
     luma, chroma = lines[:height, step - 1 : width * step : step], lines[height:]
     planes = Planes((luma, chroma[:, step - 1 :: 2 * step], chroma[:, 2 * step - 1 :: 2 * step]))
     luma_at, chroma_at = memory.address, memory.address + layout.chroma_offset
-    surface = Surface(form, size_wh, luma_at, layout.pitch, chroma_at, layout.pitch, None, memory)
+    surface = Surface(pixel_format, size_wh, luma_at, layout.pitch, chroma_at, layout.pitch, None, memory)
     return surface, normalise(letterbox_planes(planes, COLOUR, DST_HW))[0]
 
 

@@ -26,8 +26,8 @@ from vision_line.devices.cuda.surface import (
 SIZES = [(16, 16), (34, 18), (33, 17), (1, 1)]
 
 
-def _plane(rng: np.random.Generator, form: PixelFormat, lines: int, samples: int) -> NDArray[Any]:
-    if form is PixelFormat.NV12:
+def _plane(rng: np.random.Generator, pixel_format: PixelFormat, lines: int, samples: int) -> NDArray[Any]:
+    if pixel_format is PixelFormat.NV12:
         return rng.integers(0, 256, (lines, samples), np.uint8)
     return (rng.integers(0, 1024, (lines, samples), np.uint16) << 6).astype(np.uint16)
 
@@ -40,48 +40,50 @@ def _pinned(content: NDArray[np.uint8]) -> Any:
     return memory
 
 
-def _lines_of(frame: Any, index: int, form: PixelFormat, samples: int) -> NDArray[Any]:
+def _lines_of(frame: Any, index: int, pixel_format: PixelFormat, samples: int) -> NDArray[Any]:
     plane = frame.planes[index]
     lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]
-    return np.ascontiguousarray(lines[:, : samples * form.sample_bytes]).view(f"u{form.sample_bytes}")
+    return np.ascontiguousarray(lines[:, : samples * pixel_format.sample_bytes]).view(f"u{pixel_format.sample_bytes}")
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(PixelFormat))
-def test_planes_fit_and_do_not_overlap(width: int, height: int, form: PixelFormat) -> None:
+def test_planes_fit_and_do_not_overlap(width: int, height: int, pixel_format: PixelFormat) -> None:
     """Both planes of any size lie one after the other, in whole samples, without a byte to spare or too few."""
-    layout = SurfaceLayout(form, (width, height))
+    layout = SurfaceLayout(pixel_format, (width, height))
 
-    assert layout.pitch >= width * form.sample_bytes
-    assert layout.pitch % (2 * form.sample_bytes) == 0
+    assert layout.pitch >= width * pixel_format.sample_bytes
+    assert layout.pitch % (2 * pixel_format.sample_bytes) == 0
     assert layout.chroma_offset == layout.pitch * height
     assert layout.nbytes == layout.pitch * (height + (height + 1) // 2)
 
 
-@pytest.mark.parametrize("form", PixelFormat)
+@pytest.mark.parametrize("pixel_format", PixelFormat)
 @pytest.mark.parametrize("size_wh", SIZES)
 @pytest.mark.parametrize("padding", [0, 24])
-def test_host_copy_is_the_picture(gpu: GpuContext, form: PixelFormat, size_wh: tuple[int, int], padding: int) -> None:
+def test_host_copy_is_the_picture(
+    gpu: GpuContext, pixel_format: PixelFormat, size_wh: tuple[int, int], padding: int
+) -> None:
     """A copy holds what the GPU holds, for odd sizes and any pitch, and waits for the picture to be there."""
     rng = np.random.default_rng(7)
     width, height = size_wh
     chroma_width = (width + 1) // 2 * 2
-    luma, chroma = _plane(rng, form, height, width), _plane(rng, form, (height + 1) // 2, chroma_width)
-    pitch = chroma_width * form.sample_bytes + padding
+    luma, chroma = _plane(rng, pixel_format, height, width), _plane(rng, pixel_format, (height + 1) // 2, chroma_width)
+    pitch = chroma_width * pixel_format.sample_bytes + padding
     content = np.full((height + len(chroma), pitch), 0xEE, np.uint8)
-    content[:height, : width * form.sample_bytes] = luma.view(np.uint8)
-    content[height:, : chroma_width * form.sample_bytes] = chroma.view(np.uint8)
+    content[:height, : width * pixel_format.sample_bytes] = luma.view(np.uint8)
+    content[height:, : chroma_width * pixel_format.sample_bytes] = chroma.view(np.uint8)
     source = _pinned(content)
     stream = open_stream(gpu)
     memory = gpu.device.allocate(content.nbytes, stream=stream)
     source.copy_to(memory, stream=stream)  # not waited for here
     base = int(memory.handle)
-    surface = Surface(form, size_wh, base, pitch, base + pitch * height, pitch, stream.record(), memory)
+    surface = Surface(pixel_format, size_wh, base, pitch, base + pitch * height, pitch, stream.record(), memory)
 
     frame = surface.to_host()
 
-    assert (frame.width, frame.height, frame.format.name) == (width, height, form.ffmpeg_name)
-    np.testing.assert_array_equal(_lines_of(frame, 0, form, width), luma)
-    np.testing.assert_array_equal(_lines_of(frame, 1, form, chroma_width), chroma)
+    assert (frame.width, frame.height, frame.format.name) == (width, height, pixel_format.ffmpeg_name)
+    np.testing.assert_array_equal(_lines_of(frame, 0, pixel_format, width), luma)
+    np.testing.assert_array_equal(_lines_of(frame, 1, pixel_format, chroma_width), chroma)
     stream.sync()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.devices.model.bundle import Bundle
-from vision_line.devices.model.model import Model, ModelForm
+from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape, plan_input_shapes
 from vision_line.inspection.detection.heads import HeadKind
@@ -57,7 +57,7 @@ def _model(shapes: tuple[ShapeHW, ...], *, dynamic: bool = True, bundle: Bundle 
         score_threshold=0.25,
         nms_iou=0.7,
         bundle=bundle,
-        forms=(ModelForm("fp32", Path("m.onnx")),),
+        variants=(ModelVariant("fp32", Path("m.onnx")),),
     )
 
 

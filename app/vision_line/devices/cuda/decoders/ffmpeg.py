@@ -96,13 +96,13 @@ class HwDecoder:
     def _surface(self, frame: Any) -> Surface:
         from cuda.core import LEGACY_DEFAULT_STREAM
 
-        form = _FORMATS.get(frame.sw_format.name) if frame.format.name == "cuda" else None
-        if form is None:
+        pixel_format = _FORMATS.get(frame.sw_format.name) if frame.format.name == "cuda" else None
+        if pixel_format is None:
             found = f"{frame.format.name} ({frame.sw_format.name if frame.sw_format else 'no'} samples)"
             raise DeviceError(f"FFmpeg on the GPU: found a picture in {found}, expected {', '.join(_FORMATS)}")
         luma, chroma = frame.planes
         return Surface(
-            format=form,
+            format=pixel_format,
             size_wh=(frame.width, frame.height),
             luma=luma.buffer_ptr,
             luma_pitch=luma.line_size,

@@ -216,11 +216,11 @@ class NvDecoder:
         """
         height = self._layout.size_wh[1]
         expected = (int(height * 1.5), self._layout.pitch // self._layout.format.sample_bytes)
-        form = getattr(self._nvc.Pixel_Format, self._layout.format.name)
+        pixel_format = getattr(self._nvc.Pixel_Format, self._layout.format.name)
         offset = frame.GetPtrToPlane(1) - frame.GetPtrToPlane(0)
-        if tuple(frame.shape) != expected or frame.format != form or offset != self._layout.chroma_offset:
+        if tuple(frame.shape) != expected or frame.format != pixel_format or offset != self._layout.chroma_offset:
             found = f"{frame.format} {tuple(frame.shape)}, chroma at {offset}"
-            raise DeviceError(f"NVDEC: found {found}, expected {form} {expected}, {self._layout.chroma_offset}")
+            raise DeviceError(f"NVDEC: found {found}, expected {pixel_format} {expected}, {self._layout.chroma_offset}")
 
 
 def _errors(nvc: Any) -> tuple[type[Exception], ...]:

@@ -200,10 +200,10 @@ def _is_turned(stream: Any, packet: Any, codec: str) -> bool:
         context.flush_buffers()
 
 
-def _is_420(form: VideoFormat) -> bool:
-    if form.is_rgb or form.has_palette or len(form.components) != 3:
+def _is_420(pixel_format: VideoFormat) -> bool:
+    if pixel_format.is_rgb or pixel_format.has_palette or len(pixel_format.components) != 3:
         return False
-    return form.chroma_width(64) == form.chroma_height(64) == 32
+    return pixel_format.chroma_width(64) == pixel_format.chroma_height(64) == 32
 
 
 @dataclass(frozen=True, slots=True)

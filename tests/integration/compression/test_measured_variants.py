@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Every figure says which form of a model was computed by which instructions; float is never measured as INT8."""
+"""Every figure says which variant of a model was computed by which instructions; float is never measured as INT8."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.cli import cli
 from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
-from vision_line_compression.evaluate.predict import in_form, load_predictions, predict, save_predictions
+from vision_line_compression.evaluate.predict import load_predictions, only_variant, predict, save_predictions
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.evaluate.speed import measure_speed
 from vision_line_compression.quantize.settings import QuantizeSettings
@@ -39,7 +39,7 @@ def boards(data: Path) -> Dataset:
     return open_dataset(data, "train")
 
 
-def test_a_form_is_measured_alone_and_named(data: Path) -> None:
+def test_a_variant_is_measured_alone_and_named(data: Path) -> None:
     """By the command that measures any model, for people and for programs."""
     arguments = ["eval", str(open_model(None).path.parent), "--data", str(data), "--split", "train"]
     arguments += ["--form", "qdq-u8-7bit", "--images", "3"]
@@ -53,18 +53,18 @@ def test_a_form_is_measured_alone_and_named(data: Path) -> None:
     assert json.loads(figures.stdout)["execution"] == {
         "instruction_set": where, "form": UNSIGNED, "precision": "int8"
     }  # fmt: skip
-    assert evaluation.model.sha256 == in_form(open_model(None), "qdq-u8-7bit").sha256 != open_model(None).sha256
+    assert evaluation.model.sha256 == only_variant(open_model(None), "qdq-u8-7bit").sha256 != open_model(None).sha256
 
 
-def test_a_form_that_is_not_there_is_refused() -> None:
+def test_a_variant_that_is_not_there_is_refused() -> None:
     """The message names those that are."""
     with pytest.raises(ConfigError, match=r"qdq-s8-symmetric.*qdq-u8-7bit.*found 'other'"):
-        in_form(open_model(None), "other")
+        only_variant(open_model(None), "other")
 
 
 def test_speed_and_saved_predictions_name_it_too(boards: Dataset, tmp_path: Path) -> None:
     """What is read again is what was written; archives from before have nothing to say."""
-    model = in_form(open_model(None), "qdq-u8-7bit")
+    model = only_variant(open_model(None), "qdq-u8-7bit")
     predictions = predict(model, boards.subset(2))
     save_predictions(predictions, tmp_path / "predictions.npz")
     (speed,) = measure_speed([model], boards, (192, 320), seconds=0.1, rounds=1)

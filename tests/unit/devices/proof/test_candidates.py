@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which forms of a model are tried on which processor."""
+"""Which variants of a model are tried on which processor."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from vision_line.devices.cpu.proven_engines import candidates
-from vision_line.devices.model.model import Model, ModelForm
+from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.proof.processor import Processor, this_processor
 from vision_line.inspection.detection.heads import HeadKind
 
 SIGNED, UNSIGNED = "qdq-s8-symmetric", "qdq-u8-7bit"
 
 
-def model(precision: str, *forms: str) -> Model:
-    """Return a model of these forms."""
+def model(precision: str, *variants: str) -> Model:
+    """Return a model of these variants."""
     return Model(
         name="m", path=Path("m.onnx"), sha256="0" * 64, precision=precision, classes=("open",), stride=32,
         head=HeadKind.YOLOV8, input_name="images", input_shapes_hw=((64, 64),), dynamic=True, score_threshold=0.25,
-        nms_iou=0.7, bundle=None, forms=tuple(ModelForm(form, Path(f"{form}.onnx")) for form in forms),
+        nms_iou=0.7, bundle=None, variants=tuple(ModelVariant(name, Path(f"{name}.onnx")) for name in variants),
     )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def model(precision: str, *forms: str) -> Model:
     ],
 )
 def test_the_order_follows_the_processor(dot_products: bool, order: list[str]) -> None:
-    """The form that is fast and likely right comes first, float execution last."""
+    """The variant that is fast and likely right comes first, float execution last."""
     tried = candidates(model("int8", SIGNED, UNSIGNED), dot_products=dot_products)
 
     assert [candidate.label for candidate in tried] == order
