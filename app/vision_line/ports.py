@@ -19,8 +19,7 @@ from vision_line.frames import (
 )
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
-    from av.video.stream import VideoStream
+    from av import Packet, VideoCodecContext, VideoFrame
 
 #: Height and width of an engine's input in pixels.
 ShapeHW = tuple[int, int]
@@ -91,7 +90,7 @@ class DeviceLoad:
 class DecodedFrame:
     """A native frame as the decoder left it, and how to read it; `corrupt` when the decoder reported damage."""
 
-    data: Any
+    data: Any  # of the decoder's own type
     size_wh: tuple[int, int]
     colour: Colour
     keyframe: bool
@@ -111,10 +110,26 @@ class HostCopyable(Protocol):
         """
 
 
+#: A packet of video. PyAV types packets by their stream, which one made of bytes has not.
+VideoPacket: TypeAlias = "Packet[Any]"
+
+
+class EncodedVideo(Protocol):
+    """What decoders read of a video before it is decoded: an `av.VideoStream`, or a camera's."""
+
+    @property
+    def codec_context(self) -> VideoCodecContext:
+        """The codec and its parameters."""
+
+    @property
+    def type(self) -> str:
+        """Which kind of stream it is: "video"."""
+
+
 class Decoder(Protocol):
     """Turns one camera's packets into pictures that stay where the device wants them. Used by one thread."""
 
-    def decode(self, packet: Packet[VideoStream] | None) -> Iterable[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> Iterable[DecodedFrame]:
         """Return the pictures that `packet` completes; None flushes.
 
         Raises:
@@ -129,7 +144,7 @@ class Decoder(Protocol):
 #: stream, and the colour that overrides what the stream says. Cameras start before there is a device, so decoders are
 #: not the device's: `devices.selection.decoder_opener` gives the one way to them.
 #: Raises SourceError: codec parameters missing or codec unsupported.
-OpenDecoder: TypeAlias = "Callable[[str, VideoStream, Colour | None], Decoder]"
+OpenDecoder: TypeAlias = Callable[[str, EncodedVideo, Colour | None], Decoder]
 
 
 class Device(Protocol):

@@ -6,14 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from vision_line.devices.camera_order import CameraOrder, Ticket
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
-from vision_line.devices.result_reader import ResultReader
+from vision_line.devices.result_reader import Outputs, ResultReader
 from vision_line.devices.stall import StallWatch
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Inspection, Scores
@@ -61,7 +59,7 @@ class Backend(Protocol):
             RunError: the engine does not take the work.
         """
 
-    def finished(self) -> Iterable[tuple[int, NDArray[Any]]]:
+    def finished(self) -> Iterable[tuple[int, Outputs]]:
         """Give what is done since the last call, in any order: the slot, and its outputs, a row for each frame.
 
         Outputs are read before the next is asked for, and may then be overwritten. Never blocks.
@@ -212,7 +210,7 @@ class InferenceDevice:
             raise DeviceError(f"{kind}: expected a batch of one input shape, got {sorted(shapes)}")
         return shapes.pop()
 
-    def _finish(self, slot: int, outputs: NDArray[Any]) -> list[Inspection]:
+    def _finish(self, slot: int, outputs: Outputs) -> list[Inspection]:
         batch = self._working.pop(slot, None)
         if batch is None:
             raise RunError(f"{self._backend.kind}: {self._backend.engine} finished a slot that was not submitted")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.frames import Detections, Frame, Scores
 from vision_line.inspection.detection.heads import HeadDecoder, class_floors
 
+#: What an engine puts out: float32 or float16, of a frame or (n, ...) of a batch.
+Outputs = NDArray[np.floating]
+
 
 class ResultReader(Protocol):
     """Reads an engine's outputs; called by the inspecting thread, but for the floor, which any thread may set."""
@@ -20,7 +23,7 @@ class ResultReader(Protocol):
     def set_score_floor(self, floor: float | Scores) -> None:
         """Read detections from this score on, for all classes or (classes,) one for each."""
 
-    def read(self, frame: Frame, box: Letterbox, output: NDArray[Any]) -> Detections:
+    def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:
         """Return what `output`, which is one frame's, says of `frame`, in the frame's pixels.
 
         Raises:
@@ -41,6 +44,6 @@ class HeadReader:
         model = self._model
         self._head = HeadDecoder(model.head, class_floors(len(model.classes), floor), model.nms_iou)
 
-    def read(self, frame: Frame, box: Letterbox, output: NDArray[Any]) -> Detections:  # noqa: ARG002 see ResultReader
+    def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:  # noqa: ARG002 see ResultReader
         """Return the detections in `output` (float16 or float32) in the frame's pixels."""
         return in_frame(self._head.decode(output.astype(np.float32, copy=False)), box)

@@ -119,7 +119,7 @@ def open_device(
         ModelError: the device's engine cannot read the model.
     """
     gpus = chosen_gpus(name)
-    entry, options = DEVICES["cpu"], dict[str, Any]()
+    entry, options = DEVICES["cpu"], dict[str, object]()
     if len(gpus) == 1:
         entry, options = DEVICES["cuda"], {"index": gpus[0], "stop": stop, "tell": tell}
     elif gpus:

@@ -9,13 +9,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.result_reader import Outputs
 from vision_line.frames import Detections, Frame, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
@@ -38,7 +37,7 @@ class StatedReader:
     def set_score_floor(self, floor: float | Scores) -> None:
         """Do nothing."""
 
-    def read(self, frame: Frame, box: Letterbox, output: NDArray[Any]) -> Detections:  # noqa: ARG002 see ResultReader
+    def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:  # noqa: ARG002 see ResultReader
         """Return what is stated of `frame`."""
         return self._detections(frame)
 
@@ -75,7 +74,7 @@ class StatedBackend:
         self._sizes[slot] = len(frames)
         return [_letterbox(frame.size_wh, shape_hw) for frame in frames]
 
-    def finished(self) -> Iterator[tuple[int, NDArray[Any]]]:
+    def finished(self) -> Iterator[tuple[int, Outputs]]:
         """Give the slots that are done."""
         while self._finished:
             slot = self._finished.popleft()

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from vision_line.devices.cuda.context import OLDEST_SM
 from vision_line.devices.selection import nvidia_gpus
@@ -105,7 +104,7 @@ def read_nvidia_facts() -> NvidiaFacts:
     )
 
 
-def ask_driver(cuda: Any) -> tuple[int, tuple[GpuFound, ...], str]:
+def ask_driver(cuda: ctypes.CDLL) -> tuple[int, tuple[GpuFound, ...], str]:
     """Return the CUDA version that the driver's library supports, its GPUs, and why there are none."""
     version, count = ctypes.c_int(), ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
@@ -116,7 +115,7 @@ def ask_driver(cuda: Any) -> tuple[int, tuple[GpuFound, ...], str]:
     return version.value, gpus, "" if gpus else "the driver reports no GPU"
 
 
-def _ask_gpu(cuda: Any, index: int) -> GpuFound:
+def _ask_gpu(cuda: ctypes.CDLL, index: int) -> GpuFound:
     device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     name = ctypes.create_string_buffer(128)
     cuda.cuDeviceGet(ctypes.byref(device), index)

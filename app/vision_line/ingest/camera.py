@@ -11,7 +11,6 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
@@ -53,7 +52,7 @@ class Camera:
         open_decoder: OpenDecoder,
         mailbox: Mailbox,
         on_state: Callable[[StateChange], None],
-        opening: AbstractAsyncContextManager[Any],
+        opening: AbstractAsyncContextManager[object],
         *,
         numbers: Iterator[int] | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008  frozen

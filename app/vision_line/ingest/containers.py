@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO
 
 import av
+from av.container import InputContainer
 
 from vision_line.errors import SourceError, SourceErrorCode
+from vision_line.ports import EncodedVideo
 
 SizeWH = tuple[int, int]
 
 
 def open_container(
     source: str | IO[bytes], max_pixels: int, options: dict[str, str] | None = None, demuxer: str | None = None
-) -> Any:
+) -> InputContainer:
     """Open a file or camera for reading; tags that are not UTF-8 do no harm.
 
     Raises:
@@ -23,11 +25,17 @@ def open_container(
     """
     # `max_pixels` also bounds what FFmpeg decodes by itself while it looks for the parameters.
     return av.open(
-        source, format=demuxer, metadata_errors="replace", options={"max_pixels": str(max_pixels)} | (options or {})
+        source,
+        "r",
+        format=demuxer,
+        metadata_errors="replace",
+        options={"max_pixels": str(max_pixels)} | (options or {}),
     )
 
 
-def bound_frames(camera: str, video: Any, max_pixels: int, declared: Callable[[str], SizeWH] | None = None) -> None:
+def bound_frames(
+    camera: str, video: EncodedVideo, max_pixels: int, declared: Callable[[str], SizeWH] | None = None
+) -> None:
     """Hold an `av.VideoStream` that was not decoded yet to `max_pixels`: what it says now, and what it decodes later.
 
     FFmpeg tells no size that is above the bound it was opened with: `declared` gives it by the codec's name, and zeros

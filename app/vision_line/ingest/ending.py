@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import av
+from av.container import InputContainer
+
+from vision_line.ports import VideoPacket
 
 #: The length of a track and the end of its last frame differ by this much even where nothing is missing.
 ROUNDING_S = 0.1
@@ -28,13 +30,13 @@ class FileEnding:
         self._end_s = 0.0  # of the frame that is shown last
         self._is_torn = False
 
-    def watched(self, packets: Iterable[Any]) -> Iterator[Any]:
+    def watched(self, packets: Iterable[VideoPacket]) -> Iterator[VideoPacket]:
         """Yield `packets`, noting each."""
         for packet in packets:
             self.saw(packet)
             yield packet
 
-    def saw(self, packet: Any) -> None:
+    def saw(self, packet: VideoPacket) -> None:
         """Note a packet; the empty one at the end of a file is none."""
         if not packet.size:
             return
@@ -42,7 +44,7 @@ class FileEnding:
         if packet.pts is not None:
             self._end_s = max(self._end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
 
-    def lacking(self, container: Any, video: Any, file_size: int) -> str:
+    def lacking(self, container: InputContainer, video: av.VideoStream, file_size: int) -> str:
         """Return what `video` (an `av.VideoStream` of `container`), read to its end, lacks; "" where it looks whole."""
         indexed = max((entry.pos + entry.size for entry in video.index_entries), default=0)
         if indexed > file_size:
@@ -56,7 +58,7 @@ class FileEnding:
         return ""
 
 
-def _length_s(container: Any) -> float:
+def _length_s(container: InputContainer) -> float:
     """Return the length that a file's header says, 0 where it says none or may mean its sound."""
     says_length = container.format.name.split(",")[0] in _LENGTH_IN_HEADER
     return (

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import av
+from av.container import InputContainer
 from av.stream import Disposition
 
 from vision_line.errors import SourceError, SourceErrorCode
@@ -57,7 +57,7 @@ _VIDEO_OPTIONS = {"format_whitelist": ",".join(VIDEO_FORMATS), "protocol_whiteli
 _IMAGE_OPTIONS = {"format_whitelist": "image2", "pattern_type": "none", "protocol_whitelist": "file"}
 
 
-def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
+def open_video(camera: str, path: str, max_pixels: int) -> tuple[InputContainer, av.VideoStream]:
     """Open the video file `path` as an `av` container, which the caller closes, and its first video stream.
 
     Raises:
@@ -82,7 +82,7 @@ def open_video(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
     return container, video
 
 
-def open_image(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
+def open_image(camera: str, path: str, max_pixels: int) -> tuple[InputContainer, av.VideoStream]:
     """Open the image file `path` as an `av` container, which the caller closes, and its stream of one packet.
 
     FFmpeg gets the bytes and no name, so no name can mean more than one image.
@@ -105,7 +105,7 @@ def open_image(camera: str, path: str, max_pixels: int) -> tuple[Any, Any]:
     return container, image
 
 
-def _demuxed(path: str, max_pixels: int) -> Any:
+def _demuxed(path: str, max_pixels: int) -> InputContainer:
     # With "file:" before it, no name is taken for another protocol.
     return open_container(f"file:{path}", max_pixels, _VIDEO_OPTIONS)
 
@@ -123,11 +123,11 @@ def _has_a_format(path: str) -> bool:
     return True
 
 
-def _still(content: bytes, max_pixels: int) -> Any:
+def _still(content: bytes, max_pixels: int) -> InputContainer:
     return open_container(io.BytesIO(content), max_pixels, _IMAGE_OPTIONS, "image2")
 
 
-def _first_video(camera: str, path: str, container: Any) -> Any:
+def _first_video(camera: str, path: str, container: InputContainer) -> av.VideoStream:
     """Return the first video stream that is no cover image."""
     videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
     if not videos:
@@ -143,7 +143,7 @@ def _image_size(content: bytes, codec: str) -> SizeWH:
     return _jpeg_size(_still(content, _ANY_SIZE), codec) if codec == "mjpeg" else (0, 0)
 
 
-def _jpeg_size(unbounded: Any, codec: str) -> SizeWH:
+def _jpeg_size(unbounded: InputContainer, codec: str) -> SizeWH:
     """Return the size that the first JPEG of a container says of itself, and close the container."""
     with unbounded:
         context = unbounded.streams.video[0].codec_context

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import av
 
 from vision_line.pacing import next_turn
+from vision_line.ports import VideoPacket
 
 #: A longer way from one frame to the next is taken for a clock that was set, unless the frames are that far apart.
 MAX_GAP_S = 10.0
@@ -74,14 +74,16 @@ class RateCap:
         return True
 
 
-def placed_packets(packets: Iterable[Any], timeline: FileTimeline, codec: str) -> Iterator[tuple[Any, float | None]]:
+def placed_packets(
+    packets: Iterable[VideoPacket], timeline: FileTimeline, codec: str
+) -> Iterator[tuple[VideoPacket, float | None]]:
     """Yield each packet with its place on `timeline`; the empty one at the end has none.
 
     A recorder puts one part behind another when its camera was restarted.
     MPEG-TS counts its packets, so at a splice FFmpeg marks the last frames as damaged, whole or not. Where the clock
     jumps there and a keyframe follows, the mark is removed, and the decoder decides.
     """
-    held: list[tuple[Any, float | None]] = []
+    held: list[tuple[VideoPacket, float | None]] = []
     for packet in packets:
         placed = (packet, timeline.place(_decoding_s(packet)) if packet.size else None)
         if held and packet.is_keyframe and timeline.jumped:
@@ -96,11 +98,11 @@ def placed_packets(packets: Iterable[Any], timeline: FileTimeline, codec: str) -
     yield from held
 
 
-def _decoding_s(packet: Any) -> float | None:
+def _decoding_s(packet: VideoPacket) -> float | None:
     return None if packet.dts is None else float(packet.dts * packet.time_base)
 
 
-def _unmarked(packet: Any) -> Any:
+def _unmarked(packet: VideoPacket) -> VideoPacket:
     whole = av.Packet(bytes(packet))
     whole.pts, whole.dts, whole.time_base = packet.pts, packet.dts, packet.time_base
     whole.is_keyframe = packet.is_keyframe

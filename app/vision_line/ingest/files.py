@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import av
 
@@ -21,6 +20,7 @@ from vision_line.ingest.file_formats import open_image, open_video
 from vision_line.ingest.file_search import file_path, find_images
 from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, FileTimeline, placed_packets
 from vision_line.ingest.source import EncodedFrame
+from vision_line.ports import VideoPacket
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def open_file(stream: Stream, stop: threading.Event, clocks: Clocks) -> VideoFil
     return VideoFile(stream, path, stop, clocks) if images is None else ImageFiles(stream, images, stop, clocks)
 
 
-def _encoded(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> EncodedFrame:
+def _encoded(packet: VideoPacket, video: av.VideoStream, clocks: Clocks, at_s: float | None) -> EncodedFrame:
     """Wrap a packet that is to be decoded at `at_s`; FFmpeg ends a file with an empty one, which stands for a flush."""
     now_s, now_utc = clocks.monotonic(), clocks.utc()
     if not packet.size:
@@ -194,7 +194,7 @@ def _encoded(packet: Any, video: Any, clocks: Clocks, at_s: float | None) -> Enc
     return EncodedFrame(packet, video, packet.is_keyframe, now_s, now_utc, damaged=packet.is_corrupt, media_s=media_s)
 
 
-def _seconds(packet: Any, ticks: int | None) -> float | None:
+def _seconds(packet: VideoPacket, ticks: int | None) -> float | None:
     return None if ticks is None else float(ticks * packet.time_base)
 
 

@@ -13,9 +13,10 @@ loss of as many frames as there are numbers (16 at the least), or of a multiple:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vision_line.ingest.parameter_sets import Bits, H264Sequence, read_h264_sequence
+from vision_line.ports import EncodedVideo
 
 _SLICES = frozenset({1, 2, 5})
 _IDR, _SEQUENCE = 5, 7
@@ -105,7 +106,7 @@ class FrameNumbers:
         return _Slice(number, bool(unit[0] & 0x60), first_block == 0 and not is_field)
 
 
-def open_frame_numbers(video: Any) -> FrameNumbers | None:
+def open_frame_numbers(video: EncodedVideo | None) -> FrameNumbers | None:
     """Return what follows the frames of an `av.VideoStream` or a camera; None where their codec needs none."""
     context = None if video is None else video.codec_context
     if context is None or context.name != "h264":

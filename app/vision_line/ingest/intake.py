@@ -187,7 +187,7 @@ class Intake:
         """Keep what later frames refer to; it will not be shown."""
         if self._awaits is not None:
             return
-        self._kept_bytes = (self._kept_bytes if self._kept else 0) + frame.packet.size
+        self._kept_bytes = (self._kept_bytes if self._kept else 0) + (0 if frame.packet is None else frame.packet.size)
         self._kept.append(replace(frame, shown=False))
         if len(self._kept) > MAX_REFERENCES or self._kept_bytes > MAX_REFERENCE_BYTES:
             self._kept.clear()

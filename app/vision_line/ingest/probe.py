@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import queue
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
@@ -16,7 +15,7 @@ from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.session import FILE_OPEN_S, Session, open_health
 from vision_line.ingest.shedding import DecodeLoad
-from vision_line.ports import Decoder, OpenDecoder
+from vision_line.ports import Decoder, EncodedVideo, OpenDecoder
 from vision_line.words import one_line
 
 _FRAMES = 10  # enough to tell the frame rate
@@ -126,7 +125,7 @@ class _Probe:
             self._frames.put(None)
 
     def _noting_codec(self, open_decoder: OpenDecoder) -> OpenDecoder:
-        def noting(camera: str, stream: Any, colour: Colour | None) -> Decoder:
+        def noting(camera: str, stream: EncodedVideo, colour: Colour | None) -> Decoder:
             self._found = replace(self._found, codec=stream.codec_context.name)
             return open_decoder(camera, stream, colour)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import cast
 
 import av
 
@@ -28,13 +28,14 @@ from vision_line.ingest.wire.negotiation import Negotiation
 from vision_line.ingest.wire.payloads import PIECES
 from vision_line.ingest.wire.rtp import RtpPacket, RtpTimeline
 from vision_line.ingest.wire.rtp_jpeg import JpegFrames
+from vision_line.ports import VideoPacket
 
 
 @dataclass(frozen=True, slots=True)
 class LiveVideo:
     """A camera's video for a decoder: what of an `av.VideoStream` decoders read."""
 
-    codec_context: Any
+    codec_context: av.VideoCodecContext
     type: str = "video"
 
 
@@ -148,7 +149,7 @@ class RtspSource:
             )
         if unit.keyframe:
             self._check_sizes(unit.data)
-        packet = av.Packet(unit.data)
+        packet: VideoPacket = av.Packet(unit.data)
         packet.pts = packet.dts = unit.pts
         packet.time_base = Fraction(1, self._track.clock_hz)
         packet.is_keyframe = unit.keyframe
@@ -175,9 +176,9 @@ def _annex_b(track: VideoTrack) -> bytes:
     return b"".join(START_CODE + unit for unit in track.parameter_sets)
 
 
-def _decoding_context(track: VideoTrack, max_pixels: int) -> Any:
+def _decoding_context(track: VideoTrack, max_pixels: int) -> av.VideoCodecContext:
     """Return a codec context that was not opened yet; without parameter sets it waits for those in the stream."""
-    context: Any = av.CodecContext.create(track.codec, "r")
+    context = cast("av.VideoCodecContext", av.CodecContext.create(track.codec, "r"))
     if track.parameter_sets:
         context.extradata = _annex_b(track)
     context.options = {"max_pixels": str(max_pixels)}

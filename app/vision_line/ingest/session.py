@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vision_line.config.models import Stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
@@ -29,11 +28,11 @@ from vision_line.ingest.lifecycle import ConnectionStats
 from vision_line.ingest.rtsp import RtspSource
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ingest.source import EncodedFrame, Source
-from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
+from vision_line.ports import DecodedFrame, Decoder, EncodedVideo, OpenDecoder
 
 logger = logging.getLogger(__name__)
 
-TakeFingerprint = Callable[[Any], Fingerprint | None]
+TakeFingerprint = Callable[[object], Fingerprint | None]
 
 FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has one try only
 _NO_TICKS = -(1 << 62)
@@ -108,8 +107,8 @@ class Session:
         self._started = False
         self._finished = False
         self._decoder: Decoder | None = None
-        self._origin: Any = None
-        self._numbered: Any = None  # the origin whose frame numbers are followed
+        self._origin: EncodedVideo | None = None
+        self._numbered: EncodedVideo | None = None  # the origin whose frame numbers are followed
         self._numbers: FrameNumbers | None = None
         self._load = load
         self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
@@ -220,14 +219,14 @@ class Session:
         if self._intake.awaits_key and not encoded.keyframe:  # a frame that it refers to could not be decoded
             self._count_unseen(encoded, DropCause.CORRUPT)
             return
-        if encoded.origin is not self._origin:
+        if encoded.origin is not None and encoded.origin is not self._origin:
             self._change_decoder(encoded.origin)
         self._remember(encoded)
         began_s = self._clocks.monotonic()
         self._decode(encoded)
         self._intake.decoded(self._clocks.monotonic() - began_s)
 
-    def _change_decoder(self, origin: Any) -> None:
+    def _change_decoder(self, origin: EncodedVideo) -> None:
         self._close_decoder()
         self._arrivals.clear()
         self._origin = origin
@@ -333,7 +332,7 @@ class Session:
 
 def _pts_s(encoded: EncodedFrame) -> float | None:
     packet = encoded.packet
-    return None if packet.pts is None else packet.pts * float(packet.time_base)
+    return None if packet is None or packet.pts is None else packet.pts * float(packet.time_base)
 
 
 def _ticks(pts_s: float) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
+
+from vision_line.ports import EncodedVideo, VideoPacket
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,8 @@ class EncodedFrame:
     without jumps. `on_damage` is called where decoding shows that it is damaged, if the source is to know.
     """
 
-    packet: Any
-    origin: Any
+    packet: VideoPacket | None
+    origin: EncodedVideo | None
     keyframe: bool
     arrived_s: float
     arrived_utc: float

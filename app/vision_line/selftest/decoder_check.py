@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from vision_line.devices.cuda.decoders.choice import BACKENDS, CudaDecoder, Deco
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.preprocessing.definition import PixelsRGB, letterbox_planes
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
-from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
+from vision_line.ports import DecodedFrame, Decoder, OpenDecoder, VideoPacket
 from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.report import CheckOutcome, Measurement, failed, figure, passed, skipped
 from vision_line.selftest.videos import H264, HEVC, KINDS, Video, encode_video, opened
@@ -175,7 +174,7 @@ def _videos(dut: DeviceUnderTest) -> tuple[list[Video], str]:
     return [video for video in made.values() if video], f"not encoded here: {', '.join(missing)}" if missing else ""
 
 
-def _decoded(decoder: Decoder, packets: list[Any]) -> Iterator[DecodedFrame]:
+def _decoded(decoder: Decoder, packets: list[VideoPacket]) -> Iterator[DecodedFrame]:
     try:
         for packet in [*packets, None]:
             yield from decoder.decode(packet)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,9 @@ def draw_noise() -> Iterator[Noise]:
         yield Noise(layout, colours[number % len(colours)], rng.integers(0, 256, layout.nbytes, np.uint8))
 
 
-def run_kernel(gpu: GpuContext, frames: Sequence[Noise], shape_hw: ShapeHW, dtype: np.dtype[Any]) -> NDArray[Any]:
+def run_kernel(
+    gpu: GpuContext, frames: Sequence[Noise], shape_hw: ShapeHW, dtype: np.dtype[np.floating]
+) -> NDArray[np.floating]:
     """Return the output of one launch for `frames`: (n, 3, h, w), float32 or float16.
 
     Raises:
@@ -142,5 +144,5 @@ def _describe(
         kernel.describe(surface, colour, Letterbox(surface.size_wh, shape_hw), record)
 
 
-def _bits(values: NDArray[Any]) -> NDArray[Any]:
+def _bits(values: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
     return values.view(np.dtype(f"u{values.itemsize}"))

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import cast
 
 import av
 import av.error
 import cv2
 import numpy as np
+from av.container import OutputContainer
 from numpy.typing import NDArray
 
+from vision_line.ports import VideoPacket
 from vision_line.simulator.scene import Scene, ScenePlan, draw_scene
 
 ImageBGR = NDArray[np.uint8]  # (h, w, 3) BGR
@@ -100,15 +102,15 @@ def encode_video(kind: VideoKind, images: Sequence[ImageBGR]) -> Video | None:
 
 
 @contextmanager
-def opened(video: Video) -> Iterator[tuple[Any, list[Any]]]:
+def opened(video: Video) -> Iterator[tuple[av.VideoStream, list[VideoPacket]]]:
     """Yield a video's open stream (`av.VideoStream`) and all of its packets."""
     with av.open(io.BytesIO(video.data), "r") as container:
         stream = container.streams.video[0]
         yield stream, [packet for packet in container.demux(stream) if packet.size]
 
 
-def _open_stream(writer: Any, kind: VideoKind, size_wh: tuple[int, int]) -> Any:
-    stream = writer.add_stream(kind.encoder, rate=FPS)
+def _open_stream(writer: OutputContainer, kind: VideoKind, size_wh: tuple[int, int]) -> av.VideoStream:
+    stream = cast("av.VideoStream", writer.add_stream(kind.encoder, rate=FPS))
     stream.width, stream.height = size_wh
     stream.pix_fmt = _pixels(kind)
     stream.options = dict(kind.options)

@@ -16,7 +16,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from vision_line.errors import RunError
 from vision_line.simulator.broadcast import VirtualCamera
@@ -52,7 +52,7 @@ class ServerConfig:
     @classmethod
     def from_json(cls, line: str) -> ServerConfig:
         """Read `to_json`'s line."""
-        fields: dict[str, Any] = json.loads(line)
+        fields = json.loads(line)
         clips = tuple(ClipOrder(**clip) for clip in fields.pop("clips"))
         return cls(clips=clips, **fields)
 

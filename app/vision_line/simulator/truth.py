@@ -68,7 +68,7 @@ def load_truth(path: Path) -> ClipTruth:
         raise ConfigError(f"{path}: not a ground-truth file of the simulator ({error})") from error
 
 
-def _lines(truth: ClipTruth) -> Iterator[dict[str, Any]]:
+def _lines(truth: ClipTruth) -> Iterator[dict[str, object]]:
     yield {
         "record": "clip",
         "clip_id": truth.clip_id,
@@ -91,7 +91,7 @@ def _lines(truth: ClipTruth) -> Iterator[dict[str, Any]]:
         yield {"record": "frame", "index": index, "defects": [_sighting_line(seen) for seen in sightings]}
 
 
-def _sighting_line(seen: TrueBox) -> dict[str, Any]:
+def _sighting_line(seen: TrueBox) -> dict[str, object]:
     return {
         "defect_id": seen.defect_id,
         "kind": seen.kind,

@@ -61,7 +61,7 @@ class FakeHwContext:
     def flags(self, value: int) -> None:
         self._reader.flags = value
 
-    def decode(self, packet: Any) -> list[FakeHwFrame]:
+    def decode(self, packet: Any) -> list[Any]:
         """Return the pictures that `packet` completes."""
         return [self._placed(picture) for picture in self._reader.decode(packet)]
 

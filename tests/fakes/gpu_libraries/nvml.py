@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 #: The fake driver's first GPU.
@@ -15,7 +15,7 @@ class NVMLError(Exception):
     """What NVML answers instead of a figure."""
 
 
-class FakeNvml:
+class FakeNvml(ModuleType):
     """The functions of pynvml that are used, for GPUs by their bus ids; those named in `unsupported` fail."""
 
     NVMLError = NVMLError
@@ -24,6 +24,7 @@ class FakeNvml:
     nvmlClocksThrottleReasonHwThermalSlowdown = 0x40  # noqa: N815  the real name
 
     def __init__(self, *unsupported: str, buses: Sequence[str] = (BUS,)) -> None:
+        super().__init__("pynvml")
         self.unsupported = set(unsupported)
         self.opened = 0
         self.reasons = 0x04  # a power cap is no heat

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -145,11 +145,19 @@ class FakeLibcuda:
         return 0
 
 
+def _libcuda(*gpus: tuple[str, int], init: int = 0) -> ctypes.CDLL:
+    return cast("ctypes.CDLL", FakeLibcuda(*gpus, init=init))
+
+
 def test_driver_is_asked_directly() -> None:
     """Version and GPUs come from the driver's library, with none of the Python packages."""
-    assert ask_driver(FakeLibcuda(("Tiny 1", 89))) == (13000, (GpuFound("Tiny 1", 89),), "")
-    assert ask_driver(FakeLibcuda()) == (13000, (), "the driver reports no GPU")
-    assert ask_driver(FakeLibcuda(init=100)) == (13000, (), "the driver answers with CUDA error 100")
+    assert ask_driver(_libcuda(("Tiny 1", 89))) == (13000, (GpuFound("Tiny 1", 89),), "")
+    assert ask_driver(_libcuda()) == (13000, (), "the driver reports no GPU")
+    assert ask_driver(_libcuda(init=100)) == (
+        13000,
+        (),
+        "the driver answers with CUDA error 100",
+    )
 
 
 def test_looking_never_fails() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import av
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ def played(keys: list[bool], lost: set[int]) -> Damage:
     """Return what is known of a file after its last frame."""
     damage = Damage()
     for number, is_key in enumerate(keys):
-        damage.saw(EncodedFrame(object(), None, is_key, 0.0, 0.0, media_s=number / 10))
+        damage.saw(EncodedFrame(av.Packet(b"frame"), None, is_key, 0.0, 0.0, media_s=number / 10))
         if number in lost:
             damage.lost()
     return damage

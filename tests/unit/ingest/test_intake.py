@@ -76,7 +76,9 @@ class Camera:
             self.number += 1
 
     def decode(self, frame: EncodedFrame) -> None:
+        assert frame.packet is not None
         number = frame.packet.pts
+        assert number is not None
         assert frame.keyframe or number == self.last_decoded + 1, "what it refers to was not decoded"
         self.last_decoded = number
         self.now_s += self.decode_s

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
 
 import av.error
 import cv2
@@ -24,7 +23,7 @@ from vision_line.devices.cpu.proven_engines import ProvenEngines
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
-from vision_line.devices.result_reader import HeadReader
+from vision_line.devices.result_reader import HeadReader, Outputs
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
@@ -130,7 +129,7 @@ class CpuBackend:
         except RuntimeError as exc:
             raise RunError(f"cpu: the engine does not start: {last_line(exc)}") from exc
 
-    def finished(self) -> Iterator[tuple[int, NDArray[Any]]]:
+    def finished(self) -> Iterator[tuple[int, Outputs]]:
         """Give the slots whose requests called back, with their outputs (1, ...).
 
         Raises:

@@ -24,11 +24,10 @@ from vision_line.devices.cpu.orientation import (
 from vision_line.devices.cpu.planes import turned_frame
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedFrame
+from vision_line.ports import DecodedFrame, EncodedVideo, VideoPacket
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
-    from av.video.stream import VideoStream
 
 #: Codecs whose pictures say in their EXIF how they are to be turned.
 _EXIF_CODECS = frozenset({"mjpeg", "png", "tiff", "webp"})
@@ -70,7 +69,7 @@ def describe_colour(frame: av.VideoFrame, codec: str) -> Colour:
     return Colour(matrix or usual, value_range or ColourRange.LIMITED, assumed=matrix is None or value_range is None)
 
 
-def turn_of(frame: av.VideoFrame, codec: str, packet: av.Packet[VideoStream] | None) -> Turn:
+def turn_of(frame: av.VideoFrame, codec: str, packet: VideoPacket | None) -> Turn:
     """Return how `frame`, decoded from `packet`, is to be turned: by its file's, its stream's or its own description.
 
     Raises:
@@ -98,7 +97,7 @@ class CpuDecoder:
     thread for each camera the cores are busy anyway.
     """
 
-    def __init__(self, camera: str, stream: VideoStream, colour: Colour | None = None) -> None:
+    def __init__(self, camera: str, stream: EncodedVideo, colour: Colour | None = None) -> None:
         """Check the stream's parameters and prepare its codec; `colour` overrides what the pictures say.
 
         Raises:
@@ -116,7 +115,7 @@ class CpuDecoder:
         self._override = colour
         self._described: tuple[tuple[int, int, int, str], Colour] | None = None
 
-    def decode(self, packet: av.Packet[VideoStream] | None) -> Iterator[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
         """Yield the pictures that `packet` (None to flush) completes.
 
         Raises:
@@ -147,7 +146,7 @@ class CpuDecoder:
         """Release the codec; may be called twice."""
         self._context = None
 
-    def _upright(self, frame: av.VideoFrame, packet: av.Packet[VideoStream] | None) -> av.VideoFrame:
+    def _upright(self, frame: av.VideoFrame, packet: VideoPacket | None) -> av.VideoFrame:
         # A look at PyAV's side data ties the frame into a cycle, which keeps its memory until the garbage collector
         # comes: between keyframes only where the angle, which costs nothing to read, is not 0.
         if not frame.key_frame and not frame.rotation:
@@ -169,7 +168,7 @@ class CpuDecoder:
         return self._described[1]
 
 
-def _checked_context(camera: str, stream: VideoStream) -> VideoCodecContext:
+def _checked_context(camera: str, stream: EncodedVideo) -> VideoCodecContext:
     # FFmpeg hands out streams of which it knows no codec; PyAV then has no context, and decoding them crashes
     context = getattr(stream, "codec_context", None)
     if stream.type != "video":

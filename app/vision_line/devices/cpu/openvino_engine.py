@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -25,7 +24,7 @@ class OpenVino:
     def __init__(self, cores: int) -> None:
         """Use `cores` cores for inference, a stream on each."""
         self._core = ov.Core()
-        self._config: dict[str, Any] = {
+        self._config: dict[str, str | int | bool] = {
             "NUM_STREAMS": cores,
             "INFERENCE_NUM_THREADS": cores,
             # pinned threads wait for their core while a decoding thread has it, though another is free
@@ -101,8 +100,8 @@ def last_line(exc: Exception) -> str:
     return lines[-1] if lines else type(exc).__name__
 
 
-def _execution(model: Model, low_precision: bool, precision: str) -> dict[str, Any]:
-    mode: dict[str, Any] = {} if low_precision else {"LP_TRANSFORMS_MODE": "NO"}
+def _execution(model: Model, low_precision: bool, precision: str) -> dict[str, str | int | bool]:
+    mode: dict[str, str | int | bool] = {} if low_precision else {"LP_TRANSFORMS_MODE": "NO"}
     if model.precision == "int8" and not low_precision:
         mode["NUM_STREAMS"] = 1
     return {"INFERENCE_PRECISION_HINT": precision, **mode}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from vision_line.devices.preprocessing.definition import Plane, Planes
 
 if TYPE_CHECKING:
     import av
+    from _typeshed import ReadableBuffer
     from av.video.plane import VideoPlane
 
 _PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuvj440p"})
@@ -68,7 +69,7 @@ def _format_of(planes: list[Plane], *, is_rgb: bool, of: av.VideoFrame) -> str:
 def _view(plane: VideoPlane, channels: int) -> NDArray[np.uint8]:
     # a line is line_size bytes long, of which width * channels are the picture's
     size = plane.height * plane.line_size
-    memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("Any", plane)), np.uint8, size)
+    memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8, size)
     return memory.reshape(plane.height, plane.line_size)[:, : plane.width * channels]
 
 

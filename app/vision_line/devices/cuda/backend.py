@@ -9,9 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_errors
 from vision_line.devices.cuda.monitor import open_monitor
@@ -20,7 +18,7 @@ from vision_line.devices.cuda.slots import MAX_BATCH, Slot
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
-from vision_line.devices.result_reader import HeadReader
+from vision_line.devices.result_reader import HeadReader, Outputs
 from vision_line.devices.stall import STALL_S
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Scores
@@ -111,7 +109,7 @@ class CudaBackend:
             self._pipeline.start(started)
         self._completion.watch(started)
 
-    def finished(self) -> Iterator[tuple[int, NDArray[Any]]]:
+    def finished(self) -> Iterator[tuple[int, Outputs]]:
         """Give the slots that the GPU is done with, and their outputs in pinned memory.
 
         Raises:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vision_line.errors import DeviceError, VisionLineError
@@ -114,7 +115,7 @@ def translated_errors(error: type[VisionLineError], what: str) -> Iterator[None]
         raise error(f"cuda: {what}: {_first_sentence(exc)}") from exc
 
 
-def _open_driver() -> Any:
+def _open_driver() -> ModuleType:
     """Return the driver's bindings, initialized."""
     try:
         import cuda.core  # noqa: F401  both are needed, and one is missing as often as the other
@@ -128,10 +129,11 @@ def _open_driver() -> Any:
     if code == driver.CUresult.CUDA_ERROR_NO_DEVICE:
         raise DeviceError("cuda: the driver shows no GPU; in a container it has to be passed through")
     _ask((code,), "the driver does not start")
-    return driver
+    bindings: ModuleType = driver
+    return bindings
 
 
-def _checked_version(driver: Any) -> int:
+def _checked_version(driver: ModuleType) -> int:
     """Return the CUDA version of the driver, as 1000 * major + 10 * minor."""
     import cuda.bindings
 

@@ -7,7 +7,8 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from vision_line.packages import install_extra
 from vision_line.ports import DeviceLoad
@@ -27,7 +28,7 @@ _HANGS_AFTER_S = 1.0
 class GpuMonitor:
     """Asks NVML about one GPU; without the library or a driver it has nothing to say, and says so once. Any thread."""
 
-    def __init__(self, pci_bus_id: str, nvml: Any = None, *, name: str = "") -> None:
+    def __init__(self, pci_bus_id: str, nvml: ModuleType | None = None, *, name: str = "") -> None:
         """Find the GPU by its PCI bus id: NVML counts GPUs otherwise than CUDA does.
 
         `nvml` is the module pynvml, and `name` what the GPU is called in its loads: "cuda:0".
@@ -35,11 +36,10 @@ class GpuMonitor:
         self.reason = ""  # why there is nothing to say
         self._name = name
         self._asking = threading.Lock()
-        self._nvml = nvml
-        self._handle: Any = None
+        self._handle: object = None
         self._opened = False
         try:
-            self._nvml = importlib.import_module("pynvml") if nvml is None else nvml
+            self._nvml: ModuleType = importlib.import_module("pynvml") if nvml is None else nvml
         except ImportError as exc:
             self._give_up(f"nvidia-ml-py is missing: {install_extra('cuda')} ({exc})")
             return
@@ -111,7 +111,7 @@ class GpuMonitor:
         heat = nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
         return None if reasons is None else bool(reasons & heat)
 
-    def _told(self, ask: Callable[[Any], _T]) -> _T | None:
+    def _told(self, ask: Callable[[object], _T]) -> _T | None:
         """Return what NVML answers, None where it does not know: each figure is missing on some GPU or driver."""
         try:
             return ask(self._handle)

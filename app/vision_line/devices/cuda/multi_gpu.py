@@ -24,7 +24,7 @@ from vision_line.devices.model.model import Model
 from vision_line.devices.multi_device import MultiDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, Scores
-from vision_line.ports import DecodedFrame, DeviceLoad, ShapeHW
+from vision_line.ports import DecodedFrame, DeviceLoad, EncodedVideo, ShapeHW, VideoPacket
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class PlacedDecoder:
         self._decoder = decoder
         self._leave: Callable[[], None] | None = leave
 
-    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
         """Yield the pictures that `packet` completes; see `CudaDecoder`."""
         return self._decoder.decode(packet)
 
@@ -92,7 +92,7 @@ class MultiGpuDecoders:
         self._clock = clock
         self._lock = threading.Lock()
 
-    def open(self, camera: str, stream: Any, colour: Colour | None) -> PlacedDecoder:
+    def open(self, camera: str, stream: EncodedVideo, colour: Colour | None) -> PlacedDecoder:
         """Open a camera's decoder; see `ports.OpenDecoder`."""
         loads = self._loads()
         with self._lock:

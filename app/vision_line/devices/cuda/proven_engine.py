@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class ProvenEngine:
 class EngineOpener:
     """Opens the engines of one model on one GPU."""
 
-    def __init__(self, gpu: GpuContext, trt: Any, model: Model, prover: Prover) -> None:
+    def __init__(self, gpu: GpuContext, trt: ModuleType, model: Model, prover: Prover) -> None:
         """`trt` is the library's module."""
         self._gpu = gpu
         self._trt = trt

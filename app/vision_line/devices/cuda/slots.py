@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
 from vision_line.devices.cuda.memory import Reserve, host_view, part_of, pinned
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine
+from vision_line.devices.result_reader import Outputs
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class _Memory:
     output: Buffer
     results: Buffer  # pinned
     output_bytes: int  # of one frame
-    results_view: NDArray[Any]  # (MAX_BATCH, *output shape)
+    results_view: Outputs  # (MAX_BATCH, *output shape)
 
 
 class Slot:
@@ -106,13 +107,13 @@ class Slot:
         part_of(memory.output, used).copy_to(part_of(memory.results, used), stream=self.stream)
         self.stream.record(self.done)
 
-    def results(self) -> NDArray[Any]:
+    def results(self) -> Outputs:
         """Return the outputs (n, ...) of the batch that is done, and let go of the events that it waited for.
 
         The slot's next batch overwrites them.
         """
         self.ready = ()
-        view: NDArray[Any] = self._memory[self.batch.shape_hw].results_view[: self.batch.size]
+        view: Outputs = self._memory[self.batch.shape_hw].results_view[: self.batch.size]
         return view
 
     def close(self) -> None:

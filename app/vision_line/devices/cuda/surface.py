@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -19,6 +19,7 @@ from vision_line.devices.cuda.context import GpuContext, translated_errors
 from vision_line.errors import DeviceError
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from av.video.plane import VideoPlane
     from cuda.core import Buffer, Event, Stream
 
@@ -253,7 +254,7 @@ class _HostCopy:
         """Start copying `plane.height` lines; the last one may end in the GPU's memory where its picture ends."""
         from cuda.core import Buffer
 
-        memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("Any", plane)), np.uint8)
+        memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8)
         self._lines = memory[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)
         self._line_bytes = line_bytes
         same = plane.line_size == pitch

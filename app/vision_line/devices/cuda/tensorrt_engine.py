@@ -12,7 +12,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,18 +23,22 @@ from vision_line.errors import DeviceError, RunError, VisionLineError
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
+    import tensorrt
     from cuda.core import Buffer, Stream
     from numpy.typing import NDArray
 
     from vision_line.devices.cuda.context import GpuContext
     from vision_line.devices.cuda.memory import Scratch
+    from vision_line.devices.result_reader import Outputs
+
+_Answer = TypeVar("_Answer")
 
 logger = logging.getLogger(__name__)
 
 #: Batch sizes that engines run at. A batch runs as the next larger one; what comes of the rest is not looked at.
 BUCKETS = (1, 2, 4, 8, 16, 24, 32)
 
-_DTYPES: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype(np.float32), "HALF": np.dtype(np.float16)}
+_DTYPES: dict[str, np.dtype[np.floating]] = {"FLOAT": np.dtype(np.float32), "HALF": np.dtype(np.float16)}
 
 
 def bucket_for(count: int) -> int:
@@ -46,7 +51,7 @@ class TensorPlace:
     """An engine's input or output; `shape` and `nbytes` are those of one picture."""
 
     name: str
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.floating]
     shape: tuple[int, ...]
 
     @property
@@ -66,7 +71,7 @@ class Addresses:
 class Engine:
     """One plan, loaded. Opened and prepared by one thread, then started by another; closed when nothing runs."""
 
-    def __init__(self, trt: Any, plan: bytes, shape_hw: ShapeHW, where: str, stream: Stream) -> None:
+    def __init__(self, trt: ModuleType, plan: bytes, shape_hw: ShapeHW, where: str, stream: Stream) -> None:
         """Load `plan` and make its contexts for `shape_hw`; they cannot run before `prepare`.
 
         Args:
@@ -113,7 +118,7 @@ class Engine:
         for addresses in slots:
             self._starts.append({bucket: self._start(bucket, addresses, recorder) for bucket in BUCKETS})
 
-    def infer(self, inputs: NDArray[Any], bucket: int, memory: Scratch) -> NDArray[Any]:
+    def infer(self, inputs: NDArray[np.generic], bucket: int, memory: Scratch) -> Outputs:
         """Return the outputs (n, ...) of `inputs` (n, 3, h, w), of the engine's own dtype, run as batches of `bucket`.
 
         Waits for them. Only before `prepare`: it binds the contexts to `memory`.
@@ -148,7 +153,7 @@ class Engine:
         self._contexts.clear()
         self._engine = self._runtime = None
 
-    def _open_runtime(self) -> Any:
+    def _open_runtime(self) -> tensorrt.Runtime:
         try:
             return self._trt.Runtime(self._logger)
         except TypeError as exc:  # what the bindings raise when the library gives no object
@@ -170,7 +175,7 @@ class Engine:
             raise DeviceError(f"{self._where}: {name}: expected numbers of fixed size, found {kind} {shape}")
         return TensorPlace(name, _DTYPES[kind], shape)
 
-    def _open_context(self, name: str, shape: tuple[int, ...], stream: Stream) -> Any:
+    def _open_context(self, name: str, shape: tuple[int, ...], stream: Stream) -> tensorrt.IExecutionContext:
         config = self._checked(self._engine.create_runtime_config(), "gives no configuration")
         config.set_execution_context_allocation_strategy(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):  # TensorRT-RTX: compile now, not later
@@ -218,20 +223,20 @@ class Engine:
         launch: Callable[[Stream], None] = graph.launch
         return launch
 
-    def _run_unrecorded(self, context: Any, addresses: Addresses, stream: Stream) -> None:
+    def _run_unrecorded(self, context: tensorrt.IExecutionContext, addresses: Addresses, stream: Stream) -> None:
         self._bind(context, addresses, RunError)
         self._execute(context, stream, RunError)
 
-    def _bind(self, context: Any, addresses: Addresses, error: type[VisionLineError]) -> None:
+    def _bind(self, context: tensorrt.IExecutionContext, addresses: Addresses, error: type[VisionLineError]) -> None:
         for name, address in ((self.input.name, addresses.input), (self.output.name, addresses.output)):
             if not context.set_tensor_address(name, address):
                 raise error(f"{self._where}: the address of {name} is refused: {self._logger}")
 
-    def _execute(self, context: Any, stream: Stream, error: type[VisionLineError]) -> None:
+    def _execute(self, context: tensorrt.IExecutionContext, stream: Stream, error: type[VisionLineError]) -> None:
         if not context.execute_async_v3(int(stream.handle)):
             raise error(f"{self._where}: the engine does not run: {self._logger}")
 
-    def _checked(self, answer: Any, fault: str) -> Any:
+    def _checked(self, answer: _Answer | None, fault: str) -> _Answer:
         """Return `answer`, with which the library says None or False when it refuses."""
         if answer is None or answer is False:
             raise DeviceError(f"{self._where}: {fault}: {self._logger}")

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,7 +41,7 @@ _WARM_UP = 5  # runs before those: the GPU's clock rises with the load
 
 def time_engine(
     gpu: GpuContext,
-    trt: Any,
+    trt: ModuleType,
     plan: Path,
     shape_hw: ShapeHW,
     *,

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
 
 from vision_line.devices.model.model import Model
 from vision_line.devices.tensorrt.engine_manifest import (
@@ -39,6 +40,9 @@ from vision_line.devices.tensorrt.targets import target_rules
 from vision_line.devices.tensorrt.top_k import keep_best_anchors
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
+
+if TYPE_CHECKING:
+    import tensorrt
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +127,7 @@ def build_engine(
             raise
 
 
-def open_library(library: Library) -> Any:
+def open_library(library: Library) -> ModuleType:
     """Return the library's module.
 
     Raises:
@@ -136,18 +140,24 @@ def open_library(library: Library) -> Any:
         raise DeviceError(f"{library}: cannot be loaded: {exc}; install the package that provides {name!r}") from exc
 
 
+class BuildLogger(Protocol):
+    """The library's logger, as text its latest errors."""
+
+    errors: deque[str]
+
+
 @lru_cache(maxsize=len(_MODULES))
-def open_logger(trt: Any) -> Any:
+def open_logger(trt: ModuleType) -> BuildLogger:
     """Return the library's one logger: it takes no second one in a process. Its text is the latest errors."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc] # the base is known only when the library is
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined] # the base is known only when the library is
         """Hands the library's messages to `logging` and keeps the latest errors."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: deque[str] = deque(maxlen=3)
 
-        def log(self, severity: Any, message: str) -> None:
+        def log(self, severity: tensorrt.ILogger.Severity, message: str) -> None:
             level = int(severity)
             if level <= int(trt.ILogger.ERROR):
                 self.errors.append(message)
@@ -218,26 +228,26 @@ def _stopped(model: Model, target: Target) -> DeviceError:
     return DeviceError(f"{model.path}: the build of its engine for SM {target.sm} was stopped")
 
 
-def _open_builder(trt: Any, logger: Any) -> Any:
+def _open_builder(trt: ModuleType, logger: BuildLogger) -> tensorrt.Builder:
     try:
         return trt.Builder(logger)
     except TypeError as exc:  # what the bindings raise when the library gives no object
         raise DeviceError(f"{trt.__name__} {trt.__version__} cannot build here: {logger}") from exc
 
 
-def _parse(parser: Any, model: Model) -> None:
+def _parse(parser: tensorrt.OnnxParser, model: Model) -> None:
     if not parser.parse(model.content(model.path)):
         faults = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
         raise ModelError(f"{model.path}: cannot be parsed: {faults or 'no reason given'}")
 
 
-def _check_input(network: Any, model: Model) -> None:
+def _check_input(network: tensorrt.INetworkDefinition, model: Model) -> None:
     found = tuple(network.get_input(0).shape)
     if network.num_inputs != 1 or len(found) != 4 or found[0] != -1 or found[2] != -1 or found[3] != -1:
         raise ModelError(f"{model.path}: expected an input (batch, 3, height, width) of free sizes, found {found}")
 
 
-def _set_target(trt: Any, config: Any, target: Target) -> None:
+def _set_target(trt: ModuleType, config: tensorrt.IBuilderConfig, target: Target) -> None:
     if target.library is Library.TENSORRT:  # builds for the GPU that is present
         if target_rules(target.sm).sparse_weights:
             config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
@@ -251,14 +261,14 @@ def _set_target(trt: Any, config: Any, target: Target) -> None:
     config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # without it, its work may not be recorded in a graph
 
 
-def _add_profiles(builder: Any, config: Any, model: Model, shape_hw: ShapeHW) -> None:
+def _add_profiles(builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, model: Model, shape_hw: ShapeHW) -> None:
     for batches in BATCH_RANGES:
         profile = builder.create_optimization_profile()
         profile.set_shape(model.input_name, *((batch, 3, *shape_hw) for batch in batches))
         config.add_optimization_profile(profile)
 
 
-def _open_timing_cache(config: Any, target: Target, folder: Path) -> Any:
+def _open_timing_cache(config: tensorrt.IBuilderConfig, target: Target, folder: Path) -> tensorrt.ITimingCache | None:
     """Give `config` the folder's timing cache; TensorRT-RTX times nothing, and would look for a GPU."""
     if target.library is not Library.TENSORRT:
         return None
@@ -268,8 +278,10 @@ def _open_timing_cache(config: Any, target: Target, folder: Path) -> Any:
     return cache
 
 
-def _open_monitor(trt: Any, stop: threading.Event, progress: OnBuildProgress | None) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc] # the base is known only when the library is
+def _open_monitor(
+    trt: ModuleType, stop: threading.Event, progress: OnBuildProgress | None
+) -> tensorrt.IProgressMonitor:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined] # the base is known only when the library is
         """Reports steps, and ends the build when `stop` is set; called from the builder's threads."""
 
         def __init__(self) -> None:
@@ -290,7 +302,7 @@ def _open_monitor(trt: Any, stop: threading.Event, progress: OnBuildProgress | N
     return Monitor()
 
 
-def _tensor(tensor: Any) -> EngineTensor:
+def _tensor(tensor: tensorrt.ITensor) -> EngineTensor:
     return EngineTensor(name=tensor.name, dtype=str(tensor.dtype).rpartition(".")[2], shape=tuple(tensor.shape))
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,15 @@ from vision_line.devices.model.model import Model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
 
+if TYPE_CHECKING:
+    import tensorrt
+
 BOX_ROWS = 4  # centre x, y, width, height come before the class scores
 
 
-def keep_best_anchors(trt: Any, network: Any, model: Model, shape_hw: ShapeHW, limit: int) -> None:
+def keep_best_anchors(
+    trt: ModuleType, network: tensorrt.INetworkDefinition, model: Model, shape_hw: ShapeHW, limit: int
+) -> None:
     """Reduce the output (n, 4 + classes, anchors) to the anchors whose best class scores highest.
 
     The output keeps its name, its rows and their meaning, so a head is decoded as before; it has `limit` columns, or as
@@ -50,7 +56,7 @@ def keep_best_anchors(trt: Any, network: Any, model: Model, shape_hw: ShapeHW, l
     network.mark_output(reduced)
 
 
-def _count_anchors(network: Any, model: Model, shape_hw: ShapeHW) -> int:
+def _count_anchors(network: tensorrt.INetworkDefinition, model: Model, shape_hw: ShapeHW) -> int:
     """Return the output's length at `shape_hw`, which the library works out when the input has that shape."""
     network_input = network.get_input(0)
     free = tuple(network_input.shape)
@@ -63,7 +69,7 @@ def _count_anchors(network: Any, model: Model, shape_hw: ShapeHW) -> int:
     return int(found[2])
 
 
-def _layer(layer: Any, kind: str) -> Any:
+def _layer(layer: tensorrt.ILayer | None, kind: str) -> tensorrt.ILayer:
     if layer is None:
         raise DeviceError(f"TensorRT refuses a {kind} layer for the best anchors")
     return layer

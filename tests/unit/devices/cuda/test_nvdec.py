@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -23,7 +23,7 @@ from vision_line.devices.cuda.decoders.sequence import DecoderRequest, VideoSequ
 from vision_line.devices.cuda.surface import POOL_SIZE, PixelFormat
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedFrame
+from vision_line.ports import DecodedFrame, EncodedVideo
 
 Encode = Callable[..., io.BytesIO]
 
@@ -225,7 +225,9 @@ def test_what_the_gpu_cannot_decode_is_refused(
     """The refusal says what was found and what the decoder takes; nothing was opened."""
     pynv.caps |= caps
     facts: dict[str, Any] = {"codec": "h264", "size_wh": (1280, 720), "bits": 8, "is_420": True} | change
-    request = DecoderRequest(gpu, "a", None, None, VideoSequence(**facts, reorders=False, colour=BLACK))
+    request = DecoderRequest(
+        gpu, "a", cast("EncodedVideo", None), None, VideoSequence(**facts, reorders=False, colour=BLACK)
+    )
 
     with pytest.raises(DeviceError, match=message):
         NvDecoder(request, pynv)

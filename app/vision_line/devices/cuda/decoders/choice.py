@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_errors
@@ -18,7 +17,7 @@ from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SequenceW
 from vision_line.devices.cuda.decoders.upload import UploadDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour
-from vision_line.ports import DecodedFrame, Decoder, OpenDecoder
+from vision_line.ports import DecodedFrame, Decoder, EncodedVideo, OpenDecoder, VideoPacket
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class CudaDecoder:
         self,
         gpu: GpuContext,
         camera: str,
-        stream: Any,
+        stream: EncodedVideo,
         colour: Colour | None = None,
         backends: Sequence[DecoderBackend] = BACKENDS,
     ) -> None:
@@ -96,7 +95,7 @@ class CudaDecoder:
         """Return what is decoded and by what, in a few words for people; empty before the first picture."""
         return f"{self._sequence}: {self._chosen.name}" if self._sequence and self._chosen else ""
 
-    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
         """Yield the pictures that `packet` (`av.Packet`, or None to flush) completes, as `Surface`s.
 
         Raises:
@@ -117,7 +116,7 @@ class CudaDecoder:
         self._closed = True
         self._end()
 
-    def _needs_decoder(self, packet: Any) -> bool:
+    def _needs_decoder(self, packet: VideoPacket) -> bool:
         """Whether another sequence begins than the one that the present decoder was opened for."""
         changed = self._watch.note(packet)
         if self._decoder is None or self._chosen is None or self._sequence is None:
@@ -125,7 +124,7 @@ class CudaDecoder:
         misordered = packet.is_keyframe and self._watch.reorders and not self._sequence.reorders
         return (changed or misordered) and not self._chosen.adapts
 
-    def _go_on(self, packet: Any) -> Iterator[DecodedFrame]:
+    def _go_on(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
         if self._decoder is None:
             return
         try:
@@ -134,7 +133,7 @@ class CudaDecoder:
         except DeviceError as exc:
             raise SourceError(self._camera, SourceErrorCode.FAILED, str(exc)) from exc
 
-    def _begin(self, packet: Any) -> list[DecodedFrame]:
+    def _begin(self, packet: VideoPacket) -> list[DecodedFrame]:
         """Open the best decoder for the sequence that `packet` begins, and decode it."""
         self._end()
         sequence = read_sequence(self._camera, self._stream, packet)

@@ -9,7 +9,7 @@ for that one, so each picture carries an event recorded there. Such a picture ma
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol, cast
 
 import av
 from av.codec.context import Flags
@@ -20,27 +20,39 @@ from vision_line.devices.cuda.decoders.sequence import DecoderRequest
 from vision_line.devices.cuda.surface import PixelFormat, Surface
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour
-from vision_line.ports import DecodedFrame
+from vision_line.ports import DecodedFrame, VideoPacket
 
 CODECS = ("h264", "hevc", "av1")
 
 _FORMATS = {"nv12": PixelFormat.NV12, "p010le": PixelFormat.P016, "p016le": PixelFormat.P016}
 
 
-def open_hw_context(codec: str, device: int) -> Any:
+class HwContext(Protocol):
+    """What is used of FFmpeg's decoder, an `av.VideoCodecContext`."""
+
+    extradata: bytes | None
+    flags: int
+
+    def decode(self, packet: VideoPacket | None) -> list[av.VideoFrame]:
+        """Return the pictures that `packet` (None to flush) completes."""
+
+
+def open_hw_context(codec: str, device: int) -> HwContext:
     """Return an FFmpeg decoder for `codec` whose pictures stay on GPU `device`, in its primary context.
 
     Raises:
         av.FFmpegError: there is no driver, no such GPU, or its primary context has other flags than FFmpeg wants.
     """
     accel = HWAccel("cuda", device=str(device), allow_software_fallback=False, is_hw_owned=True)
-    return av.CodecContext.create(codec, "r", hwaccel=accel)
+    return cast("HwContext", av.CodecContext.create(codec, "r", hwaccel=accel))
 
 
 class HwDecoder:
     """Decodes a camera's stream on NVDEC through FFmpeg; implements `ports.Decoder`."""
 
-    def __init__(self, request: DecoderRequest, open_context: Callable[[str, int], Any] = open_hw_context) -> None:
+    def __init__(
+        self, request: DecoderRequest, open_context: Callable[[str, int], HwContext] = open_hw_context
+    ) -> None:
         """Open the decoder; `open_context` makes FFmpeg's from a codec's name and a GPU's number.
 
         Raises:
@@ -56,9 +68,9 @@ class HwDecoder:
         context.extradata = request.stream.codec_context.extradata
         context.flags |= Flags.low_delay
         self._request = request
-        self._context: Any = context
+        self._context: HwContext | None = context
 
-    def decode(self, packet: Any) -> list[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
         """Return the pictures that `packet` (None to flush) completes.
 
         Raises:
@@ -82,7 +94,7 @@ class HwDecoder:
         """Release the codec; surfaces that are held stay valid. May be called twice."""
         self._context = None
 
-    def _decoded(self, frame: Any, *, damaged: bool) -> DecodedFrame:
+    def _decoded(self, frame: av.VideoFrame, *, damaged: bool) -> DecodedFrame:
         surface = self._surface(frame)
         return DecodedFrame(
             data=surface,
@@ -93,12 +105,13 @@ class HwDecoder:
             pts_s=frame.time if frame.pts is not None else None,  # without a pts, PyAV's time is NaN
         )
 
-    def _surface(self, frame: Any) -> Surface:
+    def _surface(self, frame: av.VideoFrame) -> Surface:
         from cuda.core import LEGACY_DEFAULT_STREAM
 
-        pixel_format = _FORMATS.get(frame.sw_format.name) if frame.format.name == "cuda" else None
+        samples = frame.sw_format.name if frame.sw_format else "no"
+        pixel_format = _FORMATS.get(samples) if frame.format.name == "cuda" else None
         if pixel_format is None:
-            found = f"{frame.format.name} ({frame.sw_format.name if frame.sw_format else 'no'} samples)"
+            found = f"{frame.format.name} ({samples} samples)"
             raise DeviceError(f"FFmpeg on the GPU: found a picture in {found}, expected {', '.join(_FORMATS)}")
         luma, chroma = frame.planes
         return Surface(
@@ -113,5 +126,5 @@ class HwDecoder:
             device=self._request.gpu.index,
         )
 
-    def _colour(self, frame: Any) -> Colour:
+    def _colour(self, frame: av.VideoFrame) -> Colour:
         return self._request.colour or describe_colour(frame, self._request.sequence.codec)

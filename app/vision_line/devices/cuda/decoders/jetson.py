@@ -17,7 +17,8 @@ import importlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -25,9 +26,13 @@ from numpy.typing import NDArray
 
 from vision_line.devices.cuda.decoders.sequence import SelfContained, codec_of
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
-from vision_line.ports import DecodedFrame
+from vision_line.ports import DecodedFrame, EncodedVideo, VideoPacket
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+    from av.video.plane import VideoPlane
+    from gi.repository import Gst
+
     from vision_line.frames import Colour
 
 _PARSERS = {"h264": ("h264parse", "video/x-h264"), "hevc": ("h265parse", "video/x-h265")}
@@ -74,7 +79,7 @@ class GstDecoder:
     def __init__(
         self,
         camera: str,
-        stream: Any,
+        stream: EncodedVideo,
         colour: Colour,
         *,
         reorders: bool = False,
@@ -105,7 +110,7 @@ class GstDecoder:
         self._usual = 0  # as many stay inside without being late
         self._wait_s = opening_s
 
-    def decode(self, packet: Any) -> list[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
         """Return the pictures that are ready; waits for that of `packet` (None to flush, which ends the decoder).
 
         Raises:
@@ -131,7 +136,7 @@ class GstDecoder:
             self._pipeline.set_state(self._gst.State.NULL)
             self._pipeline = self._source = self._sink = None
 
-    def _open(self, codec: str, elements: Elements, *, reorders: bool) -> Any:
+    def _open(self, codec: str, elements: Elements, *, reorders: bool) -> Gst.Pipeline:
         parser, media = _PARSERS[codec]
         for name in (parser, elements.decoder, elements.converter):
             if self._gst.ElementFactory.find(name) is None:
@@ -150,7 +155,7 @@ class GstDecoder:
         pipeline.set_state(self._gst.State.PLAYING)
         return pipeline
 
-    def _push(self, packet: Any) -> None:
+    def _push(self, packet: VideoPacket) -> None:
         pts_s = None if packet.pts is None else float(packet.pts * packet.time_base)
         buffer = self._gst.Buffer.new_wrapped(bytes(packet))
         if pts_s is not None:
@@ -163,7 +168,7 @@ class GstDecoder:
             self._check_bus()
             raise DeviceError(f"{self._name}: the pipeline takes no packet")
 
-    def _pull(self) -> Any:
+    def _pull(self) -> Gst.Sample | None:
         """Return a picture, or None; only one that should be there is waited for.
 
         One that is late nevertheless shows how many this decoder holds back, or that it lost one.
@@ -177,7 +182,7 @@ class GstDecoder:
             self._usual = self._inside
         return sample
 
-    def _picture(self, sample: Any) -> DecodedFrame:
+    def _picture(self, sample: Gst.Sample) -> DecodedFrame:
         frame = self._copied(sample)
         origin = self._origins.pop(sample.get_buffer().pts, _Origin(None, keyframe=False, corrupt=False))
         return DecodedFrame(
@@ -189,7 +194,7 @@ class GstDecoder:
             pts_s=origin.pts_s,
         )
 
-    def _copied(self, sample: Any) -> av.VideoFrame:
+    def _copied(self, sample: Gst.Sample) -> av.VideoFrame:
         """Return a sample's picture as FFmpeg's, in memory of its own."""
         info = self._video.VideoInfo.new_from_caps(sample.get_caps())
         buffer = sample.get_buffer()
@@ -213,7 +218,7 @@ class GstDecoder:
             raise DeviceError(f"{self._name}: {error.message}")
 
 
-def _load_gstreamer() -> tuple[Any, Any, Any]:
+def _load_gstreamer() -> tuple[ModuleType, ModuleType, ModuleType]:
     """Return the modules Gst, GstVideo and GLib, initialized.
 
     Raises:
@@ -223,7 +228,7 @@ def _load_gstreamer() -> tuple[Any, Any, Any]:
         # GStreamer brings libunwind, whose _Unwind_Resume would replace libgcc's in C++ libraries loaded later: their
         # next exception, such as OpenVINO throws and catches while it starts, would end the process. First come wins.
         ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
-        gi: Any = importlib.import_module("gi")
+        gi = importlib.import_module("gi")
         for name in ("Gst", "GstApp", "GstVideo"):
             gi.require_version(name, "1.0")
         gst = importlib.import_module("gi.repository.Gst")
@@ -236,9 +241,9 @@ def _load_gstreamer() -> tuple[Any, Any, Any]:
     return gst, video, glib
 
 
-def _copy_plane(memory: NDArray[np.uint8], stride: int, plane: Any, index: int) -> None:
+def _copy_plane(memory: NDArray[np.uint8], stride: int, plane: VideoPlane, index: int) -> None:
     """Copy one plane of NV12, whose last line may end with its picture, into FFmpeg's."""
     line = plane.width * (index + 1)  # the chroma plane counts pairs
     source = np.lib.stride_tricks.as_strided(memory, (plane.height, line), (stride, 1), writeable=False)
-    target: NDArray[np.uint8] = np.frombuffer(memoryview(cast("Any", plane)), np.uint8)
+    target: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8)
     target[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)[:, :line] = source

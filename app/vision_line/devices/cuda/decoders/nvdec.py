@@ -17,15 +17,20 @@ from __future__ import annotations
 
 import importlib
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
 
 from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SelfContained, VideoSequence
 from vision_line.devices.cuda.surface import POOL_LIMIT, PixelFormat, Surface, SurfaceLayout, SurfacePool, open_stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.packages import install_extra
-from vision_line.ports import DecodedFrame
+from vision_line.ports import DecodedFrame, VideoPacket
+
+if TYPE_CHECKING:
+    from cuda.core import Buffer
 
 #: FFmpeg's name of a codec -> the member of `cudaVideoCodec`. JPEG is decoded by the SMs there: the CPU does it here.
 CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
@@ -34,7 +39,7 @@ _BITS = frozenset({8, 10, 12})
 _MAX_INSIDE = 64  # pictures whose packets are remembered until they come out
 
 
-def load_pynvvideocodec() -> Any:
+def load_pynvvideocodec() -> ModuleType:
     """Return the module PyNvVideoCodec; it can be imported only where NVIDIA's driver is.
 
     Raises:
@@ -53,7 +58,7 @@ def load_pynvvideocodec() -> Any:
 
 
 @lru_cache(maxsize=32)
-def decoder_caps(nvc: Any, codec: str, bits: int) -> dict[str, int]:
+def decoder_caps(nvc: ModuleType, codec: str, bits: int) -> dict[str, int]:
     """Return what the GPU's decoder can do with 4:2:0 pictures of `codec`, asked once: it makes a context each time.
 
     PyNvVideoCodec asks GPU 0, whichever GPU is meant.
@@ -73,7 +78,7 @@ def decoder_caps(nvc: Any, codec: str, bits: int) -> dict[str, int]:
     return dict(caps)
 
 
-def check_support(nvc: Any, sequence: VideoSequence) -> None:
+def check_support(nvc: ModuleType, sequence: VideoSequence) -> None:
     """Check that the GPU's decoder can take the sequence.
 
     Raises:
@@ -94,6 +99,26 @@ def check_support(nvc: Any, sequence: VideoSequence) -> None:
         raise DeviceError(f"NVDEC: found {sequence}, expected at most {caps['mb_num_max']} macroblocks")
 
 
+class _NativeFrame(Protocol):
+    """PyNvVideoCodec's picture, valid until its decoder's next `Decode`."""
+
+    format: object
+    shape: Sequence[int]
+
+    def GetPtrToPlane(self, index: int) -> int:  # noqa: N802
+        """Return where a plane lies on the GPU."""
+
+    def getPTS(self) -> int:  # noqa: N802
+        """Return the time that its packet came with."""
+
+
+class _NativeDecoder(Protocol):
+    """PyNvVideoCodec's decoder."""
+
+    def Decode(self, data: object) -> Iterable[_NativeFrame]:  # noqa: N802
+        """Return the pictures that come out when `data`, a `PacketData`, goes in."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Origin:
     """What is known of a picture before it is decoded."""
@@ -106,13 +131,14 @@ class _Origin:
 class NvDecoder:
     """Decodes one sequence of one camera on NVDEC; implements `ports.Decoder`."""
 
-    def __init__(self, request: DecoderRequest, nvc: Any = None) -> None:
+    def __init__(self, request: DecoderRequest, nvc: ModuleType | None = None) -> None:
         """Open the decoder with a stream and surfaces of its own; `nvc` is the module PyNvVideoCodec.
 
         Raises:
             DeviceError: the library is missing, or the GPU cannot decode the sequence.
         """
-        self._decoder: Any = None  # the first attribute, so that it goes before the stream that it works on
+        # the first attribute, so that it goes before the stream that it works on
+        self._decoder: _NativeDecoder | None = None
         self._nvc = load_pynvvideocodec() if nvc is None else nvc
         self._request = request
         self._sequence = sequence = request.sequence
@@ -130,7 +156,7 @@ class NvDecoder:
         """Return the decoder's latency mode."""
         return "NATIVE" if self._sequence.reorders else "LOW"
 
-    def decode(self, packet: Any) -> list[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
         """Return the pictures that `packet` (None to flush) completes; all are on their way into their surfaces.
 
         Raises:
@@ -157,10 +183,10 @@ class NvDecoder:
             self._decoder = None
             self.pool.close()
 
-    def _open_decoder(self) -> Any:
+    def _open_decoder(self) -> _NativeDecoder:
         nvc, gpu = self._nvc, self._request.gpu
         try:
-            return nvc.CreateDecoder(
+            decoder: _NativeDecoder = nvc.CreateDecoder(
                 gpuid=gpu.index,
                 codec=getattr(nvc.cudaVideoCodec, CODECS[self._sequence.codec]),
                 cudacontext=int(gpu.device.context.handle or 0),  # 0: the primary context
@@ -171,8 +197,9 @@ class NvDecoder:
             )
         except _errors(nvc) as exc:
             raise DeviceError(f"NVDEC: {self._sequence}: {_first_line(exc)}") from exc
+        return decoder
 
-    def _remember(self, packet: Any) -> int:
+    def _remember(self, packet: VideoPacket) -> int:
         """Note a packet's time and flags under the number that travels through the decoder as its pts."""
         self._number += 1
         pts_s = None if packet.pts is None else float(packet.pts * packet.time_base)
@@ -181,7 +208,7 @@ class NvDecoder:
             self._inside.popitem(last=False)
         return self._number
 
-    def _keep(self, frame: Any) -> DecodedFrame:
+    def _keep(self, frame: _NativeFrame) -> DecodedFrame:
         self._check(frame)
         taken = self.pool.take()
         if taken is None:
@@ -200,7 +227,7 @@ class NvDecoder:
             pts_s=origin.pts_s,
         )
 
-    def _copy(self, frame: Any, memory: Any, surface: Surface) -> None:
+    def _copy(self, frame: _NativeFrame, memory: Buffer, surface: Surface) -> None:
         """Enqueue the copy of both planes, which lie in the decoder's memory just as in ours."""
         from cuda.core import Buffer
 
@@ -208,7 +235,7 @@ class NvDecoder:
         source.copy_to(memory, stream=self._stream)
         self.pool.mark_filled(surface)
 
-    def _check(self, frame: Any) -> None:
+    def _check(self, frame: _NativeFrame) -> None:
         """Refuse a frame that is not laid out as the sequence says: a copy would shear, or read beyond its end.
 
         Raises:
@@ -223,7 +250,7 @@ class NvDecoder:
             raise DeviceError(f"NVDEC: found {found}, expected {pixel_format} {expected}, {self._layout.chroma_offset}")
 
 
-def _errors(nvc: Any) -> tuple[type[Exception], ...]:
+def _errors(nvc: ModuleType) -> tuple[type[Exception], ...]:
     return (nvc.PyNvVCException, nvc.PyNvVCExceptionUnsupported, RuntimeError)
 
 

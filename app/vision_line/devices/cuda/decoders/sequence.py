@@ -7,7 +7,7 @@ Sources of the few bits read here: ITU-T H.264 table 7-1, ITU-T H.265 table 7-1,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import av
 from av.codec.context import Flags, Flags2
@@ -17,6 +17,7 @@ from vision_line.devices.cpu.orientation import UPRIGHT
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour
+from vision_line.ports import EncodedVideo, VideoPacket
 
 if TYPE_CHECKING:
     from av.video.format import VideoFormat
@@ -50,7 +51,7 @@ class VideoSequence:
         return f"{self.codec} {width}x{height}, {self.bits} bit{'' if self.is_420 else ', not 4:2:0'}"
 
 
-def codec_of(stream: Any) -> str:
+def codec_of(stream: EncodedVideo) -> str:
     """Return FFmpeg's name of the stream's coding format."""
     return str(stream.codec_context.codec.canonical_name)
 
@@ -116,7 +117,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 class SequenceWatch:
     """Watches one stream's packets for what a decoder must know before it: another sequence, or reordered pictures."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: EncodedVideo) -> None:
         """Start with what `stream` (`av.VideoStream`) says before its first packet."""
         extradata = bytes(stream.codec_context.extradata or b"")
         self._codec = codec_of(stream)
@@ -127,7 +128,7 @@ class SequenceWatch:
         self._newest: int | None = None
         self.reorders = False  # whether timestamps went back more than once between two key pictures
 
-    def note(self, packet: Any) -> bool:
+    def note(self, packet: VideoPacket) -> bool:
         """Take the next packet in coded order; return whether it begins another sequence than the last that was seen.
 
         One step back is not yet reordering: a camera may set its clock.
@@ -140,7 +141,7 @@ class SequenceWatch:
         self._headers = headers or self._headers
         return changed
 
-    def _note_time(self, packet: Any) -> None:
+    def _note_time(self, packet: VideoPacket) -> None:
         if packet.is_keyframe:
             self._steps_back = 0
         elif packet.pts is not None and self._newest is not None and packet.pts < self._newest:
@@ -150,7 +151,7 @@ class SequenceWatch:
             self._newest = packet.pts
 
 
-def read_sequence(camera: str, stream: Any, packet: Any) -> VideoSequence:
+def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> VideoSequence:
     """Return what the sequence is that begins with the key picture in `packet`.
 
     FFmpeg decodes that one picture on the CPU, whatever damage it has: a few milliseconds for each connection, and
@@ -161,7 +162,7 @@ def read_sequence(camera: str, stream: Any, packet: Any) -> VideoSequence:
     """
     context = stream.codec_context
     try:
-        reader: Any = av.CodecContext.create(context.name, "r")
+        reader = cast("av.VideoCodecContext", av.CodecContext.create(context.name, "r"))
         reader.extradata = context.extradata
         reader.thread_type = "NONE"
         reader.flags |= Flags.output_corrupt | Flags.low_delay
@@ -184,7 +185,7 @@ def read_sequence(camera: str, stream: Any, packet: Any) -> VideoSequence:
     )
 
 
-def _is_turned(stream: Any, packet: Any, codec: str) -> bool:
+def _is_turned(stream: EncodedVideo, packet: VideoPacket, codec: str) -> bool:
     """Whether the stream's container, the key picture in `packet` or its stream ask for a turn, of whatever kind.
 
     Only the container's own context knows what the container says.
@@ -212,7 +213,7 @@ class DecoderRequest:
 
     gpu: GpuContext
     camera: str
-    stream: Any  # av.VideoStream that the packets come from
+    stream: EncodedVideo  # that the packets come from
     colour: Colour | None  # overrides what the sequence says
     sequence: VideoSequence
 
@@ -223,17 +224,19 @@ class SelfContained:
     Files need the one, cameras that send parameter sets only in the SDP the other; what is complete passes as it is.
     """
 
-    def __init__(self, camera: str, stream: Any) -> None:
+    def __init__(self, camera: str, stream: EncodedVideo) -> None:
         """Prepare for the packets of `stream` (`av.VideoStream`, or a camera's), which is open now."""
         extradata = bytes(stream.codec_context.extradata or b"")
         self._camera = camera
         self._codec = codec_of(stream)
         self._always = self._codec in _TO_ANNEX_B and extradata[:1] == b"\x01"  # avcC, hvcC: length prefixes
-        self._filter = av.BitStreamFilterContext(_TO_ANNEX_B[self._codec], stream) if self._always else None
+        self._filter: av.BitStreamFilterContext | None = None
+        if self._always:  # a file's
+            self._filter = av.BitStreamFilterContext(_TO_ANNEX_B[self._codec], cast("av.VideoStream", stream))
         repeats = self._codec == "av1" and extradata[:1] >= b"\x80"  # av1C repeats what key pictures hold
         self._headers = b"" if self._always or repeats else extradata
 
-    def complete(self, packet: Any) -> Any:
+    def complete(self, packet: VideoPacket) -> VideoPacket:
         """Return `packet`, or a completed copy of it; the packet itself is only read.
 
         Raises:
@@ -250,8 +253,8 @@ class SelfContained:
         return whole
 
 
-def _copied(packet: Any, before: bytes = b"") -> Any:
-    copy: Any = av.Packet(before + bytes(packet))
+def _copied(packet: VideoPacket, before: bytes = b"") -> VideoPacket:
+    copy: VideoPacket = av.Packet(before + bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     copy.is_keyframe, copy.is_corrupt = packet.is_keyframe, packet.is_corrupt
     return copy

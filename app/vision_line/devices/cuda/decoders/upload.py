@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -22,7 +22,7 @@ from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import Plane, Planes
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange
-from vision_line.ports import DecodedFrame, OpenDecoder
+from vision_line.ports import DecodedFrame, OpenDecoder, VideoPacket
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Event, Stream
@@ -80,7 +80,7 @@ class UploadDecoder:
         self._stream = open_stream(request.gpu)
         self._uploads: _Uploads | None = None
 
-    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
+    def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
         """Yield the pictures that `packet` (None to flush) completes; each is on its way into its surface.
 
         Raises:
@@ -145,7 +145,7 @@ class _Stage:
 
         self.memory: Buffer = LegacyPinnedMemoryResource().allocate(layout.nbytes)
         self.sent: Event = stream.record(options=EventOptions(blocking_sync=True))
-        whole = cast("Any", ctypes.c_uint8 * layout.nbytes).from_address(int(self.memory.handle))
+        whole = (ctypes.c_uint8 * layout.nbytes).from_address(int(self.memory.handle))
         lines: NDArray[np.uint8] = np.ctypeslib.as_array(whole).reshape(-1, layout.pitch)
         width, height = layout.size_wh
         self.luma: Plane = lines[:height, :width]
