@@ -103,13 +103,17 @@ class AccessUnits:
         """
         done: tuple[AccessUnit, ...] = ()
         starts = data.startswith(START_CODE)
-        if pts != self._now.pts or (starts and self._begins_frame(data)):
-            done = self._end_by_next()
-            self._begin(pts)
-        if self._now.handed_out:
-            self._after_early_end(data, starts)
-            return done
-        self._add(data, starts)
+        now = self._now
+        if pts == now.pts and now.begun and not starts and not now.marked:  # goes on with a NAL unit: nearly all
+            self._append(data)
+        else:
+            if pts != now.pts or (starts and self._begins_frame(data)):
+                done = self._end_by_next()
+                self._begin(pts)
+            if self._now.handed_out:
+                self._after_early_end(data, starts)
+                return done
+            self._add(data, starts)
         if last and self._now.has_slices:
             self._now.marked = True
             if self._proved >= self._needed:
@@ -147,17 +151,21 @@ class AccessUnits:
         return self._now.marked and role in _SLICES and self._codec.slice_address(data, first) == 0
 
     def _add(self, data: bytes, starts: bool) -> None:
+        self._append(data)
         now = self._now
-        now.parts.append(data)
-        now.size += len(data) + PIECE_BYTES
-        if now.size > self._max_bytes:
-            raise OversizedFrameError(f"{now.size} bytes of one frame")
         if now.marked and self._holds_slice(data, starts):
             now.mistaken = True
         if starts:
             self._note_units(data)
         else:
             now.headless = now.headless or not now.begun
+
+    def _append(self, data: bytes) -> None:
+        now = self._now
+        now.parts.append(data)
+        now.size += len(data) + PIECE_BYTES
+        if now.size > self._max_bytes:
+            raise OversizedFrameError(f"{now.size} bytes of one frame")
 
     def _note_units(self, data: bytes) -> None:
         """Note what the NAL units are that begin in a piece."""

@@ -39,13 +39,8 @@ class LiveVideo:
     type: str = "video"
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A packet's place in the camera's time and in ours."""
-
-    timestamp: int
-    arrived_s: float
-    arrived_utc: float
+#: A packet's RTP timestamp, and when it came by the monotonic clock and in UTC.
+_Arrival = tuple[int, tuple[float, float]]
 
 
 class RtspSource:
@@ -113,8 +108,8 @@ class RtspSource:
         frames = JpegFrames()
         began_s: float | None = None
         for packet, missing in self._packets():
-            arrival = self._arrival(packet)
-            began_s = arrival.arrived_s if began_s is None else began_s
+            arrival = packet.timestamp, self._client.arrived
+            began_s = self._client.arrived[0] if began_s is None else began_s
             for frame in frames.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
                 ticks = self._timeline.ticks(frame.timestamp)
                 unit = AccessUnit(frame.data, ticks, keyframe=True, damaged=frame.damaged, early=True)
@@ -129,24 +124,21 @@ class RtspSource:
         for packet, missing in self._packets():
             if missing:
                 units.lose()
-            arrival = self._arrival(packet)
-            began_s = arrival.arrived_s if began_s is None else began_s
+            arrived = self._client.arrived
+            arrival = packet.timestamp, arrived
+            began_s = arrived[0] if began_s is None else began_s
             ticks = self._timeline.ticks(packet.timestamp)
             for unit in units.push(piece_of(packet.payload), ticks, last=packet.last):
                 # A unit that only the next frame's first piece completes had arrived with the piece before.
                 ended = arrival if unit.early or before is None else before
                 yield self._encoded(unit, ended, began_s)
-                began_s = None if ended is arrival else arrival.arrived_s
+                began_s = None if ended is arrival else arrived[0]
             before = arrival
 
-    def _arrival(self, packet: RtpPacket) -> _Arrival:
-        return _Arrival(packet.timestamp, *self._client.arrived)
-
     def _encoded(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> EncodedFrame:
+        timestamp, (arrived_s, arrived_utc) = arrival
         if not unit.data:
-            return EncodedFrame(
-                None, self._video, False, arrival.arrived_s, arrival.arrived_utc, damaged=True, counts=False
-            )
+            return EncodedFrame(None, self._video, False, arrived_s, arrived_utc, damaged=True, counts=False)
         if unit.keyframe:
             self._check_sizes(unit.data)
         packet: VideoPacket = av.Packet(unit.data)
@@ -154,13 +146,13 @@ class RtspSource:
         packet.time_base = Fraction(1, self._track.clock_hz)
         packet.is_keyframe = unit.keyframe
         report = self._client.report
-        camera_utc = None if report is None else report.utc_of(arrival.timestamp, self._track.clock_hz)
+        camera_utc = None if report is None else report.utc_of(timestamp, self._track.clock_hz)
         return EncodedFrame(
             packet,
             self._video,
             unit.keyframe,
-            arrival.arrived_s,
-            arrival.arrived_utc,
+            arrived_s,
+            arrived_utc,
             camera_utc,
             unit.damaged,
             began_s=began_s,

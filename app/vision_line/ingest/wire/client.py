@@ -63,7 +63,8 @@ class RtspClient:
             GoodbyeError, ProtocolError, OSError: the stream is over, makes no sense or is a flood, or is lost.
         """
         for channel, data in self._playing.dialogue.early:
-            yield from self._sorted(channel, memoryview(data))
+            if (packet := self._packet(channel, memoryview(data))) is not None:
+                yield packet
         self._playing.dialogue.early.clear()
         yield from self._interleaved() if self._playing.datagrams is None else self._datagrams()
 
@@ -78,7 +79,8 @@ class RtspClient:
     def _interleaved(self) -> Iterator[RtpPacket]:
         connection = self._playing.connection
         while not self._stop.is_set():
-            if connection.receive(TICK_S):
+            if n := connection.receive(TICK_S):
+                self._count(n)
                 yield from self._items()
             else:
                 self._check_silence()
@@ -89,21 +91,22 @@ class RtspClient:
         self.arrived = (self._clocks.monotonic(), self._clocks.utc())
         take = self._playing.connection.framer.take
         while (item := take()) is not None:
-            if isinstance(item, Interleaved):
-                yield from self._sorted(item.channel, item.data)
-            else:
+            if not isinstance(item, Interleaved):
                 self._playing.dialogue.notice(item)
-
-    def _sorted(self, channel: int, data: memoryview) -> Iterator[RtpPacket]:
-        media, control = self._playing.channels
-        self._count(data)
-        if channel == media:
-            packet = parse_rtp(data)
-            if packet is not None:
-                self._heard_s = self.arrived[0]
+            elif (packet := self._packet(*item)) is not None:
                 yield packet
-        elif channel == control:
+
+    def _packet(self, channel: int, data: memoryview) -> RtpPacket | None:
+        """Return the media packet in `data`; reports are read at once."""
+        self._packets += 1
+        media, control = self._playing.channels
+        if channel == media:
+            if (packet := parse_rtp(data)) is not None:
+                self._heard_s = self.arrived[0]
+            return packet
+        if channel == control:
             self._read_reports(data)
+        return None
 
     def _datagrams(self) -> Iterator[RtpPacket]:
         pair, connection = self._playing.datagrams, self._playing.connection
@@ -118,24 +121,26 @@ class RtspClient:
                 self.arrived = (self._clocks.monotonic(), self._clocks.utc())
                 yield from reorder.overdue(self.arrived[0])
                 while pair.rtp in ready and (data := pair.receive(pair.rtp)) is not None:
-                    self._count(data)
+                    self._packets += 1
+                    self._count(len(data))
                     packet = parse_rtp(memoryview(data))
                     if packet is not None:
                         self._heard_s = self.arrived[0]
                         yield from reorder.push(packet, self.arrived[0])
                 while pair.rtcp in ready and (data := pair.receive(pair.rtcp)) is not None:
-                    self._count(data)
+                    self._packets += 1
+                    self._count(len(data))
                     self._read_reports(memoryview(data))
-                if connection.socket in ready and connection.receive(TICK_S):
+                if connection.socket in ready and (n := connection.receive(TICK_S)):
+                    self._count(n)
                     yield from self._items()
                 if not ready:
                     self._check_silence()
                 self._keep_alive()
 
-    def _count(self, data: bytes | memoryview) -> None:
-        """Count a packet of any kind, and give up a camera that floods us."""
-        self._packets += 1
-        self._bytes += len(data)
+    def _count(self, size: int) -> None:
+        """Count bytes that were read, and give up a camera that floods us."""
+        self._bytes += size
         if self._packets > MAX_PACKETS_PER_S * _RATE_OVER_S or self._bytes > MAX_BYTES_PER_S * _RATE_OVER_S:
             if self._clocks.monotonic() - self._rated_s < _RATE_OVER_S:
                 raise ProtocolError(f"{self._packets} packets, {self._bytes} bytes within {_RATE_OVER_S:g} s")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vision_line.ingest.wire.message import Message, ProtocolError, parse_head
 
@@ -25,8 +25,7 @@ _HEAD_BEGINS = re.compile(rb"RTSP/\d|[A-Z_]{3,16} ")
 _HEAD_MAY_BEGIN = re.compile(rb"R(T(S(P/?)?)?)?|[A-Z_]{1,16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Interleaved:
+class Interleaved(NamedTuple):
     """A packet among the messages; `data` is a view that is valid until more is read."""
 
     channel: int
@@ -140,8 +139,8 @@ class Connection:
         """The socket: to wait for it beside others, and to ask it for addresses."""
         return self._sock
 
-    def receive(self, within_s: float) -> bool:
-        """Read what is there into the framer; False if nothing came in time.
+    def receive(self, within_s: float) -> int:
+        """Read what is there into the framer; return how many bytes, 0 if nothing came in time.
 
         Raises:
             ConnectionAbortedError: the camera closed the connection.
@@ -151,11 +150,11 @@ class Connection:
         try:
             n = self._sock.recv_into(self.framer.space())
         except TimeoutError:
-            return False
+            return 0
         if not n:
             raise ConnectionAbortedError("closed by the camera")
         self.framer.filled(n)
-        return True
+        return n
 
     def send(self, data: bytes, within_s: float = SEND_LIMIT_S) -> None:
         """Send all of `data`.

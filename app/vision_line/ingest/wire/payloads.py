@@ -21,16 +21,15 @@ def h264_piece(payload: memoryview) -> bytes:
         return b""
     header = payload[0]
     kind = header & 0x1F
+    if kind == _FU_A and not payload[1] & 0x80:  # goes on with a NAL unit: nearly all
+        return bytes(payload[2:])
     if 0 < kind < _STAP_A:
         return START_CODE + payload
     if kind == _STAP_A:
         return b"".join(_aggregated(payload[1:]))
     if kind != _FU_A:
         return b""
-    fragment = payload[1]
-    if not fragment & 0x80:
-        return bytes(payload[2:])
-    return START_CODE + bytes([header & 0xE0 | fragment & 0x1F]) + payload[2:]
+    return START_CODE + bytes([header & 0xE0 | payload[1] & 0x1F]) + payload[2:]
 
 
 def h265_piece(payload: memoryview) -> bytes:

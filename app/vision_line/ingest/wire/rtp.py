@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
+_HEADER = struct.Struct(">BBHII")
+_BARE = 0x80  # version 2 and nothing beside the header
 _REPORT = struct.Struct(">BBHIIII")  # sender report up to the RTP timestamp
 _SENDER_REPORT, _BYE = 200, 203
 _RECEIVER_REPORT, _DESCRIPTION = 201, 202
@@ -18,8 +21,7 @@ HELD_S = 0.1
 MAX_HELD = 512
 
 
-@dataclass(frozen=True, slots=True)
-class RtpPacket:
+class RtpPacket(NamedTuple):
     """One packet; `payload` is a view like what it was read from. `last`: the marker, the end of a frame."""
 
     payload_type: int
@@ -33,10 +35,14 @@ class RtpPacket:
 def parse_rtp(data: memoryview) -> RtpPacket | None:
     """Return the packet in `data`; None where it is none."""
     size = len(data)
-    if size < 12 or data[0] >> 6 != 2:
+    if size < _HEADER.size:
         return None
-    first, second = data[0], data[1]
-    at = 12 + 4 * (first & 0x0F)
+    first, second, sequence, timestamp, source = _HEADER.unpack_from(data)
+    if first == _BARE:
+        return RtpPacket(second & 0x7F, second >= 0x80, sequence, timestamp, source, data[_HEADER.size :])
+    if first >> 6 != 2:
+        return None
+    at = _HEADER.size + 4 * (first & 0x0F)
     if first & 0x10:  # an extension
         if size < at + 4:
             return None
@@ -45,14 +51,7 @@ def parse_rtp(data: memoryview) -> RtpPacket | None:
         size -= data[size - 1]
     if size < at:
         return None
-    return RtpPacket(
-        second & 0x7F,
-        second >= 0x80,
-        data[2] << 8 | data[3],
-        int.from_bytes(data[4:8], "big"),
-        int.from_bytes(data[8:12], "big"),
-        data[at:size],
-    )
+    return RtpPacket(second & 0x7F, second >= 0x80, sequence, timestamp, source, data[at:size])
 
 
 class Sequence:
@@ -65,16 +64,26 @@ class Sequence:
         self._late = 0
         self._cycles = 0
         self.lost = 0  # gaps so far
-        self.newest = 0  # highest number, extended by the number of times it wrapped
 
     @property
     def source(self) -> int | None:
         """The SSRC of the packets; None before the first."""
         return self._source
 
+    @property
+    def newest(self) -> int:
+        """The highest number, extended by the number of times it wrapped; 0 before the first packet."""
+        return 0 if self._source is None else self._cycles << 16 & 0xFFFF0000 | (self._next - 1) & 0xFFFF
+
     def take(self, packet: RtpPacket) -> bool | None:
         """Return whether something is missing right before `packet`; None: it came before, and is not to be used."""
-        ahead = (packet.sequence - self._next) & 0xFFFF
+        sequence = packet.sequence
+        if sequence == self._next and packet.source == self._source:  # nearly all
+            self._late = 0
+            self._cycles += not sequence
+            self._next = (sequence + 1) & 0xFFFF
+            return False
+        ahead = (sequence - self._next) & 0xFFFF
         if self._source is None:
             missing = False
         elif packet.source != self._source:
@@ -85,10 +94,9 @@ class Sequence:
         else:
             missing = ahead != 0
         self._late = 0
-        self._cycles += packet.sequence < (self._next - 1) & 0xFFFF and self._source is not None
+        self._cycles += sequence < (self._next - 1) & 0xFFFF and self._source is not None
         self._source = packet.source
-        self._next = (packet.sequence + 1) & 0xFFFF
-        self.newest = self._cycles << 16 & 0xFFFF0000 | packet.sequence
+        self._next = (sequence + 1) & 0xFFFF
         self.lost += missing
         return missing
 
@@ -103,9 +111,10 @@ class RtpTimeline:
 
     def ticks(self, timestamp: int) -> int:
         """Return the ticks from the first timestamp to this one."""
-        if self._last is not None:
-            self._ticks += ((timestamp - self._last + _HALF) & 0xFFFFFFFF) - _HALF
-        self._last = timestamp
+        if timestamp != self._last:
+            if self._last is not None:
+                self._ticks += ((timestamp - self._last + _HALF) & 0xFFFFFFFF) - _HALF
+            self._last = timestamp
         return self._ticks
 
 
