@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import numpy as np
 
 from vision_line.simulator.clips import Clip
 
+NOISE = 6.0  # standard deviation, in levels
+NOISE_FRAMES = 8
 SERVER = Path(__file__).with_name("gst_file_server.py")
 
 
@@ -32,27 +35,60 @@ def ensure_long_videos(clips: list[Clip], folder: Path, minutes: float) -> list[
 
 
 def _long_video(clip: Clip, target: Path, minutes: float) -> Path:
-    if target.exists():
-        return target
+    if not target.exists():
+        _repeat(clip.video, target, clip.fps, round(minutes * 60 * clip.fps / clip.frames))
+    return target
+
+
+def _repeat(video: Path, target: Path, fps: int, repeats: int) -> None:
     partial = target.with_suffix(".partial.mp4")
-    repeats = round(minutes * 60 * clip.fps / clip.frames)
     with av.open(str(partial), "w") as output:
         stream = None
         number = 0
         for _ in range(repeats):
-            with av.open(str(clip.video)) as source:
+            with av.open(str(video)) as source:
                 if stream is None:
                     stream = output.add_stream_from_template(source.streams.video[0])
                 for packet in source.demux(video=0):
                     if packet.size:
                         packet.stream = stream
                         packet.time_base = stream.time_base or packet.time_base
-                        ticks = round(number / clip.fps / packet.time_base)
+                        ticks = round(number / fps / packet.time_base)
                         packet.pts = packet.dts = ticks
                         output.mux(packet)
                         number += 1
     partial.replace(target)
+
+
+def ensure_encoded(clip: Clip, folder: Path, size_wh: tuple[int, int], mbit_s: float, minutes: float) -> Path:
+    """Write a clip, enlarged and with a sensor's noise, as an MP4 of about `mbit_s`; one that is there is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    width, height = size_wh
+    target = folder / f"{clip.video.stem}-{width}x{height}-{mbit_s:g}mbit-{minutes:g}min.mp4"
+    if not target.exists():
+        once = target.with_suffix(".once.mp4")
+        _encode(clip, once, size_wh, mbit_s)
+        _repeat(once, target, clip.fps, round(minutes * 60 * clip.fps / clip.frames))
+        once.unlink()
     return target
+
+
+def _encode(clip: Clip, target: Path, size_wh: tuple[int, int], mbit_s: float) -> None:
+    noise = np.random.default_rng(0).normal(0, NOISE, (NOISE_FRAMES, size_wh[1], size_wh[0])).astype(np.int16)
+    rate = {"vbv-maxrate": round(mbit_s * 1000), "vbv-bufsize": round(mbit_s * 1000)}
+    options = {"preset": "veryfast", "tune": "zerolatency", "g": str(2 * clip.fps)}
+    options["x264-params"] = ":".join(f"{key}={value}" for key, value in (rate | {"sliced-threads": 0}).items())
+    with av.open(str(clip.video)) as source, av.open(str(target), "w") as output:
+        stream = output.add_stream("libx264", rate=clip.fps, options=options)
+        stream.width, stream.height = size_wh
+        stream.pix_fmt, stream.bit_rate = "yuv420p", round(mbit_s * 1e6)
+        for number, frame in enumerate(source.decode(video=0)):
+            planes = frame.reformat(*size_wh, "yuv420p").to_ndarray()
+            planes[: size_wh[1]] = np.clip(planes[: size_wh[1]] + noise[number % NOISE_FRAMES], 0, 255)
+            encoded = av.VideoFrame.from_ndarray(planes, "yuv420p")
+            encoded.pts = number
+            output.mux(stream.encode(encoded))
+        output.mux(stream.encode(None))
 
 
 @contextmanager

@@ -183,3 +183,48 @@ stop.set()
 for thread in threads:
     thread.join(2)
 """
+
+CAMERA_THREADS = """
+import os, sys, threading, time
+from pathlib import Path
+from vision_line.cli.run import SWITCH_INTERVAL_S
+from vision_line.config.models import Stream
+from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.ingest.camera_clock import Clocks
+from vision_line.ingest.fingerprint import fingerprint_frame
+from vision_line.ingest.frame_sink import FrameSink
+from vision_line.ingest.mailbox import NewestFrame
+from vision_line.ingest.session import Session, open_health
+from vision_line.ingest.shedding import DecodeLoad
+from itertools import count
+seconds, urls = float(sys.argv[1]), sys.argv[2:]
+sys.setswitchinterval(SWITCH_INTERVAL_S)
+ticks = os.sysconf("SC_CLK_TCK")
+mailboxes = [NewestFrame(lambda: None) for _ in urls]
+sessions = []
+for number, (url, mailbox) in enumerate(zip(urls, mailboxes)):
+    stream = Stream.model_validate({"name": f"cam{number}", "url": url, "transport": "tcp"})
+    sink, health = FrameSink(mailbox, count()), open_health(stream)
+    sessions.append(
+        Session(
+            stream=stream, open_decoder=CpuDecoder, sink=sink, changed=lambda: None, clocks=Clocks(), health=health,
+            take_fingerprint=fingerprint_frame, load=DecodeLoad(),
+        )
+    )
+for session in sessions:
+    session.start()
+time.sleep(3)
+def decoded():
+    return sum(mailbox.counts().decoded for mailbox in mailboxes)
+before, frames, started = time.process_time(), decoded(), time.monotonic()
+time.sleep(seconds)
+span = time.monotonic() - started
+used = time.process_time() - before
+status = Path("/proc/self/task")
+print(f"{(decoded() - frames) / span:.0f} frames/s", file=sys.stderr)
+ended = [session.end for session in sessions if session.end]
+assert not ended, ended
+print(used / span, flush=True)
+for session in sessions:
+    session.sink.stop.set()
+"""
