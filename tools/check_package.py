@@ -23,6 +23,7 @@ DATA = (
     "vision_line/models/pcb-demo/bundle.json",
     "vision_line_compression/py.typed",
     "vision_line_compression/report/page.css",
+    "vision_line_compression/report/page.html.jinja",
 )
 
 

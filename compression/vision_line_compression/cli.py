@@ -29,7 +29,7 @@ EXIT_CODES = (
 )
 #: What the `compress` extra installs, by import name.
 EXTRA_MODULES = frozenset(
-    {"PIL", "onnx", "onnxruntime", "onnxslim", "torch", "torch_pruning", "torchvision", "ultralytics", "yaml"}
+    {"PIL", "jinja2", "onnx", "onnxruntime", "onnxslim", "torch", "torch_pruning", "torchvision", "ultralytics", "yaml"}
 )
 
 cli = CarefulTyper(

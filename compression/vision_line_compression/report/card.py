@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
@@ -22,27 +22,6 @@ from vision_line_compression.evaluate.results import (
 REPORT_FILE = "report.json"
 
 
-class RowKind(StrEnum):
-    """What a row shows. Stable: keys of `report.json`."""
-
-    PARENT = "parent"
-    PRUNED = "pruned"
-    RECALIBRATED = "recalibrated"
-    RECOVERED = "recovered"
-    DISTILLED = "distilled"
-    QUANTIZATION_AWARE = "quantization-aware"
-    INT8_MAX = "int8-max"
-    INT8_PERCENTILE = "int8-percentile"
-    INT8_MSE = "int8-mse"
-    INT8_ENTROPY = "int8-entropy"
-    INT8_UNSIGNED = "int8-unsigned"
-    LONGER = "longer"
-    NO_TEACHER = "no-teacher"
-    UNIFORM = "uniform"
-    ONE_SHOT = "one-shot"
-    NARROW = "narrow"
-
-
 class RowGroup(StrEnum):
     """How rows belong together."""
 
@@ -51,29 +30,46 @@ class RowGroup(StrEnum):
     CONTROL = "control"
 
 
-#: Kind -> group, title, what it shows.
-KINDS: dict[RowKind, tuple[RowGroup, str, str]] = {
-    RowKind.PARENT: (RowGroup.STEP, "Parent", "the model that is compressed"),
-    RowKind.PRUNED: (RowGroup.STEP, "Pruned, raw", "channels removed, nothing trained"),
-    RowKind.RECALIBRATED: (RowGroup.STEP, "Recalibrated", "batch normalisation measured anew"),
-    RowKind.RECOVERED: (RowGroup.STEP, "Recovered", "trained on with labels"),
-    RowKind.DISTILLED: (RowGroup.STEP, "Distilled", "trained on with a teacher"),
-    RowKind.QUANTIZATION_AWARE: (
+class RowKind(StrEnum):
+    """What a row shows: its value, a stable key of `report.json`; its group; its title; and what it shows, in words."""
+
+    group: RowGroup
+    heading: str
+    note: str
+
+    def __new__(cls, value: str, group: RowGroup = RowGroup.STEP, heading: str = "", note: str = "") -> Self:
+        """Make a kind that knows how it is shown; one that is there is found by its value alone."""
+        kind = str.__new__(cls, value)
+        kind._value_ = value
+        kind.group, kind.heading, kind.note = group, heading, note
+        return kind
+
+    PARENT = "parent", RowGroup.STEP, "Parent", "the model that is compressed"
+    PRUNED = "pruned", RowGroup.STEP, "Pruned, raw", "channels removed, nothing trained"
+    RECALIBRATED = "recalibrated", RowGroup.STEP, "Recalibrated", "batch normalisation measured anew"
+    RECOVERED = "recovered", RowGroup.STEP, "Recovered", "trained on with labels"
+    DISTILLED = "distilled", RowGroup.STEP, "Distilled", "trained on with a teacher"
+    QUANTIZATION_AWARE = (
+        "quantization-aware",
         RowGroup.STEP,
         "Quantization-aware",
         "trained while rounded to INT8, measured as float",
-    ),
-    RowKind.INT8_MAX: (RowGroup.INT8, "INT8, max", "calibrated to the largest value"),
-    RowKind.INT8_PERCENTILE: (RowGroup.INT8, "INT8, percentile", "calibrated without outliers"),
-    RowKind.INT8_MSE: (RowGroup.INT8, "INT8, MSE", "calibrated to the least squared error"),
-    RowKind.INT8_ENTROPY: (RowGroup.INT8, "INT8, entropy", "calibrated to the least divergence"),
-    RowKind.INT8_UNSIGNED: (RowGroup.INT8, "INT8, unsigned", "the product's variant for processors without VNNI"),
-    RowKind.LONGER: (RowGroup.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"),
-    RowKind.NO_TEACHER: (RowGroup.CONTROL, "No teacher", "the same plan and epochs, labels only"),
-    RowKind.UNIFORM: (RowGroup.CONTROL, "Uniform plan", "one relative width for all layers"),
-    RowKind.ONE_SHOT: (RowGroup.CONTROL, "One shot", "without intermediate steps"),
-    RowKind.NARROW: (RowGroup.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"),
-}
+    )
+    INT8_MAX = "int8-max", RowGroup.INT8, "INT8, max", "calibrated to the largest value"
+    INT8_PERCENTILE = "int8-percentile", RowGroup.INT8, "INT8, percentile", "calibrated without outliers"
+    INT8_MSE = "int8-mse", RowGroup.INT8, "INT8, MSE", "calibrated to the least squared error"
+    INT8_ENTROPY = "int8-entropy", RowGroup.INT8, "INT8, entropy", "calibrated to the least divergence"
+    INT8_UNSIGNED = (
+        "int8-unsigned",
+        RowGroup.INT8,
+        "INT8, unsigned",
+        "the product's variant for processors without VNNI",
+    )
+    LONGER = "longer", RowGroup.CONTROL, "Parent, longer", "the parent trained for the same extra epochs"
+    NO_TEACHER = "no-teacher", RowGroup.CONTROL, "No teacher", "the same plan and epochs, labels only"
+    UNIFORM = "uniform", RowGroup.CONTROL, "Uniform plan", "one relative width for all layers"
+    ONE_SHOT = "one-shot", RowGroup.CONTROL, "One shot", "without intermediate steps"
+    NARROW = "narrow", RowGroup.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"
 
 
 class ReportRow(ResultModel):
@@ -95,11 +91,6 @@ class ReportRow(ResultModel):
     """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
     engine_speedup: Figure | None = None
     """The same of the networks alone, without conversion and head decoding."""
-
-    @property
-    def group(self) -> RowGroup:
-        """Return how the row belongs."""
-        return KINDS[self.kind][0]
 
 
 class KeptChannels(ResultModel):
@@ -189,7 +180,7 @@ class ReportCard(ResultModel):
     """Whether all gates passed."""
     gates: tuple[Gate, ...]
     """The recipe's gates."""
-    rows: tuple[ReportRow, ...] = Field(min_length=1, max_length=len(KINDS))
+    rows: tuple[ReportRow, ...] = Field(min_length=1, max_length=len(RowKind))
     """All models, those that were not run among them."""
     kept_channels: tuple[KeptChannels, ...] = ()
     """What the plan kept."""
@@ -202,7 +193,7 @@ class ReportCard(ResultModel):
 
     def row(self, kind: RowKind) -> ReportRow:
         """Return the row of one kind; one that was not run where the report is older than the kind."""
-        return next((row for row in self.rows if row.kind is kind), ReportRow(kind=kind, title=KINDS[kind][1], note=""))
+        return next((row for row in self.rows if row.kind is kind), ReportRow(kind=kind, title=kind.heading, note=""))
 
 
 def write_card(card: ReportCard, path: Path) -> None:

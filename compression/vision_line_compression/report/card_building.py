@@ -15,7 +15,6 @@ from vision_line_compression.evaluate.results import Evaluation, PairedDifferenc
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.quantize.encodings import UNSIGNED
 from vision_line_compression.report.card import (
-    KINDS,
     Headline,
     Identity,
     KeptChannels,
@@ -93,7 +92,7 @@ def build_card(
         reference=reference,
         passed=all(gate.passed for gate in checked),
         gates=checked,
-        rows=tuple(_row(kind, runs.get(kind), differences.get(kind)) for kind in KINDS),
+        rows=tuple(_row(kind, runs.get(kind), differences.get(kind)) for kind in RowKind),
         kept_channels=() if plan is None else kept_channels(plan),
         sensitivity=() if plan is None else sensitivity_curves(plan),
         robustness=robustness,
@@ -139,13 +138,12 @@ def sensitivity_curves(plan: PruningPlan) -> tuple[SensitivityCurve, ...]:
 
 
 def _row(kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | None) -> ReportRow:
-    _, title, note = KINDS[kind]
     if run is None:
-        return ReportRow(kind=kind, title=title, note=note)
+        return ReportRow(kind=kind, title=kind.heading, note=kind.note)
     return ReportRow(
         kind=kind,
-        title=title,
-        note=f"{note}; {run.note}" if run.note else note,
+        title=kind.heading,
+        note=f"{kind.note}; {run.note}" if run.note else kind.note,
         epochs=run.epochs,
         evaluation=run.evaluation,
         difference=difference,

@@ -68,7 +68,7 @@ def trade_off(card: ReportCard, cost: Callable[[Evaluation], float | None], cost
             line(px, y(point.low), px, y(point.high), f"whisker {point.style}"),
             line(px + 8, py, text_x - 3, text_y, "leader"),
         ]
-        markers.append(marker(px, py, _SHAPES[point.row.group], point.style, f"{point.row.title}: {point.y:.4f}"))
+        markers.append(marker(px, py, _SHAPES[point.row.kind.group], point.style, f"{point.row.title}: {point.y:.4f}"))
         text = point.row.title if point.y >= lowest else f"{point.row.title} ↓ {point.y:.3f}"
         labels.append(label(text_x, text_y + 4, text, f"point-label {point.style}"))
     parts = [axes(x, y, cost_label, "mAP50-95"), *whiskers, *labels, *markers]
@@ -106,7 +106,7 @@ def _trade_point(card: ReportCard, row: ReportRow, cost: Callable[[Evaluation], 
 def _style(card: ReportCard, row: ReportRow) -> str:
     if row.kind is card.product:
         return PRODUCT
-    return PARENT if row.kind is card.reference else row.group.value
+    return PARENT if row.kind is card.reference else row.kind.group.value
 
 
 def threshold_sweep(parent: tuple[Sweep, float], product: tuple[Sweep, float]) -> str:

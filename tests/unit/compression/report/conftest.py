@@ -30,7 +30,6 @@ from vision_line_compression.evaluate.results import (
     Sweep,
 )
 from vision_line_compression.report.card import (
-    KINDS,
     Headline,
     Identity,
     KeptChannels,
@@ -183,12 +182,12 @@ def card() -> ReportCard:
     }
     rows = tuple(
         ReportRow(
-            kind=kind, title=title, note=note, epochs=20.0, evaluation=evaluations.get(kind),
+            kind=kind, title=kind.heading, note=kind.note, epochs=20.0, evaluation=evaluations.get(kind),
             difference=None if kind not in figures or kind is RowKind.LONGER else _difference(figures[kind][0] - 0.706),
             speedup=figures[kind][2] / 20 if kind in figures else None,
             engine_speedup=1.04 * figures[kind][2] / 20 if kind in figures else None,
         )
-        for kind, (_, title, note) in KINDS.items()
+        for kind in RowKind
     )  # fmt: skip
     product, reference = evaluations[RowKind.INT8_MSE], evaluations[RowKind.LONGER]
     gates = check_gates(

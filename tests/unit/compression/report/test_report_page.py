@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError
-from vision_line_compression.report.card import KINDS, ReportCard, read_card
+from vision_line_compression.report.card import ReportCard, RowKind, read_card
 from vision_line_compression.report.page import render_page, write_report
 
 _VOID = {"meta", "br"}
@@ -66,7 +66,7 @@ def test_rows_that_were_not_run_are_shown_as_such(card: ReportCard) -> None:
     """All kinds have a row, and one without figures says that it was not run."""
     page = render_page(card)
 
-    assert all(f"<b>{title}</b>" in page for _, title, _ in KINDS.values())
+    assert all(f"<b>{kind.heading}</b>" in page for kind in RowKind)
     absent = [row for row in card.rows if row.evaluation is None]
     assert page.count('<td colspan="11" class="text">not run</td>') == len(absent) == 6
 
