@@ -1,13 +1,49 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Files that are there whole or not at all, and what is in them."""
+"""Files that are there whole or not at all, and what is in them: JSON by models, and hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vision_line.errors import ConfigError
+
+
+class FrozenModel(BaseModel):
+    """Settings or results: immutable, without unknown keys, described by its attributes' docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+
+class Document(FrozenModel):
+    """What is kept as a file of its own, in JSON."""
+
+    def write(self, path: Path) -> None:
+        """Write it to `path`, whole or not at all."""
+        write_whole(path, f"{self.model_dump_json(indent=1)}\n".encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            ConfigError: missing, or not of this kind: every fault.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as exc:
+            raise ConfigError(f"{path}: cannot be read: {exc.strerror}, expected a {cls.__name__}") from exc
+        except ValidationError as exc:
+            raise ConfigError(*(f"{path}: {fault}" for fault in faults_of(exc))) from exc
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """Return what a model found wrong, each as `key: what`."""
+    return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
 
 
 def write_whole(path: Path, content: bytes) -> None:

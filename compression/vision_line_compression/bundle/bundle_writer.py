@@ -21,6 +21,7 @@ from vision_line.devices.model.bundle import (
 from vision_line.devices.model.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, open_model
 from vision_line.devices.preprocessing.definition import DEFINITION
 from vision_line.errors import ModelError
+from vision_line_compression.files import faults_of
 from vision_line_compression.quantize.float16 import write_float16
 
 MODEL_FILE = "model.onnx"
@@ -72,8 +73,7 @@ def write_bundle(
             results=dict(results or {}),
         )
     except ValidationError as exc:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors())
-        raise ModelError(f"{folder}: {faults}") from exc
+        raise ModelError(f"{folder}: {'; '.join(faults_of(exc))}") from exc
     if len(bundle.classes) != len(found.classes):
         raise ModelError(f"{onnx}: expected {len(found.classes)} class names, found {len(bundle.classes)}")
     replace_files(folder, {MODEL_FILE: content, BUNDLE_FILE: describe_bundle(bundle)})

@@ -22,7 +22,7 @@ from vision_line.devices.tensorrt.targets import EngineCandidate, choose_precisi
 from vision_line.ports import ShapeHW
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
 from vision_line_compression.files import hash_file
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind, read_card
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind
 
 #: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for images.
 DECISIVE_BATCH = BATCH_RANGES[-1][1]
@@ -73,7 +73,7 @@ def find_origin(bundle: Path, model: Model, float_onnx: Path | None, report: Pat
     if report is None and not beside.is_file():
         unknown = GateResult(None, f"no {REPORT_FILE} beside the bundle")
         return Origin(float_onnx, unknown, unknown)
-    card = read_card(report or beside)
+    card = ReportCard.read(report or beside)
     int8_row, float_row = card.row(card.product), _float_row(card)
     if _sha256_of(int8_row) not in (model.sha256, _float16_of(model)):
         unknown = GateResult(None, f"{report or beside} is about another model")

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from vision_line.errors import ConfigError, ExitCode
-from vision_line_compression.evaluate.results import Evaluation, Figure, ResultModel
+from vision_line_compression.evaluate.results import Evaluation, Figure
+from vision_line_compression.files import FrozenModel
 
 _Ratio = Field(default=None, gt=0.0)
 
@@ -16,7 +17,7 @@ _Ratio = Field(default=None, gt=0.0)
 _SHARED = ("score_floor", "nms_iou", "max_detections", "match_ious", "images")
 
 
-class GateSettings(ResultModel):
+class GateSettings(FrozenModel):
     """The recipe's `[gates]`; a limit that is null is not checked."""
 
     map50_95_drop: float | None = Field(default=1.0, ge=0.0)
@@ -39,7 +40,7 @@ class GateSettings(ResultModel):
     """Least throughput of the network alone, as a multiple of the parent's in interleaved rounds."""
 
 
-class Gate(ResultModel):
+class Gate(FrozenModel):
     """One gate and how the model fared."""
 
     name: str

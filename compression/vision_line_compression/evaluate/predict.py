@@ -7,7 +7,6 @@ measured.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -28,6 +27,7 @@ from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Fr
 from vision_line.ports import Device, DeviceDescription, ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, ImageBGR, LabelledImage, read_image
 from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
+from vision_line_compression.files import sha256_of
 
 Read = Callable[[int, LabelledImage], ImageBGR]  # (index in the data set, image)
 
@@ -246,5 +246,5 @@ def only_variant(model: Model, name: str) -> Model:
         raise ConfigError(
             f"{model.path}: expected a variant among {[variant.name for variant in model.variants]}, found {name!r}"
         )
-    sha256 = hashlib.sha256(variant.path.read_bytes()).hexdigest()
+    sha256 = sha256_of(variant.path)
     return replace(model, path=variant.path, sha256=sha256, variants=(variant,))

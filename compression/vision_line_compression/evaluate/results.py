@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from vision_line.ports import ShapeHW
+from vision_line_compression.files import Document, FrozenModel
 
 Figure = Annotated[float, AfterValidator(lambda value: round(value, 6))]
 
 
-class ResultModel(BaseModel):
-    """A part of the schema: immutable, without unknown keys, described by its attributes' docstrings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
-
-
-class EvaluationSettings(ResultModel):
+class EvaluationSettings(FrozenModel):
     """How an evaluation is made; two evaluations can be compared only if theirs agree."""
 
     device: Literal["auto", "cpu"] = "auto"
@@ -42,7 +37,7 @@ class EvaluationSettings(ResultModel):
     """Time to measure latency for and again throughput, seconds; 0: neither is measured."""
 
 
-class Rate(ResultModel):
+class Rate(FrozenModel):
     """A share or a count per image with its exact 95 % interval."""
 
     value: Figure | None
@@ -53,7 +48,7 @@ class Rate(ResultModel):
     """Upper limit."""
 
 
-class EvaluatedModel(ResultModel):
+class EvaluatedModel(FrozenModel):
     """Which model was evaluated."""
 
     name: str
@@ -72,7 +67,7 @@ class EvaluatedModel(ResultModel):
     """Input shapes [height, width]; each image takes the one that suits it best."""
 
 
-class EvaluatedData(ResultModel):
+class EvaluatedData(FrozenModel):
     """Which images it was evaluated on."""
 
     split: str
@@ -89,7 +84,7 @@ class EvaluatedData(ResultModel):
     """Class names."""
 
 
-class ClassAccuracy(ResultModel):
+class ClassAccuracy(FrozenModel):
     """The average precision of one class."""
 
     boxes: int
@@ -100,7 +95,7 @@ class ClassAccuracy(ResultModel):
     """At IoU 0.5."""
 
 
-class Accuracy(ResultModel):
+class Accuracy(FrozenModel):
     """Average precision as COCO defines it (101 recalls; mean over the classes that have true boxes)."""
 
     map50_95: Figure | None
@@ -115,7 +110,7 @@ class Accuracy(ResultModel):
     """Each class."""
 
 
-class MissedGroup(ResultModel):
+class MissedGroup(FrozenModel):
     """How many of a group of true boxes were missed."""
 
     boxes: int
@@ -126,7 +121,7 @@ class MissedGroup(ResultModel):
     """Share missed, exact binomial (Clopper-Pearson) interval."""
 
 
-class OperatingPoint(ResultModel):
+class OperatingPoint(FrozenModel):
     """Misses and false detections at the operating threshold, at one matching IoU."""
 
     match_iou: float
@@ -157,7 +152,7 @@ class OperatingPoint(ResultModel):
     """Misses by the longer side of the true box, in pixels of the network's input: `8-16` from 8 to under 16."""
 
 
-class Sweep(ResultModel):
+class Sweep(FrozenModel):
     """What each threshold costs: columns of one length."""
 
     match_iou: float
@@ -176,7 +171,7 @@ class Sweep(ResultModel):
     """The threshold of the highest F1; null where nothing is ever found."""
 
 
-class CalibrationBin(ResultModel):
+class CalibrationBin(FrozenModel):
     """Detections of nearly one score."""
 
     low: Figure
@@ -191,7 +186,7 @@ class CalibrationBin(ResultModel):
     """What is true: the share that found a true box at IoU 0.5."""
 
 
-class ScoreCalibration(ResultModel):
+class ScoreCalibration(FrozenModel):
     """Whether a score means what it says."""
 
     floor: float
@@ -202,7 +197,7 @@ class ScoreCalibration(ResultModel):
     """Equal steps of the score."""
 
 
-class MeasuredExecution(ResultModel):
+class MeasuredExecution(FrozenModel):
     """What computed a model: the figures of an INT8 model hold for this processor and variant alone."""
 
     instruction_set: str
@@ -213,7 +208,7 @@ class MeasuredExecution(ResultModel):
     """What most of it was computed in: `fp32` where an INT8 model was executed in float."""
 
 
-class Speed(ResultModel):
+class Speed(FrozenModel):
     """Time on this machine's device: conversion, network, head decoding; reading the image file is left out."""
 
     device: str
@@ -238,7 +233,7 @@ class Speed(ResultModel):
     """Resident memory that opening and running the model added, MiB."""
 
 
-class Evaluation(ResultModel):
+class Evaluation(Document):
     """All that is known about one model on one data set."""
 
     evaluation_version: Literal[1] = 1
@@ -263,7 +258,7 @@ class Evaluation(ResultModel):
     """What computed the detections; null: not recorded."""
 
 
-class Interval(ResultModel):
+class Interval(FrozenModel):
     """A difference with its bootstrap interval over images."""
 
     value: Figure
@@ -279,7 +274,7 @@ class Interval(ResultModel):
         return self.low <= 0.0 <= self.high
 
 
-class PairedDifference(ResultModel):
+class PairedDifference(FrozenModel):
     """One model minus another on the same images; intervals from the same resampled images for both."""
 
     resamples: int
@@ -296,7 +291,7 @@ class PairedDifference(ResultModel):
     """Difference in false detections per image, likewise."""
 
 
-class CorruptedPoint(ResultModel):
+class CorruptedPoint(FrozenModel):
     """One corruption of all images at one severity."""
 
     corruption: str
@@ -313,7 +308,7 @@ class CorruptedPoint(ResultModel):
     """False detections per image."""
 
 
-class Robustness(ResultModel):
+class Robustness(FrozenModel):
     """How a model fares on corrupted images."""
 
     model: str
@@ -328,7 +323,7 @@ class Robustness(ResultModel):
     """Each corruption and severity."""
 
 
-class RobustnessComparison(ResultModel):
+class RobustnessComparison(Document):
     """A quantized model against its float original on the same corrupted images."""
 
     reference: Robustness

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from ultralytics.nn.modules.block import Attention
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
 from vision_line.errors import ModelError
+from vision_line_compression.files import sha256_of
 from vision_line_compression.network.detection_network import head_of, network_of
 
 Family = Literal["v8", "v10", "11", "26"]
@@ -88,7 +88,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     family = _family(model, path)
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise ModelError(f"{path}: found a fused model, expected one with its batch normalisation layers")
-    return Checkpoint(model, family, _classes(model), hashlib.sha256(path.read_bytes()).hexdigest(), path)
+    return Checkpoint(model, family, _classes(model), sha256_of(path), path)
 
 
 def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:

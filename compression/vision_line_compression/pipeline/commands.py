@@ -21,7 +21,7 @@ from vision_line_compression.pipeline.steps.pack import BUNDLE
 from vision_line_compression.pipeline.steps.plan import PLAN, PLOT
 from vision_line_compression.progress import ProgressDisplay
 from vision_line_compression.prune.latency import LatencyTable
-from vision_line_compression.report.card import REPORT_FILE, read_card
+from vision_line_compression.report.card import REPORT_FILE, ReportCard
 from vision_line_compression.report.page import PAGE_FILE
 
 RUNS = Path("runs")
@@ -42,7 +42,7 @@ class CompressionSession:
         if stage is None:
             return None
         self._ensure((stage,))
-        return LatencyTable.model_validate_json((self.workspace.folder(stage) / LATENCY).read_bytes())
+        return LatencyTable.read(self.workspace.folder(stage) / LATENCY)
 
     def plan(self) -> None:
         """Do the plan; with intermediate steps this trains them first."""
@@ -86,7 +86,7 @@ class CompressionSession:
         for name in (REPORT_FILE, PAGE_FILE):
             shutil.copyfile(folder / name, self.workspace.root / name)
             typer.echo(f"report: {self.workspace.root / name}")
-        card = read_card(folder / REPORT_FILE)
+        card = ReportCard.read(folder / REPORT_FILE)
         for gate in card.gates:
             found = "not measured" if gate.found is None else f"{gate.found:.4g}"
             typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.title}: {found}, limit {gate.limit:.4g}")
@@ -97,7 +97,7 @@ class CompressionSession:
         """Let the bundle that is easily found name the gates that its model did not pass, if it is there."""
         bundle = self.workspace.root / BUNDLE
         if (bundle / BUNDLE_FILE).is_file():
-            card = read_card(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
+            card = ReportCard.read(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
             amend_bundle(bundle, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
 
     def _ensure(self, stages: tuple[Stage, ...]) -> None:

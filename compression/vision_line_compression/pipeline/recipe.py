@@ -8,11 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from vision_line.config.toml import TomlTable, problems_of, read_toml
 from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.results import EvaluationSettings
+from vision_line_compression.files import FrozenModel
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.quantize.mixed_precision import MixedPrecisionSettings
 from vision_line_compression.quantize.settings import QuantizeSettings
@@ -33,11 +34,7 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 PARENT = "parent"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ParentSection(_Frozen):
+class ParentSection(FrozenModel):
     """`[parent]`: the model that is compressed."""
 
     checkpoint: str = Field(min_length=1)
@@ -46,7 +43,7 @@ class ParentSection(_Frozen):
     """Epochs that it was trained for; wanted where a length is given as a share of them."""
 
 
-class DataSection(_Frozen):
+class DataSection(FrozenModel):
     """`[data]`: the images."""
 
     yaml: str = Field(min_length=1)
@@ -55,14 +52,14 @@ class DataSection(_Frozen):
     """The split of all figures in the report; nothing is trained, calibrated or chosen on it."""
 
 
-class InputSection(_Frozen):
+class InputSection(FrozenModel):
     """`[input]`: the shapes that the bundle is made for."""
 
     shapes_hw: tuple[tuple[Side, Side], ...] = Field(default=((640, 640),), min_length=1)
     """Input shapes [height, width]; the first is the one that is measured."""
 
 
-class OperatingSection(_Frozen):
+class OperatingSection(FrozenModel):
     """`[operating]`: the bundle's thresholds, at which misses are counted."""
 
     score: Share = 0.25
@@ -74,15 +71,13 @@ class OperatingSection(_Frozen):
 class PruneSection(PruneSettings):
     """`[prune]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
     sensitivity_images: int = Field(default=32, ge=1)
     """Validation images on which each group's importance is measured."""
     sensitivity_size: Side = 320
     """Side of these images for the network, pixels."""
 
 
-class StepSection(_Frozen):
+class StepSection(FrozenModel):
     """`[[step]]`: an intermediate stop of progressive pruning, before the budget of `[prune]`."""
 
     budget: Budget
@@ -113,7 +108,7 @@ class QuantizeSection(QuantizeSettings):
     """Validation images of this search."""
 
 
-class ProofSection(_Frozen):
+class ProofSection(FrozenModel):
     """`[proof]`: what the bundle's proof is made of."""
 
     pictures: Literal["drawn", "calibration"] = "drawn"
@@ -130,7 +125,7 @@ class Control(StrEnum):
     NARROW = "narrow"  # the family's network scaled down to the budget, trained from scratch as long as all together
 
 
-class ReportSection(_Frozen):
+class ReportSection(FrozenModel):
     """`[report]`."""
 
     controls: tuple[Control, ...] = ()
@@ -139,7 +134,7 @@ class ReportSection(_Frozen):
     """Images on which float and INT8 are compared when corrupted by rain, fog, blur, noise, exposure; 0: none."""
 
 
-class Recipe(_Frozen):
+class Recipe(FrozenModel):
     """The whole file."""
 
     recipe_version: Literal[1]

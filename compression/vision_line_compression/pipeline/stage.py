@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.ports import ProgressCallback
-from vision_line_compression.files import sha256_of, write_whole
+from vision_line_compression.files import Document, sha256_of
 
 MARKER = "done.json"
 LOCK = "run.lock"
@@ -62,10 +62,8 @@ class Stage:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-class Marker(BaseModel):
+class Marker(Document):
     """`done.json`: says that a folder is complete."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: str
     key: str
@@ -137,7 +135,7 @@ class Workspace:
             seconds=round(time.monotonic() - begin, 1),
             inputs=dict(stage.inputs),
         )
-        write_whole(folder / MARKER, marker.model_dump_json(indent=1).encode() + b"\n")
+        marker.write(folder / MARKER)
         self._verified.add(stage.key)
 
     @contextmanager

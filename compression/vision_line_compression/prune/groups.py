@@ -9,20 +9,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from vision_line_compression.files import FrozenModel
 from vision_line_compression.network.split_blocks import Halves
 from vision_line_compression.prune.settings import Neck, Stage
 
 
-class Member(BaseModel):
+class Member(FrozenModel):
     """One side of one layer that loses channels together with its group.
 
     `runs` are triples (first channel of the group, first channel of the layer, count): which of the layer's channels
     go with which of the group's. A layer that reads the same tensor four times has four runs.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layer: str
     side: Literal["in", "out"]
@@ -38,10 +36,8 @@ class Member(BaseModel):
         return sum(count for _, _, count in self.runs) // channels
 
 
-class ChannelGroup(BaseModel):
+class ChannelGroup(FrozenModel):
     """Channels that can only be removed together; named after the first layer that writes them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     channels: int

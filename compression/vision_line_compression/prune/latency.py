@@ -7,14 +7,13 @@ import bisect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
 from openvino import opset13
-from pydantic import BaseModel, ConfigDict
 
 from vision_line.errors import ConfigError, DeviceError
+from vision_line_compression.files import Document, FrozenModel
 from vision_line_compression.prune.cost import Price, grid_hw
 from vision_line_compression.prune.structure import Convolution
 
@@ -27,13 +26,9 @@ _MEASURED_NODES = ("Convolution", "GroupConvolution", "Swish", "Eltwise", "Subgr
 #: Channels are measured at multiples of this, as plans keep them; others take slower paths through the engine.
 _ALIGNMENT = 8
 
-_STRICT = ConfigDict(frozen=True, extra="forbid")
 
-
-class ConvolutionKind(BaseModel):
+class ConvolutionKind(FrozenModel):
     """Convolutions that differ in their channels alone; `grid_hw` is the output's rows and columns."""
-
-    model_config = _STRICT
 
     kernel_hw: tuple[int, int]
     stride: int
@@ -41,13 +36,11 @@ class ConvolutionKind(BaseModel):
     grid_hw: tuple[int, int]
 
 
-class LatencySurface(BaseModel):
+class LatencySurface(FrozenModel):
     """Milliseconds of one kind at a lattice of channels: `ms[i][j]` at `channels_in[i]`, `channels_out[j]`.
 
     A depthwise kind, whose two numbers are one, has a single column.
     """
-
-    model_config = _STRICT
 
     kind: ConvolutionKind
     channels_in: tuple[int, ...]
@@ -64,10 +57,8 @@ class LatencySurface(BaseModel):
         return (1 - along) * upper + along * lower
 
 
-class LatencyTable(BaseModel):
+class LatencyTable(Document):
     """Times of all kinds of convolution of one network at one input size."""
-
-    model_config = _STRICT
 
     size_hw: tuple[int, int]
     target: str
@@ -119,12 +110,6 @@ def measure_latency(
     surfaces = tuple(_surface(bench, kind, layers, points) for kind, layers in kinds.items())
     name = str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
     return LatencyTable(size_hw=size_hw, target=f"{name}, float32", surfaces=surfaces)
-
-
-def write_table(table: LatencyTable, path: Path) -> None:
-    """Write `table` as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _lattice(channels: list[int], points: int) -> tuple[int, ...]:

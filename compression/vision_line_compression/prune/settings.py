@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from vision_line_compression.files import FrozenModel
 
 Criterion = Literal["bn", "l2", "taylor"]
 Neck = Literal["whole", "outputs", "free"]
@@ -16,13 +18,9 @@ Method = Literal["sensitivity", "uniform", "global"]
 CostKind = Literal["params", "macs", "latency"]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-
-class Budget(BaseModel):
+class Budget(FrozenModel):
     """What the pruned model may cost at most, as shares of the reference (the parent). One or several."""
-
-    model_config = _STRICT
 
     params: Share | None = None
     """Share of the parameters."""
@@ -44,10 +42,8 @@ class Budget(BaseModel):
         return {kind: share for kind, share in kinds.items() if share is not None}
 
 
-class StageCaps(BaseModel):
+class StageCaps(FrozenModel):
     """The greatest share of channels that a group of each stage may lose: shallow layers keep more."""
-
-    model_config = _STRICT
 
     p1: float = Field(0.5, ge=0.0, lt=1.0)
     p2: float = Field(0.5, ge=0.0, lt=1.0)
@@ -61,10 +57,8 @@ class StageCaps(BaseModel):
         return {"p1": self.p1, "p2": self.p2, "p3": self.p3, "p4": self.p4, "p5": self.p5, "head": self.head}
 
 
-class PruneSettings(BaseModel):
+class PruneSettings(FrozenModel):
     """How to plan."""
-
-    model_config = _STRICT
 
     budget: Budget
     """Most that the model may cost, one or several of `params`, `macs`, `latency`, as shares of the parent's."""

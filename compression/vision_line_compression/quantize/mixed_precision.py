@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vision_line_compression.files import Document, FrozenModel
 from vision_line_compression.quantize.settings import QuantizeReport
 
 #: Score of the model quantized with these names in `keep_float`; higher is better.
@@ -16,11 +17,7 @@ Score = Callable[[tuple[str, ...]], float]
 _BLOCK = re.compile(r"^/?model\.\d+(?=/)")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class MixedPrecisionSettings(_Frozen):
+class MixedPrecisionSettings(FrozenModel):
     """How far a search goes."""
 
     tolerance: float = Field(default=0.002, ge=0.0)
@@ -33,7 +30,7 @@ class MixedPrecisionSettings(_Frozen):
     """A part that gains less is not worth its time."""
 
 
-class Trial(_Frozen):
+class Trial(FrozenModel):
     """What keeping one part float gains."""
 
     part: str
@@ -44,7 +41,7 @@ class Trial(_Frozen):
     """The same, less the score with all parts quantized."""
 
 
-class MixedPrecision(_Frozen):
+class MixedPrecision(Document):
     """The outcome of a search, as `protection.json` keeps it."""
 
     keep_float: tuple[str, ...]

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, numpy_helper
 
+from vision_line_compression.files import sha256_of
 from vision_line_compression.network.onnx_file import save_model
 from vision_line_compression.quantize.calibrate import RangeCalibration
 from vision_line_compression.quantize.encodings import SIGNED, Floats, activation_scale
@@ -40,8 +40,8 @@ def quantize_calibrated(
         method=settings.method,
         images=calibration.images,
         images_sha256=calibration.images_sha256,
-        source_sha256=_sha256(float_onnx),
-        sha256=_sha256(output),
+        source_sha256=sha256_of(float_onnx),
+        sha256=sha256_of(output),
         source_bytes=float_onnx.stat().st_size,
         bytes=output.stat().st_size,
         quantized=placement.convolutions,
@@ -99,7 +99,3 @@ def _sqnr_db(reference: Floats, found: Floats) -> float:
     error = float(((reference.astype(np.float64) - found) ** 2).sum())
     power = float((reference.astype(np.float64) ** 2).sum())
     return float("inf") if error == 0 else float(10 * np.log10(max(power, 1e-300) / error))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

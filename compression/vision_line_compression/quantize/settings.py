@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from vision_line_compression.files import FrozenModel
 from vision_line_compression.quantize.thresholds import Method
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, ser_json_inf_nan="strings")
+class _Frozen(FrozenModel):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
 
 class QuantizeSettings(_Frozen):

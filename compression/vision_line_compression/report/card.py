@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from vision_line.errors import ConfigError
 from vision_line_compression.evaluate.gates import Gate
 from vision_line_compression.evaluate.results import (
     Evaluation,
     Figure,
     PairedDifference,
-    ResultModel,
     RobustnessComparison,
 )
+from vision_line_compression.files import Document, FrozenModel
 
 REPORT_FILE = "report.json"
 
@@ -72,7 +70,7 @@ class RowKind(StrEnum):
     NARROW = "narrow", RowGroup.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"
 
 
-class ReportRow(ResultModel):
+class ReportRow(FrozenModel):
     """One model of the report."""
 
     kind: RowKind
@@ -93,7 +91,7 @@ class ReportRow(ResultModel):
     """The same of the networks alone, without conversion and head decoding."""
 
 
-class KeptChannels(ResultModel):
+class KeptChannels(FrozenModel):
     """What pruning left of one group of coupled layers."""
 
     name: str
@@ -106,7 +104,7 @@ class KeptChannels(ResultModel):
     """Channels of the parent."""
 
 
-class SensitivityCurve(ResultModel):
+class SensitivityCurve(FrozenModel):
     """What happens when one unit alone loses channels."""
 
     name: str
@@ -117,7 +115,7 @@ class SensitivityCurve(ResultModel):
     """Score as a share of the parent's at each."""
 
 
-class Identity(ResultModel):
+class Identity(FrozenModel):
     """What the report is about, and what would have to be the same to get it again."""
 
     name: str
@@ -140,7 +138,7 @@ class Identity(ResultModel):
     """Where it was measured."""
 
 
-class Headline(ResultModel):
+class Headline(FrozenModel):
     """The product in nine figures; drops are against the better parent, ratios against the parent."""
 
     params_ratio: Figure
@@ -163,7 +161,7 @@ class Headline(ResultModel):
     """The same with the application's conversion of images and head decoding."""
 
 
-class ReportCard(ResultModel):
+class ReportCard(Document):
     """`report.json`."""
 
     report_version: Literal[1] = 1
@@ -194,25 +192,3 @@ class ReportCard(ResultModel):
     def row(self, kind: RowKind) -> ReportRow:
         """Return the row of one kind; one that was not run where the report is older than the kind."""
         return next((row for row in self.rows if row.kind is kind), ReportRow(kind=kind, title=kind.heading, note=""))
-
-
-def write_card(card: ReportCard, path: Path) -> None:
-    """Write `card` as JSON, in one step: readers never see half of it."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def read_card(path: Path) -> ReportCard:
-    """Read a report card.
-
-    Raises:
-        ConfigError: missing, or no report card of this version.
-    """
-    try:
-        return ReportCard.model_validate_json(path.read_bytes())
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
-    except ValidationError as exc:
-        faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors()]
-        raise ConfigError(*faults) from exc

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.files import write_whole
 from vision_line_compression.report import plots
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, RowGroup, write_card
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, RowGroup
 
 PAGE_FILE = "report.html"
 
@@ -51,7 +51,7 @@ class _Plot:
 def write_report(card: ReportCard, folder: Path) -> Path:
     """Write `report.json` and `report.html` into `folder`, which is made; return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_card(card, folder / REPORT_FILE)
+    card.write(folder / REPORT_FILE)
     write_whole(folder / PAGE_FILE, render_page(card).encode())
     return folder / PAGE_FILE
 

@@ -7,17 +7,15 @@ import math
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from vision_line_compression.files import FrozenModel
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class TrainSettings(_Frozen):
+class TrainSettings(FrozenModel):
     """What all trainings of a run share."""
 
     image_size: int = Field(default=640, ge=32, le=4096, multiple_of=32)
@@ -66,7 +64,7 @@ class TrainSettings(_Frozen):
     """Keep decoded images in memory."""
 
 
-class RecoverSettings(_Frozen):
+class RecoverSettings(FrozenModel):
     """`[recover]`: fine-tuning of a pruned model, first gently, then at most of the base rate."""
 
     epochs: int | None = Field(default=None, ge=1, le=10_000)
@@ -101,7 +99,7 @@ class DistillMethod(StrEnum):
     SCORE_L2 = "score-l2"  # Ultralytics' own: neck outputs, weighted by the teacher's scores
 
 
-class DistillSettings(_Frozen):
+class DistillSettings(FrozenModel):
     """`[distill]`: training with a teacher."""
 
     epochs: int = Field(ge=1, le=10_000)
@@ -130,7 +128,7 @@ class DistillSettings(_Frozen):
     """After this share of the epochs the labels teach alone."""
 
 
-class SparsifySettings(_Frozen):
+class SparsifySettings(FrozenModel):
     """`[sparsify]`: training before pruning that drives the scales of unneeded channels to zero."""
 
     epochs: int = Field(ge=1, le=10_000)
@@ -141,7 +139,7 @@ class SparsifySettings(_Frozen):
     """Share of the base rate at which it starts."""
 
 
-class QatSettings(_Frozen):
+class QatSettings(FrozenModel):
     """`[qat]`: training while weights and activations are rounded to INT8, before the quantization.
 
     Ultralytics inserts the rounding (NVIDIA Model Optimizer's default INT8 configuration: inputs of convolutions with
@@ -157,7 +155,7 @@ class QatSettings(_Frozen):
     """It ends, along a cosine, at this share of its first rate."""
 
 
-class Phase(_Frozen):
+class Phase(FrozenModel):
     """One training with its own optimizer, from one checkpoint to the next."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -174,7 +172,7 @@ class Phase(_Frozen):
     """Weight of the L1 norm of the batch norm scales."""
 
 
-class Schedule(_Frozen):
+class Schedule(FrozenModel):
     """A training in phases; a function of nothing but the recipe, so that its hash names its result."""
 
     phases: tuple[Phase, ...] = Field(min_length=1)

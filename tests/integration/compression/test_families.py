@@ -21,7 +21,7 @@ from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.split_blocks import find_halves, merge_blocks, split_blocks
 from vision_line_compression.prune.apply import apply_plan, ensure_equivalent, silenced_parent
 from vision_line_compression.prune.latency import measure_latency
-from vision_line_compression.prune.plan import PruningPlan, read_plan, write_plan
+from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, Neck, PruneSettings
 from vision_line_compression.prune.structure import survey_convolutions
@@ -211,9 +211,9 @@ def test_a_plan_replays_on_a_fresh_parent(
 ) -> None:
     """A plan read from its file gives the same weights; planning again gives the same plan."""
     checkpoint, plan, model = pruned_of("yolo11n")
-    write_plan(plan, tmp_path / "plan.json")
+    plan.write(tmp_path / "plan.json")
     fresh = load_checkpoint(write_checkpoint("yolo11n"))
-    replayed = apply_plan(fresh, read_plan(tmp_path / "plan.json"))
+    replayed = apply_plan(fresh, PruningPlan.read(tmp_path / "plan.json"))
 
     assert all(torch.equal(a, b) for a, b in zip(replayed.state_dict().values(), _values(model), strict=True))
     assert plan_pruning(fresh, plan.settings) == plan

@@ -13,7 +13,6 @@ from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle.bundle_proof import UNSIGNED_FILE
 from vision_line_compression.evaluate.evaluation import measure
 from vision_line_compression.evaluate.predict import only_variant, predict, save_predictions
-from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import Recipe
 from vision_line_compression.pipeline.stage import Stage
@@ -35,7 +34,7 @@ def evaluate(context: Context, name: str, onnx: Artifact) -> Stage:
         predictions = predict(model, test, settings=settings, progress=progress, float_execution=True)
         evaluation = measure(predictions, model, test, settings)
         save_predictions(predictions, folder / PREDICTIONS)
-        write_whole(folder / EVALUATION, evaluation.model_dump_json(indent=1).encode() + b"\n")
+        evaluation.write(folder / EVALUATION)
         return [folder / EVALUATION, folder / PREDICTIONS]
 
     # the name is part of the key: two rows of one file are two stages; version 2 says what computed it

@@ -11,7 +11,7 @@ from vision_line_compression.network.checkpoint import load_checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.pipeline.context import Context
 from vision_line_compression.pipeline.stage import Stage
-from vision_line_compression.prune.latency import LatencyTable, measure_latency, write_table
+from vision_line_compression.prune.latency import measure_latency
 from vision_line_compression.prune.structure import survey_convolutions
 
 LATENCY = "latency.json"
@@ -30,13 +30,8 @@ def latency(context: Context) -> Stage | None:
     return context.stage("latency", work, {"size_hw": list(size_hw)}, start=parent)
 
 
-def read_latency(context: Context, stage: Stage) -> LatencyTable:
-    """Return what the finished stage measured."""
-    return LatencyTable.model_validate_json(context.output(stage, LATENCY).path.read_bytes())
-
-
 def _measure(folder: Path, checkpoint: Path, size_hw: ShapeHW) -> list[Path]:
     model = copy.deepcopy(load_checkpoint(checkpoint).model)
     split_blocks(model)
-    write_table(measure_latency(survey_convolutions(model), size_hw), folder / LATENCY)
+    measure_latency(survey_convolutions(model), size_hw).write(folder / LATENCY)
     return [folder / LATENCY]

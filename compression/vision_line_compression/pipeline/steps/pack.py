@@ -67,8 +67,7 @@ def pack(context: Context, proven: Stage, evaluation: Stage) -> Stage:
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         bundle = shutil.copytree(context.output(proven, BUNDLE).path, folder / BUNDLE, dirs_exist_ok=True)
-        measured = context.output(evaluation, EVALUATION).path.read_bytes()
-        results = _summary(Evaluation.model_validate_json(measured))
+        results = _summary(Evaluation.read(context.output(evaluation, EVALUATION).path))
         amend_bundle(bundle, {"lineage": dict(lineage), "results": results})
         return _files_of(bundle)
 

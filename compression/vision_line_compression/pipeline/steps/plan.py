@@ -14,8 +14,9 @@ from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoi
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import PruneSection
 from vision_line_compression.pipeline.stage import Stage
-from vision_line_compression.pipeline.steps.latency import latency, read_latency
-from vision_line_compression.prune.plan import PruningPlan, read_plan, write_plan
+from vision_line_compression.pipeline.steps.latency import LATENCY, latency
+from vision_line_compression.prune.latency import LatencyTable
+from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.plot import write_plot
 from vision_line_compression.prune.sensitivity import Score
@@ -43,10 +44,10 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
             settings,
             _relative_score(labelled, opened, progress),
             differentiate=learned.differentiate,
-            latency=None if measured is None else read_latency(context, measured),
-            reference=None if first is None else reference_costs(read_plan(context.output(first, PLAN).path)),
+            latency=None if measured is None else LatencyTable.read(context.output(measured, LATENCY).path),
+            reference=None if first is None else reference_costs(PruningPlan.read(context.output(first, PLAN).path)),
         )
-        write_plan(result, folder / PLAN)
+        result.write(folder / PLAN)
         write_plot(result, folder / PLOT)
         return [folder / PLAN, folder / PLOT]
 

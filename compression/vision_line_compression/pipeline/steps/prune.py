@@ -15,7 +15,7 @@ from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.plan import PLAN
 from vision_line_compression.prune.apply import apply_plan
-from vision_line_compression.prune.plan import read_plan
+from vision_line_compression.prune.plan import PruningPlan
 
 PRUNED, RECALIBRATED = "pruned.pt", "recalibrated.pt"
 
@@ -26,7 +26,7 @@ def prune(context: Context, name: str, start: Artifact, plan: Stage) -> Stage:
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         parent = load_checkpoint(start.path)
-        model = apply_plan(parent, read_plan(context.output(plan, PLAN).path))
+        model = apply_plan(parent, PruningPlan.read(context.output(plan, PLAN).path))
         save_checkpoint(model, folder / PRUNED, parent)
         recalibrate_batch_norm(model, input_batches(context.inputs.train.subset(images), shape_hw))
         save_checkpoint(model, folder / RECALIBRATED, parent)

@@ -93,7 +93,7 @@ def quantize_file(context: Context, folder: Path, float_onnx: Path, progress: Pr
     if section.protect is not None:
         kept = _search_mixed_precision(context, folder, float_onnx, settings, section.protect, calibration)
         settings = settings.model_copy(update={"keep_float": (*settings.keep_float, *kept.keep_float)})
-        write_whole(folder / MIXED_PRECISION, kept.model_dump_json(indent=1).encode() + b"\n")
+        kept.write(folder / MIXED_PRECISION)
         outputs.append(folder / MIXED_PRECISION)
     reports: dict[str, JsonValue] = {}
     for method in _methods(section):

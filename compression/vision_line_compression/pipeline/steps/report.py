@@ -26,7 +26,7 @@ from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTI
 from vision_line_compression.pipeline.steps.plan import PLAN
 from vision_line_compression.pipeline.steps.robustness import ROBUSTNESS
 from vision_line_compression.pipeline.steps.speed import SPEED, Speeds
-from vision_line_compression.prune.plan import read_plan
+from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.report.card import REPORT_FILE, Identity, ReportCard, RowKind
 from vision_line_compression.report.card_building import MeasuredRun, build_card
 from vision_line_compression.report.page import PAGE_FILE, write_report
@@ -80,10 +80,9 @@ def _card(context: Context, reported: Reported) -> ReportCard:
     recipe, inputs = context.recipe, context.inputs
     speeds = robustness = None
     if reported.speed is not None:
-        speeds = Speeds.model_validate_json(context.output(reported.speed, SPEED).path.read_bytes())
+        speeds = Speeds.read(context.output(reported.speed, SPEED).path)
     if reported.robustness is not None:
-        found = context.output(reported.robustness, ROBUSTNESS).path.read_bytes()
-        robustness = RobustnessComparison.model_validate_json(found)
+        robustness = RobustnessComparison.read(context.output(reported.robustness, ROBUSTNESS).path)
     runs = {
         row: _run(context, row, stage, reported.epochs.get(row), speeds) for row, stage in reported.evaluations.items()
     }
@@ -93,7 +92,7 @@ def _card(context: Context, reported: Reported) -> ReportCard:
         reported.product,
         inputs.test if recipe.evaluate.images is None else inputs.test.subset(recipe.evaluate.images),
         recipe.gates,
-        plan=read_plan(context.output(reported.plan, PLAN).path),
+        plan=PruningPlan.read(context.output(reported.plan, PLAN).path),
         robustness=robustness,
         remarks=tuple(_remarks(inputs, reported.distilled)),
     )
@@ -118,7 +117,7 @@ def identify(inputs: Inputs) -> Identity:
 
 
 def _run(context: Context, row: RowKind, stage: Stage, epochs: float | None, speeds: Speeds | None) -> MeasuredRun:
-    evaluation = Evaluation.model_validate_json(context.output(stage, EVALUATION).path.read_bytes())
+    evaluation = Evaluation.read(context.output(stage, EVALUATION).path)
     ratio = engine_ratio = None
     if speeds is not None and row.value in speeds.speeds:
         evaluation = evaluation.model_copy(update={"speed": speeds.speeds[row.value]})

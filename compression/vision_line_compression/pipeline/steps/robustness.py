@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.robustness import compare_robustness
-from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
@@ -32,7 +31,7 @@ def robustness(context: Context, original: Artifact, quantized: Artifact) -> Sta
             seed=recipe.seed,
             progress=progress,
         )
-        write_whole(folder / ROBUSTNESS, comparison.model_dump_json(indent=1).encode() + b"\n")
+        comparison.write(folder / ROBUSTNESS)
         return [folder / ROBUSTNESS]
 
     key = measured_by(context.recipe) | {"images": images, "seed": context.recipe.seed}

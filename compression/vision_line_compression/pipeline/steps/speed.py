@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.results import Speed
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
-from vision_line_compression.files import write_whole
+from vision_line_compression.files import Document
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
@@ -19,10 +17,8 @@ from vision_line_compression.pipeline.steps.evaluate import measured_by, open_me
 SPEED = "speed.json"
 
 
-class Speeds(BaseModel):
+class Speeds(Document):
     """`speed.json`: models measured in turns; the ratios are throughputs as multiples of the parent's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     speeds: dict[str, Speed]
     ratios: dict[str, float]
@@ -48,7 +44,7 @@ def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage
             ratios={name: speedup(one, speeds[parent]) for name, one in speeds.items()},
             engine_ratios={name: engine_speedup(one, speeds[parent]) for name, one in speeds.items()},
         )
-        write_whole(folder / SPEED, found.model_dump_json(indent=1).encode() + b"\n")
+        found.write(folder / SPEED)
         return [folder / SPEED]
 
     after = tuple(stage for file in files.values() for stage in file.after)

@@ -24,7 +24,7 @@ from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.pipeline.steps.evaluate import open_measured
 from vision_line_compression.pipeline.steps.export import export
 from vision_line_compression.pipeline.steps.quantize import MIXED_PRECISION, QUANTIZATION, quantize
-from vision_line_compression.prune.plan import read_plan
+from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.quantize.mixed_precision import MixedPrecision
 
 from .conftest import Bench, WriteCheckpoint
@@ -54,7 +54,7 @@ def planned(bench: Bench) -> Any:
     """Return the plan that `plan` makes."""
     done = bench("plan")
     assert done.exit_code == 0, done.output
-    return read_plan(bench.result("plan-*/plan.json"))
+    return PruningPlan.read(bench.result("plan-*/plan.json"))
 
 
 def changed(bench: Bench, **sections: str) -> None:
@@ -198,7 +198,7 @@ def test_the_brittle_part_is_found_and_kept_float(brittle: Inputs, tmp_path: Pat
     """It is tried first, since with it in float the outputs come closest, and it buys what was lost."""
     folder = quantized(brittle, tmp_path)
 
-    found = MixedPrecision.model_validate_json((folder / MIXED_PRECISION).read_bytes())
+    found = MixedPrecision.read(folder / MIXED_PRECISION)
     assert found.keep_float == ("/model.3",), found
     assert found.score > found.unprotected_score + 0.01
     assert len(found.probes) == 2

@@ -14,8 +14,8 @@ import pytest
 
 from vision_line.devices.model.model import open_model
 from vision_line_compression.evaluate.results import Evaluation
-from vision_line_compression.prune.plan import read_plan
-from vision_line_compression.report.card import RowKind, read_card
+from vision_line_compression.prune.plan import PruningPlan
+from vision_line_compression.report.card import ReportCard, RowKind
 
 from .conftest import GATES, STEP, Bench, WriteCheckpoint
 
@@ -42,10 +42,12 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
     assert bench.result("plan-step1-*/done.json").stat().st_mtime_ns == first_plan
     model = open_model(bench.work / "bundle")
     assert (model.name, model.precision, model.input_shapes_hw) == ("tiny", "int8", ((96, 96),))
-    steps = [read_plan(bench.result(f"{name}/plan.json")).costs["macs"] for name in ("plan-step1-*", "plan-[0-9a-f]*")]
+    steps = [
+        PruningPlan.read(bench.result(f"{name}/plan.json")).costs["macs"] for name in ("plan-step1-*", "plan-[0-9a-f]*")
+    ]
     assert steps[0].reference == steps[1].reference  # shares of the original, not of the step before
     assert steps[1].planned <= 0.6 * steps[0].reference < steps[0].planned <= 0.8 * steps[0].reference
-    card = read_card(bench.work / "report.json")
+    card = ReportCard.read(bench.work / "report.json")
     ran = {row.kind: row.epochs for row in card.rows if row.evaluation is not None}
     assert ran == {
         RowKind.PARENT: 0,
@@ -92,8 +94,8 @@ def test_every_family_becomes_a_bundle(
         assert done.exit_code == 0, done.output
 
     assert open_model(bench.work / "bundle").precision == "int8"
-    evaluation = Evaluation.model_validate_json(bench.result("eval-int8-*/evaluation.json").read_bytes())
-    plan = read_plan(bench.result("plan-*/plan.json"))
+    evaluation = Evaluation.read(bench.result("eval-int8-*/evaluation.json"))
+    plan = PruningPlan.read(bench.result("plan-*/plan.json"))
     assert evaluation.model.macs <= 0.76 * plan.costs["macs"].reference
     if plan.family == "v8":  # of the others the report counts the attention's products too, which no plan can change
         assert evaluation.model.macs == plan.costs["macs"].planned

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from vision_line.errors import ConfigError
 from vision_line_compression.prune.groups import ChannelGroup, Member
 from vision_line_compression.prune.latency import ConvolutionKind, LatencySurface, LatencyTable, kind_of
-from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan, read_plan, write_plan
+from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan
 from vision_line_compression.prune.plot import plan_bars, plot_plan, write_plot
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.prune.structure import Convolution
@@ -45,9 +45,9 @@ def make_plan() -> PruningPlan:
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     """What was written is read; the removed channels follow from the kept ones."""
     plan = make_plan()
-    write_plan(plan, tmp_path / "out" / "plan.json")
+    plan.write(tmp_path / "plan.json")
 
-    assert read_plan(tmp_path / "out" / "plan.json") == plan
+    assert PruningPlan.read(tmp_path / "plan.json") == plan
     assert plan.groups[1].removed.tolist() == [True] * 4 + [False] * 12
     assert plan.costs["params"].share == pytest.approx(0.45)
     assert plan.complexity.macs == 40
@@ -56,12 +56,12 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
 def test_every_fault_of_a_plan_file_is_named(tmp_path: Path) -> None:
     """A missing file, and each wrong key with its place."""
     with pytest.raises(ConfigError, match=r"absent\.json"):
-        read_plan(tmp_path / "absent.json")
-    write_plan(make_plan(), tmp_path / "plan.json")
+        PruningPlan.read(tmp_path / "absent.json")
+    make_plan().write(tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
     (tmp_path / "plan.json").write_text(text.replace('"v8"', '"v7"').replace('"l2"', '"luck"'))
     with pytest.raises(ConfigError) as refusal:
-        read_plan(tmp_path / "plan.json")
+        PruningPlan.read(tmp_path / "plan.json")
 
     assert len(refusal.value.problems) == 2
     assert "settings.importance" in str(refusal.value)

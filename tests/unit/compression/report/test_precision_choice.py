@@ -14,7 +14,7 @@ from vision_line.devices.tensorrt.engine_choice import Precision, PrecisionVaria
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.errors import ConfigError
 from vision_line_compression.engines.precision import DECISIVE_BATCH, choose, find_origin
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind, write_card
+from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind
 
 FLOAT = b"the float file"
 TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
@@ -39,7 +39,7 @@ def run_folder(folder: Path, card: ReportCard, model: Model) -> Path:
     rows = [measured_on(row, hashes[row.kind]) if row.kind in hashes else row for row in card.rows]
     (folder / "export-distilled").mkdir()
     (folder / "export-distilled" / "model.fp32.onnx").write_bytes(FLOAT)
-    write_card(card.model_copy(update={"rows": tuple(rows)}), folder / REPORT_FILE)
+    card.model_copy(update={"rows": tuple(rows)}).write(folder / REPORT_FILE)
     return folder / "bundle"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError
-from vision_line_compression.report.card import ReportCard, RowKind, read_card
+from vision_line_compression.report.card import ReportCard, RowKind
 from vision_line_compression.report.page import render_page, write_report
 
 _VOID = {"meta", "br"}
@@ -43,7 +43,7 @@ def test_report_is_written_and_read_again(tmp_path: Path, card: ReportCard) -> N
     """The JSON holds all that the page shows."""
     page = write_report(card, tmp_path / "report")
 
-    assert read_card(page.parent / "report.json") == card
+    assert ReportCard.read(page.parent / "report.json") == card
     assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "report.json"]
 
 
@@ -112,4 +112,4 @@ def test_other_files_are_no_card(tmp_path: Path, content: str | None) -> None:
         path.write_text(content, encoding="utf-8")
 
     with pytest.raises(ConfigError, match=r"report\.json"):
-        read_card(path)
+        ReportCard.read(path)
