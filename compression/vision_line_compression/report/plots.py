@@ -6,7 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vision_line_compression.charts import Scale, axes, bar, figure, label, line, marker, nice_range, path, spread
+from vision_line_compression.charts import (
+    BAR_HEIGHT,
+    Bar,
+    Scale,
+    axes,
+    bars,
+    figure,
+    label,
+    line,
+    marker,
+    nice_range,
+    path,
+    spread,
+)
 from vision_line_compression.evaluate.results import (
     Evaluation,
     MissedGroup,
@@ -190,22 +203,12 @@ def _whisker(x: Scale, y: float, found: MissedGroup, style: str) -> str:
 
 
 def kept_channels(channels: Sequence[KeptChannels]) -> str:
-    """Return a bar for each group of layers: its channels, of which the filled part stays."""
-    rows = -(-len(channels) // 2)
-    width, row_height = 2 * WIDTH, 19
+    """Return a bar for each group of layers, in two columns: its channels, of which the filled part stays."""
+    half = -(-len(channels) // 2)
     most = max(one.channels for one in channels)
-    parts = []
-    for number, one in enumerate(channels):
-        column, row = divmod(number, rows)
-        left, y = column * (WIDTH + 20), row * row_height + 6
-        scale = 270 / most
-        parts += [
-            label(left, y + 11, one.name if len(one.name) <= 26 else f"…{one.name[-25:]}", "tick"),
-            bar(left + 176, y + 1, one.channels * scale, 12, "removed"),
-            bar(left + 176, y + 1, one.kept * scale, 12, f"kept {one.stage}"),
-            label(left + 184 + one.channels * scale, y + 11, f"{one.kept} / {one.channels}", "tick"),
-        ]
-    return figure(width, rows * row_height + 12, "".join(parts), "channels kept in each group of layers")
+    rows = [Bar(one.name, one.channels, one.kept, one.stage) for one in channels]
+    content = bars(rows[:half], most, top=6) + bars(rows[half:], most, WIDTH + 20, top=6)
+    return figure(2 * WIDTH, half * BAR_HEIGHT + 12, content, "channels kept in each group of layers")
 
 
 def sensitivity(curves: Sequence[SensitivityCurve], named: int = 4) -> str:
