@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vision_line_compression.quantize.calibrate import InputImage, calibrate
+from vision_line_compression.quantize.calibrate import calibrate
 from vision_line_compression.quantize.encodings import Floats
+from vision_line_compression.quantize.onnx_session import InputImage
 from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 

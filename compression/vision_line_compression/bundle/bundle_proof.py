@@ -11,10 +11,12 @@ import hashlib
 import logging
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,20 +24,33 @@ from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
 from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleProof, BundleVariant
 from vision_line.devices.model.model import Model, open_model
-from vision_line.devices.model.proof import MAX_PROOF_BYTES, Images, Proof, pack_proof, shaped
+from vision_line.devices.model.proof import MAX_PROOF_BYTES, Images, Proof, drawn_images, pack_proof, shaped
 from vision_line.devices.preprocessing.definition import normalise
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
+from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
 from vision_line_compression.bundle.bundle_writer import describe_bundle, replace_files
-from vision_line_compression.data.proof_images import ImageRGB, drawn_candidates
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.calibrate import open_session, run_session
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
+from vision_line_compression.quantize.onnx_session import OnnxSession
 from vision_line_compression.quantize.unsigned import write_unsigned
 
 logger = logging.getLogger(__name__)
 
 UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
+
+ImageRGB = NDArray[np.uint8]  # (h, w, 3)
+
+#: Height and width of every image.
+SIDE = 320
+
+#: Of the drawn candidates.
+_SCENES, _FRAMES_A_SCENE, _PLATES = 5, 4, 12
+_SPEED_PX_S = 100.0
+_BELT_PX = 1400
+
+#: Values are multiples of this, and half of it: grain and lenses' softness would make a proof ten times as large.
+_STEP = 16
 
 #: Images of a proof. More find no more: each engine runs all of them before it inspects.
 IMAGES = 4
@@ -61,29 +76,6 @@ class Proven:
             return "has its variants and its proof already"
         variant = f"{UNSIGNED_FILE} ({UNSIGNED.name}) and " if self.unsigned else ""
         return f"added {variant}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
-
-
-class FloatExecution:
-    """A model file, executed in float32 as it is written."""
-
-    def __init__(self, path: Path) -> None:
-        """Open `path`.
-
-        Raises:
-            ModelError: ONNX Runtime refuses it.
-        """
-        model = load_model(path)
-        self._input = str(model.graph.input[0].name)
-        self._session = open_session(model, 0, fuse=False)
-
-    def outputs(self, images: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
-        """Return the output of each of `images` (n, h, w, 3) at an input shape, without the batch axis.
-
-        Raises:
-            ModelError: the model cannot take an image of this shape.
-        """
-        inputs = (normalise(image)[0] for image in shaped(images, shape_hw))
-        return [np.asarray(run_session(self._session, self._input, x, None)[0][0], np.float32) for x in inputs]
 
 
 def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> Proven:
@@ -122,18 +114,23 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Ima
     Raises:
         ModelError: a file cannot be executed at one of the model's shapes.
     """
-    variants = {name: FloatExecution(path) for name, path in files.items()}
+    variants = {name: OnnxSession(load_model(path), fuse=False) for name, path in files.items()}
     own, shape = next(iter(variants.values())), model.input_shapes_hw[0]
-    seen = [_reference(model, [output]) for output in own.outputs(np.stack(candidates), shape)]
+    seen = [_reference(model, [output]) for output in _outputs(own, np.stack(candidates), shape)]
     usable = _steady(model, next(iter(files.values())), seen, candidates)
     chosen = most_telling([seen[number] for number in usable])
     images = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
     references = {
-        (name, shape): _reference(model, variant.outputs(images, shape))
+        (name, shape): _reference(model, _outputs(variant, images, shape))
         for name, variant in variants.items()
         for shape in model.input_shapes_hw
     }
     return Proof(images, references)
+
+
+def _outputs(session: OnnxSession, images: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
+    """Return the output of each of `images` (n, h, w, 3) at an input shape, without the batch axis."""
+    return [np.asarray(session.run(normalise(image)[0])[0][0], np.float32) for image in shaped(images, shape_hw)]
 
 
 def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Sequence[ImageRGB]) -> list[int]:
@@ -208,3 +205,38 @@ def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
     model = bundle.model.model_copy(update={"forms": variants})
     proof = BundleProof(file=PROOF_FILE, sha256=hashes[PROOF_FILE])
     return describe_bundle(bundle.model_copy(update={"model": model, "proof": proof}))
+
+
+@lru_cache(maxsize=1)
+def drawn_candidates() -> tuple[ImageRGB, ...]:
+    """Return images of drawn boards with many defects, and of plates, bars and spots; the same on every machine."""
+    boards = (image for seed in range(_SCENES) for image in _boards(seed))
+    return tuple(_simplified(image) for image in (*boards, *drawn_images(_PLATES, SIDE)))
+
+
+def given_candidates(inputs: Iterable[NDArray[np.float32]]) -> tuple[ImageRGB, ...]:
+    """Return the middle of each network input (3, h, w), 0..1; smaller ones are repeated."""
+    return tuple(_simplified(_middle(np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8))) for image in inputs)
+
+
+def _boards(seed: int) -> Iterator[ImageRGB]:
+    """Yield images of one belt, two frames above each other."""
+    frames = round(_BELT_PX * FPS / _SPEED_PX_S)
+    scene = draw_scene(
+        ScenePlan(seed=seed, frames=frames, boards=4, speed_px_s=_SPEED_PX_S, defective_share=1.0, most_defects=6)
+    )
+    for number in range(_FRAMES_A_SCENE):
+        start = number * frames // _FRAMES_A_SCENE
+        pair = [scene.render(index)[:, :, ::-1] for index in (start, start + frames // (2 * _FRAMES_A_SCENE))]
+        half = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in pair]
+        yield _middle(np.concatenate(half).astype(np.uint8))
+
+
+def _middle(image: ImageRGB) -> ImageRGB:
+    rows, columns = (np.arange(SIDE) + max(0, (size - SIDE) // 2) for size in image.shape[:2])
+    return np.asarray(image[rows % image.shape[0]][:, columns % image.shape[1]], np.uint8)
+
+
+def _simplified(image: ImageRGB) -> ImageRGB:
+    smooth = cv2.medianBlur(np.ascontiguousarray(image), 3)
+    return np.asarray(smooth // _STEP * _STEP + _STEP // 2, np.uint8)

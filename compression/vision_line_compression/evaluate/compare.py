@@ -12,7 +12,6 @@ import numpy as np
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
 from vision_line_compression.evaluate.evaluation import match_predictions
-from vision_line_compression.evaluate.gates import check_comparable
 from vision_line_compression.evaluate.intervals import CONFIDENCE
 from vision_line_compression.evaluate.matching import COCO_IOUS, Floats
 from vision_line_compression.evaluate.misses import count_per_image
@@ -20,24 +19,6 @@ from vision_line_compression.evaluate.predict import Predictions
 from vision_line_compression.evaluate.results import Evaluation, Interval, PairedDifference
 
 RESAMPLES = 500
-
-
-def compare(
-    candidate: tuple[Predictions, Evaluation],
-    reference: tuple[Predictions, Evaluation],
-    dataset: Dataset,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> PairedDifference:
-    """Return candidate minus reference; each comes with the predictions that its evaluation was made of.
-
-    Raises:
-        ConfigError: they were evaluated on other images or by other rules.
-    """
-    check_comparable(candidate[1], reference[1])
-    ours, theirs = (resample(*side, dataset, resamples=resamples, seed=seed) for side in (candidate, reference))
-    return difference(ours, theirs, seed)
 
 
 def resample(

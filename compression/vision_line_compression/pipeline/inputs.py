@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -61,15 +63,23 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
         ModelError: a checkpoint cannot be used, and nothing else is wrong.
     """
     problems: list[str] = []
-    parent, failure = _opened(loaded, problems)
-    datasets = _opened_data(loaded, problems)
-    calibration = _opened_pictures(loaded, problems)
+    parent = failure = calibration = None
+    datasets: list[Dataset] = []
+    try:
+        parent = load_checkpoint(loaded.checkpoint)
+    except ModelError as exc:
+        failure = exc
+    for split in ("train", "val", loaded.recipe.data.judge):
+        with _collected(problems):
+            datasets.append(open_dataset(loaded.data_yaml, split))
+    if loaded.calibration is not None:
+        with _collected(problems, "quantize.calibration: "):
+            calibration = open_images(loaded.calibration)
     if failure is not None and not problems:
         raise failure
-    if failure is not None:
-        raise ConfigError(str(failure), *problems)
-    if problems or parent is None or len(datasets) < 3:
-        raise ConfigError(*problems)
+    if problems or parent is None:
+        found = [] if failure is None else [str(failure)]
+        raise ConfigError(*found, *dict.fromkeys(problems))  # a fault of data.yaml itself is found with every split
     teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
     train, val, test = datasets
     inputs = Inputs(loaded, parent, teacher, train, val, test, calibration)
@@ -106,36 +116,13 @@ def check_budgets(inputs: Inputs, latency: LatencyTable | None = None) -> None:
         raise ConfigError(*problems)
 
 
-def _opened(loaded: LoadedRecipe, problems: list[str]) -> tuple[Checkpoint | None, ModelError | None]:
+@contextmanager
+def _collected(problems: list[str], key: str = "") -> Iterator[None]:
+    """Add the problems that the block raises to `problems`, each behind `key`."""
     try:
-        return load_checkpoint(loaded.checkpoint), None
-    except ModelError as exc:
-        return None, exc
+        yield
     except ConfigError as exc:
-        problems += exc.problems
-        return None, None
-
-
-def _opened_data(loaded: LoadedRecipe, problems: list[str]) -> list[Dataset]:
-    datasets = []
-    faults: dict[str, None] = {}  # a fault of data.yaml itself is found with every split
-    for split in ("train", "val", loaded.recipe.data.judge):
-        try:
-            datasets.append(open_dataset(loaded.data_yaml, split))
-        except ConfigError as exc:
-            faults |= dict.fromkeys(exc.problems)
-    problems += faults
-    return datasets
-
-
-def _opened_pictures(loaded: LoadedRecipe, problems: list[str]) -> Dataset | None:
-    if loaded.calibration is None:
-        return None
-    try:
-        return open_images(loaded.calibration)
-    except ConfigError as exc:
-        problems += [f"quantize.calibration: {problem}" for problem in exc.problems]
-        return None
+        problems += [f"{key}{problem}" for problem in exc.problems]
 
 
 def _check_together(inputs: Inputs) -> None:

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -16,14 +15,9 @@ from onnx import ModelProto
 
 from vision_line.errors import ModelError
 from vision_line_compression.quantize.graph import Graph, open_graph
+from vision_line_compression.quantize.onnx_session import InputImage, OnnxSession
 from vision_line_compression.quantize.qdq_placement import observable_tensors
 from vision_line_compression.quantize.thresholds import Histogram
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-#: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
-InputImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +46,13 @@ def calibrate(float_onnx: Path, images: Iterable[InputImage], *, threads: int = 
     graph = open_graph(float_onnx)
     tensors = observable_tensors(graph)
     histograms = {tensor: Histogram() for tensor in tensors}
-    session = open_session(_with_outputs(graph, tensors), threads)
+    session = OnnxSession(_with_outputs(graph, tensors), threads)
     outputs = [tensor for tensor in tensors if tensor != graph.input_name]
     digest, count = hashlib.sha256(), 0
     for image in images:
         prepared = _checked(image, count)
         digest.update(prepared.tobytes())
-        values = dict(zip(outputs, run_session(session, graph.input_name, prepared, outputs), strict=True))
+        values = dict(zip(outputs, session.run(prepared, outputs), strict=True))
         values[graph.input_name] = prepared
         for tensor, histogram in histograms.items():
             _count(float_onnx, tensor, histogram, values[tensor])
@@ -66,42 +60,6 @@ def calibrate(float_onnx: Path, images: Iterable[InputImage], *, threads: int = 
     if not count:
         raise ModelError(f"{float_onnx}: expected calibration images, found none")
     return RangeCalibration(histograms, count, digest.hexdigest())
-
-
-def open_session(model: ModelProto, threads: int, *, fuse: bool = True) -> InferenceSession:
-    """Open `model` in ONNX Runtime on the CPU; without `fuse` its nodes are executed as they are written.
-
-    Raises:
-        ModelError: ONNX Runtime refuses it.
-    """
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as faults
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    if not fuse:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except (faults.Fail, faults.InvalidGraph, faults.InvalidArgument, faults.NotImplemented) as exc:
-        raise ModelError(f"ONNX Runtime cannot load the model: {exc}") from exc
-
-
-def run_session(
-    session: InferenceSession, input_name: str, image: InputImage, outputs: list[str] | None
-) -> list[NDArray[np.float32]]:
-    """Run one image (3, h, w) through a session of `open_session`.
-
-    Raises:
-        ModelError: the model cannot take an image of this shape.
-    """
-    from onnxruntime.capi import onnxruntime_pybind11_state as faults
-
-    try:
-        return list(session.run(outputs, {input_name: image[None]}))
-    except (faults.InvalidArgument, faults.RuntimeException, faults.Fail) as exc:
-        raise ModelError(f"an image of shape {image.shape} cannot run through the model: {exc}") from exc
 
 
 def _checked(image: InputImage, number: int) -> InputImage:

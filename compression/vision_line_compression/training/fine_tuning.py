@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import shutil
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from vision_line_compression.data.dataset import Dataset, label_path
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.training.distillation import Architecture, Distillation, check_teacher, drop_projector
-from vision_line_compression.training.schedule import Phase, Schedule
+from vision_line_compression.training.schedule import DistillSettings, Phase, Schedule
 from vision_line_compression.training.trainer import PREVIOUS, GivenModelTrainer, Task, ultralytics_arguments
 
 logger = logging.getLogger(__name__)
@@ -61,15 +62,10 @@ def recover(
     if result.exists():
         return result
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(
-        load_checkpoint(checkpoint),
-        data_yaml,
-        schedule,
-        folder,
-        distillation,
-        report,
-        quantization_aware=quantization_aware,
-    )
+    original, teacher, settings = load_checkpoint(checkpoint), None, None
+    if distillation is not None:
+        teacher, settings = _open_teacher(original, distillation.teacher), distillation.settings
+    run = _Run(original, data_yaml, schedule, folder, teacher, settings, report, quantization_aware)
     newest, done = checkpoint, 0
     for phase in schedule.phases:
         newest = run.ensure_phase(phase, newest, done)
@@ -138,57 +134,47 @@ def check_widths(expected: nn.Module, found: nn.Module) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Run:
     """What the phases of one training share."""
 
-    def __init__(
-        self,
-        original: Checkpoint,
-        data_yaml: Path,
-        schedule: Schedule,
-        folder: Path,
-        distillation: Distillation | None,
-        report: ProgressCallback | None,
-        *,
-        quantization_aware: bool,
-    ) -> None:
-        self._aware = quantization_aware
-        self._original = original
-        self._data_yaml = data_yaml
-        self._schedule = schedule
-        self._folder = folder
-        self._settings = None if distillation is None else distillation.settings
-        self._teacher = None if distillation is None else _open_teacher(original, distillation.teacher)
-        self._report = report
+    original: Checkpoint
+    data_yaml: Path
+    schedule: Schedule
+    folder: Path
+    teacher: nn.Module | None
+    settings: DistillSettings | None
+    report: ProgressCallback | None
+    aware: bool
 
     def ensure_phase(self, phase: Phase, start: Path, epochs_before: int) -> Path:
         """Train a phase, or what is left of it; its weights folder goes when its result is written."""
-        folder = self._folder / phase.name
+        folder = self.folder / phase.name
         result = folder / f"{phase.name}.pt"
         if result.exists():
             return result
         folder.mkdir(exist_ok=True)
         report = self._counted(phase, epochs_before)
-        task = Task(phase, self._schedule.train, self._teacher, self._settings, report, self._aware)
+        task = Task(phase, self.schedule.train, self.teacher, self.settings, report, self.aware)
         last = _newest_checkpoint(folder / "weights")
         if last is None or _epochs_done(last) < phase.epochs:
             logger.info("phase %s: %s", phase.name, "begins" if last is None else "continues")
-            arguments = ultralytics_arguments(task, self._data_yaml, self._schedule.seed)
+            arguments = ultralytics_arguments(task, self.data_yaml, self.schedule.seed)
             arguments |= {"model": str(start), "save_dir": str(folder), "resume": str(last) if last else False}
             with ultralytics_log(folder / "train.log"):
                 GivenModelTrainer(task, arguments).carry_out()
-        _save_result(folder / "weights", result, self._original)
+        _save_result(folder / "weights", result, self.original)
         return result
 
     def _counted(self, phase: Phase, epochs_before: int) -> ProgressCallback | None:
         """Return a report for one phase that counts the batches of all phases."""
-        report = self._report
+        report = self.report
         if report is None:
             return None
 
         def counted(done: int, total: int) -> None:
             an_epoch = total // phase.epochs
-            report(epochs_before * an_epoch + done, self._schedule.epochs * an_epoch)
+            report(epochs_before * an_epoch + done, self.schedule.epochs * an_epoch)
 
         return counted
 

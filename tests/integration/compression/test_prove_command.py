@@ -20,10 +20,16 @@ from vision_line.devices.model.agreement import Reference, Tolerance, compare
 from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, shaped
 from vision_line.devices.preprocessing.definition import normalise
-from vision_line_compression.bundle.bundle_proof import PROOF_FILE, UNSIGNED_FILE, most_telling, prove_bundle
+from vision_line_compression.bundle.bundle_proof import (
+    PROOF_FILE,
+    UNSIGNED_FILE,
+    drawn_candidates,
+    given_candidates,
+    most_telling,
+    prove_bundle,
+)
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
-from vision_line_compression.data.proof_images import drawn_candidates, given_candidates
 
 
 @pytest.fixture(scope="module")

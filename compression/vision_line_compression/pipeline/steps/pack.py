@@ -10,9 +10,14 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from vision_line.ports import ProgressCallback
-from vision_line_compression.bundle.bundle_proof import UNSIGNED_FILE, prove_bundle
+from vision_line_compression.bundle.bundle_proof import (
+    UNSIGNED_FILE,
+    ImageRGB,
+    drawn_candidates,
+    given_candidates,
+    prove_bundle,
+)
 from vision_line_compression.bundle.bundle_writer import amend_bundle, write_bundle
-from vision_line_compression.data.proof_images import ImageRGB, drawn_candidates, given_candidates
 from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.pipeline.context import Artifact, Context, plain

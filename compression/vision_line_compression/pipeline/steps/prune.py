@@ -9,12 +9,11 @@ from pydantic import JsonValue
 
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.tensors import input_batches
-from vision_line_compression.network.batch_norm import recalibrate_batch_norm
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.plan import PLAN
-from vision_line_compression.prune.apply import apply_plan
+from vision_line_compression.prune.apply import apply_plan, recalibrate_batch_norm
 from vision_line_compression.prune.plan import PruningPlan
 
 PRUNED, RECALIBRATED = "pruned.pt", "recalibrated.pt"

@@ -20,7 +20,7 @@ from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import QuantizeSection, Recipe
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
-from vision_line_compression.quantize.calibrate import InputImage, RangeCalibration, calibrate
+from vision_line_compression.quantize.calibrate import RangeCalibration, calibrate
 from vision_line_compression.quantize.mixed_precision import (
     MixedPrecision,
     MixedPrecisionSettings,
@@ -30,7 +30,7 @@ from vision_line_compression.quantize.mixed_precision import (
     rank_parts,
     search_mixed_precision,
 )
-from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.onnx_session import InputImage, compare_outputs
 from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method

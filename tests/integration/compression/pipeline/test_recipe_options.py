@@ -15,7 +15,6 @@ import torch
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.data.tensors import input_batches
 from vision_line_compression.evaluate.predict import predict
-from vision_line_compression.network.batch_norm import recalibrate_batch_norm
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
 from vision_line_compression.pipeline.context import Artifact, Context
 from vision_line_compression.pipeline.inputs import Inputs, open_inputs
@@ -24,6 +23,7 @@ from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.pipeline.steps.evaluate import open_measured
 from vision_line_compression.pipeline.steps.export import export
 from vision_line_compression.pipeline.steps.quantize import MIXED_PRECISION, QUANTIZATION, quantize
+from vision_line_compression.prune.apply import recalibrate_batch_norm
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.quantize.mixed_precision import MixedPrecision
 

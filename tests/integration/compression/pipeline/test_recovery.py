@@ -19,9 +19,8 @@ from torch import nn
 from vision_line.errors import ConfigError, ModelError, RunError
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.data.tensors import LabelledLoss, input_batches
-from vision_line_compression.network.batch_norm import recalibrate_batch_norm
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from vision_line_compression.prune.apply import apply_plan
+from vision_line_compression.prune.apply import apply_plan, recalibrate_batch_norm
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.training.distillation import Distillation

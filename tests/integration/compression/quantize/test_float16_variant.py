@@ -19,9 +19,8 @@ from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.calibrate import open_session, run_session
 from vision_line_compression.quantize.float16 import write_float16
-from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.onnx_session import OnnxSession, compare_outputs
 
 from .conftest import calmed
 
@@ -90,7 +89,7 @@ def test_openvino_runs_it_too(quantized: Quantized, tmp_path: Path) -> None:
     """So that a machine without a GPU can judge what the GPU will run."""
     half = write_float16(quantized.int8_onnx, tmp_path / "half.onnx")
     picture = quantized.pictures[0]
-    (expected,) = run_session(open_session(load_model(half), 1, fuse=False), "images", picture, None)
+    (expected,) = OnnxSession(load_model(half), 1, fuse=False).run(picture)
     compiled = ov.Core().compile_model(half, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
 
     difference = np.abs(compiled(picture[None])[0] - expected)

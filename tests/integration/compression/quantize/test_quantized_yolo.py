@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnxruntime as ort
 import openvino as ov
 import pytest
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ from vision_line.inspection.detection.heads import HeadKind
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.network.onnx_export import export_onnx
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.calibrate import open_session, run_session
-from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.onnx_session import OnnxSession, compare_outputs
 
 if TYPE_CHECKING:
     from tests.integration.compression.quantize.conftest import Quantized
@@ -55,7 +55,7 @@ def test_openvino_runs_it_on_integers(quantized: Quantized, fixed: bool) -> None
     if fixed:
         network.reshape([1, *picture.shape])
     compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
-    (expected,) = run_session(open_session(load_model(quantized.int8_onnx), 1), "images", picture, None)
+    (expected,) = OnnxSession(load_model(quantized.int8_onnx), 1).run(picture)
 
     found = compiled(picture[None])[0]
 
@@ -138,10 +138,13 @@ def array(pictures: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
 
 def test_a_batch_is_its_pictures_one_by_one(quantized: Quantized) -> None:
     """The batch axis is free and nothing mixes the pictures."""
-    session = open_session(load_model(quantized.int8_onnx), 1)
+    session = OnnxSession(load_model(quantized.int8_onnx), 1)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    batched = ort.InferenceSession(quantized.int8_onnx, options, providers=["CPUExecutionProvider"])
 
-    (together,) = session.run(None, {"images": array(quantized.pictures)})
+    (together,) = batched.run(None, {"images": array(quantized.pictures)})
 
     for number, picture in enumerate(quantized.pictures):
-        (alone,) = run_session(session, "images", picture, None)
+        (alone,) = session.run(picture)
         np.testing.assert_allclose(together[number], alone[0], atol=1.0)

@@ -19,7 +19,7 @@ from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model, save_model
 from vision_line_compression.quantize.float16 import LEAST_FLOAT16_SCALE, float16_weight, write_float16
 from vision_line_compression.quantize.lint import lint_model
-from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.onnx_session import compare_outputs
 from vision_line_compression.quantize.settings import QuantizeSettings
 
 

@@ -14,7 +14,7 @@ from tests.fakes.quantizing import fake_quantize, quantize_onnx
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model
-from vision_line_compression.quantize.calibrate import calibrate, open_session, run_session
+from vision_line_compression.quantize.calibrate import calibrate
 from vision_line_compression.quantize.encodings import (
     dequantize_bias,
     quantize_bias,
@@ -23,7 +23,7 @@ from vision_line_compression.quantize.encodings import (
 )
 from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.lint import lint_model
-from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.onnx_session import OnnxSession, compare_outputs
 from vision_line_compression.quantize.qdq_placement import plan_placement
 from vision_line_compression.quantize.qdq_writer import write_pairs
 from vision_line_compression.quantize.quantizer import quantize_calibrated
@@ -112,7 +112,7 @@ def test_execution_is_what_numpy_computes(tmp_path: Path) -> None:
     written = write_pairs(opened, plan_placement(opened, QuantizeSettings()), {"images": scale}, {})
     picture = rng.normal(0, 1, (16, 4, 5)).astype(np.float32)
 
-    (found,) = run_session(open_session(written, 1), "images", picture, None)
+    (found,) = OnnxSession(written, 1).run(picture)
 
     scales = weight_scales(weights[0], bias, scale)
     dequantized = quantize_weight(weights[0], scales).astype(np.float32) * scales.reshape(-1, 1, 1, 1)

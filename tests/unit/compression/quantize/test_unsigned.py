@@ -18,7 +18,7 @@ from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model, save_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.lint import lint_model
-from vision_line_compression.quantize.output_agreement import compare_outputs
+from vision_line_compression.quantize.onnx_session import compare_outputs
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.unsigned import narrow_codes, write_unsigned
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""ONNX files as ONNX Runtime executes them, and how far the outputs of two lie apart on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from vision_line.errors import ModelError
+from vision_line_compression.network.onnx_file import load_model
+
+#: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
+InputImage = NDArray[np.float32]
+
+#: Rows of a YOLO output (n, 4 + classes, anchors) that are coordinates.
+_BOX_ROWS = 4
+
+
+class OnnxSession:
+    """A model in ONNX Runtime on the CPU; without `fuse` its nodes are executed as they are written.
+
+    `threads` are ONNX Runtime's; 0 means all cores.
+    """
+
+    def __init__(self, model: ModelProto, threads: int = 0, *, fuse: bool = True) -> None:
+        """Open `model`.
+
+        Raises:
+            ModelError: ONNX Runtime refuses it.
+        """
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+        self._input = str(model.graph.input[0].name)
+        self._refusals = (faults.InvalidArgument, faults.RuntimeException, faults.Fail)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        if not fuse:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        content, providers = model.SerializeToString(), ["CPUExecutionProvider"]
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
+        except (faults.Fail, faults.InvalidGraph, faults.InvalidArgument, faults.NotImplemented) as exc:
+            raise ModelError(f"ONNX Runtime cannot load the model: {exc}") from exc
+
+    def run(self, image: InputImage, outputs: Sequence[str] | None = None) -> list[NDArray[np.float32]]:
+        """Return `outputs`, None: all of the model's, for one image (3, h, w).
+
+        Raises:
+            ModelError: the model cannot take an image of this shape.
+        """
+        try:
+            return list(self._session.run(outputs, {self._input: image[None]}))
+        except self._refusals as exc:
+            raise ModelError(f"an image of shape {image.shape} cannot run through the model: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class OutputAgreement:
+    """Differences over all images; boxes in input pixels, scores 0..1, signal over difference in dB."""
+
+    images: int
+    box_sqnr_db: float
+    score_sqnr_db: float
+    largest_box_px: float
+    largest_score: float
+
+
+def compare_outputs(
+    reference: Path, other: Path, images: Iterable[InputImage], *, threads: int = 0, fuse: bool = True
+) -> OutputAgreement:
+    """Run `images` (3, h, w) through both files, whose head is `yolov8`: output (n, 4 + classes, anchors).
+
+    Without `fuse` ONNX Runtime executes every node as it is written, Q/DQ pairs in float: what the files mean.
+
+    Raises:
+        ModelError: a file that cannot run, images missing, or outputs of other shapes.
+    """
+    sessions = [OnnxSession(load_model(path), threads, fuse=fuse) for path in (reference, other)]
+    sums, largest, count = np.zeros((2, 2)), np.zeros(2), 0
+    for image in images:
+        wanted, found = (session.run(image)[0].astype(np.float64) for session in sessions)
+        if wanted.shape != found.shape or wanted.ndim != 3 or wanted.shape[1] <= _BOX_ROWS:
+            raise ModelError(f"{other}: expected an output (1, 4 + classes, n), found {found.shape} and {wanted.shape}")
+        for part, rows in enumerate((slice(None, _BOX_ROWS), slice(_BOX_ROWS, None))):
+            difference = np.abs(wanted[:, rows] - found[:, rows])
+            sums[part] += (wanted[:, rows] ** 2).sum(), (difference**2).sum()
+            largest[part] = max(largest[part], difference.max())
+        count += 1
+    if not count:
+        raise ModelError(f"{other}: expected images to compare with, found none")
+    box_db, score_db = (10 * np.log10(power / error) if error else float("inf") for power, error in sums)
+    return OutputAgreement(count, float(box_db), float(score_db), float(largest[0]), float(largest[1]))
