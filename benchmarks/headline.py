@@ -38,7 +38,7 @@ from vision_line.simulator.truth import load_truth
 COLUMNS, LINES = 140, 45
 GREEN = "•"
 MARKS = f"{GREEN}▲■○"
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 #: A screen older than this shows nothing: a dashboard that hangs is not green.
 SCREEN_FRESH_S = 3.0
 #: An event needs this long after its defect has left the picture.
@@ -139,10 +139,10 @@ def watch(folder: Path, minutes: float) -> tuple[list[Stretch], dict[str, float]
         until_s = time.monotonic() + minutes * 60
         began_utc: float | None = None
         while time.monotonic() < until_s and terminal.process.poll() is None:
-            terminal.read_for(LOOK_EVERY_S)
+            terminal.read_for(CHECK_EVERY_S)
             headline, now_utc = terminal.headline(), time.time()
             if headline:
-                shown[headline[0]] += LOOK_EVERY_S
+                shown[headline[0]] += CHECK_EVERY_S
             if headline.startswith(GREEN):
                 began_utc = began_utc or now_utc
             elif began_utc is not None:

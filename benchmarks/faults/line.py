@@ -17,14 +17,14 @@ from pathlib import Path
 from benchmarks.contenders import COMMAND
 from benchmarks.faults.clock import Stamped
 from benchmarks.faults.site import Host
-from benchmarks.faults.subject import VICTIM, Account, Look, Told
+from benchmarks.faults.subject import VICTIM, Account, Inspection, Told
 from benchmarks.faults.waiting import EndedError, wait_until
 from vision_line.records.schema import open_reader
 
-#: Of every camera: so many looks in a stay of so long make an event; well within what the machine can do.
+#: Of every camera: so many inspections in a stay of so long make an event; well within what the machine can do.
 DEFAULTS = "dwell_s = 2.0\nmin_hits = 3\ninspect_fps = 8.0\nmax_staleness_ms = 500\n"
 START_S = 60.0
-_LOOKS = "SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s"
+_INSPECTIONS = "SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s"
 _TOLD = "SELECT camera, cause, started_s, ended_s FROM not_inspected ORDER BY started_s"
 #: What `off` and `crashed` tell began in another run, and may have by another monotonic clock.
 _ROWS = (
@@ -108,7 +108,7 @@ class VisionLine:
             ).fetchone()
             return Account(
                 cameras=tuple(self.urls),
-                looks=[_look(row) for row in reader.execute(_LOOKS)],
+                inspections=[_inspection(row) for row in reader.execute(_INSPECTIONS)],
                 told=[Told(*row) for row in reader.execute(_TOLD)],
                 exit_code=exit_code,
                 damaged=damaged,
@@ -117,7 +117,7 @@ class VisionLine:
             )
 
 
-def _look(row: sqlite3.Row) -> Look:
+def _inspection(row: sqlite3.Row) -> Inspection:
     """Return when a detection's picture was there, and how old it was when its result was.
 
     The camera's own clock is this machine's: its difference from the arrival owes nothing to the program's estimate,
@@ -125,4 +125,4 @@ def _look(row: sqlite3.Row) -> Look:
     """
     arrived_utc = row["arrived_s"] + time.time() - time.monotonic()
     inspecting_s = (row["latency_ms"] - row["behind_ms"]) / 1e3
-    return Look(row["camera"], row["arrived_s"], arrived_utc - row["camera_utc"] + inspecting_s)
+    return Inspection(row["camera"], row["arrived_s"], arrived_utc - row["camera_utc"] + inspecting_s)

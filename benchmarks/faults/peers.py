@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.faults.clock import Stamped
 from benchmarks.faults.results import Judged
 from benchmarks.faults.site import Host
-from benchmarks.faults.subject import Account, Look
+from benchmarks.faults.subject import Account, Inspection
 from benchmarks.faults.videos import FPS
 from benchmarks.faults.waiting import EndedError, wait_until
 
@@ -91,8 +91,8 @@ class Peer:
             "YOLO_AUTOINSTALL": "false",
         }
         command = [*self.host.prefix, sys.executable, "-c", self.program, str(self.results), *arguments]
-        with self._looks.open("ab") as looks, (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=looks, stderr=log, env=environment)
+        with self._inspections.open("ab") as inspections, (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=inspections, stderr=log, env=environment)
 
     def wait(self, cameras: int) -> None:
         """Wait until it has judged a picture of so many cameras."""
@@ -109,7 +109,7 @@ class Peer:
         self.close()
         lines = self._lines()
         rows = [Stamped(line.at_s, line.at_utc) for line in lines]
-        return Account(tuple(self.urls), looks_of(lines, list(self.urls)), exit_code=ended, rows=rows)
+        return Account(tuple(self.urls), inspections_of(lines, list(self.urls)), exit_code=ended, rows=rows)
 
     def kill(self) -> None:
         """Kill it."""
@@ -122,8 +122,8 @@ class Peer:
             self.process.wait()
 
     @property
-    def _looks(self) -> Path:
-        return self.folder / "looks"
+    def _inspections(self) -> Path:
+        return self.folder / "inspections"
 
     def _runs(self, cameras: int) -> bool:
         if self.process is not None and self.process.poll() is not None:
@@ -131,13 +131,13 @@ class Peer:
         return len({line.camera for line in self._lines()[self._before :]}) >= cameras
 
     def _lines(self) -> list[Judged]:
-        if not self._looks.exists():
+        if not self._inspections.exists():
             return []
-        lines = self._looks.read_text(encoding="utf-8").splitlines()
+        lines = self._inspections.read_text(encoding="utf-8").splitlines()
         return [Judged(*json.loads(line)) for line in lines if line.startswith("[") and line.endswith("]")]
 
 
-def looks_of(lines: list[Judged], cameras: list[str]) -> list[Look]:
+def inspections_of(lines: list[Judged], cameras: list[str]) -> list[Inspection]:
     """Turn stamps into ages; within one run of a camera's video its quickest picture counts as fresh. Pure."""
     offsets: dict[tuple[int, int], float] = {}  # camera, run -> of the quickest picture
     newest: dict[int, tuple[int, int]] = {}  # camera -> run, number
@@ -151,7 +151,7 @@ def looks_of(lines: list[Judged], cameras: list[str]) -> list[Look]:
             offsets[key] = min(line.at_s - line.number / FPS, offsets.get(key, inf))
         runs.append(run)
     return [
-        Look(cameras[line.camera], line.at_s, _age_s(line, offsets.get((line.camera, run), inf)), line.number)
+        Inspection(cameras[line.camera], line.at_s, _age_s(line, offsets.get((line.camera, run), inf)), line.number)
         for line, run in zip(lines, runs, strict=True)
     ]
 

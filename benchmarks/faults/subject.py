@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a subject shows of itself: the looks that it took at each camera, and what it says was not looked at."""
+"""What a subject shows of itself: what it inspected of each camera, and what it says was not inspected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VICTIM = "victim"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """One judged picture. `age_s` is how old it was when its result was there, None where it was no picture."""
 
     camera: str
@@ -36,7 +36,7 @@ class Account:
     """All of it, for one run of one subject."""
 
     cameras: tuple[str, ...]
-    looks: list[Look] = field(default_factory=list)
+    inspections: list[Inspection] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     exit_code: int | None = None  # of a peer: where it ended by itself
     damaged: int = 0  # pictures of the victim that were counted as damaged

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from benchmarks.faults.clock import Setting, ambiguous, misplaced
-from benchmarks.faults.subject import Account, Look, Told
+from benchmarks.faults.subject import Account, Inspection, Told
 
-#: A camera counts as looked at while looks at fresh pictures are no further apart (half of `dwell_s`).
+#: A camera counts as inspected while inspections of fresh pictures are no further apart (half of `dwell_s`).
 GAP_S = 1.0
 #: A picture is fresh when it is no older than `max_staleness_ms` and the time that inspecting it may take.
 FRESH_S = 0.75
@@ -48,7 +48,7 @@ def judge_line(account: Account, window: Window, victims: Collection[str]) -> Ve
     """Judge vision-line by its ledger, and hold the ages of the pictures with detections against it."""
     told = [gap for gap in account.told if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
     mine = [gap for gap in told if gap.camera in victims]
-    ages = [look.age_s for look in account.looks if look.age_s is not None and look.at_s > window.begun_s]
+    ages = [seen.age_s for seen in account.inspections if seen.age_s is not None and seen.at_s > window.begun_s]
     during = Window(window.begun_s, window.over_s, window.over_s)
     return Verdict(
         others_lost_s=_worst_camera([gap for gap in told if gap.camera not in victims], window),
@@ -70,10 +70,10 @@ def judge_peer(
 ) -> Verdict:
     """Judge a peer by the stamps of the pictures that it judged; it tells nothing."""
     fresh: dict[str, list[float]] = {camera: [] for camera in account.cameras}
-    for look in account.looks:
-        if is_fresh(look):
-            fresh[look.camera].append(look.at_s)
-    mine = [look for look in account.looks if look.camera in victims and look.at_s > window.begun_s]
+    for seen in account.inspections:
+        if is_fresh(seen):
+            fresh[seen.camera].append(seen.at_s)
+    mine = [seen for seen in account.inspections if seen.camera in victims and seen.at_s > window.begun_s]
     back_s = max((_first_after(fresh[camera], window) for camera in victims), default=window.over_s)
     return Verdict(
         others_lost_s=max((_unseen(fresh[c], window) for c in account.cameras if c not in victims), default=0.0),
@@ -81,21 +81,21 @@ def judge_peer(
         blind_s=max(_unseen(fresh[camera], window) for camera in victims),
         told_s=0.0,
         causes=(),
-        old=sum(not is_fresh(look) for look in mine),
-        oldest_s=max((look.age_s for look in mine if look.age_s is not None), default=0.0),
-        damaged=sum(look.number is not None and is_damaged(look.number) for look in mine) if is_damaged else 0,
+        old=sum(not is_fresh(seen) for seen in mine),
+        oldest_s=max((seen.age_s for seen in mine if seen.age_s is not None), default=0.0),
+        damaged=sum(seen.number is not None and is_damaged(seen.number) for seen in mine) if is_damaged else 0,
         exit_code=account.exit_code,
         misplaced=ambiguous(account.rows),
     )
 
 
-def is_fresh(look: Look) -> bool:
-    """Whether a look was at a picture of the present."""
-    return look.age_s is not None and look.age_s <= FRESH_S
+def is_fresh(inspection: Inspection) -> bool:
+    """Whether an inspection was of a picture of the present."""
+    return inspection.age_s is not None and inspection.age_s <= FRESH_S
 
 
 def _unseen(times: list[float], window: Window) -> float:
-    """Return how long no look came within `GAP_S` of the one before, from the fault on."""
+    """Return how long no inspection came within `GAP_S` of the one before, from the fault on."""
     points = [window.begun_s, *(at for at in times if at > window.begun_s), window.ended_s]
     gaps = (after - before for before, after in pairwise(points))
     return sum(gap for gap in gaps if gap > GAP_S)

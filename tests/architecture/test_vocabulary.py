@@ -43,6 +43,8 @@ FORMER_WORDS = {
     "keeper": "evidence writer",
     "lessons": "distillation",
     "lineup": "camera manager",
+    "look": "observation, inspected frame, check",
+    "looks": "observations, inspections",
     "outlet": "frame sink",
     "revoke": "detach",
     "seat": "camera slot",
@@ -60,7 +62,7 @@ FORMER_WORDS = {
 }
 
 #: Names that hold such a word and stay: keys of public formats, and other libraries' names.
-PUBLIC_NAMES = {"binary_form", "form", "form_reason", "forms"}
+PUBLIC_NAMES = {"binary_form", "form", "form_reason", "forms", "min_looks"}
 
 #: The same for names of classes and functions whose words are good elsewhere.
 FORMER_NAMES = {

@@ -24,11 +24,12 @@ def contradictions(stream: Stream) -> Iterator[tuple[str, str]]:
 
 def need_in_words(stream: Stream) -> str:
     """Return why the camera needs so many inspections a second."""
-    looks, key = stream.needed_inspections, "min_hits" if stream.min_looks is None else "min_looks"
-    if looks / stream.dwell_s >= 1 / stream.inspection_gap_s:
-        what = f"{looks} looks ({key}) within {stream.dwell_s:g} s (dwell_s)"
+    inspections, key = stream.needed_inspections, "min_hits" if stream.min_looks is None else "min_looks"
+    if inspections / stream.dwell_s >= 1 / stream.inspection_gap_s:
+        what = f"{inspections} inspections ({key}) within {stream.dwell_s:g} s (dwell_s)"
     else:
-        what = f"a look every {stream.inspection_gap_s * 1000:g} ms (max_inspection_gap_ms; default: half of dwell_s)"
+        gap_ms = stream.inspection_gap_s * 1000
+        what = f"an inspection every {gap_ms:g} ms (max_inspection_gap_ms; default: half of dwell_s)"
     return f"{what} need {rounded_up(stream.needed_fps)} inspections/s"
 
 

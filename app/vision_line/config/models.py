@@ -117,7 +117,7 @@ class StreamSettings(Frozen):
 
     @field_validator("min_looks")
     @classmethod
-    def _looks(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _enough_inspections(cls, value: int | None, info: ValidationInfo) -> int | None:
         hits = info.data.get("min_hits", 1)
         if value is not None and value < hits:
             raise ValueError(f"expected at least min_hits ({hits}), found {value}")

@@ -45,10 +45,10 @@ class Mark:
     colour: Bgr
 
 
-def mark_of(event: DefectEvent, look: Observation) -> Mark:
-    """Return the mark of an event as it was in one look: class, score there, verdict."""
-    label = f"{event.class_name} {look.score:.2f} {event.verdict}"
-    return Mark(look.xyxy, label, VERDICT_COLOURS[event.verdict])
+def mark_of(event: DefectEvent, observation: Observation) -> Mark:
+    """Return the mark of an event as it was in one observation: class, score there, verdict."""
+    label = f"{event.class_name} {observation.score:.2f} {event.verdict}"
+    return Mark(observation.xyxy, label, VERDICT_COLOURS[event.verdict])
 
 
 def marks_of(detections: Detections, marks: Sequence[Mark]) -> list[Mark]:

@@ -87,10 +87,10 @@ _BOX = _of(
 )
 
 
-def _box_of(look: str, words: str) -> tuple[ExportColumn, ...]:
+def _box_of(prefix: str, words: str) -> tuple[ExportColumn, ...]:
     edges = (("x1", "left"), ("y1", "top"), ("x2", "right"), ("y2", "bottom"))
     return _of(
-        "t", *((f"{look}_{name}", ColumnType.REAL, f"{edge} edge of the box of the {words}") for name, edge in edges)
+        "t", *((f"{prefix}_{name}", ColumnType.REAL, f"{edge} edge of the box of the {words}") for name, edge in edges)
     )
 
 
@@ -106,8 +106,8 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             "t",
             ("class", ColumnType.CATEGORY, "the defect's class"),
             ("verdict", ColumnType.CATEGORY, "`accept` (below `warn_threshold`: harmless), `warn` or `reject`"),
-            ("score", ColumnType.REAL, "score of the best look, 0 to 1: the one that the pictures show"),
-            ("top_score", ColumnType.REAL, "the highest score of all looks, before the event was confirmed too"),
+            ("score", ColumnType.REAL, "score of the best observation, 0 to 1: the one that the pictures show"),
+            ("top_score", ColumnType.REAL, "the highest score of all observations, before the event was confirmed too"),
             ("hits", ColumnType.INTEGER, "inspections that saw the defect"),
             ("phase", ColumnType.CATEGORY, "the last change written: `new`, `update` or `end`"),
             (
@@ -122,7 +122,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             (
                 "sequence",
                 ColumnType.INTEGER,
-                "the camera's frame number of the best look, as are the box and the pictures",
+                "the camera's frame number of the best observation, as are the box and the pictures",
             ),
         ),
         *_BOX,
@@ -147,14 +147,14 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             "e.overlay_sha256",
         ),
         ExportColumn("crop_sha256", ColumnType.TEXT, "SHA-256 of the enlarged part", "e.crop_sha256"),
-        *_of("t", ("first_sequence", ColumnType.INTEGER, "the camera's frame number of the first look")),
-        *_box_of("first", "first look"),
+        *_of("t", ("first_sequence", ColumnType.INTEGER, "the camera's frame number of the first observation")),
+        *_box_of("first", "first observation"),
         *_of(
             "t",
-            ("last_sequence", ColumnType.INTEGER, "the camera's frame number of the latest look"),
-            ("last_score", ColumnType.REAL, "score of the latest look"),
+            ("last_sequence", ColumnType.INTEGER, "the camera's frame number of the latest observation"),
+            ("last_score", ColumnType.REAL, "score of the latest observation"),
         ),
-        *_box_of("last", "latest look"),
+        *_box_of("last", "latest observation"),
     ),
     Table.DETECTIONS: (
         *_CAMERA,

@@ -119,7 +119,7 @@ class DeviceEntry:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceEntry:
-    """The images of an event are on the disk and show `look`, or `missing` says why there are none."""
+    """The images of an event are on the disk and show `observation`, or `missing` says why there are none."""
 
     event_id: str
     created_utc: float
@@ -131,7 +131,7 @@ class EvidenceEntry:
     crop_sha256: str | None = None
     size: int = 0
     missing: str | None = None
-    look: Observation | None = None
+    observation: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,9 @@ class EvidenceWriter:
         self._kept.add(EvidenceFile(self._run, event.event_id, paths, size, event.first_seen_utc, offset_s))
         clean, overlay, crop = (hashlib.sha256(files[path]).hexdigest() for path in paths)
         self._record(
-            EvidenceEntry(event.event_id, now_utc, *paths, clean, overlay, crop, size=size, look=event.best_observation)
+            EvidenceEntry(
+                event.event_id, now_utc, *paths, clean, overlay, crop, size=size, observation=event.best_observation
+            )
         )
         return True
 

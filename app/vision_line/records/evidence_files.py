@@ -171,12 +171,12 @@ def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> N
     ).fetchall()
     for run, camera, event_id, first_seen_utc in unknown:
         found = _found(directory, _stem(run, camera, event_id, first_seen_utc))
-        look = None if found is None else _look_of(connection, run, camera, event_id, found)
-        if found is None or look is None:
+        observation = None if found is None else _observation_of(connection, run, camera, event_id, found)
+        if found is None or observation is None:
             reason = "the program ended before the image was written"
             values: tuple[object, ...] = (*(None,) * 6, 0, now_utc, reason)
         else:
-            connection.execute(SET_PICTURE, picture_row(run, event_id, look))
+            connection.execute(SET_PICTURE, picture_row(run, event_id, observation))
             values = _file_values(directory, found)
         connection.execute(
             "INSERT INTO evidence (run, event_id, path, overlay_path, crop_path, sha256, overlay_sha256, crop_sha256,"
@@ -196,7 +196,7 @@ def _found(directory: Path, stem: str) -> EvidencePaths | None:
     return None
 
 
-def _look_of(
+def _observation_of(
     connection: sqlite3.Connection, run: int, camera: str, event_id: str, paths: EvidencePaths
 ) -> Observation | None:
     """Return the observation that the images show, as its detection was recorded."""

@@ -48,9 +48,9 @@ def _insert(table: str, columns: Sequence[str], *, key: Sequence[str] = (), keep
 
 _CAMERA = ("run", "camera", "station", "recipe")
 _BOX = ("x1", "y1", "x2", "y2")
-_LOOK = ("sequence", "score", *_BOX)
+_OBSERVATION = ("sequence", "score", *_BOX)
 _FIRST = tuple(f"first_{name}" for name in ("sequence", *_BOX))
-_LAST = tuple(f"last_{name}" for name in _LOOK)
+_LAST = tuple(f"last_{name}" for name in _OBSERVATION)
 
 INSERT_RUN = _insert(
     "runs",
@@ -71,7 +71,7 @@ _INSERT_DETECTION = _insert(
     ),
 )
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
-#: Once there is a picture, the row's look is the picture's.
+#: Once there is a picture, the row's observation is the picture's.
 _UPSERT_EVENT = (
     _insert(
         "events",
@@ -83,15 +83,15 @@ _UPSERT_EVENT = (
         key=("run", "event_id"),
         keep=(
             *("camera", "station", "recipe", "width", "height", "first_seen_utc", "first_seen_s", "confirmed_sequence"),
-            *(*_FIRST, *_LOOK),
+            *(*_FIRST, *_OBSERVATION),
         ),
     )
     + ", width=coalesce(excluded.width, width), height=coalesce(excluded.height, height), "
-    + ", ".join(f"{name}=iif(picture_sequence IS NULL, excluded.{name}, {name})" for name in _LOOK)
+    + ", ".join(f"{name}=iif(picture_sequence IS NULL, excluded.{name}, {name})" for name in _OBSERVATION)
 )
-#: The look that a picture shows becomes the row's.
+#: The observation that a picture shows becomes the row's.
 SET_PICTURE = (
-    f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_LOOK))}"  # noqa: S608  the same
+    f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_OBSERVATION))}"  # noqa: S608  the same
     " WHERE run = ? AND event_id = ?"
 )
 _UPSERT_MINUTE = _insert(
@@ -139,15 +139,15 @@ def clock_step_row(run: int, step: ClockStep) -> Row:
 def event_of_each(detections: Detections, events: Sequence[DefectEvent], sequence: int) -> list[str | None]:
     """Return for each detection the id of the event whose box it is in this frame, None where there is none.
 
-    An event's latest look may be of this frame: then it is the nearest detection of its class whose corners lie within
-    one pixel of that look's box.
+    An event's latest observation may be of this frame: then it is the nearest detection of its class whose corners lie
+    within one pixel of that observation's box.
     """
     found: list[str | None] = [None] * len(detections)
     for event in events:
-        look = event.last_observation
-        if look.sequence != sequence or event.phase is EventPhase.END:
+        observation = event.last_observation
+        if observation.sequence != sequence or event.phase is EventPhase.END:
             continue
-        distance = np.abs(detections.xyxy - np.asarray(look.xyxy, np.float32)).max(axis=1, initial=0.0)
+        distance = np.abs(detections.xyxy - np.asarray(observation.xyxy, np.float32)).max(axis=1, initial=0.0)
         distance[detections.class_id != event.class_id] = np.inf
         if len(distance) and distance.min() <= 1.0:
             found[int(distance.argmin())] = event.event_id
@@ -227,7 +227,7 @@ class RowMaker:
             *(
                 event.first_observation.sequence,
                 *_rounded(event.first_observation.xyxy, BOX_DIGITS),
-                *_look_values(event.last_observation),
+                *_observation_values(event.last_observation),
             ),
         )
 
@@ -307,20 +307,24 @@ class RowMaker:
                 )
             ],
         )
-        if entry.look is not None:
-            yield SET_PICTURE, [picture_row(self._run, entry.event_id, entry.look)]
+        if entry.observation is not None:
+            yield SET_PICTURE, [picture_row(self._run, entry.event_id, entry.observation)]
 
     def _evidence_deleted(self, entry: EvidenceDeletedEntry) -> Iterator[Statement]:
         yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.run, entry.event_id)]
 
 
-def picture_row(run: int, event_id: str, look: Observation) -> Row:
+def picture_row(run: int, event_id: str, observation: Observation) -> Row:
     """Return the values of `SET_PICTURE`."""
-    return (look.sequence, *_look_values(look), run, event_id)
+    return (observation.sequence, *_observation_values(observation), run, event_id)
 
 
-def _look_values(look: Observation) -> list[float]:
-    return [look.sequence, *_rounded((look.score,), SCORE_DIGITS), *_rounded(look.xyxy, BOX_DIGITS)]
+def _observation_values(observation: Observation) -> list[float]:
+    return [
+        observation.sequence,
+        *_rounded((observation.score,), SCORE_DIGITS),
+        *_rounded(observation.xyxy, BOX_DIGITS),
+    ]
 
 
 def _rounded(values: Sequence[float], digits: int) -> list[float]:

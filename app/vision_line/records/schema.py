@@ -27,8 +27,8 @@ APPLICATION_ID = 0x766C696E
 #: How long a statement waits for another process's lock before the writer is told, in seconds.
 BUSY_TIMEOUT_S = 0.25
 
-#: Of an event beside its best look: the first and the last one, and the frame that its picture shows.
-_LOOK_COLUMNS = (
+#: Of an event beside its best observation: the first and the last one, and the frame that its picture shows.
+_OBSERVATION_COLUMNS = (
     "first_sequence INTEGER",
     *(f"first_{name} REAL" for name in ("x1", "y1", "x2", "y2")),
     "last_sequence INTEGER",
@@ -36,8 +36,8 @@ _LOOK_COLUMNS = (
     "picture_sequence INTEGER",
 )
 
-#: Until then an event's row had its last look, while its picture showed the confirming one.
-_LOOKS_OF_OLD_EVENTS = (
+#: Until then an event's row had its last observation, while its picture showed the confirming one.
+_OBSERVATIONS_OF_OLD_EVENTS = (
     "UPDATE events SET last_sequence = sequence, last_score = score,"
     " last_x1 = x1, last_y1 = y1, last_x2 = x2, last_y2 = y2",
     "UPDATE events SET picture_sequence = confirmed_sequence, (sequence, score, x1, y1, x2, y2) ="
@@ -91,7 +91,7 @@ _TABLES = (
         hits INTEGER NOT NULL, {_BOX}, width INTEGER, height INTEGER, sequence INTEGER NOT NULL,
         first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
         last_seen_s REAL NOT NULL, confirmed_sequence INTEGER NOT NULL,
-        {", ".join(_LOOK_COLUMNS)}, UNIQUE (run, event_id)) STRICT""",
+        {", ".join(_OBSERVATION_COLUMNS)}, UNIQUE (run, event_id)) STRICT""",
     _COVERAGE,
     f"""CREATE TABLE not_inspected (
         interval INTEGER PRIMARY KEY, {_CAMERA}, interval_id TEXT NOT NULL, cause TEXT NOT NULL,
@@ -136,8 +136,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE cameras ADD COLUMN settings TEXT NOT NULL DEFAULT ''",),
     2: (
         "ALTER TABLE detections ADD COLUMN behind_ms REAL NOT NULL DEFAULT 0",
-        *(f"ALTER TABLE events ADD COLUMN {column}" for column in _LOOK_COLUMNS),
-        *_LOOKS_OF_OLD_EVENTS,
+        *(f"ALTER TABLE events ADD COLUMN {column}" for column in _OBSERVATION_COLUMNS),
+        *_OBSERVATIONS_OF_OLD_EVENTS,
         *(f"ALTER TABLE evidence ADD COLUMN {name} TEXT" for name in ("crop_path", "overlay_sha256", "crop_sha256")),
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("end_cause TEXT", "alive_utc REAL")),
         *(f"ALTER TABLE runs ADD COLUMN {column}" for column in ("alive_boot_s REAL", "boot_id TEXT")),

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 #: Hysteresis: scores down to this share of the threshold keep a defect's event going, though they neither start nor
-#: confirm one. A weak look then bridges the gap between two good ones, and the threshold can be high.
+#: confirm one. A weak observation then bridges the gap between two good ones, and the threshold can be high.
 CONTINUE_RATIO = 0.6
 
 #: Cameras limit sessions and switches limit bursts: so many are opened at the same time, as long as they are quick.

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 PERIOD_S = 1.0
 #: Over so many periods a camera is judged.
 WINDOW = 10
-#: A look that comes so late finds what a pause has done, which is no lack of room, and is made good within `REST_S`.
+#: A check that comes so late finds what a pause has done, which is no lack of room, and is made good within `REST_S`.
 PAUSE_S = 1.0
 REST_S = 5.0
 #: Fallen too late so often within the window, and so busy decoding, is late for lack of decoding.
@@ -71,9 +71,9 @@ class DecodeWatch:
             now_s = time.monotonic()
             if now_s - began_s > PERIOD_S + PAUSE_S:
                 self._begins_s = now_s + REST_S
-            self.look(now_s)
+            self.check(now_s)
 
-    def look(self, now_s: float) -> None:
+    def check(self, now_s: float) -> None:
         """Take in what the cameras have done, and set what they may decode."""
         live = [camera for camera in self._cameras() if camera.stream.is_live]
         if now_s < self._begins_s:

@@ -125,7 +125,7 @@ class Preflight:
             if stream.inspect_fps is not None and stream.inspect_fps < safe_fps:
                 yield (
                     f"{self._at(index, stream, 'inspect_fps')}: found {stream.inspect_fps:g}: {need_in_words(stream)},"
-                    f" but looks fall on frames as they come: from {rounded_up(safe_fps)} on no part lacks one"
+                    f" but inspections fall on frames as they come: from {rounded_up(safe_fps)} on no part lacks one"
                 )
 
     def _chosen(self, option: str, given: object, key: str) -> str:

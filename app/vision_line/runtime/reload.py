@@ -13,8 +13,8 @@ from vision_line.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-#: How often the file is looked at, in seconds. A stat costs microseconds, and works on every file system.
-LOOK_EVERY_S = 1.0
+#: How often the file is checked, in seconds. A stat costs microseconds, and works on every file system.
+CHECK_EVERY_S = 1.0
 
 
 class ConfigFollower:
@@ -42,15 +42,15 @@ class ConfigFollower:
         """Follow the file until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(CHECK_EVERY_S):
                     await self._asked.wait()
             except TimeoutError:
                 pass
             asked = self._asked.is_set()
             self._asked.clear()
-            await self._look(asked=asked)
+            await self._check_file(asked=asked)
 
-    async def _look(self, *, asked: bool) -> None:
+    async def _check_file(self, *, asked: bool) -> None:
         signature = _signature(self._current.path)
         if signature == self._signature and not asked:
             return

@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: How long the start waits for the cameras' first frames, whose sizes decide on the input shapes.
 FIRST_FRAMES_S = 3.0
-#: How often the end is looked for where nothing announces it.
-LOOK_EVERY_S = 0.2
+#: How often the end is checked for where nothing announces it.
+CHECK_EVERY_S = 0.2
 
 #: Shows the run until cancelled; gets a function that returns its present state.
 Screen = Callable[[Callable[[], Snapshot]], Awaitable[None]]
@@ -159,7 +159,7 @@ class Run:
             async with asyncio.timeout(FIRST_FRAMES_S):
                 while not cameras.is_known and not self._stop.requested.is_set():
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_EVERY_S):  # a signal is noticed as soon
+                        async with asyncio.timeout(CHECK_EVERY_S):  # a signal is noticed as soon
                             await cameras.changed.wait()
                     cameras.changed.clear()
 
@@ -168,7 +168,7 @@ class Run:
             async with asyncio.timeout(self._setup.options.duration_s):
                 while not (self._stop.requested.is_set() or cameras.is_over):
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_EVERY_S):
+                        async with asyncio.timeout(CHECK_EVERY_S):
                             await self._stop.requested.wait()
 
     def _begin_inspection(

@@ -89,11 +89,11 @@ class InputShapes:
         self._sizes_wh: dict[str, tuple[int, int]] = {}
         self._new_size = asyncio.Event()
 
-    def note(self, looks: Sequence[InspectedFrame]) -> None:
+    def note(self, frames: Sequence[InspectedFrame]) -> None:
         """Take in the sizes of frames that were inspected."""
-        for look in looks:
-            if self._sizes_wh.get(look.camera) != look.size_wh:
-                self._sizes_wh[look.camera] = look.size_wh
+        for frame in frames:
+            if self._sizes_wh.get(frame.camera) != frame.size_wh:
+                self._sizes_wh[frame.camera] = frame.size_wh
                 self._new_size.set()
 
     async def run(self) -> None:

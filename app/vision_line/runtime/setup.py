@@ -37,7 +37,7 @@ class RunSetup:
 
 
 def check_usable(loaded: LoadedConfig, model: Model) -> None:
-    """Refuse thresholds for classes that the model does not have, then files with too few frames for a part's looks.
+    """Refuse thresholds for classes that the model does not have, then files with too few frames a second.
 
     Raises:
         ConfigError: each one named.

@@ -15,7 +15,7 @@ from vision_line.telemetry.snapshot import Snapshot
 _ALARM: Segment = (" ■ ", TROUBLE)
 _NOTICE: Segment = (" ▲ ", NOTICE)
 
-_NONE_FOUND = "none found, but parts pass without their looks"
+_NONE_FOUND = "none found, but parts pass inspected too seldom"
 _BESIDE = 120  # from this width on alarms stand beside the defects, else above them
 
 
@@ -90,7 +90,7 @@ def _event(event: DefectEvent, width: int) -> Line:
             left(event.class_name.replace("_", " "), class_width),
             left(word, 8, ("bold" if style == TROUBLE else style) if over else style),
             right(f"{event.top_score:.2f}", 5),
-            right(f"{event.hits} looks", 10, QUIET),
+            right(f"{event.hits} hits", 10, QUIET),
             ("" if over else "  now", "bold"),
         ],
         width,

@@ -43,7 +43,7 @@ _STATE_STYLES = {
     CameraState.REMOVED: StateStyle("·", "removed", QUIET, QUIET),
 }
 _UNREACHED = StateStyle("■", "UNREACHED", TROUBLE, TROUBLE_FILL)
-_TOO_RARELY = StateStyle("■", "TOO FEW LOOKS", TROUBLE, TROUBLE_FILL)
+_UNDERSAMPLED = StateStyle("■", "UNDERSAMPLED", TROUBLE, TROUBLE_FILL)
 _NOT_INSPECTED = StateStyle("■", "NOT INSPECTED", TROUBLE, TROUBLE_FILL)
 
 
@@ -54,7 +54,7 @@ def style_of(camera: CameraSnapshot) -> StateStyle:
     if camera.state is CameraState.RUNNING and camera.not_inspected is not None:
         return _NOT_INSPECTED
     if camera.is_too_slow:
-        return _TOO_RARELY
+        return _UNDERSAMPLED
     return _STATE_STYLES[camera.state]
 
 

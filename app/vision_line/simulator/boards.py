@@ -73,10 +73,10 @@ def draw_board(plan: BoardPlan) -> Board:
     A kind for which this artwork has no room is replaced by the next one that fits, so that the number of
     defects holds.
     """
-    art_seed, look_seed, defect_seed = np.random.SeedSequence(plan.seed).spawn(3)
+    art_seed, paint_seed, defect_seed = np.random.SeedSequence(plan.seed).spawn(3)
     artwork = draw_artwork(plan_layout(np.random.default_rng(art_seed), plan.size_wh))
     defects, copper = _with_defects(np.random.default_rng(defect_seed), artwork, plan.kinds)
-    return _paint(np.random.default_rng(look_seed), artwork, copper, defects)
+    return _paint(np.random.default_rng(paint_seed), artwork, copper, defects)
 
 
 def _with_defects(

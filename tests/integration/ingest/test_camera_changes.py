@@ -270,7 +270,7 @@ async def test_no_camera_is_started_once_the_run_ends(start: Start) -> None:
 async def test_a_camera_that_sends_too_few_frames_is_told_as_such(
     serve: Serve, wait_until: Until, start: Start
 ) -> None:
-    """Every frame of it is inspected, none is late, and no part gets its looks: not inspected, all the time."""
+    """Every frame of it is inspected, none is late, and no part gets its inspections: not inspected, all the time."""
     url = serve({"path": "cam", "fps": 2, "gop": 2}).url("cam")
     run: Running
     async with start() as run:

@@ -279,7 +279,7 @@ def test_paths_of_file_urls(url: str, path: str) -> None:
 def test_check_refuses_a_camera_that_sends_too_few_frames(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rate is known once it was probed: 10 frames a second never give a part 25 looks in 2 s."""
+    """Its rate is known once it was probed: 10 frames a second never give a part 25 inspections in 2 s."""
     monkeypatch.chdir(tmp_path)
     server = serve({"path": "cam", "fps": 10})
     camera = f'[[stream]]\nname = "cam"\nurl = "{server.url("cam")}"\n'
@@ -291,7 +291,7 @@ def test_check_refuses_a_camera_that_sends_too_few_frames(
     # measured: a busy machine moves it a little
     place = r"\S+streams\.toml:4: stream\[cam\]\.url"
     found = re.match(
-        rf"{place}: found (\S+) frames/s; 25 looks \(min_hits\) within 2 s \(dwell_s\) need 12\.5 insp", said
+        rf"{place}: found (\S+) frames/s; 25 inspections \(min_hits\) within 2 s \(dwell_s\) need 12\.5 insp", said
     )
     assert found, said
     assert 8.0 < float(found[1]) < 12.5

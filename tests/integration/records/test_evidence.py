@@ -24,7 +24,7 @@ from vision_line.config.models import RecordSettings, StreamSettings
 from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation
 from vision_line.inspection.tracking.events import EventTracker
-from vision_line.records import pending_evidence as looks
+from vision_line.records import pending_evidence
 from vision_line.records.bgr import Image
 from vision_line.records.entries import RunRecord
 from vision_line.records.evidence_files import evidence_paths
@@ -207,8 +207,8 @@ def test_hostile_event_ids_stay_inside_the_evidence_folder(line: Any) -> None:
     )
 
 
-def look_at(line: Any, sequence: int, score: float, phase: EventPhase, first: DefectEvent | None = None) -> Any:
-    """Return an inspection and an event whose best look is there; its box lies `sequence` pixels to the right."""
+def inspection_with(line: Any, sequence: int, score: float, phase: EventPhase, first: DefectEvent | None = None) -> Any:
+    """Return an inspection and an event whose best observation it is, its box `sequence` pixels to the right."""
     seen = line.inspection(sequence, data=noise(sequence), size_wh=(400, 300))
     found = seen.detections
     moved = Detections(found.xyxy + np.float32(sequence), found.score * 0 + np.float32(score), found.class_id)
@@ -235,12 +235,14 @@ def assert_agree(records: Path, sequence: int) -> None:
     assert (row["sequence"], row["picture_sequence"], row["x1"]) == (sequence, sequence, sequence)
 
 
-def test_a_better_look_takes_the_pictures_place_while_it_waits(open_log: OpenLog, line: Any, records: Path) -> None:
-    """The event's row, its picture and its crop are of the best look; the first and the last one are named."""
+def test_a_better_observation_takes_the_pictures_place_while_it_waits(
+    open_log: OpenLog, line: Any, records: Path
+) -> None:
+    """The event's row, its picture and its crop are of the best observation; the first and the last one are named."""
     log = open_log(evidence_quality=95)
-    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     log.write_inspection(seen, [new])
-    seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
+    seen, better = inspection_with(line, 5, 0.9, EventPhase.UPDATE, new)
     log.write_inspection(seen, [better])
     log.write_events(
         [dataclasses.replace(better, phase=EventPhase.END, last=Observation(7, 0.4, (1.0, 2.0, 3.0, 4.0)))]
@@ -256,16 +258,16 @@ def test_a_better_look_takes_the_pictures_place_while_it_waits(open_log: OpenLog
     assert picture["bytes"] == sum((records / picture[key]).stat().st_size for key in KEYS)
 
 
-def test_the_row_keeps_the_look_of_its_picture(
+def test_the_row_keeps_the_observation_of_its_picture(
     open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil
 ) -> None:
-    """A still better look that comes when the picture is written changes neither."""
+    """A still better observation that comes when the picture is written changes neither."""
     log = open_log(evidence_quality=95)
-    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     log.write_inspection(seen, [new])
     log.write_events([dataclasses.replace(new, phase=EventPhase.END)])  # nothing better is waited for
     wait_until(lambda: bool(evidence_of(records)))
-    seen, better = look_at(line, 5, 0.9, EventPhase.UPDATE, new)
+    seen, better = inspection_with(line, 5, 0.9, EventPhase.UPDATE, new)
     log.write_inspection(seen, [better])
     log.close()
 
@@ -286,11 +288,11 @@ def test_rows_and_pictures_agree_whatever_the_scores_and_whenever_they_are_writt
     records = tmp_path_factory.mktemp("agree")
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(looks, "BETTER_OBSERVATION_S", wait_s)
+        patch.setattr(pending_evidence, "BETTER_OBSERVATION_S", wait_s)
         log = SqliteLog(records, run, RecordSettings(min_free_mb=1, evidence_quality=95), ["open", "short"])
         tracker = EventTracker("cam01", ("open", "short"), StreamSettings(), 0.25)
         for number, score in enumerate(scores):
-            seen, _ = look_at(line, number, score, EventPhase.NEW)
+            seen, _ = inspection_with(line, number, score, EventPhase.NEW)
             log.write_inspection(seen, tracker.update(seen.frame, seen.detections))
             if number in pauses:
                 time.sleep(0.02)
@@ -323,20 +325,22 @@ def test_a_picture_of_a_device_is_not_held(
     line: Any, records: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A decoder has few of them: it is written at once, however long others may wait."""
-    monkeypatch.setattr(looks, "BETTER_OBSERVATION_S", 1000.0)
+    monkeypatch.setattr(pending_evidence, "BETTER_OBSERVATION_S", 1000.0)
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     log = SqliteLog(records, run, RecordSettings(min_free_mb=1), ["open", "short"])
-    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     seen.frame.data = OnADevice(seen.frame.data)
     log.write_inspection(seen, [new])
     wait_until(lambda: bool(evidence_of(records)))
     log.close()
 
 
-def test_pictures_adopted_after_a_kill_give_the_row_their_look(open_log: OpenLog, line: Any, records: Path) -> None:
-    """The row had gone on to a look that the picture does not show."""
+def test_pictures_adopted_after_a_kill_give_the_row_their_observation(
+    open_log: OpenLog, line: Any, records: Path
+) -> None:
+    """The row had gone on to an observation that the picture does not show."""
     log = open_log()
-    seen, new = look_at(line, 2, 0.5, EventPhase.NEW)
+    seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     log.write_inspection(seen, [new])
     log.close()
     forget(records, "e1")

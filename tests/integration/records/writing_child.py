@@ -25,7 +25,7 @@ from vision_line.frames import (
     Inspection,
     Verdict,
 )
-from vision_line.records import pending_evidence as looks
+from vision_line.records import pending_evidence
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
 
@@ -45,7 +45,7 @@ def write(log: SqliteLog, sequence: int) -> None:
 
 
 def main() -> None:
-    looks.BETTER_OBSERVATION_S = 0.0  # else a process that lives for less than that leaves hardly a picture
+    pending_evidence.BETTER_OBSERVATION_S = 0.0  # else a process that lives for less than that leaves hardly a picture
     run = RunRecord("0", time.time(), "", "m", "", "int8", "cpu", "h", (CameraRecord("cam01", "", "", ""),))
     log = SqliteLog(Path(sys.argv[1]), run, RecordSettings(min_free_mb=1), ["open"])
     told = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The fault bench judges rightly: stamps, ages of a peer's pictures, verdicts from a ledger and from looks."""
+"""The fault bench judges rightly: stamps, ages of a peer's pictures, verdicts from a ledger and from inspections."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from benchmarks.faults.clock import Setting, Stamped, ambiguous, misplaced
 from benchmarks.faults.fault import Broken, Fault, broken_promises
-from benchmarks.faults.peers import looks_of
+from benchmarks.faults.peers import inspections_of
 from benchmarks.faults.quiet import BUSY_SHARE, Usage, foreign_share, usage, used_s
 from benchmarks.faults.results import Judged
 from benchmarks.faults.stamps import BITS, read_stamp, stamp
-from benchmarks.faults.subject import VICTIM, Account, Look, Told
+from benchmarks.faults.subject import VICTIM, Account, Inspection, Told
 from benchmarks.faults.table import Row, measured_on, table
 from benchmarks.faults.verdict import Verdict, Window, judge_line, judge_peer
 from benchmarks.faults.videos import FPS
@@ -31,9 +31,9 @@ SET_CLOCK = Fault("set", "it is set", lasts_s=10.0, causes=(), told_s=0.0, offse
 HELD = Verdict(0.0, 1.5, 11.5, 10.0, ("camera:STALE", "camera:TIMEOUT"), 0, 0.1, 0, 130)
 
 
-def looks(camera: str, begin_s: float, end_s: float, age_s: float | None = 0.1) -> list[Look]:
-    """Return ten looks a second."""
-    return [Look(camera, begin_s + n / 10, age_s) for n in range(round((end_s - begin_s) * 10) + 1)]
+def inspections(camera: str, begin_s: float, end_s: float, age_s: float | None = 0.1) -> list[Inspection]:
+    """Return ten inspections a second."""
+    return [Inspection(camera, begin_s + n / 10, age_s) for n in range(round((end_s - begin_s) * 10) + 1)]
 
 
 @given(number=st.integers(0, 2**BITS - 1), width=st.integers(320, 1920))
@@ -56,7 +56,7 @@ def test_ages_start_anew_when_the_camera_does() -> None:
     shown: list[tuple[float, int | None]] = [(10 + n / FPS, n) for n in range(50)]
     shown += [(14.0, 49), (14.1, None), (20.0, 0), (20.04, 1)]
     lines = [Judged(at_s, 0.0, 0, number) for at_s, number in shown]
-    ages = [look.age_s for look in looks_of(lines, [VICTIM])]
+    ages = [inspection.age_s for inspection in inspections_of(lines, [VICTIM])]
     assert ages[:50] == pytest.approx([0.0] * 50, abs=1e-9)
     assert ages[50:] == [pytest.approx(14.0 - 10 - 49 / FPS), None, pytest.approx(0.0), pytest.approx(0.0)]
 
@@ -64,7 +64,7 @@ def test_ages_start_anew_when_the_camera_does() -> None:
 def test_a_ledger_that_tells_all_holds_every_promise() -> None:
     """The victim's interval covers the fault and ends soon after; the other camera has none."""
     told = [Told(VICTIM, "camera:STALE", 99.9, 104.0), Told(VICTIM, "camera:TIMEOUT", 104.0, 111.5)]
-    verdict = judge_line(Account(CAMERAS, looks(VICTIM, 111.6, 119), told, 130), WINDOW, (VICTIM,))
+    verdict = judge_line(Account(CAMERAS, inspections(VICTIM, 111.6, 119), told, 130), WINDOW, (VICTIM,))
     assert verdict == replace(HELD, oldest_s=verdict.oldest_s)
     assert verdict.oldest_s == pytest.approx(0.1)
     assert not broken_promises(FAULT, verdict)
@@ -90,12 +90,12 @@ def test_what_is_told_is_told_of_every_victim_and_of_the_fault_itself() -> None:
         ),
         (
             [Told(VICTIM, "camera:STALE", 100, 110)],
-            looks(VICTIM, 110.2, 110.2, 12.0),
+            inspections(VICTIM, 110.2, 110.2, 12.0),
             "1 results on pictures up to 12.0",
         ),
     ],
 )
-def test_what_does_not_hold_is_named(told: list[Told], judged: list[Look], words: str) -> None:
+def test_what_does_not_hold_is_named(told: list[Told], judged: list[Inspection], words: str) -> None:
     """A silent ledger, a camera that stays away, a wrong cause, others that suffer, old pictures."""
     verdict = judge_line(Account(CAMERAS, judged, told, 130), WINDOW, (VICTIM,))
     assert words in str(broken_promises(FAULT, verdict))
@@ -103,8 +103,11 @@ def test_what_does_not_hold_is_named(told: list[Told], judged: list[Look], words
 
 def test_a_peer_is_judged_by_its_pictures() -> None:
     """It showed one picture for ten seconds and was back two seconds after the fault; the other never suffered."""
-    stuck = [Look(VICTIM, at.at_s, at.at_s - 100) for at in looks(VICTIM, 101.1, 112)]
-    account = Account(CAMERAS, looks("other1", 90, 120) + looks(VICTIM, 90, 100.2) + stuck + looks(VICTIM, 112.1, 120))
+    stuck = [Inspection(VICTIM, at.at_s, at.at_s - 100) for at in inspections(VICTIM, 101.1, 112)]
+    account = Account(
+        CAMERAS,
+        inspections("other1", 90, 120) + inspections(VICTIM, 90, 100.2) + stuck + inspections(VICTIM, 112.1, 120),
+    )
     verdict = judge_peer(account, WINDOW, (VICTIM,))
     assert verdict.others_lost_s == 0
     assert verdict.back_s == pytest.approx(2.1)
@@ -115,7 +118,7 @@ def test_a_peer_is_judged_by_its_pictures() -> None:
 
 def test_a_peer_that_ends_is_never_back() -> None:
     """And the other cameras are not looked at either."""
-    account = Account(CAMERAS, looks("other1", 90, 103) + looks(VICTIM, 90, 100))
+    account = Account(CAMERAS, inspections("other1", 90, 103) + inspections(VICTIM, 90, 100))
     verdict = judge_peer(account, WINDOW, (VICTIM,))
     assert verdict.back_s is None
     assert verdict.others_lost_s == pytest.approx(17.0)
@@ -123,7 +126,7 @@ def test_a_peer_that_ends_is_never_back() -> None:
 
 def test_a_peer_that_judges_damaged_pictures_is_seen_to() -> None:
     """Of the pictures after the fault's begin, those whose numbers are known to be damaged."""
-    judged = [Look(VICTIM, 99.0 + n, 0.1, n) for n in range(10)]
+    judged = [Inspection(VICTIM, 99.0 + n, 0.1, n) for n in range(10)]
     verdict = judge_peer(Account(CAMERAS, judged), WINDOW, (VICTIM,), lambda number: number % 5 == 0)
     assert verdict.damaged == 1  # number 5; number 0 was before
 

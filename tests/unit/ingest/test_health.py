@@ -138,11 +138,11 @@ def test_a_lens_out_of_focus_is_degraded_and_recovers() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=120))
-def test_frozen_rests_on_keyframes_alone(looks: list[tuple[bool, bool]]) -> None:
+def test_frozen_rests_on_keyframes_alone(frames: list[tuple[bool, bool]]) -> None:
     """Whatever comes: FROZEN just when all keyframes of the last 10 s or more, and the one before, are one frame."""
     health = HealthMonitor(10.0, may_stand_still=False)
     shown, since_s, key_shown = 0, 0.0, -1
-    for index, (changes, keyframe) in enumerate(looks):
+    for index, (changes, keyframe) in enumerate(frames):
         now_s = index * 1.0
         shown += changes
         health.update(now_s, fingerprint_luma(noisy(scene(), shown, 20)), keyframe=keyframe)
@@ -166,7 +166,7 @@ def test_fingerprints_read_every_luma_form() -> None:
     assert fingerprint_frame(object()) is None
 
 
-def test_a_look_costs_little() -> None:
+def test_an_inspection_costs_little() -> None:
     """Two looks a second at a 1080p frame cost at most 0.05 ms for each of 25 frames."""
     frame = av.VideoFrame(1920, 1080, "yuv420p")
     health = HealthMonitor(10.0, may_stand_still=False)

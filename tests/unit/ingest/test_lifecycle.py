@@ -94,7 +94,7 @@ def test_a_file_is_never_stale() -> None:
     assert not health.lost
 
 
-def test_the_next_look_is_when_something_can_change() -> None:
+def test_the_next_inspection_is_when_something_can_change() -> None:
     """The supervisor sleeps until then."""
     assert evaluate_health(running(25.0), stream(), 100.5).recheck_at_s == pytest.approx(102.0)
     assert evaluate_health(running(25.0), stream(), 103.0).recheck_at_s == pytest.approx(105.0)

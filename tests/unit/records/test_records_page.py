@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.records import pending_evidence as looks
-from vision_line.records import schema, writer
+from vision_line.records import pending_evidence, schema, writer
 from vision_line.records.columns import COLUMNS, ColumnType, Table
 
 PAGE = Path(__file__).parents[3].joinpath("docs", "records.md").read_text("utf-8")
@@ -37,7 +36,7 @@ def test_the_page_explains_every_type() -> None:
         f"  {schema.FILE_NAME} ",
         f"every {writer.GATHER_S * 1000:.0f} ms",
         f"{writer.STALLED_AFTER_S:.0f} s",
-        f"{looks.QUEUE_EVENTS} images",
+        f"{pending_evidence.QUEUE_EVENTS} images",
     ],
 )
 def test_the_page_states_the_facts(fact: str) -> None:

@@ -25,12 +25,12 @@ class Followed:
         self.path = folder / "streams.toml"
         self.path.write_text(TEXT, encoding="utf-8")
         self.applied: list[LoadedConfig] = []
-        self.looks = 0
+        self.checks = 0
         self.asked = asyncio.Event()
         self.follower = ConfigFollower(load_config(self.path), self._check, self._apply, self.asked)
 
     def _check(self, loaded: LoadedConfig) -> None:
-        self.looks += 1
+        self.checks += 1
 
     async def _apply(self, loaded: LoadedConfig) -> None:
         self.applied.append(loaded)
@@ -68,7 +68,7 @@ async def test_a_rotated_secret_is_taken_up_at_sighup(followed: Followed) -> Non
 
 
 async def test_a_secret_that_cannot_be_read_is_refused_and_survived(followed: Followed) -> None:
-    """The old configuration stays in force, and the next look takes up the mended one."""
+    """The old configuration stays in force, and the next check takes up the mended one."""
     followed.secret.write_bytes(b"\xff\xfe")
     followed.asked.set()
     await followed.until(lambda: followed.follower.refusal is not None)
@@ -85,8 +85,8 @@ async def test_what_says_the_same_is_not_applied(followed: Followed) -> None:
     """Neither a second SIGHUP nor a comment restarts a camera."""
     followed.path.write_text(f"# a comment\n{TEXT}", encoding="utf-8")
     followed.asked.set()
-    await followed.until(lambda: followed.looks == 1)
+    await followed.until(lambda: followed.checks == 1)
     followed.asked.set()
-    await followed.until(lambda: followed.looks == 2)
+    await followed.until(lambda: followed.checks == 2)
 
     assert followed.applied == []

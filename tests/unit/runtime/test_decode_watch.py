@@ -53,7 +53,7 @@ class Rig:
             part = room_s / (COST_S * sum(camera.wanted for camera in self.cameras))
             for camera in self.cameras:
                 camera.second(min(1.0, part))
-            self.watch.look(self.now_s)
+            self.watch.check(self.now_s)
 
 
 def test_a_box_with_room_is_left_alone() -> None:

@@ -95,45 +95,45 @@ def test_an_unknown_device_of_the_command_line_is_found(tmp_path: Path, capsys: 
     assert said[0].startswith("--device: ")
 
 
-LOOKS = "3 looks (min_hits) within 2 s (dwell_s) need 1.5 inspections/s"
+NEED = "3 inspections (min_hits) within 2 s (dwell_s) need 1.5 inspections/s"
 
 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ("inspect_fps = 1.5\n", ["5: stream[a].inspect_fps: found 1.5: " + LOOKS]),
-        ("inspect_fps = 1.9\n", ["5: stream[a].inspect_fps: found 1.9: " + LOOKS]),
+        ("inspect_fps = 1.5\n", ["5: stream[a].inspect_fps: found 1.5: " + NEED]),
+        ("inspect_fps = 1.9\n", ["5: stream[a].inspect_fps: found 1.9: " + NEED]),
         ("inspect_fps = 2.0\n", []),
     ],
 )
 def test_a_cap_without_room_for_chance_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: str, said: list[str]
 ) -> None:
-    """It suffices only where frames come just when a look is due: that is said, and is no error."""
+    """It suffices only where frames come just when an inspection is due: that is said, and is no error."""
     code, lines = check(tmp_path, CAMERA.format(name="a") + keys, capsys)
 
     assert code == 0
-    assert [line.split(", but looks")[0] for line in lines] == [f"warning: {place}" for place in said]
+    assert [line.split(", but inspections")[0] for line in lines] == [f"warning: {place}" for place in said]
 
 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ("inspect_fps = 1.4\n", f"5: stream[a].inspect_fps: found 1.4, expected at least 1.5: {LOOKS}"),
+        ("inspect_fps = 1.4\n", f"5: stream[a].inspect_fps: found 1.4, expected at least 1.5: {NEED}"),
         (
             "inspect_fps = 0.6\ndwell_s = 4.0\nmin_hits = 7\n",
-            "5: stream[a].inspect_fps: found 0.6, expected at least 1.75: 7 looks (min_hits) within 4 s (dwell_s) need"
-            " 1.75 inspections/s",
+            "5: stream[a].inspect_fps: found 0.6, expected at least 1.75: 7 inspections (min_hits) within 4 s (dwell_s)"
+            " need 1.75 inspections/s",
         ),
         (
             "inspect_fps = 9\ndwell_s = 3.0\nmin_looks = 40\n",
-            "5: stream[a].inspect_fps: found 9, expected at least 13.4: 40 looks (min_looks) within 3 s (dwell_s) need"
-            " 13.4 inspections/s",
+            "5: stream[a].inspect_fps: found 9, expected at least 13.4: 40 inspections (min_looks) within 3 s (dwell_s)"
+            " need 13.4 inspections/s",
         ),
         (
             "inspect_fps = 4.9\nmax_inspection_gap_ms = 200\n",
-            "5: stream[a].inspect_fps: found 4.9, expected at least 5: a look every 200 ms (max_inspection_gap_ms;"
-            " default: half of dwell_s) need 5 inspections/s",
+            "5: stream[a].inspect_fps: found 4.9, expected at least 5: an inspection every 200 ms"
+            " (max_inspection_gap_ms; default: half of dwell_s) need 5 inspections/s",
         ),
         (
             "max_inspection_gap_ms = 2001\n",
@@ -146,7 +146,7 @@ def test_a_cap_without_room_for_chance_is_a_warning(
 def test_settings_that_can_never_work_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: str, said: str
 ) -> None:
-    """No part could ever get its looks: with the key, what was found, what was expected, and the rate it takes."""
+    """No part could ever get its inspections: with the key, what was found and expected, and the rate it takes."""
     with pytest.raises(ConfigError) as refused:
         check(tmp_path, CAMERA.format(name="a") + keys, capsys)
 
@@ -162,7 +162,7 @@ def test_what_many_inherit_is_refused_once(tmp_path: Path, capsys: pytest.Captur
 
     assert (
         str(refused.value)
-        == f"{tmp_path}/streams.toml:3: defaults.inspect_fps: found 0.5, expected at least 1.5: {LOOKS}"
+        == f"{tmp_path}/streams.toml:3: defaults.inspect_fps: found 0.5, expected at least 1.5: {NEED}"
     )
 
 
@@ -187,8 +187,8 @@ def test_files_that_hold_too_few_frames_are_refused(tmp_path: Path, capsys: pyte
 
     assert code == 2
     assert lines == [
-        f"4: stream[slow].url: found 1 frames/s; {LOOKS}",
-        f"10: stream[pictures].url: found 1.4 frames/s; {LOOKS}",
+        f"4: stream[slow].url: found 1 frames/s; {NEED}",
+        f"10: stream[pictures].url: found 1.4 frames/s; {NEED}",
     ]
 
 

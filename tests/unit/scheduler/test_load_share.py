@@ -29,9 +29,9 @@ FPS = 25.0
 
 @dataclass(slots=True)
 class Camera:
-    """A camera that always has a frame of the last 40 ms, whose parts stay `dwell_s` and need `looks` inspections."""
+    """A camera that always has a frame of the last 40 ms, whose parts stay `dwell_s` and need `inspections`."""
 
-    looks: int
+    inspections: int
     dwell_s: float
     last_turn: float = -1
     seen_s: list[float] = field(default_factory=list)
@@ -39,13 +39,14 @@ class Camera:
 
     @property
     def needed_fps(self) -> float:
-        return self.looks / self.dwell_s
+        return self.inspections / self.dwell_s
 
     def covered(self, from_s: float, until_s: float, turn_s: float = 0.0) -> float:
         """Return the share of parts, coming at every moment, that got their inspections by `turn_s` after they left."""
         entries = [from_s + n * 0.05 for n in range(int((until_s - self.dwell_s - turn_s - from_s) / 0.05))]
         enough = sum(
-            sum(entry <= at <= entry + self.dwell_s + turn_s for at in self.seen_s) >= self.looks for entry in entries
+            sum(entry <= at <= entry + self.dwell_s + turn_s for at in self.seen_s) >= self.inspections
+            for entry in entries
         )
         return enough / len(entries)
 
@@ -80,12 +81,12 @@ needs = st.tuples(st.integers(1, 12), st.floats(1.0, 6.0))
 @settings(deadline=None, max_examples=20)
 @given(st.lists(needs, min_size=2, max_size=8), st.floats(1.5, 4.0))
 @example([(1, 1.0), (1, 4.0)], 1.5)  # two turns of this device take longer than a part stays
-def test_where_the_device_can_every_part_gets_its_looks(cameras: list[tuple[int, float]], spare: float) -> None:
+def test_where_the_device_can_every_part_gets_its_inspections(cameras: list[tuple[int, float]], spare: float) -> None:
     """Needs differ by the camera: none with a lower one takes from one with a higher, and all come evenly.
 
     To one turn of the device and one frame: no order of turns helps a part that stays for less than two.
     """
-    made = [Camera(looks, dwell_s) for looks, dwell_s in cameras]
+    made = [Camera(inspections, dwell_s) for inspections, dwell_s in cameras]
     capacity_fps = spare * sum(camera.needed_fps for camera in made)
     serve(made, capacity_fps, 30.0)
 
@@ -97,7 +98,7 @@ def test_where_the_device_can_every_part_gets_its_looks(cameras: list[tuple[int,
 @given(st.lists(needs, min_size=2, max_size=8))
 def test_shares_are_in_proportion_to_needs(cameras: list[tuple[int, float]]) -> None:
     """When all lack something, all lack the same share of their need; a frame that comes late costs a turn."""
-    made = [Camera(looks, dwell_s) for looks, dwell_s in cameras]
+    made = [Camera(inspections, dwell_s) for inspections, dwell_s in cameras]
     needed = sum(camera.needed_fps for camera in made)
     share = min(0.9, 0.9 * FPS / needed)
     serve(made, share * needed, 30.0)

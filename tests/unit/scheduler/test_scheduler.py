@@ -396,7 +396,7 @@ def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[
     gone.result(10)
     assert rig.log.inspected == [("cam", 0), ("cam", 1)]
     assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
-    assert len([look for update in rig.rounds for look in update.inspected_frames]) == 2
+    assert len([inspected for update in rig.rounds for inspected in update.inspected_frames]) == 2
 
 
 def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]) -> None:
@@ -520,4 +520,4 @@ def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:
     rig.end()
 
     assert rig.counts()["late"] == (1, 0, {DropCause.STALE: 1})
-    assert [look.camera for update in rig.rounds for look in update.inspected_frames] == ["cam"]
+    assert [inspected.camera for update in rig.rounds for inspected in update.inspected_frames] == ["cam"]

@@ -114,12 +114,12 @@ def test_a_rate_below_the_need_turns_the_headline_red(well_line: Maker) -> None:
     screen = text_of(slow, 120, 40)
 
     assert "■ 4 OF 4 NOT INSPECTED   --cameras 2 works here: this machine inspects 8.2 frames/s" in "\n".join(screen)
-    assert sum("TOO FEW LOOKS" in row for row in screen) == 4
-    assert any("none found, but parts pass without their looks" in row for row in screen)
+    assert sum("UNDERSAMPLED" in row for row in screen) == 4
+    assert any("none found, but parts pass inspected too seldom" in row for row in screen)
     assert "--cameras 2 works here" in "\n".join(text_of(slow, 80, 24)[:3]), "what to do has room on any terminal"
 
 
-def test_looks_without_one_to_spare_are_no_green(well_line: Maker) -> None:
+def test_inspections_without_one_to_spare_are_no_green(well_line: Maker) -> None:
     """Just enough inspections leave no reserve for a missed detection: inspected, and a notice."""
     line = well_line(4)
     cameras = tuple(replace(camera, needed_fps=8.0, spare_fps=12.0, is_settled=True) for camera in line.cameras)

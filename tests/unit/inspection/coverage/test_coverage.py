@@ -169,8 +169,8 @@ def test_silent_camera_is_not_called_slow_device() -> None:
 
 
 @pytest.mark.parametrize("came", [DropCause.RATE_CAP, DropCause.SUPERSEDED, DropCause.STALE])
-def test_a_camera_that_falls_silent_after_a_frame_without_a_look_is_silent_too(came: DropCause) -> None:
-    """A camera sends more frames than are looked at, so its last one seldom got a look; the device is not to blame."""
+def test_a_camera_that_falls_silent_after_a_frame_without_an_inspection_is_silent_too(came: DropCause) -> None:
+    """A camera sends more frames than are inspected, so its last one seldom was; the device is not to blame."""
     line = Line()
     _inspect_steadily(line, 0.0, 5.25)
     line.arrived += 1
@@ -693,7 +693,7 @@ def test_a_pause_within_a_gap_is_a_part_of_its_own() -> None:
 
 
 def test_a_camera_that_is_away_for_weeks_takes_no_memory_for_each_attempt() -> None:
-    """Its error code changes with every one; the gap still ends with the first look, and begins where it began."""
+    """Its error code changes with every one; the gap ends with the first inspection, and begins where it began."""
     line = Line()
     line.inspect(0.5)
     line.tick(0.6)
@@ -808,7 +808,7 @@ def test_a_file_that_waits_for_one_thing_after_the_other_blames_each() -> None:
     assert line.log.causes() == [("device:STARTING", 0.19, 4.2), ("log", 4.2, 9.1)]
 
 
-def test_a_file_at_the_devices_own_pace_lacks_no_look() -> None:
+def test_a_file_at_the_devices_own_pace_lacks_no_inspection() -> None:
     """It waits for the device however slow that is; what stands in the way is told all the same."""
     line = Line(need=Need(GAP_S, every_frame=True))
     for at_s in (0.5, 3.5, 6.5):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The ledger's rule for parts, against parts that are simulated one by one; and why a line gets too few looks."""
+"""The ledger's rule for parts, against parts that are simulated one by one; and why a line gets too few inspections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Line:
         self.arrived = self.inspected = 0
         self.dropped: Counter[DropCause] = Counter()
 
-    def look(self, at_s: float) -> None:
+    def inspect(self, at_s: float) -> None:
         self.inspected += 1
         self.ledger.inspected("cam", at_s)
 
@@ -61,30 +61,30 @@ class Line:
     tick_every=st.integers(4, 60),
     tail=st.integers(1, 200),
 )
-def test_exactly_the_stays_of_parts_with_too_few_looks(
+def test_exactly_the_stays_of_parts_with_too_few_inspections(
     pauses: list[int], needed: int, dwell: int, delays: list[int], tick_every: int, tail: int
 ) -> None:
-    """Parts come at every moment; what is told is the time of those that saw too few looks, however late results are.
+    """Parts come at every moment; reported is the time of those with too few inspections, however late results are.
 
     Times are whole units: looks at even ones, parts at odd ones, so that no two coincide.
     """
-    looks = [2 * sum(pauses[: n + 1]) for n in range(len(pauses))]
-    end = (looks[-1] if looks else 0) + 2 * tail
+    inspections = [2 * sum(pauses[: n + 1]) for n in range(len(pauses))]
+    end = (inspections[-1] if inspections else 0) + 2 * tail
     line = Line(Need(NO_BOUND_S, needed, 2 * dwell * UNIT_S))
-    results = [look + max(delays[: n + 1]) for n, look in enumerate(looks)]  # they come in order
-    steps = [(at, 1, look) for at, look in zip(results, looks, strict=True) if at <= end]
+    results = [seen + max(delays[: n + 1]) for n, seen in enumerate(inspections)]  # they come in order
+    steps = [(at, 1, seen) for at, seen in zip(results, inspections, strict=True) if at <= end]
     steps += [(at, 2, at) for at in range(0, end, tick_every)]
-    for at, kind, look in sorted(steps):
+    for at, kind, seen in sorted(steps):
         if kind == 1:
-            line.look(look * UNIT_S)
+            line.inspect(seen * UNIT_S)
         else:
             line.tick(at * UNIT_S)
     line.close(end * UNIT_S)
 
-    known = [look for result, look in zip(results, looks, strict=True) if result <= end]
+    known = [seen for result, seen in zip(results, inspections, strict=True) if result <= end]
     unseen: set[int] = set()
     for enters in range(1, end - 2 * dwell, 2):
-        if sum(enters < look < enters + 2 * dwell for look in known) < needed:
+        if sum(enters < seen < enters + 2 * dwell for seen in known) < needed:
             unseen.update(range(enters, enters + 2 * dwell + 1, 2))
     told = {at for at in range(1, end, 2) if any(a < at * UNIT_S < b for a, b, _ in line.told())}
     assert told == unseen
@@ -95,18 +95,18 @@ def _feed(
     seconds: float,
     *,
     fps: float,
-    look_every: int,
+    inspect_every: int,
     lost: DropCause | None = None,
     start_s: float = 0.0,
     lost_every: int = 1,
 ) -> float:
-    """Let frames come at `fps`; each `look_every`-th is looked at, the others are dropped for `lost`."""
+    """Let frames come at `fps`; each `inspect_every`-th is looked at, the others are dropped for `lost`."""
     frames = round(seconds * fps)
     for n in range(frames):
         at_s = start_s + (n + 1) / fps
         line.arrived += 1
-        if n % look_every == 0:
-            line.look(at_s)
+        if n % inspect_every == 0:
+            line.inspect(at_s)
         elif lost is not None and n % lost_every == 0:
             line.dropped[lost] += 1
         else:
@@ -119,7 +119,7 @@ NEED = Need(2.0, 7, 4.0)
 
 
 @pytest.mark.parametrize(
-    ("cause", "need", "fps", "look_every", "lost"),
+    ("cause", "need", "fps", "inspect_every", "lost"),
     [
         ("capacity", NEED, 25.0, 40, DropCause.SUPERSEDED),
         ("capacity", NEED, 25.0, 40, DropCause.STALE),
@@ -130,18 +130,20 @@ NEED = Need(2.0, 7, 4.0)
         ("camera:SLOW", NEED, 1.0, 1, None),
     ],
 )
-def test_what_lacks_is_the_cause(cause: str, need: Need, fps: float, look_every: int, lost: DropCause | None) -> None:
-    """No gap is longer than allowed, and yet no part gets its seven looks: all the time, one interval, one cause."""
+def test_what_lacks_is_the_cause(
+    cause: str, need: Need, fps: float, inspect_every: int, lost: DropCause | None
+) -> None:
+    """No gap is longer than allowed, yet no part gets its seven inspections: one interval all the time, one cause."""
     line = Line(need)
-    end_s = _feed(line, 60.0, fps=fps, look_every=look_every, lost=lost)
+    end_s = _feed(line, 60.0, fps=fps, inspect_every=inspect_every, lost=lost)
     line.close(end_s)
 
     assert line.told() == [(0.0, end_s, cause)]
 
 
 def _feed_damage_after_whole_frames(line: Line) -> float:
-    """Let ten seconds of looks be followed by 2.4 s of frames that are all damaged."""
-    end_s = _feed(line, 10.0, fps=25.0, look_every=1)
+    """Let ten seconds of inspections be followed by 2.4 s of frames that are all damaged."""
+    end_s = _feed(line, 10.0, fps=25.0, inspect_every=1)
     for n in range(60):
         line.arrived += 1
         line.dropped[DropCause.CORRUPT] += 1
@@ -153,13 +155,13 @@ def test_damage_after_enough_whole_frames_is_the_cause() -> None:
     """Over the whole dwell more whole frames came than are needed: all of them before the gap."""
     line = Line(NEED)
     whole_again_s = _feed_damage_after_whole_frames(line)
-    line.close(_feed(line, 10.0, fps=25.0, look_every=1, start_s=whole_again_s))
+    line.close(_feed(line, 10.0, fps=25.0, inspect_every=1, start_s=whole_again_s))
 
     assert line.told() == [(10.0, whole_again_s + 1 / 25, "camera:CORRUPT")]
 
 
 def test_a_file_that_is_damaged_to_its_end_lacks_that_part() -> None:
-    """No look will come, though none is due after the end."""
+    """No inspection will come, though none is due after the end."""
     line = Line(NEED)
     end_s = _feed_damage_after_whole_frames(line)
     line.ledger.state(StateChange("cam", CameraState.ENDED, end_s, UTC + end_s, "CORRUPT"))
@@ -171,15 +173,15 @@ def test_a_file_that_is_damaged_to_its_end_lacks_that_part() -> None:
 def test_a_cap_that_suffices_is_not_to_blame() -> None:
     """Frames beyond `inspect_fps` are dropped as ever, and the device gets to fewer than the cap allows."""
     line = Line(Need(2.0, 7, 4.0, cap_fps=5.0))
-    line.close(_feed(line, 60.0, fps=25.0, look_every=40, lost=DropCause.RATE_CAP, lost_every=2))
+    line.close(_feed(line, 60.0, fps=25.0, inspect_every=40, lost=DropCause.RATE_CAP, lost_every=2))
 
     assert [cause for _, _, cause in line.told()] == ["capacity"]
 
 
-def test_enough_looks_leave_nothing_to_tell() -> None:
+def test_enough_inspections_leave_nothing_to_tell() -> None:
     """Exactly the rate that is needed is enough."""
     line = Line(Need(2.0, 8, 4.0))
-    line.close(_feed(line, 60.0, fps=32.0, look_every=16))
+    line.close(_feed(line, 60.0, fps=32.0, inspect_every=16))
 
     assert line.told() == []
 
@@ -191,7 +193,7 @@ def test_a_rate_that_hovers_about_the_need_makes_no_flicker() -> None:
     for n in range(600):
         at_s += 0.6 if n % 5 < 2 + (n // 40) % 3 else 0.54
         line.arrived += 1
-        line.look(at_s)
+        line.inspect(at_s)
         line.tick(at_s)
     line.close(at_s)
 
@@ -201,16 +203,16 @@ def test_a_rate_that_hovers_about_the_need_makes_no_flicker() -> None:
 
 
 def test_what_lacks_is_told_from_what_lacked_before() -> None:
-    """After a camera's failure too few looks are the device's fault, from when the camera was back."""
+    """After a camera's failure too few inspections are the device's fault, from when the camera was back."""
     line = Line(NEED)
-    end_s = _feed(line, 20.0, fps=25.0, look_every=5)
+    end_s = _feed(line, 20.0, fps=25.0, inspect_every=5)
     line.ledger.state(StateChange("cam", CameraState.RECONNECTING, end_s, UTC + end_s, "REFUSED"))
     for n in range(50):
         line.tick(end_s + n / 5)
     back_s = end_s + 10.0
     line.ledger.state(StateChange("cam", CameraState.RUNNING, back_s, UTC + back_s))
-    end_s = _feed(line, 30.0, fps=25.0, look_every=40, start_s=back_s)
-    end_s = _feed(line, 20.0, fps=25.0, look_every=5, start_s=end_s)
+    end_s = _feed(line, 30.0, fps=25.0, inspect_every=40, start_s=back_s)
+    end_s = _feed(line, 20.0, fps=25.0, inspect_every=5, start_s=end_s)
     line.close(end_s)
 
     (first, second) = line.told()
@@ -223,8 +225,8 @@ def test_what_lacks_is_told_from_what_lacked_before() -> None:
 def test_another_lack_begins_another_interval() -> None:
     """When the device is fast again and the camera sends too little, the cause changes, once."""
     line = Line(NEED)
-    end_s = _feed(line, 40.0, fps=25.0, look_every=40)
-    line.close(_feed(line, 60.0, fps=1.0, look_every=1, start_s=end_s))
+    end_s = _feed(line, 40.0, fps=25.0, inspect_every=40)
+    line.close(_feed(line, 60.0, fps=1.0, inspect_every=1, start_s=end_s))
 
     (first, second) = line.told()
     assert (first[2], second[2]) == ("capacity", "camera:SLOW")

@@ -44,7 +44,7 @@ class Belt:
 
     defects: Sequence[Defect]
     way: Way
-    looks_s: Sequence[float]
+    inspections_s: Sequence[float]
     degrees: float = 0.0
     jitter_px: float = 0.0
     miss: float = 0.0
@@ -59,8 +59,8 @@ class Belt:
         rng = np.random.default_rng(self.seed)
         truth: dict[tuple[int, tuple[float, ...]], int] = {}
         events: list[DefectEvent] = []
-        for sequence, at_s in enumerate(self.looks_s):
-            rows = self._look(rng, at_s)
+        for sequence, at_s in enumerate(self.inspections_s):
+            rows = self._observe(rng, at_s)
             detections = scored_detections(*((*box, score, class_id) for _, box, score, class_id in rows))
             for index, row in enumerate(rows):
                 truth[sequence, tuple(detections.xyxy[index].tolist())] = row[0]
@@ -68,7 +68,7 @@ class Belt:
         events += tracker.close()
         return Outcome(events, truth, self)
 
-    def _look(self, rng: np.random.Generator, at_s: float) -> list[tuple[int, list[float], float, int]]:
+    def _observe(self, rng: np.random.Generator, at_s: float) -> list[tuple[int, list[float], float, int]]:
         rows = []
         for number, defect in enumerate(self.defects):
             box = self._box(defect, at_s, rng)
@@ -83,7 +83,7 @@ class Belt:
     def _box(self, defect: Defect, at_s: float, rng: np.random.Generator) -> list[float] | None:
         """Cut the box at the frame edge as a detector does; less than 40 % of it in view is not seen."""
         ux, uy = cos(radians(self.degrees)), sin(radians(self.degrees))
-        run = defect.along + self.way(at_s - self.looks_s[0])
+        run = defect.along + self.way(at_s - self.inspections_s[0])
         x = SIZE_WH[0] / 2 + run * ux - defect.across * uy
         y = SIZE_WH[1] / 2 + run * uy + defect.across * ux
         x += self.stretch * (x - SIZE_WH[0] / 2) * (y / SIZE_WH[1])
@@ -245,7 +245,7 @@ def test_belt_turns_back() -> None:
     _exactly_one(Belt(defects, back_and_forth(100, 2.8), inspections(5, 5.5), jitter_px=2))
 
 
-def test_missed_looks() -> None:
+def test_missed_inspections() -> None:
     """A detector that misses one frame in five splits nothing."""
     _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20, 0.2), jitter_px=2, miss=0.2))
 

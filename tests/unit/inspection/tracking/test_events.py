@@ -29,18 +29,18 @@ UTC = 1_767_225_600.0
 Seen = tuple[float, float, float, int]  # x, y, score, class id
 
 
-class Look(NamedTuple):
+class Inspected(NamedTuple):
     """A frame with what counts of it."""
 
     frame: Frame
     detections: Detections
 
 
-def _inspection(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Look:
+def _inspection(sequence: int, seen: Iterable[Seen], *, size_wh: tuple[int, int] = (640, 360)) -> Inspected:
     rows = list(seen)
     at_s = 100 + sequence * PERIOD_S
     found = scored_detections(*((x - 8, y - 8, x + 8, y + 8, score, class_id) for x, y, score, class_id in rows))
-    return Look(make_frame(sequence=sequence, size_wh=size_wh, at_s=at_s, at_utc=UTC + at_s), found)
+    return Inspected(make_frame(sequence=sequence, size_wh=size_wh, at_s=at_s, at_utc=UTC + at_s), found)
 
 
 def _run(scores: Sequence[float | None], *, threshold: float = 0.25, **settings: object) -> list[DefectEvent]:
@@ -98,13 +98,13 @@ def test_flicker_is_no_event() -> None:
     assert _run([0.9, 0.9, None, None, None, None, None]) == []
 
 
-def test_looks_below_threshold_confirm_nothing() -> None:
+def test_inspections_below_threshold_confirm_nothing() -> None:
     """Detections below the class threshold neither start nor confirm a defect."""
     assert _run([0.3] * 10, threshold=0.5) == []
     assert _run([0.6, 0.6, 0.3, 0.3], threshold=0.5) == []
 
 
-def test_looks_below_threshold_keep_an_event() -> None:
+def test_inspections_below_threshold_keep_an_event() -> None:
     """A confirmed event goes on with observations below the threshold, without counting them as hits."""
     settings = StreamSettings(min_hits=2)
     tracker = EventTracker("cam01", CLASSES, settings, 0.5)
@@ -120,7 +120,7 @@ def test_looks_below_threshold_keep_an_event() -> None:
     assert (end.phase, end.hits, end.sequence, end.last_observation.sequence) == (EventPhase.END, 2, 1, len(scores) - 1)
 
 
-def test_one_bright_look_does_not_reject() -> None:
+def test_one_bright_observation_does_not_reject() -> None:
     """The verdict follows the second best observation."""
     assert [event.verdict for event in _run([0.3, 0.95, 0.3])] == [Verdict.WARN]
     assert [event.verdict for event in _run([0.3, 0.95, 0.6])] == [Verdict.REJECT]
@@ -174,7 +174,7 @@ def test_reject_threshold_of_the_class() -> None:
     assert [event.verdict for event in _run([0.6] * 3, reject_thresholds={"open": 0.7})] == [Verdict.WARN]
 
 
-def test_markedly_better_looks_are_told() -> None:
+def test_markedly_better_inspections_are_told() -> None:
     """A steadily rising score is reported when it rose markedly, each time with the observation itself."""
     events = _run([0.30 + 0.012 * number for number in range(20)], reject_threshold=0.9)
     updates = [event for event in events if event.phase is EventPhase.UPDATE]
@@ -185,7 +185,7 @@ def test_markedly_better_looks_are_told() -> None:
 
 
 @given(st.lists(st.floats(0.25, 1.0, width=32), min_size=3, max_size=12))
-def test_an_event_has_its_best_look_since_it_was_confirmed(scores: list[float]) -> None:
+def test_an_event_has_its_best_observation_since_it_was_confirmed(scores: list[float]) -> None:
     """Box, score and number are from one observation; none since is markedly better; first and last are given."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(), 0.25)
     inspections = [_inspection(number, [(100 + 20.0 * number, 100.0, score, 0)]) for number, score in enumerate(scores)]

@@ -43,7 +43,7 @@ def test_a_camera_below_its_need_is_not_inspected() -> None:
     assert not replace(slow, fps_in=1.5).lacks_capacity
 
 
-def test_a_rate_that_may_lack_one_look_by_its_counting_is_not_too_low() -> None:
+def test_a_rate_that_may_lack_one_inspection_by_its_counting_is_not_too_low() -> None:
     """One inspection every 0.57 s may also give eight in five seconds; the ledger judges cameras with rare ones."""
     assert replace(GOOD, fps_inspected=1.6).is_inspecting
     assert replace(GOOD, fps_inspected=0.0, needed_fps=0.2, spare_fps=0.2).is_inspecting
@@ -55,7 +55,7 @@ def test_rates_of_the_first_seconds_tell_nothing() -> None:
     assert replace(GOOD, fps_inspected=0.3, needed_fps=0.0, spare_fps=0.0).is_inspecting
 
 
-def test_looks_without_one_to_spare_are_told() -> None:
+def test_inspections_without_one_to_spare_are_told() -> None:
     """Between the required rate and the one that tolerates a missed detection, the headline is only a notice."""
     scarce = replace(GOOD, fps_inspected=2.0)
 
