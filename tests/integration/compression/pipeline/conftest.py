@@ -119,6 +119,12 @@ class Bench:
 
 
 @pytest.fixture
+def no_glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train with a teacher that is not compared with its student before: that exports and evaluates both."""
+    monkeypatch.setattr("vision_line_compression.pipeline.steps.distill._validation_map", lambda *_: None)
+
+
+@pytest.fixture
 def bench(tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint) -> Bench:
     """A v8n that was never trained."""
     made = Bench(tmp_path, write_board_checkpoint("yolov8n"), boards)

@@ -23,6 +23,7 @@ def succeeded(done: Result) -> Result:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_glance")
 def test_weights_learn_while_they_are_rounded(bench: Bench) -> None:
     """The stage leaves a plain checkpoint of the same widths and other weights, and the INT8 file is made of it."""
     bench.write("[qat]\nepochs = 1\n[evaluate]\nspeed_s = 0.0\n")

@@ -81,6 +81,7 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_glance")  # the killed run has it
 @pytest.mark.parametrize("network", ["yolov10n", "yolo11n", "yolo26n"])
 def test_every_family_becomes_a_bundle(
     network: str, tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint
