@@ -201,7 +201,7 @@ class Device(Protocol):
 class LoadReporter(Protocol):
     """Tells how busy hardware is."""
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is now, an entry for each GPU; empty on the CPU, and where nothing is told.
 
         Takes a millisecond or so, and for ever where a driver hangs: any one thread, which nobody must wait for.

@@ -309,7 +309,7 @@ def test_loads_are_told_by_another_thread(rig: Rig) -> None:
     """Whoever watches asks while batches are in flight; there is an entry for each GPU, or nothing."""
     rig.device.submit([rig.frame("a", 0)])
     with ThreadPoolExecutor(1) as threads:
-        loads = threads.submit(rig.device.loads).result(DEADLINE_S)
+        loads = threads.submit(rig.device.sample).result(DEADLINE_S)
     rig.collect(1)
 
     assert len({load.name for load in loads}) == len(loads)

@@ -23,7 +23,7 @@ class Backend(Protocol):
 
     Slots are numbers from 0 to `description.slots` - 1. The device says which slot a batch takes, and gives a slot to
     no other batch until it has read the outputs. A backend is made with the `wake` that it calls, from any thread,
-    whenever a batch is done. All else is called by the inspecting thread, but for `open_shapes` and `loads`.
+    whenever a batch is done. All else is called by the inspecting thread, but for `open_shapes` and `sample`.
     """
 
     @property
@@ -68,7 +68,7 @@ class Backend(Protocol):
             RunError: the engine failed.
         """
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is; see `ports.LoadReporter`."""
 
     def close(self, in_flight: Collection[int]) -> None:
@@ -155,7 +155,8 @@ class InferenceDevice:
                 camera) a picture that cannot be converted; no frame of the batch is then in flight.
             RunError: the engine does not take the work.
         """
-        shape = self._checked_shape(frames)
+        busy = not self._free
+        shape = batch_shape(self._backend.kind, self._description, frames, closed=self._closed, busy=busy)
         slot = self._free[-1]
         boxes = self._backend.convert(slot, frames, shape)
         self._free.pop()
@@ -180,9 +181,9 @@ class InferenceDevice:
         """Return how many frames were submitted and not yet collected."""
         return len(self._order)
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is now; see `ports.LoadReporter`."""
-        return self._backend.loads()
+        return self._backend.sample()
 
     def close(self) -> None:
         """Wait for the engine and release everything; results not collected are dropped. May be called twice.
@@ -197,19 +198,6 @@ class InferenceDevice:
         self._backend.close(tuple(self._working))
         self._working.clear()
 
-    def _checked_shape(self, frames: Sequence[Frame]) -> ShapeHW:
-        kind, described = self._backend.kind, self._description
-        if not 1 <= len(frames) <= described.max_batch:
-            raise DeviceError(f"{kind}: expected a batch of 1..{described.max_batch} frames, got {len(frames)}")
-        if self._closed:
-            raise DeviceError(f"{kind}: the device is closed")
-        if not self._free:
-            raise DeviceError(f"{kind}: all {described.slots} slots are busy")
-        shapes = {self.shape_for(frame.size_wh) for frame in frames}
-        if len(shapes) != 1:
-            raise DeviceError(f"{kind}: expected a batch of one input shape, got {sorted(shapes)}")
-        return shapes.pop()
-
     def _finish(self, slot: int, outputs: Outputs) -> list[Inspection]:
         batch = self._working.pop(slot, None)
         if batch is None:
@@ -223,3 +211,23 @@ class InferenceDevice:
             inspection = Inspection(ticket.frame, detections, ticket.submitted_s, finished_s)
             released += self._order.finish(ticket, inspection)
         return released
+
+
+def batch_shape(
+    name: str, description: DeviceDescription, frames: Sequence[Frame], *, closed: bool, busy: bool = False
+) -> ShapeHW:
+    """Return the one input shape of `frames`, which are a batch for what is described; `name` begins its errors.
+
+    Raises:
+        DeviceError: the batch is empty, too large or of several shapes, or the device is closed or `busy`.
+    """
+    if not 1 <= len(frames) <= description.max_batch:
+        raise DeviceError(f"{name}: expected a batch of 1..{description.max_batch} frames, got {len(frames)}")
+    if closed:
+        raise DeviceError(f"{name}: the device is closed")
+    if busy:
+        raise DeviceError(f"{name}: all {description.slots} slots are busy")
+    shapes = {closest_shape(frame.size_wh, description.input_shapes_hw) for frame in frames}
+    if len(shapes) != 1:
+        raise DeviceError(f"{name}: expected a batch of one input shape, got {sorted(shapes)}")
+    return shapes.pop()

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from vision_line.devices.camera_order import CameraOrder, Ticket
+from vision_line.devices.device import batch_shape
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Inspection, Scores
@@ -84,7 +85,7 @@ class MultiDevice:
                 camera) a picture that is on no device or that its device refuses; no frame is then in flight.
             RunError: a device does not take the work.
         """
-        self._check(frames)
+        batch_shape(self._description.name, self._description, frames, closed=self._closed)
         started: list[tuple[_Member, list[int]]] = []
         try:
             for member, part in self._parts(frames):
@@ -122,9 +123,9 @@ class MultiDevice:
         """Return how many frames were submitted and not yet collected."""
         return len(self._order)
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the devices are."""
-        return tuple(load for member in self._members for load in member.device.loads())
+        return tuple(load for member in self._members for load in member.device.sample())
 
     def close(self) -> None:
         """Close all devices, also where one fails; may be called twice.
@@ -156,16 +157,6 @@ class MultiDevice:
             variant=_together(one.variant for one in each),
             variant_reason=_together(one.variant_reason for one in each),
         )
-
-    def _check(self, frames: Sequence[Frame]) -> None:
-        name, most = self._description.name, self._description.max_batch
-        if not 1 <= len(frames) <= most:
-            raise DeviceError(f"{name}: expected a batch of 1..{most} frames, got {len(frames)}")
-        if self._closed:
-            raise DeviceError(f"{name}: the device is closed")
-        shapes = {self.shape_for(frame.size_wh) for frame in frames}
-        if len(shapes) != 1:
-            raise DeviceError(f"{name}: expected a batch of one input shape, got {sorted(shapes)}")
 
     def _parts(self, frames: Sequence[Frame]) -> list[tuple[_Member, list[int]]]:
         """Return the frames' indices by their devices, and by the input shape that each device has for them.

@@ -80,7 +80,7 @@ class StatedBackend:
             slot = self._finished.popleft()
             yield slot, self._outputs[: self._sizes[slot]]
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return the loads that it was made with."""
         return self._loads
 

@@ -181,7 +181,7 @@ class Run:
         cameras.attach(scheduler)
         self._ledger.device_is_ready()
         decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
-        load_watch = LoadWatch(device.loads, self._metrics.device_loads)
+        load_watch = LoadWatch(device.sample, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
             tasks.create_task(shapes.run(), name="input shapes"),

@@ -193,7 +193,7 @@ def open_device_under_test(device: str, model: Path | None, settings: Settings) 
         monitor = GpuMonitor(bus, name=device) if bus else None
         if monitor is not None:
             closing.callback(monitor.close)
-        before = None if monitor is None else monitor.sample()
+        before = None if monitor is None else next(iter(monitor.sample()), None)
         name = _one_of(device, choose_device(device))
         gpu = open_gpu(chosen_gpus(name)[0]) if chosen_gpus(name) else None
         size_wh = settings.size_wh or (SMALL_SIZE_WH if gpu is None else _GPU_SIZE_WH)
@@ -211,7 +211,7 @@ def open_device_under_test(device: str, model: Path | None, settings: Settings) 
             gpu=gpu,
             size_wh=size_wh,
             memory_before=before if gpu is not None and gpu.pci_bus_id == bus else None,
-            memory_after=None if monitor is None or gpu is None else monitor.sample(),
+            memory_after=None if monitor is None or gpu is None else next(iter(monitor.sample()), None),
             no_samples_reason="" if monitor is None else monitor.reason,
         )
 

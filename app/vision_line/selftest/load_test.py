@@ -38,11 +38,11 @@ class GpuWatch:
         """Take a sample when one is due."""
         if now_s >= self._due_s:
             self._due_s = now_s + _SAMPLE_EVERY_S
-            self._history.note(self._device.loads())
+            self._history.note(self._device.sample())
 
     def close(self) -> tuple[LoadTotals, ...]:
         """Take the last sample and return the totals."""
-        self._history.note(self._device.loads())
+        self._history.note(self._device.sample())
         return self._history.totals()
 
 

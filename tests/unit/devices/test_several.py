@@ -200,7 +200,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
 
     assert (description.name, description.detail, description.precision) == ("cuda:0+1", "2 x a GPU", "int8")
     assert (description.slots, description.max_batch) == (3, 8)
-    assert [load.name for load in pair.device.loads()] == ["cuda:0", "cuda:1"]
+    assert [load.name for load in pair.device.sample()] == ["cuda:0", "cuda:1"]
     other = MultiDevice([Stubborn(0), Stubborn(2, "an older GPU")], lambda picture: picture)
     assert other.description.detail == "a GPU; an older GPU"
     other.close()

@@ -143,7 +143,7 @@ class CpuBackend:
                 raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
             yield slot, outputs
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return nothing: how busy the processor is, the process knows itself."""
         return ()
 

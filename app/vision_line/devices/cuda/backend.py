@@ -122,10 +122,9 @@ class CudaBackend:
                 raise RunError(slot.fault)
             yield slot.number, slot.results()
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the GPU is, as NVML tells it."""
-        load = self._monitor.sample()
-        return () if load is None else (load,)
+        return self._monitor.sample()
 
     def close(self, in_flight: Collection[int]) -> None:
         """Wait for the GPU and release everything.

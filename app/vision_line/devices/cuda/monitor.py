@@ -26,7 +26,10 @@ _HANGS_AFTER_S = 1.0
 
 
 class GpuMonitor:
-    """Asks NVML about one GPU; without the library or a driver it has nothing to say, and says so once. Any thread."""
+    """Asks NVML about one GPU; implements `ports.LoadReporter`.
+
+    Without the library or a driver it has nothing to say, and says so once. Any thread.
+    """
 
     def __init__(self, pci_bus_id: str, nvml: ModuleType | None = None, *, name: str = "") -> None:
         """Find the GPU by its PCI bus id: NVML counts GPUs otherwise than CUDA does.
@@ -47,15 +50,15 @@ class GpuMonitor:
         if self._opened:
             self._tried(lambda: self._find(pci_bus_id))
 
-    def sample(self) -> DeviceLoad | None:
-        """Return the GPU's state now, or None; takes a millisecond or less, for ever where NVML hangs.
+    def sample(self) -> tuple[DeviceLoad, ...]:
+        """Return the GPU's state now, if it is told; takes a millisecond or less, for ever where NVML hangs.
 
-        Only the first who asks hangs with it; others are told None after a second.
+        Only the first who asks hangs with it; others are told nothing after a second.
         """
         if not self._asking.acquire(timeout=_HANGS_AFTER_S):
-            return None
+            return ()
         try:
-            return None if self._handle is None else self._sample()
+            return () if self._handle is None else self._sample()
         finally:
             self._asking.release()
 
@@ -72,16 +75,16 @@ class GpuMonitor:
         finally:
             self._asking.release()
 
-    def _sample(self) -> DeviceLoad | None:
+    def _sample(self) -> tuple[DeviceLoad, ...]:
         nvml, handle = self._nvml, self._handle
         try:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         except nvml.NVMLError as exc:
             self._give_up(str(exc))
-            return None
+            return ()
         power_mw = self._told(nvml.nvmlDeviceGetPowerUsage)
         energy_mj = self._told(nvml.nvmlDeviceGetTotalEnergyConsumption)
-        return DeviceLoad(
+        load = DeviceLoad(
             name=self._name,
             memory_used_mb=memory.used >> 20,
             memory_total_mb=memory.total >> 20,
@@ -92,6 +95,7 @@ class GpuMonitor:
             temperature_c=self._temperature(),
             throttled=self._throttled(),
         )
+        return (load,)
 
     def _find(self, pci_bus_id: str) -> None:
         self._handle = self._nvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id)

@@ -111,8 +111,7 @@ class MultiGpuDecoders:
             return self._spread.cameras()
 
     def _loads(self) -> dict[int, DeviceLoad]:
-        sampled = {index: monitor.sample() for index, monitor in self._monitors.items()}
-        return {index: load for index, load in sampled.items() if load is not None}
+        return {index: load for index, monitor in self._monitors.items() for load in monitor.sample()}
 
     def _left(self, camera: str, gpu: int) -> None:
         with self._lock:

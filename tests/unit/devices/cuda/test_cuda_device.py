@@ -407,11 +407,11 @@ def test_loads_are_those_of_the_device(open_line: OpenLine, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     line = open_line()
 
-    (load,) = line.device.loads()
+    (load,) = line.device.sample()
     line.device.close()
 
     assert (load.name, load.memory_used_mb, load.sm_percent) == ("cuda:0", 1100, 32)
-    assert line.device.loads() == ()
+    assert line.device.sample() == ()
     assert nvml.opened == 0
 
 
@@ -421,5 +421,5 @@ def test_a_device_without_nvml_tells_nothing(open_line: OpenLine, monkeypatch: p
     line = open_line()
     line.submit(_pictures(2))
 
-    assert line.device.loads() == ()
+    assert line.device.sample() == ()
     assert line.collect(2) == _pictures(2)

@@ -21,7 +21,8 @@ def test_every_figure_has_its_unit() -> None:
     nvml = FakeNvml()
     monitor = GpuMonitor(BUS, nvml, name="cuda:1")
 
-    assert monitor.sample() == DeviceLoad(
+    (load,) = monitor.sample()
+    assert load == DeviceLoad(
         name="cuda:1",
         memory_used_mb=1100,
         memory_total_mb=12288,
@@ -35,7 +36,7 @@ def test_every_figure_has_its_unit() -> None:
     monitor.close()
     monitor.close()
     assert nvml.opened == 0
-    assert monitor.sample() is None
+    assert monitor.sample() == ()
 
 
 @pytest.mark.parametrize(
@@ -49,21 +50,18 @@ def test_every_figure_has_its_unit() -> None:
 )
 def test_missing_figure_is_none_and_the_others_stay(unsupported: str, field: str) -> None:
     """A GPU that does not tell one thing still tells the rest."""
-    load = GpuMonitor(BUS, FakeNvml(unsupported)).sample()
+    (load,) = GpuMonitor(BUS, FakeNvml(unsupported)).sample()
 
-    assert load is not None
     assert getattr(load, field) is None
     assert load.memory_used_mb == 1100
 
 
 def test_older_drivers_tell_the_temperature_their_way() -> None:
     """Where the newer call is not known the older one is asked; where both are not, there is no figure."""
-    older = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetTemperatureV")).sample()
-    none = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")).sample()
+    (older,) = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetTemperatureV")).sample()
+    (none,) = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")).sample()
 
-    assert older is not None
     assert older.temperature_c == 60
-    assert none is not None
     assert none.temperature_c is None
 
 
@@ -72,21 +70,18 @@ def test_heat_is_told_from_other_reasons_for_low_clocks(reasons: int, throttled:
     """An idle GPU and one at its power limit are not too hot."""
     nvml = FakeNvml()
     nvml.reasons = reasons
-    load = GpuMonitor(BUS, nvml).sample()
+    (load,) = GpuMonitor(BUS, nvml).sample()
 
-    assert load is not None
     assert load.throttled is throttled
 
 
 def test_older_drivers_tell_heat_their_way() -> None:
     """As with the temperature."""
-    older = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetCurrentClocksEventReasons")).sample()
+    (older,) = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetCurrentClocksEventReasons")).sample()
     unsupported = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
-    none = GpuMonitor(BUS, FakeNvml(*unsupported)).sample()
+    (none,) = GpuMonitor(BUS, FakeNvml(*unsupported)).sample()
 
-    assert older is not None
     assert older.throttled is True
-    assert none is not None
     assert none.throttled is None
 
 
@@ -108,7 +103,7 @@ def test_a_question_that_hangs_does_not_hold_up_the_end(
     thread.start()
     assert asked.wait(20)
 
-    assert monitor.sample() is None
+    assert monitor.sample() == ()
     with caplog.at_level("WARNING"):
         monitor.close()
     answer.set()
@@ -129,7 +124,7 @@ def test_without_driver_or_gpu_the_reason_is_told_once(
     """There are no figures, one line says why, and closing is as ever."""
     with caplog.at_level("INFO"):
         monitor = GpuMonitor(bus, FakeNvml(unsupported))
-        assert [monitor.sample() for _ in range(3)] == [None] * 3
+        assert [monitor.sample() for _ in range(3)] == [()] * 3
         monitor.close()
 
     assert monitor.reason == reason
@@ -140,10 +135,10 @@ def test_gpu_that_vanishes_is_told_once(caplog: pytest.LogCaptureFixture) -> Non
     """A GPU that stops answering ends the figures, not the program."""
     nvml = FakeNvml()
     monitor = GpuMonitor(BUS, nvml)
-    assert monitor.sample() is not None
+    assert len(monitor.sample()) == 1
     nvml.unsupported.add("nvmlDeviceGetMemoryInfo")
     with caplog.at_level("INFO"):
-        assert [monitor.sample(), monitor.sample()] == [None, None]
+        assert [monitor.sample(), monitor.sample()] == [(), ()]
     assert len(caplog.records) == 1
 
 
@@ -152,7 +147,7 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monitor = GpuMonitor(BUS)
 
-    assert monitor.sample() is None
+    assert monitor.sample() == ()
     assert "pip install '.[cuda]'" in monitor.reason
     monitor.close()
 
@@ -163,4 +158,4 @@ def test_fake_has_only_names_of_the_real_library() -> None:
     names = [name for name in vars(FakeNvml) if not name.startswith("_")]
 
     assert [name for name in names if not hasattr(pynvml, name)] == []
-    assert GpuMonitor("0000:ff:1f.7").sample() is None
+    assert GpuMonitor("0000:ff:1f.7").sample() == ()

@@ -128,9 +128,9 @@ def test_it_is_described_and_measured_as_one(several: Several, nvml: FakeNvml) -
 
     assert description.name == "cuda:0+1"
     assert description.detail == "2 x Fake GPU, CUDA 13.0, tensorrt 10.16.1.11"
-    assert [(load.name, load.sm_percent) for load in several.device.loads()] == [("cuda:0", 32), ("cuda:1", 77)]
+    assert [(load.name, load.sm_percent) for load in several.device.sample()] == [("cuda:0", 32), ("cuda:1", 77)]
     several.device.close()
-    assert several.device.loads() == ()
+    assert several.device.sample() == ()
     assert nvml.opened == 0
 
 
