@@ -62,7 +62,9 @@ def published_engine(batch_1_ms: float, batch_8_ms: float) -> EngineTimes:
 def _gpu(name: str, generation: str, decoders: int, gb_s: float, gb: float, engine: EngineTimes) -> GpuModel:
     # NVIDIA's note says that every GeForce has one; the other counts are not checked against its matrix.
     basis = Basis.PUBLISHED if name.startswith("RTX ") else Basis.ESTIMATED
-    return GpuModel(name, generation, decoders, basis, gb_s * 1e9, gb * 1e9, engine)
+    return GpuModel(
+        name, generation, decoders, decoders_basis=basis, bandwidth=gb_s * 1e9, memory=gb * 1e9, engine=engine
+    )
 
 
 _PUBLISHED = (

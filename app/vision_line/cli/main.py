@@ -309,7 +309,17 @@ def capacity(
     with reported_errors():
         from vision_line.cli.capacity import Question, show_estimate
 
-        question = Question(gpu, cameras, codec, size, fps, inspect_fps, model_cost, latency_ms, host_cores)
+        question = Question(
+            gpu=gpu,
+            cameras=cameras,
+            codec=codec,
+            size=size,
+            fps=fps,
+            inspect_fps=inspect_fps,
+            model_cost=model_cost,
+            latency_ms=latency_ms,
+            host_cores=host_cores,
+        )
         show_estimate(question, as_json=as_json)
 
 

@@ -150,14 +150,14 @@ class Camera:
 
         sink = FrameSink(self._mailbox, self._numbers)
         return Session(
-            self.stream,
-            self._open_decoder,
-            sink,
-            call_loop,
-            self._clocks,
-            self._health,
-            self._take_fingerprint,
-            self.load,
+            stream=self.stream,
+            open_decoder=self._open_decoder,
+            sink=sink,
+            changed=call_loop,
+            clocks=self._clocks,
+            health=self._health,
+            take_fingerprint=self._take_fingerprint,
+            load=self.load,
         )
 
     async def _open(self, session: Session) -> SourceError | None:
@@ -254,7 +254,8 @@ class Camera:
             logging.WARNING if outage_begins else logging.INFO, "camera %s: %s%s", self.stream.name, state, reason
         )
         now_s, now_utc = self._clocks.monotonic(), self._clocks.utc()
-        self._on_state(StateChange(self.stream.name, state, now_s, now_utc, code, detail, since_s))
+        change = StateChange(self.stream.name, state, now_s, now_utc, code=code, detail=detail, since_s=since_s)
+        self._on_state(change)
 
 
 def open_limit_s(stream: Stream) -> float:

@@ -63,14 +63,14 @@ class _Probe:
         self._found = ProbeResult(stream.name)
         self._sink = FrameSink(self._mailbox, itertools.count())
         self._session = Session(
-            stream,
-            self._noting_codec(open_decoder),
-            self._sink,
-            self._tell_end,
-            self._clocks,
-            open_health(stream),
-            lambda _frame: None,
-            DecodeLoad(),
+            stream=stream,
+            open_decoder=self._noting_codec(open_decoder),
+            sink=self._sink,
+            changed=self._tell_end,
+            clocks=self._clocks,
+            health=open_health(stream),
+            take_fingerprint=lambda _frame: None,
+            load=DecodeLoad(),
         )
 
     def result(self, timeout_s: float) -> ProbeResult:

@@ -148,13 +148,13 @@ class RtspSource:
         report = self._client.report
         camera_utc = None if report is None else report.utc_of(timestamp, self._track.clock_hz)
         return EncodedFrame(
-            packet,
-            self._video,
-            unit.keyframe,
-            arrived_s,
-            arrived_utc,
-            camera_utc,
-            unit.damaged,
+            packet=packet,
+            origin=self._video,
+            keyframe=unit.keyframe,
+            arrived_s=arrived_s,
+            arrived_utc=arrived_utc,
+            camera_utc=camera_utc,
+            damaged=unit.damaged,
             began_s=began_s,
         )
 

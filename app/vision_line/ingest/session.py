@@ -84,6 +84,7 @@ class Session:
 
     def __init__(
         self,
+        *,
         stream: Stream,
         open_decoder: OpenDecoder,
         sink: FrameSink,

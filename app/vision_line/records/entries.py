@@ -160,17 +160,17 @@ def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> In
     """Take from an inspection what is recorded, and let go of its frame data."""
     frame = inspection.frame
     return InspectedEntry(
-        frame.camera,
-        frame.sequence,
-        frame.arrived_utc,
-        frame.arrived_s,
-        frame.camera_utc,
-        frame.behind_s,
-        frame.pts_s,
-        frame.size_wh,
-        inspection.detections,
-        tuple(events),
-        inspection.finished_s,
+        camera=frame.camera,
+        sequence=frame.sequence,
+        arrived_utc=frame.arrived_utc,
+        arrived_s=frame.arrived_s,
+        camera_utc=frame.camera_utc,
+        behind_s=frame.behind_s,
+        pts_s=frame.pts_s,
+        size_wh=frame.size_wh,
+        detections=inspection.detections,
+        events=tuple(events),
+        finished_s=inspection.finished_s,
     )
 
 

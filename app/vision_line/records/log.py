@@ -75,7 +75,9 @@ class SqliteLog:
             maker = RowMaker(number, classes, run.cameras)
             self._backlog = Backlog(limits or BacklogLimits())
             retention = Retention(settings.keep_days, settings.max_mb)
-            self._writer = GroupWriter(path, connection, number, maker, self._backlog, settings.min_free_mb, retention)
+            self._writer = GroupWriter(
+                path, connection, number, maker, self._backlog, min_free_mb=settings.min_free_mb, retention=retention
+            )
             undo.pop_all()
         self._evidence: EvidenceWriter | None = None
         self._old_evidence_bytes = usage.size

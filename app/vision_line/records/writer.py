@@ -53,6 +53,7 @@ class GroupWriter:
         run: int,
         rows: RowMaker,
         backlog: Backlog,
+        *,
         min_free_mb: int,
         retention: Retention | None = None,
     ) -> None:

@@ -106,14 +106,14 @@ class _Sheet:
 
     def layout(self) -> BoardLayout:
         return BoardLayout(
-            self.size_wh,
-            self.pitch,
-            tuple(self.tracks),
-            tuple(self.discs),
-            tuple(self.blocks),
-            tuple(self.outlines),
-            tuple(self.labels),
-            tuple(self.mounts),
+            size_wh=self.size_wh,
+            pitch=self.pitch,
+            tracks=tuple(self.tracks),
+            discs=tuple(self.discs),
+            blocks=tuple(self.blocks),
+            outlines=tuple(self.outlines),
+            labels=tuple(self.labels),
+            mounts=tuple(self.mounts),
         )
 
     def at(self, column: float, row: float) -> Point:

@@ -105,7 +105,15 @@ def _open_camera(clip: ClipOrder, log: TextIO | None) -> VirtualCamera:
         stream = read_stream(Path(clip.video).read_bytes())
     except OSError as error:
         raise RunError(f"simulator: {clip.camera}: {clip.video} cannot be read: {error.strerror}") from error
-    return VirtualCamera(clip.camera, clip.clip_id, clip.fps, stream, secrets.randbits(32), secrets.randbits(32), log)
+    return VirtualCamera(
+        name=clip.camera,
+        clip_id=clip.clip_id,
+        fps=clip.fps,
+        stream=stream,
+        ssrc=secrets.randbits(32),
+        timestamp_base=secrets.randbits(32),
+        sent_log=log,
+    )
 
 
 async def _open_udp_ports(host: str) -> UdpPorts:

@@ -98,7 +98,17 @@ def build_tensorrt_engines(
     origin = find_origin(bundle, model, float_onnx, report)
     with tempfile.TemporaryDirectory(prefix="vision-line-variants-") as work:
         variants = _variants(model, wanted, origin.float_onnx, Path(work))
-        contest = _Selection(gpu, target, bundle / ENGINES_FOLDER, model, variants, origin, wanted, display, measure)
+        contest = _Selection(
+            gpu=gpu,
+            target=target,
+            folder=bundle / ENGINES_FOLDER,
+            model=model,
+            variants=variants,
+            origin=origin,
+            wanted=wanted,
+            display=display,
+            measure=measure,
+        )
         return [contest.selected(shape) for shape in model.input_shapes_hw]
 
 

@@ -140,9 +140,18 @@ def _match_image(
     ignored[rows, takers] = true.outside[boxes]
     taken_at[rows, boxes] = seen.score[takers]
     return Matches(
-        ious, 1, np.full(len(order), number), seen.class_id, seen.score, matched, ignored,
-        np.full(len(true.class_id), number), true.class_id, true.outside, taken_at,
-    )  # fmt: skip
+        ious=ious,
+        images=1,
+        image=np.full(len(order), number),
+        class_id=seen.class_id,
+        score=seen.score,
+        matched=matched,
+        ignored=ignored,
+        true_image=np.full(len(true.class_id), number),
+        true_class_id=true.class_id,
+        true_ignored=true.outside,
+        taken_at=taken_at,
+    )
 
 
 def _ranked(seen: _Side, most: int) -> Ints:

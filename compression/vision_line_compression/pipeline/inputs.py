@@ -82,7 +82,9 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
         raise ConfigError(*found, *dict.fromkeys(problems))  # a fault of data.yaml itself is found with every split
     teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
     train, val, test = datasets
-    inputs = Inputs(loaded, parent, teacher, train, val, test, calibration)
+    inputs = Inputs(
+        loaded=loaded, parent=parent, teacher=teacher, train=train, val=val, test=test, calibration=calibration
+    )
     _check_together(inputs)
     return inputs
 

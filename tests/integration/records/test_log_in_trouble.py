@@ -157,7 +157,7 @@ def test_sqlite_full_is_retried_on_a_fresh_connection(tmp_path: Path, line: Any,
     assert number is not None
     connection.execute("PRAGMA max_page_count=40")  # this connection's alone: the next one is free of it
     backlog = Backlog(BacklogLimits())
-    writer = GroupWriter(path, connection, number, RowMaker(number, [], []), backlog, 0)
+    writer = GroupWriter(path, connection, number, RowMaker(number, [], []), backlog, min_free_mb=0)
     for sequence in range(2000):
         seen = line.inspection(sequence, 5)
         backlog.put(inspected_entry(seen, []))
@@ -180,7 +180,7 @@ def test_close_says_what_it_could_not_commit(tmp_path: Path, line: Any) -> None:
     """A close that runs out of time on a locked file tells how many records are lost: never in silence."""
     path = tmp_path / "records.sqlite"
     backlog = Backlog(BacklogLimits())
-    writer = GroupWriter(path, open_writer(path), 1, RowMaker(1, [], []), backlog, 0)
+    writer = GroupWriter(path, open_writer(path), 1, RowMaker(1, [], []), backlog, min_free_mb=0)
     with closing(sqlite3.connect(path, isolation_level=None)) as intruder:
         intruder.execute("BEGIN IMMEDIATE")
         writer.start()

@@ -102,7 +102,16 @@ def compare(
             for places, output in zip(reference.places, outputs, strict=True)
         ]
     except RunError:
-        return DetectionAgreement(_count(reference.places), 0, len(reference.detections), 0, 0, 0, 1.0, holds=False)
+        return DetectionAgreement(
+            places=_count(reference.places),
+            same_places=0,
+            expected=len(reference.detections),
+            found=0,
+            same_detections=0,
+            invented=0,
+            worst_score=1.0,
+            holds=False,
+        )
     scores, logits = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     return _judged(reference, found, scores, logits, tolerance)
 

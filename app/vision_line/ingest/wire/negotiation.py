@@ -107,7 +107,16 @@ class Negotiation:
                 datagrams.close()
             raise
         life = "GET_PARAMETER" if "GET_PARAMETER" in (options.header("public") or "") else "OPTIONS"
-        return Playing(connection, dialogue, track, description.aggregate_url, channels, datagrams, life, session_s / 2)
+        return Playing(
+            connection=connection,
+            dialogue=dialogue,
+            track=track,
+            control_url=description.aggregate_url,
+            channels=channels,
+            datagrams=datagrams,
+            life_method=life,
+            life_every_s=session_s / 2,
+        )
 
     def _resolve(self) -> None:
         """Make sure that the host has an address. May hang as long as the system's resolver does."""

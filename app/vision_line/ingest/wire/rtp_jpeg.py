@@ -135,7 +135,9 @@ def _parse(payload: memoryview) -> _Header | None:
         if precision or length not in (0, 64, 128) or len(payload) < at + length:
             return None
         tables, at = bytes(payload[at : at + length]), at + length
-    return _Header(offset, kind, quality, size_wh, restart, tables, at)
+    return _Header(
+        offset=offset, kind=kind, quality=quality, size_wh=size_wh, restart=restart, tables=tables, data_at=at
+    )
 
 
 def _scaled_tables(quality: int) -> bytes:

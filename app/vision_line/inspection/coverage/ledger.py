@@ -169,7 +169,10 @@ class CoverageLedger:
         now_utc = clock.utc_of(now_s)
         if slept_s:
             for camera, entry in self._cameras.items():
-                entry.slept(NotInspected("", camera, PAUSED, before_s, before_utc, now_s, now_utc))
+                gap = NotInspected(
+                    "", camera, PAUSED, started_s=before_s, started_utc=before_utc, ended_s=now_s, ended_utc=now_utc
+                )
+                entry.slept(gap)
         if step is not None:
             self._steps.append(step)
             for entry in self._cameras.values():

@@ -62,17 +62,17 @@ class _Minute:
     def row(self, camera: str, counts: CameraCounts, looked_utc: float | None = None) -> CoverageMinute:
         """Return the minute as a row; it is provisional while the minute is open."""
         return CoverageMinute(
-            camera,
-            self.minute_utc,
-            counts.arrived,
-            counts.decoded,
-            counts.inspected,
-            counts.dropped,
-            max(0.0, self.missing_s),  # sums of differences may end at -1e-12
-            counts.reconnects,
-            self.clock,
-            self.end_s == inf,
-            looked_utc,
+            camera=camera,
+            minute_utc=self.minute_utc,
+            arrived=counts.arrived,
+            decoded=counts.decoded,
+            inspected=counts.inspected,
+            dropped=counts.dropped,
+            not_inspected_s=max(0.0, self.missing_s),  # sums of differences may end at -1e-12
+            reconnects=counts.reconnects,
+            clock=self.clock,
+            provisional=self.end_s == inf,
+            looked_utc=looked_utc,
         )
 
 

@@ -145,7 +145,15 @@ class EventTracker:
         defect = self._defects.get(track.number)
         if defect is None:
             at_s = frame.captured_s
-            defect = _Defect(observation, at_s, frame.captured_utc, observation, observation, at_s, class_id)
+            defect = _Defect(
+                first=observation,
+                first_s=at_s,
+                first_utc=frame.captured_utc,
+                best=observation,
+                last=observation,
+                last_s=at_s,
+                last_class_id=class_id,
+            )
             self._defects[track.number] = defect
         best = defect.scores.setdefault(class_id, [])
         best.append(score)
