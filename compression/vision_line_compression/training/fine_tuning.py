@@ -65,7 +65,7 @@ def recover(
     original, teacher, settings = load_checkpoint(checkpoint), None, None
     if distillation is not None:
         teacher, settings = _open_teacher(original, distillation.teacher), distillation.settings
-    run = _Run(original, data_yaml, schedule, folder, teacher, settings, report, quantization_aware)
+    run = _Run(original, data_yaml, schedule, folder, teacher, settings, report=report, aware=quantization_aware)
     newest, done = checkpoint, 0
     for phase in schedule.phases:
         newest = run.ensure_phase(phase, newest, done)
