@@ -106,7 +106,7 @@ class NoTracker:
 
 
 def moving_defect(frame: Frame) -> Detections:
-    """Return a defect that crosses the picture, in some frames."""
+    """Return a defect that crosses the view, in some frames."""
     if frame.sequence % DEFECT_EVERY >= DEFECT_EVERY // 4:
         return Detections.empty()
     x = (frame.sequence * 4) % 600

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Is the headline ever green while defects are missed? The demo on a terminal, alone or beside busy loops on all cores.
 
-The dashboard is read from the terminal as a person reads it, twice a second. Defects that crossed the picture wholly
-while the headline was green are scored against what the cameras truly showed, and the pictures with detections by the
+The dashboard is read from the terminal as a person reads it, twice a second. Defects that crossed the view wholly
+while the headline was green are scored against what the cameras truly showed, and the frames with detections by the
 cameras' own clock. Run: python -m benchmarks.headline [MINUTES] [CAMERAS] [--busy]
 """
 
@@ -41,7 +41,7 @@ MARKS = f"{GREEN}▲■○"
 CHECK_EVERY_S = 0.5
 #: A screen older than this shows nothing: a dashboard that hangs is not green.
 SCREEN_FRESH_S = 3.0
-#: An event needs this long after its defect has left the picture.
+#: An event needs this long after its defect has left the view.
 EVENT_S = 2.0
 
 
@@ -172,7 +172,7 @@ def scored(folder: Path, stretches: list[Stretch], cameras: int) -> list[Score]:
 
 
 def oldest_while_green(folder: Path, stretches: list[Stretch]) -> float:
-    """Return the greatest age of an inspected picture with detections, seconds, by the camera's own clock."""
+    """Return the greatest age of an inspected frame with detections, seconds, by the camera's own clock."""
     with closing(sqlite3.connect(folder / "records" / "records.sqlite")) as connection:
         rows = connection.execute(
             "SELECT arrived_utc, arrived_utc - camera_utc FROM detections WHERE camera_utc IS NOT NULL"

@@ -46,7 +46,7 @@ class LoggedDetection(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """One defect crossing one camera's picture once; `number` counts a defect's passes."""
+    """One defect crossing one camera's view once; `number` counts a defect's passes."""
 
     camera: str
     defect_id: int
@@ -55,7 +55,7 @@ class Pass(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a run did. `passes` counts the defects that crossed the picture wholly inside the scored time."""
+    """How a run did. `passes` counts the defects that crossed the view wholly inside the scored time."""
 
     passes: int
     found: int
@@ -166,7 +166,7 @@ def _hit(row: LoggedDetection, frames: Sequence[SentFrame], times: Sequence[floa
 
 
 def _pass_number(sighting: TrueBox, frame: SentFrame, truth: ClipTruth) -> int:
-    """Number a defect's passes; one that is in the picture at the loop's seam belongs to the loop it began in."""
+    """Number a defect's passes; one that is in view at the loop's seam belongs to the loop it began in."""
     began_before = _seen_since_start(sighting.defect_id, frame.position, truth)
     return frame.loop - 1 if began_before else frame.loop
 

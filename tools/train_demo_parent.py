@@ -4,7 +4,7 @@
     python -m tools.train_demo_parent --start yolov8n-coco.pt --work build/pcb-demo
 
 needs the `dev` extra and, from the repository's root, about an hour on two cores. What `--work` already holds
-(pictures, weights) is used again. `compression/recipes/demo.toml` then makes the shipped bundle of `trained.pt` and the
+(images, weights) is used again. `compression/recipes/demo.toml` then makes the shipped bundle of `trained.pt` and the
 same boards: the command is in its first lines.
 """
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the parent of vision-line's demo model.")
     parser.add_argument("--start", type=Path, required=True, help="YOLOv8n checkpoint to go on from")
-    parser.add_argument("--work", type=Path, required=True, help="folder for pictures and weights")
+    parser.add_argument("--work", type=Path, required=True, help="folder for images and weights")
     parser.add_argument(
         "--bfloat16", action="store_true", help="train in bfloat16: twice as fast where the CPU has AMX"
     )
@@ -53,7 +53,7 @@ def _show_progress(done: int, total: int) -> None:
 def train(options: argparse.Namespace, data: Path, work: Path) -> Path:
     """Fine-tune the checkpoint on the drawn boards; gives the best one of all epochs.
 
-    Mosaics fill the square input with boards of four pictures; the last fifth of the epochs sees pictures as the
+    Mosaics fill the square input with boards of four images; the last fifth of the epochs sees images as the
     cameras send them. Every epoch is kept.
     """
     trained = work / "trained.pt"

@@ -122,7 +122,7 @@ SLOW_RETRY_CODES = frozenset(
 
 
 class SourceError(VisionLineError):
-    """A camera, video or picture folder cannot be read; `code` says why."""
+    """A camera, video or image folder cannot be read; `code` says why."""
 
     def __init__(self, camera: str, code: SourceErrorCode, detail: str) -> None:
         """Name the camera, the code and what was found."""

@@ -100,7 +100,7 @@ class DecodedFrame:
 
 @runtime_checkable
 class HostCopyable(Protocol):
-    """A native picture that lies outside the host's memory and is copied for the few looks that people take."""
+    """A native frame that lies outside the host's memory and is copied for the few looks that people take."""
 
     def to_host(self) -> VideoFrame:
         """Return a copy that the caller owns; any thread, and it may wait a millisecond.
@@ -127,10 +127,10 @@ class EncodedVideo(Protocol):
 
 
 class Decoder(Protocol):
-    """Turns one camera's packets into pictures that stay where the device wants them. Used by one thread."""
+    """Turns one camera's packets into frames that stay where the device wants them. Used by one thread."""
 
     def decode(self, packet: VideoPacket | None) -> Iterable[DecodedFrame]:
-        """Return the pictures that `packet` completes; None flushes.
+        """Return the frames that `packet` completes; None flushes.
 
         Raises:
             SourceError: the stream cannot be decoded.
@@ -140,7 +140,7 @@ class Decoder(Protocol):
         """Release the codec; may be called twice."""
 
 
-#: Opens a camera's decoder whose pictures the device can read, in the camera's own thread: the camera's name, its
+#: Opens a camera's decoder whose frames the device can read, in the camera's own thread: the camera's name, its
 #: stream, and the colour that overrides what the stream says. Cameras start before there is a device, so decoders are
 #: not the device's: `devices.selection.decoder_opener` gives the one way to them.
 #: Raises SourceError: codec parameters missing or codec unsupported.
@@ -172,7 +172,7 @@ class Device(Protocol):
         """Hand back detections from this score on, for all classes or (classes,) one for each; any thread."""
 
     def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
-        """Return the input shape that a picture of this size is inspected at; a batch holds one shape. Pure."""
+        """Return the input shape that a frame of this size is inspected at; a batch holds one shape. Pure."""
 
     def free_slots(self) -> int:
         """Return how many batches can be submitted now without waiting."""
@@ -181,7 +181,7 @@ class Device(Protocol):
         """Convert `frames` (1..max_batch, all of one input shape) into a free slot and start the engine.
 
         Raises:
-            DeviceError: no slot is free, or a picture cannot be converted.
+            DeviceError: no slot is free, or a frame cannot be converted.
         """
 
     def collect(self) -> list[Inspection]:
@@ -236,7 +236,7 @@ class DetectionLog(Protocol):
         """
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
-        """Accept event changes that no single frame brought, such as the end of an event that left the picture."""
+        """Accept event changes that no single frame brought, such as the end of an event that left the frame."""
 
     def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
         """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier."""

@@ -94,7 +94,7 @@ class Fault:
     needs_mount: bool = False
     needs_relay: bool = False
     raw: Callable[[], RawCamera] | None = None  # a camera that has the fault from its start on
-    is_damaged: Callable[[int], bool] | None = None  # of a picture's number; such ones must be counted
+    is_damaged: Callable[[int], bool] | None = None  # of a frame's number; such ones must be counted
     offsets_s: tuple[float, ...] = ()  # how far ahead the program's wall clock is from the begin on, and from the end
 
     @property
@@ -144,7 +144,7 @@ def _silent(fault: Fault, verdict: Verdict) -> list[str]:
     if verdict.exit_code != fault.exit_code:
         broken.append(f"exit code {verdict.exit_code} instead of {fault.exit_code}")
     if fault.is_damaged and not verdict.damaged:
-        broken.append("no picture was counted as damaged")
+        broken.append("no frame was counted as damaged")
     if not _agree(verdict.steps_s, fault.steps_s):
         broken.append(f"steps of the clock: told {list(verdict.steps_s)}, made {fault.steps_s}")
     if verdict.misplaced:
@@ -163,7 +163,7 @@ def _timed(fault: Fault, verdict: Verdict) -> list[str]:
     if strange:
         broken.append(f"wrong cause: {', '.join(strange)}")
     if verdict.old:
-        broken.append(f"{verdict.old} results on pictures up to {verdict.oldest_s:.1f} s old")
+        broken.append(f"{verdict.old} results on frames up to {verdict.oldest_s:.1f} s old")
     return broken
 
 

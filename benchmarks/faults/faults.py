@@ -9,7 +9,7 @@ import subprocess
 from math import inf
 
 from benchmarks.faults.fault import Fault, Scene
-from benchmarks.faults.raw_cameras import changes_size, digest_sha256, is_damaged, loses_pictures, undescribed
+from benchmarks.faults.raw_cameras import changes_size, digest_sha256, is_damaged, loses_frames, undescribed
 
 #: Until a camera that is new runs, these say why it is not inspected.
 STARTS = ("camera:CONNECTING", "device:STARTING")
@@ -200,7 +200,7 @@ FAULTS = (
     ),
     Fault(
         "another size",
-        "the camera changes its picture's size after 4 s, on the same connection",
+        "the camera changes its frame's size after 4 s, on the same connection",
         lasts_s=10.0,
         causes=STARTS,
         told_s=0.0,
@@ -208,11 +208,11 @@ FAULTS = (
     ),
     Fault(
         "pictures lost",
-        "two pictures of fifty never arrive; up to the next keyframe what is decoded is damaged",
+        "two frames of fifty never arrive; up to the next keyframe what is decoded is damaged",
         lasts_s=10.0,
         causes=STARTS,
         told_s=0.0,
-        raw=loses_pictures,
+        raw=loses_frames,
         is_damaged=is_damaged,
     ),
 )

@@ -118,7 +118,7 @@ class VisionLine:
 
 
 def _inspection(row: sqlite3.Row) -> Inspection:
-    """Return when a detection's picture was there, and how old it was when its result was.
+    """Return when a detection's frame was there, and how old it was when its result was.
 
     The camera's own clock is this machine's: its difference from the arrival owes nothing to the program's estimate,
     and, by the monotonic clock, nothing to what the program believes the time to be.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The peers as subjects: the loop that everybody writes with OpenCV, and Ultralytics' own stream loader.
 
-Each runs in a process of its own, and keeps a line for every picture that it judges in a file, as everybody's does.
+Each runs in a process of its own, and keeps a line for every frame that it judges in a file, as everybody's does.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ results, urls, latest = Results(sys.argv[1]), sys.argv[2:], {}
 def read(index, url):
     camera = cv2.VideoCapture(url)
     while True:
-        good, picture = camera.read()
+        good, frame = camera.read()
         if good:
-            latest[index] = picture
+            latest[index] = frame
         else:
             camera.release()
             time.sleep(1)
@@ -44,8 +44,8 @@ def read(index, url):
 for index, url in enumerate(urls):
     threading.Thread(target=read, args=(index, url), daemon=True).start()
 while True:
-    for index, picture in list(latest.items()):
-        results.judge(index, picture)
+    for index, frame in list(latest.items()):
+        results.judge(index, frame)
     time.sleep(0.1)
 """
 
@@ -54,9 +54,9 @@ import sys, time
 from ultralytics.data.loaders import LoadStreams
 from benchmarks.faults.results import Results
 results = Results(sys.argv[1])
-for sources, pictures, _ in LoadStreams(sys.argv[2]):
-    for index, picture in enumerate(pictures):
-        results.judge(index, picture)
+for sources, frames, _ in LoadStreams(sys.argv[2]):
+    for index, frame in enumerate(frames):
+        results.judge(index, frame)
     time.sleep(0.1)
 """
 
@@ -95,7 +95,7 @@ class Peer:
             self.process = subprocess.Popen(command, stdout=inspections, stderr=log, env=environment)
 
     def wait(self, cameras: int) -> None:
-        """Wait until it has judged a picture of so many cameras."""
+        """Wait until it has judged a frame of so many cameras."""
         wait_until(lambda: self._runs(cameras), START_S, f"{self.name} did not start")
 
     def signal(self, number: int) -> None:
@@ -138,8 +138,8 @@ class Peer:
 
 
 def inspections_of(lines: list[Judged], cameras: list[str]) -> list[Inspection]:
-    """Turn stamps into ages; within one run of a camera's video its quickest picture counts as fresh. Pure."""
-    offsets: dict[tuple[int, int], float] = {}  # camera, run -> of the quickest picture
+    """Turn stamps into ages; within one run of a camera's video its quickest frame counts as fresh. Pure."""
+    offsets: dict[tuple[int, int], float] = {}  # camera, run -> of the quickest frame
     newest: dict[int, tuple[int, int]] = {}  # camera -> run, number
     runs = []
     for line in lines:

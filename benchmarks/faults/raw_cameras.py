@@ -9,7 +9,7 @@ from benchmarks.faults.videos import FPS, Kind, ensure_stamped_video, units_of
 
 LONG_GROUP_S = 30
 CHANGES_AFTER_S = 4
-#: Of every fifty pictures, with a keyframe each 25, these are lost; those after them, up to the next one, are damaged.
+#: Of every fifty frames, with a keyframe each 25, these are lost; those after them, up to the next one, are damaged.
 _PERIOD, _LOST = 2 * FPS, (45, 46)
 
 
@@ -24,17 +24,17 @@ def digest_sha256() -> RawCamera:
 
 
 def changes_size() -> RawCamera:
-    """Return a camera whose picture becomes smaller while it plays."""
+    """Return a camera whose frame becomes smaller while it plays."""
     large, small = units_of(ensure_stamped_video()), units_of(ensure_stamped_video(Kind(size_wh=(480, 270))))
     return RawCamera(large[: CHANGES_AFTER_S * FPS] + small[CHANGES_AFTER_S * FPS :], fps=FPS)
 
 
-def loses_pictures() -> RawCamera:
-    """Return a camera some of whose pictures never arrive."""
+def loses_frames() -> RawCamera:
+    """Return a camera some of whose frames never arrive."""
     units = units_of(ensure_stamped_video())
     return RawCamera(units, fps=FPS, lose=frozenset(n for n in range(len(units)) if n % _PERIOD in _LOST))
 
 
 def is_damaged(number: int) -> bool:
-    """Whether what shows this number is damaged. A lost picture's number was patched together by a decoder. Pure."""
+    """Whether what shows this number is damaged. A lost frame's number was patched together by a decoder. Pure."""
     return number % _PERIOD >= min(_LOST)

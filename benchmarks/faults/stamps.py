@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Frame numbers that can be read from the picture itself, whoever decodes it: blocks of black and white on top."""
+"""Frame numbers that can be read from the frame itself, whoever decodes it: blocks of black and white on top."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 ROWS = 16
 BITS = 20
-#: Before the number stand a white, a black and a white block: a black or grey picture is no number 0.
+#: Before the number stand a white, a black and a white block: a black or grey frame is no number 0.
 MARK = (1, 0, 1)
 BLOCKS = BITS + len(MARK)
 
 
 def stamp(luma: NDArray[np.uint8], number: int) -> None:
-    """Write `number` into the first rows of a picture's luma (h, w), in place."""
+    """Write `number` into the first rows of a frame's luma (h, w), in place."""
     width = luma.shape[1] // BLOCKS
     bits = (*MARK, *(number >> bit & 1 for bit in range(BITS)))
     for block, bit in enumerate(bits):
         luma[:ROWS, block * width : (block + 1) * width] = 235 if bit else 16
 
 
-def read_stamp(picture: NDArray[Any]) -> int | None:
-    """Return the number in a picture (h, w) or (h, w, 3), None where there is none."""
-    width = picture.shape[1] // BLOCKS
-    row = picture[ROWS // 2].reshape(picture.shape[1], -1).mean(axis=1)
+def read_stamp(frame: NDArray[Any]) -> int | None:
+    """Return the number in a frame (h, w) or (h, w, 3), None where there is none."""
+    width = frame.shape[1] // BLOCKS
+    row = frame[ROWS // 2].reshape(frame.shape[1], -1).mean(axis=1)
     bits = [int(row[block * width + width // 2] > 127) for block in range(BLOCKS)]
     if tuple(bits[: len(MARK)]) != MARK:
         return None

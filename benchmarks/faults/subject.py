@@ -13,12 +13,12 @@ VICTIM = "victim"
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One judged picture. `age_s` is how old it was when its result was there, None where it was no picture."""
+    """One judged frame. `age_s` is how old it was when its result was there, None where it was no frame."""
 
     camera: str
-    at_s: float  # monotonic, when the picture was there to be judged
+    at_s: float  # monotonic, when the frame was there to be judged
     age_s: float | None
-    number: int | None = None  # which picture of the camera's video
+    number: int | None = None  # which frame of the camera's video
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Account:
     inspections: list[Inspection] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     exit_code: int | None = None  # of a peer: where it ended by itself
-    damaged: int = 0  # pictures of the victim that were counted as damaged
+    damaged: int = 0  # frames of the victim that were counted as damaged
     rows: list[Stamped] = field(default_factory=list)  # what it wrote down, in the order of writing
     steps_s: tuple[float, ...] = ()  # by how much the wall clock was set, as the subject says
 

@@ -107,7 +107,7 @@ def _line_cell(fault: Fault, verdict: Verdict) -> str:
     if verdict.exit_code == RunError.exit_code:
         return _joined(f"stops inspecting and says so, exit code {verdict.exit_code}", _others(fault, verdict))
     return _joined(
-        _many(verdict.damaged, "damaged pictures not judged"),
+        _many(verdict.damaged, "damaged frames not judged"),
         _back(verdict),
         f"told: {', '.join(verdict.causes) or 'nothing to tell'}",
         f"clock told: {', '.join(f'{step:+.0f} s' for step in verdict.steps_s)}" if verdict.steps_s else "",
@@ -121,7 +121,7 @@ def _peer_cell(fault: Fault, verdict: Verdict) -> str:
         "" if verdict.exit_code is None else f"ends (exit code {verdict.exit_code})",
         _back(verdict),
         "tells nothing",
-        _many(verdict.damaged, "results on damaged pictures"),
+        _many(verdict.damaged, "results on damaged frames"),
         _many(verdict.misplaced, "results under a time at which others stand already"),
         _old(verdict),
         _others(fault, verdict),
@@ -134,9 +134,7 @@ def _back(verdict: Verdict) -> str:
 
 
 def _old(verdict: Verdict) -> str:
-    return (
-        f"{verdict.old} results on old or no pictures (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
-    )
+    return f"{verdict.old} results on old or no frames (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
 
 
 def _others(fault: Fault, verdict: Verdict) -> str:

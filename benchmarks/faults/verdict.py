@@ -10,9 +10,9 @@ from itertools import pairwise
 from benchmarks.faults.clock import Setting, ambiguous, misplaced
 from benchmarks.faults.subject import Account, Inspection, Told
 
-#: A camera counts as inspected while inspections of fresh pictures are no further apart (half of `dwell_s`).
+#: A camera counts as inspected while inspections of fresh frames are no further apart (half of `dwell_s`).
 GAP_S = 1.0
-#: A picture is fresh when it is no older than `max_staleness_ms` and the time that inspecting it may take.
+#: A frame is fresh when it is no older than `max_staleness_ms` and the time that inspecting it may take.
 FRESH_S = 0.75
 
 
@@ -36,16 +36,16 @@ class Verdict:
     blind_s: float  # how long the victim was not looked at
     told_s: float  # how much of the fault itself the subject tells of, for the victim of which it tells least
     causes: tuple[str, ...]
-    old: int  # results on pictures that were old, no pictures, or the same again and again
+    old: int  # results on frames that were old, no frames, or the same again and again
     oldest_s: float
-    damaged: int = 0  # pictures that vision-line counted as damaged; that a peer judged
+    damaged: int = 0  # frames that vision-line counted as damaged; that a peer judged
     exit_code: int | None = None  # of a peer: where it ended by itself
     steps_s: tuple[float, ...] = ()  # by how much the wall clock was set, as the subject says
     misplaced: int = 0  # rows under a time that is not theirs
 
 
 def judge_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
-    """Judge vision-line by its ledger, and hold the ages of the pictures with detections against it."""
+    """Judge vision-line by its ledger, and hold the ages of the frames with detections against it."""
     told = [gap for gap in account.told if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
     mine = [gap for gap in told if gap.camera in victims]
     ages = [seen.age_s for seen in account.inspections if seen.age_s is not None and seen.at_s > window.begun_s]
@@ -68,7 +68,7 @@ def judge_line(account: Account, window: Window, victims: Collection[str]) -> Ve
 def judge_peer(
     account: Account, window: Window, victims: Collection[str], is_damaged: Callable[[int], bool] | None = None
 ) -> Verdict:
-    """Judge a peer by the stamps of the pictures that it judged; it tells nothing."""
+    """Judge a peer by the stamps of the frames that it judged; it tells nothing."""
     fresh: dict[str, list[float]] = {camera: [] for camera in account.cameras}
     for seen in account.inspections:
         if is_fresh(seen):
@@ -90,7 +90,7 @@ def judge_peer(
 
 
 def is_fresh(inspection: Inspection) -> bool:
-    """Whether an inspection was of a picture of the present."""
+    """Whether an inspection was of a frame of the present."""
     return inspection.age_s is not None and inspection.age_s <= FRESH_S
 
 

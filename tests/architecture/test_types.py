@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "compression").rglob("*.py")])
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 
-#: `Any` turns the checker off wherever its value goes. What is left: a picture as its decoder made it, ONNX attributes
+#: `Any` turns the checker off wherever its value goes. What is left: a frame as its decoder made it, ONNX attributes
 #: and literals, arguments that are handed to typer. Lower it when one goes.
 MOST_ANY = 33
 

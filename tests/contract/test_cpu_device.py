@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is the CPU device's own: real conversion, real inference, errors of pictures and engines."""
+"""What is the CPU device's own: real conversion, real inference, errors of frames and engines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ WriteModel = Callable[..., Path]
 DEADLINE_S = 20.0
 
 
-def _inspect(path: Path, shapes: tuple[ShapeHW, ...], picture: NDArray[np.uint8], **options: Any) -> Detections:
+def _inspect(path: Path, shapes: tuple[ShapeHW, ...], rgb: NDArray[np.uint8], **options: Any) -> Detections:
     woken = threading.Event()
     device = open_cpu(open_model(path), shapes, woken.set, **options)
     try:
-        device.submit([_frame(av.VideoFrame.from_ndarray(picture, format="rgb24"))])
+        device.submit([_frame(av.VideoFrame.from_ndarray(rgb, format="rgb24"))])
         assert woken.wait(DEADLINE_S)
         (inspection,) = device.collect()
     finally:
@@ -37,19 +37,19 @@ def _inspect(path: Path, shapes: tuple[ShapeHW, ...], picture: NDArray[np.uint8]
     return inspection.detections
 
 
-def _frame(picture: Any, camera: str = "a") -> Frame:
-    return make_frame(camera, size_wh=(picture.width, picture.height), data=picture, colour=FULL)
+def _frame(data: Any, camera: str = "a") -> Frame:
+    return make_frame(camera, size_wh=(data.width, data.height), data=data, colour=FULL)
 
 
 @pytest.mark.parametrize("end2end", [False, True])
 @pytest.mark.parametrize("quantized", [False, True])
-def test_boxes_return_to_the_picture(write_model: WriteModel, end2end: bool, quantized: bool) -> None:
-    """A blue tile of a picture twice the input's size is found where it is, with its class and score."""
+def test_boxes_return_to_the_frame(write_model: WriteModel, end2end: bool, quantized: bool) -> None:
+    """A blue tile of a frame twice the input's size is found where it is, with its class and score."""
     path = write_model(end2end=end2end, quantized=quantized)
-    picture = np.zeros((120, 256, 3), np.uint8)  # scaled to 128 x 60, two rows of padding above and below
-    picture[60:124, 64:128, 2] = 204
+    rgb = np.zeros((120, 256, 3), np.uint8)  # scaled to 128 x 60, two rows of padding above and below
+    rgb[60:124, 64:128, 2] = 204
 
-    found = _inspect(path, ((64, 128),), picture, score_floor=0.6)
+    found = _inspect(path, ((64, 128),), rgb, score_floor=0.6)
 
     assert found.class_id.tolist() == [2]
     assert found.xyxy.tolist() == [[64, 60, 128, 120]]
@@ -57,14 +57,14 @@ def test_boxes_return_to_the_picture(write_model: WriteModel, end2end: bool, qua
 
 
 def test_every_shape_of_a_dynamic_model_is_served(write_model: WriteModel) -> None:
-    """Pictures of several aspect ratios are inspected at several shapes with one device."""
+    """Frames of several aspect ratios are inspected at several shapes with one device."""
     woken = threading.Event()
     device = open_cpu(open_model(write_model()), ((64, 128), (128, 64), (96, 96)), woken.set, score_floor=0.9)
     try:
         for width, height in ((128, 64), (64, 128), (96, 96)):
-            picture = np.full((height, width, 3), 255, np.uint8)
+            rgb = np.full((height, width, 3), 255, np.uint8)
             woken.clear()
-            device.submit([_frame(av.VideoFrame.from_ndarray(picture, format="rgb24"))])
+            device.submit([_frame(av.VideoFrame.from_ndarray(rgb, format="rgb24"))])
             assert woken.wait(DEADLINE_S)
             (inspection,) = device.collect()
             assert len(inspection.detections) == width * height // 1024
@@ -74,16 +74,16 @@ def test_every_shape_of_a_dynamic_model_is_served(write_model: WriteModel) -> No
 
 def test_a_floor_for_each_class(write_model: WriteModel) -> None:
     """Detections come back only above the floor of their class."""
-    picture = np.zeros((64, 128, 3), np.uint8)
-    picture[:32, :32, 0] = picture[:32, 96:, 1] = 128
+    rgb = np.zeros((64, 128, 3), np.uint8)
+    rgb[:32, :32, 0] = rgb[:32, 96:, 1] = 128
 
-    found = _inspect(write_model(), ((64, 128),), picture, score_floor=np.array([0.6, 0.4, 0.4], np.float32))
+    found = _inspect(write_model(), ((64, 128),), rgb, score_floor=np.array([0.6, 0.4, 0.4], np.float32))
 
     assert found.class_id.tolist() == [1]
 
 
-def test_a_picture_that_cannot_be_converted_names_its_camera(write_model: WriteModel) -> None:
-    """The slot of a picture that fails is free again and the next picture is inspected."""
+def test_a_frame_that_cannot_be_converted_names_its_camera(write_model: WriteModel) -> None:
+    """The slot of a frame that fails is free again and the next frame is inspected."""
     woken = threading.Event()
     device = open_cpu(open_model(write_model()), ((64, 128),), woken.set, slots=1)
     try:
@@ -146,10 +146,10 @@ def test_a_containers_limit_bounds_the_slots(
 def test_a_device_may_be_closed_as_soon_as_its_results_are_there(write_model: WriteModel) -> None:
     """OpenVINO's thread may still hold the request then: the process would abort if the rest were gone before."""
     model = open_model(write_model())
-    picture = av.VideoFrame.from_ndarray(np.zeros((60, 128, 3), np.uint8), format="rgb24")
+    frame = av.VideoFrame.from_ndarray(np.zeros((60, 128, 3), np.uint8), format="rgb24")
     for _ in range(12):
         device = open_cpu(model, ((64, 128),), lambda: None)
-        device.submit([_frame(picture)])
+        device.submit([_frame(frame)])
         while not device.collect():
             pass
         device.close()

@@ -51,25 +51,25 @@ def _simulated(wake: Callable[[], None], inference_s: Callable[[int], float] | f
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of device: how it is opened, and how it gets a camera's picture (h, w, 3), with what keeps that alive."""
+    """A kind of device: how it is opened, and how it gets a camera's frame (h, w, 3), with what keeps that alive."""
 
     open: OpenDevice
     show: Callable[[NDArray[np.uint8], str], tuple[Any, Any]]
 
 
-def _on_the_host(picture: NDArray[np.uint8], camera: str) -> tuple[av.VideoFrame, NDArray[np.uint8]]:
-    return av.VideoFrame.from_numpy_buffer(picture, format="rgb24"), picture  # borrows the array's memory
+def _on_the_host(rgb: NDArray[np.uint8], camera: str) -> tuple[av.VideoFrame, NDArray[np.uint8]]:
+    return av.VideoFrame.from_numpy_buffer(rgb, format="rgb24"), rgb  # borrows the array's memory
 
 
 @dataclass(eq=False)
 class Placed:
-    """A picture that nobody looks at, on one of several devices."""
+    """A frame that nobody looks at, on one of several devices."""
 
     where: int
 
 
 def _place(camera: str) -> int:
-    """Return which of two devices has a camera's pictures; the tests of slots use cameras of the first alone."""
+    """Return which of two devices has a camera's frames; the tests of slots use cameras of the first alone."""
     return 1 if camera == "b" else 0
 
 
@@ -90,30 +90,30 @@ def kind(request: pytest.FixtureRequest, write_model: WriteModel) -> Kind:
     if request.param == "several":
         return Kind(_several, _placed)
     if request.param == "gpu":
-        return _cuda(request.getfixturevalue("gpu_pictures"), write_model, None)
+        return _cuda(request.getfixturevalue("gpu_frames"), write_model, None)
     return Kind(
         lambda wake: _simulated(wake, 0.0 if request.param == "simulated" else lambda n: 0.002 * n), _on_the_host
     )
 
 
 @pytest.fixture
-def gpu_pictures() -> Iterator[GpuFrames]:
-    """Give what makes pictures on this machine's GPU; skip where there is none, or a fake has taken its place."""
+def gpu_frames() -> Iterator[GpuFrames]:
+    """Give what makes frames on this machine's GPU; skip where there is none, or a fake has taken its place."""
     try:
         gpu = open_gpu(0)
     except DeviceError as exc:
         pytest.skip(f"needs an NVIDIA GPU: {exc}")
-    pictures = GpuFrames(gpu=gpu, stream=gpu.device.create_stream())
-    yield pictures
-    pictures.close()
+    frames = GpuFrames(gpu=gpu, stream=gpu.device.create_stream())
+    yield frames
+    frames.close()
 
 
 def _several(wake: Callable[[], None]) -> MultiDevice:
     devices = [_simulated(wake, lambda n: 0.002 * n), _simulated(wake, lambda n: 0.005 * n)]
-    return MultiDevice(devices, lambda picture: picture.where)
+    return MultiDevice(devices, lambda data: data.where)
 
 
-def _placed(picture: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:
+def _placed(rgb: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:
     placed = Placed(_place(camera))
     return placed, placed
 
@@ -121,18 +121,18 @@ def _placed(picture: NDArray[np.uint8], camera: str) -> tuple[Placed, Placed]:
 def _two_gpus(machine: CudaMachine, second: GpuFrames, write_model: WriteModel) -> Kind:
     model = open_model(write_model(batch="n"))
 
-    def show(picture: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
-        surface = (machine, second)[_place(camera)].show(picture)
+    def show(rgb: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
+        surface = (machine, second)[_place(camera)].show(rgb)
         return surface, surface
 
     return Kind(lambda wake: open_gpus(model, SHAPES, wake, indices=(0, 1), cache=machine.cache), show)
 
 
-def _cuda(pictures: GpuFrames, write_model: WriteModel, cache: Path | None) -> Kind:
+def _cuda(frames: GpuFrames, write_model: WriteModel, cache: Path | None) -> Kind:
     model = open_model(write_model(batch="n"))
 
-    def show(picture: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
-        surface = pictures.show(picture)
+    def show(rgb: NDArray[np.uint8], camera: str) -> tuple[Any, Any]:
+        surface = frames.show(rgb)
         return surface, surface
 
     return Kind(lambda wake: open_cuda(model, SHAPES, wake, cache=cache), show)
@@ -153,8 +153,8 @@ class Rig:
     def watched_frame(
         self, camera: str, sequence: int, size_wh: tuple[int, int] = LANDSCAPE_WH
     ) -> tuple[Frame, weakref.ref[Any]]:
-        """Return such a frame, and what says whether its picture is still held."""
-        shown, owner = self._kind.show(_picture(size_wh), camera)
+        """Return such a frame, and what says whether its data are still held."""
+        shown, owner = self._kind.show(_rgb(size_wh), camera)
         frame = Frame(
             camera=camera,
             sequence=sequence,
@@ -186,14 +186,14 @@ def rig(kind: Kind) -> Iterator[Rig]:
     rig.device.close()
 
 
-def _picture(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    picture = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    picture[:32, :32, 0] = 255
-    return picture
+def _rgb(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    rgb = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    rgb[:32, :32, 0] = 255
+    return rgb
 
 
 def test_results_come_back_with_their_frames(rig: Rig) -> None:
-    """An inspection holds the very frame that was submitted, its detections in picture pixels and its times."""
+    """An inspection holds the very frame that was submitted, its detections in frame pixels and its times."""
     frame = rig.frame("a", 7)
     before_s = time.monotonic()
 
@@ -266,15 +266,15 @@ def test_a_batch_holds_at_most_max_batch_frames_of_one_shape(rig: Rig) -> None:
     assert rig.device.in_flight() == 0
 
 
-def test_the_shape_follows_the_picture(rig: Rig) -> None:
-    """Landscape and portrait pictures go to the input shape of their aspect ratio."""
+def test_the_shape_follows_the_frame(rig: Rig) -> None:
+    """Landscape and portrait frames go to the input shape of their aspect ratio."""
     assert rig.device.shape_for((1280, 720)) == (64, 128)
     assert rig.device.shape_for((720, 1280)) == (128, 64)
     assert set(rig.device.description.input_shapes_hw) == set(SHAPES)
 
 
 def test_a_shape_can_be_added_while_frames_are_in_flight(rig: Rig) -> None:
-    """What is under way comes back, and pictures of the new aspect ratio go to the new shape."""
+    """What is under way comes back, and frames of the new aspect ratio go to the new shape."""
     rig.device.submit([rig.frame("a", 0)])
     rig.device.ensure_shape((96, 96))
     rig.device.ensure_shape((96, 96))
@@ -292,17 +292,17 @@ def test_collecting_nothing_returns_at_once(rig: Rig) -> None:
 
 
 def test_collected_frames_are_not_kept(rig: Rig) -> None:
-    """After its inspection was handed over the device holds neither frame nor picture."""
-    frame, picture = rig.watched_frame("a", 0)
+    """After its inspection was handed over the device holds neither frame nor data."""
+    frame, data = rig.watched_frame("a", 0)
 
     rig.device.submit([frame])
     rig.collect(1)
     del frame
 
     deadline = time.monotonic() + DEADLINE_S
-    while picture() is not None and time.monotonic() < deadline:  # the engine's thread may still be leaving
+    while data() is not None and time.monotonic() < deadline:  # the engine's thread may still be leaving
         gc.collect()
-    assert picture() is None
+    assert data() is None
 
 
 def test_loads_are_told_by_another_thread(rig: Rig) -> None:

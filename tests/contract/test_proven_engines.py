@@ -122,7 +122,7 @@ def test_a_float_file_is_its_own_reference(write_model: WriteModel) -> None:
 
 
 def test_what_cannot_be_proven_runs_in_float(write_model: WriteModel, caplog: pytest.LogCaptureFixture) -> None:
-    """A quantized file that makes the same of every picture could be wrong without anyone noticing."""
+    """A quantized file that makes the same of every image could be wrong without anyone noticing."""
     path = write_model(quantized=True)
     coarse = path.read_bytes().replace(np.float32(1 / 255).tobytes(), np.float32(100).tobytes())
     path.write_bytes(coarse)

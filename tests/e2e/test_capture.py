@@ -66,9 +66,9 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def test_pictures_of_all_cameras_spread_over_the_time(tmp_path: Path) -> None:
+def test_images_of_all_cameras_spread_over_the_time(tmp_path: Path) -> None:
     """Each is a lossless frame of its own camera, none twice, and the manifest names them all."""
-    output = tmp_path / "pictures"
+    output = tmp_path / "images"
 
     code, text = captured(write_streams(tmp_path / "s.toml", 3), output, "--images", "9", "--duration", "9")
 
@@ -79,18 +79,18 @@ def test_pictures_of_all_cameras_spread_over_the_time(tmp_path: Path) -> None:
     clips = {clip.camera: clip.clip_id for clip in ensure_clips(3, 1)}
     shown = set()
     for line in lines:
-        picture = cv2.imread(str(output / line["file"]), cv2.IMREAD_GRAYSCALE)
-        assert picture is not None
-        assert picture.shape == (line["height"], line["width"])
-        barcode = read_barcode(np.asarray(picture, np.uint8))
+        pixels = cv2.imread(str(output / line["file"]), cv2.IMREAD_GRAYSCALE)
+        assert pixels is not None
+        assert pixels.shape == (line["height"], line["width"])
+        barcode = read_barcode(np.asarray(pixels, np.uint8))
         assert barcode is not None
         assert barcode[0] == clips[line["camera"]]
         shown.add(barcode)
     assert len(shown) == 9
     times = [datetime.fromisoformat(line["captured_utc"]) for line in lines if line["camera"] == "cam01"]
     assert all((after - before).total_seconds() > 1.2 for before, after in pairwise(times))
-    assert "up to 9 whole pictures of 3 cameras in 9 s, as png (lossless), at most 2000 MB" in text
-    assert "9 of 9 pictures" in text
+    assert "up to 9 whole images of 3 cameras in 9 s, as png (lossless), at most 2000 MB" in text
+    assert "9 of 9 images" in text
 
 
 def test_a_dead_camera_is_named_and_the_others_are_captured(tmp_path: Path) -> None:
@@ -105,15 +105,15 @@ def test_a_dead_camera_is_named_and_the_others_are_captured(tmp_path: Path) -> N
     assert "dead: 0 stored, RECONNECTING" in text
     assert "REFUSED" in text
     assert "secret" not in text
-    assert "1 of 2 pictures" in text
+    assert "1 of 2 images" in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_capture_keeps_what_it_has(number: signal.Signals, tmp_path: Path) -> None:
-    """130, and a manifest that fits the pictures."""
+    """130, and a manifest that fits the images."""
     streams, output = write_streams(tmp_path / "s.toml", 1), tmp_path / "out"
     with started(streams, output, "--images", "1000", "--duration", "1000") as process:
-        wait_for(lambda: manifest(output), "a first picture")
+        wait_for(lambda: manifest(output), "a first image")
         process.send_signal(number)
         text, _ = process.communicate(timeout=30)
 
@@ -121,14 +121,14 @@ def test_an_interrupted_capture_keeps_what_it_has(number: signal.Signals, tmp_pa
     assert {path.name for path in output.glob("*.png")} == {line["file"] for line in manifest(output)}
 
 
-def test_a_still_picture_is_stored_once(tmp_path: Path) -> None:
+def test_a_still_image_is_stored_once(tmp_path: Path) -> None:
     """A file that shows one board for ever, and one that is black."""
     for name, level in (("board", None), ("black", 0)):
         folder = tmp_path / name
         folder.mkdir()
-        picture = np.random.default_rng(1).integers(0, 255, (96, 128, 3)) if level is None else np.zeros((96, 128, 3))
+        pixels = np.random.default_rng(1).integers(0, 255, (96, 128, 3)) if level is None else np.zeros((96, 128, 3))
         for number in range(60):
-            cv2.imwrite(str(folder / f"{number:03d}.png"), picture.astype(np.uint8))
+            cv2.imwrite(str(folder / f"{number:03d}.png"), pixels.astype(np.uint8))
     streams = tmp_path / "s.toml"
     streams.write_text(
         "config_version = 1\n"
@@ -162,5 +162,5 @@ def test_faults_have_their_exit_codes(tmp_path: Path) -> None:
     assert (refused[0], missing[0], nothing[0]) == (2, 2, 4)
     assert "expected a new or an empty folder" in refused[1]
     assert [path.name for path in full.iterdir()] == ["mine.txt"]
-    assert "no picture was stored" in nothing[1]
+    assert "no image was stored" in nothing[1]
     assert not list((tmp_path / "out").iterdir())

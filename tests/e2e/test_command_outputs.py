@@ -156,9 +156,9 @@ def write_video(path: Path, frames: int) -> None:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height = 320, 240
         for number in range(frames):
-            picture = np.full((240, 320, 3), 40, np.uint8)
-            picture[:, number * 20 :] = 200
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            pixels = np.full((240, 320, 3), 40, np.uint8)
+            pixels[:, number * 20 :] = 200
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
         container.mux(stream.encode())
 
 
@@ -229,7 +229,7 @@ def test_a_repeated_camera_means_all_of_them(tmp_path: Path) -> None:
 
 
 def test_parquet_goes_into_a_pipe_and_coco_does_not(tmp_path: Path) -> None:
-    """Parquet is written from its beginning to its end; COCO has pictures beside its file."""
+    """Parquet is written from its beginning to its end; COCO has images beside its file."""
     folder = recorded(tmp_path)
     parquet = subprocess.run(
         [COMMAND, "export", "--table", "cameras", "--format", "parquet", "-o", "-"],

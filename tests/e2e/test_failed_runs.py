@@ -19,7 +19,7 @@ from tests.fakes.tiny_model import build_tiny_model
 
 pytestmark = pytest.mark.e2e
 
-PICTURES = 40
+FRAMES = 40
 
 
 def write_video(path: Path) -> None:
@@ -29,7 +29,7 @@ def write_video(path: Path) -> None:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.options = {"bf": "0", "g": "5"}
-        for index in range(PICTURES):
+        for index in range(FRAMES):
             frame = av.VideoFrame.from_ndarray(random.integers(0, 200, (72, 64), np.uint8), format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             for packet in stream.encode(frame):
@@ -133,7 +133,7 @@ def test_a_video_that_was_cut_off_does_not_end_well(make_run: Callable[[int], An
     summary = run.summary()
     (camera,) = summary["cameras"]
     assert (camera["state"], camera["code"]) == ("ENDED", "CORRUPT")
-    assert 0 < camera["frames_inspected"] < PICTURES
+    assert 0 < camera["frames_inspected"] < FRAMES
     assert "was cut off" in summary["error"]
     assert run.query("SELECT code FROM states WHERE state = 'ENDED'") == [("CORRUPT",)]
 
@@ -161,4 +161,4 @@ def test_unreadable_files_end_with_the_others(make_run: Callable[[int], Any], tm
         "gone.mp4": "NOT_FOUND",
     }
     assert all(f"camera '{name}': {code}: " in run.summary()["error"] for name, code in codes.items() if code)
-    assert run.summary()["cameras"][0]["frames_inspected"] == PICTURES
+    assert run.summary()["cameras"][0]["frames_inspected"] == FRAMES

@@ -43,7 +43,7 @@ def test_nothing_old_is_inspected_as_new(make_run: Callable[[int], LineRun]) -> 
     run.start()
     run.wait_for_detections(5)
     starve(run, 8.0)
-    wait_for(lambda: " behind " in run.text(), "the status line tells how late pictures come")
+    wait_for(lambda: " behind " in run.text(), "the status line tells how late frames come")
     run.signal(signal.SIGSTOP)
     time.sleep(STOP_S)
     resumed_utc = time.time()

@@ -90,23 +90,23 @@ def test_the_ledger_agrees_with_the_summary(main_run: LineRun) -> None:
 
 
 def test_every_event_has_evidence_that_shows_it(main_run: LineRun, tmp_path: Path) -> None:
-    """The clean picture is a frame of the camera's own clip: its barcode says so."""
+    """The clean image is a frame of the camera's own clip: its barcode says so."""
     run = main_run
     rows = run.query("SELECT e.camera, v.path, v.overlay_path FROM events e JOIN evidence v USING (run, event_id)")
     assert len(rows) == run.query("SELECT count(*) FROM events")[0][0] > 0
     clips = {clip.camera: clip.clip_id for clip in ensure_clips(16, 1)}
     for camera, path, overlay in rows:
         assert (run.records / overlay).exists()
-        picture = cv2.imread(str(run.records / path), cv2.IMREAD_GRAYSCALE)
-        assert picture is not None
-        barcode = read_barcode(np.asarray(picture, np.uint8))
+        pixels = cv2.imread(str(run.records / path), cv2.IMREAD_GRAYSCALE)
+        assert pixels is not None
+        barcode = read_barcode(np.asarray(pixels, np.uint8))
         assert barcode is not None
         assert barcode[0] == clips[camera]
-    check_rows_and_pictures_agree(run.records, tmp_path)
+    check_rows_and_images_agree(run.records, tmp_path)
 
 
-def check_rows_and_pictures_agree(records: Path, folder: Path) -> None:
-    """An event's row, and the picture and the boxes that are exported of it, are of one frame."""
+def check_rows_and_images_agree(records: Path, folder: Path) -> None:
+    """An event's row, and the image and the boxes that are exported of it, are of one frame."""
     export(records, Table.EVENTS, Format.JSONL, Selection(), folder / "events.jsonl")
     export(records, Table.EVENTS, Format.COCO, Selection(), folder / "coco.json")
     rows = {row["event_id"]: row for row in map(json.loads, (folder / "events.jsonl").read_text().splitlines())}

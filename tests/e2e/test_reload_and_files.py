@@ -87,7 +87,7 @@ def test_a_capped_video_takes_as_long_as_it_was_recorded(make_run: Callable[[int
     assert recorded_s - 0.5 < took_s < 2 * recorded_s + 30
 
 
-def test_a_single_picture_is_inspected_before_the_run_ends(make_run: Callable[[int], Any], tmp_path: Path) -> None:
+def test_a_single_frame_is_inspected_before_the_run_ends(make_run: Callable[[int], Any], tmp_path: Path) -> None:
     """Its file has ended while it is still on the device."""
     Image.new("RGB", (640, 360), (40, 90, 60)).save(tmp_path / "board.png")
     run = make_run(1)

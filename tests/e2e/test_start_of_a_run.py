@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_cameras_that_run_are_not_blamed_for_the_device(make_run: Callable[[int], Any]) -> None:
-    """From a camera's first picture until the device is ready the cause is the device's start, and not after."""
+    """From a camera's first frame until the device is ready the cause is the device's start, and not after."""
     run = make_run(2)
     run.write_streams(run.names, defaults="max_inspection_gap_ms = 200")
     assert run.run("--duration", "3") == 0, run.text()[-3000:]

@@ -510,14 +510,14 @@ class Engine:
 
     @lru_cache(maxsize=8)  # noqa: B019  an engine lives as long as its process
     def compiled(self, shape_hw: tuple[int, int]) -> ov.CompiledModel:
-        """Return the network for one picture of this size."""
+        """Return the network for one frame of this size."""
         core = ov.Core()
         network = core.read_model(self._content, b"")
         network.reshape({self.input: ov.PartialShape([1, 3, *shape_hw])})
         return core.compile_model(network, "CPU", {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
 
     def output_shape(self, shape_hw: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the output's shape for one picture."""
+        """Return the output's shape for one frame."""
         height, width = shape_hw
         return tuple(self.compiled((height, width)).output(0).get_shape())[1:]
 

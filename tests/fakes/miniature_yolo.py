@@ -98,8 +98,8 @@ def _with_head(art: Sketch, level: str) -> onnx.ModelProto:
     return model
 
 
-def draw_pictures(count: int, seed: int = 1) -> list[NDArray[np.float32]]:
-    """Return smooth pictures (3, 64, 96), 0..1."""
+def draw_images(count: int, seed: int = 1) -> list[NDArray[np.float32]]:
+    """Return smooth images (3, 64, 96), 0..1."""
     rng = np.random.default_rng(seed)
     coarse = rng.random((count, 3, 8, 12), dtype=np.float32)
     return list(np.kron(coarse, np.ones((1, 1, 8, 8), np.float32)))

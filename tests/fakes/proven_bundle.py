@@ -27,13 +27,13 @@ def write_proven_bundle(
     *,
     false: Container[tuple[str, ShapeHW]] = (),
     names: tuple[str, ...] = CLASSES,
-    pictures: int = 3,
+    images: int = 3,
 ) -> Path:
     """Write a bundle of the files in `variants`, its own first; `false` references have the classes mixed up."""
     folder.mkdir()
     files = {f"{name}.onnx": content for name, content in variants.items()}
     _write(folder, files, tuple(variants), shapes, names, None)
-    model, drawn = open_model(folder), drawn_images(pictures, 96)
+    model, drawn = open_model(folder), drawn_images(images, 96)
     references: dict[tuple[str, ShapeHW], Reference] = {}
     for variant in model.variants:
         for shape in shapes:

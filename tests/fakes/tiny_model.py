@@ -20,19 +20,19 @@ METADATA = {
 
 def _nodes(quantized: bool, end2end: bool) -> list[onnx.NodeProto]:
     node = helper.make_node
-    picture = "images"
+    source = "images"
     nodes = []
     if quantized:
         nodes += [
             node("QuantizeLinear", ["images", "step", "zero"], ["steps"]),
             node("DequantizeLinear", ["steps", "step", "zero"], ["quantized"]),
         ]
-        picture = "quantized"
+        source = "quantized"
     nodes += [
-        node("AveragePool", [picture], ["tiles"], kernel_shape=[32, 32], strides=[32, 32]),
+        node("AveragePool", [source], ["tiles"], kernel_shape=[32, 32], strides=[32, 32]),
         node("ReduceMax", ["tiles", "axis_channel"], ["best"], keepdims=1),
         node("Mul", ["best", "none"], ["nothing"]),
-        node("Add", ["nothing", "side"], ["sides"]),  # 32 in each tile, whatever the picture
+        node("Add", ["nothing", "side"], ["sides"]),  # 32 in each tile, whatever the image
         node("CumSum", ["sides", "axis_x"], ["right"]),
         node("CumSum", ["sides", "axis_y"], ["bottom"]),
     ]

@@ -49,7 +49,7 @@ def _estimated(value: float, unit: str, source: str) -> Constant:
     return Constant(value, unit, Basis.ESTIMATED, source)
 
 
-#: Pixels of the picture that NVDEC's published rates are for; rates are taken to go with the number of pixels.
+#: Pixels of the frame that NVDEC's published rates are for; rates are taken to go with the number of pixels.
 REFERENCE_PIXELS = 1920 * 1080
 
 #: Frames a second of one NVDEC engine at 1920x1080, 4:2:0, 8 bit, at the generation's top video clock.
@@ -88,10 +88,10 @@ BITS_PER_PIXEL: dict[Codec, Constant] = {
 }
 RTP_PAYLOAD_BYTES = _estimated(1400, "bytes", "an Ethernet frame less headers")
 PACKET_CPU_S = _measured(
-    50e-6, "s/RTP packet", XEON + ": reading a 640x360 RTSP camera on a busy machine, 6.1 packets a picture"
+    50e-6, "s/RTP packet", XEON + ": reading a 640x360 RTSP camera on a busy machine, 6.1 packets a frame"
 )
 PACKET_PYTHON_S = _measured(3e-6, "s/RTP packet", XEON + ": 2.2 us demuxing from a file, 0.8 us joining")
-PICTURE_PYTHON_S = _estimated(30e-6, "s/picture", "health, decoder call and mailbox in the camera's thread")
+FRAME_PYTHON_S = _estimated(30e-6, "s/frame", "health, decoder call and mailbox in the camera's thread")
 INSPECT_PYTHON_S = _measured(
     74e-6, "s/inspected frame", XEON + ": `python -m benchmarks.control_plane`, docs/performance.md"
 )
@@ -117,7 +117,7 @@ CONSTANTS: dict[str, Constant] = {
     "RTP_PAYLOAD_BYTES": RTP_PAYLOAD_BYTES,
     "PACKET_CPU_S": PACKET_CPU_S,
     "PACKET_PYTHON_S": PACKET_PYTHON_S,
-    "PICTURE_PYTHON_S": PICTURE_PYTHON_S,
+    "FRAME_PYTHON_S": FRAME_PYTHON_S,
     "INSPECT_PYTHON_S": INSPECT_PYTHON_S,
     "RESULT_PYTHON_S": RESULT_PYTHON_S,
     "PLANNED_SHARE": PLANNED_SHARE,

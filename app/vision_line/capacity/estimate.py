@@ -15,12 +15,12 @@ from vision_line.capacity.constants import (
     DECODE_SURFACES,
     DECODER_TRAFFIC,
     ENGINE_BYTES,
+    FRAME_PYTHON_S,
     INPUT_BYTES,
     INSPECT_PYTHON_S,
     MAX_BATCH,
     PACKET_CPU_S,
     PACKET_PYTHON_S,
-    PICTURE_PYTHON_S,
     PLANNED_SHARE,
     REFERENCE_PIXELS,
     RESULT_PYTHON_S,
@@ -192,12 +192,12 @@ def _memory(scenario: Scenario, cameras: int) -> float:
 
 
 def _cpu(scenario: Scenario, cameras: int) -> float:
-    decoding = scenario.fps * (packets_per_frame(scenario) * PACKET_CPU_S.value + PICTURE_PYTHON_S.value)
+    decoding = scenario.fps * (packets_per_frame(scenario) * PACKET_CPU_S.value + FRAME_PYTHON_S.value)
     return cameras * (decoding + scenario.wanted_fps * scenario.host_s)
 
 
 def _python(scenario: Scenario, cameras: int) -> float:
-    decoding = scenario.fps * (packets_per_frame(scenario) * PACKET_PYTHON_S.value + PICTURE_PYTHON_S.value)
+    decoding = scenario.fps * (packets_per_frame(scenario) * PACKET_PYTHON_S.value + FRAME_PYTHON_S.value)
     return cameras * (decoding + scenario.wanted_fps * scenario.host_s)
 
 

@@ -21,7 +21,7 @@ MANIFEST = "manifest.jsonl"
 _PARTIAL = ".partial"
 
 
-class CapturedPicture(BaseModel):
+class CapturedImage(BaseModel):
     """One line of `manifest.jsonl`: a stored image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -81,7 +81,7 @@ class CaptureFolder:
         if self.stored_bytes + len(data) > self._max_bytes:
             return False
         moment = datetime.fromtimestamp(captured_utc, UTC)
-        entry = CapturedPicture(
+        entry = CapturedImage(
             file=f"{camera}-{self.counts[camera] + 1:05d}-{moment:%Y%m%dT%H%M%SZ}{self._encoding.suffix}",
             camera=camera,
             captured_utc=moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -102,7 +102,7 @@ class CaptureFolder:
         if not self.stored:
             (self.directory / MANIFEST).unlink(missing_ok=True)
 
-    def _write(self, entry: CapturedPicture, data: bytes) -> None:
+    def _write(self, entry: CapturedImage, data: bytes) -> None:
         try:
             left_mb = free_mb(self.directory) - len(data) / 1e6
             if left_mb < self._min_free_mb:

@@ -24,7 +24,7 @@ from vision_line.screens.logs import logging_to_stream
 
 
 def collect(streams_file: Path, options: CaptureOptions) -> int:
-    """Collect pictures of the cameras in `streams_file`; return the exit code.
+    """Collect images of the cameras in `streams_file`; return the exit code.
 
     Raises:
         ConfigError: the configuration, or options that do not fit it.
@@ -43,7 +43,7 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
     if result.interrupted:
         return ExitCode.INTERRUPTED
     if not result.stored:
-        raise RunError(f"{options.output}: no picture was stored; above is what became of each camera")
+        raise RunError(f"{options.output}: no image was stored; above is what became of each camera")
     return ExitCode.DONE
 
 
@@ -51,7 +51,7 @@ def _promise(options: CaptureOptions, cameras: int) -> str:
     encoding = ImageEncoding(options.jpeg_quality)
     described = f"{encoding} (lossless)" if encoding.quality is None else str(encoding)
     return (
-        f"{options.output}: up to {options.images} whole pictures of {cameras} cameras in {options.duration_s:g} s, as"
+        f"{options.output}: up to {options.images} whole images of {cameras} cameras in {options.duration_s:g} s, as"
         f" {described}, at most {options.max_mb} MB; {MANIFEST} names camera, time (UTC) and size of each."
         " Nothing else is stored, and nothing leaves this machine."
     )
@@ -61,7 +61,7 @@ def _result(result: CaptureResult, options: CaptureOptions) -> Iterator[str]:
     for camera in result.cameras:
         yield f"{camera.camera}: {', '.join(_fate(camera))}"
     bound = f"; ended, since {options.max_mb} MB are full" if result.at_disk_limit else ""
-    yield f"{options.output}: {result.stored} of {options.images} pictures, {result.stored_bytes / 1e6:.1f} MB{bound}"
+    yield f"{options.output}: {result.stored} of {options.images} images, {result.stored_bytes / 1e6:.1f} MB{bound}"
 
 
 def _fate(camera: CameraCaptureResult) -> Iterator[str]:

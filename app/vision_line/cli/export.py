@@ -28,26 +28,26 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
 
     Raises:
         ConfigError: `output` cannot be written, or would replace the records.
-        VisionLineError: a filter that does not apply, no records, a disk that is full, or pictures that were left out
+        VisionLineError: a filter that does not apply, no records, a disk that is full, or images that were left out
             because they are not those that were recorded.
         BrokenPipeError: the reader of the standard output went away.
     """
     target = output or Path(f"{table}.{_ENDINGS.get(file_format, file_format)}")
     check_outputs({"-o": target}, {})
-    pictures_to = _pictures_beside(target, file_format)
-    check_apart([(f"-o {target}", target), (f"-o {pictures_to}", pictures_to)], kept_records(record))
+    images_to = _images_beside(target, file_format)
+    check_apart([(f"-o {target}", target), (f"-o {images_to}", images_to)], kept_records(record))
     with progress_bar(f"Exporting {table}") as report:
         summary = export(record, table, file_format, asked, target, report)
-    pictures = f", {summary.pictures} pictures" if summary.pictures else ""
-    missing = f" ({summary.pictures_missing} were deleted meanwhile)" if summary.pictures_missing else ""
-    typer.echo(f"{target}: {summary.rows} rows{pictures}{missing}", err=takes_standard_output(target))
+    images = f", {summary.images} images" if summary.images else ""
+    missing = f" ({summary.images_missing} were deleted meanwhile)" if summary.images_missing else ""
+    typer.echo(f"{target}: {summary.rows} rows{images}{missing}", err=takes_standard_output(target))
     for sentence in summary.removed:
         typer.echo(f"{sentence}: that there is nothing does not mean that nothing was found", err=True)
     if summary.strange:
-        raise RunError("\n".join((f"{len(summary.strange)} pictures were left out:", *summary.strange)))
+        raise RunError("\n".join((f"{len(summary.strange)} images were left out:", *summary.strange)))
 
 
-def _pictures_beside(target: Path, file_format: Format) -> Path | None:
+def _images_beside(target: Path, file_format: Format) -> Path | None:
     return images_folder(Path(os.path.realpath(target))) if file_format is Format.COCO else None
 
 

@@ -26,11 +26,11 @@ def prune_records(record: Path, keep_days: int | None, max_mb: int | None, *, dr
     word = "would be removed" if dry_run else "removed"
     for part in done.removed:
         typer.echo(f"{part.table}: {part.rows} rows {word}, {iso_utc(part.from_utc)} to {iso_utc(part.to_utc)}")
-    if done.pictures:
-        typer.echo(f"evidence: pictures of {done.pictures} events {word}")
-    if not done.removed and not done.pictures:
+    if done.images:
+        typer.echo(f"evidence: images of {done.images} events {word}")
+    if not done.removed and not done.images:
         typer.echo("nothing to remove")
     before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
     typer.echo(f"{record / FILE_NAME}: {before:.1f} MB, {'would be ' if dry_run else 'now '}{after:.1f} MB")
     if max_mb and done.bytes_after > max_mb * 1_000_000:
-        typer.echo("more than asked for: the last hour stays, and events whose pictures are kept", err=True)
+        typer.echo("more than asked for: the last hour stays, and events whose images are kept", err=True)

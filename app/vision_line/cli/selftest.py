@@ -61,7 +61,7 @@ def report_table(report: Selftest) -> Group:
         table.add_row(_MARKS[check.status], titles[check.name], Group(Text(check.sentence), *_figures(check)))
     model, settings = report.model, report.settings
     height, width = model.input_hw
-    of = f"{settings.picture_wh[0]}x{settings.picture_wh[1]} pictures, {width}x{height} {model.precision}"
+    of = f"{settings.picture_wh[0]}x{settings.picture_wh[1]} frames, {width}x{height} {model.precision}"
     head = Text(f"{report.device}: {report.detail}; {of}\n", style="bold")
     return Group(head, table, Text(), _verdict(report))
 

@@ -52,13 +52,13 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
 
 
 def write_training_set(directory: Path, images: int, seed: int) -> None:
-    """Write `images` labelled pictures below `directory` in YOLO's layout.
+    """Write `images` labelled images below `directory` in YOLO's layout.
 
     Raises:
         ConfigError: `directory` cannot be written.
         RunError: the disk refused while it was written.
     """
     check_outputs({}, {"--dataset": directory})
-    with said_of(directory), progress_bar("Drawing pictures") as report:
+    with said_of(directory), progress_bar("Drawing images") as report:
         write_dataset(directory, images, seed, report)
-    typer.echo(f"{directory}/data.yaml: {images} pictures with labels")
+    typer.echo(f"{directory}/data.yaml: {images} images with labels")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which GPU a camera's pictures go to, by how busy the GPUs are: docs/decisions/0008-several-gpus.md."""
+"""Which GPU a camera's frames go to, by how busy the GPUs are: docs/decisions/0008-several-gpus.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FULL_PERCENT = 1000.0
 
 @dataclass(slots=True)
 class _Home:
-    """Where a camera's pictures go; `open` is how many decoders it has there, `left_s` when it last lost one."""
+    """Where a camera's frames go; `open` is how many decoders it has there, `left_s` when it last lost one."""
 
     gpu: int
     open: int = 0
@@ -38,7 +38,7 @@ class CameraPlacement:
     """The cameras' places on the GPUs. One thread at a time; time is given, in seconds of one clock.
 
     A camera is given a place when its decoder is opened, keeps it over reconnections, and is moved at a reconnection
-    alone: a decoder cannot move its pictures. Cameras that lost their connection keep their place for `HOLD_S`.
+    alone: a decoder cannot move its frames. Cameras that lost their connection keep their place for `HOLD_S`.
     """
 
     def __init__(self, gpus: Sequence[int]) -> None:

@@ -46,10 +46,10 @@ class Backend(Protocol):
         """
 
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
-        """Bring `frames` into the free `slot` as inputs of an open shape; return where each picture lies in its own.
+        """Bring `frames` into the free `slot` as inputs of an open shape; return where each frame lies in its own.
 
         Raises:
-            DeviceError: naming the camera, a picture that cannot be converted; the slot is then free as before.
+            DeviceError: naming the camera, a frame that cannot be converted; the slot is then free as before.
         """
 
     def start(self, slot: int) -> None:
@@ -140,7 +140,7 @@ class InferenceDevice:
         self._reader.set_score_floor(floor)
 
     def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
-        """Return the input shape for a picture of this size."""
+        """Return the input shape for a frame of this size."""
         return closest_shape(size_wh, self._description.input_shapes_hw)
 
     def free_slots(self) -> int:
@@ -152,7 +152,7 @@ class InferenceDevice:
 
         Raises:
             DeviceError: the batch is empty, too large or of several shapes, no slot is free, closed, or (naming the
-                camera) a picture that cannot be converted; no frame of the batch is then in flight.
+                camera) a frame that cannot be converted; no frame of the batch is then in flight.
             RunError: the engine does not take the work.
         """
         busy = not self._free

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Several devices as one: each batch is split by where its pictures lie, and the results are put in order again."""
+"""Several devices as one: each batch is split by where its frames lie, and the results are put in order again."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Inspection, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, LoadedDevice, ShapeHW
 
-#: Where a picture lies: the number of the device in the list of them; None: on none of them.
+#: Where a frame lies: the number of the device in the list of them; None: on none of them.
 Where = Callable[[Any], int | None]
 
 
 class MultiDevice:
     """Implements `ports.LoadedDevice` over devices of one model, such as the GPUs of a machine.
 
-    A slot is one on every device, so that a batch can be split without waiting, however its pictures lie. A device
+    A slot is one on every device, so that a batch can be split without waiting, however its frames lie. A device
     that cannot keep up thereby slows the others down to its pace: to spread the cameras is `CameraPlacement`'s part.
-    A camera whose pictures moved from one device to another has results on both for a moment; they are handed out in
+    A camera whose frames moved from one device to another has results on both for a moment; they are handed out in
     the order in which its frames were submitted.
     """
 
     def __init__(self, devices: Sequence[LoadedDevice], where: Where) -> None:
         """Take over `devices`, which were opened with the same shapes, score floor and `wake`; `close` closes them.
 
-        `where` says on which of them a picture lies.
+        `where` says on which of them a frame lies.
         """
         self._members = tuple(_Member(device) for device in devices)
         self._where = where
@@ -62,11 +62,11 @@ class MultiDevice:
             member.device.set_score_floor(floor)
 
     def shape_for(self, size_wh: tuple[int, int]) -> ShapeHW:
-        """Return the input shape for a picture of this size."""
+        """Return the input shape for a frame of this size."""
         return closest_shape(size_wh, self._description.input_shapes_hw)
 
     def free_slots(self) -> int:
-        """Return how many batches can be submitted now, however their pictures lie.
+        """Return how many batches can be submitted now, however their frames lie.
 
         While a shape is opened, some devices have it and some do not: a batch can then be two for a device.
         """
@@ -78,11 +78,11 @@ class MultiDevice:
         return fewest if alike else max(fewest // 2, min(fewest, 1))
 
     def submit(self, frames: Sequence[Frame]) -> None:
-        """Give each device those of the frames, all of one input shape, whose pictures lie on it.
+        """Give each device those of the frames, all of one input shape, whose data lie on it.
 
         Raises:
             DeviceError: the batch is empty, too large or of several shapes, no slot is free, closed, or (naming the
-                camera) a picture that is on no device or that its device refuses; no frame is then in flight.
+                camera) a frame that is on no device or that its device refuses; no frame is then in flight.
             RunError: a device does not take the work.
         """
         batch_shape(self._description.name, self._description, frames, closed=self._closed)
@@ -162,14 +162,14 @@ class MultiDevice:
         """Return the frames' indices by their devices, and by the input shape that each device has for them.
 
         Raises:
-            DeviceError: a picture is on none of the devices, or a device has too few slots.
+            DeviceError: a frame is on none of the devices, or a device has too few slots.
         """
         parts: dict[tuple[int, ShapeHW], list[int]] = {}
         for index, frame in enumerate(frames):
             number = self._where(frame.data)
             if number is None:
                 raise DeviceError(
-                    f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: expected a picture on "
+                    f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: expected a frame on "
                     f"{self._description.name}, found {type(frame.data).__name__}"
                 )
             shape = self._members[number].device.shape_for(frame.size_wh)

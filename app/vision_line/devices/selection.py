@@ -80,9 +80,9 @@ def chosen_gpus(name: str) -> tuple[int, ...]:
 
 
 def decoder_opener(name: str) -> OpenDecoder:
-    """Return what opens decoders whose pictures the chosen device `name` can read, before that is opened itself.
+    """Return what opens decoders whose frames the chosen device `name` can read, before that is opened itself.
 
-    Cameras start first: the device's input shapes follow from the pictures that they send.
+    Cameras start first: the device's input shapes follow from the frames that they send.
 
     Raises:
         DeviceError: there is no such device, or a library is missing.

@@ -43,7 +43,7 @@ class StatedReader:
 
 
 class StatedBackend:
-    """The half of a `Backend` that needs no engine: shapes, slots and outputs (n, 0). Pictures are not looked at."""
+    """The half of a `Backend` that needs no engine: shapes, slots and outputs (n, 0). The frames' data are not read."""
 
     engine = "the engine"
 
@@ -146,7 +146,7 @@ class SimulatedDevice(InferenceDevice):
     """An `InferenceDevice` on a `SimulatedBackend`.
 
     `inference_s` is the time a batch of n frames takes, as a function of n, or 0 for an instant engine, which
-    finishes within `submit` and needs no thread. `detections` says what is found in a frame, in picture pixels; it is
+    finishes within `submit` and needs no thread. `detections` says what is found in a frame, in frame pixels; it is
     called in `collect`. `loads` is how busy it says it is.
     """
 

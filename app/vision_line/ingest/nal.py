@@ -17,14 +17,14 @@ _SEI_RECOVERY_POINT = 6
 
 
 class NalRole(Enum):
-    """What a NAL unit means for where a picture begins and ends."""
+    """What a NAL unit means for where a frame begins and ends."""
 
     SLICE = "slice"
-    KEY_SLICE = "key slice"  # of a picture at which decoding may start
-    DELIMITER = "delimiter"  # stands between two pictures
-    PREFIX = "prefix"  # parameter sets, SEI: belongs to the picture after it
-    KEY_PREFIX = "key prefix"  # the same, and decoding may start at that picture
-    SUFFIX = "suffix"  # filler, end of sequence, suffix SEI: belongs to the picture before it
+    KEY_SLICE = "key slice"  # of a frame at which decoding may start
+    DELIMITER = "delimiter"  # stands between two frames
+    PREFIX = "prefix"  # parameter sets, SEI: belongs to the frame after it
+    KEY_PREFIX = "key prefix"  # the same, and decoding may start at that frame
+    SUFFIX = "suffix"  # filler, end of sequence, suffix SEI: belongs to the frame before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class NalCodec:
         return self.roles[kind]
 
     def slice_address(self, data: bytes, at: int) -> int:
-        """Return where in the picture the slice at `data[at]` starts, if that can be read without parameter sets.
+        """Return where in the frame the slice at `data[at]` starts, if that can be read without parameter sets.
 
-        H.264: first_mb_in_slice. H.265: 0 for the first slice segment of a picture, else 1.
+        H.264: first_mb_in_slice. H.265: 0 for the first slice segment of a frame, else 1.
         """
         body = data[at + self.header_bytes : at + self.header_bytes + 8]
         if self is not H264:

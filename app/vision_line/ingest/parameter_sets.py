@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a sequence's parameter set says of its pictures, read before anything is decoded: above all their size.
+"""What a sequence's parameter set says of its frames, read before anything is decoded: above all their size.
 
 Sources: ITU-T H.264 7.3.2.1.1 and ITU-T H.265 7.3.2.2.1, up to the size.
 """
@@ -61,10 +61,10 @@ class H264Sequence:
     frame_number_bits: int
     has_separate_planes: bool
     may_skip_numbers: bool
-    has_only_frames: bool  # no picture is one field
+    has_only_frames: bool  # no frame is coded as two fields
 
 
-def picture_size(codec: NalCodec, data: bytes) -> tuple[int, int] | None:
+def frame_size(codec: NalCodec, data: bytes) -> tuple[int, int] | None:
     """Return the largest coded width and height that the sequence parameter sets in `data` (Annex B) declare.
 
     None where there is none, or none that can be read.

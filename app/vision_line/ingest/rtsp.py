@@ -18,7 +18,7 @@ from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.containers import check_size
 from vision_line.ingest.error_mapping import connection_error
 from vision_line.ingest.nal import NAL_CODECS, START_CODE, NalCodec
-from vision_line.ingest.parameter_sets import picture_size
+from vision_line.ingest.parameter_sets import frame_size
 from vision_line.ingest.source import EncodedFrame
 from vision_line.ingest.wire.client import GoodbyeError, RtspClient
 from vision_line.ingest.wire.description import VideoTrack
@@ -159,7 +159,7 @@ class RtspSource:
         )
 
     def _check_sizes(self, data: bytes) -> None:
-        size_wh = None if self._codec is None else picture_size(self._codec, data)
+        size_wh = None if self._codec is None else frame_size(self._codec, data)
         if size_wh is not None:
             check_size(self._stream.name, size_wh, self._stream.max_frame_pixels)
 

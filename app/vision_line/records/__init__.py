@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is kept for good: the detection log, its evidence pictures, and what is exported from both."""
+"""What is kept for good: the detection log, its evidence images, and what is exported from both."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Boxes and words on pictures. Pure but for drawing into the array it is given."""
+"""Boxes and words on images. Pure but for drawing into the array it is given."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A box (pixels of the picture) with its words."""
+    """A box (pixels of the image) with its words."""
 
     xyxy: tuple[float, float, float, float]
     label: str
@@ -58,9 +58,9 @@ def marks_of(detections: Detections, marks: Sequence[Mark]) -> list[Mark]:
 
 
 def draw_marks(image: Image, marks: Sequence[Mark], thickness: int | None = None) -> None:
-    """Draw `marks` into `image`; words stay inside the picture, parts of boxes outside it are left out.
+    """Draw `marks` into `image`; words stay inside the image, parts of boxes outside it are left out.
 
-    `thickness` of each of the outline's rings is in pixels; by default it follows the picture's size.
+    `thickness` of each of the outline's rings is in pixels; by default it follows the image's size.
 
     The outline lies around the box, dark, light and coloured beside each other: on a board of any colour, and on one
     whose defect it must not cover, one of them stands out.
@@ -90,7 +90,7 @@ def _draw_label(image: Image, mark: Mark, corner: tuple[int, int, int], thicknes
 
 
 def crop_around(size_wh: tuple[int, int], xyxy: tuple[float, float, float, float]) -> tuple[tuple[int, ...], int]:
-    """Return the part of a picture around a box, x1, y1, x2, y2 in pixels, and how many times it is enlarged. Pure."""
+    """Return the part of an image around a box, x1, y1, x2, y2 in pixels, and how many times it is enlarged. Pure."""
     x1, y1, x2, y2 = xyxy
     side = max(CROP_LEAST_PX, CROP_BOXES * max(x2 - x1, y2 - y1))
     spans = [_span(middle, side, size) for middle, size in zip(((x1 + x2) / 2, (y1 + y2) / 2), size_wh, strict=True)]
@@ -107,7 +107,7 @@ def _span(middle: float, side: float, size: int) -> tuple[int, int]:
 
 
 def enlarged(image: Image, mark: Mark) -> Image:
-    """Return a new picture: the part of `image` around the mark's box, enlarged, with its outline and without words."""
+    """Return a new image: the part of `image` around the mark's box, enlarged, with its outline and without words."""
     height, width = image.shape[:2]
     (left, top, right, bottom), times = crop_around((width, height), mark.xyxy)
     part = cv2.resize(image[top:bottom, left:right], None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
@@ -118,7 +118,7 @@ def enlarged(image: Image, mark: Mark) -> Image:
 
 
 def with_caption(image: Image, text: str) -> Image:
-    """Return a new picture: `image` whole, and a line of text in a strip below it."""
+    """Return a new image: `image` whole, and a line of text in a strip below it."""
     scale = _scale_for(image)
     (_, text_h), base = cv2.getTextSize(text, _FONT, scale, 1)
     strip = np.full((text_h + base + 8, image.shape[1], 3), CAPTION_COLOUR, np.uint8)

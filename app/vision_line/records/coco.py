@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Evidence as a COCO data set: the untouched pictures with every detection in them, to correct and to train on."""
+"""Evidence as a COCO data set: the untouched images with every detection in them, to correct and to train on."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vision_line.records.directory import ForeignEvidenceError, read_stored
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
 
-#: Pictures of one read; each read is a transaction of its own, as in `export`.
+#: Images of one read; each read is a transaction of its own, as in `export`.
 CHUNK_IMAGES = 500
 
 _WANTED = """FROM {source} WHERE {where} AND e.path IS NOT NULL AND e.deleted_utc IS NULL AND t.width IS NOT NULL"""
 
-#: When the frame of an event's picture arrived. In files of earlier versions a number may stand for two frames, as they
+#: When the frame of an event's image arrived. In files of earlier versions a number may stand for two frames, as they
 #: began anew when a camera was altered: it is the one in which the event itself was found, or else the nearest in time.
 _ARRIVED = """SELECT arrived_utc FROM detections WHERE run = ? AND camera = ? AND sequence = ?
     ORDER BY event_id IS ? DESC, abs(arrived_s - behind_ms / 1000 - ?) LIMIT 1"""
 
-_PICTURES = """SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.confirmed_sequence) AS sequence,
+_IMAGES = """SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.confirmed_sequence) AS sequence,
     t.width, t.height, t.event_id, t.verdict,
     t.station, t.recipe, t.first_seen_utc, t.first_seen_s, e.path, e.sha256, r.run_id {wanted} AND e.evidence <= ?
     AND (t.first_seen_utc, t.event) > (?, ?) ORDER BY t.first_seen_utc, t.event LIMIT ?"""
@@ -48,7 +48,7 @@ _FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id
 class CocoSet:
     """A data set as it grows.
 
-    `missing` counts pictures that were deleted while they were copied, `strange` says which ones are not those that
+    `missing` counts images that were deleted while they were copied, `strange` says which ones are not those that
     were recorded; neither are in it.
     """
 
@@ -66,21 +66,21 @@ def export_coco(
     output: Path,
     progress: ProgressCallback,
 ) -> CocoSet:
-    """Write the COCO file `output` and the pictures of the wanted events into `<output's stem>_images/` beside it.
+    """Write the COCO file `output` and the images of the wanted events into `<output's stem>_images/` beside it.
 
-    Pictures are named relative to the file that `output` leads to. A picture that two events share is in the set once,
+    Images are named relative to the file that `output` leads to. An image that two events share is in the set once,
     with all detections of its frame whatever the filters, and each event's own box though it was too faint for a
-    detection: a picture whose other defects were not marked would teach a model to overlook them.
+    detection: an image whose other defects were not marked would teach a model to overlook them.
 
     Raises:
-        ConfigError: `output` is no file that pictures could lie beside.
+        ConfigError: `output` is no file that images could lie beside.
         RunError: it cannot be written.
         sqlite3.Error: as it comes.
     """
     with said_of(output):
         place = place_of(output)
         if not place.replaced:
-            raise ConfigError(f"-o {output}: expected a file, since COCO's pictures are put into a folder beside it")
+            raise ConfigError(f"-o {output}: expected a file, since COCO's images are put into a folder beside it")
         folder = images_folder(place.target)
         folder.mkdir(exist_ok=True)
     with open_output(output) as file:
@@ -90,7 +90,7 @@ def export_coco(
 
 
 def images_folder(target: Path) -> Path:
-    """Return where the pictures of the COCO file `target` go."""
+    """Return where the images of the COCO file `target` go."""
     return target.with_name(f"{target.stem}_images")
 
 
@@ -106,9 +106,9 @@ def _collect(
         faint.setdefault((row["run"], row["camera"], row["sequence"]), []).append(row)
     done = 0
     seen: set[tuple[SqlValue, ...]] = set()
-    for done, picture in enumerate(_pictures(connection, wanted, (*query.parameters, highest)), 1):
-        frame = _frame_of(connection, picture)
-        if frame not in seen and _add_image(found, picture, records, folder):
+    for done, image in enumerate(_images(connection, wanted, (*query.parameters, highest)), 1):
+        frame = _frame_of(connection, image)
+        if frame not in seen and _add_image(found, image, records, folder):
             seen.add(frame)
             _add_annotations(found, [*connection.execute(_BOXES, frame), *faint.get(frame[:3], ())])
         progress(done, total)
@@ -116,18 +116,18 @@ def _collect(
     return found
 
 
-def _pictures(connection: sqlite3.Connection, wanted: str, parameters: tuple[object, ...]) -> Iterator[sqlite3.Row]:
+def _images(connection: sqlite3.Connection, wanted: str, parameters: tuple[object, ...]) -> Iterator[sqlite3.Row]:
     last: tuple[float, int] = (float("-inf"), -1)
-    sql = _PICTURES.format(wanted=wanted)
+    sql = _IMAGES.format(wanted=wanted)
     while rows := connection.execute(sql, (*parameters, *last, CHUNK_IMAGES)).fetchall():
         yield from rows
         last = (rows[-1]["first_seen_utc"], rows[-1]["event"])
 
 
-def _frame_of(connection: sqlite3.Connection, picture: sqlite3.Row) -> tuple[SqlValue, ...]:
-    """Return the frame of an event's picture: run, camera, number and arrival."""
-    numbered = (picture["run"], picture["camera"], picture["sequence"])
-    found = connection.execute(_ARRIVED, (*numbered, picture["event_id"], picture["first_seen_s"])).fetchone()
+def _frame_of(connection: sqlite3.Connection, image: sqlite3.Row) -> tuple[SqlValue, ...]:
+    """Return the frame of an event's image: run, camera, number and arrival."""
+    numbered = (image["run"], image["camera"], image["sequence"])
+    found = connection.execute(_ARRIVED, (*numbered, image["event_id"], image["first_seen_s"])).fetchone()
     return (*numbered, None if found is None else found["arrived_utc"])
 
 
@@ -148,40 +148,40 @@ def known_classes(connection: sqlite3.Connection) -> dict[str, int]:
     return names
 
 
-def _add_image(found: CocoSet, picture: sqlite3.Row, records: Path, folder: Path) -> bool:
+def _add_image(found: CocoSet, image: sqlite3.Row, records: Path, folder: Path) -> bool:
     try:
-        data = read_stored(records, picture["path"], picture["sha256"])
+        data = read_stored(records, image["path"], image["sha256"])
     except FileNotFoundError:
         found.missing += 1  # the running line made room in the meantime
         return False
     except ForeignEvidenceError as exc:
         found.strange.append(str(exc))
         return False
-    target = folder / f"{quote(picture['run_id'][:8], safe='')}-{Path(picture['path']).name}"
-    target.unlink(missing_ok=True)  # an earlier export's picture, or a link that somebody put there
+    target = folder / f"{quote(image['run_id'][:8], safe='')}-{Path(image['path']).name}"
+    target.unlink(missing_ok=True)  # an earlier export's image, or a link that somebody put there
     target.write_bytes(data)
     found.images.append(
         {
             "id": len(found.images) + 1,
             "file_name": f"{folder.name}/{target.name}",
-            "width": picture["width"],
-            "height": picture["height"],
-            "date_captured": iso_utc(picture["first_seen_utc"]),
-            "camera": picture["camera"],
-            "station": picture["station"],
-            "recipe": picture["recipe"],
-            "sequence": picture["sequence"],
-            "run_id": picture["run_id"],
-            "sha256": picture["sha256"],
-            "event_id": picture["event_id"],
-            "verdict": picture["verdict"],
+            "width": image["width"],
+            "height": image["height"],
+            "date_captured": iso_utc(image["first_seen_utc"]),
+            "camera": image["camera"],
+            "station": image["station"],
+            "recipe": image["recipe"],
+            "sequence": image["sequence"],
+            "run_id": image["run_id"],
+            "sha256": image["sha256"],
+            "event_id": image["event_id"],
+            "verdict": image["verdict"],
         }
     )
     return True
 
 
 def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
-    """Add the detections of the newest image; COCO boxes are x, y, width, height, cut to the picture."""
+    """Add the detections of the newest image; COCO boxes are x, y, width, height, cut to the image."""
     image = found.images[-1]
     for box in boxes:
         x1, x2 = (min(max(box[name], 0.0), image["width"]) for name in ("x1", "x2"))

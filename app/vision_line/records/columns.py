@@ -56,7 +56,7 @@ _DROP_MEANINGS = {
     DropCause.BEHIND: "too old when it was read, so the queue was skipped",
     DropCause.SHED: "not decoded: more came than the box can decode",
     DropCause.RATE_CAP: "beyond the camera's `inspect_fps`",
-    DropCause.FROZEN: "the picture repeated, so it showed nothing new",
+    DropCause.FROZEN: "the frame repeated, so it showed nothing new",
     DropCause.CORRUPT: "damaged, or before the first keyframe",
     DropCause.LOG: "the detection log could not take results",
     DropCause.SHUTDOWN: "still waiting when the program ended",
@@ -78,12 +78,12 @@ _CAMERA = _of(
 
 _BOX = _of(
     "t",
-    ("x1", ColumnType.REAL, "left edge of the box, pixels of the camera's picture"),
+    ("x1", ColumnType.REAL, "left edge of the box, pixels of the camera's frame"),
     ("y1", ColumnType.REAL, "top edge of the box"),
     ("x2", ColumnType.REAL, "right edge of the box"),
     ("y2", ColumnType.REAL, "bottom edge of the box"),
-    ("width", ColumnType.INTEGER, "width of the camera's picture, pixels"),
-    ("height", ColumnType.INTEGER, "height of the camera's picture, pixels"),
+    ("width", ColumnType.INTEGER, "width of the camera's frame, pixels"),
+    ("height", ColumnType.INTEGER, "height of the camera's frame, pixels"),
 )
 
 
@@ -106,14 +106,14 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             "t",
             ("class", ColumnType.CATEGORY, "the defect's class"),
             ("verdict", ColumnType.CATEGORY, "`accept` (below `warn_threshold`: harmless), `warn` or `reject`"),
-            ("score", ColumnType.REAL, "score of the best observation, 0 to 1: the one that the pictures show"),
+            ("score", ColumnType.REAL, "score of the best observation, 0 to 1: the one that the images show"),
             ("top_score", ColumnType.REAL, "the highest score of all observations, before the event was confirmed too"),
             ("hits", ColumnType.INTEGER, "inspections that saw the defect"),
             ("phase", ColumnType.CATEGORY, "the last change written: `new`, `update` or `end`"),
             (
                 "ended",
                 ColumnType.BOOLEAN,
-                "the defect has left the picture; false in a run that was killed before that",
+                "the defect has left the frame; false in a run that was killed before that",
             ),
             ("first_seen_utc", ColumnType.TIME, "when the camera sent the first frame that showed it"),
             ("last_seen_utc", ColumnType.TIME, "when the camera sent the latest frame that showed it"),
@@ -122,28 +122,26 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             (
                 "sequence",
                 ColumnType.INTEGER,
-                "the camera's frame number of the best observation, as are the box and the pictures",
+                "the camera's frame number of the best observation, as are the box and the images",
             ),
         ),
         *_BOX,
-        ExportColumn("evidence", ColumnType.TEXT, "path of the untouched picture in the record directory", "e.path"),
+        ExportColumn("evidence", ColumnType.TEXT, "path of the untouched image in the record directory", "e.path"),
+        ExportColumn("evidence_overlay", ColumnType.TEXT, "path of the image with boxes and caption", "e.overlay_path"),
+        ExportColumn("evidence_sha256", ColumnType.TEXT, "SHA-256 of the untouched image", "e.sha256"),
         ExportColumn(
-            "evidence_overlay", ColumnType.TEXT, "path of the picture with boxes and caption", "e.overlay_path"
+            "evidence_deleted_utc", ColumnType.TIME, "when the images were removed to make room", "e.deleted_utc"
         ),
-        ExportColumn("evidence_sha256", ColumnType.TEXT, "SHA-256 of the untouched picture", "e.sha256"),
-        ExportColumn(
-            "evidence_deleted_utc", ColumnType.TIME, "when the pictures were removed to make room", "e.deleted_utc"
-        ),
-        ExportColumn("evidence_missing", ColumnType.TEXT, "why there never was a picture", "e.missing"),
+        ExportColumn("evidence_missing", ColumnType.TEXT, "why there never was an image", "e.missing"),
         *_MODEL,
         *_RUN,
         ExportColumn(
-            "crop_path", ColumnType.TEXT, "path of the enlarged part of the picture with the defect", "e.crop_path"
+            "crop_path", ColumnType.TEXT, "path of the enlarged part of the image with the defect", "e.crop_path"
         ),
         ExportColumn(
             "evidence_overlay_sha256",
             ColumnType.TEXT,
-            "SHA-256 of the picture with boxes and caption",
+            "SHA-256 of the image with boxes and caption",
             "e.overlay_sha256",
         ),
         ExportColumn("crop_sha256", ColumnType.TEXT, "SHA-256 of the enlarged part", "e.crop_sha256"),
@@ -201,7 +199,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             (
                 "reconnects",
                 ColumnType.INTEGER,
-                "times the camera showed pictures again after its connection had been lost",
+                "times the camera showed frames again after its connection had been lost",
             ),
         ),
         *_RUN,

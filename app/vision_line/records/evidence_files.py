@@ -19,7 +19,7 @@ from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Observation
 from vision_line.records.corrected_time import Timeline, read_timeline
 from vision_line.records.directory import FOLDER, ForeignEvidenceError, stored_path
-from vision_line.records.rows import SET_PICTURE, picture_row
+from vision_line.records.rows import SET_IMAGE, image_row
 from vision_line.records.schema import FILE_NAME, open_reader, transaction, translated
 
 logger = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def _adopt(connection: sqlite3.Connection, directory: Path, now_utc: float) -> N
             reason = "the program ended before the image was written"
             values: tuple[object, ...] = (*(None,) * 6, 0, now_utc, reason)
         else:
-            connection.execute(SET_PICTURE, picture_row(run, event_id, observation))
+            connection.execute(SET_IMAGE, image_row(run, event_id, observation))
             values = _file_values(directory, found)
         connection.execute(
             "INSERT INTO evidence (run, event_id, path, overlay_path, crop_path, sha256, overlay_sha256, crop_sha256,"

@@ -3,7 +3,7 @@
 
 Exactly the frames that were inspected are in it, at the times they arrived (variable frame rate), save those dropped
 because the encoder could not follow; drops are counted. A video is a fragmented MP4: what a finished fragment (about
-a second) holds can be played even if the program is killed. A new file begins when the picture's size changes, after a
+a second) holds can be played even if the program is killed. A new file begins when the frame's size changes, after a
 gap (the camera was away) and every hour.
 """
 
@@ -32,9 +32,9 @@ from vision_line.records.bgr import Image, ImageReader, bgr_of
 
 logger = logging.getLogger(__name__)
 
-#: Frames that may wait for the encoder, of all cameras together. Each holds on to a decoder's picture.
+#: Frames that may wait for the encoder, of all cameras together. Each holds on to a decoder's frame.
 QUEUE_FRAMES = 32
-#: The longest time between two key frames, hence the length of a fragment: what a crash can lose.
+#: The longest time between two keyframes, hence the length of a fragment: what a crash can lose.
 FRAGMENT_S = 1.0
 #: A longer gap between two inspected frames begins a new file.
 GAP_S = 5.0
@@ -42,7 +42,7 @@ GAP_S = 5.0
 FILE_S = 3600.0
 #: How long a camera's overlay rests after its file could not be written.
 RETRY_S = 5.0
-#: An event's mark stays on the picture for so long after its last change.
+#: An event's mark stays on the frame for so long after its last change.
 MARK_S = 0.5
 
 _TIME_BASE = Fraction(1, 90_000)
@@ -80,7 +80,7 @@ class _Video:
         self._stream: VideoStream = stream
 
     def write(self, image: Image, at_s: float) -> None:
-        """Append a picture shown from `at_s` (monotonic)."""
+        """Append a frame shown from `at_s` (monotonic)."""
         height, width = image.shape[:2]
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(even, format="bgr24").reformat(
@@ -220,5 +220,5 @@ class OverlayWriter:
 
 
 def _continues(video: _Video, image: Image, at_s: float) -> bool:
-    """Say whether a picture at `at_s` belongs into `video`."""
+    """Say whether a frame at `at_s` belongs into `video`."""
     return image.shape == video.shape and 0 < at_s - video.newest_s <= GAP_S and at_s - video.started_s <= FILE_S

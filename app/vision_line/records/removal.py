@@ -28,7 +28,7 @@ class Pruned:
     """What was removed, or would be: rows by table, events' images, and the bytes of the record file in use."""
 
     removed: tuple[Removed, ...]
-    pictures: int
+    images: int
     bytes_before: int
     bytes_after: int
 

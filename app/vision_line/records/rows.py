@@ -71,7 +71,7 @@ _INSERT_DETECTION = _insert(
     ),
 )
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
-#: Once there is a picture, the row's observation is the picture's.
+#: Once there is an image, the row's observation is the image's.
 _UPSERT_EVENT = (
     _insert(
         "events",
@@ -89,8 +89,8 @@ _UPSERT_EVENT = (
     + ", width=coalesce(excluded.width, width), height=coalesce(excluded.height, height), "
     + ", ".join(f"{name}=iif(picture_sequence IS NULL, excluded.{name}, {name})" for name in _OBSERVATION)
 )
-#: The observation that a picture shows becomes the row's.
-SET_PICTURE = (
+#: The observation that an image shows becomes the row's.
+SET_IMAGE = (
     f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_OBSERVATION))}"  # noqa: S608  the same
     " WHERE run = ? AND event_id = ?"
 )
@@ -308,14 +308,14 @@ class RowMaker:
             ],
         )
         if entry.observation is not None:
-            yield SET_PICTURE, [picture_row(self._run, entry.event_id, entry.observation)]
+            yield SET_IMAGE, [image_row(self._run, entry.event_id, entry.observation)]
 
     def _evidence_deleted(self, entry: EvidenceDeletedEntry) -> Iterator[Statement]:
         yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.run, entry.event_id)]
 
 
-def picture_row(run: int, event_id: str, observation: Observation) -> Row:
-    """Return the values of `SET_PICTURE`."""
+def image_row(run: int, event_id: str, observation: Observation) -> Row:
+    """Return the values of `SET_IMAGE`."""
     return (observation.sequence, *_observation_values(observation), run, event_id)
 
 

@@ -3,7 +3,7 @@
 
 One SQLite file holds every run of a record directory. Columns that end in `_utc` are seconds since the Unix epoch,
 columns that end in `_s` are seconds of the monotonic clock and comparable within one run only. Boxes are pixels of the
-camera's picture. A row that a camera caused bears the camera's station and recipe as they were at that moment.
+camera's frame. A row that a camera caused bears the camera's station and recipe as they were at that moment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ APPLICATION_ID = 0x766C696E
 #: How long a statement waits for another process's lock before the writer is told, in seconds.
 BUSY_TIMEOUT_S = 0.25
 
-#: Of an event beside its best observation: the first and the last one, and the frame that its picture shows.
+#: Of an event beside its best observation: the first and the last one, and the frame that its image shows.
 _OBSERVATION_COLUMNS = (
     "first_sequence INTEGER",
     *(f"first_{name} REAL" for name in ("x1", "y1", "x2", "y2")),
@@ -36,7 +36,7 @@ _OBSERVATION_COLUMNS = (
     "picture_sequence INTEGER",
 )
 
-#: Until then an event's row had its last observation, while its picture showed the confirming one.
+#: Until then an event's row had its last observation, while its image showed the confirming one.
 _OBSERVATIONS_OF_OLD_EVENTS = (
     "UPDATE events SET last_sequence = sequence, last_score = score,"
     " last_x1 = x1, last_y1 = y1, last_x2 = x2, last_y2 = y2",

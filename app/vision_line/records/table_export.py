@@ -41,15 +41,15 @@ _WRITERS = {Format.CSV: write_csv, Format.JSONL: write_jsonl, Format.PARQUET: wr
 class ExportSummary:
     """What an export wrote.
 
-    `pictures_missing` were deleted by a running line while they were copied. `strange` has a sentence for each picture
+    `images_missing` were deleted by a running line while they were copied. `strange` has a sentence for each image
     that was left out because it is not the one that was recorded, `removed` one for each time from which rows that were
     asked for had been removed.
     """
 
     output: Path
     rows: int
-    pictures: int = 0
-    pictures_missing: int = 0
+    images: int = 0
+    images_missing: int = 0
     strange: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -74,7 +74,7 @@ def export(
         BrokenPipeError: `output` is the standard output, and its reader went away.
     """
     if file_format is Format.COCO and table is not Table.EVENTS:
-        raise ConfigError(f"--format coco exports events with their pictures; it does not apply to table {table}")
+        raise ConfigError(f"--format coco exports events with their images; it does not apply to table {table}")
     query = plan_query(table, selection)
     if not (directory / FILE_NAME).is_file():
         raise ConfigError(f"--record {directory}: expected a record directory, found no {FILE_NAME} in it")

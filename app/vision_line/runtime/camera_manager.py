@@ -127,7 +127,7 @@ class CameraManager:
 
     @property
     def is_known(self) -> bool:
-        """Whether each camera has either shown its first picture or failed to."""
+        """Whether each camera has either shown its first frame or failed to."""
         return all(s.state is not CameraState.CONNECTING for s in self._running.values())
 
     def counts(self) -> dict[str, CameraCounts]:
@@ -135,7 +135,7 @@ class CameraManager:
         return {name: managed.counts() for name, managed in self._running.items()}
 
     def sizes_wh(self) -> list[tuple[int, int]]:
-        """Return the sizes of the pictures that wait now, one entry a camera that has one."""
+        """Return the sizes of the frames that wait now, one entry a camera that has one."""
         frames = (managed.mailbox.oldest() for managed in self._running.values())
         return [frame.size_wh for frame in frames if frame is not None]
 

@@ -44,7 +44,7 @@ class DecodeSample(NamedTuple):
     """One camera's counters at one moment."""
 
     at_s: float
-    pictures: int
+    frames: int
     keyframes: int
     times_late: int
     decoded: int
@@ -93,7 +93,7 @@ class DecodeWatch:
         load = camera.load
         seen = DecodeSample(now_s, load.frames, load.keyframes, load.times_late, load.decoded, load.decode_s)
         window = self._seen.setdefault(camera.stream.name, deque(maxlen=WINDOW + 1))
-        if window and window[-1].pictures > seen.pictures:
+        if window and window[-1].frames > seen.frames:
             window.clear()  # the camera was altered, and counts anew
         window.append(seen)
 
@@ -140,17 +140,17 @@ def _decoded_part(windows: Sequence[Sequence[DecodeSample]]) -> float:
         spent_s, decoded = last.decode_s - first.decode_s, last.decoded - first.decoded
         if decoded:
             done_s += spent_s
-            wanted_s += spent_s / decoded * max(decoded, last.pictures - first.pictures)
+            wanted_s += spent_s / decoded * max(decoded, last.frames - first.frames)
     return done_s / wanted_s if wanted_s else 1.0
 
 
 def _demand(camera: DecodedCamera, window: Sequence[DecodeSample]) -> Demand:
     first, last = window[0], window[-1]
-    fps = (last.pictures - first.pictures) / max(last.at_s - first.at_s, PERIOD_S)
+    fps = (last.frames - first.frames) / max(last.at_s - first.at_s, PERIOD_S)
     return Demand(
         camera.stream.name,
         fps,
-        fps * last.keyframes / max(last.pictures, 1),
+        fps * last.keyframes / max(last.frames, 1),
         last.decode_s / max(last.decoded, 1),
         camera.stream.inspect_fps,
     )

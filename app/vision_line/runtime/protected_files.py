@@ -131,7 +131,7 @@ def _is_linked_in(target: Path, folder: Path) -> bool:
 def _kept_source(stream: Stream) -> Iterator[ProtectedFile]:
     what = f"stream[{stream.name}].url"
     path = file_path(stream.url.get_secret_value())
-    if not Path(path).is_dir():  # a folder may take other files than pictures
+    if not Path(path).is_dir():  # a folder may take other files than images
         yield ProtectedFile(Path(path), what)
     with suppress(SourceError):  # nothing there: the run says so, and there is nothing to lose
         yield from (ProtectedFile(Path(image), what) for image in find_images(stream.name, path) or ())

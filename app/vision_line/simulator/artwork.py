@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Masks of a board's layers, drawn four times finer than the picture."""
+"""Masks of a board's layers, drawn four times finer than the frame."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A machine-readable barcode in the lowest rows of a picture: which clip and which frame this is."""
+"""A machine-readable barcode in the lowest rows of a frame: which clip and which frame this is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_PX = 16
-# Dark, light, dark, light: they give the reader its threshold and reject pictures without a barcode.
+# Dark, light, dark, light: they give the reader its threshold and reject frames without a barcode.
 _MARKER = (0, 1, 0, 1)
 _CLIP_BITS, _INDEX_BITS, _CHECK_BITS = 8, 16, 12
 _BITS = len(_MARKER) + _CLIP_BITS + _INDEX_BITS + _CHECK_BITS
@@ -18,26 +18,26 @@ _DARK, _LIGHT = 32, 224
 _LEAST_CONTRAST = 48.0
 
 
-def write_barcode(picture: NDArray[np.uint8], clip_id: int, index: int) -> None:
+def write_barcode(frame: NDArray[np.uint8], clip_id: int, index: int) -> None:
     """Write clip id (0..255) and frame index (0..65535) into the lowest 16 rows, in place.
 
-    `picture` is (h, w) or (h, w, channels) uint8 with h >= 16 and w >= 640.
+    `frame` is (h, w) or (h, w, channels) uint8 with h >= 16 and w >= 640.
 
     Raises:
-        ValueError: a number or the picture is too large or too small.
+        ValueError: a number or the frame is too large or too small.
     """
     if not (0 <= clip_id < 1 << _CLIP_BITS and 0 <= index < 1 << _INDEX_BITS):
         raise ValueError(f"clip id 0..255 and index 0..65535 expected, got {clip_id} and {index}")
-    if not _has_room(picture.shape):
-        raise ValueError(f"a picture of at least {_BITS * BLOCK_PX}x{BLOCK_PX} expected, got {picture.shape}")
+    if not _has_room(frame.shape):
+        raise ValueError(f"a frame of at least {_BITS * BLOCK_PX}x{BLOCK_PX} expected, got {frame.shape}")
     bits = np.array((*_MARKER, *_payload(clip_id, index)), np.uint8)
     row = np.repeat(np.where(bits == 1, _LIGHT, _DARK).astype(np.uint8), BLOCK_PX)
-    barcode = picture[-BLOCK_PX:, : row.size]
-    barcode[:] = row if picture.ndim == 2 else row[:, None]
+    barcode = frame[-BLOCK_PX:, : row.size]
+    barcode[:] = row if frame.ndim == 2 else row[:, None]
 
 
 def read_barcode(grey: NDArray[np.uint8]) -> tuple[int, int] | None:
-    """Read (clip id, frame index) from a (h, w) uint8 picture, None where no valid barcode is."""
+    """Read (clip id, frame index) from a (h, w) uint8 frame, None where no valid barcode is."""
     if grey.ndim != 2 or not _has_room(grey.shape):
         return None
     blocks = grey[-BLOCK_PX:, : _BITS * BLOCK_PX].reshape(BLOCK_PX, _BITS, BLOCK_PX)

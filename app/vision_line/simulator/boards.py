@@ -53,7 +53,7 @@ class BoardDefect:
 class Board:
     """A drawn board: colour (h, w, 3) uint8 BGR, cover (h, w) float32 in 0..1, and its defects."""
 
-    picture: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
     cover: NDArray[np.float32]
     defects: tuple[BoardDefect, ...]
 
@@ -101,14 +101,14 @@ def _paint(rng: np.random.Generator, artwork: Artwork, copper: Mask, defects: tu
         _coverage(mask, tilt) for mask in (artwork.outline, copper, copper & artwork.bare, artwork.silk)
     )
     height, width = outline.shape
-    picture = np.empty((height, width, 3), np.float32)
-    picture[:] = finish.base
-    picture += _grain(rng, (height, width))[..., None]
+    pixels = np.empty((height, width, 3), np.float32)
+    pixels[:] = finish.base
+    pixels += _grain(rng, (height, width))[..., None]
     for colour, cover in ((finish.trace, trace), (finish.metal, bare), (finish.ink, ink)):
-        picture += cover[..., None] * (np.array(colour, np.float32) - picture)
-    picture += _relief(trace)[..., None]
+        pixels += cover[..., None] * (np.array(colour, np.float32) - pixels)
+    pixels += _relief(trace)[..., None]
     boxes = tuple(BoardDefect(defect.kind, box) for defect in defects if (box := _box(defect.changed, tilt)))
-    return Board(np.clip(picture, 0, 255).astype(np.uint8), outline, boxes)
+    return Board(np.clip(pixels, 0, 255).astype(np.uint8), outline, boxes)
 
 
 def _varied(rng: np.random.Generator, finish: Finish) -> Finish:
@@ -134,7 +134,7 @@ def _turned(mask: Mask, tilt: NDArray[np.float64]) -> Mask:
 
 
 def _coverage(mask: Mask, tilt: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Turn a fine mask and average it down to the share of each picture pixel that it covers."""
+    """Turn a fine mask and average it down to the share of each frame pixel that it covers."""
     size = (mask.shape[1] // FINE, mask.shape[0] // FINE)
     shares = cv2.resize(_turned(mask, tilt), size, interpolation=cv2.INTER_AREA)
     return shares.astype(np.float32) / np.float32(255)

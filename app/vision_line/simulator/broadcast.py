@@ -24,7 +24,7 @@ class Client(Protocol):
         ...
 
     def send(self, packets: list[bytes]) -> None:
-        """Send the RTP packets of one picture."""
+        """Send the RTP packets of one frame."""
         ...
 
     def send_report(self, report: bytes) -> None:
@@ -34,10 +34,10 @@ class Client(Protocol):
 
 @dataclass(slots=True)
 class VirtualCamera:
-    """A clip as a live camera: all clients see the same picture at the same time.
+    """A clip as a live camera: all clients see the same frame at the same time.
 
-    It runs on one event loop. A client joins at the next IDR picture; one that falls behind is skipped up
-    to the first IDR picture after it has caught up. `sent_log` gets one JSON line for each frame that was
+    It runs on one event loop. A client joins at the next IDR frame; one that falls behind is skipped up
+    to the first IDR frame after it has caught up. `sent_log` gets one JSON line for each frame that was
     sent to a client.
     """
 
@@ -54,7 +54,7 @@ class VirtualCamera:
     octets: int = 0
 
     def join(self, client: Client) -> None:
-        """Let a client in; its first picture is the next IDR picture."""
+        """Let a client in; its first frame is the next IDR frame."""
         self.clients[client] = False
 
     def leave(self, client: Client) -> None:
@@ -62,7 +62,7 @@ class VirtualCamera:
         self.clients.pop(client, None)
 
     async def run(self, start_s: float) -> None:
-        """Send picture n at `start_s` + n / fps of the loop's clock until cancelled."""
+        """Send frame n at `start_s` + n / fps of the loop's clock until cancelled."""
         loop = asyncio.get_running_loop()
         frame, next_report_s = 0, start_s
         while True:
@@ -80,11 +80,11 @@ class VirtualCamera:
                 self._break_off()
 
     def _break_off(self) -> None:
-        """Let all clients begin again at an IDR picture."""
+        """Let all clients begin again at an IDR frame."""
         self.clients = dict.fromkeys(self.clients, False)
 
     def _show(self, frame: int) -> bool:
-        """Send one picture to those who can take it; tells whether a client saw its first one."""
+        """Send one frame to those who can take it; tells whether a client saw its first one."""
         turn, index = divmod(frame, len(self.stream.units))
         unit = self.stream.units[index]
         timestamp = timestamp_of(self.timestamp_base, frame, self.fps)

@@ -19,7 +19,7 @@ import numpy as np
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.ports import ProgressCallback
-from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan
+from vision_line.simulator.scene import FPS, SIZE_WH, Pixels, Scene, ScenePlan
 from vision_line.simulator.truth import ClipTruth, DefectTruth
 
 # Part of each cache key: raise it with every change of what is drawn or how it is encoded.
@@ -36,7 +36,7 @@ _drawn: Synchronized[int] | None = None
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One camera's clip: `video` is H.264 (Annex B, one slice a picture), `truth` its JSON lines."""
+    """One camera's clip: `video` is H.264 (Annex B, one slice a frame), `truth` its JSON lines."""
 
     camera: str
     clip_id: int
@@ -136,7 +136,7 @@ def _render(clip: Clip, plan: ScenePlan) -> None:
         write_truth(partial, clip_truth(clip.clip_id, scene))
         partial.replace(clip.truth)
         with partial.open("wb") as file:
-            for unit in encode(open_encoder(SIZE_WH, FPS), _pictures(clip, scene)):
+            for unit in encode(open_encoder(SIZE_WH, FPS), _frames(clip, scene)):
                 file.write(unit)
         # The video comes last: where it is, the clip is complete.
         partial.replace(clip.video)
@@ -144,13 +144,13 @@ def _render(clip: Clip, plan: ScenePlan) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _pictures(clip: Clip, scene: Scene) -> Iterator[Picture]:
+def _frames(clip: Clip, scene: Scene) -> Iterator[Pixels]:
     from vision_line.simulator.barcode import write_barcode
 
     for index in range(clip.frames):
-        picture = scene.render(index)
-        write_barcode(picture, clip.clip_id, index)
-        yield picture
+        frame = scene.render(index)
+        write_barcode(frame, clip.clip_id, index)
+        yield frame
         count_drawn()
 
 
@@ -175,7 +175,7 @@ def open_workers(counter: Synchronized[int]) -> ProcessPoolExecutor:
 
 
 def count_drawn() -> None:
-    """Count one drawn picture; for the parent's progress."""
+    """Count one drawn frame; for the parent's progress."""
     if _drawn is not None:
         with _drawn.get_lock():
             _drawn.value += 1

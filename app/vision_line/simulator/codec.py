@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""H.264 as a camera sends it: no B pictures, an IDR picture a second, headers before each of them."""
+"""H.264 as a camera sends it: no B-frames, an IDR frame a second, headers before each of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _X264 = "keyint={fps}:min-keyint={fps}:scenecut=0:bframes=0:repeat-headers=1:thr
 
 
 def open_encoder(size_wh: tuple[int, int], fps: int) -> VideoCodecContext:
-    """Open an encoder that returns one packet (Annex B, one slice) for each picture at once."""
+    """Open an encoder that returns one packet (Annex B, one slice) for each frame at once."""
     encoder = CodecContext.create("libx264", "w")
     if not isinstance(encoder, VideoCodecContext):
         raise TypeError(f"a video encoder expected, got {type(encoder).__name__}")
@@ -36,22 +36,22 @@ def open_encoder(size_wh: tuple[int, int], fps: int) -> VideoCodecContext:
     return encoder
 
 
-def encode(encoder: VideoCodecContext, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:
-    """Encode (h, w, 3) BGR pictures; gives one access unit for each picture."""
-    for pts, picture in enumerate(pictures):
-        yuv = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
+def encode(encoder: VideoCodecContext, frames: Iterable[NDArray[np.uint8]]) -> Iterator[bytes]:
+    """Encode (h, w, 3) BGR frames; gives one access unit for each frame."""
+    for pts, bgr in enumerate(frames):
+        yuv = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420), np.uint8)
         frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
         frame.pts = pts
         frame.colorspace, frame.color_range = _BT601, _LIMITED
         yield b"".join(bytes(packet) for packet in encoder.encode(frame))
 
 
-def through_h264(pictures: list[NDArray[np.uint8]], fps: int) -> NDArray[np.uint8]:
-    """Encode and decode a run of pictures; gives the last one as a receiver sees it, BGR."""
-    height, width = pictures[0].shape[:2]
+def through_h264(sent: list[NDArray[np.uint8]], fps: int) -> NDArray[np.uint8]:
+    """Encode and decode a run of frames; gives the last one as a receiver sees it, BGR."""
+    height, width = sent[0].shape[:2]
     decoder = CodecContext.create("h264", "r")
     if not isinstance(decoder, VideoCodecContext):
         raise TypeError(f"a video decoder expected, got {type(decoder).__name__}")
-    units = encode(open_encoder((width, height), fps), pictures)
+    units = encode(open_encoder((width, height), fps), sent)
     frames = [frame for unit in units for frame in decoder.decode(av.Packet(unit))] + decoder.decode(None)
     return np.asarray(cv2.cvtColor(frames[-1].to_ndarray(format="yuv420p"), cv2.COLOR_YUV2BGR_I420), np.uint8)

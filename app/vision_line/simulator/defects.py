@@ -16,7 +16,7 @@ from vision_line.simulator.layout import CopperTrack
 
 KINDS: tuple[str, ...] = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 
-# A defect's box is the changed copper and this margin on each side, in picture pixels.
+# A defect's box is the changed copper and this margin on each side, in frame pixels.
 MARGIN_PX = 5.0
 # Longer side of the box: log-uniform between these is aimed at, and nothing outside them is kept.
 LONGER_SIDE_PX = (16.0, 32.0)

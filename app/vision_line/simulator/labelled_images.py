@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A training set of belt pictures with YOLO labels; splits share no board."""
+"""A training set of belt images with YOLO labels; splits share no board."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from vision_line.simulator.barcode import write_barcode
 from vision_line.simulator.clips import CONTEXT, open_workers
 from vision_line.simulator.codec import through_h264
 from vision_line.simulator.defects import KINDS
-from vision_line.simulator.scene import FPS, SIZE_WH, Picture, Scene, ScenePlan, draw_scene
+from vision_line.simulator.scene import FPS, SIZE_WH, Pixels, Scene, ScenePlan, draw_scene
 from vision_line.simulator.truth import TrueBox
 
 SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-# A defect cut by the picture's side is labelled while this share of its box is visible.
+# A defect cut by the image's side is labelled while this share of its box is visible.
 LEAST_VISIBLE = 0.6
-_PICTURES_A_SCENE = 4
+_IMAGES_A_SCENE = 4
 _BOARDS_A_SCENE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One scene's pictures: where they go, its own seed, and how many are wanted."""
+    """One scene's images: where they go, its own seed, and how many are wanted."""
 
     directory: Path
     split: str
     seed: tuple[int, int, int]
-    pictures: int
+    images: int
 
 
 def write_dataset(directory: Path, images: int, seed: int, progress: ProgressCallback | None = None) -> Path:
-    """Write `images` pictures in train, val and test with labels; returns the path of data.yaml.
+    """Write `images` images in train, val and test with labels; returns the path of data.yaml.
 
-    Layout: `images/SPLIT/NAME.jpg` and `labels/SPLIT/NAME.txt` (class cx cy w h, shares of the picture;
-    empty for a picture without defects). Reproducible from `seed`. `progress` is called in this thread.
+    Layout: `images/SPLIT/NAME.jpg` and `labels/SPLIT/NAME.txt` (class cx cy w h, shares of the image;
+    empty for an image without defects). Reproducible from `seed`. `progress` is called in this thread.
     """
     for split in SPLITS:
         for kind in ("images", "labels"):
@@ -62,27 +62,27 @@ def _plan_tasks(directory: Path, images: int, seed: int) -> list[_Task]:
     counts = {split: round(images * share) for split, share in SPLITS.items()}
     counts["train"] += images - sum(counts.values())
     return [
-        _Task(directory, split, (seed, number, scene), min(_PICTURES_A_SCENE, count - scene * _PICTURES_A_SCENE))
+        _Task(directory, split, (seed, number, scene), min(_IMAGES_A_SCENE, count - scene * _IMAGES_A_SCENE))
         for number, (split, count) in enumerate(counts.items())
-        for scene in range(-(-count // _PICTURES_A_SCENE))
+        for scene in range(-(-count // _IMAGES_A_SCENE))
     ]
 
 
 def _write_scene(task: _Task) -> int:
-    """Draw one scene and write its pictures; runs in a worker process."""
+    """Draw one scene and write its images; runs in a worker process."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(task.seed)
     scene = draw_scene(_plan_scene(rng))
-    for number in range(task.pictures):
-        index = round((number + float(rng.uniform(0, 0.4))) * scene.plan.frames / _PICTURES_A_SCENE)
+    for number in range(task.images):
+        index = round((number + float(rng.uniform(0, 0.4))) * scene.plan.frames / _IMAGES_A_SCENE)
         name = f"{task.seed[2]:05d}_{number}"
-        picture = _degraded(rng, scene, index)
+        pixels = _degraded(rng, scene, index)
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 97))]
-        cv2.imwrite(str(task.directory / "images" / task.split / f"{name}.jpg"), picture, quality)
+        cv2.imwrite(str(task.directory / "images" / task.split / f"{name}.jpg"), pixels, quality)
         lines = [yolo_label(sighting) for sighting in scene.sightings(index) if sighting.visible >= LEAST_VISIBLE]
         label = task.directory / "labels" / task.split / f"{name}.txt"
         label.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return task.pictures
+    return task.images
 
 
 def _plan_scene(rng: np.random.Generator) -> ScenePlan:
@@ -98,21 +98,21 @@ def _plan_scene(rng: np.random.Generator) -> ScenePlan:
     )
 
 
-def _degraded(rng: np.random.Generator, scene: Scene, index: int) -> Picture:
-    """Render a picture and send it through the codec of the clips, or through none but JPEG."""
+def _degraded(rng: np.random.Generator, scene: Scene, index: int) -> Pixels:
+    """Render an image and send it through the codec of the clips, or through none but JPEG."""
     if rng.random() < 0.35:
         return _marked(rng, scene.render(index))
     run = range(index - int(rng.integers(0, 6)), index + 1)
     return through_h264([_marked(rng, scene.render(i)) for i in run], FPS)
 
 
-def _marked(rng: np.random.Generator, picture: Picture) -> Picture:
-    write_barcode(picture, int(rng.integers(256)), int(rng.integers(65536)))
-    return picture
+def _marked(rng: np.random.Generator, pixels: Pixels) -> Pixels:
+    write_barcode(pixels, int(rng.integers(256)), int(rng.integers(65536)))
+    return pixels
 
 
 def yolo_label(sighting: TrueBox) -> str:
-    """Write one label line: class index and cx cy w h as shares of the picture."""
+    """Write one label line: class index and cx cy w h as shares of the image."""
     x0, y0, x1, y1 = sighting.xyxy
     width, height = SIZE_WH
     y0, y1 = max(y0, 0.0), min(y1, float(height))

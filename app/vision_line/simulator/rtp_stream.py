@@ -25,7 +25,7 @@ _START_CODE = re.compile(b"\x00{2,}\x01")
 
 @dataclass(frozen=True, slots=True)
 class TimedUnit:
-    """One picture, cut into RTP payloads (RFC 6184, FU-A); a decoder can start at an `idr` one."""
+    """One frame, cut into RTP payloads (RFC 6184, FU-A); a decoder can start at an `idr` one."""
 
     payloads: tuple[bytes, ...]
     idr: bool
@@ -33,7 +33,7 @@ class TimedUnit:
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """A clip ready to be sent: its pictures and the parameter sets that its description names."""
+    """A clip ready to be sent: its frames and the parameter sets that its description names."""
 
     units: tuple[TimedUnit, ...]
     sps: bytes
@@ -41,10 +41,10 @@ class VideoStream:
 
 
 def read_stream(data: bytes) -> VideoStream:
-    """Cut an Annex B stream that has one slice a picture.
+    """Cut an Annex B stream that has one slice a frame.
 
     Raises:
-        RunError: no picture or no parameter sets in it, or it does not begin with an IDR picture.
+        RunError: no frame or no parameter sets in it, or it does not begin with an IDR frame.
     """
     units: list[TimedUnit] = []
     sets: dict[int, bytes] = {}
@@ -59,7 +59,7 @@ def read_stream(data: bytes) -> VideoStream:
             units.append(TimedUnit(payloads, kind == _IDR))
             pending = []
     if not units or not units[0].idr or len(sets) < 2:
-        raise RunError("simulator: a clip is not H.264 that begins with parameter sets and an IDR picture")
+        raise RunError("simulator: a clip is not H.264 that begins with parameter sets and an IDR frame")
     return VideoStream(tuple(units), sets[_SPS], sets[_PPS])
 
 
@@ -83,7 +83,7 @@ def _packetize(nal: bytes) -> Iterator[bytes]:
 
 
 def rtp_packets(unit: TimedUnit, sequence: int, timestamp: int, ssrc: int) -> list[bytes]:
-    """Put RTP headers (RFC 3550) on a picture; the last packet bears the marker."""
+    """Put RTP headers (RFC 3550) on a frame; the last packet bears the marker."""
     last = len(unit.payloads) - 1
     return [
         struct.pack("!BBHII", 0x80, PAYLOAD_TYPE | (0x80 if i == last else 0), (sequence + i) & 0xFFFF, timestamp, ssrc)
@@ -93,7 +93,7 @@ def rtp_packets(unit: TimedUnit, sequence: int, timestamp: int, ssrc: int) -> li
 
 
 def sender_report(ssrc: int, utc_s: float, timestamp: int, packets: int, octets: int) -> bytes:
-    """Build an RTCP sender report: the picture of `timestamp` was taken at `utc_s` (Unix seconds)."""
+    """Build an RTCP sender report: the frame of `timestamp` was taken at `utc_s` (Unix seconds)."""
     ntp = int((utc_s + _NTP_EPOCH_S) * (1 << 32))
     counts = packets & 0xFFFFFFFF, octets & 0xFFFFFFFF
     report = struct.pack("!BBHIQIII", 0x80, 200, 6, ssrc, ntp, timestamp, *counts)

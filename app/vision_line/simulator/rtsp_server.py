@@ -72,7 +72,7 @@ class TcpClient:
         return self.writer.transport.get_write_buffer_size() > _MOST_BEHIND_BYTES
 
     def send(self, packets: list[bytes]) -> None:
-        """Send one picture's packets in one write."""
+        """Send one frame's packets in one write."""
         channel = self.channels[0]
         self.writer.write(b"".join(struct.pack("!cBH", b"$", channel, len(p)) + p for p in packets))
 
@@ -94,7 +94,7 @@ class UdpClient:
         return False
 
     def send(self, packets: list[bytes]) -> None:
-        """Send one picture's packets."""
+        """Send one frame's packets."""
         for packet in packets:
             self.ports.rtp.sendto(packet, (self.host, self.client_ports[0]))
 

@@ -13,7 +13,7 @@ from vision_line.simulator.boards import BoardDefect, BoardPlan, draw_board
 from vision_line.simulator.defects import KINDS, LONGER_SIDE_PX
 from vision_line.simulator.truth import TrueBox
 
-Picture = NDArray[np.uint8]  # (h, w, 3) BGR
+Pixels = NDArray[np.uint8]  # (h, w, 3) BGR
 
 SIZE_WH = (640, 360)
 # The lowest rows belong to the barcode: no belt and no board is drawn there.
@@ -28,7 +28,7 @@ _BELTS = ((42, 42, 44), (70, 82, 58), (98, 84, 62), (120, 122, 124), (28, 30, 40
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
-    """What one camera sees: `frames` pictures in which the belt moves once around."""
+    """What one camera sees: `frames` frames in which the belt moves once around."""
 
     seed: int
     frames: int = 500
@@ -68,7 +68,7 @@ class Scene:
     """A drawn belt and its camera; `render` and `sightings` are pure functions of the frame index."""
 
     plan: ScenePlan
-    belt: Picture
+    belt: Pixels
     boards: int
     defects: tuple[SceneDefect, ...]
     optics: Optics
@@ -78,7 +78,7 @@ class Scene:
         travelled = self.optics.start_px + index % self.plan.frames * self.plan.belt_px / self.plan.frames
         return travelled % self.plan.belt_px
 
-    def render(self, index: int) -> Picture:
+    def render(self, index: int) -> Pixels:
         """Draw frame `index`: (360, 640, 3) uint8 BGR with black barcode rows; equal for index + frames."""
         width, height = SIZE_WH[0], self.belt.shape[0]
         left, fraction = divmod(-self.shift_px(index) % self.plan.belt_px, 1.0)
@@ -86,11 +86,11 @@ class Scene:
         slab = self.belt.take(columns, axis=1, mode="wrap")
         moved = cv2.filter2D(slab, -1, _cubic_taps(fraction), anchor=(1, 0), borderType=cv2.BORDER_REPLICATE)
         lit = cv2.multiply(moved[:, 1 : width + 1], self.optics.gain, dtype=cv2.CV_8U)
-        picture = np.zeros((SIZE_WH[1], width, 3), np.uint8)
-        picture[:height] = self._with_noise(np.asarray(lit, np.uint8), index % self.plan.frames)
-        return picture
+        frame = np.zeros((SIZE_WH[1], width, 3), np.uint8)
+        frame[:height] = self._with_noise(np.asarray(lit, np.uint8), index % self.plan.frames)
+        return frame
 
-    def _with_noise(self, lit: Picture, index: int) -> Picture:
+    def _with_noise(self, lit: Pixels, index: int) -> Pixels:
         rng = np.random.default_rng((self.plan.seed, index))
         field = self.optics.noise[index % len(self.optics.noise)]
         top, left = (int(rng.integers(0, 33)) for _ in range(2))
@@ -99,7 +99,7 @@ class Scene:
         return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
 
     def sightings(self, index: int) -> tuple[TrueBox, ...]:
-        """List the defects that frame `index` shows, in the picture's pixels."""
+        """List the defects that frame `index` shows, in the frame's pixels."""
         shift, turn = self.shift_px(index), self.plan.belt_px
         seen: list[TrueBox] = []
         for defect in self.defects:
@@ -118,7 +118,7 @@ def draw_scene(plan: ScenePlan) -> Scene:
     """Draw belt and boards of `plan`; the same plan gives the same scene.
 
     Raises:
-        ValueError: the belt has no room for the boards, or could show a defect twice in one picture.
+        ValueError: the belt has no room for the boards, or could show a defect twice in one frame.
     """
     if plan.belt_px < max(SIZE_WH[0] + LONGER_SIDE_PX[1] * 2, plan.boards * LEAST_SLOT_PX):
         raise ValueError(f"a belt of {plan.belt_px} px is too short for {plan.boards} boards")
@@ -135,7 +135,7 @@ def draw_scene(plan: ScenePlan) -> Scene:
         board = draw_board(BoardPlan(int(board_rng.integers(2**31)), size, kinds))
         x = round(number * slot + float(board_rng.uniform(12, slot - size[0] - 12)))
         y = int(board_rng.integers(6, height - size[1] - 5))
-        _lay(belt, board.picture, board.cover, x, y)
+        _lay(belt, board.pixels, board.cover, x, y)
         defects += [_placed(defect, len(defects) + i, number, x, y) for i, defect in enumerate(board.defects)]
     return Scene(plan, _through_lens(optics_rng, belt, plan), plan.boards, tuple(defects), _optics(optics_rng, plan))
 
@@ -179,7 +179,7 @@ def _wrapped(field: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.pad(field, ((0, 0), (1, 1)), mode="wrap").astype(np.float32)
 
 
-def _lay(belt: NDArray[np.float32], picture: Picture, cover: NDArray[np.float32], x: int, y: int) -> None:
+def _lay(belt: NDArray[np.float32], pixels: Pixels, cover: NDArray[np.float32], x: int, y: int) -> None:
     """Lay a board and its soft shadow on the belt, around the end if need be."""
     height, width = cover.shape
     margin = 10
@@ -190,10 +190,10 @@ def _lay(belt: NDArray[np.float32], picture: Picture, cover: NDArray[np.float32]
     belt[rows, columns] *= 1 - 0.45 * shade[..., None]
     columns = np.arange(x, x + width) % belt.shape[1]
     ground = belt[y : y + height, columns]
-    belt[y : y + height, columns] = ground + cover[..., None] * (picture - ground)
+    belt[y : y + height, columns] = ground + cover[..., None] * (pixels - ground)
 
 
-def _through_lens(rng: np.random.Generator, belt: NDArray[np.float32], plan: ScenePlan) -> Picture:
+def _through_lens(rng: np.random.Generator, belt: NDArray[np.float32], plan: ScenePlan) -> Pixels:
     """Blur the whole belt once by focus and exposure time: both are the same in every frame."""
     pad = 16
     wide = np.pad(belt, ((0, 0), (pad, pad), (0, 0)), mode="wrap")

@@ -74,7 +74,7 @@ async def serve(order: ServerConfig) -> None:
 
         server = await asyncio.start_server(converse, order.host, order.port)
         start_s = loop.time() + _START_DELAY_S
-        # Cameras are not in step with each other: their pictures are spread over one period.
+        # Cameras are not in step with each other: their frames are spread over one period.
         steps = [camera.run(start_s + i / (camera.fps * len(cameras))) for i, camera in enumerate(cameras.values())]
         running = asyncio.gather(*steps)
         sys.stdout.write(f"{json.dumps({'port': server.sockets[0].getsockname()[1]})}\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 from vision_line.errors import ConfigError
 
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in picture pixels
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in frame pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class DefectTruth:
 
 @dataclass(frozen=True, slots=True)
 class TrueBox:
-    """A defect in one frame; `xyxy` is cut at the picture, `visible` is the share of the box inside it."""
+    """A defect in one frame; `xyxy` is cut at the frame, `visible` is the share of the box inside it."""
 
     defect_id: int
     kind: str

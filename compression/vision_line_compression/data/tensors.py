@@ -64,9 +64,9 @@ class LabelledLoss:
             ConfigError: an image cannot be decoded.
         """
         batches = []
-        for number, pictures in enumerate(input_batches(dataset, shape_hw)):
-            images = dataset.images[number * BATCH : number * BATCH + len(pictures)]
-            batches.append({"img": pictures, **_targets(images, shape_hw)})
+        for number, inputs in enumerate(input_batches(dataset, shape_hw)):
+            images = dataset.images[number * BATCH : number * BATCH + len(inputs)]
+            batches.append({"img": inputs, **_targets(images, shape_hw)})
         return cls(tuple(batches))
 
     def mean(self, model: nn.Module) -> float:

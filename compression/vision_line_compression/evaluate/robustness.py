@@ -211,11 +211,9 @@ def _measure(
 
     def read(index: int, image: LabelledImage) -> ImageBGR:
         way, number = divmod(index, images)
-        picture = read_image(image)
+        pixels = read_image(image)
         corruption, severity = _WAYS[way]
-        return (
-            corrupt(picture, corruption, severity, np.random.default_rng((seed, way, number))) if severity else picture
-        )
+        return corrupt(pixels, corruption, severity, np.random.default_rng((seed, way, number))) if severity else pixels
 
     at_threshold = settings.model_copy(update={"score_floor": threshold})
     predictions = predict(model, everything, shape_hw, at_threshold, read=read, progress=report, float_execution=True)

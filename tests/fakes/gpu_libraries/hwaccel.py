@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""FFmpeg's CUDA decoder for machines without a GPU: it decodes on the CPU, and its pictures lie in device memory.
+"""FFmpeg's CUDA decoder for machines without a GPU: it decodes on the CPU, and its frames lie in device memory.
 
-It keeps FFmpeg's rules: pictures have padded lines, planes of their own, and are written on the default stream, so
-that nothing of them is there before an event of that stream has passed; when a picture is dropped its memory is used
+It keeps FFmpeg's rules: frames have padded lines, planes of their own, and are written on the default stream, so
+that nothing of them is there before an event of that stream has passed; when a frame is dropped its memory is used
 for the next one.
 """
 
@@ -23,14 +23,14 @@ _NAMES = {PixelFormat.NV12: "nv12", PixelFormat.P016: "p010le"}
 
 
 class FakeHwFrame:
-    """A picture as `av.VideoFrame` shows one of format cuda."""
+    """A frame as `av.VideoFrame` shows one of format cuda."""
 
-    def __init__(self, picture: Any, pixel_format: PixelFormat, planes: list[Any]) -> None:
+    def __init__(self, decoded: Any, pixel_format: PixelFormat, planes: list[Any]) -> None:
         self.format = SimpleNamespace(name="cuda")
         self.sw_format = SimpleNamespace(name=_NAMES[pixel_format])
         self.planes = tuple(planes)
         for name in ("width", "height", "colorspace", "color_range", "key_frame", "is_corrupt", "pts", "time"):
-            setattr(self, name, getattr(picture, name))
+            setattr(self, name, getattr(decoded, name))
 
 
 class FakeHwContext:
@@ -62,14 +62,14 @@ class FakeHwContext:
         self._reader.flags = value
 
     def decode(self, packet: Any) -> list[Any]:
-        """Return the pictures that `packet` completes."""
-        return [self._placed(picture) for picture in self._reader.decode(packet)]
+        """Return the frames that `packet` completes."""
+        return [self._placed(frame) for frame in self._reader.decode(packet)]
 
-    def _placed(self, picture: Any) -> FakeHwFrame:
-        pixel_format, luma, chroma = semiplanar(picture)
+    def _placed(self, decoded: Any) -> FakeHwFrame:
+        pixel_format, luma, chroma = semiplanar(decoded)
         buffers = [self._upload(plane) for plane in (luma, chroma)]
         planes = [SimpleNamespace(buffer_ptr=int(buffer.handle), line_size=pitch) for buffer, pitch in buffers]
-        frame = FakeHwFrame(picture, pixel_format, planes)
+        frame = FakeHwFrame(decoded, pixel_format, planes)
         for buffer, _ in buffers:
             weakref.finalize(frame, self._free.setdefault(buffer.size, []).append, buffer)
         return frame

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A PyNvVideoCodec for machines without a GPU: FFmpeg decodes, the pictures lie in the (fake) driver's device memory.
+"""A PyNvVideoCodec for machines without a GPU: FFmpeg decodes, the frames lie in the (fake) driver's device memory.
 
 It keeps the rules of 2.2 that code can break without noticing: `Decode` overwrites what it returned before, here with
-poison first; a packet is a whole picture only if it says so; pts come back as they went in; planes are packed; a
-stream that changes its size is scaled to the first; without parameter sets in the packets there is no picture.
+poison first; a packet is a whole frame only if it says so; pts come back as they went in; planes are packed; a
+stream that changes its size is scaled to the first; without parameter sets in the packets there is no frame.
 `pynvvideocodec-2.2.4.json` lists the names of the real module, read from the wheel.
 """
 
@@ -48,7 +48,7 @@ class ColorType(IntEnum):
 
 
 class Latency(IntEnum):
-    """How many pictures are held back."""
+    """How many frames are held back."""
 
     NATIVE = 0
     LOW = 1
@@ -90,7 +90,7 @@ class PacketData:
 
 
 class DecodedFrame:
-    """One picture in the decoder's own memory, until the next `Decode`."""
+    """One frame in the decoder's own memory, until the next `Decode`."""
 
     def __init__(self, pixel_format: PixelFormat, shape: tuple[int, int], planes: tuple[int, int], pts: int) -> None:
         self.format = pixel_format
@@ -108,13 +108,13 @@ class DecodedFrame:
 
 
 class PyNvDecoder:
-    """A decoder that owns one buffer for each picture that one call returns."""
+    """A decoder that owns one buffer for each frame that one call returns."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         from cuda.core import Device, Stream
 
         self.options = options
-        self.first: Any = None  # the first picture: its size and depth are the decoder's
+        self.first: Any = None  # the first frame: its size and depth are the decoder's
         self._device = Device(options.get("gpuid", 0))
         self._stream = Stream.from_handle(options["cudastream"])
         self._low = options["latency"] == Latency.LOW
@@ -133,11 +133,11 @@ class PyNvDecoder:
         self._stream.sync()
 
     def Decode(self, packet: PacketData) -> list[DecodedFrame]:  # noqa: N802  the real name
-        """Return the pictures that are ready; the memory of those returned before is overwritten first."""
+        """Return the frames that are ready; the memory of those returned before is overwritten first."""
         for buffer in self._buffers:
             buffer.fill(POISON, stream=self._stream)
-        pictures = self._ready(packet)
-        return [self._placed(index, picture) for index, picture in enumerate(pictures)]
+        frames = self._ready(packet)
+        return [self._placed(index, frame) for index, frame in enumerate(frames)]
 
     def _ready(self, packet: PacketData) -> list[Any]:
         data = ctypes.string_at(packet.bsl_data, packet.bsl) if packet.bsl else b""
@@ -171,27 +171,27 @@ class PyNvDecoder:
         except av.error.EOFError:
             return []
 
-    def _placed(self, index: int, picture: Any) -> DecodedFrame:
-        picture = self._of_first_size(picture)
-        pixel_format, luma, chroma = semiplanar(picture)
+    def _placed(self, index: int, frame: Any) -> DecodedFrame:
+        frame = self._of_first_size(frame)
+        pixel_format, luma, chroma = semiplanar(frame)
         packed = np.concatenate([luma, chroma]).reshape(-1)
         if index == len(self._buffers):
             self._buffers.append(self._device.allocate(packed.nbytes, stream=self._stream))
         self._upload(packed, self._buffers[index])
         base = int(self._buffers[index].handle)
         shape = (int(luma.shape[0] * 1.5), luma.shape[1])
-        return DecodedFrame(pixel_format, shape, (base, base + luma.nbytes), picture.pts)
+        return DecodedFrame(pixel_format, shape, (base, base + luma.nbytes), frame.pts)
 
-    def _of_first_size(self, picture: Any) -> Any:
+    def _of_first_size(self, frame: Any) -> Any:
         if self.first is None:
-            self.first = picture
-        if picture.format.name != self.first.format.name:
+            self.first = frame
+        if frame.format.name != self.first.format.name:
             raise PyNvVCException("Reconfigure Not supported for bit depth change")
-        if picture.width > self.first.width or picture.height > self.first.height:
+        if frame.width > self.first.width or frame.height > self.first.height:
             raise PyNvVCException("Reconfigure Not supported when width/height > maxwidth/maxheight")
-        if (picture.width, picture.height) == (self.first.width, self.first.height):
-            return picture
-        pts, scaled = picture.pts, picture.reformat(self.first.width, self.first.height)
+        if (frame.width, frame.height) == (self.first.width, self.first.height):
+            return frame
+        pts, scaled = frame.pts, frame.reformat(self.first.width, self.first.height)
         scaled.pts = pts
         return scaled
 
@@ -204,17 +204,17 @@ class PyNvDecoder:
         self._staging.append(pinned)
 
 
-def semiplanar(picture: Any) -> tuple[PixelFormat, NDArray[Any], NDArray[Any]]:
-    """Return FFmpeg's 4:2:0 picture as NVDEC lays it out: luma (h, even w), interleaved chroma of the same width."""
-    bits = picture.format.components[0].bits
+def semiplanar(frame: Any) -> tuple[PixelFormat, NDArray[Any], NDArray[Any]]:
+    """Return FFmpeg's 4:2:0 frame as NVDEC lays it out: luma (h, even w), interleaved chroma of the same width."""
+    bits = frame.format.components[0].bits
     dtype: Any = np.uint8 if bits == 8 else np.uint16
     planes = []
-    for plane in picture.planes:
+    for plane in frame.planes:
         lines = np.frombuffer(memoryview(cast("Any", plane)), dtype).reshape(-1, plane.line_size // dtype().itemsize)
         planes.append(lines[: plane.height, : plane.width])
-    width = (picture.width + 1) // 2 * 2
-    luma = np.zeros((picture.height, width), dtype)
-    luma[:, : picture.width] = planes[0]
+    width = (frame.width + 1) // 2 * 2
+    luma = np.zeros((frame.height, width), dtype)
+    luma[:, : frame.width] = planes[0]
     chroma = np.stack(planes[1:], axis=-1).reshape(planes[1].shape[0], -1)
     if bits == 8:
         return PixelFormat.NV12, luma, chroma

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-#: Encoder options that make a stream such as cameras send: each picture can be shown as soon as it is decoded.
+#: Encoder options that make a stream such as cameras send: each frame can be shown as soon as it is decoded.
 LIVE = {
     "libx264": {"tune": "zerolatency", "preset": "ultrafast"},
     "libx265": {"tune": "zerolatency", "preset": "ultrafast", "x265-params": "log-level=none"},
@@ -29,9 +29,9 @@ def encoded(
     frames: int = 12,
     **colour: int,
 ) -> io.BytesIO:
-    """Return a few moving pictures; without `options` a camera's kind of stream, that reorders nothing.
+    """Return a few moving frames; without `options` a camera's kind of stream, that reorders nothing.
 
-    `colour` are attributes of the pictures and the codec context, such as colorspace and color_range.
+    `colour` are attributes of the frames and the codec context, such as colorspace and color_range.
     """
     memory = io.BytesIO()
     with av.open(memory, "w", format=container) as writer:
@@ -43,7 +43,7 @@ def encoded(
         for name, value in colour.items():
             setattr(stream.codec_context, name, value)
         for number in range(frames):
-            frame = _picture(number, size_wh).reformat(format=pixels)
+            frame = _drawn(number, size_wh).reformat(format=pixels)
             for name, value in colour.items():
                 setattr(frame, name, value)
             writer.mux(stream.encode(frame))
@@ -52,12 +52,12 @@ def encoded(
     return memory
 
 
-def _picture(number: int, size_wh: tuple[int, int]) -> av.VideoFrame:
+def _drawn(number: int, size_wh: tuple[int, int]) -> av.VideoFrame:
     width, height = size_wh
     across, down = np.meshgrid(np.arange(width), np.arange(height))
-    picture = np.stack([across * 2, down * 2, across + down], axis=-1).astype(np.uint8)
-    picture[:, number * 4 : number * 4 + 16] = (200, 60, 30)
-    return av.VideoFrame.from_ndarray(picture, format="rgb24")
+    rgb = np.stack([across * 2, down * 2, across + down], axis=-1).astype(np.uint8)
+    rgb[:, number * 4 : number * 4 + 16] = (200, 60, 30)
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from vision_line_compression.report.page import render_page
 
 @pytest.fixture(scope="module")
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Return a dozen drawn pictures of boards."""
+    """Return a dozen drawn images of boards."""
     return open_dataset(write_dataset(tmp_path_factory.mktemp("boards"), 15, 3), "train")
 
 
@@ -152,8 +152,8 @@ def test_other_rules_cannot_be_compared(evaluation: Evaluation) -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_spoiled_pictures(model: Model, boards: Dataset) -> None:
-    """All corruptions and severities are run on the same pictures; the same model fares the same."""
+def test_spoiled_images(model: Model, boards: Dataset) -> None:
+    """All corruptions and severities are run on the same images; the same model fares the same."""
     seen: list[tuple[int, int]] = []
 
     comparison = compare_robustness(model, model, boards, images=1, progress=lambda *step: seen.append(step))

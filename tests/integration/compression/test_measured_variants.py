@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.fakes.miniature_yolo import draw_pictures, draw_yolo
+from tests.fakes.miniature_yolo import draw_images, draw_yolo
 from tests.fakes.quantizing import quantize_onnx
 from typer.testing import CliRunner
 
@@ -81,7 +81,7 @@ def unprovable(tmp_path: Path) -> Model:
         if tensor.name == "head/cv3.2.bias":
             tensor.CopyFrom(numpy_helper.from_array(np.full(3, -30, np.float32), tensor.name))
     onnx.save(model, str(tmp_path / "float.onnx"))
-    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", QuantizeSettings(), draw_pictures(2))
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", QuantizeSettings(), draw_images(2))
     return open_model(tmp_path / "int8.onnx")
 
 

@@ -84,7 +84,7 @@ def test_both_variants_are_proven_at_every_shape_with_something_to_find(proven: 
         network = core.read_model(path)
         network.reshape([1, 3, *shape])
         compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"})
-        outputs = [compiled(normalise(x))[0][0].copy() for x in shaped(model.proof.pictures, shape)]
+        outputs = [compiled(normalise(x))[0][0].copy() for x in shaped(model.proof.images, shape)]
         agreement = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance())
         assert agreement.holds, f"{name} at {shape}: {agreement}"
 
@@ -119,15 +119,15 @@ def test_a_model_that_finds_nothing_cannot_be_proven(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
-def test_given_pictures_become_a_proof_that_is_small_enough(older: Path, tmp_path: Path) -> None:
-    """Parts of camera pictures, with all their grain, fit into a bundle; what they show is still found."""
+def test_given_images_become_a_proof_that_is_small_enough(older: Path, tmp_path: Path) -> None:
+    """Parts of camera images, with all their grain, fit into a bundle; what they show is still found."""
     bundle = shutil.copytree(older, tmp_path / "bundle")
     description = json.loads((bundle / "bundle.json").read_text())
     description |= {"proof": None, "input_shapes_hw": [[192, 320]]}
     (bundle / "bundle.json").write_text(json.dumps(description))
     rng = np.random.default_rng(5)
     grain = (rng.normal(0, 0.06, (3, 320, 320)).astype(np.float32) for _ in range(6))
-    boards = (picture.transpose(2, 0, 1) / np.float32(255) for picture in drawn_candidates())
+    boards = (image.transpose(2, 0, 1) / np.float32(255) for image in drawn_candidates())
 
     done = prove_bundle(bundle, given_candidates([np.clip(b + g, 0, 1) for b, g in zip(boards, grain, strict=False)]))
 
@@ -135,7 +135,7 @@ def test_given_pictures_become_a_proof_that_is_small_enough(older: Path, tmp_pat
     assert done.detections >= 10
     model = open_model(bundle)
     assert model.proof is not None
-    assert len(model.proof.pictures) == 4
+    assert len(model.proof.images) == 4
 
 
 def places(*scores: float, x: float = 0.0) -> Reference:
@@ -143,7 +143,7 @@ def places(*scores: float, x: float = 0.0) -> Reference:
     return Reference(np.array([rows], np.float32), np.empty((0, 7), np.float32))
 
 
-def test_pictures_are_chosen_by_what_is_found_in_them_and_differ() -> None:
+def test_images_are_chosen_by_what_is_found_in_them_and_differ() -> None:
     """The one with most places first; what shows the same as the last comes only where there is no other."""
     seen = [places(0.9), places(0.9, 0.8, 0.7), places(0.9, 0.8, 0.6), places(0.9, 0.8, x=50), places()]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Our figures against Ultralytics' own validation of the same model on the same pictures.
+"""Our figures against Ultralytics' own validation of the same model on the same images.
 
 They cannot be equal: Ultralytics lets a box count for several classes, matches by overlap instead of by score, resizes
-with another filter and integrates precision differently. On hundreds of pictures these stay within 0.005.
+with another filter and integrates precision differently. On hundreds of images these stay within 0.005.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
 
-#: Two engines compute INT8 differently, and a few dozen pictures show it.
+#: Two engines compute INT8 differently, and a few dozen images show it.
 TOLERANCE_DRAWN = 0.02
 TOLERANCE_REAL = 0.01
 
@@ -54,7 +54,7 @@ def test_shipped_model_on_drawn_boards(tmp_path: Path) -> None:
 @pytest.mark.foreign_data
 @pytest.mark.skipif(not (REAL / "data" / "deeppcb").is_dir(), reason=f"no real boards at {REAL}")
 def test_trained_model_on_real_boards(tmp_path: Path) -> None:
-    """A float model on real pictures scores the same, and a checkpoint is evaluated as its export."""
+    """A float model on real images scores the same, and a checkpoint is evaluated as its export."""
     for kind, suffix in (("images", ".jpg"), ("labels", ".txt")):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for path in sorted((REAL / "data" / "deeppcb" / kind / "test").glob(f"*{suffix}"))[::8][:REAL_IMAGES]:

@@ -62,43 +62,43 @@ def _decoded(codec: str, memory: io.BytesIO, **options: Any) -> list[DecodedFram
         opened(memory) as (stream, packets),
         closing(GstDecoder("dock-3", stream, COLOUR, elements=_elements(codec), opening_s=1.0, **options)) as decoder,
     ):
-        return [picture for packet in packets for picture in decoder.decode(packet)]
+        return [frame for packet in packets for frame in decoder.decode(packet)]
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 @pytest.mark.parametrize("size_wh", [(128, 96), (130, 98)])
-def test_pictures_are_those_of_the_cpu(codec: str, size_wh: tuple[int, int]) -> None:
-    """All pictures, in order, equal FFmpeg's sample by sample, with their times and flags."""
+def test_frames_are_those_of_the_cpu(codec: str, size_wh: tuple[int, int]) -> None:
+    """All frames, in order, equal FFmpeg's sample by sample, with their times and flags."""
     memory = encoded(ENCODERS[codec], size_wh)
-    pictures = _decoded(codec, memory)
+    frames = _decoded(codec, memory)
     with opened(memory) as (stream, packets):
         reference = CpuDecoder("a", stream)
-        expected = [picture for packet in packets for picture in reference.decode(packet)]
+        expected = [frame for packet in packets for frame in reference.decode(packet)]
 
-    assert len(pictures) == len(expected) == FRAMES
-    for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        for found, wanted in zip(open_planes(picture.data).planes, open_planes(other.data).planes, strict=True):
+    assert len(frames) == len(expected) == FRAMES
+    for number, (frame, other) in enumerate(zip(frames, expected, strict=True)):
+        for found, wanted in zip(open_planes(frame.data).planes, open_planes(other.data).planes, strict=True):
             np.testing.assert_array_equal(found, wanted)
-        assert (picture.size_wh, picture.keyframe, picture.corrupt) == (size_wh, other.keyframe, False)
-        assert picture.pts_s == pytest.approx(number / 25)
-        assert picture.colour == COLOUR
+        assert (frame.size_wh, frame.keyframe, frame.corrupt) == (size_wh, other.keyframe, False)
+        assert frame.pts_s == pytest.approx(number / 25)
+        assert frame.colour == COLOUR
 
 
-def test_each_packet_gives_its_picture() -> None:
-    """A decoder that holds nothing back is waited for, so that no picture is a period late; marks stay."""
+def test_each_packet_gives_its_frame() -> None:
+    """A decoder that holds nothing back is waited for, so that no frame is a period late; marks stay."""
     with opened(encoded("libx264")) as (stream, packets):
         packets[3].is_corrupt = True
         with closing(GstDecoder("a", stream, COLOUR, elements=_elements("h264"))) as decoder:
-            pictures = [decoder.decode(packet) for packet in packets[:-1]]
+            frames = [decoder.decode(packet) for packet in packets[:-1]]
 
-    assert [len(batch) for batch in pictures] == [1] * FRAMES
-    assert [batch[0].corrupt for batch in pictures] == [number == 3 for number in range(FRAMES)]
+    assert [len(batch) for batch in frames] == [1] * FRAMES
+    assert [batch[0].corrupt for batch in frames] == [number == 3 for number in range(FRAMES)]
 
 
 def test_reordering_decoder_is_not_waited_for_again_and_again() -> None:
-    """Pictures that the decoder holds back come later, none is lost, and the wait for them is paid once each."""
-    pictures = _decoded("hevc", encoded("libx265", options={"x265-params": "log-level=none:bframes=2"}), reorders=True)
-    times = [picture.pts_s or 0.0 for picture in pictures]
+    """Frames that the decoder holds back come later, none is lost, and the wait for them is paid once each."""
+    frames = _decoded("hevc", encoded("libx265", options={"x265-params": "log-level=none:bframes=2"}), reorders=True)
+    times = [frame.pts_s or 0.0 for frame in frames]
 
     assert len(times) == FRAMES
     assert times == sorted(times)

@@ -109,8 +109,8 @@ def test_a_kernel_that_is_off_by_a_bit_is_found(machine: CudaMachine, monkeypatc
 def test_swapped_colours_are_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that gives Cr before Cb."""
 
-    def swapped(picture: Any) -> Any:
-        variant, luma, chroma = semiplanar(picture)
+    def swapped(frame: Any) -> Any:
+        variant, luma, chroma = semiplanar(frame)
         return variant, luma, chroma.reshape(len(chroma), -1, 2)[..., ::-1].reshape(chroma.shape)
 
     monkeypatch.setattr("tests.fakes.gpu_libraries.pynv.semiplanar", swapped)
@@ -118,8 +118,8 @@ def test_swapped_colours_are_found(machine: CudaMachine, monkeypatch: pytest.Mon
     assert _failures("kernel_bits", "decode_parity") == ("decode_parity",)
 
 
-def test_a_picture_that_a_decoder_swallows_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fifth picture is missing."""
+def test_a_frame_that_a_decoder_swallows_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fifth frame is missing."""
     ready = PyNvDecoder._ready
     monkeypatch.setattr(PyNvDecoder, "_ready", lambda decoder, packet: ready(decoder, packet)[: packet.pts != 5])
 
@@ -198,7 +198,7 @@ def _refusing(*_arguments: object) -> Path:
 
 
 def test_an_engine_that_finds_nothing_is_found(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenVINO finds defects in the same pictures."""
+    """OpenVINO finds defects in the same frames."""
     finished = CudaBackend.finished
 
     def nothing(device: CudaBackend) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -83,7 +83,7 @@ class Samples:
 
 
 def upload_pageable(decoder: PyNvDecoder, packed: NDArray[Any], buffer: Any) -> None:
-    """Copy from pageable memory, which the driver takes a copy of at once: a long run must not keep every picture."""
+    """Copy from pageable memory, which the driver takes a copy of at once: a long run must not keep every frame."""
     from cuda.core import Buffer
 
     Buffer.from_handle(packed.ctypes.data, packed.nbytes).copy_to(buffer, stream=decoder._stream)
@@ -156,10 +156,10 @@ def test_the_program_inspects_sixteen_cameras(samples: Samples, streams: Path, t
 class Definition:
     """Stands in for the CPU device's converter: the preprocessing definition itself, which the kernel follows."""
 
-    def convert(self, picture: Planes, colour: Colour, out: NDArray[np.float32]) -> Letterbox:
-        """Write the picture into a network input (h, w, 3) and return its geometry."""
-        box = Letterbox(picture.size_wh, (out.shape[0], out.shape[1]))
-        out[:] = normalise(letterbox_planes(picture, colour, box.dst_hw))[0].transpose(1, 2, 0)
+    def convert(self, data: Planes, colour: Colour, out: NDArray[np.float32]) -> Letterbox:
+        """Write the frame into a network input (h, w, 3) and return its geometry."""
+        box = Letterbox(data.size_wh, (out.shape[0], out.shape[1]))
+        out[:] = normalise(letterbox_planes(data, colour, box.dst_hw))[0].transpose(1, 2, 0)
         return box
 
 

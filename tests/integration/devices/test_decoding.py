@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The CPU decoder on real encoded streams: pictures, colour descriptions, damage."""
+"""The CPU decoder on real encoded streams: frames, colour descriptions, damage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _encode(
     options: dict[str, str] | None = None,
     **colour: int,
 ) -> io.BytesIO:
-    """Encode a few moving pictures; `colour` are attributes of the codec context."""
+    """Encode a few moving frames; `colour` are attributes of the codec context."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="matroska") as container:
         stream: Any = container.add_stream(codec, rate=25, options=options or {})
@@ -36,9 +36,9 @@ def _encode(
         for name, value in colour.items():
             setattr(stream.codec_context, name, value)
         for number in range(FRAMES):
-            picture = np.full((size_wh[1], size_wh[0], 3), 40, np.uint8)
-            picture[:, number * 8 : number * 8 + 16] = 200
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
+            rgb = np.full((size_wh[1], size_wh[0], 3), 40, np.uint8)
+            rgb[:, number * 8 : number * 8 + 16] = 200
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixels)
             for name, value in colour.items():
                 setattr(frame, name, value)
             container.mux(stream.encode(frame))
@@ -52,19 +52,19 @@ def _decoded(memory: io.BytesIO, colour: Colour | None = None) -> list[DecodedFr
         stream = container.streams.video[0]
         with closing(CpuDecoder("a", stream, colour)) as decoder:
             # the demuxer's last packet is empty: it flushes
-            return [picture for packet in container.demux(stream) for picture in decoder.decode(packet)]
+            return [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mjpeg"])
-def test_every_picture_comes_out(codec: str) -> None:
-    """H.264, H.265 and MJPEG: all pictures, whole, in presentation order, the first a keyframe."""
-    pictures = _decoded(_encode(codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p"))
+def test_every_frame_comes_out(codec: str) -> None:
+    """H.264, H.265 and MJPEG: all frames, whole, in presentation order, the first a keyframe."""
+    frames = _decoded(_encode(codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p"))
 
-    assert len(pictures) == FRAMES
-    assert {picture.size_wh for picture in pictures} == {(128, 96)}
-    assert not any(picture.corrupt for picture in pictures)
-    assert pictures[0].keyframe
-    times = [picture.pts_s for picture in pictures]
+    assert len(frames) == FRAMES
+    assert {frame.size_wh for frame in frames} == {(128, 96)}
+    assert not any(frame.corrupt for frame in frames)
+    assert frames[0].keyframe
+    times = [frame.pts_s for frame in frames]
     assert times == sorted(times, key=lambda time: time or 0)
 
 
@@ -77,8 +77,8 @@ def test_every_picture_comes_out(codec: str) -> None:
         ("mjpeg", {}),
     ],
 )
-def test_no_picture_is_held_back(codec: str, options: dict[str, str]) -> None:
-    """Each packet of a stream without reordering gives its picture at once: a decoder's threads would keep some."""
+def test_no_frame_is_held_back(codec: str, options: dict[str, str]) -> None:
+    """Each packet of a stream without reordering gives its frame at once: a decoder's threads would keep some."""
     memory = _encode(codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p", options=options)
     with av.open(memory, "r") as container:
         stream = container.streams.video[0]
@@ -105,13 +105,13 @@ def test_the_colour_is_the_streams_or_the_rules(
     """What the stream says counts; what it leaves out follows the rule and is marked as assumed."""
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
 
-    pictures = _decoded(_encode(codec, size_wh, pixels, None, **colour))
+    frames = _decoded(_encode(codec, size_wh, pixels, None, **colour))
 
-    assert {picture.colour for picture in pictures} == {expected}
+    assert {frame.colour for frame in frames} == {expected}
 
 
 def test_full_range_formats_need_no_flag() -> None:
-    """A `yuvj` picture is full range though it does not say so."""
+    """A `yuvj` frame is full range though it does not say so."""
     frame = av.VideoFrame(64, 48, "yuvj420p")
 
     assert describe_colour(frame, "h264").range is ColourRange.FULL
@@ -121,9 +121,9 @@ def test_an_override_wins() -> None:
     """The camera's own setting replaces what the stream says."""
     override = Colour(ColourMatrix.BT2020, ColourRange.FULL)
 
-    pictures = _decoded(_encode("libx264", colorspace=1, color_range=1), override)
+    frames = _decoded(_encode("libx264", colorspace=1, color_range=1), override)
 
-    assert {picture.colour for picture in pictures} == {override}
+    assert {frame.colour for frame in frames} == {override}
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mjpeg"])
@@ -149,14 +149,14 @@ def _half(packet: Any) -> Any:
     return half
 
 
-def test_pictures_of_a_marked_packet_are_corrupt() -> None:
+def test_frames_of_a_marked_packet_are_corrupt() -> None:
     """What the demuxer marks as damaged is damaged, even where it can be decoded."""
     with av.open(_encode("mjpeg", pixels="yuvj420p"), "r") as container:
         stream = container.streams.video[0]
         packet = next(iter(container.demux(stream)))
         packet.is_corrupt = True
 
-        assert [picture.corrupt for picture in CpuDecoder("a", stream).decode(packet)] == [True]
+        assert [frame.corrupt for frame in CpuDecoder("a", stream).decode(packet)] == [True]
 
 
 def test_a_stream_without_codec_is_unsupported() -> None:

@@ -17,9 +17,9 @@ def test_every_engine_is_right_on_several_cores(number: int) -> None:
     model = open_model(None)
     assert model.proof is not None
     variant, shape = model.variants[number], model.input_shapes_hw[0]
-    pictures = shaped(model.proof.pictures, shape)
+    images = shaped(model.proof.images, shape)
     for _ in range(8):
-        outputs = run_images(OpenVino(2).compiled(model, variant.path, shape, low_precision=False), pictures)
+        outputs = run_images(OpenVino(2).compiled(model, variant.path, shape, low_precision=False), images)
 
         reference = model.proof.references[variant.name, shape]
         found = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance())

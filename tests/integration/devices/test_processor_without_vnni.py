@@ -21,10 +21,10 @@ from vision_line.devices.model.model import open_model
 pytestmark = [needs_emulator, pytest.mark.timeout(TIMEOUT_S + 60)]
 
 SIGNED, UNSIGNED = "qdq-s8-symmetric", "qdq-u8-7bit"
-SMALL = (32, 64)  # (h, w): an emulated half second for each picture
+SMALL = (32, 64)  # (h, w): an emulated half second for each image
 
 #: Executes each graph as OpenVINO compiles it by default, then opens a device on each bundle and inspects the first
-#: picture of its proof; prints what they gave. One process for all: to begin one costs emulated seconds.
+#: image of its proof; prints what they gave. One process for all: to begin one costs emulated seconds.
 PROGRAM = """
 import json, sys, threading
 from pathlib import Path
@@ -36,14 +36,14 @@ from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
 
 def execute(graph):
     network = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return network(np.load(work["picture"]))[0].tolist()
+    return network(np.load(work["values"]))[0].tolist()
 
 def inspect(folder):
     shape, model, woken = tuple(work["shape"]), open_model(Path(folder)), threading.Event()
     device = open_cpu(model, [shape], woken.set, score_floor=0.25, slots=1)
-    picture = av.VideoFrame.from_ndarray(shaped(model.proof.pictures, shape)[0], format="rgb24")
+    data = av.VideoFrame.from_ndarray(shaped(model.proof.images, shape)[0], format="rgb24")
     colour = Colour(ColourMatrix.BT601, ColourRange.FULL)
-    device.submit([Frame("a", 0, (shape[1], shape[0]), colour, picture, 0.0, 0.0, 0.0)])
+    device.submit([Frame("a", 0, (shape[1], shape[0]), colour, data, 0.0, 0.0, 0.0)])
     woken.wait(100)
     (inspection,) = device.collect()
     device.close()
@@ -106,29 +106,29 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
     graphs = [folder / "signed.onnx", folder / "unsigned.onnx"]
     for graph in graphs:
         graph.write_bytes(ten_nodes(signed=graph.stem == "signed"))
-    picture = np.random.default_rng(1).normal(0, 2, (1, 8, 16, 16)).astype(np.float32)
-    np.save(folder / "picture.npy", picture)
+    values = np.random.default_rng(1).normal(0, 2, (1, 8, 16, 16)).astype(np.float32)
+    np.save(folder / "values.npy", values)
     shipped = open_model(None)
     variants = {variant.name: variant.path.read_bytes() for variant in shipped.variants}
     bundles = [
         write_proven_bundle(
-            folder / "canonical", {SIGNED: variants[SIGNED]}, (SMALL,), names=shipped.classes, pictures=2
+            folder / "canonical", {SIGNED: variants[SIGNED]}, (SMALL,), names=shipped.classes, images=2
         ),
-        write_proven_bundle(folder / "both", variants, (SMALL,), names=shipped.classes, pictures=2),
+        write_proven_bundle(folder / "both", variants, (SMALL,), names=shipped.classes, images=2),
     ]
-    work = {"picture": folder / "picture.npy", "graphs": graphs, "bundles": bundles, "shape": SMALL}
+    work = {"values": folder / "values.npy", "graphs": graphs, "bundles": bundles, "shape": SMALL}
 
     done = run_emulated(PROGRAM, json.dumps(work, default=str))
     assert done.returncode == 0, done.stderr
     executed, (canonical, both) = json.loads(done.stdout)
-    signed, unsigned = (decibels(graph, picture, np.array(got)) for graph, got in zip(graphs, executed, strict=True))
+    signed, unsigned = (decibels(graph, values, np.array(got)) for graph, got in zip(graphs, executed, strict=True))
     return Emulated((signed, unsigned), canonical, both, bundles[1], done.stderr)
 
 
-def decibels(graph: Path, picture: NDArray[np.float32], found: NDArray[np.float64]) -> float:
+def decibels(graph: Path, values: NDArray[np.float32], found: NDArray[np.float64]) -> float:
     """Return the signal of the graph's execution in float, on this machine, over its difference from `found`."""
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"})
-    exact = compiled(picture)[0].astype(float)
+    exact = compiled(values)[0].astype(float)
     return float(10 * np.log10((exact**2).sum() / (((found - exact) ** 2).sum() + 1e-20)))
 
 
@@ -144,7 +144,7 @@ def test_the_fault_is_still_there(emulated: Emulated) -> None:
 
 
 def test_the_unsigned_variant_runs_where_a_bundle_has_it(emulated: Emulated) -> None:
-    """It is tried first, its proof holds, and a picture of the proof gives what its reference says."""
+    """It is tried first, its proof holds, and an image of the proof gives what its reference says."""
     found = emulated.both
     assert "QEMU" in found["detail"]
     assert found["form"] == "unsigned INT8, 7-bit weights"

@@ -16,7 +16,7 @@ DEADLINE_S = 30.0
 
 
 def test_the_shipped_bundle_runs() -> None:
-    """Its hash is right, it stays under 4 MB, and one picture for each shape comes back."""
+    """Its hash is right, it stays under 4 MB, and one frame for each shape comes back."""
     model = open_model(None)
     woken = threading.Event()
     device = open_cpu(model, model.input_shapes_hw, woken.set)
@@ -24,8 +24,8 @@ def test_the_shipped_bundle_runs() -> None:
         for height, width in model.input_shapes_hw:
             woken.clear()
             colour = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
-            picture = av.VideoFrame(width * 2, height * 2, "yuv420p")
-            device.submit([Frame("a", 0, (width * 2, height * 2), colour, picture, 0.0, 0.0, 0.0)])
+            data = av.VideoFrame(width * 2, height * 2, "yuv420p")
+            device.submit([Frame("a", 0, (width * 2, height * 2), colour, data, 0.0, 0.0, 0.0)])
             assert woken.wait(DEADLINE_S)
             assert len(device.collect()) == 1
     finally:

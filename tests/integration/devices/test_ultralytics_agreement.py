@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""On real pictures and the COCO checkpoint, our decoding of a network's output is Ultralytics' own result."""
+"""On real images and the COCO checkpoint, our decoding of a network's output is Ultralytics' own result."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     return export_once
 
 
-def _ultralytics(model: Model, picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _ultralytics(model: Model, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return its boxes (n, 6: x1 y1 x2 y2 score class) and the input that it gave to the network (1, 3, h, w)."""
     from ultralytics.data.augment import LetterBox
 
     shape = model.input_shapes_hw[0]
     network = ultralytics.YOLO(model.path, task="detect")
-    (result,) = network.predict(picture, imgsz=list(shape), conf=SCORE, iou=IOU, rect=False, verbose=False)
-    boxed: Any = LetterBox(shape, auto=False)(image=picture)
+    (result,) = network.predict(pixels, imgsz=list(shape), conf=SCORE, iou=IOU, rect=False, verbose=False)
+    boxed: Any = LetterBox(shape, auto=False)(image=pixels)
     return result.boxes.data.numpy(), normalise(boxed[..., ::-1])
 
 
@@ -80,16 +80,16 @@ def _ours(model: Model, network_input: NDArray[np.float32], size_wh: tuple[int, 
 
 
 @pytest.mark.foreign_data
-@pytest.mark.parametrize("picture_name", ["bus.jpg", "zidane.jpg"])
+@pytest.mark.parametrize("image_name", ["bus.jpg", "zidane.jpg"])
 @pytest.mark.parametrize("name", list(EXPORTS))
-def test_the_same_detections(export: Export, name: str, picture_name: str) -> None:
+def test_the_same_detections(export: Export, name: str, image_name: str) -> None:
     """Given the same input, the same boxes (a hundredth of a pixel), scores and classes, in the same order."""
     model = export(name)
-    picture = cv2.imread(str(ASSETS / picture_name))
-    assert picture is not None
-    expected, network_input = _ultralytics(model, np.asarray(picture, np.uint8))
+    pixels = cv2.imread(str(ASSETS / image_name))
+    assert pixels is not None
+    expected, network_input = _ultralytics(model, np.asarray(pixels, np.uint8))
 
-    found = _ours(model, network_input, (picture.shape[1], picture.shape[0]))
+    found = _ours(model, network_input, (pixels.shape[1], pixels.shape[0]))
 
     assert len(expected) >= 2
     np.testing.assert_allclose(found.xyxy, expected[:, :4], atol=0.01)

@@ -24,12 +24,12 @@ url = "rtsps://127.0.0.1:1/x"
 tls_ca_file = "ca.pem"
 [[stream]]
 name = "b"
-url = "file:pictures"
+url = "file:images"
 [[stream]]
 name = "c"
 url = "file:c.mp4"
 """
-FILES = ("pictures/1.png", "c.mp4", "ca.pem", "rec/evidence/day/e1.jpg", "rec/lock", "rec/vision-line.log")
+FILES = ("images/1.png", "c.mp4", "ca.pem", "rec/evidence/day/e1.jpg", "rec/lock", "rec/vision-line.log")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ RECORDS = [
 READ = [
     ("o.toml", "the streams file"),
     ("tiny.onnx", "the model"),
-    ("pictures/1.png", "stream[b].url"),
+    ("images/1.png", "stream[b].url"),
     ("c.mp4", "stream[c].url"),
     ("ca.pem", "stream[a].tls_ca_file"),
 ]
@@ -96,7 +96,7 @@ def test_no_export_replaces_the_records(path: str, what: str) -> None:
     assert said == f"vision-line: -o {path}: would replace {what}, expected another path\n"
 
 
-def test_no_pictures_of_an_export_go_among_the_evidence() -> None:
+def test_no_images_of_an_export_go_among_the_evidence() -> None:
     """COCO's folder beside the file may be a link."""
     assert "-o x_images: would replace the evidence" in refused(
         "export", "--record", "rec", "--format", "coco", "-o", "x.json"

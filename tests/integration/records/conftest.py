@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A small line to record: pictures, inspections and events of one camera, and a log in a temporary directory."""
+"""A small line to record: images, inspections and events of one camera, and a log in a temporary directory."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Line:
     def __init__(self) -> None:
         self.started_utc = time.time()
 
-    def picture(self, size_wh: tuple[int, int] = (160, 96)) -> av.VideoFrame:
-        """Return a picture of two grounds with an edge between them."""
+    def frame_data(self, size_wh: tuple[int, int] = (160, 96)) -> av.VideoFrame:
+        """Return a frame's data: two grounds with an edge between them."""
         width, height = size_wh
         image = np.full((height, width, 3), (30, 120, 60), np.uint8)
         image[:, width // 2 :] = (200, 200, 190)

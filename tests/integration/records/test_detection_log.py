@@ -285,8 +285,8 @@ def test_a_file_of_an_older_schema_is_brought_up_to_date(
         assert migrated == columns_of(new)
 
 
-def test_events_of_an_older_schema_get_the_observation_of_their_picture(open_log: OpenLog, records: Path) -> None:
-    """Their rows had the latest observation, and their pictures showed the confirming one."""
+def test_events_of_an_older_schema_get_the_observation_of_their_image(open_log: OpenLog, records: Path) -> None:
+    """Their rows had the latest observation, and their images showed the confirming one."""
     old_file(records / "records.sqlite", 2)
     with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
         columns = "run, camera, station, recipe, sequence, arrived_utc, arrived_s, class, score, x1, y1, x2, y2, width,"

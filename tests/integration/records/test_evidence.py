@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Evidence: a clean and a marked picture of every new event, whole before its row, within its disk space."""
+"""Evidence: a clean and a marked image of every new event, whole before its row, within its disk space."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def write_events(log: SqliteLog, line: Any, count: int, first: int = 0) -> None:
         log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
 
 
-def test_a_new_event_has_a_clean_and_a_marked_picture(open_log: OpenLog, line: Any, records: Path) -> None:
-    """The clean picture is the camera's, the marked one is larger by its caption and differs at the box only."""
+def test_a_new_event_has_a_clean_and_a_marked_image(open_log: OpenLog, line: Any, records: Path) -> None:
+    """The clean image is the camera's, the marked one is larger by its caption and differs at the box only."""
     log = open_log()
-    seen = line.inspection(3, data=line.picture())
+    seen = line.inspection(3, data=line.frame_data())
     log.write_inspection(seen, [line.event(seen, "e1")])
-    update = line.inspection(4, data=line.picture())
+    update = line.inspection(4, data=line.frame_data())
     log.write_inspection(update, [line.event(update, "e1", EventPhase.UPDATE)])
     log.close()
 
@@ -77,10 +77,10 @@ def test_a_new_event_has_a_clean_and_a_marked_picture(open_log: OpenLog, line: A
     assert difference[64:, 96:].max() < 30
 
 
-def test_a_picture_is_whole_before_its_row_is_seen(
+def test_an_image_is_whole_before_its_row_is_seen(
     open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil
 ) -> None:
-    """Whoever sees an evidence row finds the picture with the row's hash, at any moment."""
+    """Whoever sees an evidence row finds the image with the row's hash, at any moment."""
     log = open_log()
     write_events(log, line, 20)
     checked: set[str] = set()
@@ -95,7 +95,7 @@ def test_a_picture_is_whole_before_its_row_is_seen(
 
 
 def test_too_many_events_at_once_are_recorded_as_missing(open_log: OpenLog, line: Any, records: Path) -> None:
-    """With the picture thread busy and its queue full an event's row says that there is no picture; no caller waits."""
+    """With the image thread busy and its queue full an event's row says that there is no image; no caller waits."""
     go_on = threading.Event()
 
     def read_slowly(frame: Frame) -> Image:
@@ -115,7 +115,7 @@ def test_too_many_events_at_once_are_recorded_as_missing(open_log: OpenLog, line
     assert all("queue of images was full" in reason for reason in missing)
 
 
-def test_a_picture_of_an_unknown_kind_is_recorded_as_missing(open_log: OpenLog, line: Any, records: Path) -> None:
+def test_an_image_of_an_unknown_kind_is_recorded_as_missing(open_log: OpenLog, line: Any, records: Path) -> None:
     """What cannot be converted does not stop the log; its row says why."""
     log = open_log()
     seen = line.inspection(1, data=object())
@@ -127,7 +127,7 @@ def test_a_picture_of_an_unknown_kind_is_recorded_as_missing(open_log: OpenLog, 
     assert row["path"] is None
 
 
-def test_the_oldest_pictures_make_room(open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil) -> None:
+def test_the_oldest_images_make_room(open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil) -> None:
     """Evidence stays within its space: oldest first, counted, and their rows say when."""
     log = open_log(evidence_max_mb=1)
     write_events(log, line, 12)
@@ -144,8 +144,8 @@ def test_the_oldest_pictures_make_room(open_log: OpenLog, line: Any, records: Pa
     assert status.evidence_bytes == sum(path.stat().st_size for path in on_disk) <= 1_000_000
 
 
-def test_pictures_of_earlier_runs_count_and_go_first(open_log: OpenLog, line: Any, records: Path) -> None:
-    """The next run begins with what is there, and removes an earlier run's pictures before its own."""
+def test_images_of_earlier_runs_count_and_go_first(open_log: OpenLog, line: Any, records: Path) -> None:
+    """The next run begins with what is there, and removes an earlier run's images before its own."""
     first = open_log(evidence_max_mb=1)
     write_events(first, line, 3)
     first.close()
@@ -159,13 +159,13 @@ def test_pictures_of_earlier_runs_count_and_go_first(open_log: OpenLog, line: An
     assert "e0" not in kept
 
 
-def test_rows_and_pictures_agree_after_a_start(open_log: OpenLog, line: Any, records: Path) -> None:
-    """A picture without its row gets it, an event without a picture is recorded so, a removed picture too."""
+def test_rows_and_images_agree_after_a_start(open_log: OpenLog, line: Any, records: Path) -> None:
+    """An image without its row gets it, an event without an image is recorded so, a removed image too."""
     log = open_log()
     write_events(log, line, 3)
     log.close()
     rows = {row["event_id"]: row for row in evidence_of(records)}
-    forget(records, "e0", "e1")  # as after a kill between picture and row
+    forget(records, "e0", "e1")  # as after a kill between image and row
     (records / rows["e1"]["path"]).unlink()
     (records / rows["e2"]["path"]).unlink()
     open_log().close()
@@ -185,7 +185,7 @@ def forget(records: Path, *event_ids: str) -> None:
 
 
 def test_no_evidence_when_it_is_off(open_log: OpenLog, line: Any, records: Path) -> None:
-    """With `evidence = false` there are neither pictures nor rows, also after the next start."""
+    """With `evidence = false` there are neither images nor rows, also after the next start."""
     for _ in range(2):
         log = open_log(evidence=False)
         write_events(log, line, 1)
@@ -224,21 +224,21 @@ def event_row(records: Path) -> dict[str, Any]:
 
 
 def assert_agree(records: Path, sequence: int) -> None:
-    """Picture, name, row and box are of frame `sequence`."""
-    (picture,) = evidence_of(records)
+    """Image, name, row and box are of frame `sequence`."""
+    (image,) = evidence_of(records)
     row = event_row(records)
-    clean = cv2.imread(str(records / picture["path"]))
+    clean = cv2.imread(str(records / image["path"]))
     assert clean is not None
     distance = {number: float(np.abs(clean.astype(int) - noise(number)).mean()) for number in range(14)}
     assert min(distance, key=distance.__getitem__) == sequence
-    assert picture["path"].endswith(f"-{sequence}.jpg")
+    assert image["path"].endswith(f"-{sequence}.jpg")
     assert (row["sequence"], row["picture_sequence"], row["x1"]) == (sequence, sequence, sequence)
 
 
-def test_a_better_observation_takes_the_pictures_place_while_it_waits(
+def test_a_better_observation_takes_the_images_place_while_it_waits(
     open_log: OpenLog, line: Any, records: Path
 ) -> None:
-    """The event's row, its picture and its crop are of the best observation; the first and the last one are named."""
+    """The event's row, its image and its crop are of the best observation; the first and the last one are named."""
     log = open_log(evidence_quality=95)
     seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     log.write_inspection(seen, [new])
@@ -253,15 +253,15 @@ def test_a_better_observation_takes_the_pictures_place_while_it_waits(
     row = event_row(records)
     assert (row["first_sequence"], row["first_x1"]) == (2, 2)
     assert (row["last_sequence"], row["last_score"], row["last_x1"], row["last_y2"]) == (7, 0.4, 1, 4)
-    (picture,) = evidence_of(records)
-    assert (records / picture["crop_path"]).parent == (records / picture["path"]).parent
-    assert picture["bytes"] == sum((records / picture[key]).stat().st_size for key in KEYS)
+    (image,) = evidence_of(records)
+    assert (records / image["crop_path"]).parent == (records / image["path"]).parent
+    assert image["bytes"] == sum((records / image[key]).stat().st_size for key in KEYS)
 
 
-def test_the_row_keeps_the_observation_of_its_picture(
+def test_the_row_keeps_the_observation_of_its_image(
     open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil
 ) -> None:
-    """A still better observation that comes when the picture is written changes neither."""
+    """A still better observation that comes when the image is written changes neither."""
     log = open_log(evidence_quality=95)
     seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     log.write_inspection(seen, [new])
@@ -281,10 +281,10 @@ def test_the_row_keeps_the_observation_of_its_picture(
     st.sets(st.integers(0, 13)),
     st.sampled_from([0.0, 0.01, 1000.0]),
 )
-def test_rows_and_pictures_agree_whatever_the_scores_and_whenever_they_are_written(
+def test_rows_and_images_agree_whatever_the_scores_and_whenever_they_are_written(
     tmp_path_factory: pytest.TempPathFactory, line: Any, scores: list[float], pauses: set[int], wait_s: float
 ) -> None:
-    """From the tracker to the export: row, file, picture and detection are of one frame."""
+    """From the tracker to the export: row, file, image and detection are of one frame."""
     records = tmp_path_factory.mktemp("agree")
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")
     with pytest.MonkeyPatch.context() as patch:
@@ -311,7 +311,7 @@ def test_rows_and_pictures_agree_whatever_the_scores_and_whenever_they_are_writt
 
 
 class OnADevice:
-    """A picture outside the host's memory."""
+    """A frame's data outside the host's memory."""
 
     def __init__(self, image: Image) -> None:
         self.image = image
@@ -321,7 +321,7 @@ class OnADevice:
         return self.image
 
 
-def test_a_picture_of_a_device_is_not_held(
+def test_an_image_of_a_device_is_not_held(
     line: Any, records: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A decoder has few of them: it is written at once, however long others may wait."""
@@ -335,10 +335,10 @@ def test_a_picture_of_a_device_is_not_held(
     log.close()
 
 
-def test_pictures_adopted_after_a_kill_give_the_row_their_observation(
+def test_images_adopted_after_a_kill_give_the_row_their_observation(
     open_log: OpenLog, line: Any, records: Path
 ) -> None:
-    """The row had gone on to an observation that the picture does not show."""
+    """The row had gone on to an observation that the image does not show."""
     log = open_log()
     seen, new = inspection_with(line, 2, 0.5, EventPhase.NEW)
     log.write_inspection(seen, [new])
@@ -347,9 +347,9 @@ def test_pictures_adopted_after_a_kill_give_the_row_their_observation(
     alter(records, "UPDATE events SET picture_sequence = NULL, sequence = 6, x1 = 6.0")
     open_log().close()
 
-    (picture,) = evidence_of(records)
+    (image,) = evidence_of(records)
     row = event_row(records)
-    assert picture["path"].endswith("-2.jpg")
+    assert image["path"].endswith("-2.jpg")
     assert (row["picture_sequence"], row["sequence"], row["x1"], row["score"]) == (2, 2, 2, 0.5)
 
 
@@ -394,8 +394,8 @@ def test_a_path_forged_while_the_line_runs_removes_nothing_elsewhere(
     assert "an evidence image is not deleted: " in caplog.text
 
 
-def test_a_folder_of_pictures_that_leads_elsewhere_is_refused(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
-    """Its pictures would all be taken for removed; the whole record directory may be elsewhere."""
+def test_a_folder_of_images_that_leads_elsewhere_is_refused(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
+    """Its images would all be taken for removed; the whole record directory may be elsewhere."""
     records.mkdir()
     (tmp_path / "disk").mkdir()
     (records / "evidence").symlink_to(tmp_path / "disk")
@@ -422,10 +422,10 @@ def test_a_failed_log_ends_evidence_without_a_stuck_thread(
         log.close()
 
 
-def test_a_disk_that_refuses_pictures_stops_inspection(
+def test_a_disk_that_refuses_images_stops_inspection(
     open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil
 ) -> None:
-    """While a picture cannot be written the log is not writable; when it can, the picture is there and all is well."""
+    """While an image cannot be written the log is not writable; when it can, the image is there and all is well."""
     log = open_log()
     (records / "evidence").write_text("in the way")
     write_events(log, line, 1)
@@ -440,7 +440,7 @@ def test_a_disk_that_refuses_pictures_stops_inspection(
     assert (records / row["path"]).is_file()
 
 
-def test_pictures_that_cannot_be_written_at_the_end_are_recorded(
+def test_images_that_cannot_be_written_at_the_end_are_recorded(
     open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil
 ) -> None:
     """A close on such a disk does not wait for ever; the rows say what is missing and why."""

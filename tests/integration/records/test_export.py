@@ -54,7 +54,7 @@ def recorded(open_log: OpenLog, line: Any, records: Path) -> Path:
     """Records of a short run: two events, one of them in two frames, and a ledger."""
     log = open_log()
     for sequence, event_id, verdict in ((1, "e1", Verdict.REJECT), (5, "e2", Verdict.WARN)):
-        seen = line.inspection(sequence, 2, data=line.picture(), arrived_utc=1_700_000_000.25 + sequence)
+        seen = line.inspection(sequence, 2, data=line.frame_data(), arrived_utc=1_700_000_000.25 + sequence)
         log.write_inspection(seen, [line.event(seen, event_id, verdict=verdict)])
     log.write_coverage(
         [CoverageMinute("cam01", 1_700_000_040, 300, 300, 290)],
@@ -136,8 +136,8 @@ def test_every_table_has_every_format(recorded: Path, tmp_path: Path, table: Tab
         assert list(read_jsonl(output)[0]) == names
 
 
-def test_coco_loads_with_its_pictures(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pycocotools reads it; pictures lie beside it, have the size it says, and all boxes of their frame."""
+def test_coco_loads_with_its_images(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pycocotools reads it; images lie beside it, have the size it says, and all boxes of their frame."""
     output = tmp_path / "set" / "evidence.json"
     output.parent.mkdir()
     selection = Selection(verdicts=(Verdict.WARN,))
@@ -145,25 +145,25 @@ def test_coco_loads_with_its_pictures(recorded: Path, tmp_path: Path, capsys: py
     coco = COCO(str(output))
 
     assert capsys.readouterr().out
-    assert (summary.pictures, summary.rows, summary.pictures_missing) == (1, 2, 0)
+    assert (summary.images, summary.rows, summary.images_missing) == (1, 2, 0)
     assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == ["open", "short"]
     (image,) = coco.loadImgs(coco.getImgIds())
-    picture = cv2.imread(str(output.parent / image["file_name"]))
-    assert picture is not None
-    assert picture.shape[:2] == (image["height"], image["width"]) == (96, 160)
+    pixels = cv2.imread(str(output.parent / image["file_name"]))
+    assert pixels is not None
+    assert pixels.shape[:2] == (image["height"], image["width"]) == (96, 160)
     boxes = coco.loadAnns(coco.getAnnIds(imgIds=image["id"], catIds=coco.getCatIds(["short"])))
     assert [box["bbox"] for box in boxes] == [[0, 10, 16, 20], [20, 10, 16, 20]]
     assert [box["event_id"] for box in boxes] == ["e2", None]
 
 
-def test_coco_holds_a_shared_picture_once(
+def test_coco_holds_a_shared_image_once(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two events of one frame give one image; pictures deleted since are left out."""
+    """Two events of one frame give one image; images deleted since are left out."""
     log = open_log()
-    seen = line.inspection(1, 2, data=line.picture())
+    seen = line.inspection(1, 2, data=line.frame_data())
     log.write_inspection(seen, [line.event(seen, "e1"), line.event(seen, "e2")])
-    gone = line.inspection(2, 1, data=line.picture())
+    gone = line.inspection(2, 1, data=line.frame_data())
     log.write_inspection(gone, [line.event(gone, "e3")])
     log.close()
     for path in (records / "evidence").rglob("1-e3-2.jpg"):
@@ -174,15 +174,15 @@ def test_coco_holds_a_shared_picture_once(
     assert capsys.readouterr().out
     assert len(coco.getImgIds()) == 1
     assert len(coco.getAnnIds()) == 2
-    assert summary.pictures_missing == 1
+    assert summary.images_missing == 1
 
 
 def test_coco_has_the_box_of_an_event_that_was_too_faint_for_a_detection(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path
 ) -> None:
-    """A score below the threshold keeps an event going; its picture would be exported as one of a good board."""
+    """A score below the threshold keeps an event going; its image would be exported as one of a good board."""
     log = open_log()
-    seen = line.inspection(1, 1, data=line.picture())
+    seen = line.inspection(1, 1, data=line.frame_data())
     event = replace(line.event(seen, "e1"), score=0.4, xyxy=(50.0, 40.0, 80.0, 60.0))
     log.write_inspection(seen, [event])
     log.close()
@@ -197,10 +197,10 @@ def test_coco_has_the_box_of_an_event_that_was_too_faint_for_a_detection(
 def test_coco_tells_frames_of_the_same_number_apart(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path
 ) -> None:
-    """Numbers of earlier versions began anew when a camera was altered: each picture has the boxes of its own frame."""
+    """Numbers of earlier versions began anew when a camera was altered: each image has the boxes of its own frame."""
     log = open_log()
     for found, event_id, arrived_utc in ((1, "before", 1_700_000_000.0), (3, "after", 1_700_000_060.0)):
-        seen = line.inspection(100, found, data=line.picture(), arrived_utc=arrived_utc)
+        seen = line.inspection(100, found, data=line.frame_data(), arrived_utc=arrived_utc)
         log.write_inspection(seen, [line.event(seen, event_id)])
     log.close()
     export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json")
@@ -222,14 +222,14 @@ def test_the_settings_in_force_are_exported(open_log: OpenLog, records: Path, tm
     assert rows[0]["since_utc"] < rows[1]["since_utc"]
 
 
-def test_coco_reads_pictures_in_chunks(
+def test_coco_reads_images_in_chunks(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are, few are read at once; each is in the set once, or counted as deleted meanwhile."""
     monkeypatch.setattr(coco_export, "CHUNK_IMAGES", 2)
     log = open_log()
     for sequence in range(7):
-        seen = line.inspection(sequence, data=line.picture(), arrived_utc=1_700_000_000.0)
+        seen = line.inspection(sequence, data=line.frame_data(), arrived_utc=1_700_000_000.0)
         log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
     log.close()
     told: list[tuple[int, int]] = []
@@ -244,7 +244,7 @@ def test_coco_reads_pictures_in_chunks(
     images = json.loads((tmp_path / "c.json").read_text("utf-8"))["images"]
 
     assert [image["event_id"] for image in images] == [f"e{number}" for number in range(6)]
-    assert (summary.pictures, summary.pictures_missing) == (6, 1)
+    assert (summary.images, summary.images_missing) == (6, 1)
     assert told == [(done, 7) for done in range(1, 7)]
 
 
@@ -444,13 +444,13 @@ def alter(records: Path, sql: str, *values: object) -> None:
         connection.execute(sql, values)
 
 
-def test_a_picture_that_is_not_the_recorded_one_is_left_out(recorded: Path, tmp_path: Path) -> None:
+def test_an_image_that_is_not_the_recorded_one_is_left_out(recorded: Path, tmp_path: Path) -> None:
     """The others are exported, and it is named: a set to train on must not hold what the camera did not see."""
     (path, _) = evidence_paths_of(recorded)
     (recorded / path).write_bytes(b"another")
     summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
 
-    assert summary.pictures == 1
+    assert summary.images == 1
     assert [path in sentence and "SHA-256 differs" in sentence for sentence in summary.strange] == [True]
     assert len(json.loads((tmp_path / "set.json").read_text())["images"]) == 1
 
@@ -477,23 +477,23 @@ def test_a_path_of_a_row_leads_nowhere_else(recorded: Path, tmp_path: Path, how:
     alter(recorded, sql, path, hashlib.sha256(b"secret").hexdigest())
     summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
 
-    assert summary.pictures == 1
+    assert summary.images == 1
     assert ["leads out of the evidence folder" in sentence for sentence in summary.strange] == [True]
     assert all(b"secret" not in file.read_bytes() for file in (tmp_path / "set_images").iterdir())
 
 
-def test_a_picture_that_is_no_file_is_not_waited_for(recorded: Path, tmp_path: Path) -> None:
+def test_an_image_that_is_no_file_is_not_waited_for(recorded: Path, tmp_path: Path) -> None:
     """A pipe in its place would never end."""
     (path, _) = evidence_paths_of(recorded)
     (recorded / path).unlink()
     os.mkfifo(recorded / path)
     summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "set.json")
 
-    assert (summary.pictures, ["is no file" in sentence for sentence in summary.strange]) == (1, [True])
+    assert (summary.images, ["is no file" in sentence for sentence in summary.strange]) == (1, [True])
 
 
 def test_an_export_writes_over_no_other_file(recorded: Path, tmp_path: Path) -> None:
-    """What a forged run id names is no folder, and a link in the way of a picture is replaced, not followed."""
+    """What a forged run id names is no folder, and a link in the way of an image is replaced, not followed."""
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (path, _) = evidence_paths_of(recorded)

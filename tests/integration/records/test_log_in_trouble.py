@@ -83,15 +83,15 @@ def open_on(directory: Path) -> SqliteLog:
 
 
 def test_a_full_disk_stops_inspection_and_loses_nothing(disk: SmallDisk, line: Any, wait_until: WaitUntil) -> None:
-    """Not writable with a reason while the disk is full; with room again every accepted record and picture is there."""
+    """Not writable with a reason while the disk is full; with room again every accepted record and image is there."""
     log = open_on(disk.directory)
-    picture = line.picture()
+    data = line.frame_data()
     disk.fill()
     accepted = 0
 
     def write_until_full() -> bool:
         nonlocal accepted
-        seen = line.inspection(accepted, 30, data=picture)
+        seen = line.inspection(accepted, 30, data=data)
         log.write_inspection(seen, [line.event(seen, f"e{accepted}")] if accepted % 50 == 0 else [])
         accepted += 1
         return not log.status().writable

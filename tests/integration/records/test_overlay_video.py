@@ -22,7 +22,7 @@ from vision_line.records.overlay_video import QUEUE_FRAMES, OverlayWriter
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
-def times_and_pictures(path: Path) -> tuple[list[float], list[Image]]:
+def times_and_images(path: Path) -> tuple[list[float], list[Image]]:
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     assert all(frame.pts is not None and frame.time_base is not None for frame in frames)
@@ -38,25 +38,25 @@ def at(inspection: Inspection, arrived_s: float) -> Inspection:
 def offer(writer: OverlayWriter, line: Any, moments: list[float], wait_until: WaitUntil, **kwargs: Any) -> None:
     """Offer a frame for each moment, no faster than the encoder takes them."""
     for number, moment in enumerate(moments):
-        seen = at(line.inspection(number, data=line.picture(kwargs.get("size_wh", (160, 96))), **kwargs), moment)
+        seen = at(line.inspection(number, data=line.frame_data(kwargs.get("size_wh", (160, 96))), **kwargs), moment)
         before = writer.status().written + writer.status().dropped
         writer.offer(seen, [line.event(seen, "e1")] if number == 1 else [])
         wait_until(lambda before=before: writer.status().written + writer.status().dropped > before)  # type: ignore[misc]
 
 
 def test_frames_are_shown_when_they_arrived(tmp_path: Path, line: Any, wait_until: WaitUntil) -> None:
-    """Uneven gaps stay uneven; a detection's box and an event's mark are on the picture."""
+    """Uneven gaps stay uneven; a detection's box and an event's mark are on the frame."""
     moments = [10.0, 10.2, 10.25, 11.6, 13.0]
     writer = OverlayWriter(tmp_path)
     offer(writer, line, moments, wait_until)
     writer.close()
     (path,) = tmp_path.rglob("*.mp4")
-    times, pictures = times_and_pictures(path)
+    times, images = times_and_images(path)
 
     assert path == tmp_path / "cam01" / "20231114T221330000Z.mp4"
     assert times == pytest.approx([moment - 10.0 for moment in moments], abs=0.001)
-    assert pictures[0].shape[0] > 96
-    assert np.abs(pictures[1][:96].astype(int) - pictures[4][:96]).max() > 80
+    assert images[0].shape[0] > 96
+    assert np.abs(images[1][:96].astype(int) - images[4][:96]).max() > 80
     assert (writer.status().written, writer.status().dropped) == (5, 0)
 
 
@@ -69,8 +69,8 @@ def test_a_new_size_and_a_gap_begin_a_new_file(tmp_path: Path, line: Any, wait_u
     writer.close()
 
     files = sorted(tmp_path.rglob("*.mp4"))
-    assert [len(times_and_pictures(path)[0]) for path in files] == [2, 2, 1]
-    assert times_and_pictures(files[1])[1][0].shape[1] == 162
+    assert [len(times_and_images(path)[0]) for path in files] == [2, 2, 1]
+    assert times_and_images(files[1])[1][0].shape[1] == 162
 
 
 def test_what_the_encoder_cannot_follow_is_dropped_and_counted(tmp_path: Path, line: Any) -> None:
@@ -116,8 +116,8 @@ from vision_line.records.overlay_video import OverlayWriter
 writer = OverlayWriter(Path(sys.argv[1]))
 colour = Colour(ColourMatrix.BT709, ColourRange.LIMITED)
 for number in range(100):
-    picture = np.full((96, 160, 3), number, np.uint8)
-    frame = Frame("cam01", number, (160, 96), colour, picture, number / 10, 0.0, 0.0)
+    data = np.full((96, 160, 3), number, np.uint8)
+    frame = Frame("cam01", number, (160, 96), colour, data, number / 10, 0.0, 0.0)
     writer.offer(Inspection(frame, Detections.empty(), 0.0, 0.0), [])
     while writer.status().written <= number:
         time.sleep(0.001)
@@ -133,7 +133,7 @@ def test_a_killed_program_leaves_a_playable_video(tmp_path: Path) -> None:
         assert child.stdout.readline() == "written\n"
         child.kill()
     (path,) = tmp_path.rglob("*.mp4")
-    times, _ = times_and_pictures(path)
+    times, _ = times_and_images(path)
 
     assert len(times) >= 85
     assert times == pytest.approx([number / 10 for number in range(len(times))], abs=0.001)

@@ -35,11 +35,11 @@ TABLES = ("detections", "events", "states", "coverage", "not_inspected")
 
 @pytest.fixture
 def filled(open_log: OpenLog, records: Path, line: Any, wait_until: Callable[[Callable[[], bool]], None]) -> Path:
-    """Records of ten days, one of each kind a day, the newest of today; each event with its picture."""
+    """Records of ten days, one of each kind a day, the newest of today; each event with its image."""
     log = open_log()
     for day in range(DAYS, 0, -1):
         utc = NOW - day * DAY_S + 3600
-        seen = line.inspection(day, 3, data=line.picture(), arrived_utc=utc)
+        seen = line.inspection(day, 3, data=line.frame_data(), arrived_utc=utc)
         log.write_inspection(seen, [line.event(seen, f"e{day}")])
         minute = int(utc // 60 * 60)
         gap = NotInspected(f"i{day}", "cam01", "capacity", 1.0, utc, 2.0, utc + 1)
@@ -48,7 +48,7 @@ def filled(open_log: OpenLog, records: Path, line: Any, wait_until: Callable[[Ca
     log.write_coverage([CoverageMinute("cam01", int(NOW // 60 * 60), 1, 1, 1)], [])
     log.close()
     with closing(open_writer(records / "records.sqlite")) as connection:
-        # Pictures are as old as their events.
+        # Images are as old as their events.
         first = "SELECT first_seen_utc FROM events v WHERE v.event_id = evidence.event_id"
         connection.execute(f"UPDATE evidence SET created_utc = ({first})")
     return records
@@ -59,14 +59,14 @@ def counts(records: Path) -> dict[str, int]:
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
 
 
-def test_what_is_older_goes_with_its_pictures_and_is_written_down(filled: Path) -> None:
+def test_what_is_older_goes_with_its_images_and_is_written_down(filled: Path) -> None:
     """Four days stay; the rest is gone from every table, and a row says what and from when."""
-    pictures = len(list(filled.rglob("*.jpg")))
+    images = len(list(filled.rglob("*.jpg")))
     done = prune(filled, 4, 0, NOW, dry_run=False)
 
     assert counts(filled) == {"detections": 12, "events": 4, "states": 4, "coverage": 5, "not_inspected": 4}
-    assert done.pictures == 6
-    assert len(list(filled.rglob("*.jpg"))) == pictures * 4 // DAYS
+    assert done.images == 6
+    assert len(list(filled.rglob("*.jpg"))) == images * 4 // DAYS
     assert {part.table: part.rows for part in done.removed} == {
         "detections": 18, "events": 6, "states": 6, "coverage": 6, "not_inspected": 6
     }  # fmt: skip
@@ -81,13 +81,13 @@ def test_what_is_older_goes_with_its_pictures_and_is_written_down(filled: Path) 
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(filled: Path) -> None:
-    """Neither a row nor a picture."""
-    before, pictures = counts(filled), len(list(filled.rglob("*.jpg")))
+    """Neither a row nor an image."""
+    before, images = counts(filled), len(list(filled.rglob("*.jpg")))
     tried = prune(filled, 4, 0, NOW, dry_run=True)
 
-    assert (counts(filled), len(list(filled.rglob("*.jpg")))) == (before, pictures)
+    assert (counts(filled), len(list(filled.rglob("*.jpg")))) == (before, images)
     done = prune(filled, 4, 0, NOW, dry_run=False)
-    assert (tried.removed, tried.pictures) == (done.removed, done.pictures)
+    assert (tried.removed, tried.images) == (done.removed, done.images)
 
 
 def test_an_export_of_a_pruned_time_says_so(filled: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_an_export_of_a_pruned_time_says_so(filled: Path, tmp_path: Path) -> Non
 
 
 def test_of_a_file_that_is_too_large_detections_go_first(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then events whose pictures are gone, then what the ledger says; the last hour stays whatever is asked for."""
+    """Then events whose images are gone, then what the ledger says; the last hour stays whatever is asked for."""
     monkeypatch.setattr(retention, "BATCH_ROWS", 4)
     order: list[str] = []
     tidy = Retention(0, 1)
@@ -118,7 +118,7 @@ def test_of_a_file_that_is_too_large_detections_go_first(filled: Path, monkeypat
             assert removed.why == "max_mb"
 
     assert [table for n, table in enumerate(order) if table not in order[:n]] == list(TABLES)
-    # e1, e10 and e2 keep their pictures, the last one of which the picture was removed marks where to go on.
+    # e1, e10 and e2 keep their images, the last one of which the image was removed marks where to go on.
     assert counts(filled) == {"detections": 0, "events": 4, "states": 1, "coverage": 1, "not_inspected": 0}
 
 
@@ -165,10 +165,10 @@ YEAR_S = 365 * DAY_S
 def test_what_a_wrong_clock_called_old_is_as_young_as_it_is(
     filled: Path, open_log: OpenLog, line: Any, wait_until: Any
 ) -> None:
-    """A run that began a year ago by a clock that was then set: its rows and pictures of minutes ago stay."""
+    """A run that began a year ago by a clock that was then set: its rows and images of minutes ago stay."""
     log = open_log()
     ago = NOW - YEAR_S
-    seen = line.inspection(90, 3, data=line.picture(), arrived_utc=ago)
+    seen = line.inspection(90, 3, data=line.frame_data(), arrived_utc=ago)
     log.write_inspection(seen, [line.event(seen, "wrong")])
     seen_s = seen.frame.arrived_s
     gap = NotInspected("wrong", "cam01", "capacity", seen_s, ago, seen_s + 1, ago + 1)
@@ -181,7 +181,7 @@ def test_what_a_wrong_clock_called_old_is_as_young_as_it_is(
     tried = prune(filled, 4, 0, NOW + 120, dry_run=True)
     done = prune(filled, 4, 0, NOW + 120, dry_run=False)
 
-    assert (tried.removed, tried.pictures) == (done.removed, done.pictures)
+    assert (tried.removed, tried.images) == (done.removed, done.images)
     assert counts(filled) == {"detections": 15, "events": 5, "states": 6, "coverage": 7, "not_inspected": 5}
     assert len(list(filled.rglob("*wrong-*.jpg"))) == 3
     later = NOW + 11 * DAY_S  # by then they are old, whatever they are called
@@ -207,7 +207,7 @@ def test_the_command_says_what_it_removed(filled: Path) -> None:
     done = command("--keep-days", "4", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "detections: 18 rows would be removed, 20" in done.stdout
-    assert "evidence: pictures of 6 events would be removed" in done.stdout
+    assert "evidence: images of 6 events would be removed" in done.stdout
 
 
 @given(jumps=st.lists(st.floats(-1e9, 1e9), max_size=5))
@@ -224,7 +224,7 @@ def test_by_a_clock_that_was_just_set_nothing_is_old(jumps: list[float]) -> None
     assert RowAge(0).cutoff_utc(1e9, NOW) == float("-inf")
 
 
-def test_old_pictures_go_while_the_line_runs(
+def test_old_images_go_while_the_line_runs(
     filled: Path, open_log: OpenLog, monkeypatch: pytest.MonkeyPatch, wait_until: Any
 ) -> None:
     """Their rows say when, and then the events may go too."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`kill -9` at any moment: what was committed is there, the file is whole, pictures and rows agree."""
+"""`kill -9` at any moment: what was committed is there, the file is whole, images and rows agree."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def test_committed_records_survive_repeated_kills(
             sql = "SELECT sequence FROM detections JOIN runs USING (run) WHERE run_id = ? ORDER BY sequence"
             found = [row["sequence"] for row in connection.execute(sql, (run_id,))]
             sql = "SELECT count(*) FROM evidence JOIN runs USING (run) WHERE run_id = ?"
-            (pictures,) = connection.execute(sql, (run_id,)).fetchone()
+            (images,) = connection.execute(sql, (run_id,)).fetchone()
         assert found == list(range(len(found)))  # in order and without a gap
-        assert len(found) + pictures + 1 >= committed  # the one is the cameras' record
+        assert len(found) + images + 1 >= committed  # the one is the cameras' record
 
     assert len(said) == KILLS
     assert export(records, Table.DETECTIONS, Format.CSV, Selection(), tmp_path / "all.csv").rows > 0
-    open_log().close()  # makes pictures and rows agree
+    open_log().close()  # makes images and rows agree
     check_evidence(records)
 
 
 def check_evidence(records: Path) -> None:
-    """Every event has an evidence row: a picture with the hash that the row says, or a reason."""
+    """Every event has an evidence row: an image with the hash that the row says, or a reason."""
     with closing(open_reader(records)) as connection:
         rows = connection.execute(
             "SELECT e.path, e.overlay_path, e.sha256, e.missing, e.event_id AS known FROM events v"

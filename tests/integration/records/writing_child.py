@@ -31,12 +31,12 @@ from vision_line.records.log import SqliteLog
 
 COLOUR = Colour(ColourMatrix.BT601, ColourRange.LIMITED)
 FOUND = Detections(np.array([[1, 2, 30, 40]], np.float32), np.array([0.9], np.float32), np.array([0], np.int32))
-PICTURE = np.zeros((48, 64, 3), np.uint8)
+DATA = np.zeros((48, 64, 3), np.uint8)
 
 
 def write(log: SqliteLog, sequence: int) -> None:
     now_s, now_utc = time.monotonic(), time.time()
-    frame = Frame("cam01", sequence, (64, 48), COLOUR, PICTURE, now_s, now_utc, now_s)
+    frame = Frame("cam01", sequence, (64, 48), COLOUR, DATA, now_s, now_utc, now_s)
     event = DefectEvent(
         *(f"e{sequence}", EventPhase.NEW, "cam01", 0, "open", Verdict.REJECT, 0.9, 0.9, (1, 2, 30, 40), sequence, 3),
         *(now_s, now_utc, now_s, now_utc),
@@ -45,7 +45,7 @@ def write(log: SqliteLog, sequence: int) -> None:
 
 
 def main() -> None:
-    pending_evidence.BETTER_OBSERVATION_S = 0.0  # else a process that lives for less than that leaves hardly a picture
+    pending_evidence.BETTER_OBSERVATION_S = 0.0  # else a process that lives for less than that leaves hardly an image
     run = RunRecord("0", time.time(), "", "m", "", "int8", "cpu", "h", (CameraRecord("cam01", "", "", ""),))
     log = SqliteLog(Path(sys.argv[1]), run, RecordSettings(min_free_mb=1), ["open"])
     told = 0

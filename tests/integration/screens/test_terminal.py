@@ -140,7 +140,7 @@ def test_dashboard_is_shown(open_terminal: Callable[[str], Terminal]) -> None:
     terminal.read_until(lambda: terminal.drawn() > 5 and "cam15" in terminal.screen())
 
     assert terminal.screen().count("vision-line") == 1
-    assert terminal.output.count(b"\x1b[2J") <= 1  # nothing is erased between pictures: no flicker
+    assert terminal.output.count(b"\x1b[2J") <= 1  # nothing is erased between screens: no flicker
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,14 +18,14 @@ FRAMES, FPS = 50, 25
 def barcode_clip(directory: Path, clip_id: int) -> Clip:
     """Encode a clip of grey noise in which each frame says its number."""
     rng = np.random.default_rng(clip_id)
-    pictures = []
+    frames = []
     for index in range(FRAMES):
-        picture = rng.integers(90, 130, (96, 640, 3), np.uint8)
-        write_barcode(picture, clip_id, index)
-        pictures.append(picture)
+        frame = rng.integers(90, 130, (96, 640, 3), np.uint8)
+        write_barcode(frame, clip_id, index)
+        frames.append(frame)
     name = f"cam{clip_id:02d}"
     video = directory / f"{name}.h264"
-    video.write_bytes(b"".join(encode(open_encoder((640, 96), FPS), pictures)))
+    video.write_bytes(b"".join(encode(open_encoder((640, 96), FPS), frames)))
     return Clip(name, clip_id, FPS, FRAMES, video, directory / f"{name}.jsonl")
 
 

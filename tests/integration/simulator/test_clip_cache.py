@@ -68,7 +68,7 @@ def test_each_frame_tells_its_clip_and_number(clips: list[Clip]) -> None:
         assert seen == [(clip.clip_id, index) for index in range(FRAMES)]
 
 
-def test_a_picture_is_one_access_unit_and_each_second_begins_with_an_idr(clips: list[Clip]) -> None:
+def test_a_frame_is_one_access_unit_and_each_second_begins_with_an_idr(clips: list[Clip]) -> None:
     """So a client waits at most a second, and the loop closes without re-encoding."""
     units = read_stream(clips[0].video.read_bytes()).units
 

@@ -38,7 +38,7 @@ def wait_until(condition: Callable[[], bool], within_s: float = 40) -> None:
 
 
 def watch(url: str, transport: str, wanted: int = WANTED) -> list[tuple[int, int]]:
-    """Read pictures as a client does; gives (clip id, index) of each."""
+    """Read frames as a client does; gives (clip id, index) of each."""
     seen: list[tuple[int, int]] = []
     with av.open(url, options={"rtsp_transport": transport, "timeout": "10000000"}) as container:
         for frame in container.decode(video=0):
@@ -53,7 +53,7 @@ def watch(url: str, transport: str, wanted: int = WANTED) -> list[tuple[int, int
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_three_cameras_run_on_over_the_loop_boundary(barcode_clips: list[Clip], transport: str, tmp_path: Path) -> None:
-    """Each client sees its own camera's pictures in order, none missing; the log has each of them."""
+    """Each client sees its own camera's frames in order, none missing; the log has each of them."""
     log = tmp_path / "sent.jsonl"
     with Simulator(barcode_clips, 0, log) as simulator, ThreadPoolExecutor(3) as pool:
         clients = {name: pool.submit(watch, url, transport) for name, url in simulator.urls.items()}
@@ -74,7 +74,7 @@ def test_three_cameras_run_on_over_the_loop_boundary(barcode_clips: list[Clip], 
         assert sorted(line["sent_utc_s"] for line in lines) == [line["sent_utc_s"] for line in lines]
 
 
-def test_pictures_come_at_the_camera_s_pace(barcode_clips: list[Clip], tmp_path: Path) -> None:
+def test_frames_come_at_the_camera_s_pace(barcode_clips: list[Clip], tmp_path: Path) -> None:
     """The rate over two seconds is 25 a second; no drift builds up."""
     log = tmp_path / "sent.jsonl"
     with Simulator(barcode_clips[:1], 0, log) as simulator:
@@ -85,7 +85,7 @@ def test_pictures_come_at_the_camera_s_pace(barcode_clips: list[Clip], tmp_path:
     assert np.median(spans) == pytest.approx(2.0, abs=0.04)
 
 
-def test_clients_of_one_camera_see_the_same_live_picture(barcode_clips: list[Clip]) -> None:
+def test_clients_of_one_camera_see_the_same_live_frame(barcode_clips: list[Clip]) -> None:
     """The second to come does not start the clip again."""
     with Simulator(barcode_clips[:1], 0) as simulator, ThreadPoolExecutor(2) as pool:
         url = simulator.urls["cam01"]

@@ -21,20 +21,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("dataset"), IMAGES, 3).parent
 
 
-def test_each_picture_has_a_label_file(dataset: Path) -> None:
-    """All pictures are there, 640x360, in three splits."""
-    pictures = sorted((dataset / "images").rglob("*.jpg"))
+def test_each_image_has_a_label_file(dataset: Path) -> None:
+    """All images are there, 640x360, in three splits."""
+    images = sorted((dataset / "images").rglob("*.jpg"))
 
-    assert len(pictures) == IMAGES
-    for picture in pictures:
-        image = cv2.imread(str(picture))
-        assert image is not None
-        assert image.shape == (360, 640, 3)
-        assert (dataset / "labels" / picture.parent.name / f"{picture.stem}.txt").exists()
-    assert {picture.parent.name for picture in pictures} == {"train", "val", "test"}
+    assert len(images) == IMAGES
+    for image in images:
+        pixels = cv2.imread(str(image))
+        assert pixels is not None
+        assert pixels.shape == (360, 640, 3)
+        assert (dataset / "labels" / image.parent.name / f"{image.stem}.txt").exists()
+    assert {image.parent.name for image in images} == {"train", "val", "test"}
 
 
-def test_labels_are_shares_of_the_picture_and_defects_of_the_stated_size(dataset: Path) -> None:
+def test_labels_are_shares_of_the_image_and_defects_of_the_stated_size(dataset: Path) -> None:
     """Class, centre and size of each box lie in their ranges, and some defects there are."""
     lines = [line for path in (dataset / "labels").rglob("*.txt") for line in path.read_text().splitlines()]
 
@@ -62,7 +62,7 @@ def test_the_same_seed_writes_the_same_files(dataset: Path, tmp_path: Path) -> N
     assert digests(again) == digests(dataset)
 
 
-def test_no_picture_is_in_two_splits(dataset: Path) -> None:
+def test_no_image_is_in_two_splits(dataset: Path) -> None:
     """Splits have seeds of their own."""
     hashes = list(digests(dataset / "images").values())
 
@@ -70,6 +70,6 @@ def test_no_picture_is_in_two_splits(dataset: Path) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Hash pictures and labels by their relative name."""
+    """Hash images and labels by their relative name."""
     files = (path for path in folder.rglob("*") if path.suffix in (".jpg", ".txt"))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The fault bench judges rightly: stamps, ages of a peer's pictures, verdicts from a ledger and from inspections."""
+"""The fault bench judges rightly: stamps, ages of a peer's frames, verdicts from a ledger and from inspections."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def inspections(camera: str, begin_s: float, end_s: float, age_s: float | None =
 @given(number=st.integers(0, 2**BITS - 1), width=st.integers(320, 1920))
 def test_a_stamp_is_read_back(number: int, width: int) -> None:
     """Whatever the number and the width, in grey and in colour."""
-    picture = np.full((40, width), 90, np.uint8)
-    stamp(picture, number)
-    assert read_stamp(picture) == number
-    assert read_stamp(np.repeat(picture[:, :, None], 3, axis=2)) == number
+    frame = np.full((40, width), 90, np.uint8)
+    stamp(frame, number)
+    assert read_stamp(frame) == number
+    assert read_stamp(np.repeat(frame[:, :, None], 3, axis=2)) == number
 
 
 @pytest.mark.parametrize("level", [0, 127, 255])
-def test_a_picture_without_a_stamp_has_no_number(level: int) -> None:
+def test_a_frame_without_a_stamp_has_no_number(level: int) -> None:
     """Black least of all: that is what a loader shows whose camera is gone."""
     assert read_stamp(np.full((360, 640, 3), level, np.uint8)) is None
 
 
 def test_ages_start_anew_when_the_camera_does() -> None:
-    """A video that begins again is fresh, a picture that is shown again is old, black is no picture."""
+    """A video that begins again is fresh, a frame that is shown again is old, black is no frame."""
     shown: list[tuple[float, int | None]] = [(10 + n / FPS, n) for n in range(50)]
     shown += [(14.0, 49), (14.1, None), (20.0, 0), (20.04, 1)]
     lines = [Judged(at_s, 0.0, 0, number) for at_s, number in shown]
@@ -91,18 +91,18 @@ def test_what_is_told_is_told_of_every_victim_and_of_the_fault_itself() -> None:
         (
             [Told(VICTIM, "camera:STALE", 100, 110)],
             inspections(VICTIM, 110.2, 110.2, 12.0),
-            "1 results on pictures up to 12.0",
+            "1 results on frames up to 12.0",
         ),
     ],
 )
 def test_what_does_not_hold_is_named(told: list[Told], judged: list[Inspection], words: str) -> None:
-    """A silent ledger, a camera that stays away, a wrong cause, others that suffer, old pictures."""
+    """A silent ledger, a camera that stays away, a wrong cause, others that suffer, old frames."""
     verdict = judge_line(Account(CAMERAS, judged, told, 130), WINDOW, (VICTIM,))
     assert words in str(broken_promises(FAULT, verdict))
 
 
-def test_a_peer_is_judged_by_its_pictures() -> None:
-    """It showed one picture for ten seconds and was back two seconds after the fault; the other never suffered."""
+def test_a_peer_is_judged_by_its_frames() -> None:
+    """It showed one frame for ten seconds and was back two seconds after the fault; the other never suffered."""
     stuck = [Inspection(VICTIM, at.at_s, at.at_s - 100) for at in inspections(VICTIM, 101.1, 112)]
     account = Account(
         CAMERAS,
@@ -124,8 +124,8 @@ def test_a_peer_that_ends_is_never_back() -> None:
     assert verdict.others_lost_s == pytest.approx(17.0)
 
 
-def test_a_peer_that_judges_damaged_pictures_is_seen_to() -> None:
-    """Of the pictures after the fault's begin, those whose numbers are known to be damaged."""
+def test_a_peer_that_judges_damaged_frames_is_seen_to() -> None:
+    """Of the frames after the fault's begin, those whose numbers are known to be damaged."""
     judged = [Inspection(VICTIM, 99.0 + n, 0.1, n) for n in range(10)]
     verdict = judge_peer(Account(CAMERAS, judged), WINDOW, (VICTIM,), lambda number: number % 5 == 0)
     assert verdict.damaged == 1  # number 5; number 0 was before

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vision_line.capture.folder import MANIFEST, CapturedPicture, CaptureFolder
+from vision_line.capture.folder import MANIFEST, CapturedImage, CaptureFolder
 from vision_line.capture.image_encoding import ImageEncoding, fingerprint_of
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.bgr import Image
@@ -19,23 +19,23 @@ from vision_line.records.bgr import Image
 NOON_UTC = 1_700_000_000.25
 
 
-def picture(seed: int = 0) -> Image:
+def image(seed: int = 0) -> Image:
     """Return 40 rows of 60 pixels of noise."""
     return np.random.default_rng(seed).integers(0, 255, (40, 60, 3)).astype(np.uint8)
 
 
-def entries(folder: Path) -> list[CapturedPicture]:
+def entries(folder: Path) -> list[CapturedImage]:
     """Read a manifest."""
     lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-    return [CapturedPicture.model_validate_json(line) for line in lines]
+    return [CapturedImage.model_validate_json(line) for line in lines]
 
 
 def test_what_is_stored_is_what_came(tmp_path: Path) -> None:
     """PNG gives every pixel back; the manifest says which camera, when, how large."""
     with closing(CaptureFolder(tmp_path / "new" / "folder", ImageEncoding(), max_bytes=10**6)) as folder:
-        assert folder.store("cam-1", NOON_UTC, picture())
-        assert folder.store("cam-1", NOON_UTC, picture(1))  # the same moment makes no clash
-        assert folder.store("cam_2", NOON_UTC, picture(2))
+        assert folder.store("cam-1", NOON_UTC, image())
+        assert folder.store("cam-1", NOON_UTC, image(1))  # the same moment makes no clash
+        assert folder.store("cam_2", NOON_UTC, image(2))
 
     found = entries(folder.directory)
     assert [(entry.camera, entry.width, entry.height, entry.encoding) for entry in found] == [
@@ -47,7 +47,7 @@ def test_what_is_stored_is_what_came(tmp_path: Path) -> None:
     assert found[0].captured_utc == "2023-11-14T22:13:20.250Z"
     for number, entry in enumerate(found):
         path = folder.directory / entry.file
-        assert np.array_equal(np.asarray(cv2.imread(str(path))), picture(number))
+        assert np.array_equal(np.asarray(cv2.imread(str(path))), image(number))
         assert (entry.bytes, entry.sha256) == (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
     assert sorted(path.name for path in folder.directory.iterdir()) == sorted(
         [MANIFEST, *(entry.file for entry in found)]
@@ -83,14 +83,14 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_bound_on_disk_space_holds(tmp_path: Path) -> None:
-    """A picture that does not fit is not written; without any the folder can be used again."""
-    size = len(ImageEncoding().encode(picture()))
+    """An image that does not fit is not written; without any the folder can be used again."""
+    size = len(ImageEncoding().encode(image()))
     with closing(CaptureFolder(tmp_path, ImageEncoding(), max_bytes=size - 1)) as folder:
-        assert not folder.store("cam", NOON_UTC, picture())
+        assert not folder.store("cam", NOON_UTC, image())
     assert not list(tmp_path.iterdir())
     with closing(CaptureFolder(tmp_path, ImageEncoding(), max_bytes=size)) as folder:
-        assert folder.store("cam", NOON_UTC, picture())
-        assert not folder.store("cam", NOON_UTC, picture(1))
+        assert folder.store("cam", NOON_UTC, image())
+        assert not folder.store("cam", NOON_UTC, image(1))
     assert len(entries(tmp_path)) == 1
 
 
@@ -100,11 +100,11 @@ def test_a_disk_that_is_almost_full_ends_the_capture(tmp_path: Path) -> None:
         closing(CaptureFolder(tmp_path, ImageEncoding(), max_bytes=10**6, min_free_mb=1e12)) as folder,
         pytest.raises(RunError, match="MB to stay free"),
     ):
-        folder.store("cam", NOON_UTC, picture())
+        folder.store("cam", NOON_UTC, image())
 
 
-def test_a_pictures_signature_is_that_of_its_luma() -> None:
-    """BT.601 weights, whatever the camera's matrix was: it only tells pictures apart."""
+def test_an_images_signature_is_that_of_its_luma() -> None:
+    """BT.601 weights, whatever the camera's matrix was: it only tells images apart."""
     red = np.zeros((90, 160, 3), np.uint8)
     red[..., 2] = 200
 

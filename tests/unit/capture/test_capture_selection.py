@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which pictures a capture takes: evenly over cameras and time, nothing black, nothing twice."""
+"""Which images a capture takes: evenly over cameras and time, nothing black, nothing twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vision_line.ingest.fingerprint import COLUMNS, ROWS, Fingerprint
 
 
 def signature(seed: int, noise: float = 0.0) -> Fingerprint:
-    """Return a picture that depends on `seed` alone but for sensor noise."""
+    """Return an image that depends on `seed` alone but for sensor noise."""
     levels = np.random.default_rng(seed).integers(0, 255, (ROWS, COLUMNS)).astype(float)
     levels += np.random.default_rng(seed + 1).normal(0.0, noise, levels.shape) if noise else 0.0
     return Fingerprint(levels.clip(0, 255).astype(np.uint8), 5.0)
@@ -34,7 +34,7 @@ def test_every_camera_has_its_part(cameras: int, more: int, duration_s: float) -
         assert quota.offset_s + (quota.images - 1) * quota.period_s < duration_s
 
 
-def test_fewer_pictures_than_cameras_are_refused() -> None:
+def test_fewer_images_than_cameras_are_refused() -> None:
     """Some camera would not be in the calibration."""
     with pytest.raises(ValueError, match="each of 16 cameras, found 15"):
         plan_quotas(16, 15, 60.0)
@@ -61,7 +61,7 @@ def test_a_camera_that_was_away_makes_up_for_it() -> None:
     sampler = Sampler(Quota(10, period_s=2.0, offset_s=0.0))
     taken = []
     for step in range(400):
-        at_s = 8.0 + step / 20  # four pictures late
+        at_s = 8.0 + step / 20  # four images late
         if sampler.is_due(at_s) and sampler.accept(at_s, signature(step)) is None:
             taken.append(at_s)
 
@@ -70,7 +70,7 @@ def test_a_camera_that_was_away_makes_up_for_it() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 16, 128, 255])
-def test_black_and_uniform_pictures_are_skipped(level: int) -> None:
+def test_black_and_uniform_images_are_skipped(level: int) -> None:
     """Covered lenses, lost exposure; it is looked again soon."""
     sampler = Sampler(Quota(3, period_s=60.0, offset_s=0.0))
 
@@ -80,8 +80,8 @@ def test_black_and_uniform_pictures_are_skipped(level: int) -> None:
     assert sampler.skipped == {Skip.FLAT: 1}
 
 
-def test_near_duplicates_of_any_earlier_picture_are_skipped() -> None:
-    """Noise makes no new picture; a part that covers a fiftieth of it does."""
+def test_near_duplicates_of_any_earlier_image_are_skipped() -> None:
+    """Noise makes no new image; a part that covers a fiftieth of it does."""
     sampler = Sampler(Quota(5, period_s=1.0, offset_s=0.0))
     part = signature(1).thumbnail.copy()
     part[:4, :3] ^= 0x80

@@ -18,8 +18,8 @@ from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
 WIDE, TALL = (64, 128), (128, 64)
 
-#: What a picture is here: the number of the device that it lies on.
-Picture = int | None
+#: What a frame is here: the number of the device that it lies on.
+Place = int | None
 
 
 class Stubborn(SimulatedDevice):
@@ -58,7 +58,7 @@ class Stubborn(SimulatedDevice):
             raise RunError(self.fault)
 
 
-def frame(camera: str, sequence: int, where: Picture, size_wh: tuple[int, int] = (128, 64)) -> Frame:
+def frame(camera: str, sequence: int, where: Place, size_wh: tuple[int, int] = (128, 64)) -> Frame:
     return make_frame(camera, sequence, size_wh=size_wh, data=where)
 
 
@@ -67,7 +67,7 @@ class Pair:
 
     def __init__(self) -> None:
         self.members = [Stubborn(0), Stubborn(1)]
-        self.device = MultiDevice(self.members, lambda picture: picture)
+        self.device = MultiDevice(self.members, lambda data: data)
 
     def collected(self) -> list[tuple[str, int]]:
         return [(found.frame.camera, found.frame.sequence) for found in self.device.collect()]
@@ -83,7 +83,7 @@ def pair() -> Iterator[Pair]:
     pair.device.close()
 
 
-def test_a_batch_goes_where_its_pictures_lie(pair: Pair) -> None:
+def test_a_batch_goes_where_its_frames_lie(pair: Pair) -> None:
     """In one part for each device, in the batch's order."""
     pair.device.submit([frame(camera, 0, where) for camera, where in (("a", 0), ("b", 1), ("c", 0), ("d", 1))])
 
@@ -115,7 +115,7 @@ step = st.one_of(
 
 @settings(max_examples=150)
 @given(st.lists(step, max_size=40))
-def test_each_camera_keeps_its_order_wherever_its_pictures_lie(
+def test_each_camera_keeps_its_order_wherever_its_frames_lie(
     steps: list[list[tuple[str, int]] | tuple[int, bool]],
 ) -> None:
     """Also where every frame of a camera is on another device than the one before, and one device is slow."""
@@ -155,9 +155,9 @@ def test_a_refused_part_takes_the_whole_batch_back(pair: Pair) -> None:
     assert (pair.device.in_flight(), pair.device.free_slots()) == (0, 3)
 
 
-def test_a_picture_that_lies_nowhere_is_refused(pair: Pair) -> None:
+def test_a_frame_that_lies_nowhere_is_refused(pair: Pair) -> None:
     """The camera is named, and nothing of the batch is started."""
-    with pytest.raises(DeviceError, match=r"camera 'b': .*expected a picture on cuda:0\+1, found NoneType"):
+    with pytest.raises(DeviceError, match=r"camera 'b': .*expected a frame on cuda:0\+1, found NoneType"):
         pair.device.submit([frame("a", 0, 0), frame("b", 0, None)])
 
     assert pair.members[0].batches == []
@@ -201,7 +201,7 @@ def test_it_says_what_it_is(pair: Pair) -> None:
     assert (description.name, description.detail, description.precision) == ("cuda:0+1", "2 x a GPU", "int8")
     assert (description.slots, description.max_batch) == (3, 8)
     assert [load.name for load in pair.device.sample()] == ["cuda:0", "cuda:1"]
-    other = MultiDevice([Stubborn(0), Stubborn(2, "an older GPU")], lambda picture: picture)
+    other = MultiDevice([Stubborn(0), Stubborn(2, "an older GPU")], lambda data: data)
     assert other.description.detail == "a GPU; an older GPU"
     other.close()
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.ingest.nal import H264, H265, START_CODE, NalCodec
-from vision_line.ingest.parameter_sets import picture_size
+from vision_line.ingest.parameter_sets import frame_size
 
 
 def keyframe_of(encoder: str, size_wh: tuple[int, int], pixel_format: str, options: dict[str, str]) -> bytes:
@@ -46,7 +46,7 @@ def test_sizes_are_those_of_the_encoder(
 ) -> None:
     """Rounded up to whole blocks, which is what a decoder holds in memory."""
     codec = H264 if encoder == "libx264" else H265
-    found = picture_size(codec, keyframe_of(encoder, size_wh, pixel_format, options))
+    found = frame_size(codec, keyframe_of(encoder, size_wh, pixel_format, options))
     assert found is not None
     assert all(0 <= coded - shown < 32 for coded, shown in zip(found, size_wh, strict=True))
 
@@ -54,7 +54,7 @@ def test_sizes_are_those_of_the_encoder(
 def test_the_largest_of_several_counts() -> None:
     """A camera may send more parameter sets than it uses."""
     small, large = (keyframe_of("libx264", size, "yuv420p", {}) for size in ((64, 48), (640, 480)))
-    assert picture_size(H264, small + large + small) == (640, 480)
+    assert frame_size(H264, small + large + small) == (640, 480)
 
 
 @pytest.mark.parametrize("codec", [H264, H265])
@@ -62,10 +62,10 @@ def test_the_largest_of_several_counts() -> None:
 def test_garbage_has_no_size_or_any(codec: NalCodec, data: bytes) -> None:
     """And raises nothing."""
     kind = b"\x67" if codec is H264 else b"\x42\x01"
-    picture_size(codec, START_CODE + kind + data)
-    picture_size(codec, START_CODE + data)
+    frame_size(codec, START_CODE + kind + data)
+    frame_size(codec, START_CODE + data)
 
 
 def test_frames_without_parameter_sets_have_none() -> None:
     """None, not zero."""
-    assert picture_size(H264, START_CODE + b"\x65\x88\x84") is None
+    assert frame_size(H264, START_CODE + b"\x65\x88\x84") is None

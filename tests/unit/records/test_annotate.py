@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Boxes and words on pictures: where they belong, inside the picture, in colours that differ in lightness."""
+"""Boxes and words on images: where they belong, inside the image, in colours that differ in lightness."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_detections_lie_below_events() -> None:
 
 
 def test_a_box_is_drawn_around_its_place() -> None:
-    """An outline in the mark's colour lies around it; what is inside is the picture's."""
+    """An outline in the mark's colour lies around it; what is inside is the image's."""
     image = np.zeros((100, 200, 3), np.uint8)
     draw_marks(image, [MARK])
 
@@ -69,10 +69,10 @@ def test_a_mark_is_seen_on_a_board_of_any_colour(board: tuple[int, int, int], ve
     st.tuples(*[st.floats(-50, 4100, width=32)] * 2),
     st.tuples(*[st.floats(0, 900, width=32)] * 2),
 )
-def test_a_crop_is_a_part_of_the_picture_around_the_box(
+def test_a_crop_is_a_part_of_the_image_around_the_box(
     size_wh: tuple[int, int], corner: tuple[float, float], box_wh: tuple[float, float]
 ) -> None:
-    """It lies inside the picture, holds the box as far as that does, and is not shown larger than asked for."""
+    """It lies inside the image, holds the box as far as that does, and is not shown larger than asked for."""
     (x1, y1), (w, h) = corner, box_wh
     (left, top, right, bottom), times = crop_around(size_wh, (x1, y1, x1 + w, y1 + h))
 
@@ -84,7 +84,7 @@ def test_a_crop_is_a_part_of_the_picture_around_the_box(
 
 
 def test_a_crop_shows_the_box_enlarged() -> None:
-    """The outline lies around the defect, at the picture's place times the factor."""
+    """The outline lies around the defect, at the image's place times the factor."""
     image = np.zeros((400, 600, 3), np.uint8)
     image[200:220, 300:330] = (10, 20, 200)
     crop = enlarged(image, Mark((300.0, 200.0, 330.0, 220.0), "words", VERDICT_COLOURS[Verdict.REJECT]))
@@ -105,15 +105,15 @@ def test_verdicts_differ_in_lightness() -> None:
 
 @given(st.tuples(*[st.floats(-1e9, 1e9)] * 4), st.text(max_size=300))
 def test_any_box_and_any_words_can_be_drawn(xyxy: tuple[float, float, float, float], label: str) -> None:
-    """Boxes far outside and words longer than the picture do no harm."""
+    """Boxes far outside and words longer than the image do no harm."""
     image = np.zeros((48, 64, 3), np.uint8)
     draw_marks(image, [Mark(xyxy, label, (255, 255, 255))])
 
     assert image.shape == (48, 64, 3)
 
 
-def test_a_caption_leaves_the_picture_whole() -> None:
-    """The strip is added below; nothing of the picture is covered."""
+def test_a_caption_leaves_the_image_whole() -> None:
+    """The strip is added below; nothing of the image is covered."""
     image = np.full((48, 64, 3), 77, np.uint8)
     captioned = with_caption(image, caption_of("cam01", 1_700_000_000.25, "open"))
 

@@ -9,12 +9,12 @@ from vision_line.config.models import Stream
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.runtime.decode_watch import WINDOW, DecodeWatch
 
-COST_S = 0.01  # of decoding a picture, with a core to itself
+COST_S = 0.01  # of decoding a frame, with a core to itself
 
 
 @dataclass
 class Camera:
-    """A camera that sends 25 pictures a second, the first of each a keyframe."""
+    """A camera that sends 25 frames a second, the first of each a keyframe."""
 
     name: str
     settings: dict[str, object] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def test_one_stop_of_the_program_is_no_lack_of_room() -> None:
     assert rig.told == []
 
 
-def test_late_pictures_of_an_idle_thread_are_the_networks_affair() -> None:
+def test_late_frames_of_an_idle_thread_are_the_networks_affair() -> None:
     """A link that is too slow for its camera takes nothing from the others."""
     rig = Rig(Camera("a"))
     for _ in range(20):

@@ -176,19 +176,19 @@ def test_an_inherited_warning_is_said_once(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_files_that_hold_too_few_frames_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A video tells its rate, a folder of pictures has it from the configuration."""
+    """A video tells its rate, a folder of images has it from the configuration."""
     _write_video(tmp_path / "slow.mp4", fps=1)
     _write_video(tmp_path / "good.mp4", fps=2)
     (tmp_path / "one.png").write_bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
     files = "".join(f'[[stream]]\nname = "{name}"\nurl = "file:{name}.mp4"\n' for name in ("slow", "good"))
-    pictures = '[[stream]]\nname = "pictures"\nurl = "file:*.png"\npicture_fps = 1.4\npaced = false\n'
+    images = '[[stream]]\nname = "images"\nurl = "file:*.png"\npicture_fps = 1.4\npaced = false\n'
 
-    code, lines = check(tmp_path, files + pictures, capsys)
+    code, lines = check(tmp_path, files + images, capsys)
 
     assert code == 2
     assert lines == [
         f"4: stream[slow].url: found 1 frames/s; {NEED}",
-        f"10: stream[pictures].url: found 1.4 frames/s; {NEED}",
+        f"10: stream[images].url: found 1.4 frames/s; {NEED}",
     ]
 
 

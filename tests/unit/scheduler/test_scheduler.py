@@ -303,8 +303,8 @@ def test_a_broken_engine_ends_the_thread_with_its_error() -> None:
     rig.end()
 
 
-def test_a_picture_that_cannot_be_converted_is_counted_and_the_next_is_inspected() -> None:
-    """One bad picture costs one frame."""
+def test_a_frame_that_cannot_be_converted_is_counted_and_the_next_is_inspected() -> None:
+    """One bad frame costs one frame."""
 
     class Choosy(SimulatedDevice):
         def submit(self, frames: Sequence[Frame]) -> None:
@@ -350,7 +350,7 @@ class Held(SimulatedDevice):
 
 
 class Unreadable(SimulatedDevice):
-    """A device that cannot read the pictures of one camera, save those of some frames."""
+    """A device that cannot read the frames of one camera, save those of some frames."""
 
     readable: frozenset[int] = frozenset()
 
@@ -473,7 +473,7 @@ def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> N
     assert made.counts()["cam"] == (2, 1, {DropCause.SUPERSEDED: 1})
 
 
-def test_a_camera_whose_pictures_cannot_be_read_is_told_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_camera_whose_frames_cannot_be_read_is_told_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """Three in a row are no accident; one now and then is. The log is not flooded by either."""
     rig = rig_on(Unreadable)
     assert isinstance(rig.device, Unreadable)
@@ -492,7 +492,7 @@ def test_a_camera_whose_pictures_cannot_be_read_is_told_and_warned_of_once(caplo
     assert rig.counts()["bad"] == (12, 2, {DropCause.CORRUPT: 10})
 
 
-def test_a_bad_picture_spoils_no_batch() -> None:
+def test_a_bad_frame_spoils_no_batch() -> None:
     """The other cameras' frames of the batch are inspected all the same, and nobody else is blamed."""
     rig = rig_on(Unreadable, max_batch=4, slots=4)
     told: list[str] = []

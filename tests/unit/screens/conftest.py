@@ -37,7 +37,7 @@ def well(number: int) -> CameraSnapshot:
 def troubled(
     number: int, state: CameraState, code: str | None = None, detail: str = "", age_s: float | None = 17.0
 ) -> CameraSnapshot:
-    """Return a camera that brings no pictures."""
+    """Return a camera that brings no frames."""
     return CameraSnapshot(
         name=f"cam{number:02}", state=state, code=code, detail=detail, last_frame_age_s=age_s, reconnects=3
     )

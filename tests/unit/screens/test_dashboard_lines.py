@@ -129,7 +129,7 @@ def test_inspections_without_one_to_spare_are_no_green(well_line: Maker) -> None
 
 
 def test_a_degraded_camera_that_is_missed_is_red(troubled_line: Maker, well_line: Maker) -> None:
-    """A poor picture is a notice while it is inspected, and only then."""
+    """A poor frame is a notice while it is inspected, and only then."""
     line = well_line(2)
     cameras = (line.cameras[0], replace(line.cameras[1], state=CameraState.DEGRADED, not_inspected="capacity"))
 
@@ -159,7 +159,7 @@ def test_start_is_not_trouble(well_line: Maker) -> None:
 
 
 def test_degraded_camera_is_a_notice(troubled_line: Maker) -> None:
-    """A camera with a poor picture is still inspected: that is a notice, not the red bar."""
+    """A camera with a poor frame is still inspected: that is a notice, not the red bar."""
     line = troubled_line(4)
     cameras = line.cameras[:2]
     notice = replace(line, cameras=cameras, alarms=plan_alarms(cameras, line.log, (), 0.0))
@@ -189,7 +189,7 @@ def test_hostile_words_stay_words(well_line: Maker) -> None:
 
 
 def test_svg_is_self_contained(troubled_line: Maker) -> None:
-    """The picture of the screen holds its words and loads nothing from anywhere."""
+    """The image of the screen holds its words and loads nothing from anywhere."""
     svg = svg_of(troubled_line(16), 80, 30)
 
     assert "RECONNECTING" in svg

@@ -98,7 +98,7 @@ def test_what_lies_at_the_threshold_need_not_have_a_partner() -> None:
     assert difference(detections((0, 0, FLOOR + MOST_SCORE / 2, 0)), detections(), FLOOR) == ResultDifference()
 
 
-def test_many_pictures_are_one_difference() -> None:
+def test_many_frames_are_one_difference() -> None:
     """Counts are added; of distances the largest is reported."""
     assert together([ResultDifference(2, 1, 0.5, 0.01), ResultDifference(3, 0, 0.25, 0.5)]) == ResultDifference(
         5, 1, 0.5, 0.5

@@ -15,19 +15,19 @@ from vision_line.selftest.order_check import OrderErrors, find_order_errors
 CAMERAS, FRAMES = 3, 4
 
 
-def shown(picture: int) -> Detections:
-    """Return what a picture shows: one box, each at another place."""
-    left = 100.0 * picture
+def shown(frame: int) -> Detections:
+    """Return what a frame shows: one box, each at another place."""
+    left = 100.0 * frame
     return make_detections((left, 0, left + 10, 10))
 
 
-SHOWN = [shown(picture) for picture in range(2)]
+SHOWN = [shown(frame) for frame in range(2)]
 SUBMITTED = [
     (make_frame(f"camera{camera}", sequence), (camera + sequence) % 2)
     for sequence in range(FRAMES)
     for camera in range(CAMERAS)
 ]
-FOUND = [make_inspection(submitted, SHOWN[picture]) for submitted, picture in SUBMITTED]
+FOUND = [make_inspection(submitted, SHOWN[frame]) for submitted, frame in SUBMITTED]
 
 
 def lose(found: list[Inspection]) -> list[Inspection]:

@@ -127,16 +127,16 @@ def test_memory_is_the_growth_of_all_processes(dut: DeviceUnderTest) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_videos_are_as_cameras_send_them(dut: DeviceUnderTest, kind: VideoKind) -> None:
-    """Each packet is one picture, and they come in the order of display."""
+    """Each packet is one frame, and they come in the order of display."""
     video = dut.encoded(kind)
     if video is None:
         pytest.skip(f"this PyAV has no encoder for {kind}")
     with opened(video) as (stream, packets):
         decoder = CpuDecoder("camera", stream)
-        pictures = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
+        frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
         times = [packet.pts or 0 for packet in packets]
 
-    assert len(packets) == len(pictures) == dut.settings.frames
+    assert len(packets) == len(frames) == dut.settings.frames
     assert times == sorted(times)
-    assert {picture.size_wh for picture in pictures} == {(640, 360)}
-    assert pictures[0].colour.assumed is not kind.described
+    assert {frame.size_wh for frame in frames} == {(640, 360)}
+    assert frames[0].colour.assumed is not kind.described

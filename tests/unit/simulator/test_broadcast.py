@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A camera shows all clients the same pictures, from an IDR picture on, at its pace."""
+"""A camera shows all clients the same frames, from an IDR frame on, at its pace."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ GOP, FRAMES = 3, 6
 
 @dataclass(eq=False)
 class Watcher:
-    """A client that keeps what it gets and stops the wait after `wanted` pictures."""
+    """A client that keeps what it gets and stops the wait after `wanted` frames."""
 
     wanted: int
     behind_after: int = -1
-    pictures: list[list[bytes]] = field(default_factory=list)
+    frames: list[list[bytes]] = field(default_factory=list)
     reports: list[bytes] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
 
     def is_behind(self) -> bool:
-        """Be behind for one picture, once."""
+        """Be behind for one frame, once."""
         self.asked += 1
         return self.asked == self.behind_after
 
     def send(self, packets: list[bytes]) -> None:
         """Keep the packets."""
-        self.pictures.append(packets)
-        if len(self.pictures) >= self.wanted:
+        self.frames.append(packets)
+        if len(self.frames) >= self.wanted:
             self.done.set()
 
     def send_report(self, report: bytes) -> None:
@@ -44,7 +44,7 @@ class Watcher:
 
 
 def camera(log: io.StringIO | None = None) -> VirtualCamera:
-    """Make a camera of six two-packet pictures, every third an IDR one."""
+    """Make a camera of six two-packet frames, every third an IDR one."""
     units = tuple(TimedUnit((bytes((index,)), b"x"), index % GOP == 0) for index in range(FRAMES))
     return VirtualCamera("cam01", 1, 500, VideoStream(units, b"", b""), 7, 1000, log)
 
@@ -63,33 +63,33 @@ async def watch(shown: VirtualCamera, *watchers: Watcher) -> None:
 
 
 def indexes(watcher: Watcher) -> list[int]:
-    """Give the frame index that each picture carries in its first payload byte."""
-    return [packets[0][12] for packets in watcher.pictures]
+    """Give the frame index that each frame carries in its first payload byte."""
+    return [packets[0][12] for packets in watcher.frames]
 
 
-async def test_pictures_run_on_over_the_loop_boundary() -> None:
+async def test_frames_run_on_over_the_loop_boundary() -> None:
     """Indexes repeat; sequence numbers go on."""
     watcher = Watcher(14)
 
     await watch(camera(), watcher)
 
-    sequence = [struct.unpack("!H", packet[2:4])[0] for packets in watcher.pictures for packet in packets]
-    assert indexes(watcher) == [number % FRAMES for number in range(len(watcher.pictures))]
+    sequence = [struct.unpack("!H", packet[2:4])[0] for packets in watcher.frames for packet in packets]
+    assert indexes(watcher) == [number % FRAMES for number in range(len(watcher.frames))]
     assert sequence == list(range(len(sequence)))
     assert watcher.reports
 
 
 async def test_two_clients_get_the_same_packets() -> None:
-    """A camera is live: its picture does not depend on who looks."""
+    """A camera is live: its frame does not depend on who looks."""
     first, second = Watcher(8), Watcher(8)
 
     await watch(camera(), first, second)
 
-    assert first.pictures == second.pictures
+    assert first.frames == second.frames
 
 
-async def test_a_client_that_falls_behind_goes_on_at_an_idr_picture() -> None:
-    """It misses whole pictures up to the next that can be decoded alone."""
+async def test_a_client_that_falls_behind_goes_on_at_an_idr_frame() -> None:
+    """It misses whole frames up to the next that can be decoded alone."""
     watcher = Watcher(6, behind_after=3)
 
     await watch(camera(), watcher)
@@ -97,8 +97,8 @@ async def test_a_client_that_falls_behind_goes_on_at_an_idr_picture() -> None:
     assert indexes(watcher)[:5] == [0, 1, 3, 4, 5]
 
 
-async def test_the_log_has_a_line_for_each_picture_sent() -> None:
-    """Loop, index and timestamp tell which picture it was."""
+async def test_the_log_has_a_line_for_each_frame_sent() -> None:
+    """Loop, index and timestamp tell which frame it was."""
     log, watcher = io.StringIO(), Watcher(8)
 
     await watch(camera(log), watcher)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""RTP packets can be put together again, and reports say when a picture was taken."""
+"""RTP packets can be put together again, and reports say when a frame was taken."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def reassembled(unit: TimedUnit) -> list[bytes]:
 
 
 @given(sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=5))
-def test_fragments_make_the_pictures_again(sizes: list[int]) -> None:
-    """Whatever their sizes, pictures and parameter sets arrive whole, in packets that fit an Ethernet frame."""
+def test_fragments_make_the_frames_again(sizes: list[int]) -> None:
+    """Whatever their sizes, frames and parameter sets arrive whole, in packets that fit an Ethernet frame."""
     slices = [bytes((0x65 if number == 0 else 0x41,)) + b"\xa5" * size for number, size in enumerate(sizes)]
 
     stream = read_stream(annex_b(SPS, PPS, *slices))
@@ -46,7 +46,7 @@ def test_fragments_make_the_pictures_again(sizes: list[int]) -> None:
     assert max(len(payload) for unit in stream.units for payload in unit.payloads) <= 1400
 
 
-def test_only_the_last_packet_of_a_picture_bears_the_marker() -> None:
+def test_only_the_last_packet_of_a_frame_bears_the_marker() -> None:
     """Sequence numbers go on by one and wrap, the timestamp stays."""
     packets = rtp_packets(TimedUnit((b"a", b"b", b"c"), idr=True), 65535, 1234, 99)
 
@@ -58,7 +58,7 @@ def test_only_the_last_packet_of_a_picture_bears_the_marker() -> None:
 
 
 def test_timestamps_run_on_over_loops_and_wrap() -> None:
-    """3600 ticks a picture at 25 fps, modulo 2^32; uneven rates do not drift."""
+    """3600 ticks a frame at 25 fps, modulo 2^32; uneven rates do not drift."""
     assert timestamp_of(2**32 - 3600, 2, 25) == 3600
     assert timestamp_of(0, 30_000, 30) == 90_000_000
     assert timestamp_of(0, 7 * 1000, 7) == 90_000_000
@@ -85,6 +85,6 @@ def test_the_description_names_the_parameter_sets() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no h264", annex_b(SPS, PPS), annex_b(SPS, PPS, b"\x41\x01")])
 def test_what_cannot_be_served_is_refused(data: bytes) -> None:
-    """A clip must begin with parameter sets and an IDR picture."""
+    """A clip must begin with parameter sets and an IDR frame."""
     with pytest.raises(RunError, match="IDR"):
         read_stream(data)

@@ -33,13 +33,13 @@ def test_the_same_plan_draws_the_same_pixels() -> None:
 
     first, second = draw_board(plan), draw_board(plan)
 
-    assert np.array_equal(first.picture, second.picture)
+    assert np.array_equal(first.pixels, second.pixels)
     assert first.defects == second.defects
 
 
 def test_another_seed_draws_another_board() -> None:
     """Two seeds differ in more than noise."""
-    first, second = (draw_board(BoardPlan(seed, SIZE_WH)).picture.astype(int) for seed in (1, 2))
+    first, second = (draw_board(BoardPlan(seed, SIZE_WH)).pixels.astype(int) for seed in (1, 2))
 
     assert np.abs(first - second).mean() > 5
 
@@ -50,7 +50,7 @@ def test_a_defective_board_differs_from_its_good_twin_inside_the_boxes_only(seed
     """What is labelled is what was changed, all of it and nothing else."""
     good = draw_board(BoardPlan(seed, SIZE_WH))
     bad = draw_board(BoardPlan(seed, SIZE_WH, (kind,)))
-    changed = np.abs(good.picture.astype(int) - bad.picture).max(axis=2)
+    changed = np.abs(good.pixels.astype(int) - bad.pixels).max(axis=2)
 
     assert good.defects == ()
     assert len(bad.defects) == 1

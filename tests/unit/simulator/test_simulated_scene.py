@@ -47,7 +47,7 @@ def test_the_belt_moves_to_the_right_at_its_speed(scene: Scene) -> None:
     assert checked > PLAN.frames
 
 
-def test_each_defect_crosses_the_whole_picture_once_in_a_loop(scene: Scene) -> None:
+def test_each_defect_crosses_the_whole_frame_once_in_a_loop(scene: Scene) -> None:
     """A defect is visible from the left side to the right side without a gap."""
     dwell = (SIZE_WH[0] + 16) / scene.plan.belt_px * PLAN.frames
     for defect in scene.defects:
@@ -57,7 +57,7 @@ def test_each_defect_crosses_the_whole_picture_once_in_a_loop(scene: Scene) -> N
         assert dwell - 1 <= sum(shown) <= dwell + 10
 
 
-def test_boxes_lie_in_the_picture_above_the_barcode(scene: Scene) -> None:
+def test_boxes_lie_in_the_frame_above_the_barcode(scene: Scene) -> None:
     """Sightings are cut at the sides and never reach the margin."""
     for index in range(0, PLAN.frames, 5):
         for seen in scene.sightings(index):
@@ -74,7 +74,7 @@ def test_the_margin_of_the_barcode_is_empty(scene: Scene) -> None:
 
 
 def test_pixels_differ_from_the_good_line_where_the_truth_says_so(scene: Scene) -> None:
-    """The line without defects has the same boards: pictures differ in the boxes and nowhere else."""
+    """The line without defects has the same boards: frames differ in the boxes and nowhere else."""
     good = draw_scene(replace(PLAN, defective_share=0.0))
     assert good.defects == ()
     for index in range(0, PLAN.frames, 25):
@@ -88,6 +88,6 @@ def test_pixels_differ_from_the_good_line_where_the_truth_says_so(scene: Scene) 
 
 
 def test_a_belt_too_short_for_its_boards_is_refused() -> None:
-    """A defect must never be seen twice in one picture."""
+    """A defect must never be seen twice in one frame."""
     with pytest.raises(ValueError, match="too short"):
         draw_scene(ScenePlan(seed=1, frames=100, boards=1))

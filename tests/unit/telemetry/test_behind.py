@@ -39,7 +39,7 @@ def test_latency_counts_from_the_capture() -> None:
     assert now.last_frame_age_s == pytest.approx(0.3)
 
 
-def test_the_latest_picture_is_remembered_when_a_camera_is_altered() -> None:
+def test_the_latest_frame_is_remembered_when_a_camera_is_altered() -> None:
     """One connection's, and the next one's after a change of the configuration."""
     first, second = DecodeLoad(), DecodeLoad()
     camera = CameraMetrics("a", Box, load=first)
@@ -56,8 +56,8 @@ def test_cameras_that_the_command_line_leaves_out_are_told() -> None:
     assert plan_notices([], None, left_out=("cam03", "cam04")) == ("left out by --cameras: cam03, cam04",)
 
 
-def test_late_pictures_and_shed_decoding_are_alarms() -> None:
-    """A line is not green while pictures come too late to be inspected, or while some are not decoded."""
+def test_late_frames_and_shed_decoding_are_alarms() -> None:
+    """A line is not green while frames come too late to be inspected, or while some are not decoded."""
     late = CameraSnapshot("a", CameraState.RUNNING, dropped_fps={DropCause.BEHIND: 2.0}, behind_s=1.25, sequence=1)
     well = CameraSnapshot("b", CameraState.RUNNING, sequence=1)
     told = plan_alarms([late, well], LogSnapshot(), (), 0.0, "capacity:decoding: room for half")

@@ -159,7 +159,7 @@ def test_altered_camera_goes_on_counting() -> None:
 
 
 def test_reconnections_are_counted_once_each() -> None:
-    """Repeated notices of one outage are one reconnection, and a camera that never showed a picture has none."""
+    """Repeated notices of one outage are one reconnection, and a camera that never showed a frame has none."""
     run = make_run()
     run.add_camera("a", Box)
     run.add_camera("b", Box)

@@ -105,7 +105,7 @@ class CpuBackend:
         """Convert the one frame into the input of the slot's request.
 
         Raises:
-            DeviceError: naming the camera, a picture that cannot be converted.
+            DeviceError: naming the camera, a frame that cannot be converted.
         """
         (frame,) = frames
         work = self._works[shape_hw][slot]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The CPU's fast path of the preprocessing definition: a decoded picture straight into a network input.
+"""The CPU's fast path of the preprocessing definition: a decoded frame straight into a network input.
 
 OpenCV does each step in one call on whole planes. Every call gives up the GIL once, so their number counts as much as
 their time when many decoding threads run: 4:2:0 at half size takes seven. The result stays within 2 of 255 of the
@@ -21,7 +21,7 @@ from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.frames import Colour
 from vision_line.ports import ShapeHW
 
-#: Canvases kept, one for each pair of picture and input size; more sizes than this evict the oldest.
+#: Canvases kept, one for each pair of frame and input size; more sizes than this evict the oldest.
 MAX_CANVASES = 32
 
 _TO_FLOAT = np.arange(256, dtype=np.float32) * SCALE
@@ -38,10 +38,10 @@ class _Canvas:
 
 
 class Converter:
-    """Converts pictures into inputs; owns the scratch memory, so each converting thread needs its own."""
+    """Converts frames into inputs; owns the scratch memory, so each converting thread needs its own."""
 
     def __init__(self) -> None:
-        """Start without canvases; they are made at the first picture of a size."""
+        """Start without canvases; they are made at the first frame of a size."""
         self._canvases: OrderedDict[tuple[tuple[int, int], ShapeHW], _Canvas] = OrderedDict()
 
     def convert(self, data: Planes, colour: Colour, out: NDArray[np.float32]) -> Letterbox:

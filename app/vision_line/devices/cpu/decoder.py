@@ -29,7 +29,7 @@ from vision_line.ports import DecodedFrame, EncodedVideo, VideoPacket
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
-#: Codecs whose pictures say in their EXIF how they are to be turned.
+#: Codecs whose images say in their EXIF how they are to be turned.
 _EXIF_CODECS = frozenset({"mjpeg", "png", "tiff", "webp"})
 #: Codecs that FFmpeg decodes in spite of damage unless it is told not to. Not TIFF: there it refuses healthy files too.
 _CONCEALED_CODECS = frozenset({"mjpeg", "png", "wmv2"})
@@ -79,7 +79,7 @@ def turn_of(frame: av.VideoFrame, codec: str, packet: VideoPacket | None) -> Tur
         side_data: Any = frame.side_data
         matrices = [data for data in side_data.keys() if data.type is SideData.DISPLAYMATRIX]  # noqa: SIM118 - without keys() PyAV gives values
     except ValueError:
-        # PyAV cannot list side data of a kind that it does not know: a still picture's EXIF is one
+        # PyAV cannot list side data of a kind that it does not know: a still image's EXIF is one
         if codec in _EXIF_CODECS and packet is not None:
             return turn_of_exif(exif_orientation(bytes(packet)))
         return turn_of_angle(frame.rotation)
@@ -89,16 +89,16 @@ def turn_of(frame: av.VideoFrame, codec: str, packet: VideoPacket | None) -> Tur
 class CpuDecoder:
     """Decodes one camera's stream on the thread that calls it; implements `ports.Decoder`.
 
-    Pictures come out as people see them: turned where the file, the stream or the picture says so. JPEG, PNG and WMV 8
-    are decoded strictly: what FFmpeg would conceal (a picture cut short, codes that do not exist, wrong checksums) is
-    refused. For other codecs FFmpeg's word about each picture is taken.
+    Frames come out as people see them: turned where the file, the stream or the image says so. JPEG, PNG and WMV 8
+    are decoded strictly: what FFmpeg would conceal (an image cut short, codes that do not exist, wrong checksums) is
+    refused. For other codecs FFmpeg's word about each frame is taken.
 
-    FFmpeg's own threads stay off: frame threads hold each picture back by as many frames, and with one decoding
+    FFmpeg's own threads stay off: frame threads hold each frame back by as many others, and with one decoding
     thread for each camera the cores are busy anyway.
     """
 
     def __init__(self, camera: str, stream: EncodedVideo, colour: Colour | None = None) -> None:
-        """Check the stream's parameters and prepare its codec; `colour` overrides what the pictures say.
+        """Check the stream's parameters and prepare its codec; `colour` overrides what the frames say.
 
         Raises:
             SourceError: no usable video parameters (NO_VIDEO), or no decoder for the codec (CODEC_UNSUPPORTED).
@@ -116,10 +116,10 @@ class CpuDecoder:
         self._described: tuple[tuple[int, int, int, str], Colour] | None = None
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the pictures that `packet` (None to flush) completes.
+        """Yield the frames that `packet` (None to flush) completes.
 
         Raises:
-            SourceError: FFmpeg refuses the packet (CORRUPT), the pictures are to be turned by other than right angles
+            SourceError: FFmpeg refuses the packet (CORRUPT), the frames are to be turned by other than right angles
                 (CODEC_UNSUPPORTED), or the decoder is closed (ENDED).
         """
         if self._context is None:

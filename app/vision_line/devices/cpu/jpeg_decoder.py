@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Holes in JPEG files: zeros where a disk or a card lost the data, which decoders take for a picture all the same."""
+"""Holes in JPEG files: zeros where a disk or a card lost the data, which decoders take for an image all the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def has_hole(file: bytes) -> bool:
 
 
 def _coded_data(file: bytes) -> tuple[int, bool]:
-    """Return where the first scan's data begin, and whether a zero byte there is a flat piece of picture.
+    """Return where the first scan's data begin, and whether a zero byte there is a flat piece of the image.
 
     Raises:
         ValueError: there is no sequential scan.

@@ -67,31 +67,31 @@ class OpenVino:
             raise DeviceError(f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}") from exc
 
 
-def run_images(network: ov.CompiledModel, pictures: Images) -> list[Output]:
-    """Return the output of `network` for each of `pictures` (n, h, w, 3), one after the other.
+def run_images(network: ov.CompiledModel, images: Images) -> list[Output]:
+    """Return the output of `network` for each of `images` (n, h, w, 3), one after the other.
 
     Raises:
         RunError: the engine failed.
     """
     request = network.create_infer_request()
     outputs = []
-    for picture in pictures:
+    for image in images:
         try:
-            request.infer([picture[None] * SCALE])
+            request.infer([image[None] * SCALE])
         except RuntimeError as exc:
             raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         outputs.append(np.array(request.get_output_tensor(0).data[0], np.float32))
     return outputs
 
 
-def float_outputs(model: Model, path: Path, pictures: Images) -> list[Output]:
-    """Return what the file `path` of `model` gives for `pictures` (n, h, w, 3) when it is executed in float32.
+def float_outputs(model: Model, path: Path, images: Images) -> list[Output]:
+    """Return what the file `path` of `model` gives for `images` (n, h, w, 3) when it is executed in float32.
 
     Raises:
         ModelError, DeviceError, RunError: as `OpenVino.compiled` and `run_images`.
     """
-    shape = (pictures.shape[1], pictures.shape[2])
-    return run_images(OpenVino(1).compiled(model, path, shape, low_precision=False), pictures)
+    shape = (images.shape[1], images.shape[2])
+    return run_images(OpenVino(1).compiled(model, path, shape, low_precision=False), images)
 
 
 def last_line(exc: Exception) -> str:

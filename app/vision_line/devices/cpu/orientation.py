@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How a stored picture is to be turned so that people see it upright: from a display matrix or an EXIF orientation."""
+"""How a stored image is to be turned so that people see it upright: from a display matrix or an EXIF orientation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Turn:
 
 UPRIGHT = Turn()
 
-#: EXIF 2.3, tag Orientation: where the stored rows and columns are on the upright picture.
+#: EXIF 2.3, tag Orientation: where the stored rows and columns are on the upright image.
 _BY_EXIF = {
     1: UPRIGHT,
     2: Turn(mirrors_x=True),
@@ -75,7 +75,7 @@ def turn_of_matrix(matrix: Sequence[int]) -> Turn:
         return Turn(swaps=True, mirrors_x=c < 0, mirrors_y=b < 0)
     if not (a or b or c or d):
         return UPRIGHT
-    raise ValueError(f"pictures that are to be turned by other than right angles (display matrix {a} {b} {c} {d})")
+    raise ValueError(f"frames that are to be turned by other than right angles (display matrix {a} {b} {c} {d})")
 
 
 def turn_of_angle(degrees: int) -> Turn:
@@ -88,10 +88,10 @@ def turn_of_angle(degrees: int) -> Turn:
     return turn_of_matrix((cosine, -sine, 0, sine, cosine, 0, 0, 0, 1))
 
 
-def exif_orientation(picture: bytes) -> int:
+def exif_orientation(image: bytes) -> int:
     """Return the orientation that a JPEG, PNG, WebP or TIFF file says, 1 (upright) where it says none."""
     try:
-        return _orientation_in(_exif_block(picture))
+        return _orientation_in(_exif_block(image))
     except (struct.error, IndexError):
         return 1
 

@@ -52,7 +52,7 @@ def turned_frame(frame: av.VideoFrame, turn: Turn) -> av.VideoFrame:
         for plane, target in zip(planes, result.planes, strict=True):
             _view(target, 1)[:] = plane
     result.pts = frame.pts
-    if frame.time_base is not None:  # FFmpeg's flush gives pictures without a clock
+    if frame.time_base is not None:  # FFmpeg's flush gives frames without a clock
         result.time_base = frame.time_base
     result.colorspace, result.color_range = frame.colorspace, frame.color_range
     return result
@@ -67,7 +67,7 @@ def _format_of(planes: list[Plane], *, is_rgb: bool, of: av.VideoFrame) -> str:
 
 
 def _view(plane: VideoPlane, channels: int) -> NDArray[np.uint8]:
-    # a line is line_size bytes long, of which width * channels are the picture's
+    # a line is line_size bytes long, of which width * channels are the frame's
     size = plane.height * plane.line_size
     memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8, size)
     return memory.reshape(plane.height, plane.line_size)[:, : plane.width * channels]

@@ -80,7 +80,7 @@ class ProvenEngines:
         self._left = candidates(model, dot_products=self.processor.has_dot_products, precision=precision)
         self._faults: list[str] = []
         self._used: dict[Execution, str] = {}  # what proved it
-        self._prover = Prover(model, lambda variant, pictures: float_outputs(model, variant.path, pictures))
+        self._prover = Prover(model, lambda variant, images: float_outputs(model, variant.path, images))
 
     @property
     def variant(self) -> str:
@@ -136,9 +136,7 @@ class ProvenEngines:
     def _verdict(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
         if candidate.is_exact and not self._prover.has_reference(candidate.variant, shape_hw):
             return ProofResult(holds=True, by="", why="it is the reference itself")
-        return self._prover.prove(
-            candidate.variant, shape_hw, lambda pictures: run_images(network, pictures), TOLERANCE
-        )
+        return self._prover.prove(candidate.variant, shape_hw, lambda images: run_images(network, images), TOLERANCE)
 
     def _reject(self, candidate: Execution, shape_hw: ShapeHW, verdict: ProofResult) -> None:
         against = f", against {verdict.by}" if verdict.by else ""

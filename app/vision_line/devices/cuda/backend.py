@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class CudaBackend:
-    """Implements `Backend` on one NVIDIA GPU; pictures are `Surface`s, which its decoders make.
+    """Implements `Backend` on one NVIDIA GPU; frames are `Surface`s, which its decoders make.
 
     A batch goes through the slot's own stream (parameters, letterbox kernel, results), and in between through the one
     stream on which all engines run. A completion thread waits for the GPU. All memory is allocated when a shape is
@@ -93,7 +93,7 @@ class CudaBackend:
         """Describe the surfaces to the kernel, which converts them when the slot is started.
 
         Raises:
-            DeviceError: naming the camera, a picture that is not on this GPU.
+            DeviceError: naming the camera, a frame that is not on this GPU.
         """
         self._gpu.enter()
         return self._pipeline.describe(self._pipeline.slots[slot], frames, shape_hw)

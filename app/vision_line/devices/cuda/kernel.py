@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from cuda.core import Buffer, Device, Kernel, LaunchConfig, ObjectCode, Program, ProgramOptions, Stream
     from cuda.core.graph import GraphBuilder
 
-#: Pairs of picture and input size whose tap tables stay on the GPU, each of 10 to 50 kB. A batch has 32 at most.
+#: Pairs of frame and input size whose tap tables stay on the GPU, each of 10 to 50 kB. A batch has 32 at most.
 MAX_TABLES = 128
 
-#: Longest side of a picture; tap tables hold 16-bit positions.
+#: Longest side of a frame; tap tables hold 16-bit positions.
 MAX_SIDE = 65535
 
 _BLOCK = (32, 8)  # a warp writes 32 neighbouring pixels
@@ -120,14 +120,14 @@ class LetterboxKernel:
     def describe(self, surface: Surface, colour: Colour, box: Letterbox, out: np.void) -> None:
         """Fill `out`, a record of `FRAME_PARAMS`, so that a launch letterboxes `surface` as `box` says.
 
-        The first picture of a geometry waits for the upload of its tap tables; the others allocate nothing.
+        The first frame of a geometry waits for the upload of its tap tables; the others allocate nothing.
 
         Raises:
-            DeviceError: the picture is larger than any decoder makes.
+            DeviceError: the frame is larger than any decoder makes.
             RunError: the GPU has no memory left, or has failed.
         """
         if surface.size_wh != box.src_wh:
-            raise ValueError(f"letterbox: expected a picture of {box.src_wh}, found {surface.size_wh}")
+            raise ValueError(f"letterbox: expected a frame of {box.src_wh}, found {surface.size_wh}")
         tables = self._tables_of(box)
         describe_frame(surface, colour, box, (tables.luma, tables.chroma), out)
 
@@ -196,7 +196,7 @@ def compact_taps(src: int, dst: int) -> TapTable:
 
 
 def plan_tables(box: Letterbox) -> tuple[TapTable, TapTable, TapTable, TapTable]:
-    """Return the tap tables of a 4:2:0 picture: luma across and down, chroma across and down."""
+    """Return the tap tables of a 4:2:0 frame: luma across and down, chroma across and down."""
     (src_width, src_height), (width, height) = box.src_wh, box.content_wh
     return (
         compact_taps(src_width, width),
@@ -210,7 +210,7 @@ def _upload_tables(box: Letterbox, device: Device, stream: Stream) -> _Tables:
     from cuda.core import Buffer
 
     if max(box.src_wh) > MAX_SIDE:
-        raise DeviceError(f"cuda: expected pictures of at most {MAX_SIDE} pixels a side, found {box.src_wh}")
+        raise DeviceError(f"cuda: expected frames of at most {MAX_SIDE} pixels a side, found {box.src_wh}")
     tables = plan_tables(box)
     packed = np.concatenate([table.ravel() for table in tables])
     buffer = device.allocate(packed.nbytes, stream=stream)

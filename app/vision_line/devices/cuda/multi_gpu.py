@@ -61,7 +61,7 @@ class PlacedDecoder:
         self._leave: Callable[[], None] | None = leave
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the pictures that `packet` completes; see `CudaDecoder`."""
+        """Yield the frames that `packet` completes; see `CudaDecoder`."""
         return self._decoder.decode(packet)
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class SlotPipeline:
         check_target(self._target, str(self._trt.__version__))
         self._engines: dict[ShapeHW, Engine] = {}
         self._proven: dict[ShapeHW, ProvenEngine] = {}
-        prover = Prover(model, lambda variant, pictures: float_outputs(model, variant.path, pictures))
+        prover = Prover(model, lambda variant, frames: float_outputs(model, variant.path, frames))
         self._opener = EngineOpener(gpu, self._trt, model, prover)
         self._kernel: LetterboxKernel | None = None
         self._streams = [self._open_stream() for _ in range(3)]
@@ -117,7 +117,7 @@ class SlotPipeline:
         """Fill the kernel's parameters in `slot` for a batch of `frames` and return their geometry.
 
         Raises:
-            DeviceError: naming the camera, a picture that is not on this GPU or of another size than its frame says.
+            DeviceError: naming the camera, a frame that is not on this GPU, or of another size than it says.
         """
         rows = zip(frames, slot.params[: len(frames)], strict=True)
         boxes = tuple([self._describe(frame, shape, record) for frame, record in rows])
@@ -156,12 +156,12 @@ class SlotPipeline:
         if not isinstance(data, Surface) or data.device != self._gpu.index or kernel is None:
             raise DeviceError(
                 f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
-                f"expected a picture on GPU {self._gpu.index}, found {type(data).__name__}"
+                f"expected a frame on GPU {self._gpu.index}, found {type(data).__name__}"
             )
         if data.size_wh != frame.size_wh:
             raise DeviceError(
                 f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
-                f"expected a picture of {frame.size_wh}, found {data.size_wh}"
+                f"expected a frame of {frame.size_wh}, found {data.size_wh}"
             )
         box = Letterbox(frame.size_wh, shape)
         kernel.describe(data, frame.colour, box, record)

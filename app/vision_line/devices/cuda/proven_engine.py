@@ -95,8 +95,8 @@ class EngineOpener:
         return verdict
 
 
-def _outputs(engine: Engine, bucket: int, scratch: Scratch, pictures: Images) -> list[Output]:
-    inputs = (pictures.transpose(0, 3, 1, 2) * SCALE).astype(engine.input.dtype)
+def _outputs(engine: Engine, bucket: int, scratch: Scratch, images: Images) -> list[Output]:
+    inputs = (images.transpose(0, 3, 1, 2) * SCALE).astype(engine.input.dtype)
     return list(engine.infer(inputs, bucket, scratch).astype(np.float32))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A batch slot: the memory, stream and events that one batch uses from its pictures to its results."""
+"""A batch slot: the memory, stream and events that one batch uses from its frames to its results."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A decoded picture in the GPU's memory, and the pool of such pictures that each decoder owns."""
+"""A decoded frame in the GPU's memory, and the pool of such frames that each decoder owns."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Pictures that a decoder keeps ready: one in the mailbox, one or two in batches, one being looked at.
+#: Frames that a decoder keeps ready: one in the mailbox, one or two in batches, one being looked at.
 POOL_SIZE = 4
 
-#: Pictures of one camera that may be held at once; more are a leak, or records that cannot keep up.
+#: Frames of one camera that may be held at once; more are a leak, or records that cannot keep up.
 POOL_LIMIT = 48
 
 
@@ -51,9 +51,9 @@ class PixelFormat(StrEnum):
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Surface:
-    """One 4:2:0 picture on GPU `device`; `luma` and `chroma` are device addresses, pitches are in bytes.
+    """One 4:2:0 frame on GPU `device`; `luma` and `chroma` are device addresses, pitches are in bytes.
 
-    Odd sizes round the chroma plane up. The memory holds the picture once `ready` has passed (None: it does already)
+    Odd sizes round the chroma plane up. The memory holds the frame once `ready` has passed (None: it does already)
     and stays as it is for as long as `owner` lives, which keeps it. Nobody writes to it; any thread may read.
     """
 
@@ -70,15 +70,15 @@ class Surface:
     def to_host(self) -> av.VideoFrame:
         """Return a copy in the host's memory (nv12, or p010le of P016) that the caller owns.
 
-        Waits for the picture and for the copy, on a stream of the calling thread's own; any thread. It is for the few
-        pictures that people and the health check look at: 1.5 or 3 bytes for each pixel cross the bus.
+        Waits for the frame and for the copy, on a stream of the calling thread's own; any thread. It is for the few
+        frames that people and the health check look at: 1.5 or 3 bytes for each pixel cross the bus.
 
         Raises:
             DeviceError: the GPU failed.
         """
         width, height = self.size_wh
         frame = av.VideoFrame(width, height, self.format.ffmpeg_name)
-        with translated_errors(DeviceError, "a picture cannot be copied from the GPU"):
+        with translated_errors(DeviceError, "a frame cannot be copied from the GPU"):
             stream = _host_stream(self.device)
             if self.ready is not None:
                 stream.wait(self.ready)
@@ -100,7 +100,7 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceLayout:
-    """A picture's place in one piece of memory: the chroma plane follows the luma plane, both of one pitch."""
+    """A frame's place in one piece of memory: the chroma plane follows the luma plane, both of one pitch."""
 
     format: PixelFormat
     size_wh: tuple[int, int]
@@ -117,13 +117,13 @@ class SurfaceLayout:
 
     @property
     def nbytes(self) -> int:
-        """Return the size of the whole picture in bytes."""
+        """Return the size of the whole frame in bytes."""
         return self.chroma_offset + self.pitch * ((self.size_wh[1] + 1) // 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
-    """One picture's device memory and the event that says when it was filled; both are used again and again."""
+    """One frame's device memory and the event that says when it was filled; both are used again and again."""
 
     buffer: Buffer
     filled: Event
@@ -132,14 +132,14 @@ class _Memory:
 class SurfacePool:
     """A decoder's own device memory. Used by the decoder's thread; surfaces come back from any thread.
 
-    The decoder's stream fills every picture, so filling one again waits for its last filling. That nobody reads it any
+    The decoder's stream fills every frame, so filling one again waits for its last filling. That nobody reads it any
     more is the holder's affair: a surface is dropped only after the GPU's reading of it has been waited for.
     """
 
     def __init__(
         self, gpu: GpuContext, stream: Stream, layout: SurfaceLayout, camera: str, limit: int = POOL_LIMIT
     ) -> None:
-        """Allocate `POOL_SIZE` pictures on `stream`, in whose order they are filled; `camera` is for the log."""
+        """Allocate `POOL_SIZE` frames on `stream`, in whose order they are filled; `camera` is for the log."""
         self.layout = layout
         self.grown = 0
         self._gpu = gpu
@@ -153,18 +153,18 @@ class SurfacePool:
 
     @property
     def size(self) -> int:
-        """Return how many pictures there is memory for."""
+        """Return how many frames there is memory for."""
         return self._size
 
     @property
     def held(self) -> int:
-        """Return how many pictures are out."""
+        """Return how many frames are out."""
         return self._size - len(self._free)
 
     def take(self) -> tuple[Surface, Buffer] | None:
         """Return a surface and its memory to be filled on the pool's stream, then `mark_filled`; None: all are out.
 
-        A pool that runs out grows by one picture, up to its limit.
+        A pool that runs out grows by one frame, up to its limit.
         """
         if not self._free and not self._grow():
             return None
@@ -201,7 +201,7 @@ class SurfacePool:
                 logger.warning("camera %s: all %d frames of its GPU pool are in use", self._camera, self._size)
             return False
         if not self.grown:
-            logger.info("camera %s: %d pictures are held on the GPU, its pool grows", self._camera, self._size)
+            logger.info("camera %s: %d frames are held on the GPU, its pool grows", self._camera, self._size)
         self._free.append(self._allocate())
         self._size += 1
         self.grown += 1
@@ -251,7 +251,7 @@ class _HostCopy:
     """One plane on its way into FFmpeg's memory: straight there if both have the same pitch."""
 
     def __init__(self, plane: VideoPlane, address: int, pitch: int, line_bytes: int, stream: Stream) -> None:
-        """Start copying `plane.height` lines; the last one may end in the GPU's memory where its picture ends."""
+        """Start copying `plane.height` lines; the last one may end in the GPU's memory where its frame ends."""
         from cuda.core import Buffer
 
         memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8)

@@ -48,7 +48,7 @@ def bucket_for(count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
-    """An engine's input or output; `shape` and `nbytes` are those of one picture."""
+    """An engine's input or output; `shape` and `nbytes` are those of one frame."""
 
     name: str
     dtype: np.dtype[np.floating]
@@ -56,7 +56,7 @@ class TensorPlace:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of one picture."""
+        """Return the bytes of one frame."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
 

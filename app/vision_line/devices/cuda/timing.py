@@ -87,7 +87,7 @@ def time_engine(
 def time_kernel(
     gpu: GpuContext,
     kernel: LetterboxKernel,
-    pictures: Sequence[tuple[Surface, Colour]],
+    frames: Sequence[tuple[Surface, Colour]],
     shape_hw: ShapeHW,
     *,
     buckets: Sequence[int] = BUCKETS,
@@ -95,12 +95,12 @@ def time_kernel(
 ) -> dict[int, float]:
     """Return the median milliseconds of the kernel's one launch for a batch, for each bucket.
 
-    From pictures and parameters in the GPU's memory to the network's input there; neither the copy of the parameters
-    nor anything the host does is in it. Pictures are used in turn: a bucket's worth of them at least, or the GPU's
+    From frames and parameters in the GPU's memory to the network's input there; neither the copy of the parameters
+    nor anything the host does is in it. Frames are used in turn: a bucket's worth of them at least, or the GPU's
     cache answers for its memory. The GPU is current in the calling thread, which is the kernel's.
 
     Raises:
-        DeviceError: a picture is too large, or too little memory.
+        DeviceError: a frame is too large, or too little memory.
         RunError: the GPU does not take the launches.
     """
     params_bytes = FRAME_PARAMS.itemsize * BUCKETS[-1]
@@ -110,8 +110,8 @@ def time_kernel(
         undo.callback(host.close)
         stream = open_stream(gpu, undo)
         params, output = (allocate(gpu, nbytes, stream, undo) for nbytes in (params_bytes, output_bytes))
-        _describe(kernel, pictures, shape_hw, host)
-        for surface, _ in pictures:
+        _describe(kernel, frames, shape_hw, host)
+        for surface, _ in frames:
             if surface.ready is not None:
                 stream.wait(surface.ready)
         host.copy_to(params, stream=stream)
@@ -123,11 +123,11 @@ def time_kernel(
 
 
 def _describe(
-    kernel: LetterboxKernel, pictures: Sequence[tuple[Surface, Colour]], shape_hw: ShapeHW, host: Buffer
+    kernel: LetterboxKernel, frames: Sequence[tuple[Surface, Colour]], shape_hw: ShapeHW, host: Buffer
 ) -> None:
-    """Fill the records in `host` with `pictures` in turn."""
+    """Fill the records in `host` with `frames` in turn."""
     records = host_view(host).view(FRAME_PARAMS)
-    for record, (surface, colour) in zip(records, itertools.cycle(pictures), strict=False):
+    for record, (surface, colour) in zip(records, itertools.cycle(frames), strict=False):
         kernel.describe(surface, colour, Letterbox(surface.size_wh, shape_hw), record)
 
 
@@ -148,7 +148,7 @@ def _median_ms(stream: Stream, start: Callable[[Stream], None], repeats: int) ->
 
 
 def _fill_with_noise(images: Buffer, place: TensorPlace, stream: Stream) -> None:
-    """Fill the batch with one noise picture many times over: zeros would need less power than pictures do."""
+    """Fill the batch with one noise frame many times over: zeros would need less power than frames do."""
     from cuda.core import Buffer
 
     noise = np.random.default_rng(0).random(place.shape, np.float32).astype(place.dtype)

@@ -18,7 +18,7 @@ from vision_line.errors import RunError
 from vision_line.frames import Boxes
 from vision_line.inspection.detection.heads import HeadDecoder, HeadKind, class_floors
 
-#: Places of each picture that a reference keeps, those with the best scores, however low these are.
+#: Places of each image that a reference keeps, those with the best scores, however low these are.
 PLACES = 32
 #: Lowest score of a reference's detections.
 FLOOR = 0.25
@@ -28,15 +28,15 @@ _LEAST_SCORE = 1e-6
 #: Below this score a place holds nothing that a float16 engine could tell from zero.
 _LEAST_TELLING_SCORE = 1e-5
 
-Output = NDArray[np.float32]  # of one picture, as `HeadDecoder` takes it
+Output = NDArray[np.float32]  # of one image, as `HeadDecoder` takes it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What a right engine makes of a proof's pictures.
+    """What a right engine makes of a proof's images.
 
-    `places` (pictures, k, 6): x1, y1, x2, y2 in input pixels, score, class; the k places with the best scores before
-    overlaps are suppressed. `detections` (m, 7): number of the picture, then the same six, of what the head decodes to
+    `places` (images, k, 6): x1, y1, x2, y2 in input pixels, score, class; the k places with the best scores before
+    overlaps are suppressed. `detections` (m, 7): number of the image, then the same six, of what the head decodes to
     above `FLOOR`. Places prove models that find nothing, detections prove what the user gets.
     """
 
@@ -82,7 +82,7 @@ class DetectionAgreement:
 
 
 def reference_of(kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output]) -> Reference:
-    """Return what is kept of the right outputs, one a picture.
+    """Return what is kept of the right outputs, one an image.
 
     Raises:
         RunError: an output holds no numbers.
@@ -94,7 +94,7 @@ def reference_of(kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence
 def compare(
     reference: Reference, kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output], tolerance: Tolerance
 ) -> DetectionAgreement:
-    """Compare the outputs of an engine, one a picture; one that holds no numbers agrees in nothing."""
+    """Compare the outputs of an engine, one an image; one that holds no numbers agrees in nothing."""
     try:
         found = _detections(kind, classes, nms_iou, outputs, FLOOR - tolerance.score)
         pairs = [
@@ -119,11 +119,11 @@ def compare(
 def weakness(reference: Reference) -> str:
     """Say why `reference` cannot tell a right engine from a wrong one; "" where it can.
 
-    An engine that made the same of every picture must fail: each picture's places differ from the next one's.
+    An engine that made the same of every image must fail: each image's places differ from the next one's.
     """
     places = reference.places
     if len(places) < 2 or not places.size:
-        return "expected two pictures or more"
+        return "expected two images or more"
     telling = int((places[..., 4] >= _LEAST_TELLING_SCORE).sum())
     if telling < 2 * len(places):
         return f"only {telling} places score {_LEAST_TELLING_SCORE} or more"
@@ -133,7 +133,7 @@ def weakness(reference: Reference) -> str:
         scores, logits = _differences(wanted, *_listed(other, 1 + int(places[..., 5].max())), tolerance.overlap)
         same += int(((scores <= tolerance.score) & (logits <= tolerance.logit)).sum())
     if same > _count(places) * tolerance.share:
-        return "its pictures give the same places"
+        return "its images give the same places"
     return ""
 
 
@@ -183,7 +183,7 @@ def _differences(
 
 
 def _paired(wanted: NDArray[np.float32], found: NDArray[np.float32], tolerance: Tolerance) -> NDArray[np.bool_]:
-    """Return which of `found` (n, 7) have one of `wanted` for themselves: same picture and class, box, score."""
+    """Return which of `found` (n, 7) have one of `wanted` for themselves: same image and class, box, score."""
     paired = np.zeros(len(found), bool)
     if not len(wanted) or not len(found):
         return paired
@@ -201,13 +201,13 @@ def _paired(wanted: NDArray[np.float32], found: NDArray[np.float32], tolerance: 
 def _detections(
     kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output], floor: float
 ) -> NDArray[np.float32]:
-    """Return what the heads decode to above `floor`, (n, 7): number of the picture, box, score, class."""
+    """Return what the heads decode to above `floor`, (n, 7): number of the image, box, score, class."""
     head = HeadDecoder(kind, class_floors(classes, floor), nms_iou)
     rows = [np.empty((0, 7), np.float32)]
     for number, output in enumerate(outputs):
         found = head.decode(output)
-        picture = np.full(len(found), number, np.float32)
-        rows.append(np.column_stack([picture, found.xyxy, found.score, found.class_id]).astype(np.float32))
+        image = np.full(len(found), number, np.float32)
+        rows.append(np.column_stack([image, found.xyxy, found.score, found.class_id]).astype(np.float32))
     return np.concatenate(rows)
 
 

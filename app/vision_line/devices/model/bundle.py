@@ -113,14 +113,14 @@ class BundleProof(_Frozen):
 
 
 class BundlePreprocessing(_Frozen):
-    """How a picture becomes the input; `definition` fixes it bit for bit, the rest says the same for people."""
+    """How a frame becomes the input; `definition` fixes it bit for bit, the rest says the same for people."""
 
     definition: Literal[1]
     """Number of the definition in `vision_line.devices.preprocessing.definition`."""
     scale: Literal["1/255"] = "1/255"
     """Factor from 8-bit values to the input's."""
     padding_value: Literal[114] = 114
-    """8-bit value around the picture."""
+    """8-bit value around the frame."""
     colour: Literal["RGB"] = "RGB"
     """Order of the channels."""
 
@@ -154,7 +154,7 @@ class Bundle(_Frozen):
     input_shapes_hw: tuple[tuple[Side, Side], ...] = Field(min_length=1)
     """Input shapes [height, width] that the model was evaluated at; no other is used."""
     preprocessing: BundlePreprocessing
-    """How a picture becomes the input."""
+    """How a frame becomes the input."""
     thresholds: BundleThresholds
     """Default thresholds."""
     proof: BundleProof | None = None

@@ -4,11 +4,11 @@
 One file, `proof.npz`, without pickles. Its arrays:
 
     pictures                      uint8 (n, h, w, 3) RGB: inputs before the factor 1/255, of any one size
-    VARIANT/HxW/places            float32 (n, k, 6): the k best places of each picture, see `agreement.Reference`
-    VARIANT/HxW/detections        float32 (m, 7): picture, then what its decoded head holds at `agreement.FLOOR`
+    VARIANT/HxW/places            float32 (n, k, 6): the k best places of each image, see `agreement.Reference`
+    VARIANT/HxW/detections        float32 (m, 7): image, then what its decoded head holds at `agreement.FLOOR`
 
 VARIANT names a `ModelVariant` and HxW an input shape: each pair has a reference of its own, the
-output of that very file executed in float32. A picture serves every shape: it is repeated or cut, see `shaped`.
+output of that very file executed in float32. An image serves every shape: it is repeated or cut, see `shaped`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Images = NDArray[np.uint8]  # (n, h, w, 3) RGB
 class Proof:
     """Inputs, and the reference of each variant of the model at each input shape."""
 
-    pictures: Images
+    images: Images
     references: Mapping[tuple[str, ShapeHW], Reference]
 
     def reference(self, variant: str, shape_hw: ShapeHW) -> Reference | None:
@@ -47,34 +47,34 @@ class Proof:
         return None if found is None or weakness(found) else found
 
 
-def shaped(pictures: Images, shape_hw: ShapeHW) -> Images:
-    """Return `pictures` as inputs (n, h, w, 3) of `shape_hw`: repeated to the right and down, and cut."""
-    rows = np.arange(shape_hw[0]) % pictures.shape[1]
-    columns = np.arange(shape_hw[1]) % pictures.shape[2]
-    return np.ascontiguousarray(pictures[:, rows][:, :, columns])
+def shaped(images: Images, shape_hw: ShapeHW) -> Images:
+    """Return `images` as inputs (n, h, w, 3) of `shape_hw`: repeated to the right and down, and cut."""
+    rows = np.arange(shape_hw[0]) % images.shape[1]
+    columns = np.arange(shape_hw[1]) % images.shape[2]
+    return np.ascontiguousarray(images[:, rows][:, :, columns])
 
 
 @lru_cache(maxsize=4)
 def drawn_images(count: int = 4, side: int = 320) -> Images:
-    """Return pictures (count, side, side, 3) that never change, read-only, for models that bring none.
+    """Return images (count, side, side, 3) that never change, read-only, for models that bring none.
 
     Plates, bars and spots of any colour and size on a plain ground with a little grain: edges and areas at many scales.
     """
-    pictures = np.stack([_drawn(np.random.default_rng(number), side) for number in range(count)])
-    pictures.setflags(write=False)
-    return pictures
+    images = np.stack([_drawn(np.random.default_rng(number), side) for number in range(count)])
+    images.setflags(write=False)
+    return images
 
 
 def _drawn(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
-    picture = np.empty((side, side, 3), np.int16)
-    picture[:] = rng.integers(40, 216, 3)
+    image = np.empty((side, side, 3), np.int16)
+    image[:] = rng.integers(40, 216, 3)
     for _ in range(60):
         y, x = rng.integers(0, side, 2)
         height, width = (side * 2.0 ** -rng.uniform(1, 6, 2)).astype(int) + 2
-        part = picture[max(y - height // 2, 0) : y + height // 2, max(x - width // 2, 0) : x + width // 2]
+        part = image[max(y - height // 2, 0) : y + height // 2, max(x - width // 2, 0) : x + width // 2]
         inside = np.ones(part.shape[:2], bool) if rng.random() < 0.6 else _spot(*part.shape[:2])
         part[inside] = rng.integers(0, 256, 3)
-    grained: NDArray[np.uint8] = np.clip(picture + rng.integers(-6, 7, picture.shape), 0, 255).astype(np.uint8)
+    grained: NDArray[np.uint8] = np.clip(image + rng.integers(-6, 7, image.shape), 0, 255).astype(np.uint8)
     return grained
 
 
@@ -90,7 +90,7 @@ def pack_proof(proof: Proof) -> bytes:
     Raises:
         ModelError: it is larger than `MAX_PROOF_BYTES`, or a reference has too little in it to tell right from wrong.
     """
-    arrays: dict[str, NDArray[np.generic]] = {"pictures": proof.pictures}
+    arrays: dict[str, NDArray[np.generic]] = {"pictures": proof.images}
     for (variant, shape), reference in proof.references.items():
         if weak := weakness(reference):
             raise ModelError(f"proof: {variant} at {_named(shape)} proves nothing: {weak}")
@@ -104,7 +104,7 @@ def pack_proof(proof: Proof) -> bytes:
             archive.writestr(entry, _npy(array))
     packed = content.getvalue()
     if len(packed) > MAX_PROOF_BYTES:
-        raise ModelError(f"proof: expected {MAX_PROOF_BYTES} bytes at most, got {len(packed)}: fewer, smaller pictures")
+        raise ModelError(f"proof: expected {MAX_PROOF_BYTES} bytes at most, got {len(packed)}: fewer, smaller images")
     return packed
 
 
@@ -116,21 +116,21 @@ def unpack_proof(content: bytes) -> Proof:
     """
     try:
         arrays = _arrays(content)
-        pictures = arrays.pop("pictures")
-        _check(pictures, np.uint8, (None, None, None, 3))
-        if not pictures.size:
-            raise ValueError("no pictures")
+        images = arrays.pop("pictures")
+        _check(images, np.uint8, (None, None, None, 3))
+        if not images.size:
+            raise ValueError("no images")
         keys = {name.rpartition("/")[0] for name in arrays}
-        references = {_key(key): _reference(arrays, key, len(pictures)) for key in keys}
+        references = {_key(key): _reference(arrays, key, len(images)) for key in keys}
     # A RuntimeError is zipfile's for damage that looks like a password or a later version of the format.
     except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as exc:
         raise ValueError(str(exc)) from exc
-    return Proof(pictures.astype(np.uint8), references)
+    return Proof(images.astype(np.uint8), references)
 
 
-def _reference(arrays: Mapping[str, NDArray[np.generic]], key: str, pictures: int) -> Reference:
+def _reference(arrays: Mapping[str, NDArray[np.generic]], key: str, images: int) -> Reference:
     places, detections = arrays[f"{key}/places"], arrays[f"{key}/detections"]
-    _check(places, np.float32, (pictures, None, 6))
+    _check(places, np.float32, (images, None, 6))
     _check(detections, np.float32, (None, 7))
     return Reference(places.astype(np.float32), detections.astype(np.float32))
 

@@ -11,7 +11,7 @@ A device's fast path is compared with this file; evaluation, calibration and ker
     tap set sums to exactly 32768.
     Horizontal: h = (sum(w * source) + 256) >> 9, vertical: v = (sum(w * h) + 16384) >> 15; both Q6 in int32.
 3.  Colour: RGB = (matrix Q14 * (Y - offset, U - 8192, V - 8192) + 2^19) >> 20, clamped to 0..255, uint8.
-    Grey pictures have U = V = 8192. RGB pictures: (v + 32) >> 6.
+    Grey frames have U = V = 8192. RGB frames: (v + 32) >> 6.
 4.  Padding: 114 in all channels.
 5.  float32 NCHW: float32(value) * float32(1 / 255), one multiplication.
 """
@@ -46,19 +46,19 @@ _LUMA_SHARES = {
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """A picture as 8-bit planes (views, not copies): Y, U, V, or Y alone, or R, G, B when `is_rgb`."""
+    """A frame as 8-bit planes (views, not copies): Y, U, V, or Y alone, or R, G, B when `is_rgb`."""
 
     planes: tuple[Plane, ...]
     is_rgb: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no picture: neither grey nor three planes."""
+        """Refuse what is no frame: neither grey nor three planes."""
         if len(self.planes) not in (1, 3):
-            raise ValueError(f"picture: expected 1 or 3 planes, got {len(self.planes)}")
+            raise ValueError(f"frame: expected 1 or 3 planes, got {len(self.planes)}")
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Return the picture's size, that of its first plane."""
+        """Return the frame's size, that of its first plane."""
         return self.planes[0].shape[1], self.planes[0].shape[0]
 
 
@@ -152,7 +152,7 @@ def letterbox_planes(data: Planes, colour: Colour, dst_hw: ShapeHW) -> PixelsRGB
 
 
 def letterbox_rgb(rgb: PixelsRGB, dst_hw: ShapeHW) -> PixelsRGB:
-    """Return a still RGB picture (h, w, 3) letterboxed to `dst_hw`; see `normalise` for the network's input."""
+    """Return an RGB image (h, w, 3) letterboxed to `dst_hw`; see `normalise` for the network's input."""
     planes = Planes((rgb[..., 0], rgb[..., 1], rgb[..., 2]), is_rgb=True)
     return letterbox_planes(planes, Colour(ColourMatrix.BT601, ColourRange.FULL), dst_hw)
 

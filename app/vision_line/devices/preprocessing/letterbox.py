@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Letterbox geometry: where a picture lies in a network input, and the way of boxes back."""
+"""Letterbox geometry: where a frame lies in a network input, and the way of boxes back."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vision_line.ports import ShapeHW
 
 @dataclass(frozen=True)
 class Letterbox:
-    """A picture of `src_wh` scaled by one factor to fit `dst_hw`, centred, the rest padded.
+    """A frame of `src_wh` scaled by one factor to fit `dst_hw`, centred, the rest padded.
 
     The geometry is that of Ultralytics' `LetterBox(auto=False, scaleup=True, center=True)`, rounding included, so that
-    an evaluation with it sees the same pixels: scale = min(dst / src), smaller pictures are scaled up, the content is
+    an evaluation with it sees the same pixels: scale = min(dst / src), smaller frames are scaled up, the content is
     rounded half to even and at least one pixel, and of an odd rest the smaller half lies left or on top.
     """
 
@@ -26,29 +26,29 @@ class Letterbox:
     dst_hw: ShapeHW
 
     def __post_init__(self) -> None:
-        """Refuse empty pictures and inputs."""
+        """Refuse empty frames and inputs."""
         if min(*self.src_wh, *self.dst_hw) < 1:
             raise ValueError(f"letterbox: expected sizes >= 1, got {self.src_wh} -> {self.dst_hw}")
 
     @cached_property
     def scale(self) -> float:
-        """Return input pixels per picture pixel."""
+        """Return input pixels per frame pixel."""
         return min(self.dst_hw[0] / self.src_wh[1], self.dst_hw[1] / self.src_wh[0])
 
     @cached_property
     def content_wh(self) -> tuple[int, int]:
-        """Return the size of the scaled picture in the input."""
+        """Return the size of the scaled frame in the input."""
         width, height = self.src_wh
         return max(round(width * self.scale), 1), max(round(height * self.scale), 1)
 
     @cached_property
     def left_top(self) -> tuple[int, int]:
-        """Return where the scaled picture begins in the input."""
+        """Return where the scaled frame begins in the input."""
         return (self.dst_hw[1] - self.content_wh[0]) // 2, (self.dst_hw[0] - self.content_wh[1]) // 2
 
     @cached_property
     def content(self) -> tuple[slice, slice]:
-        """Return the rows and columns of the input that the picture fills."""
+        """Return the rows and columns of the input that the frame fills."""
         (left, top), (width, height) = self.left_top, self.content_wh
         return slice(top, top + height), slice(left, left + width)
 
@@ -72,18 +72,18 @@ class Letterbox:
         return np.array(self.src_wh * 2, np.float32)
 
     def to_frame(self, xyxy: Boxes) -> Boxes:
-        """Return boxes (n, 4) in input pixels as boxes in picture pixels, clipped to the picture."""
-        picture: Boxes = np.clip((xyxy - self._offset_xyxy) / self._ratio_xyxy, 0.0, self._limit_xyxy)
-        return picture
+        """Return boxes (n, 4) in input pixels as boxes in frame pixels, clipped to the frame."""
+        boxes: Boxes = np.clip((xyxy - self._offset_xyxy) / self._ratio_xyxy, 0.0, self._limit_xyxy)
+        return boxes
 
     def to_input(self, xyxy: Boxes) -> Boxes:
-        """Return boxes (n, 4) in picture pixels as boxes in input pixels."""
+        """Return boxes (n, 4) in frame pixels as boxes in input pixels."""
         scaled: Boxes = xyxy * self._ratio_xyxy + self._offset_xyxy
         return scaled
 
 
 def in_frame(found: Detections, box: Letterbox) -> Detections:
-    """Return `found`, in pixels of the input, in pixels of the picture, without boxes that lie in the padding alone."""
+    """Return `found`, in pixels of the input, in pixels of the frame, without boxes that lie in the padding alone."""
     if not len(found):
         return found
     xyxy = box.to_frame(found.xyxy)

@@ -27,7 +27,7 @@ def plan_input_shapes(model: Model, sizes_wh: Iterable[SizeWH], limit: int = MAX
     """Return at most `limit` shapes for cameras of `sizes_wh` (one entry a camera; empty: the usual sizes).
 
     A bundle's evaluated shapes are the only choice where there are any; a dynamic model without bundle gets, for each
-    aspect ratio, the smallest multiple of its stride that holds the picture with its longer side at the exported
+    aspect ratio, the smallest multiple of its stride that holds the frame with its longer side at the exported
     size (Ultralytics' rectangular inference); a static model has its one shape.
     """
     cameras = Counter(sizes_wh) or Counter(USUAL_SIZES_WH)
@@ -44,7 +44,7 @@ def plan_input_shapes(model: Model, sizes_wh: Iterable[SizeWH], limit: int = MAX
 
 @lru_cache(maxsize=1024)
 def closest_shape(size_wh: SizeWH, shapes: tuple[ShapeHW, ...]) -> ShapeHW:
-    """Return the one of `shapes` that suits a picture of `size_wh` best; of equals the first."""
+    """Return the one of `shapes` that suits a frame of `size_wh` best; of equals the first."""
     best_scale = max(Letterbox(size_wh, shape).scale for shape in shapes)
     return min(shapes, key=lambda shape: _cost(size_wh, shape, best_scale))
 

@@ -2,7 +2,7 @@
 """Prove an engine: run the proof's inputs through it, and compare with what is right.
 
 Where a bundle has no reference for a variant and shape, and for an ONNX file without bundle, the reference is made on
-the spot: the float execution of the same file, on the proof's pictures or on drawn ones.
+the spot: the float execution of the same file, on the proof's images or on drawn ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images, drawn_images, shaped
 from vision_line.ports import ShapeHW
 
-#: Takes pictures (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs, one each.
+#: Takes images (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs, one each.
 RunImages = Callable[[Images], list[Output]]
 
 #: Begins the reason of a verdict that is open.
@@ -59,18 +59,18 @@ class Prover:
             ModelError, DeviceError, RunError: as `run` and `run_exactly`.
         """
         model, proof = self._model, self._model.proof
-        pictures = shaped(drawn_images() if proof is None else proof.pictures, shape_hw)
+        images = shaped(drawn_images() if proof is None else proof.images, shape_hw)
         reference, by = None if proof is None else proof.reference(variant.name, shape_hw), BY_BUNDLE
         if reference is None:
-            reference, by = self._made_reference(variant, pictures), BY_FLOAT
+            reference, by = self._made_reference(variant, images), BY_FLOAT
             if weak := weakness(reference):
                 return ProofResult(holds=False, by=by, why=f"{UNPROVEN}: {weak}", is_open=True)
-        found = compare(reference, model.head, len(model.classes), model.nms_iou, run(pictures), tolerance)
+        found = compare(reference, model.head, len(model.classes), model.nms_iou, run(images), tolerance)
         return ProofResult(found.holds, by, str(found))
 
-    def _made_reference(self, variant: ModelVariant, pictures: Images) -> Reference:
-        model, key = self._model, (variant.name, (pictures.shape[1], pictures.shape[2]))
+    def _made_reference(self, variant: ModelVariant, images: Images) -> Reference:
+        model, key = self._model, (variant.name, (images.shape[1], images.shape[2]))
         if key not in self._made:
-            outputs = self._run_exactly(variant, pictures)
+            outputs = self._run_exactly(variant, images)
             self._made[key] = reference_of(model.head, len(model.classes), model.nms_iou, outputs)
         return self._made[key]

@@ -22,7 +22,7 @@ from vision_line.ports import ShapeHW
 
 MANIFEST_VERSION = 3
 
-#: Anchors of each picture that an engine hands back for a yolov8 head, those with the best scores.
+#: Anchors of each frame that an engine hands back for a yolov8 head, those with the best scores.
 TOP_K = 1024
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -88,7 +88,7 @@ class EngineManifest(BaseModel):
     batch_ranges: tuple[BatchRange, ...]
     """[smallest, tuned for, largest] batch of each optimization profile."""
     top_k: int | None
-    """Most anchors of a picture in the output; null where the engine hands back all."""
+    """Most anchors of a frame in the output; null where the engine hands back all."""
     inputs: tuple[EngineTensor, ...]
     """The engine's inputs."""
     outputs: tuple[EngineTensor, ...]
@@ -98,7 +98,7 @@ class EngineManifest(BaseModel):
 
 
 def top_k(model: Model) -> int | None:
-    """Return how many anchors of a picture an engine of `model` hands back at most; None: its output is as it is."""
+    """Return how many anchors of a frame an engine of `model` hands back at most; None: its output is as it is."""
     return TOP_K if model.head is HeadKind.YOLOV8 else None
 
 

@@ -25,14 +25,14 @@ def keep_best_anchors(
 
     The output keeps its name, its rows and their meaning, so a head is decoded as before; it has `limit` columns, or as
     many as there are anchors at `shape_hw` if these are fewer, in descending order of their best score. Detections are
-    the same unless more than `limit` anchors of one picture lie above the score floor; the weakest are lost then.
+    the same unless more than `limit` anchors of one frame lie above the score floor; the weakest are lost then.
 
     Args:
         trt: the library's module.
         network: the parsed network, with free input sizes.
         model: says the number of classes.
         shape_hw: the input shape that the engine will have.
-        limit: most anchors that are kept of a picture.
+        limit: most anchors that are kept of a frame.
 
     Raises:
         ModelError: the output has other rows than the model's classes need, or no fixed number of anchors.
@@ -47,7 +47,7 @@ def keep_best_anchors(
     best = _layer(network.add_reduce(scores.get_output(0), trt.ReduceOperation.MAX, 1 << 1, False), "reduce")
     kept = _layer(network.add_topk(best.get_output(0), trt.TopKOperation.MAX, min(limit, anchors), 1 << 1), "top-k")
     columns = _layer(network.add_gather(output, kept.get_output(1), 2), "gather")
-    columns.num_elementwise_dims = 1  # each picture has its own anchors
+    columns.num_elementwise_dims = 1  # each frame has its own anchors
     name = output.name
     network.unmark_output(output)
     output.name = f"{name}_all"

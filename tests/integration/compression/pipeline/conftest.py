@@ -20,7 +20,7 @@ WriteCheckpoint = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Draw 20 pictures of boards in three splits; returns data.yaml."""
+    """Draw 20 images of boards in three splits; returns data.yaml."""
     return write_dataset(tmp_path_factory.mktemp("boards"), 20, seed=3)
 
 
@@ -42,7 +42,7 @@ def write_board_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteChe
             for layer in model.modules():
                 if isinstance(layer, torch.nn.BatchNorm2d):
                     layer.weight.data.uniform_(0.5, 1.5)  # equal scales would make all channels worth the same
-            if network.startswith("yolo26"):  # as drawn its scores hardly depend on the picture, which proves nothing
+            if network.startswith("yolo26"):  # as drawn its scores hardly depend on the image, which proves nothing
                 for branch in model.model[-1].one2one_cv3:
                     branch[-1].weight.data *= 20
             torch.save({"model": model, "ema": None, "epoch": -1, "train_args": {}}, path)

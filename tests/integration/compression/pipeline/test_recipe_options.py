@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a recipe may ask for beside the plain run: gradients, sparsity, latency, protected parts, other pictures."""
+"""What a recipe may ask for beside the plain run: gradients, sparsity, latency, protected parts, other images."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_layers_that_are_to_stay_float_and_are_not_there_are_refused_at_once(ben
     assert not bench.work.exists()
 
 
-def test_splits_that_share_pictures_are_warned_of(bench: Bench, boards: Path, tmp_path: Path) -> None:
+def test_splits_that_share_images_are_warned_of(bench: Bench, boards: Path, tmp_path: Path) -> None:
     """Before anything is trained, on standard error."""
     shared = tmp_path / "shared.yaml"
     shared.write_text(boards.read_text().replace("val: images/val", "val: images/train"))
@@ -178,7 +178,7 @@ def brittle(bench: Bench, tmp_path: Path, write_board_checkpoint: WriteCheckpoin
         # In float nothing: a channel that is always zero. In INT8 its weights take all the codes of the next block.
         net.model[2].cv2.bn.weight[0] = net.model[2].cv2.bn.bias[0] = 0.0
         net.model[3].conv.weight[:, 0] *= 1000
-    # As drawn its outputs hardly depend on the picture.
+    # As drawn its outputs hardly depend on the image.
     recalibrate_batch_norm(net, input_batches(open_dataset(bench.data_yaml, "train"), (96, 96)))
     save_checkpoint(net, tmp_path / "brittle.pt", original)
     bench.write("[quantize.protect]\nmost_probed = 2\nmost_protected = 1\n")
@@ -207,8 +207,8 @@ def test_the_brittle_part_is_found_and_kept_float(brittle: Inputs, tmp_path: Pat
     assert report["kept_float"]["/model.3/conv/Conv"] == "named in keep_float"
 
 
-def test_a_folder_of_pictures_calibrates(bench: Bench, boards: Path, tmp_path: Path) -> None:
-    """Instead of the training pictures; a folder without any is refused with everything else."""
+def test_a_folder_of_images_calibrates(bench: Bench, boards: Path, tmp_path: Path) -> None:
+    """Instead of the training images; a folder without any is refused with everything else."""
     changed(bench, quantize='calibration = "captured"')
     refused = bench("plan")
     assert refused.exit_code == 2
@@ -217,10 +217,10 @@ def test_a_folder_of_pictures_calibrates(bench: Bench, boards: Path, tmp_path: P
     night = tmp_path / "captured" / "night"
     night.mkdir(parents=True)
     (night.parent / "manifest.jsonl").touch()
-    pictures = sorted((boards.parent / "images" / "test").iterdir())
-    for picture in pictures:
-        (night / picture.name).write_bytes(picture.read_bytes())
+    images = sorted((boards.parent / "images" / "test").iterdir())
+    for image in images:
+        (night / image.name).write_bytes(image.read_bytes())
     inputs = open_inputs(load_recipe(bench.recipe, bench.checkpoint, bench.data_yaml))
     report = json.loads((quantized(inputs, tmp_path) / QUANTIZATION).read_text())["max"]
-    assert report["images"] == min(2, len(pictures))
+    assert report["images"] == min(2, len(images))
     assert set(inputs.hashes) == {"train", "val", "judge", "calibration"}

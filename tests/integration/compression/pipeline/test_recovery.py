@@ -190,10 +190,10 @@ def test_batch_norm_statistics_are_plain_averages(boards: Path) -> None:
     weight, momentum = convolution.weight.clone(), layer.momentum
     batches = list(input_batches(open_dataset(boards, "train"), (32, 32)))
 
-    pictures = recalibrate_batch_norm(nn.Sequential(convolution, layer), batches)
+    images = recalibrate_batch_norm(nn.Sequential(convolution, layer), batches)
 
     expected = torch.stack([convolution(batch).mean(dim=(0, 2, 3)) for batch in batches]).mean(dim=0)
-    assert pictures == 16
+    assert images == 16
     torch.testing.assert_close(layer.running_mean, expected.detach())
     assert torch.equal(convolution.weight, weight)
     assert layer.momentum == momentum
@@ -201,7 +201,7 @@ def test_batch_norm_statistics_are_plain_averages(boards: Path) -> None:
 
 
 def test_nothing_to_recalibrate_is_an_error() -> None:
-    """A fused model, or no pictures."""
+    """A fused model, or no images."""
     with pytest.raises(ModelError, match="fused"):
         recalibrate_batch_norm(nn.Conv2d(3, 2, 1), [torch.zeros(1, 3, 4, 4)])
     with pytest.raises(ModelError, match="images"):

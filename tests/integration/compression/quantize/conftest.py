@@ -27,13 +27,13 @@ WriteCheckpoint = Callable[[str], Path]
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A checkpoint, its two ONNX files, and the pictures (3, 64, 96) that it was calibrated with."""
+    """A checkpoint, its two ONNX files, and the images (3, 64, 96) that it was calibrated with."""
 
     checkpoint: Path
     float_onnx: Path
     int8_onnx: Path
     report: QuantizeReport
-    pictures: tuple[NDArray[np.float32], ...]
+    images: tuple[NDArray[np.float32], ...]
 
 
 def calmed(source: Path, target: Path) -> Path:
@@ -55,6 +55,6 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, write_checkpoint: WriteC
     checkpoint = calmed(write_checkpoint("yolov8n"), folder / "parent.pt")
     float_onnx = export_onnx(checkpoint, folder / "float.onnx", shape_hw=SHAPE_HW)
     coarse = np.random.default_rng(2).random((3, 3, 8, 12), dtype=np.float32)
-    pictures = tuple(np.kron(coarse, np.ones((1, 1, 8, 8), np.float32)))
-    report = quantize_onnx(float_onnx, folder / "int8.onnx", QuantizeSettings(), pictures)
-    return Quantized(checkpoint, float_onnx, folder / "int8.onnx", report, pictures)
+    images = tuple(np.kron(coarse, np.ones((1, 1, 8, 8), np.float32)))
+    report = quantize_onnx(float_onnx, folder / "int8.onnx", QuantizeSettings(), images)
+    return Quantized(checkpoint, float_onnx, folder / "int8.onnx", report, images)

@@ -39,7 +39,7 @@ def test_every_family_has_a_float16_variant(
     half = write_float16(source, tmp_path / "half.onnx")
 
     onnx.checker.check_model(str(half), full_check=True)
-    agreement = compare_outputs(source, half, quantized.pictures, threads=1, fuse=False)
+    agreement = compare_outputs(source, half, quantized.images, threads=1, fuse=False)
     assert min(agreement.box_sqnr_db, agreement.score_sqnr_db) > 40
     assert open_model(half).precision == "fp16"
 
@@ -88,11 +88,11 @@ def test_the_command_writes_a_bundle_of_its_own(quantized: Quantized, tmp_path: 
 def test_openvino_runs_it_too(quantized: Quantized, tmp_path: Path) -> None:
     """So that a machine without a GPU can judge what the GPU will run."""
     half = write_float16(quantized.int8_onnx, tmp_path / "half.onnx")
-    picture = quantized.pictures[0]
-    (expected,) = OnnxSession(load_model(half), 1, fuse=False).run(picture)
+    image = quantized.images[0]
+    (expected,) = OnnxSession(load_model(half), 1, fuse=False).run(image)
     compiled = ov.Core().compile_model(half, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
 
-    difference = np.abs(compiled(picture[None])[0] - expected)
+    difference = np.abs(compiled(image[None])[0] - expected)
 
     assert difference[:, :4].max() < 2.0
     assert difference[:, 4:].max() < 0.02

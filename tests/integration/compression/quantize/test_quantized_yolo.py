@@ -35,10 +35,10 @@ def test_the_head_alone_stays_float(quantized: Quantized) -> None:
 
 def test_outputs_stay_close(quantized: Quantized) -> None:
     """Also at a shape that calibration has not seen."""
-    wide = np.concatenate(quantized.pictures[:2], axis=2)
+    wide = np.concatenate(quantized.images[:2], axis=2)
 
-    for pictures in (quantized.pictures, [wide]):
-        agreement = compare_outputs(quantized.float_onnx, quantized.int8_onnx, pictures, threads=1)
+    for images in (quantized.images, [wide]):
+        agreement = compare_outputs(quantized.float_onnx, quantized.int8_onnx, images, threads=1)
         assert agreement.box_sqnr_db > 35
         assert agreement.score_sqnr_db > 25
 
@@ -49,15 +49,15 @@ def test_openvino_runs_it_on_integers(quantized: Quantized, fixed: bool) -> None
 
     With free sizes too, where OpenVINO computes wrong results for graphs with pairs on convolutions' outputs.
     """
-    picture = quantized.pictures[0]
+    image = quantized.images[0]
     core = ov.Core()
     network = core.read_model(quantized.int8_onnx)
     if fixed:
-        network.reshape([1, *picture.shape])
+        network.reshape([1, *image.shape])
     compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
-    (expected,) = OnnxSession(load_model(quantized.int8_onnx), 1).run(picture)
+    (expected,) = OnnxSession(load_model(quantized.int8_onnx), 1).run(image)
 
-    found = compiled(picture[None])[0]
+    found = compiled(image[None])[0]
 
     difference = np.abs(found - expected)
     assert difference[:, :4].max() < 2.0
@@ -132,19 +132,19 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         export_onnx(tmp_path / "text.pt", tmp_path / "float.onnx", opset=21)
 
 
-def array(pictures: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
-    return np.stack(pictures)
+def array(images: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
+    return np.stack(images)
 
 
-def test_a_batch_is_its_pictures_one_by_one(quantized: Quantized) -> None:
-    """The batch axis is free and nothing mixes the pictures."""
+def test_a_batch_is_its_images_one_by_one(quantized: Quantized) -> None:
+    """The batch axis is free and nothing mixes the images."""
     session = OnnxSession(load_model(quantized.int8_onnx), 1)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     batched = ort.InferenceSession(quantized.int8_onnx, options, providers=["CPUExecutionProvider"])
 
-    (together,) = batched.run(None, {"images": array(quantized.pictures)})
+    (together,) = batched.run(None, {"images": array(quantized.images)})
 
-    for number, picture in enumerate(quantized.pictures):
-        (alone,) = session.run(picture)
+    for number, image in enumerate(quantized.images):
+        (alone,) = session.run(image)
         np.testing.assert_allclose(together[number], alone[0], atol=1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from tests.fakes.miniature_yolo import draw_pictures, draw_yolo
+from tests.fakes.miniature_yolo import draw_images, draw_yolo
 from tests.fakes.quantizing import quantize_onnx
 
 from vision_line.devices.model.model import Model, open_model
@@ -31,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Return a small INT8 network without engines; nobody changes it."""
     folder = tmp_path_factory.mktemp("interrupted")
     onnx.save(draw_yolo(), str(folder / "float.onnx"))
-    quantize_onnx(folder / "float.onnx", folder / "int8.onnx", QuantizeSettings(), draw_pictures(4))
+    quantize_onnx(folder / "float.onnx", folder / "int8.onnx", QuantizeSettings(), draw_images(4))
     return open_model(write_bundle(folder / "bundle", folder / "int8.onnx", "tiny", input_shapes_hw=[SHAPE_HW]))
 
 

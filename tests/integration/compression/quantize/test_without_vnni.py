@@ -12,7 +12,7 @@ import openvino as ov
 import pytest
 from numpy.typing import NDArray
 from tests.fakes.emulator import TIMEOUT_S, needs_emulator, run_emulated
-from tests.fakes.miniature_yolo import draw_pictures, draw_yolo
+from tests.fakes.miniature_yolo import draw_images, draw_yolo
 from tests.fakes.quantizing import quantize_onnx
 
 from vision_line_compression.quantize.settings import QuantizeSettings
@@ -22,39 +22,39 @@ from vision_line_compression.quantize.unsigned import write_unsigned
 PROGRAM = """
 import json, sys
 import numpy as np, openvino as ov
-core, pictures, found = ov.Core(), np.load(sys.argv[1]), []
+core, images, found = ov.Core(), np.load(sys.argv[1]), []
 for path in sys.argv[2:]:
     network = core.read_model(path)
-    network.reshape(pictures[:1].shape)
+    network.reshape(images[:1].shape)
     compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
-    found.append([compiled(picture[None])[0][0, 4:].tolist() for picture in pictures])
+    found.append([compiled(image[None])[0][0, 4:].tolist() for image in images])
 print(json.dumps([core.get_property("CPU", "FULL_DEVICE_NAME"), found]))
 """
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Return pictures, a canonical file and its unsigned variant."""
+    """Return images, a canonical file and its unsigned variant."""
     onnx.save(draw_yolo(), str(tmp_path / "float.onnx"))
-    pictures = draw_pictures(4)
-    quantize_onnx(tmp_path / "float.onnx", tmp_path / "signed.onnx", QuantizeSettings(), pictures)
+    images = draw_images(4)
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "signed.onnx", QuantizeSettings(), images)
     write_unsigned(tmp_path / "signed.onnx", tmp_path / "unsigned.onnx")
-    np.save(tmp_path / "pictures.npy", np.stack(pictures[:2]))
-    return tmp_path / "pictures.npy", tmp_path / "signed.onnx", tmp_path / "unsigned.onnx"
+    np.save(tmp_path / "images.npy", np.stack(images[:2]))
+    return tmp_path / "images.npy", tmp_path / "signed.onnx", tmp_path / "unsigned.onnx"
 
 
-def exact_scores(path: Path, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+def exact_scores(path: Path, images: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the scores (n, classes, places) of the file executed in float, on this machine."""
     exactly = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"}
     compiled = ov.Core().compile_model(path, "CPU", exactly)
-    return np.concatenate([compiled(picture[None])[0][:, 4:] for picture in pictures]).astype(np.float64)
+    return np.concatenate([compiled(image[None])[0][:, 4:] for image in images]).astype(np.float64)
 
 
 @needs_emulator
 @pytest.mark.timeout(TIMEOUT_S + 60)
 def test_the_unsigned_variant_is_computed_rightly(files: tuple[Path, Path, Path]) -> None:
     """It agrees with its execution in float; the canonical variant does not, or this test would show nothing."""
-    pictures = np.load(files[0])
+    images = np.load(files[0])
 
     done = run_emulated(PROGRAM, *files)
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def test_the_unsigned_variant_is_computed_rightly(files: tuple[Path, Path, Path]
 
     assert "QEMU" in processor
     signed, unsigned = (
-        decibels(exact_scores(path, pictures), np.array(found)) for path, found in zip(files[1:], scores, strict=True)
+        decibels(exact_scores(path, images), np.array(found)) for path, found in zip(files[1:], scores, strict=True)
     )
     assert unsigned > 30
     assert signed < 20

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Data sets that are legal and hardly meant: without labels, or with pictures that two splits share."""
+"""Data sets that are legal and hardly meant: without labels, or with images that two splits share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vision_line_compression.data.dataset import data_warnings, open_dataset
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return three splits of two different pictures with one label file each."""
+    """Return three splits of two different images with one label file each."""
     for number, split in enumerate(("train", "val", "test")):
         for kind in ("images", "labels"):
             (tmp_path / kind / split).mkdir(parents=True)
@@ -33,7 +33,7 @@ def warnings(folder: Path, judge: str = "test") -> list[str]:
 
 
 def test_an_ordinary_data_set_gives_no_warning(folder: Path) -> None:
-    """Some pictures without defect are ordinary, and so is a judge that is the split val."""
+    """Some images without defect are ordinary, and so is a judge that is the split val."""
     assert warnings(folder) == []
     assert warnings(folder, judge="val") == []
 
@@ -48,7 +48,7 @@ def test_a_split_without_any_label_is_named(folder: Path) -> None:
     assert str(folder / "labels/val/a.txt") in warning
 
 
-def test_pictures_that_splits_share_are_counted(folder: Path) -> None:
+def test_images_that_splits_share_are_counted(folder: Path) -> None:
     """By their bytes, under another name too; or as the very same file."""
     shutil.copy(folder / "images/train/b.png", folder / "images/test/other.png")
     (copied,) = warnings(folder)

@@ -24,13 +24,13 @@ from vision_line_compression.data.dataset import (
 
 
 def write_image(path: Path, size_wh: tuple[int, int] = (100, 50)) -> None:
-    """Write a grey picture and its folder."""
+    """Write a grey image and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size_wh, (90, 90, 90)).save(path)
 
 
 def write_labels(root: Path, name: str, text: str) -> None:
-    """Write the label file of a picture of the split `test`."""
+    """Write the label file of an image of the split `test`."""
     path = root / "labels" / "test" / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -44,7 +44,7 @@ def write_yaml(root: Path, text: str = "test: images/test\nnames: [open, short]\
 
 
 def test_boxes_are_in_pixels(tmp_path: Path) -> None:
-    """A line `class cx cy w h` becomes corners in pixels of its picture; repeated lines count once."""
+    """A line `class cx cy w h` becomes corners in pixels of its image; repeated lines count once."""
     write_image(tmp_path / "images/test/a.png")
     write_labels(tmp_path, "a", "1 0.5 0.5 0.2 0.4\n\n1 0.5 0.5 0.2 0.4\n0 0.9 0.5 0.2 1.0\n")
 
@@ -88,8 +88,8 @@ def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.xyxy, [[10, 10, 50, 40]], atol=1e-4)
 
 
-def test_picture_without_label_file_is_clean(tmp_path: Path) -> None:
-    """A defect-free picture needs no label file."""
+def test_image_without_label_file_is_clean(tmp_path: Path) -> None:
+    """A defect-free image needs no label file."""
     write_image(tmp_path / "images/test/a.png")
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
@@ -98,7 +98,7 @@ def test_picture_without_label_file_is_clean(tmp_path: Path) -> None:
 
 
 def test_split_may_be_folders_and_lists(tmp_path: Path) -> None:
-    """A split is a folder, a list file or several of them, relative to `path`; pictures come in order, once."""
+    """A split is a folder, a list file or several of them, relative to `path`; images come in order, once."""
     write_image(tmp_path / "set/images/test/b.png")
     write_image(tmp_path / "set/images/clean/a.png")
     (tmp_path / "set/more.txt").write_text("./images/test/b.png\n", encoding="utf-8")
@@ -111,7 +111,7 @@ def test_split_may_be_folders_and_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
-    """Every suffix that counts as a picture can be read."""
+    """Every suffix that counts as an image can be read."""
     write_image(tmp_path / f"images/test/a{suffix}", (37, 21))
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
@@ -119,14 +119,14 @@ def test_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
     assert image.size_wh == (37, 21)
 
 
-def test_turned_picture_has_the_size_that_is_seen(tmp_path: Path) -> None:
+def test_turned_image_has_the_size_that_is_seen(tmp_path: Path) -> None:
     """A camera's orientation tag swaps width and height."""
     path = tmp_path / "images/test/a.jpg"
     path.parent.mkdir(parents=True)
-    picture = Image.new("RGB", (100, 50))
-    exif = picture.getexif()
+    stored = Image.new("RGB", (100, 50))
+    exif = stored.getexif()
     exif[0x0112] = 6
-    picture.save(path, exif=exif)
+    stored.save(path, exif=exif)
 
     (image,) = open_dataset(write_yaml(tmp_path), "test").images
 
@@ -135,8 +135,8 @@ def test_turned_picture_has_the_size_that_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, orientation: int) -> None:
-    """Compression and the application turn a picture the same way, mirrored ones too."""
+def test_images_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """Compression and the application turn an image the same way, mirrored ones too."""
     path = tmp_path / f"images/test/a{suffix}"
     path.parent.mkdir(parents=True)
     blocks = np.random.default_rng(1).integers(0, 255, (3, 5, 3)).astype(np.uint8)
@@ -155,7 +155,7 @@ def test_pictures_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, or
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
-    """One error names all faults of the labels and pictures, each with file and line."""
+    """One error names all faults of the labels and images, each with file and line."""
     for name in "abcd":
         write_image(tmp_path / f"images/test/{name}.png")
     (tmp_path / "images/test/e.png").write_bytes(b"nothing")
@@ -219,7 +219,7 @@ def test_missing_description_is_refused(tmp_path: Path) -> None:
 
 
 def test_subset_is_spread_over_the_split(tmp_path: Path) -> None:
-    """A subset holds the first, the last and pictures evenly between."""
+    """A subset holds the first, the last and images evenly between."""
     for number in range(9):
         write_image(tmp_path / f"images/test/{number}.png")
     dataset = open_dataset(write_yaml(tmp_path), "test")
@@ -244,7 +244,7 @@ def test_label_path_replaces_the_last_images_folder() -> None:
     assert label_path(Path("/images/set/images/test/a.jpg")) == Path("/images/set/labels/test/a.txt")
 
 
-def test_a_folder_of_pictures_is_read_without_labels(tmp_path: Path) -> None:
+def test_a_folder_of_images_is_read_without_labels(tmp_path: Path) -> None:
     """Folders in it too, other files ignored; the hash is of the content."""
     write_image(tmp_path / "one" / "day" / "a.png", (64, 48))
     write_image(tmp_path / "one" / "b.jpg")
@@ -262,8 +262,8 @@ def test_a_folder_of_pictures_is_read_without_labels(tmp_path: Path) -> None:
     assert open_images(tmp_path / "three").sha256() == before
 
 
-def test_a_folder_without_good_pictures_is_refused(tmp_path: Path) -> None:
-    """Missing, empty, or with a file that only has a picture's name."""
+def test_a_folder_without_good_images_is_refused(tmp_path: Path) -> None:
+    """Missing, empty, or with a file that only has an image's name."""
     for folder in (tmp_path / "missing", tmp_path):
         with pytest.raises(ConfigError, match="expected a folder with images, found none"):
             open_images(folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Spoiled pictures are reproducible, get worse with the severity and keep their form."""
+"""Spoiled images are reproducible, get worse with the severity and keep their form."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from vision_line_compression.evaluate.robustness import CORRUPTIONS, SEVERITIES,
 
 
 def board() -> ImageBGR:
-    """Return a picture with fine structure: stripes and a ramp."""
+    """Return an image with fine structure: stripes and a ramp."""
     y, x = np.mgrid[0:240, 0:640]
     grey = np.where((x // 4) % 2, 40, 150) + y // 5
     return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
 
 
 def distance(a: ImageBGR, b: ImageBGR) -> float:
-    """Return the mean difference of two pictures in levels."""
+    """Return the mean difference of two images in levels."""
     return float(np.abs(a.astype(float) - b.astype(float)).mean())
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 def test_severity_grows(corruption: str) -> None:
     """Each severity is further from the original than the one below, and the original is left alone."""
-    picture = board()
+    image = board()
 
-    spoiled = [corrupt(picture, corruption, severity, np.random.default_rng(1)) for severity in SEVERITIES]
+    spoiled = [corrupt(image, corruption, severity, np.random.default_rng(1)) for severity in SEVERITIES]
 
-    distances = [distance(one, picture) for one in spoiled]
+    distances = [distance(one, image) for one in spoiled]
     assert 1.0 < distances[0] < distances[1] < distances[2]
-    assert all(one.shape == picture.shape and one.dtype == np.uint8 for one in spoiled)
-    assert np.array_equal(picture, board())
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in spoiled)
+    assert np.array_equal(image, board())
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
-def test_same_seed_same_picture(corruption: str) -> None:
-    """Two models see the same spoiled picture."""
+def test_same_seed_same_image(corruption: str) -> None:
+    """Two models see the same spoiled image."""
     first, second = (corrupt(board(), corruption, 2, np.random.default_rng(7)) for _ in range(2))
 
     assert np.array_equal(first, second)

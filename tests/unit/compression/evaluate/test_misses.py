@@ -89,7 +89,7 @@ def test_counts_by_class_and_size() -> None:
 
 
 def test_clean_images_count_their_alarms() -> None:
-    """A detection on a defect-free picture is an alarm; without such pictures the share is unknown."""
+    """A detection on a defect-free image is an alarm; without such images the share is unknown."""
     assert point(0.5, 0.1).clean_images_alarmed.value == 1.0
     assert point(0.5, 0.25).clean_images_alarmed.value == 0.0
     assert point(0.5, 0.1).images_with_false.value == 1.0

@@ -24,10 +24,10 @@ RECIPE = Path(__file__).parents[4] / "compression" / "recipes" / "demo.toml"
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
-    """The demo's recipe with all controls, on one picture."""
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"never decoded")
-    image = LabelledImage(picture, (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+    """The demo's recipe with all controls, on one image."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"never decoded")
+    image = LabelledImage(path, (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
     data = [Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")]
     parent = Checkpoint(nn.Identity(), "v8", ("dent",), "a" * 64, tmp_path / "parent.pt")
     loaded = load_recipe(RECIPE, parent.path, tmp_path / "data.yaml")
@@ -116,7 +116,7 @@ def test_calibration_changes_what_comes_after_it(inputs: Inputs) -> None:
     assert not {name for name in reached if name.startswith(("plan", "prune", "recover", "distill", "longer"))}
 
 
-def test_calibration_pictures_count_by_their_content(inputs: Inputs) -> None:
+def test_calibration_images_count_by_their_content(inputs: Inputs) -> None:
     """Not by their folder's name; and they are no matter to what was trained."""
     one, other = (replace(inputs, calibration=replace(inputs.train, classes=(content,))) for content in "ab")
     named = keys(one, quantize={"calibration": "day"})

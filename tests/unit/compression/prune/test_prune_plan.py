@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Settings, plan files, the latency table and the picture."""
+"""Settings, plan files, the latency table and the chart."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_an_unmeasured_kind_is_an_error() -> None:
         table().price()(other, 8, 8)
 
 
-def test_the_picture_shows_every_convolution_in_order(tmp_path: Path) -> None:
+def test_the_chart_shows_every_convolution_in_order(tmp_path: Path) -> None:
     """One bar for each convolution, sorted by layer number, with kept and present channels; valid XML."""
     plan = make_plan()
     write_plot(plan, tmp_path / "plan.svg")

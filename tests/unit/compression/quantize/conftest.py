@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The miniature network in a file, and pictures to calibrate it with."""
+"""The miniature network in a file, and images to calibrate it with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from tests.fakes.miniature_yolo import draw_pictures, draw_yolo
+from tests.fakes.miniature_yolo import draw_images, draw_yolo
 
 
 @pytest.fixture
@@ -21,6 +21,6 @@ def yolo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures() -> list[NDArray[np.float32]]:
-    """Return four calibration pictures."""
-    return draw_pictures(4)
+def images() -> list[NDArray[np.float32]]:
+    """Return four calibration images."""
+    return draw_images(4)

@@ -44,26 +44,26 @@ def test_a_float_file_becomes_half_up_to_the_heads_last_convolutions(yolo: Path,
     assert half.stat().st_size < 0.6 * yolo.stat().st_size
 
 
-def test_values_hardly_change(yolo: Path, pictures: list[NDArray[np.float32]], tmp_path: Path) -> None:
+def test_values_hardly_change(yolo: Path, images: list[NDArray[np.float32]], tmp_path: Path) -> None:
     """Of a float file; of one with pairs less than quantization itself changes them."""
     half = write_float16(yolo, tmp_path / "half.onnx")
     int8 = tmp_path / "int8.onnx"
-    quantize_onnx(yolo, int8, QuantizeSettings(), pictures)
+    quantize_onnx(yolo, int8, QuantizeSettings(), images)
     int8_half = write_float16(int8, tmp_path / "int8.half.onnx")
 
-    plain = compare_outputs(yolo, half, pictures, threads=1, fuse=False)
-    quantized = compare_outputs(yolo, int8, pictures, threads=1, fuse=False)
-    both = compare_outputs(yolo, int8_half, pictures, threads=1, fuse=False)
+    plain = compare_outputs(yolo, half, images, threads=1, fuse=False)
+    quantized = compare_outputs(yolo, int8, images, threads=1, fuse=False)
+    both = compare_outputs(yolo, int8_half, images, threads=1, fuse=False)
     assert min(plain.box_sqnr_db, plain.score_sqnr_db) > 50
     assert both.box_sqnr_db > quantized.box_sqnr_db - 1.5
     assert both.score_sqnr_db > quantized.score_sqnr_db - 1.5
 
 
 def test_pairs_keep_their_codes_and_get_half_scales(
-    yolo: Path, pictures: list[NDArray[np.float32]], tmp_path: Path
+    yolo: Path, images: list[NDArray[np.float32]], tmp_path: Path
 ) -> None:
     """But for the half biases it is legal by the same lint; its opset's pairs know float16; it says what it is."""
-    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
 
     half = load_model(write_float16(tmp_path / "int8.onnx", tmp_path / "half.onnx"))
 

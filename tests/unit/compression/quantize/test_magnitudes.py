@@ -23,7 +23,7 @@ def counted(*batches: NDArray[np.float32]) -> Histogram:
 
 
 @given(st.lists(VALUES, min_size=1, max_size=5), st.randoms())
-def test_the_order_of_the_pictures_does_not_matter(batches: list[NDArray[np.float32]], random: object) -> None:
+def test_the_order_of_the_images_does_not_matter(batches: list[NDArray[np.float32]], random: object) -> None:
     """Counts after a shuffle, and in one batch, are the same."""
     shuffled = list(batches)
     random.shuffle(shuffled)  # type: ignore[attr-defined]

@@ -96,9 +96,9 @@ def test_the_search_is_bounded_and_never_worse(gains: dict[str, float], most: in
     assert found.score >= found.unprotected_score
 
 
-def test_parts_are_ranked_by_their_noise(yolo: Path, pictures: list[NDArray[np.float32]], tmp_path: Path) -> None:
+def test_parts_are_ranked_by_their_noise(yolo: Path, images: list[NDArray[np.float32]], tmp_path: Path) -> None:
     """Blocks are named as `keep_float` takes them, quantized ones only, each once."""
-    report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+    report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
 
     parts = rank_parts(report)
 
@@ -106,4 +106,4 @@ def test_parts_are_ranked_by_their_noise(yolo: Path, pictures: list[NDArray[np.f
     assert sorted(name for members in parts_of(report).values() for name in members) == sorted(report.quantized)
     assert set(parts) == {"model.1", "model.2", "model.3", "model.6", "head/cv2.0/conv", "head/cv3.0/conv"}
     for part in parts:
-        quantize_onnx(yolo, tmp_path / "protected.onnx", QuantizeSettings(keep_float=(part,)), pictures)
+        quantize_onnx(yolo, tmp_path / "protected.onnx", QuantizeSettings(keep_float=(part,)), images)

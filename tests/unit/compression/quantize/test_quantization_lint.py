@@ -21,8 +21,8 @@ from vision_line_compression.quantize.unsigned import write_unsigned
 
 
 @pytest.fixture
-def model(yolo: Path, pictures: list[NDArray[np.float32]], tmp_path: Path) -> Any:
-    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+def model(yolo: Path, images: list[NDArray[np.float32]], tmp_path: Path) -> Any:
+    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
     return load_model(tmp_path / "int8.onnx")
 
 

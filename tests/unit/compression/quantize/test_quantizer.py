@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Float file and pictures in, quantized file and report out; what ONNX Runtime makes of it is what numpy says."""
+"""Float file and images in, quantized file and report out; what ONNX Runtime makes of it is what numpy says."""
 
 from __future__ import annotations
 
@@ -36,46 +36,46 @@ Images = list[NDArray[np.float32]]
 @pytest.mark.parametrize("method", list(Method))
 @pytest.mark.parametrize("share_scales", [True, False])
 def test_every_method_gives_a_close_and_legal_file(
-    yolo: Path, pictures: Images, tmp_path: Path, method: Method, share_scales: bool
+    yolo: Path, images: Images, tmp_path: Path, method: Method, share_scales: bool
 ) -> None:
     """The file passes ONNX's checker and the lint, and its outputs stay near the float model's."""
     output = tmp_path / "int8.onnx"
     settings = QuantizeSettings(method=method, share_scales=share_scales)
 
-    report = quantize_onnx(yolo, output, settings, pictures)
+    report = quantize_onnx(yolo, output, settings, images)
 
     onnx.checker.check_model(str(output), full_check=True)
     assert lint_model(load_model(output)) == ()
-    agreement = compare_outputs(yolo, output, pictures, threads=1)
+    agreement = compare_outputs(yolo, output, images, threads=1)
     assert agreement.box_sqnr_db > 20
     assert agreement.score_sqnr_db > 20
     assert report.images == 4
     assert len(report.quantized) == 7
 
 
-def test_the_report_survives_json(yolo: Path, pictures: Images, tmp_path: Path) -> None:
+def test_the_report_survives_json(yolo: Path, images: Images, tmp_path: Path) -> None:
     """It is read back as it was, and names the file by its hash."""
-    report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+    report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
 
     assert QuantizeReport.model_validate_json(report.model_dump_json()) == report
     assert report.bytes == (tmp_path / "int8.onnx").stat().st_size
     assert report.bytes < report.source_bytes
 
 
-def test_one_calibration_serves_every_method(yolo: Path, pictures: Images, tmp_path: Path) -> None:
+def test_one_calibration_serves_every_method(yolo: Path, images: Images, tmp_path: Path) -> None:
     """The same file comes out as from a calibration of its own, to the byte."""
-    calibration = calibrate(yolo, pictures, threads=1)
+    calibration = calibrate(yolo, images, threads=1)
     for method in Method:
         settings = QuantizeSettings(method=method)
         quantize_calibrated(yolo, tmp_path / "one.onnx", settings, calibration)
-        quantize_onnx(yolo, tmp_path / "other.onnx", settings, pictures)
+        quantize_onnx(yolo, tmp_path / "other.onnx", settings, images)
 
         assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
 
 
-def test_concatenated_scales_are_equal_and_weights_are_bytes(yolo: Path, pictures: Images, tmp_path: Path) -> None:
+def test_concatenated_scales_are_equal_and_weights_are_bytes(yolo: Path, images: Images, tmp_path: Path) -> None:
     """What the plan says is in the file; float weights of quantized convolutions are gone, metadata is kept."""
-    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
     model = load_model(tmp_path / "int8.onnx")
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
@@ -110,20 +110,20 @@ def test_execution_is_what_numpy_computes(tmp_path: Path) -> None:
     opened = open_graph(tmp_path / "two.onnx")
     scale = np.float32(0.02)
     written = write_pairs(opened, plan_placement(opened, QuantizeSettings()), {"images": scale}, {})
-    picture = rng.normal(0, 1, (16, 4, 5)).astype(np.float32)
+    image = rng.normal(0, 1, (16, 4, 5)).astype(np.float32)
 
-    (found,) = OnnxSession(written, 1).run(picture)
+    (found,) = OnnxSession(written, 1).run(image)
 
     scales = weight_scales(weights[0], bias, scale)
     dequantized = quantize_weight(weights[0], scales).astype(np.float32) * scales.reshape(-1, 1, 1, 1)
     added = dequantize_bias(*quantize_bias(bias, scales, scale)).reshape(-1, 1, 1)
-    hidden = np.einsum("oi,ihw->ohw", dequantized[:, :, 0, 0], fake_quantize(picture, scale)) + added
+    hidden = np.einsum("oi,ihw->ohw", dequantized[:, :, 0, 0], fake_quantize(image, scale)) + added
     expected = np.einsum("oi,ihw->ohw", weights[1][:, :, 0, 0], hidden)
     np.testing.assert_allclose(found[0], expected, atol=2e-5)
 
 
-def test_no_pictures_and_wrong_pictures_are_refused(yolo: Path, tmp_path: Path) -> None:
-    """With the picture's number, what was expected and what was found."""
+def test_no_images_and_wrong_images_are_refused(yolo: Path, tmp_path: Path) -> None:
+    """With the image's number, what was expected and what was found."""
     with pytest.raises(ModelError, match="expected calibration images, found none"):
         quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), [])
     with pytest.raises(ModelError, match=r"image 0: expected \(3, height, width\) float32, found \(64, 96, 3\)"):
@@ -132,20 +132,20 @@ def test_no_pictures_and_wrong_pictures_are_refused(yolo: Path, tmp_path: Path) 
         quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), [np.zeros((3, 61, 91), np.float32)])
 
 
-def test_a_quantized_file_is_not_quantized_again(yolo: Path, pictures: Images, tmp_path: Path) -> None:
+def test_a_quantized_file_is_not_quantized_again(yolo: Path, images: Images, tmp_path: Path) -> None:
     """Nor is a file that is no ONNX model."""
-    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
     (tmp_path / "text.onnx").write_text("no model", encoding="utf-8")
 
     with pytest.raises(ModelError, match="quantized already"):
-        quantize_onnx(tmp_path / "int8.onnx", tmp_path / "again.onnx", QuantizeSettings(), pictures)
+        quantize_onnx(tmp_path / "int8.onnx", tmp_path / "again.onnx", QuantizeSettings(), images)
     with pytest.raises(ModelError, match="not an ONNX file"):
-        calibrate(tmp_path / "text.onnx", pictures)
+        calibrate(tmp_path / "text.onnx", images)
     with pytest.raises(ModelError, match="cannot be read"):
-        calibrate(tmp_path / "missing.onnx", pictures)
+        calibrate(tmp_path / "missing.onnx", images)
 
 
-def test_a_dead_activation_leaves_its_convolutions_float(pictures: Images, tmp_path: Path, yolo: Path) -> None:
+def test_a_dead_activation_leaves_its_convolutions_float(images: Images, tmp_path: Path, yolo: Path) -> None:
     """Weights and bias of zero before the neck's last activation: its readers are float, the report says why."""
     model = load_model(yolo)
     for tensor in model.graph.initializer:
@@ -154,7 +154,7 @@ def test_a_dead_activation_leaves_its_convolutions_float(pictures: Images, tmp_p
             tensor.CopyFrom(numpy_helper.from_array(zeros, tensor.name))
     onnx.save(model, str(yolo))
 
-    report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+    report = quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
 
     assert report.kept_float["head/cv2.0/conv"] == "its input was zero throughout calibration"
     assert "model.6/conv" in report.quantized

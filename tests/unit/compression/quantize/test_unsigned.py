@@ -24,13 +24,13 @@ from vision_line_compression.quantize.unsigned import narrow_codes, write_unsign
 
 
 @pytest.fixture
-def canonical(yolo: Path, pictures: list[NDArray[np.float32]], tmp_path: Path) -> Path:
-    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), pictures)
+def canonical(yolo: Path, images: list[NDArray[np.float32]], tmp_path: Path) -> Path:
+    quantize_onnx(yolo, tmp_path / "int8.onnx", QuantizeSettings(), images)
     return tmp_path / "int8.onnx"
 
 
 def test_executed_as_written_it_is_the_signed_file_with_narrower_weights(
-    canonical: Path, pictures: list[NDArray[np.float32]], tmp_path: Path
+    canonical: Path, images: list[NDArray[np.float32]], tmp_path: Path
 ) -> None:
     """No output differs in a bit from that of the canonical file whose weights were replaced by codes of 7 bits."""
     unsigned = write_unsigned(canonical, tmp_path / "unsigned.onnx")
@@ -44,10 +44,10 @@ def test_executed_as_written_it_is_the_signed_file_with_narrower_weights(
     save_model(expected, tmp_path / "expected.onnx")
 
     onnx.checker.check_model(str(unsigned), full_check=True)
-    agreement = compare_outputs(tmp_path / "expected.onnx", unsigned, pictures, threads=1, fuse=False)
+    agreement = compare_outputs(tmp_path / "expected.onnx", unsigned, images, threads=1, fuse=False)
     assert agreement.largest_box_px == 0.0
     assert agreement.largest_score == 0.0
-    assert compare_outputs(canonical, unsigned, pictures, threads=1, fuse=False).score_sqnr_db > 25
+    assert compare_outputs(canonical, unsigned, images, threads=1, fuse=False).score_sqnr_db > 25
 
 
 def test_the_file_says_what_it_is_and_the_canonical_one_stays(canonical: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_what_was_not_measured_fails(make_evaluation: MakeEvaluation) -> None:
     assert measured.passed
 
 
-def test_other_pictures_cannot_be_compared(make_evaluation: MakeEvaluation) -> None:
+def test_other_images_cannot_be_compared(make_evaluation: MakeEvaluation) -> None:
     """Evaluations on another data set are refused, naming what differs."""
     with pytest.raises(ConfigError, match=r"data\.sha256"):
         check_gates(make_evaluation(data_sha256="e" * 64), make_evaluation(), GateSettings())

@@ -46,7 +46,7 @@ def teacher() -> Any:
 
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    """Two pictures, one with one box, one with none."""
+    """Two images, one with one box, one with none."""
     return {
         "img": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
         "cls": torch.tensor([[1.0]]),

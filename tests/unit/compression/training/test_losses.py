@@ -38,7 +38,7 @@ def test_bernoulli_kl_of_one_anchor() -> None:
 
 def test_bernoulli_kl_adds_classes_and_averages_the_foreground() -> None:
     """Two classes of one foreground anchor add up; the anchor outside the foreground does not count."""
-    teacher = torch.tensor([[[logit(0.8), 9.0], [logit(0.8), -9.0]]])  # (1 picture, 2 classes, 2 anchors)
+    teacher = torch.tensor([[[logit(0.8), 9.0], [logit(0.8), -9.0]]])  # (1 image, 2 classes, 2 anchors)
     foreground = torch.tensor([[True, False]])
 
     loss = bernoulli_kl(torch.zeros(1, 2, 2), teacher, foreground, temperature=1.0)
@@ -63,7 +63,7 @@ def test_large_logits_stay_finite() -> None:
 
 
 def test_no_foreground_gives_zero_with_a_gradient() -> None:
-    """An empty picture neither teaches nor breaks the graph."""
+    """An empty image neither teaches nor breaks the graph."""
     student = torch.zeros(1, 3, 2, requires_grad=True)
 
     loss = bernoulli_kl(student, torch.ones(1, 3, 2), torch.zeros(1, 2, dtype=torch.bool), 2.0)

@@ -32,9 +32,9 @@ def _random_frame(name: str, size_wh: tuple[int, int], seed: int) -> av.VideoFra
     return frame
 
 
-def _as_defined(picture: Planes, colour: Colour, shape: ShapeHW) -> NDArray[np.float32]:
+def _as_defined(planes: Planes, colour: Colour, shape: ShapeHW) -> NDArray[np.float32]:
     """Return the definition's input, interleaved (h, w, 3)."""
-    planar: NDArray[np.float32] = normalise(letterbox_planes(picture, colour, shape))[0]
+    planar: NDArray[np.float32] = normalise(letterbox_planes(planes, colour, shape))[0]
     return planar.transpose(1, 2, 0)
 
 
@@ -55,7 +55,7 @@ def _bytes(network_input: NDArray[np.float32]) -> NDArray[np.int32]:
 def test_within_two_of_the_definition(
     name: str, width: int, height: int, blocks: tuple[int, int], colour: Colour, seed: int
 ) -> None:
-    """Random pictures differ from the reference by at most 2 of 255, whichever axis shrinks or grows."""
+    """Random frames differ from the reference by at most 2 of 255, whichever axis shrinks or grows."""
     planes = open_planes(_random_frame(name, (width, height), seed))
     shape: ShapeHW = (blocks[0] * 32, blocks[1] * 32)
     out = np.empty((*shape, 3), np.float32)
@@ -90,7 +90,7 @@ def test_values_are_exactly_the_definitions() -> None:
 
 
 def test_a_slot_is_written_whole() -> None:
-    """A slot that held another picture, larger or smaller, keeps nothing of it."""
+    """A slot that held another frame, larger or smaller, keeps nothing of it."""
     converter, out = Converter(), np.empty((64, 64, 3), np.float32)
     wide, tall = (open_planes(_random_frame("yuv420p", size, 1)) for size in ((64, 20), (20, 64)))
     fresh = np.empty_like(out)
@@ -114,7 +114,7 @@ def test_planes_borrow_the_frames_memory() -> None:
 
 
 @pytest.mark.parametrize("colour_range", [1, 2])
-def test_ten_bit_pictures_are_brought_to_eight(colour_range: int) -> None:
+def test_ten_bit_frames_are_brought_to_eight(colour_range: int) -> None:
     """A 10-bit plane's upper eight bits arrive, whatever its range, and nothing is stretched."""
     frame = av.VideoFrame(64, 48, "yuv420p10le")
     frame.color_range = colour_range
@@ -144,7 +144,7 @@ def test_other_formats_are_brought_to_planes(name: str, planes: int, is_rgb: boo
 
 
 def test_canvases_are_bounded() -> None:
-    """Pictures of ever new sizes do not fill the memory."""
+    """Frames of ever new sizes do not fill the memory."""
     converter, out = Converter(), np.empty((32, 32, 3), np.float32)
 
     for height in range(1, MAX_CANVASES + 20):

@@ -26,12 +26,12 @@ PLANE = np.arange(12, dtype=np.uint8).reshape(3, 4)
 ONE = 1 << 16
 
 
-def tagged(kind: str, orientation: int, picture: NDArray[np.uint8] = PLANE) -> bytes:
-    """Return `picture` as a file that says `orientation`."""
+def tagged(kind: str, orientation: int, pixels: NDArray[np.uint8] = PLANE) -> bytes:
+    """Return `pixels` as a file that says `orientation`."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     memory = io.BytesIO()
-    image = Image.fromarray(picture)
+    image = Image.fromarray(pixels)
     if kind == "TIFF":
         image.save(memory, kind, tiffinfo={0x0112: orientation})
     else:

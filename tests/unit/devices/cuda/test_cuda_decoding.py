@@ -56,7 +56,7 @@ def _decoding(
 
 
 def _decoded(decoder: CudaDecoder, packets: list[Any]) -> list[DecodedFrame]:
-    return [picture for packet in packets for picture in decoder.decode(packet)]
+    return [frame for packet in packets for frame in decoder.decode(packet)]
 
 
 def _joined(*videos: io.BytesIO) -> io.BytesIO:
@@ -77,20 +77,20 @@ def _joined(*videos: io.BytesIO) -> io.BytesIO:
 def test_best_decoder_that_takes_the_stream_is_chosen(
     gpu: GpuContext, pynv: Any, encode: Encode, codec: str, pixels: str, chosen: str
 ) -> None:
-    """What NVDEC takes goes there, everything else is decoded on the CPU; all pictures are surfaces."""
+    """What NVDEC takes goes there, everything else is decoded on the CPU; all frames are surfaces."""
     memory = encode(codec, pixels=pixels, container="mov" if codec == "png" else "matroska")
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
         assert decoder.description == ""
-        pictures = _decoded(decoder, packets)
+        frames = _decoded(decoder, packets)
 
         assert decoder.backend == chosen
         assert decoder.description.endswith(f": {chosen}")
-    assert len(pictures) == FRAMES
-    assert {type(picture.data) for picture in pictures} == {Surface}
+    assert len(frames) == FRAMES
+    assert {type(frame.data) for frame in frames} == {Surface}
     assert decoder.backend == ""
 
 
-def test_pictures_that_people_see_turned_are_decoded_where_they_are_turned(gpu: GpuContext, pynv: Any) -> None:
+def test_frames_that_people_see_turned_are_decoded_where_they_are_turned(gpu: GpuContext, pynv: Any) -> None:
     """NVDEC would give them sideways."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="mov") as container:
@@ -102,9 +102,9 @@ def test_pictures_that_people_see_turned_are_decoded_where_they_are_turned(gpu: 
         container.mux(stream.encode())
     memory.seek(0)
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
-        pictures = _decoded(decoder, packets)
+        frames = _decoded(decoder, packets)
         assert decoder.backend == "CPU"
-    assert [picture.size_wh for picture in pictures] == [(96, 128)] * FRAMES
+    assert [frame.size_wh for frame in frames] == [(96, 128)] * FRAMES
 
 
 def test_without_its_library_ffmpeg_decodes(
@@ -121,8 +121,8 @@ def test_without_its_library_ffmpeg_decodes(
     assert "libnvcuvid" in line
 
 
-def test_decoder_that_fails_at_the_first_picture_is_passed_over(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """NVIDIA's decoder is made only when the first packet is parsed: that it cannot be made is no loss of a picture."""
+def test_decoder_that_fails_at_the_first_frame_is_passed_over(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """NVIDIA's decoder is made only when the first packet is parsed: that it cannot be made is no loss of a frame."""
     pynv.caps["mb_num_max"] = 1 << 20
 
     class Unable(NvDecoder):
@@ -178,30 +178,30 @@ def _broken(_packet: Any) -> Any:
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_change_of_size_gets_a_new_decoder(gpu: GpuContext, pynv: Any, encode: Encode, codec: str) -> None:
-    """Smaller and larger pictures in the same stream come in their own size; none is scaled, none is lost."""
+    """Smaller and larger frames in the same stream come in their own size; none is scaled, none is lost."""
     container = {"libx264": "h264", "libx265": "hevc"}[codec]
     sizes = [(128, 96), (96, 64), (160, 128)]
     memory = _joined(*(encode(codec, size, container=container) for size in sizes))
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
-        pictures = _decoded(decoder, packets)
-        copies = [picture.data.to_host() for picture in pictures]
+        frames = _decoded(decoder, packets)
+        copies = [frame.data.to_host() for frame in frames]
 
-    assert [picture.size_wh for picture in pictures] == [size for size in sizes for _ in range(FRAMES)]
-    assert [(copy.width, copy.height) for copy in copies] == [picture.size_wh for picture in pictures]
+    assert [frame.size_wh for frame in frames] == [size for size in sizes for _ in range(FRAMES)]
+    assert [(copy.width, copy.height) for copy in copies] == [frame.size_wh for frame in frames]
     assert len(pynv.opened) == len(sizes)
 
 
 def test_change_of_depth_gets_a_new_decoder(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """From 8 to 10 bit the pictures become 16-bit samples."""
+    """From 8 to 10 bit the frames become 16-bit samples."""
     memory = _joined(encode("libx265", container="hevc"), encode("libx265", pixels="yuv420p10le", container="hevc"))
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
-        formats = [picture.data.format for picture in _decoded(decoder, packets)]
+        formats = [frame.data.format for frame in _decoded(decoder, packets)]
 
     assert formats == [PixelFormat.NV12] * FRAMES + [PixelFormat.P016] * FRAMES
 
 
 def test_repeated_parameter_sets_change_nothing(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """Key pictures of the same sequence go to the same decoder."""
+    """Keyframes of the same sequence go to the same decoder."""
     with _decoding(gpu, encode("libx264", container="h264"), _backends(pynv)) as (decoder, packets):
         assert sum(packet.is_keyframe for packet in packets[:-1]) == 2
         _decoded(decoder, packets)
@@ -210,7 +210,7 @@ def test_repeated_parameter_sets_change_nothing(gpu: GpuContext, pynv: Any, enco
 
 
 def test_reordering_that_was_not_announced_is_seen(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """A stream whose timestamps step back is decoded in order of display from its next key picture on."""
+    """A stream whose timestamps step back is decoded in order of display from its next keyframe on."""
     memory = encode("libx264", options={"bf": "2", "b-adapt": "0"}, frames=24)
     with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
         reader = _Unannounced(decoder)
@@ -244,8 +244,8 @@ def _in_order(sequence: Any) -> Any:
     return replace(sequence, reorders=False)
 
 
-def test_after_damage_the_next_key_picture_begins(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """A first picture that cannot be read is CORRUPT; the decoder is there for the next one."""
+def test_after_damage_the_next_keyframe_begins(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """A first frame that cannot be read is CORRUPT; the decoder is there for the next one."""
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
         with pytest.raises(SourceError, match="CORRUPT"):
             list(decoder.decode(av.Packet(b"\x00\x00\x99\x05\x65none")))
@@ -268,7 +268,7 @@ def test_without_nvidias_software_the_cpu_decodes(
 
 
 def test_closed_decoder_says_so(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """Flushing before the first picture gives nothing; closing twice is allowed, decoding afterwards is not."""
+    """Flushing before the first frame gives nothing; closing twice is allowed, decoding afterwards is not."""
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
         assert _decoded(decoder, [None]) == []
         decoder.close()
@@ -294,14 +294,14 @@ def test_cameras_start_before_the_device(gpu: GpuContext, encode: Encode) -> Non
 
 
 def test_nothing_is_left_on_the_gpu(gpu: GpuContext, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
-    """When decoder and pictures are gone, so are their memory, streams and events."""
+    """When decoder and frames are gone, so are their memory, streams and events."""
     from cuda.core import LEGACY_DEFAULT_STREAM
 
     before = fake_cuda.live()
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
-        pictures = _decoded(decoder, packets)
+        frames = _decoded(decoder, packets)
     held = fake_cuda.live()
-    del pictures, decoder
+    del frames, decoder
 
     assert held.get("device bytes", 0) > before.get("device bytes", 0)
     gc.collect()

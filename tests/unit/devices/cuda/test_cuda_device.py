@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The NVIDIA device on fakes: every order of the GPU's work, every failure, and nothing left behind.
 
-Pictures show one tile in the colour of a class; so each result says which picture it came from.
+Frames show one tile in the colour of a class; so each result says which frame it came from.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TILES = 8  # 32 x 32, four in a row
 DEADLINE_S = 20.0
 SEEDS = range(24)
 
-#: (class, tile): what a picture shows and what is found.
+#: (class, tile): what a frame shows and what is found.
 Shown = tuple[int, int]
 
 
@@ -49,18 +49,18 @@ class Line:
         self.sequence = 0
 
     def frame(self, shown: Shown, stream: Any = None) -> Frame:
-        """Return the next frame; its picture is uploaded on `stream`."""
+        """Return the next frame; its data are uploaded on `stream`."""
         class_id, tile = shown
-        picture = np.zeros((64, 128, 3), np.uint8)
+        rgb = np.zeros((64, 128, 3), np.uint8)
         row, column = divmod(tile, 4)
-        picture[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32, class_id] = 255
+        rgb[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32, class_id] = 255
         self.sequence += 1
-        surface = self.machine.show(picture, stream)
+        surface = self.machine.show(rgb, stream)
         return Frame("a", self.sequence, SIZE_WH, FULL, surface, 0.0, 0.0, 0.0)
 
-    def submit(self, pictures: Sequence[Shown]) -> None:
+    def submit(self, batch: Sequence[Shown]) -> None:
         """Submit a batch, of which nobody else keeps anything."""
-        self.device.submit([self.frame(shown) for shown in pictures])
+        self.device.submit([self.frame(shown) for shown in batch])
 
     def collect(self, frames: int) -> list[Shown]:
         """Return what was found in the next `frames` frames."""
@@ -101,7 +101,7 @@ def open_line(cuda_machine: CudaMachine, model: Model) -> Iterator[OpenLine]:
             assert cuda_machine.may_fail
 
 
-def _pictures(count: int, first: int = 0) -> list[Shown]:
+def _shown(count: int, first: int = 0) -> list[Shown]:
     return [((first + number) % 3, (first + number) * 5 % TILES) for number in range(count)]
 
 
@@ -118,17 +118,17 @@ def test_results_are_right_in_every_order(open_line: OpenLine, schedule: Schedul
     for batch, count in enumerate((1, 3, 5, 2, 9, 4, 32, 17)):
         if not line.device.free_slots():
             found += line.collect(1)
-        line.submit(_pictures(count, batch))
-        wanted += _pictures(count, batch)
+        line.submit(_shown(count, batch))
+        wanted += _shown(count, batch)
     found += line.collect(len(wanted) - len(found))
 
     assert found == wanted
 
 
-def _run_once(line: Line, picture: Shown, streams: Sequence[Any]) -> list[Shown]:
-    """Inspect two pictures that come from two decoders, each with a stream of its own."""
-    other = (picture[0], (picture[1] + 3) % TILES)
-    line.device.submit([line.frame(picture, streams[0]), line.frame(other, streams[1])])
+def _run_once(line: Line, first: Shown, streams: Sequence[Any]) -> list[Shown]:
+    """Inspect two frames that come from two decoders, each with a stream of its own."""
+    other = (first[0], (first[1] + 3) % TILES)
+    line.device.submit([line.frame(first, streams[0]), line.frame(other, streams[1])])
     return line.collect(2)
 
 
@@ -138,13 +138,13 @@ def _is_noticed(line: Line, call: str, number: int, streams: Sequence[Any]) -> b
     line.machine.may_fail = True
     for seed in SEEDS:
         driver.schedule(Schedule.RANDOM if seed else Schedule.LAZY, seed)
-        picture = _pictures(1, seed)[0]
+        first = _shown(1, seed)[0]
         driver.inject(call, SKIP, number)
         try:
-            found = _run_once(line, picture, streams)
+            found = _run_once(line, first, streams)
         except RunError:
             return True
-        if found != [picture, (picture[0], (picture[1] + 3) % TILES)]:
+        if found != [first, (first[0], (first[1] + 3) % TILES)]:
             return True
         driver.schedule(Schedule.LAZY)
     return False
@@ -152,7 +152,7 @@ def _is_noticed(line: Line, call: str, number: int, streams: Sequence[Any]) -> b
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_no_wait_can_be_left_out(open_line: OpenLine, number: int) -> None:
-    """Two pictures, the slot's and the engines' stream wait for each other four times in a batch; each is needed."""
+    """Two frames, the slot's and the engines' stream wait for each other four times in a batch; each is needed."""
     line = open_line(slots=1)
     driver = line.machine.driver
     streams = [line.machine.gpu.device.create_stream() for _ in range(2)]
@@ -190,7 +190,7 @@ def test_engines_share_a_workspace_because_they_share_a_stream(
 def _is_spoilt(line: Line, seed: int) -> bool:
     """Whether three batches that are queued together and run in a random order give wrong results."""
     driver = line.machine.driver
-    wanted = [shown for slot in range(3) for shown in _pictures(2, seed + slot)]
+    wanted = [shown for slot in range(3) for shown in _shown(2, seed + slot)]
     with driver.paused():
         driver.schedule(Schedule.LAZY)
         for slot in range(3):
@@ -203,7 +203,7 @@ def test_steady_state_allocates_nothing(open_line: OpenLine) -> None:
     """After the first batch of a size nothing is allocated, captured or created; every batch is one graph launch."""
     line = open_line()
     driver = line.machine.driver
-    frames = [line.frame(shown) for shown in _pictures(8)]
+    frames = [line.frame(shown) for shown in _shown(8)]
     line.device.submit(frames)
     line.collect(8)
     made = ("cuMemAlloc", "cuMemAllocHost", "cuStreamCreate", "cuEventCreate", "cuStreamBeginCapture")
@@ -223,9 +223,9 @@ def test_rows_beyond_the_batch_are_not_looked_at(open_line: OpenLine) -> None:
     """A batch of three runs as one of four, whose last row holds what is no number."""
     line = open_line()
 
-    line.submit(_pictures(3))
+    line.submit(_shown(3))
 
-    assert line.collect(3) == _pictures(3)
+    assert line.collect(3) == _shown(3)
 
 
 @pytest.mark.parametrize("recordable", [True, False])
@@ -239,8 +239,8 @@ def test_engines_that_cannot_be_recorded_run_all_the_same(
     launches = line.machine.driver.calls("cuGraphLaunch")
 
     for first in range(3):
-        line.submit(_pictures(3, first))
-        assert line.collect(3) == _pictures(3, first)
+        line.submit(_shown(3, first))
+        assert line.collect(3) == _shown(3, first)
 
     assert (line.machine.driver.calls("cuGraphLaunch") > launches) is recordable
 
@@ -250,7 +250,7 @@ def test_a_failing_gpu_ends_the_run_loudly(open_line: OpenLine) -> None:
     line = open_line()
     line.machine.may_fail = True
     line.machine.tensorrt.refusals.add("the GPU")
-    line.submit(_pictures(2))
+    line.submit(_shown(2))
 
     with pytest.raises(RunError, match=r"^cuda: the GPU failed: CUDA_ERROR_LAUNCH_FAILED"):
         line.collect(2)
@@ -265,7 +265,7 @@ def test_a_batch_that_cannot_be_started_ends_the_run(open_line: OpenLine) -> Non
     line.machine.driver.inject("cuGraphLaunch", LAUNCH_FAILED)
 
     with pytest.raises(RunError, match=r"^cuda: a batch cannot be started: CUDA_ERROR_LAUNCH_FAILED"):
-        line.submit(_pictures(1))
+        line.submit(_shown(1))
 
 
 def test_a_gpu_that_does_not_answer_is_noticed(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,7 @@ def test_a_gpu_that_does_not_answer_is_noticed(open_line: OpenLine, monkeypatch:
     monkeypatch.setattr(stall, "STALL_S", 0.05)
     line = open_line()
     answer = line.machine.tensorrt.hold()
-    line.submit(_pictures(1))
+    line.submit(_shown(1))
     line.woken.wait(0.1)
 
     with pytest.raises(RunError, match="has not answered"):
@@ -290,7 +290,7 @@ def test_a_gpu_that_was_stopped_with_the_program_is_not_blamed(
     monkeypatch.setattr(stall, "ASKED_EVERY_S", 0.5)
     line = open_line()
     answer = line.machine.tensorrt.hold()
-    line.submit(_pictures(1))
+    line.submit(_shown(1))
     assert line.device.collect() == []
     time.sleep(2.2)
 
@@ -358,12 +358,12 @@ def test_a_shape_that_cannot_be_opened_leaves_the_device_as_it_was(open_line: Op
 
     line.machine.tensorrt.refusals.clear()
     assert list(line.device.description.input_shapes_hw) == [SHAPE]
-    line.submit(_pictures(2))
-    assert line.collect(2) == _pictures(2)
+    line.submit(_shown(2))
+    assert line.collect(2) == _shown(2)
     line.device.ensure_shape((96, 96))
     assert list(line.device.description.input_shapes_hw) == [SHAPE, (96, 96)]
-    line.submit(_pictures(2))
-    assert line.collect(2) == _pictures(2)
+    line.submit(_shown(2))
+    assert line.collect(2) == _shown(2)
 
 
 def test_shapes_share_memory(cuda_machine: CudaMachine, model: Model) -> None:
@@ -377,7 +377,7 @@ def test_shapes_share_memory(cuda_machine: CudaMachine, model: Model) -> None:
     assert opened[1] == opened[3]
 
 
-def test_a_picture_that_is_not_on_the_gpu_is_refused(open_line: OpenLine) -> None:
+def test_a_frame_that_is_not_on_the_gpu_is_refused(open_line: OpenLine) -> None:
     """The camera is named, the slot stays free, and nothing of the batch is in flight."""
     line = open_line()
     good, bad, wrong = (line.frame((0, 0)) for _ in range(3))
@@ -386,7 +386,7 @@ def test_a_picture_that_is_not_on_the_gpu_is_refused(open_line: OpenLine) -> Non
 
     with pytest.raises(DeviceError, match=r"camera 'dock-3': frame 2 cannot be converted: .*GPU 0, found object"):
         line.device.submit([good, bad])
-    with pytest.raises(DeviceError, match=r"expected a picture of \(126, 64\), found \(128, 64\)"):
+    with pytest.raises(DeviceError, match=r"expected a frame of \(126, 64\), found \(128, 64\)"):
         line.device.submit([wrong])
 
     assert (line.device.free_slots(), line.device.in_flight()) == (3, 0)
@@ -419,7 +419,7 @@ def test_a_device_without_nvml_tells_nothing(open_line: OpenLine, monkeypatch: p
     """It inspects all the same."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
     line = open_line()
-    line.submit(_pictures(2))
+    line.submit(_shown(2))
 
     assert line.device.sample() == ()
-    assert line.collect(2) == _pictures(2)
+    assert line.collect(2) == _shown(2)

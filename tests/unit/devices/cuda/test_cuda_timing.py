@@ -24,7 +24,7 @@ from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.errors import DeviceError
 
 SHAPE = (64, 128)
-MS_EACH = 2.0  # how long the slowed engine takes for a picture
+MS_EACH = 2.0  # how long the slowed engine takes for a frame
 REPEATS = 3
 
 
@@ -85,13 +85,13 @@ def test_too_little_memory_is_one_sentence(cuda_machine: CudaMachine, plan: Path
 
 
 def test_the_kernel_is_timed_for_each_bucket(cuda_machine: CudaMachine) -> None:
-    """One launch for a batch; pictures are used in turn."""
-    picture = np.zeros((96, 160, 3), np.uint8)
-    pictures = [(cuda_machine.show(picture), FULL) for _ in range(2)]
+    """One launch for a batch; frames are used in turn."""
+    rgb = np.zeros((96, 160, 3), np.uint8)
+    frames = [(cuda_machine.show(rgb), FULL) for _ in range(2)]
     kernel = LetterboxKernel(cuda_machine.gpu.device, cuda_machine.stream, half=False, cache_dir=None)
     launches = cuda_machine.driver.calls("cuLaunchKernel")
 
-    found = time_kernel(cuda_machine.gpu, kernel, pictures, SHAPE, repeats=REPEATS)
+    found = time_kernel(cuda_machine.gpu, kernel, frames, SHAPE, repeats=REPEATS)
 
     assert list(found) == list(BUCKETS)
     assert found[32] > found[1] > 0

@@ -149,15 +149,15 @@ def test_a_head_of_another_size_is_refused(cuda_machine: CudaMachine, model: Mod
 def test_the_best_anchors_are_kept(
     cuda_machine: CudaMachine, model: Model, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reduced output has whole columns of the full one: those of the highest scores, each picture its own."""
+    """The reduced output has whole columns of the full one: those of the highest scores, each image its own."""
     monkeypatch.setattr(engine_manifest, "TOP_K", limit)
     plan = find_engine(model, SHAPE, TARGET, cuda_machine.cache).read_bytes()
     content = plan.removeprefix(MAGIC).partition(b"\n")[2]
     core = ov.Core()
-    pictures = np.random.default_rng(3).random((2, 3, *SHAPE), np.float32)
-    full = core.compile_model(core.read_model(model.path), "CPU")(pictures)[0]
+    images = np.random.default_rng(3).random((2, 3, *SHAPE), np.float32)
+    full = core.compile_model(core.read_model(model.path), "CPU")(images)[0]
 
-    reduced = core.compile_model(core.read_model(content, b""), "CPU")(pictures)[0]
+    reduced = core.compile_model(core.read_model(content, b""), "CPU")(images)[0]
 
     assert reduced.shape == (2, 7, min(limit, 8))
     for kept, everything in zip(reduced, full, strict=True):
@@ -177,10 +177,10 @@ def test_detections_are_the_same_with_the_best_anchors_alone(cuda_machine: CudaM
     found = 0
     for number in range(3):
         coarse = rng.random((1, 3, 12 << number, 20 << number), np.float32)
-        picture = np.kron(coarse, np.ones((1, 1, 16 >> number, 16 >> number), np.float32))
+        image = np.kron(coarse, np.ones((1, 1, 16 >> number, 16 >> number), np.float32))
         for floor in (model.score_threshold, 0.01):
             decoder = HeadDecoder(HeadKind.YOLOV8, class_floors(len(model.classes), floor), model.nms_iou)
-            everything, best = decoder.decode(full(picture)[0][0]), decoder.decode(reduced(picture)[0][0])
+            everything, best = decoder.decode(full(image)[0][0]), decoder.decode(reduced(image)[0][0])
             found += len(best)
             assert sorted(map(tuple, best.xyxy.tolist())) == sorted(map(tuple, everything.xyxy.tolist()))
             np.testing.assert_array_equal(best.score, everything.score)

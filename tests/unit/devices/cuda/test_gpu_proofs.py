@@ -108,7 +108,7 @@ def test_every_size_of_a_batch_is_proven(cuda_machine: CudaMachine, model: Model
 def test_what_cannot_be_proven_runs_and_says_so(
     cuda_machine: CudaMachine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A GPU has no float execution to fall back to: a model that makes the same of every picture may be right."""
+    """A GPU has no float execution to fall back to: a model that makes the same of every image may be right."""
     path = tmp_path / "same.onnx"
     coarse = build_tiny_model(quantized=True, batch="n").replace(
         np.float32(1 / 255).tobytes(), np.float32(100).tobytes()

@@ -53,37 +53,37 @@ def _lines(frame: Any, index: int) -> Any:
         ("libx265", "yuv420p10le", PixelFormat.P016),
     ],
 )
-def test_pictures_are_those_of_the_cpu(
+def test_frames_are_those_of_the_cpu(
     gpu: GpuContext, encode: Encode, codec: str, pixels: str, pixel_format: PixelFormat
 ) -> None:
-    """All pictures, held where FFmpeg put them, equal the CPU's sample by sample, in order, with colour and time."""
+    """All frames, held where FFmpeg put them, equal the CPU's sample by sample, in order, with colour and time."""
     memory = encode(codec, (130, 98), pixels, colorspace=1, color_range=1)
     with opened(memory) as (stream, packets):
         decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
-        pictures = [picture for packet in packets for picture in decoder.decode(packet)]
+        frames = [frame for packet in packets for frame in decoder.decode(packet)]
     expected: list[DecodedFrame] = []
     with opened(memory) as (stream, packets):
         reference = CpuDecoder("a", stream)
-        expected = [picture for packet in packets for picture in reference.decode(packet)]
+        expected = [frame for packet in packets for frame in reference.decode(packet)]
 
-    assert len(pictures) == len(expected) == FRAMES
-    for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        assert picture.data.format is pixel_format
-        copy = picture.data.to_host()
+    assert len(frames) == len(expected) == FRAMES
+    for number, (frame, other) in enumerate(zip(frames, expected, strict=True)):
+        assert frame.data.format is pixel_format
+        copy = frame.data.to_host()
         _, luma, chroma = semiplanar(other.data)
         np.testing.assert_array_equal(_lines(copy, 0), luma)
         np.testing.assert_array_equal(_lines(copy, 1), chroma)
-        assert (picture.size_wh, picture.colour, picture.keyframe) == (other.size_wh, other.colour, other.keyframe)
-        assert picture.pts_s == pytest.approx(number / 25)
+        assert (frame.size_wh, frame.colour, frame.keyframe) == (other.size_wh, other.colour, other.keyframe)
+        assert frame.pts_s == pytest.approx(number / 25)
     decoder.close()
 
 
 def test_the_event_is_needed(gpu: GpuContext, encode: Encode) -> None:
-    """Read without waiting for the default stream, a picture is not there: so each one carries its event."""
+    """Read without waiting for the default stream, a frame is not there: so each one carries its event."""
     with opened(encode("libx264")) as (stream, packets):
         decoder = HwDecoder(_request(gpu, stream, packets[0]), _fake)
-        (picture,) = decoder.decode(packets[0])
-        surface = picture.data
+        (frame,) = decoder.decode(packets[0])
+        surface = frame.data
         waited = surface.ready
         surface.ready = None
         without = surface.to_host().to_ndarray()
@@ -93,8 +93,8 @@ def test_the_event_is_needed(gpu: GpuContext, encode: Encode) -> None:
         decoder.close()
 
 
-def test_pictures_keep_ffmpegs_memory(gpu: GpuContext, encode: Encode) -> None:
-    """FFmpeg gets its memory back when a picture is dropped, and not before."""
+def test_frames_keep_ffmpegs_memory(gpu: GpuContext, encode: Encode) -> None:
+    """FFmpeg gets its memory back when a frame is dropped, and not before."""
     contexts: list[FakeHwContext] = []
 
     def open_context(codec: str, device: int) -> FakeHwContext:
@@ -108,7 +108,7 @@ def test_pictures_keep_ffmpegs_memory(gpu: GpuContext, encode: Encode) -> None:
         dropped = contexts[0].allocated
         held = [decoder.decode(packet) for packet in packets[6:12]]
 
-    assert dropped <= 4  # two planes each of the present and the last picture
+    assert dropped <= 4  # two planes each of the present and the last frame
     assert contexts[0].allocated >= 2 * len(held)
     decoder.close()
 
@@ -146,25 +146,25 @@ def test_real_ffmpeg_without_a_driver_refuses(gpu: GpuContext, encode: Encode) -
 
 
 def test_leaving_the_gpu_is_refused(gpu: GpuContext, encode: Encode) -> None:
-    """A picture in the host's memory is not taken for one on the GPU."""
+    """A frame in the host's memory is not taken for one on the GPU."""
 
     def open_software(codec: str, device: int) -> Any:
         return av.CodecContext.create(codec, "r")
 
     with opened(encode("libx264")) as (stream, packets):
         decoder = HwDecoder(_request(gpu, stream, packets[0]), open_software)
-        with pytest.raises(DeviceError, match=r"found a picture in yuv420p \(no samples\)"):
+        with pytest.raises(DeviceError, match=r"found a frame in yuv420p \(no samples\)"):
             decoder.decode(packets[0])
 
 
 def test_damage_and_closing_are_told(gpu: GpuContext, encode: Encode) -> None:
-    """What FFmpeg refuses is CORRUPT, marked packets give corrupt pictures, a closed decoder says so."""
+    """What FFmpeg refuses is CORRUPT, marked packets give corrupt frames, a closed decoder says so."""
     with (
         opened(encode("libx264")) as (stream, packets),
         closing(HwDecoder(_request(gpu, stream, packets[0]), _fake)) as decoder,
     ):
         packets[0].is_corrupt = True
-        assert [picture.corrupt for picture in decoder.decode(packets[0])] == [True]
+        assert [frame.corrupt for frame in decoder.decode(packets[0])] == [True]
         with pytest.raises(SourceError, match=r"'dock-3': CORRUPT"):
             decoder.decode(av.Packet(bytes(packets[1])[:12]))
         decoder.close()

@@ -33,8 +33,8 @@ GREY = Colour(ColourMatrix.BT601, ColourRange.FULL)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A random picture: `spare` bytes lie between the lines of its luma and its chroma plane."""
+class NoiseFrame:
+    """A random frame: `spare` bytes lie between the lines of its luma and its chroma plane."""
 
     format: PixelFormat
     size_wh: tuple[int, int]
@@ -102,8 +102,8 @@ def sides(largest: int) -> st.SearchStrategy[int]:
     return st.integers(1, 5) | st.integers(1, largest)
 
 
-pictures = st.builds(
-    Picture,
+noise_frames = st.builds(
+    NoiseFrame,
     format=st.sampled_from(PixelFormat),
     size_wh=st.tuples(sides(160), sides(160)),
     spare=st.tuples(st.integers(0, 9), st.integers(0, 9)),
@@ -113,17 +113,17 @@ pictures = st.builds(
 )
 
 
-def assert_same_bits(check: HostCheck, batch: Sequence[Picture], dst_hw: tuple[int, int]) -> None:
-    expected = np.stack([picture.as_defined(dst_hw) for picture in batch])
-    frames = [picture.as_host_frame(dst_hw) for picture in batch]
+def assert_same_bits(check: HostCheck, batch: Sequence[NoiseFrame], dst_hw: tuple[int, int]) -> None:
+    expected = np.stack([frame.as_defined(dst_hw) for frame in batch])
+    frames = [frame.as_host_frame(dst_hw) for frame in batch]
     assert check.run(frames, dst_hw, half=False).tobytes() == expected.tobytes()
     assert check.run(frames, dst_hw, half=True).tobytes() == expected.astype(np.float16).tobytes()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(batch=st.lists(pictures, min_size=1, max_size=3), dst_hw=st.tuples(sides(70), sides(70)))
+@given(batch=st.lists(noise_frames, min_size=1, max_size=3), dst_hw=st.tuples(sides(70), sides(70)))
 def test_batches_have_the_bits_of_the_definition(
-    check: HostCheck, batch: list[Picture], dst_hw: tuple[int, int]
+    check: HostCheck, batch: list[NoiseFrame], dst_hw: tuple[int, int]
 ) -> None:
     """Any sizes, pitches, formats and colours in one batch, both outputs, and no access beside any memory."""
     assert_same_bits(check, batch, dst_hw)
@@ -136,8 +136,8 @@ def test_batches_have_the_bits_of_the_definition(
 def test_cameras_have_the_bits_of_the_definition(
     check: HostCheck, pixel_format: PixelFormat, size_wh: tuple[int, int], dst_hw: tuple[int, int]
 ) -> None:
-    """Pictures as large as cameras send, down to hundreds of taps for one output pixel."""
-    assert_same_bits(check, [Picture(pixel_format, size_wh, (64, 0), GREY, seed=1)], dst_hw)
+    """Frames as large as cameras send, down to hundreds of taps for one output pixel."""
+    assert_same_bits(check, [NoiseFrame(pixel_format, size_wh, (64, 0), GREY, seed=1)], dst_hw)
 
 
 def test_every_byte_becomes_the_definitions_number(library: ctypes.CDLL) -> None:
@@ -203,7 +203,7 @@ def test_compact_tables_say_what_the_plan_says(src: int, dst: int) -> None:
         assert (planned == compact).all()
 
 
-def test_tables_are_no_wider_than_the_picture_needs() -> None:
+def test_tables_are_no_wider_than_the_frame_needs() -> None:
     """A third of the size takes three taps, enlarging takes two, the same size one."""
     assert [len(compact_taps(src, dst)) - 1 for src, dst in ((1920, 640), (320, 640), (640, 640), (1, 9))] == [
         3,

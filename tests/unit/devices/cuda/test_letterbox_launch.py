@@ -69,7 +69,7 @@ class Pinned:
 
 
 def surface_of(seed: int, pixel_format: PixelFormat, size_wh: tuple[int, int]) -> tuple[Surface, NDArray[np.float32]]:
-    """Return a random picture and what the definition makes of it, (3, h, w)."""
+    """Return a random frame and what the definition makes of it, (3, h, w)."""
     layout, (width, height), step = SurfaceLayout(pixel_format, size_wh), size_wh, pixel_format.sample_bytes
     memory = Pinned((layout.nbytes,), np.uint8)
     lines = memory.array.reshape(-1, layout.pitch)
@@ -93,23 +93,23 @@ def records(count: int) -> tuple[Pinned, NDArray[np.void]]:
 
 @pytest.mark.parametrize("half", [False, True])
 def test_one_launch_makes_a_batch(gpu: GpuContext, stream: Stream, half: bool, fake_cuda: FakeDriver) -> None:
-    """Pictures of several formats and sizes come out of one launch, each in its place."""
+    """Frames of several formats and sizes come out of one launch, each in its place."""
     kernel = LetterboxKernel(gpu.device, stream, half=half, cache_dir=None)
-    pictures = [surface_of(1, PixelFormat.NV12, (65, 33)), surface_of(2, PixelFormat.P016, (30, 61))]
+    frames = [surface_of(1, PixelFormat.NV12, (65, 33)), surface_of(2, PixelFormat.P016, (30, 61))]
     params, rows = records(2)
     output = Pinned((2, 3, *DST_HW), np.float16 if half else np.float32)
-    for (surface, _), row in zip(pictures, rows, strict=True):
+    for (surface, _), row in zip(frames, rows, strict=True):
         kernel.describe(surface, COLOUR, Letterbox(surface.size_wh, DST_HW), row)
     kernel.launch(stream, params.buffer, 2, DST_HW, output.address)
     stream.sync()
-    expected = np.stack([picture for _, picture in pictures]).astype(output.array.dtype)
+    expected = np.stack([frame for _, frame in frames]).astype(output.array.dtype)
     assert output.array.tobytes() == expected.tobytes()
     assert fake_cuda.calls("cuLaunchKernel") == 1
     kernel.close()
 
 
 def test_a_graph_reads_the_records_of_its_run(letterbox: LetterboxKernel, stream: Stream) -> None:
-    """A captured launch makes whatever picture the records name when the graph runs."""
+    """A captured launch makes whatever frame the records name when the graph runs."""
     params, rows = records(1)
     output = Pinned((1, 3, *DST_HW), np.float32)
     builder = stream.create_graph_builder().begin_building("thread_local")
@@ -126,7 +126,7 @@ def test_a_graph_reads_the_records_of_its_run(letterbox: LetterboxKernel, stream
 def test_a_known_size_costs_no_memory_and_no_copy(
     letterbox: LetterboxKernel, stream: Stream, fake_cuda: FakeDriver
 ) -> None:
-    """From a geometry's second picture on, all that the driver sees is the launch."""
+    """From a geometry's second frame on, all that the driver sees is the launch."""
     surface, _ = surface_of(5, PixelFormat.NV12, (65, 33))
     box = Letterbox(surface.size_wh, DST_HW)
     params, rows = records(1)
@@ -188,14 +188,14 @@ def test_closing_frees_everything(gpu: GpuContext, stream: Stream, fake_cuda: Fa
     assert fake_cuda.live().get("device bytes", 0) == before
 
 
-def test_a_picture_of_another_size_is_refused(letterbox: LetterboxKernel) -> None:
-    """The geometry of another picture would be read beyond this one's memory."""
+def test_a_frame_of_another_size_is_refused(letterbox: LetterboxKernel) -> None:
+    """The geometry of another frame would be read beyond this one's memory."""
     surface, _ = surface_of(7, PixelFormat.NV12, (10, 9))
-    with pytest.raises(ValueError, match=r"expected a picture of \(10, 10\), found \(10, 9\)"):
+    with pytest.raises(ValueError, match=r"expected a frame of \(10, 10\), found \(10, 9\)"):
         letterbox.describe(surface, COLOUR, Letterbox((10, 10), DST_HW), records(1)[1][0])
 
 
-def test_a_picture_beyond_16_bits_is_refused(letterbox: LetterboxKernel) -> None:
+def test_a_frame_beyond_16_bits_is_refused(letterbox: LetterboxKernel) -> None:
     """Positions that the tables cannot hold are an error, not a wrap-around."""
     with pytest.raises(DeviceError, match="at most 65535 pixels a side"):
         describe(letterbox, (65536, 1), records(1)[1][0])

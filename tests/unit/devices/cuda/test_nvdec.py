@@ -39,17 +39,17 @@ def _request(gpu: GpuContext, stream: Any, first: Any, colour: Colour | None = N
 def _decode_all(gpu: GpuContext, pynv: Any, memory: io.BytesIO) -> tuple[list[DecodedFrame], NvDecoder]:
     with opened(memory) as (stream, packets):
         decoder = NvDecoder(_request(gpu, stream, packets[0]), pynv)
-        return [picture for packet in packets for picture in decoder.decode(packet)], decoder
+        return [frame for packet in packets for frame in decoder.decode(packet)], decoder
 
 
 def _on_cpu(memory: io.BytesIO) -> list[DecodedFrame]:
     with opened(memory) as (stream, packets):
         decoder = CpuDecoder("a", stream)
-        return [picture for packet in packets for picture in decoder.decode(packet)]
+        return [frame for packet in packets for frame in decoder.decode(packet)]
 
 
 def _samples(frame: Any) -> list[Any]:
-    """Return Y, Cb and Cr of a host picture in 8 bits, whatever its format."""
+    """Return Y, Cb and Cr of a host frame in 8 bits, whatever its format."""
     dtype: Any = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
     shift = {"nv12": 0, "p010le": 8, "yuv420p10le": 2}.get(frame.format.name, 0)
     planes = []
@@ -71,29 +71,27 @@ def _samples(frame: Any) -> list[Any]:
         ("libsvtav1", (128, 96), "yuv420p10le"),
     ],
 )
-def test_pictures_are_those_of_the_cpu(
+def test_frames_are_those_of_the_cpu(
     gpu: GpuContext, pynv: Any, encode: Encode, codec: str, size_wh: tuple[int, int], pixels: str
 ) -> None:
-    """All pictures, held to the end while the decoder overwrites its own, equal the CPU's sample by sample."""
+    """All frames, held to the end while the decoder overwrites its own, equal the CPU's sample by sample."""
     memory = encode(codec, size_wh, pixels)
-    pictures, decoder = _decode_all(gpu, pynv, memory)
+    frames, decoder = _decode_all(gpu, pynv, memory)
     expected = _on_cpu(memory)
 
-    assert len(pictures) == len(expected) == FRAMES
-    assert {picture.data.format for picture in pictures} == {
-        PixelFormat.NV12 if pixels == "yuv420p" else PixelFormat.P016
-    }
-    for number, (picture, other) in enumerate(zip(pictures, expected, strict=True)):
-        for found, wanted in zip(_samples(picture.data.to_host()), _samples(other.data), strict=True):
+    assert len(frames) == len(expected) == FRAMES
+    assert {frame.data.format for frame in frames} == {PixelFormat.NV12 if pixels == "yuv420p" else PixelFormat.P016}
+    for number, (frame, other) in enumerate(zip(frames, expected, strict=True)):
+        for found, wanted in zip(_samples(frame.data.to_host()), _samples(other.data), strict=True):
             np.testing.assert_array_equal(found, wanted)
-        assert (picture.size_wh, picture.colour, picture.keyframe) == (other.size_wh, other.colour, other.keyframe)
-        assert picture.pts_s == pytest.approx(number / 25)
-        assert not picture.corrupt
+        assert (frame.size_wh, frame.colour, frame.keyframe) == (other.size_wh, other.colour, other.keyframe)
+        assert frame.pts_s == pytest.approx(number / 25)
+        assert not frame.corrupt
     decoder.close()
 
 
-def test_each_packet_gives_its_picture_at_once(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """A live stream is decoded without holding pictures back: LOW latency, every packet marked as a whole picture."""
+def test_each_packet_gives_its_frame_at_once(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """A live stream is decoded without holding frames back: LOW latency, every packet marked as a whole frame."""
     with opened(encode("libx264")) as (stream, packets):
         decoder = NvDecoder(_request(gpu, stream, packets[0]), pynv)
         counts = [len(decoder.decode(packet)) for packet in packets]
@@ -104,9 +102,9 @@ def test_each_packet_gives_its_picture_at_once(gpu: GpuContext, pynv: Any, encod
 
 
 def test_reordered_streams_come_in_order_of_display(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """Streams with B-pictures are decoded with NATIVE latency and lose none."""
-    pictures, decoder = _decode_all(gpu, pynv, encode("libx264", options={"bf": "2"}))
-    times = [picture.pts_s or 0.0 for picture in pictures]
+    """Streams with B-frames are decoded with NATIVE latency and lose none."""
+    frames, decoder = _decode_all(gpu, pynv, encode("libx264", options={"bf": "2"}))
+    times = [frame.pts_s or 0.0 for frame in frames]
 
     assert decoder.latency == "NATIVE"
     assert len(times) == FRAMES
@@ -146,12 +144,12 @@ def test_packets_are_only_read(gpu: GpuContext, pynv: Any, encode: Encode) -> No
         decoder.close()
 
 
-def test_marked_packets_give_corrupt_pictures(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+def test_marked_packets_give_corrupt_frames(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """What the demuxer marks as damaged stays marked through the decoder, and so does its successor not."""
     with opened(encode("libx264")) as (stream, packets):
         packets[2].is_corrupt = True
         decoder = NvDecoder(_request(gpu, stream, packets[0]), pynv)
-        corrupt = [picture.corrupt for packet in packets[:4] for picture in decoder.decode(packet)]
+        corrupt = [frame.corrupt for packet in packets[:4] for frame in decoder.decode(packet)]
 
     assert corrupt == [False, False, True, False]
     decoder.close()
@@ -163,12 +161,12 @@ def test_an_override_wins(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     with opened(encode("libx264", colorspace=1, color_range=1)) as (stream, packets):
         decoder = NvDecoder(_request(gpu, stream, packets[0], override), pynv)
 
-        assert [picture.colour for picture in decoder.decode(packets[0])] == [override]
+        assert [frame.colour for frame in decoder.decode(packets[0])] == [override]
         decoder.close()
 
 
 def test_steady_state_takes_no_memory(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """While pictures are dropped as they come, the pool keeps its size; held ones make it grow by as many."""
+    """While frames are dropped as they come, the pool keeps its size; held ones make it grow by as many."""
     with (
         opened(encode("libx264")) as (stream, packets),
         closing(NvDecoder(_request(gpu, stream, packets[0]), pynv)) as decoder,
@@ -181,10 +179,10 @@ def test_steady_state_takes_no_memory(gpu: GpuContext, pynv: Any, encode: Encode
         assert (dropped, decoder.pool.size) == (POOL_SIZE, len(held))
 
 
-def test_too_many_held_pictures_are_told(
+def test_too_many_held_frames_are_told(
     gpu: GpuContext, pynv: Any, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When no more memory may be taken, the picture is refused as damaged: counted, and never silent."""
+    """When no more memory may be taken, the frame is refused as damaged: counted, and never silent."""
     monkeypatch.setattr("vision_line.devices.cuda.decoders.nvdec.POOL_LIMIT", POOL_SIZE)
     with (
         opened(encode("libx264")) as (stream, packets),
@@ -198,7 +196,7 @@ def test_too_many_held_pictures_are_told(
 
 
 def test_silent_scaling_is_caught(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """A decoder that makes pictures of another size than the sequence's is refused before anything is copied."""
+    """A decoder that makes frames of another size than the sequence's is refused before anything is copied."""
     sequence = VideoSequence("h264", (128, 80), 8, is_420=True, reorders=False, colour=BLACK)
     with (
         opened(encode("libx264", (128, 96))) as (stream, packets),

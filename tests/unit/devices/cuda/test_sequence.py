@@ -39,8 +39,8 @@ def _packets(memory: io.BytesIO) -> tuple[Any, list[Any]]:
         ("mjpeg", "yuvj420p", 8),
     ],
 )
-def test_first_picture_tells_the_sequence(encode: Encode, codec: str, pixels: str, bits: int) -> None:
-    """Codec, size, depth and sampling are read from one key picture, and live streams reorder nothing."""
+def test_first_frame_tells_the_sequence(encode: Encode, codec: str, pixels: str, bits: int) -> None:
+    """Codec, size, depth and sampling are read from one keyframe, and live streams reorder nothing."""
     stream, packets = _packets(encode(codec, (130, 98), pixels))
 
     sequence = read_sequence("a", stream, packets[0])
@@ -52,7 +52,7 @@ def test_first_picture_tells_the_sequence(encode: Encode, codec: str, pixels: st
 
 
 def test_reordering_and_finer_chroma_are_told(encode: Encode) -> None:
-    """B-pictures and 4:4:4 are seen before the first picture is decoded for use."""
+    """B-frames and 4:4:4 are seen before the first frame is decoded for use."""
     stream, packets = _packets(encode("libx264", pixels="yuv444p", options={"bf": "2"}))
 
     sequence = read_sequence("a", stream, packets[0])
@@ -78,8 +78,8 @@ def test_colour_follows_the_stream_or_the_rule(
     assert read_sequence("a", stream, packets[0]).colour == expected
 
 
-def test_key_picture_that_is_none_is_corrupt(encode: Encode) -> None:
-    """Where there is no picture to read, the error names the camera and is no reason to give the camera up."""
+def test_keyframe_that_is_none_is_corrupt(encode: Encode) -> None:
+    """Where there is no frame to read, the error names the camera and is no reason to give the camera up."""
     stream, _ = _packets(encode("libx264"))
 
     with pytest.raises(SourceError, match=r"'dock-3': CORRUPT"):
@@ -88,7 +88,7 @@ def test_key_picture_that_is_none_is_corrupt(encode: Encode) -> None:
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
 def test_headers_change_only_with_the_sequence(encode: Encode, codec: str) -> None:
-    """Key pictures of one sequence repeat the same headers, other pictures have none, another size has others."""
+    """Keyframes of one sequence repeat the same headers, other frames have none, another size has others."""
     container = ANNEX_B.get(codec, "ivf")
     name = {"libsvtav1": "av1"}.get(codec, container)
     _, packets = _packets(encode(codec, container=container))
@@ -125,7 +125,7 @@ def _packet(pts: int | None, key: bool = False, sps: bytes = b"") -> Any:
 
 
 def test_watch_sees_another_sequence() -> None:
-    """A key picture with other headers is noticed; one that repeats them, or has none, goes on with the old."""
+    """A keyframe with other headers is noticed; one that repeats them, or has none, goes on with the old."""
     watch = _watch()
     seen = [watch.note(_packet(n, key=True, sps=sps)) for n, sps in enumerate([b"one", b"one", b"", b"two", b"two"])]
 
@@ -148,7 +148,7 @@ def test_watch_does_not_read_length_prefixes() -> None:
     ],
 )
 def test_watch_sees_reordering(times: list[int | None], reorders: bool) -> None:
-    """Timestamps that step back again and again mean reordered pictures."""
+    """Timestamps that step back again and again mean reordered frames."""
     watch = _watch()
     for number, pts in enumerate(times):
         watch.note(_packet(pts, key=number == 0))

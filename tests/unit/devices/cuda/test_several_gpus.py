@@ -69,13 +69,13 @@ class Several:
         self.sequence = 0
 
     def frame(self, camera: str, gpu: int) -> tuple[Frame, tuple[int, int]]:
-        """Return a camera's next frame, with its picture on a GPU, and the class and tile that it shows."""
+        """Return a camera's next frame, with its data on a GPU, and the class and tile that it shows."""
         class_id, tile = self.sequence % 3, self.sequence * 5 % 8
-        picture = np.zeros((64, 128, 3), np.uint8)
+        rgb = np.zeros((64, 128, 3), np.uint8)
         row, column = divmod(tile, 4)
-        picture[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32, class_id] = 255
+        rgb[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32, class_id] = 255
         self.sequence += 1
-        shown = self.gpus[gpu].show(picture)
+        shown = self.gpus[gpu].show(rgb)
         return Frame(camera, self.sequence, (128, 64), FULL, shown, 0.0, 0.0, 0.0), (class_id, tile)
 
     def collect(self, frames: int) -> dict[str, list[tuple[int, int]]]:
@@ -214,15 +214,15 @@ def decoders(cuda_machine: CudaMachine, second_gpu: GpuFrames, nvml: FakeNvml) -
 
 
 def _decode(decoders: MultiGpuDecoders, camera: str, video: io.BytesIO) -> tuple[PlacedDecoder, set[int]]:
-    """Open a camera's decoder and decode a video; return it, and the GPUs on which its pictures lie."""
+    """Open a camera's decoder and decode a video; return it, and the GPUs on which its frames lie."""
     with opened(video) as (stream, packets):
         decoder = decoders.open(camera, stream, None)
-        pictures = [picture for packet in packets for picture in decoder.decode(packet)]
-    assert pictures
-    return decoder, {picture.data.device for picture in pictures}
+        frames = [frame for packet in packets for frame in decoder.decode(packet)]
+    assert frames
+    return decoder, {frame.data.device for frame in frames}
 
 
-def test_pictures_lie_on_the_gpu_that_was_chosen(decoders: MultiGpuDecoders, nvml: FakeNvml, encode: Encode) -> None:
+def test_frames_lie_on_the_gpu_that_was_chosen(decoders: MultiGpuDecoders, nvml: FakeNvml, encode: Encode) -> None:
     """By the load; a busy GPU gets no camera, and one that comes back stays."""
     nvml.sm_percent[BUS] = 80
     open_decoders: list[PlacedDecoder] = []
@@ -245,7 +245,7 @@ def test_pictures_lie_on_the_gpu_that_was_chosen(decoders: MultiGpuDecoders, nvm
 def test_cameras_that_start_together_are_spread(
     decoders: MultiGpuDecoders, encode: Encode, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From many threads at once, before any load shows; each one's pictures are on its GPU, and the log tells it."""
+    """From many threads at once, before any load shows; each one's frames are on its GPU, and the log tells it."""
     video = encode("mjpeg", pixels="yuvj420p").getvalue()
     with ThreadPoolExecutor(8) as threads, caplog.at_level(logging.INFO):
         done = list(threads.map(lambda number: _decode(decoders, f"cam{number}", io.BytesIO(video)), range(16)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Pictures in GPU memory: layout, host copies, and the pool that they come from and return to."""
+"""Frames in GPU memory: layout, host copies, and the pool that they come from and return to."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_planes_fit_and_do_not_overlap(width: int, height: int, pixel_format: Pi
 @pytest.mark.parametrize("pixel_format", PixelFormat)
 @pytest.mark.parametrize("size_wh", SIZES)
 @pytest.mark.parametrize("padding", [0, 24])
-def test_host_copy_is_the_picture(
+def test_host_copy_is_the_frame(
     gpu: GpuContext, pixel_format: PixelFormat, size_wh: tuple[int, int], padding: int
 ) -> None:
-    """A copy holds what the GPU holds, for odd sizes and any pitch, and waits for the picture to be there."""
+    """A copy holds what the GPU holds, for odd sizes and any pitch, and waits for the frame to be there."""
     rng = np.random.default_rng(7)
     width, height = size_wh
     chroma_width = (width + 1) // 2 * 2
@@ -119,7 +119,7 @@ def _pool(gpu: GpuContext, limit: int = 8) -> SurfacePool:
 
 
 def test_dropped_surfaces_are_used_again(gpu: GpuContext) -> None:
-    """Pictures that come and go take no new memory, and none is lost."""
+    """Frames that come and go take no new memory, and none is lost."""
     pool = _pool(gpu)
     addresses = set()
     for _ in range(50):
@@ -134,7 +134,7 @@ def test_dropped_surfaces_are_used_again(gpu: GpuContext) -> None:
 
 
 def test_no_two_surfaces_share_memory(gpu: GpuContext) -> None:
-    """A picture that is held is never given out a second time."""
+    """A frame that is held is never given out a second time."""
     pool = _pool(gpu)
     held = [_taken(pool)[0] for _ in range(6)]
 
@@ -171,7 +171,7 @@ def test_surfaces_return_from_any_thread(gpu: GpuContext) -> None:
 
 
 def test_surface_outlives_its_pool(gpu: GpuContext) -> None:
-    """A picture that is held when its decoder closes stays readable; closing twice is allowed."""
+    """A frame that is held when its decoder closes stays readable; closing twice is allowed."""
     stream = open_stream(gpu)
     pool = SurfacePool(gpu, stream, SurfaceLayout(PixelFormat.NV12, (32, 16)), "a")
     surface, memory = _taken(pool)

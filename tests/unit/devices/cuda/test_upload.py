@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Pictures decoded on the CPU and brought to the GPU: the same samples, whatever their format."""
+"""Frames decoded on the CPU and brought to the GPU: the same samples, whatever their format."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _uploading(
 def _on_cpu(memory: io.BytesIO) -> list[DecodedFrame]:
     with opened(memory) as (stream, packets):
         decoder = CpuDecoder("a", stream)
-        return [picture for packet in packets for picture in decoder.decode(packet)]
+        return [frame for packet in packets for frame in decoder.decode(packet)]
 
 
 @pytest.mark.parametrize(
@@ -55,37 +55,37 @@ def _on_cpu(memory: io.BytesIO) -> list[DecodedFrame]:
         ("mjpeg", (129, 97), "yuvj420p"),
     ],
 )
-def test_uploaded_pictures_are_those_of_the_cpu(
+def test_uploaded_frames_are_those_of_the_cpu(
     gpu: GpuContext, encode: Encode, codec: str, size_wh: tuple[int, int], pixels: str
 ) -> None:
-    """All pictures, held to the end, equal the CPU's planes sample by sample, with their colour and times."""
+    """All frames, held to the end, equal the CPU's planes sample by sample, with their colour and times."""
     memory = encode(codec, size_wh, pixels)
     with _uploading(gpu, memory) as (decoder, packets):
-        pictures = [picture for packet in packets for picture in decoder.decode(packet)]
-        copies = [open_planes(picture.data.to_host()) for picture in pictures]
+        frames = [frame for packet in packets for frame in decoder.decode(packet)]
+        copies = [open_planes(frame.data.to_host()) for frame in frames]
     expected = _on_cpu(memory)
 
-    assert len(pictures) == len(expected) == FRAMES
-    for number, (picture, copy, other) in enumerate(zip(pictures, copies, expected, strict=True)):
-        assert picture.data.format is PixelFormat.NV12
+    assert len(frames) == len(expected) == FRAMES
+    for number, (frame, copy, other) in enumerate(zip(frames, copies, expected, strict=True)):
+        assert frame.data.format is PixelFormat.NV12
         for found, wanted in zip(copy.planes, open_planes(other.data).planes, strict=True):
             np.testing.assert_array_equal(found, wanted)
-        assert (picture.size_wh, picture.colour, picture.keyframe) == (size_wh, other.colour, other.keyframe)
-        assert picture.pts_s == pytest.approx(number / 25)
+        assert (frame.size_wh, frame.colour, frame.keyframe) == (size_wh, other.colour, other.keyframe)
+        assert frame.pts_s == pytest.approx(number / 25)
 
 
 def test_change_of_size_is_followed(gpu: GpuContext, encode: Encode) -> None:
-    """A stream that changes its size goes on; pictures of the old size that are held stay as they were."""
+    """A stream that changes its size goes on; frames of the old size that are held stay as they were."""
     joined = io.BytesIO(encode("libx264", container="h264").getvalue())
     joined.seek(0, io.SEEK_END)
     joined.write(encode("libx264", (96, 64), container="h264").getvalue())
     joined.seek(0)
     with _uploading(gpu, joined) as (decoder, packets):
-        pictures = [picture for packet in packets for picture in decoder.decode(packet)]
-        copies = [picture.data.to_host() for picture in pictures]
+        frames = [frame for packet in packets for frame in decoder.decode(packet)]
+        copies = [frame.data.to_host() for frame in frames]
 
-    assert [picture.size_wh for picture in pictures] == [(128, 96)] * FRAMES + [(96, 64)] * FRAMES
-    assert [(copy.width, copy.height) for copy in copies] == [picture.size_wh for picture in pictures]
+    assert [frame.size_wh for frame in frames] == [(128, 96)] * FRAMES + [(96, 64)] * FRAMES
+    assert [(copy.width, copy.height) for copy in copies] == [frame.size_wh for frame in frames]
     assert all(copy.to_ndarray().std() > 10 for copy in copies)
 
 
@@ -93,7 +93,7 @@ def test_override_wins_over_stream_and_rgb(gpu: GpuContext, encode: Encode) -> N
     """The camera's own colour setting replaces what the stream says."""
     override = Colour(ColourMatrix.BT2020, ColourRange.FULL)
     with _uploading(gpu, encode("libx264"), override) as (decoder, packets):
-        assert {picture.colour for packet in packets for picture in decoder.decode(packet)} == {override}
+        assert {frame.colour for packet in packets for frame in decoder.decode(packet)} == {override}
 
 
 def test_damage_and_closing_are_told(gpu: GpuContext, encode: Encode) -> None:
@@ -115,11 +115,11 @@ def test_unknown_streams_are_refused(gpu: GpuContext) -> None:
         UploadDecoder(DecoderRequest(gpu, "a", stream, None, sequence))
 
 
-def _as_nv12(picture: Planes) -> Planes:
-    width, height = picture.size_wh
+def _as_nv12(planes: Planes) -> Planes:
+    width, height = planes.size_wh
     luma = np.empty((height, width), np.uint8)
     chroma = np.empty(((height + 1) // 2, (width + 1) // 2 * 2), np.uint8)
-    write_nv12(picture, luma, chroma)
+    write_nv12(planes, luma, chroma)
     return Planes((luma, chroma[:, ::2], chroma[:, 1::2]))
 
 
@@ -131,7 +131,7 @@ def _smooth_rgb(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv420p10le", "gray", "nv12"])
 @pytest.mark.parametrize("size_wh", [(64, 48), (63, 47)])
 def test_every_format_becomes_nv12(pixels: str, size_wh: tuple[int, int]) -> None:
-    """Whatever the sampling, the network sees the same picture as from the original planes, within 4 of 255.
+    """Whatever the sampling, the network sees the same frame as from the original planes, within 4 of 255.
 
     Luma is exact; averaging finer chroma to half size moves a colour a little where it changes.
     """
@@ -144,8 +144,8 @@ def test_every_format_becomes_nv12(pixels: str, size_wh: tuple[int, int]) -> Non
     assert np.abs(found - letterbox_planes(open_planes(frame), LIMITED, (32, 64))).max() <= 4
 
 
-def test_rgb_pictures_keep_their_colours() -> None:
-    """Pictures from files are RGB: as NV12, read as what they are said to be, they differ by at most 6 of 255."""
+def test_rgb_frames_keep_their_colours() -> None:
+    """Images are RGB: as NV12, read as what they are said to be, they differ by at most 6 of 255."""
     rgb = _smooth_rgb((64, 48))
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
     planes, colour = yuv_planes(frame)

@@ -29,11 +29,11 @@ CLASSES, NMS_IOU = 3, 0.5
 Outputs = list[NDArray[np.float32]]
 
 
-def outputs(seed: int = 0, pictures: int = 3, places: int = 200, highest: float = 0.9) -> Outputs:
+def outputs(seed: int = 0, images: int = 3, places: int = 200, highest: float = 0.9) -> Outputs:
     """Return yolov8 outputs of random places, a few of them strong."""
     rng = np.random.default_rng(seed)
     made = []
-    for _ in range(pictures):
+    for _ in range(images):
         centres, sizes = rng.uniform(20, 300, (2, places)), rng.uniform(10, 60, (2, places))
         scores = highest * rng.uniform(0, 1, (CLASSES, places)) ** 6
         made.append(np.concatenate([centres, sizes, scores]).astype(np.float32))
@@ -119,7 +119,7 @@ def test_end_to_end_heads_are_compared_too() -> None:
 
 
 def test_a_reference_that_could_not_tell_is_noticed() -> None:
-    """One picture, the same picture twice, or no scores at all: nothing a wrong engine would fail."""
+    """One image, the same image twice, or no scores at all: nothing a wrong engine would fail."""
     right = outputs()
 
     assert not weakness(reference(right))
@@ -139,7 +139,7 @@ def test_a_file_gives_back_what_was_packed() -> None:
     found = unpack_proof(packed)
     assert packed == pack_proof(proof)
     assert len(packed) < MAX_PROOF_BYTES
-    assert np.array_equal(found.pictures, proof.pictures)
+    assert np.array_equal(found.images, proof.images)
     again = found.reference("qdq-s8-symmetric", (64, 96))
     assert again is not None
     assert np.array_equal(again.places, kept.places)
@@ -175,22 +175,22 @@ def test_a_damaged_file_is_refused_in_words(damage: int, cut: int) -> None:
 
 
 @given(
-    pictures=hnp.arrays(np.uint8, st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9), st.just(3))),
+    images=hnp.arrays(np.uint8, st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9), st.just(3))),
     shape_hw=st.tuples(st.integers(1, 30), st.integers(1, 30)),
 )
-def test_a_picture_serves_every_shape(pictures: NDArray[np.uint8], shape_hw: tuple[int, int]) -> None:
+def test_an_image_serves_every_shape(images: NDArray[np.uint8], shape_hw: tuple[int, int]) -> None:
     """It is repeated, or cut."""
-    inputs = shaped(pictures, shape_hw)
-    _, height, width, _ = pictures.shape
+    inputs = shaped(images, shape_hw)
+    _, height, width, _ = images.shape
 
-    assert inputs.shape == (len(pictures), *shape_hw, 3)
-    assert np.array_equal(inputs[:, -1, -1], pictures[:, (shape_hw[0] - 1) % height, (shape_hw[1] - 1) % width])
+    assert inputs.shape == (len(images), *shape_hw, 3)
+    assert np.array_equal(inputs[:, -1, -1], images[:, (shape_hw[0] - 1) % height, (shape_hw[1] - 1) % width])
 
 
-def test_drawn_pictures_are_always_the_same() -> None:
+def test_drawn_images_are_always_the_same() -> None:
     """What a foreign model is proven by does not depend on chance."""
     drawn = drawn_images()
 
     assert drawn.shape == (4, 320, 320, 3)
     assert np.array_equal(drawn, drawn_images())
-    assert len({picture.tobytes() for picture in drawn}) == 4
+    assert len({image.tobytes() for image in drawn}) == 4

@@ -20,7 +20,7 @@ inputs = st.integers(1, 40).map(lambda n: n * 32)
         ((640, 360), (192, 320), (320, 180), (0, 6)),
         ((640, 480), (320, 320), (320, 240), (0, 40)),
         ((810, 1080), (320, 320), (240, 320), (40, 0)),
-        ((160, 90), (192, 320), (320, 180), (0, 6)),  # smaller pictures are scaled up
+        ((160, 90), (192, 320), (320, 180), (0, 6)),  # smaller frames are scaled up
         ((3000, 1), (64, 64), (64, 1), (0, 31)),  # at least one pixel; the odd line lies below
         ((321, 180), (192, 320), (320, 179), (0, 6)),
     ],
@@ -28,7 +28,7 @@ inputs = st.integers(1, 40).map(lambda n: n * 32)
 def test_known_cases(
     src_wh: tuple[int, int], dst_hw: tuple[int, int], content_wh: tuple[int, int], left_top: tuple[int, int]
 ) -> None:
-    """Sizes and offsets of typical and extreme pictures."""
+    """Sizes and offsets of typical and extreme frames."""
     box = Letterbox(src_wh, dst_hw)
 
     assert (box.content_wh, box.left_top) == (content_wh, left_top)
@@ -59,7 +59,7 @@ def test_boxes_survive_the_way_there_and_back(
     np.testing.assert_allclose(returned, xyxy, rtol=1e-4, atol=max(width, height) * 2e-6 * 32)
 
 
-def test_boxes_are_clipped_to_the_picture() -> None:
+def test_boxes_are_clipped_to_the_frame() -> None:
     """The part of a box that lies in the padding is cut off."""
     box = Letterbox((640, 360), (192, 320))
 
@@ -67,6 +67,6 @@ def test_boxes_are_clipped_to_the_picture() -> None:
 
 
 def test_empty_sizes_are_refused() -> None:
-    """A picture without pixels has no geometry."""
+    """A frame without pixels has no geometry."""
     with pytest.raises(ValueError, match="expected sizes >= 1"):
         Letterbox((0, 360), (192, 320))

@@ -125,8 +125,8 @@ def test_colours_survive_the_way_to_ycbcr_and_back(rgb: list[int], matrix: Colou
     assert np.abs(returned[0, 0].astype(int) - rgb).max() <= 1
 
 
-def test_the_picture_lies_in_grey_padding() -> None:
-    """Padding is 114 in all channels; a white picture between it is white."""
+def test_the_frame_lies_in_grey_padding() -> None:
+    """Padding is 114 in all channels; a white frame between it is white."""
     canvas = letterbox_rgb(np.full((18, 32, 3), 255, np.uint8), (64, 64))
 
     assert (canvas[:14] == 114).all()
@@ -135,7 +135,7 @@ def test_the_picture_lies_in_grey_padding() -> None:
 
 
 def test_chroma_is_resampled_straight_to_the_content() -> None:
-    """Subsampled chroma of uniform colour gives a uniform picture, at odd sizes too."""
+    """Subsampled chroma of uniform colour gives a uniform frame, at odd sizes too."""
     planes = Planes(
         (np.full((35, 51), 81, np.uint8), np.full((18, 26), 90, np.uint8), np.full((18, 26), 240, np.uint8))
     )
@@ -157,7 +157,7 @@ def test_normalised_values_are_one_multiplication() -> None:
 
 
 def test_the_definition_has_not_changed() -> None:
-    """A fixed random picture gives the very bytes that definition 1 gave when it was published."""
+    """A fixed random frame gives the very bytes that definition 1 gave when it was published."""
     random = np.random.default_rng(1)
     planes = Planes(tuple(random.integers(0, 256, (h, w), np.uint8) for h, w in ((97, 133), (49, 67), (49, 67))))
 

@@ -70,7 +70,7 @@ EXPORTED = _model(((320, 320),))
     [((640, 360), (192, 320)), ((640, 480), (256, 320)), ((1080, 1920), (320, 192)), ((800, 800), (320, 320))],
 )
 def test_each_aspect_ratio_has_its_shape(size_wh: tuple[int, int], shape: ShapeHW) -> None:
-    """16:9, 4:3, portrait and square pictures get the evaluated shape that fits them."""
+    """16:9, 4:3, portrait and square frames get the evaluated shape that fits them."""
     assert closest_shape(size_wh, EVALUATED) == shape
     assert plan_input_shapes(BUNDLED, [size_wh] * 16) == (shape,)
 
@@ -91,7 +91,7 @@ def test_a_static_model_runs_as_exported() -> None:
 
 
 def test_unknown_cameras_are_taken_for_the_usual_ones() -> None:
-    """Before a camera has shown a picture: 16:9, 4:3 and portrait."""
+    """Before a camera has shown a frame: 16:9, 4:3 and portrait."""
     assert plan_input_shapes(BUNDLED, []) == ((192, 320), (256, 320), (320, 192))
 
 

@@ -240,7 +240,7 @@ def test_frozen_frames_are_no_inspections() -> None:
     assert line.log.causes() == [("camera:FROZEN", 2.0, 6.25)]
 
 
-def test_a_picture_was_not_inspected_since_it_stood_still() -> None:
+def test_a_frame_was_not_inspected_since_it_stood_still() -> None:
     """FROZEN is declared late; the interval and the minute before tell of the whole stand-still all the same."""
     line = Line()
     _inspect_steadily(line, 0.0, 63.0)
@@ -436,7 +436,7 @@ def test_a_gap_that_is_found_when_the_device_is_ready() -> None:
 
 
 def test_a_file_that_waits_for_the_device_blames_the_device() -> None:
-    """Its first picture arrived before the device was ready, the next one waited for room."""
+    """Its first frame arrived before the device was ready, the next one waited for room."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     line.state(0.5, CameraState.RUNNING)
     _idle(line, 0.5, 4.0)
@@ -662,7 +662,7 @@ def test_a_program_that_was_stopped_says_so() -> None:
 
 @pytest.mark.parametrize("result_s", [4.9, 5.1, 24.5])
 def test_what_was_captured_before_a_pause_and_inspected_after_it_does_not_hide_it(result_s: float) -> None:
-    """The beginning of a pause is known to a beat only, and pictures wait in the network meanwhile."""
+    """The beginning of a pause is known to a beat only, and frames wait in the network meanwhile."""
     line = Line()
     _inspect_steadily(line, 0.0, 4.8)
     line.ledger.paused(5.0, 25.0)

@@ -54,7 +54,7 @@ def test_centre_inside_any_polygon() -> None:
     assert centres.tolist() == [[20, 90], [90, 10], [180, 90]]
 
 
-def test_region_follows_picture_size() -> None:
+def test_region_follows_frame_size() -> None:
     """The polygons are normalised: another frame size moves them."""
     keep = DetectionFilter(CLASSES, StreamSettings(roi=[[[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]]), 0.25)
 

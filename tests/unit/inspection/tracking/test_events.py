@@ -223,7 +223,7 @@ def test_expires_without_frames() -> None:
     assert tracker.close() == []
 
 
-def test_new_picture_size_ends_events() -> None:
+def test_new_frame_size_ends_events() -> None:
     """When the camera changes its frame size, events under way end and tracking starts afresh."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
     tracker.update(*_inspection(0, [(100.0, 100.0, 0.5, 0)]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which decoder brings a camera's pictures to the GPU: chosen for each coded sequence, the best that takes it."""
+"""Which decoder brings a camera's frames to the GPU: chosen for each coded sequence, the best that takes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DecoderBackend:
 
 
 def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
-    """Open the Jetson's decoder, whose pictures come through the host's memory.
+    """Open the Jetson's decoder, whose frames come through the host's memory.
 
     Raises:
         DeviceError: this is no Jetson, or GStreamer cannot decode the sequence.
@@ -42,7 +42,7 @@ def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
     return UploadDecoder(request, lambda camera, stream, _: GstDecoder(camera, stream, colour, reorders=reorders))
 
 
-#: Best first; the last takes everything that FFmpeg decodes, and turns pictures as people see them.
+#: Best first; the last takes everything that FFmpeg decodes, and turns frames as people see them.
 BACKENDS = (
     DecoderBackend("NVDEC", NvDecoder, adapts=False),
     DecoderBackend("NVDEC through FFmpeg", HwDecoder, adapts=True),
@@ -54,7 +54,7 @@ BACKENDS = (
 class CudaDecoder:
     """Decodes one camera's stream into surfaces; implements `ports.Decoder`.
 
-    The first key picture says what the sequence is, and the backends are asked in turn. One that refuses then, with a
+    The first keyframe says what the sequence is, and the backends are asked in turn. One that refuses then, with a
     DeviceError, is passed over, so that a missing library or an old GPU costs speed and not the camera; one that fails
     later ends the connection.
     """
@@ -87,16 +87,16 @@ class CudaDecoder:
 
     @property
     def backend(self) -> str:
-        """Return the name of what decodes; empty before the first picture and after the end."""
+        """Return the name of what decodes; empty before the first frame and after the end."""
         return self._chosen.name if self._chosen is not None and self._decoder is not None else ""
 
     @property
     def description(self) -> str:
-        """Return what is decoded and by what, in a few words for people; empty before the first picture."""
+        """Return what is decoded and by what, in a few words for people; empty before the first frame."""
         return f"{self._sequence}: {self._chosen.name}" if self._sequence and self._chosen else ""
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the pictures that `packet` (`av.Packet`, or None to flush) completes, as `Surface`s.
+        """Yield the frames that `packet` (`av.Packet`, or None to flush) completes, as `Surface`s.
 
         Raises:
             SourceError: the stream cannot be decoded, or the decoder is closed.
@@ -140,12 +140,12 @@ class CudaDecoder:
         sequence = replace(sequence, reorders=sequence.reorders or self._watch.reorders)
         request = DecoderRequest(self._gpu, self._camera, self._stream, self._override, sequence)
         refusals: list[str] = []
-        # Only FFmpeg on the CPU turns pictures; sideways ones would be inspected wrongly without a word.
+        # Only FFmpeg on the CPU turns frames; sideways ones would be inspected wrongly without a word.
         for backend in self._backends[-1:] if sequence.turned else self._backends:
             try:
                 with translated_errors(DeviceError, f"decoding by {backend.name}"):
                     self._decoder = backend.open(request)
-                    pictures = list(self._decoder.decode(packet))
+                    frames = list(self._decoder.decode(packet))
             except DeviceError as exc:
                 refusals.append(str(exc))
                 self._end()
@@ -154,7 +154,7 @@ class CudaDecoder:
                 raise
             else:
                 self._tell(backend, sequence, refusals)
-                return pictures
+                return frames
         raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, "; ".join(refusals))
 
     def _tell(self, backend: DecoderBackend, sequence: VideoSequence, refusals: list[str]) -> None:

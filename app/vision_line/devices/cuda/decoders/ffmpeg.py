@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The GPU's decoder through FFmpeg's own acceleration, for where PyNvVideoCodec is missing.
 
-FFmpeg copies each picture within the GPU into memory of its own pool, on the default stream; our streams do not wait
-for that one, so each picture carries an event recorded there. Such a picture may be held for as long as its
+FFmpeg copies each frame within the GPU into memory of its own pool, on the default stream; our streams do not wait
+for that one, so each frame carries an event recorded there. Such a frame may be held for as long as its
 `av.VideoFrame` lives. FFmpeg's parser and reordering are those of the CPU path.
 """
 
@@ -34,11 +34,11 @@ class HwContext(Protocol):
     flags: int
 
     def decode(self, packet: VideoPacket | None) -> list[av.VideoFrame]:
-        """Return the pictures that `packet` (None to flush) completes."""
+        """Return the frames that `packet` (None to flush) completes."""
 
 
 def open_hw_context(codec: str, device: int) -> HwContext:
-    """Return an FFmpeg decoder for `codec` whose pictures stay on GPU `device`, in its primary context.
+    """Return an FFmpeg decoder for `codec` whose frames stay on GPU `device`, in its primary context.
 
     Raises:
         av.FFmpegError: there is no driver, no such GPU, or its primary context has other flags than FFmpeg wants.
@@ -71,11 +71,11 @@ class HwDecoder:
         self._context: HwContext | None = context
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
-        """Return the pictures that `packet` (None to flush) completes.
+        """Return the frames that `packet` (None to flush) completes.
 
         Raises:
             SourceError: FFmpeg refuses the packet (CORRUPT), or the decoder is closed (ENDED).
-            DeviceError: FFmpeg left the GPU, or made pictures in a format that is not taken.
+            DeviceError: FFmpeg left the GPU, or made frames in a format that is not taken.
         """
         camera = self._request.camera
         if self._context is None:
@@ -112,7 +112,7 @@ class HwDecoder:
         pixel_format = _FORMATS.get(samples) if frame.format.name == "cuda" else None
         if pixel_format is None:
             found = f"{frame.format.name} ({samples} samples)"
-            raise DeviceError(f"FFmpeg on the GPU: found a picture in {found}, expected {', '.join(_FORMATS)}")
+            raise DeviceError(f"FFmpeg on the GPU: found a frame in {found}, expected {', '.join(_FORMATS)}")
         luma, chroma = frame.planes
         return Surface(
             format=pixel_format,

@@ -2,12 +2,12 @@
 """Decoding through a GStreamer element: on a Jetson its hardware decoder, which no other library reaches there.
 
 NVIDIA's video libraries for Python and FFmpeg do not decode on Jetson Orin; the GStreamer element `nvv4l2decoder` does.
-This adapter feeds such an element packet by packet and takes NV12 pictures in the host's memory from it. Its limits:
+This adapter feeds such an element packet by packet and takes NV12 frames in the host's memory from it. Its limits:
 
 * it has been run with software decoders in the element's place, and never on a Jetson;
-* each picture is copied from the hardware's memory to the host's, though on a Jetson both are one;
-* GStreamer decodes in threads of its own; a picture that is not there in time comes with a later packet;
-* damage inside a picture is the element's affair: pictures are `corrupt` only where the packet was.
+* each frame is copied from the hardware's memory to the host's, though on a Jetson both are one;
+* GStreamer decodes in threads of its own; a frame that is not there in time comes with a later packet;
+* damage inside a frame is the element's affair: frames are `corrupt` only where the packet was.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 _PARSERS = {"h264": ("h264parse", "video/x-h264"), "hevc": ("h265parse", "video/x-h265")}
 _RELEASE = Path("/etc/nv_tegra_release")
 _INSTALL = "apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-bad"
-_OPENING_S = 3.0  # the decoder is opened while the first picture waits
-_WAIT_S = 0.2  # for a picture that should be there: longer than any decoding
+_OPENING_S = 3.0  # the decoder is opened while the first frame waits
+_WAIT_S = 0.2  # for a frame that should be there: longer than any decoding
 _MAX_INSIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """The elements that decode and that bring the picture to the host's memory as NV12."""
+    """The elements that decode and that bring the frame to the host's memory as NV12."""
 
     decoder: str
     converter: str
@@ -66,7 +66,7 @@ def check_jetson() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What is known of a picture before it is decoded."""
+    """What is known of a frame before it is decoded."""
 
     pts_s: float | None
     keyframe: bool
@@ -86,10 +86,10 @@ class GstDecoder:
         elements: Elements = JETSON,
         opening_s: float = _OPENING_S,
     ) -> None:
-        """Start a pipeline for the packets of `stream` (`av.VideoStream`, H.264 or H.265), each a whole picture.
+        """Start a pipeline for the packets of `stream` (`av.VideoStream`, H.264 or H.265), each a whole frame.
 
-        `colour` is that of all pictures. Without `reorders` the decoder is told to hold no picture back, if it can be.
-        The first picture is waited for up to `opening_s`.
+        `colour` is that of all frames. Without `reorders` the decoder is told to hold no frame back, if it can be.
+        The first frame is waited for up to `opening_s`.
 
         Raises:
             DeviceError: GStreamer, its Python binding or an element is missing, or the codec is another.
@@ -104,14 +104,14 @@ class GstDecoder:
         self._packets = SelfContained(camera, stream)
         self._pipeline = self._open(codec, elements, reorders=reorders)
         self._source = self._pipeline.get_by_name("packets")
-        self._sink = self._pipeline.get_by_name("pictures")
+        self._sink = self._pipeline.get_by_name("frames")
         self._origins: OrderedDict[int, _Origin] = OrderedDict()
-        self._inside = 0  # packets whose pictures have not come out
+        self._inside = 0  # packets whose frames have not come out
         self._usual = 0  # as many stay inside without being late
         self._wait_s = opening_s
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
-        """Return the pictures that are ready; waits for that of `packet` (None to flush, which ends the decoder).
+        """Return the frames that are ready; waits for that of `packet` (None to flush, which ends the decoder).
 
         Raises:
             SourceError: the decoder is closed (ENDED), or the packet is damaged (CORRUPT).
@@ -124,11 +124,11 @@ class GstDecoder:
             self._usual = 0
         else:
             self._push(self._packets.complete(packet))
-        pictures = []
+        frames = []
         while (sample := self._pull()) is not None:
-            pictures.append(self._picture(sample))
+            frames.append(self._decoded(sample))
         self._check_bus()
-        return pictures
+        return frames
 
     def close(self) -> None:
         """Stop the pipeline and its threads; may be called twice."""
@@ -145,7 +145,7 @@ class GstDecoder:
             pipeline = self._gst.parse_launch(
                 f"appsrc name=packets format=time is-live=true caps={media},stream-format=byte-stream,alignment=au"
                 f" ! {parser} ! {elements.decoder} name=decoder ! {elements.converter} ! video/x-raw,format=NV12"
-                f" ! appsink name=pictures sync=false max-buffers={_MAX_INSIDE}"
+                f" ! appsink name=frames sync=false max-buffers={_MAX_INSIDE}"
             )
         except self._glib.Error as exc:
             raise DeviceError(f"{self._name}: {exc.message}") from exc
@@ -169,7 +169,7 @@ class GstDecoder:
             raise DeviceError(f"{self._name}: the pipeline takes no packet")
 
     def _pull(self) -> Gst.Sample | None:
-        """Return a picture, or None; only one that should be there is waited for.
+        """Return a frame, or None; only one that should be there is waited for.
 
         One that is late nevertheless shows how many this decoder holds back, or that it lost one.
         """
@@ -182,7 +182,7 @@ class GstDecoder:
             self._usual = self._inside
         return sample
 
-    def _picture(self, sample: Gst.Sample) -> DecodedFrame:
+    def _decoded(self, sample: Gst.Sample) -> DecodedFrame:
         frame = self._copied(sample)
         origin = self._origins.pop(sample.get_buffer().pts, _Origin(None, keyframe=False, corrupt=False))
         return DecodedFrame(
@@ -195,13 +195,13 @@ class GstDecoder:
         )
 
     def _copied(self, sample: Gst.Sample) -> av.VideoFrame:
-        """Return a sample's picture as FFmpeg's, in memory of its own."""
+        """Return a sample's frame as FFmpeg's, in memory of its own."""
         info = self._video.VideoInfo.new_from_caps(sample.get_caps())
         buffer = sample.get_buffer()
         meta = self._video.buffer_get_video_meta(buffer) or info
         readable, mapped = buffer.map(self._gst.MapFlags.READ)
         if not readable:
-            raise DeviceError(f"{self._name}: a picture cannot be read")
+            raise DeviceError(f"{self._name}: a frame cannot be read")
         try:
             memory: NDArray[np.uint8] = np.frombuffer(mapped.data, np.uint8)
             frame = av.VideoFrame(info.width, info.height, "nv12")
@@ -242,7 +242,7 @@ def _load_gstreamer() -> tuple[ModuleType, ModuleType, ModuleType]:
 
 
 def _copy_plane(memory: NDArray[np.uint8], stride: int, plane: VideoPlane, index: int) -> None:
-    """Copy one plane of NV12, whose last line may end with its picture, into FFmpeg's."""
+    """Copy one plane of NV12, whose last line may end with its frame, into FFmpeg's."""
     line = plane.width * (index + 1)  # the chroma plane counts pairs
     source = np.lib.stride_tricks.as_strided(memory, (plane.height, line), (stride, 1), writeable=False)
     target: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8)

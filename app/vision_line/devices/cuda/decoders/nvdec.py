@@ -4,12 +4,12 @@
 What PyNvVideoCodec 2.2 does, and what follows from it here:
 
 * `Decode` overwrites what the call before returned. It does so on our stream; so a copy that was enqueued on the same
-  stream before that call reads the old picture, and nothing has to be waited for.
-* It changes over to another picture size in the same stream by scaling to the first one, without a word. So each
-  sequence gets a decoder of its own, and a picture of another size than the sequence's is an error.
-* With `LOW` latency a picture comes out of the call that its packet went into, if that is marked as a whole picture.
-  `LOW` puts reordered pictures out wrongly, so sequences that reorder are decoded with `NATIVE`: some pictures later.
-* Damage inside a picture is concealed, and told on standard output only: pictures are `corrupt` here only where the
+  stream before that call reads the old frame, and nothing has to be waited for.
+* It changes over to another frame size in the same stream by scaling to the first one, without a word. So each
+  sequence gets a decoder of its own, and a frame of another size than the sequence's is an error.
+* With `LOW` latency a frame comes out of the call that its packet went into, if that is marked as a whole frame.
+  `LOW` puts reordered frames out wrongly, so sequences that reorder are decoded with `NATIVE`: some frames later.
+* Damage inside a frame is concealed, and told on standard output only: frames are `corrupt` here only where the
   packet was. Cropping on the left and above is ignored.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
 
 _BITS = frozenset({8, 10, 12})
-_MAX_INSIDE = 64  # pictures whose packets are remembered until they come out
+_MAX_INSIDE = 64  # frames whose packets are remembered until they come out
 
 
 def load_pynvvideocodec() -> ModuleType:
@@ -59,7 +59,7 @@ def load_pynvvideocodec() -> ModuleType:
 
 @lru_cache(maxsize=32)
 def decoder_caps(nvc: ModuleType, codec: str, bits: int) -> dict[str, int]:
-    """Return what the GPU's decoder can do with 4:2:0 pictures of `codec`, asked once: it makes a context each time.
+    """Return what the GPU's decoder can do with 4:2:0 frames of `codec`, asked once: it makes a context each time.
 
     PyNvVideoCodec asks GPU 0, whichever GPU is meant.
 
@@ -100,7 +100,7 @@ def check_support(nvc: ModuleType, sequence: VideoSequence) -> None:
 
 
 class _NativeFrame(Protocol):
-    """PyNvVideoCodec's picture, valid until its decoder's next `Decode`."""
+    """PyNvVideoCodec's frame, valid until its decoder's next `Decode`."""
 
     format: object
     shape: Sequence[int]
@@ -116,12 +116,12 @@ class _NativeDecoder(Protocol):
     """PyNvVideoCodec's decoder."""
 
     def Decode(self, data: object) -> Iterable[_NativeFrame]:  # noqa: N802
-        """Return the pictures that come out when `data`, a `PacketData`, goes in."""
+        """Return the frames that come out when `data`, a `PacketData`, goes in."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What is known of a picture before it is decoded."""
+    """What is known of a frame before it is decoded."""
 
     pts_s: float | None
     keyframe: bool
@@ -157,11 +157,11 @@ class NvDecoder:
         return "NATIVE" if self._sequence.reorders else "LOW"
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
-        """Return the pictures that `packet` (None to flush) completes; all are on their way into their surfaces.
+        """Return the frames that `packet` (None to flush) completes; all are on their way into their surfaces.
 
         Raises:
-            SourceError: the decoder is closed (ENDED), the packet is damaged or too many pictures are held (CORRUPT).
-            DeviceError: the decoder refuses, or makes pictures of another kind than the sequence's.
+            SourceError: the decoder is closed (ENDED), the packet is damaged or too many frames are held (CORRUPT).
+            DeviceError: the decoder refuses, or makes frames of another kind than the sequence's.
         """
         if self._decoder is None:
             raise SourceError(self._request.camera, SourceErrorCode.ENDED, "the decoder is closed")
@@ -213,7 +213,7 @@ class NvDecoder:
         taken = self.pool.take()
         if taken is None:
             raise SourceError(
-                self._request.camera, SourceErrorCode.CORRUPT, f"all {self.pool.size} of its pictures are held"
+                self._request.camera, SourceErrorCode.CORRUPT, f"all {self.pool.size} of its frames are held"
             )
         surface, memory = taken
         self._copy(frame, memory, surface)

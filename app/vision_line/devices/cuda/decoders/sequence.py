@@ -35,15 +35,15 @@ _TO_ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 
 @dataclass(frozen=True, slots=True)
 class VideoSequence:
-    """One coded video sequence, as its first picture shows it."""
+    """One coded video sequence, as its first frame shows it."""
 
     codec: str  # FFmpeg's name of the format, not of a decoder: "h264", "hevc", "av1", "mjpeg"
     size_wh: tuple[int, int]
     bits: int  # of a luma sample
     is_420: bool  # YCbCr with chroma halved in both directions
-    reorders: bool  # pictures are not coded in the order of display, as the stream itself says
+    reorders: bool  # frames are not coded in the order of display, as the stream itself says
     colour: Colour
-    turned: bool = False  # people see its pictures turned
+    turned: bool = False  # people see its frames turned
 
     def __str__(self) -> str:
         """Return it in a few words for people."""
@@ -57,9 +57,9 @@ def codec_of(stream: EncodedVideo) -> str:
 
 
 def sequence_headers(data: bytes, codec: str) -> bytes:
-    """Return the sequence headers in a picture's data, joined; empty where there are none.
+    """Return the sequence headers in a frame's data, joined; empty where there are none.
 
-    H.264 and H.265 are in Annex B form, AV1 is a row of OBUs; reading ends where the picture itself begins. Other
+    H.264 and H.265 are in Annex B form, AV1 is a row of OBUs; reading ends where the frame itself begins. Other
     codecs have none. As long as they stay the same, so do size, depth, colour and order.
     """
     if codec == "av1":
@@ -115,7 +115,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 
 
 class SequenceWatch:
-    """Watches one stream's packets for what a decoder must know before it: another sequence, or reordered pictures."""
+    """Watches one stream's packets for what a decoder must know before it: another sequence, or reordered frames."""
 
     def __init__(self, stream: EncodedVideo) -> None:
         """Start with what `stream` (`av.VideoStream`) says before its first packet."""
@@ -126,7 +126,7 @@ class SequenceWatch:
         self._headers = b""
         self._steps_back = 0
         self._newest: int | None = None
-        self.reorders = False  # whether timestamps went back more than once between two key pictures
+        self.reorders = False  # whether timestamps went back more than once between two keyframes
 
     def note(self, packet: VideoPacket) -> bool:
         """Take the next packet in coded order; return whether it begins another sequence than the last that was seen.
@@ -152,13 +152,13 @@ class SequenceWatch:
 
 
 def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> VideoSequence:
-    """Return what the sequence is that begins with the key picture in `packet`.
+    """Return what the sequence is that begins with the keyframe in `packet`.
 
-    FFmpeg decodes that one picture on the CPU, whatever damage it has: a few milliseconds for each connection, and
+    FFmpeg decodes that one frame on the CPU, whatever damage it has: a few milliseconds for each connection, and
     no second reading of parameter sets that could differ from the CPU decoder's.
 
     Raises:
-        SourceError: there is no decoder for the codec, or no picture in the packet.
+        SourceError: there is no decoder for the codec, or no frame in the packet.
     """
     context = stream.codec_context
     try:
@@ -166,13 +166,13 @@ def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> Vid
         reader.extradata = context.extradata
         reader.thread_type = "NONE"
         reader.flags |= Flags.output_corrupt | Flags.low_delay
-        reader.flags2 |= Flags2.show_all  # also the picture at a recovery point that is not yet whole
+        reader.flags2 |= Flags2.show_all  # also the frame at a recovery point that is not yet whole
         frames = reader.decode(packet) or reader.decode(None)
     except av.FFmpegError as exc:
-        detail = f"the key picture cannot be read: {exc.strerror}"
+        detail = f"the keyframe cannot be read: {exc.strerror}"
         raise SourceError(camera, SourceErrorCode.CORRUPT, detail) from exc
     if not frames:
-        raise SourceError(camera, SourceErrorCode.CORRUPT, "there is no picture where one should begin")
+        raise SourceError(camera, SourceErrorCode.CORRUPT, "there is no frame where one should begin")
     frame, codec = frames[0], codec_of(stream)
     return VideoSequence(
         codec=codec,
@@ -186,7 +186,7 @@ def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> Vid
 
 
 def _is_turned(stream: EncodedVideo, packet: VideoPacket, codec: str) -> bool:
-    """Whether the stream's container, the key picture in `packet` or its stream ask for a turn, of whatever kind.
+    """Whether the stream's container, the keyframe in `packet` or its stream ask for a turn, of whatever kind.
 
     Only the container's own context knows what the container says.
     """
@@ -219,7 +219,7 @@ class DecoderRequest:
 
 
 class SelfContained:
-    """Puts start codes before NAL units, and parameter sets before key pictures, where they are missing.
+    """Puts start codes before NAL units, and parameter sets before keyframes, where they are missing.
 
     Files need the one, cameras that send parameter sets only in the SDP the other; what is complete passes as it is.
     """
@@ -233,7 +233,7 @@ class SelfContained:
         self._filter: av.BitStreamFilterContext | None = None
         if self._always:  # a file's
             self._filter = av.BitStreamFilterContext(_TO_ANNEX_B[self._codec], cast("av.VideoStream", stream))
-        repeats = self._codec == "av1" and extradata[:1] >= b"\x80"  # av1C repeats what key pictures hold
+        repeats = self._codec == "av1" and extradata[:1] >= b"\x80"  # av1C repeats what keyframes hold
         self._headers = b"" if self._always or repeats else extradata
 
     def complete(self, packet: VideoPacket) -> VideoPacket:

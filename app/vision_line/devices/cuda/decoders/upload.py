@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Decoding on the CPU, with each picture brought to the GPU as NV12: what no decoder of the GPU takes."""
+"""Decoding on the CPU, with each frame brought to the GPU as NV12: what no decoder of the GPU takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vision_line.ports import DecodedFrame, OpenDecoder, VideoPacket
 if TYPE_CHECKING:
     from cuda.core import Buffer, Event, Stream
 
-#: How RGB pictures are described after they were made YCbCr here; nothing of their range is lost.
+#: How RGB frames are described after they were made YCbCr here; nothing of their range is lost.
 RGB_AS = Colour(ColourMatrix.BT601, ColourRange.FULL)
 
 _STAGES = 2  # one is filled while the other crosses the bus
@@ -51,7 +51,7 @@ def write_nv12(data: Planes, luma: Plane, chroma: Plane) -> None:
 
 
 def yuv_planes(frame: av.VideoFrame) -> tuple[Planes, Colour | None]:
-    """Return a decoded picture as 8-bit YCbCr or grey planes, and its colour if that is new (it was RGB).
+    """Return a decoded frame as 8-bit YCbCr or grey planes, and its colour if that is new (it was RGB).
 
     Ten bits become eight just as on the CPU device.
     """
@@ -65,7 +65,7 @@ def yuv_planes(frame: av.VideoFrame) -> tuple[Planes, Colour | None]:
 
 
 class UploadDecoder:
-    """Decodes a camera's stream with a decoder of the host's and uploads the pictures; implements `ports.Decoder`."""
+    """Decodes a camera's stream with a decoder of the host's and uploads the frames; implements `ports.Decoder`."""
 
     def __init__(self, request: DecoderRequest, open_decoder: OpenDecoder = CpuDecoder):
         """Open the stream's decoder, which hands out `av.VideoFrame`s, and a stream of the GPU's.
@@ -81,10 +81,10 @@ class UploadDecoder:
         self._uploads: _Uploads | None = None
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the pictures that `packet` (None to flush) completes; each is on its way into its surface.
+        """Yield the frames that `packet` (None to flush) completes; each is on its way into its surface.
 
         Raises:
-            SourceError: the packet cannot be decoded, the decoder is closed, or too many pictures are held.
+            SourceError: the packet cannot be decoded, the decoder is closed, or too many frames are held.
         """
         for decoded in self._decoder.decode(packet):
             planes, colour = yuv_planes(decoded.data)
@@ -108,7 +108,7 @@ class UploadDecoder:
 
 
 class _Uploads:
-    """The way to the GPU for pictures of one size: two pieces of pinned memory, and the surfaces they go to."""
+    """The way to the GPU for frames of one size: two pieces of pinned memory, and the surfaces they go to."""
 
     def __init__(self, gpu: GpuContext, stream: Stream, size_wh: tuple[int, int], camera: str) -> None:
         self._stream = stream
@@ -120,10 +120,10 @@ class _Uploads:
         """Write `planes` into pinned memory and start copying it into a surface."""
         taken = self.pool.take()
         if taken is None:
-            raise SourceError(self._camera, SourceErrorCode.CORRUPT, f"all {self.pool.size} of its pictures are held")
+            raise SourceError(self._camera, SourceErrorCode.CORRUPT, f"all {self.pool.size} of its frames are held")
         surface, memory = taken
         stage = self._stages.pop(0)
-        stage.sent.sync()  # two pictures ago: over, unless the bus is that busy
+        stage.sent.sync()  # two frames ago: over, unless the bus is that busy
         write_nv12(planes, stage.luma, stage.chroma)
         stage.memory.copy_to(memory, stream=self._stream)
         self._stream.record(stage.sent)
@@ -138,7 +138,7 @@ class _Uploads:
 
 
 class _Stage:
-    """One picture in pinned memory, and when it was last on its way."""
+    """One frame in pinned memory, and when it was last on its way."""
 
     def __init__(self, layout: SurfaceLayout, stream: Stream) -> None:
         from cuda.core import EventOptions, LegacyPinnedMemoryResource

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// Letterboxes a batch of NV12 or P016 pictures into NCHW network inputs: definition 1 of devices/preprocessing/definition.py.
+// Letterboxes a batch of NV12 or P016 frames into NCHW network inputs: definition 1 of devices/preprocessing/definition.py.
 //
 // Integers up to the last step, then one multiplication, so that every GPU and the CPU give the same bits. The host
 // makes the tap tables and the colour matrix with the definition's own functions; a thread makes one output pixel.
@@ -21,7 +21,7 @@ struct FrameParams {
     Plane luma;
     Plane chroma;      // Cb and Cr alternate
     int sample_bytes;  // from one sample to the next: 1 of NV12, 2 of P016, whose lower bytes are never looked at
-    int left, top, width, height;  // where the picture lies in the network input
+    int left, top, width, height;  // where the frame lies in the network input
     int luma_offset;               // Q6
     int matrix[9];                 // Q14, rows R, G, B; columns Y, Cb, Cr
 };

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Pictures come out of the decoder as people see them: turned by EXIF, by the container or by the stream itself."""
+"""Frames come out of the decoder as people see them: turned by EXIF, by the container or by the stream itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ports import DecodedFrame
 
 ONE = 1 << 16
-#: By EXIF orientation: the display matrix that says the same (a, b, c, d), and how an upright picture is then stored.
+#: By EXIF orientation: the display matrix that says the same (a, b, c, d), and how an upright image is then stored.
 MATRICES = {
     1: (1, 0, 0, 1),
     2: (-1, 0, 0, 1),
@@ -36,7 +36,7 @@ MATRICES = {
 
 
 def board(channels: int = 3) -> NDArray[np.uint8]:
-    """A picture of large blocks, none like another."""
+    """An image of large blocks, none like another."""
     blocks = np.random.default_rng(3).integers(30, 220, (6, 8, channels)).astype(np.uint8)
     return np.kron(blocks, np.ones((16, 16, 1), np.uint8)).astype(np.uint8)
 
@@ -61,13 +61,13 @@ def decoded(memory: io.BytesIO, demuxer: str | None = None) -> list[DecodedFrame
     with av.open(memory, "r", format=demuxer) as container:
         stream = container.streams.video[0]
         with closing(CpuDecoder("a", stream)) as decoder:
-            return [picture for packet in container.demux(stream) for picture in decoder.decode(packet)]
+            return [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
 
 
-def network_input(picture: DecodedFrame) -> NDArray[np.float32]:
-    """Return what the network would see of a picture."""
+def network_input(frame: DecodedFrame) -> NDArray[np.float32]:
+    """Return what the network would see of a frame."""
     out = np.zeros((128, 128, 3), np.float32)
-    Converter().convert(open_planes(picture.data), picture.colour, out)
+    Converter().convert(open_planes(frame.data), frame.colour, out)
     return out
 
 
@@ -96,7 +96,7 @@ def still(kind: str, pixels: NDArray[np.uint8], orientation: int, **options: Any
         ("TIFF", 3, {}),
     ],
 )
-def test_a_tagged_picture_is_inspected_as_the_upright_one(
+def test_a_tagged_image_is_inspected_as_the_upright_one(
     kind: str, channels: int, options: dict[str, Any], orientation: int
 ) -> None:
     """Whatever the eight orientations say: same size, and the network sees the same."""
@@ -147,8 +147,8 @@ def test_a_video_with_a_display_matrix_is_inspected_upright(codec: str, pixel_fo
     wanted = decoded(video(upright, None, codec, pixel_format))
     found = decoded(video(stored(upright, orientation), matrix_of(orientation), codec, pixel_format))
 
-    assert [picture.size_wh for picture in found] == [(128, 96)] * 5
-    assert [picture.pts_s for picture in found] == [picture.pts_s for picture in wanted]
+    assert [frame.size_wh for frame in found] == [(128, 96)] * 5
+    assert [frame.pts_s for frame in found] == [frame.pts_s for frame in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert np.abs(network_input(one) - network_input(other)).mean() < 0.03
 
@@ -171,8 +171,8 @@ def test_a_camera_that_says_in_its_stream_that_it_hangs_sideways_is_turned_from_
     found = decoded(io.BytesIO(plain + turned.getvalue()), "h264")
     wanted = network_input(found[0])
 
-    assert [picture.size_wh for picture in found] == [(128, 96)] * 10
-    assert all(np.abs(network_input(picture) - wanted).mean() < 0.03 for picture in found)
+    assert [frame.size_wh for frame in found] == [(128, 96)] * 10
+    assert all(np.abs(network_input(frame) - wanted).mean() < 0.03 for frame in found)
 
 
 def test_a_turn_by_another_angle_is_refused() -> None:

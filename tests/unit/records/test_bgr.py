@@ -22,15 +22,15 @@ RED_BLUE = {
 }
 
 
-def frame_of(picture: object, matrix: ColourMatrix, colour_range: ColourRange) -> Frame:
-    return make_frame(size_wh=(64, 48), colour=Colour(matrix, colour_range), data=picture)
+def frame_of(data: object, matrix: ColourMatrix, colour_range: ColourRange) -> Frame:
+    return make_frame(size_wh=(64, 48), colour=Colour(matrix, colour_range), data=data)
 
 
-def plain_picture(y: int, cb: int, cr: int) -> av.VideoFrame:
-    picture = av.VideoFrame(64, 48, "yuv420p")
-    for plane, value in zip(picture.planes, (y, cb, cr), strict=True):
+def plain_frame(y: int, cb: int, cr: int) -> av.VideoFrame:
+    frame = av.VideoFrame(64, 48, "yuv420p")
+    for plane, value in zip(frame.planes, (y, cb, cr), strict=True):
         plane.update(bytes([value]) * plane.buffer_size)
-    return picture
+    return frame
 
 
 def bgr_by_the_book(y: float, cb: float, cr: float, matrix: ColourMatrix, *, full: bool) -> list[float]:
@@ -46,7 +46,7 @@ def bgr_by_the_book(y: float, cb: float, cr: float, matrix: ColourMatrix, *, ful
 @pytest.mark.parametrize("colour_range", ColourRange)
 def test_colours_follow_the_frames_matrix_and_range(matrix: ColourMatrix, colour_range: ColourRange) -> None:
     """Within 3 of 255 of the standards' formulas (FFmpeg rounds down in fixed point)."""
-    image = bgr_of(frame_of(plain_picture(100, 90, 180), matrix, colour_range))
+    image = bgr_of(frame_of(plain_frame(100, 90, 180), matrix, colour_range))
     expected = bgr_by_the_book(100, 90, 180, matrix, full=colour_range is ColourRange.FULL)
 
     assert image.shape == (48, 64, 3)
@@ -54,23 +54,23 @@ def test_colours_follow_the_frames_matrix_and_range(matrix: ColourMatrix, colour
 
 
 def test_an_array_is_copied() -> None:
-    """Drawing on the result leaves the frame's picture as it was."""
-    picture: Image = np.zeros((48, 64, 3), np.uint8)
-    image = bgr_of(frame_of(picture, ColourMatrix.BT601, ColourRange.FULL))
+    """Drawing on the result leaves the frame's data as it was."""
+    data: Image = np.zeros((48, 64, 3), np.uint8)
+    image = bgr_of(frame_of(data, ColourMatrix.BT601, ColourRange.FULL))
     image[:] = 9
 
-    assert not picture.any()
+    assert not data.any()
 
 
-def test_an_unknown_picture_is_refused() -> None:
+def test_an_unknown_frame_is_refused() -> None:
     """The message names the camera and what was found."""
     with pytest.raises(SourceError, match="camera 'cam01': FAILED: a frame of type bytes"):
         bgr_of(frame_of(b"", ColourMatrix.BT601, ColourRange.FULL))
 
 
 def test_two_threads_may_read_one_frame() -> None:
-    """Evidence and overlay convert the same frame at the same time; each gets the right picture."""
-    frame = frame_of(plain_picture(100, 90, 180), ColourMatrix.BT709, ColourRange.LIMITED)
+    """Evidence and overlay convert the same frame at the same time; each gets the right image."""
+    frame = frame_of(plain_frame(100, 90, 180), ColourMatrix.BT709, ColourRange.LIMITED)
     expected = bgr_of(frame)
     wrong: list[int] = []
 

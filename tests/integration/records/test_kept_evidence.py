@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Evidence for ever: what is known in memory of kept pictures is bounded, and the oldest still go first."""
+"""Evidence for ever: what is known in memory of kept images is bounded, and the oldest still go first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OpenLog = Callable[..., SqliteLog]
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
-def picture(number: int) -> EvidenceFile:
+def evidence_file(number: int) -> EvidenceFile:
     return EvidenceFile(1, f"e{number}", (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0, None)
 
 
@@ -42,67 +42,67 @@ def commit(connection: sqlite3.Connection, numbers: range) -> None:
     connection.executemany(
         "INSERT INTO evidence (run, event_id, path, overlay_path, sha256, bytes, created_utc)"
         " VALUES (?, ?, ?, ?, '', ?, ?)",
-        # The clock is set back by a second with every picture.
-        [(p.run, p.event_id, *p.paths, p.size, -float(n)) for n in numbers for p in [picture(n)]],
+        # The clock is set back by a second with every image.
+        [(p.run, p.event_id, *p.paths, p.size, -float(n)) for n in numbers for p in [evidence_file(n)]],
     )
     connection.execute("COMMIT")
 
 
-def drain(pictures: EvidenceFiles) -> list[str]:
+def drain(evidence: EvidenceFiles) -> list[str]:
     ids = []
-    while found := pictures.oldest():
+    while found := evidence.oldest():
         ids.append(found.event_id)
-        pictures.drop_oldest()
+        evidence.drop_oldest()
     return ids
 
 
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path, writer: Any) -> None:
-    """Ten thousand pictures are counted, a window of them is known, and all come out in the order of their rows."""
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, writer: Any) -> None:
+    """Ten thousand images are counted, a window of them is known, and all come out in the order of their rows."""
     count = 10_000
-    pictures = EvidenceFiles(tmp_path, StorageUsage())
+    evidence = EvidenceFiles(tmp_path, StorageUsage())
     known = []
     for number in range(count):
-        pictures.add(picture(number))
-        known.append(pictures.known)
+        evidence.add(evidence_file(number))
+        known.append(evidence.known)
     commit(writer, range(count))
 
     assert max(known) == WINDOW
-    assert pictures.size == 10 * count
-    assert drain(pictures) == [f"e{number}" for number in range(count)]
-    assert (pictures.size, pictures.known) == (0, 0)
+    assert evidence.size == 10 * count
+    assert drain(evidence) == [f"e{number}" for number in range(count)]
+    assert (evidence.size, evidence.known) == (0, 0)
 
 
-def test_pictures_whose_rows_are_not_committed_come_later(
+def test_images_whose_rows_are_not_committed_come_later(
     tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the window nothing is known until the rows are there; then each comes once, in order."""
     monkeypatch.setattr(kept, "WINDOW", 4)
-    pictures = EvidenceFiles(tmp_path, StorageUsage())
+    evidence = EvidenceFiles(tmp_path, StorageUsage())
     for number in range(10):
-        pictures.add(picture(number))
+        evidence.add(evidence_file(number))
 
-    assert drain(pictures) == ["e0", "e1", "e2", "e3"]
+    assert drain(evidence) == ["e0", "e1", "e2", "e3"]
     commit(writer, range(3))  # the row of the last one removed, e3, still waits
-    assert drain(pictures) == []
+    assert drain(evidence) == []
     commit(writer, range(3, 6))
-    assert drain(pictures) == ["e4", "e5"]
+    assert drain(evidence) == ["e4", "e5"]
     commit(writer, range(6, 10))
-    assert drain(pictures) == ["e6", "e7", "e8", "e9"]
-    assert pictures.size == 0
+    assert drain(evidence) == ["e6", "e7", "e8", "e9"]
+    assert evidence.size == 0
 
 
 def test_a_window_that_holds_all_again_needs_no_file(
     tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With few pictures left, new ones are known at once: their rows need not be waited for."""
+    """With few images left, new ones are known at once: their rows need not be waited for."""
     monkeypatch.setattr(kept, "WINDOW", 3)
     commit(writer, range(2))
-    pictures = EvidenceFiles(tmp_path, StorageUsage(2, 20))
-    assert pictures.oldest() == picture(0)
-    pictures.add(picture(2))
+    evidence = EvidenceFiles(tmp_path, StorageUsage(2, 20))
+    assert evidence.oldest() == evidence_file(0)
+    evidence.add(evidence_file(2))
     (tmp_path / FILE_NAME).unlink()
 
-    assert drain(pictures) == ["e0", "e1", "e2"]
+    assert drain(evidence) == ["e0", "e1", "e2"]
 
 
 def test_a_start_reads_rows_by_the_window(tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_a_start_reads_rows_by_the_window(tmp_path: Path, writer: Any, monkeypat
     commit(writer, range(11))
     (tmp_path / "evidence").mkdir()
     for number in (0, 3, 4, 9, 10):
-        (tmp_path / picture(number).paths[0]).write_bytes(b"")
+        (tmp_path / evidence_file(number).paths[0]).write_bytes(b"")
 
     assert reconcile(writer, tmp_path, 7.0) == StorageUsage(5, 50)
     assert writer.execute("SELECT count(*) FROM evidence WHERE deleted_utc = 7.0").fetchone() == (6,)
@@ -137,7 +137,7 @@ def bytes_of(records: Path) -> int:
 def test_the_space_is_kept_over_restarts_with_a_small_window(
     open_log: OpenLog, line: Any, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three runs on one directory: the oldest pictures go first, whichever run wrote them, and the space is kept."""
+    """Three runs on one directory: the oldest images go first, whichever run wrote them, and the space is kept."""
     monkeypatch.setattr(kept, "WINDOW", 2)
     for run in range(3):
         log = open_log(evidence_max_mb=1)
@@ -154,7 +154,7 @@ def test_the_space_is_kept_over_restarts_with_a_small_window(
 def test_room_is_made_once_the_rows_are_committed(
     open_log: OpenLog, line: Any, records: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While another process locks the file no picture is lost and the space is kept; afterwards all is caught up."""
+    """While another process locks the file no image is lost and the space is kept; afterwards all is caught up."""
     monkeypatch.setattr(kept, "WINDOW", 2)
     log = open_log(evidence_max_mb=1)
     with closing(sqlite3.connect(records / FILE_NAME, isolation_level=None)) as other:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Pictures outside the host's memory: the few looks at them go through a copy, and see what the device sees."""
+"""Frames outside the host's memory: the few looks at them go through a copy, and see what the device sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vision_line.records.bgr import bgr_of
 
 @dataclass
 class DataElsewhere:
-    """A picture of a device: it can only be copied."""
+    """A frame's data on a device: it can only be copied."""
 
     content: av.VideoFrame
     copies: list[av.VideoFrame] = field(default_factory=list)
@@ -30,7 +30,7 @@ class DataElsewhere:
 
 
 class BrokenData:
-    """A picture of a device that failed."""
+    """A frame's data on a device that failed."""
 
     def to_host(self) -> av.VideoFrame:
         """Fail."""
@@ -43,17 +43,17 @@ def _content() -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="nv12")
 
 
-def _frame(picture: object) -> Frame:
+def _frame(data: object) -> Frame:
     colour = Colour(ColourMatrix.BT709, ColourRange.FULL)
-    return make_frame("dock-3", size_wh=(64, 48), data=picture, colour=colour)
+    return make_frame("dock-3", size_wh=(64, 48), data=data, colour=colour)
 
 
 def test_people_see_the_copy() -> None:
     """Evidence and overlay are drawn from one copy, with the frame's own colour description."""
-    picture = DataElsewhere(_content())
+    data = DataElsewhere(_content())
 
-    np.testing.assert_array_equal(bgr_of(_frame(picture)), bgr_of(_frame(_content())))
-    assert len(picture.copies) == 1
+    np.testing.assert_array_equal(bgr_of(_frame(data)), bgr_of(_frame(_content())))
+    assert len(data.copies) == 1
 
 
 def test_health_is_evaluated_from_the_copy() -> None:
@@ -67,7 +67,7 @@ def test_health_is_evaluated_from_the_copy() -> None:
 
 
 def test_device_that_fails_is_told_as_the_cameras_error() -> None:
-    """A picture that cannot be copied names its camera where it should have been recorded."""
+    """A frame that cannot be copied names its camera where it should have been recorded."""
     with pytest.raises(SourceError, match=r"'dock-3': FAILED: the frame cannot be copied: cuda: the GPU"):
         bgr_of(_frame(BrokenData()))
     with pytest.raises(DeviceError):

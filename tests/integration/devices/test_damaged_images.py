@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Damaged JPEG and PNG pictures are corrupt, also where FFmpeg would conceal it; sloppy ones are not."""
+"""Damaged JPEG and PNG images are corrupt, also where FFmpeg would conceal it; sloppy ones are not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vision_line.errors import SourceError, SourceErrorCode
 
 
 def board() -> NDArray[np.uint8]:
-    """A picture with edges and noise, as cameras take them."""
+    """An image with edges and noise, as cameras take them."""
     source = np.random.default_rng(5)
     blocks = np.kron(source.integers(30, 220, (15, 20, 3)), np.ones((16, 16, 1)))
     return np.clip(blocks + source.normal(0, 8, blocks.shape), 0, 255).astype(np.uint8)
@@ -72,26 +72,26 @@ ENCODERS: dict[str, Callable[[], bytes]] = {
 
 
 def is_corrupt(file: bytes) -> bool:
-    """Whether the decoder refuses a picture; it may also leave it out."""
+    """Whether the decoder refuses an image; it may also leave it out."""
     with av.open(io.BytesIO(file), "r", format="image2") as container:
         stream = container.streams.video[0]
         if stream.codec_context is None:
-            return True  # not even known as a picture
+            return True  # not even known as an image
         with closing(CpuDecoder("a", stream)) as decoder:
             try:
-                pictures = [picture for packet in container.demux(stream) for picture in decoder.decode(packet)]
+                frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
             except SourceError as exc:
                 return exc.code is SourceErrorCode.CORRUPT
-    return not pictures or any(picture.corrupt for picture in pictures)
+    return not frames or any(frame.corrupt for frame in frames)
 
 
 def data_of(file: bytes) -> int:
-    """Return where a picture's coded data begin."""
+    """Return where an image's coded data begin."""
     return file.rfind(b"\xff\xda") + 14 if file.startswith(b"\xff\xd8") else 100
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_picture_that_was_cut_short_is_corrupt(name: str) -> None:
+def test_an_image_that_was_cut_short_is_corrupt(name: str) -> None:
     """Anywhere from its first rows to shortly before its end."""
     file = ENCODERS[name]()
     begin = data_of(file)
@@ -101,7 +101,7 @@ def test_a_picture_that_was_cut_short_is_corrupt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_picture_with_overwritten_data_is_corrupt(name: str) -> None:
+def test_an_image_with_overwritten_data_is_corrupt(name: str) -> None:
     """A sector of another file, or an erased one, as a failing card leaves them."""
     file, source, found = ENCODERS[name](), random.Random(1), 0
     begin = data_of(file)
@@ -112,13 +112,13 @@ def test_a_picture_with_overwritten_data_is_corrupt(name: str) -> None:
     assert found >= 9
 
 
-#: With tables of the picture's own zeros may be flat pieces of it, and of progressive JPEG there are no usual tables.
+#: With tables of the image's own zeros may be flat pieces of it, and of progressive JPEG there are no usual tables.
 USUAL_TABLES = [name for name in ENCODERS if "progressive" not in name and "optimized" not in name]
 
 
 @pytest.mark.parametrize("name", USUAL_TABLES)
-def test_a_picture_with_a_hole_is_corrupt(name: str) -> None:
-    """A lost sector, and an end that was never written, read as zeros: decoders take them for a picture."""
+def test_an_image_with_a_hole_is_corrupt(name: str) -> None:
+    """A lost sector, and an end that was never written, read as zeros: decoders take them for an image."""
     file, source = ENCODERS[name](), random.Random(3)
     begin = data_of(file)
     for _ in range(10):
@@ -130,7 +130,7 @@ def test_a_picture_with_a_hole_is_corrupt(name: str) -> None:
 @pytest.mark.parametrize("options", [{}, {"optimize": True}, {"subsampling": 0}, {"progressive": True}])
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_flat_picture_has_no_hole(options: dict[str, Any], level: int, mode: str) -> None:
+def test_a_flat_image_has_no_hole(options: dict[str, Any], level: int, mode: str) -> None:
     """Optimized, it may be coded in nothing but zeros."""
     memory = io.BytesIO()
     Image.new(mode, (1280, 960), (level,) * len(mode)).save(memory, "JPEG", **options)
@@ -139,8 +139,8 @@ def test_a_flat_picture_has_no_hole(options: dict[str, Any], level: int, mode: s
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_most_rotten_pictures_are_corrupt(name: str) -> None:
-    """Twelve changed bytes. JPEG has no checksum: often they are codes all the same, and some such pictures pass."""
+def test_most_rotten_images_are_corrupt(name: str) -> None:
+    """Twelve changed bytes. JPEG has no checksum: often they are codes all the same, and some such images pass."""
     file, source = ENCODERS[name](), random.Random(2)
     begin, found = data_of(file), 0
     for _ in range(30):
@@ -154,7 +154,7 @@ def test_most_rotten_pictures_are_corrupt(name: str) -> None:
 SLOPPY: dict[str, Callable[[bytes], bytes]] = {
     "no end": lambda file: file[:-2],
     "something behind it": lambda file: file + bytes(100) + b"trailer",
-    "another picture behind it": lambda file: file + file,
+    "another image behind it": lambda file: file + file,
     "zeros before the end": lambda file: file[:-2] + bytes(6) + file[-2:],
     "fill bytes before the end": lambda file: file[:-2] + b"\xff\xff\xff" + file[-2:],
     "a short JFIF segment": lambda file: file[:2] + b"\xff\xe0\x00\x04ab" + file[2:],
@@ -168,8 +168,8 @@ SLOPPY: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if not name.startswith("png")])
 @pytest.mark.parametrize("kind", SLOPPY)
-def test_a_sloppy_picture_is_whole(name: str, kind: str) -> None:
-    """Cameras leave things out and put things in; the picture itself is all there."""
+def test_a_sloppy_image_is_whole(name: str, kind: str) -> None:
+    """Cameras leave things out and put things in; the image itself is all there."""
     assert not is_corrupt(SLOPPY[kind](ENCODERS[name]()))
 
 
@@ -195,14 +195,14 @@ def test_damage_in_wmv_is_not_concealed(is_damaged: bool) -> None:
 
 
 def is_refused(decoder: CpuDecoder, packet: Any) -> bool:
-    """Whether a decoder gives no whole picture for a packet."""
+    """Whether a decoder gives no whole image for a packet."""
     try:
-        return any(picture.corrupt for picture in decoder.decode(packet))
+        return any(frame.corrupt for frame in decoder.decode(packet))
     except SourceError:
         return True
 
 
-def test_one_damaged_picture_of_a_motion_jpeg_is_corrupt_alone() -> None:
+def test_one_damaged_image_of_a_motion_jpeg_is_corrupt_alone() -> None:
     """The next one is whole, and inspected."""
     memory = io.BytesIO()
     file = ENCODERS["ffmpeg"]()
@@ -222,7 +222,7 @@ def test_one_damaged_picture_of_a_motion_jpeg_is_corrupt_alone() -> None:
         with closing(CpuDecoder("a", video)) as decoder:
             for part in container.demux(video):
                 try:
-                    verdicts += [picture.corrupt for picture in decoder.decode(part)]
+                    verdicts += [frame.corrupt for frame in decoder.decode(part)]
                 except SourceError:
                     verdicts.append(True)
     assert verdicts == [False, False, True, False, False]
