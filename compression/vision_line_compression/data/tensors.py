@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -37,14 +38,9 @@ def network_inputs(dataset: Dataset, shapes_hw: tuple[ShapeHW, ...]) -> Iterator
 
 def input_batches(dataset: Dataset, shape_hw: ShapeHW) -> Iterator[Tensor]:
     """Yield the same at one shape, as tensors (B, 3, h, w) of at most `BATCH` images."""
-    waiting: list[Tensor] = []
-    for image in network_inputs(dataset, (shape_hw,)):
-        waiting.append(torch.from_numpy(image))
-        if len(waiting) == BATCH:
-            yield torch.stack(waiting)
-            waiting = []
-    if waiting:
-        yield torch.stack(waiting)
+    images = map(torch.from_numpy, network_inputs(dataset, (shape_hw,)))
+    while batch := list(islice(images, BATCH)):
+        yield torch.stack(batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ below it, and one matching serves every score threshold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,16 +185,10 @@ def _greedy(iou: Floats, outside: Mask, ious: Floats) -> Ints:
 def _joined(parts: Sequence[Matches], ious: tuple[float, ...]) -> Matches:
     if not parts:
         raise ValueError("matching: expected at least one image")
-    return Matches(
-        ious=ious,
-        images=len(parts),
-        image=np.concatenate([part.image for part in parts]),
-        class_id=np.concatenate([part.class_id for part in parts]),
-        score=np.concatenate([part.score for part in parts]),
-        matched=np.concatenate([part.matched for part in parts], axis=1),
-        ignored=np.concatenate([part.ignored for part in parts], axis=1),
-        true_image=np.concatenate([part.true_image for part in parts]),
-        true_class_id=np.concatenate([part.true_class_id for part in parts]),
-        true_ignored=np.concatenate([part.true_ignored for part in parts]),
-        taken_at=np.concatenate([part.taken_at for part in parts], axis=1),
-    )
+    along = {"matched": 1, "ignored": 1, "taken_at": 1}  # (t, ...), all others have one axis
+    columns = {
+        column.name: np.concatenate([getattr(part, column.name) for part in parts], axis=along.get(column.name, 0))
+        for column in fields(Matches)
+        if column.name not in {"ious", "images"}
+    }
+    return Matches(ious=ious, images=len(parts), **columns)

@@ -53,19 +53,19 @@ class CompressionSession:
 
     def prune(self) -> None:
         """Prune and recover."""
-        self._require(self.pipeline.chain.plans[0], "plan")
+        self._require(self.pipeline.chain.plans[:1], "plan")
         self._ensure(self.pipeline.fine_tuned.checkpoint.after)
         typer.echo(str(self.pipeline.fine_tuned.checkpoint.path))
 
     def distill(self) -> None:
         """Train with the teacher."""
-        self._require_all(self.pipeline.fine_tuned.checkpoint.after, "prune")
+        self._require(self.pipeline.fine_tuned.checkpoint.after, "prune")
         self._ensure(self.pipeline.distilled.checkpoint.after)
         typer.echo(str(self.pipeline.distilled.checkpoint.path))
 
     def quantize(self) -> None:
         """Quantize and pack."""
-        self._require_all(self.pipeline.distilled.checkpoint.after, "distill")
+        self._require(self.pipeline.distilled.checkpoint.after, "distill")
         self.pack()
 
     def pack(self) -> None:
@@ -80,7 +80,7 @@ class CompressionSession:
 
     def report(self) -> int:
         """Do all that the report needs; return the exit code of its gates."""
-        self._require(self.pipeline.quantized, "quantize")
+        self._require((self.pipeline.quantized,), "quantize")
         self._ensure((self.pipeline.report,))
         folder = self.workspace.folder(self.pipeline.report)
         for name in (REPORT_FILE, PAGE_FILE):
@@ -107,12 +107,9 @@ class CompressionSession:
             else:
                 self.workspace.ensure(stage, self.screen.stage)
 
-    def _require(self, stage: Stage, command: str) -> None:
-        self.workspace.require(stage, f"vision-line-compress {command} {self.recipe_file}")
-
-    def _require_all(self, stages: tuple[Stage, ...], command: str) -> None:
+    def _require(self, stages: tuple[Stage, ...], command: str) -> None:
         for stage in stages:
-            self._require(stage, command)
+            self.workspace.require(stage, f"vision-line-compress {command} {self.recipe_file}")
 
 
 def open_session(

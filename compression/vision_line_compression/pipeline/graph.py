@@ -21,7 +21,12 @@ from vision_line_compression.pipeline.steps.pack import pack, prove, proven_bund
 from vision_line_compression.pipeline.steps.prune import PRUNED, RECALIBRATED
 from vision_line_compression.pipeline.steps.qat import train_quantization_aware
 from vision_line_compression.pipeline.steps.quantize import int8_files, int8_row, quantize
-from vision_line_compression.pipeline.steps.recover import PruningChain, fine_tuning_epochs, prune_and_fine_tune
+from vision_line_compression.pipeline.steps.recover import (
+    PruningChain,
+    all_ends,
+    fine_tuning_epochs,
+    prune_and_fine_tune,
+)
 from vision_line_compression.pipeline.steps.report import Reported, report
 from vision_line_compression.pipeline.steps.robustness import robustness
 from vision_line_compression.pipeline.steps.sparsify import sparsify
@@ -50,8 +55,7 @@ class CompressionPipeline:
     @cached_property
     def chain(self) -> PruningChain:
         """Plans, prunings and fine-tunings of the product."""
-        ends = [*((step.budget, step.epochs) for step in self._recipe.step), (self._recipe.prune.budget, None)]
-        return prune_and_fine_tune(self._context, "", self._recipe.prune, self.start, ends)
+        return prune_and_fine_tune(self._context, "", self._recipe.prune, self.start, all_ends(self._recipe))
 
     @cached_property
     def fine_tuned(self) -> TrainedModel:

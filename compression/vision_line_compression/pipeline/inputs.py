@@ -139,8 +139,7 @@ def _check_together(inputs: Inputs) -> None:
             f"{loaded.data_yaml}: names: expected {', '.join(parent.classes)} as in {loaded.checkpoint}, "
             f"found {', '.join(inputs.train.classes)}"
         )
-    student = Architecture.of(parent.model, parent.family)
-    check_teacher(student, Architecture.of(inputs.teacher.model, inputs.teacher.family))
+    check_teacher(Architecture.of(parent), Architecture.of(inputs.teacher))
 
 
 def check_training_device(loaded: LoadedRecipe) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vision_line_compression.files import FrozenModel
 from vision_line_compression.network.split_blocks import Halves
-from vision_line_compression.prune.settings import Neck, Stage
+from vision_line_compression.prune.settings import PruneSettings, Stage
 
 
 class Member(FrozenModel):
@@ -83,31 +83,21 @@ class NetworkStructure:
     halves: tuple[Halves, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Freedom:
-    """What a plan may touch: the neck's part, the head's inside, the channel multiple, the greatest share to cut."""
-
-    neck: Neck
-    head: bool
-    multiple: int
-    caps: dict[Stage, float]
-
-
 def group_channels(
-    groups: Sequence[ChannelGroup], structure: NetworkStructure, freedom: Freedom
+    groups: Sequence[ChannelGroup], structure: NetworkStructure, settings: PruneSettings
 ) -> tuple[ChannelUnit, ...]:
     """Tie the groups that need equal widths and drop those that must not change.
 
     Tied are the two halves of a split block and the same layer of the one-to-many and the one-to-one head; a tie with
     a locked group locks the other. Widths are multiples of the channel multiple (or the present width).
     """
-    locked = {group.name for group in groups if _is_locked(group, structure, freedom)}
+    locked = {group.name for group in groups if _is_locked(group, structure, settings)}
     units = []
     for members in _tied(groups, structure):
         if any(group.name in locked for group in members) or len({group.channels for group in members}) > 1:
             continue
         stage = _stage(members, structure)
-        widths = candidate_widths(members[0].channels, freedom.multiple, freedom.caps[stage])
+        widths = candidate_widths(members[0].channels, settings.quantum, settings.cap(stage))
         if len(widths) > 1:
             units.append(ChannelUnit(members, stage, widths))
     return tuple(units)
@@ -122,16 +112,16 @@ def candidate_widths(channels: int, multiple: int, cap: float) -> tuple[int, ...
     return (*range(lowest, channels, multiple), channels)
 
 
-def _is_locked(group: ChannelGroup, structure: NetworkStructure, freedom: Freedom) -> bool:
+def _is_locked(group: ChannelGroup, structure: NetworkStructure, settings: PruneSettings) -> bool:
     touched = {member.layer for member in group.members}
     if touched & structure.opaque:
         return True
     written = {_top_level(layer) for layer in group.written}
-    if structure.head in written and not freedom.head:
+    if structure.head in written and not settings.head:
         return True
-    if freedom.neck == "free" or not written & structure.neck:
+    if settings.neck == "free" or not written & structure.neck:
         return False
-    return freedom.neck == "whole" or _leaves(group, written & structure.neck)
+    return settings.neck == "whole" or _leaves(group, written & structure.neck)
 
 
 def _leaves(group: ChannelGroup, layers: set[int]) -> bool:

@@ -16,7 +16,7 @@ from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.prune.channels import Differentiate, kept_channels, rate_channels
 from vision_line_compression.prune.cost import NetworkCost, mac_price, parameter_price
-from vision_line_compression.prune.groups import ChannelUnit, Freedom, group_channels
+from vision_line_compression.prune.groups import ChannelUnit, group_channels
 from vision_line_compression.prune.knapsack import Knapsack, Limit, Solution, Widths, solve, solve_along
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.plan import FrontierPoint, PlannedCost, PlannedGroup, PruningPlan
@@ -51,6 +51,7 @@ class _Network:
     units: tuple[ChannelUnit, ...]
     ratings: Mapping[str, NDArray[np.float64]]
     costs: dict[CostKind, NetworkCost]
+    reference: dict[CostKind, float]  # what the budget's shares are shares of
 
 
 def plan_pruning(
@@ -76,13 +77,13 @@ def plan_pruning(
         ModelError: The network cannot be traced.
     """
     _ensure_given(settings, differentiate, latency)
-    network = _examined(checkpoint, settings, differentiate, latency)
-    limits = _limits(network, settings, reference or {})
+    network = _examined(checkpoint, settings, differentiate, latency, reference or {})
+    limits = _limits(network, settings)
     curves, parent_score = _measured(network, settings, score)
     losses = _accuracy_losses(network, settings, curves, parent_score)
     problem = Knapsack(tuple(unit.widths for unit in network.units), losses, tuple(limits.values()))
     solution = _solved(problem, network, settings)
-    frontier = _frontier(problem, network, solution, reference or {})
+    frontier = _frontier(problem, network, solution)
     if solution.widths is None:
         raise ConfigError(*_infeasible(settings, frontier))
     return PruningPlan(
@@ -90,7 +91,7 @@ def plan_pruning(
         family=checkpoint.family,
         settings=settings,
         groups=_planned_groups(network, solution.widths),
-        costs=_planned_costs(network, solution.widths, limits, reference or {}),
+        costs=_planned_costs(network, solution.widths, limits),
         frontier=frontier,
         parent_score=parent_score,
         sensitivity=curves,
@@ -114,12 +115,13 @@ def _examined(
     settings: PruneSettings,
     differentiate: Differentiate | None,
     latency: LatencyTable | None,
+    reference: Mapping[CostKind, float],
 ) -> _Network:
     model = copy.deepcopy(checkpoint.model).eval()
     split_blocks(model)
     groups = known_groups(model, timeout_s=settings.trace_timeout_s, memory_gib=settings.trace_memory_gib)
     convolutions = survey_convolutions(model)
-    units = group_channels(groups, read_structure(model, convolutions), _freedom(settings))
+    units = group_channels(groups, read_structure(model, convolutions), settings)
     if settings.importance == "taylor" and differentiate is not None:
         differentiate(model)
     ratings = rate_channels(model, [group for unit in units for group in unit.groups], settings.importance)
@@ -133,25 +135,17 @@ def _examined(
     }
     if latency is not None:
         costs["latency"] = NetworkCost(convolutions, units, latency.price())
-    return _Network(model.eval(), convolutions, units, ratings, costs)
+    widest = [unit.channels for unit in units]
+    own: dict[CostKind, float] = {kind: cost.total(widest) for kind, cost in costs.items()}
+    return _Network(model.eval(), convolutions, units, ratings, costs, own | dict(reference))
 
 
-def _freedom(settings: PruneSettings) -> Freedom:
-    """Return what may be touched; the controls have no stage caps."""
-    caps = settings.caps.by_stage()
-    if settings.method != "sensitivity":
-        caps = dict.fromkeys(caps, 1.0)
-    return Freedom(settings.neck, settings.head, settings.quantum, caps)
-
-
-def _limits(network: _Network, settings: PruneSettings, reference: Mapping[CostKind, float]) -> dict[CostKind, Limit]:
-    full = tuple(unit.channels for unit in network.units)
-    limits: dict[CostKind, Limit] = {}
-    for kind, share in settings.budget.shares.items():
-        cost = network.costs[kind]
-        base = reference.get(kind, cost.total(full))
-        limits[kind] = Limit(cost, base, share * base)
-    return limits
+def _limits(network: _Network, settings: PruneSettings) -> dict[CostKind, Limit]:
+    bases = network.reference
+    return {
+        kind: Limit(network.costs[kind], bases[kind], share * bases[kind])
+        for kind, share in settings.budget.shares.items()
+    }
 
 
 def _measured(network: _Network, settings: PruneSettings, score: Score | None) -> tuple[dict[str, Curve], float | None]:
@@ -204,19 +198,14 @@ def _global_widths(network: _Network, threshold: float) -> Widths:
     return tuple(chosen)
 
 
-def _frontier(
-    problem: Knapsack, network: _Network, solution: Solution, reference: Mapping[CostKind, float]
-) -> tuple[FrontierPoint, ...]:
+def _frontier(problem: Knapsack, network: _Network, solution: Solution) -> tuple[FrontierPoint, ...]:
     path = solution.path
     shown = [path[round(index * (len(path) - 1) / 15)] for index in range(16)] if len(path) > 16 else list(path)
     if solution.widths is not None:
         shown.append(solution.widths)
     points = []
     for widths in dict.fromkeys(shown):
-        shares = {
-            kind: cost.total(widths) / reference.get(kind, cost.total(problem.widest))
-            for kind, cost in network.costs.items()
-        }
+        shares = {kind: cost.total(widths) / network.reference[kind] for kind, cost in network.costs.items()}
         points.append(FrontierPoint(shares=shares, damage=problem.total_loss(widths)))
     return tuple(points)
 
@@ -239,13 +228,12 @@ def _planned_groups(network: _Network, widths: Widths) -> tuple[PlannedGroup, ..
     )
 
 
-def _planned_costs(
-    network: _Network, widths: Widths, limits: Mapping[CostKind, Limit], reference: Mapping[CostKind, float]
-) -> dict[CostKind, PlannedCost]:
-    full = tuple(unit.channels for unit in network.units)
-    costs: dict[CostKind, PlannedCost] = {}
-    for kind, cost in network.costs.items():
-        allowed = limits[kind].allowed if kind in limits else None
-        base = reference.get(kind, cost.total(full))
-        costs[kind] = PlannedCost(reference=base, planned=cost.total(widths), allowed=allowed)
-    return costs
+def _planned_costs(network: _Network, widths: Widths, limits: Mapping[CostKind, Limit]) -> dict[CostKind, PlannedCost]:
+    return {
+        kind: PlannedCost(
+            reference=network.reference[kind],
+            planned=cost.total(widths),
+            allowed=limits[kind].allowed if kind in limits else None,
+        )
+        for kind, cost in network.costs.items()
+    }

@@ -85,6 +85,10 @@ class PruneSettings(FrozenModel):
     trace_memory_gib: float = Field(4.0, gt=0.0)
     """Most memory that it may take."""
 
+    def cap(self, stage: Stage) -> float:
+        """Return the greatest share of channels that a group of a stage may lose; the controls have no caps."""
+        return self.caps.by_stage()[stage] if self.method == "sensitivity" else 1.0
+
     @model_validator(mode="after")
     def _fits_the_strides(self) -> Self:
         if any(side <= 0 or side % 32 for side in self.size_hw):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import StrEnum
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,10 +160,6 @@ def signal_to_noise_db(histogram: Histogram, threshold: float) -> float:
     return float(10 * np.log10(power / mean_squared_error(histogram, threshold)))
 
 
-def _max_threshold(histogram: Histogram) -> float:
-    return histogram.peak
-
-
 def _mse_threshold(histogram: Histogram) -> float:
     candidates = histogram.peak * _MSE_FACTORS
     errors = [mean_squared_error(histogram, float(candidate)) for candidate in candidates]
@@ -196,7 +193,7 @@ def _divergence(counts: Values, end: int) -> float:
 
 
 _SEARCHES: dict[Method, Callable[[Histogram], float]] = {
-    Method.MAX: _max_threshold,
+    Method.MAX: attrgetter("peak"),
     Method.MSE: _mse_threshold,
     Method.ENTROPY: _entropy_threshold,
 }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_line.errors import ConfigError
+from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.detection_network import (
     Branch,
     Criterion,
@@ -69,12 +70,13 @@ class Architecture:
     backbone: tuple[tuple[str, int], ...]  # layer type and its number of repeated blocks
 
     @classmethod
-    def of(cls, model: nn.Module, family: str) -> Architecture:
-        """Describe an Ultralytics detection model."""
+    def of(cls, checkpoint: Checkpoint) -> Architecture:
+        """Describe the model of a checkpoint."""
+        model = checkpoint.model
         net, head = network_of(model), head_of(model)
         layers = net.model[: len(net.yaml["backbone"])]
         return cls(
-            family=family,
+            family=checkpoint.family,
             classes=tuple(net.names[index] for index in sorted(net.names)),
             strides=tuple(int(stride) for stride in head.stride),
             bins=int(head.reg_max),

@@ -181,7 +181,7 @@ class _Run:
 
 def _open_teacher(student: Checkpoint, path: Path) -> nn.Module:
     teacher = load_checkpoint(path)
-    check_teacher(Architecture.of(student.model, student.family), Architecture.of(teacher.model, teacher.family))
+    check_teacher(Architecture.of(student), Architecture.of(teacher))
     return teacher.model
 
 

@@ -20,6 +20,7 @@ from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.prune import PRUNED
 from vision_line_compression.pipeline.steps.recover import (
     PruningChain,
+    all_ends,
     fine_tuning,
     fine_tuning_epochs,
     prune_and_fine_tune,
@@ -60,8 +61,7 @@ def _longer(context: Context) -> TrainedModel:
 def _uniform(context: Context, start: Artifact) -> TrainedModel:
     recipe = context.recipe
     section = recipe.prune.model_copy(update={"method": "uniform"})
-    ends = [*((step.budget, step.epochs) for step in recipe.step), (section.budget, None)]
-    chain = prune_and_fine_tune(context, "uniform-", section, start, ends)
+    chain = prune_and_fine_tune(context, "uniform-", section, start, all_ends(recipe))
     return distill(context, "uniform-distill", TrainedModel(chain.fine_tuned, fine_tuning_epochs(recipe)))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
 from vision_line_compression.files import write_whole
-from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
+from vision_line_compression.network.checkpoint import load_checkpoint
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.pipeline.context import Context, TrainedModel, plain
 from vision_line_compression.pipeline.inputs import Inputs
@@ -61,15 +61,12 @@ def _validate_teacher(verdict: Path, student: Path, inputs: Inputs) -> None:
         "student_map50_95": _validation_map(student, inputs),
         "teacher_map50_95": _validation_map(inputs.teacher.path, inputs),
     }
-    warnings = teacher_warnings(_facts(load_checkpoint(student)), _facts(inputs.teacher), *scores.values())
+    ours, theirs = Architecture.of(load_checkpoint(student)), Architecture.of(inputs.teacher)
+    warnings = teacher_warnings(ours, theirs, *scores.values())
     content = {"teacher_sha256": inputs.teacher.sha256, **scores, "warnings": warnings}
     write_whole(verdict, json.dumps(content, indent=1).encode() + b"\n")
     for warning in warnings:
         logger.warning("%s", warning)
-
-
-def _facts(checkpoint: Checkpoint) -> Architecture:
-    return Architecture.of(checkpoint.model, checkpoint.family)
 
 
 def _validation_map(checkpoint: Path, inputs: Inputs) -> float | None:

@@ -44,6 +44,11 @@ def prune_and_fine_tune(
     return PruningChain(tuple(plans), pruned, newest)
 
 
+def all_ends(recipe: Recipe) -> list[tuple[Budget, int | None]]:
+    """Return the budgets and epochs of the recipe's steps, and of the pruning that they lead to."""
+    return [*((step.budget, step.epochs) for step in recipe.step), (recipe.prune.budget, None)]
+
+
 def fine_tuning(recipe: Recipe, epochs: int | None) -> Schedule:
     """Return the phases of a fine-tuning of so many epochs; None: as long as the recipe says."""
     settings = recipe.recover

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from vision_line.errors import ConfigError
+from vision_line_compression.network.checkpoint import Checkpoint, Family
 from vision_line_compression.training.distillation import (
     PROJECTOR,
     Architecture,
@@ -157,9 +159,9 @@ def test_a_projector_bridges_other_widths_and_goes_again() -> None:
     assert not [name for name, _ in student.named_parameters() if PROJECTOR in name]
 
 
-def facts(model: nn.Module, family: str = "v8") -> Architecture:
+def facts(model: nn.Module, family: Family = "v8") -> Architecture:
     """Describe a model."""
-    return Architecture.of(model, family)
+    return Architecture.of(Checkpoint(model, family, (), "", Path()))
 
 
 def test_a_teacher_with_other_outputs_is_refused_with_every_difference(teacher: Any) -> None:
