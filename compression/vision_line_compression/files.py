@@ -56,19 +56,14 @@ def write_whole(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
-def hash_file(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file.
 
     Raises:
         ConfigError: it cannot be read.
     """
     try:
-        return sha256_of(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file that is there."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

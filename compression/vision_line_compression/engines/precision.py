@@ -21,7 +21,7 @@ from vision_line.devices.tensorrt.engine_manifest import BATCH_RANGES, Target
 from vision_line.devices.tensorrt.targets import EngineCandidate, choose_precision
 from vision_line.ports import ShapeHW
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
-from vision_line_compression.files import hash_file
+from vision_line_compression.files import sha256_of
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind
 
 #: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for images.
@@ -81,7 +81,7 @@ def find_origin(bundle: Path, model: Model, float_onnx: Path | None, report: Pat
     known = _sha256_of(float_row)
     found = float_onnx or _file_with(known, bundle.resolve().parent)
     float16 = _judged(card, float_row)
-    if found is not None and hash_file(found) != known:
+    if found is not None and sha256_of(found) != known:
         float16 = GateResult(None, f"{found} is not the float model of the report")
     return Origin(found, _judged(card, int8_row), float16)
 
@@ -165,7 +165,7 @@ def _float16_of(model: Model) -> object:
 
 def _file_with(sha256: str | None, run: Path) -> Path | None:
     """Return the file that has the hash, of those that the stages of a run left."""
-    return next((path for path in sorted(run.glob("*/*.onnx")) if hash_file(path) == sha256), None)
+    return next((path for path in sorted(run.glob("*/*.onnx")) if sha256_of(path) == sha256), None)
 
 
 def _judged(card: ReportCard, row: ReportRow | None) -> GateResult:

@@ -44,7 +44,7 @@ def open_evaluated(path: Path, work: Path) -> Model:
     """
     if path.suffix != ".pt":
         return open_model(path)
-    from vision_line_compression.network.onnx_export import export_onnx  # brings torch, which bundles do not need
+    from vision_line_compression.network.onnx_file import export_onnx  # brings torch, which bundles do not need
 
     return open_model(export_onnx(path, work / f"{path.stem}.onnx"))
 

@@ -15,7 +15,7 @@ from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
 from vision_line_compression.data.dataset import Dataset, data_warnings, open_dataset, open_images
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
-from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.pipeline.recipe import Control, LoadedRecipe
 from vision_line_compression.prune.latency import LatencyTable

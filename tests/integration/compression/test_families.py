@@ -17,7 +17,7 @@ from vision_line.devices.model.model import open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
-from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.split_blocks import find_halves, merge_blocks, split_blocks
 from vision_line_compression.prune.apply import apply_plan, ensure_equivalent, silenced_parent
 from vision_line_compression.prune.latency import measure_latency

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vision_line.ports import ProgressCallback
-from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.pipeline.context import Artifact, Context
 

@@ -16,9 +16,8 @@ from vision_line_compression.pipeline.recipe import PruneSection
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.latency import LATENCY, latency
 from vision_line_compression.prune.latency import LatencyTable
-from vision_line_compression.prune.plan import PruningPlan
+from vision_line_compression.prune.plan import PruningPlan, write_plot
 from vision_line_compression.prune.planner import plan_pruning
-from vision_line_compression.prune.plot import write_plot
 from vision_line_compression.prune.sensitivity import Score
 from vision_line_compression.prune.settings import CostKind, PruneSettings
 

@@ -15,7 +15,7 @@ from tests.fakes.machine import cuda_machine, engine_folder
 from tests.fakes.quantizing import quantize_onnx
 
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
-from vision_line_compression.network.onnx_export import export_onnx
+from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
 
 __all__ = ["cuda_machine", "engine_folder", "fake_cuda", "fake_cuda_process"]

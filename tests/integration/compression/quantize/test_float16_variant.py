@@ -17,8 +17,7 @@ from vision_line.devices.tensorrt.build import build_engine
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
-from vision_line_compression.network.onnx_export import export_onnx
-from vision_line_compression.network.onnx_file import load_model
+from vision_line_compression.network.onnx_file import export_onnx, load_model
 from vision_line_compression.quantize.float16 import write_float16
 from vision_line_compression.quantize.onnx_session import OnnxSession, compare_outputs
 

@@ -16,8 +16,7 @@ from vision_line.devices.model.model import open_model
 from vision_line.errors import ModelError
 from vision_line.inspection.detection.heads import HeadKind
 from vision_line_compression.bundle.bundle_writer import write_bundle
-from vision_line_compression.network.onnx_export import export_onnx
-from vision_line_compression.network.onnx_file import load_model
+from vision_line_compression.network.onnx_file import export_onnx, load_model
 from vision_line_compression.quantize.onnx_session import OnnxSession, compare_outputs
 
 if TYPE_CHECKING:

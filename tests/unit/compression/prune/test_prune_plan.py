@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from vision_line.errors import ConfigError
 from vision_line_compression.prune.groups import ChannelGroup, Member
 from vision_line_compression.prune.latency import ConvolutionKind, LatencySurface, LatencyTable, kind_of
-from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan
-from vision_line_compression.prune.plot import plan_bars, write_plot
+from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan, plan_bars, write_plot
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.prune.structure import Convolution
 
