@@ -75,6 +75,12 @@ class Context:
         return Artifact(self.workspace.folder(stage) / name, stage)
 
     @property
+    def test_images(self) -> Dataset:
+        """The images of all figures in the report."""
+        most = self.recipe.evaluate.images
+        return self.inputs.test if most is None else self.inputs.test.subset(most)
+
+    @property
     def calibration_split(self) -> str:
         """The part of the data whose images calibrate."""
         return "train" if self.inputs.calibration is None else "calibration"

@@ -28,9 +28,8 @@ def evaluate(context: Context, name: str, onnx: Artifact) -> Stage:
     """
 
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
-        recipe, inputs = context.recipe, context.inputs
+        recipe, test = context.recipe, context.test_images
         model, settings = open_measured(onnx.path, recipe), recipe.evaluate.model_copy(update={"speed_s": 0.0})
-        test = inputs.test if settings.images is None else inputs.test.subset(settings.images)
         predictions = predict(model, test, settings=settings, progress=progress, float_execution=True)
         evaluation = measure(predictions, model, test, settings)
         save_predictions(predictions, folder / PREDICTIONS)

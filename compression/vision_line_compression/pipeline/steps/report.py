@@ -90,7 +90,7 @@ def _card(context: Context, reported: Reported) -> ReportCard:
         identify(inputs),
         runs,
         reported.product,
-        inputs.test if recipe.evaluate.images is None else inputs.test.subset(recipe.evaluate.images),
+        context.test_images,
         recipe.gates,
         plan=PruningPlan.read(context.output(reported.plan, PLAN).path),
         robustness=robustness,

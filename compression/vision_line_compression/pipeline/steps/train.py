@@ -17,13 +17,16 @@ from vision_line_compression.training.schedule import Schedule
 TRAINED = "trained.pt"
 
 
-def train(context: Context, name: str, start: Artifact, schedule: Schedule) -> Artifact:
+def train(
+    context: Context, name: str, start: Artifact, schedule: Schedule, *, quantization_aware: bool = False
+) -> Artifact:
     """Return the checkpoint that a training from labels alone leaves."""
+    aware: dict[str, JsonValue] = {"quantization_aware": True} if quantization_aware else {}
 
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
-        return [run_training(context, folder, start.path, schedule, progress)]
+        return [run_training(context, folder, start.path, schedule, progress, quantization_aware=quantization_aware)]
 
-    stage = context.stage(name, work, {"schedule": deciding(schedule)}, data=("train", "val"), start=start)
+    stage = context.stage(name, work, {"schedule": deciding(schedule), **aware}, data=("train", "val"), start=start)
     return context.output(stage, TRAINED)
 
 
