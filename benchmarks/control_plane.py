@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rounds import Report
+from benchmarks.simulated_device import SimulatedDevice
 from vision_line.config.models import RecordSettings, StreamSettings
-from vision_line.devices.simulated import SimulatedDevice
 from vision_line.frames import (
     Colour,
     ColourMatrix,

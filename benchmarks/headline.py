@@ -31,9 +31,8 @@ import pyte
 
 from benchmarks.contenders import COMMAND
 from benchmarks.rounds import Report
-from benchmarks.scoring import LoggedDetection, Score, read_sent_log, score_events
+from benchmarks.scoring import LoggedDetection, Score, load_truth, read_sent_log, score_events
 from vision_line.simulator.clips import ensure_clips
-from vision_line.simulator.truth import load_truth
 
 COLUMNS, LINES = 140, 45
 GREEN = "•"

@@ -13,14 +13,55 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from vision_line.simulator.truth import Box, ClipTruth, TrueBox
+from vision_line.errors import ConfigError
+from vision_line.simulator.truth import Box, ClipTruth, DefectTruth, TrueBox
 
 #: A detection hits a defect when their centres lie within this many pixels, or the boxes overlap at all.
 CENTRE_PX = 16.0
 #: Upper bounds of the size classes that recall is given for, longer side in pixels.
 SIZE_BOUNDS_PX = (12.0, 18.0, 1e9)
+
+
+def load_truth(path: Path) -> ClipTruth:
+    """Read what a clip truly shows, a file of `write_truth`.
+
+    Raises:
+        ConfigError: the file is missing or is not a truth file.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return _truth(lines)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ConfigError(f"{path}: not a ground-truth file of the simulator ({error})") from error
+
+
+def _truth(lines: list[dict[str, Any]]) -> ClipTruth:
+    head = lines[0]
+    defects = [line for line in lines if line["record"] == "defect"]
+    frames = [line for line in lines if line["record"] == "frame"]
+    if [line["index"] for line in frames] != list(range(head["frames"])):
+        raise ValueError(f"frames 0..{head['frames'] - 1} expected in order")
+    return ClipTruth(
+        clip_id=head["clip_id"],
+        seed=head["seed"],
+        fps=head["fps"],
+        size_wh=(head["size_wh"][0], head["size_wh"][1]),
+        speed_px_s=head["speed_px_s"],
+        boards=head["boards"],
+        defects=tuple(
+            DefectTruth(line["defect_id"], line["board"], line["kind"], line["longer_side_px"]) for line in defects
+        ),
+        frames=tuple(tuple(_sighting(seen) for seen in line["defects"]) for line in frames),
+    )
+
+
+def _sighting(seen: dict[str, Any]) -> TrueBox:
+    x0, y0, x1, y1 = (float(side) for side in seen["xyxy"])
+    return TrueBox(seen["defect_id"], seen["kind"], (x0, y0, x1, y1), seen["visible"])
 
 
 class SentFrame(NamedTuple):

@@ -18,10 +18,10 @@ from itertools import count
 from math import inf
 
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
+from benchmarks.simulated_device import StatedBackend, StatedReader
 from vision_line.capacity import ServingPipeline
 from vision_line.config.models import StreamSettings
 from vision_line.devices.device import InferenceDevice
-from vision_line.devices.simulated import StatedBackend, StatedReader
 from vision_line.frames import DefectEvent, Detections, DropCause, Frame, Inspection
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import DeviceDescription

@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from benchmarks.simulated_device import SimulatedDevice
 from numpy.typing import NDArray
 from tests.builders import FULL, make_detections
 from tests.fakes.machine import CudaMachine, GpuFrames
@@ -27,7 +28,6 @@ from vision_line.devices.cuda.context import open_gpu
 from vision_line.devices.cuda.multi_gpu import open_gpus
 from vision_line.devices.model.model import open_model
 from vision_line.devices.multi_device import MultiDevice
-from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import Detections, Frame, Inspection
 from vision_line.ports import DeviceDescription, LoadedDevice

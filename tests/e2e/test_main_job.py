@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from benchmarks.scoring import LoggedDetection, Score, read_sent_log, score_events
+from benchmarks.scoring import LoggedDetection, Score, load_truth, read_sent_log, score_events
 from tests.e2e.conftest import LineRun
 
 from vision_line.records.columns import Table
@@ -20,7 +20,6 @@ from vision_line.records.query import Selection
 from vision_line.records.table_export import Format, export
 from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
-from vision_line.simulator.truth import load_truth
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import pytest
+from benchmarks.simulated_device import SimulatedDevice
 from tests.builders import make_detections
 
 from vision_line.config.models import RecordSettings, Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
-from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import CameraState, Detections, Frame, Inspection, NotInspected
 from vision_line.inspection.coverage.ledger import CoverageLedger

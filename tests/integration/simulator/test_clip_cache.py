@@ -14,12 +14,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from benchmarks.scoring import load_truth
 
 from vision_line.errors import ConfigError
 from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import Clip, ensure_clips, plan_clip
 from vision_line.simulator.rtp_stream import read_stream
-from vision_line.simulator.truth import load_truth
 
 FRAMES = 225
 

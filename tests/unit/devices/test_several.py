@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
+from benchmarks.simulated_device import SimulatedDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import make_frame
 
 from vision_line.devices.multi_device import MultiDevice, joined_name
-from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Inspection
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW

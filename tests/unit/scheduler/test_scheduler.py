@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+from benchmarks.simulated_device import SimulatedDevice
 from tests.builders import make_detections, make_frame
 
 from vision_line.config.models import StreamSettings
-from vision_line.devices.simulated import SimulatedDevice
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import (
     CoverageMinute,

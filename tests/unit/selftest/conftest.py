@@ -6,10 +6,10 @@ from __future__ import annotations
 import threading
 
 import pytest
+from benchmarks.simulated_device import SimulatedDevice
 
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.model.model import open_model
-from vision_line.devices.simulated import SimulatedDevice
 from vision_line.ports import DeviceDescription
 from vision_line.selftest.device_under_test import DeviceUnderTest, Settings
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.scoring import load_truth
 
 from vision_line.errors import ConfigError
-from vision_line.simulator.truth import ClipTruth, DefectTruth, TrueBox, load_truth, write_truth
+from vision_line.simulator.truth import ClipTruth, DefectTruth, TrueBox, write_truth
 
 TRUTH = ClipTruth(
     clip_id=3,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A device without an engine: results come at once or after a stated time. For benchmarks, planning and tests."""
+"""A device without an engine: results come at once or after a stated time. For benchmarks and tests."""
 
 from __future__ import annotations
 
