@@ -17,7 +17,6 @@ class CarefulTyper(typer.Typer):
     """A typer application whose options are given once, save flags and those that take several values."""
 
     def __init__(self, **settings: Any) -> None:
-        """Take typer's own settings."""
         super().__init__(cls=_CarefulGroup, **settings)
 
     def command(self, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:

@@ -127,11 +127,9 @@ class Detections:
             raise ValueError(f"detections: expected shapes (n, 4), (n,), (n,), found {found}")
 
     def __len__(self) -> int:
-        """Return the number of detections."""
         return len(self.score)
 
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Detections:
-        """Return the selected rows as new columns."""
         return Detections(self.xyxy[index], self.score[index], self.class_id[index])
 
     @classmethod
@@ -287,7 +285,6 @@ class ClockStep:
         return self.to_utc - self.from_utc
 
     def __str__(self) -> str:
-        """Return it in words."""
         to = datetime.fromtimestamp(self.to_utc, UTC)
         way = "forward" if self.step_s > 0 else "back"
         return f"the wall clock was set {way} by {abs(self.step_s):.1f} s, to {to:%Y-%m-%d %H:%M:%S} UTC"

@@ -133,7 +133,8 @@ class Decoder(Protocol):
         """Return the frames that `packet` completes; None flushes.
 
         Raises:
-            SourceError: the stream cannot be decoded.
+            SourceError: the stream cannot be decoded (CODEC_UNSUPPORTED, FAILED), the packet is damaged or too many
+                frames are held (CORRUPT), or the decoder is closed (ENDED).
         """
 
     def close(self) -> None:
@@ -181,7 +182,9 @@ class Device(Protocol):
         """Convert `frames` (1..max_batch, all of one input shape) into a free slot and start the engine.
 
         Raises:
-            DeviceError: no slot is free, or a frame cannot be converted.
+            DeviceError: the batch is empty, too large or of several shapes, no slot is free, closed, or (naming the
+                camera) a frame that cannot be converted; no frame of the batch is then in flight.
+            RunError: the engine does not take the work.
         """
 
     def collect(self) -> list[Inspection]:
@@ -195,7 +198,11 @@ class Device(Protocol):
         """Return how many frames were submitted and not yet collected."""
 
     def close(self) -> None:
-        """Wait for the engine, release everything; may be called twice."""
+        """Wait for the engine, release everything; may be called twice.
+
+        Raises:
+            RunError: the engine has failed, or does not answer.
+        """
 
 
 class LoadReporter(Protocol):
@@ -226,14 +233,13 @@ class LogStatus:
 
 
 class DetectionLog(Protocol):
-    """Takes results for ever-lasting record; called from any thread, never blocks, never drops what it accepted."""
+    """Takes results for ever-lasting record; called from any thread, never blocks, never drops what it accepted.
+
+    Every write raises a RunError once the log has failed, is full beyond its hard limit, or was closed.
+    """
 
     def write_inspection(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
-        """Accept one inspected frame with its detections and event changes (evidence is made for NEW events).
-
-        Raises:
-            RunError: the log has failed or was closed.
-        """
+        """Accept one inspected frame with its detections and event changes (evidence is made for NEW events)."""
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
         """Accept event changes that no single frame brought, such as the end of an event that left the frame."""

@@ -16,7 +16,6 @@ class Wakefulness:
     __slots__ = ("_last_s", "_longest_s", "_since_s")
 
     def __init__(self, longest_s: float) -> None:
-        """Start awake, since ever."""
         self._longest_s = longest_s
         self._last_s = inf
         self._since_s = -inf

@@ -22,12 +22,10 @@ class CameraOrder:
     """The submitted frames of all cameras; one thread only."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._lines: dict[str, deque[Ticket]] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
-        """Return how many frames were submitted and not yet released."""
         return self._waiting
 
     def enter(self, frame: Frame, submitted_s: float) -> Ticket:

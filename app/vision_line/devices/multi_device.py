@@ -46,11 +46,7 @@ class MultiDevice:
         return self._description
 
     def ensure_shape(self, shape_hw: ShapeHW) -> None:
-        """Open one more input shape on each device in turn; it is offered when all have it.
-
-        Raises:
-            ModelError, DeviceError: as the device that cannot open it; the shape is not offered.
-        """
+        """Open one more input shape on each device in turn; it is offered when all have it."""
         for member in self._members:
             with member.named_errors():
                 member.device.ensure_shape(shape_hw)
@@ -78,13 +74,7 @@ class MultiDevice:
         return fewest if alike else max(fewest // 2, min(fewest, 1))
 
     def submit(self, frames: Sequence[Frame]) -> None:
-        """Give each device those of the frames, all of one input shape, whose data lie on it.
-
-        Raises:
-            DeviceError: the batch is empty, too large or of several shapes, no slot is free, closed, or (naming the
-                camera) a frame that is on no device or that its device refuses; no frame is then in flight.
-            RunError: a device does not take the work.
-        """
+        """Give each device those of the frames, all of one input shape, whose data lie on it."""
         batch_shape(self._description.name, self._description, frames, closed=self._closed)
         started: list[tuple[_Member, list[int]]] = []
         try:
@@ -104,11 +94,7 @@ class MultiDevice:
                 member.expect(frames[index].camera, tickets[index])
 
     def collect(self) -> list[Inspection]:
-        """Return what has finished on any device, in the order it was submitted for each camera. Never blocks.
-
-        Raises:
-            RunError: a device failed; all are unusable from then on.
-        """
+        """Return what has finished on any device, in the order it was submitted for each camera. Never blocks."""
         released: list[Inspection] = []
         for member in self._members:
             with member.named_errors():
@@ -128,11 +114,7 @@ class MultiDevice:
         return tuple(load for member in self._members for load in member.device.sample())
 
     def close(self) -> None:
-        """Close all devices, also where one fails; may be called twice.
-
-        Raises:
-            RunError: a device has failed.
-        """
+        """Close all devices, also where one fails; may be called twice."""
         if self._closed:
             return
         self._closed = True

@@ -64,7 +64,6 @@ class CameraClock:
     """The presentation times of one connection's frames, at the rate that the camera's sender reports give them."""
 
     def __init__(self) -> None:
-        """Start before the first frame."""
         self._newest_s: float | None = None
         self._standing = 0  # frames since the clock last moved on
         self._rate = 1.0
@@ -129,7 +128,6 @@ class Slowness:
     """
 
     def __init__(self) -> None:
-        """Start with a clock that is right."""
         self._now = 0.0
         self._measured = 0.0  # the newest rate, believed or not
         self._at_s = (0.0, 0.0)  # the newest frame by our clock and by the camera's; steps that tell nothing left out
@@ -177,7 +175,6 @@ class FrameAge:
     """One connection's lateness. Pure: used by the camera's thread, once a frame."""
 
     def __init__(self) -> None:
-        """Start before the first frame."""
         self.behind_s = 0.0
         self.period_s: float | None = None  # between two frames by the camera's clock
         self.is_quick = False  # the newest frame came more quickly than it was taken

@@ -14,7 +14,6 @@ class Damage:
     """
 
     def __init__(self) -> None:
-        """Begin before the first frame."""
         self.unfounded = 0  # before the first keyframe
         self._frames = 0
         self._lost = 0

@@ -26,7 +26,6 @@ class FileEnding:
     """
 
     def __init__(self) -> None:
-        """Begin before the first packet."""
         self._end_s = 0.0  # of the frame that is shown last
         self._is_torn = False
 

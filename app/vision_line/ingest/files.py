@@ -36,7 +36,6 @@ class Playback:
     """
 
     def __init__(self, stream: Stream, stop: threading.Event, clocks: Clocks) -> None:
-        """Start the clock at the first frame."""
         self._stream = stream
         self._stop = stop
         self._clocks = clocks
@@ -117,7 +116,6 @@ class ImageFiles:
     """The images of a folder or glob in the order of their names; every one is a keyframe."""
 
     def __init__(self, stream: Stream, paths: list[str], stop: threading.Event, clocks: Clocks) -> None:
-        """Take the sorted paths."""
         self._stream = stream
         self._paths = paths
         self._stop = stop

@@ -109,7 +109,6 @@ class BlurWatch:
     """Compares sharpness with the camera's own."""
 
     def __init__(self) -> None:
-        """Start without a baseline."""
         self._window: deque[tuple[float, float]] = deque()  # time, sharpness; falling sharpness: the first is the most
         self._started_s: float | None = None
         self._updated_s = 0.0

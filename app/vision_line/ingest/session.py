@@ -94,7 +94,6 @@ class Session:
         take_fingerprint: TakeFingerprint,
         load: DecodeLoad,
     ) -> None:
-        """Prepare; `start` begins."""
         self.stats = ConnectionStats(started_s=clocks.monotonic())
         self.end: SessionEnd | None = None
         self.sink = sink

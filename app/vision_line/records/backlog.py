@@ -44,7 +44,6 @@ class Backlog:
     """A queue from any thread to the writer's; entries stay until `acknowledge`, so a failed commit loses nothing."""
 
     def __init__(self, limits: BacklogLimits) -> None:
-        """Start empty."""
         self._limits = limits
         self._entries: deque[tuple[float, int, Entry]] = deque()
         self._bytes = 0

@@ -104,9 +104,6 @@ class SqliteLog:
         """Accept one inspected frame: its detections, its event changes, and the evidence of new events.
 
         A frame without detections and events leaves no row: the ledger counts it.
-
-        Raises:
-            RunError: the log has failed, is full beyond its hard limit, or was closed.
         """
         if not len(inspection.detections) and not events:
             return
@@ -115,11 +112,7 @@ class SqliteLog:
             self._evidence.offer(inspection.frame, inspection.detections, events)
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
-        """Accept event changes that no frame brought (tracks that ran out).
-
-        Raises:
-            RunError: as for `write_inspection`.
-        """
+        """Accept event changes that no frame brought (tracks that ran out)."""
         if events:
             self._backlog.put(entries.EventsEntry(tuple(events)))
             if self._evidence is not None:
@@ -129,9 +122,6 @@ class SqliteLog:
         """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier.
 
         While nothing can be committed, provisional minutes are let go: they would only fill the backlog.
-
-        Raises:
-            RunError: as for `write_inspection`.
         """
         if any(minute.provisional for minute in minutes) and self._backlog.is_stuck:
             minutes = [minute for minute in minutes if not minute.provisional]
@@ -139,37 +129,21 @@ class SqliteLog:
             self._backlog.put(entries.CoverageEntry(tuple(minutes), tuple(intervals)))
 
     def write_clock_steps(self, steps: Sequence[ClockStep]) -> None:
-        """Accept steps of the wall clock.
-
-        Raises:
-            RunError: as for `write_inspection`.
-        """
+        """Accept steps of the wall clock."""
         if steps:
             self._backlog.put(entries.ClockStepsEntry(tuple(steps)))
 
     def write_states(self, changes: Sequence[StateChange]) -> None:
-        """Accept camera state changes.
-
-        Raises:
-            RunError: as for `write_inspection`.
-        """
+        """Accept camera state changes."""
         if changes:
             self._backlog.put(entries.StatesEntry(tuple(changes)))
 
     def write_cameras(self, cameras: Sequence[CameraRecord]) -> None:
-        """Accept the cameras as configured from now on; later rows bear their stations and recipes.
-
-        Raises:
-            RunError: as for `write_inspection`.
-        """
+        """Accept the cameras as configured from now on; later rows bear their stations and recipes."""
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
 
     def write_device(self, device: DeviceDescription) -> None:
-        """Accept what inspects, once it is open and again when its variant changes.
-
-        Raises:
-            RunError: as for `write_inspection`.
-        """
+        """Accept what inspects, once it is open and again when its variant changes."""
         self._backlog.put(
             entries.DeviceEntry(device.precision, device.instruction_set, device.variant, device.variant_reason)
         )
@@ -209,7 +183,6 @@ class SqliteLog:
         return self._writer.take_latencies_ms()
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:

@@ -45,7 +45,6 @@ class PendingEvidenceQueue:
     """The pending evidence of one log; offered from any thread, taken by one."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._pending: dict[str, PendingEvidence] = {}  # by event id, the oldest first
         self._changed = threading.Condition(threading.Lock())
         self._closing = False

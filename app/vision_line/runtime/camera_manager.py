@@ -103,7 +103,6 @@ class CameraManager:
     """Owns the cameras' tasks, mailboxes and pipelines; lives in the event loop's thread."""
 
     def __init__(self, tasks: asyncio.TaskGroup, shared: SharedParts) -> None:
-        """Start cameras as `tasks`."""
         self._tasks = tasks
         self._shared = shared
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)

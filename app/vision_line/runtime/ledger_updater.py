@@ -45,7 +45,6 @@ class Pulse:
     """Is asked for the clocks every `period_s` or more often, by one thread."""
 
     def __init__(self, period_s: float) -> None:
-        """Begin now."""
         self._period_s = period_s
         self._last_s = time.monotonic()
         self._cpu_s = time.process_time()

@@ -28,7 +28,6 @@ class Preflight:
     """One configuration with the command line that it would run with; each problem is `file:line: key: what`."""
 
     def __init__(self, options: RunOptions, loaded: LoadedConfig) -> None:
-        """Read where the keys of the file stand."""
         self._options = options
         self._loaded = loaded
         self._lines = locate_keys(loaded.path.read_text(encoding="utf-8"))

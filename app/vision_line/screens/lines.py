@@ -34,7 +34,6 @@ class LineWriter:
     """
 
     def __init__(self, sink: Sink, capacity: int = CAPACITY) -> None:
-        """Start the thread."""
         self._sink = sink
         self._capacity = capacity
         self._lines: deque[str] = deque()

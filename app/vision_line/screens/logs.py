@@ -35,7 +35,6 @@ class MaskingFormatter(logging.Formatter):
     """
 
     def __init__(self) -> None:
-        """Use the one format of the program."""
         super().__init__(_FORMAT, _TIME)
         self.converter = time.gmtime
 

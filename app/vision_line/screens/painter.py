@@ -25,7 +25,6 @@ class Painter:
     """Owns the canvas and the thread that draws on it; snapshots that come while it draws replace each other."""
 
     def __init__(self, open_canvas: Callable[[], Canvas]) -> None:
-        """Start the thread."""
         self.ended: Future[None] = Future()
         self._open_canvas = open_canvas
         self._newest: Snapshot | None = None

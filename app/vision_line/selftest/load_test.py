@@ -28,7 +28,6 @@ class GpuWatch:
     """Samples power and memory periodically, in the scheduler's thread."""
 
     def __init__(self, dut: DeviceUnderTest) -> None:
-        """Take the first sample."""
         self._device = dut.device
         self._history = LoadHistory()
         self._due_s = 0.0
@@ -101,7 +100,6 @@ class Span(NamedTuple):
     until_s: float
 
     def __contains__(self, at_s: object) -> bool:
-        """Whether a moment lies in it."""
         return isinstance(at_s, float) and self.from_s <= at_s < self.until_s
 
 

@@ -45,7 +45,6 @@ class VideoKind:
     described: bool = True
 
     def __str__(self) -> str:
-        """Return it in two words for people."""
         return f"{self.codec} {self.bits} bit"
 
 

@@ -70,13 +70,11 @@ class Simulator:
         self._resources.close()
 
     def __enter__(self) -> Self:
-        """Give the simulator itself: it runs since it was made."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close."""
         self.close()
 
     def _start(self, order: ServerConfig) -> int:

@@ -81,7 +81,6 @@ class LatencyHistogram:
     SLOTS = 5
 
     def __init__(self, window_s: float = 10.0) -> None:
-        """Make an empty histogram."""
         self._epoch_s = window_s / self.SLOTS
         self._live = _empty()
         self._next_epoch_s = float("-inf")

@@ -40,7 +40,6 @@ class LoadHistory:
     """Takes samples from one thread; any thread reads. A sum, a count and a peak are kept of each figure."""
 
     def __init__(self) -> None:
-        """Start without a sample."""
         self._lock = threading.Lock()
         self._gpus: dict[str, _Gpu] = {}
         self._latest: tuple[DeviceLoad, ...] = ()

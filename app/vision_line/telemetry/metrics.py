@@ -80,7 +80,6 @@ class RunMetrics:
     """
 
     def __init__(self, facts: RunFacts, read_usage: Callable[[], ProcessUsage] = read_usage) -> None:
-        """Start at zero."""
         self.facts = facts
         self._read_usage = read_usage
         self._cores = usable_cores()

@@ -75,7 +75,6 @@ class SteadyNumber:
     """
 
     def __init__(self) -> None:
-        """Begin without a number."""
         self._recent: deque[tuple[float, int]] = deque()  # when (monotonic seconds), number
         self._shown: int | None = None
 

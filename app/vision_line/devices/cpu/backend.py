@@ -88,12 +88,7 @@ class CpuBackend:
         )
 
     def open_shapes(self, shapes: Sequence[ShapeHW]) -> None:
-        """Compile for more input shapes while the others go on; each is open when its engine is proven.
-
-        Raises:
-            ModelError: OpenVINO cannot read the model or reshape it.
-            DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every variant.
-        """
+        """Compile for more input shapes while the others go on; each is open when its engine is proven."""
         for shape in shapes:
             if shape not in self._works:
                 network = self._engines.open(shape)
@@ -102,11 +97,7 @@ class CpuBackend:
                 self._works = self._works | {shape: self._open_works(network, shape)}
 
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
-        """Convert the one frame into the input of the slot's request.
-
-        Raises:
-            DeviceError: naming the camera, a frame that cannot be converted.
-        """
+        """Convert the one frame into the input of the slot's request."""
         (frame,) = frames
         work = self._works[shape_hw][slot]
         try:
@@ -119,22 +110,14 @@ class CpuBackend:
         return (box,)
 
     def start(self, slot: int) -> None:
-        """Start the slot's request.
-
-        Raises:
-            RunError: the engine does not start.
-        """
+        """Start the slot's request."""
         try:
             self._converted[slot].request.start_async()
         except RuntimeError as exc:
             raise RunError(f"cpu: the engine does not start: {last_line(exc)}") from exc
 
     def finished(self) -> Iterator[tuple[int, Outputs]]:
-        """Give the slots whose requests called back, with their outputs (1, ...).
-
-        Raises:
-            RunError: the engine failed.
-        """
+        """Give the slots whose requests called back, with their outputs (1, ...)."""
         while self._finished:
             slot = self._finished.popleft()
             try:

@@ -116,12 +116,7 @@ class CpuDecoder:
         self._described: tuple[tuple[int, int, int, str], Colour] | None = None
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the frames that `packet` (None to flush) completes.
-
-        Raises:
-            SourceError: FFmpeg refuses the packet (CORRUPT), the frames are to be turned by other than right angles
-                (CODEC_UNSUPPORTED), or the decoder is closed (ENDED).
-        """
+        """Yield the frames that `packet` (None to flush) completes."""
         if self._context is None:
             raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
         damaged = packet is not None and (packet.is_corrupt or (self._codec == "mjpeg" and has_hole(bytes(packet))))

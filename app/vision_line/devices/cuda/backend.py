@@ -78,43 +78,26 @@ class CudaBackend:
         )
 
     def open_shapes(self, shapes: Sequence[ShapeHW]) -> None:
-        """Open more input shapes while the others go on; a missing engine is built, which may take minutes.
-
-        Raises:
-            ModelError: TensorRT cannot read the model.
-            DeviceError: an engine cannot be built or run, or fails its proof; nothing new is open then.
-        """
+        """Open more input shapes while the others go on; a missing engine is built, which may take minutes."""
         what = f"the input shape {shapes[0]}" if self._pipeline.shapes else "the device"
         self._gpu.enter()
         with translated_errors(DeviceError, f"{what} cannot be opened"):
             self._pipeline.open_shapes(shapes)
 
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
-        """Describe the surfaces to the kernel, which converts them when the slot is started.
-
-        Raises:
-            DeviceError: naming the camera, a frame that is not on this GPU.
-        """
+        """Describe the surfaces to the kernel, which converts them when the slot is started."""
         self._gpu.enter()
         return self._pipeline.describe(self._pipeline.slots[slot], frames, shape_hw)
 
     def start(self, slot: int) -> None:
-        """Queue the conversion and inference of what was described in the slot.
-
-        Raises:
-            RunError: the GPU does not take the work.
-        """
+        """Queue the conversion and inference of what was described in the slot."""
         started = self._pipeline.slots[slot]
         with translated_errors(RunError, "a batch cannot be started"):
             self._pipeline.start(started)
         self._completion.watch(started)
 
     def finished(self) -> Iterator[tuple[int, Outputs]]:
-        """Give the slots that the GPU is done with, and their outputs in pinned memory.
-
-        Raises:
-            RunError: the GPU failed.
-        """
+        """Give the slots that the GPU is done with, and their outputs in pinned memory."""
         finished = self._completion.finished
         while finished:
             slot = finished.popleft()
@@ -127,11 +110,7 @@ class CudaBackend:
         return self._monitor.sample()
 
     def close(self, in_flight: Collection[int]) -> None:
-        """Wait for the GPU and release everything.
-
-        Raises:
-            RunError: the GPU has failed, or does not answer; what it holds is then left to the end of the process.
-        """
+        """Wait for the GPU and release everything."""
         self._monitor.close()
         if not self._completion.close(STALL_S):
             raise RunError(f"cuda: the GPU has not answered for {STALL_S:.0f} s")
@@ -179,7 +158,6 @@ class Completion:
     """
 
     def __init__(self, gpu: GpuContext, wake: Callable[[], None]) -> None:
-        """Start the thread."""
         self.finished: deque[Slot] = deque()  # append and popleft are atomic
         self._gpu = gpu
         self._wake = wake

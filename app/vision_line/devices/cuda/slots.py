@@ -49,7 +49,6 @@ class Slot:
     """
 
     def __init__(self, number: int, gpu: GpuContext) -> None:
-        """Allocate what does not depend on a shape."""
         from cuda.core import EventOptions, StreamOptions
 
         device = gpu.device

@@ -74,7 +74,6 @@ class DetectionAgreement:
     holds: bool
 
     def __str__(self) -> str:
-        """Say it in words."""
         return (
             f"{self.same_places} of {self.places} places and {self.same_detections} of {self.expected} detections are "
             f"the same, {self.found} were found, scores differ by up to {self.worst_score:.2f}"

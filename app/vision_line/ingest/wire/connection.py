@@ -39,7 +39,6 @@ class Framer:
     """
 
     def __init__(self) -> None:
-        """Start empty."""
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._at = 0
@@ -128,7 +127,6 @@ class Connection:
     """A connected socket with its framer. Used by one thread."""
 
     def __init__(self, sock: socket.socket) -> None:
-        """Own `sock`."""
         self.framer = Framer()
         self._sock = sock
         with contextlib.suppress(OSError):  # keeps requests from waiting for each other

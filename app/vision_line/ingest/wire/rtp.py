@@ -58,7 +58,6 @@ class Sequence:
     """Follows the numbers of one source's packets, in the order in which they are to be used."""
 
     def __init__(self) -> None:
-        """Start before the first packet."""
         self._source: int | None = None
         self._next = 0
         self._late = 0
@@ -105,7 +104,6 @@ class RtpTimeline:
     """Unwraps 32-bit timestamps: ticks since the first one, whatever direction the camera's clock takes."""
 
     def __init__(self) -> None:
-        """Start with the first timestamp."""
         self._last: int | None = None
         self._ticks = 0
 
@@ -182,7 +180,6 @@ class Reorder:
     """
 
     def __init__(self) -> None:
-        """Start before the first packet."""
         self._next: int | None = None
         self._held: dict[int, RtpPacket] = {}
         self._since_s = 0.0  # when the first of those that are held came

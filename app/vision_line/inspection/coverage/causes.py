@@ -82,7 +82,6 @@ class CauseLog:
     __slots__ = ("_now_priority", "_past", "_priority", "_trouble", "code", "now", "since_s", "state")
 
     def __init__(self, at_s: float) -> None:
-        """Begin with a camera that is being connected."""
         self.state = CameraState.CONNECTING
         self.code: str | None = None
         self.now = ""  # the present cause; empty: none known

@@ -49,7 +49,6 @@ class Downtime:
     def __init__(
         self, camera: str, minutes: MinuteCounters, changes: Changes, utc_of: Callable[[float], float]
     ) -> None:
-        """Start without downtime."""
         self._utc_of = utc_of
         self.camera = camera
         self._minutes = minutes

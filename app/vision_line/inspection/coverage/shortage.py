@@ -22,7 +22,6 @@ class FrameFlow:
     __slots__ = ("_cap_fps", "_fps", "_samples", "_span_s")
 
     def __init__(self, need: Need) -> None:
-        """Evaluate against this need."""
         self._samples: deque[tuple[float, CameraCounts]] = deque()
         self.require(need)
 

@@ -96,11 +96,7 @@ class CudaDecoder:
         return f"{self._sequence}: {self._chosen.name}" if self._sequence and self._chosen else ""
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the frames that `packet` (`av.Packet`, or None to flush) completes, as `Surface`s.
-
-        Raises:
-            SourceError: the stream cannot be decoded, or the decoder is closed.
-        """
+        """Yield the frames that `packet` (`av.Packet`, or None to flush) completes, as `Surface`s."""
         if self._closed:
             raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
         if packet is None or not packet.size:

@@ -71,12 +71,7 @@ class HwDecoder:
         self._context: HwContext | None = context
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
-        """Return the frames that `packet` (None to flush) completes.
-
-        Raises:
-            SourceError: FFmpeg refuses the packet (CORRUPT), or the decoder is closed (ENDED).
-            DeviceError: FFmpeg left the GPU, or made frames in a format that is not taken.
-        """
+        """Return the frames that `packet` (None to flush) completes."""
         camera = self._request.camera
         if self._context is None:
             raise SourceError(camera, SourceErrorCode.ENDED, "the decoder is closed")

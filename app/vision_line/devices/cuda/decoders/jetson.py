@@ -111,12 +111,7 @@ class GstDecoder:
         self._wait_s = opening_s
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
-        """Return the frames that are ready; waits for that of `packet` (None to flush, which ends the decoder).
-
-        Raises:
-            SourceError: the decoder is closed (ENDED), or the packet is damaged (CORRUPT).
-            DeviceError: GStreamer reports an error.
-        """
+        """Return the frames that are ready; waits for that of `packet` (None to flush, which ends the decoder)."""
         if self._pipeline is None:
             raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
         if packet is None:

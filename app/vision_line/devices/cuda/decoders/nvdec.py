@@ -157,12 +157,7 @@ class NvDecoder:
         return "NATIVE" if self._sequence.reorders else "LOW"
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
-        """Return the frames that `packet` (None to flush) completes; all are on their way into their surfaces.
-
-        Raises:
-            SourceError: the decoder is closed (ENDED), the packet is damaged or too many frames are held (CORRUPT).
-            DeviceError: the decoder refuses, or makes frames of another kind than the sequence's.
-        """
+        """Return the frames that `packet` (None to flush) completes; all are on their way into their surfaces."""
         if self._decoder is None:
             raise SourceError(self._request.camera, SourceErrorCode.ENDED, "the decoder is closed")
         whole = None if packet is None else self._packets.complete(packet)

@@ -46,7 +46,6 @@ class VideoSequence:
     turned: bool = False  # people see its frames turned
 
     def __str__(self) -> str:
-        """Return it in a few words for people."""
         width, height = self.size_wh
         return f"{self.codec} {width}x{height}, {self.bits} bit{'' if self.is_420 else ', not 4:2:0'}"
 

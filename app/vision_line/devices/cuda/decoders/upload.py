@@ -81,11 +81,7 @@ class UploadDecoder:
         self._uploads: _Uploads | None = None
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the frames that `packet` (None to flush) completes; each is on its way into its surface.
-
-        Raises:
-            SourceError: the packet cannot be decoded, the decoder is closed, or too many frames are held.
-        """
+        """Yield the frames that `packet` (None to flush) completes; each is on its way into its surface."""
         for decoded in self._decoder.decode(packet):
             planes, colour = yuv_planes(decoded.data)
             surface = self._surface(planes)
