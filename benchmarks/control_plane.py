@@ -41,6 +41,7 @@ from vision_line.ports import DetectionLog, DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp
+from vision_line.telemetry.camera_metrics import CameraCounters
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 
 CAMERAS = 64
@@ -68,9 +69,7 @@ class NoLog:
 
     def status(self) -> LogStatus:
         """Return that all is well."""
-        return LogStatus(
-            writable=True, reason="", pending=0, commit_latency_ms=0, committed=0, evidence_bytes=0, evidence_deleted=0
-        )
+        return LogStatus()
 
     def close(self) -> None:
         """Do nothing."""
@@ -120,7 +119,7 @@ def metrics(names: Sequence[str]) -> RunMetrics:
     facts = RunFacts("0", DEVICE, ModelFacts("m", "0", "int8", DEVICE.input_shapes_hw), time.monotonic(), time.time())
     found = RunMetrics(facts)
     for name in names:
-        found.add_camera(name, NewestFrame(lambda: None).counts)
+        found.add_camera(name, CameraCounters(NewestFrame(lambda: None).counts))
     return found
 
 

@@ -223,13 +223,13 @@ class LoadedDevice(Device, LoadReporter, Protocol):
 class LogStatus:
     """How the detection log fares: the inspecting thread stops inspecting while it is not `writable`."""
 
-    writable: bool
-    reason: str  # "" or "stalled", "disk full: ..." in one sentence
-    pending: int  # records accepted and not yet committed
-    commit_latency_ms: float  # newest result -> committed latency, milliseconds
-    committed: int
-    evidence_bytes: int
-    evidence_deleted: int
+    writable: bool = True
+    reason: str = ""  # "" or "stalled", "disk full: ..." in one sentence
+    pending: int = 0  # records accepted and not yet committed
+    commit_latency_ms: float = 0.0  # newest result -> committed latency, milliseconds
+    committed: int = 0
+    evidence_bytes: int = 0
+    evidence_deleted: int = 0
 
 
 class DetectionLog(Protocol):

@@ -30,7 +30,7 @@ from vision_line.ports import DetectionLog, OpenDecoder
 from vision_line.records.entries import CameraRecord
 from vision_line.records.lives import Inheritance
 from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
-from vision_line.telemetry.camera_metrics import RequiredRate
+from vision_line.telemetry.camera_metrics import CameraCounters, RequiredRate
 from vision_line.telemetry.metrics import RunMetrics
 
 logger = logging.getLogger(__name__)
@@ -176,14 +176,10 @@ class CameraManager:
         pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))
         if stream.is_unverified:
             logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
-        shared.metrics.add_camera(
-            stream.name,
-            mailbox.counts,
-            lambda: camera.abandoned,
-            _pace(stream),
-            camera.load,
-            is_unverified=stream.is_unverified,
+        counters = CameraCounters(
+            mailbox.counts, lambda: camera.abandoned, camera.load, _pace(stream), is_unverified=stream.is_unverified
         )
+        shared.metrics.add_camera(stream.name, counters)
         absence = self._absences.pop(stream.name, None)
         if not stream.is_live:
             absence = None  # a file waits to be looked at

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vision_line.frames import CameraState, NotInspected
 from vision_line.inspection.coverage.causes import STARTING
-from vision_line.ports import DeviceLoad, OverlayStatus
+from vision_line.ports import DeviceLoad, LogStatus, OverlayStatus
 from vision_line.telemetry.shortfall import as_measured, shortfall
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+from vision_line.telemetry.snapshot import CameraSnapshot
 
 _CAMERA_CAUSE = "camera:"
 _NAMES_SHOWN = 6
@@ -20,7 +20,7 @@ LEAST_SHOWN_S = 0.1
 
 def plan_alarms(
     cameras: Sequence[CameraSnapshot],
-    log: LogSnapshot,
+    log: LogStatus,
     not_inspected: Sequence[NotInspected],
     now_s: float,
     decoding: str = "",

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
 from vision_line.ingest.lifecycle import ReconnectCount
+from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, quantiles_of
@@ -46,22 +46,6 @@ class SlidingRates:
         return {name: max(0.0, (value - past.get(name, 0)) / elapsed_s) for name, value in counters.items()}
 
 
-class FrameCounts(Protocol):
-    """A consistent copy of a mailbox's counters."""
-
-    @property
-    def arrived(self) -> int:
-        """Frames whose packets were read."""
-
-    @property
-    def decoded(self) -> int:
-        """Frames that were decoded."""
-
-    @property
-    def dropped(self) -> Mapping[DropCause, int]:
-        """Arrived frames that will never be inspected, by cause."""
-
-
 @dataclass(frozen=True, slots=True)
 class CameraTotals:
     """One camera over the whole run."""
@@ -84,11 +68,6 @@ class CameraTotals:
     covered: Covered = field(default_factory=Covered)
 
 
-def none_abandoned() -> tuple[int, int]:
-    """Return the `read_abandoned` of a camera whose connections never hang."""
-    return 0, 0
-
-
 #: States in which no inspection is due.
 _OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
 
@@ -101,15 +80,15 @@ class RequiredRate:
     spare_fps: float = 0.0
 
 
-#: For a camera without a required rate.
-ANY_PACE = RequiredRate()
-
-
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    arrived: int = 0
-    decoded: int = 0
-    dropped: Mapping[DropCause, int] = field(default_factory=dict)
+class CameraCounters:
+    """What is read of a camera for each snapshot; it began at zero when the camera was made."""
+
+    counts: Callable[[], MailboxCounts]  # of its mailbox
+    abandoned: Callable[[], tuple[int, int]] = lambda: (0, 0)  # connections that were, and those that still hang
+    load: DecodeLoad = field(default_factory=DecodeLoad)  # says how late frames come
+    pace: RequiredRate = RequiredRate()
+    is_unverified: bool = False
 
 
 class CameraMetrics:
@@ -119,33 +98,15 @@ class CameraMetrics:
     `snapshot` to the one thread that makes snapshots (it keeps the sliding rates); `totals` to anyone.
     """
 
-    def __init__(
-        self,
-        name: str,
-        read_counts: Callable[[], FrameCounts],
-        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
-        pace: RequiredRate = ANY_PACE,
-        load: DecodeLoad | None = None,
-        *,
-        is_unverified: bool = False,
-    ) -> None:
-        """Start at zero.
-
-        `read_counts` is called for each snapshot, e.g. `mailbox.counts`; so is `read_abandoned`: the numbers of
-        abandoned connections and of those that still hang. `load` says how late frames come; None: never.
-        """
+    def __init__(self, name: str, counters: CameraCounters) -> None:
         self.name = name
         self.latency = LatencyHistogram()
         self.behind = LatencyHistogram()
-        self._load = load or DecodeLoad()
-        self._most_behind_s = 0.0  # before the last `attach`
-        self._read_counts = read_counts
-        self._read_abandoned = read_abandoned
-        self._before = _Counts()
+        self._counters = counters
+        self._before = MailboxCounts()  # up to the last `attach`, like the next two
         self._abandoned_before = 0
+        self._most_behind_s = 0.0
         self._rates = SlidingRates(RATES_OVER_S)
-        self._pace = pace
-        self._is_unverified = is_unverified
         self._first_result_s: float | None = None
         self._due_since_s: float | None = None  # None: no inspection is due
         self._due_s = 0.0
@@ -187,24 +148,12 @@ class CameraMetrics:
             self._due_s += change.at_s - self._due_since_s
             self._due_since_s = None
 
-    def attach(
-        self,
-        read_counts: Callable[[], FrameCounts],
-        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
-        pace: RequiredRate = ANY_PACE,
-        load: DecodeLoad | None = None,
-        *,
-        is_unverified: bool = False,
-    ) -> None:
+    def attach(self, counters: CameraCounters) -> None:
         """Continue with a new mailbox and camera that start at zero; the old counts are kept."""
         self._before = self._counts()
-        self._abandoned_before += self._read_abandoned()[0]
-        self._read_counts = read_counts
-        self._read_abandoned = read_abandoned
-        self._pace = pace
-        self._is_unverified = is_unverified
-        self._most_behind_s = max(self._most_behind_s, self._load.most_behind_s)
-        self._load = load or DecodeLoad()
+        self._abandoned_before += self._counters.abandoned()[0]
+        self._most_behind_s = max(self._most_behind_s, self._counters.load.most_behind_s)
+        self._counters = counters
 
     def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
         """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
@@ -221,17 +170,17 @@ class CameraMetrics:
             dropped_fps={cause: rates[cause.value] for cause in counts.dropped},
             dropped=counts.dropped,
             latency_ms=quantiles_of(self.latency.window(now_s)),
-            behind_s=self._load.behind_s,
+            behind_s=self._counters.load.behind_s,
             last_frame_age_s=None if newest is None else max(0.0, now_s - newest[1]),
             detections=self._detections,
             events=self._events,
             reconnects=self._reconnects.n,
             sequence=None if newest is None else newest[0],
             not_inspected=not_inspected,
-            is_unverified=self._is_unverified,
-            hanging=self._read_abandoned()[1],
-            needed_fps=self._pace.needed_fps,
-            spare_fps=self._pace.spare_fps,
+            is_unverified=self._counters.is_unverified,
+            hanging=self._counters.abandoned()[1],
+            needed_fps=self._counters.pace.needed_fps,
+            spare_fps=self._counters.pace.spare_fps,
             is_settled=self._first_result_s is not None and now_s - self._first_result_s > RATES_OVER_S,
         )
 
@@ -251,15 +200,14 @@ class CameraMetrics:
             dropped=counts.dropped,
             latency_ms=quantiles_of(self.latency.whole()),
             behind_ms=quantiles_of(self.behind.whole()),
-            most_behind_ms=max(self._most_behind_s, self._load.most_behind_s) * 1000.0,
-            abandoned=self._abandoned_before + self._read_abandoned()[0],
+            most_behind_ms=max(self._most_behind_s, self._counters.load.most_behind_s) * 1000.0,
+            abandoned=self._abandoned_before + self._counters.abandoned()[0],
             code=self._change.code,
-            needed_fps=self._pace.needed_fps,
+            needed_fps=self._counters.pace.needed_fps,
             covered=Covered(due_s, not_inspected_s),
         )
 
-    def _counts(self) -> _Counts:
-        now, before = self._read_counts(), self._before
-        dropped = Counter(before.dropped)
-        dropped.update(now.dropped)
-        return _Counts(before.arrived + now.arrived, before.decoded + now.decoded, dict(dropped))
+    def _counts(self) -> MailboxCounts:
+        now, before = self._counters.counts(), self._before
+        dropped = Counter(before.dropped) + Counter(now.dropped)
+        return MailboxCounts(before.arrived + now.arrived, before.decoded + now.decoded, dropped=dropped)

@@ -10,24 +10,15 @@ from dataclasses import dataclass
 
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
-from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, OverlayStatus, ShapeHW
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
-from vision_line.telemetry.camera_metrics import (
-    ANY_PACE,
-    CameraMetrics,
-    CameraTotals,
-    FrameCounts,
-    RequiredRate,
-    SlidingRates,
-    none_abandoned,
-)
+from vision_line.telemetry.camera_metrics import CameraCounters, CameraMetrics, CameraTotals, SlidingRates
 from vision_line.telemetry.covered import CoverageTally
 from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, merged, quantiles_of
 from vision_line.telemetry.load_history import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.shortfall import SteadyNumber
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot, Totals
 
 LATEST_EVENTS = 32
 #: How long a step of the wall clock is shown as a notice.
@@ -129,24 +120,15 @@ class RunMetrics:
         """Count a sample of the GPUs' load; any one thread."""
         self._loads.note(loads)
 
-    def add_camera(
-        self,
-        name: str,
-        read_counts: Callable[[], FrameCounts],
-        read_abandoned: Callable[[], tuple[int, int]] = none_abandoned,
-        pace: RequiredRate = ANY_PACE,
-        load: DecodeLoad | None = None,
-        *,
-        is_unverified: bool = False,
-    ) -> CameraMetrics:
+    def add_camera(self, name: str, counters: CameraCounters) -> CameraMetrics:
         """Return the metrics of a camera; a known one continues with the new mailbox."""
         camera = self._cameras.get(name)
         if camera is None:
             # A new dictionary instead of a changed one: the scheduler's thread may be reading the old one.
-            camera = CameraMetrics(name, read_counts, read_abandoned, pace, load, is_unverified=is_unverified)
+            camera = CameraMetrics(name, counters)
             self._cameras = self._cameras | {name: camera}
         else:
-            camera.attach(read_counts, read_abandoned, pace, load, is_unverified=is_unverified)
+            camera.attach(counters)
         return camera
 
     def batch(self, frames: int) -> None:
@@ -194,7 +176,6 @@ class RunMetrics:
         every = [camera.snapshot(now_s, causes.get(name)) for name, camera in self._cameras.items()]
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
         loads = self._loads.latest
-        log_now = LogSnapshot(log.writable, log.reason, log.pending, log.commit_latency_ms)
         with self._latest_lock:
             latest = tuple(reversed(self._latest.values()))
         return Snapshot(
@@ -205,13 +186,13 @@ class RunMetrics:
             now_utc=now_utc,
             uptime_s=now_s - self.facts.started_s,
             totals=self._totals_now(every, now_s),
-            log=log_now,
+            log=log,
             devices=loads,
             cameras=cameras,
             latest_events=latest,
             alarms=plan_alarms(
                 cameras,
-                log_now,
+                log,
                 not_inspected,
                 now_s,
                 self._decoding,

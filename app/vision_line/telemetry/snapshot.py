@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
 from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING
-from vision_line.ports import DeviceLoad
+from vision_line.ports import DeviceLoad, LogStatus
 from vision_line.telemetry.latency_histogram import Quantiles
 
 #: Length of the window for a camera's rates, in seconds.
@@ -115,16 +115,6 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class LogSnapshot:
-    """State of the detection log."""
-
-    writable: bool = True
-    reason: str = ""
-    pending: int = 0
-    commit_latency_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a screen shows."""
 
@@ -135,7 +125,7 @@ class Snapshot:
     now_utc: float
     uptime_s: float
     totals: Totals = Totals()
-    log: LogSnapshot = LogSnapshot()
+    log: LogStatus = field(default_factory=LogStatus)
     devices: tuple[DeviceLoad, ...] = ()  # load of each GPU; empty without one, or where it reports none
     cameras: tuple[CameraSnapshot, ...] = ()
     latest_events: tuple[DefectEvent, ...] = ()  # newest first

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, NotInspected, Verdict
-from vision_line.ports import DeviceLoad
+from vision_line.ports import DeviceLoad, LogStatus
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.latency_histogram import Quantiles
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot, Totals
 
 NOON_UTC = 1_780_000_000.0
 KINDS = ("open", "short", "mousebite", "spur", "spurious_copper", "pin_hole")
@@ -67,7 +67,7 @@ def defect(number: int, camera: str = "cam03", phase: EventPhase = EventPhase.EN
 
 def line_of(
     cameras: tuple[CameraSnapshot, ...],
-    log: LogSnapshot = LogSnapshot(True, "", 12, 84.0),  # noqa: B008  immutable
+    log: LogStatus = LogStatus(True, "", 12, 84.0),  # noqa: B008  immutable
     not_inspected: tuple[NotInspected, ...] = (),
 ) -> Snapshot:
     """Return a snapshot of a whole line."""

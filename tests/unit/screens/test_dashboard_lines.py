@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from vision_line.frames import CameraState
+from vision_line.ports import LogStatus
 from vision_line.screens.dashboard import render, screen_lines, svg_of
 from vision_line.screens.segments import width_of
 from vision_line.telemetry.alarms import plan_alarms
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot, Snapshot
+from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot
 
 Maker = Callable[[int], Snapshot]
 SIZES = [(80, 24), (80, 40), (120, 30), (120, 50), (160, 40), (200, 60)]
@@ -88,7 +89,7 @@ def test_nothing_moves_when_an_alarm_comes(well_line: Maker, troubled_line: Make
 def test_stopped_log_is_trouble(well_line: Maker) -> None:
     """A log that cannot be written is the first alarm, and never looks well."""
     line = well_line(4)
-    log = LogSnapshot(writable=False, reason="disk full: 0 MB free")
+    log = LogStatus(writable=False, reason="disk full: 0 MB free")
     screen = "\n".join(text_of(replace(line, log=log, alarms=plan_alarms(line.cameras, log, (), 0.0)), 80, 24)[:7])
 
     assert "■ 4 OF 4 NOT INSPECTED" in screen

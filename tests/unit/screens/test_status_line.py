@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import pytest
 
+from vision_line.ports import LogStatus
 from vision_line.screens.status_line import plain_line, run_status_lines
 from vision_line.screens.styles import short_time
-from vision_line.telemetry.snapshot import LogSnapshot, Snapshot
+from vision_line.telemetry.snapshot import Snapshot
 
 Maker = Callable[[int], Snapshot]
 
@@ -31,7 +32,7 @@ def test_line_says_it_all(well_line: Maker) -> None:
 
 def test_line_tells_troubles(troubled_line: Maker) -> None:
     """Alarms and a stopped log stand in the line."""
-    stopped = replace(troubled_line(4), log=LogSnapshot(writable=False, reason="disk full"))
+    stopped = replace(troubled_line(4), log=LogStatus(writable=False, reason="disk full"))
 
     assert "1/4 running" in plain_line(stopped)
     assert "log STOPPED (disk full)" in plain_line(stopped)

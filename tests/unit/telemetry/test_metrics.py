@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,8 +22,9 @@ from vision_line.frames import (
     StateChange,
     Verdict,
 )
+from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ports import DeviceDescription, LogStatus, OverlayStatus
-from vision_line.telemetry.camera_metrics import SlidingRates
+from vision_line.telemetry.camera_metrics import CameraCounters, SlidingRates
 from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage, read_usage, resident_mb
 from vision_line.telemetry.summary import Summary, build_summary, write_summary
@@ -33,13 +32,9 @@ from vision_line.telemetry.summary import Summary, build_summary, write_summary
 LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)
 
 
-@dataclass
-class Box:
-    """Counts as a mailbox does."""
-
-    arrived: int = 0
-    decoded: int = 0
-    dropped: Mapping[DropCause, int] = field(default_factory=dict)
+def counters(arrived: int = 0, decoded: int = 0, dropped: dict[DropCause, int] | None = None) -> CameraCounters:
+    """Return counters of a mailbox that has counted so."""
+    return CameraCounters(lambda: MailboxCounts(arrived, decoded, dropped=dropped or {}))
 
 
 def make_run(max_batch: int = 4) -> RunMetrics:
@@ -61,11 +56,11 @@ def event(number: int, phase: EventPhase) -> DefectEvent:
 
 def test_snapshot_tells_rates_latency_and_age() -> None:
     """Rates come from the counters' growth, latency and age from the inspected frames."""
-    run, box = make_run(), Box()
-    run.add_camera("a", lambda: box)
+    run, counts = make_run(), [MailboxCounts()]
+    run.add_camera("a", CameraCounters(lambda: counts[-1]))
     run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
     run.snapshot(1000.0, 5e8, LOG)
-    box.arrived, box.decoded, box.dropped = 50, 50, {DropCause.SUPERSEDED: 30}
+    counts.append(MailboxCounts(50, 50, dropped={DropCause.SUPERSEDED: 30}))
     for sequence in range(20):
         run.inspected(inspection("a", sequence, 1001.9, 2), 1001.95)
     run.batch(3)
@@ -86,7 +81,7 @@ def test_snapshot_tells_rates_latency_and_age() -> None:
 def test_open_interval_is_told() -> None:
     """A camera with an open interval is not being inspected, and an alarm says for how long."""
     run = make_run()
-    run.add_camera("a", Box)
+    run.add_camera("a", counters())
     run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
     run.inspected(inspection("a", 0, 1000.0), 1000.1)
     snapshot = run.snapshot(1009.0, 5e8, LOG, [NotInspected("i1", "a", "capacity", 1001.0, 5e8)])
@@ -99,7 +94,7 @@ def test_open_interval_is_told() -> None:
 def test_a_device_that_starts_is_no_alarm() -> None:
     """Nothing is inspected yet, and nobody needs to come."""
     run = make_run()
-    run.add_camera("a", Box)
+    run.add_camera("a", counters())
     run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
     snapshot = run.snapshot(1009.0, 5e8, LOG, [NotInspected("i1", "a", "device:STARTING", 1001.0, 5e8)])
 
@@ -110,7 +105,7 @@ def test_a_file_that_ended_by_an_error_is_an_alarm() -> None:
     """A file at its end is out of the count; one that was not read to its end is missing in it."""
     run = make_run()
     for name in ("a", "b"):
-        run.add_camera(name, Box)
+        run.add_camera(name, counters())
     run.state(StateChange("a", CameraState.ENDED, 1000.0, 5e8))
     run.state(StateChange("b", CameraState.ENDED, 1000.0, 5e8, "CORRUPT", "it was cut off"))
     snapshot = run.snapshot(1001.0, 5e8, LOG)
@@ -124,7 +119,7 @@ def test_many_cameras_with_one_trouble_are_one_alarm() -> None:
     """A failed switch is one sentence, with the first names and the number of the others."""
     run = make_run()
     for number in range(20):
-        run.add_camera(f"c{number}", Box)
+        run.add_camera(f"c{number}", counters())
         run.state(StateChange(f"c{number}", CameraState.RECONNECTING, 1000.0, 5e8, "TIMEOUT"))
     alarms = run.snapshot(1001.0, 5e8, LOG).alarms
 
@@ -134,7 +129,7 @@ def test_many_cameras_with_one_trouble_are_one_alarm() -> None:
 def test_latest_events_are_the_newest_and_counted_once() -> None:
     """Phases of one defect replace each other; the list is bounded; the count is of defects."""
     run = make_run()
-    run.add_camera("a", Box)
+    run.add_camera("a", counters())
     for number in range(LATEST_EVENTS + 5):
         run.event(event(number, EventPhase.NEW))
         run.event(event(number, EventPhase.UPDATE))
@@ -150,9 +145,8 @@ def test_latest_events_are_the_newest_and_counted_once() -> None:
 def test_altered_camera_goes_on_counting() -> None:
     """When a camera gets a new mailbox, what the old one counted stays."""
     run = make_run()
-    old = Box(10, 9, {DropCause.CORRUPT: 1})
-    run.add_camera("a", lambda: old)
-    run.add_camera("a", lambda: Box(5, 5, {DropCause.CORRUPT: 2}))
+    run.add_camera("a", counters(10, 9, {DropCause.CORRUPT: 1}))
+    run.add_camera("a", counters(5, 5, {DropCause.CORRUPT: 2}))
     totals = run.totals(1001.0).cameras[0]
 
     assert (totals.arrived, totals.decoded, totals.dropped) == (15, 14, {DropCause.CORRUPT: 3})
@@ -161,8 +155,8 @@ def test_altered_camera_goes_on_counting() -> None:
 def test_reconnections_are_counted_once_each() -> None:
     """Repeated notices of one outage are one reconnection, and a camera that never showed a frame has none."""
     run = make_run()
-    run.add_camera("a", Box)
-    run.add_camera("b", Box)
+    run.add_camera("a", counters())
+    run.add_camera("b", counters())
     for state in ("RECONNECTING", "RUNNING", "RECONNECTING", "RECONNECTING", "RUNNING", "RECONNECTING"):
         run.state(StateChange("a", CameraState(state), 1.0, 1.0))
     run.state(StateChange("b", CameraState.RECONNECTING, 1.0, 1.0))
@@ -173,7 +167,7 @@ def test_reconnections_are_counted_once_each() -> None:
 def test_removed_camera_leaves_the_screen_and_stays_in_the_summary() -> None:
     """A camera taken out of the file is not shown; its counts remain."""
     run = make_run()
-    run.add_camera("a", lambda: Box(7, 7))
+    run.add_camera("a", counters(7, 7))
     run.state(StateChange("a", CameraState.REMOVED, 1.0, 1.0))
 
     assert run.snapshot(1001.0, 5e8, LOG).cameras == ()
@@ -218,11 +212,11 @@ def test_parsing_of_procfs() -> None:
 def test_cameras_that_nobody_verifies_are_told() -> None:
     """For as long as they are there."""
     run = make_run()
-    run.add_camera("a", Box, is_unverified=True)
-    run.add_camera("b", Box)
+    run.add_camera("a", CameraCounters(MailboxCounts, is_unverified=True))
+    run.add_camera("b", counters())
     told = "identity not verified (tls_verify = false): a"
     assert run.snapshot(1001.0, 5e8, LOG).notices == (told,)
-    run.add_camera("a", Box)
+    run.add_camera("a", counters())
     assert run.snapshot(1002.0, 5e8, LOG).notices == ()
 
 
@@ -230,7 +224,7 @@ def test_reminders_stay() -> None:
     """What was accepted at the start is shown for as long as the line runs, before all else that is good to know."""
     run = make_run()
     run.remind(["the CPU inspects, though there is an NVIDIA GPU"])
-    run.add_camera("a", Box, is_unverified=True)
+    run.add_camera("a", CameraCounters(MailboxCounts, is_unverified=True))
     for now_s in (1001.0, 9000.0):
         first, second = run.snapshot(now_s, 5e8, LOG).notices
         assert first == "the CPU inspects, though there is an NVIDIA GPU"
@@ -240,14 +234,14 @@ def test_reminders_stay() -> None:
 def test_connections_that_hang_are_told_and_summed() -> None:
     """Those that hang now are a notice; all that were given up are in the summary, over a camera's restart too."""
     run = make_run()
-    run.add_camera("a", Box, lambda: (4, 2))
-    run.add_camera("b", Box)
+    run.add_camera("a", CameraCounters(MailboxCounts, lambda: (4, 2)))
+    run.add_camera("b", counters())
     run.state(StateChange("a", CameraState.RECONNECTING, 1000.0, 5e8))
     snapshot = run.snapshot(1001.0, 5e8, LOG)
     assert snapshot.notices == ("connections hang and were given up: a 2",)
     assert [camera.hanging for camera in snapshot.cameras] == [2, 0]
 
-    run.add_camera("a", Box, lambda: (1, 0))
+    run.add_camera("a", CameraCounters(MailboxCounts, lambda: (1, 0)))
     assert run.snapshot(1002.0, 5e8, LOG).notices == ()
     summary = build_summary(run.totals(1003.0))
     assert [camera.connections_abandoned for camera in summary.cameras] == [5, 0]
@@ -273,8 +267,8 @@ def test_frames_without_a_place_in_the_overlay_are_told_and_summed() -> None:
 
 def a_summary() -> Summary:
     run = make_run()
-    run.add_camera("a", lambda: Box(100, 99, {DropCause.SUPERSEDED: 60, DropCause.CORRUPT: 1}))
-    run.add_camera("b", Box)
+    run.add_camera("a", counters(100, 99, {DropCause.SUPERSEDED: 60, DropCause.CORRUPT: 1}))
+    run.add_camera("b", counters())
     run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
     for sequence in range(39):
         run.inspected(inspection("a", sequence, 1000.0 + sequence, 1), 1000.06 + sequence)

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.frames import CameraState, DropCause, NotInspected
+from vision_line.ports import LogStatus
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.covered import FINAL_AFTER_S, CoverageTally, Covered, together
 from vision_line.telemetry.shortfall import WINDOW_S, Rates, SteadyNumber, how_many_fit, shortfall
-from vision_line.telemetry.snapshot import CameraSnapshot, LogSnapshot
+from vision_line.telemetry.snapshot import CameraSnapshot
 
 GOOD = CameraSnapshot(
     "cam01",
@@ -29,7 +30,7 @@ GOOD = CameraSnapshot(
 
 
 def alarms(*cameras: CameraSnapshot) -> tuple[str, ...]:
-    return plan_alarms(cameras, LogSnapshot(), (), 0.0)
+    return plan_alarms(cameras, LogStatus(), (), 0.0)
 
 
 def test_a_camera_below_its_need_is_not_inspected() -> None:
@@ -80,7 +81,7 @@ def test_a_gap_by_capacity_brings_the_sentence_too() -> None:
     """The machine is to blame for it, whatever the rates of the last seconds are."""
     gaps = [NotInspected("1", "cam01", "capacity", 0.0, 0.0)]
     camera = replace(GOOD, fps_inspected=0.5, not_inspected="capacity")
-    told = plan_alarms([camera], LogSnapshot(), gaps, 9.0)
+    told = plan_alarms([camera], LogStatus(), gaps, 9.0)
 
     assert told[0] == (
         "use a faster machine: this machine inspects 0.5 frames/s of its camera, and 1.8 are needed; defects are missed"
