@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vision_line.frames import (
     ClockStep,
     CoverageMinute,
     DefectEvent,
-    Detections,
     Inspection,
     NotInspected,
     Observation,
@@ -55,19 +54,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class InspectedEntry:
-    """A frame in which something was found."""
+    """A frame in which something was found; without its data."""
 
-    camera: str
-    sequence: int
-    arrived_utc: float
-    arrived_s: float
-    camera_utc: float | None
-    behind_s: float
-    pts_s: float | None
-    size_wh: tuple[int, int]
-    detections: Detections
+    inspection: Inspection
     events: tuple[DefectEvent, ...]
-    finished_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +148,14 @@ Entry = (
 
 def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> InspectedEntry:
     """Take from an inspection what is recorded, and let go of its frame data."""
-    frame = inspection.frame
-    return InspectedEntry(
-        camera=frame.camera,
-        sequence=frame.sequence,
-        arrived_utc=frame.arrived_utc,
-        arrived_s=frame.arrived_s,
-        camera_utc=frame.camera_utc,
-        behind_s=frame.behind_s,
-        pts_s=frame.pts_s,
-        size_wh=frame.size_wh,
-        detections=inspection.detections,
-        events=tuple(events),
-        finished_s=inspection.finished_s,
-    )
+    return InspectedEntry(replace(inspection, frame=replace(inspection.frame, data=None)), tuple(events))
 
 
 def estimated_bytes(entry: Entry) -> int:
     """Return about how many bytes of memory `entry` takes in a backlog."""
     match entry:
         case InspectedEntry():
-            return 800 + 24 * len(entry.detections) + 500 * len(entry.events)
+            return 800 + 24 * len(entry.inspection.detections) + 500 * len(entry.events)
         case CoverageEntry():
             return 200 + 500 * len(entry.minutes) + 300 * len(entry.intervals)
         case EventsEntry():

@@ -44,10 +44,9 @@ class ExportSource:
 
     sql: str
     number: str  # the column that numbers the rows as they were written
-    since: str  # the row is wanted if this is >= since_utc
-    until: str  # and this is < until_utc
-    order: str  # the time by which rows are exported
-    filters: frozenset[str]
+    time: str  # rows are exported by it; one before until_utc is wanted
+    filters: frozenset[str] = frozenset()
+    ends: str = ""  # a row is wanted if this is >= since_utc; "": `time`
 
 
 _JOIN_RUN = "JOIN runs r ON r.run = t.run"
@@ -56,37 +55,20 @@ _JOIN_EVENT = "LEFT JOIN events v ON v.run = t.run AND v.event_id = t.event_id"
 
 _EVERY = frozenset({"cameras"})
 _FOUND = frozenset({"cameras", "classes", "verdicts"})
+_STILL_OPEN = "coalesce(t.ended_utc, 9e15)"
 
 SOURCES: dict[Table, ExportSource] = {
-    Table.EVENTS: ExportSource(
-        f"events t {_JOIN_RUN} {_JOIN_EVIDENCE}",
-        *("t.event", "t.first_seen_utc", "t.first_seen_utc", "t.first_seen_utc"),
-        filters=_FOUND,
-    ),
-    Table.DETECTIONS: ExportSource(
-        f"detections t {_JOIN_RUN} {_JOIN_EVENT}",
-        *("t.detection", "t.arrived_utc", "t.arrived_utc", "t.arrived_utc"),
-        filters=_FOUND,
-    ),
-    Table.COVERAGE: ExportSource(
-        f"coverage t {_JOIN_RUN}", "t.minute", "t.minute_utc", "t.minute_utc", "t.minute_utc", filters=_EVERY
-    ),
+    Table.EVENTS: ExportSource(f"events t {_JOIN_RUN} {_JOIN_EVIDENCE}", "t.event", "t.first_seen_utc", _FOUND),
+    Table.DETECTIONS: ExportSource(f"detections t {_JOIN_RUN} {_JOIN_EVENT}", "t.detection", "t.arrived_utc", _FOUND),
+    Table.COVERAGE: ExportSource(f"coverage t {_JOIN_RUN}", "t.minute", "t.minute_utc", _EVERY),
     Table.NOT_INSPECTED: ExportSource(
-        f"not_inspected t {_JOIN_RUN}",
-        *("t.interval", "coalesce(t.ended_utc, 9e15)", "t.started_utc", "t.started_utc"),
-        filters=_EVERY,
+        f"not_inspected t {_JOIN_RUN}", "t.interval", "t.started_utc", _EVERY, ends=_STILL_OPEN
     ),
-    Table.STATES: ExportSource(f"states t {_JOIN_RUN}", "t.change", "t.at_utc", "t.at_utc", "t.at_utc", filters=_EVERY),
-    Table.CAMERAS: ExportSource(
-        f"cameras t {_JOIN_RUN}", "t.rowid", "t.since_utc", "t.since_utc", "t.since_utc", filters=_EVERY
-    ),
-    Table.CLOCK_STEPS: ExportSource(
-        f"clock_steps t {_JOIN_RUN}", "t.step", "t.to_utc", "t.to_utc", "t.to_utc", filters=frozenset()
-    ),
-    Table.REMOVALS: ExportSource(
-        "removals t", "t.removal", "t.to_utc", "t.from_utc", "t.from_utc", filters=frozenset()
-    ),
-    Table.RUNS: ExportSource("runs r", "r.run", "r.started_utc", "r.started_utc", "r.started_utc", filters=frozenset()),
+    Table.STATES: ExportSource(f"states t {_JOIN_RUN}", "t.change", "t.at_utc", _EVERY),
+    Table.CAMERAS: ExportSource(f"cameras t {_JOIN_RUN}", "t.rowid", "t.since_utc", _EVERY),
+    Table.CLOCK_STEPS: ExportSource(f"clock_steps t {_JOIN_RUN}", "t.step", "t.to_utc"),
+    Table.REMOVALS: ExportSource("removals t", "t.removal", "t.from_utc", ends="t.to_utc"),
+    Table.RUNS: ExportSource("runs r", "r.run", "r.started_utc"),
 }
 
 _COLUMN = {"cameras": "t.camera", "classes": "t.class", "verdicts": "t.verdict"}
@@ -115,7 +97,7 @@ class Query:
         """
         source = SOURCES[self.table]
         columns = ", ".join(column.sql for column in COLUMNS[self.table])
-        key = f"{source.order}, {source.number}"
+        key = f"{source.time}, {source.number}"
         return (
             f"SELECT {key}, {columns} FROM {source.sql} WHERE {self.where} AND {source.number} <= ?"  # noqa: S608
             f" AND ({key}) > (?, ?) ORDER BY {key} LIMIT {chunk_rows}"
@@ -137,9 +119,9 @@ def plan_query(table: Table, selection: Selection) -> Query:
         raise ConfigError(*problems)
     conditions = [_one_of(_OTHER_COLUMN.get((table, name), _COLUMN[name]), values) for name, values in chosen.items()]
     if selection.since_utc is not None:
-        conditions.append((f"{source.since} >= ?", (selection.since_utc,)))
+        conditions.append((f"{source.ends or source.time} >= ?", (selection.since_utc,)))
     if selection.until_utc is not None:
-        conditions.append((f"{source.until} < ?", (selection.until_utc,)))
+        conditions.append((f"{source.time} < ?", (selection.until_utc,)))
     where = " AND ".join(sql for sql, _ in conditions) or "1"
     return Query(table, where, tuple(value for _, values in conditions for value in values))
 

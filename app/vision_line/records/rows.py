@@ -193,26 +193,27 @@ class RowMaker:
         return self._classes[class_id] if 0 <= class_id < len(self._classes) else f"class {class_id}"
 
     def _inspected(self, entry: InspectedEntry) -> Iterator[Statement]:
-        if len(entry.detections):
+        frame = entry.inspection.frame
+        if len(entry.inspection.detections):
             yield _INSERT_DETECTION, self._detection_rows(entry)
         if entry.events:
-            yield _UPSERT_EVENT, [self._event_row(event, entry.size_wh, entry.sequence) for event in entry.events]
+            yield _UPSERT_EVENT, [self._event_row(event, frame.size_wh, frame.sequence) for event in entry.events]
 
     def _detection_rows(self, entry: InspectedEntry) -> list[Row]:
-        taken = (entry.sequence, entry.arrived_utc, entry.arrived_s, entry.camera_utc, entry.pts_s)
-        behind_ms = entry.behind_s * 1e3
-        latency_ms = (entry.finished_s - entry.arrived_s) * 1e3 + behind_ms
-        found = entry.detections
+        frame, found = entry.inspection.frame, entry.inspection.detections
+        taken = (frame.sequence, frame.arrived_utc, frame.arrived_s, frame.camera_utc, frame.pts_s)
+        behind_ms = frame.behind_s * 1e3
+        latency_ms = (entry.inspection.finished_s - frame.arrived_s) * 1e3 + behind_ms
         columns = zip(
             found.class_id.tolist(),
             found.score.astype(np.float64).round(SCORE_DIGITS).tolist(),
             found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist(),
-            event_of_each(found, entry.events, entry.sequence),
+            event_of_each(found, entry.events, frame.sequence),
             strict=True,
         )
         return [
             (
-                *(*self._of(entry.camera), *taken, self._class_name(number), score, *xyxy, *entry.size_wh),
+                *(*self._of(frame.camera), *taken, self._class_name(number), score, *xyxy, *frame.size_wh),
                 *(event, latency_ms, behind_ms),
             )
             for number, score, xyxy, event in columns

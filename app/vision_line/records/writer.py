@@ -197,7 +197,7 @@ class GroupWriter:
         if self._commit_problem:
             logger.warning("records are written again")
             self._commit_problem = ""
-        finished = [entry.finished_s for entry in group if isinstance(entry, InspectedEntry)]
+        finished = [entry.inspection.finished_s for entry in group if isinstance(entry, InspectedEntry)]
         if finished:
             self._commit_latency_ms = (committed_s - min(finished)) * 1e3
             self._latencies_ms.append(self._commit_latency_ms)

@@ -3,12 +3,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.builders import make_detections
+from tests.builders import make_detections, make_frame, make_inspection
 
 from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
-from vision_line.records.entries import CameraRecord, CamerasEntry, EventsEntry, InspectedEntry, estimated_bytes
+from vision_line.records.entries import (
+    CameraRecord,
+    CamerasEntry,
+    EventsEntry,
+    InspectedEntry,
+    estimated_bytes,
+    inspected_entry,
+)
 from vision_line.records.rows import Row, RowMaker, event_of_each
 from vision_line.records.schema import DROPPED_COLUMNS
 
@@ -25,7 +34,8 @@ def event(
 
 
 def inspected(found: Detections, *events: DefectEvent) -> InspectedEntry:
-    return InspectedEntry("cam01", 1, 100.0, 1.0, None, 0.05, 0.5, (640, 360), found, events, 1.25)
+    frame = make_frame("cam01", 1, at_s=1.0, at_utc=100.0, behind_s=0.05)
+    return inspected_entry(make_inspection(replace(frame, pts_s=0.5), found, after_s=0.25), events)
 
 
 def test_a_detection_knows_its_event() -> None:
