@@ -20,8 +20,10 @@ from benchmarks.control_plane import COLOUR, NoLog, NoTracker
 from benchmarks.rounds import Report
 from benchmarks.simulated_device import SimulatedDevice
 from benchmarks.virtual_time import SIZE_WH, Findings, draw_starts, run
-from vision_line.capacity import Codec, Means, Scenario, ServingPipeline, estimate, find_gpu, pipeline, solve
-from vision_line.capacity.estimate import LOST_AT_MOST
+from vision_line.capacity.constants import Codec
+from vision_line.capacity.estimate import LOST_AT_MOST, Scenario, estimate, pipeline
+from vision_line.capacity.gpus import find_gpu
+from vision_line.capacity.serving import Means, ServingPipeline, solve
 from vision_line.frames import DefectEvent, Frame, Inspection
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import DeviceDescription

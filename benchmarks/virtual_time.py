@@ -19,7 +19,7 @@ from math import inf
 
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
 from benchmarks.simulated_device import StatedBackend, StatedReader
-from vision_line.capacity import ServingPipeline
+from vision_line.capacity.serving import ServingPipeline
 from vision_line.config.models import StreamSettings
 from vision_line.devices.device import InferenceDevice
 from vision_line.frames import DefectEvent, Detections, DropCause, Frame, Inspection

@@ -13,7 +13,10 @@ from statistics import mean, median
 import pytest
 from benchmarks.virtual_time import START_S, draw_starts, run
 
-from vision_line.capacity import Codec, Scenario, estimate, find_gpu, pipeline, solve
+from vision_line.capacity.constants import Codec
+from vision_line.capacity.estimate import Scenario, estimate, pipeline
+from vision_line.capacity.gpus import find_gpu
+from vision_line.capacity.serving import solve
 from vision_line.frames import DropCause
 
 RTX_3060 = Scenario(find_gpu("RTX 3060"), 16, Codec.H264, (1920, 1080), 25.0)

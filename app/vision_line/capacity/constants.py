@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 NVDEC_NOTE = "NVIDIA, NVDEC application note, Video Codec SDK 13.0"
 ULTRALYTICS = "Ultralytics documentation, TensorRT integration, YOLOv8n 640x640 INT8, ultralytics 8.2.4"
@@ -33,21 +34,13 @@ class Constant:
 
     value: float
     unit: str
-    basis: Basis
     source: str
+    basis: Basis
 
 
-def _published(value: float, unit: str, source: str) -> Constant:
-    return Constant(value, unit, Basis.PUBLISHED, source)
-
-
-def _measured(value: float, unit: str, source: str) -> Constant:
-    return Constant(value, unit, Basis.MEASURED, source)
-
-
-def _estimated(value: float, unit: str, source: str) -> Constant:
-    return Constant(value, unit, Basis.ESTIMATED, source)
-
+_published = partial(Constant, basis=Basis.PUBLISHED)
+_measured = partial(Constant, basis=Basis.MEASURED)
+_estimated = partial(Constant, basis=Basis.ESTIMATED)
 
 #: Pixels of the frame that NVDEC's published rates are for; rates are taken to go with the number of pixels.
 REFERENCE_PIXELS = 1920 * 1080
@@ -105,20 +98,3 @@ PLANNED_SHARE = _estimated(
     "of a resource",
     "a usual reserve: published decoder rates are for the top clock, and real cameras are less even",
 )
-
-#: For the table in docs/capacity.md: every constant that stands alone.
-CONSTANTS: dict[str, Constant] = {
-    "DECODER_TRAFFIC": DECODER_TRAFFIC,
-    "DECODE_SURFACES": DECODE_SURFACES,
-    "SESSION_BYTES": SESSION_BYTES,
-    "CONTEXT_BYTES": CONTEXT_BYTES,
-    "ENGINE_BYTES": ENGINE_BYTES,
-    **{f"BITS_PER_PIXEL {codec}": constant for codec, constant in BITS_PER_PIXEL.items()},
-    "RTP_PAYLOAD_BYTES": RTP_PAYLOAD_BYTES,
-    "PACKET_CPU_S": PACKET_CPU_S,
-    "PACKET_PYTHON_S": PACKET_PYTHON_S,
-    "FRAME_PYTHON_S": FRAME_PYTHON_S,
-    "INSPECT_PYTHON_S": INSPECT_PYTHON_S,
-    "RESULT_PYTHON_S": RESULT_PYTHON_S,
-    "PLANNED_SHARE": PLANNED_SHARE,
-}

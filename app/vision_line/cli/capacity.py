@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 import typer
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from vision_line.capacity import Basis, Codec, Estimate, Means, Scenario, estimate, find_gpu
-from vision_line.capacity.constants import PLANNED_SHARE
+from vision_line.capacity.constants import PLANNED_SHARE, Basis
+from vision_line.capacity.estimate import Estimate, Scenario, estimate
+from vision_line.capacity.serving import Means
 from vision_line.errors import ConfigError
 
 NOTE = "A model calculated from published and estimated constants (docs/capacity.md), not a measurement."
@@ -28,32 +28,29 @@ _PARTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The command's options."""
-
-    gpu: str
-    cameras: int
-    codec: Codec
-    size: str
-    fps: float
-    inspect_fps: float | None
-    model_cost: float
-    latency_ms: float
-    host_cores: int
-
-
-def show_estimate(question: Question, *, as_json: bool) -> None:
+def show_estimate(asked: Scenario, *, as_json: bool) -> None:
     """Print what the model says.
 
     Raises:
-        ConfigError: the GPU is not known or has no known rate for the codec, or the size is not one.
+        ConfigError: the GPU has no known rate for the codec.
     """
-    answer = estimate(_scenario(question))
+    answer = estimate(asked)
     if as_json:
         typer.echo(json.dumps(estimate_json(answer), indent=2))
     else:
         Console().print(estimate_table(answer))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return the width and height in `--size`.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    size = _SIZE.fullmatch(text)
+    if size is None:
+        raise ConfigError(f"--size: expected WIDTHxHEIGHT such as 1920x1080, found {text!r}")
+    return int(size[1]), int(size[2])
 
 
 def estimate_json(answer: Estimate) -> dict[str, object]:
@@ -95,23 +92,6 @@ def estimate_json(answer: Estimate) -> dict[str, object]:
 def estimate_table(answer: Estimate) -> Group:
     """Return the answer for a terminal."""
     return Group(_headline(answer), _resources(answer), Text(), _latency(answer), Text(), _verdict(answer))
-
-
-def _scenario(question: Question) -> Scenario:
-    size = _SIZE.fullmatch(question.size)
-    if size is None:
-        raise ConfigError(f"--size: expected WIDTHxHEIGHT such as 1920x1080, found {question.size!r}")
-    return Scenario(
-        gpu=find_gpu(question.gpu),
-        cameras=question.cameras,
-        codec=question.codec,
-        size_wh=(int(size[1]), int(size[2])),
-        fps=question.fps,
-        inspect_fps=question.inspect_fps,
-        model_cost=question.model_cost,
-        latency_s=question.latency_ms / 1000,
-        host_cores=question.host_cores,
-    )
 
 
 def _latency_json(means: Means) -> dict[str, float]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from vision_line.doctor import Level, diagnose, findings_json, findings_table
+from vision_line.doctor.diagnosis import diagnose
+from vision_line.doctor.finding import Level, findings_json, findings_table
 
 
 def show_diagnosis(record: Path, *, as_json: bool) -> int:

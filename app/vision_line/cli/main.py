@@ -307,20 +307,22 @@ def capacity(
 ) -> None:
     """Estimate how many cameras a GPU can handle, and at what latency. A calculation, not a measurement."""
     with reported_errors():
-        from vision_line.cli.capacity import Question, show_estimate
+        from vision_line.capacity.estimate import Scenario
+        from vision_line.capacity.gpus import find_gpu
+        from vision_line.cli.capacity import parse_size, show_estimate
 
-        question = Question(
-            gpu=gpu,
+        scenario = Scenario(
+            gpu=find_gpu(gpu),
             cameras=cameras,
             codec=codec,
-            size=size,
+            size_wh=parse_size(size),
             fps=fps,
             inspect_fps=inspect_fps,
             model_cost=model_cost,
-            latency_ms=latency_ms,
+            latency_s=latency_ms / 1000,
             host_cores=host_cores,
         )
-        show_estimate(question, as_json=as_json)
+        show_estimate(scenario, as_json=as_json)
 
 
 @cli.command()

@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.capacity import CONSTANTS, GPUS, NVDEC_FPS, Basis, Codec, Scenario, batch_s, estimate, find_gpu
-from vision_line.capacity.estimate import SUPERSEDED
-from vision_line.capacity.gpus import fitted_engine
+from vision_line.capacity import constants
+from vision_line.capacity.constants import BITS_PER_PIXEL, NVDEC_FPS, Basis, Codec, Constant
+from vision_line.capacity.estimate import SUPERSEDED, Scenario, batch_s, estimate
+from vision_line.capacity.gpus import GPUS, find_gpu, fitted_engine
 from vision_line.errors import ConfigError
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "capacity.md").read_text(encoding="utf-8")
 LINE = Scenario(find_gpu("RTX 3060"), 16, Codec.H264, (1920, 1080), 25.0)
+
+#: Every constant that stands alone.
+CONSTANTS: dict[str, Constant] = {
+    **{name: constant for name, constant in vars(constants).items() if isinstance(constant, Constant)},
+    **{f"BITS_PER_PIXEL {codec}": constant for codec, constant in BITS_PER_PIXEL.items()},
+}
 
 
 @pytest.mark.parametrize("name", ["RTX 3060", "rtx3060", "NVIDIA GeForce RTX 3060"])

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from vision_line.devices.proof.processor import parse_cpuinfo
-from vision_line.doctor import Finding, Level, diagnose, findings_json, findings_table
+from vision_line.doctor.diagnosis import diagnose
+from vision_line.doctor.finding import Finding, Level, findings_json, findings_table
 from vision_line.doctor.libraries import find_engine, find_opencv, find_video
 from vision_line.doctor.machine import find_disk, fsync_ms, judge_features
 

@@ -9,7 +9,7 @@ import numpy as np
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
 
-from vision_line.doctor import Level
+from vision_line.doctor.finding import Level
 from vision_line.doctor.libraries import find_proof
 from vision_line.ports import ShapeHW
 
