@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from vision_line.devices.camera_placement import CameraPlacement
 from vision_line.devices.cuda.backend import open_cuda
@@ -148,9 +147,9 @@ def open_gpus(
     """
     with ExitStack() as undo:
         devices: list[InferenceDevice] = []
+        open_one = partial(open_cuda, model, shapes, wake, score_floor=score_floor, cache=cache, stop=stop, tell=tell)
         for index in indices:
-            options: dict[str, Any] = {"score_floor": score_floor, "cache": cache, "stop": stop, "tell": tell}
-            devices.append(open_cuda(model, shapes, wake, index=index, **options))
+            devices.append(open_one(index=index))
             undo.callback(devices[-1].close)
         places = {index: number for number, index in enumerate(indices)}
         several = MultiDevice(
