@@ -129,6 +129,7 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.framer = Framer()
         self._sock = sock
+        self._timeout_s = sock.gettimeout()
         with contextlib.suppress(OSError):  # keeps requests from waiting for each other
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -144,7 +145,7 @@ class Connection:
             ConnectionAbortedError: the camera closed the connection.
             OSError: it is lost.
         """
-        self._sock.settimeout(max(0.001, within_s))
+        self._limit(max(0.001, within_s))
         try:
             n = self._sock.recv_into(self.framer.space())
         except TimeoutError:
@@ -160,9 +161,15 @@ class Connection:
         Raises:
             OSError: the connection is lost, or the camera does not read.
         """
-        self._sock.settimeout(within_s)
+        self._limit(within_s)
         self._sock.sendall(data)
 
     def close(self) -> None:
         """Close it; idempotent."""
         self._sock.close()
+
+    def _limit(self, within_s: float) -> None:
+        """Let the next call take so long; setting it is a system call, and most calls are reads."""
+        if within_s != self._timeout_s:
+            self._sock.settimeout(within_s)
+            self._timeout_s = within_s
