@@ -14,6 +14,9 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "False")
 os.environ.setdefault("YOLO_OFFLINE", "True")
 
 import pytest
+from tests.fakes.made_once import made_once
+
+from vision_line.simulator.labelled_images import write_dataset
 
 WriteCheckpoint = Callable[[str], Path]
 
@@ -24,6 +27,12 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Draw 20 images of boards in three splits; returns data.yaml."""
+    return made_once(tmp_path_factory, "boards", lambda folder: write_dataset(folder, 20, seed=3)) / "data.yaml"
 
 
 @pytest.fixture(scope="session")

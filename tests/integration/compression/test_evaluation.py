@@ -11,7 +11,6 @@ import pytest
 
 from vision_line.devices.model.model import Model, open_model
 from vision_line.errors import ConfigError, ModelError
-from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.data.dataset import Dataset, open_dataset
 from vision_line_compression.evaluate.compare import difference, resample
 from vision_line_compression.evaluate.evaluation import evaluate, measure, open_evaluated
@@ -26,9 +25,9 @@ from vision_line_compression.report.page import render_page
 
 
 @pytest.fixture(scope="module")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def dataset(boards: Path) -> Dataset:
     """Return a dozen drawn images of boards."""
-    return open_dataset(write_dataset(tmp_path_factory.mktemp("boards"), 15, 3), "train")
+    return open_dataset(boards, "train").subset(12)
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +37,24 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def predictions(model: Model, boards: Dataset) -> Predictions:
+def predictions(model: Model, dataset: Dataset) -> Predictions:
     """Return what it finds."""
-    return predict(model, boards)
+    return predict(model, dataset)
 
 
 @pytest.fixture(scope="module")
-def evaluation(predictions: Predictions, model: Model, boards: Dataset) -> Evaluation:
+def evaluation(predictions: Predictions, model: Model, dataset: Dataset) -> Evaluation:
     """Return how good that is."""
-    return measure(predictions, model, boards, EvaluationSettings())
+    return measure(predictions, model, dataset, EvaluationSettings())
 
 
-def test_evaluation_is_whole(evaluation: Evaluation, model: Model, boards: Dataset) -> None:
+def test_evaluation_is_whole(evaluation: Evaluation, model: Model, dataset: Dataset) -> None:
     """The counts add up, and the model's own thresholds are filled in."""
-    boxes = sum(len(image.class_id) for image in boards.images)
+    boxes = sum(len(image.class_id) for image in dataset.images)
     first = evaluation.operating[0]
 
     assert evaluation.model.sha256 == model.sha256
-    assert (evaluation.data.images, evaluation.data.boxes) == (len(boards.images), boxes)
+    assert (evaluation.data.images, evaluation.data.boxes) == (len(dataset.images), boxes)
     assert evaluation.settings.score_threshold == model.score_threshold
     assert [point.match_iou for point in evaluation.operating] == [0.5, 0.33]
     assert first.boxes == boxes == sum(found.boxes for found in first.by_class.values())
@@ -65,11 +64,11 @@ def test_evaluation_is_whole(evaluation: Evaluation, model: Model, boards: Datas
     assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
 
 
-def test_operating_point_is_what_an_inspection_sees(model: Model, boards: Dataset, evaluation: Evaluation) -> None:
+def test_operating_point_is_what_an_inspection_sees(model: Model, dataset: Dataset, evaluation: Evaluation) -> None:
     """Predicting with the operating threshold as floor, as a camera is inspected, counts the same."""
     settings = EvaluationSettings(score_floor=model.score_threshold)
 
-    inspected = measure(predict(model, boards, settings=settings), model, boards, settings)
+    inspected = measure(predict(model, dataset, settings=settings), model, dataset, settings)
 
     assert inspected.operating == evaluation.operating
 
@@ -97,27 +96,27 @@ def test_foreign_predictions_are_refused(tmp_path: Path) -> None:
         load_predictions(path)
 
 
-def test_progress_reaches_the_end(model: Model, boards: Dataset) -> None:
+def test_progress_reaches_the_end(model: Model, dataset: Dataset) -> None:
     """Each image is reported once, and a subset is what was asked for."""
     seen: list[tuple[int, int]] = []
 
-    found = evaluate(model, boards, (192, 320), EvaluationSettings(images=3), lambda *step: seen.append(step))
+    found = evaluate(model, dataset, (192, 320), EvaluationSettings(images=3), lambda *step: seen.append(step))
 
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert found.data.images == 3
 
 
-def test_other_classes_are_refused(model: Model, boards: Dataset) -> None:
+def test_other_classes_are_refused(model: Model, dataset: Dataset) -> None:
     """A data set whose classes are in another order would count every hit as wrong."""
-    turned = replace(boards, classes=boards.classes[::-1])
+    turned = replace(dataset, classes=dataset.classes[::-1])
 
     with pytest.raises(ConfigError, match="names: expected"):
         predict(model, turned)
 
 
-def test_model_does_not_differ_from_itself(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
+def test_model_does_not_differ_from_itself(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
     """A comparison with itself is 0 and noise; one of half its detections is not."""
-    drawn = resample(predictions, evaluation, boards, resamples=20)
+    drawn = resample(predictions, evaluation, dataset, resamples=20)
 
     same = difference(drawn, drawn, 0)
 
@@ -126,13 +125,13 @@ def test_model_does_not_differ_from_itself(predictions: Predictions, evaluation:
 
 
 def test_worse_model_is_told_apart(
-    predictions: Predictions, evaluation: Evaluation, model: Model, boards: Dataset
+    predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
 ) -> None:
     """A model that keeps only every third detection is worse beyond chance, in the direction that is said."""
     fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
-    worse = measure(fewer, model, boards, EvaluationSettings())
+    worse = measure(fewer, model, dataset, EvaluationSettings())
 
-    ours, theirs = (resample(*pair, boards, resamples=60) for pair in ((fewer, worse), (predictions, evaluation)))
+    ours, theirs = (resample(*pair, dataset, resamples=60) for pair in ((fewer, worse), (predictions, evaluation)))
     found = difference(ours, theirs, 0)
 
     assert found.map50_95.high < 0 < found.miss_rate.low
@@ -152,11 +151,11 @@ def test_other_rules_cannot_be_compared(evaluation: Evaluation) -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_spoiled_images(model: Model, boards: Dataset) -> None:
+def test_spoiled_images(model: Model, dataset: Dataset) -> None:
     """All corruptions and severities are run on the same images; the same model fares the same."""
     seen: list[tuple[int, int]] = []
 
-    comparison = compare_robustness(model, model, boards, images=1, progress=lambda *step: seen.append(step))
+    comparison = compare_robustness(model, model, dataset, images=1, progress=lambda *step: seen.append(step))
 
     assert comparison.reference == comparison.candidate
     assert len(comparison.reference.points) == 1 + 6 * 3
@@ -164,9 +163,9 @@ def test_spoiled_images(model: Model, boards: Dataset) -> None:
     assert seen[-1] == (38, 38)
 
 
-def test_speed_takes_turns(model: Model, boards: Dataset) -> None:
+def test_speed_takes_turns(model: Model, dataset: Dataset) -> None:
     """Every round measures both models."""
-    first, second = measure_speed([model, model], boards, (192, 320), seconds=0.4, rounds=2)
+    first, second = measure_speed([model, model], dataset, (192, 320), seconds=0.4, rounds=2)
 
     assert len(first.rounds) == len(second.rounds) == len(first.engine_rounds) == len(second.engine_rounds) == 2
     assert 0 < first.latency_p50_ms <= first.latency_p99_ms
@@ -187,16 +186,16 @@ def test_missing_subject_is_refused(tmp_path: Path) -> None:
         open_evaluated(tmp_path / "model.onnx", tmp_path)
 
 
-def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
+def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
     """Real figures become a card and a page; what was not run stays in sight."""
     identity = Identity(
         name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
-        data_sha256={"train": boards.sha256()}, seed=0, versions={}, machine="test",
+        data_sha256={"train": dataset.sha256()}, seed=0, versions={}, machine="test",
     )  # fmt: skip
     run = MeasuredRun(evaluation, predictions)
     runs = {RowKind.PARENT: run, RowKind.INT8_MSE: run}
 
-    card = build_card(identity, runs, RowKind.INT8_MSE, boards, GateSettings(), resamples=10)
+    card = build_card(identity, runs, RowKind.INT8_MSE, dataset, GateSettings(), resamples=10)
 
     assert card.passed
     assert card.headline.params_ratio == 1.0
@@ -206,19 +205,19 @@ def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evalu
 
 
 def test_the_unsigned_variant_passes_the_same_gates(
-    predictions: Predictions, evaluation: Evaluation, model: Model, boards: Dataset
+    predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
 ) -> None:
     """It inspects on some processors under the same name: what it loses fails the report, and the gate says whose."""
     identity = Identity(
         name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
-        data_sha256={"train": boards.sha256()}, seed=0, versions={}, machine="test",
+        data_sha256={"train": dataset.sha256()}, seed=0, versions={}, machine="test",
     )  # fmt: skip
     fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
-    worse = MeasuredRun(measure(fewer, model, boards, EvaluationSettings()), fewer)
+    worse = MeasuredRun(measure(fewer, model, dataset, EvaluationSettings()), fewer)
     same = MeasuredRun(evaluation, predictions)
     runs = {RowKind.PARENT: same, RowKind.INT8_MAX: same, RowKind.INT8_UNSIGNED: worse}
 
-    card = build_card(identity, runs, RowKind.INT8_MAX, boards, GateSettings(params_ratio=1.0), resamples=10)
+    card = build_card(identity, runs, RowKind.INT8_MAX, dataset, GateSettings(params_ratio=1.0), resamples=10)
 
     assert not card.passed
     assert {(gate.name, gate.form) for gate in card.gates if not gate.passed} >= {("map50_95_drop", "qdq-u8-7bit")}
@@ -227,7 +226,7 @@ def test_the_unsigned_variant_passes_the_same_gates(
     assert "qdq-u8-7bit" in render_page(card)
 
 
-def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, boards: Dataset) -> None:
+def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
     """A report without what it compares is refused."""
     with pytest.raises(ConfigError, match="parent"):
         better_parent({RowKind.INT8_MSE: MeasuredRun(evaluation, predictions)})

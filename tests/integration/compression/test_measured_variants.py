@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from typer.testing import CliRunner
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.proof.processor import this_processor
 from vision_line.errors import ConfigError, DeviceError
-from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.cli import cli
-from vision_line_compression.data.dataset import Dataset, open_dataset
+from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
 from vision_line_compression.evaluate.predict import load_predictions, only_variant, predict, save_predictions
 from vision_line_compression.evaluate.results import Evaluation
@@ -29,19 +29,9 @@ from vision_line_compression.quantize.settings import QuantizeSettings
 UNSIGNED = "unsigned INT8, 7-bit weights"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("boards"), 10, 3)
-
-
-@pytest.fixture(scope="module")
-def boards(data: Path) -> Dataset:
-    return open_dataset(data, "train")
-
-
-def test_a_variant_is_measured_alone_and_named(data: Path) -> None:
+def test_a_variant_is_measured_alone_and_named(boards: Path) -> None:
     """By the command that measures any model, for people and for programs."""
-    arguments = ["eval", str(open_model(None).path.parent), "--data", str(data), "--split", "train"]
+    arguments = ["eval", str(open_model(None).path.parent), "--data", str(boards), "--split", "train"]
     arguments += ["--form", "qdq-u8-7bit", "--images", "3"]
 
     words, figures = CliRunner().invoke(cli, arguments), CliRunner().invoke(cli, [*arguments, "--json"])
@@ -62,12 +52,13 @@ def test_a_variant_that_is_not_there_is_refused() -> None:
         only_variant(open_model(None), "other")
 
 
-def test_speed_and_saved_predictions_name_it_too(boards: Dataset, tmp_path: Path) -> None:
+def test_speed_and_saved_predictions_name_it_too(boards: Path, tmp_path: Path) -> None:
     """What is read again is what was written; archives from before have nothing to say."""
     model = only_variant(open_model(None), "qdq-u8-7bit")
-    predictions = predict(model, boards.subset(2))
+    dataset = open_dataset(boards, "train")
+    predictions = predict(model, dataset.subset(2))
     save_predictions(predictions, tmp_path / "predictions.npz")
-    (speed,) = measure_speed([model], boards, (192, 320), seconds=0.1, rounds=1)
+    (speed,) = measure_speed([model], dataset, (192, 320), seconds=0.1, rounds=1)
 
     assert predictions.execution is not None
     assert load_predictions(tmp_path / "predictions.npz").execution == predictions.execution == speed.execution
@@ -85,9 +76,9 @@ def unprovable(tmp_path: Path) -> Model:
     return open_model(tmp_path / "int8.onnx")
 
 
-def test_float_execution_is_not_measured_as_int8(unprovable: Model, data: Path, boards: Dataset) -> None:
+def test_float_execution_is_not_measured_as_int8(unprovable: Model, boards: Path) -> None:
     """Neither its accuracy, unless asked for, and then it is named so; nor its speed, ever."""
-    drawn = Dataset(boards.source, boards.split, unprovable.classes, boards.subset(1).images)
+    drawn = replace(open_dataset(boards, "train").subset(1), classes=unprovable.classes)
 
     with pytest.raises(DeviceError, match=r"int8.onnx: not measured: on .* its INT8 engine is not used"):
         evaluate(unprovable, drawn)

@@ -11,17 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from vision_line.simulator.defects import KINDS
-from vision_line.simulator.labelled_images import write_dataset
 from vision_line_compression.cli import cli
 
 #: Writes an untrained checkpoint of a network, such as "yolov8n", for the boards' classes.
 WriteCheckpoint = Callable[[str], Path]
-
-
-@pytest.fixture(scope="session")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Draw 20 images of boards in three splits; returns data.yaml."""
-    return write_dataset(tmp_path_factory.mktemp("boards"), 20, seed=3)
 
 
 @pytest.fixture(scope="session")

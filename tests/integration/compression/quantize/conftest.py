@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.fakes.fakecuda.fixtures import fake_cuda, fake_cuda_process
 from tests.fakes.machine import cuda_machine, engine_folder
+from tests.fakes.made_once import made_once
 from tests.fakes.quantizing import quantize_onnx
 
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
@@ -51,10 +52,15 @@ def calmed(source: Path, target: Path) -> Path:
 @pytest.fixture(scope="session")
 def quantized(tmp_path_factory: pytest.TempPathFactory, write_checkpoint: WriteCheckpoint) -> Quantized:
     """Return the files; nobody writes to them."""
-    folder = tmp_path_factory.mktemp("quantized")
-    checkpoint = calmed(write_checkpoint("yolov8n"), folder / "parent.pt")
-    float_onnx = export_onnx(checkpoint, folder / "float.onnx", shape_hw=SHAPE_HW)
     coarse = np.random.default_rng(2).random((3, 3, 8, 12), dtype=np.float32)
     images = tuple(np.kron(coarse, np.ones((1, 1, 8, 8), np.float32)))
-    report = quantize_onnx(float_onnx, folder / "int8.onnx", QuantizeSettings(), images)
-    return Quantized(checkpoint, float_onnx, folder / "int8.onnx", report, images)
+
+    def make(folder: Path) -> None:
+        checkpoint = calmed(write_checkpoint("yolov8n"), folder / "parent.pt")
+        float_onnx = export_onnx(checkpoint, folder / "float.onnx", shape_hw=SHAPE_HW)
+        report = quantize_onnx(float_onnx, folder / "int8.onnx", QuantizeSettings(), images)
+        (folder / "report.json").write_text(report.model_dump_json())
+
+    folder = made_once(tmp_path_factory, "quantized", make)
+    report = QuantizeReport.model_validate_json((folder / "report.json").read_text())
+    return Quantized(folder / "parent.pt", folder / "float.onnx", folder / "int8.onnx", report, images)
