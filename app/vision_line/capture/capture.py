@@ -22,7 +22,7 @@ from vision_line.frames import CameraState, Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import ProgressCallback
-from vision_line.records.bgr import bgr_of
+from vision_line.records.annotate import bgr_of
 from vision_line.runtime.camera_manager import OPENING_AT_ONCE
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from vision_line.capture.image_encoding import ImageEncoding
 from vision_line.errors import ConfigError, RunError
-from vision_line.records.bgr import Image
+from vision_line.records.annotate import Image
 from vision_line.records.directory import free_mb, sync_directory, write_durably
 
 MANIFEST = "manifest.jsonl"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vision_line.ingest.fingerprint import Fingerprint, fingerprint_luma
-from vision_line.records.bgr import Image
+from vision_line.records.annotate import Image
 
 #: PNG compression level: higher ones take several times as long for a few percent.
 _PNG_LEVEL = 1

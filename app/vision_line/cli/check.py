@@ -15,8 +15,8 @@ from vision_line.config.load import LoadedConfig, load_config
 from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
 from vision_line.errors import ExitCode
+from vision_line.ingest.file_search import too_few_frames
 from vision_line.ingest.probe import ProbeResult, probe
-from vision_line.ingest.recorded import too_few_frames
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.preflight import Preflight
 from vision_line.words import one_line

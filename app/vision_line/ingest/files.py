@@ -14,7 +14,7 @@ import av
 from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.camera_clock import Clocks
-from vision_line.ingest.ending import FileEnding
+from vision_line.ingest.damage import FileEnding
 from vision_line.ingest.error_mapping import file_error
 from vision_line.ingest.file_formats import open_image, open_video
 from vision_line.ingest.file_search import file_path, find_images

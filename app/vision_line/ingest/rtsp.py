@@ -15,8 +15,8 @@ from vision_line.config.models import Stream
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedFrameError
 from vision_line.ingest.camera_clock import Clocks
-from vision_line.ingest.containers import check_size
 from vision_line.ingest.error_mapping import connection_error
+from vision_line.ingest.file_formats import check_size
 from vision_line.ingest.nal import NAL_CODECS, START_CODE, NalCodec
 from vision_line.ingest.parameter_sets import frame_size
 from vision_line.ingest.source import EncodedFrame

@@ -21,8 +21,17 @@ import cv2
 
 from vision_line.errors import RunError, SourceError
 from vision_line.frames import DefectEvent, Detections, Frame
-from vision_line.records.annotate import Mark, caption_of, draw_marks, enlarged, mark_of, marks_of, with_caption
-from vision_line.records.bgr import Image, ImageReader
+from vision_line.records.annotate import (
+    Image,
+    ImageReader,
+    Mark,
+    caption_of,
+    draw_marks,
+    enlarged,
+    mark_of,
+    marks_of,
+    with_caption,
+)
 from vision_line.records.corrected_time import Timeline
 from vision_line.records.directory import (
     FOLDER,

@@ -24,8 +24,8 @@ from vision_line.frames import (
 )
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records import entries
+from vision_line.records.annotate import ImageReader, bgr_of
 from vision_line.records.backlog import Backlog, BacklogLimits
-from vision_line.records.bgr import ImageReader, bgr_of
 from vision_line.records.directory import DirectoryLock
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.evidence import EvidenceWriter

@@ -27,8 +27,17 @@ from av.video.stream import VideoStream
 from vision_line.errors import SourceError
 from vision_line.frames import DefectEvent, EventPhase, Inspection
 from vision_line.ports import OverlayStatus
-from vision_line.records.annotate import Mark, caption_of, draw_marks, mark_of, marks_of, with_caption
-from vision_line.records.bgr import Image, ImageReader, bgr_of
+from vision_line.records.annotate import (
+    Image,
+    ImageReader,
+    Mark,
+    bgr_of,
+    caption_of,
+    draw_marks,
+    mark_of,
+    marks_of,
+    with_caption,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vision_line.ports import Device
-from vision_line.runtime.load_watch import LoadWatch
+from vision_line.ports import Device, DeviceLoad
 from vision_line.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,46 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 15.0
 #: How long a scheduler that was told to end at once is waited for; one that hangs in a device does not answer.
 ABORT_S = 1.0
+
+#: How often the device is asked: what drivers tell is a mean over about as long.
+SAMPLE_EVERY_S = 1.0
+#: How long a question may take at the end.
+_CLOSE_TIMEOUT_S = 0.2
+
+
+class LoadWatch:
+    """Owns the thread that asks how busy the device is; it ends by itself where there is nothing to be told.
+
+    A driver that hangs holds up nothing but the figures. It is a daemon thread and none of the event loop's
+    executor, whose threads the program's exit waits for.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], tuple[DeviceLoad, ...]],
+        note: Callable[[tuple[DeviceLoad, ...]], None],
+        period_s: float = SAMPLE_EVERY_S,
+    ) -> None:
+        """Start at once; `ask` and `note` are called in the thread, `note` with each answer of `ask`."""
+        self._ask = ask
+        self._note = note
+        self._period_s = period_s
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="device loads", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask no more; a question that hangs is left to the end of the process. May be called twice."""
+        self._closing.set()
+        self._thread.join(_CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            loads = self._ask()
+            self._note(loads)
+            if not loads:  # a device that tells nothing now never will
+                return
+            self._closing.wait(self._period_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
 from vision_line.devices.selection import choose_device, decoder_opener, open_device
 from vision_line.errors import DeviceError, ModelError
+from vision_line.ingest.file_search import slow_file
 from vision_line.ingest.probe import probe_file
-from vision_line.ingest.recorded import slow_file
 from vision_line.ingest.wire.trust import ca_file_problem
 from vision_line.outputs import output_problem
 from vision_line.runtime.options import RunOptions, model_path

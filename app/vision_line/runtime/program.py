@@ -27,9 +27,8 @@ from vision_line.runtime.setup import RunSetup, check_usable
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
-from vision_line.telemetry.parting import parting_words
 from vision_line.telemetry.snapshot import Snapshot
-from vision_line.telemetry.summary import build_summary, write_summary
+from vision_line.telemetry.summary import build_summary, parting_words, write_summary
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,7 @@ from vision_line.ports import Device, DeviceDescription, LoadedDevice
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.ledger_updater import LedgerUpdater
-from vision_line.runtime.live_inspection import LiveInspection, outcome_of
-from vision_line.runtime.load_watch import LoadWatch
+from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outcome_of
 from vision_line.runtime.reload import ConfigFollower
 from vision_line.runtime.run_device import DeviceOpener, InputShapes
 from vision_line.runtime.setup import RunSetup

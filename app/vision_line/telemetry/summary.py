@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The summary of a run: the public JSON object that `--summary FILE.json` writes.
+"""The end of a run: the summary, a public JSON object that `--summary FILE.json` writes, and the closing message.
 
 Stable: within one `summary_version` fields are only added. A field that has no value (no frame was inspected) is null.
 """
@@ -8,22 +8,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vision_line.frames import CameraState, DropCause
+from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING, STOPPED
 from vision_line.outputs import write_output
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.covered import Covered, together
 from vision_line.telemetry.latency_histogram import Quantiles
-from vision_line.telemetry.load_history import LoadFigure, LoadTotals
 from vision_line.telemetry.metrics import RunTotals
+from vision_line.telemetry.shortfall import Rates, shortfall
+
+#: Shorter times are not reported; the ledger has them.
+LEAST_SHOWN_S = 0.5
+#: Causes that occur at the start and end of every run.
+_USUAL = frozenset({STARTING, STOPPED})
+
+
+#: Numbers as the file shows them.
+Tenths = Annotated[float, AfterValidator(partial(round, ndigits=1))]
+Hundredths = Annotated[float, AfterValidator(partial(round, ndigits=2))]
 
 
 class _Public(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, use_attribute_docstrings=True)
 
 
 class LatencySummary(_Public):
@@ -32,11 +44,11 @@ class LatencySummary(_Public):
     It includes the time in queues on the way, as estimated from the camera's clock.
     """
 
-    p50: float
+    p50: Hundredths
     """Milliseconds; half of the frames were faster. Within 2.5 %."""
-    p95: float
+    p95: Hundredths
     """Milliseconds."""
-    p99: float
+    p99: Hundredths
     """Milliseconds."""
 
 
@@ -125,9 +137,9 @@ class TotalsSummary(FrameCountsSummary):
 class FigureSummary(_Public):
     """One figure of a GPU, over the samples that have it."""
 
-    mean: float
+    mean: Hundredths
     """Mean of the samples."""
-    max: float
+    max: Hundredths
     """The largest sample."""
 
 
@@ -150,7 +162,7 @@ class DeviceLoadSummary(_Public):
     """Watts."""
     temperature_c: FigureSummary | None
     """Degrees Celsius."""
-    energy_j: float | None
+    energy_j: Tenths | None
     """Joules between the first and the last sample, from the GPU's energy counter."""
 
 
@@ -194,7 +206,7 @@ def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
         ),
         cameras=[_camera(camera) for camera in totals.cameras],
         totals=_totals(totals),
-        device_loads=[_load(load) for load in totals.loads],
+        device_loads=[DeviceLoadSummary.model_validate(load) for load in totals.loads],
         error=error,
     )
 
@@ -262,24 +274,6 @@ def _covered(covered: Covered) -> dict[str, object]:
     }
 
 
-def _load(load: LoadTotals) -> DeviceLoadSummary:
-    return DeviceLoadSummary(
-        name=load.name,
-        samples=load.samples,
-        memory_total_mb=load.memory_total_mb,
-        memory_used_mb=_figure(load.memory_used_mb),
-        sm_percent=_figure(load.sm_percent),
-        decoder_percent=_figure(load.decoder_percent),
-        power_w=_figure(load.power_w),
-        temperature_c=_figure(load.temperature_c),
-        energy_j=None if load.energy_j is None else round(load.energy_j, 1),
-    )
-
-
-def _figure(figure: LoadFigure | None) -> FigureSummary | None:
-    return None if figure is None else FigureSummary(mean=round(figure.mean, 2), max=round(figure.max, 2))
-
-
 def _dropped(parts: Iterable[Mapping[DropCause, int]]) -> dict[DropCause, int]:
     total: Counter[DropCause] = Counter()
     for part in parts:
@@ -288,6 +282,33 @@ def _dropped(parts: Iterable[Mapping[DropCause, int]]) -> dict[DropCause, int]:
 
 
 def _latency(quantiles: Quantiles | None) -> LatencySummary | None:
-    if quantiles is None:
-        return None
-    return LatencySummary(p50=round(quantiles.p50, 2), p95=round(quantiles.p95, 2), p99=round(quantiles.p99, 2))
+    return None if quantiles is None else LatencySummary.model_validate(quantiles)
+
+
+def parting_words(totals: RunTotals) -> str:
+    """Return one or two sentences, "" where only the start and the end were not inspected. Pure."""
+    covered = together(camera.covered for camera in totals.cameras)
+    missing_s = {
+        cause: seconds
+        for cause, seconds in covered.not_inspected_s.items()
+        if cause not in _USUAL and seconds >= LEAST_SHOWN_S
+    }
+    if sum(missing_s.values()) < 1.0:
+        return ""
+    usual_s = sum(covered.not_inspected_s.get(cause, 0.0) for cause in _USUAL)
+    share = 100 * sum(missing_s.values()) / max(1.0, covered.due_s - usual_s)
+    worst = sorted(missing_s.items(), key=lambda item: -item[1])
+    causes = ", ".join(f"{cause} {seconds:.0f} s" for cause, seconds in worst)
+    words = f"after the start not inspected for {share:.1f} % of the time of all cameras: {causes}"
+    lacking = _lacking(totals) if {CAPACITY, DECODING} & missing_s.keys() else ""
+    return f"{words}; {lacking}" if lacking else words
+
+
+def _lacking(totals: RunTotals) -> str:
+    judged = [camera for camera in totals.cameras if camera.needed_fps and camera.inspected]
+    return shortfall([Rates(camera.inspected / _inspecting_s(camera.covered), camera.needed_fps) for camera in judged])
+
+
+def _inspecting_s(covered: Covered) -> float:
+    """Return the seconds without start and end."""
+    return max(1.0, covered.due_s - sum(covered.not_inspected_s.get(cause, 0.0) for cause in _USUAL))

@@ -114,7 +114,7 @@ def test_a_frame_whose_size_only_decoding_tells_takes_no_memory(tmp_path: Path) 
     path = tmp_path / "huge.png"
     av.VideoFrame.from_ndarray(np.zeros((10_000, 10_000), np.uint8), format="gray").save(str(path))
     code = (
-        "import resource, sys\nfrom vision_line.ingest.containers import open_container\n"
+        "import resource, sys\nfrom vision_line.ingest.file_formats import open_container\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "open_container(sys.argv[1], 1 << 20).close()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

@@ -25,7 +25,7 @@ from vision_line.errors import RunError
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.records import pending_evidence
-from vision_line.records.bgr import Image
+from vision_line.records.annotate import Image
 from vision_line.records.entries import RunRecord
 from vision_line.records.evidence_files import evidence_paths
 from vision_line.records.log import SqliteLog

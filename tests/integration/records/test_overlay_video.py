@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from vision_line.frames import Frame, Inspection
-from vision_line.records.bgr import Image
+from vision_line.records.annotate import Image
 from vision_line.records.overlay_video import QUEUE_FRAMES, OverlayWriter
 
 WaitUntil = Callable[[Callable[[], bool]], None]

@@ -14,7 +14,7 @@ import pytest
 from vision_line.capture.folder import MANIFEST, CapturedImage, CaptureFolder
 from vision_line.capture.image_encoding import ImageEncoding, fingerprint_of
 from vision_line.errors import ConfigError, RunError
-from vision_line.records.bgr import Image
+from vision_line.records.annotate import Image
 
 NOON_UTC = 1_700_000_000.25
 

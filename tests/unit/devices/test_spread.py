@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.devices.camera_placement import ALIKE_PERCENT, HOLD_S, MOVE_PERCENT, SETTLE_S, CameraPlacement
+from vision_line.devices.cuda.multi_gpu import ALIKE_PERCENT, HOLD_S, MOVE_PERCENT, SETTLE_S, CameraPlacement
 from vision_line.ports import DeviceLoad
 
 GPUS = (0, 1, 3)

@@ -12,7 +12,7 @@ from tests.builders import make_frame
 
 from vision_line.errors import SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
-from vision_line.records.bgr import Image, bgr_of
+from vision_line.records.annotate import Image, bgr_of
 
 #: K_r and K_b of ITU-R BT.601-7, BT.709-6 and BT.2020-2.
 RED_BLUE = {

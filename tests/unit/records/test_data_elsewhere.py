@@ -13,7 +13,7 @@ from tests.builders import make_frame
 from vision_line.errors import DeviceError, SourceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Frame
 from vision_line.ingest.fingerprint import fingerprint_frame
-from vision_line.records.bgr import bgr_of
+from vision_line.records.annotate import bgr_of
 
 
 @dataclass

@@ -7,7 +7,7 @@ import threading
 import time
 
 from vision_line.ports import DeviceLoad
-from vision_line.runtime.load_watch import LoadWatch
+from vision_line.runtime.live_inspection import LoadWatch
 
 DEADLINE_S = 20.0
 

@@ -13,7 +13,7 @@ from vision_line.errors import DeviceError, VisionLineError
 from vision_line.packages import install_extra
 
 if TYPE_CHECKING:
-    from cuda.core import Device
+    from cuda.core import Device, Stream
 
 #: Oldest compute capability, without its dot: Turing, the oldest that TensorRT and NVRTC still build for.
 OLDEST_SM = 75
@@ -52,6 +52,12 @@ class GpuContext:
         device = self.device
         device.set_current()
         return device
+
+    def open_stream(self) -> Stream:
+        """Return a new stream; it does not wait for the default stream, nor that for it. The GPU is current."""
+        from cuda.core import StreamOptions
+
+        return self.device.create_stream(options=StreamOptions(nonblocking=True))
 
 
 def count_gpus() -> int:

@@ -71,9 +71,7 @@ def part_of(buffer: Buffer, nbytes: int) -> Buffer:
 
 def open_stream(gpu: GpuContext, undo: ExitStack) -> Stream:
     """Return a stream of its own; `undo` waits for what is queued there, after the memory that came later was freed."""
-    from cuda.core import StreamOptions
-
-    stream = gpu.device.create_stream(options=StreamOptions(nonblocking=True))
+    stream = gpu.open_stream()
     undo.callback(stream.close)
     undo.callback(stream.sync)
     return stream

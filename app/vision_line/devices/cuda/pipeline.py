@@ -29,8 +29,6 @@ from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
 
 if TYPE_CHECKING:
-    from cuda.core import Stream
-
     from vision_line.devices.cuda.context import GpuContext
 
 
@@ -69,7 +67,7 @@ class SlotPipeline:
         prover = Prover(model, lambda variant, frames: float_outputs(model, variant.path, frames))
         self._opener = EngineOpener(gpu, self._trt, model, prover)
         self._kernel: LetterboxKernel | None = None
-        self._streams = [self._open_stream() for _ in range(3)]
+        self._streams = [gpu.open_stream() for _ in range(3)]
         self._inference, self._recorder, self._uploads = self._streams
         device = gpu.device
         self._workspace = Reserve(lambda nbytes: device.allocate(nbytes, stream=self._inference))
@@ -166,11 +164,6 @@ class SlotPipeline:
         box = Letterbox(frame.size_wh, shape)
         kernel.describe(data, frame.colour, box, record)
         return box
-
-    def _open_stream(self) -> Stream:
-        from cuda.core import StreamOptions
-
-        return self._gpu.device.create_stream(options=StreamOptions(nonblocking=True))
 
     def _load(self, shape: ShapeHW) -> Engine:
         sources = engine_sources(self._model, shape, self._target, self._cache, self._stop, self._tell)

@@ -49,14 +49,14 @@ class Slot:
     """
 
     def __init__(self, number: int, gpu: GpuContext) -> None:
-        from cuda.core import EventOptions, StreamOptions
+        from cuda.core import EventOptions
 
         device = gpu.device
         self.number = number
         self.batch = Batch(0, (0, 0))
         self.ready: tuple[Event, ...] = ()  # after these the batch's surfaces can be read
         self.fault = ""  # why the batch failed; set by the completion thread
-        self.stream: Stream = device.create_stream(options=StreamOptions(nonblocking=True))
+        self.stream: Stream = gpu.open_stream()
         self._filled = device.create_event()
         self._inferred = device.create_event()
         self.done = device.create_event(options=EventOptions(blocking_sync=True))

@@ -212,13 +212,6 @@ class SurfacePool:
         return _Memory(buffer, self._stream.record())
 
 
-def open_stream(gpu: GpuContext) -> Stream:
-    """Return a stream of a decoder's own on `gpu`; it does not wait for the default stream, nor that for it."""
-    from cuda.core import StreamOptions
-
-    return gpu.device.create_stream(options=StreamOptions(nonblocking=True))
-
-
 class _Returns:
     """Takes memory back from surfaces that were dropped, from whichever thread dropped them."""
 

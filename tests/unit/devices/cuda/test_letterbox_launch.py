@@ -17,7 +17,7 @@ from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
 from vision_line.devices.cuda import kernel as kernel_module
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
-from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout, open_stream
+from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError, RunError
@@ -40,7 +40,7 @@ def stream(gpu: GpuContext, fake_cuda: FakeDriver, request: pytest.FixtureReques
     host_kernel = request.getfixturevalue("host_kernel")
     for name in KERNELS:
         fake_cuda.add_kernel(name, host_kernel[f"host_{name}"], PARAMETER_BYTES)
-    return open_stream(gpu)
+    return gpu.open_stream()
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_table_outlives_the_launch_that_reads_it(
     surface, expected = surface_of(6, PixelFormat.NV12, (65, 33))
     params, rows = records(2)
     output = Pinned((1, 3, *DST_HW), np.float32)
-    other = open_stream(gpu)
+    other = gpu.open_stream()
     letterbox.describe(surface, COLOUR, Letterbox(surface.size_wh, DST_HW), rows[0])
     letterbox.launch(other, params.buffer, 1, DST_HW, output.address)
     describe(letterbox, (99, 9), rows[1])

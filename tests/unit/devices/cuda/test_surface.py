@@ -20,7 +20,6 @@ from vision_line.devices.cuda.surface import (
     Surface,
     SurfaceLayout,
     SurfacePool,
-    open_stream,
 )
 
 SIZES = [(16, 16), (34, 18), (33, 17), (1, 1)]
@@ -73,7 +72,7 @@ def test_host_copy_is_the_frame(
     content[:height, : width * pixel_format.sample_bytes] = luma.view(np.uint8)
     content[height:, : chroma_width * pixel_format.sample_bytes] = chroma.view(np.uint8)
     source = _pinned(content)
-    stream = open_stream(gpu)
+    stream = gpu.open_stream()
     memory = gpu.device.allocate(content.nbytes, stream=stream)
     source.copy_to(memory, stream=stream)  # not waited for here
     base = int(memory.handle)
@@ -90,7 +89,7 @@ def test_host_copy_is_the_frame(
 def test_any_thread_may_copy(gpu: GpuContext) -> None:
     """A thread that never called the driver gets its copy, and several do at once."""
     layout = SurfaceLayout(PixelFormat.NV12, (64, 32))
-    stream = open_stream(gpu)
+    stream = gpu.open_stream()
     pool = SurfacePool(gpu, stream, layout, "a")
     surface, memory = _taken(pool)
     memory.fill(77, stream=stream)
@@ -115,7 +114,7 @@ def _taken(pool: SurfacePool) -> tuple[Surface, Any]:
 
 
 def _pool(gpu: GpuContext, limit: int = 8) -> SurfacePool:
-    return SurfacePool(gpu, open_stream(gpu), SurfaceLayout(PixelFormat.NV12, (32, 16)), "dock-3", limit)
+    return SurfacePool(gpu, gpu.open_stream(), SurfaceLayout(PixelFormat.NV12, (32, 16)), "dock-3", limit)
 
 
 def test_dropped_surfaces_are_used_again(gpu: GpuContext) -> None:
@@ -172,7 +171,7 @@ def test_surfaces_return_from_any_thread(gpu: GpuContext) -> None:
 
 def test_surface_outlives_its_pool(gpu: GpuContext) -> None:
     """A frame that is held when its decoder closes stays readable; closing twice is allowed."""
-    stream = open_stream(gpu)
+    stream = gpu.open_stream()
     pool = SurfacePool(gpu, stream, SurfaceLayout(PixelFormat.NV12, (32, 16)), "a")
     surface, memory = _taken(pool)
     memory.fill(9, stream=stream)

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SelfContained, VideoSequence
-from vision_line.devices.cuda.surface import POOL_LIMIT, PixelFormat, Surface, SurfaceLayout, SurfacePool, open_stream
+from vision_line.devices.cuda.surface import POOL_LIMIT, PixelFormat, Surface, SurfaceLayout, SurfacePool
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.packages import install_extra
 from vision_line.ports import DecodedFrame, VideoPacket
@@ -145,7 +145,7 @@ class NvDecoder:
         check_support(self._nvc, sequence)
         self._layout = SurfaceLayout(PixelFormat.NV12 if sequence.bits == 8 else PixelFormat.P016, sequence.size_wh)
         self._packets = SelfContained(request.camera, request.stream)
-        self._stream = open_stream(request.gpu)
+        self._stream = request.gpu.open_stream()
         self.pool = SurfacePool(request.gpu, self._stream, self._layout, request.camera, POOL_LIMIT)
         self._number = 0
         self._inside: OrderedDict[int, _Origin] = OrderedDict()

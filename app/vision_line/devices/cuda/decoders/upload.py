@@ -18,7 +18,7 @@ from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.decoders.sequence import DecoderRequest
-from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout, SurfacePool, open_stream
+from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout, SurfacePool
 from vision_line.devices.preprocessing.definition import Plane, Planes
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange
@@ -77,7 +77,7 @@ class UploadDecoder:
         self._gpu = request.gpu
         self._override = request.colour
         self._decoder = open_decoder(request.camera, request.stream, request.colour)
-        self._stream = open_stream(request.gpu)
+        self._stream = request.gpu.open_stream()
         self._uploads: _Uploads | None = None
 
     def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
