@@ -207,7 +207,7 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
         _rename(partial, target)
     except BaseException:
-        with suppress(OSError):  # the first error is the one to be told, and this one follows from it
+        with suppress(OSError):  # the first error is the one to report, and this one follows from it
             partial.unlink(missing_ok=True)
         raise
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Height and width of an engine's input in pixels.
 ShapeHW = tuple[int, int]
 
-#: Is told how much of a long piece of work is done, and how much there is in all; called in the worker's thread.
+#: Gets how much of a long piece of work is done, and how much there is in all; called in the worker's thread.
 ProgressCallback = Callable[[int, int], None]
 
 #: Batches in flight on a GPU: one is inferred, one is prepared, one is read.
@@ -53,7 +53,7 @@ class DeviceDescription:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoad:
-    """How busy one GPU is at one moment; None is what this GPU or its driver does not tell.
+    """How busy one GPU is at one moment; None is what this GPU or its driver does not report.
 
     Utilisation is the share of the driver's last sampling period, about a second or less, in which anything ran: 100 %
     does not mean that no more would fit. Memory is that of all processes.
@@ -72,8 +72,8 @@ class DeviceLoad:
     @property
     def busy_percent(self) -> int | None:
         """Return how busy the busier of inference and decoding is."""
-        told = [percent for percent in (self.sm_percent, self.decoder_percent) if percent is not None]
-        return max(told, default=None)
+        known = [percent for percent in (self.sm_percent, self.decoder_percent) if percent is not None]
+        return max(known, default=None)
 
     @property
     def is_hot(self) -> bool:
@@ -206,10 +206,10 @@ class Device(Protocol):
 
 
 class LoadReporter(Protocol):
-    """Tells how busy hardware is."""
+    """Reports how busy hardware is."""
 
     def sample(self) -> tuple[DeviceLoad, ...]:
-        """Return how busy the hardware is now, an entry for each GPU; empty on the CPU, and where nothing is told.
+        """Return how busy the hardware is now, an entry for each GPU; empty on the CPU, and where nothing is reported.
 
         Takes a millisecond or so, and for ever where a driver hangs: any one thread, which nobody must wait for.
         """

@@ -52,7 +52,7 @@ class Bench:
         """Play a fault, again where the machine may be the cause of what did not hold."""
         for number in range(1, TRIES + 1):
             row = self._try(fault, number)
-            CONSOLE.print(_told(row), highlight=False)
+            CONSOLE.print(_row_words(row), highlight=False)
             if not row.is_unclear:
                 break
         return row
@@ -110,15 +110,15 @@ def _run(bench: Bench, faults: Sequence[Fault], *, publishes: bool) -> int:
     return 1 if any(row.is_broken for row in rows) else 0
 
 
-def _told(row: Row) -> str:
+def _row_words(row: Row) -> str:
     """Return one fault's result in a line."""
     if row.is_broken:
-        judged = f"BROKEN: {row.broken}"
+        outcome = f"BROKEN: {row.broken}"
     elif row.is_unclear:
-        judged = f"unclear, other programs used {row.foreign:.0%} of the machine: {row.broken}"
+        outcome = f"unclear, other programs used {row.foreign:.0%} of the machine: {row.broken}"
     else:
-        judged = "held"
-    return f"{row.fault.name}: {judged}  ({row.foreign:.0%} used by others)  {row.verdicts}"
+        outcome = "held"
+    return f"{row.fault.name}: {outcome}  ({row.foreign:.0%} used by others)  {row.verdicts}"
 
 
 if __name__ == "__main__":

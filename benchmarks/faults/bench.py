@@ -16,7 +16,7 @@ from benchmarks.faults.peers import OPENCV_LOOP, ULTRALYTICS_LOADER, Peer
 from benchmarks.faults.relay import Relay
 from benchmarks.faults.site import Camera, RawServers, Servers, Site
 from benchmarks.faults.subject import VICTIM, Account, Subject
-from benchmarks.faults.verdict import Verdict, Window, judge_line, judge_peer
+from benchmarks.faults.verdict import Verdict, Window, evaluate_line, evaluate_peer
 from benchmarks.faults.waiting import EndedError, TooSlowError
 
 OTHERS = 2
@@ -39,7 +39,7 @@ def run(fault: Fault, names: Sequence[str], site: Site, video: Path, folder: Pat
     with _scene(fault, names, site, video, folder) as scene:
         window = _play(fault, scene)
         accounts = [subject.stop() for subject in scene.subjects]
-    return {name: _judge(fault, name, account, window) for name, account in zip(names, accounts, strict=True)}
+    return {name: _evaluate(fault, name, account, window) for name, account in zip(names, accounts, strict=True)}
 
 
 @contextmanager
@@ -106,11 +106,11 @@ def _window(fault: Fault, begun_s: float, over_s: float) -> Window:
     return Window(begun_s, over_s, now_s, time.time() - now_s, settings)
 
 
-def _judge(fault: Fault, name: str, account: Account, window: Window) -> Verdict:
+def _evaluate(fault: Fault, name: str, account: Account, window: Window) -> Verdict:
     victims = account.cameras if fault.everyone else (VICTIM,)
     if name == LINE:
-        return judge_line(account, window, victims)
-    return judge_peer(account, window, victims, fault.is_damaged)
+        return evaluate_line(account, window, victims)
+    return evaluate_peer(account, window, victims, fault.is_damaged)
 
 
 def _mount_disk(image: Path, at: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A fault: what it does to a scene, and what must hold of vision-line meanwhile. The promises are judged here. Pure."""
+"""A fault: what it does to a scene, and what must hold of vision-line meanwhile; checked here. Pure."""
 
 from __future__ import annotations
 
@@ -75,8 +75,9 @@ class Fault:
     """Something that goes wrong for `lasts_s`, and what must hold.
 
     `causes` are the beginnings of the causes that the ledger may give. `everyone`: all cameras suffer, else the victim.
-    `told_s` is how much at least must be in the ledger; None: nearly all of it, as nobody can look at the camera then.
-    `alone`: the subjects meet it one after the other, as beside each other each would be part of the others' fault.
+    `reported_s` is how much at least must be in the ledger; None: nearly all of it, as nobody can look at the camera
+    then. `alone`: the subjects meet it one after the other, as beside each other each would be part of the others'
+    fault.
     """
 
     name: str
@@ -86,7 +87,7 @@ class Fault:
     begin: Callable[[Scene], None] = nothing
     end: Callable[[Scene], None] = nothing
     everyone: bool = False
-    told_s: float | None = None
+    reported_s: float | None = None
     exit_code: int = EXIT_INTERRUPTED
     back_within_s: float = 5.0
     alone: bool = False
@@ -138,15 +139,15 @@ def broken_promises(fault: Fault, verdict: Verdict) -> Broken:
 def _silent(fault: Fault, verdict: Verdict) -> list[str]:
     """What was not said, or said wrongly: no machine is an excuse for that."""
     broken = []
-    must_tell_s = fault.lasts_s - 1.0 if fault.told_s is None else fault.told_s
-    if verdict.told_s < must_tell_s:
-        broken.append(f"{verdict.told_s:.1f} s are in the ledger, at least {must_tell_s:.1f} s must be")
+    must_report_s = fault.lasts_s - 1.0 if fault.reported_s is None else fault.reported_s
+    if verdict.reported_s < must_report_s:
+        broken.append(f"{verdict.reported_s:.1f} s are in the ledger, at least {must_report_s:.1f} s must be")
     if verdict.exit_code != fault.exit_code:
         broken.append(f"exit code {verdict.exit_code} instead of {fault.exit_code}")
     if fault.is_damaged and not verdict.damaged:
         broken.append("no frame was counted as damaged")
     if not _agree(verdict.steps_s, fault.steps_s):
-        broken.append(f"steps of the clock: told {list(verdict.steps_s)}, made {fault.steps_s}")
+        broken.append(f"steps of the clock: reported {list(verdict.steps_s)}, made {fault.steps_s}")
     if verdict.misplaced:
         broken.append(f"{verdict.misplaced} rows under a time that is not theirs")
     return broken
@@ -167,5 +168,5 @@ def _timed(fault: Fault, verdict: Verdict) -> list[str]:
     return broken
 
 
-def _agree(told: tuple[float, ...], made: list[float]) -> bool:
-    return len(told) == len(made) and all(abs(a - b) < AGREE_S for a, b in zip(told, made, strict=True))
+def _agree(reported: tuple[float, ...], made: list[float]) -> bool:
+    return len(reported) == len(made) and all(abs(a - b) < AGREE_S for a, b in zip(reported, made, strict=True))

@@ -65,7 +65,7 @@ FAULTS = (
         end=lambda scene: scene.site.lose_nothing(),
         lasts_s=8.0,
         causes=("camera:",),
-        told_s=0.0,
+        reported_s=0.0,
         needs_networks=True,
     ),
     Fault(
@@ -75,7 +75,7 @@ FAULTS = (
         end=lambda scene: scene.site.widen(),
         lasts_s=12.0,
         causes=("camera:",),
-        told_s=0.0,
+        reported_s=0.0,
         alone=True,
         needs_networks=True,
     ),
@@ -86,7 +86,7 @@ FAULTS = (
         end=lambda scene: scene.delay(0.0),
         lasts_s=8.0,
         causes=("camera:",),
-        told_s=0.0,
+        reported_s=0.0,
         needs_relay=True,
     ),
     Fault(
@@ -125,7 +125,7 @@ FAULTS = (
         lasts_s=10.0,
         causes=("capacity", "paused", "camera:"),
         everyone=True,
-        told_s=0.0,
+        reported_s=0.0,
         alone=True,
     ),
     Fault(
@@ -146,7 +146,7 @@ FAULTS = (
         lasts_s=8.0,
         causes=(),
         everyone=True,
-        told_s=0.0,
+        reported_s=0.0,
         offsets_s=(FORWARD_S, BACK_S),
     ),
     Fault(
@@ -165,7 +165,7 @@ FAULTS = (
         begin=lambda scene: _freeze(scene, "--freeze"),
         end=lambda scene: _freeze(scene, "--unfreeze"),
         lasts_s=8.0,
-        told_s=4.0,
+        reported_s=4.0,
         causes=("log",),
         everyone=True,
         needs_mount=True,
@@ -175,7 +175,7 @@ FAULTS = (
         "the file system of the records becomes read-only, for good",
         begin=_give_up_disk,
         lasts_s=8.0,
-        told_s=0.0,  # nothing can be written: the screen and the exit code say so
+        reported_s=0.0,  # nothing can be written: the screen and the exit code say so
         exit_code=4,
         causes=("log",),
         everyone=True,
@@ -187,7 +187,7 @@ FAULTS = (
         "the camera does not describe its video, and sends a keyframe every 30 s",
         lasts_s=8.0,
         causes=STARTS,
-        told_s=0.0,
+        reported_s=0.0,
         raw=undescribed,
     ),
     Fault(
@@ -195,7 +195,7 @@ FAULTS = (
         "the camera takes no other proof of the password",
         lasts_s=8.0,
         causes=STARTS,
-        told_s=0.0,
+        reported_s=0.0,
         raw=digest_sha256,
     ),
     Fault(
@@ -203,7 +203,7 @@ FAULTS = (
         "the camera changes its frame's size after 4 s, on the same connection",
         lasts_s=10.0,
         causes=STARTS,
-        told_s=0.0,
+        reported_s=0.0,
         raw=changes_size,
     ),
     Fault(
@@ -211,7 +211,7 @@ FAULTS = (
         "two frames of fifty never arrive; up to the next keyframe what is decoded is damaged",
         lasts_s=10.0,
         causes=STARTS,
-        told_s=0.0,
+        reported_s=0.0,
         raw=loses_frames,
         is_damaged=is_damaged,
     ),

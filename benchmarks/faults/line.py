@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.contenders import COMMAND
 from benchmarks.faults.clock import Stamped
 from benchmarks.faults.site import Host
-from benchmarks.faults.subject import VICTIM, Account, Inspection, Told
+from benchmarks.faults.subject import VICTIM, Account, Inspection, ReportedGap
 from benchmarks.faults.waiting import EndedError, wait_until
 from vision_line.records.schema import open_reader
 
@@ -25,7 +25,7 @@ from vision_line.records.schema import open_reader
 DEFAULTS = "dwell_s = 2.0\nmin_hits = 3\ninspect_fps = 8.0\nmax_staleness_ms = 500\n"
 START_S = 60.0
 _INSPECTIONS = "SELECT * FROM detections WHERE camera_utc IS NOT NULL ORDER BY arrived_s"
-_TOLD = "SELECT camera, cause, started_s, ended_s FROM not_inspected ORDER BY started_s"
+_REPORTED = "SELECT camera, cause, started_s, ended_s FROM not_inspected ORDER BY started_s"
 #: What `off` and `crashed` tell began in another run, and may have by another monotonic clock.
 _ROWS = (
     "SELECT arrived_s, arrived_utc FROM detections UNION ALL SELECT at_s, at_utc FROM states"
@@ -109,7 +109,7 @@ class VisionLine:
             return Account(
                 cameras=tuple(self.urls),
                 inspections=[_inspection(row) for row in reader.execute(_INSPECTIONS)],
-                told=[Told(*row) for row in reader.execute(_TOLD)],
+                reported=[ReportedGap(*row) for row in reader.execute(_REPORTED)],
                 exit_code=exit_code,
                 damaged=damaged,
                 rows=[Stamped(*row) for row in reader.execute(_ROWS)],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The peers as subjects: the loop that everybody writes with OpenCV, and Ultralytics' own stream loader.
 
-Each runs in a process of its own, and keeps a line for every frame that it judges in a file, as everybody's does.
+Each runs in a process of its own, and keeps a line for every frame that it inspects in a file, as everybody's does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import inf
 from pathlib import Path
 
 from benchmarks.faults.clock import Stamped
-from benchmarks.faults.results import Judged
+from benchmarks.faults.results import StampedFrame
 from benchmarks.faults.site import Host
 from benchmarks.faults.subject import Account, Inspection
 from benchmarks.faults.videos import FPS
@@ -45,7 +45,7 @@ for index, url in enumerate(urls):
     threading.Thread(target=read, args=(index, url), daemon=True).start()
 while True:
     for index, frame in list(latest.items()):
-        results.judge(index, frame)
+        results.note(index, frame)
     time.sleep(0.1)
 """
 
@@ -56,7 +56,7 @@ from benchmarks.faults.results import Results
 results = Results(sys.argv[1])
 for sources, frames, _ in LoadStreams(sys.argv[2]):
     for index, frame in enumerate(frames):
-        results.judge(index, frame)
+        results.note(index, frame)
     time.sleep(0.1)
 """
 
@@ -95,7 +95,7 @@ class Peer:
             self.process = subprocess.Popen(command, stdout=inspections, stderr=log, env=environment)
 
     def wait(self, cameras: int) -> None:
-        """Wait until it has judged a frame of so many cameras."""
+        """Wait until it has inspected a frame of this many cameras."""
         wait_until(lambda: self._runs(cameras), START_S, f"{self.name} did not start")
 
     def signal(self, number: int) -> None:
@@ -104,7 +104,7 @@ class Peer:
             self.process.send_signal(number)
 
     def stop(self) -> Account:
-        """End it and return what it judged."""
+        """End it and return what it inspected."""
         ended = None if self.process is None else self.process.poll()
         self.close()
         lines = self._lines()
@@ -130,14 +130,14 @@ class Peer:
             raise EndedError(self.name, self.process.returncode, self.folder / "log")
         return len({line.camera for line in self._lines()[self._before :]}) >= cameras
 
-    def _lines(self) -> list[Judged]:
+    def _lines(self) -> list[StampedFrame]:
         if not self._inspections.exists():
             return []
         lines = self._inspections.read_text(encoding="utf-8").splitlines()
-        return [Judged(*json.loads(line)) for line in lines if line.startswith("[") and line.endswith("]")]
+        return [StampedFrame(*json.loads(line)) for line in lines if line.startswith("[") and line.endswith("]")]
 
 
-def inspections_of(lines: list[Judged], cameras: list[str]) -> list[Inspection]:
+def inspections_of(lines: list[StampedFrame], cameras: list[str]) -> list[Inspection]:
     """Turn stamps into ages; within one run of a camera's video its quickest frame counts as fresh. Pure."""
     offsets: dict[tuple[int, int], float] = {}  # camera, run -> of the quickest frame
     newest: dict[int, tuple[int, int]] = {}  # camera -> run, number
@@ -156,5 +156,5 @@ def inspections_of(lines: list[Judged], cameras: list[str]) -> list[Inspection]:
     ]
 
 
-def _age_s(line: Judged, offset_s: float) -> float | None:
+def _age_s(line: StampedFrame, offset_s: float) -> float | None:
     return None if line.number is None else line.at_s - line.number / FPS - offset_s

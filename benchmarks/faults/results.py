@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a peer does with a frame: it reads the stamp, keeps a line in its file of results, and tells the bench."""
+"""What a peer does with a frame: it reads the stamp, keeps a line in its file of results, and informs the bench."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.faults.stamps import read_stamp
 
 
-class Judged(NamedTuple):
+class StampedFrame(NamedTuple):
     """One line: when, by both clocks of the program, which camera, and which frame (None: no frame)."""
 
     at_s: float
@@ -30,13 +30,13 @@ class Results:
         """Append to the file, line by line."""
         self._file = Path(path).open("a", buffering=1, encoding="ascii")  # noqa: SIM115  as long as the program runs
 
-    def judge(self, camera: int, frame: NDArray[Any]) -> None:
-        """Judge a frame.
+    def note(self, camera: int, frame: NDArray[Any]) -> None:
+        """Note a frame.
 
         Raises:
             OSError: its result could not be kept.
         """
-        line = json.dumps(Judged(time.monotonic(), time.time(), camera, read_stamp(frame)))
+        line = json.dumps(StampedFrame(time.monotonic(), time.time(), camera, read_stamp(frame)))
         self._file.write(line + "\n")
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

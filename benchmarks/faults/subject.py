@@ -13,16 +13,16 @@ VICTIM = "victim"
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One judged frame. `age_s` is how old it was when its result was there, None where it was no frame."""
+    """One inspected frame. `age_s` is how old it was when its result was there, None where it was no frame."""
 
     camera: str
-    at_s: float  # monotonic, when the frame was there to be judged
+    at_s: float  # monotonic, when the frame was there to be inspected
     age_s: float | None
     number: int | None = None  # which frame of the camera's video
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedGap:
     """An interval of which the subject itself says that a camera was not looked at, and why."""
 
     camera: str
@@ -37,7 +37,7 @@ class Account:
 
     cameras: tuple[str, ...]
     inspections: list[Inspection] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    reported: list[ReportedGap] = field(default_factory=list)
     exit_code: int | None = None  # of a peer: where it ended by itself
     damaged: int = 0  # frames of the victim that were counted as damaged
     rows: list[Stamped] = field(default_factory=list)  # what it wrote down, in the order of writing

@@ -68,13 +68,13 @@ def publish(rows: Sequence[Row], left_out: Sequence[str], seconds: float) -> Non
 
 def measured_on(on: Mapping[str, object], versions: Mapping[str, str], seconds: float, left_out: Sequence[str]) -> str:
     """Return the sentences before the table. Pure."""
-    told = [
+    notes = [
         f"Measured in {seconds / 60:.0f} minutes on {on['cores']} cores of {on['cpu']} ({on['instruction_set']}), with",
         ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
     ]
     if left_out:
-        told.append(f"Left out for want of rights or tools: {', '.join(left_out)}.")
-    return " ".join(told)
+        notes.append(f"Left out for want of rights or tools: {', '.join(left_out)}.")
+    return " ".join(notes)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -107,10 +107,10 @@ def _line_cell(fault: Fault, verdict: Verdict) -> str:
     if verdict.exit_code == RunError.exit_code:
         return _joined(f"stops inspecting and says so, exit code {verdict.exit_code}", _others(fault, verdict))
     return _joined(
-        _many(verdict.damaged, "damaged frames not judged"),
+        _many(verdict.damaged, "damaged frames not evaluated"),
         _back(verdict),
-        f"told: {', '.join(verdict.causes) or 'nothing to tell'}",
-        f"clock told: {', '.join(f'{step:+.0f} s' for step in verdict.steps_s)}" if verdict.steps_s else "",
+        f"reported: {', '.join(verdict.causes) or 'nothing'}",
+        f"clock steps reported: {', '.join(f'{step:+.0f} s' for step in verdict.steps_s)}" if verdict.steps_s else "",
         _old(verdict),
         _others(fault, verdict),
     )
@@ -120,7 +120,7 @@ def _peer_cell(fault: Fault, verdict: Verdict) -> str:
     return _joined(
         "" if verdict.exit_code is None else f"ends (exit code {verdict.exit_code})",
         _back(verdict),
-        "tells nothing",
+        "reports nothing",
         _many(verdict.damaged, "results on damaged frames"),
         _many(verdict.misplaced, "results under a time at which others stand already"),
         _old(verdict),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a subject made of a fault: who lost what, how soon it was over, and whether anybody was told. Pure."""
+"""What a subject made of a fault: who lost what, how soon it was over, and whether it was reported. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from benchmarks.faults.clock import Setting, ambiguous, misplaced
-from benchmarks.faults.subject import Account, Inspection, Told
+from benchmarks.faults.subject import Account, Inspection, ReportedGap
 
 #: A camera counts as inspected while inspections of fresh frames are no further apart (half of `dwell_s`).
 GAP_S = 1.0
@@ -34,27 +34,27 @@ class Verdict:
     others_lost_s: float  # how long the worst of the other cameras was not looked at
     back_s: float | None  # from the end of the fault until the victim is looked at again; None: not in this run
     blind_s: float  # how long the victim was not looked at
-    told_s: float  # how much of the fault itself the subject tells of, for the victim of which it tells least
+    reported_s: float  # how much of the fault itself the subject reports, for the victim of which it reports least
     causes: tuple[str, ...]
     old: int  # results on frames that were old, no frames, or the same again and again
     oldest_s: float
-    damaged: int = 0  # frames that vision-line counted as damaged; that a peer judged
+    damaged: int = 0  # frames that vision-line counted as damaged; that a peer inspected
     exit_code: int | None = None  # of a peer: where it ended by itself
     steps_s: tuple[float, ...] = ()  # by how much the wall clock was set, as the subject says
     misplaced: int = 0  # rows under a time that is not theirs
 
 
-def judge_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
-    """Judge vision-line by its ledger, and hold the ages of the frames with detections against it."""
-    told = [gap for gap in account.told if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
-    mine = [gap for gap in told if gap.camera in victims]
+def evaluate_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
+    """Evaluate vision-line by its ledger, and hold the ages of the frames with detections against it."""
+    reported = [gap for gap in account.reported if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
+    mine = [gap for gap in reported if gap.camera in victims]
     ages = [seen.age_s for seen in account.inspections if seen.age_s is not None and seen.at_s > window.begun_s]
     during = Window(window.begun_s, window.over_s, window.over_s)
     return Verdict(
-        others_lost_s=_worst_camera([gap for gap in told if gap.camera not in victims], window),
+        others_lost_s=_worst_camera([gap for gap in reported if gap.camera not in victims], window),
         back_s=_back(max((_end(gap, window) for gap in mine), default=window.over_s), window),
         blind_s=_worst_camera(mine, window),
-        told_s=min(_seconds([gap for gap in mine if gap.camera == camera], during) for camera in victims),
+        reported_s=min(_seconds([gap for gap in mine if gap.camera == camera], during) for camera in victims),
         causes=tuple(sorted({gap.cause for gap in mine})),
         old=sum(age > FRESH_S for age in ages),
         oldest_s=max(ages, default=0.0),
@@ -65,10 +65,10 @@ def judge_line(account: Account, window: Window, victims: Collection[str]) -> Ve
     )
 
 
-def judge_peer(
+def evaluate_peer(
     account: Account, window: Window, victims: Collection[str], is_damaged: Callable[[int], bool] | None = None
 ) -> Verdict:
-    """Judge a peer by the stamps of the frames that it judged; it tells nothing."""
+    """Evaluate a peer by the stamps of the frames that it inspected; it reports nothing."""
     fresh: dict[str, list[float]] = {camera: [] for camera in account.cameras}
     for seen in account.inspections:
         if is_fresh(seen):
@@ -79,7 +79,7 @@ def judge_peer(
         others_lost_s=max((_unseen(fresh[c], window) for c in account.cameras if c not in victims), default=0.0),
         back_s=_back(back_s, window),
         blind_s=max(_unseen(fresh[camera], window) for camera in victims),
-        told_s=0.0,
+        reported_s=0.0,
         causes=(),
         old=sum(not is_fresh(seen) for seen in mine),
         oldest_s=max((seen.age_s for seen in mine if seen.age_s is not None), default=0.0),
@@ -105,12 +105,12 @@ def _first_after(times: list[float], window: Window) -> float:
     return next((at for at in times if at >= window.over_s), window.ended_s)
 
 
-def _worst_camera(gaps: list[Told], window: Window) -> float:
+def _worst_camera(gaps: list[ReportedGap], window: Window) -> float:
     cameras = {gap.camera for gap in gaps}
     return max((_seconds([gap for gap in gaps if gap.camera == camera], window) for camera in cameras), default=0.0)
 
 
-def _seconds(gaps: list[Told], window: Window) -> float:
+def _seconds(gaps: list[ReportedGap], window: Window) -> float:
     """Return how much of the time from the fault's begin to the end of `window` the gaps are, which do not overlap."""
     return sum(max(0.0, _end(gap, window) - max(gap.started_s, window.begun_s)) for gap in gaps)
 
@@ -119,5 +119,5 @@ def _back(at_s: float, window: Window) -> float | None:
     return None if at_s >= window.ended_s - 0.5 else max(0.0, at_s - window.over_s)
 
 
-def _end(gap: Told, window: Window) -> float:
+def _end(gap: ReportedGap, window: Window) -> float:
     return window.ended_s if gap.ended_s is None else min(gap.ended_s, window.ended_s)

@@ -16,7 +16,7 @@ class EndedError(RuntimeError):
     """A subject that should run has ended by itself."""
 
     def __init__(self, subject: str, exit_code: int, log: Path) -> None:
-        """Take whose end it is, and where it told why."""
+        """Take whose end it is, and where it said why."""
         super().__init__(f"{subject} ended with {exit_code}: see {log}")
         self.subject = subject
 

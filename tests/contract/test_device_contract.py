@@ -305,7 +305,7 @@ def test_collected_frames_are_not_kept(rig: Rig) -> None:
     assert data() is None
 
 
-def test_loads_are_told_by_another_thread(rig: Rig) -> None:
+def test_loads_are_reported_by_another_thread(rig: Rig) -> None:
     """Whoever watches asks while batches are in flight; there is an entry for each GPU, or nothing."""
     rig.device.submit([rig.frame("a", 0)])
     with ThreadPoolExecutor(1) as threads:

@@ -57,7 +57,7 @@ def test_a_variant_that_fails_its_proof_does_not_run(tmp_path: Path, wrong: str,
     assert opened(folder).variant == WORDS[right]
 
 
-def test_a_failed_variant_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_variant_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A warning says what was expected and found, and the description repeats it."""
     folder = write_proven_bundle(
         tmp_path / "bundle", VARIANTS, (WIDE, TALL), false={(SIGNED, WIDE), (UNSIGNED, TALL), (SIGNED, TALL)}

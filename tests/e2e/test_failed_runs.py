@@ -99,8 +99,8 @@ def test_the_variant_that_ran_is_kept(make_run: Callable[[int], Any], tmp_path: 
     model = summary["model"]
     assert (model["form"], model["precision"]) == ("signed INT8", "int8"), run.text()
     assert model["form_reason"] == "proven by the bundle's proof"
-    told = run.query("SELECT instruction_set, form, form_reason, precision FROM runs")
-    assert told == [(summary["device_instruction_set"], "signed INT8", "proven by the bundle's proof", "int8")]
+    recorded = run.query("SELECT instruction_set, form, form_reason, precision FROM runs")
+    assert recorded == [(summary["device_instruction_set"], "signed INT8", "proven by the bundle's proof", "int8")]
 
 
 def test_an_engine_that_fails_ends_the_run_with_one_sentence(make_run: Callable[[int], Any], tmp_path: Path) -> None:

@@ -77,16 +77,16 @@ def test_killed_at_random_moments_no_second_is_missing(make_run: Callable[[int],
         assert ended_utc == alive_utc
         assert 0 <= at_utc - alive_utc < LONGEST_S
     for camera in run.names:
-        told = intervals(run, camera)
-        for (_, ended, _), (started, _, _) in pairwise(told):
-            assert started >= ended - NEAR_S, told
+        reported = intervals(run, camera)
+        for (_, ended, _), (started, _, _) in pairwise(reported):
+            assert started >= ended - NEAR_S, reported
         gaps = [(alive, first_inspection_utc(run, n + 2, camera)) for n, (_, alive, _) in enumerate(runs[:-1])]
         for alive_utc, first_utc in gaps:
             # On a busy machine a camera may not have been looked at for a while when its run was killed.
-            inside = [row for row in told if row[1] > alive_utc + NEAR_S and row[1] <= first_utc + NEAR_S]
-            assert inside[0][2] == "crashed", told
-            told_s = sum(end - max(start, alive_utc) for start, end, _ in inside)
-            assert told_s == pytest.approx(first_utc - alive_utc, abs=4 * NEAR_S)
+            inside = [row for row in reported if row[1] > alive_utc + NEAR_S and row[1] <= first_utc + NEAR_S]
+            assert inside[0][2] == "crashed", reported
+            reported_s = sum(end - max(start, alive_utc) for start, end, _ in inside)
+            assert reported_s == pytest.approx(first_utc - alive_utc, abs=4 * NEAR_S)
     for number in range(1, KILLS + 1):
         assert run.query(f"SELECT sum(provisional) FROM coverage WHERE run = {number}") == [(len(run.names),)]
 
@@ -113,12 +113,12 @@ def test_killed_while_they_start_no_second_is_missing(make_run: Callable[[int], 
     assert run.wait() == 130
 
     ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
-    told = [row for row in intervals(run, "cam01") if row[1] > alive_utc + NEAR_S]
-    assert told[0][0] <= alive_utc + NEAR_S
-    assert told[0][2] == "crashed"
+    reported = [row for row in intervals(run, "cam01") if row[1] > alive_utc + NEAR_S]
+    assert reported[0][0] <= alive_utc + NEAR_S
+    assert reported[0][2] == "crashed"
     until_utc = first_inspection_utc(run, 5, "cam01")
-    for (_, ended, _), (started, _, _) in pairwise(row for row in told if row[0] < until_utc):
-        assert started == pytest.approx(ended, abs=NEAR_S), told
+    for (_, ended, _), (started, _, _) in pairwise(row for row in reported if row[0] < until_utc):
+        assert started == pytest.approx(ended, abs=NEAR_S), reported
     assert run.query("SELECT count(*) FROM runs WHERE end_cause = 'crashed'") == [(4,)]
 
 
@@ -180,14 +180,14 @@ def test_a_camera_that_comes_and_goes_by_reloads_leaves_no_hole(make_run: Callab
 
     ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
     removed = [at_utc for state, at_utc in states_of(run, "cam02") if state == "REMOVED"]
-    told = intervals(run, "cam02")
-    off = [row for row in told if row[2] == "off"]
-    assert [row[0] for row in off] == pytest.approx([alive_utc, *removed], abs=4 * NEAR_S), told
-    for (_, ended, cause), (started, _, following) in pairwise(told):
-        assert started >= ended - NEAR_S, told
+    reported = intervals(run, "cam02")
+    off = [row for row in reported if row[2] == "off"]
+    assert [row[0] for row in off] == pytest.approx([alive_utc, *removed], abs=4 * NEAR_S), reported
+    for (_, ended, cause), (started, _, following) in pairwise(reported):
+        assert started >= ended - NEAR_S, reported
         if cause == "off":  # the run's own causes go on to the first inspection
             assert started == pytest.approx(ended, abs=NEAR_S)
-            assert following in {"camera:CONNECTING", "device:STARTING"}, told
+            assert following in {"camera:CONNECTING", "device:STARTING"}, reported
     assert [row[2] for row in intervals(run, "cam01")].count("off") == 2
 
 
@@ -215,10 +215,10 @@ def test_a_stopped_process_says_paused(make_run: Callable[[int], Any]) -> None:
     assert run.text().count("did not run for") == STOPS, run.text()[-3000:]
     assert run.query("SELECT * FROM clock_steps") == []
     for camera in run.names:
-        told = intervals(run, camera)
+        reported = intervals(run, camera)
         for stopped_utc, until_utc in stops:
-            within = [row for row in told if row[0] < until_utc - 0.1 and row[1] > stopped_utc + 0.1]
-            assert {cause for _, _, cause in within} == {"paused"}, (stopped_utc, told)
+            within = [row for row in reported if row[0] < until_utc - 0.1 and row[1] > stopped_utc + 0.1]
+            assert {cause for _, _, cause in within} == {"paused"}, (stopped_utc, reported)
             # A camera's frames that wait in the network are inspected afterwards, while they are not too old.
             assert sum(ended - started for started, ended, _ in within) > STOPPED_S - 1.0
 

@@ -51,7 +51,7 @@ BatchTime = Callable[[int], float]
 #: Periods of each set of phases: the first ones, in which the pipeline fills, are not counted.
 PERIODS = 32
 WARM_UP_PERIODS = 24
-#: About so many inspected frames are followed in all, in a number of sets of phases within these bounds.
+#: About this many inspected frames are followed in all, in a number of sets of phases within these bounds.
 FRAMES = 24_000
 LEAST_DRAWS, MOST_DRAWS = 4, 64
 

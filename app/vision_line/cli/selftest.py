@@ -68,10 +68,10 @@ def report_table(report: Selftest) -> Group:
 
 def _figures(check: CheckResult) -> Iterator[Text]:
     """Yield a line for each name, with all that was measured under it."""
-    told: dict[str, list[str]] = {}
+    shown: dict[str, list[str]] = {}
     for figure in check.figures:
-        told.setdefault(figure.name, []).append(f"{figure.value:.5g} {figure.unit} {figure.of}".rstrip())
-    for name, values in told.items():
+        shown.setdefault(figure.name, []).append(f"{figure.value:.5g} {figure.unit} {figure.of}".rstrip())
+    for name, values in shown.items():
         yield Text(f"{name}: {'; '.join(values)}", "bright_black")
 
 

@@ -58,7 +58,7 @@ def watched_output() -> Iterator[None]:
 
 
 class _Output(io.FileIO):
-    """The standard output; a reader that went away is told from what is wrong."""
+    """The standard output; a reader that went away is distinguished from an error."""
 
     def write(self, data: ReadableBuffer) -> int:
         """Write `data`.

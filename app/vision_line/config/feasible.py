@@ -23,7 +23,7 @@ def contradictions(stream: Stream) -> Iterator[tuple[str, str]]:
 
 
 def need_in_words(stream: Stream) -> str:
-    """Return why the camera needs so many inspections a second."""
+    """Return why the camera needs its rate of inspections."""
     inspections, key = stream.needed_inspections, "min_hits" if stream.min_looks is None else "min_looks"
     if inspections / stream.dwell_s >= 1 / stream.inspection_gap_s:
         what = f"{inspections} inspections ({key}) within {stream.dwell_s:g} s (dwell_s)"

@@ -30,8 +30,8 @@ _SECRET_FOLDERS = ("/run/secrets",)
 class LoadedConfig:
     """A valid configuration, the file it came from and the SHA-256 of its text (secrets not filled in).
 
-    `first`: only so many of the enabled cameras are left enabled; None: all of them. `left_out` are the names of those
-    that are not for that reason.
+    `first`: only this many of the enabled cameras are left enabled; None: all of them. `left_out` are the names of
+    those that are not for that reason.
     """
 
     config: Config
@@ -48,7 +48,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
         path: the TOML file.
         environment: where `{NAME}` placeholders in URLs are looked up first; default: the process's environment. Then
             a file of that name in `$CREDENTIALS_DIRECTORY` and `/run/secrets`.
-        first: leave only so many of the enabled cameras enabled; None: all of them.
+        first: leave only this many of the enabled cameras enabled; None: all of them.
 
     Raises:
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
@@ -75,7 +75,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
 
 
 def _limited(config: Config, first: int) -> Config:
-    """Return the configuration with only the first so many of its enabled cameras enabled."""
+    """Return the configuration with only the first N of its enabled cameras enabled."""
     kept = {stream.name for stream in config.enabled_streams[:first]}
     off = {"enabled": False}
     streams = [stream if stream.name in kept else stream.model_copy(update=off) for stream in config.stream]
@@ -123,7 +123,7 @@ def _anchored(url: str, folder: Path) -> str:
 
 
 def _distinct(problems: list[Problem]) -> Iterator[Problem]:
-    """Leave out what every stream inherits: a wrong `[defaults]` value is told once."""
+    """Leave out what every stream inherits: a wrong `[defaults]` value is reported once."""
     in_defaults = {path[1] for path, _ in problems if path[:1] == ("defaults",) and len(path) > 1}
     for path, words in problems:
         if not (path[:1] == ("stream",) and len(path) > 2 and path[2] in in_defaults):

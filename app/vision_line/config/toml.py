@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Read the TOML files of both programs; every problem is told as `file:line: key: what was found, what was expected`.
+"""Read the TOML files of both programs; each problem reads `file:line: key: what was found, what was expected`.
 
 `tomllib` keeps no line numbers, and whoever wrote the file needs them: `locate_keys` finds them in the text.
 """
@@ -42,7 +42,7 @@ class TomlFile:
     data: TomlTable
 
     def error(self, problems: Iterable[Problem]) -> ConfigError:
-        """Return the error that tells all `problems`, each once, in the order of their lines."""
+        """Return the error that names all `problems`, each once, in the order of their lines."""
         lines = locate_keys(self.text)
         located = sorted({(line_of(key, lines), dotted(key, self.data), words) for key, words in problems})
         return ConfigError(*(f"{self.path}:{line}: {key}: {words}" for line, key, words in located))

@@ -83,7 +83,7 @@ class MultiDevice:
                     member.device.submit([frames[index] for index in part])
                 started.append((member, part))
         except DeviceError:
-            for member, part in started:  # these run, and nobody will hear of their results
+            for member, part in started:  # these run, and nobody will get their results
                 for index in part:
                     member.expect(frames[index].camera, None)
             raise

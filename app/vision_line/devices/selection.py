@@ -42,7 +42,7 @@ _DISPLAY_CLASS = "0x03"  # VGA and 3D controllers; the cards' sound and USB part
 def choose_device(name: str, warn: Callable[[str], None] = logger.warning) -> str:
     """Return the device that `name` stands for, once it is seen to be there; `auto` and `all` become numbers.
 
-    `warn` is told where `auto` means the CPU on a machine that has an NVIDIA GPU. One without is as it should be.
+    `warn` is called where `auto` means the CPU on a machine that has an NVIDIA GPU. One without is as it should be.
 
     Raises:
         DeviceError: there is no such device, or it cannot be used here.
@@ -105,14 +105,14 @@ def open_device(
     wake: Callable[[], None],
     score_floor: float | Scores | None = None,
     stop: threading.Event | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_status: Callable[[str], None] | None = None,
 ) -> LoadedDevice:
     """Open the chosen device `name` for `model` at the input `shapes`.
 
     `wake` is called from any thread whenever something finished. `score_floor` is the lowest score handed back, for
     all classes or one for each; None: the model's own threshold. `stop`, set by another thread, ends the building of
-    an engine, which takes a GPU minutes; `tell` is called from any thread with a sentence about each of its steps, and
-    with "" when it is over.
+    an engine, which takes a GPU minutes; `on_status` is called from any thread with a sentence about each of its steps,
+    and with "" when it is over.
 
     Raises:
         DeviceError: no such device, its libraries are missing, it cannot be used here, or `stop` was set.
@@ -121,9 +121,9 @@ def open_device(
     gpus = chosen_gpus(name)
     entry, options = DEVICES["cpu"], dict[str, object]()
     if len(gpus) == 1:
-        entry, options = DEVICES["cuda"], {"index": gpus[0], "stop": stop, "tell": tell}
+        entry, options = DEVICES["cuda"], {"index": gpus[0], "stop": stop, "on_status": on_status}
     elif gpus:
-        entry, options = _SEVERAL_GPUS, {"indices": gpus, "stop": stop, "tell": tell}
+        entry, options = _SEVERAL_GPUS, {"indices": gpus, "stop": stop, "on_status": on_status}
     device: LoadedDevice = _load(entry)(model, shapes, wake, score_floor=score_floor, **options)
     return device
 

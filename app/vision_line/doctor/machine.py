@@ -34,7 +34,7 @@ def find_processor() -> Iterator[Finding]:
     """Check the processor's name, features and cores."""
     name, flags = parse_cpuinfo(_text("/proc/cpuinfo"))
     yield Finding("cpu", Level.OK, f"{name or platform.processor() or 'unknown'}, {platform.machine()}")
-    yield judge_features(flags, platform.machine())
+    yield check_features(flags, platform.machine())
     limit, usable, present = cgroup_cores(), usable_cores(), os.cpu_count() or 1
     what = f"{usable} of {present} cores usable"
     if limit is not None and limit < present:
@@ -46,7 +46,7 @@ def find_processor() -> Iterator[Finding]:
         yield Finding("cores", Level.OK, what, "decoding 16 cameras of 640x360 at 25 fps takes a third of one")
 
 
-def judge_features(flags: frozenset[str], machine: str) -> Finding:
+def check_features(flags: frozenset[str], machine: str) -> Finding:
     """Return what the processor's vector features mean for an INT8 model on the CPU device. Pure."""
     found = ", ".join(label for flag, label in reversed(INSTRUCTION_SETS.items()) if flag in flags)
     found = found or "none of the known features"

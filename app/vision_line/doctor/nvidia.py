@@ -78,7 +78,7 @@ class NvidiaFacts:
 
 def find_gpu() -> Iterator[Finding]:
     """Check for an NVIDIA GPU and all that it needs; a GPU is optional."""
-    yield from judge_nvidia(read_nvidia_facts())
+    yield from check_nvidia(read_nvidia_facts())
 
 
 def read_nvidia_facts() -> NvidiaFacts:
@@ -139,10 +139,10 @@ def installed_packages() -> dict[str, str]:
     return found
 
 
-def judge_nvidia(facts: NvidiaFacts) -> Iterator[Finding]:
+def check_nvidia(facts: NvidiaFacts) -> Iterator[Finding]:
     """Return what the facts mean for inspection and what to do. Pure."""
     if not facts.cuda:
-        yield _judge_absence(facts)
+        yield _check_absence(facts)
         return
     if not facts.gpus:
         remedy = "start the container with --gpus all; otherwise check nvidia-smi and the kernel log"
@@ -150,12 +150,12 @@ def judge_nvidia(facts: NvidiaFacts) -> Iterator[Finding]:
         return
     yield Finding("gpu", Level.OK, _driver_text(facts))
     for gpu in facts.gpus:
-        yield _judge_gpu(gpu)
-    yield _judge_video(facts)
-    yield from _judge_packages(facts)
+        yield _check_gpu(gpu)
+    yield _check_video(facts)
+    yield from _check_packages(facts)
 
 
-def _judge_absence(facts: NvidiaFacts) -> Finding:
+def _check_absence(facts: NvidiaFacts) -> Finding:
     if not facts.nodes and not facts.driver:
         return Finding("gpu", Level.OK, "no NVIDIA GPU", f"{_ON_CPU}; a GPU is optional")
     what = f"{', '.join(facts.nodes) or 'a driver'}, and no libcuda.so.1"
@@ -163,14 +163,14 @@ def _judge_absence(facts: NvidiaFacts) -> Finding:
     return Finding("gpu", Level.WARN, what, f"the GPU cannot be used: {_ON_CPU}", remedy)
 
 
-def _judge_gpu(gpu: GpuFound) -> Finding:
+def _check_gpu(gpu: GpuFound) -> Finding:
     what = f"{gpu.name}, compute capability {gpu.sm / 10}"
     if gpu.sm < OLDEST_SM:
         return Finding("gpu", Level.WARN, what, f"older than {OLDEST_SM / 10} (Turing): {_ON_CPU}")
     return Finding("gpu", Level.OK, what)
 
 
-def _judge_video(facts: NvidiaFacts) -> Finding:
+def _check_video(facts: NvidiaFacts) -> Finding:
     if facts.missing_video:
         meaning = "frames are decoded through FFmpeg on the GPU"
         if VIDEO_LIBRARIES[0] in facts.missing_video:
@@ -183,7 +183,7 @@ def _judge_video(facts: NvidiaFacts) -> Finding:
     return Finding("gpu video", Level.OK, f"{facts.engines} NVDEC engine{plural}")
 
 
-def _judge_packages(facts: NvidiaFacts) -> Iterator[Finding]:
+def _check_packages(facts: NvidiaFacts) -> Iterator[Finding]:
     for package in PACKAGES:
         installed = facts.packages.get(package.label)
         if installed is None:

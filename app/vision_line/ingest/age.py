@@ -14,7 +14,7 @@ queue" is. Two things must not be taken for lateness, and lateness not for them:
   frames a second at 24.97. Timestamps that are slower still are found out by `Slowness`. A queue is something else:
   while there is one, here or on the way, nobody waits for the first packet of a frame. But a link that is a little
   too slow may look the same: so `Slowness` excuses some seconds in all, and nothing where sender reports tell the rate.
-* A camera's clock that is set, wraps or stands still. Such a step tells nothing. A period is put in its place, and the
+* A camera's clock that is set, wraps or stands still. Such a step says nothing. A period is put in its place, and the
   time for which the reader waited is left out: what was known of the queue stays known. A longer silence is not left
   out. Whether the camera paused or we were stopped, which fills a queue, cannot be known then; so it counts as late.
 

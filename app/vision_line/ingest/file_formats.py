@@ -49,7 +49,7 @@ IMAGE_CODECS = {"mjpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tiff": "TIFF", "we
 #: A larger file is no camera image; an image file is read whole.
 MAX_IMAGE_BYTES = 1 << 29
 
-#: FFmpeg tells a file's kind by no more than this.
+#: FFmpeg recognises a file's kind by no more than this.
 _PROBED_BYTES = 1 << 20
 
 #: FFmpeg reads no more than the header of a JPEG to tell its size.
@@ -84,8 +84,8 @@ def bound_frames(
 ) -> None:
     """Hold an `av.VideoStream` that was not decoded yet to `max_pixels`: what it says now, and what it decodes later.
 
-    FFmpeg tells no size that is above the bound it was opened with: `declared` gives it by the codec's name, and zeros
-    where it is not known.
+    FFmpeg reports no size that is above the bound it was opened with: `declared` gives it by the codec's name, and
+    zeros where it is not known.
 
     Raises:
         SourceError: FRAME_TOO_LARGE.

@@ -92,7 +92,7 @@ def slow_file(stream: Stream) -> str | None:
     """Return why a file can never show a part often enough; None where it can, or where it cannot be read at all."""
     try:
         return too_few_frames(stream, recorded_fps(stream))
-    except (SourceError, OSError, av.FFmpegError):  # told by whoever plays it
+    except (SourceError, OSError, av.FFmpegError):  # reported by whoever plays it
         return None
 
 

@@ -2,7 +2,7 @@
 """Whether a camera's frames can be believed: frozen, black, uniform or blurred; a pure monitor with injected time.
 
 Frozen. A camera that hangs keeps sending: its encoder compresses the same frame again and again. Between
-keyframes nothing can be told: a healthy camera before a still scene repeats itself exactly, because encoders skip
+keyframes nothing can be said: a healthy camera before a still scene repeats itself exactly, because encoders skip
 unchanged blocks, and a frozen one changes, because they refine. So keyframes alone are compared, each with the one
 before. There everything is coded anew: of 576 single pixels a real sensor's noise moves half a level on average
 (H.264 and H.265 at 0.4 to 1.5 Mbit/s, noise of 0.5 levels and more; JPEG passes on 0.2), a repeated frame under a

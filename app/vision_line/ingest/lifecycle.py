@@ -100,7 +100,7 @@ def stale_limit_s(stream: Stream, period_s: float | None) -> float:
     """Return how old the newest frame may be: `stale_after_s`, or the larger of 2 s and 5 measured periods."""
     if stream.stale_after_s is not None:
         return stream.stale_after_s
-    if period_s is None:  # one frame tells no rate: a slow camera gets the read timeout
+    if period_s is None:  # one frame shows no rate: a slow camera gets the read timeout
         return max(MIN_STALE_S, stream.read_timeout_s)
     return max(MIN_STALE_S, STALE_PERIODS * period_s)
 

@@ -66,7 +66,7 @@ class _Probe:
             stream=stream,
             open_decoder=self._noting_codec(open_decoder),
             sink=self._sink,
-            changed=self._tell_end,
+            changed=self._on_end,
             clocks=self._clocks,
             health=open_health(stream),
             take_fingerprint=lambda _frame: None,
@@ -120,7 +120,7 @@ class _Probe:
         """Take the frame out of the mailbox at once, in the session's thread: a probe wants every frame."""
         self._frames.put(self._mailbox.take())
 
-    def _tell_end(self) -> None:
+    def _on_end(self) -> None:
         if self._session.end is not None:
             self._frames.put(None)
 

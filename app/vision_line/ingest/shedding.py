@@ -17,7 +17,7 @@ CUT = 0.85
 RAISE = 1.2
 PATIENCE_S = 10.0
 MOST_PATIENCE_S = 160.0
-#: A cut shows its effect after so long.
+#: A cut shows its effect after this time.
 SETTLE_S = 4.0
 #: With more room than this everything is decoded.
 FULL_ROOM = 0.95

@@ -20,7 +20,7 @@ from vision_line.ports import HostCopyable
 
 Bgr = tuple[int, int, int]
 
-#: Reject and warn differ in lightness too, so that they can be told apart without seeing red and green.
+#: Reject and warn differ in lightness too, so that they can be distinguished without seeing red and green.
 VERDICT_COLOURS: dict[Verdict, Bgr] = {
     Verdict.ACCEPT: (120, 200, 80),
     Verdict.WARN: (60, 210, 255),
@@ -31,7 +31,7 @@ CAPTION_COLOUR: Bgr = (40, 40, 40)
 LIGHT_COLOUR: Bgr = (255, 255, 255)
 DARK_COLOUR: Bgr = (0, 0, 0)
 
-#: The enlarged part around a box: so many times its longer side, at least so many pixels, shown about so large.
+#: The enlarged part around a box: this many times its longer side, at least this many pixels, shown about this large.
 CROP_BOXES = 3.0
 CROP_LEAST_PX = 48
 CROP_SHOWN_PX = 640

@@ -53,9 +53,9 @@ class Timeline:
     """Puts the labels of all runs right, as far as it can be known now. Pure.
 
     - Within a run the later steps of its clock count.
-    - Within one start of the machine (a boot) its own clock tells how the wall clock was set between runs, up to now:
+    - Within one start of the machine (a boot) its own clock shows how the wall clock was set between runs, up to now:
       the clock of now is believed.
-    - Between two boots nothing tells how long the machine was off. A clock that ran ahead of what came later, or behind
+    - Between two boots nothing says how long the machine was off. A clock that ran ahead of what came later, or behind
       what had been before, was wrong: what it labelled counts as just before the next boot, as young as it can be.
     """
 
@@ -67,7 +67,7 @@ class Timeline:
     def true_utc(self, run: int, label_utc: float, offset_s: float | None) -> float:
         """Return when that truly was which `run` labelled so.
 
-        `offset_s` is the label minus the same moment by the monotonic clock: it tells which of the run's clocks made
+        `offset_s` is the label minus the same moment by the monotonic clock: it says which of the run's clocks made
         the label. None: the first one.
         """
         return label_utc + self._shifts[run] + _later_s(self._clocks.get(run, ()), offset_s)
@@ -87,7 +87,7 @@ def read_timeline(connection: sqlite3.Connection, now_utc: float) -> Timeline:
     return Timeline(runs, life_now(now_utc), boot_id())
 
 
-#: Those before a run's start (`clock` 0) are left out: the machine's own clock tells them, and knows how far they hold.
+#: Those before a run's start (`clock` 0) are left out: the machine's own clock shows them, and knows how far they hold.
 _STEPS = "SELECT run, at_s, from_utc, to_utc FROM clock_steps WHERE clock > 0 ORDER BY run, clock"
 _RUNS = """SELECT run, coalesce(boot_id, ''), started_utc, coalesce(alive_utc, ended_utc, started_utc), alive_boot_s
     FROM runs ORDER BY run"""

@@ -109,7 +109,7 @@ class EvidenceFiles:
         return self._window[0] if self._window else None
 
     def timeline(self, now_utc: float) -> Timeline:
-        """Return what tells when their events were, as far as it is known now.
+        """Return what says when their events were, as far as it is known now.
 
         Raises:
             RunError: the record file cannot be read.

@@ -71,8 +71,8 @@ _END_THEIR_INTERVALS = """UPDATE not_inspected SET
     WHERE ended_utc IS NULL"""
 
 #: Each camera with the last run whose ledger accounts for it (a run that died before its ledger began does not, nor one
-#: that was not told of the camera), its last state there and since when (by the clock as it was at the run's end), and
-#: the last inspection that is known.
+#: that was not reported of the camera), its last state there and since when (by the clock as it was at the run's end),
+#: and the last inspection that is known.
 _LAST_WATCHED = """SELECT w.run, w.name, coalesce(s.state, ''),
     s.at_utc + coalesce((SELECT sum(k.to_utc - k.from_utc) FROM clock_steps k
         WHERE k.run = w.run AND k.clock > 0 AND k.at_s > s.at_s), 0),

@@ -154,7 +154,7 @@ class SqliteLog:
         return self._inherited
 
     def alive(self, now_utc: float) -> None:
-        """Note that up to now the ledger accounts for every camera; after a kill the next run tells of the time since.
+        """Note that up to now the ledger accounts for every camera; after a kill the next run reports the time since.
 
         Costs microseconds; committed a second later at the latest.
         """

@@ -51,7 +51,7 @@ GAP_S = 5.0
 FILE_S = 3600.0
 #: How long a camera's overlay rests after its file could not be written.
 RETRY_S = 5.0
-#: An event's mark stays on the frame for so long after its last change.
+#: An event's mark stays on the frame for this long after its last change.
 MARK_S = 0.5
 
 _TIME_BASE = Fraction(1, 90_000)

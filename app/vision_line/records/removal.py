@@ -18,7 +18,7 @@ from vision_line.records.evidence_files import EvidenceFile, kept_evidence
 from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
 from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
 
-#: What `remove_batch` is told: timeline, cutoff (UTC), bound (bytes), now (UTC).
+#: What `remove_batch` gets: timeline, cutoff (UTC), bound (bytes), now (UTC).
 _Asked = tuple[Timeline, float, int, float]
 _Numbered = tuple[int, EvidenceFile]
 

@@ -24,7 +24,7 @@ YOUNG_ROWS = 1000
 #: How long to wait for the next batch, and for the next check where there was nothing to remove.
 PACE_S = 0.5
 IDLE_S = 10.0
-#: The newest rows are never removed: the next start needs them to tell since when nobody looked.
+#: The newest rows are never removed: the next start needs them to tell since when nothing was inspected.
 SPARED_S = 3600
 #: A wall clock that was wrong at the start has been set by then; by a wrong one everything may look old.
 STEADY_S = 600.0
@@ -56,7 +56,7 @@ class Removed:
 class RetainedTable:
     """A table, the columns that number its rows and say from when to when they tell, and which of them may go.
 
-    `offset` is what tells which clock labelled a row, as `Timeline` wants it; the end bears the clock of the beginning.
+    `offset` says which clock labelled a row, as `Timeline` wants it; the end bears the clock of the beginning.
     """
 
     table: str

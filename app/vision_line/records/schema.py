@@ -24,7 +24,7 @@ SCHEMA_VERSION = 3
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
 
-#: How long a statement waits for another process's lock before the writer is told, in seconds.
+#: How long a statement waits for another process's lock before the writer gets an error, in seconds.
 BUSY_TIMEOUT_S = 0.25
 
 #: Of an event beside its best observation: the first and the last one, and the frame that its image shows.

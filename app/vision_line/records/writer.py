@@ -176,8 +176,8 @@ class GroupWriter:
             self._retreat(exc)
 
     def _is_life_due(self) -> bool:
-        life, told = self._life, self._committed_life
-        return life is not None and (told is None or life.boot_s - told.boot_s >= ALIVE_S)
+        life, committed = self._life, self._committed_life
+        return life is not None and (committed is None or life.boot_s - committed.boot_s >= ALIVE_S)
 
     def _commit_group(self) -> None:
         """Commit the oldest entries together; what fails stays in the backlog and is tried again."""

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 #: confirm one. A weak observation then bridges the gap between two good ones, and the threshold can be high.
 CONTINUE_RATIO = 0.6
 
-#: Cameras limit sessions and switches limit bursts: so many are opened at the same time, as long as they are quick.
+#: Cameras limit sessions and switches limit bursts: this many are opened at the same time, as long as they are quick.
 OPENING_AT_ONCE = 4
 
 
@@ -91,7 +91,7 @@ class SharedParts:
     """What all cameras of a run have in common."""
 
     wake: WakeUp
-    ledger: Callable[[], CoverageLedger]  # asked each time, right before the ledger hears of a camera
+    ledger: Callable[[], CoverageLedger]  # asked each time, right before the ledger learns of a camera
     metrics: RunMetrics
     log: CameraLog
     open_decoder: OpenDecoder

@@ -17,7 +17,7 @@ from vision_line.inspection.coverage.causes import DECODING
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
-#: Over so many periods a camera is judged.
+#: Over this many periods a camera is assessed.
 WINDOW = 10
 #: A check that comes so late finds what a pause has done, which is no lack of room, and is made good within `REST_S`.
 PAUSE_S = 1.0
@@ -54,10 +54,10 @@ class DecodeSample(NamedTuple):
 class DecodeWatch:
     """Owns every camera's `DecodeLoad.share`; lives in the event loop's thread."""
 
-    def __init__(self, cameras: Callable[[], Sequence[DecodedCamera]], tell: Callable[[str], None]) -> None:
-        """`cameras` gives those that run now; `tell` gets the alarm's sentence, "" when it is over."""
+    def __init__(self, cameras: Callable[[], Sequence[DecodedCamera]], on_alarm: Callable[[str], None]) -> None:
+        """`cameras` gives those that run now; `on_alarm` gets the alarm's sentence, "" when it is over."""
         self._cameras = cameras
-        self._tell = tell
+        self._on_alarm = on_alarm
         self._room = DecodeRoom()
         self._seen: dict[str, deque[DecodeSample]] = {}
         self._shares: Mapping[str, float] = {}
@@ -104,7 +104,7 @@ class DecodeWatch:
         # One that does not send now keeps its share: it will come back to the same box.
         self._shares = {**self._shares, **shares} if self._room.room < 1.0 else {}
         sentence = describe(self._room.room, demands, shares)
-        self._tell(sentence)
+        self._on_alarm(sentence)
         if sentence:
             logger.warning("%s", sentence)
         else:

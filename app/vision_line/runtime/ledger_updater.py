@@ -96,9 +96,9 @@ class LedgerUpdater:
         return self._ledger.open_intervals()
 
     def awake(self) -> CoverageLedger:
-        """Return the ledger for a change to it; first it is told of a time in which the program did not run.
+        """Return the ledger for a change to it; first it learns of a time in which the program did not run.
 
-        What comes then shows what that time has done, and must not be judged without knowing of it.
+        What comes then shows what that time has done, and must not be assessed without knowing of it.
         """
         if pause := self._pulse.pause():
             logger.warning(

@@ -27,7 +27,7 @@ _CLOSE_TIMEOUT_S = 0.2
 
 
 class LoadWatch:
-    """Owns the thread that asks how busy the device is; it ends by itself where there is nothing to be told.
+    """Owns the thread that asks how busy the device is; it ends by itself where there is nothing to report.
 
     A driver that hangs holds up nothing but the figures. It is a daemon thread and none of the event loop's
     executor, whose threads the program's exit waits for.
@@ -56,7 +56,7 @@ class LoadWatch:
         while not self._closing.is_set():
             loads = self._ask()
             self._note(loads)
-            if not loads:  # a device that tells nothing now never will
+            if not loads:  # a device that reports nothing now never will
                 return
             self._closing.wait(self._period_s)
 

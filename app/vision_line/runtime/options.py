@@ -21,7 +21,7 @@ class RunOptions:
     summary: Path | None = None
     record: Path | None = None
     overlay: Path | None = None
-    cameras: int | None = None  # inspect only the first so many
+    cameras: int | None = None  # inspect only the first N
     allow_failed_gates: bool = False
 
 

@@ -99,7 +99,7 @@ def overwritten(outputs: Iterable[Output], kept: Iterable[ProtectedFile]) -> lis
 
 def is_same(one: Path, other: Path) -> bool:
     """Whether two resolved paths lead to one place, also where it is not there yet."""
-    with suppress(OSError):  # one of them is not there, or must not be looked at: its folder tells
+    with suppress(OSError):  # one of them is not there, or must not be looked at: its folder decides
         return one.samefile(other)
     return one == other or (one.name == other.name and one != one.parent and is_same(one.parent, other.parent))
 

@@ -22,11 +22,11 @@ from vision_line.scheduler import InspectedFrame
 class DeviceOpener:
     """Opens the run's device without holding up cameras, signals and the dashboard: compiling takes a second or ten."""
 
-    def __init__(self, setup: RunSetup, wake: Callable[[], None], tell: Callable[[str], None]) -> None:
-        """`wake` is called, in the device's threads, for each result; `tell` gets what it is busy with."""
+    def __init__(self, setup: RunSetup, wake: Callable[[], None], on_status: Callable[[str], None]) -> None:
+        """`wake` is called, in the device's threads, for each result; `on_status` gets what it is busy with."""
         self._setup = setup
         self._wake = wake
-        self._tell = tell
+        self._on_status = on_status
         self._given_up = threading.Event()  # ends the building of engines
 
     async def open(self, sizes_wh: Sequence[tuple[int, int]], stop: asyncio.Event) -> LoadedDevice | None:
@@ -74,18 +74,18 @@ class DeviceOpener:
             self._wake,
             score_floor=self.score_floor(self._setup.loaded.config),
             stop=self._given_up,
-            tell=self._tell,
+            on_status=self._on_status,
         )
 
 
 class InputShapes:
     """Gives cameras whose frames have another aspect ratio than those at the start an input shape of their own."""
 
-    def __init__(self, device: Device, opener: DeviceOpener, tell: Callable[[Device], None]) -> None:
-        """Fit `device`; `tell` is called after each change to it."""
+    def __init__(self, device: Device, opener: DeviceOpener, on_change: Callable[[Device], None]) -> None:
+        """Fit `device`; `on_change` is called after each change to it."""
         self._device = device
         self._opener = opener
-        self._tell = tell
+        self._on_change = on_change
         self._sizes_wh: dict[str, tuple[int, int]] = {}
         self._new_size = asyncio.Event()
 
@@ -105,4 +105,4 @@ class InputShapes:
                 offered = self._device.description.input_shapes_hw
                 if shape not in offered and len(offered) < self._opener.most_shapes:
                     await asyncio.to_thread(self._device.ensure_shape, shape)
-                    self._tell(self._device)
+                    self._on_change(self._device)

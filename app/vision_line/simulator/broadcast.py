@@ -84,7 +84,7 @@ class VirtualCamera:
         self.clients = dict.fromkeys(self.clients, False)
 
     def _show(self, frame: int) -> bool:
-        """Send one frame to those who can take it; tells whether a client saw its first one."""
+        """Send one frame to those who can take it; returns whether a client saw its first one."""
         turn, index = divmod(frame, len(self.stream.units))
         unit = self.stream.units[index]
         timestamp = timestamp_of(self.timestamp_base, frame, self.fps)

@@ -305,8 +305,10 @@ def parting_words(totals: RunTotals) -> str:
 
 
 def _lacking(totals: RunTotals) -> str:
-    judged = [camera for camera in totals.cameras if camera.needed_fps and camera.inspected]
-    return shortfall([Rates(camera.inspected / _inspecting_s(camera.covered), camera.needed_fps) for camera in judged])
+    measured = [camera for camera in totals.cameras if camera.needed_fps and camera.inspected]
+    return shortfall(
+        [Rates(camera.inspected / _inspecting_s(camera.covered), camera.needed_fps) for camera in measured]
+    )
 
 
 def _inspecting_s(covered: Covered) -> float:

@@ -78,7 +78,7 @@ def build_tensorrt_engines(
         display: shows each build.
         wanted: the variant that is to run; None: the times and the report decide.
         float_onnx: the float model that was quantized; None: the one beside the bundle in its run's folder.
-        report: what both variants are judged by; None: the one beside the bundle.
+        report: what both variants are evaluated by; None: the one beside the bundle.
         measure: times an engine.
 
     Raises:
@@ -147,12 +147,12 @@ class _Selection:
             with _shown(self.display, f"timing of {shape[0]}x{shape[1]}"):
                 times = time_in_turns(self.measure, self.gpu, open_library(self.target.library), engines, shape)
         for precision in engines:
-            judgement = self.origin.judged(precision)
+            result = self.origin.gate_result(precision)
             yield PrecisionVariant(
                 precision=precision,
                 model_sha256=self.variants[precision].sha256,
-                passed=judgement.passed,
-                judged_by=judgement.by,
+                passed=result.passed,
+                judged_by=result.by,
                 latency_ms=times.get(precision, {}),
             )
 

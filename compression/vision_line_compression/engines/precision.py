@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """INT8 or float16: both variants of a bundle's model are built and timed, and the report says what each misses.
 
-INT8 is the bundle's own file. Float16 is the FP16 variant of the float file that was quantized, and is judged by that
-file's evaluation. Both were measured in the same run, on the same images, against the same parent; so the run's
+INT8 is the bundle's own file. Float16 is the FP16 variant of the float file that was quantized, and is evaluated by
+that file's evaluation. Both were measured in the same run, on the same images, against the same parent; so the run's
 report is what decides whether a variant passes the recipe's accuracy gates. What is not known is never guessed: the
 bundle stays INT8 then.
 """
@@ -56,7 +56,7 @@ class Origin:
     int8: GateResult
     float16: GateResult
 
-    def judged(self, precision: Precision) -> GateResult:
+    def gate_result(self, precision: Precision) -> GateResult:
         """Return what is known of one variant."""
         return self.int8 if precision == "int8" else self.float16
 
@@ -80,10 +80,10 @@ def find_origin(bundle: Path, model: Model, float_onnx: Path | None, report: Pat
         return Origin(float_onnx, unknown, unknown)
     known = _sha256_of(float_row)
     found = float_onnx or _file_with(known, bundle.resolve().parent)
-    float16 = _judged(card, float_row)
+    float16 = _gate_result(card, float_row)
     if found is not None and sha256_of(found) != known:
         float16 = GateResult(None, f"{found} is not the float model of the report")
-    return Origin(found, _judged(card, int8_row), float16)
+    return Origin(found, _gate_result(card, int8_row), float16)
 
 
 def choose(
@@ -118,8 +118,8 @@ def _kept(wanted: Precision | None, variants: tuple[PrecisionVariant, ...]) -> t
         return "int8", "the float model that was quantized was not found, so there is no float16 variant"
     int8, float16 = variants
     if unknown := [variant for variant in variants if variant.passed is None]:
-        told = "; ".join(f"{variant.precision}: {variant.judged_by}" for variant in unknown)
-        return "int8", f"whether both passed the accuracy gates is not known ({told})"
+        reasons = "; ".join(f"{variant.precision}: {variant.judged_by}" for variant in unknown)
+        return "int8", f"whether both passed the accuracy gates is not known ({reasons})"
     choice = choose_precision(_candidate(int8), _candidate(float16))
     if choice.candidate is None:
         return "int8", f"{choice.reason}, so it is the bundle's own"
@@ -168,7 +168,7 @@ def _file_with(sha256: str | None, run: Path) -> Path | None:
     return next((path for path in sorted(run.glob("*/*.onnx")) if sha256_of(path) == sha256), None)
 
 
-def _judged(card: ReportCard, row: ReportRow | None) -> GateResult:
+def _gate_result(card: ReportCard, row: ReportRow | None) -> GateResult:
     reference = card.row(card.reference).evaluation
     if row is None or row.evaluation is None or reference is None:
         return GateResult(None, "the report has no evaluation of it")

@@ -28,7 +28,7 @@ SWEEP_THRESHOLDS = (
 #: Edges of the groups of longer sides, in pixels of the network's input: from 8 px on a defect covers one cell.
 LONGER_SIDE_EDGES = (0.0, 8.0, 16.0, 24.0, 32.0, 48.0, 96.0, float("inf"))
 
-#: Whether a score means what it says is asked in so many bins, from this score on.
+#: Whether a score means what it says is asked in this many bins, from this score on.
 CALIBRATION_BINS = 10
 CALIBRATION_FLOOR = 0.05
 

@@ -145,7 +145,7 @@ def complexity(model: nn.Module, size_hw: tuple[int, int]) -> Complexity:
 
 
 def attention_products(layer: nn.Module, positions: float) -> float:
-    """Return the multiplications of an `Attention` for a grid of so many positions, beside those of its convolutions.
+    """Return the multiplications of an `Attention` for a grid of this many positions, beside those of its convolutions.
 
     Each head holds every position against every other: keys with queries, then the weights with values.
     """

@@ -86,7 +86,7 @@ class Context:
         return "train" if self.inputs.calibration is None else "calibration"
 
     def calibration_images(self, most: int) -> Dataset:
-        """Return at most so many images to calibrate with."""
+        """Return at most this many images to calibrate with."""
         return (self.inputs.train if self.inputs.calibration is None else self.inputs.calibration).subset(most)
 
 

@@ -99,7 +99,7 @@ class QuantizeSection(QuantizeSettings):
     calibration: str | None = Field(default=None, min_length=1)
     """A folder of images, as of `vision-line capture`, relative to the recipe; default: training images."""
     calibration_images: int = Field(default=300, ge=1)
-    """At most so many images give the ranges of activations, evenly chosen, as the runtime prepares them."""
+    """At most this many images give the ranges of activations, evenly chosen, as the runtime prepares them."""
     compare: tuple[Method, ...] = ()
     """Other methods to show in the report; `method` is the one that ships."""
     protect: MixedPrecisionSettings | None = None

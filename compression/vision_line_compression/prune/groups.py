@@ -83,7 +83,7 @@ class NetworkStructure:
     halves: tuple[Halves, ...]
 
 
-def group_channels(
+def make_units(
     groups: Sequence[ChannelGroup], structure: NetworkStructure, settings: PruneSettings
 ) -> tuple[ChannelUnit, ...]:
     """Tie the groups that need equal widths and drop those that must not change.
@@ -142,8 +142,8 @@ def _tied(groups: Sequence[ChannelGroup], structure: NetworkStructure) -> list[t
 
 def _ties(position: dict[str, int], structure: NetworkStructure) -> list[tuple[str, str]]:
     pairs = [(pair.passed, pair.worked) for pair in structure.halves]
-    twin_of = {layer.replace(".one2one_", "."): layer for layer in position if ".one2one_" in layer}
-    pairs.extend(twin_of.items())
+    counterpart_of = {layer.replace(".one2one_", "."): layer for layer in position if ".one2one_" in layer}
+    pairs.extend(counterpart_of.items())
     return [pair for pair in pairs if pair[0] in position and pair[1] in position]
 
 

@@ -16,7 +16,7 @@ from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.prune.channels import Differentiate, kept_channels, rate_channels
 from vision_line_compression.prune.cost import NetworkCost, mac_price, parameter_price
-from vision_line_compression.prune.groups import ChannelUnit, group_channels
+from vision_line_compression.prune.groups import ChannelUnit, make_units
 from vision_line_compression.prune.knapsack import Knapsack, Limit, Solution, Widths, solve, solve_along
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.plan import FrontierPoint, PlannedCost, PlannedGroup, PruningPlan
@@ -121,7 +121,7 @@ def _examined(
     split_blocks(model)
     groups = known_groups(model, timeout_s=settings.trace_timeout_s, memory_gib=settings.trace_memory_gib)
     convolutions = survey_convolutions(model)
-    units = group_channels(groups, read_structure(model, convolutions), settings)
+    units = make_units(groups, read_structure(model, convolutions), settings)
     if settings.importance == "taylor" and differentiate is not None:
         differentiate(model)
     ratings = rate_channels(model, [group for unit in units for group in unit.groups], settings.importance)

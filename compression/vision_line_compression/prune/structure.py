@@ -44,7 +44,7 @@ def survey_convolutions(model: nn.Module) -> tuple[Convolution, ...]:
     """Run the split model once on a small image and describe its convolutions in the order they run.
 
     Left out is what deployment removes: the head that is not used for inference, and the branch of a RepVGG block
-    that is folded into its sibling. The fixed DFL convolution is left out too.
+    that is folded into the branch beside it. The fixed DFL convolution is left out too.
     """
     found: list[Convolution] = []
     dropped = _dropped(model)

@@ -67,7 +67,7 @@ class RowKind(StrEnum):
     NO_TEACHER = "no-teacher", RowGroup.CONTROL, "No teacher", "the same plan and epochs, labels only"
     UNIFORM = "uniform", RowGroup.CONTROL, "Uniform plan", "one relative width for all layers"
     ONE_SHOT = "one-shot", RowGroup.CONTROL, "One shot", "without intermediate steps"
-    NARROW = "narrow", RowGroup.CONTROL, "Narrow sibling", "scaled down, trained from scratch as long"
+    NARROW = "narrow", RowGroup.CONTROL, "Narrow network", "scaled down, trained from scratch as long"
 
 
 class ReportRow(FrozenModel):

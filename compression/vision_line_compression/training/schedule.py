@@ -23,7 +23,7 @@ class TrainSettings(FrozenModel):
     batch: int = Field(default=16, ge=2, le=1024)
     """Images in a batch."""
     nominal_batch: int | None = Field(default=None, ge=1, le=4096)
-    """Gradients add up over batches to about so many images a step; default: one batch, so few epochs have steps."""
+    """Gradients add up over batches to about this many images a step; default: one batch, so few epochs have steps."""
     base_rate: float = Field(default=1e-3, gt=0.0, le=1.0)
     """The learning rate that the parent was trained with."""
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
@@ -37,7 +37,7 @@ class TrainSettings(FrozenModel):
     mosaic: Probability = 1.0
     """Share of images that are mosaics of four."""
     close_mosaic: int = Field(default=2, ge=0)
-    """The last so many epochs of a phase see whole images only."""
+    """This many last epochs of a phase see whole images only."""
     scale: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Images are scaled by up to this share."""
     translate: float = Field(default=0.1, ge=0.0, lt=1.0)
@@ -76,7 +76,7 @@ class RecoverSettings(FrozenModel):
     settle_share: Probability = 0.25
     """The first phase takes at most this share of the epochs; 0: there is none."""
     settle_patience: int = Field(default=2, ge=1)
-    """The first phase ends when the validation has not improved for so many epochs."""
+    """The first phase ends when the validation has not improved for this many epochs."""
     rate_share: Share = 0.6
     """Share of the base rate at which the second phase starts."""
     final_share: Share = 0.01
@@ -167,7 +167,7 @@ class Phase(FrozenModel):
     final_share: Share = 1.0
     """Last learning rate as a share of the first."""
     patience: int | None = None
-    """End after so many epochs without improvement; None: never."""
+    """End after this many epochs without improvement; None: never."""
     sparsity: float = Field(default=0.0, ge=0.0)
     """Weight of the L1 norm of the batch norm scales."""
 

@@ -67,7 +67,7 @@ class GivenModelTrainer(DetectionTrainer):
         # select_device(), which every validation calls, takes a core away again
         for event in ("on_train_start", "on_train_epoch_start", "on_val_start"):
             self.add_callback(event, lambda _: self._use_threads())
-        self.add_callback("on_train_epoch_start", lambda _: self._tell_progress())
+        self.add_callback("on_train_epoch_start", lambda _: self._report_progress())
         self.add_callback("on_train_batch_end", lambda _: self._count_batch())
 
     def get_model(self, cfg: object = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:  # noqa: ARG002
@@ -129,7 +129,7 @@ class GivenModelTrainer(DetectionTrainer):
     def _use_threads(self) -> None:
         torch.set_num_threads(cpu_threads(self._task.train.threads))
 
-    def _tell_progress(self) -> None:
+    def _report_progress(self) -> None:
         if self._criterion is not None:
             self._criterion.progress = self.epoch / self.epochs
 

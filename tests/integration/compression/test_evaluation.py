@@ -124,7 +124,7 @@ def test_model_does_not_differ_from_itself(predictions: Predictions, evaluation:
     assert same.miss_rate.is_noise
 
 
-def test_worse_model_is_told_apart(
+def test_worse_model_is_distinguished(
     predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
 ) -> None:
     """A model that keeps only every third detection is worse beyond chance, in the direction that is said."""

@@ -104,7 +104,7 @@ def test_reordering_decoder_is_not_waited_for_again_and_again() -> None:
     assert times == sorted(times)
 
 
-def test_missing_element_and_codec_are_told() -> None:
+def test_missing_element_and_codec_are_reported() -> None:
     """What GStreamer lacks here is named; a codec that the element does not take is refused before."""
     with (
         opened(encoded("libx264")) as (stream, _),
@@ -119,7 +119,7 @@ def test_missing_element_and_codec_are_told() -> None:
 
 
 @pytest.mark.parametrize("element", ["jpegdec", "identity"])
-def test_errors_of_the_pipeline_are_told(element: str) -> None:
+def test_errors_of_the_pipeline_are_reported(element: str) -> None:
     """Elements that cannot be linked, or that fail while they run, end in one sentence with the element's name."""
     with opened(encoded("libx264")) as (stream, packets), pytest.raises(DeviceError, match=rf"^{element} \(h264\): "):
         _decode_by(stream, packets[:-1], Elements(element, "videoconvert"))

@@ -61,18 +61,18 @@ def _failures(*names: str) -> tuple[str, ...]:
     return _run(*names).failed
 
 
-def _run(*names: str, tell: Callable[[str], None] | None = None) -> Selftest:
+def _run(*names: str, on_status: Callable[[str], None] | None = None) -> Selftest:
     """Run the named checks, in a thread of their own: its stream for copies to the host ends with it."""
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(program, "CHECKS", tuple(check for check in CHECKS if not names or check.name in names))
-        return pool.submit(run_selftest, "cuda", None, SMALL, tell).result()
+        return pool.submit(run_selftest, "cuda", None, SMALL, on_status).result()
 
 
 def test_all_checks_pass_on_fakes(machine: CudaMachine) -> None:
     """Each check has a result, and what NVML tells is among the figures."""
     heard: list[str] = []
 
-    report = _run(tell=heard.append)
+    report = _run(on_status=heard.append)
 
     assert [check.name for check in report.checks] == [check.name for check in CHECKS]
     assert {check.name: check.sentence for check in report.checks if check.status is not Status.PASSED} == {}

@@ -79,7 +79,7 @@ class GstServer:
         self._reader.start()
         assert ready.wait(START_LIMIT_S), "the server does not start"
 
-    def tell(self, verb: str, path: str) -> None:
+    def control(self, verb: str, path: str) -> None:
         """Freeze, thaw, pause or resume a camera."""
         assert self._process is not None
         assert self._process.stdin is not None

@@ -152,7 +152,7 @@ class Running:
     def state(self) -> CameraState:
         return next(camera.state for camera in self.manager.running if camera.stream.name == "cam")
 
-    def told(self) -> list[tuple[Any, ...]]:
+    def reported(self) -> list[tuple[Any, ...]]:
         """Return cause and start of what was not inspected since the camera first ran."""
         self.open_intervals()
         causes = "SELECT cause, started_s FROM not_inspected WHERE cause != 'camera:CONNECTING' ORDER BY started_s"
@@ -267,7 +267,7 @@ async def test_no_camera_is_started_once_the_run_ends(start: Start) -> None:
         assert run.manager.running == ()
 
 
-async def test_a_camera_that_sends_too_few_frames_is_told_as_such(
+async def test_a_camera_that_sends_too_few_frames_is_reported_as_such(
     serve: Serve, wait_until: Until, start: Start
 ) -> None:
     """Every frame of it is inspected, none is late, and no part gets its inspections: not inspected, all the time."""
@@ -312,12 +312,12 @@ async def test_what_a_camera_shows_after_a_pause_does_not_hide_it(
         server.kill()
         run.pause = (paused_s, paused_s + 0.05)
         await wait_until(lambda: run.state is CameraState.RECONNECTING, 20.0)
-        await wait_until(lambda: len(run.told()) >= 3, 20.0)
-        told = run.told()
+        await wait_until(lambda: len(run.reported()) >= 3, 20.0)
+        reported = run.reported()
         run.device.holds = False  # for the drain
 
-    causes = [cause for cause, _ in told]
+    causes = [cause for cause, _ in reported]
     assert causes[:2] == ["capacity", "paused"]
-    assert told[1][1] == pytest.approx(paused_s)
+    assert reported[1][1] == pytest.approx(paused_s)
     assert "camera:ENDED" in causes[2:]
     assert set(causes[2:]) <= {"camera:ENDED", "camera:REFUSED"}  # the second is of the next attempt

@@ -133,10 +133,10 @@ async def test_a_killed_server_is_back_within_five_seconds_and_others_notice_not
     others = [watch(steady.url(path), name=path) for path in ("one", "two")]
     await wait_until(lambda: all(len(watched.frames) >= 20 for watched in (cam, *others)), 20)
     for _ in range(2):
-        told = len(cam.codes)
+        reported = len(cam.codes)
         faulted.kill()
         # An outage has a length: the camera notices it, and tries at least once in vain.
-        await wait_until(lambda told=told: "REFUSED" in cam.codes[told:], 10)
+        await wait_until(lambda reported=reported: "REFUSED" in cam.codes[reported:], 10)
         before = len(cam.frames)
         faulted.start()
         await wait_until(lambda before=before: len(cam.frames) > before and cam.state is CameraState.RUNNING, 5)
@@ -156,13 +156,13 @@ async def test_a_camera_that_falls_silent_is_stale_and_then_opened_again(
     server = serve({"path": "cam"})
     cam = watch(server.url("cam"), read_timeout_s=6.0)
     await wait_until(lambda: len(cam.frames) >= 20, 15)
-    server.tell("pause", "cam")
+    server.control("pause", "cam")
     took_s = await wait_until(lambda: cam.state is CameraState.STALE, 5)
     assert took_s > 1.5
-    server.tell("resume", "cam")
+    server.control("resume", "cam")
     took_s = await wait_until(lambda: cam.state is CameraState.RUNNING, 3)
     assert took_s < 3.0
-    server.tell("pause", "cam")
+    server.control("pause", "cam")
     await wait_until(lambda: cam.state is CameraState.RECONNECTING, 12)
     cam.assert_accounted()
 

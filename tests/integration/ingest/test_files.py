@@ -144,7 +144,7 @@ async def test_a_video_that_was_cut_off_ends_with_a_code(tmp_path: Path, name: s
     assert "cut off" in line.states[-1].detail
 
 
-async def test_a_length_in_the_header_of_the_file_tells_that_it_was_cut_off(tmp_path: Path) -> None:
+async def test_a_length_in_the_header_of_the_file_shows_that_it_was_cut_off(tmp_path: Path) -> None:
     """Of a Matroska file whose track says no length of its own."""
     path = write_video(tmp_path / "v.mkv", b_frames=0, noise=40)
     untagged = path.read_bytes().replace(b"DURATION", b"SOMETHIN")
@@ -222,7 +222,7 @@ async def test_a_broken_image_is_counted(images: Path) -> None:
     assert line.mailbox.counts().dropped == {DropCause.CORRUPT: 1}
 
 
-async def test_damaged_images_are_counted_and_not_judged(images: Path) -> None:
+async def test_damaged_images_are_counted_and_not_evaluated(images: Path) -> None:
     """Cut short in the midst of its data: FFmpeg would fill it up without a word."""
     noise = np.random.default_rng(1).integers(0, 255, (48, 64), np.uint8)
     for index in (0, 2):

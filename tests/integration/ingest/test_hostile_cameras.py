@@ -154,7 +154,7 @@ async def test_no_redirection_leads_to_another_source(
     assert not [line for lines in server.requests for line in lines if line.startswith("Authorization")]
 
 
-async def test_a_redirection_to_another_path_is_followed_and_told(
+async def test_a_redirection_to_another_path_is_followed_and_reported(
     clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The same host and port is the same camera."""

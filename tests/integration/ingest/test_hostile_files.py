@@ -61,7 +61,7 @@ async def test_tags_in_any_encoding_do_no_harm(tag: bytes, tmp_path: Path, watch
     assert (len(cam.frames), any(cam.codes)) == (5, False)
 
 
-async def test_a_fault_of_ours_is_one_cameras_error_and_told_once(
+async def test_a_fault_of_ours_is_one_cameras_error_and_reported_once(
     tmp_path: Path, serve: Serve, watch: Watch, wait_until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The camera is INTERNAL and retried slowly, its traceback is logged once; its neighbour never notices."""
@@ -109,7 +109,7 @@ async def test_frames_above_the_bound_have_a_code_of_their_own(tmp_path: Path, w
     assert [len(cam.frames) for cam in (*large, fitting)] == [0, 0, 0, 5]
 
 
-def test_a_frame_whose_size_only_decoding_tells_takes_no_memory(tmp_path: Path) -> None:
+def test_a_frame_whose_size_only_decoding_shows_takes_no_memory(tmp_path: Path) -> None:
     """FFmpeg itself decodes while it looks for the parameters of a PNG: that is bounded too."""
     path = tmp_path / "huge.png"
     av.VideoFrame.from_ndarray(np.zeros((10_000, 10_000), np.uint8), format="gray").save(str(path))

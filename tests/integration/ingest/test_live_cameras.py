@@ -86,12 +86,12 @@ async def test_a_frozen_camera_is_noticed_and_recovers(serve: Serve, watch: Watc
     server = serve({"path": "cam", "gop": 10})
     cam = watch(server.url("cam"), frozen_after_s=2.0)
     await wait_until(lambda: len(cam.frames) >= 20, 15)
-    server.tell("freeze", "cam")
+    server.control("freeze", "cam")
     await wait_until(lambda: cam.state is CameraState.FROZEN, 8)
     handed_on = len(cam.frames)
     await wait_until(lambda: cam.dropped.get(DropCause.FROZEN, 0) >= 20, 5)
     assert len(cam.frames) <= handed_on + 1
-    server.tell("thaw", "cam")
+    server.control("thaw", "cam")
     await wait_until(lambda: cam.state is CameraState.RUNNING and len(cam.frames) > handed_on + 10, 5)
     cam.assert_accounted()
 
@@ -101,6 +101,6 @@ async def test_a_belt_that_may_stand_still_is_not_frozen(serve: Serve, watch: Wa
     server = serve({"path": "cam", "gop": 10})
     cam = watch(server.url("cam"), frozen_after_s=1.0, may_stand_still=True)
     await wait_until(lambda: len(cam.frames) >= 5, 15)
-    server.tell("freeze", "cam")
+    server.control("freeze", "cam")
     await wait_until(lambda: len(cam.frames) >= 80, 10)
     assert cam.state is CameraState.RUNNING

@@ -91,7 +91,7 @@ async def test_a_certificate_of_a_trusted_ca_opens(
         ("ca", False, "self-signed certificate"),
     ],
 )
-async def test_a_wrong_certificate_is_told_nothing(
+async def test_a_wrong_certificate_learns_nothing(
     certificate: str,
     with_ca: bool,
     says: str,
@@ -122,7 +122,7 @@ async def test_a_pinned_certificate_opens(
     assert not any(cam.codes), cam.states
 
 
-async def test_another_certificate_than_the_pinned_one_is_told_nothing(
+async def test_another_certificate_than_the_pinned_one_learns_nothing(
     ours: Authority, clip: list[Unit], serve_raw: ServeRaw, watch: Watch, wait_until: Until
 ) -> None:
     """Not even one that a trusted CA signed, nor with verification off."""

@@ -119,7 +119,7 @@ def test_an_interval_that_was_none_is_taken_back(open_log: OpenLog, records: Pat
     assert rows_of(records, "SELECT interval_id FROM not_inspected") == [{"interval_id": "i2"}]
 
 
-def test_every_commit_tells_how_late_it_was(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
+def test_every_commit_shows_how_late_it_was(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
     """However seldom somebody asks: each commit is told once, and none is missed."""
     log = open_log(evidence=False)
     for sequence in range(4):
@@ -134,7 +134,7 @@ def test_every_commit_tells_how_late_it_was(open_log: OpenLog, line: Any, wait_u
     assert log.take_latencies_ms() == []
 
 
-def test_results_are_durable_within_300_ms(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
+def test_results_are_committed_within_300_ms(open_log: OpenLog, line: Any, wait_until: WaitUntil) -> None:
     """At a line's rate every record is committed, and `commit_latency_ms` says how soon."""
     log = open_log(evidence=False)
     worst = 0.0

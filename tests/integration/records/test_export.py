@@ -194,7 +194,7 @@ def test_coco_has_the_box_of_an_event_that_was_too_faint_for_a_detection(
     assert len(coco["annotations"]) == 2
 
 
-def test_coco_tells_frames_of_the_same_number_apart(
+def test_coco_distinguishes_frames_of_the_same_number(
     open_log: OpenLog, line: Any, records: Path, tmp_path: Path
 ) -> None:
     """Numbers of earlier versions began anew when a camera was altered: each image has the boxes of its own frame."""
@@ -232,20 +232,20 @@ def test_coco_reads_images_in_chunks(
         seen = line.inspection(sequence, data=line.frame_data(), arrived_utc=1_700_000_000.0)
         log.write_inspection(seen, [line.event(seen, f"e{sequence}")])
     log.close()
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
-    def tell(done: int, total: int) -> None:
-        told.append((done, total))
+    def on_progress(done: int, total: int) -> None:
+        reported.append((done, total))
         if done == 4:  # a running line makes room between two reads
             with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
                 connection.execute("UPDATE evidence SET deleted_utc = 1 WHERE event_id = 'e6'")
 
-    summary = export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json", tell)
+    summary = export(records, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json", on_progress)
     images = json.loads((tmp_path / "c.json").read_text("utf-8"))["images"]
 
     assert [image["event_id"] for image in images] == [f"e{number}" for number in range(6)]
     assert (summary.images, summary.images_missing) == (6, 1)
-    assert told == [(done, 7) for done in range(1, 7)]
+    assert reported == [(done, 7) for done in range(1, 7)]
 
 
 def test_an_export_of_a_running_line_is_whole(open_log: OpenLog, line: Any, records: Path, tmp_path: Path) -> None:
@@ -285,14 +285,14 @@ def test_chunks_lose_and_repeat_nothing(open_log: OpenLog, line: Any, records: P
     seen = line.inspection(1, 12_345)
     log.write_inspection(seen, [])
     log.close()
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     export(
         *(records, Table.DETECTIONS, Format.JSONL, Selection(), tmp_path / "d.jsonl"),
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
 
     assert len({row["x1"] for row in read_jsonl(tmp_path / "d.jsonl")}) == 12_345
-    assert told == [(5000, 12_345), (10_000, 12_345), (12_345, 12_345)]
+    assert reported == [(5000, 12_345), (10_000, 12_345), (12_345, 12_345)]
 
 
 def test_an_interval_is_wanted_if_any_part_of_it_is(recorded: Path, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_after_a_restart_of_the_machine_a_clock_that_was_set_back_is_said(file: 
     assert file.inherit(90.0).step is None  # forward: the machine was off
 
 
-def test_a_machine_that_does_not_tell_its_start_is_no_trouble(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_does_not_report_its_start_is_no_trouble(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the wall clock is all there is."""
     file.run("a", 50.0, boot="")
     monkeypatch.setattr(lives, "_BOOT_ID", Path("/nowhere"))

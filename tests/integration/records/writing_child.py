@@ -48,14 +48,14 @@ def main() -> None:
     pending_evidence.BETTER_OBSERVATION_S = 0.0  # else a process that lives for less than that leaves hardly an image
     run = RunRecord("0", time.time(), "", "m", "", "int8", "cpu", "h", (CameraRecord("cam01", "", "", ""),))
     log = SqliteLog(Path(sys.argv[1]), run, RecordSettings(min_free_mb=1), ["open"])
-    told = 0
+    reported = 0
     sequence = 0
     while True:
         write(log, sequence)
         sequence += 1
-        if (committed := log.status().committed) != told:
-            told = committed
-            sys.stdout.write(f"{told} {run.run_id}\n")
+        if (committed := log.status().committed) != reported:
+            reported = committed
+            sys.stdout.write(f"{reported} {run.run_id}\n")
             sys.stdout.flush()
         time.sleep(0.001)
 

@@ -60,7 +60,7 @@ def test_what_is_there_is_not_rendered_again(clips: list[Clip], folder: Path) ->
     assert set(before) == {path for clip in clips for path in (clip.video, clip.truth)}
 
 
-def test_each_frame_tells_its_clip_and_number(clips: list[Clip]) -> None:
+def test_each_frame_shows_its_clip_and_number(clips: list[Clip]) -> None:
     """Through the real encoder and decoder, for every frame."""
     for clip in clips:
         with av.open(str(clip.video), format="h264") as container:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The fault bench judges rightly: stamps, ages of a peer's frames, verdicts from a ledger and from inspections."""
+"""The fault bench evaluates correctly: stamps, ages of a peer's frames, verdicts from a ledger and from inspections."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.faults.clock import Setting, Stamped, ambiguous, misplaced
 from benchmarks.faults.fault import Broken, Fault, broken_promises
 from benchmarks.faults.peers import inspections_of
 from benchmarks.faults.quiet import BUSY_SHARE, Usage, foreign_share, usage, used_s
-from benchmarks.faults.results import Judged
+from benchmarks.faults.results import StampedFrame
 from benchmarks.faults.stamps import BITS, read_stamp, stamp
-from benchmarks.faults.subject import VICTIM, Account, Inspection, Told
+from benchmarks.faults.subject import VICTIM, Account, Inspection, ReportedGap
 from benchmarks.faults.table import Row, measured_on, table
-from benchmarks.faults.verdict import Verdict, Window, judge_line, judge_peer
+from benchmarks.faults.verdict import Verdict, Window, evaluate_line, evaluate_peer
 from benchmarks.faults.videos import FPS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ CAMERAS = (VICTIM, "other1")
 
 
 FAULT = Fault("hangs", "it hangs", lasts_s=10.0, causes=("camera:",))
-SET_CLOCK = Fault("set", "it is set", lasts_s=10.0, causes=(), told_s=0.0, offsets_s=(100.0, 70.0))
+SET_CLOCK = Fault("set", "it is set", lasts_s=10.0, causes=(), reported_s=0.0, offsets_s=(100.0, 70.0))
 HELD = Verdict(0.0, 1.5, 11.5, 10.0, ("camera:STALE", "camera:TIMEOUT"), 0, 0.1, 0, 130)
 
 
@@ -55,79 +55,79 @@ def test_ages_start_anew_when_the_camera_does() -> None:
     """A video that begins again is fresh, a frame that is shown again is old, black is no frame."""
     shown: list[tuple[float, int | None]] = [(10 + n / FPS, n) for n in range(50)]
     shown += [(14.0, 49), (14.1, None), (20.0, 0), (20.04, 1)]
-    lines = [Judged(at_s, 0.0, 0, number) for at_s, number in shown]
+    lines = [StampedFrame(at_s, 0.0, 0, number) for at_s, number in shown]
     ages = [inspection.age_s for inspection in inspections_of(lines, [VICTIM])]
     assert ages[:50] == pytest.approx([0.0] * 50, abs=1e-9)
     assert ages[50:] == [pytest.approx(14.0 - 10 - 49 / FPS), None, pytest.approx(0.0), pytest.approx(0.0)]
 
 
-def test_a_ledger_that_tells_all_holds_every_promise() -> None:
+def test_a_ledger_that_shows_all_holds_every_promise() -> None:
     """The victim's interval covers the fault and ends soon after; the other camera has none."""
-    told = [Told(VICTIM, "camera:STALE", 99.9, 104.0), Told(VICTIM, "camera:TIMEOUT", 104.0, 111.5)]
-    verdict = judge_line(Account(CAMERAS, inspections(VICTIM, 111.6, 119), told, 130), WINDOW, (VICTIM,))
+    reported = [ReportedGap(VICTIM, "camera:STALE", 99.9, 104.0), ReportedGap(VICTIM, "camera:TIMEOUT", 104.0, 111.5)]
+    verdict = evaluate_line(Account(CAMERAS, inspections(VICTIM, 111.6, 119), reported, 130), WINDOW, (VICTIM,))
     assert verdict == replace(HELD, oldest_s=verdict.oldest_s)
     assert verdict.oldest_s == pytest.approx(0.1)
     assert not broken_promises(FAULT, verdict)
 
 
-def test_what_is_told_is_told_of_every_victim_and_of_the_fault_itself() -> None:
+def test_what_is_reported_is_reported_of_every_victim_and_of_the_fault_itself() -> None:
     """An interval after the fault makes up for no second of it, nor one camera for another."""
-    told = [Told(VICTIM, "paused", 100.0, 110.0), Told("other1", "paused", 104.0, 119.0)]
-    verdict = judge_line(Account(CAMERAS, [], told, 130), WINDOW, CAMERAS)
-    assert (verdict.told_s, verdict.blind_s) == (6.0, 15.0)
+    reported = [ReportedGap(VICTIM, "paused", 100.0, 110.0), ReportedGap("other1", "paused", 104.0, 119.0)]
+    verdict = evaluate_line(Account(CAMERAS, [], reported, 130), WINDOW, CAMERAS)
+    assert (verdict.reported_s, verdict.blind_s) == (6.0, 15.0)
 
 
 @pytest.mark.parametrize(
-    ("told", "judged", "words"),
+    ("reported", "inspected", "words"),
     [
         ([], [], "0.0 s are in the ledger, at least 9.0 s must be"),
-        ([Told(VICTIM, "camera:STALE", 100, None)], [], "not back within 5 s"),
-        ([Told(VICTIM, "capacity", 100, 110)], [], "wrong cause: capacity"),
+        ([ReportedGap(VICTIM, "camera:STALE", 100, None)], [], "not back within 5 s"),
+        ([ReportedGap(VICTIM, "capacity", 100, 110)], [], "wrong cause: capacity"),
         (
-            [Told(VICTIM, "camera:STALE", 100, 110), Told("other1", "capacity", 101, 103)],
+            [ReportedGap(VICTIM, "camera:STALE", 100, 110), ReportedGap("other1", "capacity", 101, 103)],
             [],
             "others were not looked at",
         ),
         (
-            [Told(VICTIM, "camera:STALE", 100, 110)],
+            [ReportedGap(VICTIM, "camera:STALE", 100, 110)],
             inspections(VICTIM, 110.2, 110.2, 12.0),
             "1 results on frames up to 12.0",
         ),
     ],
 )
-def test_what_does_not_hold_is_named(told: list[Told], judged: list[Inspection], words: str) -> None:
+def test_what_does_not_hold_is_named(reported: list[ReportedGap], inspected: list[Inspection], words: str) -> None:
     """A silent ledger, a camera that stays away, a wrong cause, others that suffer, old frames."""
-    verdict = judge_line(Account(CAMERAS, judged, told, 130), WINDOW, (VICTIM,))
+    verdict = evaluate_line(Account(CAMERAS, inspected, reported, 130), WINDOW, (VICTIM,))
     assert words in str(broken_promises(FAULT, verdict))
 
 
-def test_a_peer_is_judged_by_its_frames() -> None:
+def test_a_peer_is_evaluated_by_its_frames() -> None:
     """It showed one frame for ten seconds and was back two seconds after the fault; the other never suffered."""
     stuck = [Inspection(VICTIM, at.at_s, at.at_s - 100) for at in inspections(VICTIM, 101.1, 112)]
     account = Account(
         CAMERAS,
         inspections("other1", 90, 120) + inspections(VICTIM, 90, 100.2) + stuck + inspections(VICTIM, 112.1, 120),
     )
-    verdict = judge_peer(account, WINDOW, (VICTIM,))
+    verdict = evaluate_peer(account, WINDOW, (VICTIM,))
     assert verdict.others_lost_s == 0
     assert verdict.back_s == pytest.approx(2.1)
     assert verdict.blind_s == pytest.approx(11.9)
-    assert (verdict.told_s, verdict.old) == (0.0, len(stuck))
+    assert (verdict.reported_s, verdict.old) == (0.0, len(stuck))
     assert verdict.oldest_s == pytest.approx(12.0)
 
 
 def test_a_peer_that_ends_is_never_back() -> None:
     """And the other cameras are not looked at either."""
     account = Account(CAMERAS, inspections("other1", 90, 103) + inspections(VICTIM, 90, 100))
-    verdict = judge_peer(account, WINDOW, (VICTIM,))
+    verdict = evaluate_peer(account, WINDOW, (VICTIM,))
     assert verdict.back_s is None
     assert verdict.others_lost_s == pytest.approx(17.0)
 
 
 def test_a_peer_that_judges_damaged_frames_is_seen_to() -> None:
     """Of the frames after the fault's begin, those whose numbers are known to be damaged."""
-    judged = [Inspection(VICTIM, 99.0 + n, 0.1, n) for n in range(10)]
-    verdict = judge_peer(Account(CAMERAS, judged), WINDOW, (VICTIM,), lambda number: number % 5 == 0)
+    inspected = [Inspection(VICTIM, 99.0 + n, 0.1, n) for n in range(10)]
+    verdict = evaluate_peer(Account(CAMERAS, inspected), WINDOW, (VICTIM,), lambda number: number % 5 == 0)
     assert verdict.damaged == 1  # number 5; number 0 was before
 
 
@@ -152,12 +152,12 @@ def test_rows_after_a_clock_was_set_back_are_ambiguous() -> None:
     ("verdict", "words"),
     [
         (replace(HELD, back_s=0.0, causes=(), steps_s=(100.2, -30.0)), ""),
-        (replace(HELD, causes=(), steps_s=(100.2,)), "steps of the clock: told [100.2], made [100.0, -30.0]"),
+        (replace(HELD, causes=(), steps_s=(100.2,)), "steps of the clock: reported [100.2], made [100.0, -30.0]"),
         (replace(HELD, causes=(), steps_s=(100.0, -30.0), misplaced=2), "2 rows under a time that is not theirs"),
         (replace(HELD, steps_s=(100.0, -30.0)), "wrong cause: camera:STALE, camera:TIMEOUT"),
     ],
 )
-def test_a_clock_that_is_set_is_told_and_loses_nothing(verdict: Verdict, words: str) -> None:
+def test_a_clock_that_is_set_is_reported_and_loses_nothing(verdict: Verdict, words: str) -> None:
     """Each step in the ledger, no row under another clock's time, no interval of any cause."""
     assert str(broken_promises(SET_CLOCK, verdict)) == words
 
@@ -194,7 +194,7 @@ def test_the_accounts_of_this_machine_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("broken", "foreign", "begins"),
     [
-        (Broken(), 0.0, "back after 1.5 s; blind 11.5 s; told: camera:STALE, camera:TIMEOUT; none old"),
+        (Broken(), 0.0, "back after 1.5 s; blind 11.5 s; reported: camera:STALE, camera:TIMEOUT; none old"),
         (Broken([], ["late"]), 0.1, "**does not hold: late**; back"),
         (Broken([], ["late"]), 0.6, "*unclear, other programs used 60% of the machine: late*; back"),
         (Broken(["silent"]), 0.6, "**does not hold: silent**; back"),

@@ -105,7 +105,7 @@ def test_an_end_is_passed_on(relay: Relay) -> None:
         assert connection.recv(1) == b""
 
 
-def test_where_nobody_listens_the_caller_is_told(relay: Relay) -> None:
+def test_where_nobody_listens_the_caller_learns_of_it(relay: Relay) -> None:
     """And the relay goes on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         nobody = listener.getsockname()

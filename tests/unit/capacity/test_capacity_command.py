@@ -40,7 +40,7 @@ def test_json_is_one_object_whose_parts_add_up() -> None:
     assert {resource["name"] for resource in answer["resources"]} >= {"decoders (NVDEC)", "engine (SMs)"}
 
 
-def test_too_many_cameras_are_told_what_they_need() -> None:
+def test_too_many_cameras_learn_what_they_need() -> None:
     """The number of GPUs, and that engine times were estimated."""
     result = RUNNER.invoke(cli, ["capacity", "--gpu", "L4", "--cameras", "1000", "--inspect-fps", "5"])
 

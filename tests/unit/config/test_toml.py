@@ -132,11 +132,11 @@ def test_both_programs_keep_secrets_and_whole_tables_to_themselves(load: Load, t
         f'config_version = "{url}"\nrecipe_version = "{url}"\nstream = {{ url = "{url}" }}\nname = {{ a = 1 }}'
     )
 
-    told = "\n".join(problems(load, path))
+    reported = "\n".join(problems(load, path))
 
-    assert "found 'rtsp://***@host/x', expected 1" in told
-    assert "found a table" in told
-    assert "sek7et" not in told
+    assert "found 'rtsp://***@host/x', expected 1" in reported
+    assert "found a table" in reported
+    assert "sek7et" not in reported
 
 
 def test_a_step_of_a_recipe_is_counted_from_1_and_found_below_its_header(tmp_path: Path) -> None:

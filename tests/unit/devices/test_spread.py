@@ -61,14 +61,14 @@ def test_cameras_stay_where_they_are(events: list[tuple[int, dict[int, int | Non
     spread, now_s = CameraPlacement(GPUS), 0.0
     places: dict[str, int] = {}
     moved_s: list[float] = []
-    for number, told, wait_s in events:
+    for number, reported, wait_s in events:
         now_s += wait_s
         camera = f"cam{number}"
         if camera in places:
             spread.left(camera, places[camera], now_s)
-        gpu = spread.place(camera, loads(told), now_s)
+        gpu = spread.place(camera, loads(reported), now_s)
         if camera in places and gpu != places[camera]:
-            assert (told.get(places[camera]) or 4 * len(places)) > MOVE_PERCENT
+            assert (reported.get(places[camera]) or 4 * len(places)) > MOVE_PERCENT
             moved_s.append(now_s)
         places[camera] = gpu
 

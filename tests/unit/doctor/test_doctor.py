@@ -14,7 +14,7 @@ from vision_line.devices.proof.processor import parse_cpuinfo
 from vision_line.doctor.diagnosis import diagnose
 from vision_line.doctor.finding import Finding, Level, findings_json, findings_table
 from vision_line.doctor.libraries import find_engine, find_opencv, find_video
-from vision_line.doctor.machine import find_disk, fsync_ms, judge_features
+from vision_line.doctor.machine import check_features, find_disk, fsync_ms
 
 AREAS = {
     *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine", "proof"),
@@ -41,9 +41,9 @@ def test_whole_round_covers_every_area(tmp_path: Path) -> None:
         (set(), "x86_64", Level.WARN, "without AVX2"),
     ],
 )
-def test_processor_features_are_judged(flags: set[str], machine: str, level: Level, word: str) -> None:
+def test_processor_features_are_checked(flags: set[str], machine: str, level: Level, word: str) -> None:
     """The best feature that is there decides what INT8 brings."""
-    finding = judge_features(frozenset(flags), machine)
+    finding = check_features(frozenset(flags), machine)
 
     assert finding.level is level
     assert word in finding.meaning

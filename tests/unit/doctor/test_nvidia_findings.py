@@ -15,8 +15,8 @@ from vision_line.doctor.nvidia import (
     GpuFound,
     NvidiaFacts,
     ask_driver,
+    check_nvidia,
     installed_packages,
-    judge_nvidia,
     read_nvidia_facts,
 )
 from vision_line.packages import install_extra
@@ -33,13 +33,13 @@ WHOLE = NvidiaFacts(
 
 def _said(facts: NvidiaFacts) -> dict[str, str]:
     """Return everything that is not OK: what was found -> meaning and remedy."""
-    findings = [finding for finding in judge_nvidia(facts) if finding.level is not Level.OK]
+    findings = [finding for finding in check_nvidia(facts) if finding.level is not Level.OK]
     return {finding.what: f"{finding.meaning} | {finding.remedy}" for finding in findings}
 
 
 def test_everything_there_is_all_right() -> None:
     """A whole installation gives driver, GPU, engines and packages, and nothing to do."""
-    findings = list(judge_nvidia(WHOLE))
+    findings = list(check_nvidia(WHOLE))
 
     assert {finding.level for finding in findings} == {Level.OK}
     assert not any(finding.remedy for finding in findings)
@@ -54,7 +54,7 @@ def test_everything_there_is_all_right() -> None:
 
 def test_no_gpu_is_no_fault() -> None:
     """A machine without one has one finding, and it is all right."""
-    (finding,) = judge_nvidia(NvidiaFacts())
+    (finding,) = check_nvidia(NvidiaFacts())
 
     assert (finding.level, finding.what) == (Level.OK, "no NVIDIA GPU")
 
@@ -91,7 +91,7 @@ def test_each_lack_has_its_meaning_and_remedy(facts: NvidiaFacts, what: str, wor
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_each_missing_package_is_told(package: Any) -> None:
+def test_each_missing_package_is_reported(package: Any) -> None:
     """A package that is not installed costs what it costs, and one command brings it."""
     packages = {label: version for label, version in WHOLE.packages.items() if label != package.label}
 
@@ -102,7 +102,7 @@ def test_each_missing_package_is_told(package: Any) -> None:
 
 def test_unknown_engines_are_not_a_fault() -> None:
     """Where PyNvVideoCodec does not say how many engines there are, its reason is shown."""
-    findings = list(judge_nvidia(replace(WHOLE, engines=None, engines_problem="not installed")))
+    findings = list(check_nvidia(replace(WHOLE, engines=None, engines_problem="not installed")))
 
     assert (findings[2].level, findings[2].meaning) == (Level.OK, "not installed")
 
@@ -164,5 +164,5 @@ def test_looking_never_fails() -> None:
     """On any machine, this one too, there are facts and findings."""
     facts = read_nvidia_facts()
 
-    assert list(judge_nvidia(facts))
+    assert list(check_nvidia(facts))
     assert set(installed_packages()) <= {package.label for package in PACKAGES}

@@ -111,7 +111,7 @@ def test_filler_after_the_frame_is_no_damage() -> None:
     assert out[-1].early
 
 
-def test_frames_that_share_a_timestamp_are_told_apart_by_the_marker() -> None:
+def test_frames_that_share_a_timestamp_are_distinguished_by_the_marker() -> None:
     """A clock that stands still joins no frames."""
     units = AccessUnits(H264)
     out = [unit for number in range(30) for unit in feed(units, frame_pieces(number, [250], pts=7))]

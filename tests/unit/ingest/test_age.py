@@ -37,7 +37,7 @@ class Line:
 
     def run(self, frames: int) -> list[tuple[float, float]]:
         """Return each frame's true lateness and the estimate."""
-        age, told = FrameAge(), []
+        age, reported = FrameAge(), []
         ready_s = free_s = before_s = 0.0
         for number in range(frames):
             sent_s = number // self.burst * self.burst / self.fps
@@ -45,9 +45,9 @@ class Line:
             arrived_s = self._running(max(ready_s, free_s))
             pts_s = self.pts(number)
             estimate_s = age.saw(arrived_s, max(0.0, free_s - before_s), pts_s, self._reported(pts_s))
-            told.append((arrived_s - sent_s - self.delay_s, estimate_s))
+            reported.append((arrived_s - sent_s - self.delay_s, estimate_s))
             before_s, free_s = arrived_s, self._running(arrived_s + self.work_s)
-        return told
+        return reported
 
     def _running(self, at_s: float) -> float:
         for start_s, end_s in self.stops_s:
@@ -79,10 +79,10 @@ def test_a_punctual_camera_is_late_by_its_jitter_at_most(fps: float, jitter_s: l
 def test_a_stop_is_known_to_within_the_jitter(jitter_s: list[float], stop_s: float, at: int, drift: float) -> None:
     """The first frame after it is as old as the stop was long, and the last of the queue is fresh again."""
     line = Line(jitter_s=jitter_s, rate=1 + drift, stops_s=[(at / 25, at / 25 + stop_s)])
-    told = line.run(at + int(stop_s * 30) + 50)
+    reported = line.run(at + int(stop_s * 30) + 50)
     bound_s = max(jitter_s) + 0.02 + EDGE_DRIFT * stop_s
-    assert all(abs(true_s - estimate_s) <= bound_s for true_s, estimate_s in told)
-    assert max(estimate_s for _, estimate_s in told) >= stop_s - bound_s - 0.04
+    assert all(abs(true_s - estimate_s) <= bound_s for true_s, estimate_s in reported)
+    assert max(estimate_s for _, estimate_s in reported) >= stop_s - bound_s - 0.04
 
 
 @given(st.floats(1.05, 4.0), paces)
@@ -101,8 +101,8 @@ def test_a_nominal_frame_rate_in_the_timestamps_is_no_lateness(jitter_s: list[fl
 
 def test_a_queue_that_grows_slowly_is_not_taken_for_drift() -> None:
     """Half a percent too slow: in ten minutes three seconds, of which the decay hides a fiftieth."""
-    told = Line(work_s=0.0402).run(15_000)
-    true_s, estimate_s = told[-1]
+    reported = Line(work_s=0.0402).run(15_000)
+    true_s, estimate_s = reported[-1]
     assert true_s == pytest.approx(3.0, abs=0.1)
     assert estimate_s >= 0.95 * true_s
 
@@ -120,9 +120,9 @@ def test_a_jump_of_the_cameras_clock_neither_invents_nor_hides_a_backlog(
 ) -> None:
     """Set forwards or backwards, or wrapped around, with no queue, in the midst of one and as it begins."""
     stops_s = [(2.0, 12.0)] if stopped else []
-    told = Line(jitter_s=jitter_s, stops_s=stops_s, jumps={at: jump_s}).run(400)
+    reported = Line(jitter_s=jitter_s, stops_s=stops_s, jumps={at: jump_s}).run(400)
     bound_s = 2 * max(jitter_s) + 0.08
-    for number, (true_s, estimate_s) in enumerate(told):
+    for number, (true_s, estimate_s) in enumerate(reported):
         assert estimate_s <= true_s + bound_s
         if not 50 <= at <= number or jump_s < 0 or jump_s > 12:  # less is like frames that the camera left out
             assert estimate_s >= true_s - bound_s
@@ -142,9 +142,9 @@ def test_a_pause_in_which_the_clock_is_set_counts_as_late(jump_s: float) -> None
 @example(jitter_s=[0.0, 0.009994849377280866], rate=0.9609375)  # a span's last frame is a late one, the first is not
 def test_a_clock_that_is_too_slow_is_found_out(jitter_s: list[float], rate: float) -> None:
     """Up to five percent: some late hundreds of milliseconds at first, less than the usual limit, and nothing more."""
-    told = Line(jitter_s=jitter_s, rate=rate).run(1500)
-    assert max(estimate_s for _, estimate_s in told) <= 9 * (1 - rate) + 0.05
-    assert told[-1][1] <= told[400][1] + 0.02
+    reported = Line(jitter_s=jitter_s, rate=rate).run(1500)
+    assert max(estimate_s for _, estimate_s in reported) <= 9 * (1 - rate) + 0.05
+    assert reported[-1][1] <= reported[400][1] + 0.02
 
 
 @given(st.floats(0.1, 5.0), st.integers(150, 400))
@@ -168,9 +168,9 @@ def test_a_sender_of_bursts_is_behind_by_the_burst_at_most(burst: int, at: int) 
 @pytest.mark.parametrize("report_s", [2.0, 5.0])
 def test_sender_reports_correct_the_timestamps_rate(report_s: float) -> None:
     """Timestamps that run 4000 ppm slow are no queue, once reports have told so."""
-    told = Line(rate=1 - 0.004, report_s=report_s).run(15_000)
-    assert max(estimate_s for _, estimate_s in told) <= 0.1
-    assert told[-1][1] <= 0.01
+    reported = Line(rate=1 - 0.004, report_s=report_s).run(15_000)
+    assert max(estimate_s for _, estimate_s in reported) <= 0.1
+    assert reported[-1][1] <= 0.01
 
 
 def test_a_report_that_sets_the_cameras_utc_changes_nothing() -> None:
@@ -182,7 +182,7 @@ def test_a_report_that_sets_the_cameras_utc_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("way", ["none", "constant", "pairs", "reordered", "sometimes none"])
-def test_clocks_that_tell_little(way: str) -> None:
+def test_clocks_that_show_little(way: str) -> None:
     """No times, one time for all, two frames with one, the order of decoding: late by eight periods at most."""
     ways: dict[str, Callable[[int], float | None]] = {
         "none": lambda n: None,
@@ -192,9 +192,9 @@ def test_clocks_that_tell_little(way: str) -> None:
         "sometimes none": lambda n: None if n % 5 == 0 else n / 25,
     }
     age = FrameAge()
-    told = [age.saw(n / 25, 0.004, ways[way](n)) for n in range(500)]
-    assert max(told) <= 8 / 25 + 0.01
-    assert max(told[50:]) <= 3 / 25 + 0.01
+    reported = [age.saw(n / 25, 0.004, ways[way](n)) for n in range(500)]
+    assert max(reported) <= 8 / 25 + 0.01
+    assert max(reported[50:]) <= 3 / 25 + 0.01
 
 
 def test_without_a_clock_our_own_slowness_still_shows() -> None:
@@ -230,9 +230,9 @@ def test_whatever_comes_lateness_is_a_length_of_time(steps: list[tuple[float, fl
 
 def test_times_of_the_line_are_plausible() -> None:
     """The simulated line itself: frames come in order and are never early."""
-    told = Line(jitter_s=[0.03, 0.0], stops_s=[(1.0, 2.0)]).run(100)
-    assert all(true_s >= -1e-9 for true_s, _ in told)
-    assert all(later - earlier >= -1 / 25 - 1e-9 for (earlier, _), (later, _) in pairwise(told))
+    reported = Line(jitter_s=[0.03, 0.0], stops_s=[(1.0, 2.0)]).run(100)
+    assert all(true_s >= -1e-9 for true_s, _ in reported)
+    assert all(later - earlier >= -1 / 25 - 1e-9 for (earlier, _), (later, _) in pairwise(reported))
 
 
 def test_a_link_that_is_a_little_too_slow_is_no_slow_clock() -> None:
@@ -245,7 +245,7 @@ def test_a_link_that_is_a_little_too_slow_is_no_slow_clock() -> None:
 
 @settings(max_examples=20)
 @given(st.floats(0.004, 0.05), st.one_of(st.none(), st.integers(400, 3000)))
-def test_where_reports_tell_the_rate_what_grows_is_lateness(share: float, set_at: int | None) -> None:
+def test_where_reports_show_the_rate_what_grows_is_lateness(share: float, set_at: int | None) -> None:
     """A link that is so much too slow, whose packets are waited for; the camera's UTC may be set in between."""
     age = FrameAge()
     for n in range(4000):

@@ -22,7 +22,7 @@ def played(keys: list[bool], lost: set[int]) -> Damage:
 
 
 @given(st.lists(st.booleans(), max_size=12), st.sets(st.integers(0, 11)))
-def test_every_loss_is_told_once_decoding_could_begin(keys: list[bool], lost: set[int]) -> None:
+def test_every_loss_is_reported_once_decoding_could_begin(keys: list[bool], lost: set[int]) -> None:
     """Also where nothing could be decoded at all; a whole file is whole."""
     first = keys.index(True) if True in keys else len(keys)
     lost = {number for number in range(len(keys)) if number in lost or number < first}

@@ -150,9 +150,9 @@ def test_late_frames_that_nothing_skips_are_a_reason_to_reconnect() -> None:
     """The network holds them back: the reader waits for each, and each is seconds late."""
     camera = Camera()
     camera.read(5.0)
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as reported:
         camera.read_late(100, 3.0)
-    assert told.value.code is SourceErrorCode.BEHIND
+    assert reported.value.code is SourceErrorCode.BEHIND
     assert camera.now_s <= 5.0 + 3.0 + 1.0
 
 

@@ -66,7 +66,7 @@ def test_health_is_evaluated_from_the_copy() -> None:
     assert found.sharpness == expected.sharpness
 
 
-def test_device_that_fails_is_told_as_the_cameras_error() -> None:
+def test_device_that_fails_is_reported_as_the_cameras_error() -> None:
     """A frame that cannot be copied names its camera where it should have been recorded."""
     with pytest.raises(SourceError, match=r"'dock-3': FAILED: the frame cannot be copied: cuda: the GPU"):
         bgr_of(_frame(BrokenData()))

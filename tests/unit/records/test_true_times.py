@@ -168,7 +168,7 @@ def test_what_was_labelled_before_its_step_was_noticed_keeps_its_label() -> None
     assert timeline.true_utc(1, 60.0, None) == pytest.approx(START_UTC + 60.0)
 
 
-def test_starts_that_died_at_once_or_do_not_tell_their_boot_spoil_nothing() -> None:
+def test_starts_that_died_at_once_or_do_not_report_their_boot_spoil_nothing() -> None:
     """By the clock of 1970: what was before them is as old as it was."""
     runs = [
         RunTimes(1, "", START_UTC, START_UTC + DAY_S, None),

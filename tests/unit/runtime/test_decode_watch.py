@@ -43,9 +43,9 @@ class Rig:
 
     def __init__(self, *cameras: Camera) -> None:
         self.cameras = cameras
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.now_s = 0.0
-        self.watch = DecodeWatch(lambda: self.cameras, self.told.append)
+        self.watch = DecodeWatch(lambda: self.cameras, self.reported.append)
 
     def run(self, seconds: int, room_s: float) -> None:
         for _ in range(seconds):
@@ -60,7 +60,7 @@ def test_a_box_with_room_is_left_alone() -> None:
     """Nothing is shed and nothing told while everything is decoded."""
     rig = Rig(Camera("a"), Camera("b"))
     rig.run(60, 1.1)
-    assert rig.told == []
+    assert rig.reported == []
     assert {camera.load.share for camera in rig.cameras} == {1.0}
 
 
@@ -74,10 +74,10 @@ def test_a_box_that_is_too_slow_sheds_and_says_so_until_there_is_room() -> None:
     shares = {camera.name: camera.load.share for camera in rig.cameras}
     assert shares["capped"] < 0.05
     assert 0.2 < shares["a"] == shares["b"] < 0.6
-    assert rig.told[-1].startswith("capacity:decoding: this machine can decode about ")
-    assert "keyframes only, enough for inspect_fps: capped" in rig.told[-1]
+    assert rig.reported[-1].startswith("capacity:decoding: this machine can decode about ")
+    assert "keyframes only, enough for inspect_fps: capped" in rig.reported[-1]
     rig.run(200, 10.0)
-    assert rig.told[-1] == ""
+    assert rig.reported[-1] == ""
     assert {camera.load.share for camera in rig.cameras} == {1.0}
 
 
@@ -87,7 +87,7 @@ def test_one_stop_of_the_program_is_no_lack_of_room() -> None:
     rig.run(10, 1.0)
     rig.cameras[0].load.times_late += 2
     rig.run(10, 1.0)
-    assert rig.told == []
+    assert rig.reported == []
 
 
 def test_late_frames_of_an_idle_thread_are_the_networks_affair() -> None:
@@ -96,7 +96,7 @@ def test_late_frames_of_an_idle_thread_are_the_networks_affair() -> None:
     for _ in range(20):
         rig.cameras[0].load.times_late += 1
         rig.run(1, 10.0)
-    assert rig.told == []
+    assert rig.reported == []
 
 
 def test_a_camera_that_is_altered_is_counted_anew() -> None:

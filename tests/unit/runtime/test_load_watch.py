@@ -30,7 +30,7 @@ def test_the_device_is_asked_again_and_again() -> None:
     assert [loads[0].sm_percent for loads in noted[:3]] == [0, 1, 2]
 
 
-def test_a_device_that_tells_nothing_is_asked_once() -> None:
+def test_a_device_that_reports_nothing_is_asked_once() -> None:
     """The CPU's thread ends at once, and the screen forgets what a lost GPU said last."""
     noted: list[tuple[DeviceLoad, ...]] = []
     asked: list[float] = []

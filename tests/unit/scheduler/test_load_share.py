@@ -54,11 +54,11 @@ class Camera:
 def serve(cameras: Sequence[Camera], capacity_fps: float, seconds: float, rotation: Rotation | None = None) -> None:
     """Inspect one frame after the other in virtual time, as the inspecting thread plans it."""
     turns, taken = Turns(), [-1] * len(cameras)
-    judged_s = 0.0
+    decided_s = 0.0
     for n in range(round(seconds * capacity_fps)):
         now_s = n / capacity_fps
-        if rotation is not None and now_s >= judged_s + 2.0:
-            judged_s = now_s
+        if rotation is not None and now_s >= decided_s + 2.0:
+            decided_s = now_s
             needs = {str(index): camera.needed_fps for index, camera in enumerate(cameras)}
             resting = rotation.plan(now_s, needs, capacity_fps, max(camera.dwell_s for camera in cameras))
             for index, camera in enumerate(cameras):

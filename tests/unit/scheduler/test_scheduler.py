@@ -454,7 +454,7 @@ def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
     rig.scheduler.outcome.result(10)
 
 
-def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> None:
+def test_a_frame_that_came_while_another_was_inspected_is_not_dropped_for_it() -> None:
     """A stale frame that is replaced between plan and drop takes no fresh one with it."""
 
     class Late(SimulatedDevice):
@@ -473,13 +473,13 @@ def test_a_frame_that_came_while_another_was_judged_is_not_dropped_for_it() -> N
     assert made.counts()["cam"] == (2, 1, {DropCause.SUPERSEDED: 1})
 
 
-def test_a_camera_whose_frames_cannot_be_read_is_told_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_camera_whose_frames_cannot_be_read_is_reported_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """Three in a row are no accident; one now and then is. The log is not flooded by either."""
     rig = rig_on(Unreadable)
     assert isinstance(rig.device, Unreadable)
     rig.device.readable = frozenset({2, 5})
-    told: list[str] = []
-    rig.add("bad", live=False).on_rejected = told.append
+    reasons: list[str] = []
+    rig.add("bad", live=False).on_rejected = reasons.append
     rig.scheduler.start()
     with caplog.at_level(logging.WARNING):
         for sequence in range(12):
@@ -487,7 +487,7 @@ def test_a_camera_whose_frames_cannot_be_read_is_told_and_warned_of_once(caplog:
         rig.until(lambda: sum(rig.counts()["bad"][2].values()) == 10)
     rig.end()
 
-    assert told == [f"camera 'bad': frame {sequence} cannot be converted" for sequence in (8, 11)]
+    assert reasons == [f"camera 'bad': frame {sequence} cannot be converted" for sequence in (8, 11)]
     assert caplog.messages == ["frame not inspected: camera 'bad': frame 0 cannot be converted"]
     assert rig.counts()["bad"] == (12, 2, {DropCause.CORRUPT: 10})
 
@@ -495,9 +495,9 @@ def test_a_camera_whose_frames_cannot_be_read_is_told_and_warned_of_once(caplog:
 def test_a_bad_frame_spoils_no_batch() -> None:
     """The other cameras' frames of the batch are inspected all the same, and nobody else is blamed."""
     rig = rig_on(Unreadable, max_batch=4, slots=4)
-    told: list[str] = []
+    reasons: list[str] = []
     for camera in ("a", "bad", "b"):
-        rig.add(camera).on_rejected = told.append
+        rig.add(camera).on_rejected = reasons.append
         rig.put(camera, 0)
     rig.scheduler.start()
     rig.until(lambda: len(rig.log.inspected) == 2)
@@ -505,7 +505,7 @@ def test_a_bad_frame_spoils_no_batch() -> None:
 
     assert sorted(rig.log.inspected) == [("a", 0), ("b", 0)]
     assert rig.counts()["bad"] == (1, 0, {DropCause.CORRUPT: 1})
-    assert told == []
+    assert reasons == []
 
 
 def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:

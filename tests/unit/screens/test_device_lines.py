@@ -34,7 +34,7 @@ def test_a_line_holds_every_figure_of_a_gpu() -> None:
     assert text_of([LARGE]) == [" cuda:15 infers 100 %  decodes 100 %  memory 75.3 of 80.0 GB  700 W  104 °C ▲"]
 
 
-def test_what_a_gpu_does_not_tell_is_a_dash() -> None:
+def test_what_a_gpu_does_not_report_is_a_dash() -> None:
     """A missing figure is no zero."""
     assert text_of([SILENT]) == [" cuda:0  infers –      decodes –      memory 1.1 of 12.0 GB   –      –"]
     assert device_words(SILENT) == "cuda:0 1100 MB"

@@ -60,7 +60,7 @@ def test_lines_come_out_in_order(pipe: Pipe) -> None:
     assert pipe.read_until("99\n") == "".join(f"{number}\n" for number in range(100))
 
 
-def test_a_stuck_reader_loses_the_oldest_lines_and_is_told_how_many(pipe: Pipe) -> None:
+def test_a_stuck_reader_loses_the_oldest_lines_and_learns_how_many(pipe: Pipe) -> None:
     """Putting takes no time; when the reader goes on, it reads what was lost where, and then the newest lines."""
     pipe.fill()
     writer = LineWriter(sink_on(pipe.stream), capacity=3)

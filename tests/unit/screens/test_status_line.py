@@ -30,7 +30,7 @@ def test_line_says_it_all(well_line: Maker) -> None:
     assert plain_line(well_line(4)) == expected
 
 
-def test_line_tells_troubles(troubled_line: Maker) -> None:
+def test_line_shows_troubles(troubled_line: Maker) -> None:
     """Alarms and a stopped log stand in the line."""
     stopped = replace(troubled_line(4), log=LogStatus(writable=False, reason="disk full"))
 
@@ -39,7 +39,7 @@ def test_line_tells_troubles(troubled_line: Maker) -> None:
     assert "ALARM FROZEN: cam03 (+2 more)" in plain_line(stopped)
 
 
-def test_line_tells_notices(well_line: Maker) -> None:
+def test_line_shows_notices(well_line: Maker) -> None:
     """What is amiss beside the inspection stands at the end of the line."""
     line = replace(well_line(4), notices=("overlay: 10 of 100 frames are missing from the videos", "more"))
 

@@ -76,7 +76,7 @@ def test_both_sides_are_treated_alike(some: list[Row], others: list[Row]) -> Non
         ((40.0, 40.0, 0.80, 2), ResultDifference(0, 2, 0.0, 0.0), False),
     ],
 )
-def test_how_far_apart_is_told(other: Row, expected: ResultDifference, is_none: bool) -> None:
+def test_how_far_apart_is_reported(other: Row, expected: ResultDifference, is_none: bool) -> None:
     """A pair that is too far apart is reported as a pair; other places or classes are unmatched."""
     found = difference(detections((40.0, 40.0, 0.8, 1)), detections(other), FLOOR)
 

@@ -20,7 +20,7 @@ from vision_line.telemetry.load_history import LoadFigure, LoadTotals
 GPU = GpuContext(0, "Some GPU", 86, "13.0", 12 << 30, "0000:01:00.0")
 
 
-def told(outcome: CheckOutcome) -> dict[tuple[str, str], float]:
+def figures_of(outcome: CheckOutcome) -> dict[tuple[str, str], float]:
     """Return the figures by name and what they are of."""
     return {(one.name, one.of): one.value for one in outcome.figures}
 
@@ -65,17 +65,17 @@ def test_a_full_load_counts_what_comes_back(dut: DeviceUnderTest) -> None:
     assert len(run_alone(dut, 3)) == 3
 
 
-def test_throughput_latency_and_order_are_told(dut: DeviceUnderTest) -> None:
+def test_throughput_latency_and_order_are_reported(dut: DeviceUnderTest) -> None:
     """The checks that every device has."""
     order, throughput, latency = check_order(dut), measure_throughput(dut), measure_latency(dut)
 
     assert {order.status, throughput.status, latency.status} == {Status.PASSED}
-    assert {of for name, of in told(throughput) if name == "inspected_fps"} == {
+    assert {of for name, of in figures_of(throughput) if name == "inspected_fps"} == {
         "full, batches of 1",
         "full, batches of 3",
         "full, batches of 4",
     }
-    names = {name for name, _ in told(latency)}
+    names = {name for name, _ in figures_of(latency)}
     assert {"submit_to_result_ms_p50", "packet_to_result_ms_p95", "frames_due", "frames_inspected"} <= names
     assert dut.paced is not None
 
@@ -88,7 +88,7 @@ def test_energy_comes_from_the_counter(dut: DeviceUnderTest) -> None:
     outcome = measure_power(dut)
 
     assert outcome.sentence == "35.0 W on average, 2.000 J per inspected frame"
-    assert told(outcome)["sm_percent", "3 cameras at 20 fps"] == 30
+    assert figures_of(outcome)["sm_percent", "3 cameras at 20 fps"] == 30
 
 
 @pytest.mark.parametrize("energy_j", [None, 0.0])
@@ -100,7 +100,7 @@ def test_without_a_counter_energy_comes_from_the_power(dut: DeviceUnderTest, ene
     assert measure_power(dut).sentence == "17.5 W on average, 1.000 J per inspected frame"
 
 
-def test_what_is_not_told_is_not_invented(dut: DeviceUnderTest) -> None:
+def test_what_is_not_reported_is_not_invented(dut: DeviceUnderTest) -> None:
     """No GPU, no paced load, or no NVML: each is said."""
     assert measure_power(dut).sentence == "there is no GPU"
     dut.gpu = GPU
@@ -122,7 +122,7 @@ def test_memory_is_the_growth_of_all_processes(dut: DeviceUnderTest) -> None:
     outcome = measure_memory(dut)
 
     assert outcome.sentence.startswith("1000 MiB of GPU memory")
-    assert told(outcome)["gpu_memory_loaded_mb", "all processes"] == 1300
+    assert figures_of(outcome)["gpu_memory_loaded_mb", "all processes"] == 1300
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

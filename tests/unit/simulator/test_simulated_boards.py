@@ -46,7 +46,7 @@ def test_another_seed_draws_another_board() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1), kind=st.sampled_from(KINDS))
-def test_a_defective_board_differs_from_its_good_twin_inside_the_boxes_only(seed: int, kind: str) -> None:
+def test_a_defective_board_differs_from_its_good_counterpart_inside_the_boxes_only(seed: int, kind: str) -> None:
     """What is labelled is what was changed, all of it and nothing else."""
     good = draw_board(BoardPlan(seed, SIZE_WH))
     bad = draw_board(BoardPlan(seed, SIZE_WH, (kind,)))

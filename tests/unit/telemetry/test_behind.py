@@ -46,7 +46,7 @@ def test_the_latest_frame_is_remembered_when_a_camera_is_altered() -> None:
     assert camera.totals(1001.0, {}).most_behind_ms == 7500.0
 
 
-def test_cameras_that_the_command_line_leaves_out_are_told() -> None:
+def test_cameras_that_the_command_line_leaves_out_are_reported() -> None:
     """Two of two are inspected, and three are not watched at all."""
     assert plan_notices([], None, left_out=("cam03", "cam04")) == ("left out by --cameras: cam03, cam04",)
 
@@ -55,8 +55,8 @@ def test_late_frames_and_shed_decoding_are_alarms() -> None:
     """A line is not green while frames come too late to be inspected, or while some are not decoded."""
     late = CameraSnapshot("a", CameraState.RUNNING, dropped_fps={DropCause.BEHIND: 2.0}, behind_s=1.25, sequence=1)
     well = CameraSnapshot("b", CameraState.RUNNING, sequence=1)
-    told = plan_alarms([late, well], LogStatus(), (), 0.0, "capacity:decoding: room for half")
-    assert told == ("capacity:decoding: room for half", "frames arrive 1.2 s late: a")
+    alarms = plan_alarms([late, well], LogStatus(), (), 0.0, "capacity:decoding: room for half")
+    assert alarms == ("capacity:decoding: room for half", "frames arrive 1.2 s late: a")
     assert plan_alarms([well], LogStatus(), (), 0.0) == ()
     caught_up = replace(late, behind_s=0.0)
     assert plan_alarms([caught_up], LogStatus(), (), 0.0) == ("late frames were skipped: a",)

@@ -34,10 +34,10 @@ def test_mean_and_peak_are_those_of_the_samples(percents: list[int | None]) -> N
     for percent in percents:
         history.note([load(percent)])
     (totals,) = history.totals()
-    told = [percent for percent in percents if percent is not None]
+    known = [percent for percent in percents if percent is not None]
 
     assert totals.samples == len(percents)
-    assert totals.sm_percent == (pytest.approx(LoadFigure(sum(told) / len(told), max(told))) if told else None)
+    assert totals.sm_percent == (pytest.approx(LoadFigure(sum(known) / len(known), max(known))) if known else None)
 
 
 def test_energy_is_what_the_run_used() -> None:
@@ -91,6 +91,6 @@ def test_summaries_of_earlier_versions_can_be_read() -> None:
         ),
     ],
 )
-def test_gpus_near_a_limit_are_told(strained: DeviceLoad, notices: tuple[str, ...]) -> None:
+def test_gpus_near_a_limit_are_reported(strained: DeviceLoad, notices: tuple[str, ...]) -> None:
     """Heat that slows it down, or soon will, and memory in which the next camera may not fit."""
     assert plan_notices((), None, loads=[load(), strained]) == notices

@@ -54,7 +54,7 @@ def event(number: int, phase: EventPhase) -> DefectEvent:
     return DefectEvent(f"e{number}", phase, "a", 0, "spur", Verdict.WARN, 0.5, 0.6, box, 1, 3, 1.0, 1.0, 2.0, 2.0)
 
 
-def test_snapshot_tells_rates_latency_and_age() -> None:
+def test_snapshot_shows_rates_latency_and_age() -> None:
     """Rates come from the counters' growth, latency and age from the inspected frames."""
     run, counts = make_run(), [MailboxCounts()]
     run.add_camera("a", CameraCounters(lambda: counts[-1]))
@@ -78,7 +78,7 @@ def test_snapshot_tells_rates_latency_and_age() -> None:
     assert snapshot.totals.batch_occupancy == 0.75
 
 
-def test_open_interval_is_told() -> None:
+def test_open_interval_is_reported() -> None:
     """A camera with an open interval is not being inspected, and an alarm says for how long."""
     run = make_run()
     run.add_camera("a", counters())
@@ -209,13 +209,13 @@ def test_parsing_of_procfs() -> None:
     assert resident_mb("") == (0.0, 0.0)
 
 
-def test_cameras_that_nobody_verifies_are_told() -> None:
+def test_cameras_that_nobody_verifies_are_reported() -> None:
     """For as long as they are there."""
     run = make_run()
     run.add_camera("a", CameraCounters(MailboxCounts, is_unverified=True))
     run.add_camera("b", counters())
-    told = "identity not verified (tls_verify = false): a"
-    assert run.snapshot(1001.0, 5e8, LOG).notices == (told,)
+    reported = "identity not verified (tls_verify = false): a"
+    assert run.snapshot(1001.0, 5e8, LOG).notices == (reported,)
     run.add_camera("a", counters())
     assert run.snapshot(1002.0, 5e8, LOG).notices == ()
 
@@ -231,7 +231,7 @@ def test_reminders_stay() -> None:
         assert second.startswith("identity not verified")
 
 
-def test_connections_that_hang_are_told_and_summed() -> None:
+def test_connections_that_hang_are_reported_and_summed() -> None:
     """Those that hang now are a notice; all that were given up are in the summary, over a camera's restart too."""
     run = make_run()
     run.add_camera("a", CameraCounters(MailboxCounts, lambda: (4, 2)))
@@ -248,7 +248,7 @@ def test_connections_that_hang_are_told_and_summed() -> None:
     assert summary.totals.connections_abandoned == 5
 
 
-def test_frames_without_a_place_in_the_overlay_are_told_and_summed() -> None:
+def test_frames_without_a_place_in_the_overlay_are_reported_and_summed() -> None:
     """An overlay that is whole is no notice; one that leaves frames out, or cannot be written, is."""
     run = make_run()
     assert build_summary(run.totals(1001.0)).totals.overlay_dropped is None

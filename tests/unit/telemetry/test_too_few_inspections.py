@@ -50,13 +50,13 @@ def test_a_rate_that_may_lack_one_inspection_by_its_counting_is_not_too_low() ->
     assert replace(GOOD, fps_inspected=0.0, needed_fps=0.2, spare_fps=0.2).is_inspecting
 
 
-def test_rates_of_the_first_seconds_tell_nothing() -> None:
+def test_rates_of_the_first_seconds_show_nothing() -> None:
     """Only the ledger says when a camera that has just started has its inspections."""
     assert replace(GOOD, fps_inspected=0.3, is_settled=False).is_inspecting
     assert replace(GOOD, fps_inspected=0.3, needed_fps=0.0, spare_fps=0.0).is_inspecting
 
 
-def test_inspections_without_one_to_spare_are_told() -> None:
+def test_inspections_without_one_to_spare_are_reported() -> None:
     """Between the required rate and the one that tolerates a missed detection, the headline is only a notice."""
     scarce = replace(GOOD, fps_inspected=2.0)
 
@@ -81,12 +81,12 @@ def test_a_gap_by_capacity_brings_the_sentence_too() -> None:
     """The machine is to blame for it, whatever the rates of the last seconds are."""
     gaps = [NotInspected("1", "cam01", "capacity", 0.0, 0.0)]
     camera = replace(GOOD, fps_inspected=0.5, not_inspected="capacity")
-    told = plan_alarms([camera], LogStatus(), gaps, 9.0)
+    alarms = plan_alarms([camera], LogStatus(), gaps, 9.0)
 
-    assert told[0] == (
+    assert alarms[0] == (
         "use a faster machine: this machine inspects 0.5 frames/s of its camera, and 1.8 are needed; defects are missed"
     )
-    assert told[1] == "not inspected for 9 s (capacity): cam01"
+    assert alarms[1] == "not inspected for 9 s (capacity): cam01"
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.01, 50)), min_size=1, max_size=40))
@@ -140,7 +140,7 @@ def row(number: int, start_s: float, end_s: float | None = None, *, withdrawn: b
     return NotInspected(str(number), "a", "capacity", start_s, 0.0, end_s, None, withdrawn)
 
 
-def test_intervals_are_added_up_as_they_are_told_and_taken_back() -> None:
+def test_intervals_are_added_up_as_they_are_reported_and_taken_back() -> None:
     """A later row with the same id replaces the earlier; what lasts counts so far; before the start counts nothing."""
     tally = CoverageTally(100.0)
     tally.note([row(1, 90.0, 105.0), row(2, 110.0)], 120.0)

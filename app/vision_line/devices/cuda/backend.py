@@ -48,7 +48,7 @@ class CudaBackend:
         slots: int = GPU_SLOTS,
         cache: Path | None = None,
         stop: threading.Event | None = None,
-        tell: Callable[[str], None] | None = None,
+        on_status: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare to run `model` on `gpu`, which is current; the arguments are those of `open_cuda`.
 
@@ -57,7 +57,7 @@ class CudaBackend:
         """
         self._gpu = gpu
         with translated_errors(DeviceError, "the device cannot be opened"), ExitStack() as undo:
-            self._pipeline = SlotPipeline(gpu, model, slots, cache, stop, tell)
+            self._pipeline = SlotPipeline(gpu, model, slots, cache, stop, on_status)
             undo.callback(self._pipeline.close)
             self._monitor = open_monitor(gpu)
             undo.pop_all()
@@ -106,7 +106,7 @@ class CudaBackend:
             yield slot.number, slot.results()
 
     def sample(self) -> tuple[DeviceLoad, ...]:
-        """Return how busy the GPU is, as NVML tells it."""
+        """Return how busy the GPU is, as NVML reports it."""
         return self._monitor.sample()
 
     def close(self, in_flight: Collection[int]) -> None:
@@ -133,13 +133,13 @@ def open_cuda(
     slots: int = GPU_SLOTS,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_status: Callable[[str], None] | None = None,
 ) -> InferenceDevice:
     """Open GPU `index` and make engines for `shapes`: at the first use of a model that takes minutes.
 
     `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the model's.
     `slots` is the number of batches in flight. `cache` is the folder for built engines; None: the user's. `stop`,
-    set by another thread, ends the building of an engine; `tell` hears of its steps, see `engine_sources`.
+    set by another thread, ends the building of an engine; `on_status` gets its steps, see `engine_sources`.
 
     Raises:
         DeviceError: no driver, GPU or library, an engine that cannot be built or run or fails its proof, or too
@@ -147,7 +147,7 @@ def open_cuda(
         ModelError: TensorRT cannot read the model.
     """
     reader = HeadReader(model, score_floor)
-    backend = CudaBackend(open_gpu(index), model, wake, slots=slots, cache=cache, stop=stop, tell=tell)
+    backend = CudaBackend(open_gpu(index), model, wake, slots=slots, cache=cache, stop=stop, on_status=on_status)
     return InferenceDevice(backend, reader, shapes)
 
 

@@ -74,14 +74,14 @@ def find_engine(
     target: Target,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_status: Callable[[str], None] | None = None,
 ) -> Path:
     """Return the first of `engine_sources`.
 
     Raises:
         DeviceError, ModelError: as `build_engine`.
     """
-    return next(engine_sources(model, shape_hw, target, cache, stop, tell)).path
+    return next(engine_sources(model, shape_hw, target, cache, stop, on_status)).path
 
 
 def engine_sources(
@@ -90,15 +90,15 @@ def engine_sources(
     target: Target,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_status: Callable[[str], None] | None = None,
 ) -> Iterator[EngineSource]:
     """Yield engines of `model` that fit `target`: the bundle's, the cache's, and one that is built now.
 
     The next one is asked for when the one before turns out to be wrong; what was built now is not built again. A
-    bundle's may be one of the FP16 variant of its model, where that was chosen; its manifest tells. `cache` is the
+    bundle's may be one of the FP16 variant of its model, where that was chosen; its manifest says. `cache` is the
     folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by another
-    thread, ends it. `tell` is called from any thread with a sentence about each step of the build, and with "" when it
-    is over; it must not raise.
+    thread, ends it. `on_status` is called from any thread with a sentence about each step of the build, and with ""
+    when it is over; it must not raise.
 
     Raises:
         DeviceError, ModelError: as `build_engine`.
@@ -107,19 +107,19 @@ def engine_sources(
     for shipped in _shipped_engines(model, shape_hw, target, version):
         yield EngineSource(shipped, was_there=True)
     folder = (cache or cache_folder()) / _folder_name(model, target, version)
-    tell = tell or _tell_nobody
-    progress = _steps_told(shape_hw, tell)
+    on_status = on_status or _ignore_status
+    progress = _step_reporter(shape_hw, on_status)
     was_there = _fits(engine_path(folder, model, shape_hw, target), model, shape_hw, target, version)
     try:
         path = ensure_engine(model, shape_hw, target, folder, progress, stop)
     finally:
-        tell("")
+        on_status("")
     yield EngineSource(path, was_there)
     if was_there:
         try:
             path = build_engine(model, shape_hw, target, folder, progress, stop)
         finally:
-            tell("")
+            on_status("")
         yield EngineSource(path, was_there=False)
 
 
@@ -153,20 +153,20 @@ def cache_folder() -> Path:
 
 
 def _folder_name(model: Model, target: Target, version: str) -> str:
-    """Return what tells engines apart that share a file name: model, library version, GPU."""
+    """Return what distinguishes engines that share a file name: model, library version, GPU."""
     gpu = re.sub(r"[^A-Za-z0-9]+", "-", target.gpu or f"sm{target.sm}").strip("-")
     return f"{model.sha256[:16]}-{target.library}-{version}-{gpu}"
 
 
-def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> OnBuildProgress:
-    """Return what tells each step of a build, and logs one every two seconds."""
+def _step_reporter(shape_hw: ShapeHW, on_status: Callable[[str], None]) -> OnBuildProgress:
+    """Return what reports each step of a build, and logs one every two seconds."""
     height, width = shape_hw
     due_s = time.monotonic() + _REPORT_EVERY_S
 
     def report(phase: str, done: int, total: int) -> None:
         nonlocal due_s
         sentence = f"building the engine for {width}x{height}: {phase}, step {done} of {total}"
-        tell(sentence)
+        on_status(sentence)
         now_s = time.monotonic()
         if now_s >= due_s:
             due_s = now_s + _REPORT_EVERY_S
@@ -175,5 +175,5 @@ def _steps_told(shape_hw: ShapeHW, tell: Callable[[str], None]) -> OnBuildProgre
     return report
 
 
-def _tell_nobody(_sentence: str) -> None:
-    """Stand in where nobody wants to hear."""
+def _ignore_status(_sentence: str) -> None:
+    """Stand in where nobody asked for the status."""

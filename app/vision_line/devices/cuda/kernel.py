@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The preprocessing kernel: told what to do by a record for each frame, launched once for a batch.
+"""The preprocessing kernel: configured by a record for each frame, launched once for a batch.
 
 Whatever can be computed once is computed here, with the functions of the preprocessing definition; the kernel itself
 only adds and multiplies. It gives the bits of `preprocess.letterbox_planes` and `preprocess.normalise`, of P016 from

@@ -27,7 +27,7 @@ class Reserve:
     """
 
     def __init__(self, allocate: Callable[[int], Buffer]) -> None:
-        """Start empty; `allocate` makes a piece of so many bytes."""
+        """Start empty; `allocate` makes a piece of this many bytes."""
         self._allocate = allocate
         self._pieces: list[Buffer] = []
 

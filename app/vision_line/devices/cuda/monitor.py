@@ -51,9 +51,9 @@ class GpuMonitor:
             self._tried(lambda: self._find(pci_bus_id))
 
     def sample(self) -> tuple[DeviceLoad, ...]:
-        """Return the GPU's state now, if it is told; takes a millisecond or less, for ever where NVML hangs.
+        """Return the GPU's state now, if it is known; takes a millisecond or less, for ever where NVML hangs.
 
-        Only the first who asks hangs with it; others are told nothing after a second.
+        Only the first who asks hangs with it; others get nothing after a second.
         """
         if not self._asking.acquire(timeout=_HANGS_AFTER_S):
             return ()
@@ -82,14 +82,14 @@ class GpuMonitor:
         except nvml.NVMLError as exc:
             self._give_up(str(exc))
             return ()
-        power_mw = self._told(nvml.nvmlDeviceGetPowerUsage)
-        energy_mj = self._told(nvml.nvmlDeviceGetTotalEnergyConsumption)
+        power_mw = self._reading(nvml.nvmlDeviceGetPowerUsage)
+        energy_mj = self._reading(nvml.nvmlDeviceGetTotalEnergyConsumption)
         load = DeviceLoad(
             name=self._name,
             memory_used_mb=memory.used >> 20,
             memory_total_mb=memory.total >> 20,
-            sm_percent=self._told(lambda gpu: int(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)),
-            decoder_percent=self._told(lambda gpu: int(nvml.nvmlDeviceGetDecoderUtilization(gpu)[0])),
+            sm_percent=self._reading(lambda gpu: int(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)),
+            decoder_percent=self._reading(lambda gpu: int(nvml.nvmlDeviceGetDecoderUtilization(gpu)[0])),
             power_w=None if power_mw is None else power_mw / 1000,
             energy_j=None if energy_mj is None else energy_mj / 1000,
             temperature_c=self._temperature(),
@@ -102,20 +102,20 @@ class GpuMonitor:
 
     def _temperature(self) -> int | None:
         nvml, sensor = self._nvml, self._nvml.NVML_TEMPERATURE_GPU
-        celsius = self._told(lambda gpu: int(nvml.nvmlDeviceGetTemperatureV(gpu, sensor)))
+        celsius = self._reading(lambda gpu: int(nvml.nvmlDeviceGetTemperatureV(gpu, sensor)))
         if celsius is None:  # drivers before CUDA 13 know only the older call
-            celsius = self._told(lambda gpu: int(nvml.nvmlDeviceGetTemperature(gpu, sensor)))
+            celsius = self._reading(lambda gpu: int(nvml.nvmlDeviceGetTemperature(gpu, sensor)))
         return celsius
 
     def _throttled(self) -> bool | None:
         nvml = self._nvml
-        reasons = self._told(nvml.nvmlDeviceGetCurrentClocksEventReasons)
+        reasons = self._reading(nvml.nvmlDeviceGetCurrentClocksEventReasons)
         if reasons is None:  # drivers before 535
-            reasons = self._told(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+            reasons = self._reading(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
         heat = nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
         return None if reasons is None else bool(reasons & heat)
 
-    def _told(self, ask: Callable[[object], _T]) -> _T | None:
+    def _reading(self, ask: Callable[[object], _T]) -> _T | None:
         """Return what NVML answers, None where it does not know: each figure is missing on some GPU or driver."""
         try:
             return ask(self._handle)
@@ -137,5 +137,5 @@ class GpuMonitor:
 
 
 def open_monitor(gpu: GpuContext) -> GpuMonitor:
-    """Return what tells the load of `gpu`, under the name that its device has."""
+    """Return what reads the load of `gpu`, under the name that its device has."""
     return GpuMonitor(gpu.pci_bus_id, name=gpu.label)

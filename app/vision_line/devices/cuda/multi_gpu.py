@@ -233,7 +233,7 @@ def open_gpus(
     score_floor: float | Scores | None = None,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_status: Callable[[str], None] | None = None,
 ) -> MultiDevice:
     """Open the GPUs of these numbers as one device, one after the other; the arguments are those of `open_cuda`.
 
@@ -244,7 +244,9 @@ def open_gpus(
     """
     with ExitStack() as undo:
         devices: list[InferenceDevice] = []
-        open_one = partial(open_cuda, model, shapes, wake, score_floor=score_floor, cache=cache, stop=stop, tell=tell)
+        open_one = partial(
+            open_cuda, model, shapes, wake, score_floor=score_floor, cache=cache, stop=stop, on_status=on_status
+        )
         for index in indices:
             devices.append(open_one(index=index))
             undo.callback(devices[-1].close)

@@ -46,9 +46,9 @@ class SlotPipeline:
         slots: int,
         cache: Path | None = None,
         stop: threading.Event | None = None,
-        tell: Callable[[str], None] | None = None,
+        on_status: Callable[[str], None] | None = None,
     ) -> None:
-        """Allocate `slots` slots; `cache`, `stop` and `tell` are those of `engine_sources`.
+        """Allocate `slots` slots; `cache`, `stop` and `on_status` are those of `engine_sources`.
 
         Raises:
             DeviceError: no TensorRT, a version of it that does not go with the GPU, or too little memory.
@@ -57,7 +57,7 @@ class SlotPipeline:
         self._model = model
         self._cache = cache
         self._stop = stop
-        self._tell = tell
+        self._on_status = on_status
         library = choose_library()
         self._target = target_of(gpu, library)
         self._trt = open_library(library)
@@ -166,7 +166,7 @@ class SlotPipeline:
         return box
 
     def _load(self, shape: ShapeHW) -> Engine:
-        sources = engine_sources(self._model, shape, self._target, self._cache, self._stop, self._tell)
+        sources = engine_sources(self._model, shape, self._target, self._cache, self._stop, self._on_status)
         self._proven[shape] = self._opener.open(sources, shape, self._inference)
         return self._proven[shape].engine
 

@@ -25,7 +25,7 @@ MAX_BATCH = BUCKETS[-1]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a slot works on: so many frames of one shape."""
+    """What a slot works on: frames of one shape."""
 
     size: int
     shape_hw: ShapeHW

@@ -146,7 +146,7 @@ class SurfacePool:
         self._stream = stream
         self._camera = camera
         self._limit = limit
-        self._told_full = False
+        self._warned_full = False
         self._free: deque[_Memory] = deque(self._allocate() for _ in range(POOL_SIZE))
         self._size = POOL_SIZE
         self._returns = _Returns(self._free)
@@ -196,8 +196,8 @@ class SurfacePool:
 
     def _grow(self) -> bool:
         if self._size >= self._limit:
-            if not self._told_full:
-                self._told_full = True
+            if not self._warned_full:
+                self._warned_full = True
                 logger.warning("camera %s: all %d frames of its GPU pool are in use", self._camera, self._size)
             return False
         if not self.grown:

@@ -112,7 +112,7 @@ def compare(
             holds=False,
         )
     scores, logits = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    return _judged(reference, found, scores, logits, tolerance)
+    return _compared(reference, found, scores, logits, tolerance)
 
 
 def weakness(reference: Reference) -> str:
@@ -136,7 +136,7 @@ def weakness(reference: Reference) -> str:
     return ""
 
 
-def _judged(
+def _compared(
     reference: Reference,
     found: NDArray[np.float32],
     scores: NDArray[np.float32],

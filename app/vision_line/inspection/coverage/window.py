@@ -24,7 +24,7 @@ class Need:
 
     @property
     def proves_after_s(self) -> float:
-        """Time after which a camera that is inspected too rarely can be told from one that has just started."""
+        """Time after which a camera that is inspected too rarely differs from one that has just started."""
         return self.gap_s if self.dwell_s == inf else max(self.gap_s, self.dwell_s)
 
     @property

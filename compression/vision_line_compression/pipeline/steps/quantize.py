@@ -141,7 +141,7 @@ def _search_mixed_precision(
 
     everything = quantized(())
     parts = rank_parts(everything)
-    if open_model(float_onnx).head is HeadKind.YOLOV8:  # of others the outputs' rows cannot be told apart
+    if open_model(float_onnx).head is HeadKind.YOLOV8:  # of others the outputs' rows cannot be distinguished
         parts = rank_by_closeness(parts, closeness)
     found = search_mixed_precision(parts, score, _map(float_onnx, images, recipe), wanted)
     narrowed = narrow_mixed_precision(found, parts_of(everything), score, wanted)

@@ -50,7 +50,7 @@ def all_ends(recipe: Recipe) -> list[tuple[Budget, int | None]]:
 
 
 def fine_tuning(recipe: Recipe, epochs: int | None) -> Schedule:
-    """Return the phases of a fine-tuning of so many epochs; None: as long as the recipe says."""
+    """Return the phases of a fine-tuning of this many epochs; None: as long as the recipe says."""
     settings = recipe.recover
     if epochs is not None:
         settings = RecoverSettings.model_validate(settings.model_dump() | {"epochs": epochs, "share": None})

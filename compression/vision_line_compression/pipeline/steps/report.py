@@ -145,7 +145,7 @@ def _remarks(inputs: Inputs, distilled: Artifact | None) -> Iterator[str]:
     if distilled is not None:
         yield from json.loads((distilled.path.parent / TEACHER).read_bytes())["warnings"]
     if inputs.loaded.recipe.data.judge == "val":
-        yield "Judged on the validation images, which also chose the epochs: the figures flatter all trained rows."
+        yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -89,7 +89,7 @@ def test_sections_must_fit_together(tmp_path: Path) -> None:
     assert control == ["1: file: report.controls: 'no-teacher' compares with [distill], which is missing"]
 
 
-def test_a_narrow_sibling_needs_the_length_of_the_parents_training(tmp_path: Path) -> None:
+def test_a_narrow_network_needs_the_length_of_the_parents_training(tmp_path: Path) -> None:
     """Trained for less than the product it would lose by that alone."""
     found = problems(tmp_path, MINIMAL + '[report]\ncontrols = ["narrow"]\n')
 

@@ -13,7 +13,7 @@ from vision_line_compression.prune.groups import (
     Member,
     NetworkStructure,
     candidate_widths,
-    group_channels,
+    make_units,
 )
 from vision_line_compression.prune.settings import Budget, Neck, PruneSettings, StageCaps
 
@@ -65,7 +65,7 @@ def test_members_map_channels_of_the_group_to_those_of_the_layer(chosen: list[bo
 def test_halves_get_one_width() -> None:
     """The two convolutions of a split block form one unit."""
     groups = [group("model.1.a.conv"), group("model.0.conv"), group("model.1.b.conv")]
-    units = group_channels(groups, structure((Halves("model.1.a.conv", "model.1.b.conv"),)), settings())
+    units = make_units(groups, structure((Halves("model.1.a.conv", "model.1.b.conv"),)), settings())
 
     assert [[g.name for g in unit.groups] for unit in units] == [["model.1.a.conv", "model.1.b.conv"], ["model.0.conv"]]
     assert units[0].widths == (16, 24, 32)
@@ -76,22 +76,22 @@ def test_a_locked_half_locks_the_other() -> None:
     groups = [group("model.1.a.conv"), group("model.1.b.conv", writes=("model.1.attn",))]
     pair = (Halves("model.1.a.conv", "model.1.b.conv"),)
 
-    assert group_channels(groups, structure(pair, frozenset({"model.1.attn"})), settings()) == ()
+    assert make_units(groups, structure(pair, frozenset({"model.1.attn"})), settings()) == ()
 
 
-def test_twin_heads_are_tied() -> None:
+def test_counterpart_heads_are_tied() -> None:
     """The same layer of both heads gets one width; it counts as part of the head."""
     groups = [group("model.4.cv2.0.0.conv"), group("model.4.one2one_cv2.0.0.conv")]
-    units = group_channels(groups, structure(), settings())
+    units = make_units(groups, structure(), settings())
 
     assert [len(unit.groups) for unit in units] == [2]
     assert units[0].stage == "head"
-    assert group_channels(groups, structure(), settings(head=False)) == ()
+    assert make_units(groups, structure(), settings(head=False)) == ()
 
 
 def test_the_finest_grid_decides_the_stage() -> None:
     """A group that is written at P3 and P4 counts as P3."""
-    (unit,) = group_channels([group("model.2.a.conv", writes=("model.3.a.conv",))], structure(), settings())
+    (unit,) = make_units([group("model.2.a.conv", writes=("model.3.a.conv",))], structure(), settings())
 
     assert unit.stage == "p3"
 
@@ -101,7 +101,7 @@ def test_the_neck_is_locked_as_asked() -> None:
     inside = group("model.2.a.conv", reads=("model.2.b.conv",))
     leaving = group("model.3.a.conv", reads=("model.4.cv2.0.0.conv",))
     kept = {
-        neck: [unit.name for unit in group_channels([inside, leaving], structure(), settings(neck))]
+        neck: [unit.name for unit in make_units([inside, leaving], structure(), settings(neck))]
         for neck in ("whole", "outputs", "free")
     }
 
@@ -110,4 +110,4 @@ def test_the_neck_is_locked_as_asked() -> None:
 
 def test_narrow_groups_are_left_alone() -> None:
     """A group of one quantum offers no choice, so it is no unit."""
-    assert group_channels([group("model.1.a.conv", 8)], structure(), settings()) == ()
+    assert make_units([group("model.1.a.conv", 8)], structure(), settings()) == ()

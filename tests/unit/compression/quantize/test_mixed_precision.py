@@ -26,7 +26,7 @@ FLOAT_SCORE = 0.9
 GAINS = {"a": 0.01, "b": 0.03, "c": 0.0, "d": -0.01}
 
 
-class Judge:
+class Scorer:
     """Scores a protected set as the sum of what its parts buy, and counts the calls."""
 
     def __init__(self, gains: dict[str, float], unprotected: float = 0.85) -> None:
@@ -39,7 +39,7 @@ class Judge:
 
 def test_the_parts_that_buy_most_are_kept_first() -> None:
     """Useless and harmful parts stay quantized."""
-    found = search_mixed_precision("abcd", Judge(GAINS), FLOAT_SCORE, MixedPrecisionSettings())
+    found = search_mixed_precision("abcd", Scorer(GAINS), FLOAT_SCORE, MixedPrecisionSettings())
 
     assert found.keep_float == ("b", "a")
     assert found.score == pytest.approx(0.89)
@@ -48,18 +48,18 @@ def test_the_parts_that_buy_most_are_kept_first() -> None:
 
 def test_it_stops_when_the_score_is_good_enough() -> None:
     """Within the tolerance nothing more is given up; at once if nothing is lost."""
-    enough = search_mixed_precision("abcd", Judge(GAINS), FLOAT_SCORE, MixedPrecisionSettings(tolerance=0.025))
-    judge = Judge(GAINS, unprotected=0.899)
-    nothing = search_mixed_precision("abcd", judge, FLOAT_SCORE, MixedPrecisionSettings())
+    enough = search_mixed_precision("abcd", Scorer(GAINS), FLOAT_SCORE, MixedPrecisionSettings(tolerance=0.025))
+    scorer = Scorer(GAINS, unprotected=0.899)
+    nothing = search_mixed_precision("abcd", scorer, FLOAT_SCORE, MixedPrecisionSettings())
 
     assert enough.keep_float == ("b",)
     assert nothing.keep_float == ()
-    assert judge.calls == 1
+    assert scorer.calls == 1
 
 
 def test_closeness_decides_what_is_tried_first() -> None:
     """Every part is measured alone; equals stay in the order in which they came."""
-    closeness = Judge({"a": 1.0, "b": 3.0, "c": 1.0, "d": 2.0})
+    closeness = Scorer({"a": 1.0, "b": 3.0, "c": 1.0, "d": 2.0})
 
     assert rank_by_closeness("abcd", closeness) == ("b", "d", "a", "c")
     assert closeness.calls == 4
@@ -67,11 +67,11 @@ def test_closeness_decides_what_is_tried_first() -> None:
 
 def test_one_convolution_that_does_as_well_is_kept_instead_of_its_block() -> None:
     """A block gives way to the one that matters; one whose convolutions only help together stays whole."""
-    judge = Judge(GAINS | {"b.1": 0.0, "b.2": 0.031, "a.1": 0.004, "a.2": 0.005})
-    found = search_mixed_precision("abcd", judge, FLOAT_SCORE, MixedPrecisionSettings())
+    scorer = Scorer(GAINS | {"b.1": 0.0, "b.2": 0.031, "a.1": 0.004, "a.2": 0.005})
+    found = search_mixed_precision("abcd", scorer, FLOAT_SCORE, MixedPrecisionSettings())
 
     narrowed = narrow_mixed_precision(
-        found, {"a": ("a.1", "a.2"), "b": ("b.1", "b.2")}, judge, MixedPrecisionSettings()
+        found, {"a": ("a.1", "a.2"), "b": ("b.1", "b.2")}, scorer, MixedPrecisionSettings()
     )
 
     assert narrowed.keep_float == ("a", "b.2")
@@ -86,12 +86,12 @@ def test_one_convolution_that_does_as_well_is_kept_instead_of_its_block() -> Non
 )
 def test_the_search_is_bounded_and_never_worse(gains: dict[str, float], most: int, probed: int) -> None:
     """Whatever the gains: few calls, few parts, and a score at least that of protecting nothing."""
-    judge = Judge(gains)
+    scorer = Scorer(gains)
     settings = MixedPrecisionSettings(most_protected=most, most_probed=probed)
 
-    found = search_mixed_precision(tuple(gains), judge, FLOAT_SCORE, settings)
+    found = search_mixed_precision(tuple(gains), scorer, FLOAT_SCORE, settings)
 
-    assert judge.calls <= 1 + 2 * probed
+    assert scorer.calls <= 1 + 2 * probed
     assert len(found.keep_float) <= most
     assert found.score >= found.unprotected_score
 

@@ -50,7 +50,7 @@ def limited(card: ReportCard, drop: float) -> ReportCard:
     return card.model_copy(update={"gates": tuple(changed)})
 
 
-def test_both_variants_are_judged_by_the_report_beside_the_bundle(
+def test_both_variants_are_evaluated_by_the_report_beside_the_bundle(
     card: ReportCard, model: Model, tmp_path: Path
 ) -> None:
     """INT8 by its row, float16 by the float model that was quantized, each against the better parent."""
@@ -64,7 +64,7 @@ def test_both_variants_are_judged_by_the_report_beside_the_bundle(
     assert origin.float16.by == "the report's row 'Distilled' passed the accuracy gates"
 
 
-def test_the_float16_variant_of_the_bundle_is_judged_as_it(card: ReportCard, model: Model, tmp_path: Path) -> None:
+def test_the_float16_variant_of_the_bundle_is_evaluated_as_it(card: ReportCard, model: Model, tmp_path: Path) -> None:
     """Its lineage names the file that was measured."""
     bundle = run_folder(tmp_path, limited(card, 2.0), model)
     assert model.bundle is not None

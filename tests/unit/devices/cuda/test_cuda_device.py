@@ -415,7 +415,7 @@ def test_loads_are_those_of_the_device(open_line: OpenLine, monkeypatch: pytest.
     assert nvml.opened == 0
 
 
-def test_a_device_without_nvml_tells_nothing(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_without_nvml_reports_nothing(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It inspects all the same."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
     line = open_line()

@@ -113,15 +113,15 @@ def test_sparse_weights_are_looked_for_where_the_hardware_skips_zeros(
     assert cuda_machine.tensorrt.flags == flags
 
 
-def test_each_step_of_a_build_is_told(cuda_machine: CudaMachine, model: Model) -> None:
+def test_each_step_of_a_build_is_reported(cuda_machine: CudaMachine, model: Model) -> None:
     """Width comes first, as people say it; the last word is that nothing is built any more."""
-    told: list[str] = []
+    reported: list[str] = []
 
     for _ in range(2):
-        find_engine(model, SHAPE, TARGET, cuda_machine.cache, tell=told.append)
+        find_engine(model, SHAPE, TARGET, cuda_machine.cache, on_status=reported.append)
 
     steps = [f"building the engine for 128x64: building, step {step} of 2" for step in (1, 2)]
-    assert told == [*steps, "", ""]
+    assert reported == [*steps, "", ""]
 
 
 def test_tensorrt_is_preferred_and_its_absence_is_one_sentence(

@@ -66,7 +66,7 @@ def test_another_number_than_there_are_gpus_is_refused(fake_cuda: FakeDriver) ->
         open_gpu(1)
 
 
-def test_a_machine_without_a_driver_is_told_so() -> None:
+def test_a_machine_without_a_driver_is_reported_as_such() -> None:
     """In a process of its own, since this one has a driver of the tests'."""
     code = (
         "from vision_line.devices.cuda.context import open_gpu\n"

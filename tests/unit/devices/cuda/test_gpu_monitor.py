@@ -56,7 +56,7 @@ def test_missing_figure_is_none_and_the_others_stay(unsupported: str, field: str
     assert load.memory_used_mb == 1100
 
 
-def test_older_drivers_tell_the_temperature_their_way() -> None:
+def test_older_drivers_show_the_temperature_their_way() -> None:
     """Where the newer call is not known the older one is asked; where both are not, there is no figure."""
     (older,) = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetTemperatureV")).sample()
     (none,) = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")).sample()
@@ -66,7 +66,7 @@ def test_older_drivers_tell_the_temperature_their_way() -> None:
 
 
 @pytest.mark.parametrize(("reasons", "throttled"), [(0x00, False), (0x04, False), (0x20, True), (0x44, True)])
-def test_heat_is_told_from_other_reasons_for_low_clocks(reasons: int, throttled: bool) -> None:
+def test_heat_is_distinguished_from_other_reasons_for_low_clocks(reasons: int, throttled: bool) -> None:
     """An idle GPU and one at its power limit are not too hot."""
     nvml = FakeNvml()
     nvml.reasons = reasons
@@ -75,7 +75,7 @@ def test_heat_is_told_from_other_reasons_for_low_clocks(reasons: int, throttled:
     assert load.throttled is throttled
 
 
-def test_older_drivers_tell_heat_their_way() -> None:
+def test_older_drivers_show_heat_their_way() -> None:
     """As with the temperature."""
     (older,) = GpuMonitor(BUS, FakeNvml("nvmlDeviceGetCurrentClocksEventReasons")).sample()
     unsupported = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -118,7 +118,7 @@ def test_a_question_that_hangs_does_not_hold_up_the_end(
     ("bus", "unsupported", "reason"),
     [(BUS, "nvmlInit", "Not Supported"), ("0000:09:00.0", "", "Not Found")],
 )
-def test_without_driver_or_gpu_the_reason_is_told_once(
+def test_without_driver_or_gpu_the_reason_is_reported_once(
     bus: str, unsupported: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There are no figures, one line says why, and closing is as ever."""
@@ -131,7 +131,7 @@ def test_without_driver_or_gpu_the_reason_is_told_once(
     assert len(caplog.records) == 1
 
 
-def test_gpu_that_vanishes_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_gpu_that_vanishes_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     """A GPU that stops answering ends the figures, not the program."""
     nvml = FakeNvml()
     monitor = GpuMonitor(BUS, nvml)

@@ -157,7 +157,7 @@ def test_leaving_the_gpu_is_refused(gpu: GpuContext, encode: Encode) -> None:
             decoder.decode(packets[0])
 
 
-def test_damage_and_closing_are_told(gpu: GpuContext, encode: Encode) -> None:
+def test_damage_and_closing_are_reported(gpu: GpuContext, encode: Encode) -> None:
     """What FFmpeg refuses is CORRUPT, marked packets give corrupt frames, a closed decoder says so."""
     with (
         opened(encode("libx264")) as (stream, packets),

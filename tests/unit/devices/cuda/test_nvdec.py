@@ -179,7 +179,7 @@ def test_steady_state_takes_no_memory(gpu: GpuContext, pynv: Any, encode: Encode
         assert (dropped, decoder.pool.size) == (POOL_SIZE, len(held))
 
 
-def test_too_many_held_frames_are_told(
+def test_too_many_held_frames_are_reported(
     gpu: GpuContext, pynv: Any, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When no more memory may be taken, the frame is refused as damaged: counted, and never silent."""

@@ -39,7 +39,7 @@ def _packets(memory: io.BytesIO) -> tuple[Any, list[Any]]:
         ("mjpeg", "yuvj420p", 8),
     ],
 )
-def test_first_frame_tells_the_sequence(encode: Encode, codec: str, pixels: str, bits: int) -> None:
+def test_first_frame_shows_the_sequence(encode: Encode, codec: str, pixels: str, bits: int) -> None:
     """Codec, size, depth and sampling are read from one keyframe, and live streams reorder nothing."""
     stream, packets = _packets(encode(codec, (130, 98), pixels))
 
@@ -51,7 +51,7 @@ def test_first_frame_tells_the_sequence(encode: Encode, codec: str, pixels: str,
     assert str(sequence) == f"{sequence.codec} 130x98, {bits} bit"
 
 
-def test_reordering_and_finer_chroma_are_told(encode: Encode) -> None:
+def test_reordering_and_finer_chroma_are_reported(encode: Encode) -> None:
     """B-frames and 4:4:4 are seen before the first frame is decoded for use."""
     stream, packets = _packets(encode("libx264", pixels="yuv444p", options={"bf": "2"}))
 

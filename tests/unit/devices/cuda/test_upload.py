@@ -96,7 +96,7 @@ def test_override_wins_over_stream_and_rgb(gpu: GpuContext, encode: Encode) -> N
         assert {frame.colour for packet in packets for frame in decoder.decode(packet)} == {override}
 
 
-def test_damage_and_closing_are_told(gpu: GpuContext, encode: Encode) -> None:
+def test_damage_and_closing_are_reported(gpu: GpuContext, encode: Encode) -> None:
     """What FFmpeg refuses is CORRUPT; a closed decoder says so, and closing twice is allowed."""
     with _uploading(gpu, encode("libx264")) as (decoder, packets):
         with pytest.raises(SourceError, match=r"'dock-3': CORRUPT"):

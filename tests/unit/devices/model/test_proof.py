@@ -118,7 +118,7 @@ def test_end_to_end_heads_are_compared_too() -> None:
     assert not compare(kept, HeadKind.END2END, CLASSES, NMS_IOU, wrong, Tolerance()).holds
 
 
-def test_a_reference_that_could_not_tell_is_noticed() -> None:
+def test_a_reference_that_could_not_report_is_noticed() -> None:
     """One image, the same image twice, or no scores at all: nothing a wrong engine would fail."""
     right = outputs()
 

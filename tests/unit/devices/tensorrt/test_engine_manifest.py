@@ -32,7 +32,7 @@ def test_batches_1_to_32_are_covered_once() -> None:
     assert all(low <= best <= high for low, best, high in BATCH_RANGES)
 
 
-def test_names_tell_engines_apart(tmp_path: Path) -> None:
+def test_names_distinguish_engines(tmp_path: Path) -> None:
     """Shape, library and compute capability are in the file's name; the manifest lies beside it."""
     engine = engine_path(tmp_path, open_model(None), SHAPE_HW, TARGET)
 

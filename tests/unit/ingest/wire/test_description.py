@@ -66,7 +66,7 @@ def test_control_urls(session: str, control: str, aggregate_url: str, url: str) 
     assert (found.aggregate_url, found.video.control_url) == (aggregate_url, url)
 
 
-def test_no_video_and_foreign_codecs_are_told_apart() -> None:
+def test_no_video_and_foreign_codecs_are_distinguished() -> None:
     """For two different errors."""
     assert parse_description(sdp("m=audio 0 RTP/AVP 0"), BASE).video is None
     track = video_of("m=video 0 RTP/AVP 96", "a=rtpmap:96 VP9/90000")

@@ -14,16 +14,16 @@ from vision_line.inspection.coverage.wall_clock import JITTER_S, STEP_S, WallClo
 def test_every_step_is_found_once_and_labels_follow(jumps: list[float]) -> None:
     """Whatever the clock does: what is found adds up to what it did, and labels are its own to the jitter."""
     clock = WallClock(0.0, 1e9)
-    utc_off_s = told_s = 0.0
+    utc_off_s = reported_s = 0.0
     for number, jump_s in enumerate(jumps, 1):
         utc_off_s += jump_s
         now_s = number * 0.2
         _, step = clock.read(now_s, 1e9 + now_s + utc_off_s, 0.0)
-        told_s += 0.0 if step is None else step.step_s
+        reported_s += 0.0 if step is None else step.step_s
 
         assert (step is None) or abs(step.step_s) > STEP_S
         assert clock.utc_of(now_s) == pytest.approx(1e9 + now_s + utc_off_s, abs=JITTER_S + 1e-5)
-    assert told_s == pytest.approx(utc_off_s, abs=(STEP_S + JITTER_S) * len(jumps) + 1e-5)
+    assert reported_s == pytest.approx(utc_off_s, abs=(STEP_S + JITTER_S) * len(jumps) + 1e-5)
 
 
 @given(rate=st.floats(-0.001, 0.001))

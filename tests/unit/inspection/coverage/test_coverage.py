@@ -296,7 +296,7 @@ def test_a_clock_set_back_counts_into_no_other_minute() -> None:
     assert (step.clock, step.from_utc, step.to_utc) == (1, MINUTE + 70.1, MINUTE + 40.1)
 
 
-def test_the_minute_under_way_is_told_every_few_seconds() -> None:
+def test_the_minute_under_way_is_reported_every_few_seconds() -> None:
     """What is known of it is never older than that, and the row is final when the minute is."""
     line = Line()
     _inspect_steadily(line, 0.0, 31.0)
@@ -399,7 +399,7 @@ def test_frozen_does_not_reach_back_into_an_interval_that_is_over() -> None:
     assert line.log.causes() == [("capacity", 0.5, 4.0), ("camera:FROZEN", 4.0, None)]
 
 
-def test_start_is_told_apart_from_the_cameras() -> None:
+def test_start_is_distinguished_from_the_cameras() -> None:
     """Until the camera runs it is the camera's, then the device's until that is ready, then nobody's."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     _idle(line, 0.0, 0.5)
@@ -601,7 +601,7 @@ def test_a_clock_that_jumps_moves_no_minute_into_another(steps: list[Step], jump
         )
 
 
-def test_what_other_runs_left_is_told_up_to_this_start() -> None:
+def test_what_other_runs_left_is_reported_up_to_this_start() -> None:
     """The interval goes on with this run's own causes up to the first inspection: no hole, and nothing twice."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     line.ledger.add_camera("cam02", Need(GAP_S), 5.0, line.utc(5.0), absence=Absence(-600.0, CRASHED))
@@ -610,16 +610,16 @@ def test_what_other_runs_left_is_told_up_to_this_start() -> None:
     line.ledger.inspected("cam02", 8.5)
     line.tick(9.0)
 
-    told = [row for row in line.log.intervals.values() if row.camera == "cam02"]
-    assert [(row.cause, row.started_s, row.ended_s) for row in told] == [
+    reported = [row for row in line.log.intervals.values() if row.camera == "cam02"]
+    assert [(row.cause, row.started_s, row.ended_s) for row in reported] == [
         ("crashed", -600.0, 5.0),
         ("camera:CONNECTING", 5.0, 6.0),
         ("device:STARTING", 6.0, 8.5),
     ]
-    assert [row.started_utc for row in told] == [line.utc(-600.0), line.utc(5.0), line.utc(6.0)]
+    assert [row.started_utc for row in reported] == [line.utc(-600.0), line.utc(5.0), line.utc(6.0)]
 
 
-def test_a_restart_is_told_however_quick_it_is() -> None:
+def test_a_restart_is_reported_however_quick_it_is() -> None:
     """Even where the next run looks again within the time that a gap may last."""
     line = Line(running=False)
     line.ledger.add_camera("cam02", Need(GAP_S, 3, 2.0), 5.0, line.utc(5.0), absence=Absence(4.7, OFF))
@@ -628,8 +628,8 @@ def test_a_restart_is_told_however_quick_it_is() -> None:
         line.ledger.inspected("cam02", 5.2 + number / 4)
         line.tick(5.3 + number / 4)
 
-    told = [row for row in line.log.intervals.values() if row.camera == "cam02"]
-    assert [(row.cause, row.started_s, row.ended_s) for row in told] == [
+    reported = [row for row in line.log.intervals.values() if row.camera == "cam02"]
+    assert [(row.cause, row.started_s, row.ended_s) for row in reported] == [
         ("off", 4.7, 5.0),
         ("camera:CONNECTING", 5.0, 5.2),
     ]
@@ -683,13 +683,13 @@ def test_a_pause_within_a_gap_is_a_part_of_its_own() -> None:
     line.ledger.paused(5.0, 25.0)
     _idle(line, 25.0, 26.0, arriving=True)
 
-    told = [(row.camera, row.cause, row.started_s, row.ended_s) for row in line.log.intervals.values()]
-    assert [row[1:] for row in told if row[0] == "cam01"] == [
+    reported = [(row.camera, row.cause, row.started_s, row.ended_s) for row in line.log.intervals.values()]
+    assert [row[1:] for row in reported if row[0] == "cam01"] == [
         ("capacity", 0.25, 5.0),
         ("paused", 5.0, 25.0),
         ("capacity", 25.0, None),
     ]
-    assert [row[1:] for row in told if row[0] == "cam02"] == [("camera:REFUSED", 0.0, None)]
+    assert [row[1:] for row in reported if row[0] == "cam02"] == [("camera:REFUSED", 0.0, None)]
 
 
 def test_a_camera_that_is_away_for_weeks_takes_no_memory_for_each_attempt() -> None:
@@ -731,7 +731,7 @@ def test_pauses_with_nothing_inspected_between_them_are_one_interval() -> None:
     assert 16.0 < line.log.causes()[1][1] < 18.0
 
 
-def test_a_sleep_of_the_machine_is_told_though_the_monotonic_clock_stood_still() -> None:
+def test_a_sleep_of_the_machine_is_reported_though_the_monotonic_clock_stood_still() -> None:
     """Two hours asleep: an interval of two hours, no step of the clock, and minutes go on by the wall clock."""
     line = Line()
     _inspect_steadily(line, 0.0, 30.0)

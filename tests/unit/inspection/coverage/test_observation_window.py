@@ -41,7 +41,7 @@ class Line:
     def close(self, at_s: float) -> None:
         self._keep(self.ledger.close(at_s, UTC + at_s, self._counts())[1])
 
-    def told(self) -> list[tuple[float, float, str]]:
+    def reported(self) -> list[tuple[float, float, str]]:
         rows = [row for row in self.rows.values() if not row.withdrawn]
         return sorted((row.started_s, float("inf") if row.ended_s is None else row.ended_s, row.cause) for row in rows)
 
@@ -86,8 +86,8 @@ def test_exactly_the_stays_of_parts_with_too_few_inspections(
     for enters in range(1, end - 2 * dwell, 2):
         if sum(enters < seen < enters + 2 * dwell for seen in known) < needed:
             unseen.update(range(enters, enters + 2 * dwell + 1, 2))
-    told = {at for at in range(1, end, 2) if any(a < at * UNIT_S < b for a, b, _ in line.told())}
-    assert told == unseen
+    reported = {at for at in range(1, end, 2) if any(a < at * UNIT_S < b for a, b, _ in line.reported())}
+    assert reported == unseen
 
 
 def _feed(
@@ -138,7 +138,7 @@ def test_what_lacks_is_the_cause(
     end_s = _feed(line, 60.0, fps=fps, inspect_every=inspect_every, lost=lost)
     line.close(end_s)
 
-    assert line.told() == [(0.0, end_s, cause)]
+    assert line.reported() == [(0.0, end_s, cause)]
 
 
 def _feed_damage_after_whole_frames(line: Line) -> float:
@@ -157,7 +157,7 @@ def test_damage_after_enough_whole_frames_is_the_cause() -> None:
     whole_again_s = _feed_damage_after_whole_frames(line)
     line.close(_feed(line, 10.0, fps=25.0, inspect_every=1, start_s=whole_again_s))
 
-    assert line.told() == [(10.0, whole_again_s + 1 / 25, "camera:CORRUPT")]
+    assert line.reported() == [(10.0, whole_again_s + 1 / 25, "camera:CORRUPT")]
 
 
 def test_a_file_that_is_damaged_to_its_end_lacks_that_part() -> None:
@@ -167,7 +167,7 @@ def test_a_file_that_is_damaged_to_its_end_lacks_that_part() -> None:
     line.ledger.state(StateChange("cam", CameraState.ENDED, end_s, UTC + end_s, "CORRUPT"))
     line.close(end_s + 5.0)
 
-    assert line.told() == [(10.0, end_s, "camera:CORRUPT")]
+    assert line.reported() == [(10.0, end_s, "camera:CORRUPT")]
 
 
 def test_a_cap_that_suffices_is_not_to_blame() -> None:
@@ -175,15 +175,15 @@ def test_a_cap_that_suffices_is_not_to_blame() -> None:
     line = Line(Need(2.0, 7, 4.0, cap_fps=5.0))
     line.close(_feed(line, 60.0, fps=25.0, inspect_every=40, lost=DropCause.RATE_CAP, lost_every=2))
 
-    assert [cause for _, _, cause in line.told()] == ["capacity"]
+    assert [cause for _, _, cause in line.reported()] == ["capacity"]
 
 
-def test_enough_inspections_leave_nothing_to_tell() -> None:
+def test_enough_inspections_leave_nothing_to_report() -> None:
     """Exactly the rate that is needed is enough."""
     line = Line(Need(2.0, 8, 4.0))
     line.close(_feed(line, 60.0, fps=32.0, inspect_every=16))
 
-    assert line.told() == []
+    assert line.reported() == []
 
 
 def test_a_rate_that_hovers_about_the_need_makes_no_flicker() -> None:
@@ -197,12 +197,12 @@ def test_a_rate_that_hovers_about_the_need_makes_no_flicker() -> None:
         line.tick(at_s)
     line.close(at_s)
 
-    told = line.told()
-    assert 0 < len(told) < 20
-    assert all(end - start > NEED.dwell_s for start, end, _ in told)
+    reported = line.reported()
+    assert 0 < len(reported) < 20
+    assert all(end - start > NEED.dwell_s for start, end, _ in reported)
 
 
-def test_what_lacks_is_told_from_what_lacked_before() -> None:
+def test_what_lacks_is_distinguished_from_what_lacked_before() -> None:
     """After a camera's failure too few inspections are the device's fault, from when the camera was back."""
     line = Line(NEED)
     end_s = _feed(line, 20.0, fps=25.0, inspect_every=5)
@@ -215,7 +215,7 @@ def test_what_lacks_is_told_from_what_lacked_before() -> None:
     end_s = _feed(line, 20.0, fps=25.0, inspect_every=5, start_s=end_s)
     line.close(end_s)
 
-    (first, second) = line.told()
+    (first, second) = line.reported()
     assert first[1] == pytest.approx(back_s, abs=0.3)
     assert first[2] == "camera:REFUSED"
     assert (second[0], second[2]) == (first[1], "capacity")
@@ -228,6 +228,6 @@ def test_another_lack_begins_another_interval() -> None:
     end_s = _feed(line, 40.0, fps=25.0, inspect_every=40)
     line.close(_feed(line, 60.0, fps=1.0, inspect_every=1, start_s=end_s))
 
-    (first, second) = line.told()
+    (first, second) = line.reported()
     assert (first[2], second[2]) == ("capacity", "camera:SLOW")
     assert first[1] == second[0] == pytest.approx(end_s, abs=5.0)

@@ -250,7 +250,7 @@ def test_missed_inspections() -> None:
     _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20, 0.2), jitter_px=2, miss=0.2))
 
 
-def test_flickers_are_not_told() -> None:
+def test_flickers_are_not_reported() -> None:
     """False detections in single frames, four in ten frames, make no event and disturb none."""
     _exactly_one(Belt(_mixed(12), steady(100), inspections(5, 20), jitter_px=2, flicker=0.3))
 

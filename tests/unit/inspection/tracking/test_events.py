@@ -129,12 +129,12 @@ def test_one_bright_observation_does_not_reject() -> None:
 def test_below_the_warning_band_is_accepted() -> None:
     """With a `warn_threshold` an event is accepted, warns or rejects; it is an event in any case."""
     settings = {"warn_threshold": 0.4, "reject_threshold": 0.7}
-    judged = [
+    verdicts = [
         [event.verdict for event in _run(scores, **settings)]
         for scores in ([0.3, 0.35, 0.39], [0.3, 0.4, 0.3], [0.3, 0.9, 0.3], [0.8, 0.9, 0.3])
     ]
 
-    assert judged == [[Verdict.ACCEPT], [Verdict.WARN], [Verdict.WARN], [Verdict.REJECT]]
+    assert verdicts == [[Verdict.ACCEPT], [Verdict.WARN], [Verdict.WARN], [Verdict.REJECT]]
 
 
 def test_without_a_warning_threshold_nothing_is_accepted() -> None:
@@ -158,7 +158,7 @@ def test_the_warning_threshold_of_a_class_goes_first() -> None:
     assert event.verdict is Verdict.ACCEPT
 
 
-def test_risen_verdict_is_told_at_once_and_never_falls() -> None:
+def test_risen_verdict_is_reported_at_once_and_never_falls() -> None:
     """An UPDATE tells a better observation, another one the rise to reject; weak observations later change nothing."""
     events = _run([0.3, 0.3, 0.3, 0.8, 0.8, 0.3, 0.3, 0.3])
 
@@ -174,7 +174,7 @@ def test_reject_threshold_of_the_class() -> None:
     assert [event.verdict for event in _run([0.6] * 3, reject_thresholds={"open": 0.7})] == [Verdict.WARN]
 
 
-def test_markedly_better_inspections_are_told() -> None:
+def test_markedly_better_inspections_are_reported() -> None:
     """A steadily rising score is reported when it rose markedly, each time with the observation itself."""
     events = _run([0.30 + 0.012 * number for number in range(20)], reject_threshold=0.9)
     updates = [event for event in events if event.phase is EventPhase.UPDATE]

@@ -149,11 +149,11 @@ class CudaDecoder:
                 self._end()
                 raise
             else:
-                self._tell(backend, sequence, refusals)
+                self._log_choice(backend, sequence, refusals)
                 return frames
         raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, "; ".join(refusals))
 
-    def _tell(self, backend: DecoderBackend, sequence: VideoSequence, refusals: list[str]) -> None:
+    def _log_choice(self, backend: DecoderBackend, sequence: VideoSequence, refusals: list[str]) -> None:
         before = self.description
         self._chosen, self._sequence = backend, sequence
         if self.description != before:

@@ -9,7 +9,7 @@ What PyNvVideoCodec 2.2 does, and what follows from it here:
   sequence gets a decoder of its own, and a frame of another size than the sequence's is an error.
 * With `LOW` latency a frame comes out of the call that its packet went into, if that is marked as a whole frame.
   `LOW` puts reordered frames out wrongly, so sequences that reorder are decoded with `NATIVE`: some frames later.
-* Damage inside a frame is concealed, and told on standard output only: frames are `corrupt` here only where the
+* Damage inside a frame is concealed, and reported on standard output only: frames are `corrupt` here only where the
   packet was. Cropping on the left and above is ignored.
 """
 

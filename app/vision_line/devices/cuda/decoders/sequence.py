@@ -193,7 +193,7 @@ def _is_turned(stream: EncodedVideo, packet: VideoPacket, codec: str) -> bool:
     try:
         return any(turn_of(frame, codec, packet) != UPRIGHT for frame in context.decode(packet) or context.decode(None))
     except av.FFmpegError:
-        return False  # `read_sequence` tells of it
+        return False  # `read_sequence` reports it
     except ValueError:
         return True
     finally:
