@@ -40,6 +40,10 @@ class CameraOrder:
         ticket.inspection = inspection
         camera = ticket.frame.camera
         line = self._lines[camera]
+        if len(line) == 1:  # nearly always
+            del self._lines[camera]
+            self._waiting -= 1
+            return [inspection]
         released: list[Inspection] = []
         while line and line[0].inspection is not None:
             released.append(line[0].inspection)

@@ -79,7 +79,7 @@ class Backend(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Batch:
     """What a slot works on: the frames' tickets and geometry, and when they were handed in."""
 
@@ -174,7 +174,9 @@ class InferenceDevice:
         released: list[Inspection] = []
         for slot, outputs in self._backend.finished():
             released += self._finish(slot, outputs)
-        self._stall.check(self._clock(), [batch.submitted_s for batch in self._working.values()])
+        if self._working:
+            oldest = next(iter(self._working.values()))  # a dictionary keeps the order of submission
+            self._stall.check(self._clock(), oldest.submitted_s)
         return released
 
     def in_flight(self) -> int:
@@ -227,7 +229,7 @@ def batch_shape(
         raise DeviceError(f"{name}: the device is closed")
     if busy:
         raise DeviceError(f"{name}: all {description.slots} slots are busy")
-    shapes = {closest_shape(frame.size_wh, description.input_shapes_hw) for frame in frames}
-    if len(shapes) != 1:
-        raise DeviceError(f"{name}: expected a batch of one input shape, got {sorted(shapes)}")
-    return shapes.pop()
+    shape, *others = (closest_shape(frame.size_wh, description.input_shapes_hw) for frame in frames)
+    if any(other != shape for other in others):
+        raise DeviceError(f"{name}: expected a batch of one input shape, got {sorted({shape, *others})}")
+    return shape

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from vision_line.errors import RunError
 from vision_line.wakefulness import Wakefulness
 
@@ -22,12 +20,12 @@ class StallWatch:
         self._engine = engine
         self._wakefulness = Wakefulness(ASKED_EVERY_S)
 
-    def check(self, now_s: float, submitted_s: Iterable[float]) -> None:
-        """Look at what is in flight, by the moments at which it was submitted; call it whenever results are asked for.
+    def check(self, now_s: float, submitted_s: float) -> None:
+        """Check the oldest batch in flight by when it was submitted; call it whenever results are asked for.
 
         Raises:
-            RunError: one of them was not answered in time.
+            RunError: it was not answered in time.
         """
         awake_s = self._wakefulness.since_s(now_s)
-        if any(now_s - max(since_s, awake_s) > STALL_S for since_s in submitted_s):
+        if now_s - max(submitted_s, awake_s) > STALL_S:
             raise RunError(f"{self._engine} has not answered for {STALL_S:.0f} s")

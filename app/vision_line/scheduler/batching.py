@@ -54,23 +54,29 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     Returns:
         A plan in which every entry of `ready` is in `batch`, in `stale`, in `early`, or stays where it is.
     """
-    stale = tuple(item.camera for item in ready if now_s - item.captured_s > item.max_staleness_s)
-    fresh = [item for item in ready if now_s - item.captured_s <= item.max_staleness_s]
-    # An early frame of a capped camera would be superseded by its next one anyway: dropping it now with its own cause
-    # keeps "rate cap" and "no capacity" apart in the ledger.
-    early = tuple(item.camera for item in fresh if item.capped and now_s < item.not_before_s)
-    due = [item for item in fresh if now_s >= item.not_before_s]
-    waiting = [item.not_before_s for item in fresh if now_s < item.not_before_s and not item.capped]
-    again_s = min(waiting, default=inf)
+    stale, early, due = [], [], []
+    again_s = inf
+    for item in ready:
+        if now_s - item.captured_s > item.max_staleness_s:
+            stale.append(item.camera)
+        elif now_s >= item.not_before_s:
+            due.append(item)
+        elif item.capped:
+            # Its next frame would supersede it anyway: dropping it now with its own cause keeps "rate cap" and
+            # "no capacity" apart in the ledger.
+            early.append(item.camera)
+        else:
+            again_s = min(again_s, item.not_before_s)
     if not due:
-        return BatchPlan(stale=stale, early=early, again_s=again_s)
+        return BatchPlan(stale=tuple(stale), early=tuple(early), again_s=again_s)
     first = min(due, key=_turn)
-    same_shape = [item for item in due if item.shape_hw == first.shape_hw]
-    picked = sorted(same_shape, key=_turn)[:max_batch] if max_batch > 1 else [first]
+    picked = [first]
+    if max_batch > 1:
+        picked = sorted((item for item in due if item.shape_hw == first.shape_hw), key=_turn)[:max_batch]
     fill_until_s = min(item.captured_s for item in picked) + fill_s
     if len(picked) < max_batch and now_s < fill_until_s:
-        return BatchPlan(stale=stale, early=early, again_s=min(again_s, fill_until_s))
-    return BatchPlan(tuple(item.camera for item in picked), stale, early, again_s)
+        return BatchPlan(stale=tuple(stale), early=tuple(early), again_s=min(again_s, fill_until_s))
+    return BatchPlan(tuple([item.camera for item in picked]), tuple(stale), tuple(early), again_s)
 
 
 def _turn(item: Ready) -> tuple[float, float, int]:

@@ -123,11 +123,15 @@ class CameraSet:
 
     def waiting(self, arrived: Iterable[str]) -> list[tuple[CameraPipeline, Frame]]:
         """Return the pipelines with a waiting frame, and that frame; `arrived` are the cameras with new ones."""
-        self._waiting.update((camera, self._by_camera[camera]) for camera in arrived if camera in self._by_camera)
-        asked = [(pipeline, pipeline.mailbox.oldest()) for pipeline in self._waiting.values()]
-        found = [(pipeline, frame) for pipeline, frame in asked if frame is not None]
-        if len(found) < len(asked):
-            self._waiting = {pipeline.camera: pipeline for pipeline, _ in found}
+        for camera in arrived:
+            if (pipeline := self._by_camera.get(camera)) is not None:
+                self._waiting[camera] = pipeline
+        found = []
+        for camera, pipeline in tuple(self._waiting.items()):
+            if (frame := pipeline.mailbox.oldest()) is not None:
+                found.append((pipeline, frame))
+            else:
+                del self._waiting[camera]
         return found
 
     def of_next_result(self, camera: str) -> CameraPipeline:
