@@ -189,7 +189,16 @@ def _encoded(packet: VideoPacket, video: av.VideoStream, clocks: Clocks, at_s: f
         return EncodedFrame(None, video, False, now_s, now_utc, counts=False)
     shown_s, decoded_s = _seconds(packet, packet.pts), _seconds(packet, packet.dts)
     media_s = at_s if at_s is None or shown_s is None or decoded_s is None else at_s + shown_s - decoded_s
-    return EncodedFrame(packet, video, packet.is_keyframe, now_s, now_utc, damaged=packet.is_corrupt, media_s=media_s)
+    return EncodedFrame(
+        packet,
+        video,
+        packet.is_keyframe,
+        now_s,
+        now_utc,
+        damaged=packet.is_corrupt,
+        pts_s=shown_s,
+        media_s=media_s,
+    )
 
 
 def _seconds(packet: VideoPacket, ticks: int | None) -> float | None:

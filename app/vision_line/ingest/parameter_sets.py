@@ -40,12 +40,11 @@ class Bits:
 
     def ue(self) -> int:
         """Return the next unsigned Exp-Golomb code."""
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-            if zeros > _MOST_CODE_BITS:
-                raise ValueError("a code that is too long")
-        return (1 << zeros) - 1 + self.u(zeros)
+        rest = self._value & (1 << self._left) - 1
+        zeros = self._left - rest.bit_length()
+        if zeros > _MOST_CODE_BITS:
+            raise ValueError("a code that is too long")
+        return self.u(2 * zeros + 1) - 1
 
     def se(self) -> int:
         """Return the next signed Exp-Golomb code."""

@@ -65,6 +65,7 @@ class RtspSource:
         self._client = RtspClient(playing, stop, clocks, stream.read_timeout_s)
         self._codec = NAL_CODECS.get(self._track.codec)
         self._timeline = RtpTimeline()
+        self._tick = Fraction(1, self._track.clock_hz)
         try:
             self._check_sizes(_annex_b(self._track))
             self._video = LiveVideo(_decoding_context(self._track, stream.max_frame_pixels))
@@ -143,10 +144,11 @@ class RtspSource:
             self._check_sizes(unit.data)
         packet: VideoPacket = av.Packet(unit.data)
         packet.pts = packet.dts = unit.pts
-        packet.time_base = Fraction(1, self._track.clock_hz)
+        packet.time_base = self._tick
         packet.is_keyframe = unit.keyframe
         report = self._client.report
-        camera_utc = None if report is None else report.utc_of(timestamp, self._track.clock_hz)
+        clock_hz = self._track.clock_hz
+        camera_utc = None if report is None else report.utc_of(timestamp, clock_hz)
         return EncodedFrame(
             packet=packet,
             origin=self._video,
@@ -155,6 +157,7 @@ class RtspSource:
             arrived_utc=arrived_utc,
             camera_utc=camera_utc,
             damaged=unit.damaged,
+            pts_s=None if unit.pts is None else unit.pts / clock_hz,
             began_s=began_s,
         )
 

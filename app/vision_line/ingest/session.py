@@ -204,7 +204,7 @@ class Session:
         if not self._stream.is_live:
             return encoded
         busy_s, self._busy_s = self._busy_s, 0.0
-        behind_s = self._age.saw(encoded.arrived_s, busy_s, _pts_s(encoded), encoded.camera_utc, encoded.began_s)
+        behind_s = self._age.saw(encoded.arrived_s, busy_s, encoded.pts_s, encoded.camera_utc, encoded.began_s)
         return replace(encoded, behind_s=behind_s) if behind_s else encoded
 
     def _count_skipped(self, cause: DropCause) -> None:
@@ -318,8 +318,8 @@ class Session:
         """Keep a frame's arrival until it leaves the decoder, which may reorder."""
         if len(self._arrivals) >= _MAX_REMEMBERED:
             self._arrivals.clear()
-        if (pts_s := _pts_s(encoded)) is not None:
-            self._arrivals[_ticks(pts_s)] = encoded
+        if encoded.pts_s is not None:
+            self._arrivals[_ticks(encoded.pts_s)] = encoded
 
     def _recall(self, decoded: DecodedFrame, newest: EncodedFrame) -> EncodedFrame:
         if decoded.pts_s is not None and math.isfinite(decoded.pts_s):
@@ -328,11 +328,6 @@ class Session:
             later = (ticks for ticks in self._arrivals if ticks > self._shown_ticks)
             self._shown_ticks = min(later, default=self._shown_ticks)
         return self._arrivals.pop(self._shown_ticks, newest)
-
-
-def _pts_s(encoded: EncodedFrame) -> float | None:
-    packet = encoded.packet
-    return None if packet is None or packet.pts is None else packet.pts * float(packet.time_base)
 
 
 def _ticks(pts_s: float) -> int:

@@ -16,7 +16,8 @@ class EncodedFrame:
 
     `packet` is an `av.Packet`, or None: then the decoder is to be flushed, or, if `damaged`, nothing is left to decode.
     `origin` is the `av.VideoStream` it came from; another origin needs another decoder. `counts` is False where no
-    further frame arrived: a flush, or damage to the frame before. `began_s` is when its first packet had been
+    further frame arrived: a flush, or damage to the frame before. `pts_s` is its presentation time in seconds of the
+    stream's own clock. `began_s` is when its first packet had been
     read, where that is known, and `behind_s` how late it came. One that is not `shown` has been counted as dropped, and
     is decoded only because later ones refer to it. `media_s` is when a file shows it, in seconds of the file's own time
     without jumps. `on_damage` is called where decoding shows that it is damaged, if the source is to know.
@@ -30,6 +31,7 @@ class EncodedFrame:
     camera_utc: float | None = None
     damaged: bool = False
     counts: bool = True
+    pts_s: float | None = None
     began_s: float | None = None
     behind_s: float = 0.0
     shown: bool = True
