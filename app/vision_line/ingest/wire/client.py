@@ -63,8 +63,7 @@ class RtspClient:
             GoodbyeError, ProtocolError, OSError: the stream is over, makes no sense or is a flood, or is lost.
         """
         for channel, data in self._playing.dialogue.early:
-            if (packet := self._packet(channel, memoryview(data))) is not None:
-                yield packet
+            yield from self._packet(channel, memoryview(data))
         self._playing.dialogue.early.clear()
         yield from self._interleaved() if self._playing.datagrams is None else self._datagrams()
 
@@ -89,24 +88,33 @@ class RtspClient:
     def _items(self) -> Iterator[RtpPacket]:
         """Yield the packets among what was read; all of it arrived now."""
         self.arrived = (self._clocks.monotonic(), self._clocks.utc())
-        take = self._playing.connection.framer.take
-        while (item := take()) is not None:
-            if not isinstance(item, Interleaved):
+        framer, media = self._playing.connection.framer, self._playing.channels[0]
+        while True:
+            yield from self._media(framer.take_run(media))
+            item = framer.take()
+            if item is None:
+                return
+            if isinstance(item, Interleaved):
+                yield from self._packet(*item)
+            else:
                 self._playing.dialogue.notice(item)
-            elif (packet := self._packet(*item)) is not None:
-                yield packet
 
-    def _packet(self, channel: int, data: memoryview) -> RtpPacket | None:
-        """Return the media packet in `data`; reports are read at once."""
-        self._packets += 1
+    def _packet(self, channel: int, data: memoryview) -> Iterator[RtpPacket]:
+        """Yield the media packet in `data`, if it is one; reports are read at once."""
         media, control = self._playing.channels
         if channel == media:
-            if (packet := parse_rtp(data)) is not None:
-                self._heard_s = self.arrived[0]
-            return packet
+            yield from self._media([data])
+            return
+        self._packets += 1
         if channel == control:
             self._read_reports(data)
-        return None
+
+    def _media(self, run: list[memoryview]) -> Iterator[RtpPacket]:
+        self._packets += len(run)
+        for data in run:
+            if (packet := parse_rtp(data)) is not None:
+                self._heard_s = self.arrived[0]
+                yield packet
 
     def _datagrams(self) -> Iterator[RtpPacket]:
         pair, connection = self._playing.datagrams, self._playing.connection

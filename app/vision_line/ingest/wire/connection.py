@@ -71,6 +71,23 @@ class Framer:
             return self._message()
         return None
 
+    def take_run(self, channel: int) -> list[memoryview]:
+        """Take the complete packets of one channel that come next, up to anything else: nearly all that a camera sends.
+
+        They are valid until more is read.
+        """
+        buffer, view, at, end = self._buffer, self._view, self._at, self._end
+        run = []
+        while end - at >= _PREFIX_BYTES and buffer[at] == _DOLLAR and buffer[at + 1] == channel:
+            following = at + _PREFIX_BYTES + (buffer[at + 2] << 8 | buffer[at + 3])
+            if following > end:
+                break
+            run.append(view[at + _PREFIX_BYTES : following])
+            at = following
+        if run:
+            self._at, self._junk = at, 0
+        return run
+
     def _packet(self) -> Interleaved | None:
         at, left = self._at, self._end - self._at
         if left < _PREFIX_BYTES:

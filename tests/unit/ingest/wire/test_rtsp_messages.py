@@ -39,6 +39,24 @@ items = st.lists(
 )
 
 
+@given(items, st.integers(0, 3))
+def test_runs_of_a_channel_lose_nothing(sent: list[bytes], channel: int) -> None:
+    """What is taken in runs and what is taken singly are the same items in the same order, each once."""
+    data = b"".join(packet(item[1] % 4, item[4:]) if item.startswith(b"$") else item for item in sent)
+    whole = feed(Framer(), data)
+    framer, out = Framer(), list[tuple[int, bytes] | Message]()
+    framer.space()[: len(data)] = data
+    framer.filled(len(data))
+    while True:
+        out += [(channel, bytes(view)) for view in framer.take_run(channel)]
+        item = framer.take()
+        if item is None:
+            break
+        assert not (isinstance(item, Interleaved) and item.channel == channel)
+        out.append((item.channel, bytes(item.data)) if isinstance(item, Interleaved) else item)
+    assert out == whole
+
+
 @given(items, st.lists(st.integers(1, 60), max_size=40))
 def test_cuts_mean_nothing(sent: list[bytes], cuts: list[int]) -> None:
     """The network may cut anywhere."""
