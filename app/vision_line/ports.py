@@ -86,9 +86,12 @@ class DeviceLoad:
         return self.memory_used_mb >= self.memory_total_mb * FULL_SHARE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DecodedFrame:
-    """A native frame as the decoder left it, and how to read it; `corrupt` when the decoder reported damage."""
+    """A native frame as the decoder left it, and how to read it; `corrupt` when the decoder reported damage.
+
+    Not frozen: it is made for every frame that arrives, and freezing doubles what that takes.
+    """
 
     data: Any  # of the decoder's own type
     size_wh: tuple[int, int]

@@ -14,6 +14,7 @@ so, or the session drops it because it waits for such a frame.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vision_line.ingest.nal import START_CODE, NalCodec, NalRole, nal_headers
 
@@ -30,8 +31,7 @@ class OversizedFrameError(ValueError):
     """A frame never ends: the timestamps do not advance."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
+class AccessUnit(NamedTuple):
     """All NAL units of one frame in Annex B form.
 
     `damaged`: it cannot be decoded rightly; with empty `data` it says so of the unit before, which was cut short.

@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vision_line.config.models import Stream
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
@@ -111,6 +111,7 @@ class Session:
         self._numbered: EncodedVideo | None = None  # the origin whose frame numbers are followed
         self._numbers: FrameNumbers | None = None
         self._load = load
+        self._is_live = stream.is_live
         self._limit_s = stream.max_staleness_ms / 1000 if stream.is_live else math.inf
         self._cap = RateCap(stream.inspect_fps)  # a camera's frames are capped by the scheduler
         self._age = FrameAge()
@@ -187,7 +188,8 @@ class Session:
             if not self._intake.awaits_key:
                 self._decode(encoded)
         else:
-            for chosen in self._intake.take(self._aged(encoded), self._age):
+            self._note_age(encoded)
+            for chosen in self._intake.take(encoded, self._age):
                 self._decode_chosen(chosen)
 
     def _lacks_reference(self, encoded: EncodedFrame) -> bool:
@@ -199,13 +201,12 @@ class Session:
             return False
         return self._numbers.breaks(bytes(encoded.packet), keyframe=encoded.keyframe)
 
-    def _aged(self, encoded: EncodedFrame) -> EncodedFrame:
-        """Return the frame with its lateness; a file's frames are never late."""
-        if not self._stream.is_live:
-            return encoded
+    def _note_age(self, encoded: EncodedFrame) -> None:
+        """Note in the frame how late it came; a file's frames are never late."""
+        if not self._is_live:
+            return
         busy_s, self._busy_s = self._busy_s, 0.0
-        behind_s = self._age.saw(encoded.arrived_s, busy_s, encoded.pts_s, encoded.camera_utc, encoded.began_s)
-        return replace(encoded, behind_s=behind_s) if behind_s else encoded
+        encoded.behind_s = self._age.saw(encoded.arrived_s, busy_s, encoded.pts_s, encoded.camera_utc, encoded.began_s)
 
     def _count_skipped(self, cause: DropCause) -> None:
         """Count a frame that will not be shown; one skipped on purpose is still a sign of life."""

@@ -10,9 +10,9 @@ from typing import Protocol
 from vision_line.ports import EncodedVideo, VideoPacket
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedFrame:
-    """All packets of one frame, joined, and the time at which the last of them was read.
+    """All packets of one frame, joined, and the time at which the last of them was read. Its camera's thread owns it.
 
     `packet` is an `av.Packet`, or None: then the decoder is to be flushed, or, if `damaged`, nothing is left to decode.
     `origin` is the `av.VideoStream` it came from; another origin needs another decoder. `counts` is False where no
