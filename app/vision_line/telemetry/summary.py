@@ -299,7 +299,7 @@ def parting_words(totals: RunTotals) -> str:
     share = 100 * sum(missing_s.values()) / max(1.0, covered.due_s - usual_s)
     worst = sorted(missing_s.items(), key=lambda item: -item[1])
     causes = ", ".join(f"{cause} {seconds:.0f} s" for cause, seconds in worst)
-    words = f"after the start not inspected for {share:.1f} % of the time of all cameras: {causes}"
+    words = f"not inspected for {share:.1f} % of the cameras' time since the device was ready: {causes}"
     lacking = _lacking(totals) if {CAPACITY, DECODING} & missing_s.keys() else ""
     return f"{words}; {lacking}" if lacking else words
 
