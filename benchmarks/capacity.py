@@ -2,7 +2,7 @@
 """The real scheduler on a simulated GPU against the capacity model: 16 cameras, the most that fit, 1000 streams.
 
 No GPU is used, and no figure of one is measured: decoders and engine take the times of the model's constants. What is
-compared is the model's arithmetic with the inspecting thread, its mailboxes and `plan_batch`. Most runs are in virtual
+compared is the model's arithmetic with the scheduler's thread, its mailboxes and `plan_batch`. Most runs are in virtual
 time, where results do not depend on this machine; one is in real time, on the simulated device with its own thread.
 Run: python -m benchmarks.capacity [VIRTUAL_SECONDS] [REAL_SECONDS]
 """
@@ -36,7 +36,7 @@ STREAMS = 1000
 
 
 class Latencies:
-    """Implements the inspecting thread's `Observer`: keeps latencies and batch sizes."""
+    """Implements the scheduler's `Observer`: keeps latencies and batch sizes."""
 
     def __init__(self) -> None:
         """Keep nothing yet."""
@@ -56,7 +56,7 @@ class Latencies:
 
 
 def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Latencies:
-    """Feed the inspecting thread and a `SimulatedDevice` at the cameras' pace for `seconds`."""
+    """Feed the scheduler's thread and a `SimulatedDevice` at the cameras' pace for `seconds`."""
     bell = WakeUp()
     description = DeviceDescription("simulated", "", "int8", ((384, 640),), works.slots, works.max_batch)
     device = SimulatedDevice(description, bell.notify, works.batch_s)

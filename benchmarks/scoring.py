@@ -55,11 +55,11 @@ def _truth(lines: list[dict[str, Any]]) -> ClipTruth:
         defects=tuple(
             DefectTruth(line["defect_id"], line["board"], line["kind"], line["longer_side_px"]) for line in defects
         ),
-        frames=tuple(tuple(_sighting(seen) for seen in line["defects"]) for line in frames),
+        frames=tuple(tuple(_true_box(seen) for seen in line["defects"]) for line in frames),
     )
 
 
-def _sighting(seen: dict[str, Any]) -> TrueBox:
+def _true_box(seen: dict[str, Any]) -> TrueBox:
     x0, y0, x1, y1 = (float(side) for side in seen["xyxy"])
     return TrueBox(seen["defect_id"], seen["kind"], (x0, y0, x1, y1), seen["visible"])
 
@@ -196,25 +196,25 @@ def _hit(row: LoggedDetection, frames: Sequence[SentFrame], times: Sequence[floa
     position = bisect_right(times, row.arrived_utc) - 1
     # An arrival under load may be noted a frame late: the two frames before count too, the nearest defect wins.
     near = [
-        (_distance(row.xyxy, sighting.xyxy), sighting, frames[p])
+        (_distance(row.xyxy, box.xyxy), box, frames[p])
         for p in range(max(0, position - 2), position + 1)
-        for sighting in truth.frames[frames[p].position]
+        for box in truth.frames[frames[p].position]
     ]
     hits = [item for item in near if item[0] <= CENTRE_PX or _overlap(row.xyxy, item[1].xyxy)]
     if hits:
-        _, sighting, frame = min(hits, key=lambda item: item[0])
-        yield Pass(row.camera, sighting.defect_id, _pass_number(sighting, frame, truth))
+        _, box, frame = min(hits, key=lambda item: item[0])
+        yield Pass(row.camera, box.defect_id, _pass_number(box, frame, truth))
 
 
-def _pass_number(sighting: TrueBox, frame: SentFrame, truth: ClipTruth) -> int:
+def _pass_number(box: TrueBox, frame: SentFrame, truth: ClipTruth) -> int:
     """Number a defect's passes; one that is in view at the loop's seam belongs to the loop it began in."""
-    began_before = _seen_since_start(sighting.defect_id, frame.position, truth)
+    began_before = _seen_since_start(box.defect_id, frame.position, truth)
     return frame.loop - 1 if began_before else frame.loop
 
 
 def _seen_since_start(defect_id: int, index: int, truth: ClipTruth) -> bool:
     """Whether the defect has been visible without a break since frame 0, and was so in the loop's last frame."""
-    seen = [any(s.defect_id == defect_id for s in sightings) for sightings in truth.frames[: index + 1]]
+    seen = [any(s.defect_id == defect_id for s in boxes) for boxes in truth.frames[: index + 1]]
     return all(seen) and any(s.defect_id == defect_id for s in truth.frames[-1])
 
 
@@ -223,11 +223,11 @@ def _passes(camera: str, frames: Sequence[SentFrame], truth: ClipTruth) -> dict[
     spans: dict[Pass, tuple[float, float]] = {}
     numbers: dict[tuple[int, int], int] = {}
     for frame in frames:
-        for sighting in truth.frames[frame.position]:
-            key = (sighting.defect_id, frame.position)
+        for box in truth.frames[frame.position]:
+            key = (box.defect_id, frame.position)
             if key not in numbers:
                 numbers[key] = 1 if _seen_since_start(*key, truth) else 0
-            one = Pass(camera, sighting.defect_id, frame.loop - numbers[key])
+            one = Pass(camera, box.defect_id, frame.loop - numbers[key])
             spans[one] = (spans.get(one, (frame.sent_utc, 0.0))[0], frame.sent_utc)
     return spans
 

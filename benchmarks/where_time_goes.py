@@ -98,7 +98,7 @@ def main() -> None:
         "inspected frames/s": statistics.median(rates),
         "cores": cores,
         "bare engine, ms of CPU an image": statistics.median(bare),
-        "inspecting thread, share of samples": {name: round(share, 3) for name, share in _medians(scheduler).items()},
+        "scheduler's thread, share of samples": {name: round(share, 3) for name, share in _medians(scheduler).items()},
     }
     report.publish()
 

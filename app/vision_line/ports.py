@@ -103,7 +103,7 @@ class DecodedFrame:
 
 @runtime_checkable
 class HostCopyable(Protocol):
-    """A native frame that lies outside the host's memory and is copied for the few looks that people take."""
+    """A native frame that lies outside the host's memory and is copied for the few that people see."""
 
     def to_host(self) -> VideoFrame:
         """Return a copy that the caller owns; any thread, and it may wait a millisecond.
@@ -154,7 +154,7 @@ OpenDecoder: TypeAlias = Callable[[str, EncodedVideo, Colour | None], Decoder]
 class Device(Protocol):
     """Owns an engine and its batch slots.
 
-    Everything is called by the one inspecting thread, where nothing else is said. `submit` starts work and returns at
+    Everything is called by the scheduler's thread, where nothing else is said. `submit` starts work and returns at
     once; finished work is picked up with `collect`. Whenever something finishes, the device calls the `wake` callback
     it was made with, from any thread; `wake` only sets an event.
     """
@@ -219,12 +219,12 @@ class LoadReporter(Protocol):
 
 
 class LoadedDevice(Device, LoadReporter, Protocol):
-    """A device as it is opened: the inspecting thread needs the one half, whoever watches the hardware the other."""
+    """A device as it is opened: the scheduler's thread needs the one half, whoever watches the hardware the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogStatus:
-    """How the detection log fares: the inspecting thread stops inspecting while it is not `writable`."""
+    """How the detection log fares: the scheduler's thread stops inspecting while it is not `writable`."""
 
     writable: bool = True
     reason: str = ""  # "" or "stalled", "disk full: ..." in one sentence

@@ -22,10 +22,10 @@ from rich.console import Console
 from benchmarks.faults.bench import LINE, SUBJECTS, run
 from benchmarks.faults.fault import Broken, Fault, broken_promises
 from benchmarks.faults.faults import FAULTS
+from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.quiet import foreign_share, usage
 from benchmarks.faults.site import can_make_networks, open_site
 from benchmarks.faults.table import Row, publish
-from benchmarks.faults.verdict import Verdict
 from benchmarks.faults.videos import ensure_stamped_video
 from benchmarks.faults.waiting import EndedError, TooSlowError
 
@@ -59,20 +59,20 @@ class Bench:
 
     def _try(self, fault: Fault, number: int) -> Row:
         before, broken = usage(), Broken()
-        verdicts: dict[str, Verdict] = {}
+        outcomes: dict[str, Outcome] = {}
         groups = [(name,) for name in self.subjects] if fault.alone else [self.subjects]
         for names in groups:
             try:
-                verdicts |= self._play(fault, names, f"{fault.name}-{number}-{names[0]}".replace(" ", "-"))
+                outcomes |= self._play(fault, names, f"{fault.name}-{number}-{names[0]}".replace(" ", "-"))
             except TooSlowError as exc:
                 broken.timed.append(str(exc))
             except EndedError as exc:
                 (broken.silent if exc.subject == LINE else broken.timed).append(str(exc))
-        if LINE in verdicts:
-            broken += broken_promises(fault, verdicts[LINE])
-        return Row(fault, verdicts, broken, foreign_share(before, usage()))
+        if LINE in outcomes:
+            broken += broken_promises(fault, outcomes[LINE])
+        return Row(fault, outcomes, broken, foreign_share(before, usage()))
 
-    def _play(self, fault: Fault, names: Sequence[str], folder: str) -> dict[str, Verdict]:
+    def _play(self, fault: Fault, names: Sequence[str], folder: str) -> dict[str, Outcome]:
         with open_site(networks=self.networks and fault.raw is None and not fault.needs_relay) as site:
             return run(fault, names, site, self.video, self.folder / folder)
 
@@ -118,7 +118,7 @@ def _row_words(row: Row) -> str:
         outcome = f"unclear, other programs used {row.foreign:.0%} of the machine: {row.broken}"
     else:
         outcome = "held"
-    return f"{row.fault.name}: {outcome}  ({row.foreign:.0%} used by others)  {row.verdicts}"
+    return f"{row.fault.name}: {outcome}  ({row.foreign:.0%} used by others)  {row.outcomes}"
 
 
 if __name__ == "__main__":

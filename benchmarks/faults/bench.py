@@ -12,11 +12,11 @@ from pathlib import Path
 from benchmarks.faults.clock import Setting, WallClock
 from benchmarks.faults.fault import Fault, Scene
 from benchmarks.faults.line import VisionLine
+from benchmarks.faults.outcome import Outcome, Window, evaluate_line, evaluate_peer
 from benchmarks.faults.peers import OPENCV_LOOP, ULTRALYTICS_LOADER, Peer
 from benchmarks.faults.relay import Relay
 from benchmarks.faults.site import Camera, RawServers, Servers, Site
 from benchmarks.faults.subject import VICTIM, Account, Subject
-from benchmarks.faults.verdict import Verdict, Window, evaluate_line, evaluate_peer
 from benchmarks.faults.waiting import EndedError, TooSlowError
 
 OTHERS = 2
@@ -29,7 +29,7 @@ SUBJECTS = (LINE, "OpenCV loop", "Ultralytics")
 _PROGRAMS = {"OpenCV loop": OPENCV_LOOP, "Ultralytics": ULTRALYTICS_LOADER}
 
 
-def run(fault: Fault, names: Sequence[str], site: Site, video: Path, folder: Path) -> dict[str, Verdict]:
+def run(fault: Fault, names: Sequence[str], site: Site, video: Path, folder: Path) -> dict[str, Outcome]:
     """Run the named subjects through one fault, beside each other.
 
     Raises:
@@ -106,7 +106,7 @@ def _window(fault: Fault, begun_s: float, over_s: float) -> Window:
     return Window(begun_s, over_s, now_s, time.time() - now_s, settings)
 
 
-def _evaluate(fault: Fault, name: str, account: Account, window: Window) -> Verdict:
+def _evaluate(fault: Fault, name: str, account: Account, window: Window) -> Outcome:
     victims = account.cameras if fault.everyone else (VICTIM,)
     if name == LINE:
         return evaluate_line(account, window, victims)

@@ -12,11 +12,11 @@ from pathlib import Path
 from tests.fakes.rtsp.raw_server import RawCamera
 
 from benchmarks.faults.clock import AGREE_S, WallClock
+from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.quiet import BUSY_SHARE
 from benchmarks.faults.relay import Relay
 from benchmarks.faults.site import Camera, Site
 from benchmarks.faults.subject import Subject
-from benchmarks.faults.verdict import Verdict
 
 #: A run that was told to end by SIGTERM; all that it took is recorded.
 EXIT_INTERRUPTED = 130
@@ -45,7 +45,7 @@ class Scene:
             subject.kill()
 
     def start(self) -> None:
-        """Start all subjects and wait until they look at their cameras."""
+        """Start all subjects and wait until they inspect their cameras."""
         for subject in self.subjects:
             subject.launch()
         for subject in self.subjects:
@@ -75,7 +75,7 @@ class Fault:
     """Something that goes wrong for `lasts_s`, and what must hold.
 
     `causes` are the beginnings of the causes that the ledger may give. `everyone`: all cameras suffer, else the victim.
-    `reported_s` is how much at least must be in the ledger; None: nearly all of it, as nobody can look at the camera
+    `reported_s` is how much at least must be in the ledger; None: nearly all of it, as nobody can inspect the camera
     then. `alone`: the subjects meet it one after the other, as beside each other each would be part of the others'
     fault.
     """
@@ -131,40 +131,40 @@ class Broken:
         return "; ".join((*self.silent, *self.timed))
 
 
-def broken_promises(fault: Fault, verdict: Verdict) -> Broken:
+def broken_promises(fault: Fault, outcome: Outcome) -> Broken:
     """Return what did not hold of vision-line."""
-    return Broken(list(_silent(fault, verdict)), list(_timed(fault, verdict)))
+    return Broken(list(_silent(fault, outcome)), list(_timed(fault, outcome)))
 
 
-def _silent(fault: Fault, verdict: Verdict) -> list[str]:
+def _silent(fault: Fault, outcome: Outcome) -> list[str]:
     """What was not said, or said wrongly: no machine is an excuse for that."""
     broken = []
     must_report_s = fault.lasts_s - 1.0 if fault.reported_s is None else fault.reported_s
-    if verdict.reported_s < must_report_s:
-        broken.append(f"{verdict.reported_s:.1f} s are in the ledger, at least {must_report_s:.1f} s must be")
-    if verdict.exit_code != fault.exit_code:
-        broken.append(f"exit code {verdict.exit_code} instead of {fault.exit_code}")
-    if fault.is_damaged and not verdict.damaged:
+    if outcome.reported_s < must_report_s:
+        broken.append(f"{outcome.reported_s:.1f} s are in the ledger, at least {must_report_s:.1f} s must be")
+    if outcome.exit_code != fault.exit_code:
+        broken.append(f"exit code {outcome.exit_code} instead of {fault.exit_code}")
+    if fault.is_damaged and not outcome.damaged:
         broken.append("no frame was counted as damaged")
-    if not _agree(verdict.steps_s, fault.steps_s):
-        broken.append(f"steps of the clock: reported {list(verdict.steps_s)}, made {fault.steps_s}")
-    if verdict.misplaced:
-        broken.append(f"{verdict.misplaced} rows under a time that is not theirs")
+    if not _agree(outcome.steps_s, fault.steps_s):
+        broken.append(f"steps of the clock: reported {list(outcome.steps_s)}, made {fault.steps_s}")
+    if outcome.misplaced:
+        broken.append(f"{outcome.misplaced} rows under a time that is not theirs")
     return broken
 
 
-def _timed(fault: Fault, verdict: Verdict) -> list[str]:
+def _timed(fault: Fault, outcome: Outcome) -> list[str]:
     """What was lost, was late, or had another cause: what a machine does that others use."""
     broken = []
-    if verdict.others_lost_s > 0:
-        broken.append(f"the others were not looked at for {verdict.others_lost_s:.1f} s")
-    if fault.back_within_s < inf and (verdict.back_s is None or verdict.back_s > fault.back_within_s):
+    if outcome.others_lost_s > 0:
+        broken.append(f"the others were not inspected for {outcome.others_lost_s:.1f} s")
+    if fault.back_within_s < inf and (outcome.back_s is None or outcome.back_s > fault.back_within_s):
         broken.append(f"not back within {fault.back_within_s:g} s")
-    strange = [cause for cause in verdict.causes if not cause.startswith(fault.causes)]
+    strange = [cause for cause in outcome.causes if not cause.startswith(fault.causes)]
     if strange:
         broken.append(f"wrong cause: {', '.join(strange)}")
-    if verdict.old:
-        broken.append(f"{verdict.old} results on frames up to {verdict.oldest_s:.1f} s old")
+    if outcome.old:
+        broken.append(f"{outcome.old} results on frames up to {outcome.oldest_s:.1f} s old")
     return broken
 
 

@@ -207,7 +207,7 @@ FAULTS = (
         raw=changes_size,
     ),
     Fault(
-        "pictures lost",
+        "frames lost",
         "two frames of fifty never arrive; up to the next keyframe what is decoded is damaged",
         lasts_s=10.0,
         causes=STARTS,

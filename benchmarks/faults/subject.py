@@ -23,7 +23,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class ReportedGap:
-    """An interval of which the subject itself says that a camera was not looked at, and why."""
+    """An interval of which the subject itself says that a camera was not inspected, and why."""
 
     camera: str
     cause: str

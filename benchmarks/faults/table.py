@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,13 +13,15 @@ from pathlib import Path
 
 from benchmarks.faults.bench import LINE, SUBJECTS
 from benchmarks.faults.fault import Broken, Fault
+from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.quiet import BUSY_SHARE
-from benchmarks.faults.verdict import Verdict
 from benchmarks.rounds import Report, machine
 from vision_line.errors import RunError
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+#: Longest line of the page's prose, in characters.
+_PAGE_WIDTH = 124
 #: Any of the packages of a line may hold it.
 PACKAGES = {
     "OpenVINO": ("openvino",),
@@ -33,7 +36,7 @@ class Row:
     """One fault with what each subject made of it, what vision-line did not hold, and how much others used (0 to 1)."""
 
     fault: Fault
-    verdicts: dict[str, Verdict]
+    outcomes: dict[str, Outcome]
     broken: Broken
     foreign: float
 
@@ -52,8 +55,8 @@ def publish(rows: Sequence[Row], left_out: Sequence[str], seconds: float) -> Non
     """Write both."""
     report = Report("faults", facts={"minutes": round(seconds / 60, 1), **_versions()})
     for row in rows:
-        for subject, verdict in row.verdicts.items():
-            report.add(fault=row.fault.name, subject=subject, **asdict(verdict))
+        for subject, outcome in row.outcomes.items():
+            report.add(fault=row.fault.name, subject=subject, **asdict(outcome))
     report.facts["broken promises"] = {row.fault.name: str(row.broken) for row in rows if row.is_broken}
     report.facts["unclear, the machine was busy"] = {row.fault.name: str(row.broken) for row in rows if row.is_unclear}
     report.facts["used by other programs"] = {row.fault.name: round(row.foreign, 2) for row in rows}
@@ -74,7 +77,7 @@ def measured_on(on: Mapping[str, object], versions: Mapping[str, str], seconds: 
     ]
     if left_out:
         notes.append(f"Left out for want of rights or tools: {', '.join(left_out)}.")
-    return " ".join(notes)
+    return textwrap.fill(" ".join(notes), _PAGE_WIDTH, break_on_hyphens=False)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -97,50 +100,50 @@ def _noted(row: Row) -> str:
 
 
 def _cell(row: Row, subject: str) -> str:
-    verdict = row.verdicts.get(subject)
-    if verdict is None:
+    outcome = row.outcomes.get(subject)
+    if outcome is None:
         return "–"
-    return (_line_cell if subject == LINE else _peer_cell)(row.fault, verdict)
+    return (_line_cell if subject == LINE else _peer_cell)(row.fault, outcome)
 
 
-def _line_cell(fault: Fault, verdict: Verdict) -> str:
-    if verdict.exit_code == RunError.exit_code:
-        return _joined(f"stops inspecting and says so, exit code {verdict.exit_code}", _others(fault, verdict))
+def _line_cell(fault: Fault, outcome: Outcome) -> str:
+    if outcome.exit_code == RunError.exit_code:
+        return _joined(f"stops inspecting and says so, exit code {outcome.exit_code}", _others(fault, outcome))
     return _joined(
-        _many(verdict.damaged, "damaged frames not evaluated"),
-        _back(verdict),
-        f"reported: {', '.join(verdict.causes) or 'nothing'}",
-        f"clock steps reported: {', '.join(f'{step:+.0f} s' for step in verdict.steps_s)}" if verdict.steps_s else "",
-        _old(verdict),
-        _others(fault, verdict),
+        _many(outcome.damaged, "damaged frames not evaluated"),
+        _back(outcome),
+        f"reported: {', '.join(outcome.causes) or 'nothing'}",
+        f"clock steps reported: {', '.join(f'{step:+.0f} s' for step in outcome.steps_s)}" if outcome.steps_s else "",
+        _old(outcome),
+        _others(fault, outcome),
     )
 
 
-def _peer_cell(fault: Fault, verdict: Verdict) -> str:
+def _peer_cell(fault: Fault, outcome: Outcome) -> str:
     return _joined(
-        "" if verdict.exit_code is None else f"ends (exit code {verdict.exit_code})",
-        _back(verdict),
+        "" if outcome.exit_code is None else f"ends (exit code {outcome.exit_code})",
+        _back(outcome),
         "reports nothing",
-        _many(verdict.damaged, "results on damaged frames"),
-        _many(verdict.misplaced, "results under a time at which others stand already"),
-        _old(verdict),
-        _others(fault, verdict),
+        _many(outcome.damaged, "results on damaged frames"),
+        _many(outcome.misplaced, "results under a time at which others stand already"),
+        _old(outcome),
+        _others(fault, outcome),
     )
 
 
-def _back(verdict: Verdict) -> str:
-    back = "never back" if verdict.back_s is None else f"back after {verdict.back_s:.1f} s"
-    return f"{back}; blind {verdict.blind_s:.1f} s"
+def _back(outcome: Outcome) -> str:
+    back = "never back" if outcome.back_s is None else f"back after {outcome.back_s:.1f} s"
+    return f"{back}; blind {outcome.blind_s:.1f} s"
 
 
-def _old(verdict: Verdict) -> str:
-    return f"{verdict.old} results on old or no frames (up to {verdict.oldest_s:.1f} s)" if verdict.old else "none old"
+def _old(outcome: Outcome) -> str:
+    return f"{outcome.old} results on old or no frames (up to {outcome.oldest_s:.1f} s)" if outcome.old else "none old"
 
 
-def _others(fault: Fault, verdict: Verdict) -> str:
+def _others(fault: Fault, outcome: Outcome) -> str:
     if fault.everyone:
         return ""
-    return f"others blind {verdict.others_lost_s:.1f} s" if verdict.others_lost_s else "others lost nothing"
+    return f"others blind {outcome.others_lost_s:.1f} s" if outcome.others_lost_s else "others lost nothing"
 
 
 def _many(count: int, what: str) -> str:

@@ -63,7 +63,7 @@ def _on_the_host(rgb: NDArray[np.uint8], camera: str) -> tuple[av.VideoFrame, ND
 
 @dataclass(eq=False)
 class Placed:
-    """A frame that nobody looks at, on one of several devices."""
+    """A frame that nobody inspects, on one of several devices."""
 
     where: int
 

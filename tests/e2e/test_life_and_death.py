@@ -82,7 +82,7 @@ def test_killed_at_random_moments_no_second_is_missing(make_run: Callable[[int],
             assert started >= ended - NEAR_S, reported
         gaps = [(alive, first_inspection_utc(run, n + 2, camera)) for n, (_, alive, _) in enumerate(runs[:-1])]
         for alive_utc, first_utc in gaps:
-            # On a busy machine a camera may not have been looked at for a while when its run was killed.
+            # On a busy machine a camera may not have been inspected for a while when its run was killed.
             inside = [row for row in reported if row[1] > alive_utc + NEAR_S and row[1] <= first_utc + NEAR_S]
             assert inside[0][2] == "crashed", reported
             reported_s = sum(end - max(start, alive_utc) for start, end, _ in inside)

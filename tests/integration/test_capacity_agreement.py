@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The capacity model agrees with the real inspecting thread, run in virtual time on a simulated GPU.
+"""The capacity model agrees with the real scheduler's thread, run in virtual time on a simulated GPU.
 
 Given the same phases both follow without chance, so that where a line has one steady state they must agree almost
 exactly. Where padded batches give it several, start-up decides which is found, and only the typical run agrees.

@@ -62,7 +62,7 @@ class Scenario:
 
     @property
     def host_s(self) -> float:
-        """Time of the inspecting thread for an inspected frame."""
+        """Time of the scheduler's thread for an inspected frame."""
         return INSPECT_PYTHON_S.value + RESULT_PYTHON_S.value
 
 

@@ -3,13 +3,13 @@
 
 N cameras send a frame every T seconds, camera c at phase p_c; nothing else is left to chance, so that for given phases
 everything follows. With D a frame's time in its decoder, S(n) a batch's in the engine and h a result's in the
-inspecting thread:
+scheduler's thread:
 
 1. Decoding. A decoder works in order of arrival: frame i that arrives at a_i is decoded at
    d_i = max(a_i, d_(i-1)) + D. The mean over all phases has a closed form: see `mean_wait_s`.
 2. Mailbox. At d_i the frame goes into its camera's mailbox and replaces a frame that still waits there, which is then
    lost: it was superseded. So a mailbox never adds more than T to a frame's age.
-3. Forming a batch. Batch k is formed at f_k, the first moment at which the inspecting thread is free, fewer than two
+3. Forming a batch. Batch k is formed at f_k, the first moment at which the scheduler's thread is free, fewer than two
    batches are on the device (one runs, one waits in the second slot) and a frame is in a mailbox. It takes all waiting
    frames, but at most B; the cameras served longest ago go first. There is no waiting for more: batches fill with the
    cameras that become ready while the engine works, and so grow with the load. Where fewer inspections are wanted

@@ -91,7 +91,7 @@ def estimate_json(answer: Estimate) -> dict[str, object]:
 
 def estimate_table(answer: Estimate) -> Group:
     """Return the answer for a terminal."""
-    return Group(_headline(answer), _resources(answer), Text(), _latency(answer), Text(), _verdict(answer))
+    return Group(_headline(answer), _resources(answer), Text(), _latency(answer), Text(), _conclusion(answer))
 
 
 def _latency_json(means: Means) -> dict[str, float]:
@@ -146,7 +146,7 @@ def _latency(answer: Estimate) -> Table | Text:
     return table
 
 
-def _verdict(answer: Estimate) -> Text:
+def _conclusion(answer: Estimate) -> Text:
     asked = answer.scenario
     if answer.most_cameras == 0:
         return Text(f"Not even one such camera fits. First limit: {answer.first_limit}.", style="bold red")

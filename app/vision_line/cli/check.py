@@ -26,10 +26,10 @@ AT_ONCE = 8
 
 
 def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
-    """Report on the configuration and command line in `options`, the verdict last; CONFIG where anything is wrong.
+    """Report on the configuration and command line in `options`, the result last; CONFIG where anything is wrong.
 
     Raises:
-        ConfigError: the file is not valid; its message lists all problems.
+        ConfigError: the file is not valid; its message lists its problems.
     """
     loaded = load_config(options.streams)
     preflight = Preflight(options, loaded)
@@ -39,7 +39,7 @@ def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
     if probe:
         lost |= _probed(loaded, preflight)
     streams = loaded.config.enabled_streams
-    typer.echo(f"{options.streams}: {_verdict(bool(problems), list(lost), len(streams), len(loaded.config.stream))}")
+    typer.echo(f"{options.streams}: {_result(bool(problems), list(lost), len(streams), len(loaded.config.stream))}")
     return ExitCode.CONFIG if problems or lost else ExitCode.DONE
 
 
@@ -48,7 +48,7 @@ def _complain(lines: Iterable[str]) -> None:
         typer.echo(line, err=True)
 
 
-def _verdict(refused: bool, lost: list[str], enabled: int, configured: int) -> str:
+def _result(refused: bool, lost: list[str], enabled: int, configured: int) -> str:
     """Return what a run would do. Pure."""
     if refused:
         return "a run would not start"

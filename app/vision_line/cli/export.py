@@ -38,9 +38,10 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     check_apart([(f"-o {target}", target), (f"-o {images_to}", images_to)], kept_records(record))
     with progress_bar(f"Exporting {table}") as report:
         summary = export(record, table, file_format, asked, target, report)
+    rows = "boxes" if file_format is Format.COCO else "rows"
     images = f", {summary.images} images" if summary.images else ""
-    missing = f" ({summary.images_missing} were deleted meanwhile)" if summary.images_missing else ""
-    typer.echo(f"{target}: {summary.rows} rows{images}{missing}", err=takes_standard_output(target))
+    missing = f" ({summary.images_missing} were removed meanwhile)" if summary.images_missing else ""
+    typer.echo(f"{target}: {summary.rows} {rows}{images}{missing}", err=takes_standard_output(target))
     for sentence in summary.removed:
         typer.echo(f"{sentence}: that there is nothing does not mean that nothing was found", err=True)
     if summary.strange:

@@ -142,7 +142,7 @@ def check(
     ] = False,
     allow_failed_gates: AllowFailedGates = False,
 ) -> None:
-    """Report every problem of a streams.toml at once. Exit code 2: there is one."""
+    """Report the problems of a streams.toml at once. Exit code 2: there is one."""
     with reported_errors():
         from vision_line.cli.check import check_file
         from vision_line.runtime.options import RunOptions
@@ -181,17 +181,17 @@ def export(
 def prune(
     record: Record = Path("records"),
     keep_days: Annotated[
-        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Delete rows older than N days.")
+        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Remove rows older than N days.")
     ] = None,
     max_mb: Annotated[
         int | None,
         typer.Option(
-            "--max-mb", metavar="N", min=1, help="Delete the oldest rows until the database has at most N MB."
+            "--max-mb", metavar="N", min=1, help="Remove the oldest rows until the database has at most N MB."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
 ) -> None:
-    """Delete old records while no run uses them. A run deletes by itself: keys keep_days and max_mb of streams.toml."""
+    """Remove old records while no run uses them. A run removes by itself: keys keep_days and max_mb of streams.toml."""
     with reported_errors():
         from vision_line.cli.prune import prune_records
 

@@ -24,7 +24,7 @@ from vision_line.screens.logs import logging_to_file, logging_to_stream
 from vision_line.screens.status_line import plain_line, run_status_lines
 from vision_line.telemetry.snapshot import Snapshot
 
-#: Threads that wait for the GIL ask for it after this. With the default of 5 ms 16 decoders and the inspecting thread
+#: Threads that wait for the GIL ask for it after this. With the default of 5 ms 16 decoders and the scheduler's thread
 #: wait a little more for each other's slices: 2 % of the frames (docs/performance.md).
 SWITCH_INTERVAL_S = 0.0005
 

@@ -63,7 +63,7 @@ def report_table(report: Selftest) -> Group:
     height, width = model.input_hw
     of = f"{settings.picture_wh[0]}x{settings.picture_wh[1]} frames, {width}x{height} {model.precision}"
     head = Text(f"{report.device}: {report.detail}; {of}\n", style="bold")
-    return Group(head, table, Text(), _verdict(report))
+    return Group(head, table, Text(), _conclusion(report))
 
 
 def _figures(check: CheckResult) -> Iterator[Text]:
@@ -75,7 +75,7 @@ def _figures(check: CheckResult) -> Iterator[Text]:
         yield Text(f"{name}: {'; '.join(values)}", "bright_black")
 
 
-def _verdict(report: Selftest) -> Text:
+def _conclusion(report: Selftest) -> Text:
     if report.failed:
         return Text(
             f"Failed: {', '.join(report.failed)}. Do not trust this device before that is understood.", "bold red"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Read `streams.toml`: secrets filled in, every problem reported at once with its line."""
+"""Read `streams.toml`: secrets filled in, its problems reported at once, each with its line."""
 
 from __future__ import annotations
 

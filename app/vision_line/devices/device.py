@@ -23,7 +23,7 @@ class Backend(Protocol):
 
     Slots are numbers from 0 to `description.slots` - 1. The device says which slot a batch takes, and gives a slot to
     no other batch until it has read the outputs. A backend is made with the `wake` that it calls, from any thread,
-    whenever a batch is done. All else is called by the inspecting thread, but for `open_shapes` and `sample`.
+    whenever a batch is done. All else is called by the scheduler's thread, but for `open_shapes` and `sample`.
     """
 
     @property
@@ -92,7 +92,7 @@ class InferenceDevice:
     """Implements `ports.Device` and `ports.LoadReporter` over a backend.
 
     Frames are held until their results are collected: until then the engine may read them. Outputs are read in
-    `collect`, on the inspecting thread.
+    `collect`, on the scheduler's thread.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ Outputs = NDArray[np.floating]
 
 
 class ResultReader(Protocol):
-    """Reads an engine's outputs; called by the inspecting thread, but for the floor, which any thread may set."""
+    """Reads an engine's outputs; called by the scheduler's thread, but for the floor, which any thread may set."""
 
     def set_score_floor(self, floor: float | Scores) -> None:
         """Read detections from this score on, for all classes or (classes,) one for each."""

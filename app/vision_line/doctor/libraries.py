@@ -60,18 +60,18 @@ def find_opencv() -> Iterator[Finding]:
         remedy = "pip uninstall opencv-python; pip install opencv-python-headless"
         if "libGL" in problem:
             meaning = "this build needs desktop libraries; the headless one does not"
-            yield Finding("pictures", Level.FAIL, f"OpenCV: {problem}", meaning, remedy)
+            yield Finding("images", Level.FAIL, f"OpenCV: {problem}", meaning, remedy)
         else:
-            yield Finding("pictures", Level.FAIL, f"OpenCV: {problem}", "", _INSTALL.format("opencv-python-headless"))
+            yield Finding("images", Level.FAIL, f"OpenCV: {problem}", "", _INSTALL.format("opencv-python-headless"))
         return
     builds = [name for name in ("opencv-python", "opencv-contrib-python") if _installed(name)]
     if builds and _installed("opencv-python-headless"):
         meaning = "two builds share one folder: the one installed last is used"
         remedy = f"pip uninstall {' '.join(builds)}; {_INSTALL.format('opencv-python-headless')}"
-        yield Finding("pictures", Level.WARN, f"OpenCV {cv2.__version__}, two builds", meaning, remedy)
+        yield Finding("images", Level.WARN, f"OpenCV {cv2.__version__}, two builds", meaning, remedy)
     else:
         build = "desktop build" if builds else "headless build"
-        yield Finding("pictures", Level.OK, f"OpenCV {cv2.__version__}, {build}")
+        yield Finding("images", Level.OK, f"OpenCV {cv2.__version__}, {build}")
 
 
 def find_records() -> Iterator[Finding]:

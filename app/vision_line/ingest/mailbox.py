@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One camera's mailbox: decoded frames wait here for the inspecting thread, and each that arrived is accounted for.
+"""One camera's mailbox: decoded frames wait here for the scheduler's thread, and each that arrived is accounted for.
 
 The invariant, at every moment: `decoded = taken + sum(dropped after decoding) + pending`, and
 `arrived = taken + sum(dropped) + pending`, because each arrived frame is counted once as decoded or dropped.
@@ -29,14 +29,14 @@ class MailboxCounts:
 
 
 class Mailbox(Protocol):
-    """Hands one camera's frames from its thread to the inspecting thread.
+    """Hands one camera's frames from its thread to the scheduler's thread.
 
     `put`, `count_arrived` and `count_dropped` belong to the camera's thread; `oldest`, `take`, `drop` and `take_back`
-    to the inspecting thread; `stop_waiting`, `close` and `counts` to anyone.
+    to the scheduler's thread; `stop_waiting`, `close` and `counts` to anyone.
     """
 
     def put(self, frame: Frame) -> None:
-        """Leave a frame, and wake the inspecting thread."""
+        """Leave a frame, and wake the scheduler's thread."""
 
     def count_arrived(self, n: int = 1) -> None:
         """Count frames whose packets have arrived; each is later put or counted as dropped."""
@@ -105,8 +105,8 @@ class _CountedFrames(ABC):
             self._dropped[cause] += n
 
     def oldest(self) -> Frame | None:
-        # Without the lock, which would cost more than the look: an empty deque is the common case, and one that a `put`
-        # is just replacing is as good as empty.
+        # Without the lock, which would cost more than the check: an empty deque is the common case, and one that a
+        # `put` is just replacing is as good as empty.
         if not self._frames:
             return None
         try:

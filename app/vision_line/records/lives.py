@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How runs follow each other in one record file: ends of those that died, and what nobody looked at since.
+"""How runs follow each other in one record file: ends of those that died, and what nobody inspected since.
 
 A run proves its life by `alive_utc`: up to then its ledger accounts for its cameras. It is committed with everything
 else, every second at least.
@@ -40,7 +40,7 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a run finds: since when each camera was looked at by no run, and a wall clock that was set meanwhile."""
+    """What a run finds: since when each camera was inspected by no run, and a wall clock that was set meanwhile."""
 
     absences: Mapping[str, Absence] = field(default_factory=lambda: MappingProxyType({}))
     step: ClockStep | None = None
@@ -88,7 +88,7 @@ _END_OF = "SELECT end_cause, coalesce(alive_utc, ended_utc), alive_boot_s, boot_
 #: Those that were known not to be inspected when it died.
 _IN_A_GAP = "SELECT DISTINCT camera FROM not_inspected WHERE run = ? AND ended_utc >= ?"
 
-#: Cameras are looked at more often, and the rows that say so are not older.
+#: Cameras are inspected more often, and the rows that say so are not older.
 UNSEEN_S = 3.0
 
 
@@ -103,12 +103,12 @@ class _End:
     in_a_gap: frozenset[str]
 
     def absence(self, camera: str, looked_utc: float | None) -> Absence:
-        """Return since when the camera was not looked at; before the end, where that had not become an interval."""
+        """Return since when the camera was not inspected; before the end, where that had not become an interval."""
         unseen_s = 0.0 if looked_utc is None or camera in self.in_a_gap else self.alive_utc - looked_utc
         return Absence(self.since_s - (unseen_s if unseen_s > UNSEEN_S else 0.0), self.cause)
 
     def absence_of_removed(self, removed_utc: float) -> Absence:
-        """Return since when a camera was not looked at that was taken out of the run while it went on."""
+        """Return since when a camera was not inspected that was taken out of the run while it went on."""
         return Absence(self.since_s - max(0.0, self.alive_utc - removed_utc), OFF)
 
 
@@ -117,7 +117,7 @@ def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inherita
 
     A camera is absent since the last run that watched it, whatever ran without it meanwhile. Within one start of the
     machine the time since a run is known whatever the wall clock says; else a wall clock that stands before the last
-    sign of life was set back, and how long nobody looked is not known. To be called in a transaction.
+    sign of life was set back, and how long nobody inspected is not known. To be called in a transaction.
 
     Raises:
         sqlite3.Error: the record file cannot be read or written.

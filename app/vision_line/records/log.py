@@ -212,7 +212,7 @@ class SqliteLog:
 def _begin(
     connection: sqlite3.Connection, directory: Path, run: RunRecord, classes: Sequence[str], *, evidence: bool
 ) -> tuple[int, StorageUsage, Inheritance]:
-    """Enter the run; return its number in this file, what images earlier runs left, and what nobody looked at since.
+    """Enter the run; return its number in this file, what images earlier runs left, and what nobody inspected since.
 
     Raises:
         RunError: the record directory cannot be read or written.

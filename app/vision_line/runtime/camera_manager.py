@@ -182,7 +182,7 @@ class CameraManager:
         shared.metrics.add_camera(stream.name, counters)
         absence = self._absences.pop(stream.name, None)
         if not stream.is_live:
-            absence = None  # a file waits to be looked at
+            absence = None  # a file waits to be inspected
         shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
         self._running[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load)
@@ -261,7 +261,7 @@ def _on_loop(call: Callable[[str], None]) -> Callable[[str], None]:
     loop = asyncio.get_running_loop()
 
     def hand_over(reason: str) -> None:
-        # The loop may be closed when a forced end has left the inspecting thread behind.
+        # The loop may be closed when a forced end has left the scheduler's thread behind.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(call, reason)
 

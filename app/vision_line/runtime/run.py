@@ -101,7 +101,7 @@ class Run:
     async def _drain(self) -> None:
         """Let what is on the device be recorded, and close it."""
         if self._inspection is not None:
-            self._opener.give_up()  # the engine for one more input shape may be in the building, in a thread
+            self._opener.give_up()  # the engine for one more input shape may still be building, in a thread
             await self._inspection.drain(self._stop.forced)
 
     @property
@@ -195,7 +195,8 @@ class Run:
             facts, device=used, model=replace(facts.model, input_shapes_hw=used.input_shapes_hw)
         )
         self._setup.log.write_device(used)
-        logger.info("device: %s, %s, input shapes %s", used.name, used.detail, used.input_shapes_hw)
+        shapes = ", ".join(f"{width}x{height}" for height, width in used.input_shapes_hw)
+        logger.info("device: %s, %s, input shapes %s", used.name, used.detail, shapes)
         logger.info("model: %s%s", used.variant, f" ({used.variant_reason})" if used.variant_reason else "")
 
     def _start_scheduler(self, device: Device, shapes: InputShapes) -> Scheduler:

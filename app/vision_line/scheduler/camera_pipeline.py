@@ -43,8 +43,8 @@ class CameraPipeline:
     """One camera in the scheduler; used by its thread only, except `mailbox` and `inspected`.
 
     `keep` sets apart what goes to the tracker and what goes to the log: a score below the threshold may keep an event
-    going, and is no detection. `on_rejected` is called in the inspecting thread, with the reason, when the device could
-    not read `REJECTED_IN_A_ROW` frames in a row.
+    going, and is no detection. `on_rejected` is called in the scheduler's thread, with the reason, when the device
+    could not read `REJECTED_IN_A_ROW` frames in a row.
     """
 
     camera: str

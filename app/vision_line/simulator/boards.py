@@ -68,7 +68,7 @@ class BoardPlan:
 
 
 def draw_board(plan: BoardPlan) -> Board:
-    """Draw a board; the same plan gives the same pixels, and without `kinds` its good twin.
+    """Draw a board; the same plan gives the same pixels, and without `kinds` the same board free of defects.
 
     A kind for which this artwork has no room is replaced by the next one that fits, so that the number of
     defects holds.

@@ -165,7 +165,7 @@ def clip_truth(clip_id: int, scene: Scene) -> ClipTruth:
         speed_px_s=plan.belt_px * FPS / plan.frames,
         boards=scene.boards,
         defects=tuple(DefectTruth(d.defect_id, d.board, d.kind, d.longer_side_px) for d in scene.defects),
-        frames=tuple(scene.sightings(index) for index in range(plan.frames)),
+        frames=tuple(scene.boxes(index) for index in range(plan.frames)),
     )
 
 

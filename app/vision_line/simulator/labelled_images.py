@@ -79,7 +79,7 @@ def _write_scene(task: _Task) -> int:
         pixels = _degraded(rng, scene, index)
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 97))]
         cv2.imwrite(str(task.directory / "images" / task.split / f"{name}.jpg"), pixels, quality)
-        lines = [yolo_label(sighting) for sighting in scene.sightings(index) if sighting.visible >= LEAST_VISIBLE]
+        lines = [yolo_label(box) for box in scene.boxes(index) if box.visible >= LEAST_VISIBLE]
         label = task.directory / "labels" / task.split / f"{name}.txt"
         label.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return task.images
@@ -111,10 +111,10 @@ def _marked(rng: np.random.Generator, pixels: Pixels) -> Pixels:
     return pixels
 
 
-def yolo_label(sighting: TrueBox) -> str:
+def yolo_label(box: TrueBox) -> str:
     """Write one label line: class index and cx cy w h as shares of the image."""
-    x0, y0, x1, y1 = sighting.xyxy
+    x0, y0, x1, y1 = box.xyxy
     width, height = SIZE_WH
     y0, y1 = max(y0, 0.0), min(y1, float(height))
     shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-    return f"{KINDS.index(sighting.kind)} " + " ".join(f"{share:.6f}" for share in shares)
+    return f"{KINDS.index(box.kind)} " + " ".join(f"{share:.6f}" for share in shares)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One RTSP client's conversation (RFC 2326): TCP interleaved or UDP, for as long as its connection stands."""
+"""One RTSP client's session (RFC 2326): TCP interleaved or UDP, for as long as its connection stands."""
 
 from __future__ import annotations
 

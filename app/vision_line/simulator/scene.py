@@ -65,7 +65,7 @@ class Optics:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A drawn belt and its camera; `render` and `sightings` are pure functions of the frame index."""
+    """A drawn belt and its camera; `render` and `boxes` are pure functions of the frame index."""
 
     plan: ScenePlan
     belt: Pixels
@@ -98,7 +98,7 @@ class Scene:
         noise = np.ascontiguousarray(field[top : top + height, left : left + width])
         return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
 
-    def sightings(self, index: int) -> tuple[TrueBox, ...]:
+    def boxes(self, index: int) -> tuple[TrueBox, ...]:
         """List the defects that frame `index` shows, in the frame's pixels."""
         shift, turn = self.shift_px(index), self.plan.belt_px
         seen: list[TrueBox] = []

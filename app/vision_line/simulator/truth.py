@@ -69,14 +69,14 @@ def _lines(truth: ClipTruth) -> Iterator[dict[str, object]]:
             "kind": defect.kind,
             "longer_side_px": round(defect.longer_side_px, 2),
         }
-    for index, sightings in enumerate(truth.frames):
-        yield {"record": "frame", "index": index, "defects": [_sighting_line(seen) for seen in sightings]}
+    for index, boxes in enumerate(truth.frames):
+        yield {"record": "frame", "index": index, "defects": [_box_line(box) for box in boxes]}
 
 
-def _sighting_line(seen: TrueBox) -> dict[str, object]:
+def _box_line(box: TrueBox) -> dict[str, object]:
     return {
-        "defect_id": seen.defect_id,
-        "kind": seen.kind,
-        "xyxy": [round(side, 2) for side in seen.xyxy],
-        "visible": round(seen.visible, 4),
+        "defect_id": box.defect_id,
+        "kind": box.kind,
+        "xyxy": [round(side, 2) for side in box.xyxy],
+        "visible": round(box.visible, 4),
     }

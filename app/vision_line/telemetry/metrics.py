@@ -137,7 +137,7 @@ class RunMetrics:
         self._batched += frames
 
     def inspected(self, inspection: Inspection, now_s: float) -> None:
-        """Count a result that was handed to the outputs and to the log at `now_s`."""
+        """Count a result that was handed to the outputs and the records at `now_s`."""
         if self._first_result_s is None:
             self._first_result_s = now_s
         camera = self._cameras[inspection.frame.camera]

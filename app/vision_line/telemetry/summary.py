@@ -77,7 +77,7 @@ class FrameCountsSummary(_Public):
     frames_decoded: int
     """Frames that were decoded."""
     frames_inspected: int
-    """Frames whose result was handed to the outputs and to the log."""
+    """Frames whose result was handed to the outputs and the records."""
     frames_dropped: dict[DropCause, int]
     """Frames that arrived and were not inspected, by cause. Causes that did not occur are left out."""
     detections: int

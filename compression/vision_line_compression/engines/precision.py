@@ -177,5 +177,5 @@ def _gate_result(card: ReportCard, row: ReportRow | None) -> GateResult:
         **{name: limits.get(name) for name in _ACCURACY_GATES}, miss_rate_within_parent=_WITHIN_PARENT in limits
     )
     failed = [gate.name for gate in check_gates(row.evaluation, reference, settings) if not gate.passed]
-    verdict = f"did not pass {', '.join(failed)}" if failed else "passed the accuracy gates"
-    return GateResult(not failed, f"the report's row {row.title!r} {verdict}")
+    result = f"did not pass {', '.join(failed)}" if failed else "passed the accuracy gates"
+    return GateResult(not failed, f"the report's row {row.title!r} {result}")

@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
+from vision_line.cli.export import export_table
 from vision_line.config.models import RecordSettings
 from vision_line.errors import ConfigError, RunError
 from vision_line.frames import CoverageMinute, DefectEvent, EventPhase, NotInspected, Verdict
@@ -154,6 +155,17 @@ def test_coco_loads_with_its_images(recorded: Path, tmp_path: Path, capsys: pyte
     boxes = coco.loadAnns(coco.getAnnIds(imgIds=image["id"], catIds=coco.getCatIds(["short"])))
     assert [box["bbox"] for box in boxes] == [[0, 10, 16, 20], [20, 10, 16, 20]]
     assert [box["event_id"] for box in boxes] == ["e2", None]
+
+
+@pytest.mark.parametrize(("file_format", "counted"), [(Format.COCO, "2 boxes, 1 images"), (Format.CSV, "1 rows")])
+def test_the_command_says_what_it_counts(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file_format: Format, counted: str
+) -> None:
+    """COCO counts the boxes of its images, a table its rows."""
+    output = tmp_path / "out"
+    export_table(recorded, Table.EVENTS, file_format, Selection(verdicts=(Verdict.WARN,)), output)
+
+    assert f"{output}: {counted}\n" in capsys.readouterr().out
 
 
 def test_coco_holds_a_shared_image_once(

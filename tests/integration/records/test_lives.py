@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Runs that follow each other in one record file: who died, and since when nobody looked at which camera."""
+"""Runs that follow each other in one record file: who died, and since when nobody inspected which camera."""
 
 from __future__ import annotations
 
@@ -86,17 +86,17 @@ def file(tmp_path: Path) -> Iterator[File]:
 
 
 def since(inherited: Inheritance) -> dict[str, tuple[float, str]]:
-    """Return how long before the start, at `START_S`, nobody looked at each camera, and why."""
+    """Return how long before the start, at `START_S`, nobody inspected each camera, and why."""
     return {name: (START_S - absence.since_s, absence.cause) for name, absence in inherited.absences.items()}
 
 
 def test_the_first_run_inherits_nothing(file: File) -> None:
-    """Nobody was to look at anything before."""
+    """Nobody was to inspect anything before."""
     assert file.inherit(0.0) == Inheritance()
 
 
 def test_a_killed_run_gets_its_end_and_its_intervals_theirs(file: File) -> None:
-    """At its last sign of life; its cameras were not looked at since."""
+    """At its last sign of life; its cameras were not inspected since."""
     run = file.run("a b", 50.0, gap=40.0)
     assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "b": (40.0, CRASHED)}
 
@@ -107,7 +107,7 @@ def test_a_killed_run_gets_its_end_and_its_intervals_theirs(file: File) -> None:
 
 
 def test_a_gap_that_a_killed_run_had_not_found_yet_is_not_lost(file: File) -> None:
-    """It was looked at last long before the last sign of life; where the gap was told, that is its interval."""
+    """It was inspected last long before the last sign of life; where the gap was reported, that is its interval."""
     file.run("a b", 50.0, looked=41.0, gap=42.0)
     assert since(file.inherit(90.0)) == {"a": (40.0, CRASHED), "b": (49.0, CRASHED)}
     file.run("a b", 50.0, looked=48.5)
@@ -178,7 +178,7 @@ def test_between_two_runs_the_machine_knows_how_long_it_was(file: File) -> None:
 
 
 def test_after_a_restart_of_the_machine_a_clock_that_was_set_back_is_said(file: File) -> None:
-    """How long nobody looked is not known then; no interval ends before it begins."""
+    """How long nobody inspected is not known then; no interval ends before it begins."""
     file.run("a", 50.0, boot="another")
     inherited = file.inherit(-3550.0)
 

@@ -89,7 +89,7 @@ def test_the_truth_belongs_to_the_clip(clips: list[Clip]) -> None:
         assert truth.clip_id == clip.clip_id
         assert truth.seed == plan_clip(clip.clip_id, 5, FRAMES).seed
         assert len(truth.frames) == FRAMES
-        seen = {sighting.defect_id for frame in truth.frames for sighting in frame}
+        seen = {box.defect_id for frame in truth.frames for box in frame}
         assert seen == {defect.defect_id for defect in truth.defects}
 
 

@@ -18,7 +18,7 @@ from vision_line.doctor.machine import check_features, find_disk, fsync_ms
 
 AREAS = {
     *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine", "proof"),
-    *("pictures", "records", "disk", "limits", "terminal"),
+    *("images", "records", "disk", "limits", "terminal"),
 }
 
 

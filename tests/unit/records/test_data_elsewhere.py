@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Frames outside the host's memory: the few looks at them go through a copy, and see what the device sees."""
+"""Frames outside the host's memory: the few that people see go through a copy, and see what the device sees."""
 
 from __future__ import annotations
 

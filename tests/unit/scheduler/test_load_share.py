@@ -52,7 +52,7 @@ class Camera:
 
 
 def serve(cameras: Sequence[Camera], capacity_fps: float, seconds: float, rotation: Rotation | None = None) -> None:
-    """Inspect one frame after the other in virtual time, as the inspecting thread plans it."""
+    """Inspect one frame after the other in virtual time, as the scheduler's thread plans it."""
     turns, taken = Turns(), [-1] * len(cameras)
     decided_s = 0.0
     for n in range(round(seconds * capacity_fps)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The inspecting thread: every frame is accounted for, in order, and trouble is loud."""
+"""The scheduler's thread: every frame is accounted for, in order, and trouble is loud."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MemoryLog:
 
 @dataclass
 class Tally:
-    """Counts what the inspecting thread reports."""
+    """Counts what the scheduler's thread reports."""
 
     batches: list[int] = field(default_factory=list)
     kept: int = 0

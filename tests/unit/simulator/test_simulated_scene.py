@@ -29,7 +29,7 @@ def test_the_last_frame_leads_to_the_first(scene: Scene) -> None:
     """After a turn of the belt everything repeats, noise included."""
     assert np.array_equal(scene.render(0), scene.render(PLAN.frames))
     assert np.array_equal(scene.render(3), scene.render(PLAN.frames + 3))
-    assert scene.sightings(3) == scene.sightings(PLAN.frames + 3)
+    assert scene.boxes(3) == scene.boxes(PLAN.frames + 3)
 
 
 def test_the_belt_moves_to_the_right_at_its_speed(scene: Scene) -> None:
@@ -38,8 +38,8 @@ def test_the_belt_moves_to_the_right_at_its_speed(scene: Scene) -> None:
     assert step * FPS == pytest.approx(PLAN.speed_px_s, rel=0.01)
     checked = 0
     for index in range(PLAN.frames):
-        before = {seen.defect_id: seen for seen in scene.sightings(index) if seen.visible == 1}
-        for seen in scene.sightings(index + 1):
+        before = {seen.defect_id: seen for seen in scene.boxes(index) if seen.visible == 1}
+        for seen in scene.boxes(index + 1):
             if seen.visible == 1 and seen.defect_id in before:
                 checked += 1
                 assert seen.xyxy[0] - before[seen.defect_id].xyxy[0] == pytest.approx(step)
@@ -51,16 +51,16 @@ def test_each_defect_crosses_the_whole_frame_once_in_a_loop(scene: Scene) -> Non
     """A defect is visible from the left side to the right side without a gap."""
     dwell = (SIZE_WH[0] + 16) / scene.plan.belt_px * PLAN.frames
     for defect in scene.defects:
-        shown = [any(s.defect_id == defect.defect_id for s in scene.sightings(i)) for i in range(PLAN.frames)]
+        shown = [any(s.defect_id == defect.defect_id for s in scene.boxes(i)) for i in range(PLAN.frames)]
         starts = sum(now and not shown[i - 1] for i, now in enumerate(shown))
         assert starts == 1
         assert dwell - 1 <= sum(shown) <= dwell + 10
 
 
 def test_boxes_lie_in_the_frame_above_the_barcode(scene: Scene) -> None:
-    """Sightings are cut at the sides and never reach the margin."""
+    """Boxes are cut at the sides and never reach the margin."""
     for index in range(0, PLAN.frames, 5):
-        for seen in scene.sightings(index):
+        for seen in scene.boxes(index):
             x0, y0, x1, y1 = seen.xyxy
             assert 0 <= x0 < x1 <= SIZE_WH[0]
             assert 0 <= y0 < y1 <= SIZE_WH[1] - BARCODE_ROWS
@@ -79,7 +79,7 @@ def test_pixels_differ_from_the_good_line_where_the_truth_says_so(scene: Scene) 
     assert good.defects == ()
     for index in range(0, PLAN.frames, 25):
         changed = np.abs(scene.render(index).astype(int) - good.render(index)).max(axis=2)
-        for seen in scene.sightings(index):
+        for seen in scene.boxes(index):
             x0, y0, x1, y1 = seen.xyxy
             box = changed[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
             assert seen.visible < 0.6 or box.max() > 20

@@ -34,7 +34,7 @@ def alarms(*cameras: CameraSnapshot) -> tuple[str, ...]:
 
 
 def test_a_camera_below_its_need_is_not_inspected() -> None:
-    """It is no use that it is looked at now and then."""
+    """It is no use that it is inspected now and then."""
     slow = replace(GOOD, fps_inspected=1.5)
 
     assert (GOOD.is_inspecting, GOOD.is_troubled) == (True, False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One camera's part of the coverage ledger: its observations, minutes, downtime and causes."""
+"""One camera's part of the coverage ledger: its inspections, minutes, downtime and causes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vision_line.inspection.coverage.causes import DAMAGED, LOG, PAUSED, SILENT,
 from vision_line.inspection.coverage.downtime import Downtime
 from vision_line.inspection.coverage.minutes import CameraCounts, MinuteCounters
 from vision_line.inspection.coverage.shortage import FrameFlow
-from vision_line.inspection.coverage.window import Need, ObservationWindow
+from vision_line.inspection.coverage.window import InspectionWindow, Need
 
 #: States in which no inspection is due: a file at its end, a camera taken out of the configuration.
 _OVER = frozenset({CameraState.ENDED, CameraState.REMOVED})
@@ -49,7 +49,7 @@ class CameraLedger:
         self._circumstances = circumstances
         self._minutes = minutes
         self._downtime = downtime
-        self._window = ObservationWindow(now_s, need)  # by the capture times of their frames
+        self._window = InspectionWindow(now_s, need)  # by the capture times of their frames
         self._causes = CauseLog(now_s)
         self._flow = FrameFlow(need)
         self._arrived_after_s = -inf  # a frame is known to have arrived after this moment,

@@ -21,7 +21,7 @@ class CoverageLedger:
     wall clock ends minutes and splits intervals, so that each has one clock; it changes no duration. One thread calls
     it, in the order of times; only `inspected` may be as late as results are.
 
-    A camera is not inspected while its inspections are too rare (`ObservationWindow` has the rule): the stays of all
+    A camera is not inspected while its inspections are too rare (`InspectionWindow` has the rule): the stays of all
     parts with fewer inspections than needed, and every gap between two inspections longer than `gap_s`, are
     `NotInspected` intervals from one inspection to another. `tick` returns one when it is found, once no result can be
     in flight, and again with its end, as soon as enough inspections follow. A still later result corrects it: the

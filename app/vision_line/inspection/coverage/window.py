@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether one camera is inspected often enough: each part needs its observations while it is in view."""
+"""Whether one camera is inspected often enough: each part needs its inspections while it is in view."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from math import inf
 class Need:
     """What a camera needs to count as inspected.
 
-    `observations` of every part, which is in view for `dwell_s`, and at most `gap_s` between two of them.
+    `inspections` of every part, which is in view for `dwell_s`, and at most `gap_s` between two of them.
     """
 
     gap_s: float
-    observations: int = 1
+    inspections: int = 1
     dwell_s: float = inf
     waits_s: float = 0.0  # longest wait of a frame for a device slot (`max_staleness_ms`)
     cap_fps: float | None = None  # the camera's `inspect_fps`
@@ -29,15 +29,15 @@ class Need:
 
     @property
     def fps(self) -> float:
-        """Required observations per second, evenly spread."""
-        return max(self.observations / self.dwell_s, 1.0 / self.gap_s)
+        """Required inspections per second, evenly spread."""
+        return max(self.inspections / self.dwell_s, 1.0 / self.gap_s)
 
 
-class ObservationWindow:
-    """The last observations of one camera. Pure.
+class InspectionWindow:
+    """The last inspections of one camera. Pure.
 
-    The rule: a part that enters at `e` is in view until `e + dwell_s`, and was inspected if at least `observations`
-    inspections fall into that time. For inspections at t0, t1, ... this means: `observations` + 1 of them that span
+    The rule: a part that enters at `e` is in view until `e + dwell_s`, and was inspected if at least `inspections`
+    of them fall into that time. For inspections at t0, t1, ... this means: `inspections` + 1 of them that span
     more than `dwell_s` are too few, because a part that came right after the first had left before the last. The stays
     of all such parts fill the time from the first to the last of them, and nothing else. So an interval that is not
     inspected starts and ends with an inspection, is the union of the stays of those parts, and lasts longer than
@@ -46,45 +46,45 @@ class ObservationWindow:
     In addition, two successive inspections more than `gap_s` apart are too few.
     """
 
-    __slots__ = ("_observed_s", "need")
+    __slots__ = ("_inspected_s", "need")
 
     def __init__(self, start_s: float, need: Need) -> None:
-        """Start at `start_s`: no observation is known, and parts come from then on."""
+        """Start at `start_s`: no inspection is known, and parts come from then on."""
         self.need = need
-        self._observed_s = deque([start_s], maxlen=need.observations)
+        self._inspected_s = deque([start_s], maxlen=need.inspections)
 
     def require(self, need: Need) -> None:
         """Use another need from now on."""
         self.need = need
-        self._observed_s = deque(self._observed_s, maxlen=need.observations)
+        self._inspected_s = deque(self._inspected_s, maxlen=need.inspections)
 
     @property
     def first_s(self) -> float:
-        """The earliest observation of the window: the next one decides about parts that came after it."""
-        return self._observed_s[0]
+        """The earliest inspection of the window: the next one decides about parts that came after it."""
+        return self._inspected_s[0]
 
     @property
     def last_s(self) -> float:
-        """The latest observation, or the start."""
-        return self._observed_s[-1]
+        """The latest inspection, or the start."""
+        return self._inspected_s[-1]
 
     def uninspected_since(self, at_s: float, patience_s: float = 0.0) -> float | None:
-        """Return since when the camera is not inspected if the next observation is at `at_s`; None: it is."""
-        if at_s - self._observed_s[0] > self.need.dwell_s + patience_s:
-            return self._observed_s[0]
-        return self._observed_s[-1] if at_s - self._observed_s[-1] > self.need.gap_s + patience_s else None
+        """Return since when the camera is not inspected if the next inspection is at `at_s`; None: it is."""
+        if at_s - self._inspected_s[0] > self.need.dwell_s + patience_s:
+            return self._inspected_s[0]
+        return self._inspected_s[-1] if at_s - self._inspected_s[-1] > self.need.gap_s + patience_s else None
 
     def add(self, at_s: float) -> None:
-        """Add an observation; it is later than `last_s`."""
-        self._observed_s.append(at_s)
+        """Add an inspection; it is later than `last_s`."""
+        self._inspected_s.append(at_s)
 
     def begin(self, at_s: float) -> None:
-        """Drop all observations and start at `at_s`."""
-        self._observed_s.clear()
-        self._observed_s.append(at_s)
+        """Drop all inspections and start at `at_s`."""
+        self._inspected_s.clear()
+        self._inspected_s.append(at_s)
 
     def drop_after(self, at_s: float) -> None:
-        """Drop the observations later than `at_s`: they all show the frame of `at_s`."""
-        while self._observed_s and self._observed_s[-1] >= at_s:
-            self._observed_s.pop()
-        self._observed_s.append(at_s)
+        """Drop the inspections later than `at_s`: they all show the frame of `at_s`."""
+        while self._inspected_s and self._inspected_s[-1] >= at_s:
+            self._inspected_s.pop()
+        self._inspected_s.append(at_s)

@@ -53,9 +53,9 @@ def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool =
     return TrainedModel(context.output(stage, TRAINED), epochs)
 
 
-def _validate_teacher(verdict: Path, student: Path, inputs: Inputs) -> None:
+def _validate_teacher(result: Path, student: Path, inputs: Inputs) -> None:
     """Write and log what speaks against the teacher, once."""
-    if verdict.exists():
+    if result.exists():
         return
     scores = {
         "student_map50_95": _validation_map(student, inputs),
@@ -64,7 +64,7 @@ def _validate_teacher(verdict: Path, student: Path, inputs: Inputs) -> None:
     ours, theirs = Architecture.of(load_checkpoint(student)), Architecture.of(inputs.teacher)
     warnings = teacher_warnings(ours, theirs, *scores.values())
     content = {"teacher_sha256": inputs.teacher.sha256, **scores, "warnings": warnings}
-    write_whole(verdict, json.dumps(content, indent=1).encode() + b"\n")
+    write_whole(result, json.dumps(content, indent=1).encode() + b"\n")
     for warning in warnings:
         logger.warning("%s", warning)
 

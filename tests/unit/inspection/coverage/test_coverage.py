@@ -449,7 +449,7 @@ def test_a_file_that_waits_for_the_device_blames_the_device() -> None:
 
 
 def test_a_drain_is_nobodys_fault() -> None:
-    """What is not looked at while the program ends is `stopped`; a gap from before keeps its cause."""
+    """What is not inspected while the program ends is `stopped`; a gap from before keeps its cause."""
     line = Line()
     _inspect_steadily(line, 0.0, 2.25)
     line.ledger.stop(2.5)
@@ -620,7 +620,7 @@ def test_what_other_runs_left_is_reported_up_to_this_start() -> None:
 
 
 def test_a_restart_is_reported_however_quick_it_is() -> None:
-    """Even where the next run looks again within the time that a gap may last."""
+    """Even where the next run inspects again within the time that a gap may last."""
     line = Line(running=False)
     line.ledger.add_camera("cam02", Need(GAP_S, 3, 2.0), 5.0, line.utc(5.0), absence=Absence(4.7, OFF))
     line.ledger.state(StateChange("cam02", CameraState.RUNNING, 5.1, line.utc(5.1)))

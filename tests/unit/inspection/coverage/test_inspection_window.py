@@ -66,7 +66,7 @@ def test_exactly_the_stays_of_parts_with_too_few_inspections(
 ) -> None:
     """Parts come at every moment; reported is the time of those with too few inspections, however late results are.
 
-    Times are whole units: looks at even ones, parts at odd ones, so that no two coincide.
+    Times are whole units: inspections at even ones, parts at odd ones, so that no two coincide.
     """
     inspections = [2 * sum(pauses[: n + 1]) for n in range(len(pauses))]
     end = (inspections[-1] if inspections else 0) + 2 * tail
@@ -100,7 +100,7 @@ def _feed(
     start_s: float = 0.0,
     lost_every: int = 1,
 ) -> float:
-    """Let frames come at `fps`; each `inspect_every`-th is looked at, the others are dropped for `lost`."""
+    """Let frames come at `fps`; each `inspect_every`-th is inspected, the others are dropped for `lost`."""
     frames = round(seconds * fps)
     for n in range(frames):
         at_s = start_s + (n + 1) / fps
@@ -187,7 +187,7 @@ def test_enough_inspections_leave_nothing_to_report() -> None:
 
 
 def test_a_rate_that_hovers_about_the_need_makes_no_flicker() -> None:
-    """Looks a little too far apart and a little closer in turns: intervals are longer than a part stays."""
+    """Inspections a little too far apart and a little closer in turns: intervals are longer than a part stays."""
     line = Line(NEED)
     at_s = 0.0
     for n in range(600):

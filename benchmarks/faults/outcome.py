@@ -28,12 +28,12 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Outcome:
     """What the table shows of one subject."""
 
-    others_lost_s: float  # how long the worst of the other cameras was not looked at
-    back_s: float | None  # from the end of the fault until the victim is looked at again; None: not in this run
-    blind_s: float  # how long the victim was not looked at
+    others_lost_s: float  # how long the worst of the other cameras was not inspected
+    back_s: float | None  # from the end of the fault until the victim is inspected again; None: not in this run
+    blind_s: float  # how long the victim was not inspected
     reported_s: float  # how much of the fault itself the subject reports, for the victim of which it reports least
     causes: tuple[str, ...]
     old: int  # results on frames that were old, no frames, or the same again and again
@@ -44,13 +44,13 @@ class Verdict:
     misplaced: int = 0  # rows under a time that is not theirs
 
 
-def evaluate_line(account: Account, window: Window, victims: Collection[str]) -> Verdict:
+def evaluate_line(account: Account, window: Window, victims: Collection[str]) -> Outcome:
     """Evaluate vision-line by its ledger, and hold the ages of the frames with detections against it."""
     reported = [gap for gap in account.reported if gap.cause != "stopped" and _end(gap, window) > window.begun_s]
     mine = [gap for gap in reported if gap.camera in victims]
     ages = [seen.age_s for seen in account.inspections if seen.age_s is not None and seen.at_s > window.begun_s]
     during = Window(window.begun_s, window.over_s, window.over_s)
-    return Verdict(
+    return Outcome(
         others_lost_s=_worst_camera([gap for gap in reported if gap.camera not in victims], window),
         back_s=_back(max((_end(gap, window) for gap in mine), default=window.over_s), window),
         blind_s=_worst_camera(mine, window),
@@ -67,7 +67,7 @@ def evaluate_line(account: Account, window: Window, victims: Collection[str]) ->
 
 def evaluate_peer(
     account: Account, window: Window, victims: Collection[str], is_damaged: Callable[[int], bool] | None = None
-) -> Verdict:
+) -> Outcome:
     """Evaluate a peer by the stamps of the frames that it inspected; it reports nothing."""
     fresh: dict[str, list[float]] = {camera: [] for camera in account.cameras}
     for seen in account.inspections:
@@ -75,7 +75,7 @@ def evaluate_peer(
             fresh[seen.camera].append(seen.at_s)
     mine = [seen for seen in account.inspections if seen.camera in victims and seen.at_s > window.begun_s]
     back_s = max((_first_after(fresh[camera], window) for camera in victims), default=window.over_s)
-    return Verdict(
+    return Outcome(
         others_lost_s=max((_unseen(fresh[c], window) for c in account.cameras if c not in victims), default=0.0),
         back_s=_back(back_s, window),
         blind_s=max(_unseen(fresh[camera], window) for camera in victims),
