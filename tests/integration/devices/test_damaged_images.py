@@ -216,13 +216,13 @@ def test_one_damaged_image_of_a_motion_jpeg_is_corrupt_alone() -> None:
             packet.is_keyframe = True
             container.mux(packet)
     memory.seek(0)
-    verdicts = []
+    damaged = []
     with av.open(memory, "r") as container:
         video = container.streams.video[0]
         with closing(CpuDecoder("a", video)) as decoder:
             for part in container.demux(video):
                 try:
-                    verdicts += [frame.corrupt for frame in decoder.decode(part)]
+                    damaged += [frame.corrupt for frame in decoder.decode(part)]
                 except SourceError:
-                    verdicts.append(True)
-    assert verdicts == [False, False, True, False, False]
+                    damaged.append(True)
+    assert damaged == [False, False, True, False, False]

@@ -145,7 +145,7 @@ def test_a_camera_that_was_taken_out_of_a_run_is_off_since_then(file: File) -> N
 
 
 def test_a_run_without_a_camera_does_not_hide_its_absence(file: File) -> None:
-    """Each camera is missed since the last run that watched it, by that run's own end, and observations and clock."""
+    """Each camera is missed since the last run that watched it, by that run's own end, inspections and clock."""
     file.run("a b c", 20.0, looked=11.0, end="stopped")
     file.run("a c", 50.0, looked=49.0)
     file.run("other", 60.0, end="stopped")

@@ -115,7 +115,7 @@ def test_many_frames_are_one_difference() -> None:
         (ResultDifference(0, 2), Status.FAILED, "of 2 detections 2 are unmatched"),
     ],
 )
-def test_the_verdict_follows_from_the_difference(found: ResultDifference, status: Status, words: str) -> None:
+def test_the_status_follows_from_the_difference(found: ResultDifference, status: Status, words: str) -> None:
     """A model that knows no circuit boards proves nothing."""
     outcome = outcome_of([found], 3)
 

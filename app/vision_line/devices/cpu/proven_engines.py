@@ -115,13 +115,13 @@ class ProvenEngines:
         for candidate in self._left:
             try:
                 network = self._compiled(candidate, shape_hw)
-                verdict = self._verdict(candidate, shape_hw, network)
+                result = self._prove(candidate, shape_hw, network)
             except (DeviceError, RunError) as exc:
-                verdict = ProofResult(holds=False, by="", why=str(exc))
-            if verdict.holds:
-                self._used.setdefault(candidate, verdict.by)
+                result = ProofResult(holds=False, by="", why=str(exc))
+            if result.holds:
+                self._used.setdefault(candidate, result.by)
                 return network
-            self._reject(candidate, shape_hw, verdict)
+            self._reject(candidate, shape_hw, result)
         raise DeviceError(
             f"cpu: {self._model.path}: no variant of the model computes rightly on {self._where()}: "
             f"{'; '.join(self._faults)}"
@@ -133,14 +133,14 @@ class ProvenEngines:
             self._model, path, shape_hw, low_precision=low_precision, precision=candidate.precision
         )
 
-    def _verdict(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
+    def _prove(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
         if candidate.is_exact and not self._prover.has_reference(candidate.variant, shape_hw):
             return ProofResult(holds=True, by="", why="it is the reference itself")
         return self._prover.prove(candidate.variant, shape_hw, lambda images: run_images(network, images), TOLERANCE)
 
-    def _reject(self, candidate: Execution, shape_hw: ShapeHW, verdict: ProofResult) -> None:
-        against = f", against {verdict.by}" if verdict.by else ""
-        fault = f"{candidate.label} at {shape_hw[1]}x{shape_hw[0]}{against}: {verdict.why}"
+    def _reject(self, candidate: Execution, shape_hw: ShapeHW, result: ProofResult) -> None:
+        against = f", against {result.by}" if result.by else ""
+        fault = f"{candidate.label} at {shape_hw[1]}x{shape_hw[0]}{against}: {result.why}"
         logger.warning("the model is not run as %s on %s", fault, self._where())
         self._faults.append(fault)
         self._left = tuple(other for other in self._left if other is not candidate)

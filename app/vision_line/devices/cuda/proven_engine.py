@@ -70,11 +70,11 @@ class EngineOpener:
             engine = Engine(self._trt, source.path.read_bytes(), shape_hw, str(source.path), stream)
             with ExitStack() as undo:
                 undo.callback(engine.close)
-                verdict = self._verdict(engine, precision, shape_hw)
-                if verdict.holds or verdict.is_open:
+                result = self._prove(engine, precision, shape_hw)
+                if result.holds or result.is_open:
                     undo.pop_all()
-                    return ProvenEngine(engine, precision, _proven(verdict, source))
-            fault = f"{precision} at {shape_hw[1]}x{shape_hw[0]}, against {verdict.by}: {verdict.why}"
+                    return ProvenEngine(engine, precision, _proven(result, source))
+            fault = f"{precision} at {shape_hw[1]}x{shape_hw[0]}, against {result.by}: {result.why}"
             logger.warning("%s: the engine computes wrongly and is not used: %s", source.path, fault)
             faults.append(fault)
         raise DeviceError(
@@ -82,17 +82,17 @@ class EngineOpener:
             f"{'; '.join(faults)}"
         )
 
-    def _verdict(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> ProofResult:
+    def _prove(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> ProofResult:
         """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
         tolerance = TOLERANCE if precision == self._model.precision else FP16_TOLERANCE
         with ExitStack() as undo:
             scratch = open_scratch(self._gpu, engine, BUCKETS[-1], undo)
             for bucket in BUCKETS:
                 run = partial(_outputs, engine, bucket, scratch)
-                verdict = self._prover.prove(self._model.variants[0], shape_hw, run, tolerance)
-                if not verdict.holds:
+                result = self._prover.prove(self._model.variants[0], shape_hw, run, tolerance)
+                if not result.holds:
                     break
-        return verdict
+        return result
 
 
 def _outputs(engine: Engine, bucket: int, scratch: Scratch, images: Images) -> list[Output]:
@@ -100,8 +100,8 @@ def _outputs(engine: Engine, bucket: int, scratch: Scratch, images: Images) -> l
     return list(engine.infer(inputs, bucket, scratch).astype(np.float32))
 
 
-def _proven(verdict: ProofResult, source: EngineSource) -> str:
-    if verdict.is_open:
-        logger.warning("%s: %s", source.path, verdict.why)
-        return verdict.why
-    return f"proven by {verdict.by}"
+def _proven(result: ProofResult, source: EngineSource) -> str:
+    if result.is_open:
+        logger.warning("%s: %s", source.path, result.why)
+        return result.why
+    return f"proven by {result.by}"

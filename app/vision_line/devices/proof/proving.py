@@ -18,7 +18,7 @@ from vision_line.ports import ShapeHW
 #: Takes images (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs, one each.
 RunImages = Callable[[Images], list[Output]]
 
-#: Begins the reason of a verdict that is open.
+#: Begins the reason of a result that is open.
 UNPROVEN = "it cannot be proven"
 
 BY_BUNDLE = "the bundle's proof"

@@ -80,7 +80,7 @@ def test_differences_inside_the_interval_are_noise(card: ReportCard) -> None:
 
 
 def test_failed_gates_are_counted(card: ReportCard) -> None:
-    """The verdict is on top, and each gate says what was found."""
+    """The result is on top, and each gate says what was found."""
     page = render_page(card)
 
     assert "✗ 1 of 7 gates failed" in page
