@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from vision_line.frames import (
     ClockStep,
@@ -148,18 +148,21 @@ Entry = (
 
 def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> InspectedEntry:
     """Take from an inspection what is recorded, and let go of its frame data."""
-    return InspectedEntry(replace(inspection, frame=replace(inspection.frame, data=None)), tuple(events))
+    kept = Inspection(
+        inspection.frame.without_data(), inspection.detections, inspection.submitted_s, inspection.finished_s
+    )
+    return InspectedEntry(kept, tuple(events))
 
 
 def estimated_bytes(entry: Entry) -> int:
     """Return about how many bytes of memory `entry` takes in a backlog."""
     match entry:
         case InspectedEntry():
-            return 800 + 24 * len(entry.inspection.detections) + 500 * len(entry.events)
+            return 1000 + 32 * len(entry.inspection.detections) + 600 * len(entry.events)
         case CoverageEntry():
             return 200 + 500 * len(entry.minutes) + 300 * len(entry.intervals)
         case EventsEntry():
-            return 200 + 500 * len(entry.events)
+            return 200 + 600 * len(entry.events)
         case StatesEntry():
             return 200 + 300 * len(entry.changes)
         case _:

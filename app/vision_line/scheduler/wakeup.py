@@ -46,7 +46,7 @@ class WakeUp:
         self._accepting = False
 
     def pop_arrived(self) -> list[str]:
-        """Return the cameras with new frames since the last call, each once; called by the waiting thread."""
+        """Return the cameras with new frames since the last call; called by the waiting thread."""
         arrived = []
         while self._arrived:
             arrived.append(self._arrived.popitem()[0])

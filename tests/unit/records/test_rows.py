@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 from tests.builders import make_detections, make_frame, make_inspection
 
 from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
@@ -129,9 +129,31 @@ def test_every_drop_cause_has_its_column() -> None:
     assert len(DROPPED_COLUMNS) == 9
 
 
-@given(st.integers(0, 300))
-def test_weight_grows_with_what_is_held(count: int) -> None:
-    """An entry's weight covers its arrays at least."""
-    found = make_detections(*[BOXES[0]] * count)
+@pytest.mark.parametrize(("detections", "events"), [(0, 0), (1, 0), (1, 1), (20, 2), (300, 0)])
+def test_what_an_inspection_takes_in_memory_is_not_underestimated(detections: int, events: int) -> None:
+    """Else a backlog would hold more than its bound."""
+    entries, many = list[InspectedEntry](), 500
+    inspected(make_detections(*[BOXES[0]] * detections))
+    tracemalloc.start()
+    try:
+        for number in range(many):
+            at_s = number + 0.25
+            frame = make_frame("cam01", 1000 + number, at_s=at_s, at_utc=at_s + 1e9, behind_s=at_s / 1e6)
+            found = make_detections(*[BOXES[0]] * detections)
+            of_it = [event(f"event {number} {index}", BOXES[0]) for index in range(events)]
+            entries.append(inspected_entry(make_inspection(frame, found, after_s=at_s), of_it))
+        del frame, found, of_it
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
-    assert estimated_bytes(inspected(found)) >= found.xyxy.nbytes + found.score.nbytes + found.class_id.nbytes
+    assert held / many <= estimated_bytes(entries[0])
+
+
+def test_no_pixels_wait_in_the_backlog() -> None:
+    """Everything else of the frame does."""
+    frame = replace(make_frame("cam01", 1, at_s=1.0, at_utc=100.0, behind_s=0.05), data=object(), keyframe=True)
+    frame = replace(frame, pts_s=0.5, camera_utc=7.0)
+
+    assert frame.without_data() == replace(frame, data=None)
+    assert inspected_entry(make_inspection(frame, Detections.empty(), after_s=0.25), []).inspection.frame.data is None

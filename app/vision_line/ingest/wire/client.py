@@ -79,8 +79,8 @@ class RtspClient:
         connection = self._playing.connection
         while not self._stop.is_set():
             if n := connection.receive(TICK_S):
-                self._count(n)
                 yield from self._items()
+                self._count(n)
             else:
                 self._check_silence()
             self._keep_alive()
@@ -140,8 +140,8 @@ class RtspClient:
                     self._count(len(data))
                     self._read_reports(memoryview(data))
                 if connection.socket in ready and (n := connection.receive(TICK_S)):
-                    self._count(n)
                     yield from self._items()
+                    self._count(n)
                 if not ready:
                     self._check_silence()
                 self._keep_alive()
