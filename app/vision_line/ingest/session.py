@@ -220,7 +220,9 @@ class Session:
         if self._intake.awaits_key and not encoded.keyframe:  # a frame that it refers to could not be decoded
             self._count_unseen(encoded, DropCause.CORRUPT)
             return
-        if encoded.origin is not None and encoded.origin is not self._origin:
+        if encoded.origin is None:  # never decoded by another video's decoder, nor passed over
+            raise ValueError("found an encoded frame without the video that it belongs to")
+        if encoded.origin is not self._origin:
             self._change_decoder(encoded.origin)
         self._remember(encoded)
         began_s = self._clocks.monotonic()

@@ -105,17 +105,17 @@ class _NativeFrame(Protocol):
     format: object
     shape: Sequence[int]
 
-    def GetPtrToPlane(self, index: int) -> int:  # noqa: N802
+    def GetPtrToPlane(self, index: int) -> int:  # noqa: N802  PyNvVideoCodec's name
         """Return where a plane lies on the GPU."""
 
-    def getPTS(self) -> int:  # noqa: N802
+    def getPTS(self) -> int:  # noqa: N802  PyNvVideoCodec's name
         """Return the time that its packet came with."""
 
 
 class _NativeDecoder(Protocol):
     """PyNvVideoCodec's decoder."""
 
-    def Decode(self, data: object) -> Iterable[_NativeFrame]:  # noqa: N802
+    def Decode(self, data: object) -> Iterable[_NativeFrame]:  # noqa: N802  the same
         """Return the frames that come out when `data`, a `PacketData`, goes in."""
 
 
