@@ -280,6 +280,7 @@ async def test_a_camera_that_sends_too_few_frames_is_reported_as_such(
     assert run.rows("SELECT count(*) FROM not_inspected WHERE cause NOT LIKE 'camera:%'") == [(0,)]
 
 
+@pytest.mark.alone  # beside other tests the file itself may come too slowly for its dwell time of a second
 async def test_a_file_that_waits_for_the_log_blames_the_log(tmp_path: Path, wait_until: Until, start: Start) -> None:
     """Its frames wait in front of a device that may not inspect; neither camera nor device is to blame for that."""
     write_video(tmp_path / "clip.mp4")
