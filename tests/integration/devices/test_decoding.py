@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from contextlib import closing
 from types import SimpleNamespace
@@ -66,6 +67,26 @@ def test_every_frame_comes_out(codec: str) -> None:
     assert frames[0].keyframe
     times = [frame.pts_s for frame in frames]
     assert times == sorted(times, key=lambda time: time or 0)
+
+
+def test_a_frame_that_is_let_go_is_gone() -> None:
+    """Its pixels do not wait for the garbage collector, which comes by once in minutes."""
+    video = _encode("libx264", options={"g": "4"})
+    gc.collect()
+    gc.disable()
+    try:
+        frames = _decoded(video)
+        kept = _frames_in_memory()
+        del frames
+        left = _frames_in_memory()
+    finally:
+        gc.enable()
+
+    assert kept - left == FRAMES
+
+
+def _frames_in_memory() -> int:
+    return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize(

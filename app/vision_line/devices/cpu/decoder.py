@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import av.error
-from av.sidedata.sidedata import Type as SideData
+from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace
 
 from vision_line.devices.cpu.jpeg_decoder import has_hole
@@ -72,18 +73,20 @@ def describe_colour(frame: av.VideoFrame, codec: str) -> Colour:
 def turn_of(frame: av.VideoFrame, codec: str, packet: VideoPacket | None) -> Turn:
     """Return how `frame`, decoded from `packet`, is to be turned: by its file's, its stream's or its own description.
 
+    Of the frame's own `side_data` PyAV would make a cycle of both, which keeps the pixels until the garbage collector
+    comes by: minutes, where the frame has lived through a few collections. A container of our own goes with this call.
+
     Raises:
         ValueError: by other than right angles.
     """
     try:
-        side_data: Any = frame.side_data
-        matrices = [data for data in side_data.keys() if data.type is SideData.DISPLAYMATRIX]  # noqa: SIM118 - without keys() PyAV gives values
+        matrix = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-arg] # missing in PyAV's stubs
     except ValueError:
         # PyAV cannot list side data of a kind that it does not know: a still image's EXIF is one
         if codec in _EXIF_CODECS and packet is not None:
             return turn_of_exif(exif_orientation(bytes(packet)))
         return turn_of_angle(frame.rotation)
-    return turn_of_matrix(_MATRIX.unpack(bytes(matrices[0]))) if matrices else UPRIGHT
+    return turn_of_matrix(_MATRIX.unpack(bytes(matrix))) if matrix else UPRIGHT
 
 
 class CpuDecoder:
@@ -142,8 +145,7 @@ class CpuDecoder:
         self._context = None
 
     def _upright(self, frame: av.VideoFrame, packet: VideoPacket | None) -> av.VideoFrame:
-        # A look at PyAV's side data ties the frame into a cycle, which keeps its memory until the garbage collector
-        # comes: between keyframes only where the angle, which costs nothing to read, is not 0.
+        # the angle costs less to read than side data, and is not 0 where a frame between keyframes is to be turned
         if not frame.key_frame and not frame.rotation:
             return frame if self._turn == UPRIGHT else turned_frame(frame, self._turn)
         try:

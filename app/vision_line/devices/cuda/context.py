@@ -122,21 +122,34 @@ def translated_errors(error: type[VisionLineError], what: str) -> Iterator[None]
 
 
 def _open_driver() -> ModuleType:
-    """Return the driver's bindings, initialized."""
+    """Return the driver's bindings, initialized.
+
+    Its library is looked for first, by the loader of the bindings: they take 30 MiB, which a machine without a GPU has
+    no use for.
+    """
+    try:
+        from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
+    except ImportError as exc:
+        raise _without_packages(exc) from exc
+    try:
+        load_nvidia_dynamic_lib("cuda")
+    except DynamicLibNotFoundError as exc:
+        raise DeviceError("cuda: no NVIDIA driver is installed: libcuda.so.1 was not found") from exc
     try:
         import cuda.core  # noqa: F401  both are needed, and one is missing as often as the other
         from cuda.bindings import driver
     except ImportError as exc:
-        raise DeviceError(f"cuda: the package cuda-core is missing or broken ({exc}): {install_extra('cuda')}") from exc
-    try:
-        (code,) = driver.cuInit(0)
-    except RuntimeError as exc:  # what the loader raises when there is no such library
-        raise DeviceError("cuda: no NVIDIA driver is installed: libcuda.so.1 was not found") from exc
+        raise _without_packages(exc) from exc
+    (code,) = driver.cuInit(0)
     if code == driver.CUresult.CUDA_ERROR_NO_DEVICE:
         raise DeviceError("cuda: the driver shows no GPU; in a container it has to be passed through")
     _ask((code,), "the driver does not start")
     bindings: ModuleType = driver
     return bindings
+
+
+def _without_packages(fault: ImportError) -> DeviceError:
+    return DeviceError(f"cuda: the package cuda-core is missing or broken ({fault}): {install_extra('cuda')}")
 
 
 def _checked_version(driver: ModuleType) -> int:
