@@ -29,6 +29,10 @@ from vision_line.inspection.coverage.causes import (
     STARTING,
     STOPPED,
 )
+from vision_line.ports import DeviceDescription, LogStatus
+from vision_line.telemetry.exposition import Exposition
+from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
+from vision_line.telemetry.reading import Reading
 
 ROOT = Path(__file__).parents[2]
 CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED)
@@ -44,6 +48,7 @@ MODELS = [
         "ModelSettings",
         "RecordSettings",
         "DashboardSettings",
+        "MetricsSettings",
         "SimulatorSettings",
     )
 ]
@@ -97,6 +102,18 @@ def test_every_command_and_option_is_documented(name: str, command: Any) -> None
 def test_every_key_is_documented(model: str, document: str) -> None:
     """The page has the model's table of keys; another test compares its rows."""
     assert f"<!-- keys: vision_line.config.models:{model} -->" in page(document)
+
+
+def test_every_metric_is_documented() -> None:
+    """By its name as a query has it."""
+    facts = RunFacts("0", DeviceDescription("cpu", "", "", (), 1, 1), ModelFacts("m", "", "", ()), 0.0, 0.0)
+    run = RunMetrics(facts)
+    families = Exposition(lambda: Reading(run.totals(1.0), LogStatus())).collect()
+    ending = {"counter": "_total", "info": "_info"}
+    names = [f"{family.name}{ending.get(family.type, '')}" for family in families if family.name[:8] != "process_"]
+
+    assert not [name for name in names if f"`{name}`" not in page("docs/metrics.md")]
+    assert len(names) > 20
 
 
 def test_readme_is_short_and_plain() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.errors import mask_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -271,6 +272,27 @@ class DashboardSettings(Frozen):
     """Write the last screen as an SVG image to this path when the program ends."""
 
 
+class MetricsSettings(Frozen):
+    """`[metrics]`: figures and health over HTTP."""
+
+    allow_remote: bool = False
+    """true: `listen` may be an address that other machines reach; there is no password and no encryption."""
+    listen: str | None = None
+    """IP address and port of `/metrics`, `/healthz`, `/readyz`: `127.0.0.1:9108`, `[::1]:9108`; default: off."""
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not parse_listen(value).is_loopback and not info.data.get("allow_remote"):
+            raise ValueError(f"found {value!r}, which other machines reach: expected 127.0.0.1, or allow_remote = true")
+        return value
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """Where to listen; None: nowhere."""
+        return None if self.listen is None else parse_listen(self.listen)
+
+
 class SimulatorSettings(Frozen):
     """`[simulator]`: if present, vision-line serves virtual PCB cameras itself."""
 
@@ -293,6 +315,7 @@ class Config(Frozen):
     defaults: StreamSettings = StreamSettings()
     record: RecordSettings = RecordSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    metrics: MetricsSettings = MetricsSettings()
     simulator: SimulatorSettings | None = None
     stream: list[Stream] = Field(min_length=1)
     """The cameras."""

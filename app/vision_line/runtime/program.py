@@ -27,6 +27,7 @@ from vision_line.runtime.setup import RunSetup, check_usable
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
+from vision_line.telemetry.http_endpoint import HttpEndpoint
 from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, parting_words, write_summary
 
@@ -78,6 +79,9 @@ def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, cli
         VisionLineError: something cannot be opened.
     """
     config = loaded.config
+    endpoint = None if config.metrics.address is None else HttpEndpoint(config.metrics.address)
+    if endpoint is not None:
+        stack.callback(endpoint.close)
     model = open_model(model_path(options, loaded))
     check_gates_passed(model, allowed=options.allow_failed_gates)
     reminders = [warning] if (warning := gates_warning(model)) else []
@@ -100,6 +104,7 @@ def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, cli
         device_name=device_name,
         log=log,
         overlay=overlay,
+        endpoint=endpoint,
         reminders=tuple(reminders),
     )
 

@@ -68,7 +68,9 @@ class ConfigFollower:
         before, self._current = self._current.config, loaded
         if loaded.config == before:  # not the texts: a secret may have changed outside of the file
             return
-        fixed = [name for name in ("model", "record", "dashboard", "simulator") if _differs(before, loaded, name)]
+        fixed = [
+            name for name in ("model", "record", "dashboard", "metrics", "simulator") if _differs(before, loaded, name)
+        ]
         if fixed:
             logger.warning("changes of %s need a restart", ", ".join(f"[{name}]" for name in fixed))
         await self._apply(loaded)

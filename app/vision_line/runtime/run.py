@@ -19,12 +19,14 @@ from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.ledger_updater import LedgerUpdater
 from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outcome_of
+from vision_line.runtime.monitoring import Monitoring
 from vision_line.runtime.reload import ConfigFollower
 from vision_line.runtime.run_device import DeviceOpener, InputShapes
 from vision_line.runtime.setup import RunSetup
 from vision_line.runtime.signals import Stop, raise_callback_faults
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
+from vision_line.telemetry.reading import Reading
 from vision_line.telemetry.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Run:
         self._ledger = LedgerUpdater(setup.log, self._metrics)
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
         self._inspection: LiveInspection | None = None
+        self._monitoring = Monitoring(setup.endpoint, self._reading, setup.log.status)
         self.last = self.snapshot()
 
     async def serve(self) -> None:
@@ -75,6 +78,7 @@ class Run:
                     await self._drain()
                 finally:
                     self._ledger.close(cameras.counts())
+                    self._monitoring.close()
             for helper in helpers:
                 helper.cancel()
 
@@ -84,6 +88,7 @@ class Run:
             self._setup.loaded, self._setup.check, lambda new: self._apply(cameras, new.config), self._reload_asked
         )
         await self._apply(cameras, self._setup.loaded.config)
+        self._monitoring.serve()
         await self._first_frames(cameras)
         if not self._stop.requested.is_set():
             device = await self._opener.open(cameras.sizes_wh(), self._stop.requested)
@@ -100,6 +105,7 @@ class Run:
 
     async def _drain(self) -> None:
         """Let what is on the device be recorded, and close it."""
+        self._monitoring.beats.is_ending = True
         if self._inspection is not None:
             self._opener.give_up()  # the engine for one more input shape may still be building, in a thread
             await self._inspection.drain(self._stop.forced)
@@ -124,6 +130,9 @@ class Run:
         self._metrics.committed(self._setup.log.take_latencies_ms(), now_s)
         return self._metrics.totals(now_s)
 
+    def _reading(self) -> Reading:
+        return Reading(self.totals(), self._setup.log.status(), self._ledger.open_intervals())
+
     def _shared_parts(self) -> SharedParts:
         model = self._setup.model
         return SharedParts(
@@ -141,6 +150,7 @@ class Run:
         return [
             tasks.create_task(self._show(), name="screen"),
             tasks.create_task(self._ledger.run(cameras.counts), name="ledger"),
+            tasks.create_task(self._monitoring.run(), name="monitoring"),
             tasks.create_task(raise_callback_faults(), name="callbacks"),
         ]
 
@@ -207,6 +217,7 @@ class Run:
             shapes.note(update.inspected_frames)
 
         def hand_over(update: SchedulerUpdate) -> None:
+            self._monitoring.beats.scheduler_s = update.at_s
             # The loop is closed only after this thread has ended, or has been given up in a forced end.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(note, update)
@@ -215,6 +226,7 @@ class Run:
         scheduler = Scheduler(
             device, self._setup.log, self._wakeup, observer=self._metrics, on_update=hand_over, on_overlay=on_overlay
         )
+        self._monitoring.beats.scheduler_s = time.monotonic()
         scheduler.start()
         return scheduler
 

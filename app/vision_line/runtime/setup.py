@@ -13,6 +13,7 @@ from vision_line.inspection.detection.filter import unknown_classes
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
 from vision_line.runtime.options import RunOptions
+from vision_line.telemetry.http_endpoint import HttpEndpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class RunSetup:
     device_name: str
     log: SqliteLog
     overlay: OverlayWriter | None
+    endpoint: HttpEndpoint | None  # for metrics and health; None: none is configured
     reminders: tuple[str, ...]  # what was accepted at the start and an operator may not want
 
     def check(self, loaded: LoadedConfig) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange
+from vision_line.frames import CameraState, DefectEvent, DropCause, EventPhase, Inspection, StateChange, Verdict
 from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.telemetry.covered import Covered
-from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, quantiles_of
+from vision_line.telemetry.latency_histogram import Counts, LatencyHistogram, Quantiles, quantiles_of
 from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot
 
 
@@ -46,6 +47,13 @@ class SlidingRates:
         return {name: max(0.0, (value - past.get(name, 0)) / elapsed_s) for name, value in counters.items()}
 
 
+class EventKind(NamedTuple):
+    """What events are counted by."""
+
+    class_name: str
+    verdict: Verdict
+
+
 @dataclass(frozen=True, slots=True)
 class CameraTotals:
     """One camera over the whole run."""
@@ -59,13 +67,30 @@ class CameraTotals:
     events: int
     reconnects: int
     dropped: Mapping[DropCause, int]
-    latency_ms: Quantiles | None
-    behind_ms: Quantiles | None  # a part of it
     most_behind_ms: float  # of any frame, inspected or not
+    latency: Counts = field(compare=False)  # of every inspected frame
+    behind: Counts = field(compare=False)  # a part of it
+    ended_events: Mapping[EventKind, int] = field(default_factory=dict)
+    inspected_utc: float | None = None  # when the newest inspected frame was captured; None before the first
     abandoned: int = 0  # connections that hung and were given up
     code: str | None = None  # if an error caused the state
     needed_fps: float = 0.0  # 0: no required rate
     covered: Covered = field(default_factory=Covered)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether inspection is due: not once it was removed, nor of a file that ended properly."""
+        return self.state not in _OVER or (self.state is CameraState.ENDED and self.code is not None)
+
+    @property
+    def latency_ms(self) -> Quantiles | None:
+        """Quantiles of the latency; None when nothing was inspected."""
+        return quantiles_of(self.latency)
+
+    @property
+    def behind_ms(self) -> Quantiles | None:
+        """Quantiles of the part of it that frames waited in queues on the way."""
+        return quantiles_of(self.behind)
 
 
 #: States in which no inspection is due.
@@ -111,10 +136,11 @@ class CameraMetrics:
         self._due_since_s: float | None = None  # None: no inspection is due
         self._due_s = 0.0
         self._change = StateChange(name, CameraState.CONNECTING, 0.0, 0.0)
-        self._newest: tuple[int, float] | None = None
+        self._newest: tuple[int, float, float] | None = None  # sequence, captured_s, captured_utc
         self._inspected = 0
         self._detections = 0
         self._events = 0
+        self._ended_events: Mapping[EventKind, int] = {}
         self._reconnects = ReconnectCount()
 
     def inspected(self, inspection: Inspection, now_s: float) -> float:
@@ -126,7 +152,7 @@ class CameraMetrics:
         self._inspected += 1
         if self._first_result_s is None:
             self._first_result_s = now_s
-        self._newest = (frame.sequence, frame.captured_s)
+        self._newest = (frame.sequence, frame.captured_s, frame.captured_utc)
         return latency_ms
 
     def detections(self, n: int) -> None:
@@ -134,9 +160,13 @@ class CameraMetrics:
         self._detections += n
 
     def event(self, event: DefectEvent) -> None:
-        """Count a defect, once, when it is new."""
+        """Count a defect when it is new, and by its final verdict when it has ended."""
         if event.phase is EventPhase.NEW:
             self._events += 1
+        elif event.phase is EventPhase.END:
+            kind, ended = EventKind(event.class_name, event.verdict), self._ended_events
+            # A new mapping instead of a changed one: another thread may be reading the old one.
+            self._ended_events = {**ended, kind: ended.get(kind, 0) + 1}
 
     def state(self, change: StateChange) -> None:
         """Note a new state."""
@@ -198,8 +228,10 @@ class CameraMetrics:
             events=self._events,
             reconnects=self._reconnects.n,
             dropped=counts.dropped,
-            latency_ms=quantiles_of(self.latency.whole()),
-            behind_ms=quantiles_of(self.behind.whole()),
+            latency=self.latency.whole(),
+            behind=self.behind.whole(),
+            ended_events=self._ended_events,
+            inspected_utc=None if self._newest is None else self._newest[2],
             most_behind_ms=max(self._most_behind_s, self._counters.load.most_behind_s) * 1000.0,
             abandoned=self._abandoned_before + self._counters.abandoned()[0],
             code=self._change.code,

@@ -9,7 +9,7 @@ sliding window.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, log
 
@@ -24,9 +24,11 @@ RELATIVE_ERROR = 0.025
 #: Values outside are counted in the first or the last bucket.
 LOWEST_MS, HIGHEST_MS = 0.05, 600_000.0
 
+_ROUNDING = 1e-9
 _SCALE = 1.0 / log(GROWTH)
 _OFFSET = -log(LOWEST_MS) * _SCALE
 BUCKETS = ceil(log(HIGHEST_MS) * _SCALE + _OFFSET)
+_EDGES_MS = LOWEST_MS * GROWTH ** np.arange(1, BUCKETS + 1)  # upper ends; the last bucket has none
 _MIDDLE_MS = np.array([LOWEST_MS * GROWTH**i * 2 * GROWTH / (1 + GROWTH) for i in range(BUCKETS)])
 
 
@@ -52,6 +54,20 @@ def quantiles_of(counts: Counts) -> Quantiles | None:
     ranks = [max(1, ceil(q * total - 1e-9)) for q in (0.50, 0.95, 0.99)]
     p50, p95, p99 = _MIDDLE_MS[np.searchsorted(cumulative, ranks)].tolist()
     return Quantiles(p50, p95, p99, total)
+
+
+def counts_up_to(counts: Counts, bounds_s: Sequence[float]) -> list[int]:
+    """Return how many values are at most each of `bounds_s`, rising, in seconds.
+
+    A bucket that a bound cuts counts as above it, so no value is taken for faster than it was; 5 % at most are between.
+    """
+    below = np.searchsorted(_EDGES_MS, np.multiply(bounds_s, 1000.0 * (1.0 + _ROUNDING)), side="right")
+    return [int(n) for n in np.concatenate(([0], np.cumsum(counts)))[below]]
+
+
+def sum_of(counts: Counts) -> float:
+    """Return the sum of all values in seconds, within `RELATIVE_ERROR`; it never falls as values are added."""
+    return float(counts @ _MIDDLE_MS) / 1000.0
 
 
 def merged(counts: Iterable[Counts]) -> Counts:

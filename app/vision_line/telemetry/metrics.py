@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
@@ -14,7 +14,7 @@ from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, OverlayS
 from vision_line.telemetry.alarms import plan_alarms, plan_notices
 from vision_line.telemetry.camera_metrics import CameraCounters, CameraMetrics, CameraTotals, SlidingRates
 from vision_line.telemetry.covered import CoverageTally
-from vision_line.telemetry.latency_histogram import LatencyHistogram, Quantiles, merged, quantiles_of
+from vision_line.telemetry.latency_histogram import Counts, LatencyHistogram, Quantiles, merged, quantiles_of
 from vision_line.telemetry.load_history import LoadHistory, LoadTotals
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.shortfall import SteadyNumber
@@ -53,14 +53,33 @@ class RunTotals:
     facts: RunFacts
     duration_s: float
     cameras: tuple[CameraTotals, ...]
-    latency_ms: Quantiles | None
-    behind_ms: Quantiles | None
     inspected_fps: float
-    batch_occupancy: float | None
-    commit_latency_ms: float | None
+    batches: int
+    batched: int  # frames in them
+    commit_latency: Counts = field(compare=False)
     usage: ProcessUsage
     overlay: OverlayStatus | None = None  # None where no videos are written
     loads: tuple[LoadTotals, ...] = ()  # of each GPU
+
+    @property
+    def latency_ms(self) -> Quantiles | None:
+        """Quantiles of all cameras' latencies; None when nothing was inspected."""
+        return quantiles_of(merged(camera.latency for camera in self.cameras))
+
+    @property
+    def behind(self) -> Counts:
+        """What all cameras' inspected frames waited in queues on the way."""
+        return merged(camera.behind for camera in self.cameras)
+
+    @property
+    def batch_places(self) -> int:
+        """How many frames the batches had room for."""
+        return self.batches * self.facts.device.max_batch
+
+    @property
+    def batch_occupancy(self) -> float | None:
+        """The filled share of the batches, 0..1; None before the first."""
+        return self.batched / self.batch_places if self.batch_places else None
 
 
 class RunMetrics:
@@ -211,16 +230,14 @@ class RunMetrics:
         """Return the whole run up to `now_s`."""
         missing_s = self._tally.seconds(now_s)
         cameras = tuple(camera.totals(now_s, missing_s.get(name, {})) for name, camera in self._cameras.items())
-        commit_latency = quantiles_of(self._commit_latencies.whole())
         return RunTotals(
             facts=self.facts,
             duration_s=now_s - self.facts.started_s,
             cameras=cameras,
-            latency_ms=quantiles_of(merged(camera.latency.whole() for camera in self._cameras.values())),
-            behind_ms=quantiles_of(merged(camera.behind.whole() for camera in self._cameras.values())),
             inspected_fps=self._inspected_fps(sum(camera.inspected for camera in cameras), now_s),
-            batch_occupancy=self._occupancy(),
-            commit_latency_ms=None if commit_latency is None else commit_latency.p99,
+            batches=self._batches,
+            batched=self._batched,
+            commit_latency=self._commit_latencies.whole(),
             usage=self._read_usage(),
             overlay=self._overlay(),
             loads=self._loads.totals(),

@@ -19,7 +19,7 @@ from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING,
 from vision_line.outputs import write_output
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.covered import Covered, together
-from vision_line.telemetry.latency_histogram import Quantiles
+from vision_line.telemetry.latency_histogram import Quantiles, quantiles_of
 from vision_line.telemetry.metrics import RunTotals
 from vision_line.telemetry.shortfall import Rates, shortfall
 
@@ -243,7 +243,7 @@ def _camera(camera: CameraTotals) -> CameraSummary:
 
 
 def _totals(totals: RunTotals) -> TotalsSummary:
-    cameras, overlay = totals.cameras, totals.overlay
+    cameras, overlay, commit_latency = totals.cameras, totals.overlay, quantiles_of(totals.commit_latency)
     return TotalsSummary(
         frames_arrived=sum(camera.arrived for camera in cameras),
         frames_decoded=sum(camera.decoded for camera in cameras),
@@ -254,11 +254,11 @@ def _totals(totals: RunTotals) -> TotalsSummary:
         reconnects=sum(camera.reconnects for camera in cameras),
         connections_abandoned=sum(camera.abandoned for camera in cameras),
         latency_ms=_latency(totals.latency_ms),
-        behind_ms=_latency(totals.behind_ms),
+        behind_ms=_latency(quantiles_of(totals.behind)),
         **_covered(together(camera.covered for camera in cameras)),
         inspected_fps=round(totals.inspected_fps, 3),
         batch_occupancy=None if totals.batch_occupancy is None else round(totals.batch_occupancy, 4),
-        durable_ms=None if totals.commit_latency_ms is None else round(totals.commit_latency_ms, 2),
+        durable_ms=None if commit_latency is None else round(commit_latency.p99, 2),
         overlay_written=None if overlay is None else overlay.written,
         overlay_dropped=None if overlay is None else overlay.dropped,
         cpu_seconds=round(totals.usage.cpu_seconds, 3),

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`[metrics] listen`: what a monitoring system and an orchestrator get of a run of the command."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.e2e.conftest import wait_for
+from tests.fakes.ports import free_port
+
+pytestmark = pytest.mark.e2e
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+_SECRET = "geheim-7421"  # noqa: S105  nobody's
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    """Return status and body; 0 while nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+    except (ConnectionError, http.client.RemoteDisconnected):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def scrape(port: int) -> Series:
+    status, text = ask(port, "/metrics")
+    assert _SECRET not in text
+    families = text_string_to_metric_families(text) if status == 200 else []
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def of(series: Series, name: str, **labels: str) -> float | None:
+    return series.get((f"vision_line_{name}", frozenset(labels.items())))
+
+
+def counters(series: Series) -> Series:
+    return {key: value for key, value in series.items() if key[0].endswith(("_total", "_bucket", "_count"))}
+
+
+def test_a_run_is_watched_from_its_first_to_its_last_moment(make_run: Callable[[int], Any]) -> None:
+    """A dead camera has its series at once, a removed one says so, no counter falls or exceeds the summary."""
+    run, port = make_run(2), free_port()
+    dead = f'[[stream]]\nname = "dead"\nurl = "rtsp://user:{_SECRET}@127.0.0.1:{free_port()}/x"\n'
+    metrics = f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
+    run.write_streams(run.names, extra=dead + metrics)
+    run.start()
+    first = wait_for(lambda: scrape(port), f"the first scrape; output: {run.text()[-2000:]}")
+    assert of(first, "camera_up", camera="dead") == 0
+    assert of(first, "frames_total", camera="dead", outcome="inspected") == 0
+
+    wait_for(lambda: ask(port, "/readyz")[0] == 200, "the run is ready")
+    ready, healthy = json.loads(ask(port, "/readyz")[1]), json.loads(ask(port, "/healthz")[1])
+    assert (ready["inspects"], ready["reasons"]) == (True, [])
+    assert ready["not_inspected"]["dead"] == "camera:REFUSED"
+    assert healthy == {"works": True, "reasons": [], "not_inspected": {}}
+
+    run.write_streams(["cam01"], extra=dead + metrics.replace("127.0.0.1", "[::1]"))
+    wait_for(lambda: of(scrape(port), "camera_info", camera="cam02", state="REMOVED", code=""), "cam02 is removed")
+    wait_for(lambda: "changes of [metrics] need a restart" in run.text(), "the reload names [metrics]")
+    last = scrape(port)
+    assert of(last, "camera_expected", camera="cam02") == 0
+    assert of(last, "camera_expected", camera="dead") == 1
+    fallen = [key for key, value in counters(first).items() if last[key] < value]
+    assert not fallen
+
+    run.signal(signal.SIGTERM)
+    assert run.wait() == 130
+    for camera in run.summary()["cameras"]:
+        name = camera["name"]
+        inspected = of(last, "frames_total", camera=name, outcome="inspected") or 0
+        assert inspected <= camera["frames_inspected"] <= inspected + (0 if name == "cam02" else 500)
+        for cause, seconds in camera["not_inspected_s"].items():
+            assert (of(last, "not_inspected_seconds_total", camera=name, cause=cause) or 0) <= seconds + 0.001
+    assert _SECRET not in run.text()
+
+
+def test_a_port_in_use_ends_the_start_with_its_address(make_run: Callable[[int], Any]) -> None:
+    """Exit code 4, and one line that says what to do something about."""
+    run = make_run(1)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        run.write_streams(run.names, extra=f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+
+        assert run.run() == 4
+    assert f"metrics.listen: cannot listen on 127.0.0.1:{port}: Address already in use" in run.text()
+    assert "Traceback" not in run.text()
