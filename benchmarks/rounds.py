@@ -76,7 +76,8 @@ class Report:
             table.add_row(*(_shown(value) for value in row.values()))
         Console().print(table)
         for key, value in self.facts.items():
-            Console().print(f"{key}: {_shown(value)}", highlight=False)
+            lines = [f"  {_shown(inner)}  {name}" for name, inner in value.items()] if isinstance(value, dict) else []
+            Console().print("\n".join((f"{key}:", *lines)) if lines else f"{key}: {_shown(value)}", highlight=False)
 
 
 def add_rounds(report: Report, rounds: Rounds, base: str) -> None:
