@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The CPU's fast path of the preprocessing definition: a decoded frame straight into a network input.
 
-OpenCV does each step in one call on whole planes. Every call gives up the GIL once, so their number counts as much as
-their time when many decoding threads run: 4:2:0 at half size takes seven. The result stays within 2 of 255 of the
-definition: planes are rounded to 8 bit between resampling and colour, the definition keeps six more bits.
+OpenCV does each step in one call on the whole frame. Every call gives up the GIL once, and every image written between
+two of them has to come back through the caches, so their number counts as much as their time. The result stays within 2
+of 255 of the definition: planes are rounded to 8 bit between resampling and colour, the definition keeps six more bits.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import cv2
@@ -25,16 +26,16 @@ from vision_line.ports import ShapeHW
 MAX_CANVASES = 32
 
 _TO_FLOAT = np.arange(256, dtype=np.float32) * SCALE
+_PADDING = _TO_FLOAT[PADDING_VALUE]
 
 
 @dataclass(frozen=True, slots=True)
 class _Canvas:
-    """An 8-bit input whose padding is already there, and the content's part of each channel."""
+    """Where a frame of one size lies in an input of one shape, and the memory on its way there, (h, w, 3) each."""
 
     box: Letterbox
-    channels: tuple[Plane, Plane, Plane]  # (h, w) each
-    content: tuple[Plane, Plane, Plane]
-    interleaved: NDArray[np.uint8]  # (h, w, 3): the channels together
+    planes: NDArray[np.uint8]  # the content's planes together
+    rgb: NDArray[np.uint8]
 
 
 class Converter:
@@ -48,19 +49,21 @@ class Converter:
         """Write `data` as steps 1 to 5 of the definition into `out` (h, w, 3), C-contiguous; return its geometry.
 
         Interleaved, unlike the definition's last step, because OpenVINO's convolutions read it so: bringing planes
-        together took it 7 % of the time of a pruned INT8 YOLOv8n at 640 x 640.
+        together took it 7 % of the time of a pruned INT8 YOLOv8n at 640 x 640. Eight bits would be less to write, but
+        cost the network 0.13 ms of the 3.1 ms of one at 320 x 192 to widen, three times what is saved here.
         """
         canvas = self._canvas(data.size_wh, (out.shape[0], out.shape[1]))
-        planes = [_resample(plane, canvas.box.content_wh) for plane in data.planes]
-        if data.is_rgb:
-            for plane, channel in zip(planes, canvas.content, strict=True):
-                channel[:] = plane
-        else:
-            _colour(planes, colour, canvas.content)
-        cv2.merge(canvas.channels, dst=canvas.interleaved)
-        rows = out.shape[0]
-        cv2.LUT(canvas.interleaved.reshape(rows, -1), _TO_FLOAT, dst=out.reshape(rows, -1))  # as if of one channel
-        return canvas.box
+        box = canvas.box
+        planes = [_resample(plane, box.content_wh) for plane in data.planes]
+        pixels = _rgb(planes, canvas, None if data.is_rgb else colour)
+        (left, top), (width, height) = box.left_top, box.content_wh
+        rows = out.reshape(out.shape[0], -1)  # as if of one channel
+        content = rows[top : top + height, 3 * left : 3 * (left + width)]
+        cv2.LUT(pixels.reshape(height, -1), _TO_FLOAT, dst=content)
+        rows[:top] = rows[top + height :] = _PADDING
+        if width < out.shape[1]:
+            rows[:, : 3 * left] = rows[:, 3 * (left + width) :] = _PADDING
+        return box
 
     def _canvas(self, src_wh: tuple[int, int], dst_hw: ShapeHW) -> _Canvas:
         canvas = self._canvases.get((src_wh, dst_hw))
@@ -72,10 +75,8 @@ class Converter:
 
 
 def _open_canvas(box: Letterbox) -> _Canvas:
-    height, width = box.dst_hw
-    red, green, blue = np.full((3, height, width), PADDING_VALUE, np.uint8)
-    content = (red[box.content], green[box.content], blue[box.content])
-    return _Canvas(box, (red, green, blue), content, np.empty((height, width, 3), np.uint8))
+    width, height = box.content_wh
+    return _Canvas(box, *np.empty((2, height, width, 3), np.uint8))
 
 
 def _resample(plane: Plane, size_wh: tuple[int, int]) -> Plane:
@@ -92,18 +93,31 @@ def _resample(plane: Plane, size_wh: tuple[int, int]) -> Plane:
     return cast("Plane", cv2.convertScaleAbs(cv2.resize(floats, size_wh, interpolation=cv2.INTER_LINEAR)))
 
 
-def _colour(planes: list[Plane], colour: Colour, rgb: tuple[Plane, Plane, Plane]) -> None:
+def _rgb(planes: list[Plane], canvas: _Canvas, colour: Colour | None) -> NDArray[np.uint8]:
+    """Return planes of one size as RGB (h, w, 3), in the canvas's memory; without a colour they are R, G, B."""
+    if colour is not None and len(planes) == 1:
+        grey = cv2.LUT(planes[0], _grey_levels(colour))
+        cv2.merge([grey, grey, grey], dst=canvas.rgb)
+    elif colour is not None:
+        cv2.merge(planes, dst=canvas.planes)
+        cv2.transform(canvas.planes, _to_rgb(colour), dst=canvas.rgb)
+    else:
+        cv2.merge(planes, dst=canvas.rgb)
+    return canvas.rgb
+
+
+@lru_cache(maxsize=16)
+def _to_rgb(colour: Colour) -> NDArray[np.float64]:
+    """Return the matrix (3, 4) from (Y, U, V, 1) to RGB."""
     coefficients, offset = colour_coefficients(colour.matrix, colour.range)
-    ((luma, _, to_red), (_, green_u, green_v), (_, to_blue, _)) = (coefficients / 16384).tolist()
-    red, green, blue = rgb
-    if len(planes) == 1:
-        grey = planes[0]
-        cv2.addWeighted(grey, luma, grey, 0.0, -offset * luma, dst=red, dtype=cv2.CV_8U)
-        green[:] = blue[:] = red
-        return
-    y, u, v = planes
-    black = -offset * luma
-    cv2.addWeighted(y, luma, v, to_red, black - 128 * to_red, dst=red, dtype=cv2.CV_8U)
-    cv2.addWeighted(y, luma, u, to_blue, black - 128 * to_blue, dst=blue, dtype=cv2.CV_8U)
-    chroma = cv2.addWeighted(u, green_u, v, green_v, black - 128 * (green_u + green_v), dtype=cv2.CV_32F)
-    cv2.addWeighted(y, luma, chroma, 1.0, 0.0, dst=green, dtype=cv2.CV_8U)
+    matrix = coefficients / 16384
+    return np.column_stack([matrix, matrix @ np.array((-offset, -128, -128))])
+
+
+@lru_cache(maxsize=16)
+def _grey_levels(colour: Colour) -> NDArray[np.uint8]:
+    """Return (256,): the grey of each luma."""
+    coefficients, offset = colour_coefficients(colour.matrix, colour.range)
+    greys = (np.arange(256) - offset) * (int(coefficients[0, 0]) / 16384)
+    levels: NDArray[np.uint8] = np.rint(np.clip(greys, 0, 255)).astype(np.uint8)
+    return levels
