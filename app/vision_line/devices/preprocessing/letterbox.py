@@ -73,8 +73,8 @@ class Letterbox:
 
     def to_frame(self, xyxy: Boxes) -> Boxes:
         """Return boxes (n, 4) in input pixels as boxes in frame pixels, clipped to the frame."""
-        boxes: Boxes = np.clip((xyxy - self._offset_xyxy) / self._ratio_xyxy, 0.0, self._limit_xyxy)
-        return boxes
+        boxes: Boxes = (xyxy - self._offset_xyxy) / self._ratio_xyxy
+        return np.minimum(np.maximum(boxes, np.float32(0), out=boxes), self._limit_xyxy, out=boxes)
 
     def to_input(self, xyxy: Boxes) -> Boxes:
         """Return boxes (n, 4) in frame pixels as boxes in input pixels."""
@@ -87,5 +87,6 @@ def in_frame(found: Detections, box: Letterbox) -> Detections:
     if not len(found):
         return found
     xyxy = box.to_frame(found.xyxy)
-    inside: NDArray[np.bool_] = np.all(xyxy[:, 2:] > xyxy[:, :2], axis=1)
-    return Detections(xyxy, found.score, found.class_id)[inside]
+    seen = Detections(xyxy, found.score, found.class_id)
+    inside: NDArray[np.bool_] = np.logical_and.reduce(xyxy[:, 2:] > xyxy[:, :2], axis=1)
+    return seen if inside.all() else seen[inside]

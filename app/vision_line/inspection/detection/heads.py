@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ MAX_DETECTIONS = 300
 
 Output = NDArray[np.float32]
 
-#: Boxes processed together; bounds the overlap matrix to BLOCK x max(BLOCK, kept).
+#: Boxes that are compared each with each; more are taken in blocks, best first, until there are enough.
 BLOCK = 256
 
 Mask = NDArray[np.bool_]
@@ -43,6 +44,11 @@ class HeadDecoder:
     score_floor: Scores
     nms_iou: float
     max_detections: int = MAX_DETECTIONS
+    _lowest_floor: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the floor below which no class counts."""
+        object.__setattr__(self, "_lowest_floor", float(self.score_floor.min()))
 
     def decode(self, output: Output) -> Detections:
         """Return the detections in `output` (one frame, no batch axis), in input pixels, highest score first.
@@ -55,18 +61,19 @@ class HeadDecoder:
         return self._decode_yolov8(output)
 
     def _decode_yolov8(self, output: Output) -> Detections:
-        scores = output[4:]
-        best = scores.max(axis=0)
+        best = np.maximum.reduce(output[4:])
         _check_numbers(best)
-        rows = np.flatnonzero(best > self.score_floor.min())
-        if not len(rows):
+        (rows,) = (best > self._lowest_floor).nonzero()
+        if not rows.size:
             return Detections.empty()
-        candidates = scores[:, rows]
-        class_id: ClassIds = candidates.argmax(axis=0).astype(np.int32)
-        score: Scores = candidates[class_id, np.arange(len(rows))]
-        _check_numbers(output[:4, rows])
+        candidates = output.take(rows, axis=1)
+        _check_numbers(candidates[:4])
+        score: Scores = best[rows]
+        class_id: ClassIds = candidates[4:].argmax(axis=0).astype(np.int32)
+        found = Detections(_to_xyxy(candidates[:4]), score, class_id)
         wanted = score > self.score_floor[class_id]
-        found = Detections(_to_xyxy(output[:4, rows]), score, class_id)[wanted]
+        if not wanted.all():
+            found = found[wanted]
         return found[suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)]
 
     def _decode_end2end(self, output: Output) -> Detections:
@@ -105,20 +112,34 @@ def class_floors(classes: int, floor: float | Scores) -> Scores:
 def suppress(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float, limit: int) -> Rows:
     """Return the rows that survive, highest score first (ties: lower row first), at most `limit`.
 
-    Non-maximum suppression per class, vectorised, with the result of the plain greedy loop.
-    A box goes when a surviving box of its class with a higher score overlaps it by more than `iou`. Classes are kept
-    apart by comparing them, not by shifting boxes: a shift of thousands of pixels costs float32 its fractions.
+    Non-maximum suppression per class, with the result of the plain greedy loop. A box goes when a surviving box of its
+    class with a higher score overlaps it by more than `iou`. Scores are above 0. Of empty boxes, which lie nowhere, one
+    of a class may be left.
     """
+    if len(score) <= BLOCK:
+        return _survivors(xyxy, score, class_id, iou)[:limit]
     order = np.argsort(-score, kind="stable")
     kept = order[:0]
     for begin in range(0, len(order), BLOCK):
         rows = order[begin : begin + BLOCK]
         if len(kept):
             rows = rows[~_overlapping(xyxy, class_id, kept, rows, iou).any(axis=0)]
-        kept = np.concatenate([kept, rows[_survivors(_overlapping(xyxy, class_id, rows, rows, iou))]])
+        kept = np.concatenate([kept, rows[_survivors(xyxy[rows], score[rows], class_id[rows], iou)]])
         if len(kept) >= limit:
             break
     return kept[:limit]
+
+
+def _survivors(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float) -> Rows:
+    """Return which of a block's boxes survive each other, highest score first.
+
+    OpenCV compares all with all that survive, so it takes only blocks. It keeps classes apart by shifting their boxes,
+    in double precision: nothing is lost.
+    """
+    xywh = xyxy.copy()
+    xywh[:, 2:] -= xyxy[:, :2]
+    kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), score.tolist(), class_id.tolist(), 0.0, iou)
+    return np.array(kept, np.intp)
 
 
 def _overlapping(xyxy: Boxes, class_id: ClassIds, first: Rows, second: Rows, iou: float) -> Mask:
@@ -130,18 +151,3 @@ def _overlapping(xyxy: Boxes, class_id: ClassIds, first: Rows, second: Rows, iou
     # multiplied, not divided: two empty boxes have no ratio
     mask: Mask = (both > np.float32(iou) * (area_a + area_b - both)) & (class_id[first, None] == class_id[None, second])
     return mask
-
-
-def _survivors(overlapping: Mask) -> Mask:
-    """Return which of n boxes, sorted by score, survive each other, from their (n, n) overlaps.
-
-    Each round lets only the survivors of the round before suppress. What rank a round has settled stays settled, so
-    it ends, after as many rounds as the longest chain of suppressions, with the greedy loop's result.
-    """
-    by_better = np.triu(overlapping, k=1)
-    alive: Mask = ~np.any(by_better, axis=0)
-    while True:
-        after: Mask = ~np.any(by_better[alive], axis=0)
-        if np.array_equal(after, alive):
-            return alive
-        alive = after
