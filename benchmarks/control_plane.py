@@ -35,7 +35,7 @@ from vision_line.frames import (
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.window import Need
-from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.detection_filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DetectionLog, DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord

@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vision_line.devices.cpu.openvino_engine import OpenVino
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import open_model
 from vision_line.errors import ModelError
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line_compression.network.onnx_file import load_model
 
 WriteModel = Callable[..., Path]

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.model.heads import HeadDecoder, class_floors
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.frames import Detections, Frame, Scores
-from vision_line.inspection.detection.heads import HeadDecoder, class_floors
 
 #: What an engine puts out: float32 or float16, of a frame or (n, ...) of a batch.
 Outputs = NDArray[np.floating]

@@ -24,7 +24,7 @@ from vision_line.inspection.coverage.causes import OFF, Absence
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.minutes import CameraCounts
 from vision_line.inspection.coverage.window import Need
-from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.detection_filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DetectionLog, OpenDecoder
 from vision_line.records.entries import CameraRecord

@@ -12,7 +12,7 @@ from vision_line.devices.preprocessing.shapes import plan_input_shapes
 from vision_line.devices.selection import open_device
 from vision_line.errors import DeviceError
 from vision_line.frames import Scores
-from vision_line.inspection.detection.filter import score_floor
+from vision_line.inspection.detection_filter import score_floor
 from vision_line.ports import Device, LoadedDevice, ShapeHW
 from vision_line.runtime.camera_manager import CONTINUE_RATIO
 from vision_line.runtime.setup import RunSetup

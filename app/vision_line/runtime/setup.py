@@ -9,7 +9,7 @@ from vision_line.config.load import LoadedConfig
 from vision_line.devices.model.model import Model
 from vision_line.errors import ConfigError
 from vision_line.ingest.file_search import slow_files
-from vision_line.inspection.detection.filter import unknown_classes
+from vision_line.inspection.detection_filter import unknown_classes
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
 from vision_line.runtime.options import RunOptions

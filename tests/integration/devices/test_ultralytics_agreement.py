@@ -15,11 +15,11 @@ import openvino as ov
 import pytest
 from numpy.typing import NDArray
 
+from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.definition import normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.frames import Detections
-from vision_line.inspection.detection.heads import HeadDecoder, HeadKind, class_floors
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs Ultralytics: pip install '.[dev]'")
 

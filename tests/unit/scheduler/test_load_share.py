@@ -16,7 +16,7 @@ from tests.builders import make_frame
 
 from vision_line.config.models import StreamSettings
 from vision_line.ingest.mailbox import NewestFrame
-from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.detection_filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.scheduler import CameraPipeline
 from vision_line.scheduler.batching import Ready, Turns, plan_batch

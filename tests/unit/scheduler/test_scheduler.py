@@ -27,7 +27,7 @@ from vision_line.frames import (
     StateChange,
 )
 from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
-from vision_line.inspection.detection.filter import DetectionFilter
+from vision_line.inspection.detection_filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp

@@ -10,11 +10,11 @@ import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
 from vision_line.devices.model.agreement import Output
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model
 from vision_line.devices.model.proof import Images
 from vision_line.devices.preprocessing.definition import SCALE
 from vision_line.errors import DeviceError, ModelError, RunError
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line.ports import ShapeHW
 
 

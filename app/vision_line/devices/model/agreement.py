@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors
 from vision_line.errors import RunError
 from vision_line.frames import Boxes
-from vision_line.inspection.detection.heads import HeadDecoder, HeadKind, class_floors
 
 #: Places of each image that a reference keeps, those with the best scores, however low these are.
 PLACES = 32

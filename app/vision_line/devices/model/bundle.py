@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from vision_line.inspection.detection.heads import HeadKind
+from vision_line.devices.model.heads import HeadKind
 
 BUNDLE_FILE = "bundle.json"
 BUNDLE_VERSION = 1

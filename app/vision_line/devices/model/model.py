@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, check_class_names
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.onnx_header import FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
 from vision_line.errors import ModelError
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line.ports import ShapeHW
 
 #: The bundle that is used where none is named.

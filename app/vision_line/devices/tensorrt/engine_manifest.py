@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model
 from vision_line.errors import DeviceError
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line.ports import ShapeHW
 
 MANIFEST_VERSION = 3

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation, Verdict
-from vision_line.inspection.detection.filter import class_thresholds
+from vision_line.inspection.detection_filter import class_thresholds
 from vision_line.inspection.tracking.association import Track
 from vision_line.inspection.tracking.registration import Rect
 from vision_line.inspection.tracking.tracker import BeltTracker

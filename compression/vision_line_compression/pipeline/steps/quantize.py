@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import open_model
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.data.tensors import network_inputs

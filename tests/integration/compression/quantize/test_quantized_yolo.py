@@ -12,9 +12,9 @@ import openvino as ov
 import pytest
 from numpy.typing import NDArray
 
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import open_model
 from vision_line.errors import ModelError
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.network.onnx_file import export_onnx, load_model
 from vision_line_compression.quantize.onnx_session import OnnxSession, compare_outputs

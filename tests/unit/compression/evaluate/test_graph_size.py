@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model
 from vision_line.errors import ModelError
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line_compression.evaluate.graph_size import GraphSize, count_graph
 
 SHAPE_HW = (8, 16)

@@ -17,11 +17,11 @@ from tests.fakes.machine import CudaMachine
 from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, choose_library, find_engine
+from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt import engine_manifest
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path
 from vision_line.errors import DeviceError, ModelError
-from vision_line.inspection.detection.heads import HeadDecoder, HeadKind, class_floors
 
 SHAPE = (64, 128)
 TARGET = Target(Library.TENSORRT, 86, "Fake GPU")

@@ -21,9 +21,9 @@ from vision_line.devices.model.agreement import (
     reference_of,
     weakness,
 )
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, Proof, drawn_images, pack_proof, shaped, unpack_proof
 from vision_line.errors import ModelError
-from vision_line.inspection.detection.heads import HeadKind
 
 CLASSES, NMS_IOU = 3, 0.5
 Outputs = list[NDArray[np.float32]]

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.devices.model.bundle import Bundle
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape, plan_input_shapes
-from vision_line.inspection.detection.heads import HeadKind
 from vision_line.ports import ShapeHW
 
 EVALUATED: tuple[ShapeHW, ...] = ((192, 320), (256, 320), (320, 192), (320, 320))

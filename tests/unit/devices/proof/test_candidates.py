@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vision_line.devices.cpu.proven_engines import candidates
+from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.proof.processor import Processor, this_processor
-from vision_line.inspection.detection.heads import HeadKind
 
 SIGNED, UNSIGNED = "qdq-s8-symmetric", "qdq-u8-7bit"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_line.devices.model.heads import HeadDecoder, HeadKind, Output, class_floors
 from vision_line.errors import RunError
-from vision_line.inspection.detection.heads import HeadDecoder, HeadKind, Output, class_floors
 
 
 def _raw(n: int, classes: int, seed: int) -> Output:

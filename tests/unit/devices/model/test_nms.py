@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_line.devices.model.heads import BLOCK, suppress
 from vision_line.frames import Boxes, ClassIds, Scores
-from vision_line.inspection.detection.heads import BLOCK, suppress
 
 #: No ratio of two areas comes near enough for rounding to decide, or it is exact.
 LIMITS = (0.0990195136, 0.4142135624, 0.5, 0.7071067812)

@@ -11,7 +11,7 @@ from tests.builders import make_detections
 
 from vision_line.config.models import Stream, StreamSettings
 from vision_line.frames import Detections
-from vision_line.inspection.detection.filter import DetectionFilter, score_floor, unknown_classes
+from vision_line.inspection.detection_filter import DetectionFilter, score_floor, unknown_classes
 
 CLASSES = ("open", "short")
 SIZE_WH = (200, 100)
