@@ -22,9 +22,11 @@ from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outco
 from vision_line.runtime.monitoring import Monitoring
 from vision_line.runtime.reload import ConfigFollower
 from vision_line.runtime.run_device import DeviceOpener, InputShapes
+from vision_line.runtime.service_notifier import ServiceNotifier
 from vision_line.runtime.setup import RunSetup
 from vision_line.runtime.signals import Stop, raise_callback_faults
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
+from vision_line.screens.status_line import plain_line
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
 from vision_line.telemetry.reading import Reading
 from vision_line.telemetry.snapshot import Snapshot
@@ -58,6 +60,7 @@ class Run:
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
         self._inspection: LiveInspection | None = None
         self._monitoring = Monitoring(setup.endpoint, self._reading, setup.log.status)
+        self._notifier = ServiceNotifier(self._monitoring.beats, lambda: plain_line(self.snapshot()))
         self.last = self.snapshot()
 
     async def serve(self) -> None:
@@ -106,6 +109,7 @@ class Run:
     async def _drain(self) -> None:
         """Let what is on the device be recorded, and close it."""
         self._monitoring.beats.is_ending = True
+        self._notifier.ending()
         if self._inspection is not None:
             self._opener.give_up()  # the engine for one more input shape may still be building, in a thread
             await self._inspection.drain(self._stop.forced)
@@ -151,6 +155,7 @@ class Run:
             tasks.create_task(self._show(), name="screen"),
             tasks.create_task(self._ledger.run(cameras.counts), name="ledger"),
             tasks.create_task(self._monitoring.run(), name="monitoring"),
+            tasks.create_task(self._notifier.run(), name="service manager"),
             tasks.create_task(raise_callback_faults(), name="callbacks"),
         ]
 
