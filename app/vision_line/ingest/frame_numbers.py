@@ -94,16 +94,15 @@ class FrameNumbers:
             return None
         bits = Bits(unit[1:_HEADER_BYTES])
         try:
-            first_block = bits.ue()
-            bits.ue()  # slice_type
-            bits.ue()  # pic_parameter_set_id
+            bits.skip_codes(3)  # first_mb_in_slice, slice_type, pic_parameter_set_id
             if self._sequence.has_separate_planes:
                 bits.u(2)
             number = bits.u(self._sequence.frame_number_bits)
             is_field = not self._sequence.has_only_frames and bool(bits.u(1))
         except ValueError:
             return None
-        return _Slice(number, bool(unit[0] & 0x60), first_block == 0 and not is_field)
+        begins_at_first_block = bool(unit[1] & 0x80)  # the code of 0 is a single bit
+        return _Slice(number, bool(unit[0] & 0x60), begins_at_first_block and not is_field)
 
 
 def open_frame_numbers(video: EncodedVideo | None) -> FrameNumbers | None:
