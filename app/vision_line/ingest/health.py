@@ -58,7 +58,7 @@ class Health(Enum):
 def is_flat(fingerprint: Fingerprint, room: float = 1.0) -> bool:
     """Whether a frame is black or uniform; `room` widens the limits."""
     levels = fingerprint.thumbnail
-    dark = np.count_nonzero(levels <= int(BLACK_LEVEL * room))
+    dark = int(np.count_nonzero(levels <= int(BLACK_LEVEL * room)))
     return dark > levels.size * DARK_SHARE or _spread(levels) <= UNIFORM_SPREAD * room
 
 

@@ -102,8 +102,9 @@ class Intake:
         if self._opening.holds(frame.arrived_s, age) and not self._skips:
             self._hold(frame, age)
             return ()
-        held = self._release(age)
-        return (*held, *self._choose(frame, age))
+        held = self._release(age) if self._held else []
+        chosen = self._choose(frame, age)
+        return [*held, *chosen] if held else chosen
 
     def _choose(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         if frame.behind_s > self._limit_s:

@@ -149,8 +149,9 @@ class NewestFrame(_CountedFrames):
     """The mailbox of a live camera: it holds one frame, and a newer one replaces it (SUPERSEDED)."""
 
     def _make_room(self) -> bool:
-        self._dropped[DropCause.SUPERSEDED] += len(self._frames)
-        self._frames.clear()
+        if self._frames:
+            self._frames.clear()
+            self._dropped[DropCause.SUPERSEDED] += 1
         return True
 
     def stop_waiting(self) -> None:

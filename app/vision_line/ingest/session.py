@@ -99,6 +99,8 @@ class Session:
         self.sink = sink
         self.call_on_frame = False  # set by the supervisor of a STALE camera, to hear of the next frame at once
         self._stream = stream
+        self._name = stream.name
+        self._overrides_colour = (stream.colour_matrix, stream.colour_range) != ("auto", "auto")
         self._open_decoder = open_decoder
         self._changed = changed
         self._clocks = clocks
@@ -117,7 +119,7 @@ class Session:
         self._age = FrameAge()
         self._busy_s = 0.0  # since the previous frame, spent on other things than reading
         self._intake = Intake(stream.name, self._limit_s, load, self._count_skipped)
-        self._damage = Damage()
+        self._damage = None if stream.is_live else Damage()
         self._arrivals: dict[int, EncodedFrame] = {}
         self._shown_ticks = _NO_TICKS  # presentation time of the frame that was shown last
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
@@ -146,9 +148,9 @@ class Session:
         except SourceError as exc:
             return SessionEnd(exc)
         except DeviceError as exc:  # a frame could not be copied from the device for the health check
-            return SessionEnd(SourceError(self._stream.name, SourceErrorCode.FAILED, str(exc)))
+            return SessionEnd(SourceError(self._name, SourceErrorCode.FAILED, str(exc)))
         except Exception as exc:  # noqa: BLE001  a fault that one camera provokes must not stop the others
-            return SessionEnd(SourceError(self._stream.name, SourceErrorCode.INTERNAL, describe_fault(exc)), exc)
+            return SessionEnd(SourceError(self._name, SourceErrorCode.INTERNAL, describe_fault(exc)), exc)
         return SessionEnd(None)
 
     def _read(self) -> None:
@@ -163,21 +165,23 @@ class Session:
                 began_s = self._clocks.monotonic()
                 self._take(encoded)
                 self._busy_s += self._clocks.monotonic() - began_s
-            self._check_damage()
+            if self._damage is not None:
+                self._check_damage(self._damage)
 
-    def _check_damage(self) -> None:
+    def _check_damage(self, damage: Damage) -> None:
         """Report lost frames of a file as its end; a looped file has none."""
-        if self._damage.unfounded:
+        if damage.unfounded:
             logger.warning(
                 "camera %s: the first %d frames need others that are not in the file, and were not inspected",
-                self._stream.name,
-                self._damage.unfounded,
+                self._name,
+                damage.unfounded,
             )
-        if detail := self._damage.describe():
-            raise SourceError(self._stream.name, SourceErrorCode.CORRUPT, detail)
+        if detail := damage.describe():
+            raise SourceError(self._name, SourceErrorCode.CORRUPT, detail)
 
     def _take(self, encoded: EncodedFrame) -> None:
-        self._damage.saw(encoded)
+        if self._damage is not None:
+            self._damage.saw(encoded)
         if encoded.counts:
             self.sink.arrived()
         if encoded.damaged or self._lacks_reference(encoded):
@@ -233,7 +237,7 @@ class Session:
         self._close_decoder()
         self._arrivals.clear()
         self._origin = origin
-        self._decoder = self._open_decoder(self._stream.name, origin, colour_override(self._stream))
+        self._decoder = self._open_decoder(self._name, origin, colour_override(self._stream))
 
     def _close_decoder(self) -> None:
         if self._decoder is not None:
@@ -254,7 +258,7 @@ class Session:
 
     def _drop(self, cause: DropCause) -> None:
         self.sink.dropped(cause)
-        if cause is DropCause.CORRUPT:
+        if cause is DropCause.CORRUPT and self._damage is not None:
             self._damage.lost()
 
     def _count_unseen(self, encoded: EncodedFrame, cause: DropCause) -> None:
@@ -283,14 +287,15 @@ class Session:
             self._put(decoded, encoded, decoded_s, keyframe=keyframe)
 
     def _put(self, decoded: DecodedFrame, encoded: EncodedFrame, decoded_s: float, *, keyframe: bool) -> None:
+        said = decoded.colour
         self.sink.put(
             Frame(
-                camera=self._stream.name,
-                sequence=-1,  # the sink numbers it
-                size_wh=decoded.size_wh,
-                colour=colour_override(self._stream, decoded.colour) or decoded.colour,
-                data=decoded.data,
-                arrived_s=encoded.arrived_s,
+                self._name,
+                -1,  # the sink numbers it
+                decoded.size_wh,
+                (colour_override(self._stream, said) or said) if self._overrides_colour else said,
+                decoded.data,
+                encoded.arrived_s,
                 arrived_utc=encoded.arrived_utc,
                 decoded_s=decoded_s,
                 camera_utc=encoded.camera_utc,

@@ -78,10 +78,9 @@ class FaultyDecoder:
 class DeviceThatFails(CpuDecoder):
     """A decoder whose frames cannot be copied to where people and the health check could look at them."""
 
-    def decode(self, packet: Any) -> Iterator[DecodedFrame]:
+    def decode(self, packet: Any) -> list[DecodedFrame]:
         """Decode, and lose the frames."""
-        for decoded in super().decode(packet):
-            yield replace(decoded, data=self)
+        return [replace(decoded, data=self) for decoded in super().decode(packet)]
 
     def to_host(self) -> av.VideoFrame:
         """Fail."""

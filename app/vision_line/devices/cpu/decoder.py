@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import av
@@ -114,31 +113,33 @@ class CpuDecoder:
         self._codec = self._context.name
         if self._codec in _CONCEALED_CODECS:
             self._context.options = dict(self._context.options) | _STRICT
-        self._turn = UPRIGHT
+        self._turn: Turn | None = None  # None: frames come upright
         self._override = colour
         self._described: tuple[tuple[int, int, int, str], Colour] | None = None
 
-    def decode(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
-        """Yield the frames that `packet` (None to flush) completes."""
+    def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
+        """Return the frames that `packet` (None to flush) completes."""
         if self._context is None:
             raise SourceError(self._camera, SourceErrorCode.ENDED, "the decoder is closed")
         damaged = packet is not None and (packet.is_corrupt or (self._codec == "mjpeg" and has_hole(bytes(packet))))
         try:
             frames = self._context.decode(packet)
         except av.error.EOFError:
-            return
+            return []
         except av.error.FFmpegError as exc:
             raise SourceError(self._camera, SourceErrorCode.CORRUPT, f"{self._codec}: {exc.strerror}") from exc
-        for frame in frames:
-            upright = self._upright(frame, packet)
-            yield DecodedFrame(
-                data=upright,
-                size_wh=(upright.width, upright.height),
-                colour=self._colour(frame),
-                keyframe=bool(frame.key_frame),
-                corrupt=damaged or bool(frame.is_corrupt),
-                pts_s=frame.time if frame.pts is not None else None,  # without a pts, PyAV's time is NaN
-            )
+        return [self._decoded(frame, packet, damaged=damaged) for frame in frames]
+
+    def _decoded(self, frame: av.VideoFrame, packet: VideoPacket | None, *, damaged: bool) -> DecodedFrame:
+        upright = self._upright(frame, packet)
+        return DecodedFrame(
+            upright,
+            (upright.width, upright.height),
+            self._colour(frame),
+            bool(frame.key_frame),
+            damaged or bool(frame.is_corrupt),
+            frame.time if frame.pts is not None else None,  # without a pts, PyAV's time is NaN
+        )
 
     def close(self) -> None:
         """Release the codec; may be called twice."""
@@ -146,15 +147,19 @@ class CpuDecoder:
 
     def _upright(self, frame: av.VideoFrame, packet: VideoPacket | None) -> av.VideoFrame:
         # the angle costs less to read than side data, and is not 0 where a frame between keyframes is to be turned
-        if not frame.key_frame and not frame.rotation:
-            return frame if self._turn == UPRIGHT else turned_frame(frame, self._turn)
+        if frame.key_frame or frame.rotation:
+            self._follow_turn(frame, packet)
+        return frame if self._turn is None else turned_frame(frame, self._turn)
+
+    def _follow_turn(self, frame: av.VideoFrame, packet: VideoPacket | None) -> None:
         try:
             turn = turn_of(frame, self._codec, packet)
         except ValueError as exc:
             raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, str(exc)) from exc
-        if turn != UPRIGHT or frame.key_frame:
+        if turn != UPRIGHT:
             self._turn = turn  # what a stream says at a keyframe holds until the next, and is not said again
-        return frame if self._turn == UPRIGHT else turned_frame(frame, self._turn)
+        elif frame.key_frame:
+            self._turn = None
 
     def _colour(self, frame: av.VideoFrame) -> Colour:
         if self._override is not None:
