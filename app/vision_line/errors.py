@@ -6,7 +6,8 @@ VisionLineError
 ├── SourceError        one camera's affair: shown, retried, never ends the program
 ├── ModelError         bundle or ONNX file unusable                                         UNUSABLE
 ├── DeviceError        device, its libraries or its engine unusable                         UNUSABLE
-└── RunError           the program cannot go on: engine failed, records lost, port busy     FAILED
+├── RunError           the program cannot go on: engine failed, records lost, port busy     FAILED
+└── BrokenRecordError  records are not what was written                                     BROKEN
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class ExitCode(IntEnum):
     CONFIG = 2  # options or configuration, or what `check` found
     UNUSABLE = 3  # model or device
     FAILED = 4  # while it ran, or a check of `selftest`
+    BROKEN = 5  # of `verify`: the records are not what was written
     INTERRUPTED = 130  # by Ctrl-C or SIGTERM, as a shell counts them
     OUTPUT_CLOSED = 141  # as of a program that SIGPIPE ended: the reader (`| head`) did not want more
 
@@ -153,3 +155,9 @@ class RunError(VisionLineError):
     """The program cannot go on; a broken engine or log must never look like "no defects"."""
 
     exit_code = ExitCode.FAILED
+
+
+class BrokenRecordError(VisionLineError):
+    """The records are not what was written; the message names the first entry that does not fit."""
+
+    exit_code = ExitCode.BROKEN

@@ -23,7 +23,7 @@ from vision_line.screens.lines import say
 
 EXIT_CODES = (
     "Exit codes: 0 success; 2 wrong options or configuration; 3 model or device not usable; 4 failed while running;"
-    " 130 interrupted; 141 output closed."
+    " 5 records are not what was written; 130 interrupted; 141 output closed."
 )
 
 cli = CarefulTyper(
@@ -196,6 +196,22 @@ def prune(
         from vision_line.cli.prune import prune_records
 
         prune_records(record, keep_days, max_mb, dry_run=dry_run)
+
+
+@cli.command()
+def verify(
+    record: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the records.")] = Path("records"),
+    pictures: Annotated[bool, typer.Option("--pictures", help="Check the evidence images too.")] = False,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", metavar="HASH", help="Head that was kept elsewhere: the journal must hold it."),
+    ] = None,
+) -> None:
+    """Check that records are what was written, also during a run. Exit code 5: they are not."""
+    with reported_errors():
+        from vision_line.cli.verify import verify_records
+
+        verify_records(record, head, pictures=pictures)
 
 
 @cli.command()

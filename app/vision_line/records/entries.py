@@ -126,11 +126,12 @@ class EvidenceEntry:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceDeletedEntry:
-    """Images were removed to stay within the disk space for evidence; `run` may be an earlier one."""
+    """Images were removed, and why; `run` may be an earlier one."""
 
     run: int
     event_id: str
     deleted_utc: float
+    why: str
 
 
 Entry = (

@@ -42,7 +42,14 @@ from vision_line.records.directory import (
     write_durably,
 )
 from vision_line.records.entries import Entry, EvidenceDeletedEntry, EvidenceEntry
-from vision_line.records.evidence_files import EvidenceFile, EvidenceFiles, EvidencePaths, StorageUsage, evidence_paths
+from vision_line.records.evidence_files import (
+    DeletedWhy,
+    EvidenceFile,
+    EvidenceFiles,
+    EvidencePaths,
+    StorageUsage,
+    evidence_paths,
+)
 from vision_line.records.pending_evidence import PendingEvidence, PendingEvidenceQueue
 from vision_line.records.retention import RowAge
 
@@ -225,15 +232,15 @@ class EvidenceWriter:
             oldest = self._oldest()
             if oldest is None:
                 return False
-            self._remove_all(oldest)
+            self._remove_all(oldest, DeletedWhy.MAX_MB)
         return True
 
-    def _remove_all(self, oldest: EvidenceFile) -> None:
+    def _remove_all(self, oldest: EvidenceFile, why: DeletedWhy) -> None:
         for path in oldest.paths:
             self._remove(path)
         self._kept.drop_oldest()
         self._deleted += 1
-        self._record(EvidenceDeletedEntry(oldest.run, oldest.event_id, time.time()))
+        self._record(EvidenceDeletedEntry(oldest.run, oldest.event_id, time.time(), why))
 
     def _expire(self) -> None:
         """Remove a few old images, now and then.
@@ -255,7 +262,7 @@ class EvidenceWriter:
                 oldest = self._oldest()
                 if oldest is None or oldest.true_utc(timeline) >= cutoff_utc:
                     return
-                self._remove_all(oldest)
+                self._remove_all(oldest, DeletedWhy.KEEP_DAYS)
         except OSError as exc:
             if exc.filename != self._undeletable:
                 logger.warning("old evidence image %s cannot be deleted: %s", exc.filename, exc.strerror)

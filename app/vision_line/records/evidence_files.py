@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -36,6 +37,15 @@ _KEPT = """SELECT evidence, e.run, e.event_id, bytes, coalesce(v.first_seen_utc,
 _KEPT_AFTER_NUMBER = _KEPT.format(after="?")
 #: Nothing where that image's own row is not committed yet: what follows it is not known then.
 _KEPT_AFTER_EVENT = _KEPT.format(after="(SELECT evidence FROM evidence WHERE run = ? AND event_id = ?)")
+
+
+class DeletedWhy(StrEnum):
+    """Why an event's images are not there any more. Stable: in the journal."""
+
+    MAX_MB = "evidence_max_mb"
+    KEEP_DAYS = "keep_days"
+    PRUNE = "prune"
+    LOST = "lost"  # at a start they were not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +232,8 @@ def _mark_missing(connection: sqlite3.Connection, directory: Path, now_utc: floa
         if _is_there(directory, evidence.paths[0]):
             images, size = images + 1, size + evidence.size
         else:
-            connection.execute("UPDATE evidence SET deleted_utc = ? WHERE evidence = ?", (now_utc, number))
+            sql = "UPDATE evidence SET deleted_utc = ?, deleted_why = ? WHERE evidence = ?"
+            connection.execute(sql, (now_utc, DeletedWhy.LOST, number))
     return StorageUsage(images, size)
 
 

@@ -70,6 +70,9 @@ _END_THEIR_INTERVALS = """UPDATE not_inspected SET
     ended_s = started_s + max(0, (SELECT ended_utc FROM runs WHERE runs.run = not_inspected.run) - started_utc)
     WHERE ended_utc IS NULL"""
 
+#: The last minute of a run that died stays as it was known; from now on it is final, and has its entry in the journal.
+_SETTLE_MINUTES = "UPDATE coverage SET provisional = 1 WHERE provisional AND run = ?"
+
 #: Each camera with the last run whose ledger accounts for it (a run that died before its ledger began does not, nor one
 #: that was not reported of the camera), its last state there and since when (by the clock as it was at the run's end),
 #: and the last inspection that is known.
@@ -112,6 +115,16 @@ class _End:
         return Absence(self.since_s - max(0.0, self.alive_utc - removed_utc), OFF)
 
 
+def end_run(connection: sqlite3.Connection, run: int, ended_utc: float, cause: EndCause) -> None:
+    """Note the end of a run, after which its minutes do not change. To be called in a transaction.
+
+    Raises:
+        sqlite3.Error: the record file cannot be written.
+    """
+    connection.execute("UPDATE runs SET ended_utc = ?, end_cause = ? WHERE run = ?", (ended_utc, cause, run))
+    connection.execute(_SETTLE_MINUTES, (run,))
+
+
 def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inheritance:
     """End the runs that died, with their intervals, and return what the run that begins now has to account for.
 
@@ -122,8 +135,10 @@ def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inherita
     Raises:
         sqlite3.Error: the record file cannot be read or written.
     """
+    dead = connection.execute("SELECT run FROM runs WHERE ended_utc IS NULL").fetchall()
     connection.execute(_END_THE_DEAD, (EndCause.CRASHED,))
     connection.execute(_END_THEIR_INTERVALS)
+    connection.executemany(_SETTLE_MINUTES, dead)
     ends: dict[int, _End] = {}
     absences: dict[str, Absence] = {}
     for run, camera, state, state_utc, looked_utc in connection.execute(_LAST_WATCHED).fetchall():

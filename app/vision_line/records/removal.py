@@ -14,7 +14,7 @@ from pathlib import Path
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.corrected_time import Timeline, read_timeline
 from vision_line.records.directory import DirectoryLock, remove_stored
-from vision_line.records.evidence_files import EvidenceFile, kept_evidence
+from vision_line.records.evidence_files import DeletedWhy, EvidenceFile, kept_evidence
 from vision_line.records.retention import DAY_S, SHELVES, Removed, Why, remove_batch, used_bytes
 from vision_line.records.schema import FILE_NAME, open_writer, transaction, translated
 
@@ -75,15 +75,12 @@ def _removed(connection: sqlite3.Connection, *asked: *_Asked) -> Iterator[Remove
 
 
 def _tried(connection: sqlite3.Connection, before: int, old: list[_Numbered], *asked: *_Asked) -> Pruned:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection, keep=False):
         _mark_deleted(connection, old, asked[-1])
         batches = []
         while batch := remove_batch(connection, *asked, shelves=SHELVES, why=Why.PRUNE):
             batches.append(batch)
         return Pruned(_by_table(batches), len(old), before, used_bytes(connection))
-    finally:
-        connection.execute("ROLLBACK")
 
 
 def _remove_images(connection: sqlite3.Connection, directory: Path, old: list[_Numbered], now_utc: float) -> None:
@@ -102,8 +99,8 @@ def _remove_images(connection: sqlite3.Connection, directory: Path, old: list[_N
 
 
 def _mark_deleted(connection: sqlite3.Connection, old: list[_Numbered], now_utc: float) -> None:
-    sql = "UPDATE evidence SET deleted_utc = ? WHERE evidence = ?"
-    connection.executemany(sql, [(now_utc, number) for number, _ in old])
+    sql = "UPDATE evidence SET deleted_utc = ?, deleted_why = ? WHERE evidence = ?"
+    connection.executemany(sql, [(now_utc, DeletedWhy.PRUNE, number) for number, _ in old])
 
 
 def _by_table(batches: tuple[Removed, ...] | list[Removed]) -> tuple[Removed, ...]:

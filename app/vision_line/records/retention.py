@@ -14,7 +14,8 @@ from enum import StrEnum
 from math import inf
 
 from vision_line.records.corrected_time import Timeline, read_timeline
-from vision_line.records.schema import transaction
+from vision_line.records.journal_removal import remove_entries
+from vision_line.records.schema import RecordConnection, transaction
 
 DAY_S = 86_400
 #: Rows of one transaction: a few milliseconds, so that results do not wait.
@@ -188,11 +189,11 @@ def remove_batch(
     for shelf in shelves if cutoff_utc > -inf else ():
         old = _old_rows(connection, shelf, timeline, min(cutoff_utc, spared_utc))
         if old:
-            return _remove(connection, shelf, old, now_utc, why or Why.KEEP_DAYS)
+            return _remove(connection, shelf, old, now_utc, why or Why.KEEP_DAYS, by_size=False)
     for shelf in shelves if max_bytes and used_bytes(connection) > max_bytes else ():
         old = _old_rows(connection, shelf, timeline, spared_utc)
         if old:
-            return _remove(connection, shelf, old, now_utc, why or Why.MAX_MB)
+            return _remove(connection, shelf, old, now_utc, why or Why.MAX_MB, by_size=True)
     return None
 
 
@@ -232,7 +233,13 @@ def _old_rows(
 
 
 def _remove(
-    connection: sqlite3.Connection, shelf: RetainedTable, old: Sequence[_Row], now_utc: float, why: Why
+    connection: sqlite3.Connection,
+    shelf: RetainedTable,
+    old: Sequence[_Row],
+    now_utc: float,
+    why: Why,
+    *,
+    by_size: bool,
 ) -> Removed:
     numbers = [(row.number,) for row in old]
     if shelf.table == "events":
@@ -242,6 +249,8 @@ def _remove(
     from_utc, to_utc = min(row.from_utc for row in old), max(row.to_utc for row in old)
     removed = Removed(shelf.table, len(old), from_utc, to_utc, why)
     _enter(connection, removed, now_utc)
+    if isinstance(connection, RecordConnection):
+        remove_entries(connection, connection.journal, why, removed_rows=len(old), by_size=by_size)
     return removed
 
 

@@ -119,7 +119,7 @@ _UPSERT_EVIDENCE = _insert(
     ),
     key=("run", "event_id"),
 )
-_DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ? WHERE run = ? AND event_id = ?"
+_DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ?, deleted_why = ? WHERE run = ? AND event_id = ?"
 
 
 def run_row(run: RunRecord, classes: Sequence[str], boot_id: str = "", *, evidence: bool) -> Row:
@@ -312,7 +312,7 @@ class RowMaker:
             yield SET_IMAGE, [image_row(self._run, entry.event_id, entry.observation)]
 
     def _evidence_deleted(self, entry: EvidenceDeletedEntry) -> Iterator[Statement]:
-        yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.run, entry.event_id)]
+        yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.why, entry.run, entry.event_id)]
 
 
 def image_row(run: int, event_id: str, observation: Observation) -> Row:

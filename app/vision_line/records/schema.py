@@ -15,11 +15,12 @@ from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.frames import DropCause
+from vision_line.records.journal_writer import JournalWriter, begin_journal
 
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
@@ -70,6 +71,11 @@ _REMOVALS = """CREATE TABLE removals (
         removal INTEGER PRIMARY KEY, at_utc REAL NOT NULL, removed_from TEXT NOT NULL, rows INTEGER NOT NULL,
         from_utc REAL NOT NULL, to_utc REAL NOT NULL, why TEXT NOT NULL) STRICT"""
 
+#: What happened, in its order: append-only, each entry chained to the one before it (`journal.chained`).
+_JOURNAL = """CREATE TABLE journal (
+        number INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, at_utc REAL NOT NULL,
+        body TEXT NOT NULL, digest BLOB NOT NULL) STRICT"""
+
 _TABLES = (
     """CREATE TABLE runs (
         run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, started_utc REAL NOT NULL,
@@ -103,15 +109,18 @@ _TABLES = (
     f"""CREATE TABLE evidence (
         evidence INTEGER PRIMARY KEY, {_RUN}, event_id TEXT NOT NULL, path TEXT, overlay_path TEXT, sha256 TEXT,
         bytes INTEGER NOT NULL, created_utc REAL NOT NULL, deleted_utc REAL, missing TEXT, crop_path TEXT,
-        overlay_sha256 TEXT, crop_sha256 TEXT, UNIQUE (run, event_id)) STRICT""",
+        overlay_sha256 TEXT, crop_sha256 TEXT, deleted_why TEXT, UNIQUE (run, event_id)) STRICT""",
     _CLOCK_STEPS,
     _REMOVALS,
+    _JOURNAL,
 )
 
 _STATES_BY_CAMERA = "CREATE INDEX states_by_camera ON states (run, camera)"
 _COVERAGE_BY_TIME = "CREATE INDEX coverage_by_time ON coverage (minute_utc)"
 #: For a start after a kill: a handful of rows among the minutes of years.
 _COVERAGE_UNDER_WAY = "CREATE INDEX coverage_under_way ON coverage (run, camera) WHERE provisional"
+#: For the newest entry of a row, and for the group of a detection.
+_JOURNAL_BY_KEY = "CREATE INDEX journal_by_key ON journal (kind, key)"
 
 #: One index for the order in which each table is exported, and one for finding the detections of a frame.
 _INDICES = (
@@ -124,6 +133,7 @@ _INDICES = (
     "CREATE INDEX states_by_time ON states (at_utc)",
     _STATES_BY_CAMERA,
     "CREATE INDEX evidence_kept ON evidence (created_utc) WHERE path IS NOT NULL AND deleted_utc IS NULL",
+    _JOURNAL_BY_KEY,
 )
 
 _COVERAGE_2 = (
@@ -153,7 +163,10 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         _CLOCK_STEPS,
         _REMOVALS,
     ),
+    3: ("ALTER TABLE evidence ADD COLUMN deleted_why TEXT", _JOURNAL, _JOURNAL_BY_KEY),
 }
+#: The version that brought the journal.
+_JOURNAL_SINCE = 4
 
 
 @contextmanager
@@ -169,24 +182,33 @@ def translated(path: Path, doing: str) -> Iterator[None]:
         raise RunError(f"{doing} {path} failed: {exc}") from exc
 
 
+class RecordConnection(sqlite3.Connection):
+    """A writer's connection, made by `open_writer`; what its transactions change is entered into the journal."""
+
+    journal: JournalWriter
+
+
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do all of it or nothing, as the only writer.
+def transaction(connection: sqlite3.Connection, *, keep: bool = True) -> Iterator[None]:
+    """Do all of it or nothing, as the only writer, and its entries in the journal; not `keep`: take it back.
 
     Raises:
         sqlite3.Error: it could not begin or be committed.
     """
+    journal = connection.journal if isinstance(connection, RecordConnection) else JournalWriter()
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-        connection.execute("COMMIT")
-    except BaseException:
+        if keep:
+            journal.flush(connection)
+            connection.execute("COMMIT")
+    finally:
         if connection.in_transaction:  # SQLite rolls back by itself when the disk is full
             connection.execute("ROLLBACK")
-        raise
+        journal.discard()
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
+def open_writer(path: Path) -> RecordConnection:
     """Open the record file for the one writer, made or brought up to date where needed.
 
     Every commit is on the disk when it returns (WAL with `synchronous=FULL`). Transactions are begun by hand.
@@ -195,7 +217,10 @@ def open_writer(path: Path) -> sqlite3.Connection:
         RunError: not a record file, written by a newer version, damaged, or not writable.
     """
     with translated(path, "opening"):
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=RecordConnection
+        )
+        connection.journal = JournalWriter()
         try:
             _check_identity(connection, path)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -254,12 +279,15 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _ensure_schema(connection: sqlite3.Connection) -> None:
-    """Create the tables or migrate them, all or nothing."""
+def _ensure_schema(connection: RecordConnection) -> None:
+    """Create the tables or migrate them, all or nothing, and have the journal follow what is written."""
     with transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for sql in _steps_from(version):
             connection.execute(sql)
+        connection.journal.follow(connection)
+        if version < _JOURNAL_SINCE:
+            begin_journal(connection, connection.journal, is_new=not version)
 
 
 def _steps_from(version: int) -> list[str]:

@@ -14,7 +14,7 @@ from vision_line.errors import RunError
 from vision_line.records.backlog import Backlog
 from vision_line.records.directory import free_mb
 from vision_line.records.entries import Entry, InspectedEntry
-from vision_line.records.lives import EndCause, Life
+from vision_line.records.lives import EndCause, Life, end_run
 from vision_line.records.retention import Retention
 from vision_line.records.rows import RowMaker
 from vision_line.records.schema import open_writer, transaction
@@ -40,7 +40,6 @@ STALLED_AFTER_S = 2.0
 ASKED_EVERY_S = 1.5
 
 _STILL_ALIVE = "UPDATE runs SET alive_utc = ?, alive_boot_s = ? WHERE run = ?"
-_ENDED = "UPDATE runs SET ended_utc = ?, end_cause = ? WHERE run = ?"
 
 
 class GroupWriter:
@@ -248,11 +247,13 @@ class GroupWriter:
         self._space_problem = f"disk full: {free:.0f} MB free, {self._min_free_mb} MB must stay free" if low else ""
 
     def _end_run(self) -> None:
-        if self._connection is not None and not self._fatal:
+        if self._connection is None or self._fatal:
+            return
+        with transaction(self._connection):
             life = self._life
             if life is not None:
                 self._connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
-            self._connection.execute(_ENDED, (time.time(), self._end_cause, self._run))
+            end_run(self._connection, self._run, time.time(), self._end_cause)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The journal's format: what an entry is, how entries are chained, how rows become text. Pure and public.
+
+`docs/records.md` describes it so that anybody can check it: nothing here may change without another `format`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from hashlib import sha256
+from typing import NamedTuple
+
+from vision_line.records.columns import SqlValue
+
+#: What stands before the first entry.
+NO_DIGEST = bytes(32)
+
+#: The format of a group of detections: which columns, in which order.
+DETECTION_FORMAT = 1
+DETECTION_COLUMNS = (
+    *("detection", "run", "camera", "station", "recipe", "sequence", "arrived_utc", "arrived_s", "camera_utc"),
+    *("pts_s", "class", "score", "x1", "y1", "x2", "y2", "width", "height", "event_id", "latency_ms", "behind_ms"),
+)
+
+
+class Kind(StrEnum):
+    """What an entry says. Stable: others follow the journal by it."""
+
+    BEGIN = "begin"
+    RUN = "run"
+    CAMERA = "camera"
+    STATE = "state"
+    EVENT = "event"
+    MINUTE = "minute"
+    INTERVAL = "interval"
+    EVIDENCE = "evidence"
+    CLOCK_STEP = "clock_step"
+    DETECTIONS = "detections"
+    CONFIGURATION = "configuration"
+    REMOVAL = "removal"
+    CARRIED = "carried"
+    SEAL = "seal"
+
+
+class JournalEntry(NamedTuple):
+    """A row of the journal without its digest; `at_utc` is when it was written, `body` canonical JSON."""
+
+    number: int
+    run: int
+    kind: str
+    key: str
+    at_utc: float
+    body: str
+
+
+#: Keys sorted, no spaces, no escapes but those that JSON needs, floats as Python's `repr` writes them.
+canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def chained(previous: bytes, entry: JournalEntry) -> bytes:
+    """Return the digest of `entry` behind an entry of digest `previous`.
+
+    The SHA-256 of `previous`, the JSON list of number, run, kind, key and time, a line feed, and the body, as UTF-8.
+    """
+    head = canonical(entry[:5])
+    return sha256(b"%b%b\n%b" % (previous, head.encode(), entry.body.encode())).digest()
+
+
+def row_digest(row: Sequence[SqlValue]) -> bytes:
+    """Return the digest of a detection: the SHA-256 of its columns as a JSON list."""
+    return sha256(canonical(row).encode()).digest()
+
+
+def group_digest(digests: Iterable[bytes]) -> str:
+    """Return the digest of a group of detections: the SHA-256 of those of its rows one behind the other, in hex."""
+    return sha256(b"".join(digests)).hexdigest()
+
+
+def spans(numbers: Iterable[int]) -> list[list[int]]:
+    """Return rising `numbers` as spans: first and last of each unbroken run of them."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether a record file is what was written: the chain of its journal, and the tables beside it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from vision_line.errors import BrokenRecordError
+from vision_line.ports import ProgressCallback
+from vision_line.records.columns import SqlValue
+from vision_line.records.formats import iso_utc
+from vision_line.records.journal import (
+    DETECTION_COLUMNS,
+    JournalEntry,
+    Kind,
+    canonical,
+    chained,
+    group_digest,
+    row_digest,
+)
+from vision_line.records.journal_fold import DetectionGroup, Fold
+from vision_line.records.journal_removal import Anchor, read_anchor
+from vision_line.records.journal_tables import BY_KIND, JournalledTable
+from vision_line.records.journal_writer import JournalHead
+
+#: How often progress is reported.
+REPORT_ENTRIES = 20_000
+
+_ENTRIES = "SELECT number, run, kind, key, at_utc, body, digest FROM journal ORDER BY number"
+_NOT_ENDED = "SELECT run FROM runs WHERE ended_utc IS NULL"
+
+
+@dataclass(slots=True)
+class CheckedJournal:
+    """What holds: the newest entry, since when there is a journal, and how far it reaches.
+
+    `first` is the number of the oldest entry that is kept. `before` counts rows that are older than the journal,
+    `under_way` minutes that are not over, by table and as a number.
+    """
+
+    head: JournalHead
+    first: int
+    began_utc: float
+    since_utc: float
+    before: Mapping[str, int] = field(default_factory=dict)
+    under_way: int = 0
+    seals: list[JournalEntry] = field(default_factory=list)
+
+
+def name_of(entry: JournalEntry) -> str:
+    """Return how an entry is called: number, what it says, when it was written."""
+    return f"entry {entry.number} ({f'{entry.kind} {entry.key}'.strip()}, {iso_utc(entry.at_utc)})"
+
+
+def check_journal(connection: sqlite3.Connection, kept_head: str | None, report: ProgressCallback) -> CheckedJournal:
+    """Check the chain, then that its fold is what the tables hold. To be called in a read transaction.
+
+    `kept_head` is the digest of an entry, in hex, that was noted elsewhere: it must be one of the chain.
+
+    Raises:
+        BrokenRecordError: something does not fit.
+        sqlite3.Error: as it comes.
+    """
+    try:
+        anchor = read_anchor(connection)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BrokenRecordError(f"the journal does not say where it begins: {exc}") from exc
+    fold = Fold()
+    found = _check_chain(connection, anchor, fold, kept_head, report)
+    connection.row_factory = None
+    tables = [_TableCheck(connection, table, fold, anchor) for table in BY_KIND.values()]
+    checks: list[_TableCheck | _DetectionCheck] = [*tables, _DetectionCheck(connection, fold, anchor)]
+    if problems := [*chain.from_iterable(check.problems() for check in checks)]:
+        raise BrokenRecordError(min(problems)[1])
+    found.before = {check.name: check.before for check in checks if check.before}
+    found.under_way = sum(table.under_way for table in tables)
+    return found
+
+
+def _check_chain(
+    connection: sqlite3.Connection, anchor: Anchor, fold: Fold, kept_head: str | None, report: ProgressCallback
+) -> CheckedJournal:
+    (total,) = connection.execute("SELECT count(*) FROM journal").fetchone()
+    head, since_utc, seals = JournalHead(anchor.through, anchor.digest), None, []
+    is_kept = kept_head is None or kept_head == anchor.digest.hex()
+    for *columns, digest in connection.execute(_ENTRIES):
+        entry = JournalEntry(*columns)
+        if entry.number != head.number + 1:
+            raise BrokenRecordError(f"{name_of(entry)}: expected entry {head.number + 1} before it, which is missing")
+        head = JournalHead(entry.number, chained(head.digest, entry))
+        if digest != head.digest:
+            raise BrokenRecordError(f"{name_of(entry)}: it was changed, or an entry before it: its digest does not fit")
+        _fold_in(fold, entry)
+        since_utc = entry.at_utc if since_utc is None else since_utc
+        if entry.kind == Kind.SEAL:
+            seals.append(entry)
+        is_kept = is_kept or digest.hex() == kept_head
+        if not entry.number % REPORT_ENTRIES:
+            report(entry.number - anchor.through, total)
+    if not is_kept:
+        raise BrokenRecordError(
+            f"no entry from {anchor.through + 1} to {head.number} has the digest {kept_head}: the end was taken away,"
+            " the file is an older or another one, or the entry was removed with its rows"
+        )
+    report(total, total)
+    return CheckedJournal(head, anchor.through + 1, anchor.began_utc, since_utc or anchor.began_utc, seals=seals)
+
+
+def _fold_in(fold: Fold, entry: JournalEntry) -> None:
+    try:
+        fold.add(entry)
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
+        raise BrokenRecordError(f"{name_of(entry)}: its body is not one that vision-line writes: {exc}") from exc
+
+
+#: An entry's number, and what does not fit there; rows without an entry come last.
+_Problem = tuple[float, str]
+_LAST = float("inf")
+
+
+class _TableCheck:
+    """One table against the fold."""
+
+    def __init__(self, connection: sqlite3.Connection, table: JournalledTable, fold: Fold, anchor: Anchor) -> None:
+        self.name = table.table
+        self.before = self.under_way = 0
+        self._connection = connection
+        self._table = table
+        self._newest = dict(fold.newest[table.table])
+        self._highest_before = anchor.before.get(table.table, 0)
+        self._not_ended = {run for (run,) in connection.execute(_NOT_ENDED)}
+        self._columns = table.columns(connection)
+
+    def problems(self) -> Iterator[_Problem]:
+        """Return what does not fit."""
+        columns = ", ".join(self._columns)
+        for values in self._connection.execute(f"SELECT {columns} FROM {self.name}"):  # noqa: S608  a constant
+            row = dict(zip(self._columns, values, strict=True))
+            number = self._newest.pop(self._table.identity_of(row), None)
+            if number is None:
+                yield from self._without_entry(row)
+            elif not self._is_said(number, row):
+                yield number, f"{self._entry(number)}: the row in table {self.name} is another one"
+        for number in self._newest.values():
+            yield number, f"{self._entry(number)}: its row is missing from table {self.name}"
+
+    def _without_entry(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
+        identity = row[self._table.identity[0]]
+        if self.name == "coverage" and row["provisional"] and row["run"] in self._not_ended:
+            self.under_way += 1
+        elif isinstance(identity, int) and identity <= self._highest_before:
+            self.before += 1
+        else:
+            yield _LAST, f"table {self.name}: row {self._table.key_of(row)} has no entry in the journal"
+
+    def _is_said(self, number: int, row: Mapping[str, SqlValue]) -> bool:
+        (body,) = self._connection.execute("SELECT body FROM journal WHERE number = ?", (number,)).fetchone()
+        if body == canonical(row):
+            return True
+        said = json.loads(body)  # by an older version it lacks columns, of a removal it has more
+        return all(said[column] == value for column, value in row.items() if column in said)
+
+    def _entry(self, number: int) -> str:
+        return _entry_name(self._connection, number)
+
+
+class _DetectionCheck:
+    """The detections against the digests of their groups."""
+
+    def __init__(self, connection: sqlite3.Connection, fold: Fold, anchor: Anchor) -> None:
+        self.name = "detections"
+        self.before = 0
+        self._connection = connection
+        self._fold = fold
+        self._highest_before = anchor.before.get("detections", 0)
+
+    def problems(self) -> Iterator[_Problem]:
+        """Return what does not fit."""
+        sql = f"SELECT {', '.join(DETECTION_COLUMNS)} FROM detections ORDER BY detection"  # noqa: S608  a constant
+        rows = self._connection.execute(sql)
+        row = rows.fetchone()
+        for group in self._fold.overwritten:
+            words = f"of detections {group.first} to {group.last} some went, and nothing says that they were removed"
+            yield group.number, f"{_entry_name(self._connection, group.number)}: {words}"
+        for group in self._fold.groups:
+            while row is not None and row[0] < group.first:
+                yield from self._without_entry(row[0])
+                row = rows.fetchone()
+            digests = {number: bytes.fromhex(digest) for number, digest in group.digests.items()}
+            while row is not None and row[0] <= group.end:
+                digests[row[0]] = row_digest(row)
+                row = rows.fetchone()
+            yield from self._mismatch(group, digests)
+        while row is not None:
+            yield from self._without_entry(row[0])
+            row = rows.fetchone()
+
+    def _mismatch(self, group: DetectionGroup, digests: Mapping[int, bytes]) -> Iterator[_Problem]:
+        numbers = range(group.first, group.last + 1)
+        missing = next((number for number in numbers if number not in digests), None)
+        if missing is not None:
+            yield group.number, f"{_entry_name(self._connection, group.number)}: detection {missing} is missing"
+        elif group_digest(digests[number] for number in numbers) != group.digest:
+            words = f"a detection of {group.first} to {group.last} is another one: their digest does not fit"
+            yield group.number, f"{_entry_name(self._connection, group.number)}: {words}"
+
+    def _without_entry(self, number: int) -> Iterator[_Problem]:
+        if number <= self._highest_before:
+            self.before += 1
+        else:
+            yield _LAST, f"table detections: row {number} has no entry in the journal"
+
+
+def _entry_name(connection: sqlite3.Connection, number: int) -> str:
+    sql = "SELECT number, run, kind, key, at_utc, '' FROM journal WHERE number = ?"
+    return name_of(JournalEntry(*connection.execute(sql, (number,)).fetchone()))
