@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 import openvino as ov
+from cuda.bindings import driver
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, FakeDriver
@@ -405,6 +406,7 @@ class Builder:
     def build_serialized_network(self, network: Network, config: BuilderConfig) -> bytes | None:
         """Return the plan, or None."""
         self._library.builds += 1
+        self._library.built_on.append(current_gpu())
         if self._library.refuses("build_serialized_network"):
             self._logger.log(Severity.ERROR, "the build is refused")
             return None
@@ -417,6 +419,12 @@ class Builder:
             "output": network.outputs[0].name,
         }
         return MAGIC + json.dumps(head).encode() + b"\n" + network.serialized(network.outputs)
+
+
+def current_gpu() -> int:
+    """Return the GPU that is current in the calling thread; without one the library takes the first."""
+    code, number = driver.cuCtxGetDevice()
+    return int(number) if code == driver.CUresult.CUDA_SUCCESS else 0
 
 
 def _steps(monitor: IProgressMonitor | None, endless: bool) -> bool:
@@ -659,6 +667,7 @@ class FakeTensorRT:
     recordable: bool = True
     refusals: set[str] = field(default_factory=set)
     builds: int = 0
+    built_on: list[int] = field(default_factory=list)  # the GPU of each build
     endless: bool = False  # builds go on until they are stopped
     wrong_from: int | None = None  # batches of this size and larger come out wrong
     flags: set[BuilderFlag] = field(default_factory=set)  # of the latest build

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Oldest compute capability, without its dot: Turing, the oldest that TensorRT and NVRTC still build for.
 OLDEST_SM = 75
+
+#: Queues between this process and a GPU, as many as there can be. Streams that share one wait for each other: with the
+#: usual 8, the copies of 16 cameras would wait behind inference.
+HARDWARE_QUEUES = "32"
 
 _BUS_ID_BYTES = 16  # the driver asks for 13 or more
 
@@ -140,6 +145,7 @@ def _open_driver() -> ModuleType:
         from cuda.bindings import driver
     except ImportError as exc:
         raise _without_packages(exc) from exc
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", HARDWARE_QUEUES)  # read by the driver when it starts
     (code,) = driver.cuInit(0)
     if code == driver.CUresult.CUDA_ERROR_NO_DEVICE:
         raise DeviceError("cuda: the driver shows no GPU; in a container it has to be passed through")

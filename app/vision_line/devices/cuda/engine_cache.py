@@ -14,7 +14,13 @@ from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.model.model import Model
-from vision_line.devices.tensorrt.build import OnBuildProgress, build_engine, ensure_engine, library_version
+from vision_line.devices.tensorrt.build import (
+    OnBuildProgress,
+    build_engine,
+    check_library,
+    ensure_engine,
+    library_version,
+)
 from vision_line.devices.tensorrt.engine_choice import kept_variant
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, check_engine, engine_path
 from vision_line.errors import DeviceError
@@ -47,17 +53,19 @@ def choose_library() -> Library:
 
 def target_of(gpu: GpuContext, library: Library) -> Target:
     """Return what engines for `gpu` are built for: TensorRT's for this very model, RTX's for its generation."""
-    return Target(library, gpu.sm, gpu.name if library is Library.TENSORRT else None)
+    if library is Library.TENSORRT:
+        return Target(library, gpu.sm, gpu.name, gpu.enter)
+    return Target(library, gpu.sm)
 
 
 def check_gpu(index: int) -> None:
     """Make sure that GPU `index` and a library for its engines are there; opens neither engine nor decoder.
 
     Raises:
-        DeviceError: as `open_gpu` and `choose_library`.
+        DeviceError: as `open_gpu`, `choose_library` and `check_library`.
     """
-    open_gpu(index)
-    choose_library()
+    gpu = open_gpu(index)
+    check_library(target_of(gpu, choose_library()))
 
 
 @dataclass(frozen=True, slots=True)

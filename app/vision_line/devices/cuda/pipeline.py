@@ -22,8 +22,7 @@ from vision_line.devices.cuda.tensorrt_engine import Engine
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.proof.proving import Prover
-from vision_line.devices.tensorrt.build import open_library
-from vision_line.devices.tensorrt.targets import check_target
+from vision_line.devices.tensorrt.build import check_library, open_library
 from vision_line.errors import DeviceError
 from vision_line.frames import Frame
 from vision_line.ports import ShapeHW
@@ -61,12 +60,12 @@ class SlotPipeline:
         library = choose_library()
         self._target = target_of(gpu, library)
         self._trt = open_library(library)
-        check_target(self._target, str(self._trt.__version__))
+        check_library(self._target)
         self._engines: dict[ShapeHW, Engine] = {}
         self._proven: dict[ShapeHW, ProvenEngine] = {}
         prover = Prover(model, lambda variant, frames: float_outputs(model, variant.path, frames))
         self._opener = EngineOpener(gpu, self._trt, model, prover)
-        self._kernel: LetterboxKernel | None = None
+        self._kernels: dict[bool, LetterboxKernel] = {}  # by whether the input is of half precision
         self._streams = [gpu.open_stream() for _ in range(3)]
         self._inference, self._recorder, self._uploads = self._streams
         device = gpu.device
@@ -129,9 +128,8 @@ class SlotPipeline:
         Raises:
             RunError: the GPU does not take the work.
         """
-        if self._kernel is None:
-            raise ValueError("pipeline: expected an open shape, found none")
-        slot.start(self._kernel, self._engines[slot.batch.shape_hw], self._inference)
+        engine = self._engines[slot.batch.shape_hw]
+        slot.start(self._kernels[_takes_half(engine)], engine, self._inference)
 
     def close(self) -> None:
         """Wait for what is queued, also of a batch that was not started whole, and free all. Twice is allowed."""
@@ -141,8 +139,8 @@ class SlotPipeline:
         for engine in self._engines.values():
             engine.close()
         self._engines = {}
-        if self._kernel is not None:
-            self._kernel.close()
+        for kernel in self._kernels.values():
+            kernel.close()
         for slot in self.slots:
             slot.close()
         self._workspace.close()
@@ -150,8 +148,8 @@ class SlotPipeline:
             self._streams.pop().close()
 
     def _describe(self, frame: Frame, shape: ShapeHW, record: np.void) -> Letterbox:
-        data, kernel = frame.data, self._kernel
-        if not isinstance(data, Surface) or data.device != self._gpu.index or kernel is None:
+        data = frame.data
+        if not isinstance(data, Surface) or data.device != self._gpu.index:
             raise DeviceError(
                 f"camera {frame.camera!r}: frame {frame.sequence} cannot be converted: "
                 f"expected a frame on GPU {self._gpu.index}, found {type(data).__name__}"
@@ -162,7 +160,7 @@ class SlotPipeline:
                 f"expected a frame of {frame.size_wh}, found {data.size_wh}"
             )
         box = Letterbox(frame.size_wh, shape)
-        kernel.describe(data, frame.colour, box, record)
+        self._kernels[_takes_half(self._engines[shape])].describe(data, frame.colour, box, record)
         return box
 
     def _load(self, shape: ShapeHW) -> Engine:
@@ -171,11 +169,16 @@ class SlotPipeline:
         return self._proven[shape].engine
 
     def _prepare(self, shape: ShapeHW, engine: Engine, workspace_bytes: int) -> None:
-        if self._kernel is None:
-            half = engine.input.dtype == np.float16
-            kernels = (self._cache or cache_folder()).parent / "kernels"
-            self._kernel = LetterboxKernel(self._gpu.device, self._uploads, half=half, cache_dir=kernels)
+        half = _takes_half(engine)
+        if half not in self._kernels:
+            folder = (self._cache or cache_folder()).parent / "kernels"
+            kernel = LetterboxKernel(self._gpu.device, self._uploads, half=half, cache_dir=folder)
+            self._kernels = self._kernels | {half: kernel}
         workspace = self._workspace.at_least(workspace_bytes)
         self._inference.sync()  # slots and workspace are allocated before another stream uses them
         places = [slot.place(shape, engine) for slot in self.slots]
         engine.prepare(self._gpu, workspace, places, self._inference, self._recorder)
+
+
+def _takes_half(engine: Engine) -> bool:
+    return engine.input.dtype == np.float16

@@ -58,16 +58,23 @@ class EngineOpener:
         self._prover = prover
 
     def open(self, sources: Iterable[EngineSource], shape_hw: ShapeHW, stream: Stream) -> ProvenEngine:
-        """Return the first of `sources` whose proof holds; `stream` is what sets it up.
+        """Return the first of `sources` that can be loaded and whose proof holds; `stream` is what sets it up.
 
         Raises:
-            DeviceError: none computes rightly, or one cannot be loaded or run.
+            DeviceError: none computes rightly, or the one that was built just now cannot be loaded, or one not be run.
             ModelError, RunError: as the prover.
         """
         faults = []
         for source in sources:
             precision = read_manifest(source.path).precision
-            engine = Engine(self._trt, source.path.read_bytes(), shape_hw, str(source.path), stream)
+            try:
+                engine = Engine(self._trt, source.path.read_bytes(), shape_hw, str(source.path), stream)
+            except DeviceError as exc:
+                if not source.was_there:
+                    raise
+                logger.warning("the engine is not used: %s", exc)
+                faults.append(str(exc))
+                continue
             with ExitStack() as undo:
                 undo.callback(engine.close)
                 result = self._prove(engine, precision, shape_hw)

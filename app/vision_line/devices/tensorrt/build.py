@@ -36,7 +36,7 @@ from vision_line.devices.tensorrt.engine_manifest import (
     top_k,
     write_whole,
 )
-from vision_line.devices.tensorrt.targets import target_rules
+from vision_line.devices.tensorrt.targets import check_target, target_rules
 from vision_line.devices.tensorrt.top_k import keep_best_anchors
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
@@ -112,6 +112,8 @@ def build_engine(
         waited_for.wait()
         if stop.is_set():
             raise _stopped(model, target)
+        if target.enter is not None:
+            target.enter()
         return _build(model, shape_hw, target, folder, progress, stop)
 
     with ThreadPoolExecutor(1, thread_name_prefix="engine-build") as pool:
@@ -252,13 +254,30 @@ def _set_target(trt: ModuleType, config: tensorrt.IBuilderConfig, target: Target
         if target_rules(target.sm).sparse_weights:
             config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         return
-    capability = trt.ComputeCapability.__members__.get(f"SM{target.sm}")
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(_rtx_capability(trt, target.sm), 0)
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # without it, its work may not be recorded in a graph
+
+
+def check_library(target: Target) -> None:
+    """Check that the library that is installed makes engines for `target`.
+
+    Raises:
+        DeviceError: it does not, and why.
+    """
+    trt = open_library(target.library)
+    check_target(target, str(trt.__version__))
+    if target.library is Library.RTX:
+        _rtx_capability(trt, target.sm)
+
+
+def _rtx_capability(trt: ModuleType, sm: int) -> object:
+    """Return TensorRT-RTX's member for a compute capability: it has those of RTX GPUs, not of Jetsons and servers."""
+    capability = trt.ComputeCapability.__members__.get(f"SM{sm}")
     if capability is None:
         known = ", ".join(name for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
-        raise DeviceError(f"{target.library} {trt.__version__}: expected one of {known}, found SM{target.sm}")
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(capability, 0)
-    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # without it, its work may not be recorded in a graph
+        raise DeviceError(f"{Library.RTX} {trt.__version__}: expected one of {known}, found SM{sm}")
+    return capability
 
 
 def _add_profiles(builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, model: Model, shape_hw: ShapeHW) -> None:

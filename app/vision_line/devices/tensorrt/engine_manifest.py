@@ -8,7 +8,8 @@ an engine without one, or with one that does not fit, is refused with everything
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,13 +44,15 @@ class Library(StrEnum):
 class Target:
     """What an engine is built for: `sm` is the GPU's compute capability without its dot, 86 for 8.6.
 
-    `gpu` is the name of the GPU that TensorRT tunes for, because its engines fit that type alone; TensorRT-RTX builds
-    for a compute capability without a GPU, and finishes the work where the engine is loaded.
+    `gpu` is the name of the GPU that TensorRT tunes for, because its engines fit that type alone; `enter` makes that
+    GPU current in the thread that builds: otherwise it would be tuned on the first one, whichever is meant.
+    TensorRT-RTX builds for a compute capability without a GPU, and finishes the work where the engine is loaded.
     """
 
     library: Library
     sm: int
     gpu: str | None = None
+    enter: Callable[[], object] | None = field(default=None, compare=False, repr=False)
 
 
 class EngineTensor(BaseModel):

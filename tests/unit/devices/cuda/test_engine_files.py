@@ -6,17 +6,22 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import pytest
+from tests.fakes.fakecuda.driver import FakeDriver
 from tests.fakes.faketensorrt import MAGIC, BuilderFlag, FakeTensorRT
 from tests.fakes.machine import CudaMachine
 from tests.fakes.tiny_model import build_tiny_model
 
-from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, choose_library, find_engine
+from vision_line.devices.cuda.context import open_gpu
+from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, choose_library, find_engine, target_of
+from vision_line.devices.cuda.multi_gpu import usable_gpus
 from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt import engine_manifest
@@ -35,6 +40,34 @@ def test_an_engine_is_built_once(cuda_machine: CudaMachine, model: Model) -> Non
     assert cuda_machine.tensorrt.builds == 1
     assert engine.parent.name == f"{model.sha256[:16]}-tensorrt-10.16.1.11-Fake-GPU"
     assert engine.name == "tiny-64x128-tensorrt-sm86.engine"
+
+
+def test_an_engine_is_tuned_on_its_own_gpu(cuda_machine: CudaMachine, model: Model) -> None:
+    """The thread that builds starts without a GPU, and the library would take the first."""
+    cuda_machine.driver.show(2)
+
+    find_engine(model, SHAPE, target_of(open_gpu(1), Library.TENSORRT), cuda_machine.cache)
+
+    assert cuda_machine.tensorrt.built_on == [1]
+
+
+def test_a_gpu_that_the_library_does_not_know_is_not_usable(
+    fake_cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT-RTX makes no engines for servers' GPUs: that is found when a device is chosen, not in the run."""
+    library = FakeTensorRT(fake_cuda, version="1.7.1", name="tensorrt_rtx")
+    library.module.__dict__["ComputeCapability"] = IntEnum("ComputeCapability", ["SM75", "SM86", "CURRENT"])
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", library.module)
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(usable_gpus).result() == (0,)
+    fake_cuda.machine(capability=90)
+    with (  # in a new thread, because cuda.core asks each GPU once for each thread
+        ThreadPoolExecutor(1) as threads,
+        pytest.raises(DeviceError, match=r"tensorrt-rtx 1\.7\.1: expected one of SM75, SM86, found SM90"),
+    ):
+        threads.submit(usable_gpus).result()
 
 
 @pytest.mark.parametrize("version", ["10.16.1.11", "11.4.0.106"])

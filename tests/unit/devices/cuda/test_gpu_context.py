@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -41,6 +42,19 @@ def test_each_thread_enters_for_itself(gpu: GpuContext) -> None:
     thread.join()
 
     assert sizes == [64]
+
+
+def test_cameras_do_not_share_the_drivers_few_queues(fake_cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver makes as many as it can, before it starts, unless somebody has chosen another number."""
+    monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", "8")
+    open_gpu(0)
+    assert os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] == "8"
+
+    monkeypatch.delenv("CUDA_DEVICE_MAX_CONNECTIONS")
+    fake_cuda.inject("cuInit", OUT_OF_MEMORY)
+    with pytest.raises(DeviceError, match="the driver does not start"):
+        open_gpu(0)
+    assert os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] == "32"
 
 
 @pytest.mark.parametrize(

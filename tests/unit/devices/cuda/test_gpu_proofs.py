@@ -73,6 +73,33 @@ def test_a_wrong_engine_in_the_cache_is_built_again(
     assert not caplog.text
 
 
+def test_an_engine_that_cannot_be_loaded_is_built_again(
+    cuda_machine: CudaMachine, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its manifest fits, but the library refuses it, as one that was tuned on another kind of GPU: once, and named."""
+    engine = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    refused = engine.read_bytes().replace(b'"version": "10.', b'"version": "99.')
+    engine.write_bytes(refused)
+    manifest = read_manifest(engine).model_copy(update={"engine_sha256": hashlib.sha256(refused).hexdigest()})
+    manifest_path(engine).write_text(manifest.model_dump_json())
+
+    with caplog.at_level(logging.WARNING):
+        assert opened(cuda_machine, model).variant_reason == "proven by its own float execution"
+
+    assert cuda_machine.tensorrt.builds == 2
+    assert "the engine is not used" in caplog.text
+    assert "cannot be loaded" in caplog.text
+
+
+def test_a_new_engine_that_cannot_be_loaded_is_an_error(cuda_machine: CudaMachine, model: Model) -> None:
+    """It is not built again and again."""
+    cuda_machine.tensorrt.refusals.add("deserialize_cuda_engine")
+
+    with pytest.raises(DeviceError, match="cannot be loaded"):
+        opened(cuda_machine, model)
+    assert cuda_machine.tensorrt.builds == 1
+
+
 def test_a_wrong_engine_of_the_bundle_is_passed_over(cuda_machine: CudaMachine, model: Model) -> None:
     """One is built into the cache instead; the bundle stays as it is."""
     built = find_engine(model, SHAPE, TARGET, cuda_machine.cache)

@@ -6,7 +6,10 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +21,7 @@ from tests.fakes.gpu_libraries.videos import opened
 
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.cuda.decoders.nvdec import NvDecoder, load_pynvvideocodec
+from vision_line.devices.cuda.decoders.nvdec import NvDecoder, decoder_caps, load_pynvvideocodec
 from vision_line.devices.cuda.decoders.sequence import DecoderRequest, VideoSequence, read_sequence
 from vision_line.devices.cuda.surface import POOL_SIZE, PixelFormat
 from vision_line.errors import DeviceError, SourceError
@@ -240,6 +243,26 @@ def test_capabilities_are_asked_once(gpu: GpuContext, pynv: Any, encode: Encode)
     assert pynv.caps_asked == [("H264", 8)]
     for decoder in decoders:
         decoder.close()
+
+
+def test_cameras_that_open_at_once_ask_once(pynv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others wait for the one answer."""
+    all_ask, answer = threading.Barrier(4), pynv.GetDecoderCaps
+
+    def slow_answer(**asked: Any) -> dict[str, int]:
+        time.sleep(0.05)
+        caps: dict[str, int] = answer(**asked)
+        return caps
+
+    def ask(_camera: int) -> dict[str, int]:
+        all_ask.wait()
+        return decoder_caps(pynv, "h264", 8)
+
+    monkeypatch.setattr(pynv, "GetDecoderCaps", slow_answer)
+    with ThreadPoolExecutor(4) as cameras:
+        assert all(caps["supported"] for caps in cameras.map(ask, range(4)))
+
+    assert pynv.caps_asked == [("H264", 8)]
 
 
 @pytest.mark.parametrize("kind", ["PyNvVCException", "PyNvVCExceptionUnsupported", None])

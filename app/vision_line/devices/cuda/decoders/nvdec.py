@@ -16,6 +16,7 @@ What PyNvVideoCodec 2.2 does, and what follows from it here:
 from __future__ import annotations
 
 import importlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
 
 _BITS = frozenset({8, 10, 12})
+_asking = threading.Lock()
 _MAX_INSIDE = 64  # frames whose packets are remembered until they come out
 
 
@@ -57,15 +59,21 @@ def load_pynvvideocodec() -> ModuleType:
         ) from exc
 
 
-@lru_cache(maxsize=32)
 def decoder_caps(nvc: ModuleType, codec: str, bits: int) -> dict[str, int]:
-    """Return what the GPU's decoder can do with 4:2:0 frames of `codec`, asked once: it makes a context each time.
+    """Return what the GPU's decoder can do with 4:2:0 frames of `codec`; any thread.
 
-    PyNvVideoCodec asks GPU 0, whichever GPU is meant.
+    It is asked once, also by cameras that open at the same moment: each answer takes a context of its own, tenths of a
+    second in which no other Python runs. PyNvVideoCodec asks GPU 0, whichever GPU is meant.
 
     Raises:
         DeviceError: the driver does not answer.
     """
+    with _asking:
+        return _asked_caps(nvc, codec, bits)
+
+
+@lru_cache(maxsize=32)
+def _asked_caps(nvc: ModuleType, codec: str, bits: int) -> dict[str, int]:
     try:
         caps = nvc.GetDecoderCaps(
             gpuid=0,
