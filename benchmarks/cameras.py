@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
@@ -20,7 +22,7 @@ NOISE_FRAMES = 8
 SERVER = Path(__file__).with_name("gst_file_server.py")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cameras:
     """Running cameras, and the process that serves them."""
 
@@ -73,6 +75,18 @@ def ensure_encoded(clip: Clip, folder: Path, size_wh: tuple[int, int], mbit_s: f
     return target
 
 
+def ensure_recorded(clip: Clip, folder: Path, size_wh: tuple[int, int], mbit_s: float) -> Path:
+    """Write a clip once, as `ensure_encoded` does, as H.264 without a container; one that is there is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    width, height = size_wh
+    target = folder / f"{clip.video.stem}-{width}x{height}-{mbit_s:g}mbit.h264"
+    if not target.exists():
+        partial = target.with_suffix(".partial.h264")
+        _encode(clip, partial, size_wh, mbit_s)
+        partial.replace(target)
+    return target
+
+
 def _encode(clip: Clip, target: Path, size_wh: tuple[int, int], mbit_s: float) -> None:
     noise = np.random.default_rng(0).normal(0, NOISE, (NOISE_FRAMES, size_wh[1], size_wh[0])).astype(np.int16)
     rate = {"vbv-maxrate": round(mbit_s * 1000), "vbv-bufsize": round(mbit_s * 1000)}
@@ -89,6 +103,29 @@ def _encode(clip: Clip, target: Path, size_wh: tuple[int, int], mbit_s: float) -
             encoded.pts = number
             output.mux(stream.encode(encoded))
         output.mux(stream.encode(None))
+
+
+@dataclass(slots=True)
+class RecordedCameras(Cameras):
+    """Cameras that play a recording; what they have sent is known when they have ended."""
+
+    sent: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def recorded_cameras(recording: Path, fps: int, cameras: int) -> Iterator[RecordedCameras]:
+    """Serve `cameras` cameras out of one recording until the block ends."""
+    command = [sys.executable, "-m", "benchmarks.recorded_cameras", str(recording), str(fps), str(cameras)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None or not (port := process.stdout.readline().strip()):
+            raise RuntimeError("the cameras' server did not start")
+        urls = [f"rtsp://127.0.0.1:{port}/cam{n}" for n in range(1, cameras + 1)]
+        served = RecordedCameras(urls, process.pid)
+        try:
+            yield served
+        finally:
+            said, _ = process.communicate("")
+            served.sent |= json.loads(said)
 
 
 @contextmanager
