@@ -7,12 +7,14 @@ STREAMS ?= streams.toml
 DURATION ?=
 # CAMERAS=8 make demo inspects only the first 8 cameras.
 CAMERAS ?=
+# EXTRAS=cuda make offline-archive adds what the extra needs.
+EXTRAS ?=
 
 # Two test files at once: each stays whole, so that its fixtures are made once, and the many short ones come last.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check bench faults clean
+.PHONY: help demo test unit lint format package-check offline-archive bench faults clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,8 +50,12 @@ format: $(VENV)/.dev ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-package-check: $(VENV)/.dev ## sdist -> wheel -> fresh environment -> the command, from elsewhere
+package-check: $(VENV)/.dev ## sdist -> wheel -> fresh environment -> the command, from elsewhere; and without a network
 	$(BIN)/python tools/check_package.py
+	$(BIN)/python tools/offline_archive.py --output dist --check
+
+offline-archive: $(VENV)/.core ## dist/: one archive with all wheels, for a machine without a network (EXTRAS=cuda,parquet)
+	$(BIN)/python tools/offline_archive.py --extras '$(EXTRAS)'
 
 bench: $(VENV)/.dev ## the benchmarks of docs/performance.md (needs an idle machine)
 	$(BIN)/python -m benchmarks
