@@ -23,6 +23,7 @@ from vision_line.ingest.source import EncodedFrame
 from vision_line.ingest.wire.client import GoodbyeError, RtspClient
 from vision_line.ingest.wire.description import VideoTrack
 from vision_line.ingest.wire.dialogue import StoppedError
+from vision_line.ingest.wire.fragments import FRAGMENTS
 from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Negotiation
 from vision_line.ingest.wire.payloads import PIECES
@@ -66,6 +67,7 @@ class RtspSource:
         self._codec = NAL_CODECS.get(self._track.codec)
         self._timeline = RtpTimeline()
         self._tick = Fraction(1, self._track.clock_hz)
+        self._gap = False  # something is missing before the next packet
         try:
             self._check_sizes(_annex_b(self._track))
             self._video = LiveVideo(_decoding_context(self._track, stream.max_frame_pixels))
@@ -92,49 +94,54 @@ class RtspSource:
         """Close the connection."""
         self._client.close()
 
-    def _packets(self) -> Iterator[tuple[RtpPacket, bool]]:
-        """Yield the video's packets, each with whether something is missing right before it."""
-        gap = False
-        for packet in self._client.packets():
+    def _in_turn(self, packets: list[RtpPacket]) -> Iterator[tuple[RtpPacket, bool]]:
+        """Yield those packets that are the video's, each with whether something is missing right before it."""
+        for packet in packets:
             missing = self._client.sequence.take(packet)
             if missing is None:
+                yield from self._in_turn(self._client.parse(packet.more))  # one of those may be in its turn
                 continue
-            gap = gap or missing
+            self._gap = self._gap or missing
             if packet.payload_type == self._track.payload_type:
-                yield packet, gap
-                gap = False
+                yield packet, self._gap
+                self._gap = False
 
     def _jpeg_frames(self) -> Iterator[EncodedFrame]:
         """MJPEG: each frame is a key, so a gap damages no other."""
         frames = JpegFrames()
         began_s: float | None = None
-        for packet, missing in self._packets():
-            arrival = packet.timestamp, self._client.arrived
-            began_s = self._client.arrived[0] if began_s is None else began_s
-            for frame in frames.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
-                ticks = self._timeline.ticks(frame.timestamp)
-                unit = AccessUnit(frame.data, ticks, keyframe=True, damaged=frame.damaged, early=True)
-                yield self._encoded(unit, arrival, began_s)
-                began_s = None
+        for packets in self._client.runs():
+            arrived = self._client.arrived
+            for packet, missing in self._in_turn(packets):
+                began_s = arrived[0] if began_s is None else began_s
+                for frame in frames.push(packet.payload, packet.timestamp, last=packet.last, missing=missing):
+                    ticks = self._timeline.ticks(frame.timestamp)
+                    unit = AccessUnit(frame.data, ticks, keyframe=True, damaged=frame.damaged, early=True)
+                    yield self._encoded(unit, (packet.timestamp, arrived), began_s)
+                    began_s = None
 
     def _nal_frames(self, codec: NalCodec) -> Iterator[EncodedFrame]:
         """H.264 and H.265: pieces are joined; a frame's arrival is the arrival of its last piece."""
-        units, piece_of = AccessUnits(codec), PIECES[codec.name]
+        units, piece_of, rest_of = AccessUnits(codec), PIECES[codec.name], FRAGMENTS[codec.name].rest
         before: _Arrival | None = None
         began_s: float | None = None
-        for packet, missing in self._packets():
-            if missing:
-                units.lose()
+        for packets in self._client.runs():
             arrived = self._client.arrived
-            arrival = packet.timestamp, arrived
-            began_s = arrived[0] if began_s is None else began_s
-            ticks = self._timeline.ticks(packet.timestamp)
-            for unit in units.push(piece_of(packet.payload), ticks, last=packet.last):
-                # A unit that only the next frame's first piece completes had arrived with the piece before.
-                ended = arrival if unit.early or before is None else before
-                yield self._encoded(unit, ended, began_s)
-                began_s = None if ended is arrival else arrived[0]
-            before = arrival
+            for packet, missing in self._in_turn(packets):
+                if missing:
+                    units.lose()
+                arrival = packet.timestamp, arrived
+                began_s = arrived[0] if began_s is None else began_s
+                ticks, more = self._timeline.ticks(packet.timestamp), bool(packet.more)
+                done = units.push(piece_of(packet.payload), ticks, last=packet.last and not more)
+                if more:
+                    done += units.push(rest_of(packet), ticks, last=packet.last)
+                for unit in done:
+                    # A unit that only the next frame's first piece completes had arrived with the piece before.
+                    ended = arrival if unit.early or before is None else before
+                    yield self._encoded(unit, ended, began_s)
+                    began_s = None if ended is arrival else arrived[0]
+                before = arrival
 
     def _encoded(self, unit: AccessUnit, arrival: _Arrival, began_s: float | None) -> EncodedFrame:
         timestamp, (arrived_s, arrived_utc) = arrival

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.wire.connection import Interleaved
 from vision_line.ingest.wire.dialogue import TICK_S
+from vision_line.ingest.wire.fragments import FRAGMENTS
 from vision_line.ingest.wire.message import ProtocolError
 from vision_line.ingest.wire.negotiation import Playing
 from vision_line.ingest.wire.rtp import (
@@ -19,6 +20,7 @@ from vision_line.ingest.wire.rtp import (
     SenderReport,
     Sequence,
     parse_rtp,
+    parse_run,
     read_reports,
     receiver_report,
 )
@@ -44,7 +46,9 @@ class RtspClient:
         """Take over a camera that plays; `close` lets it go."""
         self.sequence = Sequence()
         self.report: SenderReport | None = None
-        self.arrived = (clocks.monotonic(), clocks.utc())  # of the packet that was yielded last, both clocks
+        self.arrived = (clocks.monotonic(), clocks.utc())  # of the packets that were yielded last, both clocks
+        fragments = FRAGMENTS.get(playing.track.codec)
+        self.parse = parse_run if fragments is None else fragments.joined
         self._playing = playing
         self._stop = stop
         self._clocks = clocks
@@ -55,15 +59,17 @@ class RtspClient:
         self._heard_s = self._life_s = self._reported_s = self._report_came_s = self._rated_s = now_s
         self._packets = self._bytes = 0  # since `_rated_s`
 
-    def packets(self) -> Iterator[RtpPacket]:
-        """Yield packets until told to stop; a payload is valid until the next is asked for.
+    def runs(self) -> Iterator[list[RtpPacket]]:
+        """Yield the packets, those that arrived together in one list, until told to stop.
+
+        Their payloads are valid until the next list is asked for; `arrived` says when they came.
 
         Raises:
             TimeoutError: no packet for `read_timeout_s`.
             GoodbyeError, ProtocolError, OSError: the stream is over, makes no sense or is a flood, or is lost.
         """
         for channel, data in self._playing.dialogue.early:
-            yield from self._packet(channel, memoryview(data))
+            yield self._packets_in(channel, memoryview(data))
         self._playing.dialogue.early.clear()
         yield from self._interleaved() if self._playing.datagrams is None else self._datagrams()
 
@@ -75,48 +81,48 @@ class RtspClient:
         if playing.datagrams is not None:
             playing.datagrams.close()
 
-    def _interleaved(self) -> Iterator[RtpPacket]:
+    def _interleaved(self) -> Iterator[list[RtpPacket]]:
         connection = self._playing.connection
         while not self._stop.is_set():
             if n := connection.receive(TICK_S):
-                yield from self._items()
+                yield from self._read()
                 self._count(n)
             else:
                 self._check_silence()
             self._keep_alive()
 
-    def _items(self) -> Iterator[RtpPacket]:
-        """Yield the packets among what was read; all of it arrived now."""
+    def _read(self) -> Iterator[list[RtpPacket]]:
+        """Yield the packets among what was read, up to anything else at a time; all of it arrived now."""
         self.arrived = (self._clocks.monotonic(), self._clocks.utc())
         framer, media = self._playing.connection.framer, self._playing.channels[0]
         while True:
-            yield from self._media(framer.take_run(media))
+            yield self._media(framer.take_run(media))
             item = framer.take()
             if item is None:
                 return
             if isinstance(item, Interleaved):
-                yield from self._packet(*item)
+                yield self._packets_in(*item)
             else:
                 self._playing.dialogue.notice(item)
 
-    def _packet(self, channel: int, data: memoryview) -> Iterator[RtpPacket]:
-        """Yield the media packet in `data`, if it is one; reports are read at once."""
+    def _packets_in(self, channel: int, data: memoryview) -> list[RtpPacket]:
+        """Return the media packet in `data`, if it is one; reports are read at once."""
         media, control = self._playing.channels
         if channel == media:
-            yield from self._media([data])
-            return
+            return self._media([data])
         self._packets += 1
         if channel == control:
             self._read_reports(data)
+        return []
 
-    def _media(self, run: list[memoryview]) -> Iterator[RtpPacket]:
+    def _media(self, run: list[memoryview]) -> list[RtpPacket]:
         self._packets += len(run)
-        for data in run:
-            if (packet := parse_rtp(data)) is not None:
-                self._heard_s = self.arrived[0]
-                yield packet
+        packets = self.parse(run)
+        if packets:
+            self._heard_s = self.arrived[0]
+        return packets
 
-    def _datagrams(self) -> Iterator[RtpPacket]:
+    def _datagrams(self) -> Iterator[list[RtpPacket]]:
         pair, connection = self._playing.datagrams, self._playing.connection
         if pair is None:
             return
@@ -127,20 +133,20 @@ class RtspClient:
             while not self._stop.is_set():
                 ready = {key.fileobj for key, _ in selector.select(TICK_S / 2)}
                 self.arrived = (self._clocks.monotonic(), self._clocks.utc())
-                yield from reorder.overdue(self.arrived[0])
+                yield reorder.overdue(self.arrived[0])
                 while pair.rtp in ready and (data := pair.receive(pair.rtp)) is not None:
                     self._packets += 1
                     self._count(len(data))
                     packet = parse_rtp(memoryview(data))
                     if packet is not None:
                         self._heard_s = self.arrived[0]
-                        yield from reorder.push(packet, self.arrived[0])
+                        yield reorder.push(packet, self.arrived[0])
                 while pair.rtcp in ready and (data := pair.receive(pair.rtcp)) is not None:
                     self._packets += 1
                     self._count(len(data))
                     self._read_reports(memoryview(data))
                 if connection.socket in ready and (n := connection.receive(TICK_S)):
-                    yield from self._items()
+                    yield from self._read()
                     self._count(n)
                 if not ready:
                     self._check_silence()

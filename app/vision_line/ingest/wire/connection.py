@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import struct
 from typing import NamedTuple
 
 from vision_line.ingest.wire.message import Message, ProtocolError, parse_head
@@ -18,7 +19,8 @@ MAX_JUNK_BYTES = 1 << 20  # some cameras put a few bytes between packets; this m
 BUFFER_BYTES = 256 << 10  # holds the largest message, or the largest packet and some
 
 _DOLLAR = 0x24
-_PREFIX_BYTES = 4
+_PREFIX = struct.Struct(">BBH")  # of a packet: the dollar sign, its channel and its size
+_PREFIX_BYTES = _PREFIX.size
 _MEDIA_CHANNELS = 16  # packets of higher channels are not looked for where the place in the stream was lost
 _LINE_ENDS = frozenset(b"\r\n")
 _HEAD_BEGINS = re.compile(rb"RTSP/\d|[A-Z_]{3,16} ")
@@ -78,9 +80,10 @@ class Framer:
         """
         buffer, view, at, end = self._buffer, self._view, self._at, self._end
         run = []
-        while end - at >= _PREFIX_BYTES and buffer[at] == _DOLLAR and buffer[at + 1] == channel:
-            following = at + _PREFIX_BYTES + (buffer[at + 2] << 8 | buffer[at + 3])
-            if following > end:
+        while end - at >= _PREFIX_BYTES:
+            mark, found, size = _PREFIX.unpack_from(buffer, at)
+            following = at + _PREFIX_BYTES + size
+            if mark != _DOLLAR or found != channel or following > end:
                 break
             run.append(view[at + _PREFIX_BYTES : following])
             at = following

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import NamedTuple
 
 _HEADER = struct.Struct(">BBHII")
-_BARE = 0x80  # version 2 and nothing beside the header
+BARE = 0x80  # version 2 and nothing beside the header
 _REPORT = struct.Struct(">BBHIIII")  # sender report up to the RTP timestamp
 _SENDER_REPORT, _BYE = 200, 203
 _RECEIVER_REPORT, _DESCRIPTION = 201, 202
@@ -21,8 +21,13 @@ HELD_S = 0.1
 MAX_HELD = 512
 
 
-class RtpPacket(NamedTuple):
-    """One packet; `payload` is a view like what it was read from. `last`: the marker, the end of a frame."""
+@dataclass(slots=True)
+class RtpPacket:
+    """One packet; `payload` is a view like what it was read from. `last`: the marker, the end of a frame.
+
+    `more` are the packets right after it that were joined to it (`fragments.py`), each as a whole. Not frozen: it is
+    made for every packet.
+    """
 
     payload_type: int
     last: bool
@@ -30,6 +35,7 @@ class RtpPacket(NamedTuple):
     timestamp: int
     source: int
     payload: memoryview
+    more: SequenceOf[memoryview] = ()
 
 
 def parse_rtp(data: memoryview) -> RtpPacket | None:
@@ -38,7 +44,7 @@ def parse_rtp(data: memoryview) -> RtpPacket | None:
     if size < _HEADER.size:
         return None
     first, second, sequence, timestamp, source = _HEADER.unpack_from(data)
-    if first == _BARE:
+    if first == BARE:
         return RtpPacket(second & 0x7F, second >= 0x80, sequence, timestamp, source, data[_HEADER.size :])
     if first >> 6 != 2:
         return None
@@ -52,6 +58,11 @@ def parse_rtp(data: memoryview) -> RtpPacket | None:
     if size < at:
         return None
     return RtpPacket(second & 0x7F, second >= 0x80, sequence, timestamp, source, data[at:size])
+
+
+def parse_run(run: SequenceOf[memoryview]) -> list[RtpPacket]:
+    """Return the packets among what was read."""
+    return [packet for data in run if (packet := parse_rtp(data)) is not None]
 
 
 class Sequence:
@@ -80,7 +91,7 @@ class Sequence:
         if sequence == self._next and packet.source == self._source:  # nearly all
             self._late = 0
             self._cycles += not sequence
-            self._next = (sequence + 1) & 0xFFFF
+            self._next = (sequence + 1 + len(packet.more)) & 0xFFFF
             return False
         ahead = (sequence - self._next) & 0xFFFF
         if self._source is None:
@@ -95,7 +106,7 @@ class Sequence:
         self._late = 0
         self._cycles += sequence < (self._next - 1) & 0xFFFF and self._source is not None
         self._source = packet.source
-        self._next = (sequence + 1) & 0xFFFF
+        self._next = (sequence + 1 + len(packet.more)) & 0xFFFF
         self.lost += missing
         return missing
 
