@@ -14,7 +14,7 @@ from vision_line.devices.cuda.context import OLDEST_SM
 from vision_line.devices.selection import nvidia_gpus
 from vision_line.doctor.finding import Finding, Level
 from vision_line.errors import DeviceError
-from vision_line.packages import install_extra
+from vision_line.packages import fit_cuda
 
 _ON_CPU = "the cpu device is used"
 _CAPABILITIES = "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
@@ -187,11 +187,10 @@ def _check_packages(facts: NvidiaFacts) -> Iterator[Finding]:
     for package in PACKAGES:
         installed = facts.packages.get(package.label)
         if installed is None:
-            yield Finding("gpu library", Level.WARN, f"no {package.label}", package.without, install_extra("cuda"))
+            yield Finding("gpu library", Level.WARN, f"no {package.label}", package.without, fit_cuda(facts.cuda))
         elif package.label == "cuda-bindings" and _major(installed) > facts.cuda // 1000:
             meaning = f"it needs a driver for CUDA {_major(installed)}: {_ON_CPU}"
-            remedy = f"update the driver, or pip install 'cuda-bindings=={facts.cuda // 1000}.*'"
-            yield Finding("gpu library", Level.WARN, installed, meaning, remedy)
+            yield Finding("gpu library", Level.WARN, installed, meaning, fit_cuda(facts.cuda))
         else:
             yield Finding("gpu library", Level.OK, installed)
 

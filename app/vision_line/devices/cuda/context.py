@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vision_line.errors import DeviceError, VisionLineError
-from vision_line.packages import install_extra
+from vision_line.packages import fit_cuda, install_extra
 
 if TYPE_CHECKING:
     from cuda.core import Device, Stream
@@ -167,7 +167,7 @@ def _checked_version(driver: ModuleType) -> int:
     if version < needed * 1000:
         raise DeviceError(
             f"cuda: the driver supports CUDA {_dotted(version)}, but cuda-bindings {cuda.bindings.__version__} needs "
-            f"{needed}.0: update the driver, or install cuda-bindings {version // 1000}"
+            f"{needed}.0: {fit_cuda(version)}"
         )
     return version
 

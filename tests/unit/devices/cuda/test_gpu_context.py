@@ -61,7 +61,11 @@ def test_cameras_do_not_share_the_drivers_few_queues(fake_cuda: FakeDriver, monk
     ("machine", "message"),
     [
         ({"plugged": False}, "the driver shows no GPU"),
-        ({"driver_version": 12040}, r"supports CUDA 12\.4, but cuda-bindings 13\..* needs 13\.0"),
+        (
+            {"driver_version": 12040},
+            r"supports CUDA 12\.4, but cuda-bindings 13\..* needs 13\.0: .*580.*'\.\[cuda12\]'",
+        ),
+        ({"driver_version": 11040}, "supports CUDA 11\\.4, .*: update the driver to 580 or later$"),
         ({"capability": 61}, r"Fake GPU: expected compute capability 7\.5 or later, found 6\.1"),
     ],
 )
