@@ -150,10 +150,13 @@ class Detections:
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Detections:
         return Detections(self.xyxy[index], self.score[index], self.class_id[index])
 
-    @classmethod
-    def empty(cls) -> Detections:
-        """Return no detections."""
-        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
+    @staticmethod
+    def empty() -> Detections:
+        """Return no detections: always the same, since most frames show none and there is nothing to change in it."""
+        return _NO_DETECTIONS
+
+
+_NO_DETECTIONS = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)

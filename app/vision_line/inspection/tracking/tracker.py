@@ -71,8 +71,10 @@ class BeltTracker:
         self._keep_period(at_s)
         if not self.tracks and not len(detections):
             return TrackUpdate([], [], [])
-        rows = rows_of(detections, is_hit)
         dt_s = max(at_s - self._located_s, SHORTEST_DT_S)
+        if not len(detections):
+            return TrackUpdate([], [], self._miss_all(dt_s, at_s))
+        rows = rows_of(detections, is_hit)
         shift = self._find_shift(rows, dt_s)
         dx, dy = self.motion.expected_shift(dt_s) if shift is None else shift.xy
         belt_xy = (self._belt_xy[0] + dx, self._belt_xy[1] + dy)
@@ -88,6 +90,12 @@ class BeltTracker:
         if matches or (step.observed and not anchored):
             self._belt_xy, self._located_s = belt_xy, at_s
         return step
+
+    def _miss_all(self, dt_s: float, at_s: float) -> list[Track]:
+        """Count a frame that shows no track; return those that ended."""
+        (x, y), (dx, dy) = self._belt_xy, self.motion.expected_shift(dt_s)
+        self._count_misses({}, (x + dx, y + dy))
+        return self._drop([track for track in self.tracks if self._has_ended(track, at_s)])
 
     def expire(self, at_s: float) -> list[Track]:
         """Drop and return the tracks that were not observed for too long."""
