@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Latency, fairness and memory of a long run: overload (all frames wanted), then 60 % of what fits.
 
+A growth in memory comes with its parts: heaps, libraries, threads, open files, the write-ahead log.
+
 Run: python -m benchmarks.load [MINUTES_OVERLOAD] [MINUTES_60_PERCENT]
 """
 
@@ -11,21 +13,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cameras import ensure_long_videos, gstreamer_cameras
 from benchmarks.contenders import COMMAND, run_vision_line, write_streams
+from benchmarks.process_memory import Sample, growth_by_part, sampled
 from benchmarks.rounds import Report, percentile
 from vision_line.simulator.clips import default_directory, ensure_clips
 
 CAMERAS = 16
-WARM_UP_S = 60.0
 _LINE = re.compile(r"inspected ([\d.]+),.*p50 (\d+) p99 (\d+) ms")
 
 
@@ -36,7 +34,7 @@ class Course:
     inspected_fps: list[float] = field(default_factory=list)
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
-    rss_mb: list[tuple[float, float]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
 
@@ -56,7 +54,7 @@ def run_course(urls: list[str], folder: Path, minutes: float, defaults: str) -> 
         "s.json",
     ]
     process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    with _memory(process.pid, course):
+    with sampled(process.pid, folder / "records" / "records.sqlite-wal") as course.samples:
         for line in process.stdout or ():
             if found := _LINE.search(line):
                 course.inspected_fps.append(float(found[1]))
@@ -68,41 +66,11 @@ def run_course(urls: list[str], folder: Path, minutes: float, defaults: str) -> 
     return course
 
 
-@contextmanager
-def _memory(pid: int, course: Course) -> Iterator[None]:
-    over = threading.Event()
-    started = time.monotonic()
-
-    def sample() -> None:
-        while not over.wait(2.0):
-            try:
-                status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-            except FileNotFoundError:
-                return
-            if found := re.search(r"VmRSS:\s+(\d+) kB", status):
-                course.rss_mb.append((time.monotonic() - started, int(found[1]) / 1024))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(5)
-
-
-def growth_percent(course: Course) -> float:
-    """Return how much the memory grew from the minute after warm-up to the last minute, by their medians."""
-    end = course.rss_mb[-1][0]
-    early = [rss for at, rss in course.rss_mb if WARM_UP_S <= at < WARM_UP_S + 60]
-    late = [rss for at, rss in course.rss_mb if at >= end - 60]
-    return 100 * (percentile(late, 0.5) / percentile(early, 0.5) - 1) if early else float("nan")
-
-
 def add_course(report: Report, name: str, course: Course) -> None:
     """Add a run's row."""
     cameras = [camera["frames_inspected"] for camera in course.summary["cameras"]]
     latency = course.summary["totals"]["latency_ms"]
+    growth = growth_by_part(course.samples)
     third = max(1, len(course.p99_ms) // 3)
     report.add(
         run=name,
@@ -114,9 +82,11 @@ def add_course(report: Report, name: str, course: Course) -> None:
         p99_last_third=f"{percentile(course.p99_ms[-third:], 0.5):.0f}",
         spread_percent=f"{100 * (max(cameras) - min(cameras)) / max(cameras):.1f}",
         peak_mib=f"{course.summary['totals']['max_rss_mb']:.0f}",
-        growth_percent=f"{growth_percent(course):.2f}",
+        growth_percent=f"{growth['rss_mib'].percent:.2f}" if growth else "-",
         durable_ms=course.summary["totals"]["durable_ms"],
     )
+    for part, value in growth.items():
+        report.facts[f"{name}: {part}, second and last minute"] = str(value)
     report.facts[f"{name}: dropped"] = course.summary["totals"]["frames_dropped"]
 
 

@@ -14,6 +14,7 @@ from vision_line import __version__
 from vision_line.config.models import Config
 from vision_line.devices.selection import decoder_opener
 from vision_line.errors import camera_trouble
+from vision_line.memory import start_left_uncollected
 from vision_line.ports import Device, DeviceDescription, LoadedDevice
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
@@ -75,7 +76,8 @@ class Run:
             helpers = self._begin_helpers(tasks, cameras)
             try:
                 await self._start(tasks, cameras)
-                await self._serve(cameras)
+                with start_left_uncollected():
+                    await self._serve(cameras)
             finally:  # also of a run that fails: its last minute happened all the same
                 try:
                     await self._drain()

@@ -113,12 +113,8 @@ class ProvenEngines:
             DeviceError: OpenVINO cannot compile it, or no variant computes rightly on this processor.
         """
         for candidate in self._left:
-            try:
-                network = self._compiled(candidate, shape_hw)
-                result = self._prove(candidate, shape_hw, network)
-            except (DeviceError, RunError) as exc:
-                result = ProofResult(holds=False, by="", why=str(exc))
-            if result.holds:
+            network, result = self._tried(candidate, shape_hw)
+            if network is not None:
                 self._used.setdefault(candidate, result.by)
                 return network
             self._reject(candidate, shape_hw, result)
@@ -126,6 +122,15 @@ class ProvenEngines:
             f"cpu: {self._model.path}: no variant of the model computes rightly on {self._where()}: "
             f"{'; '.join(self._faults)}"
         )
+
+    def _tried(self, candidate: Execution, shape_hw: ShapeHW) -> tuple[ov.CompiledModel | None, ProofResult]:
+        """Return the engine if its proof holds; one that fails is gone before the next is compiled."""
+        try:
+            network = self._compiled(candidate, shape_hw)
+            result = self._prove(candidate, shape_hw, network)
+        except (DeviceError, RunError) as exc:
+            return None, ProofResult(holds=False, by="", why=str(exc))
+        return (network if result.holds else None), result
 
     def _compiled(self, candidate: Execution, shape_hw: ShapeHW) -> ov.CompiledModel:
         path, low_precision = candidate.variant.path, candidate.low_precision
