@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rounds import percentile
@@ -25,19 +25,18 @@ _STATUS = re.compile(r"^(VmRSS|RssAnon|RssFile|Threads):\s+(\d+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look. `rss_mib` is `anonymous_mib` (heaps, stacks) and `file_mib` (libraries) together."""
+    """One look, `at_s` after the first could be; `parts` are those of `read_sample`."""
 
     at_s: float
-    rss_mib: float
-    anonymous_mib: float
-    file_mib: float
-    threads: int
-    files: int
-    wal_mib: float
+    parts: Mapping[str, float]
 
 
 def read_sample(pid: int, at_s: float, wal: Path) -> Sample | None:
-    """Return what process `pid` holds now, `wal` being its write-ahead log; None when it has ended."""
+    """Return what process `pid` holds now, `wal` being its write-ahead log; None when it has ended.
+
+    The parts: `rss_mib`, which is `anonymous_mib` (heaps, stacks) and `file_mib` (libraries) together, `wal_mib`,
+    `threads`, and `files` that are open.
+    """
     try:
         status = dict(_STATUS.findall(Path(f"/proc/{pid}/status").read_text(encoding="utf-8")))
         files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
@@ -45,9 +44,15 @@ def read_sample(pid: int, at_s: float, wal: Path) -> Sample | None:
         return None
     if "VmRSS" not in status:  # it has ended, and waits to be noticed
         return None
-    rss, anonymous, mapped = (int(status[key]) / 1024 for key in ("VmRSS", "RssAnon", "RssFile"))
-    wal_mib = wal.stat().st_size / _MIB if wal.exists() else 0.0
-    return Sample(at_s, rss, anonymous, mapped, int(status["Threads"]), files, wal_mib)
+    parts = {
+        "rss_mib": int(status["VmRSS"]) / 1024,
+        "anonymous_mib": int(status["RssAnon"]) / 1024,
+        "file_mib": int(status["RssFile"]) / 1024,
+        "wal_mib": wal.stat().st_size / _MIB if wal.exists() else 0.0,
+        "threads": int(status["Threads"]),
+        "files": files,
+    }
+    return Sample(at_s, parts)
 
 
 @contextmanager
@@ -96,9 +101,8 @@ def growth_by_part(samples: Sequence[Sample]) -> dict[str, Growth]:
     if not early:
         return {}
     late = [sample for sample in samples if sample.at_s >= samples[-1].at_s - SPAN_S]
-    parts = [part.name for part in fields(Sample) if part.name != "at_s"]
-    return {part: Growth(_median(early, part), _median(late, part)) for part in parts}
+    return {part: Growth(_median(early, part), _median(late, part)) for part in early[0].parts}
 
 
 def _median(samples: Sequence[Sample], part: str) -> float:
-    return percentile([getattr(sample, part) for sample in samples], 0.5)
+    return percentile([sample.parts[part] for sample in samples], 0.5)

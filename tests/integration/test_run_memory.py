@@ -22,7 +22,7 @@ from tests.fakes.tiny_model import build_tiny_model
 from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError
-from vision_line.memory import HEAPS, start_left_uncollected
+from vision_line.footprint import HEAPS, start_left_uncollected
 
 SIGNED, UNSIGNED = "qdq-s8-symmetric", "qdq-u8-7bit"
 WIDE, TALL = (64, 128), (128, 64)

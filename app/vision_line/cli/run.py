@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
-from vision_line.memory import share_heaps
+from vision_line.footprint import share_heaps
 from vision_line.outputs import write_output
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.output_check import check_live_logs, check_outputs, takes_standard_output

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""New events' images that wait to be written, or for a better observation. Bounded: each holds on to a frame."""
+"""New events' images that wait to be written, or for a better observation. Bounded: each has a frame of its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from math import inf
 
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame
 from vision_line.ports import HostCopyable
+from vision_line.records.frame_copy import own_copy
 
-#: Images that may wait to be written. Each holds on to a decoder's frame: 32 of 1920 x 1080 are 100 MB.
+#: Images that may wait to be written. Each has a frame: 32 of 1920 x 1080 are 100 MB.
 QUEUE_EVENTS = 32
 #: How long a new event's image waits for a better observation, while no more than this many do. A frame that is not in
 #: the host's memory does not wait: the decoder has few of them.
@@ -52,6 +53,8 @@ class PendingEvidenceQueue:
     def offer(self, frame: Frame, detections: Detections, events: Sequence[DefectEvent]) -> list[DefectEvent]:
         """Take observations of new `events`, and better ones of those that wait; return new events without room."""
         rejected = []
+        if any(self._wants(event, frame) for event in events):
+            frame = own_copy(frame)  # one for all of them
         with self._changed:
             for event in events:
                 if event.phase is EventPhase.NEW:
@@ -97,6 +100,12 @@ class PendingEvidenceQueue:
         """Return what waits."""
         with self._changed:
             return list(self._pending.values())
+
+    def _wants(self, event: DefectEvent, frame: Frame) -> bool:
+        """Whether the frame is likely to stay here; the evidence thread may take the event meanwhile."""
+        if event.phase is EventPhase.NEW:
+            return len(self._pending) < QUEUE_EVENTS
+        return event.sequence == frame.sequence and self._waiting(event) is not None
 
     def _add(self, frame: Frame, detections: Detections, event: DefectEvent) -> bool:
         if self._closing or len(self._pending) >= QUEUE_EVENTS:

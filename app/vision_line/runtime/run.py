@@ -14,7 +14,7 @@ from vision_line import __version__
 from vision_line.config.models import Config
 from vision_line.devices.selection import decoder_opener
 from vision_line.errors import camera_trouble
-from vision_line.memory import start_left_uncollected
+from vision_line.footprint import start_left_uncollected
 from vision_line.ports import Device, DeviceDescription, LoadedDevice
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.decode_watch import DecodeWatch
