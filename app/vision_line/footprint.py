@@ -27,7 +27,7 @@ def start_left_uncollected() -> Iterator[None]:
     """Until the end of the block, let the garbage collector look only at what has come since its begin.
 
     What is there at its begin are modules and a run's parts: 110,000 objects that stay. Each full collection would go
-    through them, 50 ms in which no other thread gets to run Python; and the more there are, the rarer it comes.
+    through them, 40 ms and more in which no other thread runs Python; and the more there are, the rarer it comes.
     """
     gc.collect()
     gc.freeze()
