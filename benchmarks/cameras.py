@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from benchmarks.stamps import stamp
 from vision_line.simulator.clips import Clip
 
 NOISE = 6.0  # standard deviation, in levels
@@ -24,10 +25,15 @@ SERVER = Path(__file__).with_name("gst_file_server.py")
 
 @dataclass(slots=True)
 class Cameras:
-    """Running cameras, and the process that serves them."""
+    """Running cameras, and the process that serves them.
+
+    `starts_s`: by the camera's index, the moments of `time.monotonic` from which its videos' times count, one for each
+    time that it was connected to; frame n of the video is sent n / fps later.
+    """
 
     urls: list[str]
     pid: int
+    starts_s: dict[int, list[float]] = field(default_factory=dict)
 
 
 def ensure_long_videos(clips: list[Clip], folder: Path, minutes: float) -> list[Path]:
@@ -88,17 +94,34 @@ def ensure_recorded(clip: Clip, folder: Path, size_wh: tuple[int, int], mbit_s: 
 
 
 def _encode(clip: Clip, target: Path, size_wh: tuple[int, int], mbit_s: float) -> None:
+    with av.open(str(clip.video)) as source:
+        encode_noisy(source.decode(video=0), target, size_wh, mbit_s, clip.fps)
+
+
+def encode_noisy(
+    frames: Iterable[av.VideoFrame],
+    target: Path,
+    size_wh: tuple[int, int],
+    mbit_s: float,
+    fps: int,
+    *,
+    stamped: bool = False,
+) -> None:
+    """Write frames, scaled and with a sensor's noise, as H.264; `stamped`: each bears its number from 0."""
     noise = np.random.default_rng(0).normal(0, NOISE, (NOISE_FRAMES, size_wh[1], size_wh[0])).astype(np.int16)
     rate = {"vbv-maxrate": round(mbit_s * 1000), "vbv-bufsize": round(mbit_s * 1000)}
-    options = {"preset": "veryfast", "tune": "zerolatency", "g": str(2 * clip.fps)}
+    options = {"preset": "veryfast", "tune": "zerolatency", "g": str(2 * fps)}
     options["x264-params"] = ":".join(f"{key}={value}" for key, value in (rate | {"sliced-threads": 0}).items())
-    with av.open(str(clip.video)) as source, av.open(str(target), "w") as output:
-        stream = output.add_stream("libx264", rate=clip.fps, options=options)
+    with av.open(str(target), "w") as output:
+        stream = output.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height = size_wh
         stream.pix_fmt, stream.bit_rate = "yuv420p", round(mbit_s * 1e6)
-        for number, frame in enumerate(source.decode(video=0)):
-            planes = frame.reformat(*size_wh, "yuv420p").to_ndarray()
-            planes[: size_wh[1]] = np.clip(planes[: size_wh[1]] + noise[number % NOISE_FRAMES], 0, 255)
+        for number, frame in enumerate(frames):
+            planes = np.ascontiguousarray(frame.reformat(*size_wh, "yuv420p").to_ndarray(), np.uint8)
+            luma = planes[: size_wh[1]]
+            luma[:] = np.clip(luma + noise[number % NOISE_FRAMES], 0, 255)
+            if stamped:
+                stamp(luma, number)
             encoded = av.VideoFrame.from_ndarray(planes, "yuv420p")
             encoded.pts = number
             output.mux(stream.encode(encoded))
@@ -130,18 +153,25 @@ def recorded_cameras(recording: Path, fps: int, cameras: int) -> Iterator[Record
 
 @contextmanager
 def gstreamer_cameras(videos: list[Path], cameras: int) -> Iterator[Cameras]:
-    """Serve `cameras` cameras from `videos` in turn until the block ends."""
+    """Serve `cameras` cameras from `videos` in turn until the block ends; then their `starts_s` are known."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     files = [str(videos[number % len(videos)]) for number in range(cameras)]
     process = subprocess.Popen(
-        ["/usr/bin/python3", SERVER, str(port), *files], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ["/usr/bin/python3", SERVER, "--starts", str(port), *files],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
+    served = Cameras([f"rtsp://127.0.0.1:{port}/cam{n}" for n in range(1, cameras + 1)], process.pid)
     try:
         if process.stdout is None or process.stdout.readline() != "up\n":
             raise RuntimeError("GStreamer's RTSP server did not start: gir1.2-gst-rtsp-server-1.0 is needed")
-        yield Cameras([f"rtsp://127.0.0.1:{port}/cam{n}" for n in range(1, cameras + 1)], process.pid)
+        yield served
     finally:
-        process.communicate("")
+        output, _ = process.communicate("")
         process.wait(10)
+    for line in output.splitlines():
+        camera, start_s = line.split()
+        served.starts_s.setdefault(int(camera) - 1, []).append(float(start_s))

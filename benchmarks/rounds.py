@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ from rich.table import Table
 from vision_line.devices.proof.processor import this_processor
 
 RESULTS = Path(__file__).parent / "results"
+#: More do not fit a terminal.
+MANY_COLUMNS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,11 @@ class Report:
 
     def publish(self) -> None:
         """Write `results/NAME.json` and print the table."""
-        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{self.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
         content = {"benchmark": self.name, "machine": machine(), **asdict(self)}
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-        table = Table(title=self.name)
-        for column in self.rows[0]:
-            table.add_column(column)
-        for row in self.rows:
-            table.add_row(*(_shown(value) for value in row.values()))
-        Console().print(table)
+        path.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        Console().print(_table(self.name, self.rows))
         for key, value in self.facts.items():
             lines = [f"  {_shown(inner)}  {name}" for name, inner in value.items()] if isinstance(value, dict) else []
             Console().print("\n".join((f"{key}:", *lines)) if lines else f"{key}: {_shown(value)}", highlight=False)
@@ -104,10 +103,33 @@ def machine() -> dict[str, object]:
     }
 
 
+def machine_folder() -> str:
+    """Return the folder in which results of this kind of processor lie, beside those of others."""
+    processor = this_processor()
+    return folder_of(processor.name or processor.machine, processor.instruction_set)
+
+
+def folder_of(cpu: str, instruction_set: str) -> str:
+    """Return a folder's name for a processor, such as `intel-xeon-6130-avx-512-vnni`. Pure."""
+    plain = re.sub(r"\((?:r|tm|c)\)|\bcpu\b|\bprocessor\b|@.*", " ", cpu.lower())
+    return re.sub(r"[^a-z0-9]+", "-", f"{plain} {instruction_set.lower()}").strip("-")
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the value below which `share` of `values` lie (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _table(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
+    """Return the rows as a table; where they have many columns, each column is a line."""
+    lines = [[column, *(_shown(row[column]) for row in rows)] for column in rows[0]]
+    if len(lines) < MANY_COLUMNS:
+        lines = list(map(list, zip(*lines, strict=True)))
+    table = Table(*lines[0], title=title)
+    for line in lines[1:]:
+        table.add_row(*line)
+    return table
 
 
 def _shown(value: object) -> str:

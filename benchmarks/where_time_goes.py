@@ -32,11 +32,12 @@ from benchmarks.gil import (
     thread_kind,
     thread_names,
 )
-from benchmarks.multi_camera import CAMERAS, SHAPE_HW
 from benchmarks.rounds import Report
 from vision_line.devices.model.model import open_model
 from vision_line.simulator.clips import default_directory, ensure_clips
 
+CAMERAS = 16
+SHAPE_HW = (192, 320)
 LINES = 25
 #: What connecting and compiling take at the most before the run's own time begins.
 START_S = 5.0

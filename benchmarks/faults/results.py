@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from benchmarks.faults.stamps import read_stamp
+from benchmarks.stamps import read_stamp
 
 
 class StampedFrame(NamedTuple):

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
 
-from benchmarks.faults.stamps import stamp
+from benchmarks.stamps import stamp
 from vision_line.simulator.clips import default_directory, ensure_clips
 
 FPS = 25

@@ -15,10 +15,10 @@ from benchmarks.faults.outcome import Outcome, Window, evaluate_line, evaluate_p
 from benchmarks.faults.peers import inspections_of
 from benchmarks.faults.quiet import BUSY_SHARE, Usage, foreign_share, usage, used_s
 from benchmarks.faults.results import StampedFrame
-from benchmarks.faults.stamps import BITS, read_stamp, stamp
 from benchmarks.faults.subject import VICTIM, Account, Inspection, ReportedGap
 from benchmarks.faults.table import Row, measured_on, table
 from benchmarks.faults.videos import FPS
+from benchmarks.stamps import BITS, read_stamp, stamp
 from hypothesis import given
 from hypothesis import strategies as st
 
