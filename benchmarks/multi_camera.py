@@ -106,10 +106,25 @@ def measure(load: Load, model: Model, pairs: int, seconds: float) -> None:
             contender.name: partial(contend, contender) for contender in CONTENDERS if contender.name in runs
         }
         rounds = interleave({**turns, LIMIT: limit}, pairs, "frames/s")
-    publish(contest, rounds, runs, failures)
+        gil = {contender.name: _gil_held(contest, contender) for contender in CONTENDERS if contender.name in runs}
+    publish(contest, rounds, runs, failures, gil)
 
 
-def publish(contest: Contest, rounds: Rounds, runs: Mapping[str, list[Run]], failures: Mapping[str, str]) -> None:
+def _gil_held(contest: Contest, contender: Contender) -> float | str:
+    """Return the share of time in which the GIL is held, from a run of its own; or why it is not known."""
+    try:
+        return contest.run(contender, samples_gil=True).observed.gil_held or 0.0
+    except ContenderError as exc:
+        return str(exc)
+
+
+def publish(
+    contest: Contest,
+    rounds: Rounds,
+    runs: Mapping[str, list[Run]],
+    failures: Mapping[str, str],
+    gil: Mapping[str, float | str],
+) -> None:
     """Write and show what was measured."""
     agreements = {name: _agreement(several, contest.job.score) for name, several in runs.items()}
     right = {name for name, agreement in agreements.items() if agreement.right and name not in failures}
@@ -125,6 +140,7 @@ def publish(contest: Contest, rounds: Rounds, runs: Mapping[str, list[Run]], fai
     report.facts |= _facts(contest, runs) | {
         **({"not measured, or failed": dict(failures)} if failures else {}),
         "rounds": {name: [round(value, 3) for value in values] for name, values in rounds.values.items()},
+        "share of time in which the GIL is held, in an untimed run": dict(gil),
         "limit, frames/s": rounds.median(LIMIT),
         "best peer": best or "none whose results are right",
         "vision-line / best peer": rounds.ratio(VISION_LINE.name, best) if ranked and best else None,

@@ -63,8 +63,8 @@ class Contest:
     references: list[Reference]  # of each video
     limit: Limit = field(default_factory=Limit)
 
-    def run(self, contender: Contender) -> Run:
-        """Run a contender on fresh cameras.
+    def run(self, contender: Contender, *, samples_gil: bool = False) -> Run:
+        """Run a contender on fresh cameras; with samples of the GIL, which take time, it is not to be ranked.
 
         Raises:
             ContenderError: it failed.
@@ -75,7 +75,7 @@ class Contest:
             TemporaryDirectory(prefix="peers-", dir=self.job.folder) as folder,
             gstreamer_cameras(self.videos, self.load.cameras) as cameras,
         ):
-            job = replace(self.job, urls=cameras.urls, server_pid=cameras.pid, folder=folder)
+            job = replace(self.job, urls=cameras.urls, server_pid=cameras.pid, folder=folder, samples_gil=samples_gil)
             observed = contender.run(job)
             said_ms = _said_ms(Path(folder) / SUMMARY)
         starts_s = {camera: starts[-1] for camera, starts in cameras.starts_s.items()}

@@ -30,6 +30,7 @@ class Job:
     seconds: float  # of the window that counts
     server_pid: int
     folder: str  # of its own; the result lies in it
+    samples_gil: bool = False  # in the window, which takes processor time: such a run is not timed
 
     @property
     def result(self) -> Path:
@@ -70,6 +71,7 @@ class Observed:
     server_cores: float
     peak_mib: float
     results: list[Result]
+    gil_held: float | None = None  # share of the window in which any thread held the GIL, None where not sampled
 
     def write(self, path: Path) -> None:
         """Write it whole or not at all."""

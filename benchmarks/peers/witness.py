@@ -11,10 +11,12 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from numpy.typing import NDArray
 
+from benchmarks.gil import sample_gil
 from benchmarks.peers.accounts import cores, peak_mib, process_seconds, threads
 from benchmarks.peers.job import BoxRow, Job, Observed, Result
 
@@ -22,7 +24,7 @@ from benchmarks.peers.job import BoxRow, Job, Observed, Result
 SAMPLE_EVERY, SAMPLE_AT = 25, 12
 #: A contender that has no first result by then has failed; cameras that still have none then are not waited for.
 FIRST_RESULT_S, ALL_CAMERAS_S = 60.0, 15.0
-NO_RESULT = 3  # exit code
+NO_RESULT, FAILED = 3, 4  # exit codes
 _POLL_S = 0.1
 
 
@@ -38,7 +40,7 @@ class Witness:
         self._job = job
         self._on_end = on_end
         self._results: list[Result] = []
-        threading.Thread(target=self._watch, name="witness", daemon=True).start()
+        threading.Thread(target=self._watch_or_leave, name="witness", daemon=True).start()
 
     def note(
         self, camera: int, number: int | None, boxes: Callable[[], list[BoxRow]], *, at_s: float | None = None
@@ -47,11 +49,19 @@ class Witness:
         now_s = time.monotonic() if at_s is None else at_s
         self._results.append(Result(now_s, camera, number, boxes() if is_sampled(number) else None))
 
+    def _watch_or_leave(self) -> None:
+        try:
+            self._watch()
+        except BaseException:  # noqa: BLE001  whatever it is, nobody else would notice, and the process would run for ever
+            sys.stderr.write(traceback.format_exc())
+            sys.stderr.flush()
+            os._exit(FAILED)
+
     def _watch(self) -> None:
         self._await_results()
         time.sleep(self._job.warm_up_s)
         before, server, started_s = threads(), process_seconds(self._job.server_pid), time.monotonic()
-        time.sleep(self._job.seconds)
+        gil_held = self._pass_window()
         after, ended_s = threads(), time.monotonic()
         span_s = ended_s - started_s
         observed = Observed(
@@ -61,9 +71,16 @@ class Witness:
             server_cores=(process_seconds(self._job.server_pid) - server) / span_s,
             peak_mib=peak_mib(),
             results=[result for result in self._results if started_s <= result.at_s < ended_s],
+            gil_held=gil_held,
         )
         observed.write(self._job.result)
         self._on_end()
+
+    def _pass_window(self) -> float | None:
+        if self._job.samples_gil:
+            return sample_gil(os.getpid(), max(1, round(self._job.seconds))).held
+        time.sleep(self._job.seconds)
+        return None
 
     def _await_results(self) -> None:
         begun_s = time.monotonic()
