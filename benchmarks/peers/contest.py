@@ -14,7 +14,7 @@ from benchmarks.cameras import gstreamer_cameras
 from benchmarks.contenders import BARE_DECODE, BARE_ENGINE, openvino_for_ultralytics, proven_variant, run_child
 from benchmarks.faults.quiet import foreign_share, usage
 from benchmarks.peers.ages import Inspected, count_inspected
-from benchmarks.peers.contenders import Contender
+from benchmarks.peers.contenders import Contender, ContenderError
 from benchmarks.peers.job import SUMMARY, BoxRow, Job, Observed, Result
 from benchmarks.peers.loads import FPS, VIDEO_S, Load, ensure_videos, scene_for
 from benchmarks.peers.reference import Reference, reference_boxes
@@ -67,8 +67,7 @@ class Contest:
         """Run a contender on fresh cameras; with samples of the GIL, which take time, it is not to be ranked.
 
         Raises:
-            ContenderError: it failed.
-            RuntimeError: the cameras' video ended before the window did.
+            ContenderError: it failed, or was so slow to start that the cameras' video ended before the window.
         """
         before = usage()
         with (
@@ -80,7 +79,7 @@ class Contest:
             said_ms = _said_ms(Path(folder) / SUMMARY)
         starts_s = {camera: starts[-1] for camera, starts in cameras.starts_s.items()}
         if observed.ended_s > min(starts_s.values()) + VIDEO_S - _FRAME_S:
-            raise RuntimeError(f"{contender.name}: the video was over before the window; the machine is too slow")
+            raise ContenderError(f"{contender.name}: the video was over before the window; give it fewer seconds")
         return Run(
             seconds=observed.ended_s - observed.started_s,
             inspected=count_inspected(observed.results, starts_s, FPS),
