@@ -161,6 +161,7 @@ def run() -> None:
     cpu_decoder.CpuDecoder = ElsewhereDecoder  # type: ignore[assignment, misc]
     summary = output.with_name("summary.json")
     options = RunOptions(streams, device="cpu", headless=True, summary=summary, record=output.with_name("records"))
+    ready_frames()  # decoded once, before 64 threads ask for them at the same time
     window = Window(cameras, seconds)
     with logging_to_stream():
         asyncio.run(run_program(options, load_config(streams), [], window.show))

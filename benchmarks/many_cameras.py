@@ -4,7 +4,10 @@
 The whole program runs, with a decoder and a device that take no time (`benchmarks.elsewhere`), on RTSP cameras that
 play a recording over TCP (`benchmarks.recorded_cameras`). The number of cameras grows until p99 exceeds 150 ms or
 frames are lost. Who holds the GIL is sampled meanwhile and divided by what arrived: microseconds a packet, a frame,
-an inspection. Run: python -m benchmarks.many_cameras [CAMERAS] [SECONDS] [MBIT_S]
+an inspection. From them follows how many cameras fill the GIL. `one_core_at` is how many fill a core with all that the
+process does, the kernel's part of reading too: the GIL has room for more than that, also on a busy machine.
+
+    python -m benchmarks.many_cameras [CAMERAS] [SECONDS] [MBIT_S]
 """
 
 from __future__ import annotations
@@ -175,6 +178,7 @@ def add_row(report: Report, load: Load, fps: int) -> None:
         lost=found["lost"],
         p50_p99_ms=f"{found['p50_ms']:.0f}, {found['p99_ms']:.0f}" if found["p99_ms"] else "-",
         cores=f"{load.cores:.2f} + {load.server_cores:.2f}",
+        one_core_at=f"{load.cameras / load.cores:.0f}",
         gil=load.gil.held,
         us_packet_frame_inspection=" / ".join(f"{costs[name]:.1f}" for name in (PACKET, FRAME, INSPECTION)),
         gil_full_at=f"{carried(costs, fps, load.packets_per_frame):.0f}",

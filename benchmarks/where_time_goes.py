@@ -39,8 +39,8 @@ from vision_line.simulator.clips import default_directory, ensure_clips
 CAMERAS = 16
 SHAPE_HW = (192, 320)
 LINES = 25
-#: What connecting and compiling take at the most before the run's own time begins.
-START_S = 5.0
+#: After this time cameras are connected and the engine is compiled; the run's own duration begins later than this does.
+SETTLED_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class Watched:
 
 
 def watch_run(urls: list[str], folder: Path, seconds: float) -> Watched:
-    """Run the command on `urls` and watch it: a third of the time to settle, and three parts to look."""
+    """Run the command on `urls` and watch it, once it has settled, in three parts."""
     write_streams(folder / "streams.toml", urls)
-    part_s = max(1, int((seconds - START_S) / 3))
+    part_s = max(1, int((seconds - SETTLED_S) / 3))
     options = ("--streams", "streams.toml", "--headless", "--duration", f"{seconds}", "--summary", "s.json")
     with subprocess.Popen(
         [COMMAND, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        time.sleep(2 * START_S)
+        time.sleep(SETTLED_S)
         before, started_s = threads_cpu_s(process.pid), time.monotonic()
         time.sleep(part_s)
         between, between_s = threads_cpu_s(process.pid), time.monotonic()
