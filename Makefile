@@ -14,7 +14,7 @@ EXTRAS ?=
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive bench faults clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ package-check: $(VENV)/.dev ## sdist -> wheel -> fresh environment -> the comman
 
 offline-archive: $(VENV)/.core ## dist/: one archive with all wheels, for a machine without a network (EXTRAS=cuda,parquet)
 	$(BIN)/python tools/offline_archive.py --extras '$(EXTRAS)'
+
+matrix: $(VENV)/.dev ## the runtime's unit and contract tests on every supported Python that is here or that uv can fetch
+	$(BIN)/python tools/matrix.py
 
 bench: $(VENV)/.dev ## the benchmarks of docs/performance.md (needs an idle machine)
 	$(BIN)/python -m benchmarks
