@@ -206,12 +206,15 @@ def verify(
         str | None,
         typer.Option("--head", metavar="HASH", help="Head that was kept elsewhere: the journal must hold it."),
     ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Public key (PEM) that signs the journal's seals.")
+    ] = None,
 ) -> None:
     """Check that records are what was written, also during a run. Exit code 5: they are not."""
     with reported_errors():
         from vision_line.cli.verify import verify_records
 
-        verify_records(record, head, pictures=pictures)
+        verify_records(record, head, key, pictures=pictures)
 
 
 @cli.command()

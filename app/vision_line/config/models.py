@@ -261,6 +261,8 @@ class RecordSettings(Frozen):
     """Size limit of the record file: above it the oldest detections go, then events, then coverage; 0: none."""
     min_free_mb: int = Field(200, ge=0)
     """With less free disk space inspection stops, since results could not be recorded."""
+    signing_key: str | None = None
+    """Ed25519 private key (PEM), relative to the working directory, that signs the journal's seals."""
 
 
 class DashboardSettings(Frozen):

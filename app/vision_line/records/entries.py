@@ -8,7 +8,7 @@ hundred and not by the megabyte.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vision_line.frames import (
@@ -108,6 +108,20 @@ class DeviceEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationEntry:
+    """What is in force, for the journal: JSON values by their key, without passwords.
+
+    `why` it is said (`start`, `reload`), and `source`: what is known of who set it. Of the keys that begin with
+    `complete` all are there: others that were in force are not any more.
+    """
+
+    why: str
+    settings: Mapping[str, object]
+    complete: str
+    source: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceEntry:
     """The images of an event are on the disk and show `observation`, or `missing` says why there are none."""
 
@@ -142,6 +156,7 @@ Entry = (
     | StatesEntry
     | CamerasEntry
     | DeviceEntry
+    | ConfigurationEntry
     | EvidenceEntry
     | EvidenceDeletedEntry
 )
@@ -166,5 +181,7 @@ def estimated_bytes(entry: Entry) -> int:
             return 200 + 600 * len(entry.events)
         case StatesEntry():
             return 200 + 300 * len(entry.changes)
+        case ConfigurationEntry():
+            return 800 + 2000 * len(entry.settings)
         case _:
             return 800

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from vision_line.records.columns import SqlValue
+from vision_line.records.formats import iso_utc
 
 #: What stands before the first entry.
 NO_DIGEST = bytes(32)
@@ -57,6 +58,11 @@ class JournalEntry(NamedTuple):
 
 #: Keys sorted, no spaces, no escapes but those that JSON needs, floats as Python's `repr` writes them.
 canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def name_of(entry: JournalEntry) -> str:
+    """Return how an entry is called: number, what it says, when it was written."""
+    return f"entry {entry.number} ({f'{entry.kind} {entry.key}'.strip()}, {iso_utc(entry.at_utc)})"
 
 
 def chained(previous: bytes, entry: JournalEntry) -> bytes:

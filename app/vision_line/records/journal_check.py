@@ -12,7 +12,6 @@ from itertools import chain
 from vision_line.errors import BrokenRecordError
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import SqlValue
-from vision_line.records.formats import iso_utc
 from vision_line.records.journal import (
     DETECTION_COLUMNS,
     JournalEntry,
@@ -20,12 +19,14 @@ from vision_line.records.journal import (
     canonical,
     chained,
     group_digest,
+    name_of,
     row_digest,
 )
 from vision_line.records.journal_fold import DetectionGroup, Fold
 from vision_line.records.journal_removal import Anchor, read_anchor
 from vision_line.records.journal_tables import BY_KIND, JournalledTable
 from vision_line.records.journal_writer import JournalHead
+from vision_line.records.seal import CheckedSeals, check_seals
 
 #: How often progress is reported.
 REPORT_ENTRIES = 20_000
@@ -48,21 +49,23 @@ class CheckedJournal:
     since_utc: float
     before: Mapping[str, int] = field(default_factory=dict)
     under_way: int = 0
-    seals: list[JournalEntry] = field(default_factory=list)
+    seals: CheckedSeals = field(default_factory=CheckedSeals)
 
 
-def name_of(entry: JournalEntry) -> str:
-    """Return how an entry is called: number, what it says, when it was written."""
-    return f"entry {entry.number} ({f'{entry.kind} {entry.key}'.strip()}, {iso_utc(entry.at_utc)})"
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is known from elsewhere: the digest of an entry that the journal must have, and who signs; both in hex."""
+
+    head: str | None = None
+    public_key: str | None = None
 
 
-def check_journal(connection: sqlite3.Connection, kept_head: str | None, report: ProgressCallback) -> CheckedJournal:
+def check_journal(connection: sqlite3.Connection, expected: Expected, report: ProgressCallback) -> CheckedJournal:
     """Check the chain, then that its fold is what the tables hold. To be called in a read transaction.
-
-    `kept_head` is the digest of an entry, in hex, that was noted elsewhere: it must be one of the chain.
 
     Raises:
         BrokenRecordError: something does not fit.
+        ConfigError: the journal is signed, and the package that checks it is missing.
         sqlite3.Error: as it comes.
     """
     try:
@@ -70,7 +73,7 @@ def check_journal(connection: sqlite3.Connection, kept_head: str | None, report:
     except (ValueError, KeyError, TypeError) as exc:
         raise BrokenRecordError(f"the journal does not say where it begins: {exc}") from exc
     fold = Fold()
-    found = _check_chain(connection, anchor, fold, kept_head, report)
+    found = _check_chain(connection, anchor, fold, expected, report)
     connection.row_factory = None
     tables = [_TableCheck(connection, table, fold, anchor) for table in BY_KIND.values()]
     checks: list[_TableCheck | _DetectionCheck] = [*tables, _DetectionCheck(connection, fold, anchor)]
@@ -82,32 +85,34 @@ def check_journal(connection: sqlite3.Connection, kept_head: str | None, report:
 
 
 def _check_chain(
-    connection: sqlite3.Connection, anchor: Anchor, fold: Fold, kept_head: str | None, report: ProgressCallback
+    connection: sqlite3.Connection, anchor: Anchor, fold: Fold, expected: Expected, report: ProgressCallback
 ) -> CheckedJournal:
     (total,) = connection.execute("SELECT count(*) FROM journal").fetchone()
-    head, since_utc, seals = JournalHead(anchor.through, anchor.digest), None, []
-    is_kept = kept_head is None or kept_head == anchor.digest.hex()
+    head, since_utc = JournalHead(anchor.through, anchor.digest), None
+    seals: list[tuple[JournalEntry, JournalHead]] = []
+    is_kept = expected.head in {None, anchor.digest.hex()}
     for *columns, digest in connection.execute(_ENTRIES):
         entry = JournalEntry(*columns)
         if entry.number != head.number + 1:
             raise BrokenRecordError(f"{name_of(entry)}: expected entry {head.number + 1} before it, which is missing")
+        if entry.kind == Kind.SEAL:
+            seals.append((entry, head))
         head = JournalHead(entry.number, chained(head.digest, entry))
         if digest != head.digest:
             raise BrokenRecordError(f"{name_of(entry)}: it was changed, or an entry before it: its digest does not fit")
         _fold_in(fold, entry)
         since_utc = entry.at_utc if since_utc is None else since_utc
-        if entry.kind == Kind.SEAL:
-            seals.append(entry)
-        is_kept = is_kept or digest.hex() == kept_head
+        is_kept = is_kept or digest.hex() == expected.head
         if not entry.number % REPORT_ENTRIES:
             report(entry.number - anchor.through, total)
     if not is_kept:
         raise BrokenRecordError(
-            f"no entry from {anchor.through + 1} to {head.number} has the digest {kept_head}: the end was taken away,"
-            " the file is an older or another one, or the entry was removed with its rows"
+            f"no entry from {anchor.through + 1} to {head.number} has the digest {expected.head}: the end was taken"
+            " away, the file is an older or another one, or the entry was removed with its rows"
         )
     report(total, total)
-    return CheckedJournal(head, anchor.through + 1, anchor.began_utc, since_utc or anchor.began_utc, seals=seals)
+    checked = check_seals(seals, expected.public_key)
+    return CheckedJournal(head, anchor.through + 1, anchor.began_utc, since_utc or anchor.began_utc, seals=checked)
 
 
 def _fold_in(fold: Fold, entry: JournalEntry) -> None:
@@ -140,12 +145,12 @@ class _TableCheck:
         columns = ", ".join(self._columns)
         for values in self._connection.execute(f"SELECT {columns} FROM {self.name}"):  # noqa: S608  a constant
             row = dict(zip(self._columns, values, strict=True))
-            number = self._newest.pop(self._table.identity_of(row), None)
+            number, body_hash = self._newest.pop(self._table.identity_of(row), (None, 0))
             if number is None:
                 yield from self._without_entry(row)
-            elif not self._is_said(number, row):
+            elif body_hash != hash(canonical(row)) and not self._is_said(number, row):
                 yield number, f"{self._entry(number)}: the row in table {self.name} is another one"
-        for number in self._newest.values():
+        for number, _ in self._newest.values():
             yield number, f"{self._entry(number)}: its row is missing from table {self.name}"
 
     def _without_entry(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
@@ -159,8 +164,6 @@ class _TableCheck:
 
     def _is_said(self, number: int, row: Mapping[str, SqlValue]) -> bool:
         (body,) = self._connection.execute("SELECT body FROM journal WHERE number = ?", (number,)).fetchone()
-        if body == canonical(row):
-            return True
         said = json.loads(body)  # by an older version it lacks columns, of a removal it has more
         return all(said[column] == value for column, value in row.items() if column in said)
 

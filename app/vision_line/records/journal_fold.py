@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,19 @@ from vision_line.records.columns import SqlValue
 from vision_line.records.journal import JournalEntry, Kind
 from vision_line.records.journal_removal import KEY as JOURNAL_KEY
 from vision_line.records.journal_removal import kind_of
-from vision_line.records.journal_tables import BY_KIND, DETECTIONS
+from vision_line.records.journal_tables import BY_KIND, DETECTIONS, JournalledTable
 
 Identity = tuple[SqlValue, ...]
+#: A row's newest entry: its number, and Python's hash of its body, which no one can aim at: each process keys it anew.
+Newest = tuple[int, int]
+
+#: Where a body says the number of its row. No text in it can look so: quotation marks in texts are escaped.
+_NUMBERS = {
+    table.table: re.compile(rf'[{{,]"{table.identity[0]}":(\d+)[,}}]')
+    for table in BY_KIND.values()
+    if len(table.identity) == 1
+}
+_WITHDRAWN = ',"withdrawn":true'
 
 
 class GroupBody(TypedDict):
@@ -59,12 +70,22 @@ class DetectionGroup:
         return was_removed
 
 
+def _identity_in(table: JournalledTable, body: str) -> Identity:
+    """Return which row a body speaks of, where that is a number without reading the whole body."""
+    pattern = _NUMBERS.get(table.table)
+    if pattern is None:
+        return table.identity_of(json.loads(body))
+    if (found := pattern.search(body)) is None:
+        raise ValueError(f"it has no {table.identity[0]}")
+    return (int(found[1]),)
+
+
 class Fold:
     """The state of the tables after the entries that `add` got."""
 
     def __init__(self) -> None:
         """Begin with empty tables."""
-        self.newest: dict[str, dict[Identity, int]] = {table.table: {} for table in BY_KIND.values()}
+        self.newest: dict[str, dict[Identity, Newest]] = {table.table: {} for table in BY_KIND.values()}
         self.overwritten: list[DetectionGroup] = []  # others took the numbers of rows that nobody removed
         self._groups: list[DetectionGroup] = []
         self._firsts: list[int] = []
@@ -79,14 +100,13 @@ class Fold:
         if kind == Kind.DETECTIONS:
             self._add_group(entry.number, key, json.loads(entry.body))
         elif (table := BY_KIND.get(kind)) is not None and key != JOURNAL_KEY:
-            body = json.loads(entry.body)
-            rows = self.newest[table.table]
-            if body.get("withdrawn"):
-                rows.pop(table.identity_of(body), None)
+            rows, identity = self.newest[table.table], _identity_in(table, entry.body)
+            if _WITHDRAWN in entry.body:
+                rows.pop(identity, None)
             else:
-                rows[table.identity_of(body)] = entry.number
+                rows[identity] = (entry.number, hash(entry.body))
             if kind == Kind.REMOVAL and entry.kind != Kind.CARRIED:
-                self._remove(body)
+                self._remove(json.loads(entry.body))
 
     @property
     def groups(self) -> Iterator[DetectionGroup]:

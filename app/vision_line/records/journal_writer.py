@@ -6,6 +6,7 @@ Temporary triggers report each change of a row. So no statement can be forgotten
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from vision_line.records.columns import SqlValue
+from vision_line.records.formats import iso_utc
 from vision_line.records.journal import (
     DETECTION_COLUMNS,
     DETECTION_FORMAT,
@@ -33,6 +35,8 @@ from vision_line.records.journal_tables import (
     JournalledTable,
     triggers,
 )
+
+logger = logging.getLogger(__name__)
 
 Row = tuple[SqlValue, ...]
 Body = Mapping[str, object]
@@ -193,7 +197,10 @@ def begin_journal(connection: sqlite3.Connection, journal: JournalWriter, *, is_
     """
     followed = [table for table in (*JOURNALLED, DETECTIONS) if table.table not in ENTERED_AT_ONCE]
     before = {table.table: _highest(connection, table) for table in followed}
-    journal.append(Kind.BEGIN, "", {"before": before, "began_utc": time.time()})
+    began_utc = time.time()
+    journal.append(Kind.BEGIN, "", {"before": before, "began_utc": began_utc})
+    if not is_new:
+        logger.info("journal begins at %s: what was recorded before has no entry in it", iso_utc(began_utc))
     for name in () if is_new else ENTERED_AT_ONCE:
         (column, *_) = BY_KIND[next(table.kind for table in JOURNALLED if table.table == name)].identity
         connection.execute(f"UPDATE {name} SET {column} = {column}")  # noqa: S608  names, of this package

@@ -27,13 +27,14 @@ from vision_line.records import entries
 from vision_line.records.annotate import ImageReader, bgr_of
 from vision_line.records.backlog import Backlog, BacklogLimits
 from vision_line.records.directory import DirectoryLock
-from vision_line.records.entries import CameraRecord, RunRecord
+from vision_line.records.entries import CameraRecord, ConfigurationEntry, RunRecord
 from vision_line.records.evidence import EvidenceWriter
 from vision_line.records.evidence_files import StorageUsage, reconcile
 from vision_line.records.lives import EndCause, Inheritance, boot_id, inherit, life_now
 from vision_line.records.retention import Retention, RowAge
 from vision_line.records.rows import INSERT_CLOCK_STEP, INSERT_RUN, RowMaker, clock_step_row, run_row
 from vision_line.records.schema import FILE_NAME, open_writer, transaction
+from vision_line.records.seal import Sealer, load_signing_key
 from vision_line.records.writer import GroupWriter
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,10 @@ class SqliteLog:
 
         Raises:
             RunError: another run has the directory, or its record file cannot be used.
+            ConfigError: the key that signs cannot be used.
         """
         self._directory = directory
+        sealer = Sealer(None if settings.signing_key is None else load_signing_key(Path(settings.signing_key)))
         with ExitStack() as undo:
             self._lock = DirectoryLock(directory)
             undo.callback(self._lock.close)
@@ -76,7 +79,10 @@ class SqliteLog:
             self._backlog = Backlog(limits or BacklogLimits())
             retention = Retention(settings.keep_days, settings.max_mb)
             self._writer = GroupWriter(
-                path, connection, number, maker, self._backlog, min_free_mb=settings.min_free_mb, retention=retention
+                *(path, connection, number, maker, self._backlog),
+                min_free_mb=settings.min_free_mb,
+                retention=retention,
+                sealer=sealer,
             )
             undo.pop_all()
         self._evidence: EvidenceWriter | None = None
@@ -141,6 +147,10 @@ class SqliteLog:
     def write_cameras(self, cameras: Sequence[CameraRecord]) -> None:
         """Accept the cameras as configured from now on; later rows bear their stations and recipes."""
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
+
+    def write_configuration(self, entry: ConfigurationEntry) -> None:
+        """Accept what is in force; what has changed is entered into the journal."""
+        self._backlog.put(entry)
 
     def write_device(self, device: DeviceDescription) -> None:
         """Accept what inspects, once it is open and again when its variant changes."""

@@ -16,6 +16,7 @@ from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
     ClockStepsEntry,
+    ConfigurationEntry,
     CoverageEntry,
     DeviceEntry,
     Entry,
@@ -175,6 +176,7 @@ class RowMaker:
             StatesEntry: self._states,
             CamerasEntry: self._cameras,
             DeviceEntry: self._device,
+            ConfigurationEntry: lambda _entry: iter(()),  # it has no row, only its place in the journal
             EvidenceEntry: self._evidence,
             EvidenceDeletedEntry: self._evidence_deleted,
         }

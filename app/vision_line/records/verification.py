@@ -19,7 +19,7 @@ from vision_line.errors import BrokenRecordError
 from vision_line.ports import ProgressCallback
 from vision_line.records.directory import ForeignEvidenceError, read_stored
 from vision_line.records.evidence_files import DeletedWhy
-from vision_line.records.journal_check import CheckedJournal, check_journal
+from vision_line.records.journal_check import CheckedJournal, Expected, check_journal
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 
 #: A run removes images before their rows say so; it takes a commit.
@@ -74,18 +74,19 @@ class Verified:
     images: ImageCheck | None
 
 
-def verify(directory: Path, kept_head: str | None, report: ProgressCallback, *, images: bool) -> Verified:
+def verify(directory: Path, expected: Expected, report: ProgressCallback, *, images: bool) -> Verified:
     """Check the records of `directory`, with `images` these too.
 
     Raises:
         BrokenRecordError: something does not fit.
+        ConfigError: the journal is signed, and the package that checks it is missing.
         RunError: there are no records, of an older version, or they cannot be read.
     """
     path = directory / FILE_NAME
     with closing(open_reader(directory)) as connection, translated(path, "reading"), _damage_named(path):
         connection.row_factory = None
         connection.execute("BEGIN")
-        journal = check_journal(connection, kept_head, report)
+        journal = check_journal(connection, expected, report)
         if not images:
             return Verified(journal, None)
         is_running = connection.execute("SELECT 1 FROM runs WHERE ended_utc IS NULL").fetchone() is not None

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.records.backlog import Backlog
+from vision_line.records.configuration_journal import enter_configuration
 from vision_line.records.directory import free_mb
-from vision_line.records.entries import Entry, InspectedEntry
+from vision_line.records.entries import ConfigurationEntry, Entry, InspectedEntry
 from vision_line.records.lives import EndCause, Life, end_run
 from vision_line.records.retention import Retention
 from vision_line.records.rows import RowMaker
-from vision_line.records.schema import open_writer, transaction
+from vision_line.records.schema import RecordConnection, open_writer, transaction
+from vision_line.records.seal import SEAL_S, Sealer
 from vision_line.wakefulness import Wakefulness
 
 logger = logging.getLogger(__name__)
@@ -48,18 +50,21 @@ class GroupWriter:
     def __init__(
         self,
         path: Path,
-        connection: sqlite3.Connection,
+        connection: RecordConnection,
         run: int,
         rows: RowMaker,
         backlog: Backlog,
         *,
         min_free_mb: int,
         retention: Retention | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         """Take over `connection`, an open writer of the record file `path`."""
         self._retention = retention or Retention(0, 0)
         self._path = path
-        self._connection: sqlite3.Connection | None = connection
+        self._sealer = sealer or Sealer()
+        self._sealed_s = time.monotonic()
+        self._connection: RecordConnection | None = connection
         self._inode = path.stat().st_ino
         self._run = run
         self._rows = rows
@@ -201,13 +206,20 @@ class GroupWriter:
             self._commit_latency_ms = (committed_s - min(finished)) * 1e3
             self._latencies_ms.append(self._commit_latency_ms)
 
-    def _execute(self, connection: sqlite3.Connection, group: list[Entry], life: Life | None) -> None:
+    def _execute(self, connection: RecordConnection, group: list[Entry], life: Life | None) -> None:
+        now_s = time.monotonic()
+        is_seal_due = now_s - self._sealed_s >= SEAL_S
         with transaction(connection):
             for entry in group:
+                if isinstance(entry, ConfigurationEntry):
+                    enter_configuration(connection, connection.journal, entry, self._run)
                 for sql, rows in self._rows.statements(entry):
                     connection.executemany(sql, rows)
             if life is not None:
                 connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
+            if is_seal_due:
+                self._sealer.seal(connection.journal, self._run)
+        self._sealed_s = now_s if is_seal_due else self._sealed_s
         self._committed_life = life or self._committed_life
 
     def _retreat(self, exc: sqlite3.OperationalError | RunError) -> None:
@@ -254,6 +266,7 @@ class GroupWriter:
             if life is not None:
                 self._connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
             end_run(self._connection, self._run, time.time(), self._end_cause)
+            self._sealer.seal(self._connection.journal, self._run)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -14,11 +14,12 @@ from vision_line.devices.model.failed_gates import gates_problem, gates_warning
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
 from vision_line.devices.selection import choose_device, decoder_opener, open_device
-from vision_line.errors import DeviceError, ModelError
+from vision_line.errors import ConfigError, DeviceError, ModelError
 from vision_line.ingest.file_search import slow_file
 from vision_line.ingest.probe import probe_file
 from vision_line.ingest.wire.trust import ca_file_problem
 from vision_line.outputs import output_problem
+from vision_line.records.seal import load_signing_key
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.output_check import folder_problem
 from vision_line.runtime.protected_files import file_outputs, kept_by_run, overwritten
@@ -112,6 +113,11 @@ class Preflight:
         config = self._loaded.config
         if problem := folder_problem(Path(config.record.directory)):
             yield f"{self._place('record', 'directory')}: {problem}"
+        if config.record.signing_key is not None:
+            try:
+                load_signing_key(Path(config.record.signing_key))
+            except ConfigError as exc:
+                yield f"{self._place('record', 'signing_key')}: {exc}"
         if config.dashboard.svg is not None and (problem := output_problem(Path(config.dashboard.svg))):
             yield f"{self._place('dashboard', 'svg')}: {problem}"
 

@@ -21,6 +21,7 @@ from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
+from vision_line.runtime.configuration_record import configuration_at_start
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.run import Run, Screen
 from vision_line.runtime.setup import RunSetup, check_usable
@@ -94,6 +95,7 @@ def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, cli
     directory = options.record or Path(config.record.directory)
     log = SqliteLog(directory, _run_record(loaded, model, device_name), config.record, model.classes)
     stack.enter_context(log)
+    log.write_configuration(configuration_at_start(loaded, model))
     overlay = None if options.overlay is None else OverlayWriter(options.overlay)
     if overlay is not None:
         stack.callback(overlay.close)

@@ -63,6 +63,8 @@ def kept_by_run(options: RunOptions, loaded: LoadedConfig) -> Iterator[Protected
     yield ProtectedFile(loaded.path, "the streams file")
     yield from kept_records(options.record or Path(loaded.config.record.directory))
     yield from kept_model(model_path(options, loaded))
+    if (signing_key := loaded.config.record.signing_key) is not None:
+        yield ProtectedFile(Path(signing_key), "record.signing_key")
     for stream in loaded.config.stream:
         if stream.tls_ca_file is not None:
             yield ProtectedFile(Path(stream.tls_ca_file), f"stream[{stream.name}].tls_ca_file")

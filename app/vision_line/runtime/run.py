@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 from vision_line import __version__
+from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Config
 from vision_line.devices.selection import decoder_opener
 from vision_line.errors import camera_trouble
 from vision_line.footprint import start_left_uncollected
 from vision_line.ports import Device, DeviceDescription, LoadedDevice
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
+from vision_line.runtime.configuration_record import configuration_at_reload
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.ledger_updater import LedgerUpdater
 from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outcome_of
@@ -91,7 +93,7 @@ class Run:
     async def _start(self, tasks: asyncio.TaskGroup, cameras: CameraManager) -> None:
         """Start the cameras, open the device for the frames they send, and begin to inspect, unless it is to end."""
         follower = ConfigFollower(
-            self._setup.loaded, self._setup.check, lambda new: self._apply(cameras, new.config), self._reload_asked
+            self._setup.loaded, self._setup.check, lambda new: self._reload(cameras, new), self._reload_asked
         )
         await self._apply(cameras, self._setup.loaded.config)
         self._monitoring.serve()
@@ -164,6 +166,10 @@ class Run:
 
     async def _show(self) -> None:
         await self._screen(self.snapshot)
+
+    async def _reload(self, cameras: CameraManager, loaded: LoadedConfig) -> None:
+        self._setup.log.write_configuration(configuration_at_reload(loaded))
+        await self._apply(cameras, loaded.config)
 
     async def _apply(self, cameras: CameraManager, config: Config) -> None:
         if self._inspection is not None:

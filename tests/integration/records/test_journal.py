@@ -36,6 +36,7 @@ from vision_line.records.entries import (
     inspected_entry,
 )
 from vision_line.records.evidence_files import reconcile
+from vision_line.records.journal_check import Expected
 from vision_line.records.lives import EndCause, end_run, inherit, life_now
 from vision_line.records.log import SqliteLog
 from vision_line.records.removal import prune
@@ -50,8 +51,8 @@ NOW = time.time()
 OpenLog = Callable[..., SqliteLog]
 
 
-def verified(records: Path, head: str | None = None, *, images: bool = False) -> Verified:
-    return verify(records, head, lambda done, total: None, images=images)
+def verified(records: Path, head: str | None = None, key: str | None = None, *, images: bool = False) -> Verified:
+    return verify(records, Expected(head, key), lambda done, total: None, images=images)
 
 
 def broken(records: Path) -> str:
@@ -210,15 +211,17 @@ def test_a_lost_image_differs_from_one_that_was_removed(written: Path, open_log:
         ]
 
 
-def test_a_file_without_a_journal_gets_one(records: Path, open_log: OpenLog) -> None:
+def test_a_file_without_a_journal_gets_one(records: Path, open_log: OpenLog, caplog: pytest.LogCaptureFixture) -> None:
     """Its rows are from before; those that change, and what comes, are covered."""
     records.mkdir()
     with closing(sqlite3.connect(records / FILE_NAME)) as connection:
         connection.executescript((Path(__file__).parent / "old_files" / "schema2.sql").read_text())
+    caplog.set_level("INFO")
     log = open_log()
     log.write_states([StateChange("cam01", CameraState.RUNNING, 1.0, NOW)])
     log.close()
     found = verified(records).journal
+    assert "journal begins at 20" in caplog.text
 
     assert found.began_utc == pytest.approx(time.time(), abs=60)
     assert found.before

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Who changed what: the configuration in force, as journal entries with before and after."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING
+
+from vision_line.records.entries import ConfigurationEntry
+from vision_line.records.journal import Kind
+
+if TYPE_CHECKING:
+    from vision_line.records.journal_writer import JournalWriter
+
+_SAID = """SELECT iif(kind = 'carried', substr(key, length('configuration/') + 1), key), body FROM journal
+    WHERE kind = 'configuration' OR (kind = 'carried' AND key >= 'configuration/' AND key < 'configuration0')
+    ORDER BY number"""
+
+
+def enter_configuration(
+    connection: sqlite3.Connection, journal: JournalWriter, entry: ConfigurationEntry, run: int
+) -> None:
+    """Enter what is otherwise than the journal says. To be called in a transaction.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    journal.flush(connection)  # what the same transaction entered before counts
+    before = in_force(connection)
+    gone = {key for key in before if key.startswith(entry.complete) and key not in entry.settings}
+    for key in (*entry.settings, *sorted(gone)):
+        after = entry.settings.get(key)
+        if before.get(key) != after:
+            said = {"before": before.get(key), "after": after, "why": entry.why, **entry.source}
+            journal.append(Kind.CONFIGURATION, key, said, run)
+
+
+def in_force(connection: sqlite3.Connection) -> dict[str, object]:
+    """Return what the journal says is configured, by its key.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    found = ((key, json.loads(body)["after"]) for key, body in connection.execute(_SAID))
+    return {key: after for key, after in found if after is not None}
