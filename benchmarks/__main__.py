@@ -5,6 +5,7 @@ from benchmarks import (
     capacity,
     control_plane,
     ingest,
+    journal,
     load,
     many_cameras,
     metrics,
@@ -22,6 +23,7 @@ for benchmark in (
     many_cameras,
     switch_interval,
     metrics,
+    journal,
     load,
 ):
     benchmark.main()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from vision_line.records.journal import Kind
 
 if TYPE_CHECKING:
     from vision_line.records.journal_writer import JournalWriter
+
+logger = logging.getLogger(__name__)
 
 _SAID = """SELECT iif(kind = 'carried', substr(key, length('configuration/') + 1), key), body FROM journal
     WHERE kind = 'configuration' OR (kind = 'carried' AND key >= 'configuration/' AND key < 'configuration0')
@@ -42,5 +45,10 @@ def in_force(connection: sqlite3.Connection) -> dict[str, object]:
     Raises:
         sqlite3.Error: as it comes.
     """
-    found = ((key, json.loads(body)["after"]) for key, body in connection.execute(_SAID))
-    return {key: after for key, after in found if after is not None}
+    found: dict[str, object] = {}
+    for key, body in connection.execute(_SAID):
+        try:
+            found[key] = json.loads(body)["after"]
+        except (ValueError, KeyError, TypeError):  # somebody changed it, which is no reason not to inspect
+            logger.error("the journal's configuration of %s cannot be read; vision-line verify says more", key)
+    return {key: after for key, after in found.items() if after is not None}

@@ -7,6 +7,8 @@ import json
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -163,6 +165,24 @@ def test_what_was_changed_is_named(written: Path, name: str) -> None:
 
     with pytest.raises(BrokenRecordError, match=words):
         verified(written)
+
+
+def test_the_command_names_it_and_has_its_exit_code(written: Path) -> None:
+    """5 for what does not hold, 2 for a head that is none, 0 and the head where all holds; 4 where nothing is."""
+
+    def command(*options: str) -> subprocess.CompletedProcess[str]:
+        call = [sys.executable, "-m", "vision_line", "verify", *options]
+        return subprocess.run(call, text=True, capture_output=True, check=False, timeout=60)
+
+    whole = command(str(written), "--pictures")
+    assert (whole.returncode, whole.stdout.splitlines()[-1]) == (0, f"head {head_of(written)}")
+    assert "images: 6 hold" in whole.stdout
+    assert command(str(written), "--head", "5f0c").returncode == 2
+    assert command(str(written / "nowhere")).returncode == 4
+    changed(written, "UPDATE events SET verdict = 'accept' WHERE event_id = 'e1'")
+    broken = command(str(written))
+    assert broken.returncode == 5
+    assert "(event e1, " in broken.stderr
 
 
 def test_a_deleted_end_is_found_by_a_head_that_was_kept(written: Path) -> None:
@@ -454,16 +474,23 @@ def test_removed_rows_take_their_entries_with_them() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_beginning_that_was_changed_is_not_removed() -> None:
-    """What does not hold stays, to be found."""
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("UPDATE journal SET body = replace(body, 'x1', 'y1') WHERE kind = 'event'", r"\(event e1, .*was changed"),
+        ("UPDATE journal SET body = 'no JSON' WHERE kind = 'begin'", "does not say where it begins"),
+    ],
+)
+def test_a_beginning_that_was_changed_is_not_removed(sql: str, words: str) -> None:
+    """What does not hold stays, to be found; and recording goes on."""
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder) / "records")
         for step in (Recorder.event, Recorder.several, Recorder.minutes):
             step(recorder)
-        changed(recorder.records, "UPDATE journal SET body = replace(body, 'x1', 'y1') WHERE kind = 'event'")
+        changed(recorder.records, sql)
         for _ in range(6):
             recorder.later()
             recorder.remove()
         recorder.end()
-        with pytest.raises(BrokenRecordError, match=r"\(event e1, .*was changed"):
+        with pytest.raises(BrokenRecordError, match=words):
             verified(recorder.records)

@@ -216,3 +216,19 @@ def test_a_configuration_survives_the_removal_of_its_entry(records: Path, open_l
     log.close()
 
     assert bodies(records, "configuration") == []
+
+
+def test_an_entry_that_nobody_can_read_does_not_stop_a_run(records: Path, open_log: OpenLog) -> None:
+    """Inspection goes on; what is configured is entered anew, and verify names the entry."""
+    entry = ConfigurationEntry("start", {"camera/a": {"min_hits": 3}}, "", {})
+    log = open_log()
+    log.write_configuration(entry)
+    log.close()
+    with closing(sqlite3.connect(records / FILE_NAME)) as connection, connection:
+        connection.execute("UPDATE journal SET body = '{' WHERE kind = 'configuration'")
+    log = open_log()
+    log.write_configuration(entry)
+    log.close()
+
+    with pytest.raises(BrokenRecordError, match=r"\(configuration camera/a, .*was changed"):
+        check(records)
