@@ -36,13 +36,13 @@ def test_up_to_the_capacity_every_part_gets_its_inspections(name: str, load: flo
     assert min(shares(name, load)) >= (1.0 if load < 1.0 else 0.99)
 
 
-@pytest.mark.parametrize(("name", "least"), [(DECODING, 0.93), (INSPECTING, 0.55)])
+@pytest.mark.parametrize(("name", "least"), [(DECODING, 0.93), (INSPECTING, 0.65)])
 def test_at_twice_the_capacity_most_of_what_is_possible_is_inspected(name: str, least: float) -> None:
     """Of the largest share of parts that any schedule could give their inspections; and no camera rests for ever."""
     line, _ = played(name, 2.0)
     enough = shares(name, 2.0)
     assert sum(enough) / len(enough) >= least * line.best_share
-    assert min(enough) > 0.1
+    assert min(enough) > 0.3
 
 
 @pytest.mark.parametrize("name", LINES)

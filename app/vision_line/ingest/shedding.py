@@ -29,7 +29,7 @@ SPARE = 1.25
 #: No camera is decoded less often than this, if it has as many keyframes.
 LEAST_FPS = 1.0
 #: Decoded at the most for each inspection that parts need: a newer frame replaces one that waits for the device.
-DECODED_PER_INSPECTION = 3.0
+DECODED_PER_INSPECTION = 5.0
 #: Of a camera that rests this much is decoded, so that a picture that stands still or went black is still noticed.
 RESTING_FPS = 0.2
 

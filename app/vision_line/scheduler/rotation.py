@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 
 #: Served cameras get this multiple of their need: inspections do not come evenly, and the rate is a mean.
-HEADROOM = 1.1
+HEADROOM = 1.2
 #: Reports of overload in a row before cameras rest.
 OVERLOADED_IN_A_ROW = 5
 #: Length of a period in dwell times of a part: parts in view at a change of turns are lost.

@@ -127,7 +127,7 @@ def test_a_quota_gives_every_part_its_inspections(
 def test_where_keyframes_are_too_rare_all_is_decoded() -> None:
     """A group of pictures that lasts longer than half a stay would leave parts with one burst, or none."""
     assert plan_quota(Demand("cam", 25.0, 0.4, 0.01, needed_fps=1.75, dwell_s=4.0)) is None
-    assert plan_quota(Demand("cam", 25.0, 0.5, 0.01, needed_fps=1.75, dwell_s=4.0)) == (4, 12, 1)
+    assert plan_quota(Demand("cam", 25.0, 0.5, 0.01, needed_fps=1.75, dwell_s=4.0)) == (4, 20, 1)
 
 
 @given(demand_lists)
