@@ -213,9 +213,9 @@ def test_a_device_at_its_limit_lets_lines_rest() -> None:
     """Only when it has no free slot while frames wait, and does less than all of them need."""
     rig = Rig(4, 2.0)
     assert rig.run(20.0, 5.0, full=False) == []
-    assert rig.run(20.0, 9.0) == []
+    assert rig.run(20.0, 10.0) == []
     assert len(rig.run(20.0, 5.0)) == 2
-    assert rig.run(20.0, 9.0) == []
+    assert rig.run(20.0, 10.0) == []
 
 
 def test_a_line_without_frames_is_not_counted() -> None:
