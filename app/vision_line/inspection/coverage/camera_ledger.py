@@ -57,7 +57,8 @@ class CameraLedger:
         self._flowing_s: float | None = None  # since when frames arrive
         self._last_shortage = ""  # the shortage at the last tick, and its start
         self._shortage_since_s: float | None = None
-        self._decided_s = -inf  # downtime before this time is closed
+        self._decided_s = -inf  # the latest inspection that downtime was found at: until then its end is known
+        self._settled_s = -inf  # up to here nothing changes: the end of what was reported before
         self._ended = False  # inspection is no longer due
         self._absent = False  # not inspected since it was last monitored: downtime, however short
         self.counts: CameraCounts | None = None
@@ -98,7 +99,8 @@ class CameraLedger:
             return
         if was_over:
             self._window.begin(at_s)
-            self._decided_s, self._ended = at_s, False
+            self._decided_s = self._settled_s = at_s
+            self._ended = False
             self._downtime.reset()
             self._causes.clear_trouble()
         self.note_obstacle(at_s)
@@ -128,7 +130,7 @@ class CameraLedger:
         self._downtime.pause(slept.started_s)
         self._downtime.add(slept, slept.ended_s)
         self._window.begin(slept.ended_s)
-        self._decided_s = slept.ended_s
+        self._decided_s = self._settled_s = slept.ended_s
         if open_before is not None:
             self._downtime.begin(slept.ended_s, open_before.cause)
 
@@ -152,6 +154,7 @@ class CameraLedger:
         self._window.add(captured_s)
         self._minutes.inspected(captured_s)
         if downtime.is_known and (downtime.certain_s is None or self._window.first_s >= downtime.certain_s):
+            self._settled_s = max(self._settled_s, self._decided_s)
             downtime.end()
         self._causes.inspected(captured_s, self._window.first_s)
 
@@ -251,8 +254,11 @@ class CameraLedger:
             self._downtime.change_cause(begun_s, shortage)
 
     def _ensure_open(self, since_s: float, at_s: float) -> None:
-        """Open downtime from `since_s` on, found at `at_s`; known downtime is extended back to it."""
-        since_s = max(since_s, self._decided_s)
+        """Open downtime from `since_s` on, found at `at_s`; known downtime is extended back to it.
+
+        A gap may be found first, and later that parts which came before it lack an inspection behind it.
+        """
+        since_s = max(since_s, self._settled_s)
         if self._downtime.is_known:
             self._downtime.extend_back(since_s)
             return
