@@ -99,11 +99,10 @@ class Demand:
     @property
     def enough_fps(self) -> float:
         """How many frames a second are as good as all of them: keyframes, where they are as many as asked for."""
-        if self.rests:
-            return min(self.fps, RESTING_FPS)
-        if self.inspect_fps is None or self.key_fps < self.inspect_fps:
-            return self.fps
-        return min(self.key_fps, SPARE * self.inspect_fps)
+        enough_fps = self.fps
+        if self.inspect_fps is not None and self.key_fps >= self.inspect_fps:
+            enough_fps = min(self.key_fps, SPARE * self.inspect_fps)
+        return min(enough_fps, RESTING_FPS) if self.rests else enough_fps
 
     @property
     def least_fps(self) -> float:

@@ -134,6 +134,7 @@ def test_where_keyframes_are_too_rare_all_is_decoded() -> None:
 def test_who_rests_leaves_its_decoding_to_others(demands: list[Demand]) -> None:
     """It takes a keyframe in seconds, whatever the room, and needs no room."""
     resting = [replace(demand, rests=True) for demand in demands]
-    for demand in resting:
-        assert plan_shares(resting, 1.0)[demand.camera] * demand.fps == pytest.approx(min(demand.fps, RESTING_FPS))
+    for demand, awake in zip(resting, demands, strict=True):
+        decoded_fps = plan_shares(resting, 1.0)[demand.camera] * demand.fps
+        assert decoded_fps == pytest.approx(min(awake.enough_fps, RESTING_FPS))
     assert least_room(resting) <= least_room(demands) + 1e-9
