@@ -47,6 +47,7 @@ class LineRun:
         self.sent_log = folder / "sent.jsonl"
         self.output = folder / "output.txt"
         self.names = [f"cam{number:02d}" for number in range(1, cameras + 1)]
+        self.prefix: list[str] = []  # a command that starts the command
         self.process: subprocess.Popen[bytes] | None = None
         self.write_streams(self.names)
 
@@ -66,7 +67,16 @@ class LineRun:
         """Start the command."""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [COMMAND, "--streams", self.streams, "--summary", self.summary_path, "--headless", *options],
+                [
+                    *self.prefix,
+                    COMMAND,
+                    "--streams",
+                    self.streams,
+                    "--summary",
+                    self.summary_path,
+                    "--headless",
+                    *options,
+                ],
                 cwd=self.folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -47,3 +50,18 @@ def test_a_service_says_when_it_inspects_lives_and_ends(
     assert all(message["WATCHDOG"] == "1" for message in heard if "STOPPING" not in message)
     assert all("1/1 running" in message["STATUS"] for message in heard[ready + 1 : ready + 5])
     assert sum("READY" in message for message in heard) == 1
+
+
+def test_a_run_and_its_seal_need_no_call_that_the_unit_forbids(make_run: Callable[[int], Any]) -> None:
+    """Under the unit's filter, that here kills at the first other call, a run records and seals; the clock is read."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze (apt install systemd)")
+    run = make_run(1)
+    run.prefix = [sys.executable, "-m", "tests.fakes.service_filter"]
+    run.start()
+    run.wait_for_detections()
+    run.signal(signal.SIGTERM)
+
+    assert run.wait() == 130, run.text()[-2000:]
+    sealed = [json.loads(body) for (body,) in run.query("SELECT body FROM journal WHERE kind = 'seal'")]
+    assert [seal["clock"]["synchronised"] is None for seal in sealed] == [False]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.fakes.service_filter import allowed_calls
 
 from vision_line.errors import ExitCode
 from vision_line.runtime.live_inspection import ABORT_S, DRAIN_S
@@ -70,3 +71,22 @@ def test_its_exit_codes_are_the_programs() -> None:
     """A wrong configuration ends it for good; an ordered end is a success."""
     assert value_of("RestartPreventExitStatus") == f"{ExitCode.CONFIG:d}"
     assert value_of("SuccessExitStatus") == f"{ExitCode.INTERRUPTED:d}"
+
+
+def test_the_clock_can_be_read_and_not_set() -> None:
+    """A seal reads how sure the clock is; without capabilities the same call sets nothing."""
+    analyze("--version")
+    calls = allowed_calls(UNIT.read_text(encoding="utf-8"))
+
+    assert {"adjtimex", "clock_adjtime", "openat"} <= calls
+    assert not {"clock_settime", "settimeofday"} & calls
+    assert value_of("CapabilityBoundingSet") == ""
+    assert value_of("SystemCallErrorNumber") == "EPERM"
+
+
+def test_protect_clock_would_take_the_reading_away() -> None:
+    """So the unit does without it."""
+    analyze("--version")
+    unit = UNIT.read_text(encoding="utf-8")
+
+    assert "clock_adjtime" not in allowed_calls(f"{unit}ProtectClock=yes\n")

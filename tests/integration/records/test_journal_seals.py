@@ -91,6 +91,19 @@ def test_the_kernel_says_whether_its_clock_follows_a_server() -> None:
     assert trust.max_error_s is None or trust.max_error_s >= 0
 
 
+def test_a_kernel_that_refuses_leaves_the_clock_unknown() -> None:
+    """As under a filter of system calls: a seal is made all the same."""
+    code = (
+        "from tests.fakes.service_filter import refuse\n"
+        "from vision_line.records.seal import clock_trust\n"
+        "refuse('adjtimex', 'clock_adjtime')\n"
+        "print(clock_trust())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+
+    assert done.stdout == "ClockTrust(synchronised=None, max_error_s=None)\n"
+
+
 def test_seals_are_signed(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
     """The signature is of what docs/records.md says; another key, and a last seal without one, are named."""
     private, public = key_files(tmp_path)
