@@ -69,18 +69,22 @@ def read_anchor(connection: sqlite3.Connection) -> Anchor:
     """Return where the journal begins.
 
     Raises:
-        ValueError: no entry says so.
+        ValueError, KeyError, TypeError: no entry says so.
         sqlite3.Error: as it comes.
     """
     removal = connection.execute(_LAST_REMOVAL, (KEY,)).fetchone()
     if removal is not None:
         said: _AnchorBody = json.loads(removal[0])
-        return Anchor(said["through"], bytes.fromhex(said["digest"]), said["began_utc"], said["before"])
+        return _anchor(said, int(said["through"]), bytes.fromhex(said["digest"]))
     begin = connection.execute("SELECT body FROM journal WHERE number = 1 AND kind = 'begin'").fetchone()
     if begin is None:
         raise ValueError("the journal has no beginning")
-    said = json.loads(begin[0])
-    return Anchor(0, NO_DIGEST, said["began_utc"], said["before"])
+    return _anchor(json.loads(begin[0]), 0, NO_DIGEST)
+
+
+def _anchor(said: _AnchorBody, through: int, digest: bytes) -> Anchor:
+    before = {table: int(number) for table, number in dict(said["before"]).items()}
+    return Anchor(through, digest, float(said["began_utc"]), before)
 
 
 def remove_entries(
@@ -94,18 +98,19 @@ def remove_entries(
     Raises:
         sqlite3.Error: as it comes.
     """
-    rows = connection.execute(_OLDEST, (min(MOST_ENTRIES, removed_rows * ENTRIES_PER_ROW),)).fetchall()
-    entries, digests = [JournalEntry(*row[:6]) for row in rows], [row[6] for row in rows]
+    kept_by = {Kind.DETECTIONS} if by_size else {Kind.DETECTIONS, Kind.MINUTE}
     try:
+        rows = connection.execute(_OLDEST, (min(MOST_ENTRIES, removed_rows * ENTRIES_PER_ROW),)).fetchall()
+        entries, digests = [JournalEntry(*row[:6]) for row in rows], [row[6] for row in rows]
         anchor = read_anchor(connection)
-    except (ValueError, KeyError, TypeError) as exc:
+        if not _fits(anchor, entries, digests):
+            raise ValueError("its beginning does not hold")
+        going, carried = _beginning(connection, entries, kept_by)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, sqlite3.Error) as exc:
+        if isinstance(exc, sqlite3.Error) and not (is_bad_text(exc) or isinstance(exc, sqlite3.ProgrammingError)):
+            raise
         logger.error("the journal is not shortened: %s; vision-line verify says more", exc)
         return 0
-    if not _fits(anchor, entries, digests):
-        logger.error("the journal is not shortened: its beginning does not hold; vision-line verify says more")
-        return 0
-    kept_by = {Kind.DETECTIONS} if by_size else {Kind.DETECTIONS, Kind.MINUTE}
-    going, carried = _beginning(connection, entries, kept_by)
     if not going:
         return 0
     for entry in carried:
@@ -170,12 +175,14 @@ def _is_in_force(connection: sqlite3.Connection, entry: JournalEntry) -> bool:
 
 
 def _is_there(connection: sqlite3.Connection, kind: str, entry: JournalEntry) -> bool:
+    """Whether the row that an entry speaks of is there, and is not another one that got its number."""
     table, body = BY_KIND.get(kind), json.loads(entry.body)
     if table is None or body.get("withdrawn") or table.identity[0] not in body:
         return False
-    where = " AND ".join(f"{column} = ?" for column in table.identity)
+    named = [column for column in {*table.identity, *table.key, "run"} if column in body]
+    where = " AND ".join(f"{column} = ?" for column in named)
     sql = f"SELECT 1 FROM {table.table} WHERE {where}"  # noqa: S608  names, of this package
-    return connection.execute(sql, table.identity_of(body)).fetchone() is not None
+    return connection.execute(sql, [body[column] for column in named]).fetchone() is not None
 
 
 def _fits(anchor: Anchor, entries: Sequence[JournalEntry], digests: Sequence[bytes]) -> bool:
@@ -186,3 +193,8 @@ def _fits(anchor: Anchor, entries: Sequence[JournalEntry], digests: Sequence[byt
         if (entry.number, digest) != (number, previous):
             return False
     return True
+
+
+def is_bad_text(exc: sqlite3.Error) -> bool:
+    """Whether a text in a file is none: Python's own word of it, which has no code of SQLite's."""
+    return not hasattr(exc, "sqlite_errorcode") and str(exc).startswith("Could not decode to UTF-8")

@@ -10,9 +10,11 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vision_line.errors import RunError
 from vision_line.records.columns import SqlValue
 from vision_line.records.formats import iso_utc
 from vision_line.records.journal import (
@@ -38,6 +40,9 @@ from vision_line.records.journal_tables import (
 
 logger = logging.getLogger(__name__)
 
+#: More than the entries of any life; SQLite's numbers end at 2^63 - 1, and nothing fits behind that.
+_MOST_ENTRIES = 2**62
+
 Row = tuple[SqlValue, ...]
 Body = Mapping[str, object]
 
@@ -50,12 +55,13 @@ class JournalHead(NamedTuple):
 
 
 class _Draft(NamedTuple):
-    """An entry to be: `body` may depend on the entry before it."""
+    """An entry to be: `body` may depend on the entry before it. `of_deletion`: where rows are removed, that says it."""
 
     kind: str
     key: str
     body: Body | str | Callable[[JournalHead], Body]
     run: int = 0
+    of_deletion: bool = False
 
 
 @dataclass(slots=True)
@@ -104,11 +110,14 @@ class JournalWriter:
         """Enter what was gathered. To be called in the transaction, last.
 
         Raises:
+            RunError: the journal was changed so that nothing can be appended.
             sqlite3.Error: as it comes.
         """
         if not self._changes:
             return
         at_utc, head, rows = time.time(), read_head(connection), []
+        if head.number >= _MOST_ENTRIES:
+            raise RunError(f"the journal's newest entry has number {head.number}, which vision-line never wrote")
         for draft in self._drafts(connection):
             entry = JournalEntry(head.number + 1, draft.run, draft.kind, draft.key, at_utc, _text_of(draft, head))
             head = JournalHead(entry.number, chained(head.digest, entry))
@@ -129,28 +138,29 @@ class JournalWriter:
             self._changes.drafts.append(_Draft(table.kind, table.key_of(row), row, _run_of(row)))
 
     def _deleted(self, name: str, *values: SqlValue) -> None:
-        """Take note of a row that was deleted; called by SQLite."""
+        """Take note of a row that was deleted; called by SQLite.
+
+        Its number may be given again in the same transaction, so that what was withdrawn is entered in its order.
+        """
         self._changes.deleted.setdefault(name, []).append(values)
+        if name != DETECTIONS.table:  # these only go with a removal
+            self._changes.drafts.append(self._withdrawn(self._tables[name], values))
 
     def _drafts(self, connection: sqlite3.Connection) -> Iterator[_Draft]:
         changes = self._changes
-        yield from changes.drafts
+        yield from (draft for draft in changes.drafts if not (changes.removals and draft.of_deletion))
         if changes.removals:
             *others, (key, last) = changes.removals
             yield from (_Draft(Kind.REMOVAL, *other) for other in others)
             yield _Draft(Kind.REMOVAL, key, {**last, **self._removed(connection)})
-        else:
-            yield from self._withdrawn()
         if changes.detections:
             yield from _groups(connection, changes.detections)
 
-    def _withdrawn(self) -> Iterator[_Draft]:
-        """Return entries of rows that went although nothing was removed: what they said was not so."""
-        for name, rows in self._changes.deleted.items():
-            table = self._tables[name]
-            for row in (dict(zip(self._columns[name], values, strict=True)) for values in rows):
-                identity = {column: row[column] for column in table.identity}
-                yield _Draft(table.kind, table.key_of(row), {**identity, "withdrawn": True}, _run_of(row))
+    def _withdrawn(self, table: JournalledTable, values: Row) -> _Draft:
+        """Return the entry of a row that went although nothing was removed: what it said was not so."""
+        row = dict(zip(self._columns[table.table], values, strict=True))
+        identity = {column: row[column] for column in table.identity}
+        return _Draft(table.kind, table.key_of(row), {**identity, "withdrawn": True}, _run_of(row), of_deletion=True)
 
     def _removed(self, connection: sqlite3.Connection) -> Body:
         """Return which rows were removed, and the digests of those whose group of detections has others."""
@@ -218,7 +228,9 @@ def _highest(connection: sqlite3.Connection, table: JournalledTable) -> int:
 #: When a group is removed in part, what went leaves its digests: so groups are small.
 GROUP_ROWS = 100
 _KEY = "{:06}/{:012}/{:012}"
-_LAST_GROUP = "SELECT key FROM journal WHERE kind = 'detections' AND key < ? ORDER BY key DESC LIMIT 1"
+_LAST_GROUP = "SELECT key FROM journal WHERE kind = 'detections' AND key < ? ORDER BY key DESC"
+#: Behind every key: these begin with a digit.
+_BEHIND_ALL = ":"
 
 
 class _Group(NamedTuple):
@@ -228,7 +240,7 @@ class _Group(NamedTuple):
 
 
 def _groups(connection: sqlite3.Connection, rows: Sequence[Row]) -> Iterator[_Draft]:
-    before = _group_before(connection, "~")
+    before = _group_before(connection, _BEHIND_ALL)
     epoch = 1 if before is None else before.epoch + (int(rows[0][0] or 0) <= before.last)
     for start in range(0, len(rows), GROUP_ROWS):
         yield _group(epoch, rows[start : start + GROUP_ROWS])
@@ -242,13 +254,17 @@ def _group(epoch: int, rows: Sequence[Row]) -> _Draft:
 
 
 def _group_before(connection: sqlite3.Connection, key: str) -> _Group | None:
-    row = connection.execute(_LAST_GROUP, (key,)).fetchone()
-    return None if row is None else _Group(*map(int, row[0].split("/")))
+    """Return the newest group before `key`; a key that somebody changed is passed over, `verify` finds it."""
+    with closing(connection.execute(_LAST_GROUP, (key,))) as rows:
+        for (found,) in rows:
+            with suppress(ValueError, TypeError):
+                return _Group(*map(int, found.split("/")))
+    return None
 
 
 def _group_of(connection: sqlite3.Connection, number: int) -> _Group | None:
     """Return the newest group that has the row `number`, None for a row from before the journal."""
-    group = _group_before(connection, "~")
+    group = _group_before(connection, _BEHIND_ALL)
     while group is not None and group.epoch:
         found = _group_before(connection, f"{group.epoch:06}/{number:012}~")
         if found is not None and found.epoch == group.epoch and found.last >= number:

@@ -144,8 +144,8 @@ class GroupWriter:
             self._commit_until_closed()
             if not self._backlog.state().entries:
                 self._end_run()
-        except (sqlite3.Error, OSError) as exc:
-            self._fatal = f"{self._path}: the detection log failed: {exc}"
+        except Exception as exc:  # noqa: BLE001  inspection stops for it, and says what it is
+            self._fatal = f"{self._path}: the detection log failed: {_named(exc)}"
             logger.exception("records cannot be written any more, so inspection stops")
         finally:
             self._backlog.refuse(self._fatal or "the detection log has stopped")
@@ -272,3 +272,8 @@ class GroupWriter:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _named(exc: Exception) -> str:
+    """Return what went wrong: what is no error of the disk's needs its kind beside its words."""
+    return str(exc) if isinstance(exc, (sqlite3.Error, OSError, RunError)) else f"{type(exc).__name__}: {exc}"

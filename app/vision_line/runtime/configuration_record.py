@@ -52,7 +52,7 @@ def _cameras(loaded: LoadedConfig) -> dict[str, object]:
 
 def _source(loaded: LoadedConfig) -> dict[str, object]:
     """Return what is known of who set it: the user that the program runs as, and the file with its owner."""
-    file: dict[str, object] = {"path": str(loaded.path), "sha256": loaded.sha256}
+    file: dict[str, object] = {"path": _readable(str(loaded.path)), "sha256": loaded.sha256}
     try:
         status = loaded.path.stat()
         file |= {"owner": _user_name(status.st_uid), "changed_utc": status.st_mtime}
@@ -63,6 +63,11 @@ def _source(loaded: LoadedConfig) -> dict[str, object]:
 
 def _user_name(number: int) -> str:
     try:
-        return pwd.getpwuid(number).pw_name
+        return _readable(pwd.getpwuid(number).pw_name)
     except KeyError:  # a container's user need not have a name
         return str(number)
+
+
+def _readable(text: str) -> str:
+    """Return a name of the system's as UTF-8 can hold it: a byte of it that is no text becomes `\\xff`."""
+    return os.fsencode(text).decode(errors="backslashreplace")
