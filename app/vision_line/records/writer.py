@@ -144,7 +144,7 @@ class GroupWriter:
             self._commit_until_closed()
             if not self._backlog.state().entries:
                 self._end_run()
-        except Exception as exc:  # noqa: BLE001  inspection stops for it, and says what it is
+        except Exception as exc:  # whatever it is, it is named as the reason
             self._fatal = f"{self._path}: the detection log failed: {_named(exc)}"
             logger.exception("records cannot be written any more, so inspection stops")
         finally:

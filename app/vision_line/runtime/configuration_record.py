@@ -69,5 +69,5 @@ def _user_name(number: int) -> str:
 
 
 def _readable(text: str) -> str:
-    """Return a name of the system's as UTF-8 can hold it: a byte of it that is no text becomes `\\xff`."""
+    """Return a name of the system's as UTF-8 can hold it: what is no text is written out in hexadecimal."""
     return os.fsencode(text).decode(errors="backslashreplace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Numbers that come again, a changed journal, names that are no text: honest records hold, and a run says what stops it."""
+"""Numbers that come again, a changed journal, names that are no text: honest records hold, runs say what stops them."""
 
 from __future__ import annotations
 
