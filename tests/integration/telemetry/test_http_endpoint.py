@@ -96,7 +96,7 @@ def test_an_endpoint_that_never_served_gives_its_port_back() -> None:
 
 def test_clients_that_say_nothing_hold_up_nobody(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """They may take all places but one; one client more is turned away, and after a while they are left."""
-    monkeypatch.setattr(http_endpoint._Handler, "timeout", 0.5)
+    monkeypatch.setattr(http_endpoint, "CLIENT_TIMEOUT_S", 0.5)
     address = serve({"/x": hello})
     silent = [socket.create_connection(address) for _ in range(MOST_CLIENTS - 1)]
     assert ask(address, "/x").status == 200
@@ -107,6 +107,84 @@ def test_clients_that_say_nothing_hold_up_nobody(serve: Serve, monkeypatch: pyte
 
     assert set(left) == {b""}
     assert ask(address, "/x").status == 200
+
+
+def test_a_client_that_drips_bytes_is_left_as_well(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is for all it sends, not for each byte."""
+    monkeypatch.setattr(http_endpoint, "CLIENT_TIMEOUT_S", 0.5)
+    address = serve({"/x": hello})
+    with socket.create_connection(address) as dripping:
+        dripping.settimeout(0.1)
+        for _ in range(100):
+            try:
+                dripping.sendall(b"G")
+                if dripping.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("still served after 10 s")
+
+    assert ask(address, "/x").status == 200
+
+
+def test_who_is_turned_away_does_not_fill_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged at once, then at most once a minute, with the number."""
+    address = serve({"/x": hello})
+    silent = [socket.create_connection(address) for _ in range(MOST_CLIENTS)]
+    for _ in range(20):
+        with socket.create_connection(address) as connection:
+            assert connection.recv(1) == b""
+    for connection in silent:
+        connection.close()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        f"metrics: more than {MOST_CLIENTS} clients at once, turned away: 1"
+    ]
+
+
+def test_the_number_turned_away_comes_later(caplog: pytest.LogCaptureFixture) -> None:
+    """A minute after the first line comes the next one, with everybody since."""
+    refusals = http_endpoint._Refusals()
+    for now_s in (0.0, 1.0, 59.0, 60.0, 200.0):
+        refusals.add("too many")
+        refusals.warn(now_s)
+    refusals.warn(400.0)
+
+    assert [record.getMessage().rsplit(" ", 1)[1] for record in caplog.records] == ["1", "3", "1"]
+
+
+def test_a_target_that_is_none_is_the_clients_fault(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """It is answered, and no traceback is logged."""
+    with socket.create_connection(serve({"/x": hello})) as connection:
+        connection.sendall(b"GET http://[/x HTTP/1.0\r\n\r\n")
+        reply = connection.makefile("rb").read()
+
+    assert reply.splitlines()[0] == b"HTTP/1.0 400 Bad Request"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_without_a_thread_a_client_is_turned_away_and_its_place_is_free(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at the system's limit of threads; afterwards as many clients as before are served."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    address = serve({"/x": hello})
+    with monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", refuse)
+        for _ in range(MOST_CLIENTS + 1):
+            with socket.create_connection(address) as connection:
+                assert connection.recv(1) == b""
+
+    assert ask(address, "/x").status == 200
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "metrics: can't start new thread, turned away: 1"
+    ]
 
 
 def test_a_fault_of_a_page_is_seen_and_ends_nothing(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
