@@ -44,6 +44,15 @@ def metrics() -> set[str]:
     return {name for family in families for name in names_of(family)}
 
 
+def test_the_command_of_the_docs_leaves_an_existing_prometheus_alone() -> None:
+    """It copies the alerts by name: neither our scrape configuration over another one, nor the alerts' tests."""
+    (sources,) = re.findall(
+        r"^cp (.*) /etc/prometheus/ ", (DOCS / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+    assert sources.split() == [str(RULES.relative_to(DOCS.parent))]
+
+
 def used_in(text: str) -> set[str]:
     return set(re.findall(r"\b(?:vision_line|process)_[a-z_]+\b", text))
 
