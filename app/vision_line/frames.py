@@ -43,7 +43,7 @@ class DropCause(StrEnum):
     SUPERSEDED = "superseded"  # a newer frame of the camera came before a slot was free
     STALE = "stale"  # older than max_staleness_ms when a slot was free
     BEHIND = "behind"  # older than max_staleness_ms when it was read: the camera's queue was skipped
-    SHED = "shed"  # not decoded, because the machine cannot do all that arrives
+    SHED = "shed"  # not decoded, because the machine cannot decode all that arrives
     RATE_CAP = "rate_cap"  # beyond the camera's inspect_fps
     FROZEN = "frozen"  # the frame repeats: not an inspection
     CORRUPT = "corrupt"  # the decoder reported damage, or it came before the first keyframe

@@ -10,8 +10,7 @@ by coming no more quickly than it was taken, that they were the last of those; t
 
 Too many. Only a share of the frames is admitted, as tokens: each frame brings `share` of one, each that is decoded
 takes one. A frame that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
-part of each group of pictures is decoded, at least its keyframe. With a quota decoding also ends, until a later
-keyframe, when the parts in view have had their inspections.
+part of each group of pictures is decoded, at least its keyframe.
 """
 
 from __future__ import annotations
@@ -73,9 +72,6 @@ class Intake:
         self._since_key = 0  # frames since and with the newest keyframe; 0: none has come
         self._group = 0  # frames from keyframe to keyframe; 0: not known
         self._cost_s = 0.0  # of decoding one
-        self._groups = 0  # groups of pictures still to come that the quota is for
-        self._enough = 0  # inspections at which the quota is reached
-        self._left = 0  # frames that may be decoded until then
 
     @property
     def awaits_key(self) -> bool:
@@ -161,29 +157,13 @@ class Intake:
         most = 1.0 if share >= 1.0 else 1.0 + share * (self._group or _USUAL_GROUP)
         self._tokens = min(self._tokens + share, most)
         if self._awaits is None or keyframe:
-            has_token = share >= 1.0 or self._tokens >= (0.5 if keyframe else 1.0)
-            if self._wants_more(keyframe=keyframe) and has_token:
+            if share >= 1.0 or self._tokens >= (0.5 if keyframe else 1.0):
                 self._tokens -= 1.0
                 self._awaits = None
                 return True
             self._awaits = DropCause.SHED
-        self._load.rested += self._load.rests and self._awaits is DropCause.SHED
         self._drop(self._awaits)
         return False
-
-    def _wants_more(self, *, keyframe: bool) -> bool:
-        """Whether the parts in view need more inspections than these groups of pictures have had."""
-        quota = self._load.quota
-        if quota is None:
-            self._groups = 0
-            return True
-        taken = self._load.taken()
-        if keyframe:
-            self._groups -= 1
-            if self._groups < 0:
-                self._groups, self._enough, self._left = quota.groups - 1, taken + quota.inspections, quota.frames
-        self._left -= 1
-        return taken < self._enough and self._left >= 0
 
     def _can_follow(self, behind_s: float, age: FrameAge) -> bool:
         """Whether decoding what comes makes the camera fresh soon."""

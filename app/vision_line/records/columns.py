@@ -55,7 +55,7 @@ _DROP_MEANINGS = {
     DropCause.SUPERSEDED: "a newer frame came before there was room",
     DropCause.STALE: "too old when there was room",
     DropCause.BEHIND: "too old when it was read, so the queue was skipped",
-    DropCause.SHED: "not decoded: more came than the box can do",
+    DropCause.SHED: "not decoded: more came than the box can decode",
     DropCause.RATE_CAP: "beyond the camera's `inspect_fps`",
     DropCause.FROZEN: "the frame repeated, so it showed nothing new",
     DropCause.CORRUPT: "damaged, or before the first keyframe",

@@ -83,7 +83,6 @@ class ManagedCamera:
             inspected=self.pipeline.inspected,
             dropped=counts.dropped,
             reconnects=self.reconnects.n,
-            rested=self.load.rested,
         )
 
 
@@ -175,7 +174,6 @@ class CameraManager:
         numbers = self._numbers.setdefault(stream.name, itertools.count())
         camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
         pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))
-        camera.load.taken = lambda: pipeline.inspected + pipeline.in_flight
         if stream.is_unverified:
             logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
         counters = CameraCounters(

@@ -8,13 +8,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from vision_line.config.models import Stream
-from vision_line.ingest.shedding import DecodeLoad, DecodeRoom, Demand, least_room, plan_quota, plan_shares
+from vision_line.ingest.shedding import DecodeLoad, DecodeRoom, Demand, plan_shares
 from vision_line.inspection.coverage.causes import DECODING
-from vision_line.scheduler import CameraPipeline, CoreSharing
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +27,6 @@ TIMES_LATE = 3
 BUSY_SHARE = 0.3
 _NAMES_SHOWN = 6
 
-GIVES_WAY = "decoding: inspecting needs the cores; from each keyframe on only as much is decoded as parts need"
-FREE = "decoding: inspecting has what it needs; frames are decoded beyond what parts need"
-
 
 class DecodedCamera(Protocol):
     """One camera that runs."""
@@ -43,10 +38,6 @@ class DecodedCamera(Protocol):
     @property
     def load(self) -> DecodeLoad:
         """What its decoding takes."""
-
-    @property
-    def pipeline(self) -> CameraPipeline:
-        """Whether it rests."""
 
 
 class DecodeSample(NamedTuple):
@@ -63,32 +54,13 @@ class DecodeSample(NamedTuple):
 class DecodeWatch:
     """Owns every camera's `DecodeLoad.share`; lives in the event loop's thread."""
 
-    def __init__(
-        self,
-        cameras: Callable[[], Sequence[DecodedCamera]],
-        on_alarm: Callable[[str], None],
-        sharing: CoreSharing,
-        *,
-        shares_cores: bool,
-    ) -> None:
-        """Begin with room for all.
-
-        Args:
-            cameras: gives those that run now.
-            on_alarm: gets the alarm's sentence, "" when it is over.
-            sharing: what the scheduler says, and what it is told.
-            shares_cores: whether inspecting needs the same cores as decoding, and gets what that gives up.
-        """
+    def __init__(self, cameras: Callable[[], Sequence[DecodedCamera]], on_alarm: Callable[[str], None]) -> None:
+        """`cameras` gives those that run now; `on_alarm` gets the alarm's sentence, "" when it is over."""
         self._cameras = cameras
         self._on_alarm = on_alarm
-        self._sharing = sharing
-        self._shares_cores = shares_cores
-        self._room = DecodeRoom()  # what can be decoded
-        self._left = DecodeRoom()  # what inspecting leaves of it
+        self._room = DecodeRoom()
         self._seen: dict[str, deque[DecodeSample]] = {}
         self._shares: Mapping[str, float] = {}
-        self._resting: frozenset[str] = frozenset()
-        self._gives_way = False
         self._begins_s = float("-inf")
 
     async def run(self) -> None:
@@ -110,41 +82,12 @@ class DecodeWatch:
             self._note(camera, now_s)
         windows = {camera.stream.name: self._seen[camera.stream.name] for camera in live}
         self._seen = windows
-        every = [_demand(camera, windows[camera.stream.name]) for camera in live]
-        demands = [demand for demand in every if demand.fps > 0]
-        if demands:
-            self._follow(now_s, demands)
+        decoded = _decoded_part(list(windows.values()))
+        if self._room.update(now_s, decoded, is_strained=any(map(is_strained, windows.values()))):
+            self._share_out(live)
+            self._seen = {}  # what was seen was of other shares
         for camera in live:  # also those that were added or altered since
             camera.load.share = self._shares.get(camera.stream.name, 1.0)
-            camera.load.rests = camera.pipeline.rests and self._sharing.decodable >= 1.0
-
-    def _follow(self, now_s: float, demands: Sequence[Demand]) -> None:
-        """Learn how much can be decoded, and share that out anew where it has changed."""
-        least = least_room([replace(demand, rests=False) for demand in demands])
-        strained = any(map(is_strained, self._seen.values()))
-        has_changed = self._room.update(now_s, _decoded_part(list(self._seen.values())), is_strained=strained)
-        if self._shares_cores and self._sharing.is_inspection_short:
-            self._left.give_way(now_s, least)
-        else:
-            self._left.update(now_s, 1.0, is_strained=False)
-        self._sharing.decodable = min(1.0, self._room.room / least)
-        resting = frozenset(demand.camera for demand in demands if demand.rests)
-        self._set_quotas(demands, max(1.0, self._left.room / least))
-        if has_changed or resting != self._resting:
-            self._resting = resting
-            self._share_out(demands)
-            self._seen = {}  # what was seen was of other shares
-        if has_changed:
-            self._say(demands)
-
-    def _set_quotas(self, demands: Sequence[Demand], times: float) -> None:
-        """Let decoding end where parts have had `times` the inspections that they need, while inspecting is short."""
-        quotas = {d.camera: plan_quota(d, times) for d in demands if not d.rests and self._left.room < 1.0}
-        for camera in self._cameras():
-            camera.load.quota = quotas.get(camera.stream.name)
-        if bool(quotas) != self._gives_way:
-            self._gives_way = bool(quotas)
-            logger.info("%s", GIVES_WAY if quotas else FREE)
 
     def _note(self, camera: DecodedCamera, now_s: float) -> None:
         load = camera.load
@@ -154,14 +97,13 @@ class DecodeWatch:
             window.clear()  # the camera was altered, and counts anew
         window.append(seen)
 
-    def _share_out(self, demands: Sequence[Demand]) -> None:
-        room = self._room.room
-        shares = plan_shares(demands, room)
+    def _share_out(self, live: Sequence[DecodedCamera]) -> None:
+        every = [_demand(camera, self._seen[camera.stream.name]) for camera in live]
+        demands = [demand for demand in every if demand.fps > 0]
+        shares = plan_shares(demands, self._room.room)
         # One that does not send now keeps its share: it will come back to the same box.
-        self._shares = {**self._shares, **shares} if room < 1.0 or self._resting else {}
-
-    def _say(self, demands: Sequence[Demand]) -> None:
-        sentence = describe(self._room.room, [demand for demand in demands if not demand.rests], self._shares)
+        self._shares = {**self._shares, **shares} if self._room.room < 1.0 else {}
+        sentence = describe(self._room.room, demands, shares)
         self._on_alarm(sentence)
         if sentence:
             logger.warning("%s", sentence)
@@ -206,14 +148,11 @@ def _demand(camera: DecodedCamera, window: Sequence[DecodeSample]) -> Demand:
     first, last = window[0], window[-1]
     fps = (last.frames - first.frames) / max(last.at_s - first.at_s, PERIOD_S)
     return Demand(
-        camera=camera.stream.name,
-        fps=fps,
-        key_fps=fps * last.keyframes / max(last.frames, 1),
-        cost_s=last.decode_s / max(last.decoded, 1),
-        inspect_fps=camera.stream.inspect_fps,
-        needed_fps=camera.stream.needed_fps,
-        dwell_s=camera.stream.dwell_s,
-        rests=camera.pipeline.rests,
+        camera.stream.name,
+        fps,
+        fps * last.keyframes / max(last.frames, 1),
+        last.decode_s / max(last.decoded, 1),
+        camera.stream.inspect_fps,
     )
 
 

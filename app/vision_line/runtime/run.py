@@ -28,7 +28,7 @@ from vision_line.runtime.run_device import DeviceOpener, InputShapes
 from vision_line.runtime.service_notifier import ServiceNotifier
 from vision_line.runtime.setup import RunSetup
 from vision_line.runtime.signals import Stop, raise_callback_faults
-from vision_line.scheduler import CoreSharing, Scheduler, SchedulerUpdate, WakeUp
+from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.screens.status_line import plain_line
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics, RunTotals
 from vision_line.telemetry.reading import Reading
@@ -58,7 +58,6 @@ class Run:
         self._stop = stop
         self._reload_asked = reload_asked
         self._wakeup = WakeUp()
-        self._sharing = CoreSharing()
         self._metrics = _new_metrics(setup)
         self._ledger = LedgerUpdater(setup.log, self._metrics)
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
@@ -203,12 +202,7 @@ class Run:
         scheduler = self._start_scheduler(device, shapes)
         cameras.attach(scheduler)
         self._ledger.device_is_ready()
-        decode_watch = DecodeWatch(
-            lambda: cameras.running,
-            self._metrics.decoding_is_short,
-            self._sharing,
-            shares_cores=self._setup.device_name == "cpu",
-        )
+        decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
         load_watch = LoadWatch(device.sample, self._metrics.device_loads)
         helpers = [
             tasks.create_task(follower.run(), name="configuration"),
@@ -243,13 +237,7 @@ class Run:
 
         on_overlay = None if overlay is None else overlay.offer
         scheduler = Scheduler(
-            device,
-            self._setup.log,
-            self._wakeup,
-            observer=self._metrics,
-            on_update=hand_over,
-            on_overlay=on_overlay,
-            sharing=self._sharing,
+            device, self._setup.log, self._wakeup, observer=self._metrics, on_update=hand_over, on_overlay=on_overlay
         )
         self._monitoring.beats.scheduler_s = time.monotonic()
         scheduler.start()

@@ -6,14 +6,12 @@ leave this thread for the event loop, which gets grouped updates for the ledger,
 """
 
 from vision_line.scheduler.camera_pipeline import CameraPipeline, Filter, Tracker
-from vision_line.scheduler.load_share import CoreSharing
 from vision_line.scheduler.loop import Scheduler
 from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
 from vision_line.scheduler.wakeup import WakeUp
 
 __all__ = [
     "CameraPipeline",
-    "CoreSharing",
     "Filter",
     "InspectedFrame",
     "Observer",

@@ -16,7 +16,7 @@ from vision_line.pacing import next_turn
 from vision_line.ports import DetectionLog, Device
 from vision_line.scheduler.batching import BatchPlan, Ready, Turns, plan_batch
 from vision_line.scheduler.camera_pipeline import CameraPipeline, CameraSet
-from vision_line.scheduler.load_share import CoreSharing, LoadShare
+from vision_line.scheduler.load_share import LoadShare
 from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
 from vision_line.scheduler.wakeup import WakeUp
 
@@ -43,7 +43,6 @@ class Scheduler:
         on_update: Callable[[SchedulerUpdate], None],
         on_overlay: Callable[[Inspection, Sequence[DefectEvent]], None] | None = None,
         fill_s: float = 0.0,
-        sharing: CoreSharing | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._device = device
@@ -60,7 +59,7 @@ class Scheduler:
         self._abort = threading.Event()
         self._writable = True
         self._turns = Turns()
-        self._share = LoadShare(monotonic(), sharing or CoreSharing())
+        self._share = LoadShare(monotonic())
         self._inspected = 0
         self._housekeeping_due_s = -inf
         self._unpublished: list[InspectedFrame] = []

@@ -16,7 +16,7 @@ from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
 from vision_line.ingest.age import DRIFT, EDGE_DRIFT, LONGEST_WAIT_S, FrameAge
 from vision_line.ingest.intake import Intake
-from vision_line.ingest.shedding import DecodeLoad, InspectionQuota
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ingest.source import EncodedFrame
 
 FPS, LIMIT_S = 25, 0.5
@@ -246,43 +246,3 @@ def test_timestamps_that_always_run_too_fast_are_no_endless_backlog() -> None:
         camera.take(number)
     camera.assert_accounted()
     assert set(range(260, 500)) <= {number for number, _ in camera.shown}
-
-
-def test_a_quota_ends_decoding_when_the_parts_have_their_inspections() -> None:
-    """From each keyframe on until four frames were inspected, or twelve decoded; the rest is shed, and none damaged."""
-    camera = Camera()
-    camera.load.taken = lambda: len(camera.shown)
-    camera.load.quota = InspectionQuota(4, 12, 1)
-    camera.read(4.0)
-    assert {number % camera.group for number in camera.decoded} == {0, 1, 2, 3}
-
-    camera = Camera()
-    camera.load.taken = lambda: 0
-    camera.load.quota = InspectionQuota(4, 12, 1)
-    camera.read(4.0)
-    assert {number % camera.group for number in camera.decoded} == set(range(12))
-    assert set(camera.dropped) == {DropCause.SHED}
-    camera.assert_accounted()
-    camera.load.quota = None
-    camera.read(6.0)
-    assert {number % camera.group for number in camera.decoded} == set(range(camera.group))
-
-
-def test_a_quota_spans_groups_where_every_frame_is_a_keyframe() -> None:
-    """One of each five frames, evenly: no more are decoded than are to be inspected."""
-    camera = Camera(group=1)
-    camera.load.taken = lambda: len(camera.shown)
-    camera.load.quota = InspectionQuota(1, 3, 5)
-    camera.read(4.0)
-    assert len(camera.decoded) == pytest.approx(20, abs=1)
-
-
-def test_frames_shed_at_rest_are_counted_apart() -> None:
-    """The ledger names the device as the cause of the one, decoding of the other."""
-    camera = Camera()
-    camera.load.share, camera.load.rests = 0.2 / FPS, True
-    camera.read(4.0)
-    assert camera.load.rested == camera.dropped[DropCause.SHED] > 90
-    camera.load.rests = False
-    camera.read(6.0)
-    assert camera.load.rested < camera.dropped[DropCause.SHED]

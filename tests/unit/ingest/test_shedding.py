@@ -3,23 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.ingest.shedding import (
-    LEAST_FPS,
-    PATIENCE_S,
-    RESTING_FPS,
-    SETTLE_S,
-    DecodeRoom,
-    Demand,
-    least_room,
-    plan_quota,
-    plan_shares,
-)
+from vision_line.ingest.shedding import LEAST_FPS, PATIENCE_S, SETTLE_S, DecodeRoom, Demand, plan_shares
 
 demand_lists = st.lists(
     st.builds(
@@ -106,35 +94,3 @@ def test_room_returns_when_the_strain_is_over() -> None:
         seconds += 1
         room.update(float(seconds), room.room, is_strained=False)
     assert PATIENCE_S <= seconds <= 8 * PATIENCE_S
-
-
-@given(st.integers(1, 12), st.floats(0.5, 8.0), st.floats(0.2, 30.0), st.floats(1.0, 3.0), st.floats(0.0, 1.0))
-def test_a_quota_gives_every_part_its_inspections(
-    inspections: int, dwell_s: float, key_fps: float, times: float, phase: float
-) -> None:
-    """Whenever a part comes: those that the bursts within its stay have, as long as each comes at its keyframe."""
-    quota = plan_quota(Demand("cam", 30.0, key_fps, 0.01, needed_fps=inspections / dwell_s, dwell_s=dwell_s), times)
-    assume(quota is not None)
-    assert quota is not None
-    every_s = quota.groups / key_fps
-    entry_s, stay_s = phase * every_s, dwell_s + 0.06 * every_s  # measured rates are not exact
-    bursts = sum(entry_s <= n * every_s <= entry_s + stay_s for n in range(int(stay_s / every_s) + 3))
-    assert bursts * quota.inspections >= inspections
-    assert quota.frames >= quota.inspections
-    assert every_s <= dwell_s / 2 + 0.06 * every_s
-
-
-def test_where_keyframes_are_too_rare_all_is_decoded() -> None:
-    """A group of pictures that lasts longer than half a stay would leave parts with one burst, or none."""
-    assert plan_quota(Demand("cam", 25.0, 0.4, 0.01, needed_fps=1.75, dwell_s=4.0)) is None
-    assert plan_quota(Demand("cam", 25.0, 0.5, 0.01, needed_fps=1.75, dwell_s=4.0)) == (4, 20, 1)
-
-
-@given(demand_lists)
-def test_who_rests_leaves_its_decoding_to_others(demands: list[Demand]) -> None:
-    """It takes a keyframe in seconds, whatever the room, and needs no room."""
-    resting = [replace(demand, rests=True) for demand in demands]
-    for demand, awake in zip(resting, demands, strict=True):
-        decoded_fps = plan_shares(resting, 1.0)[demand.camera] * demand.fps
-        assert decoded_fps == pytest.approx(min(awake.enough_fps, RESTING_FPS))
-    assert least_room(resting) <= least_room(demands) + 1e-9

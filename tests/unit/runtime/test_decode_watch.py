@@ -5,13 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchmarks.control_plane import NoTracker
-
 from vision_line.config.models import Stream
-from vision_line.ingest.mailbox import NewestFrame
-from vision_line.ingest.shedding import RESTING_FPS, DecodeLoad
+from vision_line.ingest.shedding import DecodeLoad
 from vision_line.runtime.decode_watch import WINDOW, DecodeWatch
-from vision_line.scheduler import CameraPipeline, CoreSharing
 
 COST_S = 0.01  # of decoding a frame, with a core to itself
 
@@ -23,11 +19,6 @@ class Camera:
     name: str
     settings: dict[str, object] = field(default_factory=dict)
     load: DecodeLoad = field(default_factory=DecodeLoad)
-    pipeline: CameraPipeline = field(init=False)
-
-    def __post_init__(self) -> None:
-        mailbox = NewestFrame(lambda: None)
-        self.pipeline = CameraPipeline(self.name, mailbox, lambda found, _: (found, found), NoTracker())
 
     @property
     def stream(self) -> Stream:
@@ -50,12 +41,11 @@ class Camera:
 class Rig:
     """A watch over cameras that share a box's time for decoding."""
 
-    def __init__(self, *cameras: Camera, shares_cores: bool = True) -> None:
+    def __init__(self, *cameras: Camera) -> None:
         self.cameras = cameras
-        self.sharing = CoreSharing()
         self.reported: list[str] = []
         self.now_s = 0.0
-        self.watch = DecodeWatch(lambda: self.cameras, self.reported.append, self.sharing, shares_cores=shares_cores)
+        self.watch = DecodeWatch(lambda: self.cameras, self.reported.append)
 
     def run(self, seconds: int, room_s: float) -> None:
         for _ in range(seconds):
@@ -117,46 +107,3 @@ def test_a_camera_that_is_altered_is_counted_anew() -> None:
     for _ in range(WINDOW):
         rig.run(1, 0.4)
         assert rig.cameras[0].load.share < 1.0
-
-
-def test_decoding_gives_way_while_inspecting_is_short_of_the_same_cores() -> None:
-    """Parts get their inspections from the fewest frames that give them; afterwards decoding comes back by and by."""
-    rig = Rig(Camera("a"), Camera("b"))
-    rig.run(3, 10.0)
-    assert [camera.load.quota for camera in rig.cameras] == [None, None]
-    rig.sharing.is_inspection_short = True
-    rig.run(2, 10.0)
-    least = [camera.load.quota for camera in rig.cameras]
-    assert all(least)
-    rig.sharing.is_inspection_short = False
-    rig.run(15, 10.0)
-    more = rig.cameras[0].load.quota
-    assert more is not None
-    assert least[0] is not None
-    assert more.inspections >= least[0].inspections
-    rig.run(600, 10.0)
-    assert [camera.load.quota for camera in rig.cameras] == [None, None]
-    assert rig.reported == []
-
-
-def test_decoding_elsewhere_does_not_give_way() -> None:
-    """A GPU that is too slow gains nothing from what its decoders leave out."""
-    rig = Rig(Camera("a"), shares_cores=False)
-    rig.sharing.is_inspection_short = True
-    rig.run(5, 10.0)
-    assert rig.cameras[0].load.quota is None
-
-
-def test_a_camera_that_rests_is_hardly_decoded() -> None:
-    """A keyframe now and then, and it is known that this is for the device's sake; its turn brings all back."""
-    rig = Rig(Camera("a"), Camera("b"))
-    rig.run(3, 10.0)
-    rig.cameras[0].pipeline.rests = True
-    rig.run(2, 10.0)
-    assert rig.cameras[0].load.share * 25 <= RESTING_FPS + 1e-9
-    assert rig.cameras[0].load.rests
-    assert rig.cameras[1].load.share == 1.0
-    rig.cameras[0].pipeline.rests = False
-    rig.run(3, 10.0)
-    assert rig.cameras[0].load.share == 1.0
-    assert not rig.cameras[0].load.rests

@@ -20,16 +20,11 @@ from vision_line.inspection.detection_filter import DetectionFilter
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.scheduler import CameraPipeline
 from vision_line.scheduler.batching import Ready, Turns, plan_batch
-from vision_line.scheduler.load_share import CoreSharing, LoadShare
-from vision_line.scheduler.rotation import DWELLS_OF_A_PERIOD, HEADROOM, OVERLOADED_IN_A_ROW, Capacity, Rotation
+from vision_line.scheduler.load_share import LoadShare
+from vision_line.scheduler.rotation import DWELLS_OF_A_PERIOD, HEADROOM, OVERLOADED_IN_A_ROW, Rotation
 
 SHAPE = (192, 320)
 FPS = 25.0
-
-
-def at_limit(fps: float) -> Capacity:
-    """Return the capacity of a device that does so much and has no free slot."""
-    return Capacity(fps, is_full=True)
 
 
 @dataclass(slots=True)
@@ -65,7 +60,7 @@ def serve(cameras: Sequence[Camera], capacity_fps: float, seconds: float, rotati
         if rotation is not None and now_s >= decided_s + 2.0:
             decided_s = now_s
             needs = {str(index): camera.needed_fps for index, camera in enumerate(cameras)}
-            resting = rotation.plan(now_s, needs, at_limit(capacity_fps), max(camera.dwell_s for camera in cameras))
+            resting = rotation.plan(now_s, needs, capacity_fps, max(camera.dwell_s for camera in cameras))
             for index, camera in enumerate(cameras):
                 camera.rests = str(index) in resting
         frame = int(now_s * FPS)
@@ -131,8 +126,8 @@ def test_with_too_little_for_all_some_are_served_fully_in_turns(
     assert sum(camera.covered(20.0, 40.0) for camera in made) / 16 == equal
 
     made = [Camera(7, 4.0) for _ in range(16)]
-    serve(made, capacity_fps, 420.0, Rotation())
-    covered = [camera.covered(20.0, 420.0) for camera in made]
+    serve(made, capacity_fps, 220.0, Rotation())
+    covered = [camera.covered(20.0, 220.0) for camera in made]
     assert sum(covered) / 16 > in_turns
     if capacity_fps > 10:
         assert min(covered) > 0.5 * sum(covered) / 16  # nobody rests for ever
@@ -143,13 +138,13 @@ def test_a_moment_of_overload_lets_nobody_rest() -> None:
     needs_fps = {"a": 2.0, "b": 2.0, "c": 2.0}
     rotation = Rotation()
     for n in range(OVERLOADED_IN_A_ROW - 1):
-        assert rotation.plan(n, needs_fps, at_limit(5.0), 4.0) == frozenset()
-    assert rotation.plan(8.0, needs_fps, Capacity(5.0, is_full=False), 4.0) == frozenset()
+        assert rotation.plan(n, needs_fps, 5.0, 4.0) == frozenset()
+    assert rotation.plan(8.0, needs_fps, None, 4.0) == frozenset()
 
-    planned = [rotation.plan(10.0 + n, needs_fps, at_limit(5.0), 4.0) for n in range(OVERLOADED_IN_A_ROW)]
+    planned = [rotation.plan(10.0 + n, needs_fps, 5.0, 4.0) for n in range(OVERLOADED_IN_A_ROW)]
     assert [len(resting) for resting in planned] == [0] * (OVERLOADED_IN_A_ROW - 1) + [1]
-    assert len(rotation.plan(20.0, needs_fps, at_limit(6.0 * HEADROOM - 0.1), 4.0)) == 1
-    assert rotation.plan(21.0, needs_fps, at_limit(6.0 * HEADROOM), 4.0) == frozenset()
+    assert len(rotation.plan(20.0, needs_fps, 6.0 * HEADROOM - 0.1, 4.0)) == 1
+    assert rotation.plan(21.0, needs_fps, 6.0 * HEADROOM, 4.0) == frozenset()
 
 
 @settings(deadline=None, max_examples=100)
@@ -167,7 +162,7 @@ def test_who_is_served_is_served_fully_and_who_rests_comes_in_turn(
     rotation, served = Rotation(), Counter[str]()
     for n, factor in enumerate(noise):
         room = min(capacity * factor, sum(needed) * 0.999)
-        resting = rotation.plan(n * 2.0, needs_fps, at_limit(room), 1.0)
+        resting = rotation.plan(n * 2.0, needs_fps, room, 1.0)
         if resting:
             awake = needs_fps.keys() - resting
             assert sum(needs_fps[camera] for camera in awake) <= room + 1e-6
@@ -182,7 +177,7 @@ def test_what_no_device_could_serve_lets_nobody_rest() -> None:
     """Where not even one camera fits, resting would help nobody."""
     rotation = Rotation()
 
-    assert [rotation.plan(n, {"a": 5.0, "b": 6.0}, at_limit(3.0), 4.0) for n in range(9)] == [frozenset()] * 9
+    assert [rotation.plan(n, {"a": 5.0, "b": 6.0}, 3.0, 4.0) for n in range(9)] == [frozenset()] * 9
 
 
 class Rig:
@@ -190,7 +185,7 @@ class Rig:
 
     def __init__(self, cameras: int, needed_fps: float) -> None:
         self.lines = [self._line(f"cam{n}", needed_fps) for n in range(cameras)]
-        self.share = LoadShare(0.0, CoreSharing())
+        self.share = LoadShare(0.0)
         self.now_s, self.inspected = 0.0, 0.0
 
     def run(self, seconds: float, inspected_fps: float, *, full: bool = True) -> list[str]:
@@ -213,9 +208,9 @@ def test_a_device_at_its_limit_lets_lines_rest() -> None:
     """Only when it has no free slot while frames wait, and does less than all of them need."""
     rig = Rig(4, 2.0)
     assert rig.run(20.0, 5.0, full=False) == []
-    assert rig.run(20.0, 10.0) == []
+    assert rig.run(20.0, 9.0) == []
     assert len(rig.run(20.0, 5.0)) == 2
-    assert rig.run(20.0, 10.0) == []
+    assert rig.run(20.0, 9.0) == []
 
 
 def test_a_line_without_frames_is_not_counted() -> None:
@@ -225,36 +220,3 @@ def test_a_line_without_frames_is_not_counted() -> None:
         line.mailbox.take()
 
     assert rig.run(20.0, 5.0) == []
-
-
-def test_a_camera_that_is_not_decoded_while_it_rests_still_waits_for_its_turn() -> None:
-    """Its frames come and go undecoded: the others' need alone does not look like all there is."""
-    rig = Rig(4, 2.0)
-    resting = rig.run(20.0, 5.0)
-    assert len(resting) == 2
-    for line in rig.lines:
-        if line.camera in resting:
-            line.mailbox.take()
-    for _ in range(10):
-        for line in rig.lines:
-            line.mailbox.count_arrived(50)
-        assert len(rig.run(2.0, 5.0)) == 2
-
-
-def test_a_device_with_room_while_cameras_rest_gets_more_of_them() -> None:
-    """It inspects all that it gets, so how much it could do is found out step by step, within a turn."""
-    needs_fps, rotation = {str(n): 1.0 for n in range(20)}, Rotation()
-    for n in range(OVERLOADED_IN_A_ROW):
-        resting = rotation.plan(2.0 * n, needs_fps, at_limit(6.0), 4.0)
-    assert len(resting) == 15
-    awake = [20 - len(rotation.plan(10.0 + 2 * n, needs_fps, Capacity(5.7, is_full=False), 4.0)) for n in range(9)]
-    assert awake[0] == 5
-    assert 5 < awake[-1] <= 8
-
-
-def test_too_little_decoding_lets_cameras_rest_too() -> None:
-    """Where half of what parts need can be decoded, half of the cameras rest, however idle the device is."""
-    needs_fps, rotation = {str(n): 1.0 for n in range(20)}, Rotation()
-    for n in range(OVERLOADED_IN_A_ROW):
-        resting = rotation.plan(2.0 * n, needs_fps, Capacity(3.0, is_full=False, decodable=0.5), 4.0)
-    assert 10 <= len(resting) <= 12

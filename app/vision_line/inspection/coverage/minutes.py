@@ -25,7 +25,6 @@ class CameraCounts:
     inspected: int = 0
     dropped: dict[DropCause, int] = field(default_factory=dict)
     reconnects: int = 0
-    rested: int = 0  # of those dropped as `shed`: while the camera rested for the device's sake
 
     @property
     def pending(self) -> int:

@@ -52,8 +52,7 @@ class FrameFlow:
             return DAMAGED
         if self._is_capped(inspected, to_s - from_s) and _dropped(before, now, DropCause.RATE_CAP):
             return RATE_CAP
-        behind = _dropped(before, now, DropCause.BEHIND)
-        shed = _dropped(before, now, DropCause.SHED) - (now.rested - before.rested)
+        behind, shed = _dropped(before, now, DropCause.BEHIND), _dropped(before, now, DropCause.SHED)
         # Where frames come late, those that were just not late enough to be skipped turn stale with the shortest wait.
         late = behind + shed + (_dropped(before, now, DropCause.STALE) if behind else 0)
         if not late or arrived - late >= needed:
