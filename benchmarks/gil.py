@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -203,9 +204,10 @@ def describe_sampler(profile: Profile) -> str:
 
 
 def _sampler() -> str:
-    found = shutil.which("py-spy")
+    # beside the interpreter first: a virtual environment that is not activated is not on the path
+    found = shutil.which("py-spy", path=Path(sys.executable).parent) or shutil.which("py-spy")
     if found is None:
-        raise SamplingError("py-spy is not installed: pip install 'vision-line[dev]'")
+        raise SamplingError("py-spy is not installed: run pip install '.[dev]' in the clone")
     return found
 
 

@@ -86,6 +86,11 @@ class Intake:
             self._drop(DropCause.CORRUPT)
         self._held.clear()
 
+    def let_go(self) -> None:
+        """Release all frames: the connection is over, and what is left of them is counted elsewhere."""
+        self._kept.clear()
+        self._held.clear()
+
     def decoded(self, seconds: float) -> None:
         """Note how long decoding a frame took."""
         self._load.took(seconds)

@@ -145,6 +145,7 @@ class Session:
                 self._read()
             finally:
                 self._close_decoder()
+                self._let_go()
         except SourceError as exc:
             return SessionEnd(exc)
         except DeviceError as exc:  # a frame could not be copied from the device for the health check
@@ -238,6 +239,11 @@ class Session:
         self._arrivals.clear()
         self._origin = origin
         self._decoder = self._open_decoder(self._name, origin, colour_override(self._stream))
+
+    def _let_go(self) -> None:
+        """Release what was kept for later frames: a connection may be remembered for longer than it lasts."""
+        self._arrivals.clear()
+        self._intake.let_go()
 
     def _close_decoder(self) -> None:
         if self._decoder is not None:

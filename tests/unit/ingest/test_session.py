@@ -56,6 +56,8 @@ def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: 
         time.sleep(0.005)
     session.sink.detach(DropCause.SHUTDOWN)
 
+    assert not session._intake._kept
+    assert not session._intake._held
     assert session.end is not None
     assert session.end.error is not None
     assert session.end.error.code is SourceErrorCode.INTERNAL

@@ -73,6 +73,15 @@ def test_a_long_chain_alternates() -> None:
     assert kept.tolist() == list(range(0, 40, 2))
 
 
+def test_classes_do_not_meet_outside_the_image() -> None:
+    """Boxes that reach beyond the left and the upper edge stay apart from another class's at the lower right."""
+    xyxy = np.array([[440, 440, 640, 640], [-196, -196, 8, 8]], np.float32)
+
+    kept = suppress(xyxy, np.array([0.9, 0.8], np.float32), np.array([0, 1], np.int32), 0.5, 300)
+
+    assert kept.tolist() == [0, 1]
+
+
 def test_classes_do_not_suppress_each_other() -> None:
     """The same box of two classes is two detections."""
     xyxy = np.array([[0, 0, 9, 9]] * 3, np.float32)
