@@ -19,8 +19,10 @@ logger = logging.getLogger(__name__)
 
 #: How often a message goes out, unless the watchdog wants it more often.
 NOTIFY_EVERY_S = 2.0
-#: A start may take as long as it takes, an engine for a GPU minutes; this much at a time is asked for.
+#: An engine for a GPU takes minutes to build: while the device is opened, this much at a time is asked for,
 START_EXTENDED_BY_S = 30
+#: and in all this much. A device that is not open by then hangs, and a new start is the better bet.
+START_TAKES_AT_MOST_S = 1800.0
 #: After the last message records are still committed, and the event loop does not run meanwhile.
 END_TAKES_S = 90
 
@@ -61,6 +63,7 @@ class ServiceNotifier:
         self._status = status
         self._systemd = SystemdSocket(environment)
         self._watchdog_s = _watchdog_s(environment)
+        self._since_s: float | None = None  # the first message; monotonic
         self._is_ready = False
         self._hung = False
 
@@ -73,18 +76,25 @@ class ServiceNotifier:
     def tell(self, now_s: float) -> None:
         """Send the state; that of the watchdog only while everything that must move does."""
         message: dict[str, str | int] = {"STATUS": self._status()}
-        if self._beats.scheduler_s is None:
-            message["EXTEND_TIMEOUT_USEC"] = START_EXTENDED_BY_S * 1_000_000
-        elif not self._is_ready:
+        overdue = self._overdue(now_s)
+        if self._beats.scheduler_s is not None and not self._is_ready:
             self._is_ready = True
             message["READY"] = 1
-        problems = self._beats.problems(now_s)
+        elif self._beats.scheduler_s is None and not overdue:
+            message["EXTEND_TIMEOUT_USEC"] = START_EXTENDED_BY_S * 1_000_000
+        problems = [*self._beats.problems(now_s), *overdue]
         if problems and not self._hung:
             logger.error("systemd's watchdog is not fed: %s", "; ".join(problems))
         self._hung = bool(problems)
         if not problems:
             message["WATCHDOG"] = 1
         self._systemd.send(**message)
+
+    def _overdue(self, now_s: float) -> list[str]:
+        """Return a sentence if the device should have been open long ago."""
+        self._since_s = now_s if self._since_s is None else self._since_s
+        late = self._beats.scheduler_s is None and now_s - self._since_s > START_TAKES_AT_MOST_S
+        return [f"no device was opened in {START_TAKES_AT_MOST_S / 60:.0f} min"] if late else []
 
     def ending(self) -> None:
         """Say that the run ends, and that its last commits may take their time."""

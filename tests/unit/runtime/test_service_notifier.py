@@ -67,6 +67,27 @@ def test_ready_is_said_once_when_the_line_is_inspected(systemd: tuple[Systemd, d
     ]
 
 
+def test_a_device_that_never_opens_is_not_waited_for_forever(
+    systemd: tuple[Systemd, dict[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """For half an hour an engine may build; then systemd gets nothing that keeps it waiting, and the log says why."""
+    end, environment = systemd
+    beats = Heartbeats(NOW_S)
+    notifier = ServiceNotifier(beats, str, environment)
+    for now_s in (NOW_S, NOW_S + 1800, NOW_S + 1801, NOW_S + 1803):
+        beats.loop_s = now_s
+        notifier.tell(now_s)
+    beats.scheduler_s = NOW_S + 1804
+    notifier.tell(NOW_S + 1804)
+
+    heard = end.heard()
+    assert ["EXTEND_TIMEOUT_USEC" in message for message in heard] == [True, True, False, False, False]
+    assert ["WATCHDOG" in message for message in heard] == [True, True, False, False, True]
+    assert [record.getMessage() for record in caplog.records] == [
+        "systemd's watchdog is not fed: no device was opened in 30 min"
+    ]
+
+
 def test_the_watchdog_is_fed_only_while_everything_moves(
     systemd: tuple[Systemd, dict[str, str]], caplog: pytest.LogCaptureFixture
 ) -> None:
