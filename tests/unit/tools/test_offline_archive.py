@@ -7,9 +7,19 @@ import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
-from tools.offline_archive import installer, requirements
+import pytest
+from tools.offline_archive import check, installer, requirements
+
+#: Installs a program that only says that it ran.
+SMALL_INSTALLER = """#!/bin/sh
+mkdir -p "$1/bin"
+printf '#!/bin/sh\\necho "$@" >>{log}\\n' >"$1/bin/vision-line"
+chmod +x "$1/bin/vision-line"
+echo installed >>{log}
+"""
 
 
 def run_installer(folder: Path, target: str, python: str) -> subprocess.CompletedProcess[str]:
@@ -55,3 +65,59 @@ def test_a_wheel_that_was_changed_is_not_installed(tmp_path: Path) -> None:
 
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Return an archive whose installer and program write what they do into `log`."""
+    script = tmp_path / "install.sh"
+    script.write_text(SMALL_INSTALLER.format(log=tmp_path / "log"), encoding="utf-8")
+    path = tmp_path / "archive.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(script, "vision-line/install.sh")
+    return path
+
+
+def use_unshare(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program before the system's unshare."""
+    (folder / "bin").mkdir()
+    unshare = folder / "bin" / "unshare"
+    unshare.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    unshare.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{unshare.parent}:{os.environ['PATH']}")
+
+
+def test_installation_and_proof_run_without_a_network(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is started in a namespace of its own."""
+    log = tmp_path / "log"
+    use_unshare(f'echo "$1 $2 $3" >>{log}; shift 3; exec "$@"', tmp_path, monkeypatch)
+    said = check(archive)
+
+    isolated = "--user --map-root-user --net"
+    assert said == "installed without a network, and its model proven"
+    assert log.read_text().splitlines() == [isolated, isolated, "installed", isolated, "doctor"]
+
+
+def test_where_the_system_refuses_it_says_what_is_not_proven(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is run all the same."""
+    monkeypatch.delenv("VISION_LINE_FORBID_SKIPS", raising=False)
+    use_unshare("echo 'unshare: Operation not permitted' >&2; exit 1", tmp_path, monkeypatch)
+    said = check(archive)
+
+    assert "NOT PROVEN" in said
+    assert "unshare: Operation not permitted" in said
+    assert (tmp_path / "log").read_text().splitlines() == ["installed", "doctor"]
+
+
+def test_where_nothing_may_be_left_out_the_refusal_is_a_failure(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in CI."""
+    monkeypatch.setenv("VISION_LINE_FORBID_SKIPS", "1")
+    use_unshare("exit 1", tmp_path, monkeypatch)
+    with pytest.raises(SystemExit, match="cannot install the archive without a network"):
+        check(archive)
