@@ -44,6 +44,8 @@ def _said(verified: Verified) -> list[str]:
         lines.append(
             f"entries before {journal.first} were removed with their rows: kept since {iso_utc(journal.since_utc)}"
         )
+    if journal.carried:
+        lines.append(f"entries that repeat what removed ones said, which nothing older proves: {journal.carried}")
     if journal.before:
         rows = ", ".join(f"{count} of {table}" for table, count in journal.before.items())
         lines.append(f"rows from before the journal, of which it says nothing: {rows}")
@@ -57,7 +59,7 @@ def _said(verified: Verified) -> list[str]:
                 f"images of {images.unsettled} events: removed or lost when the last run died; a start settles it"
             )
         if images.lost:
-            lines.append(f"images of {images.lost} events were found missing at a start, and had not been removed")
+            lines.append(f"images of {images.lost} events: removed or lost when a run died, as the next start found")
     return lines
 
 
@@ -65,6 +67,8 @@ def _of_seals(seals: CheckedSeals) -> list[str]:
     if not seals.count:
         return []
     lines = [f"seals: {seals.count}, the last at {iso_utc(seals.last_utc)}"]
+    if seals.behind:
+        lines.append(f"entries behind the last seal, which none covers yet: {seals.behind}")
     lines += [f"signed by key {key}: {count} seals" for key, count in seals.signed.items()]
     if seals.unsynchronised:
         lines.append(f"seals at which the clock followed no time server: {seals.unsynchronised}")

@@ -24,7 +24,7 @@ from vision_line.records.journal import (
 )
 from vision_line.records.journal_fold import DetectionGroup, Fold
 from vision_line.records.journal_removal import Anchor, read_anchor
-from vision_line.records.journal_tables import BY_KIND, JournalledTable
+from vision_line.records.journal_tables import BY_KIND, ENTERED_AT_ONCE, JournalledTable
 from vision_line.records.journal_writer import JournalHead
 from vision_line.records.seal import CheckedSeals, check_seals
 
@@ -32,6 +32,8 @@ from vision_line.records.seal import CheckedSeals, check_seals
 REPORT_ENTRIES = 20_000
 
 _ENTRIES = "SELECT number, run, kind, key, at_utc, body, digest FROM journal ORDER BY number"
+#: What the entry of a removal says beside its row.
+_OF_A_REMOVAL = frozenset({"removed", "digests"})
 _NOT_ENDED = "SELECT run FROM runs WHERE ended_utc IS NULL"
 
 
@@ -40,7 +42,7 @@ class CheckedJournal:
     """What holds: the newest entry, since when there is a journal, and how far it reaches.
 
     `first` is the number of the oldest entry that is kept. `before` counts rows that are older than the journal,
-    `under_way` minutes that are not over, by table and as a number.
+    `under_way` minutes that are not over, by table and as a number; `carried` entries repeat older ones.
     """
 
     head: JournalHead
@@ -49,6 +51,7 @@ class CheckedJournal:
     since_utc: float
     before: Mapping[str, int] = field(default_factory=dict)
     under_way: int = 0
+    carried: int = 0
     seals: CheckedSeals = field(default_factory=CheckedSeals)
 
 
@@ -90,13 +93,21 @@ def _check_chain(
     (total,) = connection.execute("SELECT count(*) FROM journal").fetchone()
     head, since_utc = JournalHead(anchor.through, anchor.digest), None
     seals: list[tuple[JournalEntry, JournalHead]] = []
-    is_kept = expected.head in {None, anchor.digest.hex()}
+    is_kept = expected.head is None  # the digest before the first entry is only what an entry says of one that is gone
+    behind: list[JournalEntry] = []  # the first entry behind the last seal that only a run enters
+    carried = unsealed = 0
     for *columns, digest in connection.execute(_ENTRIES):
         entry = JournalEntry(*columns)
         if entry.number != head.number + 1:
             raise BrokenRecordError(f"{name_of(entry)}: expected entry {head.number + 1} before it, which is missing")
+        unsealed += 1
         if entry.kind == Kind.SEAL:
             seals.append((entry, head))
+            unsealed = 0
+            behind.clear()
+        elif not behind and entry.kind not in _OF_PRUNING:
+            behind.append(entry)
+        carried += entry.kind == Kind.CARRIED
         head = JournalHead(entry.number, chained(head.digest, entry))
         if digest != head.digest:
             raise BrokenRecordError(f"{name_of(entry)}: it was changed, or an entry before it: its digest does not fit")
@@ -112,7 +123,25 @@ def _check_chain(
         )
     report(total, total)
     checked = check_seals(seals, expected.public_key)
-    return CheckedJournal(head, anchor.through + 1, anchor.began_utc, since_utc or anchor.began_utc, seals=checked)
+    if expected.public_key is not None:
+        _check_sealed(connection, behind)
+    checked.behind = unsealed
+    since_utc = anchor.began_utc if since_utc is None else since_utc
+    return CheckedJournal(head, anchor.through + 1, anchor.began_utc, since_utc, carried=carried, seals=checked)
+
+
+#: What `vision-line prune` enters; it belongs to no run and signs nothing.
+_OF_PRUNING = frozenset({Kind.EVIDENCE, Kind.REMOVAL, Kind.CARRIED})
+
+
+def _check_sealed(connection: sqlite3.Connection, behind: list[JournalEntry]) -> None:
+    """Check that no run left entries `behind` its last seal, where none is under way.
+
+    Raises:
+        BrokenRecordError: there is one that no run could have left so.
+    """
+    if behind and connection.execute(_NOT_ENDED).fetchone() is None:
+        raise BrokenRecordError(f"{name_of(behind[0])}: every run ended with a seal, and this is behind the last one")
 
 
 def _fold_in(fold: Fold, entry: JournalEntry) -> None:
@@ -135,8 +164,9 @@ class _TableCheck:
         self.before = self.under_way = 0
         self._connection = connection
         self._table = table
+        self._under_way: dict[tuple[SqlValue, ...], list[tuple[int, str]]] = {}
         self._newest = dict(fold.newest[table.table])
-        self._highest_before = anchor.before.get(table.table, 0)
+        self._highest_before = 0 if table.table in ENTERED_AT_ONCE else anchor.before.get(table.table, 0)
         self._not_ended = {run for (run,) in connection.execute(_NOT_ENDED)}
         self._columns = table.columns(connection)
 
@@ -156,16 +186,25 @@ class _TableCheck:
     def _without_entry(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
         identity = row[self._table.identity[0]]
         if self.name == "coverage" and row["provisional"] and row["run"] in self._not_ended:
-            self.under_way += 1
-        elif isinstance(identity, int) and identity <= self._highest_before:
+            yield from self._is_under_way(row)
+        elif isinstance(identity, int) and 1 <= identity <= self._highest_before:
             self.before += 1
         else:
             yield _LAST, f"table {self.name}: row {self._table.key_of(row)} has no entry in the journal"
 
+    def _is_under_way(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
+        """Take account of a minute that is not over: of a camera, by each clock, the newest one."""
+        others = self._under_way.setdefault((row["run"], row["camera"], row["clock"]), [])
+        others.append((int(row["minute_utc"] or 0), self._table.key_of(row)))
+        if len(others) > 1:
+            yield _LAST, f"table {self.name}: row {min(others)[1]} is over, and has no entry in the journal"
+        self.under_way += len(others) == 1
+
     def _is_said(self, number: int, row: Mapping[str, SqlValue]) -> bool:
         (body,) = self._connection.execute("SELECT body FROM journal WHERE number = ?", (number,)).fetchone()
         said = json.loads(body)  # by an older version it lacks columns, of a removal it has more
-        return all(said[column] == value for column, value in row.items() if column in said)
+        more = _OF_A_REMOVAL if self._table.kind is Kind.REMOVAL else frozenset()
+        return said.keys() <= row.keys() | more and all(said[column] == row[column] for column in said.keys() - more)
 
     def _entry(self, number: int) -> str:
         return _entry_name(self._connection, number)
@@ -212,7 +251,7 @@ class _DetectionCheck:
             yield group.number, f"{_entry_name(self._connection, group.number)}: {words}"
 
     def _without_entry(self, number: int) -> Iterator[_Problem]:
-        if number <= self._highest_before:
+        if 1 <= number <= self._highest_before:
             self.before += 1
         else:
             yield _LAST, f"table detections: row {number} has no entry in the journal"

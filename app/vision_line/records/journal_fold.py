@@ -101,10 +101,13 @@ class Fold:
             self._add_group(entry.number, key, json.loads(entry.body))
         elif (table := BY_KIND.get(kind)) is not None and key != JOURNAL_KEY:
             rows, identity = self.newest[table.table], _identity_in(table, entry.body)
+            newest = (entry.number, hash(entry.body))
+            if entry.kind == Kind.CARRIED and rows.get(identity, newest)[1] != newest[1]:
+                raise ValueError(f"entry {rows[identity][0]} says otherwise, and is still there")
             if _WITHDRAWN in entry.body:
                 rows.pop(identity, None)
             else:
-                rows[identity] = (entry.number, hash(entry.body))
+                rows[identity] = newest
             if kind == Kind.REMOVAL and entry.kind != Kind.CARRIED:
                 self._remove(json.loads(entry.body))
 

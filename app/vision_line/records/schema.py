@@ -8,6 +8,8 @@ camera's frame. A row that a camera caused bears the camera's station and recipe
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ from pathlib import Path
 from vision_line.errors import RunError
 from vision_line.frames import DropCause
 from vision_line.records.journal_writer import JournalWriter, begin_journal
+from vision_line.records.schema_check import schema_problems
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "records.sqlite"
 
@@ -165,6 +170,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     3: ("ALTER TABLE evidence ADD COLUMN deleted_why TEXT", _JOURNAL, _JOURNAL_BY_KEY),
 }
+#: What makes a new file; a migrated one has the same, its columns in another order.
+OBJECTS = (*_TABLES, *_INDICES)
 #: The version that brought the journal.
 _JOURNAL_SINCE = 4
 
@@ -245,8 +252,8 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise RunError(f"{directory}: expected a record directory, found no {FILE_NAME} in it")
     with translated(path, "opening"):
-        # Not `immutable`: a reader of a WAL file takes part in its locking, and recovers what a killed run left.
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+        uri = f"{path.absolute().as_uri()}?mode=ro{_at_rest(path)}"
+        connection = sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
             if _check_identity(connection, path) != SCHEMA_VERSION:
@@ -257,6 +264,15 @@ def open_reader(directory: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _at_rest(path: Path) -> str:
+    """Return what to say of a file that no run uses, where nothing can be written beside it: nothing changes.
+
+    Else not: a reader of a WAL file takes part in its locking, and recovers what a killed run left.
+    """
+    is_clean = not path.with_name(f"{path.name}-wal").exists()
+    return "&immutable=1" if is_clean and not os.access(path.parent, os.W_OK, effective_ids=True) else ""
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
@@ -288,13 +304,15 @@ def _ensure_schema(connection: RecordConnection) -> None:
         connection.journal.follow(connection)
         if version < _JOURNAL_SINCE:
             begin_journal(connection, connection.journal, is_new=not version)
+        for problem in schema_problems(connection, OBJECTS) if version else ():
+            logger.error("the record file was changed: %s; vision-line verify says more", problem)
 
 
 def _steps_from(version: int) -> list[str]:
     if version == SCHEMA_VERSION:
         return []  # nothing is written, so that a full disk does not stop the opening
     if version == 0:
-        steps = [*_TABLES, *_INDICES, f"PRAGMA application_id={APPLICATION_ID}"]
+        steps = [*OBJECTS, f"PRAGMA application_id={APPLICATION_ID}"]
     else:
         steps = [sql for step in range(version, SCHEMA_VERSION) for sql in MIGRATIONS[step]]
     return [*steps, f"PRAGMA user_version={SCHEMA_VERSION}"]

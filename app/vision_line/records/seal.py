@@ -150,12 +150,16 @@ class _SealBody(TypedDict, total=False):
 
 @dataclass(slots=True)
 class CheckedSeals:
-    """How many seals there are, how many of them are signed by which public keys (hex), and the last one's clock."""
+    """How many seals there are, how many of them are signed by which public keys (hex), and the last one's clock.
+
+    `behind` counts the entries behind the last one, which no seal covers yet.
+    """
 
     count: int = 0
     signed: Counter[str] = field(default_factory=Counter)
     last_utc: float = 0.0
     unsynchronised: int = 0
+    behind: int = 0
 
 
 def check_seals(seals: Sequence[tuple[JournalEntry, JournalHead]], public_key: str | None) -> CheckedSeals:

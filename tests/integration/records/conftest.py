@@ -14,10 +14,15 @@ from tests.builders import make_frame
 
 from vision_line.config.models import RecordSettings
 from vision_line.frames import (
+    CameraState,
+    ClockStep,
+    CoverageMinute,
     DefectEvent,
     Detections,
     EventPhase,
     Inspection,
+    NotInspected,
+    StateChange,
     Verdict,
 )
 from vision_line.records.entries import CameraRecord, RunRecord
@@ -119,3 +124,23 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def written(open_log: Callable[..., SqliteLog], records: Path, line: Line, wait_until: Callable[..., None]) -> Path:
+    """Records of a run that ended: of each table a few rows, and of two events the images."""
+    now_utc = time.time()
+    log = open_log()
+    for number in range(4):
+        seen = line.inspection(number, 3, data=line.frame_data())
+        log.write_inspection(seen, [line.event(seen, f"e{number}")] if number < 2 else [])
+    minutes = [CoverageMinute("cam01", int(now_utc // 60 + n) * 60, 9, 9, 9, provisional=n == 1) for n in range(2)]
+    log.write_coverage(
+        minutes, [NotInspected(f"i{n}", "cam01", "capacity", 1.0, now_utc, 2.0, now_utc + 1) for n in range(2)]
+    )
+    log.write_coverage([], [NotInspected("i1", "cam01", "capacity", 1.0, now_utc, 2.0, now_utc + 1, withdrawn=True)])
+    log.write_states([StateChange("cam01", CameraState.RUNNING, 1.0, now_utc)])
+    log.write_clock_steps([ClockStep(1, 5.0, now_utc, now_utc + 60)])
+    wait_until(lambda: len(list(records.rglob("*.jpg"))) == 6)
+    log.close()
+    return records
