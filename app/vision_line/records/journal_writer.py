@@ -182,7 +182,8 @@ class JournalWriter:
 
 def _text_of(draft: _Draft, head: JournalHead) -> str:
     body = draft.body(head) if callable(draft.body) else draft.body
-    return body if isinstance(body, str) else canonical(body)
+    text = body if isinstance(body, str) else canonical(body)
+    return text.encode(errors="backslashreplace").decode()  # of a byte that is no text: JSON's own escape of it
 
 
 def _run_of(row: Mapping[str, SqlValue]) -> int:

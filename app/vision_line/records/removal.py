@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from math import inf
 from pathlib import Path
 
@@ -86,16 +85,24 @@ def _tried(connection: sqlite3.Connection, before: int, old: list[_Numbered], *a
 def _remove_images(connection: sqlite3.Connection, directory: Path, old: list[_Numbered], now_utc: float) -> None:
     """Remove the files first: a row that names an image which is gone is found at the next start, a file is not.
 
+    What was removed is marked also where it ends early: else those images would be lost, and nothing explain it.
+
     Raises:
         RunError: an image cannot be removed, or its path leads elsewhere.
     """
+    gone: list[_Numbered] = []
     try:
-        for path in chain.from_iterable(evidence.paths for _, evidence in old):
-            remove_stored(directory, path)
+        for numbered in old:
+            first, *others = numbered[1].paths
+            remove_stored(directory, first)
+            gone.append(numbered)
+            for path in others:
+                remove_stored(directory, path)
     except OSError as exc:
         raise RunError(f"{exc.filename}: cannot be removed: {exc.strerror}") from exc
-    with transaction(connection):
-        _mark_deleted(connection, old, now_utc)
+    finally:
+        with transaction(connection):
+            _mark_deleted(connection, gone, now_utc)
 
 
 def _mark_deleted(connection: sqlite3.Connection, old: list[_Numbered], now_utc: float) -> None:

@@ -18,7 +18,7 @@ from vision_line.errors import RunError
 from vision_line.frames import CameraState, EventPhase, NotInspected, StateChange
 from vision_line.records import journal_removal
 from vision_line.records.corrected_time import read_timeline
-from vision_line.records.entries import CoverageEntry, inspected_entry
+from vision_line.records.entries import ConfigurationEntry, CoverageEntry, inspected_entry
 from vision_line.records.log import SqliteLog
 from vision_line.records.retention import remove_batch
 from vision_line.records.schema import FILE_NAME, transaction
@@ -128,6 +128,19 @@ def test_a_fault_of_the_journal_is_the_reason_that_inspection_stops(
     wait_until(lambda: "LookupError: no such entry" in log.status().reason)
     with pytest.raises(RunError, match="LookupError: no such entry"):
         log.close()
+
+
+def test_a_setting_that_is_no_text_is_entered_once(open_log: OpenLog, records: Path) -> None:
+    """Wherever it comes from, the run goes on, and the next start finds it unchanged."""
+    entry = ConfigurationEntry("start", {"model": {"name": os.fsdecode(b"\xff")}}, "", {})
+    for _ in range(2):
+        log = open_log()
+        log.write_configuration(entry)
+        log.close()
+
+    with closing(sqlite3.connect(records / FILE_NAME)) as connection:
+        assert connection.execute("SELECT count(*) FROM journal WHERE kind = 'configuration'").fetchone() == (1,)
+    assert broken(records) == ""
 
 
 def test_a_name_that_is_no_text_is_entered(open_log: OpenLog, records: Path, tmp_path: Path) -> None:

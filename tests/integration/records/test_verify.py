@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.errors import BrokenRecordError
+from vision_line.errors import BrokenRecordError, RunError
 from vision_line.frames import CoverageMinute
 from vision_line.records.entries import CoverageEntry
 from vision_line.records.journal import JournalEntry, chained
@@ -213,6 +213,25 @@ def test_images_that_nothing_removed_are_missing_at_every_later_check(written: P
 
     with pytest.raises(BrokenRecordError, match=r"evidence e\d: a start found its images missing"):
         verified(written, images=True)
+
+
+def test_images_that_a_prune_removed_before_it_failed_are_explained(written: Path, open_log: OpenLog) -> None:
+    """What could not be removed is still there, what was is marked: nothing is lost."""
+    with closing(sqlite3.connect(written / FILE_NAME)) as connection:
+        (path,) = connection.execute("SELECT path FROM evidence ORDER BY evidence DESC").fetchone()
+    image = written / path
+    data = image.read_bytes()
+    image.unlink()
+    image.mkdir()  # which cannot be removed as a file
+    with pytest.raises(RunError, match="cannot be removed"):
+        prune(written, 1, 0, NOW + 9 * 86_400, dry_run=False)
+    image.rmdir()
+    image.write_bytes(data)
+    open_log().close()
+    found = verified(written, images=True).images
+
+    assert found is not None
+    assert (found.images, found.lost) == (3, 0)
 
 
 def test_a_kill_explains_a_few_images_and_not_all(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
