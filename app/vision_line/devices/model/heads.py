@@ -136,7 +136,7 @@ def _survivors(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float) -> Ro
     OpenCV compares all with all that survive, so it takes only blocks. It keeps classes apart by shifting their boxes,
     in double precision: nothing is lost.
     """
-    xywh = xyxy - xyxy.min()  # it shifts by the largest coordinate, which is enough where none is below 0
+    xywh = xyxy - xyxy.min(initial=0.0)  # it shifts by the largest coordinate: enough where none is below 0
     xywh[:, 2:] = xyxy[:, 2:] - xyxy[:, :2]
     kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), score.tolist(), class_id.tolist(), 0.0, iou)
     return np.array(kept, np.intp)

@@ -55,6 +55,16 @@ def test_equal_to_the_plain_loop(n: int, seed: int, spread: int, classes: int, i
     assert suppress(*boxes, iou, limit).tolist() == _greedy(*boxes, iou, limit)
 
 
+def test_a_block_may_be_covered_whole_by_those_before() -> None:
+    """More boxes on one spot than a block holds: one is left."""
+    n = 2 * BLOCK + 3
+    xyxy = np.tile(np.array([[4, 4, 20, 20]], np.float32), (n, 1))
+
+    kept = suppress(xyxy, np.linspace(1, 0.5, n, dtype=np.float32), np.zeros(n, np.int32), 0.5, 300)
+
+    assert kept.tolist() == [0]
+
+
 @pytest.mark.parametrize("limit", [5, 300, 5000])
 def test_equal_to_the_plain_loop_beyond_one_block(limit: int) -> None:
     """Crowds larger than a block are suppressed across blocks too."""
