@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Runs a command under the system call filter of docs/deploy/vision-line.service: `python -m ... COMMAND`.
 
-systemd's own tool says what the unit's sets hold, and libseccomp, which it uses itself, makes the filter. A call that is
-not listed fails or kills, as the unit says.
+systemd's own tool says what the unit's sets hold, and libseccomp, which it uses itself, makes the filter. A call
+that is not listed fails or kills, as the unit says.
 """
 
 from __future__ import annotations
