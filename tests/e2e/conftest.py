@@ -125,11 +125,17 @@ class LineRun:
                 raise
 
     def wait_for_detections(self, n: int = 1) -> None:
-        """Wait until `n` detections have been committed."""
-        wait_for(
-            lambda: (rows := self.query("SELECT count(*) FROM detections")) and rows[0][0] >= n,
-            f"{n} committed detections; output: {self.text()[-2000:]}",
-        )
+        """Wait until `n` detections have been committed, or fail when the command has ended before."""
+
+        def is_committed() -> bool:
+            rows = self.query("SELECT count(*) FROM detections")
+            if rows and rows[0][0] >= n:
+                return True
+            if self.process is not None and self.process.poll() is not None:
+                pytest.fail(f"ended with {self.process.returncode} before {n} detections:\n{self.text()[-2000:]}")
+            return False
+
+        wait_for(is_committed, f"{n} committed detections")
 
     def close(self) -> None:
         """End the command surely."""
