@@ -10,11 +10,12 @@ CAMERAS ?=
 # EXTRAS=cuda make offline-archive adds what the extra needs.
 EXTRAS ?=
 
-# Two test files at once: each stays whole, so that its fixtures are made once, and the many short ones come last.
-BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Three test files at once, for most wait for cameras and clocks: each stays whole, so that its fixtures are made once,
+# and the many short ones come last.
+BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills outputs-faults plc opcua-client clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,15 +23,19 @@ help: ## list the targets
 # The marker files remember what is installed, so that a second `make demo` starts at once.
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[desk]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
-	$(BIN)/vision-line --streams $(STREAMS) $(if $(DURATION),--duration $(DURATION)) $(if $(CAMERAS),--cameras $(CAMERAS))
+# Where the desk is not installed, as in an environment from before, the line goes on without it.
+demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras, with the desk in a browser
+	@desk=--desk; $(BIN)/python -c 'import fastapi, jinja2, uvicorn' 2>/dev/null || \
+		{ desk=; echo "without the desk: get it by $(BIN)/python -m pip install '.[desk]'"; }; \
+	set -- $(BIN)/vision-line --streams $(STREAMS) $$desk $(if $(DURATION),--duration $(DURATION)) $(if $(CAMERAS),--cameras $(CAMERAS)); \
+	echo "$$*"; exec "$$@"
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone"
@@ -65,6 +70,18 @@ bench: $(VENV)/.dev ## the benchmarks of docs/performance.md (needs an idle mach
 
 faults: $(VENV)/.dev ## break cameras, network, disk and program, and see what holds (under 15 minutes, as root all of it)
 	$(BIN)/python -m benchmarks.faults
+
+kills: $(VENV)/.dev ## kill 100 whole runs at random moments, and check what they leave (10 minutes)
+	$(BIN)/python -m benchmarks.kills
+
+outputs-faults: $(VENV)/.dev ## kill the outputs, their broker and their network, and see what arrives (10 minutes, needs mosquitto)
+	$(BIN)/python -m benchmarks.outputs_faults
+
+plc: $(VENV)/.dev ## sort 10,000 simulated boards by a virtual PLC while line, disk and network break (an hour or two, as root all of it)
+	$(BIN)/python -m benchmarks.virtual_plc
+
+opcua-client: $(VENV)/.dev ## ask the OPC UA server by node-opcua, a second implementation (a minute, needs node and npm)
+	PYTHONPATH=. $(BIN)/python tools/opcua_second_client.py $(VENV)/node-opcua
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rounds import Report
 from benchmarks.simulated_device import SimulatedDevice
-from vision_line.config.models import RecordSettings, StreamSettings
+from vision_line.config.models import RecordSettings, ReviewSettings, StreamSettings
 from vision_line.frames import (
     Colour,
     ColourMatrix,
@@ -36,11 +36,12 @@ from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.window import Need
 from vision_line.inspection.detection_filter import DetectionFilter
+from vision_line.inspection.tracking.candidates import Candidate
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DetectionLog, DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
-from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp
+from vision_line.scheduler import CameraPipeline, Reviewer, Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.camera_metrics import CameraCounters
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 
@@ -91,7 +92,15 @@ class NoMetrics:
 class NoTracker:
     """Finds no events."""
 
+    def __init__(self) -> None:
+        """Begin without candidates."""
+        self.candidates: list[Candidate] = []
+
     def update(self, _frame: Frame, _detections: Detections) -> list[DefectEvent]:
+        """Return none."""
+        return []
+
+    def shown(self) -> list[DefectEvent]:
         """Return none."""
         return []
 
@@ -123,7 +132,15 @@ def metrics(names: Sequence[str]) -> RunMetrics:
     return found
 
 
-async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, telemetry: bool, ledger: bool) -> float:
+async def measure(
+    seconds: float,
+    *,
+    tracking: bool,
+    log: DetectionLog | None,
+    telemetry: bool,
+    ledger: bool,
+    reviewer: Reviewer | None = None,
+) -> float:
     """Return the process's CPU time per inspected frame in microseconds, the feeding thread's left out."""
     bell = WakeUp()
     names = [f"cam{number:02d}" for number in range(CAMERAS)]
@@ -142,7 +159,7 @@ async def measure(seconds: float, *, tracking: bool, log: DetectionLog | None, t
 
     device = SimulatedDevice(DEVICE, bell.notify, 0.0, moving_defect)
     observer = metrics(names) if telemetry else NoMetrics()
-    scheduler = Scheduler(device, log or NoLog(), bell, observer=observer, on_update=publish)
+    scheduler = Scheduler(device, log or NoLog(), bell, observer=observer, on_update=publish, reviewer=reviewer)
     lines = []
     for name in names:
         settings = StreamSettings()
@@ -198,6 +215,9 @@ def main() -> None:
         for label, tracking, used, telemetry, ledger in rows:
             cost = asyncio.run(measure(seconds, tracking=tracking, log=used, telemetry=telemetry, ledger=ledger))
             report.add(parts=label, microseconds_per_frame=f"{cost:.1f}")
+        log.review.apply(ReviewSettings())
+        cost = asyncio.run(measure(seconds, tracking=True, log=log, telemetry=True, ledger=True, reviewer=log.review))
+        report.add(parts="+ review", microseconds_per_frame=f"{cost:.1f}")
         log.close()
     report.publish()
 

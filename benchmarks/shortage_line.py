@@ -24,6 +24,7 @@ from benchmarks.simulated_device import StatedBackend, StatedReader
 from benchmarks.virtual_time import JOIN_LIMIT_S, SIZE_WH, VirtualTime
 from vision_line.config.models import Stream
 from vision_line.devices.device import InferenceDevice
+from vision_line.encoded import EncodedFrame
 from vision_line.errors import SourceError
 from vision_line.frames import (
     CameraState,
@@ -40,7 +41,6 @@ from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import Backoff
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.shedding import DecodeLoad
-from vision_line.ingest.source import EncodedFrame
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.minutes import CameraCounts
 from vision_line.inspection.coverage.window import Need

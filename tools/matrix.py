@@ -18,8 +18,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".venv" / "matrix"
-#: Those of compression need torch, which a runtime never sees; one runs mypy, whose answer is the same on every Python.
-LEFT_OUT = ("--ignore=tests/unit/compression", "--ignore=tests/contract/cuda/test_cuda_core_types.py")
+#: Those of compression, and of the peers in a benchmark, need torch, which a runtime never sees; one runs mypy, whose
+#: answer is the same on every Python.
+LEFT_OUT = (
+    "--ignore=tests/unit/compression",
+    "--ignore=tests/unit/benchmarks/test_peers.py",
+    "--ignore=tests/contract/cuda/test_cuda_core_types.py",
+)
 TESTS = ("tests/unit", "tests/contract", *LEFT_OUT)
 
 
@@ -30,13 +35,23 @@ def supported() -> list[str]:
 
 
 def interpreter(version: str) -> str | None:
-    """Return a Python of this version: on PATH, or known to uv, or fetched by it; None: there is none to be had."""
-    own = shutil.which(f"python{version}")
-    if own is not None and _is(own, version):
-        return own
+    """Return a Python of this version: on PATH, of pyenv, or fetched by uv; None: there is none to be had."""
+    here = next((python for python in _installed(version) if _is(python, version)), None)
+    return here or _fetched(version)
+
+
+def _installed(version: str) -> list[str]:
+    """Return what may be one: pyenv has a file on PATH for each version, which works for the selected one alone."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    kept = sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python{version}")))
+    return [*filter(None, [shutil.which(f"python{version}")]), *kept]
+
+
+def _fetched(version: str) -> str | None:
     uv = Path(sys.executable).parent / "uv"
     subprocess.run([uv, "python", "install", "--quiet", version], check=False, stderr=subprocess.DEVNULL)
-    found = subprocess.run([uv, "python", "find", version], text=True, capture_output=True, check=False)
+    find: list[str | Path] = [uv, "python", "find", "--managed-python", version]
+    found = subprocess.run(find, text=True, capture_output=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else None
 
 

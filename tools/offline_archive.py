@@ -25,7 +25,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 #: Beside the wheels; the installer itself comes from `installer`.
-DOCUMENTS = ("LICENSE", "CHANGELOG.md", "streams.toml", "docs/deploy.md", "docs/deploy/vision-line.service")
+DOCUMENTS = (
+    "LICENSE",
+    "CHANGELOG.md",
+    "streams.toml",
+    "docs/deploy.md",
+    "docs/deploy/vision-line.service",
+    "docs/deploy/vision-line-desk.service",
+)
 
 #: Nothing of the target's pip configuration counts, and a wheel whose hash is another one is refused.
 INSTALLER = """#!/bin/sh

@@ -25,7 +25,7 @@ _USER_PART = re.compile(r".*@(?=[\w\[])")
 #: The same where no scheme says that a URL begins: one word, and a colon in it.
 _BARE_USER_PART = re.compile(r"(?<!\S)[^\s:@]+:\S*@(?=[\w\[])")
 #: Many cameras take them in the query, some as a part of the path.
-_SECRET_KEY = re.compile(
+SECRET_KEY = re.compile(
     r"((?<![a-z0-9])(?:user(?:name)?|usr|login|account|pass(?:word|wd)?|pwd|psw|token|auth|key|secret)=)[^&\s]*",
     re.IGNORECASE,
 )
@@ -47,7 +47,7 @@ def mask_credentials(text: str) -> str:
 def _masked_url(rest: str) -> str:
     """Return what stands behind a scheme, masked; later lines are no part of the URL."""
     line, newline, more = rest.partition("\n")
-    line = _SECRET_KEY.sub(r"\1***", _USER_PART.sub("***@", line, count=1))
+    line = SECRET_KEY.sub(r"\1***", _USER_PART.sub("***@", line, count=1))
     return line + newline + _BARE_USER_PART.sub("***@", more)
 
 
@@ -60,6 +60,8 @@ class ExitCode(IntEnum):
     UNUSABLE = 3  # model or device
     FAILED = 4  # while it ran, or a check of `selftest`
     BROKEN = 5  # of `verify`: the records are not what was written
+    CHALLENGE_DUE = 6  # of `challenge`: one is overdue, or showed too little
+    CHALLENGE_FAILED = 7
     INTERRUPTED = 130  # by Ctrl-C or SIGTERM, as a shell counts them
     OUTPUT_CLOSED = 141  # as of a program that SIGPIPE ended: the reader (`| head`) did not want more
 

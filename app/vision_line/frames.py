@@ -161,12 +161,18 @@ _NO_DETECTIONS = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A frame and its detections: what the device returns."""
+    """A frame and its detections: what the device returns.
+
+    `recipe` is the one under whose settings its detections count, "" without one. `criteria` is the number of those
+    settings: another one after each change, also where the recipe stays. The device leaves both empty.
+    """
 
     frame: Frame
     detections: Detections
     submitted_s: float
     finished_s: float
+    recipe: str = ""
+    criteria: int = 0
 
 
 class Verdict(StrEnum):

@@ -267,3 +267,15 @@ class OverlayStatus:
     written: int = 0  # inspected frames that are in a video
     dropped: int = 0  # inspected frames that are in none
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """How the live feed fares, of all its clients so far; `problem` is why there is none, "" while it serves."""
+
+    clients: int = 0  # connected now
+    frames_dropped: int = 0  # encoded frames that a client wanted and did not take in time; the next three likewise
+    results_dropped: int = 0
+    snapshots_dropped: int = 0
+    clients_sent_away: int = 0
+    problem: str = ""

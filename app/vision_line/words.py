@@ -2,7 +2,7 @@
 """Words of others (cameras, files, libraries, records) as text that only says something.
 
 Control characters move the cursor of a terminal, set its title, or hide what stands before them; marks of direction
-turn a line around. Both are written out as escapes. Pure.
+turn a line around. Both are written out as escapes. Numbers of things are counted as English does. Pure.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return `text` as `printable` does, on one line: a line feed in it cannot begin what looks like a line of ours."""
     return printable(text).replace("\n", "\\n")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in English: `1 camera`, `2 cameras`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable_json(text: str) -> str:

@@ -36,7 +36,6 @@ cli = CarefulTyper(
     name="vision-line-compress",
     help="Make a detection model smaller and faster, and measure what it still finds. " + EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -47,6 +46,14 @@ Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", metavar="PT", help="Replaces parent.checkpoint of the recipe.")
 ]
 Data = Annotated[Path | None, typer.Option("--data", metavar="YAML", help="Replaces data.yaml of the recipe.")]
+MoreData = Annotated[
+    list[Path],
+    typer.Option(
+        "--more-data",
+        metavar="YAML",
+        help="Add the train and val images of this data set, such as reviewed ones; may be given more than once.",
+    ),
+]
 Work = Annotated[
     Path | None, typer.Option("--work", metavar="DIR", help="Folder for intermediate results. Default: runs/NAME.")
 ]
@@ -125,54 +132,92 @@ def prepare(
     _keep_ultralytics_offline()
 
 
-def _opened(recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None) -> CompressionSession:
+def _opened(
+    recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None, more: list[Path]
+) -> CompressionSession:
     from vision_line_compression.pipeline.commands import open_session
 
-    return open_session(recipe, checkpoint, data, work)
+    return open_session(recipe, checkpoint, data, work, more)
 
 
 @cli.command()
-def run(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+def run(
+    recipe: RecipeFile,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    work: Work = None,
+    more: MoreData = [],  # noqa: B006 - typer copies it
+) -> None:
     """Run all stages of a recipe that are not done yet, and check the quality gates."""
     with reported_errors():
-        session = _opened(recipe, checkpoint, data, work)
+        session = _opened(recipe, checkpoint, data, work, more)
         session.pack()
         raise typer.Exit(session.report())
 
 
 @cli.command()
-def plan(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+def plan(
+    recipe: RecipeFile,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    work: Work = None,
+    more: MoreData = [],  # noqa: B006 - typer copies it
+) -> None:
     """Plan which channels to prune. Writes plan.json and a chart for review."""
     with reported_errors():
-        _opened(recipe, checkpoint, data, work).plan()
+        _opened(recipe, checkpoint, data, work, more).plan()
 
 
 @cli.command()
-def prune(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+def prune(
+    recipe: RecipeFile,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    work: Work = None,
+    more: MoreData = [],  # noqa: B006 - typer copies it
+) -> None:
     """Prune the model as planned, and fine-tune it."""
     with reported_errors():
-        _opened(recipe, checkpoint, data, work).prune()
+        _opened(recipe, checkpoint, data, work, more).prune()
 
 
 @cli.command()
-def distill(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+def distill(
+    recipe: RecipeFile,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    work: Work = None,
+    more: MoreData = [],  # noqa: B006 - typer copies it
+) -> None:
     """Fine-tune the pruned model with a teacher model (distillation)."""
     with reported_errors():
-        _opened(recipe, checkpoint, data, work).distill()
+        _opened(recipe, checkpoint, data, work, more).distill()
 
 
 @cli.command()
-def quantize(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+def quantize(
+    recipe: RecipeFile,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    work: Work = None,
+    more: MoreData = [],  # noqa: B006 - typer copies it
+) -> None:
     """Quantize the model to INT8, and write the bundle for `vision-line --model`."""
     with reported_errors():
-        _opened(recipe, checkpoint, data, work).quantize()
+        _opened(recipe, checkpoint, data, work, more).quantize()
 
 
 @cli.command()
-def report(recipe: RecipeFile, checkpoint: Checkpoint = None, data: Data = None, work: Work = None) -> None:
+def report(
+    recipe: RecipeFile,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    work: Work = None,
+    more: MoreData = [],  # noqa: B006 - typer copies it
+) -> None:
     """Evaluate every model of the recipe, and write the report card. Exit code 1: a quality gate failed."""
     with reported_errors():
-        raise typer.Exit(_opened(recipe, checkpoint, data, work).report())
+        raise typer.Exit(_opened(recipe, checkpoint, data, work, more).report())
 
 
 @cli.command()

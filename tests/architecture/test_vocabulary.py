@@ -82,6 +82,8 @@ FORMER_WORDS = {
 #: Names that hold such a word and stay: keys of public formats, and other libraries' names.
 PUBLIC_NAMES = {
     "PictureType",
+    "SubjectAlternativeName",
+    "SubjectKeyIdentifier",
     "binary_form",
     "durable_ms",
     "form",
@@ -147,6 +149,7 @@ FORMER_NAMES = {
 SHARED_FILE_NAMES = {
     "backend": "how one kind of device carries batches out",
     "capture": "capturing images: the command and the work",
+    "challenge": "a challenge of known parts: the command and its arithmetic",
     "commands": "command lines: what both programs share, and the work of each command",
     "context": "what everything under way shares",
     "export": "writing in another form what is there: a command and a step",

@@ -90,6 +90,17 @@ def test_a_run_goes_on_when_its_reader_goes_away(make_run: Callable[[int], Any])
     assert run.summary()["cameras"][0]["frames_arrived"] > 0
 
 
+def test_a_run_on_simulated_cameras_says_what_to_do_next(make_run: Callable[[int], Any]) -> None:
+    """Its last sentence names the command for cameras of one's own, and the page about it."""
+    run = make_run(1)
+    assert run.run("--duration", "0.5") == 0, run.text()
+
+    last = " ".join(run.text().splitlines()[-2:])
+    assert "`vision-line init`" in last
+    page, _, heading = last.partition("(docs/")[2].rstrip(").").partition("#")
+    assert f"## {heading.replace('-', ' ')}" in (Path(__file__).parents[2] / "docs" / page).read_text().lower()
+
+
 def test_a_run_goes_on_while_nobody_reads_what_it_says(make_run: Callable[[int], Any]) -> None:
     """With both its outputs in a pipe that is full it inspects, records, and ends at a signal."""
     run = make_run(1)
@@ -179,7 +190,7 @@ def test_an_export_without_records_is_a_wrong_option(tmp_path: Path) -> None:
     done = command("export", cwd=tmp_path)
 
     assert done.returncode == 2
-    assert "--record records: expected a record directory" in done.stderr
+    assert "there is no folder records: run it where the line ran, or name the folder with --record" in done.stderr
 
 
 @pytest.mark.parametrize(

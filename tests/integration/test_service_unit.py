@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The unit file of docs/deploy/, read by systemd's own tool."""
+"""The unit files of docs/deploy/, read by systemd's own tool."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from vision_line.runtime.service_notifier import END_TAKES_S
 from vision_line.telemetry.liveness import HANGS_AFTER_S
 
 UNIT = Path(__file__).parents[2] / "docs" / "deploy" / "vision-line.service"
+DESK_UNIT = UNIT.with_name("vision-line-desk.service")
+OUTPUTS_UNIT = UNIT.with_name("vision-line-outputs.service")
+LANES_UNIT = UNIT.with_name("vision-line-lanes.service")
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -26,17 +29,17 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], text=True, capture_output=True, check=False)
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """Return the unit with a program that is there, as systemd looks for it."""
-    text = UNIT.read_text(encoding="utf-8").replace("/opt/vision-line/bin/vision-line", sys.executable)
-    path = tmp_path / UNIT.name
+@pytest.fixture(params=[UNIT, DESK_UNIT, OUTPUTS_UNIT, LANES_UNIT], ids=["line", "desk", "outputs", "lanes"])
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a unit with a program that is there, as systemd looks for it."""
+    text = request.param.read_text(encoding="utf-8").replace("/opt/vision-line/bin/vision-line", sys.executable)
+    path = tmp_path / str(request.param.name)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def value_of(key: str) -> str:
-    (value,) = re.findall(rf"^{key}=(.*)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
+def value_of(key: str, unit: Path = UNIT) -> str:
+    (value,) = re.findall(rf"^{key}=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
     return str(value)
 
 
@@ -49,9 +52,9 @@ def test_systemd_takes_every_line_of_it(unit: Path) -> None:
 
 def test_a_wrong_line_is_found(unit: Path) -> None:
     """So the test above looks."""
-    unit.write_text(unit.read_text(encoding="utf-8").replace("WatchdogSec=30", "WatchdogSecs=30"), encoding="utf-8")
+    unit.write_text(unit.read_text(encoding="utf-8").replace("TimeoutStopSec=", "TimeoutStopSecs="), encoding="utf-8")
 
-    assert "WatchdogSecs" in analyze("verify", unit).stderr
+    assert "TimeoutStopSecs" in analyze("verify", unit).stderr
 
 
 def test_the_service_is_confined(unit: Path) -> None:
@@ -67,10 +70,20 @@ def test_its_times_are_longer_than_the_programs() -> None:
     assert float(value_of("TimeoutStopSec")) >= END_TAKES_S > DRAIN_S + ABORT_S
 
 
-def test_its_exit_codes_are_the_programs() -> None:
+@pytest.mark.parametrize("of", [UNIT, DESK_UNIT, OUTPUTS_UNIT, LANES_UNIT], ids=["line", "desk", "outputs", "lanes"])
+def test_its_exit_codes_are_the_programs(of: Path) -> None:
     """A wrong configuration ends it for good; an ordered end is a success."""
-    assert value_of("RestartPreventExitStatus") == f"{ExitCode.CONFIG:d}"
-    assert value_of("SuccessExitStatus") == f"{ExitCode.INTERRUPTED:d}"
+    assert value_of("RestartPreventExitStatus", of) == f"{ExitCode.CONFIG:d}"
+    assert value_of("SuccessExitStatus", of) == f"{ExitCode.INTERRUPTED:d}"
+
+
+def test_the_desk_comes_after_the_line_in_everything() -> None:
+    """It reads the same records as the same user, with less of the machine, and is not tied to the line's life."""
+    assert value_of("User", DESK_UNIT) == value_of("User")
+    assert value_of("ExecStart", DESK_UNIT).split()[3] == value_of("ExecStart").split()[4]
+    assert int(value_of("Nice", DESK_UNIT)) > 0
+    assert int(value_of("OOMScoreAdjust", DESK_UNIT)) > 0 > int(value_of("OOMScoreAdjust"))
+    assert not re.search("^(Requires|BindsTo|PartOf)=", DESK_UNIT.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_clock_can_be_read_and_not_set() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`vision-line check`: what a run would refuse at its start, and with --probe the problems of its cameras."""
+"""`vision-line check`: what a run would refuse at its start, and with --probe the problems of cameras and outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vision_line.cli.check_lanes import lane_troubles
+from vision_line.cli.check_outputs import output_troubles
+from vision_line.config.camera_recipes import each_setting
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.config.models import Stream
 from vision_line.devices.selection import decoder_opener
@@ -38,9 +41,14 @@ def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
     _complain([*problems, *lost.values()])
     if probe:
         lost |= _probed(loaded, preflight)
+    outputs = output_troubles(options.streams, probe=probe) if loaded.config.output else []
+    lanes = lane_troubles(options.streams) if loaded.config.lane else []
+    _complain([*outputs, *lanes])
     streams = loaded.config.enabled_streams
     typer.echo(f"{options.streams}: {_result(bool(problems), list(lost), len(streams), len(loaded.config.stream))}")
-    return ExitCode.CONFIG if problems or lost else ExitCode.DONE
+    if outputs or lanes:
+        typer.echo(f"{options.streams}: what is beside a run, outputs or lanes, would not work")
+    return ExitCode.CONFIG if problems or lost or outputs or lanes else ExitCode.DONE
 
 
 def _complain(lines: Iterable[str]) -> None:
@@ -64,10 +72,11 @@ def _probed(loaded: LoadedConfig, preflight: Preflight) -> dict[str, str]:
         typer.echo("[simulator]: its cameras answer only while `vision-line simulate` runs: start that first")
     results = probe_all(streams)
     Console().print(_table(streams, results))
+    most = {stream.name: stream for stream in sorted(each_setting(loaded.config), key=lambda one: one.needed_fps)}
     lost = {
         stream.name: f"{preflight.place(stream, 'url')}: {trouble}"
         for stream, result in zip(streams, results, strict=True)
-        if stream.is_live and (trouble := result.trouble or too_few_frames(stream, result.fps))
+        if stream.is_live and (trouble := result.trouble or too_few_frames(most[stream.name], result.fps))
     }
     _complain(lost.values())
     return lost

@@ -12,15 +12,16 @@ import typer
 
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import RunError
-from vision_line.frames import Verdict
+from vision_line.parts.part import PartVerdict
+from vision_line.parts.part_export import export_parts
 from vision_line.records.coco import images_folder
 from vision_line.records.columns import Table
-from vision_line.records.query import Selection, parse_moment
+from vision_line.records.query import OF_PARTS, Selection, parse_moment
 from vision_line.records.table_export import Format, export
 from vision_line.runtime.output_check import check_outputs, takes_standard_output
 from vision_line.runtime.protected_files import check_apart, kept_records
 
-_ENDINGS = {Format.COCO: "json"}
+_ENDINGS = {Format.COCO: "json", Format.CSV_SEMICOLON: "csv"}
 
 
 def export_table(record: Path, table: Table, file_format: Format, asked: Selection, output: Path | None) -> None:
@@ -37,7 +38,8 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     images_to = _images_beside(target, file_format)
     check_apart([(f"-o {target}", target), (f"-o {images_to}", images_to)], kept_records(record))
     with progress_bar(f"Exporting {table}") as report:
-        summary = export(record, table, file_format, asked, target, report)
+        write = export_parts if table in OF_PARTS else export
+        summary = write(record, table, file_format, asked, target, report)
     rows = "boxes" if file_format is Format.COCO else "rows"
     images = f", {summary.images} images" if summary.images else ""
     missing = f" ({summary.images_missing} were removed meanwhile)" if summary.images_missing else ""
@@ -57,7 +59,8 @@ def selected(
     until: str | None,
     cameras: Sequence[str],
     classes: Sequence[str],
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[PartVerdict],
+    lots: Sequence[str] = (),
 ) -> Selection:
     """Return what the options ask for.
 
@@ -71,4 +74,5 @@ def selected(
         cameras=tuple(cameras),
         classes=tuple(classes),
         verdicts=tuple(verdicts),
+        lots=tuple(lots),
     )

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,28 +11,43 @@ import typer
 
 from vision_line import __version__
 from vision_line.capacity.constants import Codec
+from vision_line.cli.case_commands import case_cli
+from vision_line.cli.challenge_commands import challenge_cli
+from vision_line.cli.desk_commands import desk_cli
+from vision_line.cli.error_report import reported_errors
+from vision_line.cli.lanes_commands import lanes_cli
+from vision_line.cli.lots_commands import lots_cli
+from vision_line.cli.outputs_commands import outputs_cli
+from vision_line.cli.recipes_commands import recipes_cli
+from vision_line.cli.reviews_commands import reviews_cli
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
 from vision_line.commands import CarefulTyper
-from vision_line.errors import ExitCode, VisionLineError
-from vision_line.frames import Verdict
+from vision_line.parts.part import PartVerdict
 from vision_line.records.columns import Table
 from vision_line.records.table_export import Format
-from vision_line.screens.lines import say
 
 EXIT_CODES = (
     "Exit codes: 0 success; 2 wrong options or configuration; 3 model or device not usable; 4 failed while running;"
-    " 5 records are not what was written; 130 interrupted; 141 output closed."
+    " 5 records are not what was written; 6 a challenge is overdue; 7 it failed; 130 interrupted; 141 output closed."
 )
 
 cli = CarefulTyper(
     name="vision-line",
     help="Inspect the cameras of a production line in real time. " + EXIT_CODES,
     no_args_is_help=False,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+cli.add_typer(desk_cli)
+cli.add_typer(case_cli)
+cli.add_typer(reviews_cli)
+cli.add_typer(challenge_cli)
+cli.add_typer(outputs_cli)
+cli.add_typer(lanes_cli)
+cli.add_typer(recipes_cli)
+cli.add_typer(lots_cli)
 
 _MODEL = "Model: a bundle folder or an ONNX file."
 _DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
@@ -52,18 +65,6 @@ def main() -> None:
     prepare_standard_streams()
     with watched_output():
         cli()
-
-
-@contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn an expected error into its message on stderr and its exit code; bugs keep their traceback."""
-    try:
-        yield
-    except VisionLineError as exc:
-        say(f"vision-line: {exc}", sys.stderr)
-        raise typer.Exit(exc.exit_code) from exc
-    except KeyboardInterrupt as exc:
-        raise typer.Exit(ExitCode.INTERRUPTED) from exc
 
 
 def _show_version(value: bool) -> None:
@@ -103,6 +104,19 @@ def inspect(
         typer.Option("--cameras", metavar="N", min=1, help="Inspect only the first N cameras of the file."),
     ] = None,
     allow_failed_gates: AllowFailedGates = False,
+    desk: Annotated[
+        bool, typer.Option("--desk", help="Show the records in a browser meanwhile, as vision-line desk does.")
+    ] = False,
+    desk_listen: Annotated[
+        str, typer.Option("--desk-listen", metavar="ADDRESS", help="Where the desk listens on this machine.")
+    ] = "127.0.0.1:8080",
+    with_outputs: Annotated[
+        bool,
+        typer.Option("--outputs", help="Tell other systems meanwhile what is recorded, as vision-line outputs does."),
+    ] = False,
+    with_lanes: Annotated[
+        bool, typer.Option("--lanes", help="Decide meanwhile the parts that pass, as vision-line lanes does.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -129,7 +143,7 @@ def inspect(
             cameras=cameras,
             allow_failed_gates=allow_failed_gates,
         )
-        raise typer.Exit(run(options))
+        raise typer.Exit(run(options, desk_listen if desk else None, with_outputs=with_outputs, with_lanes=with_lanes))
 
 
 @cli.command()
@@ -138,7 +152,7 @@ def check(
     model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help=_MODEL)] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="NAME", help=_DEVICE)] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Open each camera and show its codec, frame size and frame rate.")
+        bool, typer.Option("--probe", help="Open each camera and show what it sends; send each output a test message.")
     ] = False,
     allow_failed_gates: AllowFailedGates = False,
 ) -> None:
@@ -152,6 +166,32 @@ def check(
 
 
 @cli.command()
+def init(
+    cameras: Annotated[
+        list[str],
+        typer.Argument(metavar="[FILE.toml] [CAMERA ...]", help="The file to write; URLs or addresses of cameras."),
+    ] = [],  # noqa: B006 - typer copies it
+    listed: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Take cameras from this file, one a line; - is standard input."),
+    ] = None,
+    search: Annotated[bool, typer.Option("--discover", help="Search the network for ONVIF cameras.")] = False,
+    snapshots: Annotated[
+        Path | None, typer.Option("--snapshots", metavar="DIR", help="Write a frame of each camera to this folder.")
+    ] = None,
+    no_probe: Annotated[bool, typer.Option("--no-probe", help="Do not open the cameras.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+) -> None:
+    """Write a streams.toml for your cameras, and say what to change in them. Exit code 2: one cannot be opened."""
+    with reported_errors():
+        from vision_line.cli.init import write_first_file
+        from vision_line.cli.init_cameras import InitOptions
+
+        options = InitOptions(tuple(cameras), listed, search, not no_probe, snapshots, force)
+        raise typer.Exit(write_first_file(options))
+
+
+@cli.command()
 def export(
     record: Record = Path("records"),
     table: Annotated[Table, typer.Option("--table", help="Table to export.")] = Table.EVENTS,
@@ -162,7 +202,10 @@ def export(
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this UTC time, or age.")] = None,
     camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - typer copies it
     class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006 - the same
-    verdict: Annotated[list[Verdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006 - the same
+    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006 - the same
+    lot: Annotated[
+        list[str], typer.Option("--lot", metavar="LOT", help=f"Only parts of this lot, or its times{_MORE}")
+    ] = [],  # noqa: B006 - the same
     output: Annotated[
         Path | None,
         typer.Option(
@@ -174,7 +217,7 @@ def export(
     with reported_errors():
         from vision_line.cli.export import export_table, selected
 
-        export_table(record, table, format_, selected(since, until, camera, class_, verdict), output)
+        export_table(record, table, format_, selected(since, until, camera, class_, verdict, lot), output)
 
 
 @cli.command()
@@ -190,18 +233,22 @@ def prune(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option("--signing-key", metavar="FILE", help="Private key (PEM) of the records' seals, if signed."),
+    ] = None,
 ) -> None:
     """Remove old records while no run uses them. A run removes by itself: keys keep_days and max_mb of streams.toml."""
     with reported_errors():
         from vision_line.cli.prune import prune_records
 
-        prune_records(record, keep_days, max_mb, dry_run=dry_run)
+        prune_records(record, keep_days, max_mb, signing_key, dry_run=dry_run)
 
 
 @cli.command()
 def verify(
     record: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the records.")] = Path("records"),
-    pictures: Annotated[bool, typer.Option("--pictures", help="Check the evidence images too.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Check the evidence images and clips too.")] = False,
     head: Annotated[
         str | None,
         typer.Option("--head", metavar="HASH", help="Head that was kept elsewhere: the journal must hold it."),
@@ -215,6 +262,72 @@ def verify(
         from vision_line.cli.verify import verify_records
 
         verify_records(record, head, key, pictures=pictures)
+
+
+@cli.command()
+def feed(
+    record: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the records.")] = Path("records"),
+    camera: Annotated[
+        list[str], typer.Option("--camera", metavar="NAME", help=f"Show frames and results of this camera{_MORE}")
+    ] = [],  # noqa: B006 - typer copies it
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds. Default: at Ctrl-C.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON, a message a line.")] = False,
+) -> None:
+    """Show what a run says to other programs: its state, events as they are decided, commits."""
+    with reported_errors():
+        from vision_line.cli.feed import show_feed
+
+        show_feed(record, camera, duration, as_json=as_json)
+
+
+@cli.command()
+def report(
+    record: Record = Path("records"),
+    shift: Annotated[
+        str | None,
+        typer.Option(
+            "--shift", metavar="DAY/NAME", help="Shift such as 2026-11-27/early. Default: the last whole one."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="From this time on the plant's clock, or age such as 8h."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Before this time. Default: now.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--last", metavar="AGE", help="From this age on, such as 8h.")] = None,
+    lot: Annotated[
+        str | None, typer.Option("--lot", metavar="LOT", help="The time in which this lot was made.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Output file; - is standard output.")
+    ] = Path("report.html"),
+    verify_: Annotated[
+        bool, typer.Option("--verify", help="Verify the journal first, and say so in the report.")
+    ] = False,
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", min=0, max=500, help="Show the newest N rejects.")
+    ] = 60,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--timezone", metavar="ZONE", help="Time zone of the plant's clock. Default: as recorded, or UTC."
+        ),
+    ] = None,
+    shifts: Annotated[
+        str | None, typer.Option("--shifts", metavar="TIMES", help="Starts such as 06:00,14:00. Default: as recorded.")
+    ] = None,
+) -> None:
+    """Write what a shift inspected, missed and found to one HTML file that prints well, also during a run."""
+    with reported_errors():
+        from vision_line.cli.report import write_report
+        from vision_line.desk.report.period import WantedPeriod
+
+        wanted = WantedPeriod(shift, since, until, last, timezone=timezone, shifts=shifts, lot=lot)
+        write_report(record, wanted, output, images, check=verify_)
 
 
 @cli.command()

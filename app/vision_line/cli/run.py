@@ -4,17 +4,25 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 
+from vision_line.cli.child_process import ChildProcess
+from vision_line.cli.desk_process import LatestNews, SaidNews, checked_address, desk_command
+from vision_line.cli.lanes import checked_lanes
+from vision_line.cli.lanes_child import lanes_command
+from vision_line.cli.outputs import checked_outputs
+from vision_line.cli.outputs_child import outputs_command
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.footprint import share_heaps
-from vision_line.outputs import write_output
+from vision_line.output_files import write_output
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.output_check import check_live_logs, check_outputs, takes_standard_output
 from vision_line.runtime.program import RunOutcome, run_program
@@ -29,13 +37,27 @@ from vision_line.telemetry.snapshot import Snapshot
 #: wait a little more for each other's slices: 2 % of the frames (docs/performance.md).
 SWITCH_INTERVAL_S = 0.0005
 
+#: What is said after the simulator's cameras were inspected.
+AFTER_DEMO = """Results: {records} has the records, and an image of every defect in {records}/evidence.
+  in a browser:        vision-line desk{option}
+  as a report to send: vision-line report{option} --last 1h
+  as a table:          vision-line export{option} --table events
+Next: `vision-line init`, in a folder of your own, writes a streams.toml for your cameras
+(docs/cameras.md#the-first-run)."""
 
-def run(options: RunOptions) -> int:
-    """Inspect; return the exit code.
+
+def run(
+    options: RunOptions, desk_listen: str | None = None, *, with_outputs: bool = False, with_lanes: bool = False
+) -> int:
+    """Inspect, with the desk beside it where it has an address, the outputs and the lanes; return the exit code.
 
     Raises:
         VisionLineError: the run cannot start or cannot go on.
     """
+    address = None if desk_listen is None else checked_address(desk_listen)
+    secrets = checked_outputs(options.streams) if with_outputs else frozenset()
+    if with_lanes:
+        checked_lanes(options.streams)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     share_heaps()
     loaded = load_config(options.streams, first=options.cameras)
@@ -50,8 +72,21 @@ def run(options: RunOptions) -> int:
     clips = [] if simulator is None else rendered_clips(simulator.cameras, simulator.seed)
     console = Console()
     directory = options.record or Path(loaded.config.record.directory)
-    with logging_to_file(directory) if _has_dashboard(options, console) else logging_to_stream():
-        outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console)))
+    has_dashboard = _has_dashboard(options, console)
+    news = LatestNews() if has_dashboard else SaidNews(_lines(options))
+    with (
+        logging_to_file(directory) if has_dashboard else logging_to_stream(),
+        ExitStack() as beside,
+    ):
+        if address is not None:
+            beside.enter_context(closing(ChildProcess("desk", desk_command(directory, address), news.put)))
+        if with_outputs:
+            command = outputs_command(options.streams, directory)
+            beside.enter_context(closing(ChildProcess("process of the outputs", command, news.put, secrets)))
+        if with_lanes:
+            command = lanes_command(options.streams, directory)
+            beside.enter_context(closing(ChildProcess("process of the lanes", command, news.put)))
+        outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console, news)))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
 
@@ -70,10 +105,11 @@ def _has_dashboard(options: RunOptions, console: Console) -> bool:
 
 
 def _screen(
-    options: RunOptions, loaded: LoadedConfig, console: Console
+    options: RunOptions, loaded: LoadedConfig, console: Console, news: LatestNews | SaidNews
 ) -> Callable[[Callable[[], Snapshot]], Awaitable[None]]:
-    if _has_dashboard(options, console):
-        return lambda get_snapshot: run_dashboard(get_snapshot, loaded.config.dashboard.refresh_per_s, console)
+    if isinstance(news, LatestNews):
+        refresh_per_s = loaded.config.dashboard.refresh_per_s
+        return lambda get_snapshot: run_dashboard(get_snapshot, refresh_per_s, console, lambda: news.newest)
     lines = _lines(options)
     return lambda get_snapshot: run_status_lines(get_snapshot, lines)
 
@@ -88,5 +124,14 @@ def _say_goodbye(outcome: RunOutcome, options: RunOptions, loaded: LoadedConfig)
     say(plain_line(outcome.last), _lines(options))
     if outcome.parting:
         say(outcome.parting, _lines(options))
+    if loaded.config.simulator is not None:
+        say(_after_demo(options, loaded), _lines(options))
     if loaded.config.dashboard.svg is not None:
         write_output(Path(loaded.config.dashboard.svg), svg_of(outcome.last), "dashboard.svg:")
+
+
+def _after_demo(options: RunOptions, loaded: LoadedConfig) -> str:
+    """Return where the results are, and the next commands, as a shell takes them."""
+    records = options.record or Path(loaded.config.record.directory)
+    option = "" if records == Path("records") else f" --record {shlex.quote(str(records))}"
+    return AFTER_DEMO.format(records=records, option=option)

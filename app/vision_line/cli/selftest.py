@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vision_line.errors import ExitCode
-from vision_line.outputs import write_output
+from vision_line.output_files import write_output
 from vision_line.runtime.output_check import check_outputs, takes_standard_output
 from vision_line.runtime.protected_files import check_apart, kept_model
 from vision_line.selftest.device_under_test import QUICK, Settings

@@ -12,7 +12,7 @@ import typer
 
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import ExitCode
-from vision_line.outputs import said_of
+from vision_line.output_files import said_of
 from vision_line.runtime.output_check import check_live_logs, check_outputs
 from vision_line.screens.lines import say
 from vision_line.simulator.clips import Clip, ensure_clips

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`vision-line verify`: whether records are what was written, and the head to keep elsewhere."""
+"""`vision-line verify`: whether records, parts, and what people decided are what was written; the head to keep."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import typer
 
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import ConfigError
+from vision_line.parts.parts_check import CheckedParts, check_parts
+from vision_line.parts.parts_file import FILE_NAME as PARTS
 from vision_line.records.formats import iso_utc
 from vision_line.records.journal_check import Expected
 from vision_line.records.seal import CheckedSeals, load_public_key
 from vision_line.records.verification import Verified, verify
+from vision_line.reviews.reviews_check import CheckedReviews, check_reviews
+from vision_line.reviews.reviews_file import FILE_NAME
 
 _HEAD = re.compile(r"[0-9a-f]{64}")
 
@@ -30,7 +34,8 @@ def verify_records(record: Path, head: str | None, key: Path | None, *, pictures
     expected = Expected(head, None if key is None else load_public_key(key))
     with progress_bar("Verifying the journal") as report:
         verified = verify(record, expected, report, images=pictures)
-    for line in _said(verified):
+    parts, reviews = check_parts(record), check_reviews(record)
+    for line in (*_said(verified), *_of_parts(parts), *_of_reviews(reviews)):
         typer.echo(line)
     typer.echo(f"head {verified.journal.head.digest.hex()}")
 
@@ -52,15 +57,38 @@ def _said(verified: Verified) -> list[str]:
     if journal.under_way:
         lines.append(f"minutes under way, which have no entry yet: {journal.under_way}")
     lines += _of_seals(journal.seals)
+    if verified.draws:
+        lines.append(f"audits and near misses: {verified.draws} draws hold")
     if (images := verified.images) is not None:
         lines.append(f"images: {images.images} hold")
+        if images.clips:
+            lines.append(f"clips: {images.clips} hold")
         if images.unsettled:
             lines.append(
-                f"images of {images.unsettled} events: removed or lost when the last run died; a start settles it"
+                f"files of {images.unsettled} rows: removed or lost when the last run died; a start settles it"
             )
         if images.lost:
-            lines.append(f"images of {images.lost} events: removed or lost when a run died, as the next start found")
+            lines.append(f"files of {images.lost} rows: removed or lost when a run died, as the next start found")
     return lines
+
+
+def _of_reviews(reviews: CheckedReviews | None) -> list[str]:
+    """Say what was checked of what people decided, head and all: the last line stays the records' own."""
+    if reviews is None:
+        return []
+    answers = reviews.answers
+    given = f", {answers.answers} answers of {answers.people} people for {answers.items} items" if answers.items else ""
+    return [f"{FILE_NAME}: {reviews.entries} entries hold{given}; its newest is {reviews.head or 'none'}"]
+
+
+def _of_parts(parts: CheckedParts | None) -> list[str]:
+    """Say what was checked of the parts that passed."""
+    if parts is None:
+        return []
+    corrected = f", {parts.corrections} corrections" if parts.corrections else ""
+    removed = f", {parts.removed} parts before them were removed" if parts.removed else ""
+    passed = f"{parts.parts} parts{corrected}{removed}"
+    return [f"{PARTS}: {parts.entries} entries hold, {passed}; its newest is {parts.head or 'none'}"]
 
 
 def _of_seals(seals: CheckedSeals) -> list[str]:

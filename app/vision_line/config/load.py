@@ -14,15 +14,17 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from vision_line.config.camera_recipes import recipe_problems, recipe_words, unknown_cameras
 from vision_line.config.feasible import contradictions
 from vision_line.config.models import Config
-from vision_line.config.toml import Problem, TomlTable, TomlValue, problems_of, read_toml
+from vision_line.config.output_settings import output_problems
+from vision_line.config.toml import Problem, TomlFile, TomlTable, TomlValue, problems_of, read_toml
 from vision_line.errors import ConfigError
 
 #: What says whom to trust; nothing in the clear can be held to it.
 _TRUST = ("tls_ca_file", "tls_fingerprint", "tls_verify")
 
-_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _SECRET_FOLDERS = ("/run/secrets",)
 
 
@@ -53,25 +55,39 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None, *, fir
     Raises:
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
     """
-    environment = os.environ if environment is None else environment
-    file = read_toml(path)
-    data, problems = _fill_urls(file.data, environment, path.parent)
-    data = _anchor_trust(data, path.parent)
+    return checked_config(read_toml(path), os.environ if environment is None else environment, first=first)
+
+
+def checked_config(file: TomlFile, environment: Mapping[str, str], *, first: int | None = None) -> LoadedConfig:
+    """Check what `file` says, which need not be on the disk; as `load_config` otherwise.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    folder = file.path.parent
+    data, problems = _fill_urls(file.data, environment, folder)
+    data = _anchor_trust(data, folder)
     config: Config | None = None
     try:
         config = Config.model_validate(data)
     except ValidationError as exc:
-        problems += _distinct(problems_of(exc))
+        problems += recipe_words(_distinct(output_problems(problems_of(exc))))
     if config is not None:
         problems += _contradictions(config, data)
         problems += _trust_in_the_clear(config, data)
-    problems += _repeated_names(data)
+        problems += _unknown_cameras(config)
+        problems += _unknown_lanes(config)
+        problems += unknown_cameras(config)
+        problems += recipe_problems(config)
+    problems += repeated_names(data, "stream")
+    problems += repeated_names(data, "output")
+    problems += repeated_names(data, "lane")
     if problems or config is None:
         raise file.error(problems)
     left_out = () if first is None else tuple(stream.name for stream in config.enabled_streams[first:])
     if first is not None:
         config = _limited(config, first)
-    return LoadedConfig(config, path, hashlib.sha256(file.text.encode()).hexdigest(), first, left_out)
+    return LoadedConfig(config, file.path, hashlib.sha256(file.text.encode()).hexdigest(), first, left_out)
 
 
 def _limited(config: Config, first: int) -> Config:
@@ -130,15 +146,16 @@ def _distinct(problems: list[Problem]) -> Iterator[Problem]:
             yield path, words
 
 
-def _repeated_names(data: TomlTable) -> list[Problem]:
-    streams = data.get("stream")
-    if not isinstance(streams, list):
+def repeated_names(data: TomlTable, array: str) -> list[Problem]:
+    """Return which tables of `[[array]]` have a name that one before them has. Pure."""
+    tables = data.get(array)
+    if not isinstance(tables, list):
         return []
-    names = [stream.get("name") if isinstance(stream, dict) else None for stream in streams]
+    names = [table.get("name") if isinstance(table, dict) else None for table in tables]
     counts = Counter(name for name in names if isinstance(name, str))
     first = {name: names.index(name) for name in counts}
     return [
-        (("stream", index, "name"), f"{name!r} is already the name of stream {first[name] + 1}, expected unique names")
+        ((array, index, "name"), f"{name!r} is already the name of {array} {first[name] + 1}, expected unique names")
         for index, name in enumerate(names)
         if isinstance(name, str) and index != first[name]
     ]
@@ -163,6 +180,22 @@ def _trust_in_the_clear(config: Config, data: TomlTable) -> Iterator[Problem]:
                 yield ("stream", index, key), "is for rtsps:// only, found rtsp://: use rtsps:// or remove it"
 
 
+def _unknown_cameras(config: Config) -> Iterator[Problem]:
+    """Give each lane whose cameras are not all there."""
+    known = {stream.name for stream in config.stream}
+    for index, lane in enumerate(config.lane):
+        if missing := [name for name in lane.cameras if name not in known]:
+            yield ("lane", index, "cameras"), f"expected names of streams, found {', '.join(missing)}"
+
+
+def _unknown_lanes(config: Config) -> Iterator[Problem]:
+    """Give each output of a module whose lane is not there."""
+    known = {lane.name for lane in config.lane}
+    for index, coil in enumerate(config.coil):
+        if coil.lane not in known:
+            yield ("coil", index, "lane"), f"expected the name of a lane, found {coil.lane!r}"
+
+
 def fill_placeholders(url: str, environment: Mapping[str, str]) -> tuple[str, list[str]]:
     """Return `url` with its secrets filled in, and what is wrong with those that cannot be.
 
@@ -178,7 +211,7 @@ def fill_placeholders(url: str, environment: Mapping[str, str]) -> tuple[str, li
             problems.append(str(exc))
             return "unset"  # something must stand there, so that the URL's own faults are found in the same run
 
-    return _PLACEHOLDER.sub(secret, url), problems
+    return PLACEHOLDER.sub(secret, url), problems
 
 
 def _secret(name: str, environment: Mapping[str, str]) -> str:

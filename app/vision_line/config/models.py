@@ -9,10 +9,15 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.listen import ListenAddress, parse_listen
+from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
+from vision_line.config.output_settings import Output
+from vision_line.config.recipe_settings import RecipeSettings
+from vision_line.config.table_values import NAME, Polygon, Score, Share
 from vision_line.errors import mask_credentials
+from vision_line.quality.shifts import ShiftPlan, shift_plan
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -20,10 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SPARE_FACTOR = 1.5
 URL_SCHEMES = ("rtsp", "rtsps", "file")
 
-Score = Annotated[float, Field(gt=0.0, lt=1.0)]
-Coordinate = Annotated[float, Field(ge=0.0, le=1.0)]
-Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
-Polygon = Annotated[list[Point], Field(min_length=3)]
+ShiftName = Annotated[str, Field(pattern=r"^[^\W_][\w .-]{0,39}$")]
 
 
 class Frozen(BaseModel):
@@ -73,6 +75,8 @@ class StreamSettings(Frozen):
     """Overrides the stream's range."""
     roi: list[Polygon] = []
     """Polygons of [x, y] in 0..1; a detection counts when its centre lies in one. Empty: the whole frame."""
+    classes: list[str] = []
+    """Classes that count, by name; empty: all of the model."""
     score_threshold: Score | None = None
     """Lowest score of a detection that counts, for classes without their own; default: the bundle's."""
     thresholds: dict[str, Score] = {}
@@ -144,7 +148,7 @@ class Stream(StreamSettings):
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
+        if not NAME.fullmatch(value):
             raise ValueError(f"expected 1 to 64 letters, digits, '_', '.', '-', found {value!r}")
         return value
 
@@ -256,13 +260,82 @@ class RecordSettings(Frozen):
     evidence_quality: int = Field(90, ge=30, le=100)
     """JPEG quality."""
     keep_days: int = Field(0, ge=0, le=36_500)
-    """Records older than this are removed: detections, images, events, coverage; 0: never."""
+    """Records older than this are removed: detections, images, events, coverage, parts; 0: never."""
     max_mb: int = Field(0, ge=0)
     """Size limit of the record file: above it the oldest detections go, then events, then coverage; 0: none."""
     min_free_mb: int = Field(200, ge=0)
     """With less free disk space inspection stops, since results could not be recorded."""
     signing_key: str | None = None
     """Ed25519 private key (PEM), relative to the working directory, that signs the journal's seals."""
+
+
+class ReviewSettings(Frozen):
+    """`[review]`: if present, frames are kept for estimating what is missed."""
+
+    audit_per_hour: float = Field(4.0, ge=0, le=3600)
+    """Inspected frames that are drawn at random and kept with all their detections, on average an hour and camera."""
+    near_misses: bool | Share = True
+    """Record tracks that never became an event; a number in 0..1: keep the image of this share of them, at random."""
+    max_mb: int = Field(1000, ge=1)
+    """Disk space for these images: one half for audits, the other for near misses; the oldest are removed first."""
+    quality: int = Field(90, ge=30, le=100)
+    """JPEG quality."""
+
+    @property
+    def near_miss_share(self) -> float:
+        """With which probability a near miss keeps its image."""
+        return float(self.near_misses)
+
+
+class ClipSettings(Frozen):
+    """`[clips]`: footage of every defect event, as the camera sent it. Without this section there are no clips."""
+
+    pre_s: float = Field(5.0, ge=0, le=60)
+    """How long before an event's first sight its clip begins, at the latest; it begins with a keyframe."""
+    post_s: float = Field(5.0, ge=0, le=60)
+    """How long after its last sight it ends."""
+    max_s: float = Field(60.0, ge=1, le=600)
+    """The longest clip. Events that overlap share one."""
+    memory_mb: int = Field(128, ge=1)
+    """Memory for the newest encoded frames of all cameras together."""
+    max_mb: int = Field(2000, ge=1)
+    """Disk space for clips; the oldest are removed first."""
+    verdict: Literal["accept", "warn", "reject"] = "warn"
+    """The mildest verdict of which events have clips."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ClipSettings:
+        if self.pre_s + self.post_s > self.max_s:
+            raise ValueError(f"max_s: expected at least pre_s + post_s, found {self.max_s:g}")
+        return self
+
+
+class ShiftSettings(Frozen):
+    """`[shifts]`: when shifts begin on the plant's clock, for desk and reports. It changes no inspection."""
+
+    timezone: str
+    """Time zone of the plant's clock by its name in the tz database: `Europe/Berlin`. Required."""
+    start: list[str]
+    """When each shift begins, in the order of the day: `["06:00", "14:00", "22:00"]`. Required."""
+    names: list[ShiftName] = []
+    """What each is called; default: `early`, `late`, `night` where the first begins in the morning, else its start."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ShiftSettings:
+        shift_plan(self.timezone, self.start, self.names)
+        return self
+
+    @property
+    def plan(self) -> ShiftPlan:
+        """When shifts begin."""
+        return shift_plan(self.timezone, self.start, self.names)
+
+
+class ChallengeFileSettings(Frozen):
+    """`[challenge]`: where the plan of challenge parts is."""
+
+    file: str
+    """The plan, relative to this file; without this section `challenge.toml` beside this file, if it is there."""
 
 
 class DashboardSettings(Frozen):
@@ -316,11 +389,32 @@ class Config(Frozen):
     model: ModelSettings = ModelSettings()
     defaults: StreamSettings = StreamSettings()
     record: RecordSettings = RecordSettings()
+    clips: ClipSettings | None = None
     dashboard: DashboardSettings = DashboardSettings()
     metrics: MetricsSettings = MetricsSettings()
+    review: ReviewSettings | None = None
+    shifts: ShiftSettings | None = None
+    challenge: ChallengeFileSettings | None = None
     simulator: SimulatorSettings | None = None
     stream: list[Stream] = Field(min_length=1)
     """The cameras."""
+    output: list[Output] = []
+    """What `vision-line outputs` sends to other systems; a run only checks it."""
+    lane: list[LaneSettings] = []
+    """Where parts pass, and what `vision-line lanes` decides; a run only checks it."""
+    modbus: ModbusSettings | None = None
+    """Where a PLC asks `vision-line lanes`; a run only checks it."""
+    coil: list[CoilSettings] = []
+    """Outputs of remote I/O modules that `vision-line lanes` switches; a run only checks it."""
+    recipe: dict[str, RecipeSettings] = {}
+    """What is inspected otherwise while a product is made, by the recipe's name."""
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_names(cls, value: dict[str, RecipeSettings]) -> dict[str, RecipeSettings]:
+        if wrong := [name for name in value if not NAME.fullmatch(name)]:
+            raise ValueError(f"expected names of 1 to 64 letters, digits, '_', '.', '-', found {wrong[0]!r}")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -339,3 +433,8 @@ class Config(Frozen):
     def enabled_streams(self) -> tuple[Stream, ...]:
         """The cameras that are opened."""
         return tuple(stream for stream in self.stream if stream.enabled)
+
+    @property
+    def enabled_outputs(self) -> tuple[str, ...]:
+        """The names of the outputs that are to get something."""
+        return tuple(output.name for output in self.output if output.enabled)

@@ -31,6 +31,14 @@ _TABLE = re.compile(rf"^\s*\[(?P<array>\[)?\s*(?P<name>{_DOTTED})\s*\]\]?\s*(?:#
 _KEY = re.compile(rf"^\s*(?P<key>{_DOTTED})\s*=")
 _SYNTAX_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _LONGEST_SHOWN = 80
+#: What is expected, where pydantic says it in the words of its Python types.
+_WORDS = {
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "list_type": "a list in [ ]",
+    "string_type": "a text in quotation marks",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,11 @@ def _problem(details: ErrorDetails) -> Problem:
         return path, "unknown key"
     if details["type"] == "value_error":  # of a validator of ours: its words say what was found
         return path, details["msg"].removeprefix("Value error, ")
+    if details["type"] == "union_tag_invalid":
+        tag, known = details["ctx"]["tag"], details["ctx"]["expected_tags"]
+        return (*path, "type"), f"found {_shown(tag)}, expected one of {known}"
+    if words := _WORDS.get(details["type"]):
+        return path, f"found {_shown(details.get('input'))}, expected {words}"
     message = details["msg"][:1].lower() + details["msg"][1:]
     return path, f"found {_shown(details.get('input'))}, {message.replace('input should be', 'expected')}"
 

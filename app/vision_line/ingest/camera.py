@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from vision_line.config.models import Stream
+from vision_line.encoded import EncodedTap
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, StateChange
 from vision_line.ingest.camera_clock import Clocks
@@ -58,6 +59,7 @@ class Camera:
         clocks: Clocks = Clocks(),  # noqa: B008  frozen
         chance: Callable[[], float] = random.random,
         take_fingerprint: TakeFingerprint = fingerprint_frame,
+        tap: EncodedTap | None = None,
     ) -> None:
         """Make the camera; `run` opens it.
 
@@ -73,6 +75,7 @@ class Camera:
             clocks: injected time.
             chance: uniform in 0..1, for the jitter of the back-off.
             take_fingerprint: fingerprints a frame for freeze and blur watching; by default of `av.VideoFrame`s.
+            tap: sees each of its encoded frames, in a session's thread.
         """
         self.stream = stream
         self.load = DecodeLoad()
@@ -83,6 +86,7 @@ class Camera:
         self._clocks = clocks
         self._chance = chance
         self._take_fingerprint = take_fingerprint
+        self._tap = tap
         self._numbers = itertools.count() if numbers is None else numbers
         self._health = open_health(stream)
         self._abandoned: list[Session] = []
@@ -158,6 +162,7 @@ class Camera:
             health=self._health,
             take_fingerprint=self._take_fingerprint,
             load=self.load,
+            tap=self._tap,
         )
 
     async def _open(self, session: Session) -> SourceError | None:

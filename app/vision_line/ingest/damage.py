@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import av
 from av.container import InputContainer
 
-from vision_line.ingest.source import EncodedFrame
+from vision_line.encoded import EncodedFrame
 from vision_line.ports import VideoPacket
 
 #: The length of a track and the end of its last frame differ by this much even where nothing is missing.

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 
 from vision_line.config.models import Stream
+from vision_line.encoded import EncodedFrame
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.damage import FileEnding
@@ -19,7 +20,6 @@ from vision_line.ingest.error_mapping import file_error
 from vision_line.ingest.file_formats import open_image, open_video
 from vision_line.ingest.file_search import file_path, find_images
 from vision_line.ingest.file_timeline import DEFAULT_PERIOD_S, FileTimeline, placed_packets
-from vision_line.ingest.source import EncodedFrame
 from vision_line.ports import VideoPacket
 
 logger = logging.getLogger(__name__)

@@ -35,11 +35,10 @@ class FrameNumbers:
 
     def __init__(self, extradata: bytes) -> None:
         """Read the parameter sets that came before the frames: Annex B, avcC, or none."""
-        is_avcc = extradata[:1] == b"\x01" and len(extradata) > 6
-        self._length_bytes = (extradata[4] & 3) + 1 if is_avcc else 0
+        self._length_bytes = prefix_bytes(extradata)
         self._sequence: H264Sequence | None = None
         self._newest: int | None = None  # number of the newest frame that others may refer to
-        for unit in _avcc_sequences(extradata) if is_avcc else _annex_b_units(extradata):
+        for unit in _avcc_sequences(extradata) if self._length_bytes else _annex_b_units(extradata):
             self._read_sequence(unit)
 
     def breaks(self, data: bytes, *, keyframe: bool) -> bool:
@@ -69,8 +68,7 @@ class FrameNumbers:
 
     def _first_slice(self, data: bytes) -> bytes | None:
         """Return the frame's first slice, reading the parameter sets before it."""
-        units = _prefixed_units(data, self._length_bytes) if self._length_bytes else _annex_b_units(data)
-        for unit in units:
+        for unit in frame_units(data, self._length_bytes):
             kind = unit[0] & 0x1F
             if kind in _SLICES:
                 return unit
@@ -111,6 +109,17 @@ def open_frame_numbers(video: EncodedVideo | None) -> FrameNumbers | None:
     if context is None or context.name != "h264":
         return None
     return FrameNumbers(bytes(context.extradata or b""))
+
+
+def prefix_bytes(extradata: bytes) -> int:
+    """Return how many bytes before each NAL unit of an H.264 stream say how long it is; 0: start codes part them."""
+    is_avcc = extradata[:1] == b"\x01" and len(extradata) > 6
+    return (extradata[4] & 3) + 1 if is_avcc else 0
+
+
+def frame_units(data: bytes, length_bytes: int) -> Iterator[bytes]:
+    """Return a frame's NAL units, none of them empty, at least up to its first slice; `length_bytes` as above."""
+    return _prefixed_units(data, length_bytes) if length_bytes else _annex_b_units(data)
 
 
 def _annex_b_units(data: bytes) -> Iterator[bytes]:

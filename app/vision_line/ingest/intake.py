@@ -11,6 +11,8 @@ by coming no more quickly than it was taken, that they were the last of those; t
 Too many. Only a share of the frames is admitted, as tokens: each frame brings `share` of one, each that is decoded
 takes one. A frame that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
 part of each group of pictures is decoded, at least its keyframe.
+
+Not whole. Where frames were left out before a recovery point, what follows is decoded and not shown until it is whole.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf, isfinite
 
+from vision_line.encoded import EncodedFrame
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
 from vision_line.ingest.age import FrameAge
+from vision_line.ingest.recovery import Recovery
 from vision_line.ingest.shedding import DecodeLoad
-from vision_line.ingest.source import EncodedFrame
 
 #: A frame is fresh again at this share of the limit: the rest of the queue is decoded soon.
 FRESH_SHARE = 0.25
@@ -64,6 +67,8 @@ class Intake:
         self._awaits: DropCause | None = DropCause.CORRUPT  # why nothing is decoded until a keyframe
         self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which frame
         self._skips = False
+        self._recovery = Recovery()
+        self._broken = False  # frames since the last decoded one were not decoded
         self._opening = Opening(limit_s)
         self._held: list[tuple[EncodedFrame, float]] = []  # the newest that may be of a backlog, and the fall then
         self._kept: list[EncodedFrame] = []
@@ -81,7 +86,8 @@ class Intake:
     def lose(self) -> None:
         """Wait for a keyframe: what was decoded is damaged."""
         self._awaits = DropCause.CORRUPT
-        self._kept.clear()
+        self._break()
+        self._clear_kept()
         for _ in self._held:
             self._drop(DropCause.CORRUPT)
         self._held.clear()
@@ -109,7 +115,22 @@ class Intake:
             return ()
         held = self._release(age) if self._held else []
         chosen = self._choose(frame, age)
-        return [*held, *chosen] if held else chosen
+        return self._whole([*held, *chosen]) if held or self._broken or not self._recovery.is_over else chosen
+
+    def _whole(self, chosen: Sequence[EncodedFrame]) -> Sequence[EncodedFrame]:
+        """Return what is to be decoded, of which only whole frames are to be shown."""
+        return [frame if self._is_whole(frame) else self._unshown(frame) for frame in chosen]
+
+    def _is_whole(self, frame: EncodedFrame) -> bool:
+        if self._broken and frame.keyframe:
+            self._recovery.begin(frame)
+            self._broken = False
+        return self._recovery.is_whole(frame)
+
+    def _unshown(self, frame: EncodedFrame) -> EncodedFrame:
+        if frame.shown:
+            self._drop(DropCause.CORRUPT)
+        return replace(frame, shown=False)
 
     def _choose(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
         if frame.behind_s > self._limit_s:
@@ -138,7 +159,7 @@ class Intake:
         chosen: list[EncodedFrame] = []
         for frame, fell_s in held:
             if frame.keyframe:
-                self._kept.clear()
+                self._clear_kept()
             known = replace(frame, behind_s=max(0.0, age.fell_s - fell_s))
             if self._kept:
                 chosen += self._resume(known, age)
@@ -149,7 +170,17 @@ class Intake:
     def _restart(self) -> None:
         """Begin with a keyframe: nothing before it is needed."""
         self._awaits = None
+        self._clear_kept()
+
+    def _clear_kept(self) -> None:
+        """Let go of what was kept for reference, undecoded."""
+        if self._kept:
+            self._break()
         self._kept.clear()
+
+    def _break(self) -> None:
+        """Note that a frame is not decoded. Of what is missing before its first one the decoder knows itself."""
+        self._broken = self._cost_s > 0.0
 
     def _count_group(self, *, keyframe: bool) -> None:
         if keyframe:
@@ -167,6 +198,7 @@ class Intake:
                 self._awaits = None
                 return True
             self._awaits = DropCause.SHED
+        self._break()
         self._drop(self._awaits)
         return False
 
@@ -192,11 +224,12 @@ class Intake:
     def _keep(self, frame: EncodedFrame) -> None:
         """Keep what later frames refer to; it will not be shown."""
         if self._awaits is not None:
+            self._break()
             return
         self._kept_bytes = (self._kept_bytes if self._kept else 0) + (0 if frame.packet is None else frame.packet.size)
         self._kept.append(replace(frame, shown=False))
         if len(self._kept) > MAX_REFERENCES or self._kept_bytes > MAX_REFERENCE_BYTES:
-            self._kept.clear()
+            self._clear_kept()
             self._awaits = DropCause.BEHIND
 
     def _resume(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
@@ -205,6 +238,7 @@ class Intake:
         if self._awaits is None and self._is_worth_decoding(len(kept), age):
             return (*kept, frame)
         self._awaits = self._awaits or DropCause.BEHIND
+        self._break()
         self._drop(self._awaits)
         return ()
 

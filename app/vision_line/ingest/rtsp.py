@@ -12,6 +12,7 @@ from typing import cast
 import av
 
 from vision_line.config.models import Stream
+from vision_line.encoded import EncodedFrame
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.ingest.access_units import AccessUnit, AccessUnits, OversizedFrameError
 from vision_line.ingest.camera_clock import Clocks
@@ -19,7 +20,6 @@ from vision_line.ingest.error_mapping import connection_error
 from vision_line.ingest.file_formats import check_size
 from vision_line.ingest.nal import NAL_CODECS, START_CODE, NalCodec
 from vision_line.ingest.parameter_sets import frame_size
-from vision_line.ingest.source import EncodedFrame
 from vision_line.ingest.wire.client import GoodbyeError, RtspClient
 from vision_line.ingest.wire.description import VideoTrack
 from vision_line.ingest.wire.dialogue import StoppedError

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from vision_line.config.models import Stream
+from vision_line.encoded import EncodedFrame, EncodedTap
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour, ColourMatrix, ColourRange, DropCause, Frame
 from vision_line.ingest.age import FrameAge
@@ -27,7 +28,7 @@ from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import ConnectionStats
 from vision_line.ingest.rtsp import RtspSource
 from vision_line.ingest.shedding import DecodeLoad
-from vision_line.ingest.source import EncodedFrame, Source
+from vision_line.ingest.source import Source
 from vision_line.ports import DecodedFrame, Decoder, EncodedVideo, OpenDecoder
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Session:
         health: HealthMonitor,
         take_fingerprint: TakeFingerprint,
         load: DecodeLoad,
+        tap: EncodedTap | None = None,
     ) -> None:
         self.stats = ConnectionStats(started_s=clocks.monotonic())
         self.end: SessionEnd | None = None
@@ -104,6 +106,7 @@ class Session:
         self._open_decoder = open_decoder
         self._changed = changed
         self._clocks = clocks
+        self._tap = tap
         self._take_fingerprint = take_fingerprint
         self._health = health
         self._started = False
@@ -185,6 +188,8 @@ class Session:
             self._damage.saw(encoded)
         if encoded.counts:
             self.sink.arrived()
+        if self._tap is not None:
+            self._tap.saw(encoded)
         if encoded.damaged or self._lacks_reference(encoded):
             self._intake.lose()
             if encoded.counts:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.config.camera_recipes import named_classes
 from vision_line.config.models import Stream, StreamSettings
 from vision_line.frames import Detections
 
@@ -23,12 +24,13 @@ class Kept(NamedTuple):
 
 
 def class_thresholds(classes: Sequence[str], stream: StreamSettings, default: float) -> NDArray[np.float32]:
-    """Return (nc,) float32: the lowest score that counts for each class.
+    """Return (nc,) float32: the lowest score that counts for each class, infinite for one that is not in use.
 
     A class's own entry takes precedence over the camera's `score_threshold`, and that over `default` (the model's).
     """
     fallback = default if stream.score_threshold is None else stream.score_threshold
-    return np.array([stream.thresholds.get(name, fallback) for name in classes], np.float32)
+    used = set(stream.classes or classes)
+    return np.array([stream.thresholds.get(name, fallback) if name in used else np.inf for name in classes], np.float32)
 
 
 def score_floor(
@@ -44,17 +46,12 @@ def score_floor(
 
 
 def unknown_classes(streams: Iterable[Stream], classes: Sequence[str]) -> list[str]:
-    """Return one problem (a line for `ConfigError`) for each threshold of a class that the model does not have."""
+    """Return one problem (a line for `ConfigError`) for each class of a camera that the model does not have."""
     known = set(classes)
     return [
         f"stream {stream.name!r}: {key}.{name}: found no such class in the model, expected one of {', '.join(classes)}"
         for stream in streams
-        for key, table in (
-            ("thresholds", stream.thresholds),
-            ("reject_thresholds", stream.reject_thresholds),
-            ("warn_thresholds", stream.warn_thresholds),
-        )
-        for name in table
+        for key, name in named_classes(stream)
         if name not in known
     ]
 

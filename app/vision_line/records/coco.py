@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from vision_line import __version__
 from vision_line.errors import ConfigError, RunError
-from vision_line.outputs import open_output, place_of, said_of
+from vision_line.output_files import open_output, place_of, said_of
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import SqlValue, Table
-from vision_line.records.directory import ForeignEvidenceError, read_stored
+from vision_line.records.directory import ForeignFileError, read_stored
+from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
 
@@ -150,11 +151,11 @@ def known_classes(connection: sqlite3.Connection) -> dict[str, int]:
 
 def _add_image(found: CocoSet, image: sqlite3.Row, records: Path, folder: Path) -> bool:
     try:
-        data = read_stored(records, image["path"], image["sha256"])
+        data = read_stored(records, image["path"], image["sha256"], EVIDENCE.folder)
     except FileNotFoundError:
         found.missing += 1  # the running line made room in the meantime
         return False
-    except ForeignEvidenceError as exc:
+    except ForeignFileError as exc:
         found.strange.append(str(exc))
         return False
     target = folder / f"{quote(image['run_id'][:8], safe='')}-{Path(image['path']).name}"

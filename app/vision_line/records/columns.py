@@ -28,6 +28,11 @@ class Table(StrEnum):
     CAMERAS = "cameras"
     CLOCK_STEPS = "clock_steps"
     REMOVALS = "removals"
+    CLIPS = "clips"
+    NEAR_MISSES = "near_misses"
+    AUDITS = "audits"
+    PARTS = "parts"
+    LOTS = "lots"
 
 
 class ColumnType(StrEnum):
@@ -92,6 +97,21 @@ _BOX = (
 
 def _box_of(prefix: str, words: str) -> tuple[ExportColumn, ...]:
     return tuple(_real(f"{prefix}_{name}", f"{edge} edge of the box of the {words}") for name, edge in _EDGES.items())
+
+
+def _file_of(what: str) -> tuple[ExportColumn, ...]:
+    """Return the columns of a table whose rows have one file."""
+    return (
+        _text("path", f"path of the {what} in the record directory"),
+        _text("sha256", f"SHA-256 of the {what}"),
+        _integer("bytes", "its size"),
+        _time("created_utc", "when the row was written"),
+        _time("deleted_utc", f"when the {what} was removed"),
+        _category("deleted_why", "why: the key that bounds them, `prune`, or `lost`"),
+        _text("missing", f"why there never was a {what}" if what == "clip" else f"why there never was an {what}"),
+        _MODEL,
+        _RUN,
+    )
 
 
 def _of_runs(*columns: ExportColumn) -> tuple[ExportColumn, ...]:
@@ -198,6 +218,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             _text("classes", "the model's classes, a JSON list"),
             _category("end_cause", "`stopped`, `failed` or `crashed`; empty while it lasts"),
             _time("alive_utc", "up to when its ledger accounts for its cameras"),
+            _text("clips", "the verdicts of which events have clips; empty: none have"),
         ),
     ),
     Table.CAMERAS: (
@@ -224,5 +245,89 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _time("to_utc", "time of the newest of them"),
         _category("why", "`keep_days`, `max_mb` or `prune`"),
         _time("at_utc", "when it was done; days of it are one row"),
+    ),
+    Table.CLIPS: (
+        _text("clip_id", "one clip; unique within a run"),
+        *_CAMERA,
+        _text("events", "the events it shows, a JSON list of their `event_id`s"),
+        _time("begins_utc", "when the first of its frames arrived; empty where it is missing"),
+        _time("ends_utc", "when the last of its frames arrived"),
+        _real("begins_s", "the same as `begins_utc` by the monotonic clock"),
+        _real("ends_s", "the same as `ends_utc` by the monotonic clock"),
+        _category("codec", "what its frames are encoded with: `h264`, `hevc` ..."),
+        _integer("frames", "how many there are"),
+        _boolean("reencoded", "they are not as the camera sent them, because MP4 does not take those"),
+        _text("note", "why it is otherwise than was asked for; empty: it is not"),
+        *_file_of("clip"),
+    ),
+    Table.NEAR_MISSES: (
+        _text("near_miss_id", "one track that never became an event; unique within a run"),
+        *_CAMERA,
+        _category("class", "the class of its best observation"),
+        _real("score", "score of its best observation, 0 to 1"),
+        _integer("hits", "inspections that saw it"),
+        *_BOX,
+        _integer("sequence", "the camera's frame number of the best observation, which the image shows"),
+        _time("first_seen_utc", "when the camera sent the first frame that showed it"),
+        _time("last_seen_utc", "when the camera sent the latest frame that showed it"),
+        _real("first_seen_s", "the same as `first_seen_utc` by the monotonic clock"),
+        _real("last_seen_s", "the same as `last_seen_utc` by the monotonic clock"),
+        _real("probability", "with which its image was to be kept, 0 to 1"),
+        *_file_of("image"),
+    ),
+    Table.AUDITS: (
+        *_CAMERA,
+        _integer("sequence", "the camera's frame number in this run"),
+        _time("arrived_utc", "when the frame's last packet had arrived"),
+        _real("arrived_s", "the same by the monotonic clock"),
+        _real("probability", "with which this frame was drawn, 0 to 1"),
+        _text("detections", "all that was found in it, a JSON list of objects with class, score and box"),
+        _integer("width", "width of the camera's frame, pixels"),
+        _integer("height", "height of the camera's frame, pixels"),
+        *_file_of("image"),
+    ),
+    Table.PARTS: (
+        _category("lane", "the lane that it passed"),
+        _integer("sequence", "its number at its lane, which rises by 1 with each part"),
+        _text("part_id", "what the plant calls it; empty where it gave no name"),
+        _category("lot", "the lot that its lane was at; empty: none"),
+        _category("recipe", "the recipe that it was inspected by; empty: none"),
+        _integer(
+            "trigger", "the number that the PLC gave it; empty where it gave none", "json_extract(j.body, '$.trigger')"
+        ),
+        _time("triggered_utc", "when it was announced"),
+        _time("window_begin_utc", "from when on cameras saw it", "json_extract(j.body, '$.window_utc[0]')"),
+        _time("window_end_utc", "until when they did", "json_extract(j.body, '$.window_utc[1]')"),
+        _time("deadline_utc", "by when its decision had to leave", "json_extract(j.body, '$.deadline_utc')"),
+        _time("decided_utc", "when it was decided"),
+        _category("verdict", "`accept`, `warn`, `reject` or `not_inspected`"),
+        _category("cause", "why it was not inspected; empty where it was"),
+        _integer("inspections", "how often it was inspected by the camera that did so least"),
+        _text("camera_inspections", "how often by each camera, a JSON object", "json_extract(j.body, '$.inspections')"),
+        _real(
+            "sent_after_ms",
+            "how long after its trigger the decision left, milliseconds; empty: it did not",
+            "json_extract(j.body, '$.sent_after_ms')",
+        ),
+        _category(
+            "found_later",
+            "what was found of it after its decision had left: the decision was wrong",
+            "json_extract(c.body, '$.found')",
+        ),
+        _text(
+            "events",
+            "the events that belonged to it when it was decided, a JSON list of `event_id`s",
+            "json_extract(j.body, '$.events')",
+        ),
+        _boolean("is_simulated", "it passed a simulated lane"),
+        _category("run_id", "the run whose results decided it"),
+    ),
+    Table.LOTS: (
+        _category("lane", "the lane that made it; `*`: every lane and camera"),
+        _category("lot", "the lot"),
+        _time("begun_utc", "from when on"),
+        _time("ended_utc", "until when; empty while it goes on"),
+        _text("by", "who began it", "json_extract(j.body, '$.by')"),
+        _category("door", "how: `command`, `desk`, `mqtt`, `opcua` or `modbus`", "json_extract(j.body, '$.door')"),
     ),
 }

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SAID = """SELECT iif(kind = 'carried', substr(key, length('configuration/') + 1), key), body FROM journal
+#: The newest entry of each key: by the index alone, as there are many where probabilities change.
+_SAID = """SELECT said, body FROM journal JOIN (
+    SELECT max(number) AS newest, iif(kind = 'carried', substr(key, length('configuration/') + 1), key) AS said
+    FROM journal
     WHERE kind = 'configuration' OR (kind = 'carried' AND key >= 'configuration/' AND key < 'configuration0')
-    ORDER BY number"""
+    GROUP BY said) ON number = newest ORDER BY number"""
 
 
 def enter_configuration(
@@ -31,12 +34,16 @@ def enter_configuration(
     """
     journal.flush(connection)  # what the same transaction entered before counts
     before = in_force(connection)
-    gone = {key for key in before if key.startswith(entry.complete) and key not in entry.settings}
+    gone = {key for key in before if _is_covered(key, entry.complete) and key not in entry.settings}
     for key in (*entry.settings, *sorted(gone)):
         after = entry.settings.get(key)
         if before.get(key) != after:
             said = {"before": before.get(key), "after": after, "why": entry.why, **entry.source}
             journal.append(Kind.CONFIGURATION, key, said, run)
+
+
+def _is_covered(key: str, complete: str | None) -> bool:
+    return complete is not None and key.startswith(complete)
 
 
 def in_force(connection: sqlite3.Connection) -> dict[str, object]:

@@ -1,31 +1,40 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The record directory: one run at a time owns it, files in it are durable before anything names them.
 
-A row may name an image anywhere: the record file may be somebody else's. Only what lies below the directory's
-`evidence` folder, links followed, is read or removed; what is read has the hash that its row says.
+A row may name a file anywhere: the record file may be somebody else's. Only what lies below the folder of its kind
+(`evidence`, `clips`, `review`), links followed, is read or removed; what is read has the hash that its row says.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from vision_line.errors import RunError
 
 LOCK_NAME = "lock"
-
-FOLDER = "evidence"
+#: What is being written: on the same file system, so that it gets its name at once.
+PARTIAL_NAME = ".partial"
 
 
 class DirectoryLock:
     """Owns a record directory for this process until `close`; the kernel lets go of it when the process dies."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make `directory` where needed and take its lock.
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        name: str = LOCK_NAME,
+        held_by: str = "another run",
+        advice: str = "choose another with --record",
+    ) -> None:
+        """Make `directory` where needed and take its lock, the file `name`; who has it is told with `advice`.
 
         Raises:
             RunError: another run has it, or the directory cannot be written.
@@ -33,7 +42,7 @@ class DirectoryLock:
         self._directory = directory
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._file: int | None = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file: int | None = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as exc:
             raise RunError(f"record directory {directory}: cannot be written: {exc.strerror}") from exc
         try:
@@ -45,8 +54,7 @@ class DirectoryLock:
             self.close()
             if isinstance(exc, BlockingIOError):
                 raise RunError(
-                    f"record directory {directory}: in use by another run (process {owner}); "
-                    "choose another with --record"
+                    f"record directory {directory}: in use by {held_by} (process {owner}); {advice}"
                 ) from exc
             raise RunError(f"record directory {directory}: cannot be locked: {exc.strerror}") from exc
 
@@ -108,48 +116,129 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-class ForeignEvidenceError(RunError):
-    """A row's image is not the one that was written: another content, or a path that leads elsewhere."""
-
-
-def stored_path(directory: Path, path: str) -> Path:
-    """Return where the image `path` of a row lies below `directory`; it need not be there.
+def write_stored(directory: Path, folder: str, files: Mapping[str, bytes]) -> None:
+    """Write the files of one row durably, in their order, all into one folder below `folder`.
 
     Raises:
-        ForeignEvidenceError: the path leads out of the evidence folder, as it is written or by links.
+        OSError: the disk is full, read-only or broken.
+    """
+    root = directory / folder
+    into = (directory / next(iter(files))).parent
+    root.mkdir(exist_ok=True)
+    ensure_directory(into, root)
+    for path, data in files.items():
+        write_durably(directory / path, data, root / PARTIAL_NAME)
+    sync_directory(into)
+
+
+def keep_partial(partial: Path, path: Path) -> None:
+    """Put what was written into `partial` on the disk, then give it its name, durably.
+
+    Raises:
+        OSError: the disk is full, read-only or broken.
+    """
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_directory(path.parent)
+
+
+class ForeignFileError(RunError):
+    """A row's file is not the one that was written: another content, or a path that leads elsewhere."""
+
+
+def stored_path(directory: Path, path: str, folder: str) -> Path:
+    """Return where the file `path` of a row lies below `directory`; it need not be there.
+
+    Raises:
+        ForeignFileError: the path leads out of `folder`, as it is written or by links.
     """
     relative = Path(path)
-    if "\0" in path or relative.is_absolute() or relative.parts[:1] != (FOLDER,) or ".." in relative.parts:
-        raise ForeignEvidenceError(f"{path!r}: leads out of the evidence folder")
-    root = directory.resolve() / FOLDER
+    if "\0" in path or relative.is_absolute() or relative.parts[:1] != (folder,) or ".." in relative.parts:
+        raise ForeignFileError(f"{path!r}: leads out of the {folder} folder")
+    root = directory.resolve() / folder
     place = root.parent / relative
     if not place.resolve().is_relative_to(root):
-        raise ForeignEvidenceError(f"{path!r}: leads out of the evidence folder by a link")
+        raise ForeignFileError(f"{path!r}: leads out of the {folder} folder by a link")
     return place
 
 
-def read_stored(directory: Path, path: str, sha256: str | None) -> bytes:
-    """Return the content of the image `path`.
+def open_stored(directory: Path, path: str, folder: str) -> int:
+    """Return a file descriptor, to read, of the file `path`: no part of the path below `directory` is a link.
 
     Raises:
         FileNotFoundError: it is gone.
-        ForeignEvidenceError: it is not what was written.
+        ForeignFileError: the path leads out of `folder` or over a link, or it is no file.
         OSError: it cannot be read.
     """
-    place = stored_path(directory, path)
-    if not stat.S_ISREG(place.stat().st_mode):
-        raise ForeignEvidenceError(f"{path!r}: is no file")
+    relative = stored_path(directory, path, folder).relative_to(directory.resolve())
+    at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in relative.parts[:-1]:
+            at, above = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at), at
+            os.close(above)
+        file = os.open(relative.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError as exc:
+        if exc.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise ForeignFileError(f"{path!r}: leads over a link") from exc
+        raise
+    finally:
+        os.close(at)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise ForeignFileError(f"{path!r}: is no file")
+    return file
+
+
+def read_stored(directory: Path, path: str, sha256: str | None, folder: str) -> bytes:
+    """Return the content of the file `path`.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        ForeignFileError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    place = _regular(directory, path, folder)
     data = place.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ForeignEvidenceError(f"{path!r}: is not the image that was recorded: its SHA-256 differs")
+        raise ForeignFileError(f"{path!r}: is not what was recorded: its SHA-256 differs")
     return data
 
 
-def remove_stored(directory: Path, path: str) -> None:
-    """Remove the image `path`, if it is there.
+def check_stored(directory: Path, path: str, sha256: str, folder: str) -> None:
+    """Check the content of the file `path`, which may be large.
 
     Raises:
-        ForeignEvidenceError: the path leads elsewhere; nothing is removed.
+        FileNotFoundError: it is gone.
+        ForeignFileError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    if file_sha256(_regular(directory, path, folder)) != sha256:
+        raise ForeignFileError(f"{path!r}: is not what was recorded: its SHA-256 differs")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _regular(directory: Path, path: str, folder: str) -> Path:
+    place = stored_path(directory, path, folder)
+    if not stat.S_ISREG(place.stat().st_mode):
+        raise ForeignFileError(f"{path!r}: is no file")
+    return place
+
+
+def remove_stored(directory: Path, path: str, folder: str) -> None:
+    """Remove the file `path`, if it is there.
+
+    Raises:
+        ForeignFileError: the path leads elsewhere; nothing is removed.
         OSError: it cannot be removed.
     """
-    stored_path(directory, path).unlink(missing_ok=True)
+    stored_path(directory, path, folder).unlink(missing_ok=True)

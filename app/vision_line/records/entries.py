@@ -20,6 +20,8 @@ from vision_line.frames import (
     Observation,
     StateChange,
 )
+from vision_line.inspection.tracking.candidates import Candidate
+from vision_line.records.file_tables import RowKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +114,12 @@ class ConfigurationEntry:
     """What is in force, for the journal: JSON values by their key, without passwords.
 
     `why` it is said (`start`, `reload`), and `source`: what is known of who set it. Of the keys that begin with
-    `complete` all are there: others that were in force are not any more.
+    `complete` all are there: others that were in force are not any more. None: nothing is said of others.
     """
 
     why: str
     settings: Mapping[str, object]
-    complete: str
+    complete: str | None
     source: Mapping[str, object]
 
 
@@ -139,13 +141,68 @@ class EvidenceEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceDeletedEntry:
-    """Images were removed, and why; `run` may be an earlier one."""
+class ClipEntry:
+    """A clip of `events` is on the disk, or `missing` says why there is none; `note` why it is not as it should be.
 
+    `begins` and `ends` are the arrivals of its first and last frame.
+    """
+
+    clip_id: str
+    camera: str
+    events: tuple[str, ...]
+    created_utc: float
+    begins_utc: float | None = None
+    begins_s: float | None = None
+    ends_utc: float | None = None
+    ends_s: float | None = None
+    codec: str = ""
+    frames: int = 0
+    reencoded: bool = False
+    note: str = ""
+    path: str | None = None
+    sha256: str | None = None
+    size: int = 0
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileDeletedEntry:
+    """The files of a row of `table` were removed, and why; `run` may be an earlier one, `key` names the row in it."""
+
+    table: str
     run: int
-    event_id: str
+    key: RowKey
     deleted_utc: float
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image for review is on the disk, or `missing` says why there is none."""
+
+    created_utc: float
+    path: str | None = None
+    sha256: str | None = None
+    size: int = 0
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NearMissEntry:
+    """A track that never became an event; its image was to be kept with this probability."""
+
+    candidate: Candidate
+    probability: float
+    image: StoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An inspected frame that was drawn with this probability, with what was found in it; without its data."""
+
+    inspection: Inspection
+    probability: float
+    image: StoredImage
 
 
 Entry = (
@@ -158,16 +215,23 @@ Entry = (
     | DeviceEntry
     | ConfigurationEntry
     | EvidenceEntry
-    | EvidenceDeletedEntry
+    | ClipEntry
+    | FileDeletedEntry
+    | NearMissEntry
+    | AuditEntry
 )
 
 
 def inspected_entry(inspection: Inspection, events: Sequence[DefectEvent]) -> InspectedEntry:
     """Take from an inspection what is recorded, and let go of its frame data."""
-    kept = Inspection(
+    return InspectedEntry(without_frame_data(inspection), tuple(events))
+
+
+def without_frame_data(inspection: Inspection) -> Inspection:
+    """Return an inspection that keeps no pixels."""
+    return Inspection(
         inspection.frame.without_data(), inspection.detections, inspection.submitted_s, inspection.finished_s
     )
-    return InspectedEntry(kept, tuple(events))
 
 
 def estimated_bytes(entry: Entry) -> int:

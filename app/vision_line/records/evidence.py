@@ -14,7 +14,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from math import inf
 from pathlib import Path
 
 import cv2
@@ -32,26 +31,14 @@ from vision_line.records.annotate import (
     marks_of,
     with_caption,
 )
-from vision_line.records.corrected_time import Timeline
-from vision_line.records.directory import (
-    FOLDER,
-    ForeignEvidenceError,
-    ensure_directory,
-    remove_stored,
-    sync_directory,
-    write_durably,
-)
-from vision_line.records.entries import Entry, EvidenceDeletedEntry, EvidenceEntry
-from vision_line.records.evidence_files import (
-    DeletedWhy,
-    EvidenceFile,
-    EvidenceFiles,
-    EvidencePaths,
-    StorageUsage,
-    evidence_paths,
-)
+from vision_line.records.directory import write_stored
+from vision_line.records.entries import Entry, EvidenceEntry
+from vision_line.records.evidence_files import EvidencePaths, evidence_paths
+from vision_line.records.file_budget import EXPIRE_S, FileBudget
+from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.pending_evidence import PendingEvidence, PendingEvidenceQueue
 from vision_line.records.retention import RowAge
+from vision_line.records.stored_files import StorageUsage, StoredFile
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +46,6 @@ logger = logging.getLogger(__name__)
 RETRY_S = 0.5
 #: How long to wait for rows that are about to be committed.
 COMMIT_S = 0.1
-#: How often it is looked for images that are old, and how many are removed then.
-EXPIRE_S = 10.0
-EXPIRED_AT_ONCE = 100
 
 
 class EvidenceWriter:
@@ -83,17 +67,14 @@ class EvidenceWriter:
 
         `record` takes their rows, `read_image` makes BGR of a frame, `age` says which images are old.
         """
-        self._age = age
         self._directory = directory
         self._run = run
-        self._kept = EvidenceFiles(directory, usage)
+        self._budget = FileBudget(
+            *(EVIDENCE, directory, usage, record, self._cannot_write), max_bytes=max_bytes, age=age
+        )
         self._record = record
         self._read_image = read_image
-        self._max_bytes = max_bytes
         self._quality = quality
-        self._deleted = 0
-        self._expire_due_s = -inf
-        self._undeletable = ""
         self._problem = ""
         self._pending = PendingEvidenceQueue()
         self._closing = threading.Event()
@@ -103,12 +84,12 @@ class EvidenceWriter:
     @property
     def kept_bytes(self) -> int:
         """Disk space that evidence takes now."""
-        return self._kept.size
+        return self._budget.size
 
     @property
     def deleted(self) -> int:
         """How many events' images this run removed to stay within the budget."""
-        return self._deleted
+        return self._budget.deleted
 
     @property
     def problem(self) -> str:
@@ -152,7 +133,7 @@ class EvidenceWriter:
 
     def _step(self) -> bool:
         """Remove old images, and write one that is due; False at the end."""
-        self._expire()
+        self._budget.expire()
         pending = self._pending.take(EXPIRE_S)
         if pending is None:
             return not self._closing.is_set()
@@ -178,20 +159,20 @@ class EvidenceWriter:
             self._miss(event, str(exc))
             return True
         size = sum(map(len, files.values()))
-        if size > self._max_bytes:
+        if size > self._budget.max_bytes:
             self._miss(event, "the image is larger than the disk space for evidence")
             return True
         try:
-            if not self._make_room(size):
+            if not self._budget.make_room(size):
                 return False
-            self._write(files)
+            write_stored(self._directory, EVIDENCE.folder, files)
         except OSError as exc:
-            self._note_problem(f"evidence cannot be written: {exc.strerror}")
+            self._cannot_write(exc.strerror)
             return False
         self._note_problem("")
         now_utc = time.time()
         offset_s = event.first_seen_utc - event.first_seen_s
-        self._kept.add(EvidenceFile(self._run, event.event_id, paths, size, event.first_seen_utc, offset_s))
+        self._budget.add(StoredFile(self._run, (event.event_id,), paths, size, event.first_seen_utc, offset_s))
         clean, overlay, crop = (hashlib.sha256(files[path]).hexdigest() for path in paths)
         self._record(
             EvidenceEntry(
@@ -214,80 +195,6 @@ class EvidenceWriter:
             paths.clean: self._jpeg(image),
         }
 
-    def _write(self, files: dict[str, bytes]) -> None:
-        root = self._directory / FOLDER
-        folder = (self._directory / next(iter(files))).parent
-        root.mkdir(exist_ok=True)
-        ensure_directory(folder, root)
-        for path, data in files.items():
-            write_durably(self._directory / path, data, root / ".partial")
-        sync_directory(folder)
-
-    def _make_room(self, size: int) -> bool:
-        """Remove the oldest images until `size` more bytes fit, and have their rows say so.
-
-        False if that must wait: the rows of the oldest are not committed yet, or the record file cannot be read.
-        """
-        while self._kept.size + size > self._max_bytes:
-            oldest = self._oldest()
-            if oldest is None:
-                return False
-            self._remove_all(oldest, DeletedWhy.MAX_MB)
-        return True
-
-    def _remove_all(self, oldest: EvidenceFile, why: DeletedWhy) -> None:
-        for path in oldest.paths:
-            self._remove(path)
-        self._kept.drop_oldest()
-        self._deleted += 1
-        self._record(EvidenceDeletedEntry(oldest.run, oldest.event_id, time.time(), why))
-
-    def _expire(self) -> None:
-        """Remove a few old images, now and then.
-
-        Raises:
-            RunError: the log takes no rows.
-        """
-        now_s = time.monotonic()
-        if now_s < self._expire_due_s:
-            return
-        self._expire_due_s = now_s + EXPIRE_S
-        now_utc = time.time()
-        cutoff_utc = self._age.cutoff_utc(now_s, now_utc)
-        timeline = self._timeline(now_utc) if cutoff_utc > -inf else None
-        if timeline is None:
-            return
-        try:
-            for _ in range(EXPIRED_AT_ONCE):
-                oldest = self._oldest()
-                if oldest is None or oldest.true_utc(timeline) >= cutoff_utc:
-                    return
-                self._remove_all(oldest, DeletedWhy.KEEP_DAYS)
-        except OSError as exc:
-            if exc.filename != self._undeletable:
-                logger.warning("old evidence image %s cannot be deleted: %s", exc.filename, exc.strerror)
-            self._undeletable = exc.filename
-
-    def _remove(self, path: str) -> None:
-        try:
-            remove_stored(self._directory, path)
-        except ForeignEvidenceError as exc:
-            logger.error("an evidence image is not deleted: %s", exc)
-
-    def _oldest(self) -> EvidenceFile | None:
-        try:
-            return self._kept.oldest()
-        except RunError as exc:
-            self._note_problem(f"evidence cannot be written: {exc}")
-            return None
-
-    def _timeline(self, now_utc: float) -> Timeline | None:
-        try:
-            return self._kept.timeline(now_utc)
-        except RunError as exc:
-            self._note_problem(f"evidence cannot be written: {exc}")
-            return None
-
     def _jpeg(self, image: Image) -> bytes:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
         return data.tobytes()
@@ -295,6 +202,9 @@ class EvidenceWriter:
     def _miss(self, event: DefectEvent, reason: str) -> None:
         logger.warning("camera %s: no evidence image of event %s: %s", event.camera, event.event_id, reason)
         self._record(EvidenceEntry(event.event_id, time.time(), missing=reason))
+
+    def _cannot_write(self, reason: str | None) -> None:
+        self._note_problem(f"evidence cannot be written: {reason}")
 
     def _note_problem(self, problem: str) -> None:
         if problem and not self._problem:

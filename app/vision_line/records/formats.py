@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import RawIOBase, TextIOWrapper
@@ -48,13 +48,12 @@ def spreadsheet_text(text: str) -> str:
 
 def write_csv(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Iterable[Chunk]) -> None:
     """Write RFC 4180 CSV in UTF-8 with a byte order mark: without it Excel shows umlauts and Chinese wrongly."""
-    with _text_of(output, "utf-8-sig") as file:
-        writer = csv.writer(file)
-        writer.writerow([column.name for column in columns])
-        for chunk in chunks:
-            writer.writerows(
-                [_csv_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in chunk
-            )
+    _write_cells(output, ",", columns, chunks, _csv_cell)
+
+
+def write_semicolon_csv(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Iterable[Chunk]) -> None:
+    """Write the same for spreadsheets of a language that writes 0,5: `;` between cells, a comma in decimal numbers."""
+    _write_cells(output, ";", columns, chunks, _semicolon_cell)
 
 
 def write_jsonl(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Iterable[Chunk]) -> None:
@@ -96,6 +95,20 @@ def write_parquet(output: BinaryIO, columns: Sequence[ExportColumn], chunks: Ite
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
+def _write_cells(
+    output: BinaryIO,
+    between: str,
+    columns: Sequence[ExportColumn],
+    chunks: Iterable[Chunk],
+    cell: Callable[[ExportColumn, SqlValue], SqlValue],
+) -> None:
+    with _text_of(output, "utf-8-sig") as file:
+        writer = csv.writer(file, delimiter=between)
+        writer.writerow([column.name for column in columns])
+        for chunk in chunks:
+            writer.writerows([cell(column, value) for column, value in zip(columns, row, strict=True)] for row in chunk)
+
+
 @contextmanager
 def _text_of(output: BinaryIO, encoding: str) -> Iterator[TextIO]:
     """Yield a text file that writes into `output`, which stays open."""
@@ -133,6 +146,11 @@ def _csv_cell(column: ExportColumn, value: SqlValue) -> SqlValue:
         return spreadsheet_text(value)
     cell = _json_cell(column, value)
     return str(cell).lower() if column.kind is ColumnType.BOOLEAN else cell
+
+
+def _semicolon_cell(column: ExportColumn, value: SqlValue) -> SqlValue:
+    cell = _csv_cell(column, value)
+    return repr(cell).replace(".", ",") if isinstance(cell, float) else cell
 
 
 def _json_cell(column: ExportColumn, value: SqlValue) -> SqlValue:

@@ -94,7 +94,7 @@ def _check_chain(
     head, since_utc = JournalHead(anchor.through, anchor.digest), None
     seals: list[tuple[JournalEntry, JournalHead]] = []
     is_kept = expected.head is None  # the digest before the first entry is only what an entry says of one that is gone
-    behind: list[JournalEntry] = []  # the first entry behind the last seal that only a run enters
+    behind: list[JournalEntry] = []  # the first entry behind the last seal
     carried = unsealed = 0
     for *columns, digest in connection.execute(_ENTRIES):
         entry = JournalEntry(*columns)
@@ -105,7 +105,7 @@ def _check_chain(
             seals.append((entry, head))
             unsealed = 0
             behind.clear()
-        elif not behind and entry.kind not in _OF_PRUNING:
+        elif not behind:
             behind.append(entry)
         carried += entry.kind == Kind.CARRIED
         head = JournalHead(entry.number, chained(head.digest, entry))
@@ -131,17 +131,19 @@ def _check_chain(
 
 
 #: What `vision-line prune` enters; it belongs to no run and signs nothing.
-_OF_PRUNING = frozenset({Kind.EVIDENCE, Kind.REMOVAL, Kind.CARRIED})
+_OF_PRUNING = frozenset({Kind.EVIDENCE, Kind.CLIP, Kind.NEAR_MISS, Kind.AUDIT, Kind.REMOVAL, Kind.CARRIED})
 
 
 def _check_sealed(connection: sqlite3.Connection, behind: list[JournalEntry]) -> None:
-    """Check that no run left entries `behind` its last seal, where none is under way.
+    """Check that there are no entries `behind` the last seal, where no run is under way.
 
     Raises:
         BrokenRecordError: there is one that no run could have left so.
     """
     if behind and connection.execute(_NOT_ENDED).fetchone() is None:
-        raise BrokenRecordError(f"{name_of(behind[0])}: every run ended with a seal, and this is behind the last one")
+        raise BrokenRecordError(
+            f"{name_of(behind[0])}: every run and every prune ended with a seal, and this is behind the last one"
+        )
 
 
 def _fold_in(fold: Fold, entry: JournalEntry) -> None:
@@ -154,6 +156,9 @@ def _fold_in(fold: Fold, entry: JournalEntry) -> None:
 #: An entry's number, and what does not fit there; rows without an entry come last.
 _Problem = tuple[float, str]
 _LAST = float("inf")
+#: Of a minute: run and camera; its clock, and when it began.
+_Camera = tuple[SqlValue, SqlValue]
+_Place = tuple[int, int]
 
 
 class _TableCheck:
@@ -164,7 +169,8 @@ class _TableCheck:
         self.before = self.under_way = 0
         self._connection = connection
         self._table = table
-        self._under_way: dict[tuple[SqlValue, ...], list[tuple[int, str]]] = {}
+        self._under_way: list[tuple[_Camera, _Place, str]] = []
+        self._last_minute: dict[_Camera, _Place] = {}
         self._newest = dict(fold.newest[table.table])
         self._highest_before = 0 if table.table in ENTERED_AT_ONCE else anchor.before.get(table.table, 0)
         self._not_ended = {run for (run,) in connection.execute(_NOT_ENDED)}
@@ -175,6 +181,9 @@ class _TableCheck:
         columns = ", ".join(self._columns)
         for values in self._connection.execute(f"SELECT {columns} FROM {self.name}"):  # noqa: S608  a constant
             row = dict(zip(self._columns, values, strict=True))
+            if self.name == "coverage" and row["run"] in self._not_ended:
+                camera, place = _place_of(row)
+                self._last_minute[camera] = max(place, self._last_minute.get(camera, place))
             number, body_hash = self._newest.pop(self._table.identity_of(row), (None, 0))
             if number is None:
                 yield from self._without_entry(row)
@@ -182,23 +191,26 @@ class _TableCheck:
                 yield number, f"{self._entry(number)}: the row in table {self.name} is another one"
         for number, _ in self._newest.values():
             yield number, f"{self._entry(number)}: its row is missing from table {self.name}"
+        yield from self._of_minutes()
 
     def _without_entry(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
         identity = row[self._table.identity[0]]
         if self.name == "coverage" and row["provisional"] and row["run"] in self._not_ended:
-            yield from self._is_under_way(row)
+            self._under_way.append((*_place_of(row), self._table.key_of(row)))
         elif isinstance(identity, int) and 1 <= identity <= self._highest_before:
             self.before += 1
         else:
             yield _LAST, f"table {self.name}: row {self._table.key_of(row)} has no entry in the journal"
 
-    def _is_under_way(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
-        """Take account of a minute that is not over: of a camera, by each clock, the newest one."""
-        others = self._under_way.setdefault((row["run"], row["camera"], row["clock"]), [])
-        others.append((int(row["minute_utc"] or 0), self._table.key_of(row)))
-        if len(others) > 1:
-            yield _LAST, f"table {self.name}: row {min(others)[1]} is over, and has no entry in the journal"
-        self.under_way += len(others) == 1
+    def _of_minutes(self) -> Iterator[_Problem]:
+        """Check those without an entry that are not over: of each camera that a run has, the newest alone."""
+        has = {tuple(row) for row in self._connection.execute("SELECT DISTINCT run, name FROM cameras")}
+        for camera, place, key in self._under_way:
+            if camera not in has:
+                yield _LAST, f"table {self.name}: row {key} is of a camera that the run does not have"
+            elif place != self._last_minute[camera]:
+                yield _LAST, f"table {self.name}: row {key} is over, and has no entry in the journal"
+        self.under_way = len(self._under_way)
 
     def _is_said(self, number: int, row: Mapping[str, SqlValue]) -> bool:
         (body,) = self._connection.execute("SELECT body FROM journal WHERE number = ?", (number,)).fetchone()
@@ -208,6 +220,10 @@ class _TableCheck:
 
     def _entry(self, number: int) -> str:
         return _entry_name(self._connection, number)
+
+
+def _place_of(row: Mapping[str, SqlValue]) -> tuple[_Camera, _Place]:
+    return (row["run"], row["camera"]), (int(row["clock"] or 0), int(row["minute_utc"] or 0))
 
 
 class _DetectionCheck:

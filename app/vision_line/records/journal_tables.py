@@ -33,7 +33,7 @@ class JournalledTable:
 
     def identity_of(self, row: Values) -> tuple[SqlValue, ...]:
         """Return what tells the row from all others of its table."""
-        return tuple(row[column] for column in self.identity)
+        return tuple([row[column] for column in self.identity])
 
     def key_of(self, row: Values) -> str:
         """Return the row's name, unique within its run and kind."""
@@ -61,6 +61,9 @@ JOURNALLED = (
     JournalledTable("not_inspected", Kind.INTERVAL, ("interval",), ("interval_id",)),
     JournalledTable("states", Kind.STATE, ("change",), ("camera", "change")),
     JournalledTable("evidence", Kind.EVIDENCE, ("evidence",), ("event_id",)),
+    JournalledTable("clips", Kind.CLIP, ("clip",), ("clip_id",)),
+    JournalledTable("near_misses", Kind.NEAR_MISS, ("near_miss",), ("near_miss_id",)),
+    JournalledTable("audits", Kind.AUDIT, ("audit",), ("camera", "sequence")),
     JournalledTable("clock_steps", Kind.CLOCK_STEP, ("step",), ("clock",)),
     JournalledTable("removals", Kind.REMOVAL, ("removal",), ("removal",)),
 )

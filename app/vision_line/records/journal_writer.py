@@ -85,6 +85,7 @@ class JournalWriter:
         self._tables = {table.table: table for table in (*JOURNALLED, DETECTIONS)}
         self._columns: dict[str, tuple[str, ...]] = {}
         self._changes = _Changes([], [], {}, [])
+        self.newest = 0  # number of the entry that was appended last, by this connection
 
     def follow(self, connection: sqlite3.Connection) -> None:
         """Have every change of the tables reported from now on.
@@ -101,6 +102,11 @@ class JournalWriter:
     def append(self, kind: Kind, key: str, body: Body | str | Callable[[JournalHead], Body], run: int = 0) -> None:
         """Have an entry that is no row's written with the transaction; a callable gets the entry before it."""
         self._changes.drafts.append(_Draft(kind, key, body, run))
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the transaction has gathered anything that is not entered yet."""
+        return bool(self._changes)
 
     def discard(self) -> None:
         """Enter nothing of what was gathered: it was rolled back."""
@@ -123,6 +129,7 @@ class JournalWriter:
             head = JournalHead(entry.number, chained(head.digest, entry))
             rows.append((*entry, head.digest))
         connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self.newest = head.number
         self.discard()
 
     def _written(self, name: str, *values: SqlValue) -> None:

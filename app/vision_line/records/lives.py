@@ -71,7 +71,11 @@ _END_THEIR_INTERVALS = """UPDATE not_inspected SET
     WHERE ended_utc IS NULL"""
 
 #: The last minute of a run that died stays as it was known; from now on it is final, and has its entry in the journal.
-_SETTLE_MINUTES = "UPDATE coverage SET provisional = 1 WHERE provisional AND run = ?"
+#: A ledger leaves of each camera one at most that is not over, the newest: another one, somebody else wrote.
+_SETTLE_MINUTES = """UPDATE coverage SET provisional = 1 WHERE provisional AND run = ?
+    AND EXISTS (SELECT 1 FROM cameras c WHERE (c.run, c.name) = (coverage.run, coverage.camera))
+    AND NOT EXISTS (SELECT 1 FROM coverage n WHERE (n.run, n.camera) = (coverage.run, coverage.camera)
+        AND (n.clock, n.minute_utc) > (coverage.clock, coverage.minute_utc))"""
 
 #: Each camera with the last run whose ledger accounts for it (a run that died before its ledger began does not, nor one
 #: that was not reported of the camera), its last state there and since when (by the clock as it was at the run's end),

@@ -7,12 +7,13 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from vision_line.config.models import RecordSettings
+from vision_line.config.models import ClipSettings, RecordSettings
+from vision_line.encoded import EncodedTap
 from vision_line.errors import RunError
 from vision_line.frames import (
     ClockStep,
@@ -21,26 +22,37 @@ from vision_line.frames import (
     Inspection,
     NotInspected,
     StateChange,
+    Verdict,
 )
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records import entries
 from vision_line.records.annotate import ImageReader, bgr_of
 from vision_line.records.backlog import Backlog, BacklogLimits
+from vision_line.records.clips.plan import verdicts_from
+from vision_line.records.clips.recorder import ClipRecorder
 from vision_line.records.directory import DirectoryLock
 from vision_line.records.entries import CameraRecord, ConfigurationEntry, RunRecord
 from vision_line.records.evidence import EvidenceWriter
-from vision_line.records.evidence_files import StorageUsage, reconcile
+from vision_line.records.evidence_files import reconcile
+from vision_line.records.file_tables import CLIPS, EVIDENCE
 from vision_line.records.lives import EndCause, Inheritance, boot_id, inherit, life_now
+from vision_line.records.reconciliation import reconcile_files
 from vision_line.records.retention import Retention, RowAge
+from vision_line.records.review.images import ReviewImages
+from vision_line.records.review.review_recorder import ReviewRecorder
 from vision_line.records.rows import INSERT_CLOCK_STEP, INSERT_RUN, RowMaker, clock_step_row, run_row
 from vision_line.records.schema import FILE_NAME, open_writer, transaction
-from vision_line.records.seal import Sealer, load_signing_key
+from vision_line.records.seal import Sealer, load_signing_key, sealed_end
+from vision_line.records.stored_files import StorageUsage
+from vision_line.records.unattended_files import UnattendedFiles
 from vision_line.records.writer import GroupWriter
 
 logger = logging.getLogger(__name__)
 
-#: How long `close` waits for images, and then for commits.
+#: How long `close` waits for images, for clips, and then for commits.
 CLOSE_EVIDENCE_S = 10.0
+CLOSE_REVIEW_S = 5.0
+CLOSE_CLIPS_S = 10.0
 CLOSE_COMMIT_S = 20.0
 
 
@@ -59,8 +71,12 @@ class SqliteLog:
         *,
         read_image: ImageReader = bgr_of,
         limits: BacklogLimits | None = None,
+        on_commit: Callable[[int], None] | None = None,
+        clips: ClipSettings | None = None,
     ) -> None:
         """Lock `directory`, open its record file, make it agree with its images, and enter `run` into it.
+
+        `on_commit` gets the number of the journal's newest entry after each commit, in the writer's thread.
 
         Raises:
             RunError: another run has the directory, or its record file cannot be used.
@@ -74,7 +90,7 @@ class SqliteLog:
             path = directory / FILE_NAME
             connection = open_writer(path)
             undo.callback(connection.close)
-            number, usage, self._inherited = _begin(connection, directory, run, classes, evidence=settings.evidence)
+            number, usages, self._inherited = _begin(connection, directory, run, classes, settings, clips)
             maker = RowMaker(number, classes, run.cameras)
             self._backlog = Backlog(limits or BacklogLimits())
             retention = Retention(settings.keep_days, settings.max_mb)
@@ -83,26 +99,46 @@ class SqliteLog:
                 min_free_mb=settings.min_free_mb,
                 retention=retention,
                 sealer=sealer,
+                on_commit=on_commit,
             )
             undo.pop_all()
         self._evidence: EvidenceWriter | None = None
-        self._old_evidence_bytes = usage.size
+        self._old_evidence_bytes = usages[EVIDENCE.table].size
         if settings.evidence:
             self._evidence = EvidenceWriter(
                 directory,
                 number,
-                usage,
+                usages[EVIDENCE.table],
                 self._backlog.put,
                 read_image,
                 max_bytes=settings.evidence_max_mb * 1_000_000,
                 quality=settings.evidence_quality,
                 age=RowAge(settings.keep_days),
             )
+        images = ReviewImages(
+            *(directory, number, usages, self._backlog.put, read_image), age=RowAge(settings.keep_days)
+        )
+        #: Keeps audits and near misses once its `apply` was called.
+        self.review = ReviewRecorder(run.run_id, images, self._backlog.put)
+        self._clips: ClipRecorder | None = None
+        if clips is not None:
+            self._clips = ClipRecorder(
+                *(directory, number, usages[CLIPS.table], self._backlog.put, clips),
+                age=RowAge(settings.keep_days),
+                min_free_mb=settings.min_free_mb,
+            )
+        off = [table for table, kept in ((EVIDENCE, self._evidence), (CLIPS, self._clips)) if kept is None]
+        self._unattended = UnattendedFiles(off, directory, usages, self._backlog.put, settings.keep_days)
         self._closed = False
         self._closing = threading.Lock()
         self._writer.start()
         if self._evidence is not None:
             self._evidence.start()
+        if self._clips is not None:
+            self._clips.start()
+        if settings.keep_days:
+            images.start()
+        self._unattended.start()
         if run.cameras:
             self.write_cameras(run.cameras)
 
@@ -116,6 +152,8 @@ class SqliteLog:
         self._backlog.put(entries.inspected_entry(inspection, events))
         if events and self._evidence is not None:
             self._evidence.offer(inspection.frame, inspection.detections, events)
+        if events and self._clips is not None:
+            self._clips.note(events)
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
         """Accept event changes that no frame brought (tracks that ran out)."""
@@ -123,6 +161,8 @@ class SqliteLog:
             self._backlog.put(entries.EventsEntry(tuple(events)))
             if self._evidence is not None:
                 self._evidence.ended(events)
+            if self._clips is not None:
+                self._clips.note(events)
 
     def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
         """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier.
@@ -157,6 +197,10 @@ class SqliteLog:
         self._backlog.put(
             entries.DeviceEntry(device.precision, device.instruction_set, device.variant, device.variant_reason)
         )
+
+    def tap_for(self, camera: str) -> EncodedTap | None:
+        """Return what keeps a camera's encoded frames for clips; None: there are no clips."""
+        return None if self._clips is None else self._clips.tap_for(camera)
 
     @property
     def inherited(self) -> Inheritance:
@@ -211,8 +255,12 @@ class SqliteLog:
             self._closed = True
             try:
                 try:
+                    self._unattended.close()
                     if self._evidence is not None:
                         self._evidence.close(CLOSE_EVIDENCE_S)
+                    self.review.close(CLOSE_REVIEW_S)
+                    if self._clips is not None:
+                        self._clips.close(CLOSE_CLIPS_S)
                 finally:
                     self._writer.close(CLOSE_COMMIT_S, end_cause)
             finally:
@@ -220,18 +268,27 @@ class SqliteLog:
 
 
 def _begin(
-    connection: sqlite3.Connection, directory: Path, run: RunRecord, classes: Sequence[str], *, evidence: bool
-) -> tuple[int, StorageUsage, Inheritance]:
-    """Enter the run; return its number in this file, what images earlier runs left, and what nobody inspected since.
+    connection: sqlite3.Connection,
+    directory: Path,
+    run: RunRecord,
+    classes: Sequence[str],
+    settings: RecordSettings,
+    clips: ClipSettings | None,
+) -> tuple[int, dict[str, StorageUsage], Inheritance]:
+    """Enter the run; return its number in this file, what files earlier runs left, and what nobody inspected since.
 
     Raises:
         RunError: the record directory cannot be read or written.
     """
+    _warn_of_an_open_end(connection)
     try:
-        usage = reconcile(connection, directory, time.time())
+        usages = {EVIDENCE.table: reconcile(connection, directory, time.time())}
+        usages |= reconcile_files(connection, directory, time.time())
         with transaction(connection):
             inherited = inherit(connection, time.monotonic(), life_now(time.time()))
-            cursor = connection.execute(INSERT_RUN, run_row(run, classes, boot_id(), evidence=evidence))
+            verdicts = None if clips is None else " ".join(verdicts_from(Verdict(clips.verdict)))
+            row = run_row(run, classes, boot_id(), evidence=settings.evidence, clips=verdicts)
+            cursor = connection.execute(INSERT_RUN, row)
             number = cursor.lastrowid
             if number is None:
                 raise RunError(f"record directory {directory}: the run could not be entered")
@@ -240,4 +297,20 @@ def _begin(
                 connection.execute(INSERT_CLOCK_STEP, clock_step_row(number, inherited.step))
     except (sqlite3.Error, OSError) as exc:
         raise RunError(f"record directory {directory}: cannot be written: {exc}") from exc
-    return number, usage, inherited
+    return number, usages, inherited
+
+
+def _warn_of_an_open_end(connection: sqlite3.Connection) -> None:
+    """Say so where somebody wrote behind the last signed seal: this run's first seal signs it with the rest.
+
+    That is no reason not to inspect.
+    """
+    try:
+        end = sealed_end(connection)
+    except (RunError, sqlite3.OperationalError) as exc:
+        logger.error("how the journal ends cannot be read: %s", exc)
+        return
+    if end.signer is not None and end.is_open:
+        logger.error(
+            "somebody wrote behind the journal's last signed seal, after the last run; keep a copy of these records"
+        )

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from vision_line.errors import ConfigError
-from vision_line.frames import Verdict
 from vision_line.records.columns import COLUMNS, Table
 
 _AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>[smhd])")
@@ -18,7 +18,7 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is wanted: rows at or after `since_utc` and before `until_utc`, of these cameras, classes and verdicts.
+    """What is wanted: rows at or after `since_utc` and before `until_utc`, of these cameras, classes, verdicts, lots.
 
     None and empty are any.
 
@@ -30,7 +30,9 @@ class Selection:
     until_utc: float | None = None
     cameras: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[StrEnum, ...] = ()
+    """Of events, or of parts: these also have `not_inspected`."""
+    lots: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -56,6 +58,9 @@ _JOIN_EVENT = "LEFT JOIN events v ON v.run = t.run AND v.event_id = t.event_id"
 _EVERY = frozenset({"cameras"})
 _FOUND = frozenset({"cameras", "classes", "verdicts"})
 _STILL_OPEN = "coalesce(t.ended_utc, 9e15)"
+#: A lot goes on until the next order of its lane, or of every lane.
+_LOTS = """(SELECT *, (SELECT max(n.begun_utc, o.begun_utc) FROM lots n WHERE n.number > o.number
+    AND n.lane IN (o.lane, '*') ORDER BY n.number LIMIT 1) AS ended_utc FROM lots o WHERE o.lot <> '')"""
 
 SOURCES: dict[Table, ExportSource] = {
     Table.EVENTS: ExportSource(f"events t {_JOIN_RUN} {_JOIN_EVIDENCE}", "t.event", "t.first_seen_utc", _FOUND),
@@ -68,12 +73,27 @@ SOURCES: dict[Table, ExportSource] = {
     Table.CAMERAS: ExportSource(f"cameras t {_JOIN_RUN}", "t.rowid", "t.since_utc", _EVERY),
     Table.CLOCK_STEPS: ExportSource(f"clock_steps t {_JOIN_RUN}", "t.step", "t.to_utc"),
     Table.REMOVALS: ExportSource("removals t", "t.removal", "t.from_utc", ends="t.to_utc"),
+    Table.CLIPS: ExportSource(f"clips t {_JOIN_RUN}", "t.clip", "t.created_utc", _EVERY),
+    Table.NEAR_MISSES: ExportSource(
+        f"near_misses t {_JOIN_RUN}", "t.near_miss", "t.first_seen_utc", frozenset({"cameras", "classes"})
+    ),
+    Table.AUDITS: ExportSource(f"audits t {_JOIN_RUN}", "t.audit", "t.arrived_utc", _EVERY),
     Table.RUNS: ExportSource("runs r", "r.run", "r.started_utc"),
+    Table.PARTS: ExportSource(
+        "parts t JOIN journal j ON j.number = t.number LEFT JOIN journal c ON c.number = t.corrected",
+        *("t.number", "t.triggered_utc", frozenset({"verdicts", "lots"})),
+    ),
+    Table.LOTS: ExportSource(
+        f"{_LOTS} t JOIN journal j ON j.number = t.number",
+        *("t.number", "t.begun_utc", frozenset({"lots"}), _STILL_OPEN),
+    ),
 }
+#: Those that are in `parts.sqlite`.
+OF_PARTS = frozenset({Table.PARTS, Table.LOTS})
 
-_COLUMN = {"cameras": "t.camera", "classes": "t.class", "verdicts": "t.verdict"}
+_COLUMN = {"cameras": "t.camera", "classes": "t.class", "verdicts": "t.verdict", "lots": "t.lot"}
 _OTHER_COLUMN = {(Table.DETECTIONS, "verdicts"): "v.verdict", (Table.CAMERAS, "cameras"): "t.name"}
-_OPTION = {"cameras": "--camera", "classes": "--class", "verdicts": "--verdict"}
+_OPTION = {"cameras": "--camera", "classes": "--class", "verdicts": "--verdict", "lots": "--lot"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,8 @@ def plan_query(table: Table, selection: Selection) -> Query:
     source = SOURCES[table]
     chosen = {name: values for name in _OPTION if (values := getattr(selection, name))}
     problems = [f"{_OPTION[name]} does not apply to table {table}" for name in chosen if name not in source.filters]
+    if "not_inspected" in selection.verdicts and table is not Table.PARTS:
+        problems.append(f"--verdict not_inspected is one of parts; it does not apply to table {table}")
     if selection.is_empty:
         problems.append("--since: no moment is at or after it and before --until")
     if problems:

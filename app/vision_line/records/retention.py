@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What goes first so that the records do not grow for ever: what is old, and the oldest where they are too large.
 
-Detections go first, then events (after their images), then what the ledger says. What was removed is itself a row.
+Detections go first, then events (after their images), what has had a file, then what the ledger says.
+What was removed is itself a row.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import StrEnum
 from math import inf
 
 from vision_line.records.corrected_time import Timeline, read_timeline
+from vision_line.records.file_tables import AUDITS, CLIPS, FILE_TABLES, NEAR_MISSES, FileTable
 from vision_line.records.journal_removal import remove_entries
 from vision_line.records.schema import RecordConnection, transaction
 
@@ -83,6 +85,29 @@ _NOT_THE_LAST = "EXISTS (SELECT 1 FROM states n WHERE n.run = t.run AND n.camera
 _BY_ITS_CLOCK = """(SELECT k.to_utc - k.at_s FROM clock_steps k
     WHERE k.run = t.run AND k.clock = t.clock AND k.clock > 0)"""
 
+#: A clip's row stays with its events: they have no other that says what became of it.
+_NO_EVENT = (
+    """NOT EXISTS (SELECT 1 FROM json_each(t.events) o JOIN events v ON v.run = t.run AND v.event_id = o.value)"""
+)
+_LAST_DELETED = "SELECT max({number}) FROM {table} WHERE deleted_utc IS NOT NULL"
+
+
+def _of_files(table: FileTable, ends: str, may_go: str = "1") -> RetainedTable:
+    """Return the shelf of rows that go once their files are gone."""
+    is_gone = f"(t.path IS NULL OR t.deleted_utc IS NOT NULL) AND {may_go}"
+    return RetainedTable(table.table, table.number, table.seen, ends, table.offset, is_gone)
+
+
+def _in_use(shelf: RetainedTable) -> RetainedTable:
+    """Return the shelf as it is while a run is active, whose writers continue behind the last row they removed from."""
+    if shelf.table == "events":
+        return replace(shelf, may_go=_NO_EVIDENCE.format(or_=_OR_THE_LAST))
+    if shelf.table not in FILE_TABLES:
+        return shelf
+    last = _LAST_DELETED.format(number=shelf.number, table=shelf.table)
+    return replace(shelf, may_go=f"{shelf.may_go} AND t.{shelf.number} IS NOT ({last})")
+
+
 _COVERAGE = RetainedTable("coverage", "minute", "minute_utc", "minute_utc", _BY_ITS_CLOCK)
 
 #: In the order in which they go, when no run uses the records.
@@ -92,6 +117,9 @@ SHELVES = (
         *("events", "event", "first_seen_utc", "last_seen_utc", "first_seen_utc - first_seen_s"),
         _NO_EVIDENCE.format(or_=""),
     ),
+    _of_files(CLIPS, "coalesce(t.ends_utc, t.created_utc)", _NO_EVENT),
+    _of_files(NEAR_MISSES, "t.last_seen_utc"),
+    _of_files(AUDITS, "t.arrived_utc"),
     RetainedTable("states", "change", "at_utc", "at_utc", "at_utc - at_s", _NOT_THE_LAST),
     _COVERAGE,
     RetainedTable(
@@ -100,11 +128,7 @@ SHELVES = (
     ),
 )
 
-#: The last row whose image was removed stays while a run is active: its evidence writer continues from there.
-SHELVES_IN_USE = tuple(
-    replace(shelf, may_go=_NO_EVIDENCE.format(or_=_OR_THE_LAST)) if shelf.table == "events" else shelf
-    for shelf in SHELVES
-)
+SHELVES_IN_USE = tuple(map(_in_use, SHELVES))
 
 
 class RowAge:

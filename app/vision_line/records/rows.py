@@ -11,40 +11,33 @@ from typing import Any
 import numpy as np
 
 from vision_line.frames import ClockStep, DefectEvent, Detections, DropCause, EventPhase, Observation
+from vision_line.records.clip_rows import UPSERT_CLIP, clip_values
 from vision_line.records.columns import SqlValue
 from vision_line.records.entries import (
+    AuditEntry,
     CameraRecord,
     CamerasEntry,
+    ClipEntry,
     ClockStepsEntry,
     ConfigurationEntry,
     CoverageEntry,
     DeviceEntry,
     Entry,
     EventsEntry,
-    EvidenceDeletedEntry,
     EvidenceEntry,
+    FileDeletedEntry,
     InspectedEntry,
+    NearMissEntry,
     RunRecord,
     StatesEntry,
 )
+from vision_line.records.file_tables import FILE_TABLES
+from vision_line.records.review_rows import INSERT_AUDIT, INSERT_NEAR_MISS, audit_values, near_miss_values
 from vision_line.records.schema import DROPPED_COLUMNS
-
-#: Written precision: what float32 holds beyond it is noise, and would show as 0.8999999761581421.
-SCORE_DIGITS = 4
-BOX_DIGITS = 2
+from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql, rounded
 
 Row = tuple[SqlValue, ...]
 Statement = tuple[str, list[Row]]
-
-
-def _insert(table: str, columns: Sequence[str], *, key: Sequence[str] = (), keep: Sequence[str] = ()) -> str:
-    """Return an INSERT; with `key`, a row of the same key takes the new values, save those of `keep`."""
-    places = ", ".join("?" * len(columns))
-    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  names are constants of this file
-    if not key:
-        return sql
-    changes = ", ".join(f"{column}=excluded.{column}" for column in columns if column not in {*key, *keep})
-    return f"{sql} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
 
 
 _CAMERA = ("run", "camera", "station", "recipe")
@@ -53,18 +46,18 @@ _OBSERVATION = ("sequence", "score", *_BOX)
 _FIRST = tuple(f"first_{name}" for name in ("sequence", *_BOX))
 _LAST = tuple(f"last_{name}" for name in _OBSERVATION)
 
-INSERT_RUN = _insert(
+INSERT_RUN = insert_sql(
     "runs",
     (
         *("run_id", "version", "started_utc", "config_sha256", "model_name", "model_sha256", "precision", "device"),
-        *("host", "classes", "evidence", "boot_id"),
+        *("host", "classes", "evidence", "boot_id", "clips"),
     ),
 )
 _UPDATE_DEVICE = "UPDATE runs SET precision = ?, instruction_set = ?, form = ?, form_reason = ? WHERE run = ?"
-_INSERT_CAMERA = _insert(
+_INSERT_CAMERA = insert_sql(
     "cameras", ("run", "name", "station", "recipe", "url", "since_utc", "settings"), key=("run", "name", "since_utc")
 )
-_INSERT_DETECTION = _insert(
+_INSERT_DETECTION = insert_sql(
     "detections",
     (
         *(*_CAMERA, "sequence", "arrived_utc", "arrived_s", "camera_utc", "pts_s", "class", "score", *_BOX),
@@ -74,7 +67,7 @@ _INSERT_DETECTION = _insert(
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
 #: Once there is an image, the row's observation is the image's.
 _UPSERT_EVENT = (
-    _insert(
+    insert_sql(
         "events",
         (
             *(*_CAMERA, "event_id", "class", "verdict", "phase", "ended", "score", "top_score", "hits", *_BOX),
@@ -95,7 +88,7 @@ SET_IMAGE = (
     f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_OBSERVATION))}"  # noqa: S608  the same
     " WHERE run = ? AND event_id = ?"
 )
-_UPSERT_MINUTE = _insert(
+_UPSERT_MINUTE = insert_sql(
     "coverage",
     (
         *(*_CAMERA, "minute_utc", "arrived", "decoded", "inspected", *DROPPED_COLUMNS, "not_inspected_s"),
@@ -103,16 +96,16 @@ _UPSERT_MINUTE = _insert(
     ),
     key=("run", "camera", "minute_utc", "clock"),
 )
-_UPSERT_INTERVAL = _insert(
+_UPSERT_INTERVAL = insert_sql(
     "not_inspected",
     (*_CAMERA, "interval_id", "cause", "started_utc", "started_s", "ended_utc", "ended_s"),
     key=("run", "interval_id"),
     keep=("camera", "station", "recipe"),
 )
 _WITHDRAW_INTERVAL = "DELETE FROM not_inspected WHERE run = ? AND interval_id = ?"
-INSERT_CLOCK_STEP = _insert("clock_steps", ("run", "clock", "at_s", "from_utc", "to_utc"), key=("run", "clock"))
-_INSERT_STATE = _insert("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
-_UPSERT_EVIDENCE = _insert(
+INSERT_CLOCK_STEP = insert_sql("clock_steps", ("run", "clock", "at_s", "from_utc", "to_utc"), key=("run", "clock"))
+_INSERT_STATE = insert_sql("states", (*_CAMERA, "state", "code", "detail", "at_utc", "at_s"))
+_UPSERT_EVIDENCE = insert_sql(
     "evidence",
     (
         *("run", "event_id", "path", "overlay_path", "crop_path", "sha256", "overlay_sha256", "crop_sha256"),
@@ -120,15 +113,16 @@ _UPSERT_EVIDENCE = _insert(
     ),
     key=("run", "event_id"),
 )
-_DELETE_EVIDENCE = "UPDATE evidence SET deleted_utc = ?, deleted_why = ? WHERE run = ? AND event_id = ?"
 
 
-def run_row(run: RunRecord, classes: Sequence[str], boot_id: str = "", *, evidence: bool) -> Row:
-    """Return the values of `INSERT_RUN`."""
+def run_row(
+    run: RunRecord, classes: Sequence[str], boot_id: str = "", *, evidence: bool, clips: str | None = None
+) -> Row:
+    """Return the values of `INSERT_RUN`; `clips` names the verdicts of which events have clips."""
     return (
         *(run.run_id, run.version, run.started_utc, run.config_sha256, run.model_name, run.model_sha256),
         *(run.precision, run.device, run.host, json.dumps(list(classes)), int(evidence)),
-        boot_id,
+        *(boot_id, clips),
     )
 
 
@@ -178,7 +172,10 @@ class RowMaker:
             DeviceEntry: self._device,
             ConfigurationEntry: lambda _entry: iter(()),  # it has no row, only its place in the journal
             EvidenceEntry: self._evidence,
-            EvidenceDeletedEntry: self._evidence_deleted,
+            ClipEntry: self._clip,
+            FileDeletedEntry: self._file_deleted,
+            NearMissEntry: self._near_miss,
+            AuditEntry: self._audit,
         }
 
     def statements(self, entry: Entry) -> Iterator[Statement]:
@@ -224,12 +221,12 @@ class RowMaker:
     def _event_row(self, event: DefectEvent, size_wh: tuple[int, int] | None, frame: int) -> Row:
         return (
             *(*self._of(event.camera), event.event_id, event.class_name, str(event.verdict), str(event.phase)),
-            *(int(event.phase is EventPhase.END), *_rounded((event.score, event.top_score), SCORE_DIGITS), event.hits),
-            *(*_rounded(event.xyxy, BOX_DIGITS), *(size_wh or (None, None)), event.sequence),
+            *(int(event.phase is EventPhase.END), *rounded((event.score, event.top_score), SCORE_DIGITS), event.hits),
+            *(*rounded(event.xyxy, BOX_DIGITS), *(size_wh or (None, None)), event.sequence),
             *(event.first_seen_utc, event.first_seen_s, event.last_seen_utc, event.last_seen_s, frame),
             *(
                 event.first_observation.sequence,
-                *_rounded(event.first_observation.xyxy, BOX_DIGITS),
+                *rounded(event.first_observation.xyxy, BOX_DIGITS),
                 *_observation_values(event.last_observation),
             ),
         )
@@ -313,8 +310,18 @@ class RowMaker:
         if entry.observation is not None:
             yield SET_IMAGE, [image_row(self._run, entry.event_id, entry.observation)]
 
-    def _evidence_deleted(self, entry: EvidenceDeletedEntry) -> Iterator[Statement]:
-        yield _DELETE_EVIDENCE, [(entry.deleted_utc, entry.why, entry.run, entry.event_id)]
+    def _near_miss(self, entry: NearMissEntry) -> Iterator[Statement]:
+        yield INSERT_NEAR_MISS, [(*self._of(entry.candidate.camera), *near_miss_values(entry))]
+
+    def _audit(self, entry: AuditEntry) -> Iterator[Statement]:
+        yield INSERT_AUDIT, [(*self._of(entry.inspection.frame.camera), *audit_values(entry, self._class_name))]
+
+    def _clip(self, entry: ClipEntry) -> Iterator[Statement]:
+        yield UPSERT_CLIP, [(*self._of(entry.camera), *clip_values(entry))]
+
+    def _file_deleted(self, entry: FileDeletedEntry) -> Iterator[Statement]:
+        sql = FILE_TABLES[entry.table].mark_deleted_by_key
+        yield sql, [(entry.deleted_utc, entry.why, entry.run, *entry.key)]
 
 
 def image_row(run: int, event_id: str, observation: Observation) -> Row:
@@ -325,10 +332,6 @@ def image_row(run: int, event_id: str, observation: Observation) -> Row:
 def _observation_values(observation: Observation) -> list[float]:
     return [
         observation.sequence,
-        *_rounded((observation.score,), SCORE_DIGITS),
-        *_rounded(observation.xyxy, BOX_DIGITS),
+        *rounded((observation.score,), SCORE_DIGITS),
+        *rounded(observation.xyxy, BOX_DIGITS),
     ]
-
-
-def _rounded(values: Sequence[float], digits: int) -> list[float]:
-    return [round(float(value), digits) for value in values]

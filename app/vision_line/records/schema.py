@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.frames import DropCause
+from vision_line.records.file_identity import FileIdentity
 from vision_line.records.journal_writer import JournalWriter, begin_journal
 from vision_line.records.schema_check import schema_problems
 
@@ -25,10 +26,11 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
+_IDENTITY = FileIdentity("a record file of vision-line", APPLICATION_ID, SCHEMA_VERSION)
 
 #: How long a statement waits for another process's lock before the writer gets an error, in seconds.
 BUSY_TIMEOUT_S = 0.25
@@ -81,13 +83,36 @@ _JOURNAL = """CREATE TABLE journal (
         number INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, at_utc REAL NOT NULL,
         body TEXT NOT NULL, digest BLOB NOT NULL) STRICT"""
 
+#: What every table of files has; `missing` says why there never was one.
+_FILE = "path TEXT, sha256 TEXT, bytes INTEGER NOT NULL, created_utc REAL NOT NULL"
+_FATE = "deleted_utc REAL, deleted_why TEXT, missing TEXT"
+
+#: `begins` and `ends` are the footage's, NULL where it is missing; `events` is a JSON list of event ids.
+_CLIPS = f"""CREATE TABLE clips (
+        clip INTEGER PRIMARY KEY, {_CAMERA}, clip_id TEXT NOT NULL, events TEXT NOT NULL, begins_utc REAL,
+        begins_s REAL, ends_utc REAL, ends_s REAL, codec TEXT NOT NULL, frames INTEGER NOT NULL,
+        reencoded INTEGER NOT NULL, note TEXT NOT NULL, {_FILE}, {_FATE}, UNIQUE (run, clip_id)) STRICT"""
+
+#: The best observation of a track that never became an event; `probability`: with which its image was to be kept.
+_NEAR_MISSES = f"""CREATE TABLE near_misses (
+        near_miss INTEGER PRIMARY KEY, {_CAMERA}, near_miss_id TEXT NOT NULL, class TEXT NOT NULL, score REAL NOT NULL,
+        hits INTEGER NOT NULL, {_BOX}, width INTEGER NOT NULL, height INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
+        last_seen_s REAL NOT NULL, probability REAL NOT NULL, {_FILE}, {_FATE}, UNIQUE (run, near_miss_id)) STRICT"""
+
+#: Inspected frames drawn at random; `detections` is a JSON list of all that was found in it.
+_AUDITS = f"""CREATE TABLE audits (
+        audit INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
+        arrived_s REAL NOT NULL, probability REAL NOT NULL, detections TEXT NOT NULL, width INTEGER NOT NULL,
+        height INTEGER NOT NULL, {_FILE}, {_FATE}, UNIQUE (run, camera, sequence)) STRICT"""
+
 _TABLES = (
     """CREATE TABLE runs (
         run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, started_utc REAL NOT NULL,
         ended_utc REAL, config_sha256 TEXT NOT NULL, model_name TEXT NOT NULL, model_sha256 TEXT NOT NULL,
         precision TEXT NOT NULL, device TEXT NOT NULL, host TEXT NOT NULL, classes TEXT NOT NULL,
         evidence INTEGER NOT NULL, end_cause TEXT, alive_utc REAL, alive_boot_s REAL, boot_id TEXT,
-        instruction_set TEXT, form TEXT, form_reason TEXT) STRICT""",
+        instruction_set TEXT, form TEXT, form_reason TEXT, clips TEXT) STRICT""",
     f"""CREATE TABLE cameras (
         {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
         since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
@@ -118,6 +143,9 @@ _TABLES = (
     _CLOCK_STEPS,
     _REMOVALS,
     _JOURNAL,
+    _CLIPS,
+    _NEAR_MISSES,
+    _AUDITS,
 )
 
 _STATES_BY_CAMERA = "CREATE INDEX states_by_camera ON states (run, camera)"
@@ -126,6 +154,12 @@ _COVERAGE_BY_TIME = "CREATE INDEX coverage_by_time ON coverage (minute_utc)"
 _COVERAGE_UNDER_WAY = "CREATE INDEX coverage_under_way ON coverage (run, camera) WHERE provisional"
 #: For the newest entry of a row, and for the group of a detection.
 _JOURNAL_BY_KEY = "CREATE INDEX journal_by_key ON journal (kind, key)"
+
+_FILES_BY_TIME = (
+    "CREATE INDEX clips_by_time ON clips (created_utc)",
+    "CREATE INDEX near_misses_by_time ON near_misses (first_seen_utc)",
+    "CREATE INDEX audits_by_time ON audits (arrived_utc)",
+)
 
 #: One index for the order in which each table is exported, and one for finding the detections of a frame.
 _INDICES = (
@@ -139,6 +173,7 @@ _INDICES = (
     _STATES_BY_CAMERA,
     "CREATE INDEX evidence_kept ON evidence (created_utc) WHERE path IS NOT NULL AND deleted_utc IS NULL",
     _JOURNAL_BY_KEY,
+    *_FILES_BY_TIME,
 )
 
 _COVERAGE_2 = (
@@ -169,6 +204,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         _REMOVALS,
     ),
     3: ("ALTER TABLE evidence ADD COLUMN deleted_why TEXT", _JOURNAL, _JOURNAL_BY_KEY),
+    4: ("ALTER TABLE runs ADD COLUMN clips TEXT", _CLIPS, _NEAR_MISSES, _AUDITS, *_FILES_BY_TIME),
 }
 #: What makes a new file; a migrated one has the same, its columns in another order.
 OBJECTS = (*_TABLES, *_INDICES)
@@ -181,11 +217,11 @@ def translated(path: Path, doing: str) -> Iterator[None]:
     """Turn SQLite's errors into one sentence about `path`.
 
     Raises:
-        RunError: SQLite failed.
+        RunError: SQLite failed; or could not say why, because what it quotes is no text.
     """
     try:
         yield
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise RunError(f"{doing} {path} failed: {exc}") from exc
 
 
@@ -242,6 +278,14 @@ def open_writer(path: Path) -> RecordConnection:
     return connection
 
 
+def no_records(directory: Path, option: str = "") -> str:
+    """Return what to say where `directory` has no record file; `option` is what names it, "" where an argument does."""
+    if not directory.is_dir():
+        how = f"with {option}" if option else "of the records"
+        return f"there is no folder {directory}: run it where the line ran, or name the folder {how}"
+    return f"{option} {directory}: expected a record directory, found no {FILE_NAME} in it".lstrip()
+
+
 def open_reader(directory: Path) -> sqlite3.Connection:
     """Open the record file of `directory` to read, also while a run writes it and after one was killed.
 
@@ -250,7 +294,7 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     """
     path = directory / FILE_NAME
     if not path.is_file():
-        raise RunError(f"{directory}: expected a record directory, found no {FILE_NAME} in it")
+        raise RunError(no_records(directory))
     with translated(path, "opening"):
         uri = f"{path.absolute().as_uri()}?mode=ro{_at_rest(path)}"
         connection = sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)
@@ -281,18 +325,10 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
     Raises:
         RunError: another program's file, or a newer or unknown older version of ours.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if not tables:
-        return 0
-    if application != APPLICATION_ID:
-        raise RunError(f"{path}: expected a record file of vision-line, found another program's SQLite file")
-    if version > SCHEMA_VERSION:
-        raise RunError(f"{path}: written by a newer vision-line (schema {version}; this one knows {SCHEMA_VERSION})")
-    if any(step not in MIGRATIONS for step in range(version, SCHEMA_VERSION)):
+    version = _IDENTITY.version_of(connection, path)
+    if version and any(step not in MIGRATIONS for step in range(version, SCHEMA_VERSION)):
         raise RunError(f"{path}: schema {version} is too old for this vision-line; choose another record directory")
-    return int(version)
+    return version
 
 
 def _ensure_schema(connection: RecordConnection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict
 
-from vision_line.errors import BrokenRecordError, ConfigError
+from vision_line.errors import BrokenRecordError, ConfigError, RunError
 from vision_line.packages import install_extra
 from vision_line.records.journal import JournalEntry, Kind, name_of
 
@@ -63,8 +64,13 @@ class Sealer:
         """Sign with `key`, if there is one."""
         self._key = key
 
+    @property
+    def public_key(self) -> str | None:
+        """Return by whose key the seals can be checked, in hex; None: they are not signed."""
+        return None if self._key is None else _hex_of(self._key.public_key())
+
     def seal(self, journal: JournalWriter, run: int) -> None:
-        """Have a seal written with the transaction."""
+        """Have a seal written with the transaction; `run` is 0 where none is under way."""
         trust = clock_trust()
         clock = {"synchronised": trust.synchronised, "max_error_s": trust.max_error_s}
         journal.append(Kind.SEAL, "", lambda head: {"clock": clock, **self._sealed(head)}, run)
@@ -74,7 +80,40 @@ class Sealer:
         if self._key is None:
             return said
         signature = self._key.sign(signed_text(head.number, head.digest.hex()))
-        return {**said, "public_key": _hex_of(self._key.public_key()), "signature": signature.hex()}
+        return {**said, "public_key": self.public_key, "signature": signature.hex()}
+
+
+_LAST_SEAL = "SELECT number, body FROM journal WHERE kind = 'seal' ORDER BY number DESC LIMIT 1"
+_BEHIND_IT = """SELECT 1 FROM journal WHERE number > ? AND NOT EXISTS (SELECT 1 FROM runs WHERE ended_utc IS NULL)"""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEnd:
+    """By which public key the journal's last seal is signed, in hex; None: there is none, or it is not.
+
+    `is_open`: entries are behind it, though every run has ended: nobody leaves it so.
+    """
+
+    signer: str | None = None
+    is_open: bool = False
+
+
+def sealed_end(connection: sqlite3.Connection) -> SealedEnd:
+    """Return how the journal ends.
+
+    Raises:
+        RunError: the last seal is none that was ever written.
+        sqlite3.Error: as it comes.
+    """
+    row = connection.execute(_LAST_SEAL).fetchone()
+    if row is None:
+        return SealedEnd()
+    try:
+        body: SealBody = json.loads(row[1])
+        signer = body.get("public_key")
+    except (ValueError, AttributeError) as exc:
+        raise RunError(f"the journal's last seal cannot be read; vision-line verify says more: {exc}") from exc
+    return SealedEnd(signer, connection.execute(_BEHIND_IT, (row[0],)).fetchone() is not None)
 
 
 def signed_text(entries: int, head: str) -> bytes:
@@ -138,7 +177,7 @@ def _cryptography(wanted: str) -> tuple[ModuleType, ModuleType]:
     return ed25519, serialization
 
 
-class _SealBody(TypedDict, total=False):
+class SealBody(TypedDict, total=False):
     """What a seal says; the last two where it is signed."""
 
     entries: int
@@ -172,7 +211,7 @@ def check_seals(seals: Sequence[tuple[JournalEntry, JournalHead]], public_key: s
         ConfigError: a signature cannot be checked, because a package is missing.
     """
     found = CheckedSeals()
-    body: _SealBody = {}
+    body: SealBody = {}
     for entry, before in seals:
         body = json.loads(entry.body)
         if (body.get("entries"), body.get("head")) != (before.number, before.digest.hex()):
@@ -187,7 +226,7 @@ def check_seals(seals: Sequence[tuple[JournalEntry, JournalHead]], public_key: s
     return found
 
 
-def _check_signature(entry: JournalEntry, body: _SealBody, public_key: str | None) -> None:
+def _check_signature(entry: JournalEntry, body: SealBody, public_key: str | None) -> None:
     ed25519, _ = _cryptography("checking the signatures of seals")
     from cryptography.exceptions import InvalidSignature
 

@@ -12,13 +12,13 @@ from math import inf
 from pathlib import Path
 
 from vision_line.errors import ConfigError
-from vision_line.outputs import open_output
+from vision_line.output_files import open_output
 from vision_line.ports import ProgressCallback
 from vision_line.records.coco import export_coco, known_classes
 from vision_line.records.columns import COLUMNS, SqlValue, Table
-from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet
+from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet, write_semicolon_csv
 from vision_line.records.query import Query, Selection, plan_query
-from vision_line.records.schema import FILE_NAME, open_reader, translated
+from vision_line.records.schema import FILE_NAME, no_records, open_reader, translated
 
 #: Rows of one read. Each is a transaction of its own, so that a long export does not keep the writer's log from
 #: being folded back into the file.
@@ -29,12 +29,18 @@ class Format(StrEnum):
     """How a table is written."""
 
     CSV = "csv"
+    CSV_SEMICOLON = "csv-semicolon"
     JSONL = "jsonl"
     PARQUET = "parquet"
     COCO = "coco"
 
 
-_WRITERS = {Format.CSV: write_csv, Format.JSONL: write_jsonl, Format.PARQUET: write_parquet}
+_WRITERS = {
+    Format.CSV: write_csv,
+    Format.CSV_SEMICOLON: write_semicolon_csv,
+    Format.JSONL: write_jsonl,
+    Format.PARQUET: write_parquet,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +83,31 @@ def export(
         raise ConfigError(f"--format coco exports events with their images; it does not apply to table {table}")
     query = plan_query(table, selection)
     if not (directory / FILE_NAME).is_file():
-        raise ConfigError(f"--record {directory}: expected a record directory, found no {FILE_NAME} in it")
+        raise ConfigError(no_records(directory, "--record"))
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
         _check_names(connection, selection)
         if file_format is Format.COCO:
             found = export_coco(connection, directory, query, output, progress)
             counts = (len(found.annotations), len(found.images), found.missing)
             return ExportSummary(output, *counts, tuple(found.strange), _removed(connection, table, selection))
-        with open_output(output) as file:
-            rows = _Rows(connection, query, progress)
-            _WRITERS[file_format](file, COLUMNS[table], rows.chunks())
-        return ExportSummary(output, rows.done, removed=_removed(connection, table, selection))
+        rows = write_rows(connection, query, file_format, output, progress)
+        return ExportSummary(output, rows, removed=_removed(connection, table, selection))
+
+
+def write_rows(
+    connection: sqlite3.Connection, query: Query, file_format: Format, output: Path, progress: ProgressCallback
+) -> int:
+    """Write the rows of `query` to `output`, in any format but COCO; return how many.
+
+    Raises:
+        ConfigError: a library for the format is missing.
+        RunError: writing failed.
+        sqlite3.Error: as it comes.
+    """
+    with open_output(output) as file:
+        rows = _Rows(connection, query, progress)
+        _WRITERS[file_format](file, COLUMNS[query.table], rows.chunks())
+    return rows.done
 
 
 def _check_names(connection: sqlite3.Connection, selection: Selection) -> None:

@@ -17,61 +17,50 @@ from typing import NamedTuple
 
 from vision_line.errors import BrokenRecordError
 from vision_line.ports import ProgressCallback
-from vision_line.records.directory import ForeignEvidenceError, read_stored
-from vision_line.records.evidence import EXPIRED_AT_ONCE
-from vision_line.records.evidence_files import DeletedWhy
+from vision_line.records.directory import ForeignFileError, check_stored
+from vision_line.records.file_budget import REMOVED_AT_ONCE
+from vision_line.records.file_tables import CLIPS, FILE_TABLES, DeletedWhy, FileTable
 from vision_line.records.journal_check import CheckedJournal, Expected, check_journal
 from vision_line.records.journal_removal import is_bad_text
 from vision_line.records.lives import EndCause
+from vision_line.records.review.draw_check import check_draws
 from vision_line.records.schema import FILE_NAME, OBJECTS, open_reader, translated
 from vision_line.records.schema_check import schema_problems
 
 #: A run removes images before their rows say so; it takes a commit.
 REMOVAL_S = 3.0
 
-_IMAGES = """SELECT evidence, event_id, path, sha256, overlay_path, overlay_sha256, crop_path, crop_sha256 FROM evidence
-    WHERE path IS NOT NULL AND deleted_utc IS NULL ORDER BY evidence"""
-#: What each start found lost; a start finds it all at once.
-_LOST = "SELECT count(*), min(event_id) FROM evidence WHERE deleted_why = ? GROUP BY deleted_utc ORDER BY 1 DESC"
 _DIED = "SELECT count(*) FROM runs WHERE end_cause = ?"
-#: A run that dies has removed at most so many events' images of which no row says so yet.
-REMOVED_AT_ONCE = EXPIRED_AT_ONCE
-_STILL_KEPT = "SELECT 1 FROM evidence WHERE evidence = ? AND deleted_utc IS NULL"
 
 
-class _KeptImages(NamedTuple):
-    """A row of evidence with its images, which an older version had not all of, nor their digests."""
+class _KeptFiles(NamedTuple):
+    """A row whose files are kept, by their paths and digests; an older version had not all of them."""
 
-    evidence: int
-    event_id: str
-    path: str
-    sha256: str | None
-    overlay_path: str | None
-    overlay_sha256: str | None
-    crop_path: str | None
-    crop_sha256: str | None
+    table: FileTable
+    number: int
+    name: str
+    files: tuple[tuple[str, str], ...]
 
     def check(self, directory: Path) -> int:
-        """Return how many images hold.
+        """Return how many files hold.
 
         Raises:
             FileNotFoundError: one is not there.
-            ForeignEvidenceError: one is another.
+            ForeignFileError: one is another.
         """
-        pairs = ((self[at], self[at + 1]) for at in (2, 4, 6))
-        known = [(str(path), str(sha256)) for path, sha256 in pairs if path is not None and sha256 is not None]
-        for path, sha256 in known:
-            read_stored(directory, path, sha256)
-        return len(known)
+        for path, sha256 in self.files:
+            check_stored(directory, path, sha256, self.table.folder)
+        return len(self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCheck:
-    """Images that were checked, events whose images are gone since the run died, and those found lost at a start."""
+    """Images and other files that were checked; of how many rows they are gone since the run died, or since a start."""
 
     images: int
     unsettled: int
     lost: int
+    clips: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +69,7 @@ class Verified:
 
     journal: CheckedJournal
     images: ImageCheck | None
+    draws: int = 0  # audits and near misses that were made again
 
 
 def verify(directory: Path, expected: Expected, report: ProgressCallback, *, images: bool) -> Verified:
@@ -96,13 +86,37 @@ def verify(directory: Path, expected: Expected, report: ProgressCallback, *, ima
         connection.execute("BEGIN")
         _check_file(connection, path)
         journal = check_journal(connection, expected, report)
+        draws = check_draws(connection)
         if not images:
-            return Verified(journal, None)
+            return Verified(journal, None, draws)
         is_running = connection.execute("SELECT 1 FROM runs WHERE ended_utc IS NULL").fetchone() is not None
-        kept = [_KeptImages(*row) for row in connection.execute(_IMAGES)]
-        lost = _lost(connection)
+        kept = [_kept_of(connection, table) for table in FILE_TABLES.values()]
+        lost = sum(_lost(connection, table) for table in FILE_TABLES.values())
         connection.execute("COMMIT")
-    return Verified(journal, _check_images(directory, kept, lost, is_running=is_running))
+    checks = [_check_files(directory, rows, is_running=is_running) for rows in kept]
+    images, unsettled = (sum(numbers) for numbers in zip(*checks, strict=True))
+    clips = checks[list(FILE_TABLES).index(CLIPS.table)][0]
+    return Verified(journal, ImageCheck(images - clips, unsettled, lost, clips), draws)
+
+
+def _kept_of(connection: sqlite3.Connection, table: FileTable) -> list[_KeptFiles]:
+    """Return all rows of a table whose files are kept, in their order."""
+    columns = ", ".join((table.number, *table.key, *table.paths, *table.hashes))
+    sql = f"SELECT {columns} FROM {table.table} WHERE path IS NOT NULL AND deleted_utc IS NULL ORDER BY {table.number}"  # noqa: S608  names, of this package
+    keys, paths = 1 + len(table.key), 1 + len(table.key) + len(table.paths)
+    return [
+        _KeptFiles(
+            table,
+            row[0],
+            f"{table.table} {'/'.join(map(str, row[1:keys]))}",
+            tuple(
+                (str(path), str(digest))
+                for path, digest in zip(row[keys:paths], row[paths:], strict=True)
+                if path and digest
+            ),
+        )
+        for row in connection.execute(sql)
+    ]
 
 
 def _check_file(connection: sqlite3.Connection, path: Path) -> None:
@@ -119,19 +133,23 @@ def _check_file(connection: sqlite3.Connection, path: Path) -> None:
         raise BrokenRecordError(f"{path} is damaged: {found}")
 
 
-def _lost(connection: sqlite3.Connection) -> int:
-    """Return of how many events the images were lost when a run died.
+def _lost(connection: sqlite3.Connection, table: FileTable) -> int:
+    """Return of how many rows of a table the files were lost when a run died; each start finds them all at once.
 
     Raises:
         BrokenRecordError: more are lost than that explains.
         sqlite3.Error: as it comes.
     """
     (died,) = connection.execute(_DIED, (EndCause.CRASHED,)).fetchone()
+    sql = f"SELECT count(*), min({table.key[0]}) FROM {table.table} WHERE deleted_why = ?"  # noqa: S608  names, of this package
     total = 0
-    for start, (lost, event_id) in enumerate(connection.execute(_LOST, (DeletedWhy.LOST,))):
+    for start, (lost, name) in enumerate(
+        connection.execute(f"{sql} GROUP BY deleted_utc ORDER BY 1 DESC", (DeletedWhy.LOST,))
+    ):
         if lost > REMOVED_AT_ONCE or start >= died:
             raise BrokenRecordError(
-                f"evidence {event_id}: a start found its images missing, of {lost} events at once; nothing removed them"
+                f"{table.table} {name}: a start found its {table.files} missing, of {lost} rows at once;"
+                " nothing removed them"
             )
         total += lost
     return total
@@ -159,39 +177,48 @@ def _damage_named(path: Path) -> Iterator[None]:
         raise BrokenRecordError(f"{path}: holds what vision-line does not write: {type(exc).__name__}: {exc}") from exc
 
 
-def _check_images(directory: Path, rows: list[_KeptImages], lost: int, *, is_running: bool) -> ImageCheck:
-    missing: list[_KeptImages] = []
+def _check_files(directory: Path, rows: list[_KeptFiles], *, is_running: bool) -> tuple[int, int]:
+    """Return how many files of one table hold, and of how many rows they are gone since the run died.
+
+    Raises:
+        BrokenRecordError: one is another, or gone without that.
+    """
+    missing: list[_KeptFiles] = []
     checked = 0
     for row in rows:
         try:
             checked += row.check(directory)
         except FileNotFoundError:
             missing.append(row)
-        except ForeignEvidenceError as exc:
-            raise BrokenRecordError(f"evidence {row.event_id}: {exc}") from exc
+        except ForeignFileError as exc:
+            raise BrokenRecordError(f"{row.name}: {exc}") from exc
     missing = _still_missing(directory, missing)
     unsettled = _removed_at_last(missing, rows) if is_running else 0
     if missing[unsettled:]:
         row = missing[unsettled]
-        raise BrokenRecordError(f"evidence {row.event_id}: an image of {row.path} is missing, and was not removed")
-    return ImageCheck(checked, unsettled, lost)
+        raise BrokenRecordError(f"{row.name}: {row.table.one_of} {row.files[0][0]} is missing, and was not removed")
+    return checked, unsettled
 
 
-def _still_missing(directory: Path, missing: list[_KeptImages]) -> list[_KeptImages]:
+def _still_missing(directory: Path, missing: list[_KeptFiles]) -> list[_KeptFiles]:
     """Return those of `missing` whose rows do not say soon that they were removed."""
     deadline_s = time.monotonic() + REMOVAL_S
     while missing:
         with closing(open_reader(directory)) as connection:
-            missing = [
-                one for one in missing if connection.execute(_STILL_KEPT, (one.evidence,)).fetchone() is not None
-            ]
+            missing = [row for row in missing if _is_kept(connection, row)]
         if time.monotonic() > deadline_s:
             break
         time.sleep(REMOVAL_S / 10)
     return missing
 
 
-def _removed_at_last(missing: list[_KeptImages], rows: list[_KeptImages]) -> int:
-    """Return how many of `missing` a run that was killed may have removed: images go oldest first, a few at once."""
+def _is_kept(connection: sqlite3.Connection, row: _KeptFiles) -> bool:
+    table = row.table
+    sql = f"SELECT 1 FROM {table.table} WHERE {table.number} = ? AND deleted_utc IS NULL"  # noqa: S608  the same
+    return connection.execute(sql, (row.number,)).fetchone() is not None
+
+
+def _removed_at_last(missing: list[_KeptFiles], rows: list[_KeptFiles]) -> int:
+    """Return how many of `missing` a run that was killed may have removed: files go oldest first, a few at once."""
     pairs = zip(missing, rows[:REMOVED_AT_ONCE], strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from vision_line.errors import RunError
@@ -58,8 +59,13 @@ class GroupWriter:
         min_free_mb: int,
         retention: Retention | None = None,
         sealer: Sealer | None = None,
+        on_commit: Callable[[int], None] | None = None,
     ) -> None:
-        """Take over `connection`, an open writer of the record file `path`."""
+        """Take over `connection`, an open writer of the record file `path`.
+
+        `on_commit` gets the number of the journal's newest entry after each commit, in this thread.
+        """
+        self._on_commit = on_commit
         self._retention = retention or Retention(0, 0)
         self._path = path
         self._sealer = sealer or Sealer()
@@ -198,6 +204,7 @@ class GroupWriter:
             return
         committed_s = time.monotonic()
         self._backlog.acknowledge(len(group))
+        self._announce(self._connection)
         if self._commit_problem:
             logger.warning("records are written again")
             self._commit_problem = ""
@@ -205,6 +212,10 @@ class GroupWriter:
         if finished:
             self._commit_latency_ms = (committed_s - min(finished)) * 1e3
             self._latencies_ms.append(self._commit_latency_ms)
+
+    def _announce(self, connection: RecordConnection) -> None:
+        if self._on_commit is not None and connection.journal.newest:
+            self._on_commit(connection.journal.newest)
 
     def _execute(self, connection: RecordConnection, group: list[Entry], life: Life | None) -> None:
         now_s = time.monotonic()
@@ -267,6 +278,7 @@ class GroupWriter:
                 self._connection.execute(_STILL_ALIVE, (life.utc, life.boot_s, self._run))
             end_run(self._connection, self._run, time.time(), self._end_cause)
             self._sealer.seal(self._connection.journal, self._run)
+        self._announce(self._connection)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

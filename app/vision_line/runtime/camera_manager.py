@@ -9,12 +9,14 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
+from vision_line.config.camera_recipes import differs_in_recipe_only
 from vision_line.config.models import Stream
+from vision_line.encoded import EncodedTap
 from vision_line.frames import CameraState, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.lifecycle import ReconnectCount
@@ -29,11 +31,13 @@ from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DetectionLog, OpenDecoder
 from vision_line.records.entries import CameraRecord
 from vision_line.records.lives import Inheritance
-from vision_line.scheduler import CameraPipeline, Scheduler, WakeUp
+from vision_line.scheduler import CameraPipeline, Criteria, Scheduler, WakeUp
 from vision_line.telemetry.camera_metrics import CameraCounters, RequiredRate
 from vision_line.telemetry.metrics import RunMetrics
 
 logger = logging.getLogger(__name__)
+
+_Given = ParamSpec("_Given")
 
 
 #: Hysteresis: scores down to this share of the threshold keep a defect's event going, though they neither start nor
@@ -66,6 +70,7 @@ class ManagedCamera:
     load: DecodeLoad
     state: CameraState = CameraState.CONNECTING
     reconnects: ReconnectCount = field(default_factory=ReconnectCount)
+    recipe: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -86,6 +91,10 @@ class ManagedCamera:
         )
 
 
+def untapped(_: str) -> None:
+    """Nobody but its decoder wants to see what a camera sends."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedParts:
     """What all cameras of a run have in common."""
@@ -97,6 +106,7 @@ class SharedParts:
     open_decoder: OpenDecoder
     classes: Sequence[str]
     score_threshold: float
+    tap_for: Callable[[str], EncodedTap | None] = untapped  # of a camera's name, asked when it starts
 
 
 class CameraManager:
@@ -144,9 +154,16 @@ class CameraManager:
         for managed in self._running.values():
             scheduler.add(managed.pipeline)
 
-    async def apply(self, streams: Sequence[Stream]) -> None:
-        """Run exactly `streams`: new ones are started, missing ones stopped, altered ones restarted, others left."""
+    async def apply(self, streams: Sequence[Stream], recipes: Mapping[str, str] | None = None) -> None:
+        """Run exactly `streams`: new ones are started, missing ones stopped, others left.
+
+        Of the altered ones those are opened again that differ in more than a recipe can set; the others go on, judged
+        by their new settings. `recipes` has, by camera, under which recipe a stream stands.
+        """
+        recipes = recipes or {}
         wanted = {stream.name: stream for stream in streams}
+        for managed in self._running.values():
+            self._alter(managed, wanted.get(managed.stream.name), recipes.get(managed.stream.name, ""))
         leaving = [s for name, s in self._running.items() if wanted.get(name) != s.stream]
         await asyncio.gather(*(self._stop(managed) for managed in leaving))
         if self._stopped:
@@ -156,7 +173,7 @@ class CameraManager:
             # After the last record of what they replace: a record bears the labels that are in force when it is made.
             self._shared.log.write_cameras([_record(stream) for stream in coming])
         for stream in coming:
-            self._start(stream)
+            self._start(stream, recipes.get(stream.name, ""))
 
     async def stop(self) -> None:
         """Stop every camera's thread; the pipelines stay, so that what waits and what is in flight is accounted for.
@@ -168,42 +185,86 @@ class CameraManager:
             managed.task.cancel()
         await asyncio.gather(*(s.task for s in self._running.values()), return_exceptions=True)
 
-    def _start(self, stream: Stream) -> None:
+    def _alter(self, managed: ManagedCamera, stream: Stream | None, recipe: str) -> None:
+        """Judge a camera's frames by `stream` from now on, if it need not be opened again for that."""
+        if stream is None or (stream, recipe) == (managed.stream, managed.recipe):
+            return
+        if not differs_in_recipe_only(managed.stream, stream):
+            return
+        managed.stream, managed.recipe = stream, recipe
+        criteria = self._criteria_of(stream, recipe)
+        note_begun = _on_loop(lambda: self._note_criteria(stream, recipe))
+
+        def begun() -> None:
+            # Behind the last row under the old settings, before the first under the new ones.
+            self._shared.log.write_cameras([_record(stream)])
+            note_begun()
+
+        if self._scheduler is None:
+            managed.pipeline.adopt(criteria)
+            begun()
+        else:
+            self._scheduler.change_criteria(stream.name, criteria, begun)
+
+    def _note_criteria(self, stream: Stream, recipe: str) -> None:
+        if stream.name not in self._running:
+            return  # removed meanwhile
+        now_s, now_utc = time.monotonic(), time.time()
+        self._shared.ledger().add_camera(stream.name, _need(stream), now_s, now_utc)
+        self._shared.metrics.evaluate_by(stream.name, _pace(stream), recipe, now_utc)
+        logger.info("camera %s: inspected %s", stream.name, f"under recipe {recipe}" if recipe else "without a recipe")
+
+    def _start(self, stream: Stream, recipe: str) -> None:
         shared = self._shared
         mailbox = (NewestFrame if stream.is_live else BoundedQueue)(partial(shared.wake.notify_frame, stream.name))
         numbers = self._numbers.setdefault(stream.name, itertools.count())
-        camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers)
-        pipeline = self._pipeline_of(stream, mailbox, _on_loop(camera.reject))
+        tap = shared.tap_for(stream.name)
+        camera = Camera(stream, shared.open_decoder, mailbox, self._on_state, self._opening, numbers=numbers, tap=tap)
+        pipeline = self._pipeline_of(stream, recipe, mailbox, _on_loop(camera.reject))
         if stream.is_unverified:
             logger.warning("camera %s: identity not verified (tls_verify = false); set tls_fingerprint", stream.name)
         counters = CameraCounters(
-            mailbox.counts, lambda: camera.abandoned, camera.load, _pace(stream), is_unverified=stream.is_unverified
+            mailbox.counts, lambda: camera.abandoned, camera.load, is_unverified=stream.is_unverified
         )
         shared.metrics.add_camera(stream.name, counters)
+        shared.metrics.evaluate_by(stream.name, _pace(stream), recipe, time.time())
         absence = self._absences.pop(stream.name, None)
         if not stream.is_live:
             absence = None  # a file waits to be inspected
         shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
-        self._running[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load)
+        self._running[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load, recipe=recipe)
         if self._scheduler is not None:
             self._scheduler.add(pipeline)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
 
-    def _pipeline_of(self, stream: Stream, mailbox: Mailbox, on_rejected: Callable[[str], None]) -> CameraPipeline:
+    def _criteria_of(self, stream: Stream, recipe: str) -> Criteria:
         classes, score_threshold = self._shared.classes, self._shared.score_threshold
+        return Criteria(
+            recipe=recipe,
+            keep=DetectionFilter(classes, stream, score_threshold, continue_ratio=CONTINUE_RATIO),
+            tracker=EventTracker(stream.name, classes, stream, score_threshold),
+            period_s=1.0 / stream.needed_fps,
+            dwell_s=stream.dwell_s,
+        )
+
+    def _pipeline_of(
+        self, stream: Stream, recipe: str, mailbox: Mailbox, on_rejected: Callable[[str], None]
+    ) -> CameraPipeline:
+        criteria = self._criteria_of(stream, recipe)
         return CameraPipeline(
             camera=stream.name,
             mailbox=mailbox,
-            keep=DetectionFilter(classes, stream, score_threshold, continue_ratio=CONTINUE_RATIO),
-            tracker=EventTracker(stream.name, classes, stream, score_threshold),
+            keep=criteria.keep,
+            tracker=criteria.tracker,
+            recipe=recipe,
             live=stream.is_live,
             max_staleness_s=stream.max_staleness_ms / 1000 if stream.is_live else math.inf,
             # A file's frames beyond the cap never come here: they are chosen by the file's own time.
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
             on_rejected=on_rejected,
-            period_s=1.0 / stream.needed_fps,
-            dwell_s=stream.dwell_s,
+            period_s=criteria.period_s,
+            dwell_s=criteria.dwell_s,
         )
 
     async def _stop(self, managed: ManagedCamera) -> None:
@@ -256,13 +317,13 @@ def _waits(stream: Stream) -> bool:
     return not stream.is_live and not stream.paced
 
 
-def _on_loop(call: Callable[[str], None]) -> Callable[[str], None]:
+def _on_loop(call: Callable[_Given, None]) -> Callable[_Given, None]:
     """Return a function for other threads that has the event loop call `call`."""
     loop = asyncio.get_running_loop()
 
-    def hand_over(reason: str) -> None:
+    def hand_over(*given: _Given.args, **named: _Given.kwargs) -> None:
         # The loop may be closed when a forced end has left the scheduler's thread behind.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(call, reason)
+            loop.call_soon_threadsafe(partial(call, *given, **named))
 
     return hand_over

@@ -7,24 +7,76 @@ import json
 import os
 import pwd
 
+from vision_line.challenges.challenge_targets import PLAN_KEY
+from vision_line.challenges.plan_file import ChallengePlan
+from vision_line.config.camera_recipes import under_recipe
 from vision_line.config.load import LoadedConfig
 from vision_line.devices.model.model import Model
+from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
 from vision_line.records.entries import ConfigurationEntry
+from vision_line.runtime.active_recipes import ActiveRecipes
 
 #: Keys of cameras begin so; the others are set for a whole run.
 CAMERA = "camera/"
+#: The sections that can change while a run lasts.
+FOLLOWED = ("review", "shifts", "recipe")
+
+_NO_RECIPES = ActiveRecipes()
 
 
-def configuration_at_start(loaded: LoadedConfig, model: Model) -> ConfigurationEntry:
-    """Return all that is in force when a run begins."""
-    sections = json.loads(loaded.config.model_dump_json(exclude={"stream", "defaults"}))
-    settings = {f"section/{name}": values for name, values in sections.items() if isinstance(values, dict)}
-    return ConfigurationEntry("start", {"model": _model(model), **settings, **_cameras(loaded)}, "", _source(loaded))
+def configuration_at_start(
+    loaded: LoadedConfig, model: Model, plan: ChallengePlan | None = None, active: ActiveRecipes = _NO_RECIPES
+) -> ConfigurationEntry:
+    """Return all that is in force when a run begins; `plan` is that of the challenges, None without one."""
+    sections = json.loads(loaded.config.model_dump_json(exclude={"stream", "defaults", *FOLLOWED}))
+    settings: dict[str, object] = {
+        f"section/{name}": values for name, values in sections.items() if isinstance(values, dict)
+    }
+    for name in FOLLOWED:
+        settings |= _section(loaded, name)
+    said = {"model": _model(model), **settings, **_challenges(plan), **_recipes(active), **_refused(active)}
+    return ConfigurationEntry("start", {**said, **_cameras(loaded, active)}, "", _source(loaded))
 
 
-def configuration_at_reload(loaded: LoadedConfig) -> ConfigurationEntry:
-    """Return what is in force after `streams.toml` was read again: cameras; the rest needs a restart."""
-    return ConfigurationEntry("reload", _cameras(loaded), CAMERA, _source(loaded))
+def configuration_change(
+    loaded: LoadedConfig, active: ActiveRecipes = _NO_RECIPES, why: str = "reload"
+) -> tuple[ConfigurationEntry, ...]:
+    """Return what is in force after `streams.toml` was read again, or another recipe was asked for.
+
+    That is cameras, recipes, and the sections that need no restart.
+    """
+    source = {**_source(loaded), **_asked(active)} if why == "recipe" else _source(loaded)
+    return (
+        ConfigurationEntry(why, _cameras(loaded, active), CAMERA, source),
+        ConfigurationEntry(why, _recipes(active), IN_FORCE, source),
+        ConfigurationEntry(why, _refused(active), REFUSED, source),
+        *(ConfigurationEntry(why, _section(loaded, name), f"section/{name}", source) for name in FOLLOWED),
+    )
+
+
+def _section(loaded: LoadedConfig, name: str) -> dict[str, object]:
+    """Return a section by its key, or nothing where the file has none; of recipes only what they set."""
+    unset = name == "recipe"
+    found = json.loads(loaded.config.model_dump_json(include={name}, exclude_none=unset))[name]
+    return {f"section/{name}": found} if found else {}
+
+
+def _recipes(active: ActiveRecipes) -> dict[str, object]:
+    """Return which recipe is in force where, and who asked for it."""
+    return {f"{IN_FORCE}{order.lane}": recorded_wish(order) for order in set(active.by_camera.values())}
+
+
+def _refused(active: ActiveRecipes) -> dict[str, object]:
+    return {
+        f"{REFUSED}{refused.order.lane}": recorded_wish(refused.order, refused.why)
+        for refused in reversed(active.refused)
+    }
+
+
+def _asked(active: ActiveRecipes) -> dict[str, object]:
+    """Return who asked for what was asked for last."""
+    every = [*active.by_camera.values(), *(refused.order for refused in active.refused)]
+    return {"asked": recorded_wish(max(every, key=lambda order: order.number))} if every else {}
 
 
 def _model(model: Model) -> dict[str, object]:
@@ -37,8 +89,17 @@ def _model(model: Model) -> dict[str, object]:
     }
 
 
-def _cameras(loaded: LoadedConfig) -> dict[str, object]:
+def _challenges(plan: ChallengePlan | None) -> dict[str, object]:
+    if plan is None:
+        return {}
+    targets = [json.loads(target.model_dump_json()) for target in plan.targets]
+    return {PLAN_KEY: {"sha256": plan.sha256, "targets": targets}}
+
+
+def _cameras(loaded: LoadedConfig, active: ActiveRecipes) -> dict[str, object]:
     """Return each camera's keys as they are in force, its URL with user and password masked."""
+    config, names = loaded.config, active.names
+    streams = [under_recipe(config, stream, names.get(stream.name, "")) for stream in config.stream]
     return {
         f"{CAMERA}{stream.name}": {
             **json.loads(stream.settings_json),
@@ -46,7 +107,7 @@ def _cameras(loaded: LoadedConfig) -> dict[str, object]:
             "station": stream.station,
             "recipe": stream.recipe,
         }
-        for stream in loaded.config.stream
+        for stream in streams
     }
 
 

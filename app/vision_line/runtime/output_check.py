@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from vision_line.errors import ConfigError
-from vision_line.outputs import STANDARD_OUTPUT, output_problem, place_of, said_of
+from vision_line.output_files import STANDARD_OUTPUT, output_problem, place_of, said_of
 
 
 def folder_problem(path: Path) -> str:

@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from vision_line.challenges.plan_file import load_plan, unknown_part_classes
+from vision_line.config.camera_recipes import each_setting, named_classes, unknown_classes
 from vision_line.config.feasible import need_in_words, rounded_up
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Stream
-from vision_line.config.toml import line_of, locate_keys
+from vision_line.config.toml import TomlTable, dotted, line_of, locate_keys
+from vision_line.config.unknown_names import unknown_names
 from vision_line.devices.model.failed_gates import gates_problem, gates_warning
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
@@ -18,7 +21,7 @@ from vision_line.errors import ConfigError, DeviceError, ModelError
 from vision_line.ingest.file_search import slow_file
 from vision_line.ingest.probe import probe_file
 from vision_line.ingest.wire.trust import ca_file_problem
-from vision_line.outputs import output_problem
+from vision_line.output_files import output_problem
 from vision_line.records.seal import load_signing_key
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.output_check import folder_problem
@@ -38,7 +41,13 @@ class Preflight:
 
     def problems(self) -> list[str]:
         """Return all that a run would refuse at its start; what many cameras inherit is named once."""
-        found = [*self._of_model(), *self._of_device(), *self._slow_files(), *self._of_outputs()]
+        found = [
+            *self._of_model(),
+            *self._of_device(),
+            *self._slow_files(),
+            *self._of_outputs(),
+            *self._of_challenges(),
+        ]
         return list(dict.fromkeys(found))
 
     def lost_cameras(self) -> dict[str, str]:
@@ -48,6 +57,7 @@ class Preflight:
     def warnings(self) -> list[str]:
         """Return what a run accepts and an operator will not want; ask for the problems before."""
         found = [*self._idle_gpus, *self._failed_gates(), *self._slow_cameras(), *self._unverified_cameras()]
+        found += self._unknown_names()
         return list(dict.fromkeys(found))
 
     def place(self, stream: Stream, key: str) -> str:
@@ -70,11 +80,20 @@ class Preflight:
 
     def _unknown_classes(self, model: Model) -> Iterator[str]:
         for index, stream in self._streams:
-            for key in ("thresholds", "reject_thresholds", "warn_thresholds"):
-                for name in getattr(stream, key):
-                    if name not in model.classes:
-                        known = ", ".join(model.classes)
-                        yield f"{self._at(index, stream, key)}.{name}: no class of the model, expected one of {known}"
+            for key, name in named_classes(stream):
+                if name not in model.classes:
+                    known = ", ".join(model.classes)
+                    yield f"{self._at(index, stream, key)}.{name}: no class of the model, expected one of {known}"
+        for path, words in unknown_classes(self._loaded.config, model.classes):
+            yield f"{self._loaded.path}:{line_of(path, self._lines)}: {dotted(path, {})}: {words}"
+
+    def _unknown_names(self) -> Iterator[str]:
+        if self._model is None:
+            return
+        config = self._loaded.config
+        named: TomlTable = {"output": [{"name": output.name} for output in config.output]}
+        for path, words in unknown_names(config, self._model.classes):
+            yield f"{self._loaded.path}:{line_of(path, self._lines)}: {dotted(path, named)}: {words}"
 
     def _of_device(self) -> Iterator[str]:
         try:
@@ -86,9 +105,10 @@ class Preflight:
             yield f"{self._chosen('--device', self._options.device, 'device')}: {exc}"
 
     def _slow_files(self) -> Iterator[str]:
-        for index, stream in self._streams:
+        index_of = {stream.name: index for index, stream in self._streams}
+        for stream in each_setting(self._loaded.config):
             if not stream.is_live and (problem := slow_file(stream)) is not None:
-                yield f"{self._at(index, stream, 'url')}: {problem}"
+                yield f"{self._at(index_of[stream.name], stream, 'url')}: {problem}"
 
     def _unreadable_files(self) -> Iterator[tuple[str, str]]:
         for index, stream in self._streams:
@@ -124,9 +144,19 @@ class Preflight:
         named = [(f"{self._place(*key.split('.'))}: {path}", path) for key, path in file_outputs(self._loaded).items()]
         yield from overwritten(named, kept_by_run(self._options, self._loaded))
 
+    def _of_challenges(self) -> Iterator[str]:
+        try:
+            plan = load_plan(self._loaded)
+        except ConfigError as exc:
+            yield str(exc)
+            return
+        if plan is not None and self._model is not None:
+            yield from unknown_part_classes(plan, self._model.classes)
+
     def _slow_cameras(self) -> Iterator[str]:
-        for index, stream in self._streams:
-            safe_fps = stream.safe_fps
+        index_of = {stream.name: index for index, stream in self._streams}
+        for stream in each_setting(self._loaded.config):
+            index, safe_fps = index_of[stream.name], stream.safe_fps
             if stream.inspect_fps is not None and stream.inspect_fps < safe_fps:
                 yield (
                     f"{self._at(index, stream, 'inspect_fps')}: found {stream.inspect_fps:g}: {need_in_words(stream)},"

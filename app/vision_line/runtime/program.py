@@ -12,23 +12,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line import __version__
+from vision_line.challenges.due_watch import DueWatch
+from vision_line.challenges.plan_file import load_plan
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import SimulatorSettings
 from vision_line.devices.model.failed_gates import check_gates_passed, gates_warning
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.selection import choose_device
 from vision_line.errors import ExitCode, RunError, VisionLineError
+from vision_line.feed.feed_server import FeedServer
+from vision_line.feed.headers import FeedFacts
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
+from vision_line.records.schema import SCHEMA_VERSION
+from vision_line.runtime.active_recipes import active_recipes
 from vision_line.runtime.configuration_record import configuration_at_start
 from vision_line.runtime.options import RunOptions, model_path
+from vision_line.runtime.recipe_watch import RecipeWatch
 from vision_line.runtime.run import Run, Screen
-from vision_line.runtime.setup import RunSetup, check_usable
+from vision_line.runtime.setup import RunSetup, check_challengeable, check_usable
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
 from vision_line.telemetry.http_endpoint import HttpEndpoint
+from vision_line.telemetry.outputs_watch import OutputsWatch
 from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, parting_words, write_summary
 
@@ -87,15 +95,33 @@ def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, cli
     check_gates_passed(model, allowed=options.allow_failed_gates)
     reminders = [warning] if (warning := gates_warning(model)) else []
     check_usable(loaded, model)
+    plan = load_plan(loaded)
+    check_challengeable(plan, model)
     device_name = choose_device(options.device or config.model.device, reminders.append)
     for reminder in reminders:
         logger.warning("%s", reminder)
     if config.simulator is not None:
         stack.enter_context(_simulator(config.simulator, clips))
     directory = options.record or Path(config.record.directory)
-    log = SqliteLog(directory, _run_record(loaded, model, device_name), config.record, model.classes)
+    record = _run_record(loaded, model, device_name)
+    feed = FeedServer(
+        FeedFacts(record.run_id, record.version, SCHEMA_VERSION, record.started_utc, tuple(model.classes))
+    )
+    stack.callback(feed.offers.close)  # if nothing below is opened
+    on_commit = feed.offers.committed
+    log = SqliteLog(directory, record, config.record, model.classes, on_commit=on_commit, clips=config.clips)
     stack.enter_context(log)
-    log.write_configuration(configuration_at_start(loaded, model))
+    feed.open(directory)
+    stack.callback(feed.close)
+    recipes = RecipeWatch(directory)
+    stack.callback(recipes.close)
+    active = active_recipes(config, recipes.read.orders)
+    log.write_configuration(configuration_at_start(loaded, model, plan, active))
+    log.review.apply(config.review)
+    challenges = DueWatch(directory, () if plan is None else plan.targets)
+    stack.callback(challenges.close)
+    outputs = OutputsWatch(directory, config.enabled_outputs)
+    stack.callback(outputs.close)
     overlay = None if options.overlay is None else OverlayWriter(options.overlay)
     if overlay is not None:
         stack.callback(overlay.close)
@@ -106,6 +132,10 @@ def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, cli
         device_name=device_name,
         log=log,
         overlay=overlay,
+        feed=feed,
+        challenges=challenges,
+        outputs=outputs,
+        recipes=recipes,
         endpoint=endpoint,
         reminders=tuple(reminders),
     )

@@ -15,10 +15,14 @@ from vision_line.config.models import Stream
 from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.errors import ConfigError, SourceError
+from vision_line.feed.protocol import SOCKET_NAME
 from vision_line.ingest.file_search import file_path, find_images
-from vision_line.outputs import place_of
-from vision_line.records.directory import FOLDER, LOCK_NAME
+from vision_line.output_files import place_of
+from vision_line.parts import parts_file
+from vision_line.records.directory import LOCK_NAME
+from vision_line.records.file_tables import FOLDERS
 from vision_line.records.schema import FILE_NAME
+from vision_line.reviews import reviews_file
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.screens.logs import BACKUPS, LOG_NAME
 
@@ -41,8 +45,12 @@ def kept_records(directory: Path) -> Iterator[ProtectedFile]:
     """Yield what a run keeps in its record directory; other files may lie there."""
     for ending in ("", *_COMPANIONS):
         yield ProtectedFile(directory / f"{FILE_NAME}{ending}", "the record file")
-    yield ProtectedFile(directory / FOLDER, "the evidence")
+        yield ProtectedFile(directory / f"{parts_file.FILE_NAME}{ending}", "the parts")
+    yield ProtectedFile(directory / reviews_file.FILE_NAME, "what people decided")
+    for folder in FOLDERS:
+        yield ProtectedFile(directory / folder, f"the {folder}")
     yield ProtectedFile(directory / LOCK_NAME, "the records' lock")
+    yield ProtectedFile(directory / SOCKET_NAME, "the live feed's socket")
     for ending in ("", *(f".{number}" for number in range(1, BACKUPS + 1))):
         yield ProtectedFile(directory / f"{LOG_NAME}{ending}", "the log")
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
+from vision_line.config.file_signature import file_signature
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-#: How often the file is checked, in seconds. A stat costs microseconds, and works on every file system.
+#: How often the file is checked, in seconds.
 CHECK_EVERY_S = 1.0
 
 
@@ -34,7 +34,7 @@ class ConfigFollower:
         self._current = loaded
         self._check = check
         self._apply = apply
-        self._signature = _signature(loaded.path)
+        self._signature = file_signature(loaded.path)
         self._asked = asked
         self.refusal: str | None = None  # why the file as it stands now is not in use; None: it is
 
@@ -51,7 +51,7 @@ class ConfigFollower:
             await self._check_file(asked=asked)
 
     async def _check_file(self, *, asked: bool) -> None:
-        signature = _signature(self._current.path)
+        signature = file_signature(self._current.path)
         if signature == self._signature and not asked:
             return
         self._signature = signature
@@ -69,7 +69,9 @@ class ConfigFollower:
         if loaded.config == before:  # not the texts: a secret may have changed outside of the file
             return
         fixed = [
-            name for name in ("model", "record", "dashboard", "metrics", "simulator") if _differs(before, loaded, name)
+            name
+            for name in ("model", "record", "clips", "dashboard", "metrics", "simulator")
+            if _differs(before, loaded, name)
         ]
         if fixed:
             logger.warning("changes of %s need a restart", ", ".join(f"[{name}]" for name in fixed))
@@ -78,12 +80,3 @@ class ConfigFollower:
 
 def _differs(before: object, loaded: LoadedConfig, name: str) -> bool:
     return bool(getattr(before, name) != getattr(loaded.config, name))
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    """Tell one state of the file from another: inode (editors replace files), size and time of change."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None  # gone for the moment: editors write so; a lasting absence is reported by reading it
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -9,20 +9,24 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from vision_line import __version__
 from vision_line.config.load import LoadedConfig
-from vision_line.config.models import Config
 from vision_line.devices.selection import decoder_opener
+from vision_line.encoded import EncodedTap, joined_taps
 from vision_line.errors import camera_trouble
 from vision_line.footprint import start_left_uncollected
 from vision_line.ports import Device, DeviceDescription, LoadedDevice
+from vision_line.runtime.active_recipes import ActiveRecipes, streams_in_force
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
-from vision_line.runtime.configuration_record import configuration_at_reload
+from vision_line.runtime.configuration_record import configuration_change
 from vision_line.runtime.decode_watch import DecodeWatch
+from vision_line.runtime.feed_snapshots import offer_snapshots
 from vision_line.runtime.ledger_updater import LedgerUpdater
 from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outcome_of
 from vision_line.runtime.monitoring import Monitoring
+from vision_line.runtime.recipe_follower import RecipeFollower
 from vision_line.runtime.reload import ConfigFollower
 from vision_line.runtime.run_device import DeviceOpener, InputShapes
 from vision_line.runtime.service_notifier import ServiceNotifier
@@ -91,16 +95,18 @@ class Run:
 
     async def _start(self, tasks: asyncio.TaskGroup, cameras: CameraManager) -> None:
         """Start the cameras, open the device for the frames they send, and begin to inspect, unless it is to end."""
+        recipes = RecipeFollower(self._setup.recipes, self._setup.loaded, partial(self._bring_in_force, cameras))
+        self._metrics.watch_recipes(recipes.status)
         follower = ConfigFollower(
-            self._setup.loaded, self._setup.check, lambda new: self._reload(cameras, new), self._reload_asked
+            self._setup.loaded, partial(self._check, recipes), partial(self._reload, recipes), self._reload_asked
         )
-        await self._apply(cameras, self._setup.loaded.config)
+        await recipes.begin()
         self._monitoring.serve()
         await self._first_frames(cameras)
         if not self._stop.requested.is_set():
             device = await self._opener.open(cameras.sizes_wh(), self._stop.requested)
             if device is not None:
-                self._inspection = self._begin_inspection(tasks, cameras, follower, device)
+                self._inspection = self._begin_inspection(tasks, cameras, (follower, recipes), device)
 
     async def _serve(self, cameras: CameraManager) -> None:
         """Inspect until the end is asked for or reached, and stop the cameras."""
@@ -139,7 +145,13 @@ class Run:
         return self._metrics.totals(now_s)
 
     def _reading(self) -> Reading:
-        return Reading(self.totals(), self._setup.log.status(), self._ledger.open_intervals())
+        return Reading(
+            self.totals(),
+            self._setup.log.status(),
+            self._ledger.open_intervals(),
+            self._setup.challenges.states(),
+            self._setup.outputs.outputs(),
+        )
 
     def _shared_parts(self) -> SharedParts:
         model = self._setup.model
@@ -151,7 +163,12 @@ class Run:
             open_decoder=decoder_opener(self._setup.device_name),
             classes=model.classes,
             score_threshold=model.score_threshold,
+            tap_for=self._tap_for,
         )
+
+    def _tap_for(self, camera: str) -> EncodedTap | None:
+        """Return what sees a camera's encoded frames beside its decoder: the feed, and clips where they are kept."""
+        return joined_taps(self._setup.feed.offers.tap(camera), self._setup.log.tap_for(camera))
 
     def _begin_helpers(self, tasks: asyncio.TaskGroup, cameras: CameraManager) -> list[asyncio.Task[None]]:
         """Begin what lasts from the first camera to the last record."""
@@ -160,20 +177,33 @@ class Run:
             tasks.create_task(self._ledger.run(cameras.counts), name="ledger"),
             tasks.create_task(self._monitoring.run(), name="monitoring"),
             tasks.create_task(self._notifier.run(), name="service manager"),
+            tasks.create_task(
+                offer_snapshots(self._setup.feed, self.snapshot, self._setup.challenges.states), name="feed"
+            ),
             tasks.create_task(raise_callback_faults(), name="callbacks"),
         ]
 
     async def _show(self) -> None:
         await self._screen(self.snapshot)
 
-    async def _reload(self, cameras: CameraManager, loaded: LoadedConfig) -> None:
-        self._setup.log.write_configuration(configuration_at_reload(loaded))
-        await self._apply(cameras, loaded.config)
+    def _check(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
+        self._setup.check(loaded)
+        recipes.check(loaded)
 
-    async def _apply(self, cameras: CameraManager, config: Config) -> None:
+    async def _reload(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
+        self._setup.log.review.apply(loaded.config.review)
+        self._setup.outputs.expect(loaded.config.enabled_outputs)
+        await recipes.reload(loaded)
+
+    async def _bring_in_force(
+        self, cameras: CameraManager, loaded: LoadedConfig, active: ActiveRecipes, why: str
+    ) -> None:
+        if why != "start":  # which is entered with all else that a run begins with
+            for entry in configuration_change(loaded, active, why):
+                self._setup.log.write_configuration(entry)
         if self._inspection is not None:
-            self._inspection.device.set_score_floor(self._opener.score_floor(config))
-        await cameras.apply(config.enabled_streams)
+            self._inspection.device.set_score_floor(self._opener.score_floor(loaded.config))
+        await cameras.apply(streams_in_force(loaded.config, active), active.names)
 
     async def _first_frames(self, cameras: CameraManager) -> None:
         """Wait until each camera has shown a frame or failed, but not long: missing cameras come when they come."""
@@ -194,7 +224,11 @@ class Run:
                             await self._stop.requested.wait()
 
     def _begin_inspection(
-        self, tasks: asyncio.TaskGroup, cameras: CameraManager, follower: ConfigFollower, device: LoadedDevice
+        self,
+        tasks: asyncio.TaskGroup,
+        cameras: CameraManager,
+        followers: tuple[ConfigFollower, RecipeFollower],
+        device: LoadedDevice,
     ) -> LiveInspection:
         """Begin to inspect with the open device."""
         self._describe(device)
@@ -205,7 +239,8 @@ class Run:
         decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
         load_watch = LoadWatch(device.sample, self._metrics.device_loads)
         helpers = [
-            tasks.create_task(follower.run(), name="configuration"),
+            tasks.create_task(followers[0].run(), name="configuration"),
+            tasks.create_task(followers[1].run(), name="recipes"),
             tasks.create_task(shapes.run(), name="input shapes"),
             tasks.create_task(decode_watch.run(), name="decoding"),
         ]
@@ -235,9 +270,15 @@ class Run:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(note, update)
 
-        on_overlay = None if overlay is None else overlay.offer
         scheduler = Scheduler(
-            device, self._setup.log, self._wakeup, observer=self._metrics, on_update=hand_over, on_overlay=on_overlay
+            device,
+            self._setup.log,
+            self._wakeup,
+            observer=self._metrics,
+            on_update=hand_over,
+            on_overlay=None if overlay is None else overlay.offer,
+            reviewer=self._setup.log.review,
+            watcher=self._setup.feed.offers,
         )
         self._monitoring.beats.scheduler_s = time.monotonic()
         scheduler.start()
@@ -260,4 +301,7 @@ def _new_metrics(setup: RunSetup) -> RunMetrics:
         metrics.clock_stepped(setup.log.inherited.step)
     if setup.overlay is not None:
         metrics.watch_overlay(setup.overlay.status)
+    metrics.watch_feed(lambda: setup.feed.status)
+    metrics.watch_challenges(setup.challenges.states)
+    metrics.watch_outputs(setup.outputs.outputs)
     return metrics

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
+from vision_line.config.camera_recipes import each_setting
 from vision_line.config.models import Config
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
 from vision_line.devices.selection import open_device
@@ -62,9 +63,9 @@ class DeviceOpener:
         return self._setup.loaded.config.model.max_input_shapes
 
     def score_floor(self, config: Config) -> Scores:
-        """Return the scores below which no camera of `config` needs a detection."""
+        """Return the scores below which no camera of `config` needs a detection, whatever recipe comes."""
         model = self._setup.model
-        return score_floor(config.enabled_streams, model.classes, model.score_threshold, continue_ratio=CONTINUE_RATIO)
+        return score_floor(each_setting(config), model.classes, model.score_threshold, continue_ratio=CONTINUE_RATIO)
 
     def _open(self, sizes_wh: Sequence[tuple[int, int]]) -> LoadedDevice:
         return open_device(

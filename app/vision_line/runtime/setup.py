@@ -5,15 +5,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vision_line.challenges.due_watch import DueWatch
+from vision_line.challenges.plan_file import ChallengePlan, unknown_part_classes
+from vision_line.config.camera_recipes import each_setting
+from vision_line.config.camera_recipes import unknown_classes as classes_of_recipes
 from vision_line.config.load import LoadedConfig
+from vision_line.config.toml import dotted
 from vision_line.devices.model.model import Model
 from vision_line.errors import ConfigError
+from vision_line.feed.feed_server import FeedServer
 from vision_line.ingest.file_search import slow_files
 from vision_line.inspection.detection_filter import unknown_classes
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
 from vision_line.runtime.options import RunOptions
+from vision_line.runtime.recipe_watch import RecipeWatch
 from vision_line.telemetry.http_endpoint import HttpEndpoint
+from vision_line.telemetry.outputs_watch import OutputsWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,10 @@ class RunSetup:
     device_name: str
     log: SqliteLog
     overlay: OverlayWriter | None
+    feed: FeedServer
+    challenges: DueWatch
+    outputs: OutputsWatch
+    recipes: RecipeWatch
     endpoint: HttpEndpoint | None  # for metrics and health; None: none is configured
     reminders: tuple[str, ...]  # what was accepted at the start and an operator may not want
 
@@ -38,12 +50,24 @@ class RunSetup:
         check_usable(loaded, self.model)
 
 
+def check_challengeable(plan: ChallengePlan | None, model: Model) -> None:
+    """Refuse a plan whose parts expect what the model cannot find.
+
+    Raises:
+        ConfigError: each class named.
+    """
+    if plan is not None and (problems := unknown_part_classes(plan, model.classes)):
+        raise ConfigError(*problems)
+
+
 def check_usable(loaded: LoadedConfig, model: Model) -> None:
-    """Refuse thresholds for classes that the model does not have, then files with too few frames a second.
+    """Refuse classes that the model does not have, then files with too few frames a second, under any recipe.
 
     Raises:
         ConfigError: each one named.
     """
-    streams = loaded.config.enabled_streams
-    if problems := unknown_classes(streams, model.classes) or slow_files(streams):
+    streams = each_setting(loaded.config)
+    unknown = [*unknown_classes(loaded.config.enabled_streams, model.classes)]
+    unknown += [f"{dotted(path, {})}: {words}" for path, words in classes_of_recipes(loaded.config, model.classes)]
+    if problems := unknown or list(dict.fromkeys(slow_files(tuple(streams)))):
         raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))

@@ -5,16 +5,18 @@ A frame's way: mailbox -> `plan_batch` -> device slot -> detections -> filter ->
 leave this thread for the event loop, which gets grouped updates for the ledger, the metrics and the screens.
 """
 
-from vision_line.scheduler.camera_pipeline import CameraPipeline, Filter, Tracker
+from vision_line.scheduler.camera_pipeline import CameraPipeline, Criteria, Filter, Tracker
 from vision_line.scheduler.loop import Scheduler
-from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
+from vision_line.scheduler.messages import InspectedFrame, Observer, Reviewer, SchedulerUpdate
 from vision_line.scheduler.wakeup import WakeUp
 
 __all__ = [
     "CameraPipeline",
+    "Criteria",
     "Filter",
     "InspectedFrame",
     "Observer",
+    "Reviewer",
     "Scheduler",
     "SchedulerUpdate",
     "Tracker",

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from math import inf
 from typing import NamedTuple, Protocol
 
 from vision_line.frames import DefectEvent, Detections, DropCause, Frame
 from vision_line.ingest.mailbox import Mailbox
+from vision_line.inspection.tracking.candidates import Candidate
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +28,46 @@ WARN_EVERY_S = 60.0
 Filter = Callable[[Detections, tuple[int, int]], tuple[Detections, Detections]]
 
 
+#: Of the criteria of all cameras.
+_NUMBERS = count(1)
+
+
 class Tracker(Protocol):
     """Makes one event of each physical defect of one camera."""
 
+    #: What became of candidates since this list was last emptied; mostly there is nothing in it.
+    candidates: list[Candidate]
+
     def update(self, frame: Frame, detections: Detections, /) -> list[DefectEvent]:
         """Return the events that this frame's detections start, change or end."""
+
+    def shown(self) -> list[DefectEvent]:
+        """Return the events that the frame of the last update shows, also unchanged ones."""
 
     def expire(self, now_s: float, /) -> list[DefectEvent]:
         """Return the events that have ended by now."""
 
     def close(self) -> list[DefectEvent]:
         """End all events."""
+
+
+class Criteria(NamedTuple):
+    """By what a camera's frames are judged: all of it changes at once, between two frames."""
+
+    recipe: str  # whose settings these are, "" for those of no recipe
+    keep: Filter
+    tracker: Tracker
+    period_s: float
+    dwell_s: float
+
+
+@dataclass(slots=True)
+class _Coming:
+    """Criteria that hold once `frames` more results are there; `begun` is called then, in the scheduler's thread."""
+
+    criteria: Criteria
+    frames: int
+    begun: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -64,6 +96,9 @@ class CameraPipeline:
     in_flight: int = 0  # frames on the device
     rejected: int = 0  # unreadable frames since the last readable one
     warned_s: float = -inf
+    recipe: str = ""  # of the criteria in force
+    criteria: int = field(default_factory=_NUMBERS.__next__)  # their number in this process
+    coming: deque[_Coming] = field(default_factory=deque)
 
     def reject(self, reason: str, now_s: float) -> None:
         """Count a frame that the device cannot read, and warn of it at a limited rate."""
@@ -74,6 +109,32 @@ class CameraPipeline:
             logger.warning("frame not inspected: %s", reason)
         if self.on_rejected is not None and self.rejected % REJECTED_IN_A_ROW == 0:
             self.on_rejected(reason)
+
+    def prepare(self, criteria: Criteria, begun: Callable[[], None]) -> None:
+        """Judge by `criteria` every frame that is not on the device yet; the others were inspected for the old ones."""
+        self.coming.append(_Coming(criteria, self.in_flight, begun))
+
+    def count_result(self) -> None:
+        """Count one frame less on the device."""
+        self.in_flight -= 1
+        for coming in self.coming:
+            coming.frames -= 1
+
+    def pop_due(self) -> _Coming | None:
+        """Return the criteria that are to hold from the next result on, and drop them; None: there are none."""
+        return self.coming.popleft() if self.coming and self.coming[0].frames <= 0 else None
+
+    def adopt(self, criteria: Criteria) -> None:
+        """Judge by `criteria` from now on; the tracker before is the caller's to close."""
+        self.recipe, self.keep, self.tracker, self.period_s, self.dwell_s = criteria
+        self.criteria = next(_NUMBERS)
+
+    def take_candidates(self) -> Sequence[Candidate]:
+        """Return what became of candidates since the last call."""
+        taken = self.tracker.candidates
+        if taken:
+            self.tracker.candidates = []
+        return taken
 
     def abandon_in_flight(self) -> None:
         """Count the frames that are abandoned on the device."""
@@ -109,6 +170,10 @@ class CameraSet:
         self._by_camera[pipeline.camera] = pipeline
         self._waiting[pipeline.camera] = pipeline  # its first frame may have been there before
         self.inspected = list(self._by_camera.values())
+
+    def get(self, camera: str) -> CameraPipeline | None:
+        """Return the pipeline that takes a camera's frames; None: it has none."""
+        return self._by_camera.get(camera)
 
     def remove(self, camera: str, removed: Future[None]) -> None:
         """Remove a camera's pipeline: waiting frames are dropped; `pop_removed` returns it when none is in flight."""

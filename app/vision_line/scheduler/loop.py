@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from math import inf
 
 from vision_line.errors import DeviceError
@@ -15,9 +16,9 @@ from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
 from vision_line.pacing import next_turn
 from vision_line.ports import DetectionLog, Device
 from vision_line.scheduler.batching import BatchPlan, Ready, Turns, plan_batch
-from vision_line.scheduler.camera_pipeline import CameraPipeline, CameraSet
+from vision_line.scheduler.camera_pipeline import CameraPipeline, CameraSet, Criteria
 from vision_line.scheduler.load_share import LoadShare
-from vision_line.scheduler.messages import InspectedFrame, Observer, SchedulerUpdate
+from vision_line.scheduler.messages import InspectedFrame, Observer, ResultWatcher, Reviewer, SchedulerUpdate
 from vision_line.scheduler.wakeup import WakeUp
 
 #: Period in which tracks are expired and the log's state is checked, in seconds.
@@ -42,6 +43,8 @@ class Scheduler:
         observer: Observer,
         on_update: Callable[[SchedulerUpdate], None],
         on_overlay: Callable[[Inspection, Sequence[DefectEvent]], None] | None = None,
+        reviewer: Reviewer | None = None,
+        watcher: ResultWatcher | None = None,
         fill_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,6 +54,8 @@ class Scheduler:
         self._observer = observer
         self._on_update = on_update
         self._on_overlay = on_overlay
+        self._reviewer = reviewer
+        self._watcher = watcher
         self._fill_s = fill_s
         self._monotonic = monotonic
         self._pipelines = CameraSet()
@@ -85,6 +90,14 @@ class Scheduler:
         self._command(lambda: self._remove(camera, removed))
         return removed
 
+    def change_criteria(self, camera: str, criteria: Criteria, begun: Callable[[], None]) -> None:
+        """Judge a camera's frames by other criteria, from the first that is not on the device yet. Any thread.
+
+        Its open events end before, and `begun` is called in the scheduler's thread before the first result. A camera
+        that is being removed stays as it is.
+        """
+        self._command(lambda: self._prepare(camera, criteria, begun))
+
     def stop(self) -> None:
         """Ask for a drain: no new frames, results in flight are recorded, events end. Any thread."""
         self._stopping.set()
@@ -116,11 +129,23 @@ class Scheduler:
         self._pipelines.remove(camera, removed)
         self._finish_removals()
 
+    def _prepare(self, camera: str, criteria: Criteria, begun: Callable[[], None]) -> None:
+        if (pipeline := self._pipelines.get(camera)) is not None:
+            pipeline.prepare(criteria, begun)
+            self._adopt_due(pipeline)
+
+    def _adopt_due(self, pipeline: CameraPipeline) -> None:
+        """Put in force what is due. What was found by the old criteria ends as such: nothing is judged by both."""
+        while (due := pipeline.pop_due()) is not None:
+            self._end(pipeline, pipeline.tracker.close())
+            pipeline.adopt(due.criteria)
+            due.begun()
+
     def _finish_removals(self) -> None:
         """End the leaving pipelines that have no frame on the device any more."""
         for pipeline, removed in self._pipelines.pop_removed():
             now_s = self._monotonic()
-            self._end(pipeline.tracker.close())
+            self._end(pipeline, pipeline.tracker.close())
             self._publish(now_s)  # first: whoever waits for the end must have every frame
             removed.set_result(None)
 
@@ -233,28 +258,41 @@ class Scheduler:
             pipeline = self._pipelines.of_next_result(frame.camera)
             tracked, kept = pipeline.keep(inspection.detections, frame.size_wh)
             events = pipeline.tracker.update(frame, tracked)
-            seen = Inspection(frame, kept, inspection.submitted_s, inspection.finished_s)
+            seen = replace(inspection, detections=kept, recipe=pipeline.recipe, criteria=pipeline.criteria)
             self._log.write_inspection(seen, events)
+            if self._watcher is not None:
+                self._watcher.result(seen, events, pipeline.tracker.shown)
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)
+            candidates = pipeline.take_candidates()
+            if self._reviewer is not None:
+                self._reviewer.inspected(seen, candidates)
             pipeline.inspected += 1
             self._inspected += 1
             self._observer.inspected(seen, self._monotonic())
             self._note(events)
             self._unpublished.append(InspectedFrame(frame.camera, frame.size_wh, frame.captured_s))
-            pipeline.in_flight -= 1
+            pipeline.count_result()
+            if pipeline.coming:
+                self._adopt_due(pipeline)
             self._finish_removals()
 
     def _housekeep(self, now_s: float) -> None:
         self._writable = self._log.status().writable
         self._share.sample(now_s, self._pipelines.inspected, self._inspected, full=self._device.free_slots() == 0)
         for pipeline in self._pipelines.inspected:
-            self._end(pipeline.tracker.expire(now_s))
+            self._end(pipeline, pipeline.tracker.expire(now_s))
 
-    def _end(self, events: Sequence[DefectEvent]) -> None:
+    def _end(self, pipeline: CameraPipeline, events: Sequence[DefectEvent]) -> None:
+        """Hand over `events` and candidates of a pipeline that ended without a frame."""
         if events:
             self._log.write_events(events)
+            if self._watcher is not None:
+                self._watcher.decide(events)
             self._note(events)
+        candidates = pipeline.take_candidates()
+        if candidates and self._reviewer is not None:
+            self._reviewer.ended(candidates)
 
     def _note(self, events: Sequence[DefectEvent]) -> None:
         for event in events:
@@ -278,7 +316,7 @@ class Scheduler:
             pipeline.abandon_in_flight()
         self._finish_removals()
         for pipeline in self._pipelines.inspected:
-            self._end(pipeline.tracker.close())
+            self._end(pipeline, pipeline.tracker.close())
         self._publish(self._monotonic())
 
 

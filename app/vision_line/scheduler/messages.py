@@ -3,9 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from vision_line.frames import DefectEvent, Inspection
+from vision_line.inspection.tracking.candidates import Candidate
+
+
+class ResultWatcher(Protocol):
+    """Sees what the log is given, in the scheduler's thread; must be quick, and neither wait nor raise."""
+
+    def result(
+        self, inspection: Inspection, events: Sequence[DefectEvent], shown: Callable[[], Sequence[DefectEvent]], /
+    ) -> None:
+        """Take note of an inspected frame, its changes of events, and how to get the events that it shows."""
+
+    def decide(self, events: Sequence[DefectEvent], /) -> None:
+        """Take note of changes of events that no frame brought."""
 
 
 class Observer(Protocol):
@@ -19,6 +33,24 @@ class Observer(Protocol):
 
     def event(self, event: DefectEvent) -> None:
         """Note an event's start, change or end."""
+
+
+class Reviewer(Protocol):
+    """Keeps frames that people are to review; called in the scheduler's thread, must be quick and never waits."""
+
+    def inspected(self, inspection: Inspection, candidates: Sequence[Candidate]) -> None:
+        """Take a result that was written to the log, and what its frame made of candidates.
+
+        Raises:
+            RunError: the log takes no rows.
+        """
+
+    def ended(self, candidates: Sequence[Candidate]) -> None:
+        """Take candidates that ended without a frame.
+
+        Raises:
+            RunError: the log takes no rows.
+        """
 
 
 class InspectedFrame(NamedTuple):

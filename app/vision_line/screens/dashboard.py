@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.terminal_theme import TerminalTheme
@@ -23,6 +24,7 @@ from vision_line.screens.headline import band, title_line, totals_lines
 from vision_line.screens.notices import notice_lines
 from vision_line.screens.painter import run_painter
 from vision_line.screens.segments import Line, filled, to_text
+from vision_line.screens.styles import VALUE
 from vision_line.telemetry.snapshot import Snapshot
 
 _TALL = 32  # from this height on there are blank lines
@@ -30,9 +32,19 @@ _MIN_NOTICES = 2
 _ROWS_OF_A_DEVICE = 6  # below the first twelve lines, one line in this many may show a GPU
 
 
-def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
-    """Return the screen: at most `height` lines of exactly `width` cells. Pure."""
-    return Group(*(to_text(line) for line in screen_lines(snapshot, width, height)))
+def render(snapshot: Snapshot, width: int, height: int, foot: str = "") -> RenderableType:
+    """Return the screen: at most `height` lines of exactly `width` cells; `foot` is the last. Pure."""
+    return Group(*(to_text(line) for line in screen_with_foot(snapshot, width, height, foot)))
+
+
+def screen_with_foot(snapshot: Snapshot, width: int, height: int, foot: str) -> list[Line]:
+    """Return the lines of the screen, at the last line `foot`: whole, or what follows its first colon. Pure."""
+    if not foot:
+        return screen_lines(snapshot, width, height)
+    words = foot if cell_len(foot) < width else foot.partition(": ")[2] or foot
+    lines = screen_lines(snapshot, width, height - 1)
+    lines += [filled([], width)] * (height - 1 - len(lines))
+    return [*lines, filled([(" ", ""), (words, VALUE)], width)]
 
 
 def screen_lines(snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -60,18 +72,22 @@ def can_show(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-async def run_dashboard(get_snapshot: Callable[[], Snapshot], refresh_per_s: float, console: Console) -> None:
+async def run_dashboard(
+    get_snapshot: Callable[[], Snapshot], refresh_per_s: float, console: Console, get_foot: Callable[[], str] = str
+) -> None:
     """Show the dashboard on the terminal of `console` until cancelled; always restore the terminal.
+
+    What `get_foot` returns stands in the last line, of the terminal alone; the drawing thread calls it.
 
     `get_snapshot` is called in the event loop; drawing happens in a thread of its own, because writing to
     a terminal that is paused (Ctrl-S) or slow blocks. If the terminal closes, the dashboard ends with a log entry; the
     inspection continues.
     """
-    await run_painter(lambda: _screen(console), get_snapshot, 1.0 / refresh_per_s)
+    await run_painter(lambda: _screen(console, get_foot), get_snapshot, 1.0 / refresh_per_s)
 
 
 @contextmanager
-def _screen(console: Console) -> Iterator[Callable[[Snapshot], None]]:
+def _screen(console: Console, get_foot: Callable[[], str]) -> Iterator[Callable[[Snapshot], None]]:
     with (
         own_output(console.file) as file,
         Live(
@@ -88,7 +104,7 @@ def _screen(console: Console) -> Iterator[Callable[[Snapshot], None]]:
             # rich asks the file each time, and draws nothing, without an error, once the terminal is gone.
             if not own.is_terminal:
                 raise OSError(errno.EIO, "the terminal was closed")
-            live.update(render(snapshot, *own.size), refresh=True)
+            live.update(render(snapshot, *own.size, get_foot()), refresh=True)
 
         yield paint
 

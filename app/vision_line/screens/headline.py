@@ -50,6 +50,11 @@ def band(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     return [blank, line, blank] if height == 3 else [line]
 
 
+def headline(snapshot: Snapshot) -> str:
+    """Return in plain words whether every camera is inspected."""
+    return _headline(snapshot)[1].strip()
+
+
 def _alarms_text(alarms: Sequence[str], room: int) -> str:
     """Return the alarms that fit, at least the start of the first, and how many are left."""
     shown = ""

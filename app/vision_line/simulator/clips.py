@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from multiprocessing.sharedctypes import Synchronized
@@ -64,12 +64,23 @@ def ensure_clips(
     """
     if not 1 <= cameras <= MOST_CAMERAS:
         raise ConfigError(f"simulator: 1 to {MOST_CAMERAS} cameras expected, found {cameras}")
-    folder = default_directory() if directory is None else directory
+    plans = [plan_clip(number, seed, frames) for number in range(1, cameras + 1)]
+    return ensure_planned_clips(plans, default_directory() if directory is None else directory, progress)
+
+
+def ensure_planned_clips(
+    plans: Sequence[ScenePlan], folder: Path, progress: ProgressCallback | None = None
+) -> list[Clip]:
+    """Make the clips of cameras that see these scenes, cam01 first, as `ensure_clips` does.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        RunError: a worker died.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"simulator: folder {folder} cannot be made: {error.strerror}") from error
-    plans = [plan_clip(number, seed, frames) for number in range(1, cameras + 1)]
     clips = [_clip(number, plan, folder) for number, plan in enumerate(plans, start=1)]
     missing = [(clip, plan) for clip, plan in zip(clips, plans, strict=True) if not clip.video.exists()]
     if missing:

@@ -72,6 +72,8 @@ class Scene:
     boards: int
     defects: tuple[SceneDefect, ...]
     optics: Optics
+    #: Where each board begins on the belt and how long it is, in belt pixels.
+    spans: tuple[tuple[int, int], ...]
 
     def shift_px(self, index: int) -> float:
         """Give the way of the belt along +x up to frame `index`, within one turn."""
@@ -128,6 +130,7 @@ def draw_scene(plan: ScenePlan) -> Scene:
     height = SIZE_WH[1] - BARCODE_ROWS
     belt = _draw_belt(belt_rng, plan.belt_px, height)
     defects: list[SceneDefect] = []
+    spans = []
     slot = plan.belt_px / plan.boards
     for number in range(plan.boards):
         size = _board_size(board_rng, slot, height)
@@ -136,8 +139,10 @@ def draw_scene(plan: ScenePlan) -> Scene:
         x = round(number * slot + float(board_rng.uniform(12, slot - size[0] - 12)))
         y = int(board_rng.integers(6, height - size[1] - 5))
         _lay(belt, board.pixels, board.cover, x, y)
+        spans.append((x, size[0]))
         defects += [_placed(defect, len(defects) + i, number, x, y) for i, defect in enumerate(board.defects)]
-    return Scene(plan, _through_lens(optics_rng, belt, plan), plan.boards, tuple(defects), _optics(optics_rng, plan))
+    seen = _through_lens(optics_rng, belt, plan)
+    return Scene(plan, seen, plan.boards, tuple(defects), _optics(optics_rng, plan), tuple(spans))
 
 
 def _choose_kinds(rng: np.random.Generator, plan: ScenePlan) -> tuple[str, ...]:

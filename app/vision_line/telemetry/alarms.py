@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from vision_line.challenges.due import TargetState
 from vision_line.frames import CameraState, NotInspected
 from vision_line.inspection.coverage.causes import STARTING
 from vision_line.ports import DeviceLoad, LogStatus, OverlayStatus
+from vision_line.quality.challenge import ChallengeState
 from vision_line.telemetry.shortfall import as_measured, shortfall
 from vision_line.telemetry.snapshot import CameraSnapshot
 
@@ -48,6 +50,16 @@ def plan_alarms(
     alarms += _rare_inspections(cameras)
     alarms += _late_frames(cameras)
     return (*alarms, *_camera_alarms(cameras), *_scarce_inspections(cameras))
+
+
+def challenge_alarms(challenges: Iterable[TargetState]) -> list[str]:
+    """Return a sentence for each challenge that failed, and one for all that are overdue."""
+    troubled = [one for one in challenges if one.why]
+    failed = [one.why for one in troubled if one.state is ChallengeState.FAILED]
+    overdue = [one for one in troubled if one.state is ChallengeState.OVERDUE]
+    if len(overdue) <= 1:
+        return [*failed, *(one.why for one in overdue)]
+    return [*failed, f"challenges are overdue: {_names(one.name for one in overdue)}"]
 
 
 def plan_notices(

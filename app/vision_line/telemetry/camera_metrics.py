@@ -14,7 +14,7 @@ from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.latency_histogram import Counts, LatencyHistogram, Quantiles, quantiles_of
-from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot
+from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot, RecipeInForce
 
 
 class SlidingRates:
@@ -75,6 +75,7 @@ class CameraTotals:
     abandoned: int = 0  # connections that hung and were given up
     code: str | None = None  # if an error caused the state
     needed_fps: float = 0.0  # 0: no required rate
+    recipe: str = ""  # in force now
     covered: Covered = field(default_factory=Covered)
 
     @property
@@ -112,7 +113,6 @@ class CameraCounters:
     counts: Callable[[], MailboxCounts]  # of its mailbox
     abandoned: Callable[[], tuple[int, int]] = lambda: (0, 0)  # connections that were, and those that still hang
     load: DecodeLoad = field(default_factory=DecodeLoad)  # says how late frames come
-    pace: RequiredRate = RequiredRate()
     is_unverified: bool = False
 
 
@@ -128,6 +128,8 @@ class CameraMetrics:
         self.latency = LatencyHistogram()
         self.behind = LatencyHistogram()
         self._counters = counters
+        self._pace = RequiredRate()
+        self._recipe = RecipeInForce()
         self._before = MailboxCounts()  # up to the last `attach`, like the next two
         self._abandoned_before = 0
         self._most_behind_s = 0.0
@@ -185,6 +187,12 @@ class CameraMetrics:
         self._most_behind_s = max(self._most_behind_s, self._counters.load.most_behind_s)
         self._counters = counters
 
+    def evaluate_by(self, pace: RequiredRate, recipe: str, at_utc: float) -> None:
+        """Note which rate it needs and which recipe, "" for none, is in force from now on."""
+        self._pace = pace
+        if recipe != self._recipe.name:
+            self._recipe = RecipeInForce(recipe, at_utc)
+
     def snapshot(self, now_s: float, not_inspected: str | None = None) -> CameraSnapshot:
         """Return this camera now; `not_inspected` is the cause of an interval that is open now."""
         counts, inspected, newest, change = self._counts(), self._inspected, self._newest, self._change
@@ -209,8 +217,9 @@ class CameraMetrics:
             not_inspected=not_inspected,
             is_unverified=self._counters.is_unverified,
             hanging=self._counters.abandoned()[1],
-            needed_fps=self._counters.pace.needed_fps,
-            spare_fps=self._counters.pace.spare_fps,
+            recipe=self._recipe,
+            needed_fps=self._pace.needed_fps,
+            spare_fps=self._pace.spare_fps,
             is_settled=self._first_result_s is not None and now_s - self._first_result_s > RATES_OVER_S,
         )
 
@@ -235,7 +244,8 @@ class CameraMetrics:
             most_behind_ms=max(self._most_behind_s, self._counters.load.most_behind_s) * 1000.0,
             abandoned=self._abandoned_before + self._counters.abandoned()[0],
             code=self._change.code,
-            needed_fps=self._counters.pace.needed_fps,
+            needed_fps=self._pace.needed_fps,
+            recipe=self._recipe.name,
             covered=Covered(due_s, not_inspected_s),
         )
 

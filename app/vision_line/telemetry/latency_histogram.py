@@ -56,13 +56,16 @@ def quantiles_of(counts: Counts) -> Quantiles | None:
     return Quantiles(p50, p95, p99, total)
 
 
-def counts_up_to(counts: Counts, bounds_s: Sequence[float]) -> list[int]:
-    """Return how many values are at most each of `bounds_s`, rising, in seconds.
+def counts_up_to(every: Sequence[Counts], bounds_s: Sequence[float]) -> list[list[int]]:
+    """Return of each histogram how many values are at most each of `bounds_s`, rising, in seconds; then how many are.
 
     A bucket that a bound cuts counts as above it, so no value is taken for faster than it was; 5 % at most are between.
     """
     below = np.searchsorted(_EDGES_MS, np.multiply(bounds_s, 1000.0 * (1.0 + _ROUNDING)), side="right")
-    return [int(n) for n in np.concatenate(([0], np.cumsum(counts)))[below]]
+    cumulative = np.zeros((len(every), BUCKETS + 1), np.int64)
+    np.cumsum(np.reshape(every, (-1, BUCKETS)), axis=1, out=cumulative[:, 1:])
+    found: list[list[int]] = cumulative[:, [*below, BUCKETS]].tolist()
+    return found
 
 
 def sum_of(counts: Counts) -> float:

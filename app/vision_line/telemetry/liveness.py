@@ -40,13 +40,13 @@ def why_not_healthy(beats: Heartbeats, log: LogStatus, now_s: float) -> list[str
 
 
 def why_not_ready(beats: Heartbeats, reading: Reading, now_s: float) -> list[str]:
-    """Return why nothing is inspected; empty: at least one camera is, or no inspection is due."""
+    """Return why nothing is inspected, or nothing may be accepted; empty: at least one camera is, or none is due."""
     found = why_not_healthy(beats, reading.log, now_s)
     if beats.is_ending:
         found.append("the run is ending")
     elif beats.scheduler_s is None:
         found.append("the device is not open yet")
-    return found or _uninspected(reading)
+    return found or [*_uninspected(reading), *reading.refusals]
 
 
 def _uninspected(reading: Reading) -> list[str]:

@@ -8,17 +8,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from vision_line.challenges.due import TargetState
 from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
-from vision_line.ports import DeviceDescription, DeviceLoad, LogStatus, OverlayStatus, ShapeHW
-from vision_line.telemetry.alarms import plan_alarms, plan_notices
-from vision_line.telemetry.camera_metrics import CameraCounters, CameraMetrics, CameraTotals, SlidingRates
+from vision_line.ports import DeviceDescription, DeviceLoad, FeedStatus, LogStatus, OverlayStatus, ShapeHW
+from vision_line.telemetry.alarms import challenge_alarms, plan_alarms, plan_notices
+from vision_line.telemetry.camera_metrics import CameraCounters, CameraMetrics, CameraTotals, RequiredRate, SlidingRates
 from vision_line.telemetry.covered import CoverageTally
 from vision_line.telemetry.latency_histogram import Counts, LatencyHistogram, Quantiles, merged, quantiles_of
 from vision_line.telemetry.load_history import LoadHistory, LoadTotals
+from vision_line.telemetry.output_metrics import output_notices
+from vision_line.telemetry.outputs_watch import WatchedOutput
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.shortfall import SteadyNumber
-from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, RecipeStatus, Snapshot, Totals
 
 LATEST_EVENTS = 32
 #: How long a step of the wall clock is shown as a notice.
@@ -60,6 +63,8 @@ class RunTotals:
     usage: ProcessUsage
     overlay: OverlayStatus | None = None  # None where no videos are written
     loads: tuple[LoadTotals, ...] = ()  # of each GPU
+    feed: FeedStatus = field(default_factory=FeedStatus)
+    recipe_troubles: tuple[str, ...] = ()  # recipes that were asked for and are not in force
 
     @property
     def latency_ms(self) -> Quantiles | None:
@@ -99,6 +104,10 @@ class RunMetrics:
         self._rates = SlidingRates()
         self._commit_latencies = LatencyHistogram()
         self._read_overlay: Callable[[], OverlayStatus] | None = None
+        self._read_feed: Callable[[], FeedStatus] = FeedStatus
+        self._read_challenges: Callable[[], Sequence[TargetState]] = tuple
+        self._read_outputs: Callable[[], Sequence[WatchedOutput]] = tuple
+        self._read_recipes: Callable[[], RecipeStatus] = RecipeStatus
         self._preparation = ""
         self._decoding = ""
         self._clock_step: ClockStep | None = None
@@ -114,6 +123,22 @@ class RunMetrics:
     def watch_overlay(self, read_overlay: Callable[[], OverlayStatus]) -> None:
         """Show the state of the annotated videos from now on."""
         self._read_overlay = read_overlay
+
+    def watch_feed(self, read_feed: Callable[[], FeedStatus]) -> None:
+        """Show the state of the live feed from now on."""
+        self._read_feed = read_feed
+
+    def watch_challenges(self, read_challenges: Callable[[], Sequence[TargetState]]) -> None:
+        """Raise the alarm about challenges that failed or are overdue from now on."""
+        self._read_challenges = read_challenges
+
+    def watch_outputs(self, read_outputs: Callable[[], Sequence[WatchedOutput]]) -> None:
+        """Say from now on which outputs get nothing."""
+        self._read_outputs = read_outputs
+
+    def watch_recipes(self, read_recipes: Callable[[], RecipeStatus]) -> None:
+        """Show from now on which recipes were asked for, with an alarm for each that is not in force."""
+        self._read_recipes = read_recipes
 
     def device_prepares(self, sentence: str) -> None:
         """Set the notice about what the device prepares, "" when it is done; any thread."""
@@ -149,6 +174,10 @@ class RunMetrics:
         else:
             camera.attach(counters)
         return camera
+
+    def evaluate_by(self, name: str, rate: RequiredRate, recipe: str, at_utc: float) -> None:
+        """Note by which recipe, "" for none, and at which rate a camera is inspected from now on."""
+        self._cameras[name].evaluate_by(rate, recipe, at_utc)
 
     def batch(self, frames: int) -> None:
         """Count a batch of `frames` that was submitted to the device."""
@@ -195,6 +224,7 @@ class RunMetrics:
         every = [camera.snapshot(now_s, causes.get(name)) for name, camera in self._cameras.items()]
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
         loads = self._loads.latest
+        recipes = self._read_recipes()
         with self._latest_lock:
             latest = tuple(reversed(self._latest.values()))
         return Snapshot(
@@ -209,21 +239,28 @@ class RunMetrics:
             devices=loads,
             cameras=cameras,
             latest_events=latest,
-            alarms=plan_alarms(
-                cameras,
-                log,
-                not_inspected,
-                now_s,
-                self._decoding,
-                lambda fits: self._fits.show(fits, now_s),
+            alarms=(
+                *plan_alarms(
+                    cameras,
+                    log,
+                    not_inspected,
+                    now_s,
+                    self._decoding,
+                    lambda fits: self._fits.show(fits, now_s),
+                ),
+                *recipes.troubles,
+                *challenge_alarms(self._read_challenges()),
             ),
             notices=(
                 *self._reminders,
                 *plan_notices(
                     cameras, self._overlay(), self._preparation, loads, self._recent_clock_step(now_s), self._left_out
                 ),
+                *filter(None, [self._read_feed().problem]),
+                *output_notices(self._read_outputs()),
             ),
             not_inspected=tuple(not_inspected),
+            recipes=recipes.wishes,
         )
 
     def totals(self, now_s: float) -> RunTotals:
@@ -241,6 +278,8 @@ class RunMetrics:
             usage=self._read_usage(),
             overlay=self._overlay(),
             loads=self._loads.totals(),
+            feed=self._read_feed(),
+            recipe_troubles=self._read_recipes().troubles,
         )
 
     def _recent_clock_step(self, now_s: float) -> str:

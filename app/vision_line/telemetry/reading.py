@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vision_line.challenges.due import TargetState, acceptance
 from vision_line.frames import INSPECTING_STATES, NotInspected
 from vision_line.ports import LogStatus
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.metrics import RunTotals
+from vision_line.telemetry.outputs_watch import WatchedOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Reading:
     totals: RunTotals
     log: LogStatus
     not_inspected: Sequence[NotInspected] = ()  # the intervals that are open
+    challenges: Sequence[TargetState] = ()
+    outputs: Sequence[WatchedOutput] = ()
 
     @property
     def expected(self) -> list[CameraTotals]:
@@ -31,6 +35,12 @@ class Reading:
         causes = {interval.camera: interval.cause for interval in self.not_inspected}
         every = {camera.name: causes.get(camera.name) or _trouble(camera) for camera in self.expected}
         return {name: trouble for name, trouble in every.items() if trouble}
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why parts may not be accepted: challenges with `on_fail = "stop"` that failed or are overdue."""
+        cameras = [camera.name for camera in self.expected]
+        return list(dict.fromkeys(filter(None, (acceptance(self.challenges, camera) for camera in cameras))))
 
 
 def _trouble(camera: CameraTotals) -> str:

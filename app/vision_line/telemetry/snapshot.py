@@ -18,6 +18,36 @@ PASSING_STATES = frozenset({CameraState.CONNECTING, CameraState.ENDED, CameraSta
 
 
 @dataclass(frozen=True, slots=True)
+class RecipeInForce:
+    """By which recipe a camera is inspected, "" for none; `since_utc` is None where that never changed."""
+
+    name: str = ""
+    since_utc: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeWish:
+    """A recipe that was asked for, "" for none, and what became of it."""
+
+    number: int  # of the wish, in its file
+    lane: str  # `*`: everywhere
+    recipe: str
+    by: str
+    door: str
+    asked_utc: float
+    cameras: tuple[str, ...] = ()  # where it is in force
+    refused: str = ""  # why it is not
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeStatus:
+    """The wishes that count now, and in sentences what is wrong with them."""
+
+    wishes: tuple[RecipeWish, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSnapshot:
     """One camera now. Rates are frames per second over the last seconds, counts are since the program started."""
 
@@ -41,6 +71,7 @@ class CameraSnapshot:
     hanging: int = 0  # abandoned connections that still hang and cannot be interrupted
     needed_fps: float = 0.0  # inspections per second that every part needs; 0: no required rate
     spare_fps: float = 0.0  # from this rate on an event is made despite a missed detection
+    recipe: RecipeInForce = RecipeInForce()
     is_settled: bool = False  # it has been inspected long enough for its rates to be valid
 
     @property
@@ -132,6 +163,7 @@ class Snapshot:
     alarms: tuple[str, ...] = ()  # worst first
     notices: tuple[str, ...] = ()  # further information
     not_inspected: tuple[NotInspected, ...] = ()  # the intervals that are open now
+    recipes: tuple[RecipeWish, ...] = ()
 
     @property
     def inspecting(self) -> int:

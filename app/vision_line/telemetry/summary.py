@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vision_line.frames import CameraState, DropCause
 from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING, STOPPED
-from vision_line.outputs import write_output
+from vision_line.output_files import write_output
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.covered import Covered, together
 from vision_line.telemetry.latency_histogram import Quantiles, quantiles_of

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -57,7 +57,7 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One split of a data set; the images are in the order of their paths."""
+    """One split of a data set; the images are in the order of their paths, of joined ones set after set."""
 
     source: Path  # data.yaml
     split: str
@@ -70,6 +70,11 @@ class Dataset:
             return self
         chosen = np.linspace(0, len(self.images) - 1, most).round().astype(int)
         return Dataset(self.source, self.split, self.classes, tuple(self.images[index] for index in chosen))
+
+    def joined(self, others: Iterable[Dataset]) -> Dataset:
+        """Return this split with the images of `others` behind its own; their classes are the same."""
+        images = (*self.images, *(image for other in others for image in other.images))
+        return Dataset(self.source, self.split, self.classes, images)
 
     def sha256(self) -> str:
         """Return a hash of classes, images and boxes; it does not depend on where the data set lies."""
@@ -104,6 +109,15 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
         more = [f"... and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         raise ConfigError(*faults[:MOST_FAULTS], *more)
     return Dataset(data_yaml, split, classes, tuple(images))
+
+
+def has_split(data_yaml: Path, split: str) -> bool:
+    """Whether `data.yaml` names a split: one that is only added to others need not validate.
+
+    Raises:
+        ConfigError: the file is no YAML.
+    """
+    return bool(_read_yaml(data_yaml).get(split))
 
 
 def open_images(folder: Path) -> Dataset:

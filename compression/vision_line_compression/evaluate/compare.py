@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from vision_line.quality.intervals import CONFIDENCE
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
 from vision_line_compression.evaluate.evaluation import match_predictions
-from vision_line_compression.evaluate.intervals import CONFIDENCE
 from vision_line_compression.evaluate.matching import COCO_IOUS, Floats
 from vision_line_compression.evaluate.misses import count_per_image
 from vision_line_compression.evaluate.predict import Predictions

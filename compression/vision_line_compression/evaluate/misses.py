@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.matching import Floats, Ints, Mask, Matches
+from vision_line_compression.evaluate.rates import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.results import (
     CalibrationBin,
     MissedGroup,

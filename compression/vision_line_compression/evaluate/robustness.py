@@ -18,10 +18,10 @@ from vision_line.devices.model.model import Model
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, ImageBGR, LabelledImage, read_image
 from vision_line_compression.evaluate.compare import RESAMPLES, draw_images, rate, resampled_interval
-from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.matching import Floats, match
 from vision_line_compression.evaluate.misses import count_per_image
 from vision_line_compression.evaluate.predict import predict
+from vision_line_compression.evaluate.rates import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.results import (
     CorruptedPoint,
     EvaluationSettings,

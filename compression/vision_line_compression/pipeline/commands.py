@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 from vision_line.devices.model.bundle import BUNDLE_FILE
+from vision_line.errors import ConfigError
 from vision_line_compression.bundle.bundle_writer import amend_bundle
 from vision_line_compression.evaluate.gates import exit_code
 from vision_line_compression.pipeline.graph import CompressionPipeline
@@ -19,6 +21,7 @@ from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.pipeline.steps.latency import LATENCY
 from vision_line_compression.pipeline.steps.pack import BUNDLE
 from vision_line_compression.pipeline.steps.plan import PLAN, PLOT
+from vision_line_compression.pipeline.steps.train import TRAINED
 from vision_line_compression.progress import ProgressDisplay
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.report.card import REPORT_FILE, ReportCard
@@ -45,15 +48,23 @@ class CompressionSession:
         return LatencyTable.read(self.workspace.folder(stage) / LATENCY)
 
     def plan(self) -> None:
-        """Do the plan; with intermediate steps this trains them first."""
-        stage = self.pipeline.chain.plans[-1]
+        """Do the plan; with intermediate steps this trains them first.
+
+        Raises:
+            ConfigError: the recipe prunes nothing.
+        """
+        chain = self.pipeline.chain
+        if chain is None:
+            raise ConfigError(f"{self.recipe_file}: prune: is missing, so there is nothing to plan")
+        stage = chain.plans[-1]
         self._ensure((stage,))
         for name in (PLAN, PLOT):
             typer.echo(str(self.workspace.folder(stage) / name))
 
     def prune(self) -> None:
-        """Prune and recover."""
-        self._require(self.pipeline.chain.plans[:1], "plan")
+        """Prune and recover; where nothing is pruned, train on."""
+        if self.pipeline.chain is not None:
+            self._require(self.pipeline.chain.plans[:1], "plan")
         self._ensure(self.pipeline.fine_tuned.checkpoint.after)
         typer.echo(str(self.pipeline.fine_tuned.checkpoint.path))
 
@@ -69,11 +80,15 @@ class CompressionSession:
         self.pack()
 
     def pack(self) -> None:
-        """Do all that the bundle needs, and put a copy of it where it is easily found."""
+        """Do all that the bundle needs, and put a copy of it where it is easily found.
+
+        Beside it goes the float checkpoint that it was made of: whoever trains on, on reviewed images, begins with it.
+        """
         self._ensure((self.pipeline.bundle,))
         made = self.workspace.folder(self.pipeline.bundle) / BUNDLE
         shown = self.workspace.root / BUNDLE
         shutil.copytree(made, shown, dirs_exist_ok=True)
+        shutil.copyfile(self.pipeline.finished.checkpoint.path, self.workspace.root / TRAINED)
         if self.workspace.is_done(self.pipeline.report):
             self._mark()
         typer.echo(f"bundle: {shown}")
@@ -113,7 +128,11 @@ class CompressionSession:
 
 
 def open_session(
-    recipe_file: Path, checkpoint: Path | None, data_yaml: Path | None, work: Path | None
+    recipe_file: Path,
+    checkpoint: Path | None,
+    data_yaml: Path | None,
+    work: Path | None,
+    more_data: Sequence[Path] = (),
 ) -> CompressionSession:
     """Read a recipe and check all that it names before anything is done.
 
@@ -121,7 +140,7 @@ def open_session(
         ConfigError: recipe, data set, teacher or budget.
         ModelError: the checkpoint.
     """
-    loaded = load_recipe(recipe_file, checkpoint, data_yaml)
+    loaded = load_recipe(recipe_file, checkpoint, data_yaml, more_data)
     inputs, workspace = open_inputs(loaded), Workspace(work or RUNS / loaded.recipe.name)
     pipeline = CompressionPipeline(inputs, workspace)
     session = CompressionSession(pipeline, workspace, ProgressDisplay(), recipe_file)
@@ -129,6 +148,6 @@ def open_session(
         session.screen.warn(warning)
     if not workspace.is_done(pipeline.quantized):
         check_keep_float(inputs)
-    if not workspace.is_done(pipeline.chain.plans[-1]):
+    if pipeline.chain is not None and not workspace.is_done(pipeline.chain.plans[-1]):
         check_budgets(inputs, session.measure_latency())
     return session

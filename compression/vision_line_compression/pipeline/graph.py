@@ -24,6 +24,7 @@ from vision_line_compression.pipeline.steps.quantize import int8_files, int8_row
 from vision_line_compression.pipeline.steps.recover import (
     PruningChain,
     all_ends,
+    fine_tune,
     fine_tuning_epochs,
     prune_and_fine_tune,
 )
@@ -53,14 +54,19 @@ class CompressionPipeline:
         return latency(self._context)
 
     @cached_property
-    def chain(self) -> PruningChain:
-        """Plans, prunings and fine-tunings of the product."""
+    def chain(self) -> PruningChain | None:
+        """Plans, prunings and fine-tunings of the product; None where the recipe prunes nothing."""
+        if self._recipe.prune is None:
+            return None
         return prune_and_fine_tune(self._context, "", self._recipe.prune, self.start, all_ends(self._recipe))
 
     @cached_property
     def fine_tuned(self) -> TrainedModel:
-        """The pruned model after its fine-tuning."""
-        return TrainedModel(self.chain.fine_tuned, fine_tuning_epochs(self._recipe))
+        """The pruned model after its fine-tuning; the parent after it where nothing is pruned."""
+        epochs = fine_tuning_epochs(self._recipe)
+        if self.chain is None:
+            return TrainedModel(fine_tune(self._context, "recover", self.start, None), epochs)
+        return TrainedModel(self.chain.fine_tuned, epochs)
 
     @cached_property
     def distilled(self) -> TrainedModel:
@@ -75,14 +81,13 @@ class CompressionPipeline:
     @cached_property
     def checkpoints(self) -> Mapping[RowKind, TrainedModel]:
         """Every float model of the report."""
-        context, pruned = self._context, self.chain.pruned
-        epochs = sum(step.epochs for step in self._recipe.step)
-        rows = {
-            RowKind.PARENT: TrainedModel(context.parent, 0),
-            RowKind.PRUNED: TrainedModel(context.output(pruned, PRUNED), epochs),
-            RowKind.RECALIBRATED: TrainedModel(context.output(pruned, RECALIBRATED), epochs),
-            RowKind.RECOVERED: self.fine_tuned,
-        }
+        context = self._context
+        rows = {RowKind.PARENT: TrainedModel(context.parent, 0)}
+        if self.chain is not None:
+            pruned, epochs = self.chain.pruned, sum(step.epochs for step in self._recipe.step)
+            rows[RowKind.PRUNED] = TrainedModel(context.output(pruned, PRUNED), epochs)
+            rows[RowKind.RECALIBRATED] = TrainedModel(context.output(pruned, RECALIBRATED), epochs)
+        rows[RowKind.RECOVERED] = self.fine_tuned
         if self._recipe.distill is not None:
             rows[RowKind.DISTILLED] = self.distilled
         if self._recipe.qat is not None:
@@ -138,7 +143,7 @@ class CompressionPipeline:
             evaluations=self.evaluations,
             epochs={row: made.epochs for row, made in self.checkpoints.items()} | int8_epochs,
             product=self.product,
-            plan=self.chain.plans[-1],
+            plan=None if self.chain is None else self.chain.plans[-1],
             finished=self.finished.checkpoint,
             distilled=None if self._recipe.distill is None else self.distilled.checkpoint,
             speed=self.speed,

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
-from vision_line_compression.data.dataset import Dataset, data_warnings, open_dataset, open_images
+from vision_line_compression.data.dataset import Dataset, data_warnings, has_split, open_dataset, open_images
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
@@ -65,6 +66,7 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
     problems: list[str] = []
     parent = failure = calibration = None
     datasets: list[Dataset] = []
+    added: dict[str, list[Dataset]] = {"train": [], "val": []}
     try:
         parent = load_checkpoint(loaded.checkpoint)
     except ModelError as exc:
@@ -72,6 +74,10 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
     for split in ("train", "val", loaded.recipe.data.judge):
         with _collected(problems):
             datasets.append(open_dataset(loaded.data_yaml, split))
+    for data_yaml, split in product(loaded.more_data, added):
+        with _collected(problems):
+            if split == "train" or has_split(data_yaml, split):
+                added[split].append(open_dataset(data_yaml, split))
     if loaded.calibration is not None:
         with _collected(problems, "quantize.calibration: "):
             calibration = open_images(loaded.calibration)
@@ -81,7 +87,9 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
         found = [] if failure is None else [str(failure)]
         raise ConfigError(*found, *dict.fromkeys(problems))  # a fault of data.yaml itself is found with every split
     teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
-    train, val, test = datasets
+    for own in (datasets[0], *added["train"]):
+        _check_classes(own, parent)
+    train, val, test = (own.joined(added.get(own.split, ())) for own in datasets)
     inputs = Inputs(
         loaded=loaded, parent=parent, teacher=teacher, train=train, val=val, test=test, calibration=calibration
     )
@@ -99,6 +107,8 @@ def check_budgets(inputs: Inputs, latency: LatencyTable | None = None) -> None:
         ConfigError: some cannot be reached; the message holds the reachable frontier of each.
     """
     recipe = inputs.loaded.recipe
+    if recipe.prune is None:
+        return
     budgets = {f"step[{number}]": step.budget for number, step in enumerate(recipe.step, start=1)}
     methods: dict[Method, str] = {recipe.prune.method: ""}
     if Control.UNIFORM in recipe.report.controls:
@@ -134,12 +144,20 @@ def _check_together(inputs: Inputs) -> None:
             f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: {install_extra('qat')}"
         )
     check_training_device(loaded)
-    if inputs.train.classes != parent.classes:
-        raise ConfigError(
-            f"{loaded.data_yaml}: names: expected {', '.join(parent.classes)} as in {loaded.checkpoint}, "
-            f"found {', '.join(inputs.train.classes)}"
-        )
     check_teacher(Architecture.of(parent), Architecture.of(inputs.teacher))
+
+
+def _check_classes(data: Dataset, parent: Checkpoint) -> None:
+    """Let a data set pass whose classes are the model's, in its order.
+
+    Raises:
+        ConfigError: they are others.
+    """
+    if data.classes != parent.classes:
+        raise ConfigError(
+            f"{data.source}: names: expected {', '.join(parent.classes)} as in {parent.path}, "
+            f"found {', '.join(data.classes)}"
+        )
 
 
 def check_training_device(loaded: LoadedRecipe) -> None:

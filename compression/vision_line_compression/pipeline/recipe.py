@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -50,6 +51,8 @@ class DataSection(FrozenModel):
     """A YOLO data set's `data.yaml`, relative to the recipe; `train` trains and calibrates, `val` chooses."""
     judge: Literal["test", "val"] = "test"
     """The split of all figures in the report; nothing is trained, calibrated or chosen on it."""
+    more: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Other `data.yaml` files, relative to the recipe, whose `train` and `val` images are added: reviewed ones."""
 
 
 class InputSection(FrozenModel):
@@ -155,8 +158,8 @@ class Recipe(FrozenModel):
     """What all trainings share."""
     sparsify: SparsifySettings | None = None
     """Training before pruning, for `importance = "bn"`."""
-    prune: PruneSection
-    """What the model may cost and where channels may go."""
+    prune: PruneSection | None = None
+    """What the model may cost and where channels may go; without it nothing is pruned, and the parent trains on."""
     step: tuple[StepSection, ...] = ()
     """Intermediate stops of progressive pruning."""
     recover: RecoverSettings
@@ -182,10 +185,16 @@ class Recipe(FrozenModel):
             plan_epochs(self.recover, self.parent.epochs)
         except ValueError as exc:
             raise ValueError(f"recover.share: {exc}") from exc
+        if self.step and self.prune is None:
+            raise ValueError("step: stops on the way to [prune], which is missing")
         needs = {
             Control.NO_TEACHER: (self.distill is not None, "compares with [distill]"),
             Control.ONE_SHOT: (bool(self.step), "compares with [[step]]"),
-            Control.NARROW: (self.parent.epochs is not None, "trains for as long as all together, parent.epochs"),
+            Control.UNIFORM: (self.prune is not None, "compares with [prune]"),
+            Control.NARROW: (
+                self.prune is not None and self.parent.epochs is not None,
+                "has the budget of [prune] and trains for as long as all together, parent.epochs: one of them",
+            ),
         }
         missing = [
             f"report.controls: {control.value!r} {need}, which is missing"
@@ -195,6 +204,17 @@ class Recipe(FrozenModel):
         if missing:
             raise ValueError("; ".join(missing))
         return self
+
+    @property
+    def pruning(self) -> PruneSection:
+        """`[prune]` of a recipe that has one.
+
+        Raises:
+            ValueError: it has none, so nobody may ask.
+        """
+        if self.prune is None:
+            raise ValueError(f"{self.name}: the recipe has no [prune]")
+        return self.prune
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +227,15 @@ class LoadedRecipe:
     data_yaml: Path
     teacher: Path | None
     calibration: Path | None = None
+    more_data: tuple[Path, ...] = ()
 
 
-def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | None = None) -> LoadedRecipe:
+def load_recipe(
+    path: Path, checkpoint: Path | None = None, data_yaml: Path | None = None, more_data: Sequence[Path] = ()
+) -> LoadedRecipe:
     """Read and check `path`; `checkpoint` and `data_yaml` replace what it names, and may be missing there then.
+
+    `more_data` is added to the data sets that it names.
 
     Raises:
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
@@ -228,7 +253,13 @@ def load_recipe(path: Path, checkpoint: Path | None = None, data_yaml: Path | No
         teacher = folder / recipe.distill.teacher
     calibration = None if recipe.quantize.calibration is None else folder / recipe.quantize.calibration
     return LoadedRecipe(
-        recipe, path, folder / recipe.parent.checkpoint, folder / recipe.data.yaml, teacher, calibration
+        recipe=recipe,
+        path=path,
+        checkpoint=folder / recipe.parent.checkpoint,
+        data_yaml=folder / recipe.data.yaml,
+        teacher=teacher,
+        calibration=calibration,
+        more_data=(*(folder / name for name in recipe.data.more), *(added.absolute() for added in more_data)),
     )
 
 

@@ -321,6 +321,7 @@ def _precious(model: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
     return [(name, layer) for name, layer in found if isinstance(layer, nn.BatchNorm2d)]
 
 
+@pytest.mark.alone  # it measures
 def test_a_budget_of_measured_latency_is_kept(write_checkpoint: WriteCheckpoint) -> None:
     """The engine's table knows every convolution of a network with depthwise layers, and a plan keeps its budget."""
     checkpoint = load_checkpoint(write_checkpoint("yolov10n"))

@@ -50,7 +50,7 @@ LONGEST_S = 120.0  # the run ends when enough was seen
 FRAMES_EACH = OF_A_KIND = 3  # frames of a camera that are compared; at most so many with, or without, detections
 DETECTIONS = 24  # in all
 MOST_PIXELS, MOST_SCORE = 1.0, 0.02
-CERTAIN, FAST_SCORE = 0.8, 0.15  # the CPU device's own preprocessing
+CERTAIN, FAST_SCORE = 0.8, 0.3  # the CPU device's own preprocessing: a score was seen to move by 0.22
 DEADLINE_S = 30.0
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]

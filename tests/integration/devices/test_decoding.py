@@ -86,7 +86,8 @@ def test_a_frame_that_is_let_go_is_gone() -> None:
 
 
 def _frames_in_memory() -> int:
-    return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    # by type alone: others in this process have objects that do something when they are asked what they are
+    return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.encoded import EncodedTap
 from vision_line.frames import Frame, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.mailbox import BoundedQueue
@@ -56,7 +57,9 @@ def write_video(path: Path, b_frames: int, *, noise: int = 0, sound_s: float = 0
 class Line:
     """Runs a file camera while a thread of this class takes every frame, as an inspection would."""
 
-    def __init__(self, url: str, open_decoder: OpenDecoder = CpuDecoder, **settings: Any) -> None:
+    def __init__(
+        self, url: str, open_decoder: OpenDecoder = CpuDecoder, tap: EncodedTap | None = None, **settings: Any
+    ) -> None:
         self.frames: list[Frame] = []
         self.levels: list[int] = []
         self.states: list[StateChange] = []
@@ -65,13 +68,17 @@ class Line:
         self.mailbox = BoundedQueue(self._rung.set)
         self._over = False
         self._open_decoder = open_decoder
+        self._tap = tap
 
     async def run(self) -> None:
         """Run to the end of the file."""
         taker = threading.Thread(target=self._take)
         taker.start()
         try:
-            await Camera(self.stream, self._open_decoder, self.mailbox, self.states.append, asyncio.Semaphore(4)).run()
+            opening = asyncio.Semaphore(4)
+            await Camera(
+                self.stream, self._open_decoder, self.mailbox, self.states.append, opening, tap=self._tap
+            ).run()
         finally:
             self._over = True
             self._rung.set()

@@ -241,6 +241,33 @@ async def test_the_settings_behind_a_verdict_can_be_found(serve: Serve, wait_unt
     assert (first["min_hits"], {"url", "station"} & set(first)) == (3, set())
 
 
+async def test_a_recipe_comes_into_force_without_opening_the_camera_again(
+    serve: Serve, wait_until: Until, start: Start
+) -> None:
+    """Each row bears the recipe that its frame was inspected by; what the parts need follows it."""
+    url = serve({"path": "cam"}).url("cam")
+    run: Running
+    async with start() as run:
+        for recipe, dwell_s, score in (("", 4.0, 0.3), ("7", 2.0, 0.4), ("8", 1.0, 0.3)):
+            wanted = stream(url, dwell_s=dwell_s, score_threshold=score, recipe=recipe)
+            await run.manager.apply([wanted], {"cam": recipe} if recipe else {})
+            before = run.camera.inspected
+            await wait_until(lambda before=before: run.camera.inspected >= before + 6, 20)
+            await wait_until(lambda recipe=recipe: run.camera.recipe == recipe, 20)
+            assert run.camera.needed_fps == 3 / dwell_s
+        (shown,) = run.metrics.snapshot(time.monotonic(), time.time(), run.log.status()).cameras
+        assert (shown.recipe.name, shown.recipe.since_utc is None) == ("8", False)
+
+    assert run.rows("SELECT state FROM states ORDER BY change") == [("CONNECTING",), ("RUNNING",)]
+    found = [recipe for (recipe,) in run.rows("SELECT recipe FROM detections ORDER BY detection")]
+    assert set(found) == {"", "7", "8"}
+    assert found == sorted(found)
+    assert len(found) == run.camera.inspected
+    assert {recipe for (recipe,) in run.rows("SELECT recipe FROM events WHERE phase = 'end'")} == {"", "7", "8"}
+    rows = run.rows("SELECT recipe, json_extract(settings, '$.dwell_s') FROM cameras ORDER BY since_utc")
+    assert rows == [("", 4.0), ("7", 2.0), ("8", 1.0)]
+
+
 async def test_frames_that_cannot_be_read_are_the_cameras_fault_in_the_ledger(
     serve: Serve, wait_until: Until, start: Start
 ) -> None:
@@ -320,5 +347,6 @@ async def test_what_a_camera_shows_after_a_pause_does_not_hide_it(
     causes = [cause for cause, _ in reported]
     assert causes[:2] == ["capacity", "paused"]
     assert reported[1][1] == pytest.approx(paused_s)
-    assert "camera:ENDED" in causes[2:]
+    # the camera is opened again within milliseconds, and refused
+    assert {"camera:ENDED", "camera:REFUSED"} & set(causes[2:])
     assert set(causes[2:]) <= {"camera:ENDED", "camera:REFUSED"}  # the second is of the next attempt

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.builders import make_frame
 
-from vision_line.config.models import RecordSettings
+from vision_line.config.models import ClipSettings, RecordSettings
 from vision_line.frames import (
     CameraState,
     ClockStep,
@@ -144,3 +144,22 @@ def written(open_log: Callable[..., SqliteLog], records: Path, line: Line, wait_
     wait_until(lambda: len(list(records.rglob("*.jpg"))) == 6)
     log.close()
     return records
+
+
+OpenClips = Callable[..., SqliteLog]
+
+
+@pytest.fixture
+def open_clips(records: Path) -> Iterator[OpenClips]:
+    """Open a log with clips, closed after the test; keywords are `[clips]` keys, `record` has those of `[record]`."""
+    opened: list[SqliteLog] = []
+
+    def open_one(record: dict[str, object] | None = None, **settings: object) -> SqliteLog:
+        chosen = ClipSettings.model_validate({"pre_s": 1.0, "post_s": 0.5, **settings})
+        kept = RecordSettings.model_validate({"min_free_mb": 1, "evidence": False, **(record or {})})
+        opened.append(SqliteLog(records, run_record(), kept, CLASSES, clips=chosen))
+        return opened[-1]
+
+    yield open_one
+    for log in opened:
+        log.close()

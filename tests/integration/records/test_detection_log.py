@@ -28,8 +28,10 @@ from vision_line.frames import (
 )
 from vision_line.ports import DetectionLog
 from vision_line.records.entries import CameraRecord
+from vision_line.records.journal_check import Expected
 from vision_line.records.log import SqliteLog
 from vision_line.records.schema import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
+from vision_line.records.verification import verify
 
 OpenLog = Callable[..., SqliteLog]
 WaitUntil = Callable[[Callable[[], bool]], None]
@@ -249,10 +251,11 @@ def test_other_files_are_refused(open_log: OpenLog, records: Path, statements: t
 
 
 def old_file(path: Path, version: int) -> None:
-    """Write a record file as version 2 of the schema did; 1 is the same without the settings of cameras."""
+    """Write a record file as that version of the schema did; 1 is 2 without the settings of cameras."""
     path.parent.mkdir()
+    name = f"schema{max(version, 2)}.sql"
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((Path(__file__).parent / "old_files" / "schema2.sql").read_text())
+        connection.executescript((Path(__file__).parent / "old_files" / name).read_text())
         if version == 1:
             connection.executescript("ALTER TABLE cameras DROP COLUMN settings; PRAGMA user_version=1;")
 
@@ -266,7 +269,7 @@ def columns_of(connection: sqlite3.Connection) -> dict[str, set[tuple[Any, ...]]
     }
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 4])
 def test_a_file_of_an_older_schema_is_brought_up_to_date(
     open_log: OpenLog, records: Path, tmp_path: Path, version: int
 ) -> None:
@@ -280,9 +283,19 @@ def test_a_file_of_an_older_schema_is_brought_up_to_date(
         assert [row["event_id"] for row in reader.execute("SELECT event_id FROM events")] == ["e1"]
         names = [(row["run"], row["name"], row["settings"]) for row in reader.execute("SELECT * FROM cameras")]
         migrated = columns_of(reader)
-    assert names == [(1, "cam01", "{}" if version == 2 else ""), (2, "cam01", "")]
+    assert names == [(1, "cam01", "{}" if version > 1 else ""), (2, "cam01", "")]
     with closing(open_writer(tmp_path / "new.sqlite")) as new:
         assert migrated == columns_of(new)
+
+
+def test_the_journal_of_an_older_schema_goes_on(open_log: OpenLog, records: Path) -> None:
+    """Its entries know nothing of newer columns and tables, and still hold beside the new ones."""
+    old_file(records / "records.sqlite", 4)
+    open_log().close()
+
+    found = verify(records, Expected(), lambda _done, _total: None, images=True)
+    assert found.journal.first == 1
+    assert not found.journal.before
 
 
 def test_events_of_an_older_schema_get_the_observation_of_their_image(open_log: OpenLog, records: Path) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,12 @@ from vision_line.records.corrected_time import read_timeline
 from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
+    ClipEntry,
     ClockStepsEntry,
     CoverageEntry,
     Entry,
-    EvidenceDeletedEntry,
     EvidenceEntry,
+    FileDeletedEntry,
     RunRecord,
     StatesEntry,
     inspected_entry,
@@ -255,6 +257,8 @@ class Recorder:
             row = run_row(run, ["open", "short"], evidence=True)
             self.run = self.connection.execute(INSERT_RUN, row).lastrowid or 0
         self.maker = RowMaker(self.run, ["open", "short"], [])
+        self.late: CoverageMinute | None = None
+        self.clock = 0  # how often it was set in this run, as the ledger numbers its minutes
         self.write([CamerasEntry((CameraRecord("cam01", "", "", "", f'{{"n":{self.run}}}'),), self.utc)])
 
     def write(self, group: list[Entry]) -> None:
@@ -299,17 +303,38 @@ class Recorder:
         self.write([inspected_entry(seen, [self.line.event(seen, name)]), image])
         self.write([inspected_entry(seen, [self.line.event(seen, name, EventPhase.END)])])
 
+    def clip(self) -> None:
+        self.count += 1
+        name = f"c{self.count}"
+        data = f"clip {name}".encode()
+        path = f"clips/2026-01-31/cam01/{self.run}-{name}.mp4"
+        (self.records / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.records / path).write_bytes(data)
+        times = (self.utc, 1.0, self.utc + 5.0, 6.0)
+        entry = ClipEntry(name, "cam01", (f"e{self.count}",), self.utc, *times, "h264", 9)
+        self.write([replace(entry, path=path, sha256=sha256(data).hexdigest(), size=len(data))])
+
+    def removed_clip(self) -> None:
+        sql = "SELECT run, clip_id, path FROM clips WHERE path IS NOT NULL AND deleted_utc IS NULL"
+        for run, name, path in self.connection.execute(f"{sql} ORDER BY clip LIMIT 1").fetchall():
+            (self.records / path).unlink()
+            self.write([FileDeletedEntry("clips", run, (name,), self.utc, "clips_max_mb")])
+
     def removed_image(self) -> None:
         sql = "SELECT run, event_id, path FROM evidence WHERE path IS NOT NULL AND deleted_utc IS NULL"
         for run, name, path in self.connection.execute(f"{sql} ORDER BY evidence LIMIT 1").fetchall():
             (self.records / path).unlink()
-            self.write([EvidenceDeletedEntry(run, name, self.utc, "evidence_max_mb")])
+            self.write([FileDeletedEntry("evidence", run, (name,), self.utc, "evidence_max_mb")])
 
     def minutes(self) -> None:
+        """One that goes on, and is then over; the one after it goes on for longer."""
         minute = int(self.utc // 60 * 60)
+        if self.late is not None:
+            self.write([CoverageEntry((replace(self.late, provisional=False),), ())])
+        self.late = CoverageMinute("cam01", minute + 60, 1, 1, 1, clock=self.clock, provisional=True)
         for is_over in (False, True):
-            late = CoverageMinute("cam01", minute + 60, 1, 1, 1, provisional=True)
-            rows = (CoverageMinute("cam01", minute, 5, 5, 5 + is_over, provisional=not is_over), late)
+            own = CoverageMinute("cam01", minute, 5, 5, 5 + is_over, clock=self.clock, provisional=not is_over)
+            rows = (own, self.late) if is_over else (own,)
             gaps = tuple(
                 NotInspected(
                     f"i{self.count}-{n}", "cam01", "log", 1.0, self.utc, 2.0, self.utc + 1, withdrawn=withdrawn
@@ -326,6 +351,7 @@ class Recorder:
         self.count += 1
         self.write([ClockStepsEntry((ClockStep(self.count, 1.0, self.utc, self.utc - 1800),))])
         self.utc -= 1800
+        self.clock += 1
 
     def later(self) -> None:
         self.utc += DAY_S / 2
@@ -342,7 +368,16 @@ class Recorder:
 
 
 STEPS = [
-    *(Recorder.kill, Recorder.restart, Recorder.several, Recorder.event, Recorder.removed_image, Recorder.minutes),
+    *(
+        Recorder.kill,
+        Recorder.restart,
+        Recorder.several,
+        Recorder.event,
+        Recorder.removed_image,
+        Recorder.clip,
+        Recorder.removed_clip,
+        Recorder.minutes,
+    ),
     *(Recorder.state, Recorder.clock_step, Recorder.later, Recorder.remove, Recorder.remove_by_size),
 ]
 

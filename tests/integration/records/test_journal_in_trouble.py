@@ -22,7 +22,7 @@ from vision_line.records.entries import ConfigurationEntry, CoverageEntry, inspe
 from vision_line.records.log import SqliteLog
 from vision_line.records.retention import remove_batch
 from vision_line.records.schema import FILE_NAME, transaction
-from vision_line.runtime.configuration_record import configuration_at_reload
+from vision_line.runtime.configuration_record import configuration_change
 
 from .test_journal import NOW, Recorder, broken, changed
 
@@ -148,7 +148,7 @@ def test_a_name_that_is_no_text_is_entered(open_log: OpenLog, records: Path, tmp
     path = tmp_path / os.fsdecode(b"\xff.toml")
     path.write_text('config_version = 1\n[[stream]]\nname = "cam01"\nurl = "rtsp://127.0.0.1/1"\n')
     log = open_log()
-    log.write_configuration(configuration_at_reload(load_config(path, {})))
+    log.write_configuration(configuration_change(load_config(path, {}))[0])
     log.close()
 
     with closing(sqlite3.connect(records / FILE_NAME)) as connection:

@@ -26,7 +26,7 @@ from vision_line.records.log import SqliteLog
 from vision_line.records.schema import FILE_NAME
 from vision_line.records.seal import clock_trust, load_public_key, load_signing_key
 from vision_line.records.verification import verify
-from vision_line.runtime.configuration_record import configuration_at_reload, configuration_at_start
+from vision_line.runtime.configuration_record import configuration_at_start, configuration_change
 
 OpenLog = Callable[..., SqliteLog]
 
@@ -182,8 +182,8 @@ def test_every_setting_is_an_entry_with_before_and_after(open_log: OpenLog, reco
     def configure(log: SqliteLog, threshold: float, more: str, *, start: bool) -> None:
         path.write_text(STREAMS.format(threshold=threshold, more=more))
         loaded = load_config(path, {})
-        entry = configuration_at_start(loaded, model) if start else configuration_at_reload(loaded)
-        log.write_configuration(entry)
+        for entry in (configuration_at_start(loaded, model),) if start else configuration_change(loaded):
+            log.write_configuration(entry)
 
     log = open_log()
     configure(log, 0.5, MORE, start=True)
@@ -211,6 +211,25 @@ def test_every_setting_is_an_entry_with_before_and_after(open_log: OpenLog, reco
     assert (gone["key"], gone["after"]) == ("camera/cam02", None)
     assert next(entry for entry in said if entry["key"] == "model")["after"]["sha256"] == model.sha256
     assert "s3cret" not in (records / FILE_NAME).read_bytes().decode("latin-1")
+    check(records)
+
+
+def test_shifts_are_followed_while_a_run_lasts(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
+    """A report finds what was set last, and nothing once they are gone from the file."""
+    path, log = tmp_path / "streams.toml", open_log()
+    for start in ('["05:00", "17:00"]', '["06:00", "18:00"]', None):
+        shifts = "" if start is None else f'[shifts]\ntimezone = "Asia/Tokyo"\nstart = {start}\n'
+        path.write_text(STREAMS.format(threshold=0.5, more=shifts))
+        for entry in configuration_change(load_config(path, {})):
+            log.write_configuration(entry)
+    log.close()
+    said = [entry for entry in bodies(records, "configuration") if entry["key"] == "section/shifts"]
+    assert [entry["after"] and entry["after"]["start"] for entry in said] == [
+        ["05:00", "17:00"],
+        ["06:00", "18:00"],
+        None,
+    ]
+    assert said[0]["after"]["timezone"] == "Asia/Tokyo"
     check(records)
 
 

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vision_line.records import evidence_files as kept
-from vision_line.records.evidence_files import WINDOW, EvidenceFile, EvidenceFiles, StorageUsage, reconcile
+from vision_line.records import stored_files as kept
+from vision_line.records.evidence_files import reconcile
+from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.log import SqliteLog
 from vision_line.records.schema import FILE_NAME, open_reader, open_writer
+from vision_line.records.stored_files import WINDOW, StorageUsage, StoredFile, StoredFiles
 
 OpenLog = Callable[..., SqliteLog]
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
-def evidence_file(number: int) -> EvidenceFile:
-    return EvidenceFile(1, f"e{number}", (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0, None)
+def evidence_file(number: int) -> StoredFile:
+    return StoredFile(1, (f"e{number}",), (f"evidence/e{number}.jpg", f"evidence/e{number}.overlay.jpg"), 10, 0.0, None)
 
 
 @pytest.fixture
@@ -43,15 +45,15 @@ def commit(connection: sqlite3.Connection, numbers: range) -> None:
         "INSERT INTO evidence (run, event_id, path, overlay_path, sha256, bytes, created_utc)"
         " VALUES (?, ?, ?, ?, '', ?, ?)",
         # The clock is set back by a second with every image.
-        [(p.run, p.event_id, *p.paths, p.size, -float(n)) for n in numbers for p in [evidence_file(n)]],
+        [(p.run, *p.key, *p.paths, p.size, -float(n)) for n in numbers for p in [evidence_file(n)]],
     )
     connection.execute("COMMIT")
 
 
-def drain(evidence: EvidenceFiles) -> list[str]:
-    ids = []
+def drain(evidence: StoredFiles) -> list[object]:
+    ids: list[object] = []
     while found := evidence.oldest():
-        ids.append(found.event_id)
+        ids.append(found.key[0])
         evidence.drop_oldest()
     return ids
 
@@ -59,7 +61,7 @@ def drain(evidence: EvidenceFiles) -> list[str]:
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, writer: Any) -> None:
     """Ten thousand images are counted, a window of them is known, and all come out in the order of their rows."""
     count = 10_000
-    evidence = EvidenceFiles(tmp_path, StorageUsage())
+    evidence = StoredFiles(EVIDENCE, tmp_path, StorageUsage())
     known = []
     for number in range(count):
         evidence.add(evidence_file(number))
@@ -77,7 +79,7 @@ def test_images_whose_rows_are_not_committed_come_later(
 ) -> None:
     """Past the window nothing is known until the rows are there; then each comes once, in order."""
     monkeypatch.setattr(kept, "WINDOW", 4)
-    evidence = EvidenceFiles(tmp_path, StorageUsage())
+    evidence = StoredFiles(EVIDENCE, tmp_path, StorageUsage())
     for number in range(10):
         evidence.add(evidence_file(number))
 
@@ -97,7 +99,7 @@ def test_a_window_that_holds_all_again_needs_no_file(
     """With few images left, new ones are known at once: their rows need not be waited for."""
     monkeypatch.setattr(kept, "WINDOW", 3)
     commit(writer, range(2))
-    evidence = EvidenceFiles(tmp_path, StorageUsage(2, 20))
+    evidence = StoredFiles(EVIDENCE, tmp_path, StorageUsage(2, 20))
     assert evidence.oldest() == evidence_file(0)
     evidence.add(evidence_file(2))
     (tmp_path / FILE_NAME).unlink()

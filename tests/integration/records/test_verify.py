@@ -105,6 +105,12 @@ def test_a_run_says_that_the_schema_is_another(
     assert "there is a table x, which vision-line does not make" in caplog.text
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The command takes it as an argument, and not as an option."""
+    with pytest.raises(RunError, match=r"there is no folder .*gone: run it where .* name the folder of the records$"):
+        verified(tmp_path / "gone")
+
+
 def test_damage_has_the_exit_code_of_what_does_not_hold(written: Path) -> None:
     """5, as any other change."""
     done(written, "DROP TABLE states")
@@ -175,15 +181,6 @@ def test_what_is_appended_without_the_key_is_refused(
 
     with pytest.raises(BrokenRecordError, match=r"behind the last one|is still there"):
         verified(written, key=signer)
-
-
-def test_what_is_pruned_behind_the_last_seal_is_counted(open_log: OpenLog, written: Path, tmp_path: Path) -> None:
-    """No run is there that could seal it."""
-    private, public = key_files(tmp_path)
-    open_log(signing_key=str(private)).close()
-    prune(written, 1, 0, NOW + 9 * 86_400, dry_run=False)
-
-    assert verified(written, key=load_public_key(public)).journal.seals.behind > 0
 
 
 def test_the_digest_that_a_removal_names_is_no_head(written: Path) -> None:

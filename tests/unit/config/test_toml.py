@@ -149,3 +149,24 @@ def test_a_step_of_a_recipe_is_counted_from_1_and_found_below_its_header(tmp_pat
     )
 
     assert problems(load_recipe, path) == ["18: step[2].budget.macs: found 7, expected less than or equal to 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[recipe]\nmin_hits = 7\n[[stream]]\nname = "a"\nurl = "x"\n', "recipe.min_hits: found 7, expected a table"),
+        ("[[modbus]]\n", "modbus: found [{}], expected a table"),
+        ('[stream]\nname = "a"\n', "stream: found a table, expected a list in [ ]"),
+        ("[model]\ndevice = 7\n", "model.device: found 7, expected a text in quotation marks"),
+        (
+            '[[output]]\ntype = "mqqt"\n',
+            "output[1].type: found 'mqqt', expected one of 'mqtt', 'webhook', 'opcua'",
+        ),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_said_in_the_words_of_toml(text: str, said: str, tmp_path: Path) -> None:
+    """Not in those of Python's types."""
+    path = tmp_path / "wrong.toml"
+    path.write_text(f"config_version = 1\n{text}")
+
+    assert any(said in problem for problem in problems(load_config, path))

@@ -7,8 +7,8 @@ import av
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_line.encoded import EncodedFrame
 from vision_line.ingest.damage import Damage
-from vision_line.ingest.source import EncodedFrame
 
 
 def played(keys: list[bool], lost: set[int]) -> Damage:

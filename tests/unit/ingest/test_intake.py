@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from vision_line.encoded import EncodedFrame
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
 from vision_line.ingest.age import DRIFT, EDGE_DRIFT, LONGEST_WAIT_S, FrameAge
 from vision_line.ingest.intake import Intake
 from vision_line.ingest.shedding import DecodeLoad
-from vision_line.ingest.source import EncodedFrame
 
 FPS, LIMIT_S = 25, 0.5
 

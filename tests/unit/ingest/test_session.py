@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.encoded import EncodedFrame, joined_taps
 from vision_line.errors import SourceErrorCode
 from vision_line.frames import DropCause
 from vision_line.ingest import session as sessions
@@ -22,7 +23,6 @@ from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.session import Session, open_health
 from vision_line.ingest.shedding import DecodeLoad
-from vision_line.ingest.source import EncodedFrame
 
 
 class OneFrame:
@@ -36,10 +36,30 @@ class OneFrame:
         """Do nothing."""
 
 
-def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoding it as another video's would be wrong in silence."""
-    monkeypatch.setattr(sessions, "open_source", lambda *_: OneFrame())
-    stream, mailbox = Stream(name="cam1", url=SecretStr("file:/boards.mp4")), NewestFrame(lambda: None)
+class WholeAndDamaged(OneFrame):
+    """A source of a damaged frame and a whole one."""
+
+    def __iter__(self) -> Iterator[EncodedFrame]:
+        """Yield them."""
+        yield EncodedFrame(av.Packet(b"torn"), None, True, time.monotonic(), time.time(), damaged=True)
+        yield from super().__iter__()
+
+
+class Tap:
+    """Remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bytes, bool]] = []
+
+    def saw(self, encoded: EncodedFrame) -> None:
+        """Remember the frame's bytes, and whether it is damaged."""
+        self.seen.append((bytes(encoded.packet or b""), encoded.damaged))
+
+
+def run_to_end(source: OneFrame, mailbox: NewestFrame, tap: Tap | None, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Run a session on `source`."""
+    monkeypatch.setattr(sessions, "open_source", lambda *_: source)
+    stream = Stream(name="cam1", url=SecretStr("file:/boards.mp4"))
     session = Session(
         stream=stream,
         open_decoder=CpuDecoder,
@@ -49,12 +69,27 @@ def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: 
         health=open_health(stream),
         take_fingerprint=fingerprint_frame,
         load=DecodeLoad(),
+        tap=tap,
     )
     session.start()
     deadline = time.monotonic() + 10
     while session.is_running and time.monotonic() < deadline:
         time.sleep(0.005)
     session.sink.detach(DropCause.SHUTDOWN)
+    return session
+
+
+def test_the_tap_sees_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what is damaged or cannot be decoded: it was sent all the same."""
+    tap = Tap()
+    run_to_end(WholeAndDamaged(), NewestFrame(lambda: None), tap, monkeypatch)
+    assert tap.seen == [(b"torn", True), (b"frame", False)]
+
+
+def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding it as another video's would be wrong in silence."""
+    mailbox = NewestFrame(lambda: None)
+    session = run_to_end(OneFrame(), mailbox, None, monkeypatch)
 
     assert not session._intake._kept
     assert not session._intake._held
@@ -63,3 +98,14 @@ def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: 
     assert session.end.error.code is SourceErrorCode.INTERNAL
     counts = mailbox.counts()
     assert (counts.arrived, sum(counts.dropped.values())) == (1, 1)
+
+
+def test_several_taps_see_the_same() -> None:
+    """One after the other; where there is none, nothing is called."""
+    one, other = Tap(), Tap()
+    joined = joined_taps(one, None, other)
+    assert joined is not None
+    joined.saw(EncodedFrame(av.Packet(b"frame"), None, True, 0.0, 0.0))
+    assert one.seen == other.seen == [(b"frame", False)]
+    assert joined_taps(None, one) is one
+    assert joined_taps(None) is None

@@ -341,3 +341,37 @@ def test_an_idle_gpu_is_a_warning(
     assert code == 0
     assert said.startswith("warning: the CPU inspects, though there is an NVIDIA GPU (/dev/nvidia0): cuda: ")
     assert check(tmp_path, CAMERA.format(name="a"), capsys, device="cpu") == (0, [])
+
+
+def test_each_recipe_is_checked_as_if_it_were_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the model does not find is a problem; what leaves no room for chance under a recipe alone is a warning."""
+    recipe = "[recipe.7]\nthresholds = { scratch = 0.5 }\nmin_hits = 4\n"
+    code, lines = check(tmp_path, recipe + CAMERA.format(name="a") + "inspect_fps = 2.1\n", capsys)
+
+    assert code == 2
+    warning, problem = lines
+    assert problem.startswith("3: recipe.7.thresholds.scratch: no class of the model, expected one of open, ")
+    assert warning.startswith("warning: 8: stream[a].inspect_fps: found 2.1: 4 inspections (min_hits) within 2 s")
+
+
+def test_names_of_nothing_in_outputs_and_registers_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An output of a misspelt lane would be silent for ever, and a misspelt class would have no code."""
+    lane = '[[lane]]\nname = "l1"\ncameras = ["a"]\nwindow_ms = [0, 100]\nejector_ms = 9000\n'
+    output = (
+        '[[output]]\ntype = "webhook"\nname = "mes"\nurl = "http://127.0.0.1:1/"\nsource = "/x"\n'
+        'lanes = ["l1", "l2"]\ncameras = ["a", "b"]\nclasses = ["short", "shrt"]\n'
+    )
+    modbus = '[modbus]\nclasses = ["open", "opne"]\n'
+
+    code, lines = check(tmp_path, CAMERA.format(name="a") + lane + output + modbus, capsys)
+
+    assert code == 0
+    model = ", ".join(open_model(SHIPPED_BUNDLE).classes)
+    assert sorted(lines) == [
+        "warning: 15: output[mes].lanes: found 'l2', which is no [[lane]], expected one of l1",
+        "warning: 16: output[mes].cameras: found 'b', which is no stream, expected one of a",
+        f"warning: 17: output[mes].classes: found 'shrt', which is no class of the model, expected one of {model}",
+        f"warning: 19: modbus.classes: found 'opne', which is no class of the model, expected one of {model}",
+    ]

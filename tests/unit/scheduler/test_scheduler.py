@@ -28,9 +28,10 @@ from vision_line.frames import (
 )
 from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
 from vision_line.inspection.detection_filter import DetectionFilter
+from vision_line.inspection.tracking.candidates import Candidate
 from vision_line.inspection.tracking.events import EventTracker
 from vision_line.ports import DeviceDescription, LogStatus
-from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate, WakeUp
+from vision_line.scheduler import CameraPipeline, Criteria, Reviewer, Scheduler, SchedulerUpdate, WakeUp
 
 CLASSES = ("open", "short")
 
@@ -93,6 +94,31 @@ def one_defect(inspected: Frame) -> Detections:
     return make_detections((300, 170, 320, 190), class_id=1)
 
 
+@dataclass
+class Watcher:
+    """Remembers what it saw, and how far the log was by then."""
+
+    log: MemoryLog
+    seen: list[tuple[str, int]] = field(default_factory=list)
+    recipes: list[str] = field(default_factory=list)
+    criteria: list[int] = field(default_factory=list)
+    events: list[DefectEvent] = field(default_factory=list)
+    is_after_log: bool = True
+
+    def result(
+        self, inspection: Inspection, events: Sequence[DefectEvent], shown: Callable[[], Sequence[DefectEvent]]
+    ) -> None:
+        self.seen.append((inspection.frame.camera, inspection.frame.sequence))
+        self.recipes.append(inspection.recipe)
+        self.criteria.append(inspection.criteria)
+        self.decide(events)
+        self.is_after_log &= self.seen == self.log.inspected
+
+    def decide(self, events: Sequence[DefectEvent]) -> None:
+        self.events.extend(events)
+        self.is_after_log &= self.events == self.log.events
+
+
 class Rig:
     """A scheduler on a simulated device, with what it reported."""
 
@@ -104,16 +130,25 @@ class Rig:
         inference_s: float = 0.0,
         detections: Callable[[Frame], Detections] | None = None,
         fill_s: float = 0.0,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self.bell = WakeUp()
         self.log = MemoryLog()
         self.tally = Tally()
+        self.watcher = Watcher(self.log)
         self.rounds: list[SchedulerUpdate] = []
         description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
         find = detections or (lambda _: Detections.empty())
         self.device = SimulatedDevice(description, self.bell.notify, inference_s, find)
         self.scheduler = Scheduler(
-            self.device, self.log, self.bell, observer=self.tally, on_update=self.rounds.append, fill_s=fill_s
+            self.device,
+            self.log,
+            self.bell,
+            observer=self.tally,
+            on_update=self.rounds.append,
+            watcher=self.watcher,
+            fill_s=fill_s,
+            reviewer=reviewer,
         )
         self.lines: dict[str, CameraPipeline] = {}
 
@@ -167,6 +202,40 @@ def rig() -> Iterator[Rig]:
     made.end()
 
 
+def test_frames_on_the_device_are_evaluated_by_what_they_were_submitted_for() -> None:
+    """What was found before ends before the first result under the other criteria, which begin in between."""
+    rig = Rig(slots=2, inference_s=0.05, detections=lambda _: make_detections((10, 10, 60, 60), score=0.9))
+    rig.add("file", live=False)
+    begun: list[tuple[str, int]] = []
+
+    def criteria(recipe: str, threshold: float) -> Criteria:
+        settings = StreamSettings(score_threshold=threshold)
+        tracker = EventTracker("file", CLASSES, settings, 0.25)
+        return Criteria(recipe, DetectionFilter(CLASSES, settings, 0.25), tracker, 0.5, 3.0)
+
+    def note(recipe: str) -> Callable[[], None]:
+        return lambda: begun.append((recipe, len(rig.watcher.recipes)))
+
+    rig.scheduler.start()
+    for sequence in range(8):
+        rig.put("file", sequence)
+    rig.until(lambda: len(rig.log.inspected) >= 3)  # an event is open, and both slots are full
+    rig.scheduler.change_criteria("file", criteria("7", 0.95), note("7"))
+    rig.scheduler.change_criteria("unknown", criteria("7", 0.95), note("none"))
+    rig.until(lambda: len(rig.log.inspected) == 8)
+    rig.end()
+
+    assert rig.watcher.recipes[:3] == [""] * 3
+    assert rig.watcher.recipes[-1] == "7"
+    assert rig.watcher.recipes == sorted(rig.watcher.recipes)
+    assert begun == [("7", rig.watcher.recipes.count(""))]
+    assert len(set(zip(rig.watcher.recipes, rig.watcher.criteria, strict=True))) == len(set(rig.watcher.criteria)) == 2
+    (ended,) = [event for event in rig.log.events if event.phase is EventPhase.END]
+    assert ended.last_observation.sequence < rig.watcher.recipes.index("7")
+    assert rig.tally.kept == rig.watcher.recipes.count("")
+    assert (rig.lines["file"].period_s, rig.lines["file"].dwell_s) == (0.5, 3.0)
+
+
 def test_every_frame_of_a_file_is_inspected_in_order(rig: Rig) -> None:
     """A file's mailbox waits for room, so nothing is dropped."""
     rig.add("file", live=False)
@@ -176,6 +245,21 @@ def test_every_frame_of_a_file_is_inspected_in_order(rig: Rig) -> None:
 
     assert rig.log.inspected == [("file", sequence) for sequence in range(100)]
     assert rig.counts()["file"] == (100, 100, {})
+
+
+def test_a_watcher_sees_all_that_the_log_is_given() -> None:
+    """In the same order, after the log, with the events that end without a frame."""
+    rig = Rig(detections=one_defect)
+    rig.add("file", live=False)
+    rig.scheduler.start()
+    for sequence in range(20):
+        rig.put("file", sequence)
+    rig.until(lambda: len(rig.log.inspected) == 20)
+    rig.end()
+
+    assert rig.watcher.seen == [("file", sequence) for sequence in range(20)]
+    assert [event.phase for event in rig.watcher.events][-1] is EventPhase.END
+    assert rig.watcher.is_after_log
 
 
 def test_overload_is_shared_fairly_and_accounted_for() -> None:
@@ -521,3 +605,39 @@ def test_a_frame_ages_from_its_capture_and_not_from_its_arrival() -> None:
 
     assert rig.counts()["late"] == (1, 0, {DropCause.STALE: 1})
     assert [inspected.camera for update in rig.rounds for inspected in update.inspected_frames] == ["cam"]
+
+
+class ReviewTally:
+    """What a reviewer is handed."""
+
+    def __init__(self) -> None:
+        self.frames: list[int] = []
+        self.phases: list[tuple[str, str]] = []
+
+    def inspected(self, inspection: Inspection, candidates: Sequence[Candidate]) -> None:
+        self.frames.append(inspection.frame.sequence)
+        self.phases += [(one.camera, str(one.phase)) for one in candidates]
+
+    def ended(self, candidates: Sequence[Candidate]) -> None:
+        self.phases += [(one.camera, f"{one.phase} without a frame") for one in candidates]
+
+
+def test_every_inspected_frame_and_candidate_is_reviewed() -> None:
+    """Also what ends with its camera, and with the run: nothing of it is lost."""
+    reviewer = ReviewTally()
+    rig = Rig(detections=one_defect, reviewer=reviewer)
+    rig.scheduler.start()
+    for camera, frames in (("gone", 2), ("event", 4), ("last", 1)):
+        rig.add(camera, live=False)
+        for sequence in range(frames):
+            rig.put(camera, sequence)
+    rig.until(lambda: len(reviewer.frames) == 7)
+    rig.scheduler.remove("gone").result(10)
+    rig.end()
+
+    ended = "missed without a frame"
+    assert {camera: [phase for of, phase in reviewer.phases if of == camera] for camera in rig.lines} == {
+        "gone": ["seen", ended],
+        "event": ["seen", "confirmed"],
+        "last": ["seen", ended],
+    }

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vision_line.frames import CameraState
 from vision_line.ports import LogStatus
-from vision_line.screens.dashboard import render, screen_lines, svg_of
+from vision_line.screens.dashboard import render, screen_lines, screen_with_foot, svg_of
 from vision_line.screens.segments import width_of
 from vision_line.telemetry.alarms import plan_alarms
 from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot
@@ -195,3 +195,15 @@ def test_svg_is_self_contained(troubled_line: Maker) -> None:
 
     assert "RECONNECTING" in svg
     assert svg.count("http") == svg.count("http://www.w3.org/2000/svg")
+
+
+def test_the_foot_is_the_last_line_whole_or_what_follows_its_colon(troubled_line: Maker) -> None:
+    """A link is of use only whole."""
+    line = troubled_line(4)
+    link = "http://127.0.0.1:8080/enter?token=" + "x" * 43
+    for width, shown in ((120, f" open once in a browser: {link}"), (80, f" {link}")):
+        lines = screen_with_foot(line, width, 30, f"open once in a browser: {link}")
+        assert len(lines) == 30
+        assert "".join(text for text, _ in lines[-1]).rstrip() == shown
+    assert screen_with_foot(line, 100, 30, "") == screen_lines(line, 100, 30)
+    assert link not in svg_of(line)

@@ -82,7 +82,9 @@ async def test_a_closed_pipe_loses_the_lines(well_line: Maker, caplog: pytest.Lo
         task.cancel()
         await asyncio.wait({task})
 
-    assert [record.getMessage() for record in caplog.records] == ["status lines are lost: Broken pipe"]
+    # Where the processors are busy, the line before may still be waited for.
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said in {"status lines are lost: Broken pipe", "status lines are lost: nobody reads them"}
 
 
 async def test_lines_go_to_a_stream_in_memory(well_line: Maker) -> None:

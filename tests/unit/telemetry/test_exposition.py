@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tests.builders import make_detections, make_frame, make_inspection
+from tests.fakes.challenge_plans import target
 
+from vision_line.challenges.due import TargetState, unknown_states
 from vision_line.frames import (
     CameraState,
     DefectEvent,
@@ -22,7 +24,8 @@ from vision_line.frames import (
     Verdict,
 )
 from vision_line.ingest.mailbox import MailboxCounts
-from vision_line.ports import DeviceDescription, LogStatus
+from vision_line.ports import DeviceDescription, FeedStatus, LogStatus
+from vision_line.quality.challenge import ChallengeState
 from vision_line.telemetry.camera_metrics import CameraCounters
 from vision_line.telemetry.exposition import LATENCY_BOUNDS_S, Exposition, NeverFalling
 from vision_line.telemetry.latency_histogram import LatencyHistogram, counts_up_to, sum_of
@@ -93,6 +96,21 @@ def test_every_camera_has_its_series_before_anything_happened() -> None:
     assert of(series, "frames_total", camera="dead", outcome="inspected") == 0
 
 
+def test_a_feed_that_has_failed_is_seen_and_keeps_its_counts() -> None:
+    """A run without one has it up: nobody has said otherwise."""
+    run = make_run()
+    assert of(scrape(run), "feed_up") == 1
+    run.watch_feed(lambda: FeedStatus(2, 30, 4, 5, 6))
+    serving = scrape(run)
+    run.watch_feed(lambda: FeedStatus(0, 30, 4, 5, 6, "the live feed failed: x"))
+    failed = scrape(run)
+
+    assert (of(serving, "feed_up"), of(serving, "feed_clients")) == (1, 2)
+    assert (of(failed, "feed_up"), of(failed, "feed_clients")) == (0, 0)
+    assert [of(failed, "feed_dropped_total", what=what) for what in ("frame", "result", "snapshot")] == [30, 4, 5]
+    assert of(failed, "feed_clients_sent_away_total") == 6
+
+
 def test_counters_are_those_of_the_summary() -> None:
     """Both are made of the same totals."""
     run = make_run("a")
@@ -151,9 +169,10 @@ def test_no_latency_is_taken_for_lower_than_it_was(latencies_ms: list[float]) ->
     histogram = LatencyHistogram()
     for latency_ms in latencies_ms:
         histogram.record(latency_ms, 0.0)
-    found = counts_up_to(histogram.whole(), LATENCY_BOUNDS_S)
+    (found,) = counts_up_to([histogram.whole()], LATENCY_BOUNDS_S)
+    assert found[-1] == len(latencies_ms)
 
-    for bound_s, n in zip(LATENCY_BOUNDS_S, found, strict=True):
+    for bound_s, n in zip(LATENCY_BOUNDS_S, found[:-1], strict=True):
         assert sum(ms <= bound_s * 1000 / 1.05 * (1 - 1e-6) for ms in latencies_ms) <= n
         assert n <= sum(ms <= bound_s * 1000 * (1 + 1e-6) for ms in latencies_ms)
     inside = [ms for ms in latencies_ms if 0.05 <= ms <= 600_000.0]
@@ -231,3 +250,18 @@ def test_a_scrape_of_64_cameras_has_a_bounded_size() -> None:
     run = make_run(*(f"cam{number:02d}" for number in range(64)))
 
     assert len(scrape(run)) <= 2500
+
+
+def test_every_challenge_has_its_series_whether_it_was_done_or_not() -> None:
+    """An alert on a series that is not there never fires."""
+    done = TargetState(target("b"), ChallengeState.PASSED, 5e8 + 60, None)
+    challenges = [*unknown_states([target("a")], "no file"), done]
+    series = parsed(Exposition(lambda: Reading(make_run("a").totals(1010.0), LOG, challenges=challenges)).text())
+
+    assert of(series, "challenge_due_timestamp_seconds", target="a") == 0
+    assert of(series, "challenge_due_timestamp_seconds", target="b") == 5e8 + 60
+    for name, holds in (("a", "overdue"), ("b", "passed")):
+        states = {
+            state: of(series, "challenge_state", target=name, state=state) for state in ("passed", "failed", "overdue")
+        }
+        assert states == {"passed": 0, "failed": 0, "overdue": 0} | {holds: 1}

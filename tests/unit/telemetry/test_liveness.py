@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.builders import make_frame, make_inspection
+from tests.fakes.challenge_plans import target
 
+from vision_line.challenges.due import TargetState, unknown_states
 from vision_line.frames import CameraState, NotInspected, StateChange
 from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ports import DeviceDescription, LogStatus
@@ -91,3 +95,17 @@ def test_an_open_interval_says_its_cause() -> None:
 
     assert open_now.troubles == {"a": "capacity:decoding"}
     assert why_not_ready(beats(), open_now, NOW_S) == ["no camera is inspected"]
+
+
+def test_a_challenge_that_stops_acceptance_is_not_ready_and_healthy_all_the_same() -> None:
+    """One that only alarms changes nothing, nor does one of a camera that is not there."""
+    reading = make_reading(a=CameraState.RUNNING)
+    (stopping,), (alarming,) = (unknown_states([target("a", on_fail=then)], "no file") for then in ("stop", "alarm"))
+    (elsewhere,) = unknown_states([target("b", on_fail="stop")], "no file")
+
+    def reasons(*challenges: TargetState) -> list[str]:
+        return why_not_ready(beats(), replace(reading, challenges=challenges), NOW_S)
+
+    assert reasons(stopping) == ["challenge of a is overdue: no file"]
+    assert reasons(alarming) == reasons(elsewhere) == []
+    assert why_not_healthy(beats(), LogStatus(), NOW_S) == []

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
 
 from vision_line.frames import ClockStep, CoverageMinute, NotInspected, StateChange
 from vision_line.inspection.coverage.camera_ledger import CameraLedger, Circumstances
 from vision_line.inspection.coverage.causes import PAUSED, Absence
 from vision_line.inspection.coverage.downtime import Changes, Downtime
-from vision_line.inspection.coverage.minutes import CameraCounts, MinuteCounters
+from vision_line.inspection.coverage.minutes import MINUTE_S, CameraCounts, MinuteCounters
 from vision_line.inspection.coverage.wall_clock import WallClock
 from vision_line.inspection.coverage.window import Need
 
@@ -54,6 +56,7 @@ class CoverageLedger:
         self._circumstances = Circumstances(settle_s, device_ready)
         self._cameras: dict[str, CameraLedger] = {}
         self._left: dict[str, CoverageMinute] = {}  # the last row of each camera that was removed
+        self._over: list[CoverageMinute] = []  # those of cameras that came back after it
         self._clock: WallClock | None = None
         self._steps: list[ClockStep] = []
         self._changes = Changes()
@@ -67,7 +70,10 @@ class CoverageLedger:
             self._cameras[camera].require(need)
             return
         clock = self._clock = self._clock or WallClock(now_s, now_utc)
-        minutes = MinuteCounters(camera, now_s, now_utc, self._left.pop(camera, None), clock.steps)
+        earlier = self._left.pop(camera, None)
+        minutes = MinuteCounters(camera, now_s, now_utc, earlier, clock.steps)
+        if earlier is not None and earlier.provisional and not minutes.goes_on_with(earlier):
+            self._over.append(replace(earlier, provisional=False))
         downtime = Downtime(camera, minutes, self._changes, clock.utc_of)
         entry = self._cameras[camera] = CameraLedger(need, now_s, self._circumstances, minutes, downtime)
         if absence is not None and absence.since_s < now_s:
@@ -76,13 +82,16 @@ class CoverageLedger:
     def remove_camera(
         self, camera: str, counts: CameraCounts, now_s: float, now_utc: float
     ) -> tuple[list[CoverageMinute], list[NotInspected]]:
-        """End a camera's interval and minute as they stand, forget it, and return what was not returned yet."""
+        """End a camera's interval as it stands, forget it, and return what was not returned yet.
+
+        Its minute stays provisional: the camera may come back in it. `tick` returns it once it is over.
+        """
         entry = self._cameras.pop(camera, None)
         if entry is None:
             return [], []
-        minutes = entry.close(counts, now_s, now_utc)
-        self._left[camera] = minutes[-1]
-        return minutes, self._changes.take()
+        *over, last = entry.close(counts, now_s, now_utc)
+        self._left[camera] = replace(last, provisional=True)
+        return [*self._take_over(), *over, self._left[camera]], self._changes.take()
 
     def take_clock_steps(self) -> list[ClockStep]:
         """Return the steps of the wall clock that ticks have found since the last call."""
@@ -141,6 +150,7 @@ class CoverageLedger:
             self._cameras[camera].count(counts[camera], now_s)
         now_utc = self._read_clock(now_s, now_utc, asleep_s)
         minutes = [minute for entry in self._cameras.values() for minute in entry.tick(now_s, now_utc)]
+        minutes += self._left_and_over(now_utc)
         self._circumstances.ticked_s = now_s
         return minutes, self._changes.take()
 
@@ -154,7 +164,22 @@ class CoverageLedger:
             more_minutes, more_intervals = self.remove_camera(camera, last, now_s, now_utc)
             minutes += more_minutes
             intervals += more_intervals
-        return minutes, intervals
+        return [row for row in minutes if not row.provisional] + self._left_and_over(inf), intervals
+
+    def _left_and_over(self, now_utc: float) -> list[CoverageMinute]:
+        """Return the last minutes of cameras that were removed, of those that are over by now."""
+        clock = 0 if self._clock is None else self._clock.steps
+        over = [
+            replace(row, provisional=False)
+            for row in self._left.values()
+            if row.provisional and (row.clock != clock or row.minute_utc + MINUTE_S <= now_utc)
+        ]
+        self._left |= {row.camera: row for row in over}
+        return self._take_over() + over
+
+    def _take_over(self) -> list[CoverageMinute]:
+        over, self._over = self._over, []
+        return over
 
     def _read_clock(self, now_s: float, now_utc: float, asleep_s: float) -> float:
         """Take in the clocks, and return what to call this moment.

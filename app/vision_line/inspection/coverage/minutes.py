@@ -94,22 +94,29 @@ class MinuteCounters:
     ) -> None:
         """Start now. `earlier` is the camera's last row before it was removed; the same minute continues from it.
 
-        `clock` is the number of steps of the wall clock so far.
+        `clock` is the number of steps of the wall clock so far. A minute that is over does not begin again.
         """
         self._camera = camera
         self._clock = clock
-        self._minutes = [_Minute(minute_of(now_utc), clock, now_s)]
+        begun_utc = minute_of(now_utc)
+        if earlier is not None and earlier.clock == clock:  # by a smaller step back of the clock it may be before that
+            begun_utc = max(begun_utc, earlier.minute_utc + (0 if earlier.provisional else MINUTE_S))
+        self._minutes = [_Minute(begun_utc, clock, now_s)]
         self._ticked_s = now_s
         self._reported_s = -inf  # when the current minute was last reported
         self._inspected_s: float | None = None  # the latest inspection
         self._counts = self._counted = CameraCounts()
         self._spans: list[tuple[float, float]] = []
         self._open_since_s: float | None = None  # open downtime is counted up to here
-        if earlier is not None and (earlier.minute_utc, earlier.clock) == (self._minutes[0].minute_utc, clock):
+        if earlier is not None and self.goes_on_with(earlier):
             self._minutes[0].counts = CameraCounts(
                 earlier.arrived, earlier.decoded, earlier.inspected, dict(earlier.dropped), earlier.reconnects
             )
             self._minutes[0].missing_s = earlier.not_inspected_s
+
+    def goes_on_with(self, earlier: CoverageMinute) -> bool:
+        """Return whether the current minute is that of the camera's `earlier` row."""
+        return (earlier.minute_utc, earlier.clock) == (self._minutes[-1].minute_utc, self._minutes[-1].clock)
 
     def count(self, counts: CameraCounts) -> None:
         """Set the camera's present counters."""

@@ -14,6 +14,7 @@ from vision_line.config.models import StreamSettings
 from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation, Verdict
 from vision_line.inspection.detection_filter import class_thresholds
 from vision_line.inspection.tracking.association import Track
+from vision_line.inspection.tracking.candidates import Candidate, CandidatePhase
 from vision_line.inspection.tracking.registration import Rect
 from vision_line.inspection.tracking.tracker import BeltTracker
 
@@ -28,7 +29,7 @@ CLOCK_JUMP_S = 0.5
 class _Defect:
     """A track's observations; `scores` are the two best of each class, best first.
 
-    `best` is the best observation since confirmation, and the first one before that.
+    `best` is the best observation since confirmation, and the best of the candidate before that.
     """
 
     first: Observation
@@ -40,6 +41,7 @@ class _Defect:
     last_class_id: int
     best_class_id: int = -1
     scores: dict[int, list[float]] = field(default_factory=dict)
+    candidate_id: str = ""  # empty where the first frame confirmed it
     event_id: str = ""  # empty until confirmed
     class_id: int = -1  # fixed when confirmed
     verdict: Verdict = Verdict.ACCEPT
@@ -81,10 +83,13 @@ class EventTracker:
         self._size_wh = (0, 0)
         self._tracker: BeltTracker | None = None
         self._defects: dict[int, _Defect] = {}
-        self._counter = 0
+        self._counter = self._candidates = 0
+        #: What became of candidates since somebody last took this list; mostly empty.
+        self.candidates: list[Candidate] = []
         self._clock_s = 0.0  # the belt's clock: the stream's own intervals where they can be trusted
         self._captured_s: float | None = None
         self._pts_s: float | None = None
+        self._observed: list[Track] = []
 
     def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
         """Return the events that one inspected frame starts, changes or ends.
@@ -92,6 +97,7 @@ class EventTracker:
         `detections` have passed the camera's `DetectionFilter`. Frames come in the order of their arrival.
         """
         self._advance(frame)
+        self._observed = []
         if not self._defects and not detections.score.size:
             return []
         tracker, events = self._tracker_for(frame.size_wh)
@@ -99,7 +105,16 @@ class EventTracker:
         for track, row in step.observed + step.duplicate_hits:
             self._observe(track, detections, row, frame)
         events += self._changes(step.observed)
+        self._observed = [track for track, _ in step.observed]
         return events + self._end(step.ended)
+
+    def shown(self) -> list[DefectEvent]:
+        """Return the events that the frame of the last update shows, each as it is now, changed or not."""
+        return [
+            self._event(EventPhase.UPDATE, track, defect)
+            for track in self._observed
+            if (defect := self._defects.get(track.number)) is not None and defect.event_id
+        ]
 
     def expire(self, now_s: float) -> list[DefectEvent]:
         """Return the END of each event whose defect was not observed for too long; works without new frames.
@@ -169,18 +184,47 @@ class EventTracker:
         for track, _ in observed:
             defect = self._defects[track.number]
             if not defect.event_id:
-                if track.hits >= self._min_hits:
-                    self._confirm(track, defect)
-                    events.append(self._event(EventPhase.NEW, track, defect))
+                if track.hits < self._min_hits:
+                    self._follow(track, defect)
+                    continue
+                if defect.candidate_id:
+                    self._report(CandidatePhase.CONFIRMED, track, defect)
+                self._confirm(track, defect)
+                events.append(self._event(EventPhase.NEW, track, defect))
             elif self._refresh(defect):
                 events.append(self._event(EventPhase.UPDATE, track, defect))
         return events
 
+    def _follow(self, track: Track, defect: _Defect) -> None:
+        """Report a candidate that is new, or was observed markedly better."""
+        if not defect.candidate_id:
+            self._candidates += 1
+            defect.candidate_id = f"{_stamp(defect.first_utc)}-{self._camera}-n{self._candidates:06d}"
+        elif defect.last.score < defect.best.score + MARKED_RISE:
+            return
+        defect.best, defect.best_class_id = defect.last, defect.last_class_id
+        self._report(CandidatePhase.SEEN, track, defect)
+
+    def _report(self, phase: CandidatePhase, track: Track, defect: _Defect) -> None:
+        self.candidates.append(
+            Candidate(
+                near_miss_id=defect.candidate_id,
+                phase=phase,
+                camera=self._camera,
+                class_name=self._classes[defect.best_class_id],
+                best=defect.best,
+                hits=track.hits,
+                size_wh=self._size_wh,
+                first_seen_s=defect.first_s,
+                first_seen_utc=defect.first_utc,
+                last_seen_s=defect.last_s,
+                last_seen_utc=defect.first_utc + (defect.last_s - defect.first_s),
+            )
+        )
+
     def _confirm(self, track: Track, defect: _Defect) -> None:
         self._counter += 1
-        stamp = datetime.fromtimestamp(defect.first_utc, UTC)
-        milliseconds = stamp.microsecond // 1000
-        defect.event_id = f"{stamp:%Y%m%dT%H%M%S}.{milliseconds:03d}Z-{self._camera}-{self._counter:06d}"
+        defect.event_id = f"{_stamp(defect.first_utc)}-{self._camera}-{self._counter:06d}"
         defect.class_id = track.class_id
         defect.verdict = self._verdict_of(defect)
         defect.best, defect.best_class_id = defect.last, defect.last_class_id
@@ -207,6 +251,8 @@ class EventTracker:
             defect = self._defects.pop(track.number)
             if defect.event_id:
                 events.append(self._event(EventPhase.END, track, defect))
+            else:
+                self._report(CandidatePhase.MISSED, track, defect)
         return events
 
     def _event(self, phase: EventPhase, track: Track, defect: _Defect) -> DefectEvent:
@@ -230,6 +276,11 @@ class EventTracker:
             first=defect.first,
             last=defect.last,
         )
+
+
+def _stamp(utc: float) -> str:
+    moment = datetime.fromtimestamp(utc, UTC)
+    return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def _is_better(defect: _Defect) -> bool:

@@ -72,17 +72,20 @@ def estimate_shift(
         return None
     proposals, prior = _likeliest(motion, np.vstack((motion.expected_shift(dt_s), offsets[same_class])), dt_s)
     pairs = _FramePairs(motion, visible, tracks, detections, offsets, same_class)
-    scores = prior + pairs.log_likelihood(proposals)
+    likelihood, unmatched = pairs.log_likelihood(proposals)
+    scores = prior + likelihood
     best = int(scores.argmax())
-    if scores[best] <= pairs.log_likelihood_unmatched(np.asarray([motion.expected_shift(dt_s)])):
+    if scores[best] <= unmatched[0]:
         return None
     return pairs.refine((float(proposals[best, 0]), float(proposals[best, 1])))
 
 
 def _likeliest(motion: BeltMotion, proposals: Points, dt_s: float) -> tuple[Points, Floats]:
+    """Return the likeliest proposals and the logs of their densities; the first, which is expected, stays the first."""
     prior = motion.log_density(proposals, dt_s)
     if len(prior) > MAX_PROPOSALS:
-        kept = np.argpartition(prior, -MAX_PROPOSALS)[-MAX_PROPOSALS:]
+        kept = np.argpartition(prior[1:], 1 - MAX_PROPOSALS)[1 - MAX_PROPOSALS :] + 1
+        kept = np.concatenate(((0,), kept))
         return proposals[kept], prior[kept]
     return proposals, prior
 
@@ -110,26 +113,27 @@ class _FramePairs:
         area = (visible[2] - visible[0]) * (visible[3] - visible[1])
         self._birth_inside = log(BIRTHS_INSIDE / area)
 
-    def log_likelihood(self, shifts: Points) -> Floats:
-        """Return (c,): the log-likelihood of the frame under each of c shifts, the shift's own error integrated out."""
+    def log_likelihood(self, shifts: Points) -> tuple[Floats, Floats]:
+        """Return (c,), (c,): the log-likelihoods of the frame under each of c shifts, its own error integrated out.
+
+        The second is that of all tracks missed and all detections new.
+        """
         births = self._births(shifts)
-        in_view = self._in_view(shifts)
+        missed = self._missed * self._in_view(shifts)
         distance = self._normalised_distance(shifts)
         # A proposal carries the error of its own pair besides that of the scored pair, hence twice the variance.
         near = self._same_class & (distance < 2 * GATE**2)
         level = np.log(self._tracks.seen_chance) - np.log(2 * pi * self._variance)
-        gain = level[None, :, None] - 0.25 * distance - births[:, None, :] - (self._missed * in_view)[:, :, None]
+        gain = level[None, :, None] - 0.25 * distance - births[:, None, :] - missed[:, :, None]
         gain = np.where(near & (gain > 0), gain, 0.0)
         # One to one: the sum over tracks counts a track once, the sum over detections a detection once.
-        matched = np.minimum(gain.max(axis=2).sum(axis=1), gain.max(axis=1).sum(axis=1))
-        pairs = np.maximum(1, np.minimum((gain.max(axis=2) > 0).sum(axis=1), (gain.max(axis=1) > 0).sum(axis=1)))
+        of_tracks, of_detections = gain.max(axis=2), gain.max(axis=1)
+        matched = np.minimum(of_tracks.sum(axis=1), of_detections.sum(axis=1))
+        pairs = np.maximum(1, np.minimum((of_tracks > 0).sum(axis=1), (of_detections > 0).sum(axis=1)))
         freedom = np.log(2 * pi * self._variance.mean() / pairs)
         empty = np.where(matched > 0, 0.0, -np.inf)
-        return np.asarray(births.sum(axis=1) + (self._missed * in_view).sum(axis=1) + matched + freedom + empty)
-
-    def log_likelihood_unmatched(self, shift: Points) -> float:
-        """Return the log-likelihood that all tracks were missed and all detections are new."""
-        return float(self._births(shift).sum() + (self._missed * self._in_view(shift)).sum())
+        unmatched = births.sum(axis=1) + missed.sum(axis=1)
+        return np.asarray(unmatched + matched + freedom + empty), np.asarray(unmatched)
 
     def refine(self, shift: tuple[float, float]) -> Shift | None:
         """Return the mean over all pairs that agree with `shift`.
@@ -163,12 +167,17 @@ class _FramePairs:
     def _births(self, shifts: Points) -> Floats:
         """Return (c, j): the log density of a new detection at each place, under each shift."""
         left, top, right, bottom = self._visible
-        x, y = self._detections.centre[None, :, 0], self._detections.centre[None, :, 1]
-        dx, dy = shifts[:, 0, None], shifts[:, 1, None]
         # A part is detected once its centre is half a box inside, within the error of a truncated box.
         slack = 4 * self._motion.centre_error
-        entered = (x < left + dx + slack) & (dx > 0) | (x > right + dx - slack) & (dx < 0)
-        entered |= (y < top + dy + slack) & (dy > 0) | (y > bottom + dy - slack) & (dy < 0)
-        share = (np.abs(dx) + slack) / (right - left) + (np.abs(dy) + slack) / (bottom - top)
-        factor = np.clip(BIRTHS_AT_ENTRY / (BIRTHS_INSIDE * share), 1.0, MOST_ENTRY_FACTOR)
-        return np.asarray(self._birth_inside + np.log(factor) * entered)
+        entered = self._entered(shifts, 0, left, right, slack) | self._entered(shifts, 1, top, bottom, slack)
+        way = np.abs(shifts) + slack
+        share = way[:, 0] / (right - left) + way[:, 1] / (bottom - top)
+        factor = np.minimum(np.maximum(BIRTHS_AT_ENTRY / (BIRTHS_INSIDE * share), 1.0), MOST_ENTRY_FACTOR)
+        return np.asarray(self._birth_inside + np.log(factor)[:, None] * entered)
+
+    def _entered(self, shifts: Points, axis: int, low: float, high: float, slack: float) -> NDArray[np.bool_]:
+        """Return (c, j): whether a detection lies in the strip that a shift along this axis has brought into view."""
+        shift = shifts[:, axis, None]
+        towards = np.sign(shift)  # 1: it came in at `low`; -1: at `high`; 0: nowhere
+        edge = np.where(shift > 0, low + shift + slack, high + shift - slack)
+        return np.asarray(towards * self._detections.centre[None, :, axis] < towards * edge)

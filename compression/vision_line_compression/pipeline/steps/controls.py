@@ -35,9 +35,13 @@ _STEPS = 64
 
 
 def control(
-    context: Context, wanted: Control, start: Artifact, chain: PruningChain, fine_tuned: TrainedModel
+    context: Context, wanted: Control, start: Artifact, chain: PruningChain | None, fine_tuned: TrainedModel
 ) -> TrainedModel:
-    """Return the model of one control; `start`, `chain` and `fine_tuned` are the product's."""
+    """Return the model of one control; `start`, `chain` and `fine_tuned` are the product's.
+
+    Raises:
+        ValueError: it compares prunings, and the recipe prunes nothing.
+    """
     match wanted:
         case Control.LONGER:
             return _longer(context)
@@ -48,6 +52,8 @@ def control(
         case Control.ONE_SHOT:
             return _one_shot(context, start)
         case Control.NARROW:
+            if chain is None:
+                raise ValueError(f"{wanted}: the recipe prunes nothing")
             return _narrow(context, chain)
 
 
@@ -60,7 +66,7 @@ def _longer(context: Context) -> TrainedModel:
 
 def _uniform(context: Context, start: Artifact) -> TrainedModel:
     recipe = context.recipe
-    section = recipe.prune.model_copy(update={"method": "uniform"})
+    section = recipe.pruning.model_copy(update={"method": "uniform"})
     chain = prune_and_fine_tune(context, "uniform-", section, start, all_ends(recipe))
     return distill(context, "uniform-distill", TrainedModel(chain.fine_tuned, fine_tuning_epochs(recipe)))
 
@@ -68,7 +74,7 @@ def _uniform(context: Context, start: Artifact) -> TrainedModel:
 def _one_shot(context: Context, start: Artifact) -> TrainedModel:
     recipe = context.recipe
     epochs = fine_tuning_epochs(recipe)
-    chain = prune_and_fine_tune(context, "one-shot-", recipe.prune, start, [(recipe.prune.budget, epochs)])
+    chain = prune_and_fine_tune(context, "one-shot-", recipe.pruning, start, [(recipe.pruning.budget, epochs)])
     return distill(context, "one-shot-distill", TrainedModel(chain.fine_tuned, epochs))
 
 
@@ -78,7 +84,7 @@ def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         example = context.output(pruned, PRUNED).path
-        return [write_narrow_network(context.inputs.parent, example, folder, recipe.prune.size_hw, recipe.seed)]
+        return [write_narrow_network(context.inputs.parent, example, folder, recipe.pruning.size_hw, recipe.seed)]
 
     stage = context.stage("narrow-build", work, {"seed": recipe.seed}, after=(pruned,))
     epochs = (recipe.parent.epochs or 0) + sum(phase.epochs for phase in _all_phases(context))

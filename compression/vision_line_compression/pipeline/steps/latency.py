@@ -20,6 +20,8 @@ LATENCY = "latency.json"
 def latency(context: Context) -> Stage | None:
     """Return the stage that measures them at every width; None where no budget asks for it."""
     recipe, parent = context.recipe, context.parent
+    if recipe.prune is None:
+        return None
     if all(budget.latency is None for budget in (recipe.prune.budget, *(step.budget for step in recipe.step))):
         return None
     size_hw = recipe.prune.size_hw

@@ -39,14 +39,19 @@ def prune_and_fine_tune(
         decided = plan(context, f"{prefix}plan{ending}", newest, wanted, plans[0] if plans else None)
         pruned = prune(context, f"{prefix}prune{ending}", newest, decided)
         recalibrated = context.output(pruned, RECALIBRATED)
-        newest = train(context, f"{prefix}recover{ending}", recalibrated, fine_tuning(context.recipe, epochs))
+        newest = fine_tune(context, f"{prefix}recover{ending}", recalibrated, epochs)
         plans.append(decided)
     return PruningChain(tuple(plans), pruned, newest)
 
 
+def fine_tune(context: Context, name: str, start: Artifact, epochs: int | None) -> Artifact:
+    """Return the checkpoint that a fine-tuning leaves; `epochs` None: as long as the recipe says."""
+    return train(context, name, start, fine_tuning(context.recipe, epochs))
+
+
 def all_ends(recipe: Recipe) -> list[tuple[Budget, int | None]]:
     """Return the budgets and epochs of the recipe's steps, and of the pruning that they lead to."""
-    return [*((step.budget, step.epochs) for step in recipe.step), (recipe.prune.budget, None)]
+    return [*((step.budget, step.epochs) for step in recipe.step), (recipe.pruning.budget, None)]
 
 
 def fine_tuning(recipe: Recipe, epochs: int | None) -> Schedule:

@@ -45,7 +45,7 @@ LIBRARIES = (
 
 
 #: Keys that name files, which lie elsewhere on every machine.
-_PATHS = {"parent": {"checkpoint"}, "data": {"yaml"}, "quantize": {"calibration"}}
+_PATHS = {"parent": {"checkpoint"}, "data": {"yaml", "more"}, "quantize": {"calibration"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Reported:
     evaluations: Mapping[RowKind, Stage]
     epochs: Mapping[RowKind, float]  # of each model, since the parent
     product: RowKind
-    plan: Stage
+    plan: Stage | None
     finished: Artifact
     distilled: Artifact | None
     speed: Stage | None
@@ -70,15 +70,20 @@ def report(context: Context, reported: Reported) -> Stage:
         write_report(_card(context, reported), folder)
         return [folder / REPORT_FILE, folder / PAGE_FILE]
 
-    extras = tuple(stage for stage in (reported.speed, reported.robustness) if stage is not None)
-    after = (*reported.evaluations.values(), reported.plan, *reported.finished.after, *extras)
+    plans, extras = (
+        tuple(stage for stage in stages if stage is not None)
+        for stages in ((reported.plan,), (reported.speed, reported.robustness))
+    )
+    after = (*reported.evaluations.values(), *plans, *reported.finished.after, *extras)
     key: dict[str, JsonValue] = {"gates": plain(recipe.gates), "name": recipe.name, "seed": recipe.seed}
     return context.stage("report", work, key, after=after, data=("train", "val", "judge"))
 
 
 def _card(context: Context, reported: Reported) -> ReportCard:
     recipe, inputs = context.recipe, context.inputs
-    speeds = robustness = None
+    speeds = robustness = plan = None
+    if reported.plan is not None:
+        plan = PruningPlan.read(context.output(reported.plan, PLAN).path)
     if reported.speed is not None:
         speeds = Speeds.read(context.output(reported.speed, SPEED).path)
     if reported.robustness is not None:
@@ -92,7 +97,7 @@ def _card(context: Context, reported: Reported) -> ReportCard:
         reported.product,
         context.test_images,
         recipe.gates,
-        plan=PruningPlan.read(context.output(reported.plan, PLAN).path),
+        plan=plan,
         robustness=robustness,
         remarks=tuple(_remarks(inputs, reported.distilled)),
     )

@@ -133,3 +133,20 @@ def test_a_budget_changes_all_but_what_is_before_it(inputs: Inputs) -> None:
 
     assert {"plan", "prune", "recover", "distill", "quantize", "narrow", "one-shot-plan"} <= reached
     assert not reached & {"plan-step1", "prune-step1", "recover-step1", "longer", "export-parent", "eval-parent"}
+
+
+def test_without_pruning_the_parent_is_trained_on_and_quantized(inputs: Inputs) -> None:
+    """As far as the bundle and the report, which have no plan and no pruned rows."""
+    changes = {"prune": None, "step": (), "distill": None}
+    report = inputs.loaded.recipe.report.model_copy(update={"controls": (Control.LONGER,)})
+    recipe = inputs.loaded.recipe.model_copy(update={**changes, "report": report})
+    pipeline = CompressionPipeline(
+        replace(inputs, loaded=replace(inputs.loaded, recipe=recipe)), Workspace(Path("work"))
+    )
+    made: dict[str, str] = {}
+    _collect(pipeline.bundle, made)
+    _collect(pipeline.report, made)
+
+    assert not {name for name in made if name.startswith(("plan", "prune", "latency"))}
+    assert {"recover", "export-recovered", "quantize", "bundle", "report"} <= made.keys()
+    assert list(pipeline.checkpoints) == [RowKind.PARENT, RowKind.RECOVERED, RowKind.LONGER]

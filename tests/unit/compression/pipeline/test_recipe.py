@@ -94,7 +94,28 @@ def test_a_narrow_network_needs_the_length_of_the_parents_training(tmp_path: Pat
     found = problems(tmp_path, MINIMAL + '[report]\ncontrols = ["narrow"]\n')
 
     assert len(found) == 1
-    assert "report.controls: 'narrow' trains for as long as all together, parent.epochs, which is missing" in found[0]
+    assert "report.controls: 'narrow'" in found[0]
+    assert "trains for as long as all together, parent.epochs: one of them, which is missing" in found[0]
+
+
+def test_a_recipe_without_pruning_has_no_steps_to_it_and_no_controls_of_it(tmp_path: Path) -> None:
+    """It trains on, which is all that reviewed images need."""
+    unpruned = MINIMAL.replace("[prune]\nbudget = { macs = 0.4 }\n", "")
+
+    assert load_recipe(write(tmp_path, unpruned)).recipe.prune is None
+    step = problems(tmp_path, unpruned + "[[step]]\nbudget = { macs = 0.8 }\nepochs = 1\n")
+    control = problems(tmp_path, unpruned + '[report]\ncontrols = ["uniform"]\n')
+    assert step == ["1: file: step: stops on the way to [prune], which is missing"]
+    assert control == ["1: file: report.controls: 'uniform' compares with [prune], which is missing"]
+
+
+def test_data_sets_are_added_by_the_recipe_and_by_options(tmp_path: Path) -> None:
+    """Those of the recipe lie beside it, those of options where the command runs."""
+    text = MINIMAL.replace('yaml = "data/data.yaml"', 'yaml = "data/data.yaml"\nmore = ["reviewed/data.yaml"]')
+
+    loaded = load_recipe(write(tmp_path, text), more_data=[Path("more.yaml")])
+
+    assert loaded.more_data == (tmp_path / "reviewed" / "data.yaml", Path.cwd() / "more.yaml")
 
 
 @pytest.mark.parametrize("text", ["recipe_version = ", "\xff"])
@@ -107,7 +128,7 @@ def test_what_is_no_toml_is_one_clear_error(text: str, tmp_path: Path) -> None:
         load_recipe(path)
 
 
-@pytest.mark.parametrize("name", ["deeppcb", "demo"])
+@pytest.mark.parametrize("name", ["deeppcb", "demo", "reviewed"])
 def test_shipped_recipes_are_valid(name: str) -> None:
     """Paths come from options."""
     loaded = load_recipe(SHIPPED / f"{name}.toml", Path("parent.pt"), Path("data.yaml"))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
-from vision_line_compression.evaluate.intervals import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.misses import SWEEP_THRESHOLDS
+from vision_line_compression.evaluate.rates import binomial_rate, poisson_rate
 from vision_line_compression.evaluate.results import (
     Accuracy,
     CalibrationBin,

@@ -271,3 +271,14 @@ def test_network_jitter_is_taken_out_by_the_stream_clock() -> None:
         events += tracker.update(*inspection)
 
     assert _phases(events) == [EventPhase.NEW]
+
+
+def test_what_a_frame_shows_are_also_events_that_do_not_change() -> None:
+    """By low scores and as another class too, and not in a frame that misses it."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
+    shown = []
+    for sequence, (score, class_id) in enumerate([(0.9, 0), (0.9, 0), (0.9, 0), (0.1, 1), (None, 0)]):
+        seen = [] if score is None else [(100 + 20.0 * sequence, 100.0, score, class_id)]
+        tracker.update(*_inspection(sequence, seen))
+        shown.append([(event.class_name, round(event.last_seen_s, 3)) for event in tracker.shown()])
+    assert shown == [[], [("open", 100.2)], [("open", 100.4)], [("open", 100.6)], []]

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which camera-times were challenge parts: what was seen first in one of them is no product of the line.
+
+An event belongs to a challenge if it was first seen in such a time. One that began before goes on being production's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line.challenges.acts import LineChallenge, challenges_since
+from vision_line.reviews.reviews_file import reading
+
+#: What `ChallengeWindows.teach` adds to SQL: `is_challenge(camera, first_seen_utc)`.
+SQL_FUNCTION = "is_challenge"
+_ANY_FUNCTION = "any_challenge"
+#: A condition on `events` by itself: of products. Where there are no windows, SQLite finds that out once and asks
+#: nothing for each of a million events.
+OF_PRODUCTS = "(NOT any_challenge() OR NOT is_challenge(camera, first_seen_utc))"
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeWindow:
+    """A time in which parts of one challenge passed a camera: [from_utc, to_utc)."""
+
+    camera: str
+    from_utc: float
+    to_utc: float
+    challenge: int
+
+
+class ChallengeWindows:
+    """The windows of some time, by camera; asked in a microsecond."""
+
+    def __init__(self, windows: Iterable[ChallengeWindow]) -> None:
+        self._windows = sorted(windows, key=lambda window: (window.camera, window.from_utc))
+        #: By camera, begin and end of times that do not overlap.
+        self._times = {camera: _merged(own) for camera, own in _by_camera(self._windows).items()}
+
+    def __iter__(self) -> Iterator[ChallengeWindow]:
+        return iter(self._windows)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def holds(self, camera: str, utc: float) -> bool:
+        """Whether a challenge part was passing `camera` at that moment."""
+        begins, ends = self._times.get(camera, ([], []))
+        index = bisect_right(begins, utc) - 1
+        return index >= 0 and utc < ends[index]
+
+    def teach(self, connection: sqlite3.Connection) -> None:
+        """Add `is_challenge(camera, first_seen_utc)` to the SQL of this connection: 1 or 0."""
+        connection.create_function(SQL_FUNCTION, 2, self.holds, deterministic=True)
+        connection.create_function(_ANY_FUNCTION, 0, lambda: len(self._windows) > 0, deterministic=True)
+
+
+def teach_challenges(connection: sqlite3.Connection, directory: Path) -> None:
+    """Add `is_challenge(camera, first_seen_utc)` for all times; `reviews.sqlite` is read when it is first asked."""
+    read: list[ChallengeWindows] = []
+
+    def windows() -> ChallengeWindows:
+        if not read:
+            read.append(challenge_windows(directory, 0.0, float("inf")))
+        return read[0]
+
+    connection.create_function(SQL_FUNCTION, 2, lambda *event: windows().holds(*event), deterministic=True)
+    connection.create_function(_ANY_FUNCTION, 0, lambda: len(windows()) > 0, deterministic=True)
+
+
+def count_challenged(connection: sqlite3.Connection, from_utc: float, to_utc: float) -> int:
+    """Return how many events of a record file, which was taught, are of challenge parts of this time.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    sql = """SELECT count(*) FROM events WHERE first_seen_utc >= ? AND first_seen_utc < ?
+        AND is_challenge(camera, first_seen_utc)"""
+    return int(connection.execute(sql, (from_utc, to_utc)).fetchone()[0])
+
+
+def challenge_windows(directory: Path, from_utc: float, to_utc: float) -> ChallengeWindows:
+    """Return the windows of which some lies in [from_utc, to_utc), by the `reviews.sqlite` of a record directory.
+
+    Raises:
+        RunError: the file is damaged, of a newer version, or no one of ours.
+    """
+    with reading(directory) as connection:
+        return ChallengeWindows([]) if connection is None else windows_in(connection, from_utc, to_utc)
+
+
+def windows_in(connection: sqlite3.Connection, from_utc: float, to_utc: float) -> ChallengeWindows:
+    """Return the same by an open `reviews.sqlite`.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    found = (window for challenge in challenges_since(connection, from_utc) for window in _windows_of(challenge))
+    return ChallengeWindows(window for window in found if window.from_utc < to_utc and window.to_utc > from_utc)
+
+
+def _windows_of(challenge: LineChallenge) -> Iterator[ChallengeWindow]:
+    """Give one window for each camera and each row of parts without a pause between them."""
+    parts = [(window.start_s, window.end_s) for window in challenge.windows()]
+    for begin, end in zip(*_merged(parts), strict=True):
+        for camera in challenge.begun.cameras:
+            yield ChallengeWindow(camera, begin, end, challenge.number)
+
+
+def _by_camera(windows: Iterable[ChallengeWindow]) -> dict[str, list[tuple[float, float]]]:
+    times = defaultdict[str, list[tuple[float, float]]](list)
+    for window in windows:
+        times[window.camera].append((window.from_utc, window.to_utc))
+    return times
+
+
+def _merged(times: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return begins and ends of what the times cover, in their order; empty times cover nothing."""
+    begins: list[float] = []
+    ends: list[float] = []
+    for begin, end in sorted(time for time in times if time[0] < time[1]):
+        if ends and begin <= ends[-1]:
+            ends[-1] = max(ends[-1], end)
+        else:
+            begins.append(begin)
+            ends.append(end)
+    return begins, ends

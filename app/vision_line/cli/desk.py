@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line desk`: the quality desk in a browser, as a process of its own that only reads the records."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from vision_line.cli.part_sender import part_sender
+from vision_line.config.listen import ListenAddress, parse_listen
+from vision_line.errors import ConfigError, ExitCode
+from vision_line.packages import install_extra
+from vision_line.screens.lines import say
+from vision_line.screens.logs import logging_to_stream
+
+if TYPE_CHECKING:
+    from vision_line.desk.access import Access, TrustedProxy
+
+#: What the desk imports that the runtime does not.
+_NEEDED = ("fastapi", "jinja2", "python_multipart", "segno", "uvicorn", "websockets")
+#: What stands before a link that signs in, and shall be in no log.
+OPEN_ONCE = "open once in a browser"
+#: Of a secret that programs know; in characters.
+_SHORTEST_SECRET = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DeskOptions:
+    """The command's options."""
+
+    record: Path
+    listen: str = "127.0.0.1:8080"
+    names: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: tuple[str, ...] = ()
+    proxy_secret: Path | None = None
+
+
+def serve_desk(options: DeskOptions) -> int:
+    """Serve the desk until a signal; return the exit code.
+
+    Raises:
+        ConfigError: an option is wrong; others would reach the desk without signing in; or the extra is not installed.
+        RunError: the port is in use.
+    """
+    address = listen_address(options.listen)
+    check_installed()
+    from vision_line.desk.application import make_application
+    from vision_line.desk.record_reader import RecordReader
+    from vision_line.desk.users.accounts import Accounts
+    from vision_line.desk.users.sessions import Sessions
+    from vision_line.desk.users.sign_in_check import SignInCheck
+    from vision_line.desk.web_server import bound_socket, serve
+
+    accounts, sessions = Accounts(options.record), Sessions()
+    access = _access(options, address, has_users=accounts.exist())
+    certificate = _certificate(options)
+
+    def say_link(secret: str) -> None:
+        if is_journal(sys.stdout):
+            say(f"http://{address} waits for a user: vision-line desk user add NAME --role ROLE", sys.stdout)
+        else:
+            say(f"{OPEN_ONCE}: http://{address}/enter?token={secret}", sys.stdout)
+
+    def say_ready() -> None:
+        if access.allows_links and not accounts.exist():
+            say_link(sessions.new_link())
+        else:
+            say(f"sign in at {access.url}", sys.stdout)
+
+    with bound_socket(address) as held, logging_to_stream():
+        check, send_part = SignInCheck(accounts), part_sender(options.record)
+        application = make_application(RecordReader(options.record), access, say_link, sessions, check, send_part)
+        interrupted = serve(application, held, say_ready, certificate)
+    return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE
+
+
+def check_installed() -> None:
+    """Raise ConfigError where what the desk needs is not installed."""
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise ConfigError(f"the desk needs {', '.join(missing)}: {install_extra('desk')}")
+
+
+def is_journal(stream: IO[str]) -> bool:
+    """Whether systemd keeps what is written here: it says so in the environment, by device and inode."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # a stream in memory, or a closed one
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def listen_address(listen: str, option: str = "--listen") -> ListenAddress:
+    """Return the address that an option names.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return parse_listen(listen)
+    except ValueError as exc:
+        raise ConfigError(f"{option}: {exc}") from exc
+
+
+def _access(options: DeskOptions, address: ListenAddress, *, has_users: bool) -> Access:
+    """Return how the desk is reached, if that is safe."""
+    from vision_line.desk.access import Access
+
+    is_tls = options.tls_cert is not None
+    proxy = _proxy(options.behind_proxy, options.proxy_secret)
+    if not address.is_loopback and not (has_users and (is_tls or proxy)):
+        raise ConfigError(
+            f"--listen {address}: expected an address of this machine alone, such as 127.0.0.1:8080; others need"
+            " users (vision-line desk user add), and --tls-cert with --tls-key, or --behind-proxy"
+        )
+    if proxy and not has_users:
+        raise ConfigError("--behind-proxy needs users: vision-line desk user add NAME --role ROLE --no-password")
+    if ip_address(address.host).is_unspecified and not options.names:
+        raise ConfigError(f"--listen {address}: say with --name how browsers call this machine")
+    return Access(address, options.names, is_tls, proxy)
+
+
+def _proxy(networks: Sequence[str], secret_file: Path | None) -> TrustedProxy | None:
+    from vision_line.desk.access import TrustedProxy
+
+    if not networks and secret_file is None:
+        return None
+    if not networks or secret_file is None:
+        raise ConfigError("expected --behind-proxy and --proxy-secret, found one of them")
+    try:
+        found = tuple(ip_network(network) for network in networks)
+    except ValueError as exc:
+        raise ConfigError(f"--behind-proxy: expected a network such as 127.0.0.1/32: {exc}") from exc
+    try:
+        secret = secret_file.read_bytes().strip()
+    except OSError as exc:
+        raise ConfigError(f"--proxy-secret {secret_file}: cannot be read: {exc.strerror}") from exc
+    if len(secret) < _SHORTEST_SECRET:
+        raise ConfigError(f"--proxy-secret {secret_file}: expected {_SHORTEST_SECRET} characters or more")
+    return TrustedProxy(found, secret)
+
+
+def _certificate(options: DeskOptions) -> tuple[Path, Path] | None:
+    """Return certificate and key, None without TLS.
+
+    Raises:
+        ConfigError: one is missing, or they cannot be used.
+    """
+    certificate, key = options.tls_cert, options.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("expected --tls-cert and --tls-key, found one of them")
+    try:  # the server would say it by a traceback, and ask for the password of a key
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"--tls-cert {certificate} with --tls-key {key}: cannot be used: {exc}") from exc
+    return certificate, key

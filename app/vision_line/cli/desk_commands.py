@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line desk` and `vision-line desk user` with their options; each hands over to its own module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vision_line.cli.error_report import reported_errors
+from vision_line.commands import CarefulTyper
+from vision_line.desk.users.sessions import Role
+
+desk_cli = CarefulTyper(name="desk", no_args_is_help=False, rich_markup_mode="rich")
+user_cli = CarefulTyper(name="user", help="Who may sign in to the desk, and as what.", no_args_is_help=True)
+desk_cli.add_typer(user_cli)
+
+
+Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+WithRole = Annotated[
+    Role, typer.Option("--role", help="viewer and reviewer see the records; quality sees users and their changes too.")
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file", metavar="FILE", help="Take the password from this file; - is standard input. Default: ask."
+    ),
+]
+RECORDS = Path("records")
+
+
+@desk_cli.callback(invoke_without_command=True)
+def desk(
+    context: typer.Context,
+    record: Record = RECORDS,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDRESS", help="Address and port on this machine.")
+    ] = "127.0.0.1:8080",
+    names: Annotated[
+        list[str],
+        typer.Option(
+            "--name", metavar="HOST", help="Name by which browsers call this address; may be given more than once."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM) for https.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).")] = None,
+    behind_proxy: Annotated[
+        list[str],
+        typer.Option(
+            "--behind-proxy",
+            metavar="CIDR",
+            help="Believe X-Forwarded-User of a proxy in this network; may be given more than once.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    proxy_secret: Annotated[
+        Path | None,
+        typer.Option("--proxy-secret", metavar="FILE", help="File with the secret that the proxy sends."),
+    ] = None,
+) -> None:
+    """Show the records in a browser, also during a run: what was inspected, what was not, and what was found."""
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
+    with reported_errors():
+        from vision_line.cli.desk import DeskOptions, serve_desk
+
+        options = DeskOptions(
+            record,
+            listen,
+            tuple(names),
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            behind_proxy=tuple(behind_proxy),
+            proxy_secret=proxy_secret,
+        )
+        raise typer.Exit(serve_desk(options))
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Refuse options before `user`, which would not be heard there: it has its own."""
+    sources = map(context.get_parameter_source, context.params)
+    if any(source is not None and source.name == "COMMANDLINE" for source in sources):
+        raise typer.BadParameter("expected options behind the command: vision-line desk user list --record DIR")
+
+
+@user_cli.command("add")
+def add_user(
+    name: Name,
+    role: WithRole,
+    record: Record = RECORDS,
+    password_file: PasswordFile = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="The user comes through the proxy alone (--behind-proxy).")
+    ] = False,
+) -> None:
+    """Add a user. The password is asked, or read from standard input; it is never an option."""
+    with reported_errors():
+        from vision_line.cli.desk_user import add
+
+        add(record, name, role, password_file, no_password=no_password)
+
+
+@user_cli.command("list")
+def list_users(record: Record = RECORDS) -> None:
+    """Show the users and their roles."""
+    with reported_errors():
+        from vision_line.cli.desk_user import show
+
+        show(record)
+
+
+@user_cli.command("remove")
+def remove_user(name: Name, record: Record = RECORDS) -> None:
+    """Remove a user, whose sessions end."""
+    with reported_errors():
+        from vision_line.cli.desk_user import remove
+
+        remove(record, name)
+
+
+@user_cli.command("role")
+def change_role(name: Name, role: WithRole, record: Record = RECORDS) -> None:
+    """Give a user another role, at once."""
+    with reported_errors():
+        from vision_line.cli.desk_user import set_role
+
+        set_role(record, name, role)
+
+
+@user_cli.command("password")
+def change_password(name: Name, record: Record = RECORDS, password_file: PasswordFile = None) -> None:
+    """Give a user another password, which ends their sessions."""
+    with reported_errors():
+        from vision_line.cli.desk_user import set_password
+
+        set_password(record, name, password_file)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line outputs` and what is below it, with their options; each hands over to its own module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vision_line.cli.error_report import reported_errors
+from vision_line.commands import CarefulTyper
+from vision_line.parts.part import PartVerdict
+
+outputs_cli = CarefulTyper(name="outputs", no_args_is_help=False, rich_markup_mode="rich")
+
+_MORE = "; may be given more than once."
+Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
+RECORDS = Path("records")
+
+
+@outputs_cli.callback(invoke_without_command=True)
+def outputs(
+    context: typer.Context,
+    streams: Annotated[
+        Path | None, typer.Option("--streams", metavar="FILE", help="Send as the outputs of this streams.toml say.")
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml."),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option("--events", metavar="-", help="Print messages as JSON lines instead; - is standard output."),
+    ] = None,
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="TIME", help="Where --events begins: now, all, a time, or the ids seen last."),
+    ] = "now",
+    kind: Annotated[list[str], typer.Option("--kind", metavar="KIND", help=f"Only this kind{_MORE}")] = [],  # noqa: B006 - typer copies it
+    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - the same
+    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006 - the same
+    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006 - the same
+    lane: Annotated[list[str], typer.Option("--lane", metavar="NAME", help=f"Only parts of this lane{_MORE}")] = [],  # noqa: B006 - the same
+    once: Annotated[bool, typer.Option("--once", help="Have --events end when nothing more is there.")] = False,
+) -> None:
+    """Tell other systems what is recorded, also during a run: brokers, web servers, a pipe. Nothing is lost."""
+    if context.invoked_subcommand is not None:
+        return
+    with reported_errors():
+        from vision_line.cli.outputs import print_events, serve_outputs
+        from vision_line.outputs.json_lines import events_settings
+
+        if events is not None:
+            settings = events_settings(kind, camera, class_, list(map(str, verdict)), since, lane)
+            print_events(record or RECORDS, events, settings, since, once=once)
+            return
+        raise typer.Exit(serve_outputs(streams, record))
+
+
+@outputs_cli.command("status")
+def show_status(
+    record: Record = RECORDS,
+    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+) -> None:
+    """Show how far each output is, and what is wrong with it."""
+    with reported_errors():
+        from vision_line.cli.outputs import print_status
+
+        print_status(record, as_json=as_json)
+
+
+@outputs_cli.command("replay")
+def replay(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The output's name.")],
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="TIME", help="From this UTC time, or age such as 2h; all: all that is kept."),
+    ],
+    record: Record = RECORDS,
+) -> None:
+    """Have an output send again what it sent since then, now or at its next start."""
+    with reported_errors():
+        from vision_line.cli.outputs import ask_replay
+
+        ask_replay(record, name, since)

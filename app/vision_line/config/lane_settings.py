@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`[[lane]]` of `streams.toml`: where parts pass, which cameras see them, and by when a machine must know."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+Span = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class LaneSettings(BaseModel):
+    """One lane: parts pass one behind the other, and each gets one verdict."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    name: str
+    """Unique; letters, digits, `_`, `.`, `-`."""
+    cameras: list[str] = Field(min_length=1)
+    """The cameras that see each part; a part is accepted only where all of them inspected it."""
+    parts: Literal["trigger", "optical"] = "trigger"
+    """How a part is noticed: by a photo-eye (a PLC, MQTT, OPC UA, HTTP); `optical`, by the cameras, is refused yet."""
+    window_ms: Span | None = None
+    """From when to when after its trigger the cameras see a part. This or `window_mm`."""
+    window_mm: Span | None = None
+    """The same as positions of the belt behind the photo-eye; needs `mm_per_count` and the PLC's encoder."""
+    mm_per_count: float | None = Field(None, gt=0)
+    """How far the belt moves with each count of the encoder."""
+    camera_delay_ms: float = Field(0.0, ge=0, le=5000)
+    """How much later than the light an image arrives: exposure, encoding and network of the slowest camera."""
+    min_looks: int | None = Field(None, ge=1, le=10_000)
+    """A part that a camera inspected less often is not inspected; never less than that camera needs."""
+    ejector_mm: float | None = Field(None, gt=0)
+    """From the photo-eye to the ejector. This with `belt_mm_per_s`, or `ejector_ms`."""
+    belt_mm_per_s: float | None = Field(None, gt=0)
+    """The fastest speed of the belt."""
+    ejector_ms: float | None = Field(None, gt=0)
+    """From the trigger to the moment when the ejector must move."""
+    plc_scan_ms: float = Field(20.0, ge=0, le=1000)
+    """The longest time between two looks of the PLC at the results."""
+    actuator_ms: float = Field(50.0, ge=0, le=5000)
+    """How long the ejector takes."""
+    reserve_ms: float = Field(20.0, ge=0, le=5000)
+    """What is left to spare."""
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(f"expected 1 to 64 letters, digits, '_', '.', '-', found {value!r}")
+        return value
+
+    @field_validator("window_ms", "window_mm")
+    @classmethod
+    def _span(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(f"expected [begin, end] with begin before end, found {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> LaneSettings:
+        if self.parts == "trigger" and (self.window_ms is None) == (self.window_mm is None):
+            raise ValueError("expected either window_ms or window_mm")
+        if self.window_mm is not None and self.mm_per_count is None:
+            raise ValueError("mm_per_count: expected with window_mm")
+        if (self.ejector_ms is None) == (self.ejector_mm is None or self.belt_mm_per_s is None):
+            raise ValueError("expected either ejector_ms, or ejector_mm with belt_mm_per_s")
+        return self

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Images and clips, by the number of their row: what is served lies in the record directory and has the row's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from enum import StrEnum
+from http import HTTPStatus
+from io import BufferedReader
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from vision_line.desk.services import Services
+from vision_line.errors import RunError
+from vision_line.records.directory import ForeignFileError, open_stored
+from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
+
+router = APIRouter(include_in_schema=False)
+
+#: It has the hash of its row, so the same address never shows anything else; in this browser alone.
+_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+_CHUNK = 1 << 18
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+
+
+class ImageKind(StrEnum):
+    """Which image of an event."""
+
+    IMAGE = "image"
+    OVERLAY = "overlay"
+    CROP = "crop"
+
+
+_COLUMNS = {
+    ImageKind.IMAGE: ("path", "sha256"),
+    ImageKind.OVERLAY: ("overlay_path", "overlay_sha256"),
+    ImageKind.CROP: ("crop_path", "crop_sha256"),
+}
+
+
+@router.get("/media/events/{event}/{kind}")
+def event_image(services: Services, event: int, kind: ImageKind) -> Response:
+    """Serve an image of an event."""
+    path, sha256 = _COLUMNS[kind]
+    sql = f"""SELECT e.{path}, e.{sha256}, e.deleted_utc FROM events t JOIN evidence e
+        ON e.run = t.run AND e.event_id = t.event_id WHERE t.event = ?"""  # noqa: S608  names, of this file
+    return _image(services, sql, event, EVIDENCE.folder)
+
+
+@router.get("/media/near_misses/{number}")
+def near_miss_image(services: Services, number: int) -> Response:
+    """Serve the image of a near miss."""
+    sql = "SELECT path, sha256, deleted_utc FROM near_misses WHERE near_miss = ?"
+    return _image(services, sql, number, NEAR_MISSES.folder)
+
+
+@router.get("/media/audits/{number}")
+def audit_image(services: Services, number: int) -> Response:
+    """Serve the image of an audited frame."""
+    return _image(services, "SELECT path, sha256, deleted_utc FROM audits WHERE audit = ?", number, AUDITS.folder)
+
+
+def _image(services: Services, sql: str, number: int, folder: str) -> Response:
+    """Serve the image that a row names, if it is the one that was recorded."""
+    with services.reader.open() as connection:
+        row = _row(connection, sql, number)
+    with _opened(services, row, folder) as file:
+        data = file.read()
+    if row[1] is not None and hashlib.sha256(data).hexdigest() != row[1]:
+        raise RunError(
+            "this is not the image that was recorded: its SHA-256 differs; vision-line verify --pictures says more"
+        )
+    return Response(data, media_type="image/jpeg", headers=_FOR_EVER)
+
+
+@router.get("/media/clips/{clip}")
+def clip_video(services: Services, clip: int, request: Request) -> Response:
+    """Serve a clip, or the part of it that a browser asks for."""
+    with services.reader.open() as connection:
+        row = _row(connection, "SELECT path, sha256, deleted_utc FROM clips WHERE clip = ?", clip)
+    file = _opened(services, row, CLIPS.folder)
+    try:
+        if hashlib.file_digest(file, "sha256").hexdigest() != row[1]:
+            raise RunError("this is not the clip that was recorded: its SHA-256 differs")
+        size = file.tell()
+        first, last, is_part = _part(request.headers.get("range"), size)
+    except BaseException:
+        file.close()
+        raise
+    headers = {**_FOR_EVER, "Accept-Ranges": "bytes", "Content-Length": str(last - first + 1)}
+    if is_part:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    status = HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK
+    return StreamingResponse(_chunks(file, first, last), status, headers, media_type="video/mp4")
+
+
+def _row(connection: sqlite3.Connection, sql: str, number: int) -> tuple[str | None, str | None, float | None]:
+    """Return path, hash, and when it was removed."""
+    row = connection.execute(sql, (number,)).fetchone() if 0 <= number < 2**63 else None
+    if row is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file in these records")
+    return row[0], row[1], row[2]
+
+
+def _opened(services: Services, row: tuple[str | None, str | None, float | None], folder: str) -> BufferedReader:
+    path, _, deleted_utc = row
+    if path is None or deleted_utc is not None:
+        raise HTTPException(HTTPStatus.GONE, "the file was removed, or there never was one")
+    try:
+        return os.fdopen(open_stored(services.reader.directory, path, folder), "rb")
+    except FileNotFoundError as exc:
+        raise HTTPException(HTTPStatus.GONE, "the file is gone") from exc
+    except ForeignFileError as exc:
+        raise HTTPException(HTTPStatus.GONE, "the row names a file that is none of these records") from exc
+    except OSError as exc:
+        raise RunError(f"the file cannot be read: {exc.strerror}") from exc
+
+
+def _part(asked: str | None, size: int) -> tuple[int, int, bool]:
+    """Return the first and last byte to send, and whether that is a part; several parts at once are not served."""
+    found = _RANGE.fullmatch(asked or "")
+    if found is None or not (found[1] or found[2]):
+        return 0, size - 1, False
+    if found[1]:
+        first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
+    else:
+        first, last = max(0, size - int(found[2])), size - 1
+    if first > last:
+        raise HTTPException(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{size}"})
+    return first, last, True
+
+
+def _chunks(file: BufferedReader, first: int, last: int) -> Iterator[bytes]:
+    with file:
+        file.seek(first)
+        left = last - first + 1
+        while left > 0 and (data := file.read(min(_CHUNK, left))):
+            left -= len(data)
+            yield data

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How much of a time each camera was inspected, and the gaps: from the ledger's rows, with the ledger's own seconds.
+
+An interval that lies in the time as a whole counts as its monotonic clock measured it, as in an export; what sticks out
+is cut off by the wall clock. Of a time whose rows retention has removed nothing is known, and it is neither inspected
+nor due.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from vision_line.desk.local_time import ChosenTime
+from vision_line.desk.run_times import BEGAN, KNOWN, in_its_run
+from vision_line.frames import CameraState
+from vision_line.inspection.coverage.causes import CRASHED, OFF
+from vision_line.records.columns import Table
+from vision_line.records.query import SOURCES, Selection, plan_query
+from vision_line.telemetry.covered import Covered
+
+_INTERVALS = f"""SELECT t.interval, t.camera, t.station, t.cause, t.started_utc,
+    coalesce(t.ended_utc, {KNOWN}) AS ended_utc, t.ended_s - t.started_s AS measured_s, t.ended_utc IS NULL AS is_open
+    FROM {SOURCES[Table.NOT_INSPECTED].sql} WHERE {{where}} ORDER BY t.camera, t.started_utc, t.interval"""  # noqa: S608  names, of these packages
+
+_OVER = ", ".join(f"'{state}'" for state in (CameraState.ENDED, CameraState.REMOVED))
+#: From when to when a run had a camera with one station; the last state says whether it still had it at the end.
+_SPANS = f"""SELECT camera, station, since_utc, min(known_utc, coalesce(changed_utc, over_utc, known_utc)), run
+    FROM (SELECT t.name AS camera, t.station, {in_its_run("t.since_utc")} AS since_utc, {KNOWN} AS known_utc, t.run,
+            lead({in_its_run("t.since_utc")}) OVER (PARTITION BY t.run, t.name ORDER BY t.since_utc) AS changed_utc, (
+            SELECT iif(s.state IN ({_OVER}), s.at_utc, NULL) FROM states s
+            WHERE s.run = t.run AND s.camera = t.name ORDER BY s.change DESC LIMIT 1
+        ) AS over_utc
+        FROM cameras t JOIN runs r ON r.run = t.run WHERE {BEGAN} < ? AND {KNOWN} >= ?)
+    ORDER BY camera, since_utc"""  # noqa: S608  the same
+#: The times that the wall clock jumped over under a run: nobody lived them.
+_JUMPS = "SELECT run, from_utc, to_utc FROM clock_steps WHERE clock > 0 AND to_utc > from_utc ORDER BY run, clock"
+
+#: What a clock labelled that was ahead says nothing.
+_REMOVED_UNTIL = """SELECT max(to_utc) FROM removals
+    WHERE removed_from IN (SELECT value FROM json_each(?)) AND to_utc <= at_utc"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An interval that was not inspected; `seconds` of it lie in the chosen time."""
+
+    interval: int
+    camera: str
+    station: str
+    cause: str
+    started_utc: float
+    ended_utc: float
+    is_open: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraTime:
+    """One camera in the chosen time.
+
+    `covered` has all causes but `off`: a time in which no program was to run is not due, one in which it had died is.
+    """
+
+    camera: str
+    station: str
+    covered: Covered
+    off_s: float
+    gaps: Sequence[Gap]
+
+    @property
+    def missing_s(self) -> float:
+        """Seconds that were due and not inspected."""
+        return sum(self.covered.not_inspected_s.values())
+
+    @property
+    def longest(self) -> Gap | None:
+        """The longest gap, None where there is none."""
+        return max((gap for gap in self.gaps if gap.cause != OFF), key=lambda gap: gap.seconds, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTime:
+    """A time in which a run had a camera."""
+
+    camera: str
+    station: str
+    since_utc: float
+    until_utc: float
+
+
+def known_since_utc(connection: sqlite3.Connection, *tables: Table) -> float:
+    """Return from when on these tables have all their rows: the oldest are removed first. 0: nothing was removed.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    (removed_utc,) = connection.execute(_REMOVED_UNTIL, (json.dumps(tables),)).fetchone()
+    return removed_utc or 0.0
+
+
+def read_spans(connection: sqlite3.Connection, time: ChosenTime) -> list[HeldTime]:
+    """Return when runs had cameras, of the runs of which some lies in `time`, by camera and start.
+
+    What the wall clock jumped over as it was put forward is in none: such a clock is of a machine that was off.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    jumps = defaultdict[int, list[tuple[float, float]]](list)
+    for run, from_utc, to_utc in connection.execute(_JUMPS).fetchall():
+        jumps[run].append((from_utc, to_utc))
+    rows = connection.execute(_SPANS, (time.until_utc, time.since_utc)).fetchall()
+    return [
+        HeldTime(camera, station, *piece)
+        for camera, station, since_utc, until_utc, run in rows
+        for piece in _without(jumps[run], since_utc, until_utc)
+    ]
+
+
+def _without(jumps: Iterable[tuple[float, float]], since_utc: float, until_utc: float) -> Iterator[tuple[float, float]]:
+    """Yield what is left of a time without the jumps."""
+    for from_utc, to_utc in jumps:
+        if since_utc < to_utc and from_utc < until_utc:
+            if since_utc < from_utc:
+                yield since_utc, from_utc
+            since_utc = to_utc
+    if since_utc <= until_utc:
+        yield since_utc, until_utc
+
+
+def read_gaps(connection: sqlite3.Connection, time: ChosenTime, camera: str | None = None) -> list[Gap]:
+    """Return the gaps of which some lies in `time`, by camera and start.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    cameras = () if camera is None else (camera,)
+    query = plan_query(Table.NOT_INSPECTED, Selection(time.since_utc, time.until_utc, cameras))
+    rows = connection.execute(_INTERVALS.format(where=query.where), query.parameters).fetchall()
+    gaps = (_gap(row, time) for row in rows)
+    return [gap for gap in gaps if gap.seconds > 0]
+
+
+def read_inspected_time(
+    connection: sqlite3.Connection, time: ChosenTime, camera: str | None = None
+) -> list[CameraTime]:
+    """Return what is known of each camera that a run had in `time`, or has a gap in it, by name.
+
+    A program that had died for all of `time` had no camera, and yet each was due. Of removed gaps nothing is known.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    time = ChosenTime(max(time.since_utc, known_since_utc(connection, Table.NOT_INSPECTED)), time.until_utc)
+    if time.length_s <= 0:
+        return []
+    spans = [span for span in read_spans(connection, time) if camera in (None, span.camera)]
+    gaps = defaultdict[str, list[Gap]](list)
+    for gap in read_gaps(connection, time, camera):
+        gaps[gap.camera].append(gap)
+    by_camera = {name: list(own) for name, own in groupby(spans, lambda span: span.camera)}
+    found = [_camera_time(by_camera.get(name, ()), gaps[name], time) for name in sorted({*by_camera, *gaps})]
+    return [one for one in found if one.covered.due_s > 0 or one.off_s > 0]
+
+
+def _gap(row: sqlite3.Row, time: ChosenTime) -> Gap:
+    started, ended, measured_s = row["started_utc"], row["ended_utc"], row["measured_s"]
+    is_whole = measured_s is not None and time.since_utc <= started and ended <= time.until_utc
+    return Gap(
+        interval=row["interval"],
+        camera=row["camera"],
+        station=row["station"],
+        cause=row["cause"],
+        started_utc=started,
+        ended_utc=ended,
+        is_open=bool(row["is_open"]),
+        seconds=measured_s if is_whole else time.clipped_s(started, ended),
+    )
+
+
+def _camera_time(spans: Sequence[HeldTime], gaps: Sequence[Gap], time: ChosenTime) -> CameraTime:
+    missing_s = defaultdict[str, float](float)
+    for gap in gaps:
+        missing_s[gap.cause] += gap.seconds
+    off_s = missing_s.pop(OFF, 0.0)
+    had_s = sum(time.clipped_s(span.since_utc, span.until_utc) for span in spans)
+    off_in_runs_s = sum(_overlap_s(gap, spans, time) for gap in gaps if gap.cause == OFF)
+    due_s = had_s - off_in_runs_s + missing_s.get(CRASHED, 0.0)
+    last = spans[-1] if spans else gaps[-1]
+    return CameraTime(last.camera, last.station, Covered(due_s, dict(missing_s)), off_s, tuple(gaps))
+
+
+def _overlap_s(gap: Gap, spans: Iterable[HeldTime], time: ChosenTime) -> float:
+    """Return how much of a gap lies within the runs: a camera was taken out, and came back."""
+    within = ChosenTime(max(gap.started_utc, time.since_utc), min(gap.ended_utc, time.until_utc))
+    return sum(within.clipped_s(span.since_utc, span.until_utc) for span in spans)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Follows the feed in a thread while somebody watches: connects, asks for what is watched, connects anew."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line.errors import RunError
+from vision_line.feed.feed_client import FeedClient
+from vision_line.feed.protocol import FeedMessage
+from vision_line.feed.wants import EVERY_CAMERA
+
+logger = logging.getLogger(__name__)
+
+#: How long after the feed ended, or there was none, it is tried again, in seconds.
+RETRY_S = 1.0
+#: How soon another wish is noticed where nothing comes; a run sends a snapshot every quarter of a second.
+_POLL_S = 0.25
+#: Without a message for so long the run hangs.
+SILENT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWish:
+    """What of the feed is watched: tiles of some cameras, `*` for all, and all frames of others."""
+
+    tiles: frozenset[str] = frozenset()
+    focused: frozenset[str] = frozenset()
+
+    def has_tiles_of(self, camera: str) -> bool:
+        """Whether a camera's tiles are watched."""
+        return camera in self.tiles or EVERY_CAMERA in self.tiles
+
+    @property
+    def frames(self) -> dict[str, str]:
+        """As the feed's client takes it; a camera's keyframes are among all its frames."""
+        return {**dict.fromkeys(self.tiles, "keyframes"), **dict.fromkeys(self.focused, "all")}
+
+    @property
+    def results(self) -> frozenset[str]:
+        """Cameras whose boxes are shown on every frame; on tiles only those of keyframes are."""
+        return self.focused
+
+
+#: Nobody watches.
+NOTHING = LiveWish()
+
+
+class FeedFollower:
+    """A thread that follows the feed for one wish after the other, until there is none."""
+
+    def __init__(
+        self, directory: Path, take: Callable[[FeedMessage], None], lost: Callable[[str], None], wish: LiveWish
+    ) -> None:
+        """Begin at once. `take` gets each message, `lost` why there is no feed; both in the thread."""
+        self._directory = directory
+        self._take = take
+        self._lost = lost
+        self._wish: LiveWish | None = wish
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="desk-feed", daemon=True)
+        self._thread.start()
+
+    def wish(self, wish: LiveWish) -> None:
+        """Ask for something else from now on; any thread."""
+        self._wish = wish
+
+    def close(self) -> None:
+        """End soon; nothing is taken any more after a message that may be under way. Any thread."""
+        self._wish = None
+        self._ended.set()
+
+    def _run(self) -> None:
+        while self._wish is not None:
+            try:
+                with FeedClient(self._directory) as client:
+                    reason = self._follow(client)
+            except RunError as exc:
+                reason = str(exc)
+            except Exception:
+                logger.exception("live video failed, and begins anew")
+                reason = "this is a fault of the desk; its terminal says more"
+            if self._wish is not None:
+                self._lost(reason)
+            self._ended.wait(RETRY_S)
+
+    def _follow(self, client: FeedClient) -> str:
+        """Hand messages over until the feed ends or nobody watches; return why."""
+        asked: LiveWish | None = None
+        silent_s = 0.0
+        while (wish := self._wish) is not None:
+            if wish != asked:
+                client.want(snapshots=True, results=wish.results, keyframe_results=wish.tiles, frames=wish.frames)
+                asked = wish
+            try:
+                message = client.receive(_POLL_S)
+            except TimeoutError:
+                silent_s += _POLL_S
+                if silent_s >= SILENT_S:
+                    return "the run hangs: it has said nothing for some seconds"
+                continue
+            if message is None:
+                return client.reason
+            silent_s = 0.0
+            self._take(message)
+        return "nobody watches"

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the desk learns from the feed while somebody watches, and how it is said to browsers. Pure."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from vision_line.feed.protocol import Header
+
+#: A box for a page: `class`, `score`, `box` (x1, y1, x2, y2 in pixels of the camera's frame), `verdict` or None.
+Box: TypeAlias = Header
+
+_LENGTH = struct.Struct(">I")
+
+
+class FrameTimes(NamedTuple):
+    """What names a frame of a camera: several may arrive at once, and not every one has a time of its own."""
+
+    arrived_s: float
+    pts_s: float | None
+
+
+def times_of(header: Header) -> FrameTimes:
+    """Return what names the frame of a `frame` or `result` of the feed."""
+    return FrameTimes(header["arrived_s"], header["pts_s"])
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A keyframe as a small JPEG; `size_wh` is the frame's own."""
+
+    camera: str
+    times: FrameTimes
+    size_wh: tuple[int, int]
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBoxes:
+    """What was found in a frame, which has `size_wh`."""
+
+    camera: str
+    times: FrameTimes
+    size_wh: tuple[int, int]
+    boxes: Sequence[Box]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The run as it is now: `snapshot` is the feed's."""
+
+    snapshot: Header
+
+
+@dataclass(frozen=True, slots=True)
+class NoRun:
+    """No run has a feed now; `reason` says how that is known."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStart:
+    """A camera's video begins anew: what follows needs this initialization segment. `codec` is a browser's name.
+
+    Without a segment a browser cannot play it, and `codec` is FFmpeg's name.
+    """
+
+    camera: str
+    codec: str
+    segment: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One encoded frame as a media segment; `media_s` is when it is shown by the video's own time."""
+
+    camera: str
+    times: FrameTimes
+    media_s: float
+    keyframe: bool
+    segment: bytes
+
+
+LiveUpdate: TypeAlias = Tile | FrameBoxes | RunStatus | NoRun | VideoStart | VideoFrame
+
+
+def packed_binary(header: Mapping[str, object], payload: bytes) -> bytes:
+    """Return a binary message: 4 bytes length of the header, big-endian, the header in JSON, the payload."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return _LENGTH.pack(len(text)) + text + payload
+
+
+def boxes_of(result: Header) -> FrameBoxes:
+    """Return the boxes of the feed's `result`; one whose event changed with this frame has its verdict."""
+    verdicts = {
+        (event["class"], tuple(event["last"]["box"])): event["verdict"]
+        for event in result["events"]
+        if event["last"]["sequence"] == result["sequence"]
+    }
+    boxes = [{**box, "verdict": verdicts.get((box["class"], tuple(box["box"])))} for box in result["boxes"]]
+    return FrameBoxes(result["camera"], times_of(result), (result["width"], result["height"]), boxes)

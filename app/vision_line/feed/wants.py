@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a client wants to hear of, and what all of them together do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+
+from vision_line.feed.protocol import FeedFormatError, Header
+
+#: Stands for every camera.
+EVERY_CAMERA = "*"
+
+
+class FrameChoice(StrEnum):
+    """Which encoded frames of a camera."""
+
+    NOTHING = "nothing"
+    KEYFRAMES = "keyframes"
+    ALL = "all"
+
+
+class Want(BaseModel):
+    """What a client wants from now on; the newest one counts, whole. Without one it gets `hello` alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["want"] = "want"
+    snapshots: StrictBool = False
+    decisions: StrictBool = False
+    journal: StrictBool = False
+    #: A message each 100 ms, whatever else there is to say.
+    beats: StrictBool = False
+    #: Cameras whose inspected frames are wanted, `*` for all.
+    results: frozenset[StrictStr] = frozenset()
+    #: Cameras of which only the inspected frames that came as keyframes are wanted, `*` for all.
+    keyframe_results: frozenset[StrictStr] = frozenset()
+    #: Cameras, `*` for all others, and which of their encoded frames are wanted.
+    frames: dict[StrictStr, FrameChoice] = Field(default_factory=dict)
+
+    def frames_of(self, camera: str) -> FrameChoice:
+        """Return which encoded frames of a camera are wanted."""
+        return self.frames.get(camera, self.frames.get(EVERY_CAMERA, FrameChoice.NOTHING))
+
+    @property
+    def wants_results(self) -> bool:
+        """Whether the results of any camera are wanted."""
+        return bool(self.results or self.keyframe_results)
+
+    def wants_result(self, camera: str, *, keyframe: bool) -> bool:
+        """Whether the result of a camera's frame, which came as a keyframe or not, is wanted."""
+        return _has(self.results, camera) or (keyframe and _has(self.keyframe_results, camera))
+
+    def unknown(self, cameras: Iterable[str]) -> list[str]:
+        """Return the cameras that are named and not among `cameras`: misspelt, or still to come."""
+        return sorted({*self.results, *self.keyframe_results, *self.frames} - {EVERY_CAMERA, *cameras})
+
+
+#: What a client wants that has not said anything yet.
+NOTHING_YET = Want()
+#: What a client may say that wants something, for `hello`: a client cannot know otherwise what an older run refuses.
+WANT_KEYS = tuple(key for key in Want.model_fields if key != "kind")
+
+
+def read_want(header: Header) -> Want:
+    """Return the wishes in the header of a client's message.
+
+    Raises:
+        FeedFormatError: it is another message, or has a key or value that does not exist.
+    """
+    try:
+        return Want.model_validate(header)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise FeedFormatError(f"want: {ascii(place)[1:-1]}: {first['msg']}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class FeedDemand:
+    """What is wanted by any client, for those who would make it."""
+
+    snapshots: bool = False
+    decisions: bool = False
+    journal: bool = False
+    results: frozenset[str] = frozenset()
+    keyframe_results: frozenset[str] = frozenset()
+
+    @property
+    def is_of_scheduler(self) -> bool:
+        """Whether anything is wanted that the scheduler's thread makes."""
+        return self.decisions or bool(self.results or self.keyframe_results)
+
+    def wants_result(self, camera: str, *, keyframe: bool) -> bool:
+        """Whether anybody wants the result of a camera's frame, which came as a keyframe or not."""
+        return _has(self.results, camera) or (keyframe and _has(self.keyframe_results, camera))
+
+
+def demand_of(wants: Sequence[Want]) -> FeedDemand:
+    """Return what all clients want together."""
+    return FeedDemand(
+        snapshots=any(want.snapshots for want in wants),
+        decisions=any(want.decisions for want in wants),
+        journal=any(want.journal for want in wants),
+        results=frozenset(chain.from_iterable(want.results for want in wants)),
+        keyframe_results=frozenset(chain.from_iterable(want.keyframe_results for want in wants)),
+    )
+
+
+def frames_demanded(wants: Iterable[Want], camera: str) -> FrameChoice:
+    """Return the most that anybody wants of a camera's encoded frames."""
+    choices = {want.frames_of(camera) for want in wants}
+    return max(choices, key=tuple(FrameChoice).index, default=FrameChoice.NOTHING)
+
+
+def _has(cameras: frozenset[str], camera: str) -> bool:
+    return camera in cameras or EVERY_CAMERA in cameras

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where the belt is, by the counts of its encoder. Pure.
+
+Counts have 32 bits and wrap around. A position is how far the belt came since the first count, in millimetres; it never
+falls.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from math import inf
+
+#: So many counts are kept: more than a minute of a PLC that tells each 10 ms.
+_KEPT = 8192
+_WRAP = 2**32
+#: A belt that is so much faster than its fastest was not measured, but counted anew.
+_FASTER = 1.5
+_ROOM_MM = 20.0
+
+
+class Belt:
+    """The counts of one lane, in their order."""
+
+    def __init__(self, mm_per_count: float, fastest_mm_per_s: float | None) -> None:
+        self._mm_per_count = mm_per_count
+        self._fastest = fastest_mm_per_s or inf
+        self._count: int | None = None
+        self._begun_mm = 0.0  # where it was when the encoder began
+        self._times: deque[float] = deque(maxlen=_KEPT)
+        self._positions: deque[float] = deque(maxlen=_KEPT)
+
+    @property
+    def horizon_s(self) -> float:
+        """Up to when it is known where the belt was."""
+        return self._times[-1] if self._times else -inf
+
+    @property
+    def position_mm(self) -> float:
+        """Where it was then."""
+        return self._positions[-1] if self._positions else 0.0
+
+    def add(self, count: int, at_s: float) -> bool:
+        """Take a count; return whether it goes on from the one before: else the encoder began anew.
+
+        One that is not newer than the last is passed over.
+        """
+        if self._count is None:
+            self._begin(count, at_s)
+            return True
+        passed_s = at_s - self.horizon_s
+        if passed_s <= 0:
+            return True
+        moved_mm = self._moved_mm(count)
+        if not -_ROOM_MM <= moved_mm <= self._fastest * passed_s * _FASTER + _ROOM_MM:
+            self._begin(count, at_s)
+            return False
+        if moved_mm < 0:
+            return True  # it trembles; it is where it was once it has come back there
+        self._count = count
+        self._append(at_s, self.position_mm + moved_mm)
+        return True
+
+    def knows(self, position_mm: float) -> bool:
+        """Whether all that the belt did from a position on was counted: not before the encoder began."""
+        return position_mm >= max(self._begun_mm, self._positions[0] if self._positions else 0.0)
+
+    def position_of(self, count: int) -> float | None:
+        """Return the position of a count near the last one, None without one."""
+        return None if self._count is None else self.position_mm + self._moved_mm(count)
+
+    def position_at(self, at_s: float) -> float | None:
+        """Return where the belt was, at the latest; None where that is not known any more, or not yet."""
+        if not self._times or not self._times[0] <= at_s <= self.horizon_s:
+            return None
+        return self._positions[bisect_left(self._times, at_s)]
+
+    def reached_s(self, position_mm: float) -> tuple[float, float] | None:
+        """Return between which moments the belt reached a position, None: it has not yet."""
+        if not self._times or position_mm > self.position_mm:
+            return None
+        index = bisect_left(self._positions, position_mm)
+        return self._times[max(index - 1, 0)], self._times[index]
+
+    def earliest_s(self, position_mm: float) -> float:
+        """Return when the belt reached a position, or will at the earliest."""
+        reached = self.reached_s(position_mm)
+        if reached is not None:
+            return reached[0]
+        return self.horizon_s + (position_mm - self.position_mm) / self._fastest
+
+    def _moved_mm(self, count: int) -> float:
+        counts = (count - (self._count or 0)) % _WRAP
+        return (counts - _WRAP if counts >= _WRAP // 2 else counts) * self._mm_per_count
+
+    def _begin(self, count: int, at_s: float) -> None:
+        """Begin anew behind what was: positions of before stay in the past."""
+        self._count, self._begun_mm = count, self.position_mm
+        self._append(at_s, self.position_mm)
+
+    def _append(self, at_s: float, position_mm: float) -> None:
+        if len(self._positions) > 1 and self._positions[-2] == position_mm:  # it stands: its first and last moment do
+            self._times[-1] = at_s
+            return
+        self._times.append(at_s)
+        self._positions.append(position_mm)

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""All lanes together: takes triggers and what the line says, and lets decisions leave. In the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+
+from vision_line.errors import ConfigError
+from vision_line.feed.protocol import FeedMessage, Header
+from vision_line.lanes.counts_check import CountsCheck
+from vision_line.lanes.feed_facts import event_facts, events_of_result, inspected_facts
+from vision_line.lanes.lane_machine import DecidedPart, LaneMachine, LastPart
+from vision_line.lanes.lane_plan import LanePlan
+from vision_line.lanes.line_condition import LineCondition
+from vision_line.lanes.part_records import RecordFrame
+from vision_line.lanes.parts_recorder import PartsRecorder
+from vision_line.lanes.plc_door import LaneState, PlcDoor, Trigger
+from vision_line.lanes.telling import Telling
+from vision_line.parts.orders import checked_id
+from vision_line.parts.part import PartCause
+
+logger = logging.getLogger(__name__)
+
+#: What is kept free for recording an acceptance: half more than the slowest of 100, and not less or more than this.
+LEAST_ROOM_S, MOST_ROOM_S = 0.01, 0.2
+#: Triggers may be so old, and so far ahead, in seconds.
+OLDEST_S, AHEAD_S = 600.0, 1.0
+#: By so much the clock that counts sleep runs ahead of the other when this machine slept, in seconds.
+_SLEPT_S = 0.05
+_ALARMS = 20
+
+
+class Deciding:
+    """The lanes of one record directory. Doors call it as a `LaneControl`, the line as a `LineListener`."""
+
+    def __init__(self, recorder: PartsRecorder, doors: Sequence[PlcDoor], *, is_simulated: bool) -> None:
+        self._recorder = recorder
+        self._doors = doors
+        self._is_simulated = is_simulated
+        self._line = LineCondition()
+        self._machines: dict[str, LaneMachine] = {}
+        self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
+        self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
+        self._checks: dict[str, tuple[CountsCheck, CountsCheck]] = {}
+        self._telling = Telling(recorder, doors, self._frame, self._otherwise)
+        self._alarms: deque[tuple[float, str]] = deque(maxlen=_ALARMS)
+        self._timer: asyncio.TimerHandle | None = None
+        self._asleep_s = _asleep_s()
+        self._faults: dict[str, PartCause] = {}
+        self._room_s = LEAST_ROOM_S
+
+    @property
+    def plans(self) -> dict[str, LanePlan]:
+        """The lanes that are decided."""
+        return {name: machine.plan for name, machine in self._machines.items()}
+
+    def add(self, plan: LanePlan) -> None:
+        """Decide a lane from now on.
+
+        Raises:
+            RunError: what was recorded of it cannot be read.
+        """
+        last = self._last.get(plan.name) or self._recorder.last_part(plan.name)
+        machine = LaneMachine(plan, time.monotonic(), last)
+        machine.is_enabled = not self._diverting.get(plan.name)
+        self._machines[plan.name] = machine
+        self._checks[plan.name] = CountsCheck("parts"), CountsCheck("rejects")
+
+    def remove(self, name: str, cause: PartCause = PartCause.RESTART) -> None:
+        """Decide a lane no more: what is on its way was not inspected."""
+        machine = self._machines.pop(name)
+        self._last[name] = machine.last
+        for decided in machine.end(cause, time.monotonic()):
+            self._telling.leave(decided)
+
+    # What doors say.
+
+    def trigger(self, trigger: Trigger) -> int:
+        """Take a part that begins to pass; return its sequence.
+
+        Raises:
+            ConfigError: there is no such lane, an id is none, or its moment is far away.
+        """
+        machine = self._machine(trigger.lane)
+        for text, what in ((trigger.part_id, "part_id"), (trigger.lot, "lot"), (trigger.recipe, "recipe")):
+            checked_id(text or "", what)
+        _check_moment(trigger.at_s)
+        orders = self._recorder.orders(trigger.lane)
+        lot = orders.lot if trigger.lot is None else trigger.lot
+        sequence = machine.trigger(trigger, lot=lot, recipe=orders.recipe if trigger.recipe is None else trigger.recipe)
+        self._settle([machine])
+        return sequence
+
+    def encoder(self, lane: str, count: int, at_s: float) -> None:
+        """Take the belt's count.
+
+        Raises:
+            ConfigError: there is no such lane, or its moment is far away.
+        """
+        machine = self._machine(lane)
+        _check_moment(at_s)
+        machine.encoder(count, at_s)
+        self._settle([machine])
+
+    def begin_anew(self, lane: str) -> None:
+        """Hear that the machine has forgotten the parts on their way.
+
+        Raises:
+            ConfigError: there is no such lane.
+        """
+        machine = self._machine(lane)
+        machine.begin_anew()
+        self._settle([machine])
+
+    def enable(self, lane: str, *, is_enabled: bool, by: str) -> None:
+        """Have a lane divert everything, or end that; it decides where nobody has it divert.
+
+        Raises:
+            ConfigError: there is no such lane.
+        """
+        machine, diverting = self._machine(lane), self._diverting.setdefault(lane, set())
+        if is_enabled:
+            diverting.discard(by)
+        else:
+            diverting.add(by)
+        if machine.is_enabled is bool(diverting):
+            machine.is_enabled = not diverting
+            words = f"off, by {', '.join(sorted(diverting))}: everything is diverted" if diverting else "on"
+            logger.info("lane %s is %s", lane, words)
+            self._settle([machine])
+
+    def release(self, by: str) -> None:
+        """Have no lane divert any more in one's name: it has gone."""
+        for name in self._machines:
+            self.enable(name, is_enabled=True, by=by)
+
+    def counted(self, lane: str, parts: int, rejects: int) -> None:
+        """Take what the machine counted.
+
+        Raises:
+            ConfigError: there is no such lane.
+        """
+        machine, now_s = self._machine(lane), time.monotonic()
+        counts = (parts, machine.parts), (rejects, machine.rejects)
+        for check, (theirs, ours) in zip(self._checks[lane], counts, strict=True):
+            if problem := check.compare(theirs, ours, now_s):
+                self._alarm(f"lane {lane}: {problem}")
+
+    # What the line says.
+
+    def line_came(self, run_id: str) -> None:
+        """Hear that from now on all results come."""
+        now_s = time.monotonic()
+        self._line.came(run_id, now_s)
+        for machine in self._machines.values():
+            if not machine.has_line:
+                machine.line_came(now_s)
+
+    def line_went(self, why: str) -> None:
+        """Hear that the run is gone."""
+        for machine in self._machines.values():
+            machine.line_went()
+        self._settle(self._machines.values())  # first: what is on its way was this run's
+        self._line.went(why)
+        self.show()
+
+    def line_said(self, message: FeedMessage) -> None:
+        """Hear a message of the run."""
+        now_s = time.monotonic()
+        self._line.heard(now_s)
+        header, machines = message.header, list(self._machines.values())
+        match message.kind:
+            case "result":
+                machines = self._of_camera(header)
+                for machine in machines:
+                    for event in events_of_result(header, machine.plan.camera_delay_s):
+                        machine.event(event)
+                    machine.inspected(inspected_facts(header, machine.plan.camera_delay_s), now_s)
+            case "decision":
+                machines = self._of_camera(header)
+                for machine in machines:
+                    machine.event(event_facts(str(header["camera"]), header, machine.plan.camera_delay_s))
+            case "snapshot":
+                self._line.snapshot(header)
+            case "dropped" if self._line.dropped(header):
+                self._alarm("results came too fast to be read: parts on their way are not inspected")
+                for machine in machines:
+                    machine.lost_results()
+        self._settle(machines)
+
+    # What follows.
+
+    def tick(self) -> None:
+        """Follow what time brings: a line that is silent, a machine that slept; comes by each 20 ms."""
+        self._settle(self._machines.values())
+        now_s = time.monotonic()
+        faults = {name: machine.state(now_s).cause for name, machine in self._machines.items()}
+        if faults != self._faults:
+            self._faults = faults
+            self.show()
+
+    def show(self) -> None:
+        """Tell every door how the lanes are; comes by each 100 ms."""
+        now_s = time.monotonic()
+        self._room_s = min(max(1.5 * self._recorder.commit_s(0.99), LEAST_ROOM_S), MOST_ROOM_S)
+        states = self._states(now_s)
+        for door in self._doors:
+            door.show(states, is_line_well=self._line.is_well(now_s))
+
+    def end(self) -> None:
+        """Decide all that is on its way: this process ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for name in list(self._machines):
+            self.remove(name)
+
+    def status(self) -> Header:
+        """Return how the lanes are, as `status` on their socket."""
+        now_s = time.monotonic()
+        states = self._states(now_s)
+        return {
+            "kind": "status",
+            "run": self._line.run_id,
+            "is_line_well": self._line.is_well(now_s),
+            "told_p99_ms": round(1000 * self._telling.took_s(0.99), 2),
+            "recorded_p99_ms": round(1000 * self._recorder.commit_s(0.99), 2),
+            "waiting_to_be_recorded": self._recorder.waiting,
+            "never_recorded": self._recorder.lost,
+            "recording_problem": self._recorder.problem,
+            "alarms": [{"age_s": round(now_s - at_s, 1), "text": text} for at_s, text in self._alarms],
+            "lanes": [self._lane_status(name, state) for name, state in states.items()],
+        }
+
+    def _lane_status(self, name: str, state: LaneState) -> Header:
+        machine, orders = self._machines[name], self._recorder.orders(name)
+        return {
+            "name": name,
+            "is_enabled": state.is_enabled,
+            "fault": state.fault,
+            "cause": state.cause,
+            "parts": state.parts,
+            "rejects": state.rejects,
+            "not_inspected": state.not_inspected,
+            "late_rejects": machine.late_finds,
+            "on_their_way": machine.on_their_way,
+            "lot": orders.lot,
+            "recipe": orders.recipe or "",
+        }
+
+    def _settle(self, machines: Iterable[LaneMachine]) -> None:
+        """Let every decision leave that follows by now."""
+        now_s, asleep_s = time.monotonic(), _asleep_s()
+        if asleep_s - self._asleep_s > _SLEPT_S:
+            self._alarm(f"this machine slept for {asleep_s - self._asleep_s:.1f} s: parts on their way are unknown")
+            for machine in self._machines.values():
+                machine.slept()
+        self._asleep_s = asleep_s
+        for machine in machines:
+            machine.stops = self._line.stops(machine.plan.cameras, now_s, self._recorder.problem)
+            machine.recipe = self._recorder.orders(machine.plan.name).recipe
+            for decided in machine.decide(now_s, self._room_s):
+                self._telling.leave(decided)
+            for find in machine.take_late_finds():
+                self._telling.correct(find)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due_s = min((machine.next_check_s(self._room_s) for machine in self._machines.values()), default=inf)
+        if self._timer is not None:
+            if self._timer.when() == due_s:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due_s < inf:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(due_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._settle(self._machines.values())
+
+    def _frame(self) -> RecordFrame:
+        return RecordFrame(self._line.run_id, self._is_simulated, time.time() - time.monotonic())
+
+    def _otherwise(self, decided: DecidedPart) -> None:
+        if (machine := self._machines.get(decided.decision.lane)) is not None:
+            machine.sent_otherwise(decided.part, decided.decision.verdict)
+
+    def _states(self, now_s: float) -> Mapping[str, LaneState]:
+        return {name: machine.state(now_s) for name, machine in self._machines.items()}
+
+    def _machine(self, lane: str) -> LaneMachine:
+        if (machine := self._machines.get(lane)) is None:
+            raise ConfigError(f"lane: found {ascii(lane)[:100]}, expected one of {', '.join(self._machines)}")
+        return machine
+
+    def _of_camera(self, header: Header) -> list[LaneMachine]:
+        return [machine for machine in self._machines.values() if header["camera"] in machine.plan.cameras]
+
+    def _alarm(self, text: str) -> None:
+        logger.error("%s", text)
+        self._alarms.append((time.monotonic(), text))
+
+
+def _check_moment(at_s: float) -> None:
+    """Raise where it is no moment at which something can have passed just now."""
+    now_s = time.monotonic()
+    if not now_s - OLDEST_S <= at_s <= now_s + AHEAD_S:
+        raise ConfigError(f"at_s: expected a moment of this machine's monotonic clock, found {at_s:g}")
+
+
+def _asleep_s() -> float:
+    """Return how much longer this machine is up than its monotonic clock says."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

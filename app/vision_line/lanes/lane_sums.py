@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether a lane can decide in time: the sum of its times, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vision_line.config.lane_settings import LaneSettings
+from vision_line.lanes.lane_plan import LanePlan
+
+#: What is kept free for recording an acceptance where it is not slower, in milliseconds.
+RECORD_MS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the last run showed of a lane's cameras.
+
+    `latency_ms` is that from an image's arrival to its result, which 999 of 1000 detections did not exceed; `rates` are
+    inspections a second by camera. None, and a camera that is missing: no run has shown it.
+    """
+
+    latency_ms: float | None
+    rates: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSum:
+    """A lane's sum in words; `problem` is why it cannot work, `warning` what it will not do well, "" for neither."""
+
+    words: str
+    problem: str
+    warning: str
+
+
+def lane_sum(lane: LaneSettings, plan: LanePlan, measured: Measured) -> LaneSum:
+    """Return a lane's sum; what nobody has measured counts nothing in it, and is said."""
+    deadline_ms = 1000 * plan.deadline_after_s
+    rates = {camera: measured.rates.get(camera) for camera in plan.cameras}
+    frame_ms = max((1000 / rate for rate in rates.values() if rate), default=0.0)
+    known_ms = (
+        1000 * (plan.window_after_s[1] + plan.camera_delay_s) + frame_ms + (measured.latency_ms or 0.0) + RECORD_MS
+    )
+    confirmed_ms = known_ms + max(
+        (1000 * (plan.cameras[camera].confirming - 1) / rate for camera, rate in rates.items() if rate), default=0.0
+    )
+    words = (
+        f"{_deadline_words(lane, plan)}; a good part is known at {known_ms:.0f} ms: "
+        f"{_known_words(plan, frame_ms, measured.latency_ms)}; one with something to confirm at {confirmed_ms:.0f} ms"
+    )
+    return LaneSum(
+        words, _late(known_ms, deadline_ms) or _too_few(plan, rates), _unconfirmed(confirmed_ms, deadline_ms)
+    )
+
+
+def _deadline_words(lane: LaneSettings, plan: LanePlan) -> str:
+    reached_ms = 1000 * (plan.deadline_after_s + plan.spare_s)
+    spared = f"PLC {lane.plc_scan_ms:g} - actuator {lane.actuator_ms:g} - reserve {lane.reserve_ms:g}"
+    return f"deadline {1000 * plan.deadline_after_s:.0f} ms = ejector {reached_ms:.0f} - {spared}"
+
+
+def _known_words(plan: LanePlan, frame_ms: float, latency_ms: float | None) -> str:
+    window = f"window {1000 * plan.window_after_s[1]:.0f} + camera delay {1000 * plan.camera_delay_s:.0f}"
+    frame = f"next frame {frame_ms:.0f}" if frame_ms else "next frame (not measured yet)"
+    latency = "latency (no run yet)" if latency_ms is None else f"latency {latency_ms:.0f} (99.9 %)"
+    return f"{window} + {frame} + {latency} + recording {RECORD_MS:.0f}"
+
+
+def _late(known_ms: float, deadline_ms: float) -> str:
+    if known_ms <= deadline_ms:
+        return ""
+    return f"no part could be accepted: a good one is known {known_ms - deadline_ms:.0f} ms after the deadline"
+
+
+def _unconfirmed(confirmed_ms: float, deadline_ms: float) -> str:
+    if confirmed_ms <= deadline_ms:
+        return ""
+    return (
+        f"a part with something to confirm at the end of its window is not inspected (late): that takes"
+        f" {confirmed_ms - deadline_ms:.0f} ms longer than there is"
+    )
+
+
+def _too_few(plan: LanePlan, rates: Mapping[str, float | None]) -> str:
+    begin_s, end_s = plan.window_after_s
+    for camera, need in plan.cameras.items():
+        rate = rates[camera]
+        if rate and (end_s - begin_s) * rate < need.inspections:
+            return (
+                f"no part could be accepted: a window of {1000 * (end_s - begin_s):.0f} ms has"
+                f" {(end_s - begin_s) * rate:.1f} inspections by {camera} at {rate:.1f} a second,"
+                f" {need.inspections} are needed"
+            )
+    return ""

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How a decision leaves: to every door, and into the records. In the event loop.
+
+A rejection, and a part that was not inspected, is told first and recorded then. An acceptance is recorded first: when
+that is not done by the deadline, or cannot be done, the part is not inspected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from vision_line.lanes.lane_machine import DecidedPart, LateFind
+from vision_line.lanes.part_records import RecordFrame, diverted, part_record
+from vision_line.lanes.parts_recorder import CorrectionEntry, PartEntry, PartsRecorder
+from vision_line.lanes.plc_door import PlcDoor
+from vision_line.parts.part import PartCause, PartRecord, PartVerdict
+
+logger = logging.getLogger(__name__)
+
+#: Verdicts that let a part pass.
+PASSING = frozenset({PartVerdict.ACCEPT, PartVerdict.WARN})
+_MOST_RECORDS = 4096
+_MEASURED = 1000
+
+_Key = tuple[str, int]
+
+
+class Telling:
+    """Tells each part once. `on_otherwise` hears of parts that were told another verdict than was decided."""
+
+    def __init__(
+        self,
+        recorder: PartsRecorder,
+        doors: Sequence[PlcDoor],
+        frame: Callable[[], RecordFrame],
+        on_otherwise: Callable[[DecidedPart], None],
+    ) -> None:
+        self._recorder = recorder
+        self._doors = doors
+        self._frame = frame
+        self._on_otherwise = on_otherwise
+        self._pending: dict[_Key, DecidedPart] = {}
+        self._records: OrderedDict[_Key, PartRecord] = OrderedDict()
+        self._took_s: deque[float] = deque(maxlen=_MEASURED)
+
+    def took_s(self, share: float) -> float:
+        """Return how long it took at most from a decision until it was told, of this share of the newest ones."""
+        ordered = sorted(self._took_s)
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+    def leave(self, decided: DecidedPart) -> None:
+        """Let a decision leave."""
+        record = self._recorded(decided)
+        if decided.decision.verdict not in PASSING:
+            self._send(decided)
+            self._recorder.put(PartEntry(record))
+            return
+        self._pending[_key(decided)] = decided
+        self._recorder.put(PartEntry(record, partial(self._entered, decided)))
+        asyncio.get_running_loop().call_at(decided.decision.deadline_s, self._expire, decided)
+
+    def correct(self, find: LateFind) -> None:
+        """Enter what was found of a part too late, and say so."""
+        key = find.part.trigger.lane, find.part.sequence
+        record = self._records.get(key)
+        if record is None:
+            logger.error("lane %s, part %d: a reject was found, of a part that nobody remembers", *key)
+            return
+        if record.verdict in PASSING and key not in self._pending:
+            logger.error("lane %s, part %d %s: a reject was found too late", *key, record.part_id)
+        self._recorder.put(CorrectionEntry(record, PartVerdict.REJECT, find.events))
+
+    def _entered(self, decided: DecidedPart, is_entered: bool) -> None:
+        """Go on with an acceptance once it was entered, or was not."""
+        is_waiting = self._pending.pop(_key(decided), None) is not None
+        if not is_entered:
+            self._divert(decided, PartCause.LOG, is_waiting=is_waiting)
+            self._recorder.put(PartEntry(self._recorded(diverted(decided, PartCause.LOG))))
+        elif not is_waiting:
+            self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
+        elif time.monotonic() >= decided.decision.deadline_s:
+            self._divert(decided, PartCause.LATE, is_waiting=True)
+            self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
+        elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction
+            self._send_otherwise(replace(decided, decision=replace(decided.decision, verdict=PartVerdict.REJECT)))
+        else:
+            self._send(decided)
+
+    def _expire(self, decided: DecidedPart) -> None:
+        """Say at its deadline that a part was not inspected whose acceptance is not on the disk."""
+        if self._pending.pop(_key(decided), None) is not None:
+            self._divert(decided, PartCause.LOG, is_waiting=True)
+
+    def _divert(self, decided: DecidedPart, cause: PartCause, *, is_waiting: bool) -> None:
+        if is_waiting:
+            self._send_otherwise(diverted(decided, cause))
+
+    def _send_otherwise(self, decided: DecidedPart) -> None:
+        self._on_otherwise(decided)
+        self._send(decided)
+
+    def _send(self, decided: DecidedPart) -> None:
+        for door in self._doors:
+            door.decide(decided.decision)
+        self._took_s.append(time.monotonic() - decided.decision.decided_s)
+
+    def _recorded(self, decided: DecidedPart) -> PartRecord:
+        record = part_record(decided, self._frame())
+        self._records[_key(decided)] = record
+        if len(self._records) > _MOST_RECORDS:
+            self._records.popitem(last=False)
+        return record
+
+
+def _key(decided: DecidedPart) -> _Key:
+    return decided.decision.lane, decided.decision.sequence

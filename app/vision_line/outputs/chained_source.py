@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Reads a journal behind a position, and finds out when it is not the one that was followed, or lacks entries.
+
+Short transactions: no output keeps a writer's write-ahead log from being folded back. The file may come later, and may
+be replaced by another one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vision_line.errors import RunError
+from vision_line.outputs.cursor import BEGINNING, JournalName, JournalPosition
+from vision_line.outputs.notification import Notification
+from vision_line.records.journal import JournalEntry
+from vision_line.records.schema import translated
+
+_NEWEST = "SELECT number, digest FROM journal ORDER BY number DESC LIMIT 1"
+_OLDEST = "SELECT number FROM journal ORDER BY number LIMIT 1"
+#: Its newest entries alone are searched: however rare a kind is, this takes milliseconds.
+_NEWEST_OF_KIND = """SELECT number FROM journal WHERE +kind = ? AND number > (SELECT max(number) FROM journal) - 100000
+    ORDER BY number DESC LIMIT 1"""
+_NEWEST_OF_KEY = """SELECT max(number) FROM journal
+    WHERE (kind = ? AND key = ?) OR (kind = 'carried' AND key = ?)"""
+_DIGEST = "SELECT digest FROM journal WHERE number = ?"
+_WRITTEN = "SELECT at_utc FROM journal WHERE number = ?"
+#: The first entry that was written at a moment or later. Times need not rise, so the earliest number counts.
+_SINCE = "SELECT min(number) FROM journal WHERE at_utc >= ?"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReading:
+    """What is behind a position: entries as notifications, each with the position behind it.
+
+    `is_fork`: the journal is not the one that was followed. `begins_behind`: what is between the position and this one
+    is gone. In both cases there are no entries.
+    """
+
+    newest: JournalPosition
+    entries: Sequence[tuple[Notification, JournalPosition]] = ()
+    is_fork: bool = False
+    begins_behind: JournalPosition | None = None
+
+
+class ChainedSource(ABC):
+    """One journal of a record directory, for all outputs of this process; used by one thread."""
+
+    #: Which journal it is.
+    journal: ClassVar[JournalName]
+    #: Number, run, kind, key, moment, body and digest of the entries behind a number, at most so many.
+    _behind: ClassVar[str]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    @abstractmethod
+    def _opened(self, path: Path) -> sqlite3.Connection | None:
+        """Return a connection to the file, None where nothing is in it yet."""
+
+    @abstractmethod
+    def _translated(self, entry: JournalEntry) -> Notification:
+        """Return what is said of an entry.
+
+        Raises:
+            ValueError, AttributeError, KeyError, TypeError, RunError: its body is not what the program wrote.
+        """
+
+    @abstractmethod
+    def _id_of(self, entry: JournalEntry) -> str:
+        """Return the id of an entry that cannot be read."""
+
+    def _kind_of(self, entry: JournalEntry) -> str:
+        """Return the kind under which an entry that cannot be read is told."""
+        return entry.kind
+
+    def _first(self, connection: sqlite3.Connection, number: int) -> JournalPosition:
+        """Return the position before the oldest entry, whose number is `number`."""
+        del connection
+        return JournalPosition(number - 1, b"")
+
+    def newest(self) -> JournalPosition | None:
+        """Return where the journal ends, None: there is none yet.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            return None if connection is None else _newest(connection)
+
+    def read(self, behind: JournalPosition, limit: int) -> JournalReading | None:
+        """Return at most `limit` entries behind a position, None: there is no journal yet.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            if connection is None or (newest := _newest(connection)) is None:
+                return None
+            beginning = self._beginning(connection)
+            if behind.number < beginning.number:
+                return JournalReading(newest, begins_behind=beginning)
+            if not _holds(connection, behind, beginning):
+                return JournalReading(newest, is_fork=True)
+            rows = connection.execute(self._behind, (behind.number, limit)).fetchall()
+            entries = [(self._said(JournalEntry(*row[:6])), JournalPosition(row[0], row[6])) for row in rows]
+            return JournalReading(newest, entries)
+
+    def beginning(self) -> JournalPosition:
+        """Return the position before the oldest entry that is kept.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            return BEGINNING if connection is None else self._beginning(connection)
+
+    def common(self, marks: Sequence[tuple[int, bytes]]) -> JournalPosition:
+        """Return the first of `marks` that the journal holds; its beginning, where it holds none.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            if connection is None:
+                return BEGINNING
+            beginning = self._beginning(connection)
+            held = (JournalPosition(*mark) for mark in marks if _holds(connection, JournalPosition(*mark), beginning))
+            return next(held, beginning)
+
+    def position(self, number: int) -> JournalPosition:
+        """Return the position behind entry `number`, or the nearest one after it that is kept.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            if connection is None:
+                return BEGINNING
+            row = connection.execute(_DIGEST, (number,)).fetchone()
+            return self._beginning(connection) if row is None else JournalPosition(number, row[0])
+
+    def before(self, at_utc: float) -> JournalPosition | None:
+        """Return the position before the first entry that was written at a moment or later; None: nothing was.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            if connection is None:
+                return None
+            (number,) = connection.execute(_SINCE, (at_utc,)).fetchone()
+        return None if number is None else self.position(number - 1)
+
+    def written_utc(self, number: int) -> float | None:
+        """Return when an entry was written, None where it is not there.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            row = None if connection is None else connection.execute(_WRITTEN, (number,)).fetchone()
+            return None if row is None else float(row[0])
+
+    def entry(self, number: int) -> Notification | None:
+        """Return what entry `number` says, None where it is not there.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        with self._reading() as connection:
+            row = None if connection is None else connection.execute(self._behind, (number - 1, 1)).fetchone()
+            return self._said(JournalEntry(*row[:6])) if row is not None and row[0] == number else None
+
+    def newest_of(self, kind: str, key: str | None = None) -> Notification | None:
+        """Return what was said last of `key`, or of any among the newest entries; None: nothing.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        sql, values = (_NEWEST_OF_KIND, (kind,)) if key is None else (_NEWEST_OF_KEY, (kind, key, f"{kind}/{key}"))
+        with self._reading() as connection:
+            row = None if connection is None else connection.execute(sql, values).fetchone()
+        return None if row is None or row[0] is None else self.entry(row[0])
+
+    def close(self) -> None:
+        """Let go of the file; may be called twice."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._file = None
+
+    def _said(self, entry: JournalEntry) -> Notification:
+        try:
+            return self._translated(entry)
+        except (ValueError, KeyError, TypeError, AttributeError, RunError):  # somebody changed it: `verify` says so
+            kind = self._kind_of(entry)
+            return Notification(self._id_of(entry), entry.number, kind, entry.at_utc, {"unreadable": True})
+
+    def _beginning(self, connection: sqlite3.Connection) -> JournalPosition:
+        row = connection.execute(_OLDEST).fetchone()
+        return BEGINNING if row is None or row[0] == 1 else self._first(connection, row[0])
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """Yield a connection that sees one state of the file which is there now; None: there is none."""
+        with translated(self._path, "reading"):
+            connection = self._current()
+            if connection is None:
+                yield None
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    def _current(self) -> sqlite3.Connection | None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self.close()
+            return None
+        if self._connection is None or (status.st_dev, status.st_ino) != self._file:
+            self.close()
+            self._connection = self._opened(self._path)
+            self._file = (status.st_dev, status.st_ino)
+        return self._connection
+
+
+def _newest(connection: sqlite3.Connection) -> JournalPosition | None:
+    row = connection.execute(_NEWEST).fetchone()
+    return None if row is None else JournalPosition(row[0], row[1])
+
+
+def _holds(connection: sqlite3.Connection, position: JournalPosition, beginning: JournalPosition) -> bool:
+    """Whether the journal holds the entry of a position, or begins behind it."""
+    if position.number == beginning.number:
+        found: bytes | None = beginning.digest
+    else:
+        row = connection.execute(_DIGEST, (position.number,)).fetchone()
+        found = None if row is None else row[0]
+    return found is not None and (not position.digest or not found or found == position.digest)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From an entry of the journal to what an output is told: keys by name, moments as ISO 8601, no monotonic seconds.
+
+Pure. The tables are described in docs/records.md, what is made of them here in docs/outputs/messages.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vision_line.outputs.notification import Notification, id_of
+from vision_line.records.formats import iso_utc
+from vision_line.records.journal import JournalEntry, Kind
+
+Body = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetails:
+    """What is said of a run with each of its events."""
+
+    run_id: str
+    host: str
+    version: str
+    model_name: str
+    model_sha256: str
+    config_sha256: str
+    is_simulated: bool
+
+    def as_content(self) -> dict[str, object]:
+        """Return them as keys."""
+        return {
+            "run": self.run_id,
+            "host": self.host,
+            "model": self.model_name,
+            "model_sha256": self.model_sha256,
+            "config_sha256": self.config_sha256,
+            "is_simulated": self.is_simulated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetails:
+    """What an entry does not say of its event, and the records do."""
+
+    camera: str | None = None
+    class_name: str | None = None
+    verdict: str | None = None
+    latency_ms: float | None = None
+
+
+#: What is left out of rows: their numbers within the file, monotonic clocks, paths on the line's disk.
+_WITHHELD = frozenset(
+    {
+        *("event", "minute", "interval", "change", "evidence", "clip", "near_miss", "audit", "step", "removal", "run"),
+        *("path", "overlay_path", "crop_path", "detections", "boot_id", "run_id", "url", "why_not"),
+    }
+)
+#: Seconds that are a length and no moment of the monotonic clock.
+_LENGTHS = frozenset({"not_inspected_s"})
+_FLAGS = frozenset({"ended", "provisional", "reencoded"})
+_JSON = frozenset({"events", "settings", "classes"})
+_RENAMED = {"sha256": "image_sha256", "name": "camera"}
+
+
+def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDetails) -> Notification:
+    """Return what is said of `entry`; `run` is None where it has none.
+
+    Raises:
+        ValueError, AttributeError, KeyError, TypeError, RunError: its body is not what the program wrote.
+    """
+    body: dict[str, object] = json.loads(entry.body)
+    kind, key = _said_by(entry)
+    content = {"run": None if run is None else run.run_id, **_CONTENTS.get(kind, _row)(key, body)}
+    if kind == Kind.EVENT and run is not None:
+        content |= run.as_content() | {"latency_ms": event.latency_ms}
+    if kind == Kind.EVIDENCE:
+        content |= {"camera": event.camera, "class": event.class_name, "verdict": event.verdict}
+    if entry.kind == Kind.CARRIED:
+        content["carried"] = True
+    return Notification(
+        id_of(None if run is None else run.run_id, entry),
+        entry.number,
+        kind,
+        entry.at_utc,
+        content,
+        camera=_text(content.get("camera")) or event.camera,
+        class_name=_text(content.get("class")) or event.class_name,
+        verdict=_text(content.get("verdict")) or event.verdict,
+    )
+
+
+def _said_by(entry: JournalEntry) -> tuple[str, str]:
+    """Return the kind and key of what an entry says, whether it was carried or not."""
+    if entry.kind != Kind.CARRIED:
+        return entry.kind, entry.key
+    kind, _, key = entry.key.partition("/")
+    return kind, key
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _row(key: str, body: Body) -> dict[str, object]:
+    """Return a row's columns; of one that was taken back, its key."""
+    if body.get("withdrawn"):
+        return {"key": key, "withdrawn": True}
+    return {_RENAMED.get(name, name): _value(name, value) for name, value in sorted(body.items()) if _is_said(name)}
+
+
+def _is_said(name: str) -> bool:
+    is_monotonic = name.endswith("_s") and name not in _LENGTHS
+    return (name not in _WITHHELD and not is_monotonic and not name.startswith(("x", "y", "first_", "last_"))) or (
+        name in {"first_seen_utc", "last_seen_utc"}
+    )
+
+
+def _value(name: str, value: object) -> object:
+    if value is None:
+        return None
+    if name.endswith("_utc") and isinstance(value, int | float):
+        return iso_utc(value)
+    if name in _FLAGS:
+        return bool(value)
+    if name in _JSON and isinstance(value, str):
+        return json.loads(value) if value else None
+    return value
+
+
+def _event(key: str, body: Body) -> dict[str, object]:
+    """Return an event with its best observation's box, in pixels and as shares of the frame."""
+    said = _row(key, body)
+    box = {name: body.get(name) for name in ("x1", "y1", "x2", "y2")}
+    shares = {
+        share: _share(box[name], body.get(size))
+        for share, name, size in (
+            ("left", "x1", "width"),
+            ("top", "y1", "height"),
+            ("right", "x2", "width"),
+            ("bottom", "y2", "height"),
+        )
+    }
+    return said if "withdrawn" in said else said | box | shares
+
+
+def _share(pixels: object, size: object) -> float | None:
+    if not isinstance(pixels, int | float) or not isinstance(size, int | float) or not size:
+        return None
+    return round(pixels / size, 5)
+
+
+def _configuration(key: str, body: Body) -> dict[str, object]:
+    """Return what changed; who and which file are known to the box alone."""
+    return {"key": key, **{name: body.get(name) for name in ("before", "after", "why")}}
+
+
+def _seal(_key: str, body: Body) -> dict[str, object]:
+    """Return the head that somebody else should keep."""
+    return {name: body[name] for name in ("entries", "head", "clock", "public_key", "signature") if name in body}
+
+
+def _removal(_key: str, body: Body) -> dict[str, object]:
+    said = {name: _value(name, body.get(name)) for name in ("removed_from", "rows", "from_utc", "to_utc", "why")}
+    return said | {"through": body.get("through")}
+
+
+_CONTENTS: Mapping[str, Callable[[str, Body], dict[str, object]]] = {
+    Kind.EVENT: _event,
+    Kind.CONFIGURATION: _configuration,
+    Kind.SEAL: _seal,
+    Kind.REMOVAL: _removal,
+}

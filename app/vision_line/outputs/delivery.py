@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One output's life: connect, send, wait, and after a trouble begin anew."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from vision_line.errors import RunError
+from vision_line.outputs.cursor_file import CursorFile
+from vision_line.outputs.follower import Follower, MessageBatch
+from vision_line.outputs.line_alarms import AlarmNews
+from vision_line.outputs.message_sink import MessageSink, ShownState, SinkError
+from vision_line.outputs.retry_delay import RetryDelay
+from vision_line.telemetry.output_status import OutputState
+
+logger = logging.getLogger(__name__)
+
+#: How often the journal is asked for news: a part of a commit's 200 ms.
+POLL_S = 0.05
+#: How long records or cursors that cannot be used are left alone, in seconds.
+RECORDS_RETRY_S = 5.0
+
+
+class DeliveryState(StrEnum):
+    """How an output is. Stable: shown and exported."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RETRYING = "retrying"
+    DISABLED = "disabled"
+
+
+class Delivery:
+    """Hands over what followers give to a sink, until it is cancelled. The followers of several journals take turns."""
+
+    def __init__(
+        self,
+        name: str,
+        followers: Sequence[Follower],
+        shown_state: Callable[[], ShownState],
+        cursors: CursorFile,
+        connect: Callable[[], MessageSink],
+        alarms: AlarmNews | None = None,
+    ) -> None:
+        """`shown_state` returns how the line is now; `connect` makes a sink for one connection.
+
+        `alarms` is None for an output that does not ask for them.
+        """
+        self._alarms = alarms
+        self.name = name
+        self._followers = deque(followers)
+        self._shown_state = shown_state
+        self._cursors = cursors
+        self._make_sink = connect
+        self._delay = RetryDelay()
+        self._state = DeliveryState.CONNECTING
+        self._since_utc = time.time()
+        self._error: str | None = None
+        self._worked_until_s = 0.0
+
+    async def run(self) -> None:
+        """Deliver for ever; ends only where the other side wants nothing any more."""
+        while True:
+            sink = self._make_sink()
+            began_s = self._worked_until_s = time.monotonic()
+            try:
+                self._is(DeliveryState.CONNECTING if self._error is None else DeliveryState.RETRYING)
+                await sink.connect()
+                await self._deliver(sink)
+            except SinkError as exc:
+                if exc.is_final:
+                    self._failed(exc, DeliveryState.DISABLED)
+                    return
+                delay_s = self._delay.after(exc, self._worked_until_s - began_s)
+                self._failed(exc, DeliveryState.RETRYING)
+            except RunError as exc:  # the records or the cursors: a full disk, a file being replaced
+                delay_s = RECORDS_RETRY_S
+                self._failed(exc, DeliveryState.RETRYING)
+            finally:
+                await sink.close()
+            await asyncio.sleep(delay_s)
+
+    async def _deliver(self, sink: MessageSink) -> None:
+        is_shown = False
+        if self._alarms is not None:
+            self._alarms.begin_anew()
+        self._is(DeliveryState.CONNECTED)
+        while True:
+            self._worked_until_s = time.monotonic()
+            self._replay()
+            if (found := self._next(sink.window)) is not None:
+                await self._hand_over(sink, *found)
+                continue
+            if not is_shown:
+                await sink.show(self._shown_state())
+                is_shown = True
+                self._recovered()
+            sink.check()
+            await self._say_alarms(sink)
+            await asyncio.sleep(POLL_S)
+
+    async def _say_alarms(self, sink: MessageSink) -> None:
+        news = None if self._alarms is None else self._alarms.due()
+        if self._alarms is not None and news is not None:
+            await sink.send([news])
+            self._alarms.said(news)
+
+    def _next(self, window: int) -> tuple[Follower, MessageBatch] | None:
+        """Return what comes next of the follower whose turn it is, None: nothing waits anywhere."""
+        for _ in range(len(self._followers)):
+            follower = self._followers[0]
+            self._followers.rotate(-1)
+            if (batch := follower.next(window)) is not None:
+                return follower, batch
+        return None
+
+    async def _hand_over(self, sink: MessageSink, follower: Follower, batch: MessageBatch) -> None:
+        if batch.messages:
+            follower.tried(batch)
+            await sink.send(batch.messages)
+            self._recovered()
+        follower.done(batch)
+        await asyncio.sleep(0)  # what nobody wants is passed over without waiting: others have their turn
+
+    def _replay(self) -> None:
+        for follower in self._followers:
+            behind = self._cursors.asked_replay(follower.key)
+            if behind is not None:
+                words = "output %r: sends everything behind entry %d of the %s again"
+                logger.info(words, self.name, behind, follower.key.journal)
+                follower.go_back(behind)
+                self._cursors.end_replay(follower.key)
+
+    def _is(self, state: DeliveryState) -> None:
+        if state is not self._state:
+            self._state, self._since_utc = state, time.time()
+
+    def _failed(self, error: Exception, state: DeliveryState) -> None:
+        self._is(state)
+        if str(error) != self._error:
+            end = (
+                "; it is disabled until its configuration changes or a restart"
+                if state is DeliveryState.DISABLED
+                else ""
+            )
+            logger.warning("output %r: %s%s", self.name, error, end)
+        self._error = str(error)
+
+    def _recovered(self) -> None:
+        if self._error is not None:
+            logger.info("output %r: works again", self.name)
+            self._error = None
+
+    def note(self) -> None:
+        """Note the cursor and how the output is.
+
+        Raises:
+            RunError: the file cannot be written, or the records cannot be read.
+        """
+        for follower in self._followers:
+            follower.note()
+        self._cursors.save_state(self.name, self.state())
+
+    def state(self) -> OutputState:
+        """Return how the output is.
+
+        Raises:
+            RunError: the records cannot be read.
+        """
+        now_utc = time.time()
+        backlogs = [follower.backlog() for follower in self._followers]
+        waits_s = [now_utc - written_utc for _, written_utc in backlogs if written_utc is not None]
+        behind = sum(entries for entries, _ in backlogs)
+        return OutputState(self._state, self._since_utc, self._error, behind, max(0.0, *waits_s, 0.0), now_utc)

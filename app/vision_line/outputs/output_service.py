@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""All outputs of a record directory in one event loop; follows the configuration while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line.config.file_signature import file_signature
+from vision_line.config.output_load import LoadedOutputs, load_outputs
+from vision_line.config.output_settings import AnyOutput, OutputSettings
+from vision_line.errors import ConfigError, RunError
+from vision_line.outputs.cursor_file import CursorFile
+from vision_line.outputs.delivery import Delivery
+from vision_line.outputs.follower import Follower
+from vision_line.outputs.journal_sources import JournalSources
+from vision_line.outputs.line_alarms import AlarmNews, AlarmWatch
+from vision_line.outputs.notification import ALARM
+from vision_line.outputs.sinks import check_installed, sink_maker
+from vision_line.parts.line_commands import SendPart
+
+logger = logging.getLogger(__name__)
+
+#: How often cursors are put on the disk, states noted and the configuration's file checked, in seconds.
+TURN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    settings: AnyOutput
+    delivery: Delivery
+    task: asyncio.Task[None]
+
+
+class OutputService:
+    """Starts, replaces and stops deliveries. Used by one task."""
+
+    def __init__(self, directory: Path, send_part: SendPart) -> None:
+        """Open what is kept of the outputs in `directory`; `send_part` tells who decides that a part begins to pass.
+
+        Raises:
+            RunError: it cannot be opened.
+        """
+        self._directory = directory
+        self._send_part = send_part
+        self._sources = JournalSources(directory)
+        self._cursors = CursorFile(directory)
+        self._running: dict[str, _Running] = {}
+        self._alarms: AlarmWatch | None = None
+
+    async def run(self, loaded: LoadedOutputs, asked: asyncio.Event) -> None:
+        """Deliver until cancelled; `asked` has the configuration read again at once.
+
+        Raises:
+            Exception: a fault of ours in a delivery.
+        """
+        signature = file_signature(loaded.path)
+        try:
+            await self._apply(loaded.enabled)
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TURN_S):
+                        await asked.wait()
+                found = file_signature(loaded.path)
+                if asked.is_set() or found != signature:
+                    asked.clear()
+                    signature = found
+                    await self._reload(loaded.path)
+                self._raise_faults()
+                self._note()
+        finally:
+            await self._apply({})
+            self.close()
+
+    def close(self) -> None:
+        """Put the cursors on the disk, and close; may not be called while deliveries run."""
+        self._sources.close()
+        if self._alarms is not None:
+            self._alarms.close()
+        self._cursors.close()
+
+    async def _reload(self, path: Path) -> None:
+        try:
+            loaded = load_outputs(path)
+            for settings in loaded.enabled.values():
+                check_installed(settings)
+        except ConfigError as exc:
+            logger.error("the changed outputs have errors and are not used, the previous ones stay in force:\n%s", exc)
+            return
+        await self._apply(loaded.enabled)
+
+    async def _apply(self, wanted: Mapping[str, AnyOutput]) -> None:
+        """Stop what is not wanted any more or is otherwise now, and start what is new."""
+        gone = [name for name, running in self._running.items() if wanted.get(name) != running.settings]
+        await asyncio.gather(*(self._stop(name) for name in gone))
+        for name, settings in wanted.items():
+            if name not in self._running:
+                self._running[name] = self._started(settings)
+
+    def _started(self, settings: AnyOutput) -> _Running:
+        make_sink = sink_maker(settings, self._directory, self._send_part)
+        followers = [Follower(settings, source, self._cursors) for source in self._sources.followed(settings)]
+        delivery = Delivery(
+            settings.name, followers, self._sources.shown_state, self._cursors, make_sink, self._alarm_news(settings)
+        )
+        task = asyncio.create_task(delivery.run(), name=f"output {settings.name}")
+        places = " and ".join(f"entry {each.cursor.number} of the {each.key.journal}" for each in followers)
+        logger.info("output %r: follows the journals behind %s", settings.name, places)
+        return _Running(settings, delivery, task)
+
+    def _alarm_news(self, settings: OutputSettings) -> AlarmNews | None:
+        """Return what an output is to be told of alarms; the feed is followed once somebody asks for them."""
+        if ALARM not in settings.kinds:
+            return None
+        if self._alarms is None:
+            self._alarms = AlarmWatch(self._directory)
+        return AlarmNews(self._alarms.now)
+
+    async def _stop(self, name: str) -> None:
+        running = self._running.pop(name)
+        running.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await running.task
+        with suppress(RunError):  # it was said when it was noted; the next start repeats what was not
+            running.delivery.note()
+
+    def _raise_faults(self) -> None:
+        for running in self._running.values():
+            if running.task.done():
+                running.task.result()  # one that ended in order is disabled
+
+    def _note(self) -> None:
+        try:
+            for running in self._running.values():
+                running.delivery.note()
+            self._cursors.sync()
+        except RunError as exc:
+            logger.error("%s: what is sent now may be sent again", exc)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a run knows of its outputs: one thread that reads their file every few seconds. Nothing that inspects waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line.errors import RunError
+from vision_line.telemetry.output_status import SILENT_S, KnownOutput, known_outputs
+
+logger = logging.getLogger(__name__)
+
+#: How often the file is looked at, in seconds.
+READ_EVERY_S = 2.0
+#: How long `close` waits for a read that hangs.
+_CLOSE_TIMEOUT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedOutput:
+    """An output that is configured; `known` is None where it never began. `is_awaited`: it may just be starting."""
+
+    name: str
+    known: KnownOutput | None
+    is_running: bool
+    is_up: bool
+    is_awaited: bool = False
+
+
+class OutputsWatch:
+    """Owns the thread; `outputs` may be asked from any."""
+
+    def __init__(
+        self,
+        directory: Path,
+        names: Collection[str],
+        period_s: float = READ_EVERY_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`names` are the outputs that are to get something; `clock` gives UTC seconds."""
+        self._directory = directory
+        self._names = tuple(names)
+        self._period_s = period_s
+        self._clock = clock
+        self._began_utc = clock()
+        self._known: dict[str, KnownOutput] = {}
+        self._problem = ""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outputs watch", daemon=True)
+        self._thread.start()
+
+    def expect(self, names: Collection[str]) -> None:
+        """Watch these from now on, and give them time to begin."""
+        if set(names) != set(self._names):
+            self._began_utc = self._clock()
+        self._names = tuple(names)
+
+    def outputs(self) -> Sequence[WatchedOutput]:
+        """Return how each configured output is now."""
+        now_utc = self._clock()
+        is_awaited = now_utc - self._began_utc <= SILENT_S
+        return [self._watched(name, now_utc, is_awaited=is_awaited) for name in self._names]
+
+    def close(self) -> None:
+        """Look no more. May be called twice."""
+        self._closing.set()
+        self._thread.join(_CLOSE_TIMEOUT_S)
+
+    def _watched(self, name: str, now_utc: float, *, is_awaited: bool) -> WatchedOutput:
+        known = self._known.get(name)
+        if known is None:
+            return WatchedOutput(name, None, is_running=False, is_up=False, is_awaited=is_awaited)
+        is_running = known.is_running(now_utc)
+        return WatchedOutput(name, known, is_running, known.is_up(now_utc), is_awaited and not is_running)
+
+    def _run(self) -> None:
+        self._refresh()
+        while not self._closing.wait(self._period_s):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        if not self._names:
+            return
+        try:
+            self._known = {output.name: output for output in known_outputs(self._directory)}
+        except RunError as exc:
+            if str(exc) != self._problem:
+                logger.warning("nobody knows how the outputs are: %s", exc)
+            self._known, self._problem = {}, str(exc)
+            return
+        self._problem = ""

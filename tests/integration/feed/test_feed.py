@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What clients get of a run, over real sockets: byte for byte, in order, and what they do not take is counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.fakes.feeds import (
+    FACTS,
+    make_encoded,
+    make_event,
+    make_result,
+    make_video,
+    next_of,
+    show,
+)
+
+from vision_line.errors import RunError
+from vision_line.feed.feed_client import FeedClient
+from vision_line.feed.feed_server import FeedServer
+from vision_line.feed.protocol import FeedMessage
+from vision_line.frames import EventPhase
+
+MEGABYTE = 1_000_000
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    ends_s = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < ends_s, what
+        time.sleep(0.01)
+
+
+def receive(client: FeedClient, count: int, *kinds: str) -> list[FeedMessage]:
+    return [next_of(client, *kinds) for _ in range(count)]
+
+
+def test_a_client_is_greeted_and_gets_nothing_else(server: FeedServer, tmp_path: Path) -> None:
+    """Before it says what it wants."""
+    server.offers.tap("cam01")
+    server.offers.committed(7)
+    with FeedClient(tmp_path) as client:
+        server.offers.result(make_result("cam01", 1), [make_event(1)])
+        server.offers.committed(8)
+
+        assert client.hello["run"] == FACTS.run
+        assert client.hello["classes"] == ["spur", "short"]
+        assert (client.hello["cameras"], client.hello["journal"], client.hello["schema"]) == (["cam01"], 7, 4)
+        with pytest.raises(TimeoutError):
+            client.receive(0.3)
+
+
+def test_frames_are_the_cameras_and_begin_with_what_a_decoder_needs(server: FeedServer, tmp_path: Path) -> None:
+    """The video first, a keyframe next, then every frame, byte for byte; a new connection likewise."""
+    tap, video = server.offers.tap("cam01"), make_video(b"\0\0\0\1\x67sps")
+    with FeedClient(tmp_path) as client:
+        client.want(frames={"*": "all"})
+        assert next_of(client, "wanted").header["unknown_cameras"] == []
+        tap.saw(make_encoded(video, 0, b"no keyframe yet", keyframe=False))
+        sent = show(tap, video, [900, 10, 20], first=1)
+        other = make_video(b"other")
+        tap.saw(make_encoded(other, 4, b"of no use before a keyframe", keyframe=False))
+        sent += show(tap, other, [800, 11], first=5)
+
+        got = receive(client, 7, "video", "frame")
+
+    videos, frames = [m for m in got if m.kind == "video"], [m for m in got if m.kind == "frame"]
+    assert [message.kind for message in got] == ["video", "frame", "frame", "frame", "video", "frame", "frame"]
+    assert [message.payload for message in videos] == [b"\0\0\0\1\x67sps", b"other"]
+    assert [(m.header["codec"], m.header["connection"]) for m in videos] == [("h264", 1), ("h264", 2)]
+    assert [message.payload for message in frames] == [bytes(frame.packet or b"") for frame in sent]
+    assert [message.header["arrived_s"] for message in frames] == [frame.arrived_s for frame in sent]
+    assert [message.header["keyframe"] for message in frames] == [frame.keyframe for frame in sent]
+    assert all(message.header["intact"] for message in frames)
+
+
+def test_keyframes_alone(server: FeedServer, tmp_path: Path) -> None:
+    """And of the cameras that are asked for alone."""
+    taps = [server.offers.tap(name) for name in ("a", "b", "c")]
+    with FeedClient(tmp_path) as client:
+        client.want(frames={"*": "keyframes", "b": "nothing", "c": "all", "d": "all"})
+        assert next_of(client, "wanted").header["unknown_cameras"] == ["d"]
+        for tap in taps:
+            video = make_video()
+            show(tap, video, [100, 10])
+            show(tap, video, [100, 10], first=2)
+
+        got = [(m.header["camera"], m.header["keyframe"]) for m in receive(client, 6, "frame")]
+        with pytest.raises(TimeoutError):
+            next_of(client, "frame", within_s=0.2)
+
+    assert sorted(got) == [("a", True)] * 2 + [("c", False)] * 2 + [("c", True)] * 2
+
+
+def test_damage_is_said_up_to_the_next_keyframe(server: FeedServer, tmp_path: Path) -> None:
+    """A frame of which nothing is left has no message, but the next ones are not intact."""
+    tap, video = server.offers.tap("cam01"), make_video()
+    with FeedClient(tmp_path) as client:
+        client.want(frames={"cam01": "all"})
+        next_of(client, "wanted")
+        show(tap, video, [100, 10])
+        tap.saw(make_encoded(video, 2, b"torn", keyframe=False, damaged=True))
+        tap.saw(make_encoded(video, 3, b"after it", keyframe=False))
+        show(tap, video, [100, 10], first=4)
+        tap.saw(make_encoded(video, 6, b"", keyframe=False, damaged=True))
+        tap.saw(make_encoded(video, 7, b"after a gap", keyframe=False))
+
+        got = receive(client, 7, "frame")
+
+    assert [message.header["intact"] for message in got] == [True, True, False, False, True, True, False]
+    assert [message.payload for message in got[2:4]] == [b"torn", b"after it"]
+
+
+def test_results_of_keyframes_alone(server: FeedServer, tmp_path: Path) -> None:
+    """Of a camera whose results are wanted anyway, all of them; another client's wishes change nothing."""
+    taps = {name: server.offers.tap(name) for name in ("a", "b")}
+    with FeedClient(tmp_path) as client, FeedClient(tmp_path) as other:
+        client.want(keyframe_results=["*"], results=["b"], frames={"*": "keyframes"})
+        other.want(results=["*"])
+        next_of(client, "wanted")
+        next_of(other, "wanted")
+        for name, tap in taps.items():
+            for number in range(4):
+                encoded = make_encoded(make_video(), number, b"data", keyframe=number % 2 == 0)
+                encoded.pts_s = None
+                tap.saw(encoded)
+            for number in range(4):
+                server.offers.result(make_result(name, number), [])
+
+        got = [(m.header["camera"], m.header["sequence"]) for m in receive(client, 6, "result")]
+        everything = receive(other, 8, "result")
+
+    assert got == [("a", 0), ("a", 2), ("b", 0), ("b", 1), ("b", 2), ("b", 3)]
+    assert [m.header["sequence"] for m in everything] == [0, 1, 2, 3] * 2
+
+
+def test_an_older_run_is_asked_for_all_results(server: FeedServer, tmp_path: Path) -> None:
+    """It refuses keys that it does not know, and its hello names none."""
+    tap, video = server.offers.tap("cam01"), make_video()
+    with FeedClient(tmp_path) as client:
+        assert set(client.hello["wants"]) == {
+            *("snapshots", "decisions", "journal", "beats", "results", "keyframe_results", "frames")
+        }
+        del client.hello["wants"]
+        client.want(keyframe_results=["cam01"], frames={"cam01": "keyframes"})
+        next_of(client, "wanted")
+        show(tap, video, [50, 50])
+        for number in range(2):
+            server.offers.result(make_result("cam01", number), [])
+        assert [m.header["sequence"] for m in receive(client, 2, "result")] == [0, 1]
+
+
+def test_a_result_ties_to_its_frame(server: FeedServer, tmp_path: Path) -> None:
+    """By camera and arrival, which are the same numbers in both; boxes are rounded as in the records."""
+    tap, video = server.offers.tap("cam01"), make_video()
+    with FeedClient(tmp_path) as client:
+        client.want(results=["cam01"], frames={"cam01": "all"})
+        next_of(client, "wanted")
+        show(tap, video, [50, 50, 50])
+        server.offers.result(
+            replace(make_result("cam01", 2, boxes=2), recipe="board-7"), [make_event(2)], lambda: [make_event(7)]
+        )
+        server.offers.result(make_result("other", 1), [])
+        got = receive(client, 4, "frame", "result")
+
+    (result,) = [message.header for message in got if message.kind == "result"]
+    (frame,) = [m.header for m in got if m.kind == "frame" and m.header["arrived_s"] == result["arrived_s"]]
+    assert (result["sequence"], frame["camera"]) == (2, result["camera"])
+    assert result["boxes"] == [{"class": "spur", "score": 0.9, "box": [1.0, 2.0, 3.12, 4.0]}] * 2
+    assert [event["event_id"] for event in result["events"]] == ["e2"]
+    assert [(event["event_id"], event["last_seen_s"]) for event in result["shown"]] == [("e7", 2.0)]
+    assert result["recipe"] == "board-7"
+
+
+def test_decisions_come_at_once_and_the_journal_follows(server: FeedServer, tmp_path: Path) -> None:
+    """Also those that no frame brought; the newest number comes with the wish already."""
+    server.offers.committed(41)
+    with FeedClient(tmp_path) as client:
+        client.want(decisions=True, journal=True)
+        assert next_of(client, "journal").header["number"] == 41
+        server.offers.result(make_result("cam01", 1), [make_event(1), make_event(2)])
+        server.offers.decide([make_event(1, EventPhase.END)])
+        decisions = [message.header for message in receive(client, 3, "decision")]
+        server.offers.committed(44)
+        assert next_of(client, "journal").header["number"] == 44
+
+    assert [(d["event_id"], d["phase"]) for d in decisions] == [("e1", "new"), ("e2", "new"), ("e1", "end")]
+    assert decisions[0]["verdict"] == "reject"
+    assert decisions[0]["last"]["box"] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_slow_client_loses_frames_up_to_a_keyframe_and_hears_how_many(server: FeedServer, tmp_path: Path) -> None:
+    """And nobody else: another client of the same camera gets every frame."""
+    tap, video = server.offers.tap("cam01"), make_video()
+    with FeedClient(tmp_path) as slow, FeedClient(tmp_path) as quick:
+        for client in (slow, quick):
+            client.want(frames={"*": "all"}, decisions=True)
+            next_of(client, "wanted")
+        groups, got = 60, []
+        for group in range(groups):
+            show(tap, video, [100_000, 50_000, 50_000], first=3 * group)
+            got += receive(quick, 3, "frame")
+        server.offers.decide([make_event(1)])
+        assert [message.header["arrived_s"] for message in got] == list(range(3 * groups))
+        wait_until(lambda: server.status.frames_dropped > 0, "the status counts what was dropped")
+
+        arrived: list[tuple[int, bool]] = []
+        dropped = 0
+        while len(arrived) + dropped < 3 * groups:
+            message = next_of(slow, "frame", "dropped", "decision")
+            if message.kind == "dropped":
+                dropped = message.header["frames"]["cam01"]
+            elif message.kind == "frame":
+                arrived.append((int(message.header["arrived_s"]), message.header["keyframe"]))
+            else:
+                assert message.header["event_id"] == "e1"
+
+    holes = [after for before, after in pairwise(arrived) if after[0] != before[0] + 1]
+    assert 0 < dropped < 3 * groups
+    assert all(keyframe for _, keyframe in holes)
+    wait_until(lambda: server.status.frames_dropped == dropped, "the count outlives the client")
+
+
+def test_a_client_that_cannot_take_decisions_is_sent_away_with_a_reason(server: FeedServer, tmp_path: Path) -> None:
+    """None may be missing without a word."""
+    with FeedClient(tmp_path) as client:
+        client.want(decisions=True)
+        next_of(client, "wanted")
+        number = 0
+        while server.status.clients_sent_away == 0 and number < 200_000:
+            server.offers.decide([make_event(number)])
+            number += 1
+            if number % 200 == 0:
+                time.sleep(0.001)
+        got = [message for message in client if message.kind == "decision"]
+
+    assert client.reason == "decisions are not read fast enough, so some would be missing"
+    assert [message.header["event_id"] for message in got] == [f"e{n}" for n in range(len(got))]
+    assert 100 < len(got) < number
+
+
+def test_only_the_newest_snapshot_waits(server: FeedServer, tmp_path: Path) -> None:
+    """A client that was away for a while sees the present first."""
+    with FeedClient(tmp_path) as client:
+        client.want(snapshots=True)
+        next_of(client, "wanted")
+        assert server.offers.wants_snapshots
+        for number in range(300):
+            server.offers.snapshot({"number": number, "filling": "x" * 10_000})
+            time.sleep(0.001)
+        wait_until(lambda: server.status.snapshots_dropped > 0, "snapshots are dropped")
+        numbers = [next_of(client, "snapshot").header["number"]]
+        while numbers[-1] != 299:
+            numbers.append(next_of(client, "snapshot").header["number"])
+
+    assert numbers == sorted(numbers)
+    assert len(numbers) < 300
+
+
+def test_nobody_is_heard_once_the_last_client_is_gone(server: FeedServer, tmp_path: Path) -> None:
+    """Then a frame costs a test of an attribute again."""
+    tap = server.offers.tap("cam01")
+    with FeedClient(tmp_path) as client:
+        client.want(frames={"*": "all"}, results=["*"], snapshots=True)
+        next_of(client, "wanted")
+        assert tap.wanted
+        assert server.offers.is_heard
+        assert server.offers.tap("late").wanted
+    wait_until(lambda: tap.wanted is None, "the tap is closed")
+
+    assert not server.offers.is_heard
+    assert not server.offers.wants_snapshots
+
+
+def test_the_run_says_goodbye_after_the_last_decision(server: FeedServer, tmp_path: Path) -> None:
+    """The socket is gone then, and nobody can connect."""
+    with FeedClient(tmp_path) as client:
+        client.want(decisions=True, journal=True)
+        next_of(client, "wanted")
+        server.offers.decide([make_event(9, EventPhase.END)])
+        server.offers.committed(12)
+        server.close()
+        kinds = [message.kind for message in client]
+
+    assert kinds == ["decision", "journal"]
+    assert client.reason == "the run has ended"
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RunError, match="no run has a live feed there"):
+        FeedClient(tmp_path)
+
+
+def test_offers_after_the_end_are_harmless(server: FeedServer, tmp_path: Path) -> None:
+    """The log commits its last records after the feed has closed."""
+    tap = server.offers.tap("cam01")
+    server.close()
+    server.close()
+
+    show(tap, make_video(), [10, 10])
+    server.offers.result(make_result("cam01", 1), [make_event(1)])
+    server.offers.committed(5)
+    server.offers.snapshot({})

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Outputs of a remote I/O module, which is pymodbus's own server: switched, released, away and back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+from tests.fakes.ports import free_port
+
+from vision_line.config.modbus_settings import CoilSettings
+from vision_line.lanes import coil_door
+from vision_line.lanes.coil_door import CoilDoor
+from vision_line.lanes.plc_door import PartDecision, Trigger
+from vision_line.parts.part import PartCause, PartVerdict
+
+
+@dataclass
+class Module:
+    """A module with 16 outputs; `writes` are those it got, (output, is on, when)."""
+
+    port: int = field(default_factory=free_port)
+    writes: list[tuple[int, bool, float]] = field(default_factory=list)
+    server: ModbusTcpServer | None = None
+
+    async def start(self) -> None:
+        async def note(function: int, _start: int, at: int, _count: int, _now: list[int], new: object) -> None:
+            if function == 5 and isinstance(new, list):
+                self.writes.append((at, bool(new[0]), time.monotonic()))
+
+        coils = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+        words = [SimData(0, count=1, datatype=DataType.REGISTERS)]
+        device = SimDevice(1, simdata=(coils, coils, words, words), action=note)
+        self.server = ModbusTcpServer(device, address=("127.0.0.1", self.port))
+        await self.server.serve_forever(background=True)
+
+    async def stop(self) -> None:
+        if self.server is not None:
+            await self.server.shutdown()  # type: ignore[no-untyped-call]
+            self.server = None
+
+    def is_on(self, coil: int) -> bool:
+        return next((state for at, state, _ in reversed(self.writes) if at == coil), False)
+
+
+@dataclass
+class Enabled:
+    """A lane control that keeps which lanes are enabled."""
+
+    lanes: dict[str, bool] = field(default_factory=dict)
+    released: list[str] = field(default_factory=list)
+
+    def trigger(self, trigger: Trigger) -> int:
+        raise AssertionError(trigger)
+
+    def encoder(self, lane: str, count: int, at_s: float) -> None: ...
+
+    def begin_anew(self, lane: str) -> None: ...
+
+    def enable(self, lane: str, *, is_enabled: bool, by: str) -> None:
+        self.lanes[lane] = is_enabled
+
+    def release(self, by: str) -> None:
+        self.released.append(by)
+
+    def counted(self, lane: str, parts: int, rejects: int) -> None: ...
+
+
+@pytest.fixture
+async def module() -> AsyncIterator[Module]:
+    made = Module()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def coil(module: Module, lane: str, number: int, **more: object) -> CoilSettings:
+    return CoilSettings.model_validate({"lane": lane, "address": f"127.0.0.1:{module.port}", "coil": number} | more)
+
+
+@asynccontextmanager
+async def opened(*coils: CoilSettings) -> AsyncIterator[tuple[CoilDoor, Enabled]]:
+    door, control = CoilDoor(coils), Enabled()
+    await door.open(control)
+    try:
+        yield door, control
+    finally:
+        await door.close()
+
+
+async def until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not met():  # noqa: ASYNC110  what is asked about has no event
+            await asyncio.sleep(0.005)
+
+
+def decision(lane: str, verdict: PartVerdict) -> PartDecision:
+    now_s = time.monotonic()
+    cause = PartCause.GAP if verdict is PartVerdict.NOT_INSPECTED else PartCause.NONE
+    return PartDecision(lane, 1, Trigger(lane, now_s), verdict, cause, "", 0.0, now_s, now_s + 1)
+
+
+async def test_each_lane_switches_its_output_and_releases_it(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coil_door, "PROMPT_S", 5.0)  # a busy machine is no module that is away
+    async with opened(coil(module, "a", 0), coil(module, "b", 7, energised="good")) as (door, _):
+        await until(lambda: len(module.writes) >= 2)
+        assert not any(state for _, state, _ in module.writes)
+        door.decide(decision("a", PartVerdict.REJECT))
+        door.decide(decision("b", PartVerdict.ACCEPT))
+        await until(lambda: module.is_on(0) and module.is_on(7))
+        await until(lambda: not module.is_on(0) and not module.is_on(7))
+        on_s = next(at_s for number, state, at_s in module.writes if number == 0 and state)
+        off_s = next(at_s for number, state, at_s in module.writes if number == 0 and not state and at_s > on_s)
+        assert off_s - on_s >= 0.05
+
+
+async def test_outputs_are_written_again_and_off_at_the_end(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coil_door, "PROMPT_S", 5.0)
+    async with opened(coil(module, "a", 3, energised="good", pulse_ms=10_000)) as (door, _):
+        door.decide(decision("a", PartVerdict.ACCEPT))
+        await until(lambda: sum(state for _, state, _ in module.writes) >= 3)
+    assert not module.is_on(3)
+
+
+async def test_a_module_that_is_away_stops_its_lanes_until_it_is_back(
+    module: Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(coil_door, "RETRY_S", 0.2)
+    async with opened(coil(module, "a", 0, energised="good", pulse_ms=10_000)) as (door, control):
+        await until(lambda: bool(module.writes))
+        await module.stop()
+        await until(lambda: control.lanes == {"a": False})
+        door.decide(decision("a", PartVerdict.ACCEPT))
+        await asyncio.sleep(2 * coil_door.PROMPT_S)
+        module.writes.clear()
+        await module.start()
+        await until(lambda: control.lanes == {"a": True} and len(module.writes) >= 2)
+        assert not any(state for _, state, _ in module.writes)
+    assert f"module 127.0.0.1:{module.port} is away, its lanes divert everything" in caplog.text
+
+
+async def test_an_output_that_the_module_has_not_is_no_output(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coil_door, "RETRY_S", 0.2)
+    async with opened(coil(module, "a", 99)) as (_, control):
+        await until(lambda: control.lanes == {"a": False})
+
+
+async def test_a_module_that_is_configured_no_more_has_no_lane_divert() -> None:
+    port = free_port()
+    async with opened(CoilSettings(lane="a", address=f"127.0.0.1:{port}")) as (_, control):
+        await until(lambda: control.lanes == {"a": False})
+    assert control.released == [f"module 127.0.0.1:{port}"]

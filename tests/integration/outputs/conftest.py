@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A record file that is written to, and the outputs' service over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.fakes.desk_records import DeskRecords, writing
+
+from vision_line.config.output_load import load_outputs
+from vision_line.errors import ConfigError
+from vision_line.outputs.output_service import OutputService
+from vision_line.parts.line_commands import PartAsked
+
+
+class Line:
+    """Records of a run with two cameras, and a file of outputs."""
+
+    def __init__(self, directory: Path, rows: DeskRecords) -> None:
+        self.directory = directory
+        self.rows = rows
+        self.streams = directory / "streams.toml"
+        self.run = rows.run(0, None, "cam1", "cam2")
+        self._at_s = 0.0
+        self.parts: list[PartAsked] = []
+
+    def send_part(self, part: PartAsked) -> int:
+        """Take a part as `vision-line lanes` does; it has one lane."""
+        if part.lane != "lane1":
+            raise ConfigError("there is no such lane")
+        self.parts.append(part)
+        return len(self.parts)
+
+    def configure(self, text: str) -> None:
+        """Write the outputs."""
+        self.streams.write_text(text, encoding="utf-8")
+
+    def event(self, camera: str = "cam1", **values: str) -> str:
+        """Add an event, and return its id."""
+        self._at_s += 1
+        return f"event {self.rows.event(self.run, camera, self._at_s, **values)}"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[OutputService]:
+        """Serve the outputs while the block runs."""
+        service = OutputService(self.directory, self.send_part)
+        task = asyncio.create_task(service.run(load_outputs(self.streams), asyncio.Event()))
+        try:
+            yield service
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            task.result()
+
+
+@pytest.fixture(autouse=True)
+def quick_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have states noted often, so that nobody waits for them."""
+    monkeypatch.setattr("vision_line.outputs.output_service.TURN_S", 0.1)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    """Yield records that are written to; their commits need not outlive the power."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    with writing(folder) as rows:
+        rows.connection.execute("PRAGMA synchronous=OFF")
+        yield Line(folder, rows)

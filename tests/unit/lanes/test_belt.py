@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where the belt is, and parts whose window is a way of it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.fakes.lane_scenes import make_belt_plan, make_fact, make_machine, make_trigger
+
+from vision_line.lanes.belt import Belt
+from vision_line.lanes.lane_machine import DecidedPart, LaneMachine
+from vision_line.lanes.sights import InspectedFacts
+from vision_line.parts.part import PartCause, PartVerdict
+
+WRAP = 2**32
+
+
+def run_belt(machine: LaneMachine, count: float, from_s: float, to_s: float, mm_per_s: float) -> list[DecidedPart]:
+    """Move the belt from `count` on, 0.1 mm each, with a frame every 50 ms; return what was decided."""
+    decided = []
+    for step in range(round((to_s - from_s) / 0.01)):
+        now_s = from_s + step * 0.01
+        machine.encoder(round(count + (now_s - from_s) * mm_per_s * 10) % WRAP, now_s)
+        if step % 5 == 0:
+            machine.inspected(InspectedFacts("a", now_s - 0.02), now_s)
+        decided += machine.decide(now_s)
+    return decided
+
+
+@pytest.mark.parametrize("first", [0, 5000, WRAP - 1000])
+def test_a_part_is_seen_where_the_belt_brings_it(first: int) -> None:
+    """Also where the counter wraps around: 100 to 300 mm at 400 mm/s is 250 to 750 ms behind the trigger."""
+    machine = make_machine(make_belt_plan())
+    machine.encoder((first - 10) % WRAP, 9.99)
+    machine.trigger(make_trigger(10.0, 1, first))
+    (decided,) = run_belt(machine, first, 10.01, 12.0, 400.0)
+
+    assert decided.decision.verdict is PartVerdict.ACCEPT
+    assert decided.window_s == pytest.approx((10.25, 10.76), abs=0.025)
+    assert decided.decision.deadline_s == pytest.approx(10 + 2.0 - 0.1, abs=0.4)
+
+
+def test_a_belt_that_stands_moves_window_and_deadline_on() -> None:
+    machine = make_machine(make_belt_plan())
+    machine.trigger(make_trigger(10.0, 1, 0))
+    assert run_belt(machine, 0, 10.01, 10.5, 400.0) == []
+    assert run_belt(machine, 1960, 10.5, 40.0, 0.0) == []
+    (decided,) = run_belt(machine, 1960, 40.0, 42.0, 400.0)
+
+    assert decided.decision.verdict is PartVerdict.ACCEPT
+    assert decided.inspections["a"] > 500
+    assert decided.decision.decided_s > 40.0
+
+
+def test_an_event_counts_where_the_belt_was_when_it_was_seen() -> None:
+    machine = make_machine(make_belt_plan())
+    machine.trigger(make_trigger(10.0, 1, 0))
+    run_belt(machine, 0, 10.01, 10.3, 400.0)
+    machine.event(make_fact(10.27, 10.32))  # the count of that moment has not come yet
+    assert machine.decide(10.3) == []
+    (decided,) = run_belt(machine, 1160, 10.3, 10.35, 400.0)
+    assert decided.decision.verdict is PartVerdict.REJECT
+
+
+def test_an_encoder_that_is_silent_lets_nothing_be_accepted() -> None:
+    machine = make_machine(make_belt_plan())
+    machine.trigger(make_trigger(10.0, 1, 0))
+    for step in range(40):
+        machine.inspected(InspectedFacts("a", 10.0 + step * 0.05), 10.05 + step * 0.05)
+    (decided,) = machine.decide(11.6)
+    assert decided.decision.cause is PartCause.LATE
+
+
+def test_an_encoder_that_begins_anew_leaves_its_parts_not_inspected() -> None:
+    machine = make_machine(make_belt_plan())
+    machine.trigger(make_trigger(10.0, 1, 90_000))
+    run_belt(machine, 90_000, 10.01, 10.2, 400.0)
+    machine.encoder(0, 10.21)
+    (decided,) = machine.decide(10.21)
+    assert decided.decision.cause is PartCause.RESTART
+
+
+def test_a_belt_that_trembles_is_where_it_was() -> None:
+    belt = Belt(0.1, 500.0)
+    assert [belt.add(count, at_s) for at_s, count in enumerate((0, 100, 90, 100, 110))] == [True] * 5
+    assert belt.position_mm == 11.0
+
+
+def test_a_count_that_is_older_than_the_last_is_passed_over() -> None:
+    belt = Belt(0.1, 500.0)
+    belt.add(100, 2.0)
+    belt.add(50, 1.0)
+    assert (belt.position_mm, belt.horizon_s) == (0.0, 2.0)
+
+
+def test_a_belt_that_stood_for_long_still_knows_when_it_stopped() -> None:
+    belt = Belt(1.0, 500.0)
+    belt.add(0, 0.0)
+    belt.add(10, 1.0)
+    for step in range(20_000):
+        belt.add(10, 2.0 + step * 0.01)
+    belt.add(20, 210.0)
+    assert belt.reached_s(10.0) == (0.0, 1.0)
+    assert belt.reached_s(20.0) == pytest.approx((201.99, 210.0))
+    assert belt.reached_s(30.0) is None
+    assert belt.earliest_s(520.0) == 211.0
+
+
+def test_a_window_that_began_before_the_encoder_did_is_not_inspected() -> None:
+    """The camera stands before the photo-eye: the first part was in its view when nobody counted yet."""
+    machine = make_machine(make_belt_plan(window_mm=(-100.0, 100.0)))
+    for step in range(20):
+        machine.inspected(InspectedFacts("a", 9.0 + step * 0.05), 9.02 + step * 0.05)
+    machine.trigger(make_trigger(10.0, 1, 0))
+    (decided,) = run_belt(machine, 0, 10.01, 12.0, 400.0)
+    assert (decided.decision.verdict, decided.decision.cause) == (PartVerdict.NOT_INSPECTED, PartCause.RESTART)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Whether a lane can decide in time, by its settings and what the last run showed."""
+
+from __future__ import annotations
+
+from vision_line.config.lane_settings import LaneSettings
+from vision_line.config.models import StreamSettings
+from vision_line.lanes.lane_plan import plan_of
+from vision_line.lanes.lane_sums import LaneSum, Measured, lane_sum
+
+CAMERAS = {"a": StreamSettings(dwell_s=1.0, min_hits=3), "b": StreamSettings(dwell_s=1.0, min_hits=3)}
+MEASURED = Measured(58.0, {"a": 12.5, "b": 20.0})
+
+
+def sum_of(measured: Measured = MEASURED, *, mm_per_s: float = 500.0, window_ms: float = 400.0) -> LaneSum:
+    """Return the sum of a lane whose ejector is 0.5 m behind the photo-eye."""
+    lane = LaneSettings(
+        name="l1",
+        cameras=["a", "b"],
+        window_ms=[0.0, window_ms],
+        camera_delay_ms=100.0,
+        ejector_mm=500.0,
+        belt_mm_per_s=mm_per_s,
+    )
+    return lane_sum(lane, plan_of(lane, CAMERAS), measured)
+
+
+def test_a_lane_that_works_shows_its_sum() -> None:
+    found = sum_of()
+    assert found.words == (
+        "deadline 910 ms = ejector 1000 - PLC 20 - actuator 50 - reserve 20; a good part is known at 653 ms: window 400"
+        " + camera delay 100 + next frame 80 + latency 58 (99.9 %) + recording 15; one with something to confirm at"
+        " 973 ms"
+    )
+    assert found.problem == ""
+    assert "63 ms longer than there is" in found.warning
+
+
+def test_a_belt_that_is_too_fast_is_refused_with_the_numbers() -> None:
+    assert sum_of(mm_per_s=900.0).problem == (
+        "no part could be accepted: a good one is known 187 ms after the deadline"
+    )
+
+
+def test_a_window_that_is_too_short_for_the_rate_is_refused() -> None:
+    assert (
+        "a window of 200 ms has 2.5 inspections by a at 12.5 a second, 3 are needed" in sum_of(window_ms=200.0).problem
+    )
+
+
+def test_what_nobody_has_measured_is_said() -> None:
+    found = sum_of(Measured(None, {}))
+    assert "next frame (not measured yet) + latency (no run yet)" in found.words
+    assert (found.problem, found.warning) == ("", "")

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How a decision leaves: an acceptance only when it is on the disk, in time, and still true then."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes.lane_scenes import make_fact, make_machine, make_plan, make_trigger, watch
+
+from vision_line.lanes.lane_machine import DecidedPart, LaneMachine
+from vision_line.lanes.part_records import RecordFrame
+from vision_line.lanes.parts_recorder import PartsRecorder
+from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
+from vision_line.lanes.telling import Telling
+from vision_line.parts.part import PartCause, PartVerdict
+from vision_line.parts.parts_file import FILE_NAME
+
+
+class HeardDoor:
+    """A machine that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[PartDecision] = []
+
+    async def open(self, control: LaneControl) -> None: ...
+
+    def decide(self, decision: PartDecision) -> None:
+        self.heard.append(decision)
+
+    def show(self, states: Mapping[str, LaneState], *, is_line_well: bool) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Bench:
+    """A lane, its recorder and a door; what the recorder says waits until the test hears it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE_NAME
+        self.door = HeardDoor()
+        self.said: list[Callable[[], None]] = []
+        self.recorder = PartsRecorder(directory, ["l1"], self.said.append)
+        self.machine: LaneMachine = make_machine(make_plan(deadline_s=1000.0))
+        frame = RecordFrame("r1", False, 0.0)
+        self.telling = Telling(self.recorder, [self.door], lambda: frame, self.otherwise)
+        self.began_s = time.monotonic()
+
+    def otherwise(self, decided: DecidedPart) -> None:
+        self.machine.sent_otherwise(decided.part, decided.decision.verdict)
+
+    def good_part(self, deadline_in_s: float = 100.0) -> DecidedPart:
+        """Return a part that is decided to be accepted."""
+        self.machine.trigger(make_trigger(10.0))
+        (decided,) = watch(self.machine, 9.5, 12.0)
+        deadline_s = time.monotonic() + deadline_in_s
+        return replace(decided, decision=replace(decided.decision, deadline_s=deadline_s))
+
+    def hear(self) -> None:
+        """Wait until an entry is on the disk, and hear that."""
+        while not self.said:
+            time.sleep(0.005)
+        self.said.pop()()
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return verdict and correction of each part."""
+        self.recorder.close()
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(
+                "SELECT verdict, json_extract(body, '$.found') FROM parts LEFT JOIN journal j ON j.number = corrected"
+            ).fetchall()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.recorder.close()
+
+
+async def test_an_acceptance_leaves_when_it_is_on_the_disk(bench: Bench) -> None:
+    bench.telling.leave(bench.good_part())
+    assert bench.door.heard == []
+    bench.hear()
+    assert [one.verdict for one in bench.door.heard] == [PartVerdict.ACCEPT]
+    assert bench.rows() == [("accept", None)]
+
+
+async def test_a_reject_that_is_found_meanwhile_leaves_instead(bench: Bench) -> None:
+    bench.telling.leave(bench.good_part())
+    bench.machine.event(make_fact(10.2, 10.4))
+    for find in bench.machine.take_late_finds():
+        bench.telling.correct(find)
+    bench.hear()
+    assert [one.verdict for one in bench.door.heard] == [PartVerdict.REJECT]
+    assert (bench.machine.rejects, bench.machine.late_finds) == (1, 1)
+    assert bench.rows() == [("accept", "reject")]
+
+
+async def test_an_acceptance_whose_deadline_has_come_is_not_inspected(bench: Bench) -> None:
+    bench.telling.leave(bench.good_part(deadline_in_s=-0.001))
+    bench.hear()
+    assert [(one.verdict, one.cause) for one in bench.door.heard] == [(PartVerdict.NOT_INSPECTED, PartCause.LATE)]
+    assert bench.machine.not_inspected == 1
+    await asyncio.sleep(0)  # the timer of its deadline has nothing more to say
+    assert len(bench.door.heard) == 1
+    assert bench.rows() == [("accept", "not_inspected")]
+
+
+async def test_what_is_not_accepted_does_not_wait_for_the_disk(bench: Bench) -> None:
+    bench.machine.trigger(make_trigger(10.0))
+    (decided,) = bench.machine.end(PartCause.RESTART, 10.5)
+    bench.telling.leave(decided)
+    assert [one.cause for one in bench.door.heard] == [PartCause.RESTART]
+    assert bench.rows() == [("not_inspected", None)]
+
+
+async def test_an_acceptance_that_cannot_be_recorded_is_not_inspected(bench: Bench) -> None:
+    """And is entered as that once there is room again."""
+    with closing(sqlite3.connect(bench.path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE parts RENAME TO gone")
+        bench.telling.leave(bench.good_part())
+        bench.hear()
+        assert bench.recorder.problem
+        other.execute("ALTER TABLE gone RENAME TO parts")
+    assert [(one.verdict, one.cause) for one in bench.door.heard] == [(PartVerdict.NOT_INSPECTED, PartCause.LOG)]
+    while bench.recorder.waiting:  # noqa: ASYNC110  a thread of the recorder has no event to wait for
+        await asyncio.sleep(0.02)
+    assert bench.rows() == [("not_inspected", None)]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Wishes are noticed when they are entered, and only then; of many only those that can count are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vision_line.errors import RunError
+from vision_line.parts.order_reader import OrderReader
+from vision_line.parts.orders import RECIPE, Asked, ask_lot, ask_recipe
+from vision_line.parts.parts_file import FILE_NAME
+
+BY = Asked("the shift", "command")
+
+
+def values(reader: OrderReader) -> list[tuple[str, str]]:
+    """Return lane and recipe of what is new."""
+    news = reader.news()
+    assert news is not None
+    return [(order.lane, order.value) for order in news]
+
+
+def test_a_file_that_is_not_there_yet_is_found(tmp_path: Path) -> None:
+    reader = OrderReader(tmp_path, RECIPE)
+    assert reader.news() is None
+    (tmp_path / FILE_NAME).touch()  # as it is before its first transaction
+    assert reader.news() is None
+    ask_recipe(tmp_path, "7", BY)
+    assert values(reader) == [("*", "7")]
+    assert reader.news() is None
+    ask_recipe(tmp_path, "8", BY, "left")
+    assert values(reader) == [("left", "8"), ("*", "7")]
+    reader.close()
+
+
+def test_the_newest_of_each_lane_and_recipe_is_read(tmp_path: Path) -> None:
+    for number in range(6):
+        ask_recipe(tmp_path, f"{number % 2}", BY)
+        ask_lot(tmp_path, "1", BY)
+    reader = OrderReader(tmp_path, RECIPE)
+    assert values(reader) == [("*", "1"), ("*", "0")]
+    reader.close()
+
+
+def test_a_file_in_its_place_is_read_in_its_place(tmp_path: Path) -> None:
+    """A backup that was put back, for example."""
+    ask_recipe(tmp_path, "7", BY)
+    reader = OrderReader(tmp_path, RECIPE)
+    assert values(reader) == [("*", "7")]
+    other = tmp_path / "other"
+    other.mkdir()
+    ask_recipe(other, "9", BY)
+    for side in ("-wal", "-shm"):
+        (tmp_path / f"{FILE_NAME}{side}").unlink(missing_ok=True)
+    (other / FILE_NAME).replace(tmp_path / FILE_NAME)
+    assert values(reader) == [("*", "9")]
+    reader.close()
+
+
+def test_what_cannot_be_read_is_said_and_tried_again(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no SQLite file at all, but long enough to be taken for one" * 20)
+    reader = OrderReader(tmp_path, RECIPE)
+    for _ in range(2):
+        with pytest.raises(RunError):
+            reader.news()
+    (tmp_path / FILE_NAME).unlink()
+    ask_recipe(tmp_path, "7", BY)
+    assert values(reader) == [("*", "7")]
+    reader.close()

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a line says of its outputs: on the dashboard, and to Prometheus; from the file that their process writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vision_line.outputs.cursor import Cursor, CursorKey, JournalName
+from vision_line.outputs.cursor_file import CursorFile
+from vision_line.telemetry.output_metrics import output_notices, output_series
+from vision_line.telemetry.output_status import FILE_NAME, OutputState
+from vision_line.telemetry.outputs_watch import OutputsWatch
+from vision_line.telemetry.series_text import SeriesText
+
+
+def noted(directory: Path, name: str, state: str, at_utc: float, error: str | None = None, behind_s: float = 0) -> None:
+    """Note how an output is, as its process does."""
+    file = CursorFile(directory)
+    file.save(CursorKey(name), Cursor(7, b"7", sent=5, lost=2))
+    file.save(CursorKey(name, JournalName.PARTS), Cursor(3, b"3", sent=3, repeated=1))
+    file.save_state(name, OutputState(state, at_utc, error, int(behind_s), behind_s, at_utc))
+    file.close()
+
+
+def found(watch: OutputsWatch, holds: Callable[[OutputsWatch], bool]) -> OutputsWatch:
+    deadline_s = time.monotonic() + 20
+    while not holds(watch):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    return watch
+
+
+def test_an_output_that_gets_nothing_is_said_with_why(tmp_path: Path) -> None:
+    """One that works is not; what is not configured any more is nobody's trouble."""
+    noted(tmp_path, "away", "retrying", 1000.0, "UNREACHABLE: no route", behind_s=94.0)
+    noted(tmp_path, "slow", "connected", 1000.0, behind_s=30.0)
+    noted(tmp_path, "well", "connected", 1000.0)
+    noted(tmp_path, "former", "retrying", 1000.0, "LOST: long ago")
+    watch = OutputsWatch(tmp_path, ["away", "slow", "well"], 0.01, lambda: 1001.0)
+    found(watch, lambda one: all(output.known for output in one.outputs()))
+    watch.close()
+
+    assert output_notices(watch.outputs()) == [
+        "output away retrying, 94 entries (94 s) behind: UNREACHABLE: no route",
+        "output slow connected, 30 entries (30 s) behind",
+    ]
+
+
+def test_outputs_that_nobody_serves_are_said_once_they_had_time_to_begin(tmp_path: Path) -> None:
+    """Also one that never began; a process that died keeps its last word in the file."""
+    noted(tmp_path, "dead", "connected", 1000.0)
+    now_utc = [1005.0]
+    watch = OutputsWatch(tmp_path, ["dead", "never"], 0.01, lambda: now_utc[0])
+    found(watch, lambda one: one.outputs()[0].known is not None)
+    starting = output_notices(watch.outputs())
+    now_utc[0] = 1020.0
+    silent = output_notices(watch.outputs())
+    watch.expect(["dead", "other"])
+    changed = output_notices(watch.outputs())
+    watch.close()
+
+    assert starting == []
+    assert silent == ["vision-line outputs does not run: dead, never"]
+    assert changed == []
+
+
+def test_each_configured_output_has_its_series_before_it_begins(tmp_path: Path) -> None:
+    """An alert on a series that is not there never fires."""
+    noted(tmp_path, "plant", "connected", 1000.0)
+    watch = OutputsWatch(tmp_path, ["plant", "new"], 0.01, lambda: 1001.0)
+    found(watch, lambda one: one.outputs()[0].known is not None)
+    watch.close()
+    text = "".join(output_series(watch.outputs(), SeriesText()))
+
+    assert 'vision_line_output_up{output="plant"} 1' in text
+    assert 'vision_line_output_up{output="new"} 0' in text
+    assert 'vision_line_output_messages_total{output="plant"} 8' in text
+    assert 'vision_line_output_lost_total{output="plant"} 2' in text
+    assert 'vision_line_output_lost_total{output="new"} 0' in text
+
+
+def test_a_file_that_cannot_be_read_is_nobody_s_word(tmp_path: Path) -> None:
+    """Nothing ends; the outputs are not up."""
+    (tmp_path / FILE_NAME).write_text("no database", encoding="ascii")
+    watch = OutputsWatch(tmp_path, ["plant"], 0.01, lambda: 1001.0)
+    found(watch, lambda one: one._problem != "")
+    watch.close()
+
+    assert [output.is_up for output in watch.outputs()] == [False]
