@@ -74,6 +74,7 @@ def test_three_cameras_run_on_over_the_loop_boundary(barcode_clips: list[Clip], 
         assert sorted(line["sent_utc_s"] for line in lines) == [line["sent_utc_s"] for line in lines]
 
 
+@pytest.mark.alone
 def test_frames_come_at_the_camera_s_pace(barcode_clips: list[Clip], tmp_path: Path) -> None:
     """The rate over two seconds is 25 a second; no drift builds up."""
     log = tmp_path / "sent.jsonl"

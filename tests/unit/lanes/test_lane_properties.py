@@ -70,7 +70,8 @@ class History:
 
     frames: list[InspectedFacts] = field(default_factory=list)
     events: list[EventFacts] = field(default_factory=list)
-    away_s: list[float] = field(default_factory=list)
+    went_s: list[float] = field(default_factory=list)
+    came_s: list[float] = field(default_factory=list)
     stopped: bool = False
     enabled: bool = True
     triggers: int = 0
@@ -97,7 +98,8 @@ def check(history: History, decided: DecidedPart) -> None:
         assert not rejecting
         assert not history.stopped
         assert history.enabled
-        assert not [at_s for at_s in history.away_s if begin_s <= at_s]
+        assert not [at_s for at_s in history.went_s if begin_s <= at_s]
+        assert not [at_s for at_s in history.came_s if begin_s < at_s]  # all that is inspected from then on comes
     if decision.verdict is PartVerdict.REJECT:
         assert decision.decided_s < decision.deadline_s
         # One that is not over may have been seen for longer than was said.
@@ -128,11 +130,11 @@ def test_no_acceptance_is_late_or_of_a_part_that_was_not_inspected(story: list[S
                 history.triggers += 1
                 machine.trigger(make_trigger(now_s + step.age_s))
             case "went":
-                history.away_s.append(now_s)
+                history.went_s.append(now_s)
                 machine.line_went()
             case "came":
                 machine.line_came(now_s)
-                history.away_s.append(now_s)
+                history.came_s.append(now_s)
             case "lost":
                 machine.lost_results()
             case "stop" | "go":
