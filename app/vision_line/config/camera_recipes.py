@@ -85,7 +85,7 @@ def unknown_classes(config: Config, classes: Sequence[str]) -> list[Problem]:
 
 def named_classes(settings: StreamSettings | RecipeSettings) -> Iterator[tuple[str, str]]:
     """Yield each class that settings name, with the key that names it."""
-    for key in ("classes", "thresholds", "reject_thresholds", "warn_thresholds"):
+    for key in ("classes", "thresholds", "reject_thresholds", "warn_thresholds", "accept_classes"):
         for name in getattr(settings, key) or ():
             yield key, name
 

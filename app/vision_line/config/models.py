@@ -89,6 +89,8 @@ class StreamSettings(Frozen):
     """An event whose best score stays below this is accepted: recorded, but harmless; default: every event warns."""
     warn_thresholds: dict[str, Score] = {}
     """The same by class name."""
+    accept_classes: list[str] = []
+    """Classes that are no defects, such as a part itself: their events are accepted, whatever their score."""
     min_hits: int = Field(3, ge=1, le=100)
     """Number of inspections that must detect a defect before it is an event."""
     min_looks: int | None = Field(None, ge=1, le=10_000)

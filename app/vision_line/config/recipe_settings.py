@@ -36,6 +36,8 @@ class RecipeSettings(BaseModel):
     """As of a camera."""
     warn_thresholds: dict[str, Score] | None = None
     """As of a camera; the whole table is replaced."""
+    accept_classes: list[str] | None = None
+    """As of a camera."""
     min_hits: int | None = Field(None, ge=1, le=100)
     """As of a camera."""
     min_looks: int | None = Field(None, ge=1, le=10_000)

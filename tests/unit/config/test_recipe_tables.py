@@ -74,8 +74,14 @@ def test_a_recipe_has_no_key_that_a_camera_has_not() -> None:
             ":3: recipe.7.max_inspection_gap_ms: at a, b: found 9000, expected",
         ),
         ("[recipe.7]\nmin_hits = 0", ":3: recipe.7.min_hits: found 0, "),
-        ('[recipe.7]\ntransport = "udp"', ":3: recipe.7.transport: a recipe cannot change it, expected one of classes"),
-        ('[recipe.7]\nmodel = "b"', ":3: recipe.7.model: a recipe cannot change the model, expected one of classes"),
+        (
+            '[recipe.7]\ntransport = "udp"',
+            ":3: recipe.7.transport: a recipe cannot change it, expected one of accept_classes",
+        ),
+        (
+            '[recipe.7]\nmodel = "b"',
+            ":3: recipe.7.model: a recipe cannot change the model, expected one of accept_classes",
+        ),
         ("[recipe.7]\nminhits = 2", ":3: recipe.7.minhits: unknown key"),
         ('[recipe.7]\ncameras = ["z"]', ":3: recipe.7.cameras: expected names of streams, found z"),
         (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +58,9 @@ class EventTracker:
 
     Verdict: reject when two observations (one, with `min_hits` 1) reach the class's `reject_threshold`, so that a
     single high score rejects nothing. Accept while all scores stay below the class's `warn_threshold`, where there is
-    one; otherwise warn. It never falls. UPDATE reports a higher verdict or a markedly better observation, with its
-    frame. The class is fixed at NEW: the one with the highest sum of scores by then.
+    one; otherwise warn. It never falls. A class of `accept_classes` is accepted whatever its scores, and hides no other
+    class on its spot. UPDATE reports a higher verdict or a markedly better observation, with its frame. The class is
+    fixed at NEW: the one with the highest sum of scores by then.
     """
 
     def __init__(
@@ -76,8 +78,9 @@ class EventTracker:
         self._camera = camera
         self._classes = tuple(classes)
         self._thresholds = class_thresholds(classes, settings, default_threshold)
-        self._reject = [settings.reject_thresholds.get(name, settings.reject_threshold) for name in classes]
+        self._reject = [_reject_threshold(settings, name) for name in classes]
         self._warn = [_warn_threshold(settings, name) for name in classes]
+        self._harmless = {number for number, name in enumerate(classes) if name in settings.accept_classes}
         self._min_hits = settings.min_hits
         self._roi = settings.roi
         self._size_wh = (0, 0)
@@ -225,9 +228,16 @@ class EventTracker:
     def _confirm(self, track: Track, defect: _Defect) -> None:
         self._counter += 1
         defect.event_id = f"{_stamp(defect.first_utc)}-{self._camera}-{self._counter:06d}"
-        defect.class_id = track.class_id
+        defect.class_id = self._class_of(track, defect)
         defect.verdict = self._verdict_of(defect)
         defect.best, defect.best_class_id = defect.last, defect.last_class_id
+
+    def _class_of(self, track: Track, defect: _Defect) -> int:
+        """Return the class by votes; what is no defect does not hide one that was observed twice on its spot."""
+        if track.class_id not in self._harmless:
+            return track.class_id
+        others = [each for each, scores in defect.scores.items() if each not in self._harmless and len(scores) > 1]
+        return max(others, key=lambda each: track.class_votes.get(each, 0.0), default=track.class_id)
 
     def _refresh(self, defect: _Defect) -> bool:
         verdict = self._verdict_of(defect)
@@ -240,10 +250,14 @@ class EventTracker:
     def _verdict_of(self, defect: _Defect) -> Verdict:
         if defect.verdict is Verdict.REJECT:
             return Verdict.REJECT
-        scores, needed = defect.scores[defect.class_id], min(2, self._min_hits)
-        if len(scores) >= needed and scores[needed - 1] >= self._reject[defect.class_id]:
+        needed, counted = min(2, self._min_hits), {defect.class_id: defect.scores[defect.class_id]}
+        if defect.class_id in self._harmless:
+            counted |= {each: scores for each, scores in defect.scores.items() if len(scores) >= needed}
+        if any(len(scores) >= needed and scores[needed - 1] >= self._reject[each] for each, scores in counted.items()):
             return Verdict.REJECT
-        return Verdict.WARN if scores[0] >= self._warn[defect.class_id] else defect.verdict
+        return (
+            Verdict.WARN if any(scores[0] >= self._warn[each] for each, scores in counted.items()) else defect.verdict
+        )
 
     def _end(self, tracks: Iterable[Track]) -> list[DefectEvent]:
         events = []
@@ -290,10 +304,19 @@ def _is_better(defect: _Defect) -> bool:
     return defect.best_class_id != defect.class_id or defect.last.score >= defect.best.score + MARKED_RISE
 
 
+def _reject_threshold(settings: StreamSettings, name: str) -> float:
+    """Return the score from which an event of the class is a reject, infinite for what is no defect."""
+    if name in settings.accept_classes:
+        return inf
+    return settings.reject_thresholds.get(name, settings.reject_threshold)
+
+
 def _warn_threshold(settings: StreamSettings, name: str) -> float:
     """Return the score from which an event of the class warns: 0 for always, at most its reject threshold."""
+    if name in settings.accept_classes:
+        return inf
     warn = settings.warn_thresholds.get(name, settings.warn_threshold)
-    return 0.0 if warn is None else min(warn, settings.reject_thresholds.get(name, settings.reject_threshold))
+    return 0.0 if warn is None else min(warn, _reject_threshold(settings, name))
 
 
 def _visible(roi: Sequence[Sequence[Sequence[float]]], size_wh: tuple[int, int]) -> Rect:

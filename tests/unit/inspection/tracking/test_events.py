@@ -137,6 +137,27 @@ def test_below_the_warning_band_is_accepted() -> None:
     assert verdicts == [[Verdict.ACCEPT], [Verdict.WARN], [Verdict.WARN], [Verdict.REJECT]]
 
 
+def test_what_is_no_defect_is_accepted_whatever_its_score() -> None:
+    """One of `accept_classes` neither warns nor rejects; other classes are judged as before."""
+    assert [event.verdict for event in _run([0.3, 1.0, 1.0, 1.0], accept_classes=["open"])][-1] is Verdict.ACCEPT
+    assert [event.verdict for event in _run([0.3, 1.0, 1.0, 1.0], accept_classes=["short"])][-1] is Verdict.REJECT
+
+
+@pytest.mark.parametrize("seen_from", [0, 4])
+def test_what_is_no_defect_hides_none_on_its_spot(seen_from: int) -> None:
+    """A defect whose box is that of the part it lies on rejects, also where it is seen after the part."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(accept_classes=["open"]), 0.25)
+    events = []
+    for sequence in range(8):
+        x = 100 + 20.0 * sequence
+        seen = [(x, 100.0, 0.9, 0), *([(x + 1, 100.0, 0.8, 1)] if sequence >= seen_from else [])]
+        events += tracker.update(*_inspection(sequence, seen))
+
+    assert len({event.event_id for event in events}) == 1
+    assert events[-1].verdict is Verdict.REJECT
+    assert events[-1].class_name == ("short" if seen_from == 0 else "open")
+
+
 def test_without_a_warning_threshold_nothing_is_accepted() -> None:
     """Accepting is asked for; a camera that does not ask for it warns of whatever counts."""
     assert [event.verdict for event in _run([0.26, 0.26, 0.26])] == [Verdict.WARN]
