@@ -12,6 +12,7 @@ import typer
 
 from vision_line.cli.progress import progress_bar
 from vision_line.errors import RunError
+from vision_line.parts.lot_export import export_of_lots
 from vision_line.parts.part import PartVerdict
 from vision_line.parts.part_export import export_parts
 from vision_line.records.coco import images_folder
@@ -38,7 +39,7 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     images_to = _images_beside(target, file_format)
     check_apart([(f"-o {target}", target), (f"-o {images_to}", images_to)], kept_records(record))
     with progress_bar(f"Exporting {table}") as report:
-        write = export_parts if table in OF_PARTS else export
+        write = export_parts if table in OF_PARTS else export_of_lots if asked.lots else export
         summary = write(record, table, file_format, asked, target, report)
     rows = "boxes" if file_format is Format.COCO else "rows"
     images = f", {summary.images} images" if summary.images else ""

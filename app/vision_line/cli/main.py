@@ -203,9 +203,7 @@ def export(
     camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - typer copies it
     class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006 - the same
     verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006 - the same
-    lot: Annotated[
-        list[str], typer.Option("--lot", metavar="LOT", help=f"Only parts of this lot, or its times{_MORE}")
-    ] = [],  # noqa: B006 - the same
+    lot: Annotated[list[str], typer.Option("--lot", metavar="LOT", help=f"Only what is of this lot{_MORE}")] = [],  # noqa: B006 - the same
     output: Annotated[
         Path | None,
         typer.Option(

@@ -41,6 +41,19 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class RowCondition:
+    """What else holds for the wanted rows `t`, as SQL with its parameters: all of them lie from one moment to another.
+
+    An interval does so for a part.
+    """
+
+    sql: str
+    parameters: tuple[object, ...]
+    since_utc: float
+    until_utc: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSource:
     """Where a table's rows come from: `t` is the table, `r` its run, `e` its evidence."""
 
@@ -124,8 +137,8 @@ class Query:
         )
 
 
-def plan_query(table: Table, selection: Selection) -> Query:
-    """Return the query for the rows of `table` that `selection` wants.
+def plan_query(table: Table, selection: Selection, also: RowCondition | None = None) -> Query:
+    """Return the query for the rows of `table` that `selection` wants, and for which `also` holds.
 
     Raises:
         ConfigError: a filter does not apply to the table, or no moment is wanted.
@@ -144,6 +157,8 @@ def plan_query(table: Table, selection: Selection) -> Query:
         conditions.append((f"{source.ends or source.time} >= ?", (selection.since_utc,)))
     if selection.until_utc is not None:
         conditions.append((f"{source.time} < ?", (selection.until_utc,)))
+    if also is not None:
+        conditions.append((f"({also.sql})", also.parameters))
     where = " AND ".join(sql for sql, _ in conditions) or "1"
     return Query(table, where, tuple(value for _, values in conditions for value in values))
 

@@ -17,7 +17,7 @@ from vision_line.ports import ProgressCallback
 from vision_line.records.coco import export_coco, known_classes
 from vision_line.records.columns import COLUMNS, SqlValue, Table
 from vision_line.records.formats import iso_utc, write_csv, write_jsonl, write_parquet, write_semicolon_csv
-from vision_line.records.query import Query, Selection, plan_query
+from vision_line.records.query import Query, RowCondition, Selection, plan_query
 from vision_line.records.schema import FILE_NAME, no_records, open_reader, translated
 
 #: Rows of one read. Each is a transaction of its own, so that a long export does not keep the writer's log from
@@ -67,8 +67,11 @@ def export(
     selection: Selection,
     output: Path,
     progress: ProgressCallback = lambda _done, _total: None,
+    also: RowCondition | None = None,
 ) -> ExportSummary:
     """Write the rows of `table` in the record directory that `selection` wants, oldest first, to `output`.
+
+    `also` narrows them further.
 
     Every row committed when the export starts is in it, and none begun later. `output` is any that `open_output`
     takes. `progress` is called with rows done and in all.
@@ -81,7 +84,7 @@ def export(
     """
     if file_format is Format.COCO and table is not Table.EVENTS:
         raise ConfigError(f"--format coco exports events with their images; it does not apply to table {table}")
-    query = plan_query(table, selection)
+    query = plan_query(table, selection, also)
     if not (directory / FILE_NAME).is_file():
         raise ConfigError(no_records(directory, "--record"))
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
@@ -89,9 +92,9 @@ def export(
         if file_format is Format.COCO:
             found = export_coco(connection, directory, query, output, progress)
             counts = (len(found.annotations), len(found.images), found.missing)
-            return ExportSummary(output, *counts, tuple(found.strange), _removed(connection, table, selection))
+            return ExportSummary(output, *counts, tuple(found.strange), _removed(connection, table, selection, also))
         rows = write_rows(connection, query, file_format, output, progress)
-        return ExportSummary(output, rows, removed=_removed(connection, table, selection))
+        return ExportSummary(output, rows, removed=_removed(connection, table, selection, also))
 
 
 def write_rows(
@@ -131,13 +134,15 @@ def _check_names(connection: sqlite3.Connection, selection: Selection) -> None:
         raise ConfigError(*problems)
 
 
-def _removed(connection: sqlite3.Connection, table: Table, selection: Selection) -> tuple[str, ...]:
+def _removed(
+    connection: sqlite3.Connection, table: Table, selection: Selection, also: RowCondition | None
+) -> tuple[str, ...]:
     """Say what was removed from `table` within the time that is asked for: there, nothing found means nothing."""
-    asked = (
-        table,
-        -inf if selection.since_utc is None else selection.since_utc,
-        inf if selection.until_utc is None else selection.until_utc,
-    )
+    since_utc = -inf if selection.since_utc is None else selection.since_utc
+    until_utc = inf if selection.until_utc is None else selection.until_utc
+    if also is not None:
+        since_utc, until_utc = max(since_utc, also.since_utc), min(until_utc, also.until_utc)
+    asked = (table, since_utc, until_utc)
     sql = "SELECT rows, from_utc, to_utc, why FROM removals WHERE removed_from = ? AND to_utc >= ? AND from_utc < ?"
     return tuple(
         f"{rows} rows of {table} were removed ({why}) from {iso_utc(from_utc)} to {iso_utc(to_utc)}"

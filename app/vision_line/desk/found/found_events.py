@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from vision_line.desk.parts.lot_cameras import LotCameras
 from vision_line.desk.plain_words import masked
 from vision_line.frames import Verdict
+from vision_line.parts.lot_rows import LotRows
 from vision_line.records.coco import known_classes
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection, plan_query
@@ -77,8 +77,8 @@ class ChallengeChoice(StrEnum):
 class EventFilter:
     """What is searched; empty is any. Times as in `Selection`.
 
-    `reviewed` is a filter of `REVIEWED`, `reviewed_keys` the items that it is about; `lot_cameras` is where and when
-    `lot` was made, nothing where nobody began it.
+    `reviewed` is a filter of `REVIEWED`, `reviewed_keys` the items that it is about; `lot_rows` is what the events of
+    `lot` are known by, nothing where nobody began it.
     """
 
     selection: Selection
@@ -87,7 +87,7 @@ class EventFilter:
     reviewed_keys: Collection[str] = ()
     challenges: ChallengeChoice = ChallengeChoice.BOTH
     lot: str = ""
-    lot_cameras: tuple[LotCameras, ...] = ()
+    lot_rows: LotRows = field(default_factory=LotRows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,21 +273,10 @@ def _conditions(wanted: EventFilter) -> tuple[list[str], list[object]]:
     elif wanted.challenges is ChallengeChoice.ONLY:
         conditions.append("is_challenge(t.camera, t.first_seen_utc)")
     if wanted.lot:
-        sql, values = _of_lot(wanted.lot_cameras)
-        conditions.append(sql)
-        parameters += values
+        of_lot = wanted.lot_rows.condition(Table.EVENTS)
+        conditions.append(of_lot.sql)
+        parameters += of_lot.parameters
     return conditions, parameters
-
-
-def _of_lot(times: Sequence[LotCameras]) -> tuple[str, list[object]]:
-    """Return what holds for events that were first seen while a lot was made; first its bounds, for the index."""
-    if not times:
-        return "0", []
-    each = [one.condition() for one in times]
-    bounds: list[object] = [min(one.since_utc for one in times), max(one.until_utc for one in times)]
-    sql = " OR ".join(f"({condition})" for condition, _ in each)
-    values = [value for _, own in each for value in own]
-    return f"t.first_seen_utc >= ? AND t.first_seen_utc < ? AND ({sql})", [*bounds, *values]
 
 
 def _narrows(wanted: EventFilter) -> bool:

@@ -30,7 +30,6 @@ from vision_line.desk.found.found_events import (
     read_event,
 )
 from vision_line.desk.local_time import parse_local, plant_clock
-from vision_line.desk.parts.lot_cameras import read_lot_cameras
 from vision_line.desk.parts.parts_reader import open_parts
 from vision_line.desk.rendering import page
 from vision_line.desk.reviewing.shown_answers import answers_for, overruled_keys
@@ -38,6 +37,7 @@ from vision_line.desk.services import DeskServices, Services, require
 from vision_line.desk.time_choice import WantedTime, named_time
 from vision_line.desk.users.sessions import DeskSession, Role
 from vision_line.frames import Verdict
+from vision_line.parts.lot_rows import LotRows, read_lot_rows
 from vision_line.parts.passed import PassedPart, parts_of_event, read_part
 from vision_line.records.query import Selection
 from vision_line.reviews.cases import Case, Cases
@@ -65,7 +65,9 @@ def event_filter(
     shift: Annotated[str, Query(max_length=80, description="As for `/api/v1/coverage`; `since` does not count.")] = "",
     reviewed: Annotated[str, Query(max_length=12, description=f"{', '.join(REVIEWED)}; else any.")] = "",
     challenges: ChallengeChoice = ChallengeChoice.BOTH,
-    lot: Annotated[str, Query(max_length=64, description="First seen while this lot was made.")] = "",
+    lot: Annotated[
+        str, Query(max_length=64, description="Of this lot's parts, or of none and seen while it was made.")
+    ] = "",
 ) -> EventFilter:
     """Return what a request searches; an empty field is any.
 
@@ -88,7 +90,6 @@ def event_filter(
         answered, overruled = overruled_keys(services.reader.directory, session.user)
         keys = overruled if by_review == OVERRULED else answered
     lot = lot.strip()
-    made = read_lot_cameras(services.reader.directory, lot) if lot else ()
     return EventFilter(
         selection,
         station_names=tuple(filter(None, station)),
@@ -96,8 +97,17 @@ def event_filter(
         reviewed_keys=keys,
         challenges=challenges,
         lot=lot,
-        lot_cameras=made,
+        lot_rows=_lot_rows(services, lot) if lot else LotRows(),
     )
+
+
+def _lot_rows(services: DeskServices, lot: str) -> LotRows:
+    """Return what the events of a lot are known by."""
+    with open_parts(services.reader.directory) as parts:
+        if parts is None:
+            return LotRows()
+        with services.reader.open() as records:
+            return read_lot_rows(parts, records, lot)
 
 
 def position(
