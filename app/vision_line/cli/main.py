@@ -13,6 +13,7 @@ from vision_line import __version__
 from vision_line.capacity.constants import Codec
 from vision_line.cli.case_commands import case_cli
 from vision_line.cli.challenge_commands import challenge_cli
+from vision_line.cli.database_commands import database_cli
 from vision_line.cli.desk_commands import desk_cli
 from vision_line.cli.error_report import reported_errors
 from vision_line.cli.lanes_commands import lanes_cli
@@ -48,6 +49,7 @@ cli.add_typer(outputs_cli)
 cli.add_typer(lanes_cli)
 cli.add_typer(recipes_cli)
 cli.add_typer(lots_cli)
+cli.add_typer(database_cli)
 
 _MODEL = "Model: a bundle folder or an ONNX file."
 _DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
