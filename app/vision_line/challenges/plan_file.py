@@ -179,7 +179,7 @@ def checked_plan(file: TomlFile, loaded: LoadedConfig) -> ChallengePlan:
     try:
         settings = PlanSettings.model_validate(file.data)
     except ValidationError as exc:
-        raise file.error(problems_of(exc)) from None
+        raise file.error(problems_of(exc, PlanSettings)) from None
     if problems := [*_repeated(settings), *_unknown(settings, loaded), *_pointless(settings)]:
         raise file.error(problems)
     targets = (_target(settings, one, loaded) for one in settings.challenge)

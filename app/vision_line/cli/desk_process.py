@@ -9,6 +9,9 @@ from typing import IO
 
 from vision_line.cli.desk import OPEN_ONCE, check_installed, listen_address
 from vision_line.config.listen import ListenAddress
+from vision_line.config.listening import listeners
+from vision_line.config.load import LoadedConfig
+from vision_line.config.toml import TomlTable, dotted
 from vision_line.errors import ConfigError
 from vision_line.screens.lines import say
 
@@ -29,6 +32,21 @@ def checked_address(listen: str) -> ListenAddress:
         )
     check_installed()
     return address
+
+
+def check_desk_port(address: ListenAddress, loaded: LoadedConfig) -> None:
+    """Find out whether something of the file is to listen where the desk is.
+
+    Raises:
+        ConfigError: both named.
+    """
+    named: TomlTable = {"output": [{"name": output.name} for output in loaded.config.output]}
+    for one in listeners(loaded.config):
+        if one.meets(address):
+            key = f"{dotted(one.path, named)} = {one.address}"
+            raise ConfigError(
+                f"--desk-listen {address}: {key} of {loaded.path} listens there too: expected another port"
+            )
 
 
 def without_link(sentence: str) -> str:

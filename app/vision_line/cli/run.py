@@ -14,7 +14,7 @@ from typing import TextIO
 from rich.console import Console
 
 from vision_line.cli.child_process import ChildProcess
-from vision_line.cli.desk_process import LatestNews, SaidNews, checked_address, desk_command
+from vision_line.cli.desk_process import LatestNews, SaidNews, check_desk_port, checked_address, desk_command
 from vision_line.cli.lanes import checked_lanes
 from vision_line.cli.lanes_child import lanes_command
 from vision_line.cli.outputs import checked_outputs
@@ -61,6 +61,8 @@ def run(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     share_heaps()
     loaded = load_config(options.streams, first=options.cameras)
+    if address is not None:
+        check_desk_port(address, loaded)
     svg = loaded.config.dashboard.svg
     check_outputs(
         {"--summary": options.summary, "dashboard.svg:": None if svg is None else Path(svg)},

@@ -63,7 +63,7 @@ def unknown_cameras(config: Config) -> Iterator[Problem]:
 def recipe_words(problems: Iterator[Problem]) -> Iterator[Problem]:
     """Say of keys that are known elsewhere why a recipe cannot have them."""
     for path, words in problems:
-        key = path[2] if path[:1] == ("recipe",) and len(path) == 3 and words == "unknown key" else None
+        key = path[2] if path[:1] == ("recipe",) and len(path) == 3 and words.startswith("unknown key") else None
         if key == "model":
             yield path, f"a recipe cannot change the model, expected one of {', '.join(sorted(KEYS))}"
         elif key in Stream.model_fields:
@@ -95,7 +95,7 @@ def _faults(config: Config, stream: Stream, name: str, recipe: RecipeSettings) -
     try:
         under = under_recipe(config, stream, name)
     except ValidationError as exc:
-        problems: list[tuple[KeyPath, str]] = problems_of(exc)
+        problems: list[tuple[KeyPath, str]] = problems_of(exc, Stream)
     else:
         before = set(contradictions(stream))
         problems = [((key,), words) for key, words in contradictions(under) if (key, words) not in before]

@@ -59,7 +59,7 @@ def load_lanes(path: Path) -> LoadedLanes:
     try:
         found = _LanesOfFile.model_validate(file.data)
     except ValidationError as exc:
-        raise file.error(problems_of(exc)) from None
+        raise file.error(problems_of(exc, _LanesOfFile)) from None
     cameras, problems = _cameras(file, {name for lane in found.lane for name in lane.cameras})
     problems += repeated_names(file.data, "lane")
     for index, lane in enumerate(found.lane):
@@ -101,7 +101,7 @@ def _cameras(file: TomlFile, wanted: set[str]) -> tuple[dict[str, StreamSettings
         try:
             cameras[name] = StreamSettings.model_validate(merged)
         except ValidationError as exc:
-            problems += [(("stream", index, *where), words) for where, words in problems_of(exc)]
+            problems += [(("stream", index, *where), words) for where, words in problems_of(exc, StreamSettings)]
     return cameras, problems
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from vision_line.config.camera_recipes import recipe_problems, recipe_words, unknown_cameras
 from vision_line.config.feasible import contradictions
+from vision_line.config.listening import listeners, shared_ports
 from vision_line.config.models import Config
 from vision_line.config.output_settings import output_problems
 from vision_line.config.toml import Problem, TomlFile, TomlTable, TomlValue, problems_of, read_toml
@@ -71,7 +72,7 @@ def checked_config(file: TomlFile, environment: Mapping[str, str], *, first: int
     try:
         config = Config.model_validate(data)
     except ValidationError as exc:
-        problems += recipe_words(_distinct(output_problems(problems_of(exc))))
+        problems += recipe_words(_distinct(output_problems(problems_of(exc, Config))))
     if config is not None:
         problems += _contradictions(config, data)
         problems += _trust_in_the_clear(config, data)
@@ -79,6 +80,7 @@ def checked_config(file: TomlFile, environment: Mapping[str, str], *, first: int
         problems += _unknown_lanes(config)
         problems += unknown_cameras(config)
         problems += recipe_problems(config)
+        problems += shared_ports(listeners(config), data)
     problems += repeated_names(data, "stream")
     problems += repeated_names(data, "output")
     problems += repeated_names(data, "lane")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vision_line.config.listening import listeners_of_outputs, shared_ports
 from vision_line.config.load import PLACEHOLDER, fill_placeholders, repeated_names
 from vision_line.config.output_settings import AnyOutput, Output, output_problems
 from vision_line.config.toml import Problem, TomlFile, TomlTable, TomlValue, problems_of, read_toml
@@ -57,8 +58,9 @@ def load_outputs(path: Path, environment: Mapping[str, str] | None = None) -> Lo
     try:
         found = _OutputsOfFile.model_validate({"output": outputs})
     except ValidationError as exc:
-        raise file.error([*problems, *output_problems(problems_of(exc))]) from None
-    if problems := [*problems, *repeated_names(file.data, "output")]:
+        raise file.error([*problems, *output_problems(problems_of(exc, _OutputsOfFile))]) from None
+    shared = shared_ports(listeners_of_outputs(found.output), file.data)
+    if problems := [*problems, *repeated_names(file.data, "output"), *shared]:
         raise file.error(problems)
     return LoadedOutputs(path, tuple(found.output), _record(file.data))
 

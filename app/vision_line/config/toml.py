@@ -14,9 +14,10 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import TypeAlias
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from vision_line.config.known_keys import header_of, unknown_key
 from vision_line.errors import ConfigError, mask_credentials
 
 TomlValue: TypeAlias = "str | int | float | bool | datetime | date | time | list[TomlValue] | TomlTable"
@@ -75,9 +76,9 @@ def read_toml(path: Path) -> TomlFile:
         raise ConfigError(f"{path}:{_syntax_problem(exc, text)}") from exc
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
-    """Return what pydantic found wrong, in the words of an operator."""
-    return [_problem(details) for details in error.errors(include_url=False)]
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Return what pydantic found wrong where `model` was read, in the words of an operator."""
+    return [_problem(details, model) for details in error.errors(include_url=False)]
 
 
 def locate_keys(text: str) -> dict[KeyPath, int]:
@@ -100,10 +101,10 @@ def locate_keys(text: str) -> dict[KeyPath, int]:
 
 
 def line_of(path: KeyPath, lines: dict[KeyPath, int]) -> int:
-    """Return the line of `path`, or of the nearest thing that encloses it; 1 for the file itself."""
+    """Return the line of `path`, of the first thing in it, or of what encloses it; 1 for the file itself."""
     while path:
-        if path in lines:
-            return lines[path]
+        if within := [line for key, line in lines.items() if key[: len(path)] == path]:
+            return lines.get(path, min(within))
         path = path[:-1]
     return 1
 
@@ -139,25 +140,60 @@ def _syntax_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
     """Return `line: what` of a syntax error; the parser has the line in its words only."""
     words = str(error)
     if found := _SYNTAX_AT.search(words):
+        if repeated := _repeated(text, int(found[1])):
+            return f"{found[1]}: {repeated}"
         return f"{found[1]}: not valid TOML: {words[: found.start()]} (column {found[2]})"
     return f"{len(text.splitlines()) or 1}: not valid TOML: {words}"
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _repeated(text: str, number: int) -> str | None:
+    """Return what is wrong with the header of line `number` where it was there before; None: it was not."""
+    headers = [(at, found) for at, line in enumerate(text.splitlines(), start=1) if (found := _TABLE.match(line))]
+    here = next((found for at, found in headers if at == number), None)
+    before = [one for one in headers if here is not None and one[0] < number and _same(one[1], here)]
+    if here is None or not before:
+        return None
+    at, first = before[0]
+    name, is_array = here["name"], here["array"] is not None
+    if is_array is (first["array"] is not None):
+        return f"{name}: [{name}] is there already, in line {at}"
+    ways = f"[{name}]", f"[[{name}]]"
+    return f"{name}: found {ways[is_array]} here and {ways[not is_array]} in line {at}, expected [[{name}]] for each"
+
+
+def _same(one: re.Match[str], other: re.Match[str]) -> bool:
+    return _split(one["name"]) == _split(other["name"])
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     path = tuple(part for part in details["loc"] if isinstance(part, str | int))
     if details["type"] == "missing":
         return path, "is missing"
     if details["type"] == "extra_forbidden":
-        return path, "unknown key"
+        return path, unknown_key(path, model)
     if details["type"] == "value_error":  # of a validator of ours: its words say what was found
         return path, details["msg"].removeprefix("Value error, ")
     if details["type"] == "union_tag_invalid":
         tag, known = details["ctx"]["tag"], details["ctx"]["expected_tags"]
         return (*path, "type"), f"found {_shown(tag)}, expected one of {known}"
     if words := _WORDS.get(details["type"]):
-        return path, f"found {_shown(details.get('input'))}, expected {words}"
+        return path, _of_wrong_kind(path, details.get("input"), words, model)
     message = details["msg"][:1].lower() + details["msg"][1:]
     return path, f"found {_shown(details.get('input'))}, {message.replace('input should be', 'expected')}"
+
+
+def _of_wrong_kind(path: KeyPath, value: object, words: str, model: type[BaseModel]) -> str:
+    if len(path) == 1 and (header := header_of(str(path[0]), model)):
+        return f"found {_found_header(str(path[0]), value)}, expected {header}"
+    return f"found {_shown(value)}, expected {words}"
+
+
+def _found_header(name: str, value: object) -> str:
+    """Return how a table of the file is written that should be another way, or the value in its place."""
+    if isinstance(value, dict):
+        return f"[{name}]"
+    is_array = isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+    return f"[[{name}]]" if is_array else f"{name} = {_shown(value)}"
 
 
 def _shown(value: object) -> str:

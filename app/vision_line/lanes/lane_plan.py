@@ -119,7 +119,7 @@ def _under(camera: StreamSettings, name: str, recipe: RecipeSettings) -> StreamS
     try:
         return StreamSettings.model_validate({**dict(camera), **recipe.overrides})
     except ValidationError as exc:
-        where, words = problems_of(exc)[0]
+        where, words = problems_of(exc, StreamSettings)[0]
         raise ConfigError(f"camera {name} under a recipe: {'.'.join(map(str, where))}: {words}") from None
 
 

@@ -246,7 +246,7 @@ def load_recipe(
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as exc:
-        raise file.error(problems_of(exc)) from exc
+        raise file.error(problems_of(exc, Recipe)) from exc
     folder = path.parent.absolute()
     teacher = None
     if recipe.distill is not None and recipe.distill.teacher != PARENT:

@@ -80,7 +80,7 @@ thresholds = { open = 3 }
     assert found == [
         "1: config_version: found 2, expected 1",
         "3: defaults.dwell_s: found 'x', expected a valid number",
-        "4: defaults.dwel_s: unknown key",
+        "4: defaults.dwel_s: unknown key, did you mean dwell_s?",
         "6: stream[a b].name: expected 1 to 64 letters, digits, '_', '.', '-', found 'a b'",
         "7: stream[a b].url: expected rtsp://, rtsps:// or file:, found http://",
         "10: stream[b].url: {CAM_USER} is neither an environment variable nor a secret file",

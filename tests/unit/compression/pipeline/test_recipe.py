@@ -74,7 +74,7 @@ def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
 
     assert found == [
         "1: name: is missing",
-        "2: nmae: unknown key",
+        "2: nmae: unknown key, did you mean name?",
         "14: recover.epochs: found 0, expected greater than or equal to 1",
         "15: recover.settle_rate: found 'fast', expected a valid number, unable to parse string as a number",
     ]
