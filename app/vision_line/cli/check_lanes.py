@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Collection
@@ -12,11 +13,14 @@ from pathlib import Path
 import typer
 
 from vision_line.config.lane_load import LoadedLanes, load_lanes
+from vision_line.config.listen import bind_problem
+from vision_line.config.modbus_settings import ModbusSettings
 from vision_line.config.toml import line_of, locate_keys
 from vision_line.errors import ConfigError, RunError
 from vision_line.lanes.lane_plan import plan_of
 from vision_line.lanes.lane_service import doors_of
 from vision_line.lanes.lane_sums import Measured, lane_sum
+from vision_line.lanes.lanes_client import LanesClient
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 
 #: So many of the newest detections are looked at.
@@ -28,12 +32,12 @@ _RATES = """SELECT camera, sum(inspected) / 60.0 / count(*) FROM coverage WHERE 
     AND NOT provisional AND not_inspected_s = 0 AND camera IN (SELECT value FROM json_each(?)) GROUP BY camera"""
 
 
-def lane_troubles(streams: Path) -> list[str]:
-    """Print the sum of each lane of a file; return what is wrong with them."""
+def lane_troubles(streams: Path, *, probe: bool = False) -> list[str]:
+    """Print the sum of each lane of a file; return what is wrong with them, with `probe` also with what sorts."""
     try:
         loaded = load_lanes(streams)
         doors_of(loaded)
-        return _troubles(loaded)
+        return [*_troubles(loaded), *(_probed(loaded) if probe else ())]
     except ConfigError as exc:
         return list(exc.problems)
     except RunError as exc:
@@ -54,6 +58,31 @@ def _troubles(loaded: LoadedLanes) -> list[str]:
         elif found.warning:
             typer.echo(f"warning: {place}: {found.warning}", err=True)
     return troubles
+
+
+def _probed(loaded: LoadedLanes) -> list[str]:
+    """Read from the modules that switch, and try the port for the PLC; nothing is switched."""
+    lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
+    troubles = []
+    if loaded.modbus is not None and (why := _port_trouble(loaded, loaded.modbus)):
+        troubles.append(f"{loaded.path}:{line_of(('modbus', 'listen'), lines)}: modbus.listen: {why}")
+    if loaded.coils:
+        from vision_line.lanes.door_probe import coil_troubles
+
+        for index, words in asyncio.run(coil_troubles(loaded.coils)):
+            troubles.append(f"{loaded.path}:{line_of(('coil', index), lines)}: coil[{index + 1}]: {words}")
+    return troubles
+
+
+def _port_trouble(loaded: LoadedLanes, modbus: ModbusSettings) -> str:
+    """Return why a PLC would not be served, "" where the port is free or a `vision-line lanes` runs."""
+    if not (why := bind_problem(modbus.address)):
+        return ""
+    try:
+        LanesClient(loaded.record).close()
+    except RunError:
+        return f"{why}, and no vision-line lanes runs for {loaded.record}"
+    return ""
 
 
 def measured_by_last_run(directory: Path, cameras: Collection[str]) -> Measured:

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from vision_line.config.output_load import LoadedOutputs, load_outputs
-from vision_line.config.output_settings import AnyOutput
+from vision_line.config.output_settings import AnyOutput, shown_address
 from vision_line.errors import ConfigError
 from vision_line.outputs.message_sink import SinkError
 from vision_line.outputs.output_probe import probe_output
@@ -35,5 +35,5 @@ async def _trouble(settings: AnyOutput, directory: Path) -> str:
     try:
         await probe_output(settings, directory)
     except SinkError as exc:
-        return f"output {settings.name!r}: {exc}"
+        return f"output {settings.name!r} at {shown_address(settings)}: {exc}"
     return ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -94,4 +95,5 @@ def _line(lane: Header) -> str:
     word = "decides" if lane["is_enabled"] else "is off"
     fault = f", accepts nothing now: {lane['fault']}" if lane["fault"] else ""
     counts = f"{lane['parts']} parts, {lane['rejects']} rejected, {lane['not_inspected']} not inspected"
-    return f"{lane['name']}: {word}{fault}; {counts}, {lane['late_rejects']} found too late"
+    since = f"{datetime.fromtimestamp(lane['since_utc'], UTC):%Y-%m-%d %H:%M:%SZ}"
+    return f"{lane['name']}: {word}{fault}; since {since}: {counts}, {lane['late_rejects']} found too late"

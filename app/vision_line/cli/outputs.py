@@ -32,7 +32,7 @@ from vision_line.records.schema import no_records
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
-from vision_line.telemetry.output_status import KnownOutput, known_outputs
+from vision_line.telemetry.output_status import READY, KnownOutput, known_outputs
 
 LOCK_NAME = "outputs.lock"
 
@@ -153,7 +153,8 @@ def _line(output: KnownOutput, now_utc: float) -> str:
     behind = f"{state.behind} entries ({state.behind_s:.0f} s) behind" if state.behind else "up to date"
     since = f"{datetime.fromtimestamp(state.since_utc, UTC):%Y-%m-%d %H:%M:%SZ}"
     error = "" if state.error is None else f"; {state.error}"
-    word = state.state if output.is_running(now_utc) else "does not run; was " + state.state
+    found = f"{READY}, nothing sent or answered yet" if state.state == READY else state.state
+    word = found if output.is_running(now_utc) else f"does not run; was {found}"
     return f"{output.name}: {word} since {since}, {behind}; {counts}{error}"
 
 

@@ -40,6 +40,11 @@ def use_recipe(streams: Path, record: Path | None, name: str | None, lane: str |
     if lane is not None and lane not in _lanes(data):
         raise ConfigError(f"{streams}: found no lane {lane}, expected one of {', '.join(_lanes(data)) or 'none'}")
     directory = _directory(data, record)
+    if not directory.is_dir():
+        raise ConfigError(
+            f"there is no folder {directory}: a run makes it, so start the line once (vision-line --streams {streams}),"
+            " or name the folder of its records with --record"
+        )
     order = ask_recipe(directory, name or "", Asked(command_user(), DOOR), lane or EVERYWHERE)
     wish = _answer(directory, order)
     where = "" if lane is None else f" at lane {lane}"

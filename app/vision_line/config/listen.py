@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -44,6 +45,18 @@ def parse_listen(text: str) -> ListenAddress:
     if not 1 <= port <= 65535:
         raise ValueError(f"found port {port}, expected 1 to 65535")
     return ListenAddress(host, port)
+
+
+def bind_problem(address: ListenAddress) -> str:
+    """Return why no program could listen there now, "" where one could."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as exc:
+        return f"cannot listen on {address.host} port {address.port}: {exc.strerror or exc}"
+    return ""
 
 
 def _is_address(host: str, version: int) -> bool:

@@ -226,6 +226,15 @@ def display_url(output: MqttOutput | WebhookOutput) -> str:
     return mask_credentials(output.url.get_secret_value().replace(" ", "%20"))
 
 
+def shown_address(output: AnyOutput) -> str:
+    """Return where an output is reached: a URL without user, password and path, which may be a secret."""
+    if isinstance(output, OpcUaOutput):
+        return f"opc.tcp://{output.address}"
+    parts = urlsplit(output.url.get_secret_value())
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if parts.port is None else f":{parts.port}")
+
+
 def checked_url(value: object, schemes: tuple[str, ...]) -> SecretStr:
     """Return a URL that may still hold `{NAME}`s; one that begins with it is checked when it is filled in.
 

@@ -44,6 +44,7 @@ class Deciding:
         self._is_simulated = is_simulated
         self._line = LineCondition()
         self._machines: dict[str, LaneMachine] = {}
+        self._since_utc: dict[str, float] = {}  # from when on a lane's counts count
         self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
         self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
         self._checks: dict[str, tuple[CountsCheck, CountsCheck]] = {}
@@ -68,6 +69,7 @@ class Deciding:
         last = self._last.get(plan.name) or self._recorder.last_part(plan.name)
         machine = LaneMachine(plan, time.monotonic(), last)
         machine.is_enabled = not self._diverting.get(plan.name)
+        self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
         self._checks[plan.name] = CountsCheck("parts"), CountsCheck("rejects")
 
@@ -243,6 +245,7 @@ class Deciding:
             "is_enabled": state.is_enabled,
             "fault": state.fault,
             "cause": state.cause,
+            "since_utc": self._since_utc[name],
             "parts": state.parts,
             "rejects": state.rejects,
             "not_inspected": state.not_inspected,

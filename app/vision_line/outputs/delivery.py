@@ -30,6 +30,7 @@ class DeliveryState(StrEnum):
     """How an output is. Stable: shown and exported."""
 
     CONNECTING = "connecting"
+    READY = "ready"  # nothing was sent yet, so nobody knows whether the other side takes it
     CONNECTED = "connected"
     RETRYING = "retrying"
     DISABLED = "disabled"
@@ -62,6 +63,7 @@ class Delivery:
         self._since_utc = time.time()
         self._error: str | None = None
         self._worked_until_s = 0.0
+        self._is_known = False  # the other side has acknowledged something
 
     async def run(self) -> None:
         """Deliver for ever; ends only where the other side wants nothing any more."""
@@ -89,7 +91,8 @@ class Delivery:
         is_shown = False
         if self._alarms is not None:
             self._alarms.begin_anew()
-        self._is(DeliveryState.CONNECTED)
+        if sink.connects or self._error is None:
+            self._is(self._reached(sink))
         while True:
             self._worked_until_s = time.monotonic()
             self._replay()
@@ -99,6 +102,7 @@ class Delivery:
             if not is_shown:
                 await sink.show(self._shown_state())
                 is_shown = True
+                self._is(self._reached(sink))
                 self._recovered()
             sink.check()
             await self._say_alarms(sink)
@@ -123,6 +127,8 @@ class Delivery:
         if batch.messages:
             follower.tried(batch)
             await sink.send(batch.messages)
+            self._is_known = True
+            self._is(DeliveryState.CONNECTED)
             self._recovered()
         follower.done(batch)
         await asyncio.sleep(0)  # what nobody wants is passed over without waiting: others have their turn
@@ -135,6 +141,9 @@ class Delivery:
                 logger.info(words, self.name, behind, follower.key.journal)
                 follower.go_back(behind)
                 self._cursors.end_replay(follower.key)
+
+    def _reached(self, sink: MessageSink) -> DeliveryState:
+        return DeliveryState.CONNECTED if sink.connects or self._is_known else DeliveryState.READY
 
     def _is(self, state: DeliveryState) -> None:
         if state is not self._state:

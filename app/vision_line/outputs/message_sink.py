@@ -69,10 +69,12 @@ class MessageSink(Protocol):
     """Where messages go. Used by one task; after an error it is closed, and connected anew.
 
     `window` is how many messages are handed over at most before all of them must be acknowledged: as many come twice
-    when a connection breaks.
+    when a connection breaks. `connects` is whether `connect` shows that the other side is there; else the first
+    acknowledgement does.
     """
 
     window: int
+    connects: bool
 
     async def connect(self) -> None:
         """Be ready for messages.

@@ -32,6 +32,7 @@ class MqttSink:
     """One connection to a broker."""
 
     window = IN_FLIGHT
+    connects = True
 
     def __init__(self, settings: MqttOutput, client_id: str, commands: LineCommands | None = None) -> None:
         """`commands` carries out what others ask, None: nothing is asked."""

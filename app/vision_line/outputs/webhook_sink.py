@@ -31,6 +31,8 @@ _BUSY = frozenset({429, 503})
 class WebhookSink:
     """A client of one server; asks it nothing before there is a message."""
 
+    connects = False
+
     def __init__(self, settings: WebhookOutput) -> None:
         self._settings = settings
         self.window = settings.batch

@@ -23,6 +23,8 @@ IDENTITY = FileIdentity("a file of vision-line outputs", APPLICATION_ID, SCHEMA_
 
 #: What an output's state is while the other side takes messages.
 CONNECTED = "connected"
+#: What it is before an output that is asked by each message has sent its first.
+READY = "ready"
 #: A state that is older than this is nobody's: the process that wrote it every second does not run.
 SILENT_S = 10.0
 _BUSY_TIMEOUT_S = 5.0
@@ -66,8 +68,8 @@ class KnownOutput:
         return self.state is not None and now_utc - self.state.updated_utc <= SILENT_S
 
     def is_up(self, now_utc: float) -> bool:
-        """Whether the other side takes messages."""
-        return self.is_running(now_utc) and self.state is not None and self.state.state == CONNECTED
+        """Whether the other side takes messages, or has not refused any."""
+        return self.is_running(now_utc) and self.state is not None and self.state.state in {CONNECTED, READY}
 
 
 def known_outputs(directory: Path) -> list[KnownOutput]:

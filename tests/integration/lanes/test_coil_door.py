@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
+from tests.fakes.io_module import Module
 from tests.fakes.ports import free_port
 
 from vision_line.config.modbus_settings import CoilSettings
@@ -19,34 +18,6 @@ from vision_line.lanes import coil_door
 from vision_line.lanes.coil_door import CoilDoor
 from vision_line.lanes.plc_door import PartDecision, Trigger
 from vision_line.parts.part import PartCause, PartVerdict
-
-
-@dataclass
-class Module:
-    """A module with 16 outputs; `writes` are those it got, (output, is on, when)."""
-
-    port: int = field(default_factory=free_port)
-    writes: list[tuple[int, bool, float]] = field(default_factory=list)
-    server: ModbusTcpServer | None = None
-
-    async def start(self) -> None:
-        async def note(function: int, _start: int, at: int, _count: int, _now: list[int], new: object) -> None:
-            if function == 5 and isinstance(new, list):
-                self.writes.append((at, bool(new[0]), time.monotonic()))
-
-        coils = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
-        words = [SimData(0, count=1, datatype=DataType.REGISTERS)]
-        device = SimDevice(1, simdata=(coils, coils, words, words), action=note)
-        self.server = ModbusTcpServer(device, address=("127.0.0.1", self.port))
-        await self.server.serve_forever(background=True)
-
-    async def stop(self) -> None:
-        if self.server is not None:
-            await self.server.shutdown()  # type: ignore[no-untyped-call]
-            self.server = None
-
-    def is_on(self, coil: int) -> bool:
-        return next((state for at, state, _ in reversed(self.writes) if at == coil), False)
 
 
 @dataclass

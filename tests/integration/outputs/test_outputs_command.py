@@ -202,13 +202,14 @@ def test_check_sends_a_test_message(line: Line, broker: Broker) -> None:
     """`check --probe` says which output does not work; without it nothing is sent."""
     with receiving() as server:
         hook = f'[[output]]\ntype = "webhook"\nname = "mes"\nurl = "{server.url}"\nsource = "/x"\n'
-        gone = PLANT.format(port=free_port()).replace('"plant"', '"gone"')
+        port = free_port()
+        gone = PLANT.format(port=port).replace('"plant"', '"gone"')
         line.configure(PLANT.format(port=broker.port) + hook + gone)
 
         assert output_troubles(line.streams, probe=False) == []
         assert not server.posted
         (trouble,) = output_troubles(line.streams, probe=True)
-        assert trouble.startswith("output 'gone': UNREACHABLE")
+        assert trouble.startswith(f"output 'gone' at mqtt://127.0.0.1:{port}: UNREACHABLE")
         assert server.posted[0].events[0]["type"] == "vision-line.probe.v1"
 
 

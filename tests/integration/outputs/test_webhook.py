@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from tests.fakes.ports import free_port
 from tests.fakes.web_receiver import WebReceiver, receiving
 from tests.integration.outputs.conftest import Line
 
+from vision_line.cli.outputs import print_status
 from vision_line.outputs import retry_delay
 from vision_line.outputs.webhook_sink import refusal
 from vision_line.telemetry.output_status import OutputState, known_outputs
@@ -180,13 +182,27 @@ async def test_nobody_there(line: Line, server: WebReceiver) -> None:
     assert "s3cret" not in str(state.error)
 
 
+async def test_a_server_that_was_asked_nothing_is_not_called_connected(
+    line: Line, server: WebReceiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ready` until it acknowledges a message; that is no trouble either."""
+    line.configure(webhook(server.url))
+    async with line.serving():
+        await until_state(line, "ready")
+        print_status(line.directory, as_json=False)
+        assert "mes: ready, nothing sent or answered yet since" in capsys.readouterr().out
+        assert [output.is_up(time.time()) for output in known_outputs(line.directory)] == [True]
+        line.event()
+        await until_state(line, "connected")
+
+
 async def test_a_library_that_is_missing_at_a_reload_ends_nothing(
     line: Line, server: WebReceiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file is refused as a whole, and what was in force goes on."""
     line.configure(webhook(server.url))
     async with line.serving():
-        await until_state(line, "connected")
+        await until_state(line, "ready")
         monkeypatch.setattr("vision_line.outputs.sinks.find_spec", lambda library: None)
         line.configure(webhook(server.url) + webhook(server.url).replace('name = "mes"', 'name = "other"'))
         for _ in range(900):

@@ -9,7 +9,7 @@ import pytest
 
 from vision_line.config.load import load_config
 from vision_line.config.output_load import load_outputs
-from vision_line.config.output_settings import MqttOutput, OpcUaOutput, display_url
+from vision_line.config.output_settings import MqttOutput, OpcUaOutput, display_url, shown_address
 from vision_line.errors import ConfigError
 
 CAMERA = 'config_version = 1\n[[stream]]\nname = "a"\nurl = "rtsp://{CAM}@host/x"\n'
@@ -44,6 +44,22 @@ def test_the_line_and_the_outputs_need_only_their_own_secrets(tmp_path: Path) ->
     assert output.url.get_secret_value() == "mqtts://me:p%40ss%2Fword@broker"
     assert display_url(output) == "mqtts://***@broker"
     assert "p%40ss" not in repr(output)
+
+
+@pytest.mark.parametrize(
+    ("table", "shown"),
+    [
+        (MQTT.replace("@broker", "@broker:8883"), "mqtts://broker:8883"),
+        (HOOK.replace("https://mes/x", "https://user:word@mes/T0K3N?key=T0K3N"), "https://mes"),
+        (HOOK.replace("https://mes/x", "http://[::1]:80/"), "http://[::1]:80"),
+        ('[[output]]\ntype = "opcua"\nname = "o"\n', "opc.tcp://127.0.0.1:4840"),
+    ],
+)
+def test_an_address_that_is_shown_has_no_secret(tmp_path: Path, table: str, shown: str) -> None:
+    """Neither a user, nor the path, by which some servers know who posts."""
+    (output,) = load_outputs(write(tmp_path, table), {"WHO": "me", "PASS": "word"}).outputs
+
+    assert shown_address(output) == shown
 
 
 def test_a_missing_secret_is_named(tmp_path: Path) -> None:

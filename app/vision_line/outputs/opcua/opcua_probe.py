@@ -24,7 +24,7 @@ async def probe_server(settings: OpcUaOutput, directory: Path) -> None:
     """
     address = settings.address
     try:
-        check_free(address.host, address.port)
+        check_free(address)
     except SinkError as busy:
         folder = CertificateFolder(Path(settings.certificates or directory / FOLDER))
         host = _ANYWHERE.get(address.host, address.host)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from asyncua.common.connection import TransportLimits
 from cryptography import x509
 
 from vision_line import __version__
+from vision_line.config.listen import ListenAddress, bind_problem
 from vision_line.config.output_settings import OpcUaOutput
 from vision_line.errors import RunError
 from vision_line.outputs.message_sink import ShownState, SinkError, SinkTrouble
@@ -55,6 +55,7 @@ class OpcUaSink:
     """One server, from `connect` to `close`."""
 
     window = 20
+    connects = True
 
     def __init__(self, settings: OpcUaOutput, directory: Path, commands: LineCommands | None = None) -> None:
         """`commands` carries out what clients ask, None: nothing is asked."""
@@ -84,7 +85,7 @@ class OpcUaSink:
         for name in _LOGGERS_OF_CLIENTS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         address = self._settings.address
-        check_free(address.host, address.port)
+        check_free(address)
         folder = CertificateFolder(Path(self._settings.certificates or self._directory / FOLDER))
         try:
             self._certificate = await asyncio.to_thread(folder.prepare, self._settings.name, address.host)
@@ -283,19 +284,14 @@ class OpcUaSink:
         ]
 
 
-def check_free(host: str, port: int) -> None:
+def check_free(address: ListenAddress) -> None:
     """Find out whether the port is free: making a server takes a second, and a retry should not.
 
     Raises:
         SinkError: it is not.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((host, port))
-    except OSError as exc:
-        raise SinkError(SinkTrouble.UNREACHABLE, f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
+    if problem := bind_problem(address):
+        raise SinkError(SinkTrouble.UNREACHABLE, problem)
 
 
 async def _stop(server: Server) -> None:
