@@ -11,9 +11,11 @@ import typer
 
 from vision_line.challenges.challenge_windows import teach_challenges
 from vision_line.cli.command_user import command_user
+from vision_line.cli.part_sender import part_sender
 from vision_line.errors import ConfigError
+from vision_line.parts.line_commands import LineCommands, LotCommand, checked_command
 from vision_line.parts.lot_spans import LotSpan, distinct, lot_spans, read_lot_orders
-from vision_line.parts.orders import EVERYWHERE, LOT, Asked, ask_lot, order_in_force
+from vision_line.parts.orders import EVERYWHERE, LOT, Asked, order_in_force
 from vision_line.parts.parts_file import reading
 from vision_line.parts.passed import LaneCounts, PartsFilter, count_parts
 from vision_line.records.formats import iso_utc
@@ -24,7 +26,7 @@ def begin(directory: Path, lot: str, lane: str | None) -> None:
     """Begin a lot at a lane, None everywhere.
 
     Raises:
-        ConfigError: there is no such folder, or it is no id.
+        ConfigError: there is no such folder or lane, or it is no id.
         RunError: it cannot be written.
     """
     if not lot.strip():
@@ -73,8 +75,10 @@ def show_lots(directory: Path, *, as_json: bool) -> None:
 def _ask(directory: Path, lot: str, lane: str | None) -> None:
     if not directory.is_dir():
         raise ConfigError(no_records(directory, "--record"))
-    order = ask_lot(directory, lot, Asked(command_user(), "command"), lane or EVERYWHERE)
-    typer.echo(f"{order.value or 'no lot'} {_place(order.lane)} from {iso_utc(order.at_utc)} on")
+    wanted = checked_command(LotCommand, {"lot": lot, "lane": lane or EVERYWHERE})
+    placed = LineCommands(directory, part_sender(directory)).order(wanted, Asked(command_user(), "command"))
+    order, note = placed.order, f" (recorded; {placed.unchecked})" if placed.unchecked else ""
+    typer.echo(f"{order.value or 'no lot'} {_place(order.lane)} from {iso_utc(order.at_utc)} on{note}")
 
 
 def _of(span: LotSpan) -> PartsFilter:

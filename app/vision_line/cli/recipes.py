@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vision_line.cli.command_user import command_user
+from vision_line.cli.part_sender import part_sender
 from vision_line.config.toml import TomlTable, read_toml
 from vision_line.errors import ConfigError, RunError
 from vision_line.feed.feed_client import FeedClient
-from vision_line.parts.orders import EVERYWHERE, RECIPE, Asked, Order, ask_recipe, order_in_force
+from vision_line.parts.known_names import KnownNames
+from vision_line.parts.line_commands import LineCommands, RecipeCommand, checked_command
+from vision_line.parts.orders import EVERYWHERE, RECIPE, Asked, Order, order_in_force
 from vision_line.screens.lines import say
 from vision_line.telemetry.snapshot import RecipeWish
 
@@ -35,17 +38,21 @@ def use_recipe(streams: Path, record: Path | None, name: str | None, lane: str |
     if (name is None) != none:
         raise ConfigError("expected the NAME of a recipe, or --none")
     data = read_toml(streams).data
-    if name is not None and name not in _recipes(data):
-        raise ConfigError(f"{streams}: found no [recipe.{name}], expected one of {', '.join(_recipes(data)) or 'none'}")
-    if lane is not None and lane not in _lanes(data):
-        raise ConfigError(f"{streams}: found no lane {lane}, expected one of {', '.join(_lanes(data)) or 'none'}")
     directory = _directory(data, record)
     if not directory.is_dir():
         raise ConfigError(
             f"there is no folder {directory}: a run makes it, so start the line once (vision-line --streams {streams}),"
             " or name the folder of its records with --record"
         )
-    order = ask_recipe(directory, name or "", Asked(command_user(), DOOR), lane or EVERYWHERE)
+    known = KnownNames(
+        tuple(_lanes(data)), tuple(_recipes(data))
+    )  # the file's: a run that is to begin has not said them
+    commands = LineCommands(directory, part_sender(directory), known=lambda: known)
+    wanted = checked_command(RecipeCommand, {"recipe": name or "", "lane": lane or EVERYWHERE})
+    try:
+        order = commands.order(wanted, Asked(command_user(), DOOR)).order
+    except ConfigError as exc:
+        raise ConfigError(*(f"{streams}: {problem}" for problem in exc.problems)) from None
     wish = _answer(directory, order)
     where = "" if lane is None else f" at lane {lane}"
     asked = f"recipe {name}{where}" if name else f"no recipe{where}"

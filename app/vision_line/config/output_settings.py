@@ -41,6 +41,7 @@ OutputKind = Literal[
     "correction",
     "lot",
     "recipe",
+    "recipe_state",
     "challenge",
     "alarm",
 ]
@@ -59,7 +60,8 @@ class OutputSettings(BaseModel):
     enabled: bool = True
     """false: the output is kept in the file but gets nothing; what happens meanwhile it gets later."""
     kinds: list[OutputKind] = Field(
-        ["event", "evidence", "state", "interval", "run", "part", "correction", "lot", "recipe"], min_length=1
+        ["event", "evidence", "state", "interval", "run", "part", "correction", "lot", "recipe", "recipe_state"],
+        min_length=1,
     )
     """What is sent, by the kinds of the journals' entries."""
     cameras: list[str] = []
@@ -97,7 +99,7 @@ class MqttOutput(OutputSettings):
     topic: str
     """What every topic begins with: `acme/hall-2/line-1/vision`."""
     accept_commands: bool = False
-    """true: lots, recipes and parts come in by `cmd/lot`, `cmd/recipe`, `cmd/part`. Needs `mqtts://` with a user."""
+    """true: lots, recipes, parts and challenges come in below `cmd/`. Needs `mqtts://` with a user."""
 
     @field_validator("url", mode="before")
     @classmethod
@@ -172,7 +174,7 @@ class OpcUaOutput(OutputSettings):
     anonymous: bool = False
     """true: clients without user and password may come too; they only read."""
     accept_commands: bool = False
-    """true: lots, recipes and parts come in by `SetLot`, `SetRecipe`, `TriggerPart` from users of the role quality."""
+    """true: lots, recipes, parts and challenges come in by methods, from users of the role quality."""
     certificates: str | None = None
     """Folder of the server's and clients' certificates, relative to this file; default: `opcua` in the records."""
     max_sessions: int = Field(20, ge=1, le=100)

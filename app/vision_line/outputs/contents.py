@@ -10,7 +10,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from vision_line.outputs.notification import Notification, id_of
+from vision_line.outputs.cursor import JournalName
+from vision_line.outputs.notification import RECIPE_STATE, Notification, id_of
+from vision_line.parts.orders import EVERYWHERE
+from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, RecordedWish
 from vision_line.records.formats import iso_utc
 from vision_line.records.journal import JournalEntry, Kind
 
@@ -72,7 +75,7 @@ def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDet
         ValueError, AttributeError, KeyError, TypeError, RunError: its body is not what the program wrote.
     """
     body: dict[str, object] = json.loads(entry.body)
-    kind, key = _said_by(entry)
+    kind, key = _told_as(*_said_by(entry), body)
     content = {"run": None if run is None else run.run_id, **_CONTENTS.get(kind, _row)(key, body)}
     if kind == Kind.EVENT and run is not None:
         content |= run.as_content() | {"latency_ms": event.latency_ms}
@@ -89,6 +92,7 @@ def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDet
         camera=_text(content.get("camera")) or event.camera,
         class_name=_text(content.get("class")) or event.class_name,
         verdict=_text(content.get("verdict")) or event.verdict,
+        lane=None if content.get("lane") == EVERYWHERE else _text(content.get("lane")),
     )
 
 
@@ -98,6 +102,12 @@ def _said_by(entry: JournalEntry) -> tuple[str, str]:
         return entry.kind, entry.key
     kind, _, key = entry.key.partition("/")
     return kind, key
+
+
+def _told_as(kind: str, key: str, body: Body) -> tuple[str, str]:
+    """Return the kind and key under which an entry is told: what became of a wish has a kind of its own."""
+    is_wish = kind == Kind.CONFIGURATION and key.startswith((IN_FORCE, REFUSED)) and body.get("after") is not None
+    return (RECIPE_STATE, key) if is_wish else (kind, key)
 
 
 def _text(value: object) -> str | None:
@@ -157,6 +167,20 @@ def _configuration(key: str, body: Body) -> dict[str, object]:
     return {"key": key, **{name: body.get(name) for name in ("before", "after", "why")}}
 
 
+def _recipe_state(key: str, body: Body) -> dict[str, object]:
+    """Return whether a recipe that was asked for is in force, or why it is not; who asked is known to the box alone."""
+    wish = RecordedWish.model_validate(body["after"])
+    state = "refused" if key.startswith(REFUSED) else "in_force"
+    return {
+        "lane": key.partition("/")[2],
+        "recipe": wish.recipe,
+        "state": state,
+        "reason": wish.reason,
+        "wish": f"{JournalName.PARTS}:{wish.wish}",
+        "door": wish.door,
+    }
+
+
 def _seal(_key: str, body: Body) -> dict[str, object]:
     """Return the head that somebody else should keep."""
     return {name: body[name] for name in ("entries", "head", "clock", "public_key", "signature") if name in body}
@@ -170,6 +194,7 @@ def _removal(_key: str, body: Body) -> dict[str, object]:
 _CONTENTS: Mapping[str, Callable[[str, Body], dict[str, object]]] = {
     Kind.EVENT: _event,
     Kind.CONFIGURATION: _configuration,
+    RECIPE_STATE: _recipe_state,
     Kind.SEAL: _seal,
     Kind.REMOVAL: _removal,
 }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Commands that come by one connection to a broker, and their answers: `cmd/lot`, and `cmd/lot/result`."""
+"""Commands that come by one connection to a broker, and their answers: `cmd/lot`, and `cmd/lot/result`.
+
+All below `cmd` is listened to, so that a topic that is none gets an answer too.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from vision_line.outputs.message_sink import SinkError, SinkTrouble
 from vision_line.outputs.mqtt_client import MqttClient
 from vision_line.outputs.notification import json_bytes
-from vision_line.parts.line_commands import COMMANDS, LineCommands
-from vision_line.parts.orders import Asked
+from vision_line.parts.line_commands import COMMANDS, LineCommands, unknown_command
+from vision_line.parts.orders import MAX_ID, Asked
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -30,6 +33,7 @@ _WAITING = 100
 _QOS = 1
 _NOTHING_RETAINED = 2
 _REFUSED = 128
+_RESULT = "/result"
 
 
 class _Arrived(NamedTuple):
@@ -43,7 +47,7 @@ class MqttCommands:
     def __init__(self, commands: LineCommands, prefix: str, output: str) -> None:
         """`prefix` stands before each topic; `output` is who asks, where a message does not say."""
         self._commands = commands
-        self._topics = {f"{prefix}/cmd/{command}": command for command in COMMANDS}
+        self._below = f"{prefix}/cmd/"
         self._output = output
         self._waiting: asyncio.Queue[_Arrived] = asyncio.Queue(_WAITING)
 
@@ -54,19 +58,20 @@ class MqttCommands:
             SinkError: it refuses.
             aiomqtt.MqttError: as it comes.
         """
-        options = SubscribeOptions(qos=_QOS, noLocal=True, retainHandling=_NOTHING_RETAINED)
-        granted = (
-            await client.subscribe([(topic, options) for topic in self._topics])
-            if client.is_v5
-            else await client.subscribe([(topic, _QOS) for topic in self._topics])
-        )
-        if any(_value(code) >= _REFUSED for code in granted):
-            raise SinkError(SinkTrouble.AUTH_FAILED, f"the broker refuses to subscribe to {', '.join(self._topics)}")
+        topics = [f"{self._below}{command}" for command in COMMANDS]
+        if await _is_granted(client, [f"{self._below}#"]):
+            return
+        # A broker may have given leave for each command by itself; those that are none it then keeps to itself.
+        if not await _is_granted(client, topics):
+            raise SinkError(SinkTrouble.AUTH_FAILED, f"the broker refuses to subscribe to {', '.join(topics)}")
 
     def take(self, message: aiomqtt.Message) -> None:
         """Take a message at the moment when it comes; it does not wait."""
+        topic = message.topic.value
+        if topic.endswith(_RESULT) or len(topic) > len(self._below) + MAX_ID:
+            return  # an answer, perhaps our own; or a topic that no answer's could be made of
         if message.retain:  # version 3.1.1 cannot ask for none
-            logger.warning("a retained command on %s is not carried out: it is old", message.topic.value)
+            logger.warning("a retained command on %s is not carried out: it is old", topic)
             return
         try:
             self._waiting.put_nowait(_Arrived(message, time.monotonic()))
@@ -78,18 +83,30 @@ class MqttCommands:
         while True:
             arrived = await self._waiting.get()
             topic = arrived.message.topic.value
-            if topic in self._topics:
-                answer = await asyncio.to_thread(self._answer, self._topics[topic], arrived)
-                try:
-                    await client.publish(f"{topic}/result", answer, _QOS, properties=_correlated(arrived.message))
-                except aiomqtt.MqttError as exc:  # who asked asks again, by the same `request`
-                    logger.warning("output %r: an answer on %s/result was not sent: %s", self._output, topic, exc)
+            answer = await asyncio.to_thread(self._answer, topic.removeprefix(self._below), arrived)
+            try:
+                await client.publish(f"{topic}{_RESULT}", answer, _QOS, properties=_correlated(arrived.message))
+            except aiomqtt.MqttError as exc:  # who asked asks again, by the same `request`
+                logger.warning("output %r: an answer on %s%s was not sent: %s", self._output, topic, _RESULT, exc)
 
     def _answer(self, command: str, arrived: _Arrived) -> bytes:
+        if command not in COMMANDS:
+            return json_bytes(unknown_command(command))
         payload = arrived.message.payload
         asked = Asked(_said_by(arrived.message) or self._output, DOOR)
         content = payload if isinstance(payload, bytes) else b""
         return json_bytes(self._commands.answer(command, content, asked, arrived.at_s))
+
+
+async def _is_granted(client: MqttClient, topics: list[str]) -> bool:
+    """Ask the broker for topics; return whether it sends all of them."""
+    options = SubscribeOptions(qos=_QOS, noLocal=True, retainHandling=_NOTHING_RETAINED)
+    granted = (
+        await client.subscribe([(topic, options) for topic in topics])
+        if client.is_v5
+        else await client.subscribe([(topic, _QOS) for topic in topics])
+    )
+    return all(_value(code) < _REFUSED for code in granted)
 
 
 def _value(code: int | ReasonCode) -> int:

@@ -19,6 +19,8 @@ _OWN = frozenset({LOST, FORK})
 #: A challenge's result, and the line's alarms as they are now: what no entry of the records says.
 CHALLENGE = "challenge"
 ALARM = "alarm"
+#: What became of a wish for a recipe, by the configuration in the records' journal.
+RECIPE_STATE = "recipe_state"
 #: The version of every content's format: it rises when a key changes its meaning or goes.
 VERSION = 1
 

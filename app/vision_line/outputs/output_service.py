@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from vision_line.challenges.asked_challenges import AskedChallenges
 from vision_line.config.file_signature import file_signature
 from vision_line.config.output_load import LoadedOutputs, load_outputs
 from vision_line.config.output_settings import AnyOutput, OutputSettings
@@ -47,6 +48,7 @@ class OutputService:
         """
         self._directory = directory
         self._send_part = send_part
+        self._challenges = AskedChallenges(directory)
         self._sources = JournalSources(directory)
         self._cursors = CursorFile(directory)
         self._running: dict[str, _Running] = {}
@@ -72,6 +74,8 @@ class OutputService:
                     await self._reload(loaded.path)
                 self._raise_faults()
                 self._note()
+                if self._challenges.awaits_result:
+                    await asyncio.to_thread(self._challenges.enter_results)
         finally:
             await self._apply({})
             self.close()
@@ -102,7 +106,7 @@ class OutputService:
                 self._running[name] = self._started(settings)
 
     def _started(self, settings: AnyOutput) -> _Running:
-        make_sink = sink_maker(settings, self._directory, self._send_part)
+        make_sink = sink_maker(settings, self._directory, self._send_part, self._challenges.do)
         followers = [Follower(settings, source, self._cursors) for source in self._sources.followed(settings)]
         delivery = Delivery(
             settings.name, followers, self._sources.shown_state, self._cursors, make_sink, self._alarm_news(settings)

@@ -12,6 +12,7 @@ from vision_line.challenges.plan_file import ChallengePlan
 from vision_line.config.camera_recipes import under_recipe
 from vision_line.config.load import LoadedConfig
 from vision_line.devices.model.model import Model
+from vision_line.parts.known_names import LANES
 from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
 from vision_line.records.entries import ConfigurationEntry
 from vision_line.runtime.active_recipes import ActiveRecipes
@@ -34,7 +35,14 @@ def configuration_at_start(
     }
     for name in FOLLOWED:
         settings |= _section(loaded, name)
-    said = {"model": _model(model), **settings, **_challenges(plan), **_recipes(active), **_refused(active)}
+    said = {
+        "model": _model(model),
+        **settings,
+        **_lanes(loaded),
+        **_challenges(plan),
+        **_recipes(active),
+        **_refused(active),
+    }
     return ConfigurationEntry("start", {**said, **_cameras(loaded, active)}, "", _source(loaded))
 
 
@@ -51,6 +59,7 @@ def configuration_change(
         ConfigurationEntry(why, _recipes(active), IN_FORCE, source),
         ConfigurationEntry(why, _refused(active), REFUSED, source),
         *(ConfigurationEntry(why, _section(loaded, name), f"section/{name}", source) for name in FOLLOWED),
+        ConfigurationEntry(why, _lanes(loaded), LANES, source),
     )
 
 
@@ -59,6 +68,11 @@ def _section(loaded: LoadedConfig, name: str) -> dict[str, object]:
     unset = name == "recipe"
     found = json.loads(loaded.config.model_dump_json(include={name}, exclude_none=unset))[name]
     return {f"section/{name}": found} if found else {}
+
+
+def _lanes(loaded: LoadedConfig) -> dict[str, object]:
+    """Return all lanes by their names, also where there are none: then nothing can be asked for at one."""
+    return {LANES: {lane.name: json.loads(lane.model_dump_json(exclude={"name"})) for lane in loaded.config.lane}}
 
 
 def _recipes(active: ActiveRecipes) -> dict[str, object]:

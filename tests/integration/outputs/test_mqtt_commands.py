@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.fakes.broker import Broker, Subscriber, running_broker
+from tests.fakes.challenge_plans import target
+from tests.fakes.said_configuration import enter_configuration, named
 from tests.integration.outputs.conftest import Line
 
+from vision_line.challenges import measuring
+from vision_line.challenges.challenge_targets import PLAN_KEY
+from vision_line.challenges.doing import recent
 from vision_line.parts.orders import LOT, RECIPE, Order, orders
 from vision_line.parts.parts_file import reading
+from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
 from vision_line.telemetry.output_status import known_outputs
 
 
@@ -109,7 +116,100 @@ async def test_what_is_no_command_is_answered_too(line: Line, broker: Broker, pl
 
     assert [answer["accepted"] for answer in found] == [False, False, True]
     assert found[0]["error"] == "there is no such lane"
+    assert (
+        found[1]["error"]
+        == "the message: found no JSON, expected an object with request, lane, part_id, number, lot, recipe"
+    )
     assert len(line.parts) == 1
+
+
+async def test_a_topic_that_is_no_command_is_answered_with_those_that_are(
+    line: Line, broker: Broker, plant: Subscriber
+) -> None:
+    """Also one that is deeper; no answer is answered."""
+    line.configure(door(broker.port))
+    async with line.serving():
+        await is_open(line)
+        plant.publish("line/cmd/lots", '{"lot": "L-7"}')
+        plant.publish("line/cmd/lane1/lot", '{"lot": "L-7"}')
+        plant.publish("line/cmd/" + "x" * 80, "{}")
+        plant.publish("line/cmd/lot", '{"lot": "L-8"}')
+        await answers(plant, "lot", 1)
+        (lots,), (deeper,) = await answers(plant, "lots", 1), await answers(plant, "lane1/lot", 1)
+
+    assert (lots["accepted"], lots["command"]) == (False, "lots")
+    assert lots["error"] == "command: found 'lots', expected one of lot, recipe, part, challenge"
+    assert deeper["command"] == "lane1/lot"
+    assert len(plant.of("/result")) == 3
+    assert [each.value for each in asked_for(line, LOT)] == ["L-8"]
+
+
+async def test_the_answer_says_what_is_true_and_the_line_says_the_rest(
+    line: Line, broker: Broker, plant: Subscriber
+) -> None:
+    """A recipe is asked for; the run takes it or refuses it, which is a message of its own with the reason."""
+    enter_configuration(line.rows.connection, named(["lane1"], ["fine", "gone"]))
+    line.configure(door(broker.port))
+    async with line.serving():
+        await is_open(line)
+        plant.publish("line/cmd/recipe", '{"recipe": "fnie"}')
+        plant.publish("line/cmd/recipe", '{"recipe": "fine"}')
+        plant.publish("line/cmd/recipe", '{"recipe": "gone", "lane": "lane1"}')
+        refused, fine, gone = await answers(plant, "recipe", 3)
+        newest, older, *_ = asked_for(line, RECIPE)
+        said = {f"{IN_FORCE}*": recorded_wish(older), f"{REFUSED}lane1": recorded_wish(newest, "no recipe gone")}
+        enter_configuration(line.rows.connection, said, "recipe")
+        enter_configuration(line.rows.connection, {f"{REFUSED}lane1": None}, "recipe")
+        (taken,) = await asyncio.to_thread(plant.wait_for, "line/recipe_state", 1)
+        (not_taken,) = await asyncio.to_thread(plant.wait_for, "lane1/recipe_state", 1)
+
+    assert (refused["accepted"], refused["error"]) == (
+        False,
+        "recipe: found 'fnie', expected one of fine, gone, or \"\" for none",
+    )
+    assert [(each["accepted"], each["state"], each["checked"]) for each in (fine, gone)] == [(True, "asked", True)] * 2
+    assert {name: taken.content[name] for name in ("schema", "lane", "recipe", "state", "reason", "wish", "door")} == {
+        "schema": "vision-line.recipe_state/1",
+        "lane": "*",
+        "recipe": "fine",
+        "state": "in_force",
+        "reason": "",
+        "wish": fine["id"],
+        "door": "mqtt",
+    }
+    assert [not_taken.content[name] for name in ("state", "reason", "wish")] == [
+        "refused",
+        "no recipe gone",
+        gone["id"],
+    ]
+
+
+async def test_a_challenge_is_led_through(
+    line: Line, broker: Broker, plant: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part by part to its end; its result is entered without anybody's help, and the journal has who asked."""
+    monkeypatch.setattr(measuring, "GIVES_UP_S", 0.2)  # the records here say nothing of it
+    plan = {"sha256": "ab" * 32, "targets": [json.loads(target("cam1").model_dump_json())]}
+    enter_configuration(line.rows.connection, {PLAN_KEY: plan})
+    line.configure(door(broker.port).replace('name = "plant"', 'name = "plant"\nkinds = ["challenge"]'))
+    async with line.serving():
+        await is_open(line)
+        plant.publish("line/cmd/challenge", '{"target": "cam9"}')
+        plant.publish("line/cmd/challenge", '{"target": "cam1"}', by="MES")
+        for act in ("next", "next", "next", "next", "end"):
+            plant.publish("line/cmd/challenge", json.dumps({"target": "cam1", "act": act}), by="MES")
+        unknown, begun, first, _, last, refused, ended = await answers(plant, "challenge", 7)
+        (shown,) = await asyncio.to_thread(plant.wait_for, "line/challenge", 1)
+    (entered,) = recent(line.directory, 1.0)
+
+    assert unknown["error"] == "target: found 'cam9', expected one of cam1"
+    assert (begun["state"], begun["id"]) == ("begun", f"reviews:{entered.number}")
+    assert begun["passes"] == [{"part": each.part, "position": each.position} for each in entered.begun.passes]
+    assert (first["part"], first["left"], last["left"]) == (entered.begun.passes[0].part, 2, 0)
+    assert "had their turn: end it" in str(refused["error"])
+    assert ended["state"] == "ended"
+    assert entered.begun.by == "MES (mqtt)"
+    assert shown.content["challenge"] == begun["id"]
 
 
 async def test_the_same_request_is_carried_out_once(line: Line, broker: Broker, plant: Subscriber) -> None:

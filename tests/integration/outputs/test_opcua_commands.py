@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,15 @@ import pytest
 import pytest_asyncio
 from asyncua import Client, ua
 from tests.fakes.bench_line import running_lanes, running_line
+from tests.fakes.challenge_plans import target
 from tests.fakes.desk import CHEAP
 from tests.fakes.opcua_client import secure_client, trust
 from tests.fakes.ports import free_port
+from tests.fakes.said_configuration import enter_configuration, named
 
+from vision_line.challenges.asked_challenges import AskedChallenges
+from vision_line.challenges.challenge_targets import PLAN_KEY
+from vision_line.challenges.doing import recent
 from vision_line.cli.part_sender import part_sender
 from vision_line.config.output_settings import OpcUaOutput
 from vision_line.desk.users.accounts import Accounts
@@ -30,6 +36,8 @@ from vision_line.outputs.opcua.published_nodes import URI
 from vision_line.parts.line_commands import LineCommands
 from vision_line.parts.orders import LOT, RECIPE, Asked, order_in_force
 from vision_line.parts.parts_file import FILE_NAME
+from vision_line.records.schema import FILE_NAME as RECORDS
+from vision_line.records.schema import open_writer
 from vision_line.reviews.passwords import PasswordHasher
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,7 +64,9 @@ class Commanded:
             accept_commands=True,
             kinds=["part", "lot", "recipe"],
         )
-        self.sink = OpcUaSink(settings, directory, LineCommands(directory, part_sender(directory)))
+        self.sink = OpcUaSink(
+            settings, directory, LineCommands(directory, part_sender(directory), AskedChallenges(directory).do)
+        )
 
     @asynccontextmanager
     async def caller(self, user: str) -> AsyncIterator[Caller]:
@@ -97,8 +107,7 @@ async def commanded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[C
 async def test_quality_begins_lots_and_asks_for_recipes(commanded: Commanded) -> None:
     """Everywhere and at a lane; the journal says who asked, and by which door."""
     async with commanded.caller("anna") as anna:
-        await anna.call("SetLot", "*", "L-7")
-        await anna.call("SetRecipe", "lane1", "fine")
+        said = [await anna.call("SetLot", "*", "L-7"), await anna.call("SetRecipe", "lane1", "fine")]
         lot, recipe = order_in_force(commanded.directory, LOT), order_in_force(commanded.directory, RECIPE, "lane1")
         await anna.call("SetLot", "*", "")
         ended = order_in_force(commanded.directory, LOT)
@@ -109,6 +118,7 @@ async def test_quality_begins_lots_and_asks_for_recipes(commanded: Commanded) ->
     assert (lot.lane, lot.value, lot.asked) == ("*", "L-7", Asked("anna", "opcua"))
     assert (recipe.lane, recipe.value, recipe.asked) == ("lane1", "fine", Asked("anna", "opcua"))
     assert ended.value == ""
+    assert said == ["recorded", "recorded; not checked: the records do not say which lanes and recipes there are"]
 
 
 async def test_what_was_asked_for_last_is_shown(commanded: Commanded) -> None:
@@ -180,7 +190,7 @@ async def test_nobody_else_may(commanded: Commanded, caplog: pytest.LogCaptureFi
         refused = await asyncio.gather(*calls, return_exceptions=True)
 
     denied = ua.uaerrors.BadUserAccessDenied
-    assert [type(one) for one in refused] == [denied, type(None), denied]
+    assert [type(one) for one in refused] == [denied, str, denied]
     assert order_in_force(commanded.directory, LOT) == before
     said = [record.getMessage() for record in caplog.records if "needs the role quality" in record.getMessage()]
     assert [line.split(" was ")[0] for line in said] == [
@@ -205,3 +215,42 @@ async def test_a_part_goes_to_the_lanes(commanded: Commanded, caplog: pytest.Log
     assert (first, second) == (1, 2)
     assert rows == [(1, "B-1"), (2, "")]
     assert "TriggerPart by 'anna' was not carried out" in caplog.text
+
+
+async def test_challenges_and_what_the_line_does_not_have(commanded: Commanded) -> None:
+    """By the configuration in the records; a variable says why a call was refused, as no status code can."""
+    plan = {"sha256": "ab" * 32, "targets": [json.loads(target("cam01").model_dump_json())]}
+    with closing(open_writer(commanded.directory / RECORDS)) as connection:
+        enter_configuration(connection, {**named(["l1", "lane1"], ["fine"]), PLAN_KEY: plan})
+    async with commanded.caller("anna") as anna, commanded.caller("vera") as vera:
+
+        async def refusal(method: str, *arguments: object) -> str:
+            with pytest.raises(ua.uaerrors.BadInvalidArgument):
+                await anna.call(method, *arguments)
+            assert commanded.sink._nodes is not None
+            await commanded.sink._nodes.flush()
+            return str(await anna.read("LastRefusal"))
+
+        refused = [
+            await refusal("SetLot", "lnae1", "L-1"),
+            await refusal("SetRecipe", "*", "fien"),
+            await refusal("StartChallenge", "cam9"),
+            await refusal("NextChallengePart", "cam01"),
+        ]
+        known = await anna.call("SetRecipe", "lane1", "fine")
+        passes = await anna.call("StartChallenge", "cam01")
+        with pytest.raises(ua.uaerrors.BadUserAccessDenied):
+            await vera.call("StartChallenge", "cam01")
+        part, position, left = await anna.call("NextChallengePart", "cam01")
+        broken = await anna.call("AbortChallenge", "cam01", "the belt stopped")
+    (begun,) = recent(commanded.directory, 1.0)
+
+    assert refused[:3] == [
+        "SetLot: lane: found 'lnae1', expected one of l1, lane1, or * for all",
+        "SetRecipe: recipe: found 'fien', expected one of fine, or \"\" for none",
+        "StartChallenge: target: found 'cam9', expected one of cam01",
+    ]
+    assert "no challenge of cam01 goes on" in refused[3]
+    assert (known, passes, left, broken) == ("asked", 3, 2, "broken off")
+    assert (part, position) == (begun.begun.passes[0].part, begun.begun.passes[0].position)
+    assert (begun.begun.by, begun.why_aborted) == ("anna (opcua)", "the belt stopped")

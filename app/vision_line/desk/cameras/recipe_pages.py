@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from vision_line.desk.sent_fields import SentFields
 from vision_line.desk.services import DeskServices, Services, require
 from vision_line.desk.users.sessions import DeskSession, Role
-from vision_line.parts.orders import MAX_ID, RECIPE, Asked, Order, ask_recipe, order_in_force
+from vision_line.errors import ConfigError
+from vision_line.parts.line_commands import RecipeCommand, checked_command
+from vision_line.parts.orders import RECIPE, Asked, Order, order_in_force
 from vision_line.parts.recorded_recipes import RecordedRecipes, RecordedWish, read_recipes
 
 router = APIRouter()
@@ -29,12 +30,6 @@ _WAITS_S = 2.0
 _ASK_EVERY_S = 0.1
 
 
-class WantedRecipe(BaseModel):
-    """What is asked for; "" for the cameras' own settings."""
-
-    recipe: str = Field(max_length=MAX_ID)
-
-
 @dataclass(frozen=True, slots=True)
 class RecipeState:
     """The recipes that the line knows; by lane (`*`: everywhere) what is in force and refused; and what waits."""
@@ -43,6 +38,7 @@ class RecipeState:
     in_force: dict[str, RecordedWish]
     refused: dict[str, RecordedWish]
     waits: str | None  # a recipe that was asked for and that no run has taken up yet
+    note: str = ""  # what nobody could check of what was asked for just now
 
 
 def read_state(services: DeskServices) -> RecipeState:
@@ -63,29 +59,33 @@ def recipe(services: Services) -> RecipeState:
 
 
 @router.post("/api/v1/recipe")
-def use_recipe(services: Services, session: Quality, wanted: WantedRecipe) -> RecipeState:
-    """Ask for a recipe everywhere, and return what is in force two seconds later at the latest."""
-    return _use(services, wanted.recipe, session.user)
+def use_recipe(services: Services, session: Quality, wanted: RecipeCommand) -> RecipeState:
+    """Ask for a recipe, everywhere or at a lane; return what is in force two seconds later at the latest.
+
+    409: the line does not have the recipe, or the lane.
+    """
+    return _use(services, wanted, session.user)
 
 
 @router.post("/cameras/recipe", include_in_schema=False)
 def change_over(services: Services, session: Quality, sent: SentFields) -> Response:
     """Do what the button says, and show the page again."""
-    _use(services, sent.get("recipe", ""), session.user)
+    _use(services, checked_command(RecipeCommand, {"recipe": sent.get("recipe", "")}), session.user)
     return RedirectResponse("/cameras", HTTPStatus.SEE_OTHER)
 
 
-def _use(services: DeskServices, name: str, by: str) -> RecipeState:
-    known = read_state(services).names
-    if name and name not in known:
-        raise HTTPException(HTTPStatus.CONFLICT, f"the line knows no recipe {name!r}")
-    order = ask_recipe(services.reader.directory, name, Asked(by, DOOR))
+def _use(services: DeskServices, wanted: RecipeCommand, by: str) -> RecipeState:
+    try:
+        placed = services.commands.order(wanted, Asked(by, DOOR))
+    except ConfigError as exc:
+        raise HTTPException(HTTPStatus.CONFLICT, str(exc)) from exc
+    order = placed.order
     until_s = time.monotonic() + _WAITS_S
     while True:
         with services.reader.open() as connection:
             recorded = read_recipes(connection)
         if recorded.newest >= order.number or time.monotonic() >= until_s:
-            return _state(recorded, order)
+            return replace(_state(recorded, order), note=placed.unchecked)
         time.sleep(_ASK_EVERY_S)
 
 

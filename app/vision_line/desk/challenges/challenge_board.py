@@ -10,31 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from vision_line.challenges.acts import LineChallenge
-from vision_line.challenges.challenge_targets import PLAN_KEY, ChallengeTarget
 from vision_line.challenges.clip_results import ReplayBody, recent_replays
 from vision_line.challenges.doing import recent
 from vision_line.challenges.due import TargetState, read_states
 from vision_line.challenges.entry_bodies import PassResult
+from vision_line.challenges.recorded_plan import RecordedPlan
 from vision_line.challenges.showing import Shown, can_show, outcome_of, pooled, shown, void
-from vision_line.errors import RunError
-from vision_line.records.configuration_journal import in_force
 
 #: How far back results are shown and pooled.
 DAYS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedPlan:
-    """The plan that the line follows since it began last; without one nothing is challenged."""
-
-    sha256: str = ""
-    targets: tuple[ChallengeTarget, ...] = ()
-
-
-_PLAN = TypeAdapter(RecordedPlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +62,6 @@ class ChallengeBoard:
     past: Sequence[PastChallenge]  # the newest first
     waits: bool
     replays: Sequence[PastReplay]  # the newest first
-
-
-def read_plan(connection: sqlite3.Connection) -> RecordedPlan:
-    """Return the plan by the record file.
-
-    Raises:
-        RunError: its entry was changed.
-        sqlite3.Error: as it comes.
-    """
-    found = in_force(connection).get(PLAN_KEY)
-    try:
-        return RecordedPlan() if found is None else _PLAN.validate_python(found)
-    except ValidationError as exc:
-        raise RunError("the plan of challenges in the records is not as the line enters it") from exc
 
 
 def read_board(directory: Path, plan: RecordedPlan) -> ChallengeBoard:

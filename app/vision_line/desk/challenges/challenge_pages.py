@@ -16,15 +16,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from vision_line.challenges.doing import abort, begin, end, next_part, recent
 from vision_line.challenges.due import TargetState
 from vision_line.challenges.measuring import enter_results
+from vision_line.challenges.recorded_plan import RecordedPlan, read_plan
 from vision_line.challenges.showing import can_show
-from vision_line.desk.challenges.challenge_board import (
-    DAYS,
-    RecordedPlan,
-    events_of,
-    past_challenge,
-    read_board,
-    read_plan,
-)
+from vision_line.desk.challenges.challenge_board import DAYS, events_of, past_challenge, read_board
 from vision_line.desk.rendering import page
 from vision_line.desk.sent_fields import SentFields
 from vision_line.desk.services import Services, require

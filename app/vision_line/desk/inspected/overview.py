@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse
 
 from vision_line.challenges.challenge_targets import ChallengeTarget
 from vision_line.challenges.due import read_states
-from vision_line.desk.challenges.challenge_board import read_plan
+from vision_line.challenges.recorded_plan import read_plan
 from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.silences import read_silences
 from vision_line.desk.inspected.attention import read_alarms, read_last_run

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vision_line.desk.parts.parts_reader import open_parts
@@ -21,8 +22,9 @@ from vision_line.desk.sent_fields import SentFields
 from vision_line.desk.services import Services, require
 from vision_line.desk.users.sessions import DeskSession, Role
 from vision_line.errors import ConfigError
+from vision_line.parts.line_commands import LotCommand, checked_command
 from vision_line.parts.lot_spans import LotSpan, distinct, lot_spans, read_lot_orders
-from vision_line.parts.orders import EVERYWHERE, MAX_ID, Asked, ask_lot, checked_id
+from vision_line.parts.orders import EVERYWHERE, Asked
 from vision_line.parts.parts_removal import RemovedParts, removed_parts
 from vision_line.parts.passed import PartsFilter, count_parts
 
@@ -37,13 +39,6 @@ DOOR = "desk"
 MOST_LOTS = 25
 
 _LANES = "SELECT lane FROM parts UNION SELECT lane FROM lots WHERE lane <> '*' ORDER BY 1"
-
-
-class WantedLot(BaseModel):
-    """What is begun: "" ends the lot that is made. At a lane, or everywhere."""
-
-    lot: str = Field(max_length=MAX_ID)
-    lane: str = Field(default=EVERYWHERE, min_length=1, max_length=MAX_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +57,18 @@ class MadeLot:
     found_later: int
 
 
+@dataclass(frozen=True, slots=True)
+class BegunLot:
+    """What was begun or ended, as every door answers it, and all lots as they are then.
+
+    `checked` is false where nobody knows whether the lane exists, and `note` says so.
+    """
+
+    checked: bool
+    note: str
+    lots: Sequence[MadeLot]
+
+
 @router.get("/lots", include_in_schema=False)
 def lots_page(services: Services, session: Reader) -> HTMLResponse:
     """Show the lots."""
@@ -75,10 +82,16 @@ def lots(services: Services) -> Sequence[MadeLot]:
 
 
 @router.post("/api/v1/lots")
-def begin_lot(services: Services, session: Quality, wanted: WantedLot) -> Sequence[MadeLot]:
-    """Begin a lot from now on, or end the one that is made; return all as they are then."""
-    _ask(services.reader.directory, wanted.lot, wanted.lane, session.user)
-    return read_lots(services.reader.directory)
+def begin_lot(services: Services, session: Quality, wanted: LotCommand) -> BegunLot:
+    """Begin a lot from now on, or end the one that is made; with the same `request` it is the same lot.
+
+    409: the line does not have the lane.
+    """
+    try:
+        answer = services.commands.carry_out(wanted, Asked(session.user, DOOR), time.monotonic())
+    except ConfigError as exc:
+        raise HTTPException(HTTPStatus.CONFLICT, str(exc)) from exc
+    return BegunLot(bool(answer["checked"]), str(answer.get("note", "")), read_lots(services.reader.directory))
 
 
 @router.post("/lots", include_in_schema=False)
@@ -88,20 +101,13 @@ def change_lot(services: Services, session: Quality, sent: SentFields) -> Respon
     try:
         if not lot and sent.get("act") != "end":
             raise ConfigError("give the lot a name")
-        _ask(services.reader.directory, "" if sent.get("act") == "end" else lot, lane, session.user)
+        wanted = checked_command(LotCommand, {"lot": "" if sent.get("act") == "end" else lot, "lane": lane})
+        answer = services.commands.carry_out(wanted, Asked(session.user, DOOR), time.monotonic())
     except ConfigError as exc:
         return _lots_page(services, session, str(exc), HTTPStatus.BAD_REQUEST)
+    if note := str(answer.get("note", "")):
+        return _lots_page(services, session, note)
     return RedirectResponse("/lots", HTTPStatus.SEE_OTHER)
-
-
-def _ask(directory: Path, lot: str, lane: str, by: str) -> None:
-    """Begin a lot, "" none.
-
-    Raises:
-        ConfigError: lot or lane is no id.
-        RunError: it cannot be written.
-    """
-    ask_lot(directory, lot, Asked(by, DOOR), checked_id(lane, "lane"))
 
 
 def read_lots(directory: Path) -> list[MadeLot]:

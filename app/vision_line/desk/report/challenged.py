@@ -10,7 +10,8 @@ from pathlib import Path
 
 from vision_line.challenges.acts import LineChallenge, challenges_since
 from vision_line.challenges.due import TargetState, last_results, states
-from vision_line.desk.challenges.challenge_board import PastChallenge, past_challenge, read_plan
+from vision_line.challenges.recorded_plan import read_plan
+from vision_line.desk.challenges.challenge_board import PastChallenge, past_challenge
 from vision_line.desk.local_time import ChosenTime
 from vision_line.reviews.reviews_file import reading
 

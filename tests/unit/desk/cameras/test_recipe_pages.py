@@ -9,6 +9,7 @@ from tests.fakes.desk import ORIGIN, DeskUnderTest
 from tests.fakes.desk_records import DeskRecords
 
 from vision_line.desk.users.sessions import Role
+from vision_line.parts.known_names import LANES
 from vision_line.parts.orders import RECIPE, Asked, ask_recipe, order_in_force
 from vision_line.parts.recorded_recipes import IN_FORCE, RECIPES, REFUSED, recorded_wish
 from vision_line.records.journal import Kind
@@ -32,7 +33,13 @@ def line(rows: DeskRecords) -> DeskRecords:
 def test_records_without_recipes_show_none(rows: DeskRecords, client: TestClient) -> None:
     rows.run(0, 6000, "cam01")
     assert 'aria-label="Recipe"' not in client.get("/cameras").text
-    assert client.get("/api/v1/recipe").json() == {"names": [], "in_force": {}, "refused": {}, "waits": None}
+    assert client.get("/api/v1/recipe").json() == {
+        "names": [],
+        "in_force": {},
+        "refused": {},
+        "waits": None,
+        "note": "",
+    }
 
 
 def test_what_is_in_force_and_refused_is_shown(line: DeskRecords, client: TestClient) -> None:
@@ -70,9 +77,30 @@ def test_who_asks_stands_in_the_wish_and_the_answer_says_whether_it_is_taken_up(
 
 
 def test_what_the_line_does_not_know_is_refused(line: DeskRecords, client: TestClient) -> None:
-    assert client.post("/api/v1/recipe", json={"recipe": "9"}, headers=ORIGIN).status_code == 409
+    refused = client.post("/api/v1/recipe", json={"recipe": "9"}, headers=ORIGIN)
+    assert refused.status_code == 409
+    assert refused.json()["error"] == "recipe: found '9', expected one of 7, 8, or \"\" for none"
+    assert client.post("/cameras/recipe", data={"recipe": "9"}, headers=ORIGIN).status_code == 409
     assert client.post("/api/v1/recipe", json={"recipe": "7" * 65}, headers=ORIGIN).status_code in {400, 422}
     assert order_in_force(line.directory, RECIPE) is None
+
+
+def test_a_recipe_can_be_asked_for_at_a_lane_that_the_line_has(
+    line: DeskRecords, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody knows which lanes there are, the answer says so."""
+    monkeypatch.setattr("vision_line.desk.cameras.recipe_pages._WAITS_S", 0.05)
+    unknown = client.post("/api/v1/recipe", json={"recipe": "7", "lane": "left"}, headers=ORIGIN)
+    enter(line, LANES, {"left": {}})
+    known = client.post("/api/v1/recipe", json={"recipe": "7", "lane": "left"}, headers=ORIGIN)
+    refused = client.post("/api/v1/recipe", json={"recipe": "7", "lane": "lfet"}, headers=ORIGIN)
+
+    assert unknown.json()["note"] == "not checked: the records do not say which lanes there are"
+    assert (known.status_code, known.json()["note"]) == (200, "")
+    assert (refused.status_code, refused.json()["error"]) == (
+        409,
+        "lane: found 'lfet', expected one of left, or * for all",
+    )
 
 
 def test_only_quality_may(line: DeskRecords, desk: DeskUnderTest, client: TestClient) -> None:

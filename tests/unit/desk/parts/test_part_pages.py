@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from tests.fakes.desk import ORIGIN, DeskUnderTest, desk_over
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
 from tests.fakes.passed_parts import make_part
+from tests.fakes.said_configuration import enter_configuration, named
 
 from vision_line.desk.users.sessions import Role
 from vision_line.parts.orders import LOT, order_in_force
@@ -123,7 +124,7 @@ def test_text_of_the_plant_is_text(parted: DeskRecords, client: TestClient) -> N
 
 
 def test_a_lot_is_begun_and_ended_and_counts_its_parts(parted: DeskRecords, client: TestClient) -> None:
-    begun = client.post("/api/v1/lots", json={"lot": "L & 1"}, headers=ORIGIN).json()
+    begun = client.post("/api/v1/lots", json={"lot": "L & 1"}, headers=ORIGIN).json()["lots"]
     assert [(one["lot"], one["lane"], one["until_utc"]) for one in begun] == [("L & 1", "*", None)]
     one = begun[0]
     assert (one["parts"], one["inspected"], one["good"], one["rejected"], one["found_later"]) == (2, 2, 0, 1, 1)
@@ -170,3 +171,25 @@ def test_only_quality_begins_a_lot(records: Path, desk: DeskUnderTest) -> None:
         found.sign_in_as("vera", "a long password")
         assert found.client.post("/api/v1/lots", json={"lot": "L"}, headers=ORIGIN).status_code == 403
         assert "Begin it now" not in found.client.get("/lots").text
+
+
+def test_a_lot_is_begun_at_lanes_that_the_line_has(rows: DeskRecords, client: TestClient) -> None:
+    """By the program's door and by the page; what nobody could check is said, and recorded."""
+    rows.run(0, 6000, "cam01")
+    before = client.post("/api/v1/lots", json={"lot": "L", "lane": "left"}, headers=ORIGIN).json()
+    page = client.post("/lots", data={"lot": "L", "lane": "left", "act": "begin"}, headers=ORIGIN)
+    enter_configuration(rows.connection, named(["left"], []))
+    known = client.post("/api/v1/lots", json={"lot": "L", "lane": "left"}, headers=ORIGIN).json()
+    refused = client.post("/api/v1/lots", json={"lot": "L", "lane": "lfet"}, headers=ORIGIN)
+    shown = client.post("/lots", data={"lot": "L", "lane": "lfet", "act": "begin"}, headers=ORIGIN)
+
+    note = "recorded; not checked: the records do not say which lanes there are"
+    assert (before["checked"], before["note"]) == (False, note)
+    assert note in page.text
+    assert (known["checked"], known["note"]) == (True, "")
+    assert (refused.status_code, refused.json()["error"]) == (
+        409,
+        "lane: found 'lfet', expected one of left, or * for all",
+    )
+    assert shown.status_code == 400
+    assert "expected one of left" in shown.text
