@@ -75,7 +75,7 @@ def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDet
         ValueError, AttributeError, KeyError, TypeError, RunError: its body is not what the program wrote.
     """
     body: dict[str, object] = json.loads(entry.body)
-    kind, key = _told_as(*_said_by(entry), body)
+    kind, key = _said_as(*_said_by(entry), body)
     content = {"run": None if run is None else run.run_id, **_CONTENTS.get(kind, _row)(key, body)}
     if kind == Kind.EVENT and run is not None:
         content |= run.as_content() | {"latency_ms": event.latency_ms}
@@ -104,7 +104,7 @@ def _said_by(entry: JournalEntry) -> tuple[str, str]:
     return kind, key
 
 
-def _told_as(kind: str, key: str, body: Body) -> tuple[str, str]:
+def _said_as(kind: str, key: str, body: Body) -> tuple[str, str]:
     """Return the kind and key under which an entry is told: what became of a wish has a kind of its own."""
     is_wish = kind == Kind.CONFIGURATION and key.startswith((IN_FORCE, REFUSED)) and body.get("after") is not None
     return (RECIPE_STATE, key) if is_wish else (kind, key)

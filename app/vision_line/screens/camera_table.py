@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vision_line.screens.recipes_in_force import column_width, recipe_cell
 from vision_line.screens.segments import Line, Segment, filled, left, right
 from vision_line.screens.styles import NOTICE, ORDINARY_CAUSES, QUIET, TROUBLE, milliseconds, short_time, style_of
 from vision_line.telemetry.snapshot import CameraSnapshot
 
 _MARK, _STATE = 3, 14
+_STOOD_IN_FOR = frozenset({"p50", "p99"})
 _NAME_MIN, _NAME_MAX = 8, 24
+#: What is laid out for; nothing more is shown on narrower screens.
+_NARROW = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class TableColumn:
 
 def table_lines(cameras: Sequence[CameraSnapshot], width: int) -> list[Line]:
     """Return the title line and a line for each camera, each exactly `width` cells."""
-    columns = _columns(width)
+    columns = _with_recipes(width, column_width(cameras))
     fixed = _MARK + _STATE + sum(column.width for column in columns)
     longest = max((len(camera.name) for camera in cameras), default=0)
     name_width = max(_NAME_MIN, min(longest + 2, _NAME_MAX, width - fixed - 1))
@@ -112,6 +116,18 @@ def _share(camera: CameraSnapshot, width: int) -> Segment:
     share = camera.fps_inspected / camera.fps_in if camera.fps_in > 0 else 0.0
     full = min(cells, round(share * cells))
     return f"   {'━' * full}{'─' * (cells - full)}", QUIET
+
+
+def _with_recipes(width: int, recipe_width: int) -> list[TableColumn]:
+    """Return the columns with one of recipes, 0 wide: none. On a narrow screen it stands in for two latencies."""
+    columns = _columns(max(_NARROW, width - recipe_width))
+    if not recipe_width:
+        return columns
+    if width - recipe_width < _NARROW:
+        left_out = [column for column in columns if column.title in _STOOD_IN_FOR]
+        columns = [column for column in columns if column not in left_out]
+        recipe_width = sum(column.width for column in left_out)
+    return [TableColumn("  recipe", recipe_width, recipe_cell, align=left), *columns]
 
 
 def _columns(width: int) -> list[TableColumn]:

@@ -23,6 +23,7 @@ from vision_line.screens.device_lines import device_lines
 from vision_line.screens.headline import band, title_line, totals_lines
 from vision_line.screens.notices import notice_lines
 from vision_line.screens.painter import run_painter
+from vision_line.screens.recipes_in_force import recipe_lines
 from vision_line.screens.segments import Line, filled, to_text
 from vision_line.screens.styles import VALUE
 from vision_line.telemetry.snapshot import Snapshot
@@ -62,7 +63,8 @@ def screen_lines(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     if len(snapshot.cameras) + 1 <= room:
         lines += table_lines(snapshot.cameras, width)
     else:
-        lines += grid_lines(snapshot.cameras, width, room)
+        recipes = recipe_lines(snapshot.cameras, width)
+        lines += [*recipes, *grid_lines(snapshot.cameras, width, room - len(recipes))]
     lines += air
     return [*lines, *notice_lines(snapshot, width, height - len(lines))][:height]
 

@@ -16,7 +16,7 @@ from vision_line.ports import LogStatus
 from vision_line.screens.dashboard import render, screen_lines, screen_with_foot, svg_of
 from vision_line.screens.segments import width_of
 from vision_line.telemetry.alarms import plan_alarms
-from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot
+from vision_line.telemetry.snapshot import CameraSnapshot, RecipeInForce, Snapshot
 
 Maker = Callable[[int], Snapshot]
 SIZES = [(80, 24), (80, 40), (120, 30), (120, 50), (160, 40), (200, 60)]
@@ -24,6 +24,15 @@ SIZES = [(80, 24), (80, 40), (120, 30), (120, 50), (160, 40), (200, 60)]
 
 def text_of(snapshot: Snapshot, width: int, height: int) -> list[str]:
     return ["".join(text for text, _ in line) for line in screen_lines(snapshot, width, height)]
+
+
+def under(snapshot: Snapshot, *names: str) -> Snapshot:
+    """Return the line with its cameras under these recipes in turn."""
+    cameras = (
+        replace(camera, recipe=RecipeInForce(names[index % len(names)], 1.0))
+        for index, camera in enumerate(snapshot.cameras)
+    )
+    return replace(snapshot, cameras=tuple(cameras))
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -44,6 +53,40 @@ def test_screen_fits_any_size(troubled_line: Maker, width: int, height: int, cam
 
     assert {width_of(line) for line in lines} == {width}
     assert len(lines) <= height
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    width=st.integers(20, 220), cameras=st.integers(2, 40), names=st.lists(st.text(max_size=64), min_size=1, max_size=5)
+)
+def test_screen_with_recipes_fits_any_size(troubled_line: Maker, width: int, cameras: int, names: list[str]) -> None:
+    """However long their names are."""
+    lines = screen_lines(under(troubled_line(cameras), *names), width, 40)
+
+    assert {width_of(line) for line in lines} == {width}
+    assert len(lines) <= 40
+
+
+@pytest.mark.parametrize("width", [80, 89, 120, 160])
+def test_each_camera_has_its_recipe_once_one_was_asked_for(well_line: Maker, width: int) -> None:
+    """Where none is in use the columns are what they were; 80 columns hold it instead of two latencies."""
+    plain = text_of(well_line(3), width, 30)
+    shown = text_of(under(well_line(3), "board-7", ""), width, 30)
+    title, first, second = (next(line for line in shown if word in line) for word in ("camera ", "cam01 ", "cam02 "))
+    column = title.index("recipe")
+
+    assert not any("recipe" in line for line in plain)
+    assert first[column:].startswith("board-7 ")
+    assert second[column:].startswith("– ")
+    assert ("p50" in title, "insp." in title, "defects" in title) == (width > 80, True, True)
+
+
+def test_where_cameras_stand_side_by_side_recipes_have_a_line(well_line: Maker) -> None:
+    """With how many cameras each is in force at."""
+    shown = text_of(under(well_line(40), "board-7", "board-7", "board-7", ""), 80, 24)
+
+    assert " recipes board-7 at 30, none at 10" in [line.rstrip() for line in shown]
+    assert not any("recipes" in line for line in text_of(well_line(40), 80, 24))
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
