@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The coordination store on NATS JetStream: the key-value bucket `fleet`, of one value a key, on three servers.
+
+It lies in files: a bucket in memory that has lost its majority answers again only when the last server is back.
+A server that is away holds nobody up: the connection is made when it is needed, and again for ever. Requests that were
+not answered in time count as unknown, never as "nothing there".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.client import JetStreamContext
+from nats.js.errors import BucketNotFoundError, KeyWrongLastSequenceError, NoStreamResponseError, NotFoundError
+from nats.js.kv import KeyValue
+
+from vision_line.errors import mask_credentials
+from vision_line.fleet.coordination import CoordinationError, StoreEntry
+
+logger = logging.getLogger(__name__)
+
+BUCKET = "fleet"
+#: A request that is not answered within this is given up, in seconds.
+REQUEST_S = 1.5
+#: A watch to which nothing came for this long may be dead and is begun anew: nodes renew their keys more often.
+SILENT_S = 1.0
+#: The pause before a watch or a connection that failed is tried again.
+RETRY_S = 0.3
+#: Servers forget a watch of a client that is gone after this.
+_INACTIVE_S = 30.0
+#: As JetStream numbers what it answers: there is no such message in the stream.
+_NO_MESSAGE = 10037
+
+_T = TypeVar("_T")
+
+
+class NatsCoordination:
+    """A `Coordination` over NATS servers that know each other; used by one event loop, which it is closed in."""
+
+    def __init__(
+        self, servers: Sequence[str], name: str, *, seed_file: Path | None = None, replicas: int | None = None
+    ) -> None:
+        """Use `servers` (`nats://` or `tls://`) under the name of a node; nothing is connected yet.
+
+        `seed_file` holds this node's nkey seed. `replicas`: on how many servers a new bucket lies; default: 3 where
+        that many are named, else 1.
+        """
+        self._servers = list(servers)
+        self._name = name
+        self._seed_file = seed_file
+        self._replicas = replicas or (3 if len(self._servers) >= 3 else 1)
+        self._client: Client | None = None
+        self._js: JetStreamContext | None = None
+        self._bucket: KeyValue | None = None
+        self._opening = asyncio.Lock()
+        self._is_closed = False
+
+    async def put(self, key: str, value: bytes) -> int:
+        """As the port says."""
+        bucket = await self._answer(self._opened())
+        return await self._answer(bucket.put(key, value))
+
+    async def swap(self, key: str, value: bytes, expected: int) -> int | None:
+        """As the port says."""
+        bucket = await self._answer(self._opened())
+        try:
+            return await self._answer(bucket.update(key, value, last=expected))
+        except KeyWrongLastSequenceError:
+            return None
+
+    async def get(self, key: str) -> StoreEntry | None:
+        """As the port says; the leader of the bucket is asked, because a copy may be behind and have nothing."""
+        await self._answer(self._opened())
+        if self._js is None:
+            raise CoordinationError("the store's connection is closed")
+        try:
+            found = await self._answer(self._js.get_last_msg(f"KV_{BUCKET}", f"$KV.{BUCKET}.{key}"))
+        except NotFoundError as exc:
+            if exc.err_code != _NO_MESSAGE:
+                self._bucket = None
+                raise CoordinationError(f"the store has no bucket {BUCKET} at the moment") from exc
+            return None
+        return StoreEntry(key, found.data or b"", found.seq or 0)
+
+    async def watch(self) -> AsyncIterator[StoreEntry]:
+        """As the port says."""
+        while True:
+            watcher: KeyValue.KeyWatcher | None = None
+            try:
+                bucket = await self._answer(self._opened())
+                watcher = await self._answer(bucket.watchall(inactive_threshold=_INACTIVE_S))
+                async for entry in _entries(watcher):
+                    yield entry
+            except (CoordinationError, NatsError) as exc:
+                logger.debug("the watch of the store is begun anew: %s", exc)
+                await asyncio.sleep(RETRY_S)
+            finally:
+                if watcher is not None:
+                    with suppress(NatsError, TimeoutError):
+                        async with asyncio.timeout(RETRY_S):
+                            await watcher.stop()  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """As the port says."""
+        self._is_closed = True
+        client, self._client, self._bucket, self._js = self._client, None, None, None
+        if client is not None:
+            await client.close()
+
+    async def _answer(self, request: Awaitable[_T]) -> _T:
+        """Wait for an answer, which is also "no"; what the caller does not expect is unknown.
+
+        Raises:
+            NotFoundError, KeyWrongLastSequenceError: the store's own "no".
+            CoordinationError: no answer.
+        """
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                return await request
+        except KeyWrongLastSequenceError:
+            raise
+        except NotFoundError:
+            raise
+        except (NatsError, OSError, TimeoutError) as exc:
+            if isinstance(exc, NoStreamResponseError):
+                self._bucket = None  # perhaps the servers began anew, without it
+            raise CoordinationError(f"the store did not answer: {exc or type(exc).__name__}") from exc
+
+    async def _opened(self) -> KeyValue:
+        """Return the bucket, connected and made where that is needed."""
+        async with self._opening:
+            if self._is_closed:
+                raise CoordinationError("the store's connection is closed")
+            client = self._client = self._client or await self._connect()
+            if not client.is_connected:
+                raise CoordinationError("no server of the store can be reached")
+            if self._bucket is None:
+                self._js = client.jetstream(timeout=REQUEST_S)
+                self._bucket = await self._found_or_made(self._js)
+            return self._bucket
+
+    async def _connect(self) -> Client:
+        """Connect to one of the servers; from then on the client finds others by itself, for ever."""
+        client = Client()
+        try:
+            await client.connect(
+                self._servers,
+                name=self._name,
+                error_cb=_note,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # it is slept for
+                connect_timeout=1,
+                ping_interval=1,
+                max_outstanding_pings=2,
+                nkeys_seed=None if self._seed_file is None else str(self._seed_file),
+            )
+        except BaseException:
+            with suppress(NatsError):
+                await client.close()
+            raise
+        return client
+
+    async def _found_or_made(self, js: JetStreamContext) -> KeyValue:
+        try:
+            return await js.key_value(BUCKET)
+        except BucketNotFoundError:
+            config = KeyValueConfig(BUCKET, history=1, storage=StorageType.FILE, replicas=self._replicas)
+            return await js.create_key_value(config)
+
+
+async def _entries(watcher: KeyValue.KeyWatcher) -> AsyncIterator[StoreEntry]:
+    """Yield what a watch brings until nothing comes; deletions, which nobody makes, are left out."""
+    while True:
+        entry = await watcher.updates(timeout=SILENT_S)  # type: ignore[no-untyped-call]
+        if entry is not None and entry.operation is None:
+            yield StoreEntry(entry.key, entry.value or b"", entry.revision or 0)
+
+
+async def _note(error: Exception) -> None:
+    """Take in what the client meets while it goes on by itself."""
+    logger.debug("the store's connection: %s", mask_credentials(str(error) or type(error).__name__))

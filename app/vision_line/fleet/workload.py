@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What cameras need and what nodes can do, as the planner counts it: whole numbers, whose sums have no order. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+#: Up to this share of its capacity a node takes cameras that it does not have, in per cent.
+FULL_PERCENT = 90
+
+
+class Workload(NamedTuple):
+    """What a camera needs each second, or what a node can do."""
+
+    inspections_mhz: int  # inspections in 1000 s
+    pixels_s: int  # decoded
+
+    def plus(self, other: Workload) -> Workload:
+        """Return both together."""
+        return Workload(self.inspections_mhz + other.inspections_mhz, self.pixels_s + other.pixels_s)
+
+    def minus(self, other: Workload) -> Workload:
+        """Return what is left without `other`."""
+        return Workload(self.inspections_mhz - other.inspections_mhz, self.pixels_s - other.pixels_s)
+
+    def fits(self, capacity: Workload, percent: int = 100) -> bool:
+        """Return whether it is at most that share of `capacity`."""
+        return (
+            self.inspections_mhz * 100 <= capacity.inspections_mhz * percent
+            and self.pixels_s * 100 <= capacity.pixels_s * percent
+        )
+
+    def share_of(self, capacity: Workload) -> float:
+        """Return the share of `capacity` of what is scarcer; infinite where there is none."""
+        pairs = zip(self, capacity, strict=True)
+        return max(need / has if has else (float("inf") if need else 0.0) for need, has in pairs)
+
+
+NOTHING = Workload(0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetCamera:
+    """A camera as the planner sees it; of its URL and its settings it knows nothing."""
+
+    name: str
+    wanted: Workload
+    least: Workload  # with as few inspections as its parts allow
+    priority: int = 0  # the lower ones are given up first
+    sessions: int = 2  # how many clients the camera serves at once
+    reachable_from: frozenset[str] = frozenset()  # labels, one of which a node must have; empty: every node
+    pin: str = ""  # the only node that may inspect it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetNode:
+    """A living node as the planner sees it."""
+
+    name: str
+    capacity: Workload
+    labels: frozenset[str] = frozenset()
+    refuses: frozenset[str] = field(default_factory=frozenset)  # cameras whose secret it does not have
+    is_draining: bool = False
+
+    def obstacle(self, camera: FleetCamera) -> str:
+        """Return why it may not inspect the camera, whatever room it has; "" where it may."""
+        if camera.pin and camera.pin != self.name:
+            return f"pinned to {camera.pin}"
+        if camera.reachable_from and not camera.reachable_from & (self.labels | {self.name}):
+            return f"not reachable: it has none of the labels {', '.join(sorted(camera.reachable_from))}"
+        if camera.name in self.refuses:
+            return "has no secret for it"
+        return ""
