@@ -50,6 +50,18 @@ def test_a_repeated_frame_is_frozen_after_its_time() -> None:
     assert verdicts.index(Health.FROZEN) == 50
 
 
+@settings(max_examples=30, deadline=None)
+@given(gop=st.integers(1, 40), moving=st.integers(1, 80), after_s=st.sampled_from([1.0, 2.0, 4.0]))
+def test_how_long_a_frozen_camera_is_believed_at_most(gop: int, moving: int, after_s: float) -> None:
+    """`frozen_after_s` and two keyframe intervals, or two seconds where those are short: docs/outputs/lanes.md."""
+    fps = 20.0
+    before = [scene(seed) for seed in range(2, 2 + moving)]
+    verdicts = watch(HealthMonitor(after_s, may_stand_still=False), [*before, *[scene()] * 180], fps=fps, gop=gop)
+    believed_s = (verdicts.index(Health.FROZEN) - moving) / fps
+
+    assert after_s <= believed_s <= after_s + (2 * gop / fps if gop / fps >= 0.5 else 2.0)
+
+
 def test_an_encoder_that_changes_its_quantiser_does_not_hide_a_freeze() -> None:
     """A repeated frame that comes back with single levels of difference is still the same frame."""
     frames = []
