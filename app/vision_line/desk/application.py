@@ -30,6 +30,7 @@ from vision_line.desk.in_plant_time import InPlantTime
 from vision_line.desk.inspected import overview
 from vision_line.desk.live import live_pages, live_sockets
 from vision_line.desk.live.live_hub import LiveHub
+from vision_line.desk.part_charts import part_chart_pages
 from vision_line.desk.parts import lot_pages, part_pages, part_triggers
 from vision_line.desk.record_reader import NoRecordsError, RecordReader
 from vision_line.desk.recorded_clock import RecordedClock
@@ -60,6 +61,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     recipe_pages.router,
     case_pages.router,
     chart_pages.router,
+    part_chart_pages.router,
     live_pages.router,
     live_sockets.router,
     report_pages.router,

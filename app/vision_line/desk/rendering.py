@@ -17,7 +17,14 @@ from vision_line import __version__
 from vision_line.challenges.showing import share
 from vision_line.desk.found.found_events import FoundEvent
 from vision_line.desk.local_time import plant_clock
-from vision_line.desk.plain_words import cause_words, drop_words, duration, part_cause_words, percent
+from vision_line.desk.plain_words import (
+    cause_words,
+    drop_words,
+    duration,
+    part_cause_words,
+    percent,
+    rounded_percent,
+)
 from vision_line.desk.time_filters import time_filters
 
 #: Everything that a page loads, by name, with its type.
@@ -69,6 +76,7 @@ def _environment() -> Environment:
         "groupby_day": _by_day,
         "duration": duration,
         "percent": percent,
+        "rounded_percent": rounded_percent,
         "share": share,
         "cause_words": cause_words,
         "drop_words": drop_words,

@@ -20,6 +20,8 @@ _OF_CHALLENGE = """any_challenge() AND EXISTS (SELECT 1 FROM journal j, json_eac
     WHERE j.number = t.number AND is_challenge(c.key, t.triggered_utc))"""
 _COUNTS = f"""SELECT t.lane, t.verdict, t.cause, count(*) AS parts, count(t.corrected) AS corrected FROM parts t
     WHERE {{where}} AND NOT ({_OF_CHALLENGE}) GROUP BY t.lane, t.verdict, t.cause ORDER BY t.lane"""  # noqa: S608
+_LAST = f"""SELECT t.triggered_utc FROM parts t WHERE {{where}} AND NOT ({_OF_CHALLENGE})
+    ORDER BY t.triggered_utc DESC LIMIT 1"""  # noqa: S608
 #: First only which parts: a lot has more than a page, and whether one is of a challenge is asked of each that is shown.
 _PAGE = f"""SELECT t.number, t.lane, t.sequence, t.part_id, t.lot, t.recipe, t.triggered_utc, t.decided_utc, t.verdict,
     t.cause, t.inspections, t.run_id, t.is_simulated, t.corrected, {_OF_CHALLENGE} AS is_challenge
@@ -40,6 +42,7 @@ class PartsFilter:
     lot: str = ""
     part_id: str = ""
     verdict: str = ""
+    recipe: str = ""
 
     def conditions(self) -> tuple[str, tuple[object, ...]]:
         """Return it as SQL with its parameters."""
@@ -50,6 +53,7 @@ class PartsFilter:
             ("t.lot <> '' AND t.lot = ?", self.lot or None),  # the words of the index's condition
             ("t.part_id <> '' AND t.part_id = ?", self.part_id or None),  # the same
             ("t.verdict = ?", self.verdict or None),
+            ("t.recipe = ?", self.recipe or None),
         ]
         wanted = [(sql, value) for sql, value in asked if value is not None]
         return " AND ".join(sql for sql, _ in wanted) or "1", tuple(value for _, value in wanted)
@@ -130,6 +134,17 @@ def count_parts(connection: sqlite3.Connection, wanted: PartsFilter) -> list[Lan
         if verdict == PartVerdict.NOT_INSPECTED:
             counts.causes[cause] += parts
     return list(found.values())
+
+
+def last_part(connection: sqlite3.Connection, wanted: PartsFilter) -> float | None:
+    """Return when the newest part came, challenge parts left out; None: there is none.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    where, values = wanted.conditions()
+    (triggered_utc,) = connection.execute(_LAST.format(where=where), values).fetchone() or (None,)
+    return triggered_utc
 
 
 def find_parts(

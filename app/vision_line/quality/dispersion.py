@@ -46,29 +46,39 @@ class Dispersion:
         return Spread.MORE if self.ratio > 1.0 else Spread.LESS
 
 
-def dispersion(z: Floats, expected: Floats) -> Dispersion:
-    """Return the dispersion of standardised points (n,) of counts with these expected values (n,); n >= 2."""
-    if len(z) < 2 or z.shape != expected.shape:
-        raise ValueError("dispersion needs two periods or more, each with its expected count")
-    excess = float((1.0 / expected).mean())  # the excess kurtosis of Poisson counts
-    return Dispersion(float((np.diff(z) ** 2).mean()) / 2.0, sqrt((3.0 + excess) / len(z)))
+def dispersion(z: Floats, excess: Floats) -> Dispersion:
+    """Return the dispersion of standardised points (n,) of counts with these excess kurtoses (n,); n >= 2."""
+    if len(z) < 2 or z.shape != excess.shape:
+        raise ValueError("dispersion needs two periods or more, each with the excess kurtosis of its count")
+    return Dispersion(float((np.diff(z) ** 2).mean()) / 2.0, sqrt((3.0 + float(excess.mean())) / len(z)))
 
 
 def suggested_limits(
-    counts: Sequence[float] | Floats, areas: Sequence[float] | Floats, left_out: Collection[int] = ()
+    kind: ChartKind,
+    counts: Sequence[float] | Floats,
+    areas: Sequence[float] | Floats,
+    left_out: Collection[int] = (),
 ) -> ControlLimits:
-    """Return the limits of a u chart that periods of the past suggest, Laney's where they differ not by chance alone.
+    """Return the limits that periods of the past suggest, Laney's where they differ not by chance alone.
 
     Raises ValueError where no limits follow from the data, as `fit_limits` does.
     """
     kept = np.delete(np.arange(len(counts)), sorted(left_out))
     number, area = np.asarray(counts, np.float64)[kept], np.asarray(areas, np.float64)[kept]
-    classic = fit_limits(ChartKind.RATE, number.tolist(), area.tolist())
+    classic = fit_limits(kind, number.tolist(), area.tolist())
     z = control_chart(classic, number, area).z
     if len(z) < 2 or not np.diff(z).any():
         return classic
-    spread = dispersion(z, classic.center * area).spread
-    return classic if spread is Spread.CHANCE else fit_limits(ChartKind.RATE, number, area, laney=True)
+    spread = dispersion(z, excess_kurtosis(classic, area)).spread
+    return classic if spread is Spread.CHANCE else fit_limits(kind, number, area, laney=True)
+
+
+def excess_kurtosis(limits: ControlLimits, areas: Floats) -> Floats:
+    """Return that of each period's count (n,) where only chance works: of Poisson counts, or of binomial ones."""
+    if limits.kind is ChartKind.RATE:
+        return 1.0 / (limits.center * areas)
+    variance = limits.center * (1.0 - limits.center)
+    return (1.0 - 6.0 * variance) / (variance * areas)
 
 
 def spread_of(limits: ControlLimits) -> Spread:

@@ -14,7 +14,7 @@ from itertools import product
 from math import ceil, erfc, factorial, floor, sqrt
 
 from vision_line.quality.control_charts import WIDTH
-from vision_line.quality.intervals import poisson_at_least, poisson_at_most
+from vision_line.quality.intervals import binomial_at_most, poisson_at_least, poisson_at_most
 from vision_line.quality.nelson import DEFAULT_TESTS
 
 #: How many orders of 14 and 15 values alternate (sequence A001250 of the On-Line Encyclopedia of Integer Sequences).
@@ -50,6 +50,16 @@ def beyond_limits_rate(expected: float) -> float:
     distance = WIDTH * sqrt(expected)
     above = poisson_at_least(floor(expected + distance) + 1, expected)
     return above + poisson_at_most(ceil(expected - distance) - 1, expected)
+
+
+def beyond_share_limits_rate(share: float, parts: int) -> float:
+    """Return how often so many parts, of which `share` are rejected in the long run, lie outside of a p chart's limits.
+
+    With few expected rejects that is more often than the 0.27 % of the normal distribution, too.
+    """
+    expected, distance = share * parts, WIDTH * sqrt(share * (1.0 - share) * parts)
+    above = 1.0 - binomial_at_most(floor(expected + distance), parts, share)
+    return above + binomial_at_most(ceil(expected - distance) - 1, parts, share)
 
 
 def _above(sigmas: float) -> float:

@@ -67,6 +67,20 @@ def poisson_at_most(count: int, mean: float) -> float:
     return min(1.0, float(np.exp(k * np.log(mean) - mean - _log_factorials(count)).sum()))
 
 
+def binomial_at_most(count: int, trials: int, share: float) -> float:
+    """Return the probability that `count` or fewer of so many trials hit, each with the probability `share`."""
+    if trials < 0 or not 0.0 <= share <= 1.0:
+        raise ValueError(f"expected trials and a share from 0 to 1, got {trials} and {share}")
+    if count >= trials or share == 0.0:
+        return float(count >= 0)
+    if count < 0 or share == 1.0:
+        return 0.0
+    k = np.arange(count + 1)
+    factors = np.log(trials - k[:-1]) - np.log(k[1:])  # of each way to choose, from the one before
+    ways = np.concatenate([[0.0], np.cumsum(factors)])
+    return min(1.0, float(np.exp(ways + k * np.log(share) + (trials - k) * np.log1p(-share)).sum()))
+
+
 def poisson_at_least(count: int, mean: float) -> float:
     """Return the probability that a Poisson count of this mean is `count` or more."""
     return 1.0 - poisson_at_most(count - 1, mean)

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Baselines as people approve and withdraw them: entries of kind `baseline`, and which are in force.
-
-`key` names what a baseline is of. The body has `by`, and the baseline `before` and `after`; None is none.
-"""
+"""Baselines of u charts as people approve and withdraw them: entries of kind `baseline`."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
-from vision_line.errors import RunError
 from vision_line.quality import Baseline, ChartKind, ControlLimits
-from vision_line.records.side_journal import SideEntry, append, entries
+from vision_line.records.side_journal import SideEntry
+from vision_line.reviews.baseline_journal import BaselineJournal
 
 KIND = "baseline"
 
@@ -111,45 +107,8 @@ class _Said(BaseModel):
     settings_sha256: str
 
 
-def approve(connection: sqlite3.Connection, baseline: ApprovedBaseline) -> int:
-    """Enter a baseline, which replaces the one of the same scope; return its entry's number."""
-    scope = baseline.scope
-    body = {
-        "by": baseline.baseline.approved_by,
-        "before": _said(in_force(connection).get(scope)),
-        "after": _said(baseline),
-    }
-    return append(connection, KIND, scope.key, body)
-
-
-def withdraw(connection: sqlite3.Connection, scope: ChartScope, by: str, reason: str) -> bool:
-    """Enter that there is no baseline any more; False: there is none to withdraw."""
-    found = in_force(connection).get(scope)
-    if found is not None:
-        append(connection, KIND, scope.key, {"by": by, "reason": reason, "before": _said(found), "after": None})
-    return found is not None
-
-
-def in_force(connection: sqlite3.Connection) -> dict[ChartScope, ApprovedBaseline]:
-    """Return the baselines that hold, by what they are of.
-
-    Raises:
-        RunError: an entry is not as this program writes them.
-    """
-    newest = {entry.key: entry for entry in entries(connection, [KIND])}
-    found = [_read(entry) for entry in newest.values() if entry.body.get("after") is not None]
-    return {one.scope: one for one in found}
-
-
-def history(connection: sqlite3.Connection, scope: ChartScope) -> list[SideEntry]:
-    """Return all entries about a scope's baselines, the newest first."""
-    return [entry for entry in reversed(entries(connection, [KIND])) if entry.key == scope.key]
-
-
-def _said(baseline: ApprovedBaseline | None) -> dict[str, object] | None:
+def _said(baseline: ApprovedBaseline) -> dict[str, object]:
     """Return what the journal says of a baseline."""
-    if baseline is None:
-        return None
     made = baseline.baseline
     said = _Said(
         **asdict(baseline.scope),
@@ -169,24 +128,29 @@ def _said(baseline: ApprovedBaseline | None) -> dict[str, object] | None:
 
 
 def _read(entry: SideEntry) -> ApprovedBaseline:
-    try:
-        said = _Said.model_validate(entry.body["after"])
-        return ApprovedBaseline(
-            scope=ChartScope(said.period, said.camera, said.station, said.class_name),
-            baseline=Baseline(
-                limits=ControlLimits(ChartKind.RATE, said.center, said.sigma_z),
-                periods=said.periods,
-                first_utc=said.first_utc,
-                last_utc=said.last_utc,
-                approved_by=str(entry.body["by"]),
-                approved_utc=said.approved_utc,
-            ),
-            events=said.events,
-            inspected_s=said.inspected_s,
-            excluded=said.excluded,
-            model_sha256=said.model_sha256,
-            settings_sha256=said.settings_sha256,
-            number=entry.number,
-        )
-    except (KeyError, ValueError) as exc:
-        raise RunError(f"entry {entry.number} of the reviews cannot be read as a baseline") from exc
+    said = _Said.model_validate(entry.body["after"])
+    return ApprovedBaseline(
+        scope=ChartScope(said.period, said.camera, said.station, said.class_name),
+        baseline=Baseline(
+            limits=ControlLimits(ChartKind.RATE, said.center, said.sigma_z),
+            periods=said.periods,
+            first_utc=said.first_utc,
+            last_utc=said.last_utc,
+            approved_by=str(entry.body["by"]),
+            approved_utc=said.approved_utc,
+        ),
+        events=said.events,
+        inspected_s=said.inspected_s,
+        excluded=said.excluded,
+        model_sha256=said.model_sha256,
+        settings_sha256=said.settings_sha256,
+        number=entry.number,
+    )
+
+
+_JOURNAL = BaselineJournal(KIND, _said, _read)
+
+approve = _JOURNAL.approve
+withdraw = _JOURNAL.withdraw
+in_force = _JOURNAL.in_force
+history = _JOURNAL.history

@@ -25,6 +25,7 @@ PAGES = (
     "/parts",
     "/lots",
     "/charts",
+    "/charts/parts",
     "/report",
     "/challenges",
     "/figures",
@@ -33,7 +34,7 @@ PAGES = (
 )
 ANSWERS = (
     *("/coverage", "/events", "/events/1", "/cameras", "/cameras/cam01", "/figures"),
-    *("/parts", "/lots"),
+    *("/parts", "/lots", "/part-charts", "/part-silences", "/part-baselines"),
     *("/challenges", "/trail", "/live", "/charts", "/silences", "/baselines"),
 )
 

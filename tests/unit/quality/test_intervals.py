@@ -6,11 +6,17 @@ from __future__ import annotations
 from math import comb, exp, factorial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.stats import beta, chi2, poisson
+from scipy.stats import beta, binom, chi2, poisson
 
-from vision_line.quality.intervals import clopper_pearson, garwood, poisson_at_least, poisson_at_most
+from vision_line.quality.intervals import (
+    binomial_at_most,
+    clopper_pearson,
+    garwood,
+    poisson_at_least,
+    poisson_at_most,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,14 @@ def test_tails_equal_scipy(count: int, mean: float) -> None:
     """Both tails hold the count itself."""
     assert poisson_at_most(count, mean) == pytest.approx(poisson.cdf(count, mean), abs=1e-9)
     assert poisson_at_least(count, mean) == pytest.approx(poisson.sf(count - 1, mean), abs=1e-9)
+
+
+@given(trials=st.integers(0, 5000), count=st.integers(-2, 5002), share=st.floats(0.0, 1.0))
+@example(trials=3_000_000, count=5, share=1e-6)
+@example(trials=3_000_000, count=0, share=0.01)
+def test_binomial_tails_equal_scipy(trials: int, count: int, share: float) -> None:
+    """Also of millions of parts of which hardly any hits: it takes as long as `count` is."""
+    assert binomial_at_most(count, trials, share) == pytest.approx(binom.cdf(count, trials, share), abs=1e-9)
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(-1, 5), (6, 5)])

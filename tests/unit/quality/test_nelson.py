@@ -12,9 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import poisson
+from scipy.stats import binom, poisson
 
-from vision_line.quality.false_alarms import beyond_limits_rate, expected_false_alarms, false_alarm_rate
+from vision_line.quality.control_charts import ChartKind, ControlLimits, control_chart
+from vision_line.quality.false_alarms import (
+    beyond_limits_rate,
+    beyond_share_limits_rate,
+    expected_false_alarms,
+    false_alarm_rate,
+)
 from vision_line.quality.intervals import Floats
 from vision_line.quality.nelson import DEFAULT_TESTS, NELSON_TESTS, NelsonSignal, nelson_signals
 
@@ -133,3 +139,11 @@ def test_false_alarms_of_counts(expected: float) -> None:
     outside = (counts > expected + distance) | (counts < expected - distance)
 
     assert beyond_limits_rate(expected) == pytest.approx(poisson.pmf(counts[outside], expected).sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize(("share", "parts"), [(0.01, 1), (0.02, 150), (0.001, 7000), (0.5, 40), (0.97, 90)])
+def test_how_often_a_p_chart_calls_on_nothing(share: float, parts: int) -> None:
+    """Exactly, as the binomial distribution has it: of 100 parts with 1 % rejected seven times what 0.27 % promises."""
+    chart = control_chart(ControlLimits(ChartKind.SHARE, share), list(range(parts + 1)), [parts] * (parts + 1))
+    expected = binom.pmf(np.flatnonzero(chart.beyond), parts, share).sum()
+    assert beyond_share_limits_rate(share, parts) == pytest.approx(expected, abs=1e-9)

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import poisson
+from scipy.stats import binom, poisson
 
-from vision_line.quality.silence import EventShortage, event_shortage, expected_false_silences, silence_h
+from vision_line.quality.silence import (
+    EventShortage,
+    event_shortage,
+    expected_false_reject_silences,
+    expected_false_silences,
+    reject_shortage,
+    silence_h,
+    silent_parts,
+)
 
 
 def test_a_blinded_camera_is_called_within_40_inspected_minutes() -> None:
@@ -53,3 +61,35 @@ def test_what_makes_no_sense_is_refused() -> None:
         event_shortage(1, 2.0, -1.0)
     with pytest.raises(ValueError, match="silence says nothing"):
         silence_h(0.0)
+    with pytest.raises(ValueError, match="as many parts as are counted"):
+        reject_shortage(3, 0.1, 2)
+    with pytest.raises(ValueError, match="every part"):
+        silent_parts(1.0)
+
+
+@given(share=st.floats(1e-5, 0.99))
+def test_the_silence_of_rejects_begins_with_a_certain_part(share: float) -> None:
+    """Of 1 in 100 after 657 inspected parts without a reject, and never of parts that were not inspected."""
+    parts = silent_parts(share)
+    assert reject_shortage(0, share, parts).suspicious
+    assert not reject_shortage(0, share, parts - 1).suspicious
+    assert not reject_shortage(0, share, 0).suspicious
+
+
+def test_a_blinded_lane_is_called_after_so_many_parts() -> None:
+    assert [silent_parts(share) for share in (0.1, 0.01, 0.001)] == [63, 657, 6597]
+
+
+@given(count=st.integers(0, 60), share=st.floats(1e-4, 0.9), parts=st.integers(60, 3000))
+def test_rejects_equal_the_binomial_distribution(count: int, share: float, parts: int) -> None:
+    """The tail is exact, with few rejected parts and with many."""
+    found = reject_shortage(count, share, parts)
+    assert found.probability == pytest.approx(binom.cdf(count, parts, share), abs=1e-9)
+    assert found.expected == share * parts
+
+
+def test_false_silences_of_a_lane_in_control() -> None:
+    """Runs of parts between 400,000 rejects are too long as often as is promised, within four standard errors."""
+    runs = np.random.default_rng(6).geometric(0.02, 400_000) - 1
+    promised = expected_false_reject_silences(0.02, float((runs + 1).sum()))
+    assert np.count_nonzero(runs >= silent_parts(0.02)) == pytest.approx(promised, abs=4 * promised**0.5)

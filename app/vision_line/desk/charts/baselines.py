@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vision_line.desk.charts.line_state import changes_between, read_line_state
+from vision_line.desk.charts.line_state import cameras_of, changes_since, read_line_state
 from vision_line.quality import Spread, spread_of
 from vision_line.reviews import baseline_entries
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope
@@ -17,7 +17,7 @@ from vision_line.reviews.reviews_file import reading
 Baselines = Mapping[ChartScope, ApprovedBaseline]
 
 #: Later than any moment of records.
-_NOW = 9e15
+NOW_UTC = 9e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,10 @@ def in_use(connection: sqlite3.Connection, approved: ApprovedBaseline, now_utc: 
     Raises:
         sqlite3.Error: as it comes.
     """
-    then = read_line_state(connection, approved.scope, approved.baseline.last_utc)
-    now = read_line_state(connection, approved.scope, _NOW)
-    changes = changes_between(then, now)
-    is_other = (now.model_sha256, now.settings_sha256) != (approved.model_sha256, approved.settings_sha256)
-    if is_other and not changes:  # the rows of then were removed
-        changes = ["the model or the settings are no longer those that were in force then"]
+    is_of = cameras_of(approved.scope)
+    then = read_line_state(connection, is_of, approved.baseline.last_utc)
+    now = read_line_state(connection, is_of, NOW_UTC)
+    changes = changes_since(then, now, (approved.model_sha256, approved.settings_sha256))
     return BaselineInUse(approved, approved.baseline.age_s(now_utc), changes)
 
 

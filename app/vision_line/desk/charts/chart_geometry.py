@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where a u chart is drawn, on the desk and in the report: x in the drawing's units from the left, y from the top."""
+"""Where a control chart is drawn, on the desk and in the report: x from the left, y from the top."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
-from vision_line.desk.charts.rate_chart import ChartPoint, RateChart, WithoutPoint
 from vision_line.desk.inspected.coverage_bar import axis
 from vision_line.desk.local_time import ChosenTime, plant_clock
+from vision_line.quality import ControlLimits
 
 WIDTH, HEIGHT = 720.0, 180.0
-_LEFT, _TOP, _BOTTOM = 44.0, 10.0, 22.0
+LEFT = 44.0
+_TOP, _BOTTOM = 10.0, 22.0
 #: Limits of the few periods with a small area may stick out, or the points would lie on the axis.
 _SHOWN_LIMITS = 90
 _MOST_MARKS = 10
@@ -24,11 +26,55 @@ _DAY_S = 86_400.0
 _MANY = 150
 
 
+class DrawnPeriod(Protocol):
+    """A time that something is drawn of."""
+
+    @property
+    def since_utc(self) -> float:
+        """When it begins."""
+
+    @property
+    def until_utc(self) -> float:
+        """When it ends."""
+
+
+class DrawnPoint(DrawnPeriod, Protocol):
+    """A point with its limits."""
+
+    @property
+    def value(self) -> float:
+        """What it is."""
+
+    @property
+    def lower(self) -> float:
+        """Its lower limit."""
+
+    @property
+    def upper(self) -> float:
+        """Its upper limit."""
+
+
+class DrawnChart(Protocol):
+    """What is drawn: a chart of rates or of shares."""
+
+    @property
+    def limits(self) -> ControlLimits | None:
+        """What its limits are made of."""
+
+    @property
+    def points(self) -> Sequence[DrawnPoint]:
+        """Its points, in their order."""
+
+    @property
+    def without(self) -> Sequence[DrawnPeriod]:
+        """Times without a point because nothing was inspected."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedPoint:
     """A point, in the middle of its period."""
 
-    point: ChartPoint
+    point: DrawnPoint
     x: float
     y: float
 
@@ -37,14 +83,14 @@ class PlacedPoint:
 class PlacedGap:
     """Periods without a point, from `x0` to `x1`."""
 
-    without: WithoutPoint
+    without: DrawnPeriod
     x0: float
     x1: float
 
 
 @dataclass(frozen=True, slots=True)
 class ChartGeometry:
-    """A whole chart; `highest` is the value at the top, events per inspected hour; `bands` are paths of the limits."""
+    """A whole chart; `highest` is the value at the top; `bands` are paths of the limits."""
 
     width: float
     height: float
@@ -64,7 +110,13 @@ class ChartGeometry:
         return [" ".join(f"{one.x:.1f},{one.y:.1f}" for one in group) for group in _side_by_side(self.points)]
 
 
-def chart_geometry(chart: RateChart, time: ChosenTime) -> ChartGeometry:
+def x_of(utc: float, time: ChosenTime) -> float:
+    """Return where a moment is, on the edge where it lies outside of `time`."""
+    within = min(max(utc, time.since_utc), time.until_utc)
+    return LEFT + (WIDTH - LEFT) * (within - time.since_utc) / time.length_s
+
+
+def chart_geometry(chart: DrawnChart, time: ChosenTime) -> ChartGeometry:
     """Return where everything of a chart that has points is drawn."""
     if chart.limits is None:
         raise ValueError("a chart without limits has no points")
@@ -76,8 +128,7 @@ def chart_geometry(chart: RateChart, time: ChosenTime) -> ChartGeometry:
         return max(_TOP / 2, zero - (zero - _TOP) * value / highest)
 
     def x(utc: float) -> float:
-        within = min(max(utc, time.since_utc), time.until_utc)
-        return _LEFT + (WIDTH - _LEFT) * (within - time.since_utc) / time.length_s
+        return x_of(utc, time)
 
     def band(points: Sequence[PlacedPoint]) -> str:
         """Return the outline of the limits: the upper ones from left to right, the lower ones back."""
@@ -91,7 +142,7 @@ def chart_geometry(chart: RateChart, time: ChosenTime) -> ChartGeometry:
     return ChartGeometry(
         width=WIDTH,
         height=HEIGHT,
-        left=_LEFT,
+        left=LEFT,
         y_center=y(chart.limits.center),
         y_zero=zero,
         y_top=_TOP,

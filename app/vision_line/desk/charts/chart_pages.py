@@ -26,6 +26,7 @@ from vision_line.desk.charts.phase_one import (
     ChangedMeanwhileError,
     PhaseOne,
     approved_baseline,
+    asked_exclusions,
     read_phase_one,
 )
 from vision_line.desk.charts.shown_charts import ShownCharts, as_csv, read_charts
@@ -177,16 +178,7 @@ def _phase_one(
     connection: sqlite3.Connection, wish: ChartWish, starts: Sequence[str], reasons: Sequence[str]
 ) -> PhaseOne:
     chosen = choose_chart_time(connection, wish)
-    return read_phase_one(connection, wish.scope(), chosen.periods, _exclusions(starts, reasons), chosen.known_utc)
-
-
-def _exclusions(starts: Sequence[str], reasons: Sequence[str]) -> dict[float, str]:
-    """Return why each period is excluded, by when it begins; one without a reason is not."""
-    try:
-        pairs = [(float(start), reason) for start, reason in zip(starts, reasons, strict=True) if reason.strip()]
-    except ValueError as exc:
-        raise ConfigError("expected when each excluded period begins, and a reason for each") from exc
-    return dict(pairs)
+    return read_phase_one(connection, wish.scope(), chosen.periods, asked_exclusions(starts, reasons), chosen.known_utc)
 
 
 def _to_chart(scope: ChartScope) -> Response:

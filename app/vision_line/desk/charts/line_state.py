@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from vision_line.desk.plain_words import masked
 from vision_line.records.journal import canonical
 from vision_line.reviews.baseline_entries import ChartScope
+
+#: Whether a camera, by its name and station, is among those that are asked about.
+IsOf = Callable[[str, str], bool]
 
 #: So much of a digest tells two models apart.
 _DIGITS = 12
@@ -25,7 +28,7 @@ _SETTINGS = """SELECT name, station, settings, max(since_utc) FROM cameras
 
 @dataclass(frozen=True, slots=True)
 class LineState:
-    """A model and the settings of a scope's cameras, by camera and key."""
+    """A model and the settings of the cameras that were asked about, by camera and key."""
 
     model_name: str
     model_sha256: str
@@ -37,7 +40,12 @@ class LineState:
         return sha256(canonical(dict(self.settings)).encode()).hexdigest()
 
 
-def read_line_state(connection: sqlite3.Connection, scope: ChartScope, utc: float) -> LineState:
+def cameras_of(scope: ChartScope) -> IsOf:
+    """Return which cameras a chart of events is of."""
+    return lambda camera, station: scope.camera in ("", camera) and scope.station in ("", station)
+
+
+def read_line_state(connection: sqlite3.Connection, is_of: IsOf, utc: float) -> LineState:
     """Return what was in force at a moment.
 
     Raises:
@@ -46,14 +54,17 @@ def read_line_state(connection: sqlite3.Connection, scope: ChartScope, utc: floa
     name, sha256_of = connection.execute(_MODEL, (utc,)).fetchone() or ("", "")
     found: dict[str, Mapping[str, object]] = {}
     for camera, station, text, _ in connection.execute(_SETTINGS, (utc, utc)).fetchall():
-        if scope.camera in ("", camera) and scope.station in ("", station):
+        if is_of(camera, station):
             found[camera] = _settings(text)
     return LineState(name, sha256_of, found)
 
 
-def changes_between(then: LineState, now: LineState) -> list[str]:
-    """Return in plain words what is otherwise now."""
-    return [*_model_change(then, now), *_camera_changes(then.settings, now.settings)]
+def changes_since(then: LineState, now: LineState, digests: tuple[str, str]) -> list[str]:
+    """Return in plain words what is otherwise now than then, when model and settings had these digests."""
+    changes = [*_model_change(then, now), *_camera_changes(then.settings, now.settings)]
+    if (now.model_sha256, now.settings_sha256) != digests and not changes:  # the rows of then were removed
+        return ["the model or the settings are no longer those that were in force then"]
+    return changes
 
 
 def _settings(text: str) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from vision_line.desk.charts.chart_periods import ChartPeriod
-from vision_line.desk.charts.line_state import read_line_state
+from vision_line.desk.charts.line_state import cameras_of, read_line_state
 from vision_line.desk.charts.rate_chart import RateChart, RateSeries, fitted, rate_chart
 from vision_line.desk.charts.rate_series import read_series
 from vision_line.errors import ConfigError
@@ -20,7 +20,8 @@ from vision_line.quality import Baseline
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope, ExcludedPeriod
 
 LONGEST_REASON = 200
-_MOST_OFFERED = 60
+#: Called periods that a page offers to exclude.
+MOST_OFFERED = 60
 
 
 class ChangedMeanwhileError(ConfigError):
@@ -50,7 +51,7 @@ class PhaseOne:
     @property
     def offered(self) -> list[ChartPeriod]:
         """The newest periods that a test calls, and those that are excluded already."""
-        called = [point.since_utc for point in self.chart.points if point.tests][-_MOST_OFFERED:]
+        called = [point.since_utc for point in self.chart.points if point.tests][-MOST_OFFERED:]
         starts = {*called, *(one.since_utc for one in self.excluded)}
         return [one for one in self.series.periods if one.since_utc in starts]
 
@@ -71,7 +72,7 @@ def read_phase_one(
     over = [one for one in periods if one.until_utc <= known_utc]
     if not over:
         raise ConfigError("none of these periods is over yet")
-    excluded = _excluded(over, reasons)
+    excluded = excluded_periods(over, reasons)
     left_out = frozenset(n for n, one in enumerate(over) if one.since_utc in reasons)
     series = replace(read_series(connection, scope, over), left_out=left_out)
     chart = rate_chart(series, fitted(series))
@@ -97,7 +98,7 @@ def approved_baseline(
     last_utc = shown.series.periods[-1].until_utc
     if last_utc > now_utc:
         raise ConfigError("these records end later than this machine's clock shows: set it first")
-    state = read_line_state(connection, shown.scope, last_utc)
+    state = read_line_state(connection, cameras_of(shown.scope), last_utc)
     return ApprovedBaseline(
         scope=shown.scope,
         baseline=Baseline(
@@ -116,7 +117,25 @@ def approved_baseline(
     )
 
 
-def _excluded(periods: Sequence[ChartPeriod], reasons: Mapping[float, str]) -> list[ExcludedPeriod]:
+def asked_exclusions(starts: Sequence[str], reasons: Sequence[str]) -> dict[float, str]:
+    """Return why each period is excluded, by when it begins, as a form sends it; one without a reason is not.
+
+    Raises:
+        ConfigError: there is not a reason for each, or a start is no number.
+    """
+    try:
+        pairs = [(float(start), reason) for start, reason in zip(starts, reasons, strict=True) if reason.strip()]
+    except ValueError as exc:
+        raise ConfigError("expected when each excluded period begins, and a reason for each") from exc
+    return dict(pairs)
+
+
+def excluded_periods(periods: Sequence[ChartPeriod], reasons: Mapping[float, str]) -> list[ExcludedPeriod]:
+    """Return what is excluded of these periods, by when each begins.
+
+    Raises:
+        ConfigError: a reason is missing, or is for no period of these.
+    """
     by_start = {one.since_utc: one for one in periods}
     if not reasons.keys() <= by_start.keys():
         raise ConfigError("a period that is to be excluded is none of these")

@@ -9,16 +9,17 @@ from itertools import groupby
 
 import numpy as np
 
+from vision_line.desk.charts.called_points import called_points, signal_words
 from vision_line.desk.charts.chart_periods import ChartPeriod
 from vision_line.desk.inspected.opportunity import Floats
 from vision_line.quality import (
     DEFAULT_TESTS,
-    NELSON_TESTS,
+    ChartKind,
     ControlLimits,
+    NelsonSignal,
     beyond_limits_rate,
     control_chart,
     false_alarm_rate,
-    nelson_signals,
     suggested_limits,
 )
 
@@ -114,7 +115,7 @@ def fitted(series: RateSeries) -> ControlLimits | str:
     if len(kept) < FEWEST_PERIODS:
         return f"{len(kept)} periods have a point; limits need {FEWEST_PERIODS} or more"
     try:
-        return suggested_limits(series.counts(kept), series.hours(kept))
+        return suggested_limits(ChartKind.RATE, series.counts(kept), series.hours(kept))
     except ValueError:
         return "nothing was rejected or warned of, so there is no spread and there are no limits"
 
@@ -128,11 +129,7 @@ def rate_chart(series: RateSeries, limits: ControlLimits | str, tests: Collectio
         return RateChart("nothing was inspected, so there is no point", without=without)
     areas = series.hours(kept)
     chart = control_chart(limits, series.counts(kept), areas)
-    signals = nelson_signals(chart.z, tests)
-    calling: dict[int, set[int]] = {}
-    for signal in signals:
-        for n in range(signal.first, signal.last + 1):
-            calling.setdefault(n, set()).add(signal.test)
+    called = called_points(chart.z, tests)
     points = [
         ChartPoint(
             name=series.periods[n].name,
@@ -143,11 +140,11 @@ def rate_chart(series: RateSeries, limits: ControlLimits | str, tests: Collectio
             value=float(chart.values[place]),
             lower=float(chart.lower[place]),
             upper=float(chart.upper[place]),
-            tests=sorted(calling.get(place, ())),
+            tests=called.tests[place],
         )
         for place, n in enumerate(kept)
     ]
-    called = [_signal(points[signal.first : signal.last + 1], signal.test, signal.side) for signal in signals]
+    signals = [_signal(points[signal.first : signal.last + 1], signal) for signal in called.signals]
     whole_s = series.periods[-1].until_utc - series.periods[0].since_utc
     weekly = false_alarms_a_week(limits, areas, whole_s / len(series.periods), tests)
     return RateChart(
@@ -155,7 +152,7 @@ def rate_chart(series: RateSeries, limits: ControlLimits | str, tests: Collectio
         limits=limits,
         false_alarms_a_week=weekly,
         points=points,
-        signals=called,
+        signals=signals,
         without=without,
         tests=sorted(tests),
     )
@@ -172,12 +169,10 @@ def false_alarms_a_week(limits: ControlLimits, areas_h: Floats, period_s: float,
     return _WEEK_S / period_s * per_point
 
 
-def _signal(points: Sequence[ChartPoint], test: int, side: int) -> ChartSignal:
-    ways = ("falling", "", "rising") if test == 3 else ("below the mean", "", "above the mean")
-    way = ways[side + 1]
+def _signal(points: Sequence[ChartPoint], signal: NelsonSignal) -> ChartSignal:
     return ChartSignal(
-        test=test,
-        words=f"{NELSON_TESTS[test].words}{f', {way}' if way else ''}",
+        test=signal.test,
+        words=signal_words(signal),
         since_utc=points[0].since_utc,
         until_utc=points[-1].until_utc,
         first=points[0].name,

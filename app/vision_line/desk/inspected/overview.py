@@ -22,6 +22,8 @@ from vision_line.desk.inspected.coverage_bar import axis, column_s
 from vision_line.desk.inspected.inspected_time import Gap
 from vision_line.desk.inspected.shift_parts import CameraCoverage, ShiftPart, read_cameras, read_shift, read_shift_parts
 from vision_line.desk.local_time import ChosenTime, plant_clock
+from vision_line.desk.part_charts.part_baselines import read_part_baselines
+from vision_line.desk.part_charts.part_silences import read_part_silences
 from vision_line.desk.parts.parts_reader import open_parts
 from vision_line.desk.rendering import page
 from vision_line.desk.report.counts import in_all, read_counts
@@ -100,6 +102,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         without_s = without_run_s(read_runs(connection, time), time, clock_now())
         targets = read_plan(connection).targets
         later_utc = ahead_utc(connection)
+    part_silences = read_part_silences(services.reader.directory, read_part_baselines(services.reader.directory))
     earlier, later = neighbours(time)
     with open_parts(services.reader.directory) as connection:
         of_time = PartsFilter(time.since_utc, time.until_utc)
@@ -117,6 +120,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         after=later,
         run=run,
         silences=silences,
+        part_silences=part_silences,
         alarms=alarms,
         challenges=_challenge_problems(services.reader.directory, targets),
         without_run_s=without_s,

@@ -46,6 +46,7 @@ def parts_filter(
     verdict: Annotated[str, Query(max_length=16, description=f"{', '.join(PartVerdict)}; else any.")] = "",
     lot: _Name = "",
     part_id: _Name = "",
+    recipe: _Name = "",
     since: _Time = "",
     until: _Time = "",
     day: Annotated[str, Query(max_length=10, description="A day of the plant's clock; `since` does not count.")] = "",
@@ -61,7 +62,7 @@ def parts_filter(
     if named is not None:
         begins, ends = named.since_utc, named.until_utc
     known = verdict if verdict in set(PartVerdict) else ""
-    return PartsFilter(begins, ends, lane.strip(), lot.strip(), part_id.strip(), known)
+    return PartsFilter(begins, ends, lane.strip(), lot.strip(), part_id.strip(), known, recipe.strip())
 
 
 def position(
@@ -145,8 +146,9 @@ def _events(services: DeskServices, detail: PartDetail) -> list[tuple[str, Found
 def _address(wanted: PartsFilter, after: tuple[float, int] | None = None) -> str:
     """Return where the same search goes on."""
     named = ("lane", wanted.lane), ("verdict", wanted.verdict), ("lot", wanted.lot), ("part_id", wanted.part_id)
+    more = (("recipe", wanted.recipe),)
     times = ("since", wanted.since_utc), ("until", wanted.until_utc)
-    asked: list[tuple[str, object]] = [(name, value) for name, value in named if value]
+    asked: list[tuple[str, object]] = [(name, value) for name, value in (*named, *more) if value]
     asked += [(name, plant_clock().iso(utc)) for name, utc in times if utc is not None]
     asked += [] if after is None else [("after_utc", repr(after[0])), ("after", after[1])]
     return f"/parts?{urlencode(asked)}"

@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from vision_line import __version__
 from vision_line.challenges.showing import share
-from vision_line.desk.charts.chart_geometry import chart_geometry
+from vision_line.desk.charts.chart_geometry import chart_geometry, chart_marks
 from vision_line.desk.inspected.coverage_bar import axis
 from vision_line.desk.local_time import plant_clock, shown_by
+from vision_line.desk.part_charts.part_geometry import lane_drawing
 from vision_line.desk.plain_words import cause_words, duration, part_cause_words, percent, rounded_percent
 from vision_line.desk.report.head_code import head_code
 from vision_line.desk.report.passed_parts import MOST_ESCAPES
@@ -51,6 +52,8 @@ def _rendered(report: ShiftReport, *, in_desk: bool) -> str:
         span=plant_clock().span(time),
         marks=axis(time),
         drawing=chart_geometry(report.usual.chart, time) if report.usual.chart.points else None,
+        lanes=[(one, lane_drawing(one.series, one.chart, one.yields, time)) for one in report.lanes],
+        lane_marks=chart_marks(time),
         version=__version__,
         in_desk=in_desk,
         most_escapes=MOST_ESCAPES,

@@ -67,18 +67,18 @@ def read_rate_chart(
         sqlite3.Error: as it comes.
     """
     known = ChosenTime(time.since_utc, min(time.until_utc, now_utc))
-    series = read_series(connection, _ALL, _hours(known, clock))
+    series = read_series(connection, _ALL, hours_of(known, clock))
     approved = baselines.get(_ALL)
     if approved is not None:
         chart = rate_chart(series, approved.baseline.limits)
         return ReportedChart(chart, in_use(connection, approved, now_utc), 0)
-    usual = read_series(connection, _ALL, _hours(week_before(time), clock))
+    usual = read_series(connection, _ALL, hours_of(week_before(time), clock))
     limits = fitted(usual)
     chart = rate_chart(series, f"of the 7 days before, {limits}" if isinstance(limits, str) else limits)
     return ReportedChart(chart, None, len(usual.kept))
 
 
-def _hours(time: ChosenTime, clock: PlantClock) -> list[ChartPeriod]:
+def hours_of(time: ChosenTime, clock: PlantClock) -> list[ChartPeriod]:
     """Return the hours of `time`; where it begins or ends within one, that is cut off."""
     return [
         replace(one, since_utc=max(one.since_utc, time.since_utc), until_utc=min(one.until_utc, time.until_utc))

@@ -16,6 +16,8 @@ from vision_line.desk.charts.silences import SilenceWatch, read_silences
 from vision_line.desk.inspected.coverage_bar import BarPart, column_s, read_bars
 from vision_line.desk.inspected.inspected_time import CameraTime, Gap, read_inspected_time
 from vision_line.desk.local_time import ChosenTime
+from vision_line.desk.part_charts.part_baselines import read_part_baselines
+from vision_line.desk.part_charts.part_silences import PartSilenceWatch, read_part_silences
 from vision_line.desk.report.challenged import ReportedChallenges, read_challenges
 from vision_line.desk.report.counts import (
     KeptForReview,
@@ -35,6 +37,7 @@ from vision_line.desk.report.identity import (
     without_run_s,
 )
 from vision_line.desk.report.journal_proof import JournalCheck, JournalProof, read_journal_proof
+from vision_line.desk.report.part_expectation import ReportedLane, read_lanes
 from vision_line.desk.report.passed_parts import ReportedParts, read_lot_time, read_parts
 from vision_line.desk.report.period import ReportPeriod, WantedPeriod, choose_period
 from vision_line.desk.report.rejects import ShownReject, read_rejects, shown
@@ -103,10 +106,12 @@ class ShiftReport:
     inspected: InspectedPart
     found: FoundPart
     parts: ReportedParts
+    lanes: Sequence[ReportedLane]
     challenges: ReportedChallenges
     usual: ReportedChart
     shortages: Shortages
     silences: SilenceWatch
+    part_silences: PartSilenceWatch
     runs: Sequence[RunIdentity]
     cameras: Sequence[CameraIdentity]
     journal: JournalProof
@@ -125,7 +130,7 @@ def read_report(
     """
     path = directory / FILE_NAME
     lot = None if wanted.lot is None else read_lot_time(directory, wanted.lot)
-    baselines = read_baselines(directory)
+    baselines, part_baselines = read_baselines(directory), read_part_baselines(directory)
     with closing(open_reader(directory)) as connection, translated(path, "reading"):
         connection.execute("BEGIN")  # a run that writes meanwhile is not in it
         period = choose_period(connection, wanted, now_utc, lot)
@@ -139,6 +144,9 @@ def read_report(
         usual = read_rate_chart(connection, time, period.clock, baselines, now_utc)
         shortages = read_shortages(connection, time, inspected.cameras, counts, baselines)
         silences = read_silences(connection, baselines, time.until_utc)
+        lanes = read_lanes(
+            directory, connection, time, period.clock, part_baselines, lot=wanted.lot or "", now_utc=now_utc
+        )
         kept = read_kept(connection, time)
         rows = read_rejects(connection, time, most_images)
         journal = read_journal_proof(connection, time)
@@ -160,10 +168,12 @@ def read_report(
             challenged=challenged,
         ),
         parts=read_parts(directory, time, wanted.lot or ""),
+        lanes=lanes,
         challenges=challenges,
         usual=usual,
         shortages=shortages,
         silences=silences,
+        part_silences=read_part_silences(directory, part_baselines, time.until_utc),
         runs=runs,
         cameras=cameras,
         journal=journal,
