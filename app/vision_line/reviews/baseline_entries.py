@@ -148,7 +148,11 @@ def _read(entry: SideEntry) -> ApprovedBaseline:
     )
 
 
-_JOURNAL = BaselineJournal(KIND, _said, _read)
+def _scope(baseline: ApprovedBaseline) -> ChartScope:
+    return baseline.scope
+
+
+_JOURNAL = BaselineJournal(KIND, _scope, _said, _read)
 
 approve = _JOURNAL.approve
 withdraw = _JOURNAL.withdraw

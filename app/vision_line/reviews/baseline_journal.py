@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from vision_line.errors import RunError
 from vision_line.quality import Baseline
@@ -24,37 +24,37 @@ class _Scope(Protocol):
 
 
 class _Approved(Protocol):
-    """A baseline with what it is of."""
-
-    @property
-    def scope(self) -> Any: ...
+    """A baseline with what it was made of."""
 
     @property
     def baseline(self) -> Baseline: ...
 
 
+S = TypeVar("S", bound=_Scope)
 B = TypeVar("B", bound=_Approved)
 
 
 @dataclass(frozen=True, slots=True)
-class BaselineJournal(Generic[B]):
-    """The entries of one kind: how a body says a baseline, and how an entry's `after` is read."""
+class BaselineJournal(Generic[S, B]):
+    """The entries of one kind: what a baseline is of, how a body says it, and how an entry's `after` is read."""
 
     kind: str
+    scope_of: Callable[[B], S]
     said: Callable[[B], Mapping[str, object]]
     read: Callable[[SideEntry], B]
 
     def approve(self, connection: sqlite3.Connection, baseline: B) -> int:
         """Enter a baseline, which replaces the one of the same scope; return its entry's number."""
-        before = self.in_force(connection).get(baseline.scope)
+        scope = self.scope_of(baseline)
+        before = self.in_force(connection).get(scope)
         body = {
             "by": baseline.baseline.approved_by,
             "before": None if before is None else self.said(before),
             "after": self.said(baseline),
         }
-        return append(connection, self.kind, baseline.scope.key, body)
+        return append(connection, self.kind, scope.key, body)
 
-    def withdraw(self, connection: sqlite3.Connection, scope: _Scope, by: str, reason: str) -> bool:
+    def withdraw(self, connection: sqlite3.Connection, scope: S, by: str, reason: str) -> bool:
         """Enter that there is no baseline any more; False: there is none to withdraw."""
         found = self.in_force(connection).get(scope)
         if found is not None:
@@ -62,7 +62,7 @@ class BaselineJournal(Generic[B]):
             append(connection, self.kind, scope.key, body)
         return found is not None
 
-    def in_force(self, connection: sqlite3.Connection) -> dict[Any, B]:
+    def in_force(self, connection: sqlite3.Connection) -> dict[S, B]:
         """Return the baselines that hold, by what they are of.
 
         Raises:
@@ -70,9 +70,9 @@ class BaselineJournal(Generic[B]):
         """
         newest = {entry.key: entry for entry in entries(connection, [self.kind])}
         found = [self._read(entry) for entry in newest.values() if entry.body.get("after") is not None]
-        return {one.scope: one for one in found}
+        return {self.scope_of(one): one for one in found}
 
-    def history(self, connection: sqlite3.Connection, scope: _Scope) -> list[SideEntry]:
+    def history(self, connection: sqlite3.Connection, scope: S) -> list[SideEntry]:
         """Return all entries about a scope's baselines, the newest first."""
         return [entry for entry in reversed(entries(connection, [self.kind])) if entry.key == scope.key]
 

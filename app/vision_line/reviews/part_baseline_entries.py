@@ -140,7 +140,11 @@ def _read(entry: SideEntry) -> ApprovedPartBaseline:
     )
 
 
-_JOURNAL = BaselineJournal(KIND, _said, _read)
+def _scope(baseline: ApprovedPartBaseline) -> PartScope:
+    return baseline.scope
+
+
+_JOURNAL = BaselineJournal(KIND, _scope, _said, _read)
 
 approve = _JOURNAL.approve
 withdraw = _JOURNAL.withdraw

@@ -114,4 +114,13 @@ def yield_geometry(yields: Sequence[YieldPoint], time: ChosenTime) -> YieldGeome
         for one in yields
     ]
     radius = 3.5 if len(points) <= _MANY else 1.8
-    return YieldGeometry(WIDTH, YIELD_HEIGHT, LEFT, zero, _TOP, lowest, radius, points)
+    return YieldGeometry(
+        width=WIDTH,
+        height=YIELD_HEIGHT,
+        left=LEFT,
+        y_zero=zero,
+        y_top=_TOP,
+        lowest=lowest,
+        radius=radius,
+        points=points,
+    )

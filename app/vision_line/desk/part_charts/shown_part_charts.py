@@ -82,7 +82,7 @@ def read_part_charts(
     is_cut = removed.from_utc < chosen.time.until_utc and removed.to_utc >= chosen.time.since_utc
     return ShownPartCharts(
         chosen.kind,
-        _whole(chosen.time, every),
+        _whole(every) if chosen.kind is PartPeriodKind.LOT and every else chosen.time,
         charts,
         sum(one.chart.false_alarms_a_week for one in charts),
         removed.to_utc if is_cut else 0.0,
@@ -101,13 +101,10 @@ def series_of(parts: sqlite3.Connection, chosen: PartTime, wanted: PartsFilter) 
     return read_part_series(parts, chosen.periods, wanted)
 
 
-def _whole(time: ChosenTime, every: Mapping[str, PartSeries]) -> ChosenTime:
-    """Return the time from the first period to the last one's end: lots are whole."""
+def _whole(every: Mapping[str, PartSeries]) -> ChosenTime:
+    """Return the time from the first lot's first part to the last one's: lots are whole."""
     periods = [period for series in every.values() for period in series.periods]
-    return ChosenTime(
-        min((time.since_utc, *(one.since_utc for one in periods))),
-        max((time.until_utc, *(one.until_utc for one in periods))),
-    )
+    return ChosenTime(min(one.since_utc for one in periods), max(one.until_utc for one in periods))
 
 
 _COLUMNS = tuple(

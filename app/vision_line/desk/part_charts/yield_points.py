@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vision_line.desk.charts.chart_periods import ChartPeriod
 from vision_line.desk.part_charts.part_chart import PartSeries, PartSums
 from vision_line.quality import clopper_pearson
 
@@ -47,17 +48,19 @@ class YieldPoint:
 
 def yield_points(series: PartSeries) -> Sequence[YieldPoint]:
     """Return the yield of each period of which a part was inspected."""
-    return [
-        YieldPoint(
-            period.name,
-            period.since_utc,
-            period.until_utc,
-            sums.good,
-            sums.inspected,
-            sums.not_inspected,
-            sums.good / sums.inspected,
-            *clopper_pearson(sums.good, sums.inspected),
-        )
-        for period, sums in zip(series.periods, series.sums, strict=True)
-        if sums.inspected
-    ]
+    return [_point(period, sums) for period, sums in zip(series.periods, series.sums, strict=True) if sums.inspected]
+
+
+def _point(period: ChartPeriod, sums: PartSums) -> YieldPoint:
+    lower, upper = clopper_pearson(sums.good, sums.inspected)
+    return YieldPoint(
+        name=period.name,
+        since_utc=period.since_utc,
+        until_utc=period.until_utc,
+        good=sums.good,
+        inspected=sums.inspected,
+        not_inspected=sums.not_inspected,
+        value=sums.good / sums.inspected,
+        lower=lower,
+        upper=upper,
+    )

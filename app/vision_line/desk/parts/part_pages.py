@@ -62,7 +62,15 @@ def parts_filter(
     if named is not None:
         begins, ends = named.since_utc, named.until_utc
     known = verdict if verdict in set(PartVerdict) else ""
-    return PartsFilter(begins, ends, lane.strip(), lot.strip(), part_id.strip(), known, recipe.strip())
+    return PartsFilter(
+        since_utc=begins,
+        until_utc=ends,
+        lane=lane.strip(),
+        lot=lot.strip(),
+        part_id=part_id.strip(),
+        verdict=known,
+        recipe=recipe.strip(),
+    )
 
 
 def position(

@@ -12,7 +12,7 @@ const exclude = (point) => {
 for (const chart of document.querySelectorAll(".rate-chart[role=group]")) {
   const points = [...chart.querySelectorAll("a.point")];
   const readout = chart.closest(".chart-card").querySelector(".readout");
-  const box = chart.parentElement;
+  const box = chart.closest(".scroll");
   box.scrollLeft = box.scrollWidth; // the newest first
 
   const go = (place) => {

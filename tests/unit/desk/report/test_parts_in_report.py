@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from tests.fakes.chart_parts import BEGAN_UTC as PARTS_BEGAN_UTC
+from tests.fakes.chart_parts import HourOfParts, pass_hours
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
 from tests.fakes.passed_parts import make_part
 
@@ -18,6 +21,9 @@ from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part
 from vision_line.parts.parts_file import writing
 from vision_line.parts.parts_removal import remove_parts
+from vision_line.quality import Baseline, ChartKind, ControlLimits, clopper_pearson
+from vision_line.reviews import reviews_file
+from vision_line.reviews.part_baseline_entries import ApprovedPartBaseline, PartScope, approve
 
 BY = Asked("the shift", "desk")
 HOUR = WantedPeriod(since="2h", timezone="UTC")
@@ -103,3 +109,81 @@ def test_a_time_whose_parts_were_removed_is_no_time_without_parts(parted: Path) 
     assert report.parts.removed_until_utc == BEGAN_UTC + 60
     assert report.parts.lanes[0].parts == 5
     assert "were removed for age" in document(report)
+
+
+def pass_hour(directory: Path, hour: int, rejected: int, missed: int = 0, inspected: int = 30, lot: str = "") -> None:
+    """Enter an hour of lane a, so many hours after the records."""
+    begins = hour - round((PARTS_BEGAN_UTC - BEGAN_UTC) / 3600)
+    pass_hours(directory, [HourOfParts(begins, inspected, rejected, missed, lot=lot)])
+
+
+def of_week(directory: Path, hours: int = 24) -> WantedPeriod:
+    """Enter a day of usual hours, then one with many rejects and one without an inspected part; ask for these two."""
+    for n in range(hours):
+        pass_hour(directory, n - 30, 1 + n % 2)
+    pass_hour(directory, 0, 15, missed=10, lot="L-1")
+    pass_hour(directory, 1, 0, missed=7, inspected=0, lot="L-1")
+    return WantedPeriod(since="2026-11-28T20:00", until="2026-11-28T22:00", timezone="UTC")
+
+
+def report_then(records: Path, wanted: WantedPeriod) -> ShiftReport:
+    return read_report(records, wanted, BEGAN_UTC + 3 * 3600.0, 0)
+
+
+def test_a_lane_has_its_chart_its_yield_and_what_was_not_inspected(rows: DeskRecords) -> None:
+    """By the limits of the week before, which nobody approved."""
+    report = report_then(rows.directory, of_week(rows.directory))
+    (lane,) = report.lanes
+    (point,) = lane.chart.points
+    assert (point.rejected, point.inspected, point.not_inspected, list(point.tests)) == (15, 30, 10, [1])
+    assert lane.chart.limits is not None
+    assert lane.chart.limits.center == 0.05
+    (own,) = lane.yields
+    assert (own.good, own.inspected) == (15, 30)
+    assert (own.lower, own.upper) == clopper_pearson(15, 30)
+    text = document(report)
+    assert "Not inspected: 17 of 47 parts (36.2 %), in no share and no yield" in text
+    assert "test 1, a point beyond 3 sigma, above the mean; 15 of 30 parts" in text
+    assert "no point, because none of 7 parts was inspected" in text
+    assert "Both are from 24 hours of the 7 days before; nobody has approved them." in text
+    assert text.count('<svg class="rate-chart"') == 3
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text), "the file asks for nothing"
+
+
+def test_with_few_hours_before_there_is_a_yield_and_no_limit(rows: DeskRecords) -> None:
+    report = report_then(rows.directory, of_week(rows.directory, hours=19))
+    text = document(report)
+    assert "No chart of rejected parts: of the hours of the 7 days before, 19 points; limits need 20 or more" in text
+    assert "First-pass yield, with exact 95 % limits" in text
+
+
+def test_a_lots_chart_is_of_its_parts_alone(rows: DeskRecords) -> None:
+    of_week(rows.directory)
+    pass_hour(rows.directory, 2, 0, inspected=9, lot="L-2")
+    with writing(rows.directory) as connection:
+        order = enter(connection, LOT, "L-1", BY, "*")
+        connection.execute("UPDATE lots SET begun_utc = ? WHERE number = ?", (BEGAN_UTC, order.number))
+    report = report_then(rows.directory, WantedPeriod(lot="L-1", timezone="UTC"))
+    (lane,) = report.lanes
+    assert [point.inspected for point in lane.chart.points] == [30]
+    assert lane.series.total.not_inspected == 17
+    assert "Lane a, hour by hour" in document(report)
+
+
+def test_an_approved_baseline_and_a_silence_are_in_the_report(rows: DeskRecords) -> None:
+    wanted = of_week(rows.directory)
+    limits = ControlLimits(ChartKind.SHARE, 0.2)
+    made = Baseline(limits, 24, BEGAN_UTC - 9e5, BEGAN_UTC - 8e5, "anna", BEGAN_UTC - 7e5)
+    approved = ApprovedPartBaseline(PartScope("hour", "a"), made, 20, 100, 0, (), "1" * 64, "2" * 64)
+    with reviews_file.writing(rows.directory) as connection:
+        approve(connection, approved)
+    text = document(report_then(rows.directory, wanted))
+    assert "Both are an approved baseline's: anna approved them on" in text
+    assert "0 of 1 approved baselines" in text
+    for hour in (2, 3):
+        pass_hour(rows.directory, hour, 0)
+    later = WantedPeriod(since="2026-11-28T22:00", until="2026-11-29T00:00", timezone="UTC")
+    report = read_report(rows.directory, later, BEGAN_UTC + 5 * 3600.0, 0)
+    (silence,) = report.part_silences.called
+    assert silence.inspected == 75
+    assert document(report).index("Suspiciously low: lane a") < document(report).index('aria-label="Figures"')

@@ -15,8 +15,12 @@ import pytest
 from starlette.testclient import TestClient
 from tests.fakes.desk import ORIGIN, DeskUnderTest, desk_over
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
+from tests.fakes.passed_parts import make_part
 
 from vision_line.desk.users.sessions import Role
+from vision_line.parts.part import PartVerdict
+from vision_line.parts.part_entries import add_part
+from vision_line.parts.parts_file import writing as writing_parts
 from vision_line.records.side_chain import chain_problem
 from vision_line.records.side_journal import entries
 from vision_line.reviews.answer_journal import AnswerChange, answers_problem, current_answers
@@ -288,6 +292,25 @@ def test_no_figure_shows_what_the_first_person_said(
     a_minute_later(monkeypatch)
     assert figures()["counts"]["reviewed"] == 1
     del filled
+
+
+def test_no_chart_of_parts_shows_what_the_first_person_said(filled: DeskRecords, people: dict[str, TestClient]) -> None:
+    """Parts have what the line said and sent: not a digit of their pages moves by an answer."""
+    anna, vera = people["anna"], people["vera"]
+    item = next(one for one in everything(anna) if one["kind"] == "event" and is_for_two(one["key"]))
+    _, run_id, event_id = item["key"].split("/")
+    part = make_part(1, BEGAN_UTC + 30, lot="L-1", verdict=PartVerdict.REJECT, run_id=run_id, events=(event_id,))
+    with writing_parts(filled.directory) as connection:
+        add_part(connection, part)
+    pages = ("/charts/parts", "/charts/parts?period=lot", "/charts/parts/points.csv", "/api/v1/part-charts?lane=a")
+
+    def seen() -> list[str]:
+        return [vera.get(page).text for page in (*pages, "/parts", "/lots", "/api/v1/events?lot=L-1")]
+
+    before = seen()
+    assert "1 of 1 inspected parts rejected" in before[0]
+    send(anna, item["key"], "overruled", note="a scratch, no open")
+    assert seen() == before
 
 
 def test_the_gallery_filters_by_review(filled: DeskRecords, client: TestClient) -> None:
