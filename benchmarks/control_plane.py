@@ -31,6 +31,7 @@ from vision_line.frames import (
     Inspection,
     NotInspected,
     StateChange,
+    TrackedObject,
 )
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.coverage.ledger import CoverageLedger
@@ -101,6 +102,10 @@ class NoTracker:
         return []
 
     def shown(self) -> list[DefectEvent]:
+        """Return none."""
+        return []
+
+    def tracks(self) -> list[TrackedObject]:
         """Return none."""
         return []
 

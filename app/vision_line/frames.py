@@ -248,6 +248,22 @@ class DefectEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackedObject:
+    """An object in one frame, and the track that it is part of: a defect, or a part that the model knows.
+
+    `number` stays as long as it is followed; a camera's next settings begin to count anew. The class is the one with
+    the highest sum of scores so far, `hits` counts the observations that reached their class's threshold; score and
+    box, in pixels, are of this frame.
+    """
+
+    number: int
+    class_name: str
+    hits: int
+    score: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class NotInspected:
     """An interval in which a camera's view was not inspected, and why.
 

@@ -17,10 +17,11 @@ from tests.fakes.feeds import FACTS, make_event
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.feed.feed_server import FeedServer
-from vision_line.frames import DefectEvent, EventPhase
+from vision_line.frames import DefectEvent, EventPhase, TrackedObject
 from vision_line.lanes.lane_service import LaneService
 
 FRAME_S = 0.02
+PASS_S = 0.6
 LANE = """config_version = 1
 [[stream]]
 name = "cam01"
@@ -31,6 +32,13 @@ name = "l1"
 cameras = ["cam01"]
 window_ms = [0, 200]
 ejector_ms = 1500
+"""
+OPTICAL = """parts = "optical"
+[lane.optical]
+camera = "cam01"
+classes = ["spur"]
+line = [[0.5, 0.0], [0.5, 1.0]]
+direction = "right"
 """
 
 
@@ -46,6 +54,7 @@ class BenchLine:
         self.is_silent = False
         self._events: list[DefectEvent] = []
         self._shown: DefectEvent | None = None
+        self._passing: list[float] = []  # since when each object passes
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -62,6 +71,21 @@ class BenchLine:
         now_s = time.monotonic()
         self._shown = replace(make_event(2, EventPhase.NEW), event_id="old", first_seen_s=now_s - 60)
 
+    def passes(self) -> float:
+        """Have an object pass now, through the frame in 0.6 s; return when it is in the middle."""
+        begun_s = time.monotonic()
+        self._passing.append(begun_s)
+        return begun_s + PASS_S / 2
+
+    def _tracks(self, now_s: float) -> list[TrackedObject]:
+        ways = [(number, (now_s - begun_s) / PASS_S) for number, begun_s in enumerate(self._passing)]
+        return [
+            TrackedObject(number, "spur", 1 + int(way * PASS_S / FRAME_S), 0.9, (x - 20, 100.0, x + 20, 140.0))
+            for number, way in ways
+            if way < 1.0
+            for x in [way * 640]
+        ]
+
     def close(self) -> None:
         """End, as a run does that is killed; may be called twice."""
         self._closing.set()
@@ -76,7 +100,8 @@ class BenchLine:
             events, self._events = self._events, []
             frame = make_frame("cam01", sequence, at_s=time.monotonic())
             shown = [] if self._shown is None else [replace(self._shown, last_seen_s=frame.arrived_s)]
-            self.server.offers.result(make_inspection(frame), events, partial(list, shown))
+            tracks = self._tracks(frame.arrived_s)
+            self.server.offers.result(make_inspection(frame), events, partial(list, shown), partial(list, tracks))
             if sequence % 10 == 0:
                 self.server.offers.snapshot(
                     {

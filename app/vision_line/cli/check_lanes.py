@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import typer
 from vision_line.config.lane_load import LoadedLanes, load_lanes
 from vision_line.config.listen import bind_problem
 from vision_line.config.modbus_settings import ModbusSettings
+from vision_line.config.optical_problems import optical_warnings
 from vision_line.config.toml import line_of, locate_keys
 from vision_line.errors import ConfigError, RunError
 from vision_line.lanes.lane_plan import plan_of
@@ -32,19 +33,22 @@ _RATES = """SELECT camera, sum(inspected) / 60.0 / count(*) FROM coverage WHERE 
     AND NOT provisional AND not_inspected_s = 0 AND camera IN (SELECT value FROM json_each(?)) GROUP BY camera"""
 
 
-def lane_troubles(streams: Path, *, probe: bool = False) -> list[str]:
-    """Print the sum of each lane of a file; return what is wrong with them, with `probe` also with what sorts."""
+def lane_troubles(streams: Path, classes: Collection[str] | None = None, *, probe: bool = False) -> list[str]:
+    """Print the sum of each lane of a file; return what is wrong with them, with `probe` also with what sorts.
+
+    `classes` are those of the model, None where it cannot be read.
+    """
     try:
         loaded = load_lanes(streams)
         doors_of(loaded)
-        return [*_troubles(loaded), *(_probed(loaded) if probe else ())]
+        return [*_troubles(loaded, classes), *(_probed(loaded) if probe else ())]
     except ConfigError as exc:
         return list(exc.problems)
     except RunError as exc:
         return [str(exc)]
 
 
-def _troubles(loaded: LoadedLanes) -> list[str]:
+def _troubles(loaded: LoadedLanes, classes: Collection[str] | None) -> list[str]:
     lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
     troubles = []
     for index, lane in enumerate(loaded.lanes):
@@ -53,11 +57,21 @@ def _troubles(loaded: LoadedLanes) -> list[str]:
             lane, plan_of(lane, loaded.cameras, loaded.recipes), measured_by_last_run(loaded.record, lane.cameras)
         )
         typer.echo(f"lane {lane.name}: {found.words}")
-        if found.problem:
-            troubles.append(f"{place}: {found.problem}")
-        elif found.warning:
-            typer.echo(f"warning: {place}: {found.warning}", err=True)
+        warnings = [found.warning] if found.warning and not found.problem else []
+        for warning in (*warnings, *optical_warnings(lane, loaded.cameras)):
+            typer.echo(f"warning: {place}: {warning}", err=True)
+        unknown = [] if classes is None or lane.optical is None else _unknown(lane.optical.classes, classes)
+        troubles += [f"{place}: {problem}" for problem in (found.problem, *unknown) if problem]
     return troubles
+
+
+def _unknown(wanted: Sequence[str], classes: Collection[str]) -> list[str]:
+    known = ", ".join(classes)
+    return [
+        f"optical.classes: found {name!r}, no class of the model, expected some of {known}"
+        for name in wanted
+        if name not in classes
+    ]
 
 
 def _probed(loaded: LoadedLanes) -> list[str]:

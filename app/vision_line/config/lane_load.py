@@ -16,6 +16,7 @@ from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.load import repeated_names
 from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
 from vision_line.config.models import StreamSettings
+from vision_line.config.optical_problems import optical_problems
 from vision_line.config.recipe_settings import RecipeSettings
 from vision_line.config.toml import Problem, TomlFile, TomlTable, TomlValue, problems_of, read_toml
 
@@ -63,8 +64,8 @@ def load_lanes(path: Path) -> LoadedLanes:
     cameras, problems = _cameras(file, {name for lane in found.lane for name in lane.cameras})
     problems += repeated_names(file.data, "lane")
     for index, lane in enumerate(found.lane):
-        if lane.parts == "optical":
-            problems.append((("lane", index, "parts"), 'found "optical", which cannot be decided yet: use "trigger"'))
+        found_optical = optical_problems(lane, cameras, found.recipe)
+        problems += [(("lane", index, "optical", key), words) for key, words in found_optical]
         if missing := [name for name in lane.cameras if name not in cameras]:
             problems.append((("lane", index, "cameras"), f"expected names of streams, found {', '.join(missing)}"))
     names = {lane.name for lane in found.lane}

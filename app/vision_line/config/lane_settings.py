@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from vision_line.config.optical_settings import OpticalSettings
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 Span = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -25,9 +27,11 @@ class LaneSettings(BaseModel):
     cameras: list[str] = Field(min_length=1)
     """The cameras that see each part; a part is accepted only where all of them inspected it."""
     parts: Literal["trigger", "optical"] = "trigger"
-    """How a part is noticed: by a photo-eye (a PLC, MQTT, OPC UA, HTTP); `optical`, by the cameras, is refused yet."""
+    """How a part is noticed: by a photo-eye (a PLC, MQTT, OPC UA, HTTP), or `optical`, by a camera itself."""
+    optical: OpticalSettings | None = None
+    """`[lane.optical]`, with `parts = "optical"`: what makes a part."""
     window_ms: Span | None = None
-    """From when to when after its trigger the cameras see a part. This or `window_mm`."""
+    """From when to when after its trigger the cameras see a part, negative: before it. This or `window_mm`."""
     window_mm: Span | None = None
     """The same as positions of the belt behind the photo-eye; needs `mm_per_count` and the PLC's encoder."""
     mm_per_count: float | None = Field(None, gt=0)
@@ -65,7 +69,9 @@ class LaneSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> LaneSettings:
-        if self.parts == "trigger" and (self.window_ms is None) == (self.window_mm is None):
+        if (self.optical is not None) != (self.parts == "optical"):
+            raise ValueError('expected [lane.optical] with parts = "optical", and not without')
+        if (self.window_ms is None) == (self.window_mm is None):
             raise ValueError("expected either window_ms or window_mm")
         if self.window_mm is not None and self.mm_per_count is None:
             raise ValueError("mm_per_count: expected with window_mm")

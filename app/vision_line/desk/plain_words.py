@@ -63,6 +63,7 @@ _PART_CAUSE_WORDS: Mapping[str, str] = {
     PartCause.OVERLAP: "parts came too close together",
     PartCause.LANE_OFF: "the lane was off",
     PartCause.RESTART: "the lanes' program began or ended",
+    PartCause.CROSSING: "not seen when they crossed their line",
 }
 
 

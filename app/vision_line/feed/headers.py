@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vision_line.feed.protocol import PROTOCOL, Header
-from vision_line.frames import DefectEvent, Detections, Inspection, Observation
+from vision_line.frames import DefectEvent, Detections, Inspection, Observation, TrackedObject
 from vision_line.ports import EncodedVideo, VideoPacket
 
 #: As in the records: what float32 holds beyond it is noise.
@@ -70,7 +70,7 @@ class TappedFrame:
 
 @dataclass(frozen=True, slots=True)
 class InspectedResult:
-    """An inspected frame without its pixels, the changes of events that it brought, and the events that it shows."""
+    """An inspected frame without its pixels, the changes of events that it brought, and what it shows."""
 
     camera: str
     sequence: int
@@ -83,13 +83,19 @@ class InspectedResult:
     detections: Detections
     events: tuple[DefectEvent, ...]
     shown: tuple[DefectEvent, ...]
+    tracks: tuple[TrackedObject, ...]
     recipe: str
     criteria: int
     of_keyframe: bool  # whether the feed saw the frame come as a keyframe
 
 
 def result_of(
-    inspection: Inspection, events: Sequence[DefectEvent], shown: Sequence[DefectEvent], *, of_keyframe: bool
+    inspection: Inspection,
+    events: Sequence[DefectEvent],
+    shown: Sequence[DefectEvent],
+    tracks: Sequence[TrackedObject],
+    *,
+    of_keyframe: bool,
 ) -> InspectedResult:
     """Return what is kept of an inspection: its frame's pixels would be the decoder's or the device's memory."""
     frame = inspection.frame
@@ -105,6 +111,7 @@ def result_of(
         detections=inspection.detections,
         events=tuple(events),
         shown=tuple(shown),
+        tracks=tuple(tracks),
         recipe=inspection.recipe,
         criteria=inspection.criteria,
         of_keyframe=of_keyframe,
@@ -179,6 +186,7 @@ def result_header(result: InspectedResult, classes: Sequence[str]) -> Header:
         "boxes": _boxes(result.detections, classes),
         "events": [event_fields(event) for event in result.events],
         "shown": [_shown_fields(event) for event in result.shown],
+        "tracks": [_track_fields(one) for one in result.tracks],
     }
 
 
@@ -209,6 +217,16 @@ def _shown_fields(event: DefectEvent) -> Header:
     """Return what comes with each frame that shows an event: it is short."""
     fields = event_fields(event)
     return {name: fields[name] for name in _SHOWN}
+
+
+def _track_fields(one: TrackedObject) -> Header:
+    return {
+        "track": one.number,
+        "class": one.class_name,
+        "hits": one.hits,
+        "score": round(float(one.score), SCORE_DIGITS),
+        "box": [round(float(value), BOX_DIGITS) for value in one.xyxy],
+    }
 
 
 def _observation(observation: Observation) -> Header:

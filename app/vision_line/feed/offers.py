@@ -13,7 +13,7 @@ from vision_line.feed.inbox import Inbox
 from vision_line.feed.protocol import Header
 from vision_line.feed.tap import FeedTap
 from vision_line.feed.wants import FeedDemand, FrameChoice, Want, demand_of, frames_demanded
-from vision_line.frames import DefectEvent, Frame, Inspection
+from vision_line.frames import DefectEvent, Frame, Inspection, TrackedObject
 
 #: What an item holds beside an encoded frame, in bytes; an estimate.
 _ITEM_BYTES = 500
@@ -59,16 +59,18 @@ class Offers:
         inspection: Inspection,
         events: Sequence[DefectEvent],
         shown: Callable[[], Sequence[DefectEvent]] = tuple,
+        tracks: Callable[[], Sequence[TrackedObject]] = tuple,
     ) -> None:
-        """Take an inspected frame, the changes of events that it brought, and how to get those that it shows.
+        """Take an inspected frame, the changes of events that it brought, and how to get events and objects it shows.
 
         The scheduler's thread.
         """
         if self.is_heard:
             keyframe = self._came_as_keyframe(inspection.frame)
             if self._demand.wants_result(inspection.frame.camera, keyframe=keyframe):
-                result = result_of(inspection, events, shown(), of_keyframe=keyframe)
-                size = _ITEM_BYTES * (1 + len(events) + len(result.shown)) + _BOX_BYTES * len(inspection.detections)
+                result = result_of(inspection, events, shown(), tracks(), of_keyframe=keyframe)
+                boxes = len(inspection.detections) + len(result.tracks)
+                size = _ITEM_BYTES * (1 + len(events) + len(result.shown)) + _BOX_BYTES * boxes
                 self.results_lost += not self.inbox.put(result, size)
             self.decide(events)
 

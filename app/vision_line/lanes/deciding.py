@@ -13,10 +13,12 @@ from math import inf
 from vision_line.errors import ConfigError
 from vision_line.feed.protocol import FeedMessage, Header
 from vision_line.lanes.counts_check import CountsCheck
+from vision_line.lanes.crossing_watch import Crossing
 from vision_line.lanes.feed_facts import event_facts, events_of_result, inspected_facts
 from vision_line.lanes.lane_machine import DecidedPart, LaneMachine, LastPart
 from vision_line.lanes.lane_plan import LanePlan
 from vision_line.lanes.line_condition import LineCondition
+from vision_line.lanes.optical_lane import OpticalLane
 from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.plc_door import LaneState, PlcDoor, Trigger
@@ -33,6 +35,14 @@ OLDEST_S, AHEAD_S = 600.0, 1.0
 #: By so much the clock that counts sleep runs ahead of the other when this machine slept, in seconds.
 _SLEPT_S = 0.05
 _ALARMS = 20
+#: Why an object that crossed a lane's line is a part that was not inspected.
+_CROSSING_WORDS = {
+    PartCause.CROSSING: "the camera did not see it cross the line",
+    PartCause.GAP: "the camera was not inspected for so long that parts can have crossed unseen",
+    PartCause.CAMERA: "the camera was not inspected for so long that parts can have crossed unseen",
+    PartCause.LINE_AWAY: "it crossed, or may have, while no run was there",
+    PartCause.RESTART: "it was beyond the line when the lane began",
+}
 
 
 class Deciding:
@@ -45,6 +55,8 @@ class Deciding:
         self._line = LineCondition()
         self._machines: dict[str, LaneMachine] = {}
         self._since_utc: dict[str, float] = {}  # from when on a lane's counts count
+        self._optical: dict[str, OpticalLane] = {}  # of the lanes that see their parts themselves
+        self._classes: Sequence[str] | None = None  # of the run's model, None without a run
         self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
         self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
         self._checks: dict[str, tuple[CountsCheck, CountsCheck]] = {}
@@ -71,13 +83,19 @@ class Deciding:
         machine.is_enabled = not self._diverting.get(plan.name)
         self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
+        if plan.optical is not None:
+            self._optical[plan.name] = OpticalLane(plan.optical, plan.camera_delay_s)
+            if self._classes is not None:
+                self._optical[plan.name].line_came(self._classes)
         self._checks[plan.name] = CountsCheck("parts"), CountsCheck("rejects")
 
     def remove(self, name: str, cause: PartCause = PartCause.RESTART) -> None:
         """Decide a lane no more: what is on its way was not inspected."""
-        machine = self._machines.pop(name)
+        machine, now_s = self._machines.pop(name), time.monotonic()
+        if (optical := self._optical.pop(name, None)) is not None:
+            self._take_crossings(machine, optical.end(now_s))
         self._last[name] = machine.last
-        for decided in machine.end(cause, time.monotonic()):
+        for decided in machine.end(cause, now_s):
             self._telling.leave(decided)
 
     # What doors say.
@@ -86,9 +104,11 @@ class Deciding:
         """Take a part that begins to pass; return its sequence.
 
         Raises:
-            ConfigError: there is no such lane, an id is none, or its moment is far away.
+            ConfigError: there is no such lane, it sees its parts itself, an id is none, or its moment is far away.
         """
         machine = self._machine(trigger.lane)
+        if trigger.lane in self._optical:
+            raise ConfigError(f"lane: {trigger.lane} sees its parts itself (optical), nobody else can trigger one")
         for text, what in ((trigger.part_id, "part_id"), (trigger.lot, "lot"), (trigger.recipe, "recipe")):
             checked_id(text or "", what)
         _check_moment(trigger.at_s)
@@ -155,9 +175,11 @@ class Deciding:
 
     # What the line says.
 
-    def line_came(self, run_id: str) -> None:
-        """Hear that from now on all results come."""
-        now_s = time.monotonic()
+    def line_came(self, run_id: str, classes: Sequence[str]) -> None:
+        """Hear that from now on all results come, and the classes of the run's model."""
+        now_s, self._classes = time.monotonic(), classes
+        for optical in self._optical.values():
+            optical.line_came(classes)
         self._line.came(run_id, now_s)
         for machine in self._machines.values():
             if not machine.has_line:
@@ -165,6 +187,9 @@ class Deciding:
 
     def line_went(self, why: str) -> None:
         """Hear that the run is gone."""
+        self._classes = None
+        for optical in self._optical.values():
+            optical.line_went()
         for machine in self._machines.values():
             machine.line_went()
         self._settle(self._machines.values())  # first: what is on its way was this run's
@@ -180,6 +205,8 @@ class Deciding:
             case "result":
                 machines = self._of_camera(header)
                 for machine in machines:
+                    if (optical := self._optical.get(machine.plan.name)) is not None:
+                        self._take_crossings(machine, optical.result(header))
                     for event in events_of_result(header, machine.plan.camera_delay_s):
                         machine.event(event)
                     machine.inspected(inspected_facts(header, machine.plan.camera_delay_s), now_s)
@@ -239,7 +266,7 @@ class Deciding:
         }
 
     def _lane_status(self, name: str, state: LaneState) -> Header:
-        machine, orders = self._machines[name], self._recorder.orders(name)
+        machine, orders, optical = self._machines[name], self._recorder.orders(name), self._optical.get(name)
         return {
             "name": name,
             "is_enabled": state.is_enabled,
@@ -253,7 +280,20 @@ class Deciding:
             "on_their_way": machine.on_their_way,
             "lot": orders.lot,
             "recipe": orders.recipe or "",
+            **({} if optical is None else optical.status()),
         }
+
+    def _take_crossings(self, machine: LaneMachine, crossings: Iterable[Crossing]) -> None:
+        """Take what crossed a lane's line as its parts, and what nobody saw cross as parts that were not inspected."""
+        lane = machine.plan.name
+        orders = self._recorder.orders(lane)
+        for crossing in crossings:
+            trigger = Trigger(lane, crossing.at_s, crossing=crossing.number)
+            if crossing.cause:
+                sequence = machine.miss(trigger, crossing.cause, lot=orders.lot, recipe=orders.recipe)
+                logger.warning("lane %s, part %d: not inspected: %s", lane, sequence, _CROSSING_WORDS[crossing.cause])
+            else:
+                machine.trigger(trigger, lot=orders.lot, recipe=orders.recipe)
 
     def _settle(self, machines: Iterable[LaneMachine]) -> None:
         """Let every decision leave that follows by now."""
@@ -265,6 +305,8 @@ class Deciding:
         self._asleep_s = asleep_s
         for machine in machines:
             machine.stops = self._line.stops(machine.plan.cameras, now_s, self._recorder.problem)
+            if (optical := self._optical.get(machine.plan.name)) is not None:
+                machine.stops |= optical.stops
             machine.recipe = self._recorder.orders(machine.plan.name).recipe
             for decided in machine.decide(now_s, self._room_s):
                 self._telling.leave(decided)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vision_line.feed.protocol import Header
-from vision_line.frames import EventPhase, Verdict
+from vision_line.frames import EventPhase, TrackedObject, Verdict
+from vision_line.lanes.crossing_watch import ObjectsFrame
 from vision_line.lanes.sights import EventFacts, InspectedFacts
 
 
@@ -16,6 +17,24 @@ def inspected_facts(header: Header, delay_s: float) -> InspectedFacts:
     at_s = float(header["arrived_s"]) - float(header["behind_s"]) - delay_s
     recipe, criteria = str(header.get("recipe", "")), int(header.get("criteria", 0))
     return InspectedFacts(str(header["camera"]), at_s, classes, recipe, criteria)
+
+
+def objects_frame(header: Header, delay_s: float) -> ObjectsFrame | None:
+    """Return the objects that a `result` follows, None where the run is older and does not say."""
+    if "tracks" not in header:
+        return None
+    objects = tuple(
+        TrackedObject(
+            number=int(one["track"]),
+            class_name=str(one["class"]),
+            hits=int(one["hits"]),
+            score=float(one["score"]),
+            xyxy=(float(one["box"][0]), float(one["box"][1]), float(one["box"][2]), float(one["box"][3])),
+        )
+        for one in header["tracks"]
+    )
+    at_s = float(header["arrived_s"]) - float(header["behind_s"]) - delay_s
+    return ObjectsFrame(at_s, (int(header["width"]), int(header["height"])), int(header.get("criteria", 0)), objects)
 
 
 def events_of_result(header: Header, delay_s: float) -> Iterator[EventFacts]:

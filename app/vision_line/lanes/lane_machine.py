@@ -109,6 +109,13 @@ class LaneMachine:
         self._deliver()
         return part.sequence
 
+    def miss(self, trigger: Trigger, cause: PartCause, *, lot: str = "", recipe: str | None = None) -> int:
+        """Take a part that cannot be inspected any more, and why; return its sequence."""
+        part = self._new_part(trigger, lot, recipe)
+        part.rule_out(cause)
+        self._missed.append(part)
+        return part.sequence
+
     def begin_anew(self) -> None:
         """Note that the machine that sorts has forgotten what is on its way."""
         self._rule_out_open(PartCause.RESTART)
@@ -155,7 +162,7 @@ class LaneMachine:
     def decide(self, now_s: float, room_s: float = 0.0) -> list[DecidedPart]:
         """Return the parts that are decided now; an acceptance needs `room_s` until it is told."""
         missed, self._missed = self._missed, []
-        decided = [self._close(part, PartCause.RESTART, now_s) for part in missed]
+        decided = [self._close(part, part.ruled_out, now_s) for part in missed]
         found = [self._decision(part, now_s, room_s) for part in list(self._open.values())]
         decided += [each for each in found if each is not None]
         self._let_go(now_s)
@@ -220,7 +227,8 @@ class LaneMachine:
             same_number = mine.number == trigger.number
             if mine.number is not None and same_number and part.verdict is None and not part.ruled_out:
                 return part
-            if same_number and mine.part_id == trigger.part_id and mine.at_s == trigger.at_s:
+            same_part = (mine.part_id, mine.crossing) == (trigger.part_id, trigger.crossing)
+            if same_number and same_part and mine.at_s == trigger.at_s:
                 return part
         return None
 
@@ -230,24 +238,29 @@ class LaneMachine:
         if step.begins_anew:
             self._rule_out_open(PartCause.RESTART)
         for missed in step.missed:
-            self._missed.append(self._new_part(Trigger(trigger.lane, trigger.at_s, missed), lot, recipe))
+            self.miss(Trigger(trigger.lane, trigger.at_s, missed), PartCause.RESTART, lot=lot, recipe=recipe)
         self._number = number
 
     def _new_part(self, trigger: Trigger, lot: str, recipe: str | None) -> OpenPart:
         self._sequence += 1
         needs = self.plan.needs(recipe).items()
-        views = {camera: CameraView(need, self._newest_s.get(camera)) for camera, need in needs}
+        is_recalled = self.plan.optical is not None  # then what came before its window is known when that is
+        views = {
+            camera: CameraView(need, None if is_recalled else self._newest_s.get(camera)) for camera, need in needs
+        }
         return OpenPart(self._sequence, trigger, lot, recipe, views)
 
     def _rule_out_neighbours(self, part: OpenPart) -> None:
-        """Rule out a part and the one before it where they came closer than anything can come."""
+        """Rule out a part and those to which it came closer than anything can come, where they are not decided.
+
+        What a camera sees is known late: then those count too that are decided.
+        """
         begin_s, end_s = self.plan.window_after_s
-        before = next(reversed(self._open.values()), None)
-        if before is None:
-            return
-        if abs(part.trigger.at_s - before.trigger.at_s) < SAME_PART_SHARE * (end_s - begin_s):
-            before.rule_out(PartCause.OVERLAP)
-            part.rule_out(PartCause.OVERLAP)
+        decided = () if part.trigger.crossing is None else self._decided
+        for other in (*self._open.values(), *(each for each in decided if each.begin_s is not None)):
+            if abs(part.trigger.at_s - other.trigger.at_s) < SAME_PART_SHARE * (end_s - begin_s):
+                other.rule_out(PartCause.OVERLAP)
+                part.rule_out(PartCause.OVERLAP)
 
     # Frames and events.
 

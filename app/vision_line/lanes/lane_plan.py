@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.models import SPARE_FACTOR, StreamSettings
+from vision_line.config.optical_settings import OpticalSettings
 from vision_line.config.recipe_settings import RecipeSettings
 from vision_line.config.toml import problems_of
 from vision_line.errors import ConfigError
+from vision_line.lanes.crossing_line import CrossingLine, CrossingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class LanePlan:
 
     `ejector_s` is None where the ejector's place is known in millimetres; with an encoder that is where the belt
     is, else what it moves at `belt_mm_per_s`. `spare_s` is what the machine needs between the decision and the ejector.
+    `optical` is what makes a part where a camera sees it itself, None where it is triggered.
     """
 
     name: str
@@ -49,6 +52,7 @@ class LanePlan:
     belt_mm_per_s: float | None
     spare_s: float
     recipes: Mapping[str, Mapping[str, CameraNeed]] = field(hash=False, default_factory=dict)
+    optical: CrossingRule | None = None
 
     def needs(self, recipe: str | None) -> Mapping[str, CameraNeed]:
         """Return what each camera needs under a recipe, None or "" for none."""
@@ -105,6 +109,30 @@ def plan_of(
             recipe: {name: camera_need(_under(cameras[name], name, settings), lane.min_looks) for name in lane.cameras}
             for recipe, settings in (recipes or {}).items()
         },
+        optical=None if lane.optical is None else _crossing_rule(lane.optical, cameras, recipes or {}),
+    )
+
+
+def _crossing_rule(
+    optical: OpticalSettings, cameras: Mapping[str, StreamSettings], recipes: Mapping[str, RecipeSettings]
+) -> CrossingRule:
+    """Return what makes a part; of the recipes each time the one that takes more for a part, or for a gap.
+
+    Raises:
+        ConfigError: a recipe does not fit the camera.
+    """
+    name = optical.camera
+    each = [cameras[name], *(_under(cameras[name], name, recipe) for recipe in recipes.values())]
+    needs = [camera_need(settings, None) for settings in each]
+    begin, end = optical.line
+    return CrossingRule(
+        camera=name,
+        classes=frozenset(optical.classes),
+        line=CrossingLine((begin[0], begin[1]), (end[0], end[1]), optical.direction),
+        hits=min(settings.min_hits for settings in each),
+        patience=max(need.confirming for need in needs),
+        gap_s=min(need.gap_s for need in needs),
+        dwell_s=min(settings.dwell_s for settings in each),
     )
 
 

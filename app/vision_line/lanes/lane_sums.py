@@ -39,18 +39,37 @@ def lane_sum(lane: LaneSettings, plan: LanePlan, measured: Measured) -> LaneSum:
     deadline_ms = 1000 * plan.deadline_after_s
     rates = {camera: measured.rates.get(camera) for camera in plan.cameras}
     frame_ms = max((1000 / rate for rate in rates.values() if rate), default=0.0)
-    known_ms = (
-        1000 * (plan.window_after_s[1] + plan.camera_delay_s) + frame_ms + (measured.latency_ms or 0.0) + RECORD_MS
-    )
+    end_ms = _end_ms(plan)
+    known_ms = end_ms + 1000 * plan.camera_delay_s + frame_ms + (measured.latency_ms or 0.0) + RECORD_MS
     confirmed_ms = known_ms + max(
         (1000 * (plan.cameras[camera].confirming - 1) / rate for camera, rate in rates.items() if rate), default=0.0
     )
     words = (
         f"{_deadline_words(lane, plan)}; a good part is known at {known_ms:.0f} ms: "
         f"{_known_words(plan, frame_ms, measured.latency_ms)}; one with something to confirm at {confirmed_ms:.0f} ms"
+        f"{_optical_words(plan, frame_ms, measured.latency_ms)}"
     )
     return LaneSum(
-        words, _late(known_ms, deadline_ms) or _too_few(plan, rates), _unconfirmed(confirmed_ms, deadline_ms)
+        words,
+        _late(known_ms if plan.optical is None else confirmed_ms, deadline_ms) or _too_few(plan, rates),
+        _unconfirmed(confirmed_ms, deadline_ms),
+    )
+
+
+def _end_ms(plan: LanePlan) -> float:
+    """Return when a part's window is over; one that a camera sees itself is not known before it crosses the line."""
+    end_ms = 1000 * plan.window_after_s[1]
+    return end_ms if plan.optical is None else max(end_ms, 0.0)
+
+
+def _optical_words(plan: LanePlan, frame_ms: float, latency_ms: float | None) -> str:
+    if plan.optical is None:
+        return ""
+    noticed_ms = 1000 * plan.camera_delay_s + frame_ms + (latency_ms or 0.0)
+    noticed = f"{noticed_ms:.0f} ms" if frame_ms else "an inspection (not measured yet)"
+    return (
+        "; all of it counts from when the part's centre was on the line, between two inspected frames; that it crossed"
+        f" is known {noticed} later, with the frame behind; its own box is something to confirm"
     )
 
 
@@ -61,7 +80,7 @@ def _deadline_words(lane: LaneSettings, plan: LanePlan) -> str:
 
 
 def _known_words(plan: LanePlan, frame_ms: float, latency_ms: float | None) -> str:
-    window = f"window {1000 * plan.window_after_s[1]:.0f} + camera delay {1000 * plan.camera_delay_s:.0f}"
+    window = f"window {_end_ms(plan):.0f} + camera delay {1000 * plan.camera_delay_s:.0f}"
     frame = f"next frame {frame_ms:.0f}" if frame_ms else "next frame (not measured yet)"
     latency = "latency (no run yet)" if latency_ms is None else f"latency {latency_ms:.0f} (99.9 %)"
     return f"{window} + {frame} + {latency} + recording {RECORD_MS:.0f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
+from itertools import islice
 from math import inf
 
 from vision_line.lanes.belt import Belt
@@ -15,6 +16,8 @@ from vision_line.parts.part import PartCause
 
 #: What waits for an encoder that is silent.
 _MOST_HELD = 4096
+#: What is kept of each camera for a part that is known later than it is seen: a minute of 30 frames a second.
+_MOST_RECALLED = 1800
 
 
 class LaneView:
@@ -25,6 +28,8 @@ class LaneView:
         self._belt = None if plan.mm_per_count is None else Belt(plan.mm_per_count, plan.belt_mm_per_s)
         self._held: deque[tuple[float, InspectedFacts | EventFacts]] = deque()
         self._seen = {camera: SeenEvents() for camera in plan.cameras}
+        kept = 0 if plan.optical is None else _MOST_RECALLED
+        self._recent = {camera: deque[InspectedFacts](maxlen=kept) for camera in plan.cameras}
 
     def count(self, count: int, at_s: float) -> bool:
         """Take the belt's count; return whether it goes on from the one before: else nobody knows where parts are."""
@@ -81,25 +86,33 @@ class LaneView:
         self._held.clear()
         for seen in self._seen.values():
             seen.clear()
+        for recent in self._recent.values():
+            recent.clear()
 
     def _find_edges(self, part: OpenPart, belt: Belt) -> None:
         """Set the edges that are known; between two counts the window is taken to be as wide as it may be."""
         if part.position_mm is None or part.end_s is not None:
             return
         begin, end = (belt.reached_s(part.position_mm + edge) for edge in self._plan.window)
+        if end is not None:
+            part.end_s = end[1]
         if part.begin_s is None and begin is not None:
             part.begin_s = begin[0]
             if not belt.knows(part.position_mm + self._plan.window[0]):
                 part.rule_out(PartCause.RESTART)
             self._recall(part)
-        if end is not None:
-            part.end_s = end[1]
 
     def _recall(self, part: OpenPart) -> None:
-        """Give a part the events that were seen before its window was known."""
+        """Give a part what was seen before its window was known: events, and where it crosses a line frames too."""
         for seen in self._seen.values():
             for event in seen:
                 part.note(event)
+        if part.begin_s is None:
+            return
+        for recent in self._recent.values():
+            before = next((index for index in reversed(range(len(recent))) if recent[index].at_s < part.begin_s), 0)
+            for frame in islice(recent, before, None):
+                part.take(frame)
 
     def _give(
         self, item: InspectedFacts | EventFacts, on_way: Collection[OpenPart], decided: Collection[OpenPart]
@@ -109,6 +122,7 @@ class LaneView:
             changed = [seen.note(item)]
         else:
             changed = seen.extend(item)
+            self._recent[item.camera].append(item)
             for part in on_way:
                 part.take(item)
         for event in changed:

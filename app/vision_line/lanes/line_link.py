@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -25,8 +25,8 @@ _READ_BYTES = 1 << 18
 class LineListener(Protocol):
     """Who hears what the run says."""
 
-    def line_came(self, run_id: str) -> None:
-        """Hear that from now on all results come."""
+    def line_came(self, run_id: str, classes: Sequence[str]) -> None:
+        """Hear that from now on all results come, and the classes of the run's model."""
 
     def line_said(self, message: FeedMessage) -> None:
         """Hear a message."""
@@ -91,7 +91,7 @@ class LineLink:
             return await asyncio.open_unix_connection(address, limit=_READ_BYTES)
 
     async def _listen(self, reader: asyncio.StreamReader) -> str:
-        unpacker, run_id = Unpacker(FROM_RUN), ""
+        unpacker, run_id, classes = Unpacker(FROM_RUN), "", list[str]()
         while True:
             async with asyncio.timeout(None if run_id else HELLO_S):
                 data = await reader.read(_READ_BYTES)
@@ -100,10 +100,10 @@ class LineLink:
             for message in unpacker.push(data):
                 match message.kind:
                     case "hello":
-                        run_id = _run_of(message)
+                        run_id, classes = _run_of(message), [str(name) for name in message.header["classes"]]
                     case "wanted":
                         logger.info("the line is there: run %s", run_id)
-                        self._listener.line_came(run_id)
+                        self._listener.line_came(run_id, classes)
                     case "bye":
                         return str(message.header.get("reason", "")) or "no reason given"
                     case _:

@@ -135,6 +135,7 @@ CAUSES = {
     PartCause.OVERLAP: 9,
     PartCause.LANE_OFF: 10,
     PartCause.RESTART: 11,
+    PartCause.CROSSING: 12,
 }
 
 

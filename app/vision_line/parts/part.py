@@ -41,6 +41,8 @@ class PartCause(StrEnum):
     """Parts came closer together than their windows allow to tell them apart."""
     LANE_OFF = "lane_off"
     """The lane was not enabled by the PLC, or in fault."""
+    CROSSING = "crossing"
+    """The camera that makes it a part did not see it cross its line."""
     RESTART = "restart"
     """The process that decides began or ended while it passed."""
 

@@ -50,6 +50,11 @@ class Preflight:
         ]
         return list(dict.fromkeys(found))
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes of the model, None where it cannot be read; ask for the problems before."""
+        return None if self._model is None else self._model.classes
+
     def lost_cameras(self) -> dict[str, str]:
         """Return by name why a run would start and yet not inspect a camera: its file, or its `tls_ca_file`."""
         return dict([*self._unreadable_files(), *self._untrusting_cameras()])

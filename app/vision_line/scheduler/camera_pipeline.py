@@ -12,7 +12,7 @@ from itertools import count
 from math import inf
 from typing import NamedTuple, Protocol
 
-from vision_line.frames import DefectEvent, Detections, DropCause, Frame
+from vision_line.frames import DefectEvent, Detections, DropCause, Frame, TrackedObject
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspection.tracking.candidates import Candidate
 
@@ -43,6 +43,9 @@ class Tracker(Protocol):
 
     def shown(self) -> list[DefectEvent]:
         """Return the events that the frame of the last update shows, also unchanged ones."""
+
+    def tracks(self) -> list[TrackedObject]:
+        """Return the objects that it shows, also those that are no events."""
 
     def expire(self, now_s: float, /) -> list[DefectEvent]:
         """Return the events that have ended by now."""

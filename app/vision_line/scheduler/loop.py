@@ -261,7 +261,7 @@ class Scheduler:
             seen = replace(inspection, detections=kept, recipe=pipeline.recipe, criteria=pipeline.criteria)
             self._log.write_inspection(seen, events)
             if self._watcher is not None:
-                self._watcher.result(seen, events, pipeline.tracker.shown)
+                self._watcher.result(seen, events, pipeline.tracker.shown, pipeline.tracker.tracks)
             if self._on_overlay is not None:
                 self._on_overlay(seen, events)
             candidates = pipeline.take_candidates()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from vision_line.frames import DefectEvent, Inspection
+from vision_line.frames import DefectEvent, Inspection, TrackedObject
 from vision_line.inspection.tracking.candidates import Candidate
 
 
@@ -14,9 +14,14 @@ class ResultWatcher(Protocol):
     """Sees what the log is given, in the scheduler's thread; must be quick, and neither wait nor raise."""
 
     def result(
-        self, inspection: Inspection, events: Sequence[DefectEvent], shown: Callable[[], Sequence[DefectEvent]], /
+        self,
+        inspection: Inspection,
+        events: Sequence[DefectEvent],
+        shown: Callable[[], Sequence[DefectEvent]],
+        tracks: Callable[[], Sequence[TrackedObject]],
+        /,
     ) -> None:
-        """Take note of an inspected frame, its changes of events, and how to get the events that it shows."""
+        """Take note of an inspected frame, its changes of events, and how to get what it shows: events, objects."""
 
     def decide(self, events: Sequence[DefectEvent], /) -> None:
         """Take note of changes of events that no frame brought."""

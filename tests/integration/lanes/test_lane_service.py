@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.fakes.bench_line import LANE, BenchLine, running_lanes, running_line
+from tests.fakes.bench_line import LANE, OPTICAL, BenchLine, running_lanes, running_line
 from tests.fakes.feeds import FACTS
 
 from vision_line.errors import ConfigError, RunError
@@ -227,3 +227,38 @@ def test_numbers_go_on_over_restarts_and_what_nobody_saw_is_entered(line: BenchL
 def test_without_lanes_a_client_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no vision-line lanes runs there"):
         LanesClient(tmp_path)
+
+
+def test_what_a_camera_sees_cross_is_a_part(line: BenchLine, tmp_path: Path) -> None:
+    text = LANE.replace("[0, 200]", "[-150, 50]") + OPTICAL
+    with running_lanes(tmp_path, text), LanesClient(tmp_path) as client:
+        wait_for(lambda: not lane_of(client)["fault"], "the lane has its line")
+        client.follow()
+        time.sleep(0.3)  # windows begin before the crossing
+        middle_s = line.passes()
+        decision = decision_of(client)
+        assert (decision["sequence"], decision["verdict"], decision["number"]) == (1, "accept", None)
+        assert decision["triggered_s"] == pytest.approx(middle_s, abs=0.005)
+        line.passes()
+        line.passes()
+        assert {decision_of(client)["cause"] for _ in range(2)} == {"overlap"}
+        with pytest.raises(ConfigError, match="l1 sees its parts itself"):
+            client.part("l1")
+    assert len(rows(tmp_path, "sequence")) == 3
+
+
+def test_parts_of_a_class_that_the_model_lacks_are_a_fault(line: BenchLine, tmp_path: Path) -> None:
+    with running_lanes(tmp_path, LANE + OPTICAL.replace("spur", "bottle")), LanesClient(tmp_path) as client:
+        wait_for(lambda: lane_of(client)["cause"] == "crossing", "the lane says so")
+        assert "the run's model has no class bottle" in str(lane_of(client)["fault"])
+
+
+def test_parts_that_nobody_saw_cross_are_entered(line: BenchLine, tmp_path: Path) -> None:
+    with running_lanes(tmp_path, LANE + OPTICAL), LanesClient(tmp_path) as client:
+        wait_for(lambda: not lane_of(client)["fault"], "the lane has its line")
+        client.follow()
+        line.is_silent = True
+        time.sleep(1.2)  # longer than a part is in view
+        line.is_silent = False
+        decision = decision_of(client)
+        assert (decision["verdict"], decision["cause"]) == ("not_inspected", "gap")

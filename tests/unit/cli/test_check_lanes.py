@@ -23,6 +23,7 @@ cameras = ["a"]
 window_ms = [0, 500]
 ejector_ms = 650
 """
+CLASSES = ("spur", "short")
 RUN = """INSERT INTO runs (run, run_id, version, started_utc, config_sha256, model_name, model_sha256, precision,
     device, host, classes, evidence) VALUES (?, ?, '1', 1, '', '', '', '', '', '', '[]', 0)"""
 DETECTION = """INSERT INTO detections (run, camera, station, recipe, sequence, arrived_utc, arrived_s, class, score,
@@ -55,15 +56,33 @@ def test_a_lane_that_cannot_work_is_named_with_its_place(tmp_path: Path, capsys:
     """Only the records show it: without them nothing speaks against it."""
     streams = tmp_path / "streams.toml"
     streams.write_text(LANE.replace("DIR", str(tmp_path)), encoding="utf-8")
-    assert lane_troubles(streams) == []
+    assert lane_troubles(streams, CLASSES) == []
     assert "latency (no run yet)" in capsys.readouterr().out
     make_records(tmp_path)
-    (trouble,) = lane_troubles(streams)
+    (trouble,) = lane_troubles(streams, CLASSES)
     assert trouble.startswith(f"{streams}:7: lane[l1]: no part could be accepted: a good one is known")
+
+
+def test_a_lane_that_sees_its_parts_itself_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    streams = tmp_path / "streams.toml"
+    text = (
+        LANE.replace("DIR", str(tmp_path)).replace("650", "1650") + 'parts = "optical"\n[lane.optical]\ncamera = "a"\n'
+    )
+    text += 'classes = ["spur"]\nline = [[0.5, 0.0], [0.5, 1.0]]\ndirection = "right"\n'
+    streams.write_text(text, encoding="utf-8")
+    make_records(tmp_path)
+    assert lane_troubles(streams, CLASSES) == []
+    said = capsys.readouterr()
+    assert "from when the part's centre was on the line, between two inspected frames" in said.out
+    assert "that it crossed is known 116 ms later" in said.out
+    assert "spur counts as a defect of the part itself" in said.err
+    assert lane_troubles(streams, None) == []
+    (trouble,) = lane_troubles(streams, ("short", "open"))
+    assert "optical.classes: found 'spur', no class of the model, expected some of short, open" in trouble
 
 
 def test_lanes_that_are_not_valid_are_named(tmp_path: Path) -> None:
     streams = tmp_path / "streams.toml"
     streams.write_text(LANE.replace("[0, 500]", "[500, 0]"), encoding="utf-8")
-    (trouble,) = lane_troubles(streams)
+    (trouble,) = lane_troubles(streams, CLASSES)
     assert "lane[l1].window_ms" in trouble

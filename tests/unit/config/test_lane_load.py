@@ -45,7 +45,6 @@ def test_only_the_lanes_and_their_cameras_have_to_be_right(tmp_path: Path) -> No
         (LANE.replace('"a"', '"c"'), r":\d+: lane\[l1\].cameras: expected names of streams, found c"),
         (LANE.replace('"a"', '"b"'), r":\d+: stream\[b\].min_hits"),
         (LANE + LANE, "already the name of lane 1"),
-        (LANE + 'parts = "optical"\n', "cannot be decided yet"),
         (LANE.replace("ejector_ms = 900", "ejector_mm = 5.0"), "expected either ejector_ms"),
     ],
 )

@@ -9,8 +9,10 @@ import pytest
 from tests.fakes.lane_scenes import make_fact, make_machine, make_plan, make_trigger, watch
 
 from vision_line.frames import Verdict
+from vision_line.lanes.crossing_line import CrossingLine, CrossingRule
 from vision_line.lanes.lane_machine import MOST_OPEN, DecidedPart, LaneMachine, LastPart
 from vision_line.lanes.lane_plan import CameraNeed
+from vision_line.lanes.plc_door import Trigger
 from vision_line.lanes.sights import InspectedFacts
 from vision_line.parts.part import PartCause, PartVerdict
 
@@ -400,3 +402,50 @@ def test_two_settings_of_a_camera_do_not_make_one_verdict(changed_s: float, clas
         machine.inspected(InspectedFacts("a", at_s, shown, criteria=1 if at_s < changed_s else 2), at_s + 0.05)
         decided += machine.decide(at_s + 0.05)
     assert [one.decision.cause for one in decided] == [cause]
+
+
+def make_optical_machine(window: tuple[float, float] = (-1.0, 0.0)) -> LaneMachine:
+    """Return a lane that sees its parts itself."""
+    rule = CrossingRule("a", frozenset({"bottle"}), CrossingLine((0.5, 0.0), (0.5, 1.0), "right"), 3, 5, 0.25, 2.0)
+    return make_machine(replace(make_plan(window=window, deadline_s=2.0), optical=rule))
+
+
+def test_a_part_is_known_later_than_it_is_seen() -> None:
+    """Its window lies before the moment when it crosses the line, and frames from behind it have come already."""
+    machine = make_optical_machine()
+    assert watch(machine, 0.0, 3.25) == []
+    machine.event(make_fact(0.5, 0.9, name="before"))
+    machine.trigger(Trigger("l1", 3.0, crossing=1))
+    (good,) = machine.decide(3.3)
+    assert (good.decision.verdict, good.inspections) == (PartVerdict.ACCEPT, {"a": 11})
+
+    machine.event(make_fact(2.6, 2.7, name="within", is_over=True))
+    machine.trigger(Trigger("l1", 3.11, crossing=2))
+    (bad,) = machine.decide(3.3)
+    assert bad.decision.verdict is PartVerdict.REJECT
+
+
+def test_a_gap_before_a_part_is_known_rules_it_out() -> None:
+    machine = make_optical_machine()
+    watch(machine, 0.0, 1.8)
+    watch(machine, 2.2, 3.3)
+    machine.trigger(Trigger("l1", 3.05, crossing=1))
+    (only,) = machine.decide(3.3)
+    assert only.decision.cause is PartCause.GAP
+
+
+def test_objects_that_cross_at_once_are_two_parts_of_which_none_is_known() -> None:
+    machine = make_optical_machine((0.0, 1.0))
+    assert [machine.trigger(Trigger("l1", 2.0, crossing=number)) for number in (1, 2, 1)] == [1, 2, 1]
+    assert [each.decision.cause for each in machine.decide(2.1)] == [PartCause.OVERLAP] * 2
+    machine.trigger(Trigger("l1", 2.05, crossing=3))  # it came as close to parts that are decided
+    assert [each.decision.cause for each in machine.decide(2.2)] == [PartCause.OVERLAP]
+
+
+def test_a_part_that_was_missed_is_said_with_its_cause() -> None:
+    machine = make_optical_machine()
+    watch(machine, 0.0, 3.0)
+    assert machine.miss(Trigger("l1", 2.5, crossing=1), PartCause.CROSSING) == 1
+    (missed,) = machine.decide(3.0)
+    assert (missed.decision.verdict, missed.decision.cause) == (PartVerdict.NOT_INSPECTED, PartCause.CROSSING)
+    assert (machine.parts, machine.not_inspected, machine.decide(3.1)) == (1, 1, [])

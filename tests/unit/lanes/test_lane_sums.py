@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.models import StreamSettings
+from vision_line.config.optical_settings import OpticalSettings
 from vision_line.lanes.lane_plan import plan_of
 from vision_line.lanes.lane_sums import LaneSum, Measured, lane_sum
 
@@ -46,6 +47,32 @@ def test_a_window_that_is_too_short_for_the_rate_is_refused() -> None:
     assert (
         "a window of 200 ms has 2.5 inspections by a at 12.5 a second, 3 are needed" in sum_of(window_ms=200.0).problem
     )
+
+
+def optical_sum(window_ms: list[float], ejector_ms: float) -> LaneSum:
+    """Return the sum of a lane that sees its parts itself."""
+    optical = OpticalSettings(camera="a", classes=["bottle"], line=[[0.7, 0.0], [0.7, 1.0]], direction="right")
+    lane = LaneSettings(
+        name="l1",
+        cameras=["a"],
+        parts="optical",
+        optical=optical,
+        window_ms=window_ms,
+        camera_delay_ms=100.0,
+        ejector_ms=ejector_ms,
+    )
+    return lane_sum(lane, plan_of(lane, CAMERAS), Measured(58.0, {"a": 12.5}))
+
+
+def test_a_part_that_a_camera_sees_is_not_known_before_it_has_crossed() -> None:
+    found = optical_sum([-800.0, -100.0], 1000.0)
+    assert "a good part is known at 253 ms: window 0 + camera delay 100 + next frame 80 + latency 58" in found.words
+    assert "that it crossed is known 238 ms later, with the frame behind; its own box is something to" in found.words
+    assert (found.problem, found.warning) == ("", "")
+
+
+def test_a_part_that_a_camera_sees_always_has_something_to_confirm() -> None:
+    assert "a good one is known 83 ms after the deadline" in optical_sum([-800.0, 0.0], 580.0).problem
 
 
 def test_what_nobody_has_measured_is_said() -> None:

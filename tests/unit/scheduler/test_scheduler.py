@@ -25,6 +25,7 @@ from vision_line.frames import (
     Inspection,
     NotInspected,
     StateChange,
+    TrackedObject,
 )
 from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
 from vision_line.inspection.detection_filter import DetectionFilter
@@ -106,7 +107,11 @@ class Watcher:
     is_after_log: bool = True
 
     def result(
-        self, inspection: Inspection, events: Sequence[DefectEvent], shown: Callable[[], Sequence[DefectEvent]]
+        self,
+        inspection: Inspection,
+        events: Sequence[DefectEvent],
+        shown: Callable[[], Sequence[DefectEvent]],
+        tracks: Callable[[], Sequence[TrackedObject]],
     ) -> None:
         self.seen.append((inspection.frame.camera, inspection.frame.sequence))
         self.recipes.append(inspection.recipe)

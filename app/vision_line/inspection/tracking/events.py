@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
-from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation, Verdict
+from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation, TrackedObject, Verdict
 from vision_line.inspection.detection_filter import class_thresholds
 from vision_line.inspection.tracking.association import Track
 from vision_line.inspection.tracking.candidates import Candidate, CandidatePhase
@@ -85,6 +86,7 @@ class EventTracker:
         self._roi = settings.roi
         self._size_wh = (0, 0)
         self._tracker: BeltTracker | None = None
+        self._numbers = count(1)  # of tracks; they go on when frames get another size
         self._defects: dict[int, _Defect] = {}
         self._counter = self._candidates = 0
         #: What became of candidates since somebody last took this list; mostly empty.
@@ -119,6 +121,14 @@ class EventTracker:
             if (defect := self._defects.get(track.number)) is not None and defect.event_id
         ]
 
+    def tracks(self) -> list[TrackedObject]:
+        """Return the objects that the frame of the last update shows, also those that are no event, or none yet."""
+        return [
+            TrackedObject(track.number, self._classes[track.class_id], track.hits, defect.last.score, defect.last.xyxy)
+            for track in self._observed
+            if (defect := self._defects.get(track.number)) is not None
+        ]
+
     def expire(self, now_s: float) -> list[DefectEvent]:
         """Return the END of each event whose defect was not observed for too long; works without new frames.
 
@@ -150,7 +160,7 @@ class EventTracker:
             return self._tracker, []
         ended = [] if self._tracker is None else self._end(self._tracker.close())
         self._size_wh = size_wh
-        self._tracker = BeltTracker(_visible(self._roi, size_wh), size_wh, self._min_hits)
+        self._tracker = BeltTracker(_visible(self._roi, size_wh), size_wh, self._min_hits, self._numbers)
         return self._tracker, ended
 
     def _is_hit(self, detections: Detections) -> NDArray[np.bool_]:

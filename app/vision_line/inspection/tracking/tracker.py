@@ -8,8 +8,9 @@ a wrong shift, because it moved all tracks alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import hypot, sqrt
 
 import numpy as np
@@ -54,13 +55,18 @@ class BeltTracker:
     `LOST_AFTER_S`. Bounded: tracks end, and a frame adds at most one for each of its detections.
     """
 
-    def __init__(self, visible: Rect, size_wh: tuple[int, int], min_hits: int) -> None:
-        """Track inside `visible` (x1, y1, x2, y2), the part of a frame of `size_wh` in which detections can be."""
+    def __init__(
+        self, visible: Rect, size_wh: tuple[int, int], min_hits: int, numbers: Iterator[int] | None = None
+    ) -> None:
+        """Track inside `visible` (x1, y1, x2, y2), the part of a frame of `size_wh` in which detections can be.
+
+        `numbers` are those of new tracks; without them they count from 1.
+        """
         self.motion = BeltMotion(size_wh)
         self.tracks: list[Track] = []
         self._visible = visible
         self._min_hits = min_hits
-        self._numbers = 0
+        self._numbers = count(1) if numbers is None else numbers
         self._belt_xy = (0.0, 0.0)  # position of the belt coordinates' origin in the frame at `_located_s`
         self._located_s = 0.0
         self._updated_s: float | None = None
@@ -189,11 +195,10 @@ class BeltTracker:
         return step
 
     def _start(self, row: DetectionRow, belt_xy: tuple[float, float], at_s: float) -> Track:
-        self._numbers += 1
         x, y = row.x - belt_xy[0], row.y - belt_xy[1]
         class_votes = {row.class_id: row.score}
         track = Track(
-            self._numbers, x, y, row.width, row.height, at_s, observed_belt_xy=belt_xy, class_votes=class_votes
+            next(self._numbers), x, y, row.width, row.height, at_s, observed_belt_xy=belt_xy, class_votes=class_votes
         )
         self.tracks.append(track)
         return track

@@ -303,3 +303,19 @@ def test_what_a_frame_shows_are_also_events_that_do_not_change() -> None:
         tracker.update(*_inspection(sequence, seen))
         shown.append([(event.class_name, round(event.last_seen_s, 3)) for event in tracker.shown()])
     assert shown == [[], [("open", 100.2)], [("open", 100.4)], [("open", 100.6)], []]
+
+
+def test_tracks_of_a_frame_come_also_before_they_are_events() -> None:
+    """Each has its number as long as it is followed; numbers go on where frames get another size."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
+    found = []
+    for sequence in range(3):
+        x = 100 + 20.0 * sequence
+        tracker.update(*_inspection(sequence, [(x, 100.0, 0.9, 0), *([(300.0, 200.0, 0.2, 1)] if sequence else [])]))
+        found.append([(one.number, one.class_name, one.hits, one.xyxy[0]) for one in tracker.tracks()])
+    tracker.update(*_inspection(3, []))
+    assert tracker.tracks() == []
+    tracker.update(*_inspection(4, [(100.0, 100.0, 0.9, 0)], size_wh=(320, 180)))
+    found.append([(one.number, one.class_name, one.hits, one.xyxy[0]) for one in tracker.tracks()])
+
+    assert found == [[(1, "open", 1, 92.0)], [(1, "open", 2, 112.0)], [(1, "open", 3, 132.0)], [(2, "open", 1, 92.0)]]
