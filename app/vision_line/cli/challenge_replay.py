@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -12,7 +11,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +21,15 @@ from vision_line.challenges.clip_results import ClipResult, ReplayBody, clip_res
 from vision_line.challenges.showing import share, shown
 from vision_line.cli.challenge import OUTCOME_CODES, ChallengedLine, moment
 from vision_line.cli.command_user import command_user
-from vision_line.commissioning.streams_file import toml_string
-from vision_line.config.load import load_config
 from vision_line.config.models import Config, Stream, StreamSettings
 from vision_line.errors import ConfigError, ExitCode
 from vision_line.frames import Verdict
 from vision_line.records.schema import open_reader
+from vision_line.reinspection.file_line import OF_CAMERAS, RECORDS, FileCamera, LineModel, inspect_files
 from vision_line.runtime.options import RunOptions, model_path
-from vision_line.runtime.program import run_program
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
-from vision_line.telemetry.snapshot import Snapshot
 
-#: Of a camera's settings, those that a file has no use for.
-_OF_CAMERAS = frozenset({"enabled", "transport", "tls_ca_file", "tls_fingerprint", "tls_verify", "paced", "loop"})
 _RUN = "SELECT version, model_name, model_sha256, device FROM runs"
 _FRAMES = "SELECT camera, sum(inspected) FROM coverage GROUP BY camera"
 _FOUND = "SELECT DISTINCT camera, class FROM events WHERE verdict != ?"
@@ -77,14 +71,12 @@ class ReplayedClip:
         """The digest of the camera's settings, as the records have them."""
         return hashlib.sha256(self.stream.settings_json.encode()).hexdigest()
 
-    def section(self, folder: Path) -> str:
-        """Return the `[[stream]]` of it. The file is linked into `folder`: its own name may be no URL."""
-        link = folder / self.name
-        link.symlink_to(self.clip.path)
-        kept = StreamSettings.model_fields.keys() - _OF_CAMERAS
+    @property
+    def camera(self) -> FileCamera:
+        """The clip as a camera with the settings of the one that it stands for."""
+        kept = StreamSettings.model_fields.keys() - OF_CAMERAS
         settings = json.loads(self.stream.model_dump_json(include={*kept}, exclude_none=True))
-        settings |= {"name": self.name, "url": f"file:{link}", "paced": False}
-        return "[[stream]]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in sorted(settings.items()))
+        return FileCamera(self.name, self.clip.path, settings)
 
 
 def replay_clips(line: ChallengedLine, options: ReplayOptions) -> ExitCode:
@@ -100,7 +92,7 @@ def replay_clips(line: ChallengedLine, options: ReplayOptions) -> ExitCode:
         at_utc = round(time.time(), 3)
         if _inspect(line, options, clips, Path(made)) is ExitCode.INTERRUPTED:
             return ExitCode.INTERRUPTED
-        with closing(open_reader(Path(made) / "records")) as connection:
+        with closing(open_reader(Path(made) / RECORDS)) as connection:
             body = _body(connection, line, clips, at_utc)
     enter_replay(line.directory, body)
     show_replay(body)
@@ -154,29 +146,20 @@ def _sha256(clip: PlannedClip) -> str:
         raise ConfigError(f"{clip.path}: cannot be read: {exc.strerror}") from exc
 
 
-def _inspect(line: ChallengedLine, options: ReplayOptions, clips: Sequence[ReplayedClip], folder: Path) -> int:
+def _inspect(line: ChallengedLine, options: ReplayOptions, clips: Sequence[ReplayedClip], folder: Path) -> ExitCode:
     """Inspect the clips as files of a line of its own, whose configuration and records are in `folder`.
 
     Raises:
         VisionLineError: as a run does.
     """
-    streams, settings = folder / "streams.toml", line.loaded.config.model
-    head = f"config_version = 1\n[model]\nmax_input_shapes = {settings.max_input_shapes}\n[record]\nevidence = false\n"
-    streams.write_text(head + "".join(clip.section(folder) for clip in clips), encoding="utf-8")
-    run = RunOptions(
-        streams=streams,
-        model=model_path(RunOptions(streams, model=options.model), line.loaded),
+    settings = line.loaded.config.model
+    model = LineModel(
+        path=model_path(RunOptions(line.loaded.path, model=options.model), line.loaded),
         device=options.device or settings.device,
-        headless=True,
-        record=folder / "records",
+        max_input_shapes=settings.max_input_shapes,
         allow_failed_gates=options.allow_failed_gates,
     )
-    return asyncio.run(run_program(run, load_config(streams), [], _no_screen)).exit_code
-
-
-async def _no_screen(_get_snapshot: Callable[[], Snapshot]) -> None:
-    """Show nothing until the end."""
-    await asyncio.Event().wait()
+    return inspect_files(model, [clip.camera for clip in clips], folder)
 
 
 def _body(
@@ -207,15 +190,3 @@ def _results(connection: sqlite3.Connection, clips: Sequence[ReplayedClip]) -> I
     for one in clips:
         classes = frozenset(class_name for camera, class_name in found if camera == one.name)
         yield clip_result(one.clip, one.sha256, one.settings_sha256, classes, frames.get(one.name) or 0)
-
-
-def _toml(value: object) -> str:
-    """Return a setting as TOML has it."""
-    match value:
-        case str():
-            return toml_string(value)
-        case list():
-            return f"[{', '.join(map(_toml, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{toml_string(name)} = {_toml(one)}' for name, one in value.items())}}}"
-    return json.dumps(value)

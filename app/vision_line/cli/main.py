@@ -330,6 +330,36 @@ def report(
         write_report(record, wanted, output, images, check=verify_)
 
 
+@cli.command("reinspect")
+def reinspect_(
+    model: Annotated[Path, typer.Option("--model", metavar="PATH", help="The model to try: a bundle or an ONNX file.")],
+    record: Record = Path("records"),
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            "--before", metavar="PATH", help="The model of now: inspects the same recordings, for a fair comparison."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="From this UTC time, or age such as 2h or 30m.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this UTC time, or age.")] = None,
+    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - typer copies it
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the changes; what is done is kept there.")
+    ] = Path("reinspected"),
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help=_DEVICE)] = "auto",
+    allow_failed_gates: AllowFailedGates = False,
+) -> None:
+    """Inspect recorded clips and images with another model, and show what would change before it is swapped."""
+    with reported_errors():
+        from vision_line.cli.export import selected
+        from vision_line.cli.reinspect import ReinspectOptions, reinspect_records
+
+        wanted = selected(since, until, camera, (), ())
+        reinspect_records(ReinspectOptions(record, model, before, device, output, allow_failed_gates, wanted))
+
+
 @cli.command()
 def capture(
     streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="Capture from the cameras of this file.")],
