@@ -11,8 +11,14 @@ from collections.abc import Callable
 import av
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun, wait_for
+from tests.fakes.tiny_model import build_tiny_model
 
-pytestmark = pytest.mark.e2e
+from vision_line.devices.model.model import SHIPPED_BUNDLE
+from vision_line.reinspection.footage import FootageKind
+from vision_line.reinspection.matching import ChangeKind
+from vision_line.reinspection.outcome import Outcome
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 def test_events_of_a_run_have_their_footage(make_run: Callable[[int], LineRun]) -> None:
@@ -37,6 +43,35 @@ def test_events_of_a_run_have_their_footage(make_run: Callable[[int], LineRun]) 
         [COMMAND, "verify", run.records, "--pictures"], text=True, capture_output=True, check=False
     )
     assert (checked.returncode, f"clips: {len(rows)} hold" in checked.stdout) == (0, True), checked.stderr
+    check_reinspected(run, len(events))
     (run.records / rows[0][1]).unlink()
     broken = subprocess.run([COMMAND, "verify", run.records, "--pictures"], text=True, capture_output=True, check=False)
     assert (broken.returncode, "is missing, and was not removed" in broken.stderr) == (5, True)
+
+
+def check_reinspected(run: LineRun, events: int) -> None:
+    """Check that the same model changes nothing but by circumstance, and that one which knows other classes does."""
+    unknowing = run.records.parent / "colours.onnx"
+    unknowing.write_bytes(build_tiny_model())
+    same = reinspected(run, ["--model", SHIPPED_BUNDLE, "--before", SHIPPED_BUNDLE])
+    other = reinspected(run, ["--model", unknowing, "--before", SHIPPED_BUNDLE, "--allow-failed-gates"])
+
+    clips = same.counts[FootageKind.CLIP]
+    assert same.not_inspected == ()
+    assert clips.same + clips.verdict + clips.other_class + clips.lost <= events
+    assert clips.same >= 1
+    assert same.counts == same.counts_before
+    assert all(change.is_circumstance for change in same.changes)
+    assert other.before == same.after
+    assert other.counts[FootageKind.CLIP].same == 0
+    assert {change.key.split("/")[0] for change in other.changes if change.kind is ChangeKind.LOST} >= {"event"}
+
+
+def reinspected(run: LineRun, options: list[object]) -> Outcome:
+    """Return what the command writes; what was inspected before by the same model is not inspected again."""
+    folder = run.records.parent / "reinspected"
+    command = [COMMAND, "reinspect", "--record", run.records, "-o", folder, *options]
+    done = subprocess.run(list(map(str, command)), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder / "changes.csv").read_text().startswith("kind,footage,camera")
+    return Outcome.model_validate_json((folder / "changes.json").read_text())

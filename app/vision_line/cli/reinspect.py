@@ -171,8 +171,8 @@ def _counted(counts: dict[FootageKind, KindCounts]) -> Iterator[str]:
         recordings, things = _NAMES[kind]
         lacking = f", {own.not_inspected} not" if own.not_inspected else ""
         yield (
-            f"  {own.inspected} {recordings} inspected{lacking}: of what was found {own.same} {things} the same,"
-            f" {own.verdict} with another verdict, {own.other_class} of another class, {own.lost} lost; {own.gained} gained"
+            f"  {own.inspected} {recordings} inspected{lacking}: {things} the same {own.same}, with another verdict"
+            f" {own.verdict}, of another class {own.other_class}, lost {own.lost}, gained {own.gained}"
         )
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which of two lists of findings are the same thing: by class, moment and place. Pure.
 
-Both lists are of the same footage, but one may come from the line as it ran: its moments are those of arrival, other than
-the footage's by how long the network held the first frame back, and it did not inspect every frame. So one shift of time
-is allowed for the whole footage, places are compared at moments between which things move evenly, as on a belt, and a
-distance is as many sizes of the thing, not a share that overlaps.
+Both lists are of the same footage, but one may come from the line as it ran: its moments are those of arrival, other
+than the footage's by how long the network held the first frame back, and it did not inspect every frame. So one shift
+of time is allowed for the whole footage, places are compared at moments between which things move evenly, as on a belt,
+and a distance is as many sizes of the thing, not a share that overlaps.
 """
 
 from __future__ import annotations

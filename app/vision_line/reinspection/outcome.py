@@ -24,8 +24,8 @@ class ModelIdentity(Frozen):
 class ChangedFinding(Frozen):
     """One change. `key` is the item's as reviews have it, of what is gained the footage's; `at_utc` is the footage's.
 
-    `is_circumstance`: the model from before, on the same recording, shows the same change from what the line recorded:
-    it is due to the recording, of which every frame is inspected and no beginning is known, not to the model.
+    `is_circumstance`: the model from before, on the same recording, shows the same change from what the line recorded.
+    So it is due to the recording, of which every frame is inspected and no beginning is known, not to the model.
     """
 
     kind: ChangeKind
