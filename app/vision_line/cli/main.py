@@ -356,8 +356,16 @@ def reinspect_(
         from vision_line.cli.export import selected
         from vision_line.cli.reinspect import ReinspectOptions, reinspect_records
 
-        wanted = selected(since, until, camera, (), ())
-        reinspect_records(ReinspectOptions(record, model, before, device, output, allow_failed_gates, wanted))
+        options = ReinspectOptions(
+            record=record,
+            model=model,
+            before=before,
+            device=device,
+            output=output,
+            allow_failed_gates=allow_failed_gates,
+            wanted=selected(since, until, camera, (), ()),
+        )
+        reinspect_records(options)
 
 
 @cli.command()
