@@ -15,8 +15,8 @@ from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.reinspection.footage import FootageKind
-from vision_line.reinspection.matching import ChangeKind
 from vision_line.reinspection.outcome import Outcome
+from vision_line.reinspection.same_things import ChangeKind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

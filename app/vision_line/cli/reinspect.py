@@ -21,7 +21,6 @@ from vision_line.records.formats import iso_utc, spreadsheet_text
 from vision_line.records.query import Selection
 from vision_line.records.schema import FILE_NAME, no_records
 from vision_line.reinspection.footage import FootageKind, Reinspected
-from vision_line.reinspection.matching import ChangeKind
 from vision_line.reinspection.outcome import (
     ChangedFinding,
     KindCounts,
@@ -32,6 +31,7 @@ from vision_line.reinspection.outcome import (
     count,
 )
 from vision_line.reinspection.recorded_footage import recorded_footage
+from vision_line.reinspection.same_things import ChangeKind
 from vision_line.reinspection.shard_runs import InspectingModel, Workers, one_after_the_other, reinspect
 from vision_line.reviews import reviews_file
 from vision_line.reviews.answer_journal import answers_by_item

@@ -30,7 +30,7 @@ class TimedBox(NamedTuple):
     y2: float
 
 
-class Finding(Frozen):
+class FoundDefect(Frozen):
     """An event of a clip, or one detection of an image.
 
     `boxes` are where it was first and where it was last, one where that is the same moment. `key` is the item's key as
@@ -44,7 +44,7 @@ class Finding(Frozen):
     boxes: tuple[TimedBox, ...]
 
 
-class Footage(Frozen):
+class Recording(Frozen):
     """One clip or image. `path` is relative to the record directory, `settings` are the camera's of then.
 
     `recorded` is what the line found in it, `beside` what it found of events that another clip shows whole.
@@ -58,8 +58,8 @@ class Footage(Frozen):
     sha256: str
     frames: int = 1
     settings: dict[str, JsonValue]
-    recorded: tuple[Finding, ...] = ()
-    beside: tuple[Finding, ...] = ()
+    recorded: tuple[FoundDefect, ...] = ()
+    beside: tuple[FoundDefect, ...] = ()
 
 
 class Reinspected(Frozen):
@@ -67,5 +67,5 @@ class Reinspected(Frozen):
 
     id: str
     frames: int = 0
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FoundDefect, ...] = ()
     problem: str = ""

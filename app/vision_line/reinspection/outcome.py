@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 from vision_line.config.models import Frozen
-from vision_line.reinspection.footage import Finding, Footage, FootageKind, Reinspected
-from vision_line.reinspection.matching import Change, ChangeKind, compare
+from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected
+from vision_line.reinspection.same_things import ChangeKind, FindingChange, compare
 
 #: Says what people settled on about the item of a key, "" where nobody answered.
 PeopleSay = Callable[[str], str]
@@ -62,7 +62,7 @@ class KindCounts(Frozen):
     lost: int = 0
     gained: int = 0
 
-    def with_one(self, changes: Iterable[Change], *, is_inspected: bool) -> Self:
+    def with_one(self, changes: Iterable[FindingChange], *, is_inspected: bool) -> Self:
         """Return the counts with one recording more."""
         kinds = [change.kind for change in changes]
         return self.model_copy(
@@ -90,7 +90,7 @@ class Outcome(Frozen):
     not_inspected: tuple[NotReinspected, ...]
 
 
-def became(one: Footage, found: Sequence[Finding]) -> list[Change]:
+def became(one: Recording, found: Sequence[FoundDefect]) -> list[FindingChange]:
     """Return what became of what was recorded of a recording.
 
     The image of an event or near miss was kept for that alone: what else is in it has its own, and nothing is gained.
@@ -102,7 +102,7 @@ def became(one: Footage, found: Sequence[Finding]) -> list[Change]:
 
 
 def changed(
-    one: Footage, after: Sequence[Finding], before: Sequence[Finding] | None, people: PeopleSay
+    one: Recording, after: Sequence[FoundDefect], before: Sequence[FoundDefect] | None, people: PeopleSay
 ) -> list[ChangedFinding]:
     """Return what changes in a recording; `before` is what the model from before finds in it."""
     circumstances = None if before is None else became(one, before)
@@ -113,7 +113,7 @@ def changed(
     ]
 
 
-def count(footage: Sequence[Footage], found: Mapping[str, Reinspected]) -> dict[FootageKind, KindCounts]:
+def count(footage: Sequence[Recording], found: Mapping[str, Reinspected]) -> dict[FootageKind, KindCounts]:
     """Return the counts of a model."""
     counts: dict[FootageKind, KindCounts] = {}
     for one in footage:
@@ -124,7 +124,7 @@ def count(footage: Sequence[Footage], found: Mapping[str, Reinspected]) -> dict[
 
 
 def all_changes(
-    footage: Sequence[Footage],
+    footage: Sequence[Recording],
     after: Mapping[str, Reinspected],
     before: Mapping[str, Reinspected] | None,
     people: PeopleSay,
@@ -137,7 +137,9 @@ def all_changes(
         yield from changed(one, result.findings, old, people)
 
 
-def _entry(one: Footage, change: Change, circumstances: Sequence[Change] | None, people: PeopleSay) -> ChangedFinding:
+def _entry(
+    one: Recording, change: FindingChange, circumstances: Sequence[FindingChange] | None, people: PeopleSay
+) -> ChangedFinding:
     before, after = change.before, change.after
     key = one.id if before is None else before.key or one.id
     return ChangedFinding(
@@ -157,7 +159,7 @@ def _entry(one: Footage, change: Change, circumstances: Sequence[Change] | None,
     )
 
 
-def _is_circumstance(change: Change, circumstances: Sequence[Change]) -> bool:
+def _is_circumstance(change: FindingChange, circumstances: Sequence[FindingChange]) -> bool:
     """Whether the model from before changes the same from what the line recorded."""
     alike = [other for other in circumstances if other.kind is change.kind]
     if change.after is None:

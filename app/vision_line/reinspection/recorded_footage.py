@@ -17,7 +17,7 @@ from vision_line.errors import RunError
 from vision_line.records.query import Selection
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 from vision_line.reinspection.file_line import OF_CAMERAS
-from vision_line.reinspection.footage import Finding, Footage, FootageKind, TimedBox
+from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, TimedBox
 from vision_line.reviews.answer import ItemKey, ItemKind
 
 _KEPT = "t.path IS NOT NULL AND t.deleted_utc IS NULL"
@@ -65,7 +65,7 @@ _IMAGES = (
 )
 
 
-def recorded_footage(directory: Path, wanted: Selection) -> list[Footage]:
+def recorded_footage(directory: Path, wanted: Selection) -> list[Recording]:
     """Return the clips and images of the time and cameras that are wanted: clips first, each event once.
 
     Raises:
@@ -81,16 +81,16 @@ def recorded_footage(directory: Path, wanted: Selection) -> list[Footage]:
     return clips + [one for one in images if not any(finding.key in shown for finding in one.recorded)]
 
 
-def _clips(connection: sqlite3.Connection, wanted: Selection) -> Iterator[Footage]:
+def _clips(connection: sqlite3.Connection, wanted: Selection) -> Iterator[Recording]:
     listed = {(run, event_id): clip_id for run, event_id, clip_id in connection.execute(_LISTED).fetchall()}
     where, parameters = _where(wanted, "t.begins_utc", "t.camera")
     for row in connection.execute(_CLIPS.format(where=where), parameters).fetchall():
         settings = _settings(connection, row["run"], row["camera"], row["begins_utc"])
-        recorded, beside = list[Finding](), list[Finding]()
+        recorded, beside = list[FoundDefect](), list[FoundDefect]()
         for event_id, finding in _findings(connection, row):
             is_its_own = listed.get((row["run"], event_id)) == row["clip_id"]
             (recorded if is_its_own else beside).append(finding)
-        yield Footage(
+        yield Recording(
             kind=FootageKind.CLIP,
             id=f"{row['run_id']}/{row['clip_id']}",
             camera=row["camera"],
@@ -104,7 +104,7 @@ def _clips(connection: sqlite3.Connection, wanted: Selection) -> Iterator[Footag
         )
 
 
-def _findings(connection: sqlite3.Connection, clip: sqlite3.Row) -> Iterator[tuple[str, Finding]]:
+def _findings(connection: sqlite3.Connection, clip: sqlite3.Row) -> Iterator[tuple[str, FoundDefect]]:
     """Yield the events of a clip's camera that were seen while it lasts."""
     asked = {name: clip[column] for name, column in _OF_CLIP.items()}
     for row in connection.execute(_EVENTS, asked).fetchall():
@@ -112,7 +112,7 @@ def _findings(connection: sqlite3.Connection, clip: sqlite3.Row) -> Iterator[tup
         last = TimedBox(row["last_s"], row["c1"], row["d1"], row["c2"], row["d2"])
         yield (
             row["event_id"],
-            Finding(
+            FoundDefect(
                 key=str(ItemKey(ItemKind.EVENT, clip["run_id"], row["event_id"])),
                 class_name=row["class"],
                 verdict=row["verdict"],
@@ -122,11 +122,11 @@ def _findings(connection: sqlite3.Connection, clip: sqlite3.Row) -> Iterator[tup
         )
 
 
-def _images(connection: sqlite3.Connection, source: FootageSource, wanted: Selection) -> Iterator[Footage]:
+def _images(connection: sqlite3.Connection, source: FootageSource, wanted: Selection) -> Iterator[Recording]:
     where, parameters = _where(wanted, source.time, source.camera)
     for row in connection.execute(source.sql.format(where=where), parameters).fetchall():
         key = str(ItemKey(source.of, row["run_id"], row["id"]))
-        yield Footage(
+        yield Recording(
             kind=source.kind,
             id=key,
             camera=row["camera"],
@@ -138,9 +138,9 @@ def _images(connection: sqlite3.Connection, source: FootageSource, wanted: Selec
         )
 
 
-def _detection(key: str, found: Mapping[str, object]) -> Finding:
+def _detection(key: str, found: Mapping[str, object]) -> FoundDefect:
     box = TimedBox(0.0, *map(float, found["box"]))  # type: ignore[call-overload]
-    return Finding(key=key, class_name=str(found["class"]), score=float(str(found["score"])), boxes=(box,))
+    return FoundDefect(key=key, class_name=str(found["class"]), score=float(str(found["score"])), boxes=(box,))
 
 
 def _settings(connection: sqlite3.Connection, run: int, camera: str, at_utc: float) -> dict[str, JsonValue]:

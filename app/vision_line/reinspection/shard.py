@@ -18,7 +18,7 @@ from vision_line.records.directory import ForeignFileError, check_stored
 from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 from vision_line.records.schema import open_reader
 from vision_line.reinspection.file_line import RECORDS, FileCamera, LineModel, inspect_files
-from vision_line.reinspection.footage import Finding, Footage, FootageKind, Reinspected, TimedBox
+from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected, TimedBox
 
 _FOLDERS = {
     FootageKind.CLIP: CLIPS.folder,
@@ -42,7 +42,7 @@ _DETECTIONS = "SELECT sequence, class, score, x1, y1, x2, y2 FROM detections WHE
 
 
 class Shard(Frozen):
-    """Footage of `directory` and the model that inspects it; `classes` are the model's."""
+    """Recording of `directory` and the model that inspects it; `classes` are the model's."""
 
     directory: Path
     model: Path | None
@@ -50,7 +50,7 @@ class Shard(Frozen):
     classes: tuple[str, ...]
     device: str
     allow_failed_gates: bool
-    footage: tuple[Footage, ...]
+    footage: tuple[Recording, ...]
 
     @property
     def key(self) -> str:
@@ -78,7 +78,7 @@ def inspect_shard(shard: Shard) -> ShardResult:
     return ShardResult(found=tuple(whole[one.id] for one in shard.footage))
 
 
-def _problem(shard: Shard, one: Footage) -> str:
+def _problem(shard: Shard, one: Recording) -> str:
     """Return why there is nothing to inspect, "" where there is."""
     wanted = one.settings.get("classes")
     if isinstance(wanted, list) and wanted and frozenset(shard.classes).isdisjoint(map(str, wanted)):
@@ -94,7 +94,7 @@ def _problem(shard: Shard, one: Footage) -> str:
     return ""
 
 
-def _inspected(shard: Shard, footage: Sequence[Footage]) -> list[Reinspected]:
+def _inspected(shard: Shard, footage: Sequence[Recording]) -> list[Reinspected]:
     """Inspect all at once; where that fails, halves of it, down to the one that fails."""
     try:
         with tempfile.TemporaryDirectory(prefix="vision-line-reinspect-") as made:
@@ -106,7 +106,7 @@ def _inspected(shard: Shard, footage: Sequence[Footage]) -> list[Reinspected]:
     return _inspected(shard, footage[:half]) + _inspected(shard, footage[half:])
 
 
-def _inspect(shard: Shard, footage: Sequence[Footage], folder: Path) -> list[Reinspected]:
+def _inspect(shard: Shard, footage: Sequence[Recording], folder: Path) -> list[Reinspected]:
     cameras = list(_cameras(shard, footage, folder))
     model = LineModel(shard.model, shard.device, _MOST_SHAPES, shard.allow_failed_gates)
     if inspect_files(model, [camera for _, camera in cameras], folder) is ExitCode.INTERRUPTED:
@@ -120,9 +120,9 @@ def _inspect(shard: Shard, footage: Sequence[Footage], folder: Path) -> list[Rei
         ]
 
 
-def _cameras(shard: Shard, footage: Sequence[Footage], folder: Path) -> Iterator[tuple[list[Footage], FileCamera]]:
+def _cameras(shard: Shard, footage: Sequence[Recording], folder: Path) -> Iterator[tuple[list[Recording], FileCamera]]:
     """Yield cameras with what they show: a clip each, and for all images of a camera's settings one folder."""
-    images: dict[tuple[str, str], list[Footage]] = {}
+    images: dict[tuple[str, str], list[Recording]] = {}
     for number, one in enumerate(footage):
         if one.kind is FootageKind.CLIP:
             yield [one], FileCamera(f"clip-{number}", shard.directory / one.path, _settings(one, shard.classes))
@@ -136,7 +136,7 @@ def _cameras(shard: Shard, footage: Sequence[Footage], folder: Path) -> Iterator
         yield own, FileCamera(f"images-{number}", place, _settings(own[0], shard.classes) | _OF_IMAGES)
 
 
-def _settings(one: Footage, classes: Sequence[str]) -> dict[str, object]:
+def _settings(one: Recording, classes: Sequence[str]) -> dict[str, object]:
     """Return a camera's settings, less what they say of classes that the model does not have."""
     settings: dict[str, object] = {key: value for key, value in one.settings.items() if key != "inspect_fps"}
     known = frozenset(classes)
@@ -149,24 +149,24 @@ def _settings(one: Footage, classes: Sequence[str]) -> dict[str, object]:
 
 
 def _results(
-    connection: sqlite3.Connection, own: Sequence[Footage], camera: str, inspected: int
+    connection: sqlite3.Connection, own: Sequence[Recording], camera: str, inspected: int
 ) -> Iterator[Reinspected]:
     wanted = sum(one.frames for one in own)
     problem = f"{inspected} of {wanted} frames were inspected" if inspected < wanted else ""
     if own[0].kind is FootageKind.CLIP:
         yield Reinspected(id=own[0].id, frames=inspected, findings=tuple(_events(connection, camera)), problem=problem)
         return
-    found: dict[int, list[Finding]] = {}
+    found: dict[int, list[FoundDefect]] = {}
     for index, class_name, score, *box in connection.execute(_DETECTIONS, (camera,)):
-        finding = Finding(class_name=class_name, score=score, boxes=(TimedBox(0.0, *box),))
+        finding = FoundDefect(class_name=class_name, score=score, boxes=(TimedBox(0.0, *box),))
         found.setdefault(index, []).append(finding)
     for index, one in enumerate(own):
         yield Reinspected(id=one.id, frames=1, findings=tuple(found.get(index, ())), problem=problem)
 
 
-def _events(connection: sqlite3.Connection, camera: str) -> Iterator[Finding]:
+def _events(connection: sqlite3.Connection, camera: str) -> Iterator[FoundDefect]:
     sequences, times = np.array(connection.execute(_TIMES, (camera,)).fetchall(), np.float64).reshape(-1, 2).T
     for class_name, verdict, score, *places in connection.execute(_EVENTS, (camera,)):
         (first_s, last_s), first, last = np.interp([places[0], places[5]], sequences, times), places[1:5], places[6:]
         boxes = (TimedBox(first_s, *first), TimedBox(last_s, *last)) if first_s < last_s else (TimedBox(last_s, *last),)
-        yield Finding(class_name=class_name, verdict=verdict, score=score, boxes=boxes)
+        yield FoundDefect(class_name=class_name, verdict=verdict, score=score, boxes=boxes)

@@ -13,7 +13,7 @@ from vision_line.devices.model.model import Model
 from vision_line.errors import RunError
 from vision_line.output_files import write_output
 from vision_line.ports import ProgressCallback
-from vision_line.reinspection.footage import Footage, Reinspected
+from vision_line.reinspection.footage import Recording, Reinspected
 from vision_line.reinspection.shard import Shard, ShardResult
 from vision_line.reinspection.shard_process import in_process
 
@@ -45,7 +45,7 @@ def one_after_the_other(shards: Sequence[Shard]) -> Iterator[tuple[Shard, ShardR
 
 def reinspect(
     directory: Path,
-    footage: Sequence[Footage],
+    footage: Sequence[Recording],
     by: InspectingModel,
     kept: Path,
     workers: Workers,
@@ -78,7 +78,7 @@ def reinspect(
     return found
 
 
-def _shards(directory: Path, footage: Sequence[Footage], by: InspectingModel) -> Iterator[Shard]:
+def _shards(directory: Path, footage: Sequence[Recording], by: InspectingModel) -> Iterator[Shard]:
     for begin in range(0, len(footage), SHARD_FOOTAGE):
         yield Shard(
             directory=directory.absolute(),

@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
-from vision_line.reinspection.footage import Finding, Footage, FootageKind, Reinspected, TimedBox
-from vision_line.reinspection.matching import ChangeKind
+from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected, TimedBox
 from vision_line.reinspection.outcome import all_changes, count
+from vision_line.reinspection.same_things import ChangeKind
 
 
-def finding(x: float, key: str = "", verdict: str = "reject", name: str = "spur") -> Finding:
+def finding(x: float, key: str = "", verdict: str = "reject", name: str = "spur") -> FoundDefect:
     """Return what was found at a place, each far from the others."""
-    return Finding(key=key, class_name=name, verdict=verdict, score=0.9, boxes=(TimedBox(0.0, x, 10, x + 20, 30),))
+    return FoundDefect(key=key, class_name=name, verdict=verdict, score=0.9, boxes=(TimedBox(0.0, x, 10, x + 20, 30),))
 
 
-def footage(kind: FootageKind, *recorded: Finding, name: str = "one") -> Footage:
-    return Footage(kind=kind, id=name, camera="cam01", at_utc=1e9, path="a", sha256="b", settings={}, recorded=recorded)
+def footage(kind: FootageKind, *recorded: FoundDefect, name: str = "one") -> Recording:
+    return Recording(
+        kind=kind, id=name, camera="cam01", at_utc=1e9, path="a", sha256="b", settings={}, recorded=recorded
+    )
 
 
-def found(*findings: Finding, name: str = "one", problem: str = "") -> dict[str, Reinspected]:
+def found(*findings: FoundDefect, name: str = "one", problem: str = "") -> dict[str, Reinspected]:
     return {name: Reinspected(id=name, findings=findings, problem=problem)}
 
 

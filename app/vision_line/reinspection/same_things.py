@@ -16,7 +16,7 @@ from itertools import pairwise
 from math import hypot, inf
 from statistics import median
 
-from vision_line.reinspection.footage import Finding, TimedBox
+from vision_line.reinspection.footage import FoundDefect, TimedBox
 
 #: How far the moments of two lists may be shifted against each other, and by which step this is tried, in seconds.
 MOST_SHIFT_S = 1.0
@@ -38,15 +38,17 @@ class ChangeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FindingChange:
     """A finding before, None where it is gained, and after, None where it is lost."""
 
     kind: ChangeKind
-    before: Finding | None
-    after: Finding | None
+    before: FoundDefect | None
+    after: FoundDefect | None
 
 
-def compare(before: Sequence[Finding], after: Sequence[Finding], beside: Sequence[Finding] = ()) -> list[Change]:
+def compare(
+    before: Sequence[FoundDefect], after: Sequence[FoundDefect], beside: Sequence[FoundDefect] = ()
+) -> list[FindingChange]:
     """Return what became of each finding of `before`, in its order, and then what is gained.
 
     Nearest pairs first, those of one class before others. What is left over, and is another part of a thing that has
@@ -61,13 +63,15 @@ def compare(before: Sequence[Finding], after: Sequence[Finding], beside: Sequenc
     split = {pair.before for pair in of_one_class if pair.after in taken} - pairs.keys()
     joined = taken | {pair.after for pair in of_one_class if pair.before in pairs}
     changes = [
-        Change(ChangeKind.LOST, one, None)
+        FindingChange(ChangeKind.LOST, one, None)
         if (other := pairs.get(number)) is None
-        else Change(_kind(one, after[other]), one, after[other])
+        else FindingChange(_kind(one, after[other]), one, after[other])
         for number, one in enumerate(before)
         if number not in split
     ]
-    return changes + [Change(ChangeKind.GAINED, None, two) for other, two in enumerate(after) if other not in joined]
+    return changes + [
+        FindingChange(ChangeKind.GAINED, None, two) for other, two in enumerate(after) if other not in joined
+    ]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +84,7 @@ class _Pair:
     after: int
 
 
-def _shift(before: Sequence[Finding], after: Sequence[Finding]) -> float:
+def _shift(before: Sequence[FoundDefect], after: Sequence[FoundDefect]) -> float:
     """Return how much later `before` says things were: by which most are found again, of several the smallest."""
     steps = round(MOST_SHIFT_S / _SHIFT_STEP_S)
     shifts = sorted((step * _SHIFT_STEP_S for step in range(-steps, steps + 1)), key=abs)
@@ -96,7 +100,7 @@ def _shift(before: Sequence[Finding], after: Sequence[Finding]) -> float:
     return max(shifts, key=fit)
 
 
-def _near_pairs(before: Sequence[Finding], after: Sequence[Finding], shift_s: float) -> list[_Pair]:
+def _near_pairs(before: Sequence[FoundDefect], after: Sequence[FoundDefect], shift_s: float) -> list[_Pair]:
     """Return all pairs that may be the same thing, the likeliest first."""
     return sorted(
         _Pair(one.class_name != two.class_name, sizes, number, other)
@@ -116,7 +120,7 @@ def _paired(near: Sequence[_Pair]) -> tuple[dict[int, int], set[int]]:
     return pairs, taken
 
 
-def _kind(one: Finding, two: Finding) -> ChangeKind:
+def _kind(one: FoundDefect, two: FoundDefect) -> ChangeKind:
     if one.class_name != two.class_name:
         return ChangeKind.CLASS
     return ChangeKind.SAME if one.verdict == two.verdict else ChangeKind.VERDICT

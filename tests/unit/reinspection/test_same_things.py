@@ -6,25 +6,27 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_line.reinspection.footage import Finding, TimedBox
-from vision_line.reinspection.matching import MOST_SHIFT_S, ChangeKind, compare
+from vision_line.reinspection.footage import FoundDefect, TimedBox
+from vision_line.reinspection.same_things import MOST_SHIFT_S, ChangeKind, compare
 
 BELT = 110.0  # pixels a second
 
 
 def crossing(
     begin_s: float, end_s: float, y: float, name: str = "spur", verdict: str = "reject", enters_s: float = 0.0
-) -> Finding:
+) -> FoundDefect:
     """Return a defect of 20 x 20 pixels that enters at `enters_s` and was seen from `begin_s` on."""
     boxes = (at(begin_s, BELT * (begin_s - enters_s), y), at(end_s, BELT * (end_s - enters_s), y))
-    return Finding(class_name=name, verdict=verdict, score=0.9, boxes=boxes if begin_s < end_s else boxes[:1])
+    return FoundDefect(class_name=name, verdict=verdict, score=0.9, boxes=boxes if begin_s < end_s else boxes[:1])
 
 
 def at(at_s: float, x: float, y: float) -> TimedBox:
     return TimedBox(at_s, x, y, x + 20, y + 20)
 
 
-def kinds(before: list[Finding], after: list[Finding], beside: list[Finding] | None = None) -> list[ChangeKind]:
+def kinds(
+    before: list[FoundDefect], after: list[FoundDefect], beside: list[FoundDefect] | None = None
+) -> list[ChangeKind]:
     return [change.kind for change in compare(before, after, beside or [])]
 
 
@@ -84,14 +86,14 @@ lists_of_things = st.lists(
 
 @settings(max_examples=40)
 @given(lists_of_things)
-def test_what_is_found_again_is_the_same(things: list[Finding]) -> None:
+def test_what_is_found_again_is_the_same(things: list[FoundDefect]) -> None:
     """Whatever else is there: each is nearest to itself."""
     assert kinds(things, things) == [ChangeKind.SAME] * len(things)
 
 
 @settings(max_examples=40)
 @given(lists_of_things, st.floats(-MOST_SHIFT_S, MOST_SHIFT_S))
-def test_a_shift_of_the_whole_footage_changes_nothing(things: list[Finding], shift_s: float) -> None:
+def test_a_shift_of_the_whole_footage_changes_nothing(things: list[FoundDefect], shift_s: float) -> None:
     """But for what was seen once: of that nobody knows where it was at another moment."""
     moving = [one for one in things if len(one.boxes) == 2]
     later = [
@@ -103,7 +105,7 @@ def test_a_shift_of_the_whole_footage_changes_nothing(things: list[Finding], shi
 
 @settings(max_examples=40)
 @given(lists_of_things, lists_of_things)
-def test_each_is_said_at_most_once_and_none_is_made_up(before: list[Finding], after: list[Finding]) -> None:
+def test_each_is_said_at_most_once_and_none_is_made_up(before: list[FoundDefect], after: list[FoundDefect]) -> None:
     changes = compare(before, after)
     olds = [change.before for change in changes if change.before is not None]
     news = [change.after for change in changes if change.after is not None]
