@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vision_line.telemetry.shipping_status import CLOCK_LIMIT_S
+
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-#: A clock that is further off makes it hard to say what happened first, in seconds.
-CLOCK_LIMIT_S = 1.0
 #: A box that was not there for so long ships nothing, in seconds.
 SILENT_S = 60.0
 

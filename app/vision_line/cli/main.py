@@ -21,6 +21,7 @@ from vision_line.cli.lots_commands import lots_cli
 from vision_line.cli.outputs_commands import outputs_cli
 from vision_line.cli.recipes_commands import recipes_cli
 from vision_line.cli.reviews_commands import reviews_cli
+from vision_line.cli.ship_commands import ship_cli
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
 from vision_line.commands import CarefulTyper
 from vision_line.parts.part import PartVerdict
@@ -50,6 +51,7 @@ cli.add_typer(lanes_cli)
 cli.add_typer(recipes_cli)
 cli.add_typer(lots_cli)
 cli.add_typer(database_cli)
+cli.add_typer(ship_cli)
 
 _MODEL = "Model: a bundle folder or an ONNX file."
 _DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
@@ -119,6 +121,9 @@ def inspect(
     with_lanes: Annotated[
         bool, typer.Option("--lanes", help="Decide meanwhile the parts that pass, as vision-line lanes does.")
     ] = False,
+    with_shipping: Annotated[
+        bool, typer.Option("--ship", help="Ship the records meanwhile to a central database, as vision-line ship does.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -145,7 +150,15 @@ def inspect(
             cameras=cameras,
             allow_failed_gates=allow_failed_gates,
         )
-        raise typer.Exit(run(options, desk_listen if desk else None, with_outputs=with_outputs, with_lanes=with_lanes))
+        raise typer.Exit(
+            run(
+                options,
+                desk_listen if desk else None,
+                with_outputs=with_outputs,
+                with_lanes=with_lanes,
+                with_shipping=with_shipping,
+            )
+        )
 
 
 @cli.command()

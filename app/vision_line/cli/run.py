@@ -19,6 +19,8 @@ from vision_line.cli.lanes import checked_lanes
 from vision_line.cli.lanes_child import lanes_command
 from vision_line.cli.outputs import checked_outputs
 from vision_line.cli.outputs_child import outputs_command
+from vision_line.cli.ship import checked_shipping
+from vision_line.cli.ship_child import ship_command
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.footprint import share_heaps
@@ -47,9 +49,14 @@ Next: `vision-line init`, in a folder of your own, writes a streams.toml for you
 
 
 def run(
-    options: RunOptions, desk_listen: str | None = None, *, with_outputs: bool = False, with_lanes: bool = False
+    options: RunOptions,
+    desk_listen: str | None = None,
+    *,
+    with_outputs: bool = False,
+    with_lanes: bool = False,
+    with_shipping: bool = False,
 ) -> int:
-    """Inspect, with the desk beside it where it has an address, the outputs and the lanes; return the exit code.
+    """Inspect, with the desk beside it where it has an address, outputs, lanes and shipper; return the exit code.
 
     Raises:
         VisionLineError: the run cannot start or cannot go on.
@@ -58,6 +65,7 @@ def run(
     secrets = checked_outputs(options.streams) if with_outputs else frozenset()
     if with_lanes:
         checked_lanes(options.streams)
+    shipping_secrets = checked_shipping(options.streams) if with_shipping else frozenset()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     share_heaps()
     loaded = load_config(options.streams, first=options.cameras)
@@ -88,6 +96,9 @@ def run(
         if with_lanes:
             command = lanes_command(options.streams, directory)
             beside.enter_context(closing(ChildProcess("process of the lanes", command, news.put)))
+        if with_shipping:
+            command = ship_command(options.streams, directory)
+            beside.enter_context(closing(ChildProcess("shipper", command, news.put, shipping_secrets)))
         outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console, news)))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code

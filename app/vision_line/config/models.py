@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from vision_line.config.central_settings import CentralSettings
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
@@ -408,6 +409,8 @@ class Config(Frozen):
     """Where a PLC asks `vision-line lanes`; a run only checks it."""
     coil: list[CoilSettings] = []
     """Outputs of remote I/O modules that `vision-line lanes` switches; a run only checks it."""
+    central: CentralSettings | None = None
+    """The database of many boxes that `vision-line ship` ships the records to; a run only checks it."""
     recipe: dict[str, RecipeSettings] = {}
     """What is inspected otherwise while a product is made, by the recipe's name."""
 
@@ -438,5 +441,6 @@ class Config(Frozen):
 
     @property
     def enabled_outputs(self) -> tuple[str, ...]:
-        """The names of the outputs that are to get something."""
-        return tuple(output.name for output in self.output if output.enabled)
+        """The names of the outputs that are to get something; the database of many boxes is `central` among them."""
+        central = () if self.central is None else ("central",)
+        return (*(output.name for output in self.output if output.enabled), *central)

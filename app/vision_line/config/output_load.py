@@ -62,7 +62,7 @@ def load_outputs(path: Path, environment: Mapping[str, str] | None = None) -> Lo
     shared = shared_ports(listeners_of_outputs(found.output), file.data)
     if problems := [*problems, *repeated_names(file.data, "output"), *shared]:
         raise file.error(problems)
-    return LoadedOutputs(path, tuple(found.output), _record(file.data))
+    return LoadedOutputs(path, tuple(found.output), record_directory(file.data))
 
 
 def secret_names(path: Path) -> frozenset[str]:
@@ -105,7 +105,8 @@ def _filled(file: TomlFile, environment: Mapping[str, str]) -> tuple[TomlValue, 
     return filled, problems
 
 
-def _record(data: TomlTable) -> Path:
+def record_directory(data: TomlTable) -> Path:
+    """Return where a file says that the records are."""
     section = data.get("record")
     directory = section.get("directory") if isinstance(section, dict) else None
     return Path(directory if isinstance(directory, str) else "records")

@@ -86,6 +86,8 @@ class OutputSettings(BaseModel):
     def _name(cls, value: str) -> str:
         if not _NAME.fullmatch(value):
             raise ValueError(f"expected 1 to 64 letters, digits, '_', '.', '-', found {value!r}")
+        if value == "central":
+            raise ValueError("expected another name: 'central' is what [central] is called among the outputs")
         return value
 
 

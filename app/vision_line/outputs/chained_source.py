@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from vision_line.errors import RunError
 from vision_line.outputs.cursor import BEGINNING, JournalName, JournalPosition
@@ -34,16 +34,19 @@ _WRITTEN = "SELECT at_utc FROM journal WHERE number = ?"
 _SINCE = "SELECT min(number) FROM journal WHERE at_utc >= ?"
 
 
+Read = TypeVar("Read")
+
+
 @dataclass(frozen=True, slots=True)
-class JournalReading:
-    """What is behind a position: entries as notifications, each with the position behind it.
+class JournalReading(Generic[Read]):
+    """What is behind a position: entries, as they are or as notifications, each with the position behind it.
 
     `is_fork`: the journal is not the one that was followed. `begins_behind`: what is between the position and this one
     is gone. In both cases there are no entries.
     """
 
     newest: JournalPosition
-    entries: Sequence[tuple[Notification, JournalPosition]] = ()
+    entries: Sequence[tuple[Read, JournalPosition]] = ()
     is_fork: bool = False
     begins_behind: JournalPosition | None = None
 
@@ -95,12 +98,25 @@ class ChainedSource(ABC):
         with self._reading() as connection:
             return None if connection is None else _newest(connection)
 
-    def read(self, behind: JournalPosition, limit: int) -> JournalReading | None:
+    def read(self, behind: JournalPosition, limit: int) -> JournalReading[Notification] | None:
         """Return at most `limit` entries behind a position, None: there is no journal yet.
 
         Raises:
             RunError: the file cannot be read.
         """
+        return self._read(behind, limit, self._said)
+
+    def read_entries(self, behind: JournalPosition, limit: int) -> JournalReading[JournalEntry] | None:
+        """Return the same as it is in the journal.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        return self._read(behind, limit, lambda entry: entry)
+
+    def _read(
+        self, behind: JournalPosition, limit: int, said: Callable[[JournalEntry], Read]
+    ) -> JournalReading[Read] | None:
         with self._reading() as connection:
             if connection is None or (newest := _newest(connection)) is None:
                 return None
@@ -110,7 +126,7 @@ class ChainedSource(ABC):
             if not _holds(connection, behind, beginning):
                 return JournalReading(newest, is_fork=True)
             rows = connection.execute(self._behind, (behind.number, limit)).fetchall()
-            entries = [(self._said(JournalEntry(*row[:6])), JournalPosition(row[0], row[6])) for row in rows]
+            entries = [(said(JournalEntry(*row[:6])), JournalPosition(row[0], row[6])) for row in rows]
             return JournalReading(newest, entries)
 
     def beginning(self) -> JournalPosition:

@@ -176,7 +176,7 @@ class Follower:
         is_repetition = bool(said.content.get("carried")) and not has_missed
         return said if is_wanted(self._settings, said) and not is_repetition else None
 
-    def _trouble(self, reading: JournalReading) -> MessageBatch | None:
+    def _trouble(self, reading: JournalReading[Notification]) -> MessageBatch | None:
         """Return what must be said before anything else: another journal, entries that are gone, or are given up."""
         at = self.cursor.position
         now_utc = time.time()

@@ -203,7 +203,7 @@ def fold(said: Iterable[SideEntry]) -> dict[int, AnswerRow]:
     return dict(rows)
 
 
-class _NoAnswerError(Exception):
+class _NoAnswerError(ValueError):
     """An entry of answers that vision-line does not write."""
 
     def __str__(self) -> str:

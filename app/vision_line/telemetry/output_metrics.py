@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from vision_line.telemetry.output_status import KnownOutput
 from vision_line.telemetry.outputs_watch import WatchedOutput
 from vision_line.telemetry.series_text import Labels, SeriesText
+from vision_line.telemetry.shipping_status import CENTRAL, CLOCK_LIMIT_S
 
 _OUTPUT = ("output",)
 #: An output that has waited for less is only between two messages, in seconds.
@@ -53,6 +54,17 @@ def output_series(outputs: Sequence[WatchedOutput], series: SeriesText) -> Itera
         _of_known(outputs, lambda known: known.lost),
     )
 
+    yield series.gauge(
+        "vision_line_output_clock_offset_seconds",
+        "How far the clock of this machine is ahead of the other side's, where the output compares them",
+        _OUTPUT,
+        {
+            (output.name,): output.known.clock_offset_s
+            for output in outputs
+            if output.known is not None and output.known.clock_offset_s is not None
+        },
+    )
+
 
 def _of_known(outputs: Sequence[WatchedOutput], value: Callable[[KnownOutput], float]) -> dict[Labels, float]:
     return {(output.name,): 0 if output.known is None else value(output.known) for output in outputs}
@@ -61,7 +73,10 @@ def _of_known(outputs: Sequence[WatchedOutput], value: Callable[[KnownOutput], f
 def output_notices(outputs: Sequence[WatchedOutput]) -> list[str]:
     """Return a sentence for all outputs that nobody serves, and one for each that gets nothing or is far behind."""
     silent = [output.name for output in outputs if not output.is_running and not output.is_awaited]
-    notices = [f"vision-line outputs does not run: {', '.join(silent)}"] if silent else []
+    others = [name for name in silent if name != CENTRAL]
+    notices = [f"vision-line outputs does not run: {', '.join(others)}"] if others else []
+    notices += ["vision-line ship does not run: no records go to [central]"] if CENTRAL in silent else []
+    notices += [_clock_notice(output.name, output.known) for output in outputs if _is_clock_off(output)]
     return notices + [_notice(output.name, output.known) for output in outputs if _is_troubled(output)]
 
 
@@ -70,6 +85,16 @@ def _is_troubled(output: WatchedOutput) -> bool:
     if state is None or not output.is_running:
         return False
     return state.error is not None or state.behind_s > _BEHIND_SHOWN_S
+
+
+def _is_clock_off(output: WatchedOutput) -> bool:
+    offset_s = None if output.known is None else output.known.clock_offset_s
+    return output.is_running and offset_s is not None and abs(offset_s) > CLOCK_LIMIT_S
+
+
+def _clock_notice(name: str, known: KnownOutput | None) -> str:
+    assert known is not None  # noqa: S101  its clock is off
+    return f"output {name}: this machine's clock is {known.clock_offset_s:+.1f} s off that of the other side"
 
 
 def _notice(name: str, known: KnownOutput | None) -> str:

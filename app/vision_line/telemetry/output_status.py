@@ -53,7 +53,7 @@ class KnownOutput:
     """An output that has begun, and how it was last; `state` None: it never said.
 
     `places` has the number of the entry behind which it is, by the journal's name. `lost`, `sent` and `repeated` count
-    since it began, over all journals.
+    since it began, over all journals. `clock_offset_s` is how far this clock is ahead of the other side's, where known.
     """
 
     name: str
@@ -62,6 +62,7 @@ class KnownOutput:
     sent: int
     repeated: int
     state: OutputState | None
+    clock_offset_s: float | None = None
 
     def is_running(self, now_utc: float) -> bool:
         """Whether the process that serves it is there."""

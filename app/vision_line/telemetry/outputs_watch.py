@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.telemetry.output_status import SILENT_S, KnownOutput, known_outputs
+from vision_line.telemetry.shipping_status import CENTRAL, read_shipping_status
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,9 @@ class OutputsWatch:
             return
         try:
             self._known = {output.name: output for output in known_outputs(self._directory)}
+            shipping = read_shipping_status(self._directory) if CENTRAL in self._names else None
+            if shipping is not None:
+                self._known[CENTRAL] = shipping.as_output
         except RunError as exc:
             if str(exc) != self._problem:
                 logger.warning("nobody knows how the outputs are: %s", exc)

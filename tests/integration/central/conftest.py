@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A PostgreSQL server for all tests of this process, and a new database for each."""
+"""A PostgreSQL server for all tests of this process, a new database for each, and boxes that ship to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.fakes.postgres import PostgresServer, running_postgres
+from tests.fakes.shipping_box import ShippingBox
+
+from vision_line.central.database_connection import connected
+from vision_line.central.database_url import parsed
+from vision_line.central.schema_steps import bring_up_to_date
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +26,29 @@ def postgres() -> Iterator[PostgresServer]:
 def empty_database(postgres: PostgresServer) -> str:
     """Return the URL of a database without tables."""
     return postgres.new_database()
+
+
+@pytest.fixture
+def database(empty_database: str) -> str:
+    """Return the URL of a database with tables."""
+    with connected(parsed(empty_database)) as connection:
+        bring_up_to_date(connection, is_new=True)
+    return empty_database
+
+
+@pytest.fixture(autouse=True)
+def quick_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything noted often, and tried again soon, so that nobody waits for it."""
+    monkeypatch.setattr("vision_line.shipping.shipping_service.POLL_S", 0.02)
+    monkeypatch.setattr("vision_line.shipping.shipping_service.SEEN_EVERY_S", 0.1)
+    monkeypatch.setattr("vision_line.shipping.shipping_service.NOTE_EVERY_S", 0.1)
+    monkeypatch.setattr("vision_line.outputs.retry_delay.SHORTEST_S", 0.05)
+    monkeypatch.setattr("vision_line.outputs.retry_delay.LONGEST_S", 0.2)
+    monkeypatch.setattr("vision_line.outputs.retry_delay.SLOW_S", 0.2)
+
+
+@pytest.fixture
+def box(tmp_path: Path, database: str) -> Iterator[ShippingBox]:
+    """Yield a box whose records are shipped when it is asked to."""
+    with ShippingBox.made(tmp_path / "box1", database) as made:
+        yield made

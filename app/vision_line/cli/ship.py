@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line ship`: a process of its own that ships records to the database of many boxes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from vision_line.central.database_connection import check_installed
+from vision_line.central.database_url import DatabaseUrl, parsed
+from vision_line.config.central_load import central_secret_names, load_central
+from vision_line.config.central_settings import CentralSettings
+from vision_line.errors import ConfigError, ExitCode
+from vision_line.records.directory import DirectoryLock
+from vision_line.runtime.signals import Stop, caught_signals
+from vision_line.screens.lines import say
+from vision_line.screens.logs import logging_to_stream
+from vision_line.shipping.shipping_service import ShippingService
+from vision_line.telemetry.shipping_status import CENTRAL, ShippingStatus, read_shipping_status
+
+LOCK_NAME = "shipping.lock"
+
+
+def serve_shipping(streams: Path | None, record: Path | None) -> int:
+    """Ship as `[central]` of a streams.toml says until a signal; return the exit code.
+
+    Raises:
+        ConfigError: there is no `[central]`, it is not valid, or the library is not installed.
+        RunError: another process ships the same records, or they cannot be used.
+    """
+    if streams is None:
+        raise ConfigError("expected --streams FILE, whose [central] says where the records go")
+    settings, url, directory = _usable(streams)
+    directory = record or directory
+    lock = DirectoryLock(directory, name=LOCK_NAME, held_by="another vision-line ship", advice="one is enough")
+    try:
+        with logging_to_stream():
+            interrupted = asyncio.run(_serve(directory, settings, url))
+    finally:
+        lock.close()
+    return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE
+
+
+def checked_shipping(streams: Path) -> frozenset[str]:
+    """Return the names of the secrets that `[central]` of a file needs, before anything is started.
+
+    Raises:
+        ConfigError: as `serve_shipping`.
+    """
+    _usable(streams)
+    return central_secret_names(streams)
+
+
+def _usable(streams: Path) -> tuple[CentralSettings, DatabaseUrl, Path]:
+    loaded = load_central(streams)
+    if loaded.settings is None:
+        raise ConfigError(f"{streams}: expected [central], found none (docs/plant.md)")
+    check_installed()
+    try:
+        url = parsed(loaded.settings.database.get_secret_value())
+    except ValueError as exc:
+        raise ConfigError(f"{streams}: central.database: {exc}") from None
+    return loaded.settings, url, loaded.record
+
+
+async def _serve(directory: Path, settings: CentralSettings, url: DatabaseUrl) -> bool:
+    """Serve until a signal; return whether one came."""
+    stop = Stop()
+    service = ShippingService(directory, settings, url)
+    with caught_signals(stop, lambda: None):
+        serving = asyncio.create_task(service.run())
+        waiting = asyncio.create_task(stop.requested.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, waiting):
+            task.cancel()
+        found, _ = await asyncio.gather(serving, waiting, return_exceptions=True)
+    if isinstance(found, Exception):
+        raise found
+    return stop.interrupted
+
+
+def print_shipping(directory: Path, *, as_json: bool) -> None:
+    """Print how shipping is; of a process that does not run, how it was.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    status = read_shipping_status(directory)
+    if as_json:
+        typer.echo(json.dumps(None if status is None else _as_object(status)))
+    elif status is None:
+        say(f"nothing was shipped from {directory}", sys.stdout)
+    else:
+        say(_line(status), sys.stdout)
+
+
+def _as_object(status: ShippingStatus) -> dict[str, object]:
+    return asdict(status) | {"is_running": status.as_output.is_running(time.time())}
+
+
+def _line(status: ShippingStatus) -> str:
+    state = status.state
+    word = state.state if status.as_output.is_running(time.time()) else f"does not run; was {state.state}"
+    behind = f"{state.behind} entries ({state.behind_s:.0f} s) behind" if state.behind else "up to date"
+    places = ", ".join(f"{name} up to entry {number}" for name, number in status.places.items())
+    clock = "" if status.clock_offset_s is None else f"; clock {status.clock_offset_s:+.2f} s"
+    lost = f"; {status.lost} lost" if status.lost else ""
+    error = "" if state.error is None else f"; {state.error}"
+    return f"{CENTRAL}: {status.node} {word}, {behind}; {places or 'nothing shipped yet'}{lost}{clock}{error}"

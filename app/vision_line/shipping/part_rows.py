@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Writes what the journals of parts and reviews say into their schemas, within the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vision_line.central.numbers import offset_of
+from vision_line.outputs.cursor import JournalPosition
+from vision_line.parts.orders import LOT
+from vision_line.parts.part_entries import CORRECTION, PART, PART_COLUMNS, part_row
+from vision_line.records.journal import JournalEntry
+from vision_line.records.side_journal import SideEntry
+from vision_line.reviews.account_entries import AccountChange
+from vision_line.reviews.answer_journal import AnswerChange, fold
+from vision_line.shipping.row_fold import clean, clean_text
+from vision_line.shipping.shipping_node import ShippingNode
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg.rows import TupleRow
+
+_ENTRIES = """INSERT INTO {schema}.journal (number, node, kind, key, at_utc, body, digest)
+    SELECT u.number, %s, u.kind, u.key, u.at_utc, u.body, u.digest
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[], %s::text[], %s::bytea[])
+        u(number, kind, key, at_utc, body, digest) ON CONFLICT DO NOTHING"""
+_PART = (
+    f"INSERT INTO parts.parts (node, {', '.join(PART_COLUMNS)}) VALUES (%s{', %s' * len(PART_COLUMNS)})"  # noqa: S608  ours
+    " ON CONFLICT DO NOTHING"
+)
+_EVENTS = """INSERT INTO parts.part_events (number, run_id, event_id)
+    SELECT number, run_id, unnest(%s::text[]) FROM parts.parts WHERE number = %s ON CONFLICT DO NOTHING"""
+_CORRECTED = "UPDATE parts.parts SET corrected = %s WHERE number = %s"
+_LOT = "INSERT INTO parts.lots (number, node, lane, lot, begun_utc) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+_WITHDRAWN = "UPDATE reviews.answers SET withdrawn = %s WHERE number = %s"
+
+Entries = Sequence[tuple[JournalEntry, JournalPosition]]
+
+
+async def apply_parts(connection: AsyncConnection[TupleRow], node: ShippingNode, entries: Entries) -> None:
+    """Write what entries of the parts' journal say.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: one is none that was ever written.
+        psycopg.Error: as it comes.
+    """
+    offset = offset_of(node.number)
+    await _enter(connection, "parts", node, entries)
+    for entry, _ in entries:
+        if entry.kind == PART:
+            body = json.loads(clean(entry.body))
+            await connection.execute(_PART.encode(), (node.name, *part_row(entry.number + offset, body)))
+            await connection.execute(_EVENTS, (body["events"], entry.number + offset))
+        elif entry.kind == CORRECTION:
+            body = json.loads(clean(entry.body))
+            part = int(body["part"]) + offset
+            await connection.execute(_CORRECTED, (entry.number + offset, part))
+            await connection.execute(_EVENTS, (body["events"], part))
+        elif entry.kind == LOT:
+            body = json.loads(clean(entry.body))
+            lot = (entry.number + offset, node.name, clean_text(entry.key), body[LOT], body["at_utc"])
+            await connection.execute(_LOT, lot)
+
+
+async def apply_reviews(connection: AsyncConnection[TupleRow], node: ShippingNode, entries: Entries) -> None:
+    """Write what entries of the reviews' journal say.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: one is none that was ever written.
+        psycopg.Error: as it comes.
+    """
+    offset = offset_of(node.number)
+    await _enter(connection, "reviews", node, entries)
+    for entry, _ in entries:
+        if entry.kind == AnswerChange.GIVEN:
+            said = SideEntry(entry.number, entry.kind, entry.key, entry.at_utc, json.loads(clean(entry.body)))
+            for row in fold([said]).values():
+                await _answer(connection, node, {**row, "number": entry.number + offset})
+        elif entry.kind == AnswerChange.WITHDRAWN:
+            answer = int(json.loads(entry.body)["answer"]) + offset
+            await connection.execute(_WITHDRAWN, (entry.number + offset, answer))
+
+
+async def _answer(connection: AsyncConnection[TupleRow], node: ShippingNode, row: dict[str, object]) -> None:
+    names = ", ".join(row)
+    sql = f"INSERT INTO reviews.answers (node, {names}) VALUES (%s{', %s' * len(row)}) ON CONFLICT DO NOTHING"  # noqa: S608  ours
+    await connection.execute(sql.encode(), (node.name, *row.values()))
+
+
+async def _enter(connection: AsyncConnection[TupleRow], schema: str, node: ShippingNode, entries: Entries) -> None:
+    """Write the entries themselves; of those about accounts not the body."""
+    offset = offset_of(node.number)
+    accounts = frozenset(AccountChange)
+    columns = zip(
+        *(
+            (
+                *(entry.number + offset, entry.kind, clean_text(entry.key), entry.at_utc),
+                *("" if entry.kind in accounts else clean_text(entry.body), position.digest),
+            )
+            for entry, position in entries
+        ),
+        strict=True,
+    )
+    await connection.execute(_ENTRIES.format(schema=schema).encode(), (node.name, *map(list, columns)))
