@@ -15,7 +15,7 @@ EXTRAS ?=
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills outputs-faults plc opcua-client clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills outputs-faults central-kills plc opcua-client clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ kills: $(VENV)/.dev ## kill 100 whole runs at random moments, and check what the
 
 outputs-faults: $(VENV)/.dev ## kill the outputs, their broker and their network, and see what arrives (10 minutes, needs mosquitto)
 	$(BIN)/python -m benchmarks.outputs_faults
+
+central-kills: $(VENV)/.dev ## kill the shipper and the database 30 times while a box records (3 minutes, needs postgresql)
+	$(BIN)/python -m benchmarks.central_kills
 
 plc: $(VENV)/.dev ## sort 10,000 simulated boards by a virtual PLC while line, disk and network break (an hour or two, as root all of it)
 	$(BIN)/python -m benchmarks.virtual_plc

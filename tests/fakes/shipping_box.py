@@ -38,6 +38,7 @@ class ShippingBox:
     rows: DeskRecords
     database: str
     node: str = "box1"
+    ship_detections: bool = False
     _at_s: float = 0.0
 
     @classmethod
@@ -131,7 +132,9 @@ class ShippingBox:
 
     def service(self, database: str | None = None) -> ShippingService:
         """Return what ships the records."""
-        settings = CentralSettings(database=SecretStr(database or self.database), node=self.node)
+        settings = CentralSettings(
+            database=SecretStr(database or self.database), node=self.node, ship_detections=self.ship_detections
+        )
         return ShippingService(self.directory, settings, parsed(database or self.database))
 
     @asynccontextmanager

@@ -9,8 +9,3 @@ _NODE = 2**40
 def offset_of(node: int) -> int:
     """Return what is added to the numbers of a node's box."""
     return node * _NODE
-
-
-def own_number(number: int) -> int:
-    """Return a number as it is in its box."""
-    return number % _NODE

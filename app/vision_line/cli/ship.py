@@ -8,12 +8,14 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import typer
 
-from vision_line.central.database_connection import check_installed
+from vision_line.central.database_connection import check_installed, connected
 from vision_line.central.database_url import DatabaseUrl, parsed
+from vision_line.central.schema_steps import check_usable, found_schema
 from vision_line.config.central_load import central_secret_names, load_central
 from vision_line.config.central_settings import CentralSettings
 from vision_line.errors import ConfigError, ExitCode
@@ -21,10 +23,13 @@ from vision_line.records.directory import DirectoryLock
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
+from vision_line.shipping.comparison import differences
 from vision_line.shipping.shipping_service import ShippingService
 from vision_line.telemetry.shipping_status import CENTRAL, ShippingStatus, read_shipping_status
 
 LOCK_NAME = "shipping.lock"
+#: Differences that are shown: who has more looks for another reason than these rows.
+_MOST_SHOWN = 100
 
 
 def serve_shipping(streams: Path | None, record: Path | None) -> int:
@@ -83,6 +88,24 @@ async def _serve(directory: Path, settings: CentralSettings, url: DatabaseUrl) -
     if isinstance(found, Exception):
         raise found
     return stop.interrupted
+
+
+def compare(streams: Path, record: Path | None) -> int:
+    """Say what the database has otherwise than the box; return the exit code.
+
+    Raises:
+        ConfigError: as `serve_shipping`.
+        RunError: the records cannot be read, or the database cannot be reached.
+    """
+    settings, url, directory = _usable(streams)
+    with connected(url) as connection:
+        check_usable(found_schema(connection))
+        found = list(islice(differences(record or directory, connection, settings.node), _MOST_SHOWN))
+    for words in found:
+        say(words, sys.stdout)
+    more = " or more" if len(found) == _MOST_SHOWN else ""
+    say(f"{settings.node}: {len(found)}{more} differences" if found else f"{settings.node}: the same", sys.stdout)
+    return ExitCode.BROKEN if found else ExitCode.DONE
 
 
 def print_shipping(directory: Path, *, as_json: bool) -> None:

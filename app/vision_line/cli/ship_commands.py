@@ -44,3 +44,18 @@ def show_shipping(
         from vision_line.cli.ship import print_shipping
 
         print_shipping(record, as_json=as_json)
+
+
+@ship_cli.command("compare")
+def compare_records(
+    streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The streams.toml with \\[central].")],
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml."),
+    ] = None,
+) -> None:
+    """Compare every row of the box with what the database has. Exit code 5: they differ."""
+    with reported_errors():
+        from vision_line.cli.ship import compare
+
+        raise typer.Exit(compare(streams, record))
