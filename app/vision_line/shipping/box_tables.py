@@ -68,7 +68,8 @@ def upsert_sql(table: BoxTable, box_columns: Sequence[str]) -> str:
     Each has its `entry` too, an event `first_entry`. `offset` is that of the node's numbers, `node` its name, `since`
     before which rows are not taken any more.
     """
-    read = {column: _OTHERWISE.get(column, f"x.{column}") for column in box_columns}
+    in_journal = (column for column in box_columns if column not in BY_KIND[table.kind].ignored)
+    read = {column: _OTHERWISE.get(column, f"x.{column}") for column in in_journal}
     if table.is_numbered:
         number = read.pop(table.number)
         if table.kind is Kind.STATE:  # a name that no other row of its run ever had

@@ -40,7 +40,15 @@ class ShippingStatus:
     @property
     def as_output(self) -> KnownOutput:
         """The same as an output."""
-        return KnownOutput(CENTRAL, self.places, self.lost, self.shipped, 0, self.state, self.clock_offset_s)
+        return KnownOutput(
+            name=CENTRAL,
+            places=self.places,
+            lost=self.lost,
+            sent=self.shipped,
+            repeated=0,
+            state=self.state,
+            clock_offset_s=self.clock_offset_s,
+        )
 
     def write(self, directory: Path) -> None:
         """Note it in `directory`; a reader sees all of it or what was there before.

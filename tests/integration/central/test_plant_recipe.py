@@ -32,7 +32,7 @@ def said(environment: dict[str, str], *words: str) -> str:
 
 def test_the_five_minutes(postgres: PostgresServer, tmp_path: Path) -> None:
     """From an empty server to a box whose events are counted in the database."""
-    role, commands, table, ship, looks = (
+    role, commands, table, ship, shown = (
         block.replace("127.0.0.1/", f"127.0.0.1:{postgres.port}/") for block in BLOCKS[:5]
     )
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
@@ -64,6 +64,6 @@ def test_the_five_minutes(postgres: PostgresServer, tmp_path: Path) -> None:
         assert status["is_running"]
         assert "box1" in said(environment, "database", "status")
         assert "the same" in said(environment, "ship", "compare", *words[1:])
-    (asked,) = re.findall(r'-c "(SELECT[^"]*)"', looks)
+    (asked,) = re.findall(r'-c "(SELECT[^"]*)"', shown)
     with psycopg.connect(url) as connection:
         assert connection.execute(asked.encode()).fetchall() == [("box1", "reject", 3)]

@@ -122,6 +122,10 @@ async def test_a_minute_under_way_and_a_sign_of_life(box: ShippingBox) -> None:
             await until(lambda: service.status().state.behind == 0)
             box.rows.connection.execute("UPDATE runs SET alive_utc = 77.0")
             await until(lambda: there.execute("SELECT alive_utc FROM records.runs").fetchall() == [(77.0,)])
+            with transaction(box.rows.connection):  # an entry does not say it, and does not take it back
+                box.rows.connection.execute("UPDATE runs SET end_cause = 'failed'")
+            caused = "SELECT alive_utc FROM records.runs WHERE end_cause = 'failed'"
+            await until(lambda: there.execute(caused.encode()).fetchall() == [(77.0,)])
             with transaction(box.rows.connection):
                 box.rows.connection.execute(
                     "UPDATE coverage SET provisional = 0, inspected = 99 WHERE minute = ?", (minute,)
