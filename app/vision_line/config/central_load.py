@@ -43,7 +43,9 @@ def load_central(path: Path, environment: Mapping[str, str] | None = None) -> Lo
     try:
         settings = CentralSettings.model_validate(table)
     except ValidationError as exc:
-        raise file.error([*problems, *((("central", *where), words) for where, words in problems_of(exc))]) from None
+        raise file.error(
+            [*problems, *((("central", *where), words) for where, words in problems_of(exc, CentralSettings))]
+        ) from None
     if problems:
         raise file.error(problems)
     return LoadedCentral(settings, record)
