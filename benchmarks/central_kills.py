@@ -115,10 +115,11 @@ def kill_often(kills: int, server: PostgresServer, folder: Path, seed: int = 1) 
             time.sleep(5.0)  # what has no entry yet comes every two seconds
         finally:
             shipper.close()
-        return _result(box, url, kills, server_kills)
+        return kills_result(box, url, kills, server_kills)
 
 
-def _result(box: ShippingBox, url: str, kills: int, server_kills: int) -> KillsResult:
+def kills_result(box: ShippingBox, url: str, kills: int, server_kills: int) -> KillsResult:
+    """Return what the database has of a box that has ended."""
     lost = doubled = 0
     with psycopg.connect(url) as connection:
         for table in BOX_TABLES:

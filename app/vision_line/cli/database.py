@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from vision_line.central.database_connection import connected
 from vision_line.central.database_url import database_url
 from vision_line.central.plant_status import NodeStatus, read_status
+from vision_line.central.pruning import month_before, prune
 from vision_line.central.schema_steps import SCHEMA_VERSION, bring_up_to_date, check_usable, found_schema
 from vision_line.records.formats import iso_utc
 from vision_line.screens.lines import say
@@ -43,6 +45,23 @@ def _change(database: str | None, *, is_new: bool) -> None:
         added = bring_up_to_date(connection, is_new=is_new)
     done = "is made" if is_new else "is brought" if added else "is"
     say(f"database {url}: {done}{'' if is_new else ' up to date'}, schema {SCHEMA_VERSION}", sys.stdout)
+
+
+def prune_months(database: str | None, keep_days: int, *, dry_run: bool) -> None:
+    """Remove months that are older than `keep_days`.
+
+    Raises:
+        ConfigError: it is no URL, or this vision-line cannot write its tables.
+        RunError: the database cannot be reached, or refuses.
+    """
+    before_utc = month_before(keep_days, time.time())
+    with connected(database_url(database)) as connection:
+        check_usable(found_schema(connection))
+        removed = prune(connection, before_utc, dry_run=dry_run)
+    done = "would be removed" if dry_run else "removed"
+    for one in removed:
+        say(f"{one.table}: {one.rows} rows {done}", sys.stdout)
+    say(f"{'nothing' if not removed else 'what'} from before {iso_utc(before_utc)} {done}", sys.stdout)
 
 
 def show_status(database: str | None, *, as_json: bool) -> None:

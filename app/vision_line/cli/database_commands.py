@@ -52,3 +52,18 @@ def show_database(
         from vision_line.cli.database import show_status
 
         show_status(database, as_json=as_json)
+
+
+@database_cli.command("prune")
+def prune_database(
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", metavar="N", min=1, help="Remove months whose rows are all older than N days.")
+    ],
+    database: Database = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
+) -> None:
+    """Remove old months of all boxes; runs, cameras, lots and reviews stay."""
+    with reported_errors():
+        from vision_line.cli.database import prune_months
+
+        prune_months(database, keep_days, dry_run=dry_run)

@@ -49,7 +49,7 @@ BOX_TABLES = (
     BoxTable(Kind.STATE, ("run", "box_change"), "at_utc"),
     BoxTable(Kind.EVENT, ("run", "event_id", "first_seen_utc"), "first_seen_utc", months=True),
     BoxTable(Kind.MINUTE, ("run", "camera", "minute_utc", "clock"), "minute_utc", months=True),
-    BoxTable(Kind.INTERVAL, ("run", "interval_id"), "started_utc"),
+    BoxTable(Kind.INTERVAL, ("run", "interval_id"), "ended_utc"),
     BoxTable(Kind.EVIDENCE, ("run", "event_id"), "created_utc"),
     BoxTable(Kind.CLIP, ("run", "clip_id"), "created_utc"),
     BoxTable(Kind.NEAR_MISS, ("run", "near_miss_id"), "first_seen_utc"),
@@ -80,7 +80,8 @@ def upsert_sql(table: BoxTable, box_columns: Sequence[str]) -> str:
     changed = [column for column in read if column not in table.key]
     if table.kind is Kind.EVENT:
         read["first_entry"] = "x.first_entry"
-    where = f" WHERE x.{table.age} >= %(since)s" if table.age else ""
+    # An interval that goes on has no end, and is never too old.
+    where = f" WHERE coalesce(x.{table.age}, 'infinity'::float8) >= %(since)s" if table.age else ""
     return (
         f"INSERT INTO records.{table.table} ({', '.join(read)}) SELECT {', '.join(read.values())}"  # noqa: S608  ours
         f" FROM json_populate_recordset(NULL::records.{table.table}, %(rows)s::json) x{where}"
