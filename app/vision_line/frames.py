@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the camera's frame
 Scores = NDArray[np.float32]  # (n,) 0..1
 ClassIds = NDArray[np.int32]  # (n,) index into the model's classes
+Corners: TypeAlias = tuple[float, float, float, float]  # x1, y1, x2, y2 of one box, likewise
 
 
 class CameraState(StrEnum):
@@ -245,6 +246,13 @@ class DefectEvent:
     def last_observation(self) -> Observation:
         """Its latest observation: the defect in the newest frame that showed it."""
         return self.last or self.best_observation
+
+
+class ShownEvent(NamedTuple):
+    """An event that a frame shows, as known now, and the frame's boxes that show it: those of its detections."""
+
+    event: DefectEvent
+    boxes: tuple[Corners, ...]
 
 
 @dataclass(frozen=True, slots=True)

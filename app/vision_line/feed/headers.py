@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vision_line.feed.protocol import PROTOCOL, Header
-from vision_line.frames import DefectEvent, Detections, Inspection, Observation, TrackedObject
+from vision_line.frames import (
+    Corners,
+    DefectEvent,
+    Detections,
+    Inspection,
+    Observation,
+    ShownEvent,
+    TrackedObject,
+)
 from vision_line.ports import EncodedVideo, VideoPacket
 
 #: As in the records: what float32 holds beyond it is noise.
@@ -82,7 +90,7 @@ class InspectedResult:
     finished_s: float
     detections: Detections
     events: tuple[DefectEvent, ...]
-    shown: tuple[DefectEvent, ...]
+    shown: tuple[ShownEvent, ...]
     tracks: tuple[TrackedObject, ...]
     recipe: str
     criteria: int
@@ -92,7 +100,7 @@ class InspectedResult:
 def result_of(
     inspection: Inspection,
     events: Sequence[DefectEvent],
-    shown: Sequence[DefectEvent],
+    shown: Sequence[ShownEvent],
     tracks: Sequence[TrackedObject],
     *,
     of_keyframe: bool,
@@ -183,9 +191,9 @@ def result_header(result: InspectedResult, classes: Sequence[str]) -> Header:
         "finished_s": result.finished_s,
         "recipe": result.recipe,
         "criteria": result.criteria,
-        "boxes": _boxes(result.detections, classes),
+        "boxes": _boxes(result.detections, result.shown, classes),
         "events": [event_fields(event) for event in result.events],
-        "shown": [_shown_fields(event) for event in result.shown],
+        "shown": [_shown_fields(shown.event) for shown in result.shown],
         "tracks": [_track_fields(one) for one in result.tracks],
     }
 
@@ -237,15 +245,25 @@ def _observation(observation: Observation) -> Header:
     }
 
 
-def _boxes(found: Detections, classes: Sequence[str]) -> list[Header]:
+def _boxes(found: Detections, shown: Sequence[ShownEvent], classes: Sequence[str]) -> list[Header]:
+    """Return the detections, each with the event that it shows and its verdict as known now; null: it shows none."""
     if not len(found):
         return []
+    events: dict[Corners, DefectEvent] = {box: one.event for one in shown for box in one.boxes}
+    exact = found.xyxy.astype(np.float64)
     scores = found.score.astype(np.float64).round(SCORE_DIGITS).tolist()
-    corners = found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist()
     return [
-        {"class": _class_name(number, classes), "score": score, "box": box}
-        for number, score, box in zip(found.class_id.tolist(), scores, corners, strict=True)
+        {"class": _class_name(number, classes), "score": score, "box": box, **_decided(events.get(tuple(corners)))}
+        for number, score, box, corners in zip(
+            found.class_id.tolist(), scores, exact.round(BOX_DIGITS).tolist(), exact.tolist(), strict=True
+        )
     ]
+
+
+def _decided(event: DefectEvent | None) -> Header:
+    if event is None:
+        return {"event_id": None, "verdict": None}
+    return {"event_id": event.event_id, "verdict": event.verdict}
 
 
 def _class_name(number: int, classes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from vision_line.feed.inbox import Inbox
 from vision_line.feed.protocol import Header
 from vision_line.feed.tap import FeedTap
 from vision_line.feed.wants import FeedDemand, FrameChoice, Want, demand_of, frames_demanded
-from vision_line.frames import DefectEvent, Frame, Inspection, TrackedObject
+from vision_line.frames import DefectEvent, Frame, Inspection, ShownEvent, TrackedObject
 
 #: What an item holds beside an encoded frame, in bytes; an estimate.
 _ITEM_BYTES = 500
@@ -58,7 +58,7 @@ class Offers:
         self,
         inspection: Inspection,
         events: Sequence[DefectEvent],
-        shown: Callable[[], Sequence[DefectEvent]] = tuple,
+        shown: Callable[[], Sequence[ShownEvent]] = tuple,
         tracks: Callable[[], Sequence[TrackedObject]] = tuple,
     ) -> None:
         """Take an inspected frame, the changes of events that it brought, and how to get events and objects it shows.

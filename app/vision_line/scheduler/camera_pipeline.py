@@ -12,7 +12,7 @@ from itertools import count
 from math import inf
 from typing import NamedTuple, Protocol
 
-from vision_line.frames import DefectEvent, Detections, DropCause, Frame, TrackedObject
+from vision_line.frames import DefectEvent, Detections, DropCause, Frame, ShownEvent, TrackedObject
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspection.tracking.candidates import Candidate
 
@@ -41,7 +41,7 @@ class Tracker(Protocol):
     def update(self, frame: Frame, detections: Detections, /) -> list[DefectEvent]:
         """Return the events that this frame's detections start, change or end."""
 
-    def shown(self) -> list[DefectEvent]:
+    def shown(self) -> list[ShownEvent]:
         """Return the events that the frame of the last update shows, also unchanged ones."""
 
     def tracks(self) -> list[TrackedObject]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from vision_line.frames import DefectEvent, Inspection, TrackedObject
+from vision_line.frames import DefectEvent, Inspection, ShownEvent, TrackedObject
 from vision_line.inspection.tracking.candidates import Candidate
 
 
@@ -17,7 +17,7 @@ class ResultWatcher(Protocol):
         self,
         inspection: Inspection,
         events: Sequence[DefectEvent],
-        shown: Callable[[], Sequence[DefectEvent]],
+        shown: Callable[[], Sequence[ShownEvent]],
         tracks: Callable[[], Sequence[TrackedObject]],
         /,
     ) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,6 +21,16 @@ pytestmark = needs_chromium
 
 RUNNING = {"name": "cam", "kind": "good", "state": "● running", "inspected": True, "words": "5.0 inspections a second"}
 STATUS = json.dumps({"kind": "status", "runs": True, "headline": "", "alarms": [], "cameras": [RUNNING]})
+#: Keeps what is written into a canvas.
+WRITTEN = """
+window.written = [];
+const write = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (words, ...where) {
+  window.written.push(words);
+  return write.call(this, words, ...where);
+};
+"""
+VERDICTS = (("dent", "reject"), ("spur", None), ("open", "warn"), ("short", "accept"), ("hole", "reject"))
 
 
 def tile_message(at_s: float) -> bytes:
@@ -27,6 +38,16 @@ def tile_message(at_s: float) -> bytes:
     jpeg = cv2.imencode(".jpg", np.zeros((18, 32, 3), np.uint8))[1].tobytes()
     named = {"kind": "tile", "camera": "cam", "frame": str(at_s), "at": at_s, "size": (32, 18), "age_s": 0.1}
     return packed_binary(named, jpeg)
+
+
+def boxes_message(at_s: float, *found: tuple[str, str | None]) -> str:
+    """Return the boxes of that frame, of these classes and verdicts, side by side."""
+    boxes = [
+        {"class": name, "score": 0.9, "box": [20 + 120 * n, 150, 90 + 120 * n, 250], "verdict": verdict}
+        for n, (name, verdict) in enumerate(found)
+    ]
+    named = {"kind": "boxes", "camera": "cam", "frame": str(at_s), "at": at_s, "size": (640, 360)}
+    return json.dumps({**named, "boxes": boxes})
 
 
 @pytest.fixture
@@ -92,3 +113,50 @@ async def test_what_the_line_says_of_itself_is_short_and_alarms_are_behind_their
     await expect(page.locator("#live-headline summary")).to_have_text("2 alarms")
     await page.locator("#live-headline summary").click()
     await expect(page.get_by_text("▲ the disk is full")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+async def test_the_verdict_of_each_box_is_told_without_colour(
+    page: Page, sockets: list[WebSocketRoute], width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """By a sign at the box, in words where there is room; the worst of a frame in words at any size."""
+    await page.emulate_media(color_scheme=scheme)
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.add_init_script(WRITTEN)
+    await page.goto("/live")
+    await expect(page.locator("#live-waits")).to_be_visible()
+    sockets[0].send(STATUS)
+    sockets[0].send(tile_message(5.0))
+    await page.wait_for_selector(".live-tile[data-frame='5.0']")
+    verdict = page.locator(".live-verdict")
+    await expect(verdict).to_be_hidden()  # nobody inspected this frame, as far as is known
+    for found, words in (
+        (VERDICTS, "■ 2 reject"),
+        (VERDICTS[1:4], "▲ 1 warn"),
+        ([("spur", None), ("short", "accept")], "○ 1 accept"),
+        ([("spur", None)], "? 1 undecided"),
+        ([], "nothing found"),
+    ):
+        sockets[0].send(boxes_message(5.0, *found))
+        await expect(verdict).to_have_text(words)
+    signs = {words.partition(" ")[0] for words in await page.evaluate("window.written")}
+    assert signs == {"■", "▲", "○", "?"}
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    sockets[0].send(json.dumps({**json.loads(STATUS), "cameras": [{**RUNNING, "inspected": False}]}))
+    await expect(verdict).to_be_hidden()  # what was found before is not what is there now
+
+
+async def test_the_verdict_in_focus(page: Page, sockets: list[WebSocketRoute]) -> None:
+    """Of a camera that a browser cannot play too: it has keyframes alone."""
+    await page.add_init_script(WRITTEN)
+    await page.goto("/live/cam")
+    await expect(page.locator(".live-age")).to_have_text("waiting for a keyframe")
+    sockets[0].send(packed_binary({"kind": "start", "codec": "mjpeg"}, b""))
+    await expect(page.locator("#live-note")).to_be_visible()
+    sockets[1].send(STATUS)
+    sockets[1].send(tile_message(5.0))
+    await page.wait_for_selector(".live-overlay[data-frame='5.0']")
+    sockets[1].send(boxes_message(5.0, *VERDICTS))
+    await expect(page.locator(".live-verdict")).to_have_text("■ 2 reject")
+    written = await page.evaluate("window.written")
+    assert {"■ reject dent 0.90", "? undecided spur 0.90", "▲ warn open 0.90", "○ accept short 0.90"} <= set(written)

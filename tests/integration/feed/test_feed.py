@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.builders import make_frame, make_inspection, scored_detections
 from tests.fakes.feeds import (
     FACTS,
     make_encoded,
@@ -20,11 +21,13 @@ from tests.fakes.feeds import (
     show,
 )
 
+from vision_line.config.models import StreamSettings
 from vision_line.errors import RunError
 from vision_line.feed.feed_client import FeedClient
 from vision_line.feed.feed_server import FeedServer
 from vision_line.feed.protocol import FeedMessage
-from vision_line.frames import EventPhase
+from vision_line.frames import EventPhase, ShownEvent
+from vision_line.inspection.tracking.events import EventTracker
 
 MEGABYTE = 1_000_000
 
@@ -163,7 +166,9 @@ def test_a_result_ties_to_its_frame(server: FeedServer, tmp_path: Path) -> None:
         next_of(client, "wanted")
         show(tap, video, [50, 50, 50])
         server.offers.result(
-            replace(make_result("cam01", 2, boxes=2), recipe="board-7"), [make_event(2)], lambda: [make_event(7)]
+            replace(make_result("cam01", 2, boxes=2), recipe="board-7"),
+            [make_event(2)],
+            lambda: [ShownEvent(make_event(7), ((0.0, 2.0, 3.0, 4.0),))],
         )
         server.offers.result(make_result("other", 1), [])
         got = receive(client, 4, "frame", "result")
@@ -171,10 +176,30 @@ def test_a_result_ties_to_its_frame(server: FeedServer, tmp_path: Path) -> None:
     (result,) = [message.header for message in got if message.kind == "result"]
     (frame,) = [m.header for m in got if m.kind == "frame" and m.header["arrived_s"] == result["arrived_s"]]
     assert (result["sequence"], frame["camera"]) == (2, result["camera"])
-    assert result["boxes"] == [{"class": "spur", "score": 0.9, "box": [1.0, 2.0, 3.12, 4.0]}] * 2
+    undecided = {"event_id": None, "verdict": None}
+    assert result["boxes"] == [{"class": "spur", "score": 0.9, "box": [1.0, 2.0, 3.12, 4.0], **undecided}] * 2
     assert [event["event_id"] for event in result["events"]] == ["e2"]
     assert [(event["event_id"], event["last_seen_s"]) for event in result["shown"]] == [("e7", 2.0)]
     assert result["recipe"] == "board-7"
+
+
+def test_each_box_has_the_verdict_of_its_event(server: FeedServer, tmp_path: Path) -> None:
+    """Whatever its class is in this frame, and by the box as it was before rounding; none where nothing is decided."""
+    tracker = EventTracker("cam01", FACTS.classes, StreamSettings(min_hits=2, reject_threshold=0.8), 0.25)
+    sure, again, new = (1.00001, 2.0, 31.0, 42.0, 0.9, 0), (2.0, 2.0, 31.0, 42.0, 0.3, 1), (200, 2, 231, 42, 0.6, 1)
+    said = []
+    with FeedClient(tmp_path) as client:
+        client.want(results=["cam01"])
+        next_of(client, "wanted")
+        for number, rows in enumerate(([sure], [sure, again], [sure, new])):
+            frame = make_frame("cam01", number, at_s=float(number), data=object())
+            inspection = make_inspection(frame, scored_detections(*rows))
+            events = tracker.update(frame, inspection.detections)
+            server.offers.result(inspection, events, tracker.shown)
+            said.append(next_of(client, "result").header)
+
+    assert [[box["verdict"] for box in one["boxes"]] for one in said] == [[None], ["reject"] * 2, ["reject", None]]
+    assert said[2]["boxes"][0]["event_id"] == said[1]["shown"][0]["event_id"]
 
 
 def test_decisions_come_at_once_and_the_journal_follows(server: FeedServer, tmp_path: Path) -> None:

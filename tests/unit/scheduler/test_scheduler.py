@@ -24,6 +24,7 @@ from vision_line.frames import (
     Frame,
     Inspection,
     NotInspected,
+    ShownEvent,
     StateChange,
     TrackedObject,
 )
@@ -110,7 +111,7 @@ class Watcher:
         self,
         inspection: Inspection,
         events: Sequence[DefectEvent],
-        shown: Callable[[], Sequence[DefectEvent]],
+        shown: Callable[[], Sequence[ShownEvent]],
         tracks: Callable[[], Sequence[TrackedObject]],
     ) -> None:
         self.seen.append((inspection.frame.camera, inspection.frame.sequence))

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from vision_line.feed.protocol import Header
 
-#: A box for a page: `class`, `score`, `box` (x1, y1, x2, y2 in pixels of the camera's frame), `verdict` or None.
+#: A box as the feed has it; `verdict` is None where nothing is decided yet.
 Box: TypeAlias = Header
 
 _LENGTH = struct.Struct(">I")
@@ -96,11 +96,5 @@ def packed_binary(header: Mapping[str, object], payload: bytes) -> bytes:
 
 
 def boxes_of(result: Header) -> FrameBoxes:
-    """Return the boxes of the feed's `result`; one whose event changed with this frame has its verdict."""
-    verdicts = {
-        (event["class"], tuple(event["last"]["box"])): event["verdict"]
-        for event in result["events"]
-        if event["last"]["sequence"] == result["sequence"]
-    }
-    boxes = [{**box, "verdict": verdicts.get((box["class"], tuple(box["box"])))} for box in result["boxes"]]
-    return FrameBoxes(result["camera"], times_of(result), (result["width"], result["height"]), boxes)
+    """Return the boxes of the feed's `result`."""
+    return FrameBoxes(result["camera"], times_of(result), (result["width"], result["height"]), result["boxes"])

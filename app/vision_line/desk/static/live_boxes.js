@@ -1,24 +1,39 @@
-// Boxes and regions over an image: the verdict by colour and by word. Coordinates are those of the camera's frame.
+// Boxes and regions over an image: the verdict by a sign, by the line's width and by colour. Coordinates are those of the
+// camera's frame.
 
-const COLOURS = { reject: "--bad", warn: "--part", accept: "--good" };
+// The mildest first, which the others are drawn over. A box of which nothing is decided yet has the verdict null.
+const MARKS = {
+  null: { sign: "?", word: "undecided", colour: "--focus", width: 1.5 },
+  accept: { sign: "○", word: "accept", colour: "--good", width: 2 },
+  warn: { sign: "▲", word: "warn", colour: "--part", width: 3 },
+  reject: { sign: "■", word: "reject", colour: "--bad", width: 4 },
+};
+const RANKS = Object.keys(MARKS);
+// An image that is narrower than this, in CSS pixels, has room for signs alone, or for no verdicts in words.
+const SIGNS_PX = 230;
+const WORDS_PX = 420;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rank = (found) => RANKS.indexOf(String(found.verdict));
 
 // `scale` is canvas pixels to a pixel of the frame; `ageS` is null where the boxes are of this very frame.
 export function drawBoxes(context, boxes, scale, ageS = null) {
   const ratio = devicePixelRatio || 1;
-  const small = context.canvas.width < 400 * ratio;
+  const wide = context.canvas.width / ratio;
+  const thin = wide < WORDS_PX ? 0.6 : 1;
   context.save();
-  context.lineWidth = (small ? 1.5 : 2.5) * ratio;
-  context.font = `600 ${(small ? 10 : 13) * ratio}px system-ui, "DejaVu Sans", sans-serif`;
+  context.font = `600 ${(wide < WORDS_PX ? 11 : 13) * ratio}px system-ui, "DejaVu Sans", sans-serif`;
   context.textBaseline = "bottom";
   if (ageS !== null) context.setLineDash([5 * ratio, 4 * ratio]);
-  for (const found of boxes) {
+  for (const found of [...boxes].sort((one, other) => rank(one) - rank(other))) {
     const [x1, y1, x2, y2] = found.box.map((value) => value * scale);
-    context.strokeStyle = colour(COLOURS[found.verdict] || "--focus");
+    const mark = MARKS[found.verdict];
+    context.lineWidth = mark.width * thin * ratio;
+    context.strokeStyle = colour(mark.colour);
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     const seen = ageS === null ? found.score.toFixed(2) : `${ageS.toFixed(1)} s ago`;
-    label(context, [found.class, seen, found.verdict].filter(Boolean).join(" "), x1, y1, ratio);
+    const words = wide < SIGNS_PX ? [mark.sign] : [mark.sign, wide < WORDS_PX ? "" : mark.word, found.class, seen];
+    label(context, words.filter(Boolean).join(" "), x1, y1, ratio);
   }
   context.restore();
 }
@@ -30,9 +45,24 @@ function label(context, words, x, y, ratio) {
   const bottom = y - height < 0 ? y + height : y;
   context.fillStyle = context.strokeStyle;
   context.fillRect(left, bottom - height, width, height);
-  context.fillStyle = "#fff";
-  context.strokeStyle = "#000a";
+  context.fillStyle = isLight(context.strokeStyle) ? "#111" : "#fff";
   context.fillText(words, left + 3 * ratio, bottom - height * 0.12);
+}
+
+// A canvas says its colours as #rrggbb. Black is read better than white where the luminance is above this.
+function isLight(hex) {
+  const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(hex.slice(at, at + 2), 16) / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18;
+}
+
+// What a frame's boxes come to, in the element `chip`: the worst verdict, and how many have it. Null: nobody inspected the frame.
+export function sayVerdict(chip, boxes) {
+  const ranks = boxes?.map(rank) ?? [];
+  const worst = Math.max(-1, ...ranks);
+  const mark = MARKS[RANKS[worst]];
+  chip.hidden = boxes === null;
+  chip.dataset.verdict = mark ? mark.word : "";
+  chip.textContent = mark ? `${mark.sign} ${ranks.filter((one) => one === worst).length} ${mark.word}` : "nothing found";
 }
 
 // Regions of interest are polygons of shares of the frame.

@@ -1,6 +1,6 @@
 // One camera: its own video, with the boxes of exactly the frame that is painted. Where that cannot be: tiles.
 import { LiveSocket, ageWords, nowS } from "./live_socket.js";
-import { drawBoxes, drawRegions } from "./live_boxes.js";
+import { drawBoxes, drawRegions, sayVerdict } from "./live_boxes.js";
 import { Player, plays } from "./live_player.js";
 
 // Boxes of an earlier frame are shown as outlines, with their age, for so long.
@@ -16,6 +16,7 @@ const video = stage.querySelector("video");
 const still = stage.querySelector(".live-still");
 const overlay = stage.querySelector(".live-overlay");
 const age = stage.querySelector(".live-age");
+const verdict = stage.querySelector(".live-verdict");
 const note = document.getElementById("live-note");
 const state = document.getElementById("live-state");
 const words = document.getElementById("live-words");
@@ -55,11 +56,13 @@ function draw() {
   drawRegions(context, regions);
   if (painted === null) {
     delete overlay.dataset.frame;
+    sayVerdict(verdict, null);
     return;
   }
   const own = found.get(painted.frame);
   const shown = own || earlier(painted.at);
   if (shown) drawBoxes(context, shown.boxes, width / shown.size[0], own ? null : painted.at - shown.at);
+  sayVerdict(verdict, shown && shown.boxes);
   Object.assign(overlay.dataset, { frame: painted.frame, boxes: shown ? shown.frame : "", count: shown ? shown.boxes.length : 0 });
 }
 

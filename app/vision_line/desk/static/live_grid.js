@@ -1,6 +1,6 @@
 // All cameras as tiles made from their keyframes. Each says how old it is; one that is not inspected is grey.
 import { LiveSocket, ageWords, nowS } from "./live_socket.js";
-import { drawBoxes } from "./live_boxes.js";
+import { drawBoxes, sayVerdict } from "./live_boxes.js";
 
 // Older than this a tile is no longer called new: most cameras send a keyframe every 1 or 2 seconds.
 const OLD_S = 4;
@@ -25,6 +25,7 @@ class GridTile {
     this.chip = this.element.querySelector(".chip");
     this.words = this.element.querySelector(".live-words");
     this.age = this.element.querySelector(".live-age");
+    this.verdict = this.element.querySelector(".live-verdict");
     this.isInspected = false;
     this.received = 0;
     this.shown = 0;
@@ -44,12 +45,17 @@ class GridTile {
     this.tick();
   }
 
+  // In the screen's own pixels, so that the boxes' labels are as large on a phone.
   draw() {
-    this.canvas.width = this.image.width;
-    this.canvas.height = this.image.height;
-    const context = this.canvas.getContext("2d");
-    context.drawImage(this.image, 0, 0);
-    if (this.found?.frame === this.header.frame) drawBoxes(context, this.found.boxes, this.image.width / this.found.size[0]);
+    const { image, canvas } = this;
+    const screen = canvas.parentElement;
+    const scale = Math.min(screen.clientWidth / image.width, screen.clientHeight / image.height) * (devicePixelRatio || 1) || 1;
+    [canvas.width, canvas.height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    const found = this.found?.frame === this.header.frame ? this.found : null;
+    if (found) drawBoxes(context, found.boxes, canvas.width / found.size[0]);
+    sayVerdict(this.verdict, found && found.boxes);
   }
 
   take(found) {
@@ -132,3 +138,4 @@ new LiveSocket("/api/v1/live/tiles", take, (isOpen) => {
   tellState("");
 });
 setInterval(() => { for (const tile of tiles.values()) tile.tick(); }, 250);
+addEventListener("resize", () => { for (const tile of tiles.values()) if (tile.image) tile.draw(); });

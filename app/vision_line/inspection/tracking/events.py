@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
-from vision_line.frames import DefectEvent, Detections, EventPhase, Frame, Observation, TrackedObject, Verdict
+from vision_line.frames import (
+    Corners,
+    DefectEvent,
+    Detections,
+    EventPhase,
+    Frame,
+    Observation,
+    ShownEvent,
+    TrackedObject,
+    Verdict,
+)
 from vision_line.inspection.detection_filter import class_thresholds
 from vision_line.inspection.tracking.association import Track
 from vision_line.inspection.tracking.candidates import Candidate, CandidatePhase
@@ -94,7 +104,8 @@ class EventTracker:
         self._clock_s = 0.0  # the belt's clock: the stream's own intervals where they can be trusted
         self._captured_s: float | None = None
         self._pts_s: float | None = None
-        self._observed: list[Track] = []
+        self._observed: list[tuple[Track, int]] = []  # rows of the last update's detections
+        self._detections = Detections.empty()
 
     def update(self, frame: Frame, detections: Detections) -> list[DefectEvent]:
         """Return the events that one inspected frame starts, changes or ends.
@@ -102,32 +113,40 @@ class EventTracker:
         `detections` have passed the camera's `DetectionFilter`. Frames come in the order of their arrival.
         """
         self._advance(frame)
-        self._observed = []
+        self._observed, self._detections = [], detections
         if not self._defects and not detections.score.size:
             return []
         tracker, events = self._tracker_for(frame.size_wh)
         step = tracker.update(detections, self._is_hit(detections), self._clock_s)
-        for track, row in step.observed + step.duplicate_hits:
+        self._observed = step.observed + step.duplicate_hits
+        for track, row in self._observed:
             self._observe(track, detections, row, frame)
         events += self._changes(step.observed)
-        self._observed = [track for track, _ in step.observed]
         return events + self._end(step.ended)
 
-    def shown(self) -> list[DefectEvent]:
+    def shown(self) -> list[ShownEvent]:
         """Return the events that the frame of the last update shows, each as it is now, changed or not."""
+        boxes: dict[int, list[Corners]] = {}
+        for track, row in self._observed:
+            x1, y1, x2, y2 = self._detections.xyxy[row].tolist()
+            boxes.setdefault(track.number, []).append((x1, y1, x2, y2))
+        tracks = self._seen()
         return [
-            self._event(EventPhase.UPDATE, track, defect)
-            for track in self._observed
-            if (defect := self._defects.get(track.number)) is not None and defect.event_id
+            ShownEvent(self._event(EventPhase.UPDATE, tracks[number], defect), tuple(own))
+            for number, own in boxes.items()
+            if (defect := self._defects.get(number)) is not None and defect.event_id
         ]
 
     def tracks(self) -> list[TrackedObject]:
         """Return the objects that the frame of the last update shows, also those that are no event, or none yet."""
         return [
             TrackedObject(track.number, self._classes[track.class_id], track.hits, defect.last.score, defect.last.xyxy)
-            for track in self._observed
+            for track in self._seen().values()
             if (defect := self._defects.get(track.number)) is not None
         ]
+
+    def _seen(self) -> dict[int, Track]:
+        return {track.number: track for track, _ in self._observed}
 
     def expire(self, now_s: float) -> list[DefectEvent]:
         """Return the END of each event whose defect was not observed for too long; works without new frames.

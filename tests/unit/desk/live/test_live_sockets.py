@@ -19,6 +19,7 @@ from tests.fakes.feeds import make_event
 from tests.fakes.live_video import LiveLine, encoded_shades, live_line
 
 from vision_line.desk.users.sessions import Role
+from vision_line.frames import ShownEvent
 
 PASSWORD = "correct horse battery"  # noqa: S105  nobody's
 TILES, VIDEO = "/api/v1/live/tiles", "/api/v1/live/video/cam01"
@@ -58,7 +59,7 @@ def wait_until_alone(line: LiveLine) -> None:
 
 
 def test_tiles_of_all_cameras_with_their_boxes(desk: DeskUnderTest, line: LiveLine) -> None:
-    """A box has a verdict where its event changed with this frame."""
+    """And of each box the verdict, or that there is none yet."""
     with opened(desk, TILES) as socket:
         line.wait_for("cam01", "keyframes")
         at_s = time.monotonic()
@@ -66,7 +67,8 @@ def test_tiles_of_all_cameras_with_their_boxes(desk: DeskUnderTest, line: LiveLi
         line.show("cam02", encoded_shades(count=1), at_s)
         frame = make_frame("cam01", 7, at_s=at_s, data=object())
         found = make_detections((1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0))
-        line.feed.offers.result(make_inspection(frame, found), [make_event(7)])
+        shown = [ShownEvent(make_event(7), ((1.0, 2.0, 3.0, 4.0),))]
+        line.feed.offers.result(make_inspection(frame, found), [], lambda: shown)
         tiles: dict[str, tuple[dict[str, Any], bytes]] = {}
         boxes: dict[str, Any] = {}
         while len(tiles) < 2 or not boxes:

@@ -301,7 +301,7 @@ def test_what_a_frame_shows_are_also_events_that_do_not_change() -> None:
     for sequence, (score, class_id) in enumerate([(0.9, 0), (0.9, 0), (0.9, 0), (0.1, 1), (None, 0)]):
         seen = [] if score is None else [(100 + 20.0 * sequence, 100.0, score, class_id)]
         tracker.update(*_inspection(sequence, seen))
-        shown.append([(event.class_name, round(event.last_seen_s, 3)) for event in tracker.shown()])
+        shown.append([(event.class_name, round(event.last_seen_s, 3)) for event, _ in tracker.shown()])
     assert shown == [[], [("open", 100.2)], [("open", 100.4)], [("open", 100.6)], []]
 
 
@@ -319,3 +319,13 @@ def test_tracks_of_a_frame_come_also_before_they_are_events() -> None:
     found.append([(one.number, one.class_name, one.hits, one.xyxy[0]) for one in tracker.tracks()])
 
     assert found == [[(1, "open", 1, 92.0)], [(1, "open", 2, 112.0)], [(1, "open", 3, 132.0)], [(2, "open", 1, 92.0)]]
+
+
+def test_an_event_says_which_boxes_show_it() -> None:
+    """A second one of another class on the same spot too, but none of another defect's."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
+    seen: list[Seen] = [(100, 100, 0.9, 0), (101, 100, 0.3, 1), (300, 100, 0.9, 0)]
+    for sequence in range(2):
+        tracker.update(*_inspection(sequence, seen))
+    shown = [boxes for _, boxes in tracker.shown()]
+    assert shown == [((92, 92, 108, 108), (93, 92, 109, 108)), ((292, 92, 308, 108),)]
