@@ -30,6 +30,7 @@ from vision_line.frames import (
     Frame,
     Inspection,
     NotInspected,
+    ShownEvent,
     StateChange,
     TrackedObject,
 )
@@ -101,7 +102,7 @@ class NoTracker:
         """Return none."""
         return []
 
-    def shown(self) -> list[DefectEvent]:
+    def shown(self) -> list[ShownEvent]:
         """Return none."""
         return []
 

@@ -17,7 +17,7 @@ from tests.fakes.feeds import FACTS, make_event
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.feed.feed_server import FeedServer
-from vision_line.frames import DefectEvent, EventPhase, TrackedObject
+from vision_line.frames import DefectEvent, EventPhase, ShownEvent, TrackedObject
 from vision_line.lanes.lane_service import LaneService
 
 FRAME_S = 0.02
@@ -99,7 +99,7 @@ class BenchLine:
                 continue
             events, self._events = self._events, []
             frame = make_frame("cam01", sequence, at_s=time.monotonic())
-            shown = [] if self._shown is None else [replace(self._shown, last_seen_s=frame.arrived_s)]
+            shown = [] if self._shown is None else [ShownEvent(replace(self._shown, last_seen_s=frame.arrived_s), ())]
             tracks = self._tracks(frame.arrived_s)
             self.server.offers.result(make_inspection(frame), events, partial(list, shown), partial(list, tracks))
             if sequence % 10 == 0:

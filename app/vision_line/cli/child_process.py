@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import IO, cast
 
 from vision_line.errors import ExitCode, VisionLineError
+from vision_line.records.background import let_inspection_go_first
 from vision_line.screens.lines import say
 
 logger = logging.getLogger(__name__)
@@ -164,6 +165,8 @@ def serve_with_run(serve: Callable[[], int], nice: int = NICE) -> int:
     """Serve in this process, which a run started, after it by `nice` and until it ends; return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))  # until it serves
     os.nice(nice)
+    if nice:
+        let_inspection_go_first()
     threading.Thread(target=_end_with_run, name="run's end", daemon=True).start()
     try:
         return serve()

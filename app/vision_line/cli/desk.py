@@ -17,6 +17,7 @@ from vision_line.cli.part_sender import part_sender
 from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.errors import ConfigError, ExitCode
 from vision_line.packages import install_extra
+from vision_line.records.background import let_inspection_go_first
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
 
@@ -60,6 +61,7 @@ def serve_desk(options: DeskOptions) -> int:
     from vision_line.desk.users.sign_in_check import SignInCheck
     from vision_line.desk.web_server import bound_socket, serve
 
+    let_inspection_go_first()
     accounts, sessions = Accounts(options.record), Sessions()
     access = _access(options, address, has_users=accounts.exist())
     certificate = _certificate(options)

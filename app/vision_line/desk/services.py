@@ -104,7 +104,7 @@ class Requirement:
         return self._allowed(session_of(connection))
 
     def still_met(self, connection: HTTPConnection) -> DeskSession:
-        """Return who listens at a WebSocket, asked before each message: a role may be taken while it is open.
+        """Return who listens at a WebSocket, asked again and again: a role may be taken while it is open.
 
         It does not count as use: what nobody touches for the idle time ends. Raises as a call does.
         """

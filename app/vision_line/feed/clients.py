@@ -62,9 +62,11 @@ class FeedClients:
         self._tend(now_s)
 
     def _longest_wait_s(self) -> float | None:
-        if any(client.want.beats for client in self._clients):
-            return BEAT_S
-        return TICK_S if self._clients or self._paused_until_s is not None else None
+        if not self._clients:
+            return None if self._paused_until_s is None else TICK_S
+        wants = [client.want for client in self._clients]
+        beat_s = BEAT_S if any(want.beats for want in wants) else TICK_S
+        return min([beat_s, *(want.patience_s for want in wants if want.is_patient)])
 
     def part(self, reason: str, within_s: float) -> None:
         """Give all clients what waits and is never dropped, then `reason`; not for longer than `within_s`."""

@@ -45,6 +45,7 @@ class FeedClient:
         self.reason = ""
         self._unpacker = Unpacker(FROM_RUN)
         self._received: deque[FeedMessage] = deque()
+        self._chunk = memoryview(bytearray(_READ_BYTES))  # kept: another for each read costs more than the read
         self._socket = _connect(directory, timeout_s)
         try:
             self.hello = self._greeting(directory, timeout_s).header
@@ -62,6 +63,7 @@ class FeedClient:
         results: Iterable[str] = (),
         keyframe_results: Iterable[str] = (),
         frames: Mapping[str, str] | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         """Say what is wanted from now on, in place of what was wanted before; the run answers with `wanted`.
 
@@ -74,12 +76,15 @@ class FeedClient:
             keyframe_results: cameras of which those inspected frames are wanted that come as keyframes, `*` for all;
                 a run that does not know this sends them with all the others.
             frames: cameras, `*` for all others, and of each `keyframes` or `all`.
+            patience_s: how long results, snapshots and keyframes may wait to come with something else, at most 1 s; a
+                run that does not know this sends them at once.
 
         Raises:
-            ValueError: `frames` has another choice.
+            ValueError: `frames` has another choice, or `patience_s` is too long.
             RunError: the run has gone.
         """
-        is_known = "keyframe_results" in self.hello.get("wants", ())
+        known = self.hello.get("wants", ())
+        is_known = "keyframe_results" in known
         want = Want.model_validate(
             {
                 "snapshots": snapshots,
@@ -89,12 +94,12 @@ class FeedClient:
                 "results": [*results, *(() if is_known else keyframe_results)],
                 "keyframe_results": list(keyframe_results) if is_known else [],
                 "frames": dict(frames or {}),
+                "patience_s": patience_s,
             }
         )
+        unknown = {"keyframe_results", "beats", "patience_s"}.difference(known)
         try:
-            self._socket.sendall(
-                packed(want.model_dump(mode="json", exclude=None if is_known else {"keyframe_results", "beats"}))
-            )
+            self._socket.sendall(packed(want.model_dump(mode="json", exclude=unknown)))
         except OSError as exc:
             raise RunError(f"feed: the run has gone: {exc.strerror or exc}") from exc
 
@@ -115,6 +120,12 @@ class FeedClient:
             return message
         self.reason = str(message.header.get("reason", "")) or "no reason given"
         return None
+
+    def waiting(self) -> list[FeedMessage]:
+        """Return the messages that came together with the last one; the end of the feed is left to `receive`."""
+        came = len(self._received)
+        count = next((n for n, message in enumerate(self._received) if message.kind == "bye"), came)
+        return [self._received.popleft() for _ in range(count)]
 
     def __iter__(self) -> Iterator[FeedMessage]:
         """Yield messages until the feed has ended."""
@@ -147,17 +158,17 @@ class FeedClient:
         """Wait for bytes, and take the messages that they complete."""
         self._socket.settimeout(timeout_s or 1e-6 if timeout_s is not None else None)
         try:
-            data = self._socket.recv(_READ_BYTES)
+            size = self._socket.recv_into(self._chunk)
         except TimeoutError:
             raise
         except OSError as exc:
             self.reason = f"the connection was lost: {exc.strerror or exc}"
             return
-        if not data:
+        if not size:
             self.reason = "the run ended without a word"
             return
         try:
-            self._received.extend(self._unpacker.push(data))
+            self._received.extend(self._unpacker.push(self._chunk[:size]))
         except FeedFormatError as exc:
             raise RunError(f"feed: {exc}") from exc
 

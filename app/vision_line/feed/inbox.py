@@ -29,14 +29,18 @@ class Inbox(Generic[Item]):
         self._closed = False
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
-    def put(self, item: Item, size: int, *, must: bool = False) -> bool:
-        """Take an item of about `size` bytes; return whether there was room for it."""
+    def put(self, item: Item, size: int, *, must: bool = False, wakes: bool = True) -> bool:
+        """Take an item of about `size` bytes; return whether there was room for it.
+
+        One that does not wake the thread is taken when the thread comes by for another reason.
+        """
         with self._lock:
             if self._closed or self._size + size > self._limit + (self._reserve if must else 0):
                 return False
             self._items.append(item)
             self._size += size
-            self._notify()
+            if wakes:
+                self._notify()
             return True
 
     def wake(self) -> None:

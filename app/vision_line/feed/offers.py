@@ -12,7 +12,7 @@ from vision_line.feed.headers import TappedFrame, result_of
 from vision_line.feed.inbox import Inbox
 from vision_line.feed.protocol import Header
 from vision_line.feed.tap import FeedTap
-from vision_line.feed.wants import FeedDemand, FrameChoice, Want, demand_of, frames_demanded
+from vision_line.feed.wants import FeedDemand, FrameChoice, Want, demand_of, frames_demanded, frames_wake
 from vision_line.frames import DefectEvent, Frame, Inspection, ShownEvent, TrackedObject
 
 #: What an item holds beside an encoded frame, in bytes; an estimate.
@@ -71,7 +71,7 @@ class Offers:
                 result = result_of(inspection, events, shown(), tracks(), of_keyframe=keyframe)
                 boxes = len(inspection.detections) + len(result.tracks)
                 size = _ITEM_BYTES * (1 + len(events) + len(result.shown)) + _BOX_BYTES * boxes
-                self.results_lost += not self.inbox.put(result, size)
+                self.results_lost += not self.inbox.put(result, size, wakes=self._demand.results_wake)
             self.decide(events)
 
     def decide(self, events: Sequence[DefectEvent]) -> None:
@@ -89,7 +89,8 @@ class Offers:
 
     def snapshot(self, header: Header) -> None:
         """Take the run as it is now, in plain JSON; any thread. One that finds no room is followed by another."""
-        self.inbox.put(SnapshotDocument(header), _ITEM_BYTES * (1 + len(self._taps)))
+        size = _ITEM_BYTES * (1 + len(self._taps))
+        self.inbox.put(SnapshotDocument(header), size, wakes=self._demand.snapshots_wake)
 
     def want(self, wants: Sequence[Want]) -> None:
         """Adopt what the clients want; the feed's thread."""
@@ -109,8 +110,8 @@ class Offers:
         tap = self._taps.get(frame.camera)
         return tap is not None and tap.saw_keyframe(frame.arrived_s, frame.pts_s)
 
-    def _take_frame(self, frame: TappedFrame) -> bool:
-        return self.inbox.put(frame, frame.size)
+    def _take_frame(self, frame: TappedFrame, wakes: bool) -> bool:
+        return self.inbox.put(frame, frame.size, wakes=wakes)
 
     def _put_sure(self, item: Decision | JournalNumber) -> None:
         if not self.inbox.put(item, _ITEM_BYTES, must=True):
@@ -119,6 +120,7 @@ class Offers:
 
 def _set(tap: FeedTap, wants: Sequence[Want]) -> None:
     choice = frames_demanded(wants, tap.camera)
+    tap.wakes = frames_wake(wants, tap.camera)
     tap.wanted = None if choice is FrameChoice.NOTHING else choice
     if tap.wanted is None:
         tap.let_go()

@@ -89,7 +89,7 @@ class Unpacker:
         self._limits = limits
         self._buffer = bytearray()
 
-    def push(self, data: bytes) -> Iterator[FeedMessage]:
+    def push(self, data: bytes | memoryview) -> Iterator[FeedMessage]:
         """Yield the messages that `data` completes.
 
         Raises:
@@ -111,8 +111,9 @@ class Unpacker:
         begin, end = _LENGTHS.size + header_size, _LENGTHS.size + header_size + payload_size
         if len(self._buffer) < end:
             return None
-        header = _read_header(bytes(self._buffer[_LENGTHS.size : begin]))
-        payload = bytes(self._buffer[begin:end])
+        with memoryview(self._buffer) as whole:
+            text, payload = bytes(whole[_LENGTHS.size : begin]), bytes(whole[begin:end])
+        header = _read_header(text)
         del self._buffer[:end]
         return FeedMessage(header, payload)
 
@@ -120,7 +121,7 @@ class Unpacker:
 def _read_header(text: bytes) -> Header:
     _check_depth(text)
     try:
-        header = json.loads(text, parse_constant=_no_constant)
+        header = _DECODER.decode(text.decode())
     except ValueError as exc:
         raise FeedFormatError(f"expected a header in JSON: {exc}") from exc
     if not isinstance(header, dict) or not isinstance(header.get("kind"), str):
@@ -143,8 +144,13 @@ def _no_constant(name: str) -> None:
     raise FeedFormatError(f"expected a header in JSON, which has no {name}")
 
 
+# Made once: `json.loads` and `json.dumps` make others for each message where they are told anything.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def _json(header: object) -> bytes:
-    return json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(header).encode()
 
 
 def _finite(value: object) -> object:

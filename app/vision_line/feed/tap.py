@@ -17,19 +17,20 @@ _REMEMBERED = 64
 class FeedTap:
     """Hands over what somebody wants of one camera; with nobody it costs one test of an attribute.
 
-    `wanted` is set by the feed's thread. Connections are numbered as the feed sees them: when nobody wanted frames for
-    a while, the same connection may get another number.
+    `wanted` and `wakes`, whether frames go at once, are set by the feed's thread. Connections are numbered as the feed
+    sees them: when nobody wanted frames for a while, the same connection may get another number.
     """
 
-    def __init__(self, camera: str, post: Callable[[TappedFrame], bool]) -> None:
-        """`post` hands a frame over, never waits, and returns whether there was room."""
+    def __init__(self, camera: str, post: Callable[[TappedFrame, bool], bool]) -> None:
+        """`post` hands a frame over, at once or with what comes next; it never waits, and says if there was room."""
         self.camera = camera
         self.wanted: FrameChoice | None = None
+        self.wakes = True
         self._post = post
         self._origin: EncodedVideo | None = None
         self._video = VideoFacts(0, "", (0, 0), b"")
         self._lost = 0
-        self._keyframes: tuple[tuple[float, float | None], ...] = ()  # replaced whole: another thread reads it
+        self._keyframes: dict[tuple[float, float | None], None] = {}  # the newest last; another thread looks into it
 
     def saw(self, encoded: EncodedFrame) -> None:
         """Take a frame; called in the camera's thread, before it is decoded."""
@@ -50,7 +51,7 @@ class FeedTap:
             return  # a flush
         video = self._video if origin is self._origin else self._begin(origin)
         if encoded.keyframe:
-            self._keyframes = (*self._keyframes[1 - _REMEMBERED :], (encoded.arrived_s, encoded.pts_s))
+            self._remember((encoded.arrived_s, encoded.pts_s))
         if encoded.keyframe or encoded.damaged or self.wanted is FrameChoice.ALL:
             frame = TappedFrame(
                 camera=self.camera,
@@ -64,7 +65,12 @@ class FeedTap:
                 camera_utc=encoded.camera_utc,
                 lost=self._lost,
             )
-            self._lost += not self._post(frame)
+            self._lost += not self._post(frame, self.wakes)
+
+    def _remember(self, keyframe: tuple[float, float | None]) -> None:
+        self._keyframes[keyframe] = None
+        if len(self._keyframes) > _REMEMBERED:
+            del self._keyframes[next(iter(self._keyframes))]
 
     def _begin(self, origin: EncodedVideo) -> VideoFacts:
         self._origin = origin

@@ -9,12 +9,14 @@ from enum import StrEnum
 from itertools import chain
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from vision_line.feed.protocol import FeedFormatError, Header
 
 #: Stands for every camera.
 EVERY_CAMERA = "*"
+#: The longest that a client lets anything wait, in seconds.
+MOST_PATIENCE_S = 1.0
 
 
 class FrameChoice(StrEnum):
@@ -42,6 +44,14 @@ class Want(BaseModel):
     keyframe_results: frozenset[StrictStr] = frozenset()
     #: Cameras, `*` for all others, and which of their encoded frames are wanted.
     frames: dict[StrictStr, FrameChoice] = Field(default_factory=dict)
+    #: How long results, snapshots and keyframes may wait to come with something else, in seconds; not those of a
+    #: camera of which all frames are wanted.
+    patience_s: StrictFloat | StrictInt = Field(default=0, ge=0, le=MOST_PATIENCE_S)
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether what can wait may wait."""
+        return self.patience_s > 0
 
     def frames_of(self, camera: str) -> FrameChoice:
         """Return which encoded frames of a camera are wanted."""
@@ -90,6 +100,8 @@ class FeedDemand:
     journal: bool = False
     results: frozenset[str] = frozenset()
     keyframe_results: frozenset[str] = frozenset()
+    snapshots_wake: bool = False
+    results_wake: bool = False
 
     @property
     def is_of_scheduler(self) -> bool:
@@ -109,6 +121,8 @@ def demand_of(wants: Sequence[Want]) -> FeedDemand:
         journal=any(want.journal for want in wants),
         results=frozenset(chain.from_iterable(want.results for want in wants)),
         keyframe_results=frozenset(chain.from_iterable(want.keyframe_results for want in wants)),
+        snapshots_wake=any(want.snapshots and not want.is_patient for want in wants),
+        results_wake=any(want.wants_results and not want.is_patient for want in wants),
     )
 
 
@@ -116,6 +130,15 @@ def frames_demanded(wants: Iterable[Want], camera: str) -> FrameChoice:
     """Return the most that anybody wants of a camera's encoded frames."""
     choices = {want.frames_of(camera) for want in wants}
     return max(choices, key=tuple(FrameChoice).index, default=FrameChoice.NOTHING)
+
+
+def frames_wake(wants: Iterable[Want], camera: str) -> bool:
+    """Return whether anybody wants a camera's encoded frames at once."""
+    choices = [(want.frames_of(camera), want.is_patient) for want in wants]
+    return any(
+        choice is FrameChoice.ALL or (choice is FrameChoice.KEYFRAMES and not is_patient)
+        for choice, is_patient in choices
+    )
 
 
 def _has(cameras: frozenset[str], camera: str) -> bool:

@@ -147,7 +147,8 @@ def test_an_older_run_is_asked_for_all_results(server: FeedServer, tmp_path: Pat
     tap, video = server.offers.tap("cam01"), make_video()
     with FeedClient(tmp_path) as client:
         assert set(client.hello["wants"]) == {
-            *("snapshots", "decisions", "journal", "beats", "results", "keyframe_results", "frames")
+            *("snapshots", "decisions", "journal", "beats"),
+            *("results", "keyframe_results", "frames", "patience_s"),
         }
         del client.hello["wants"]
         client.want(keyframe_results=["cam01"], frames={"cam01": "keyframes"})
@@ -200,6 +201,23 @@ def test_each_box_has_the_verdict_of_its_event(server: FeedServer, tmp_path: Pat
 
     assert [[box["verdict"] for box in one["boxes"]] for one in said] == [[None], ["reject"] * 2, ["reject", None]]
     assert said[2]["boxes"][0]["event_id"] == said[1]["shown"][0]["event_id"]
+
+
+def test_what_can_wait_comes_with_the_next_frame_or_by_itself(server: FeedServer, tmp_path: Path) -> None:
+    """Results before the frames that bring them; and where nothing brings them, when patience is over."""
+    tap, video = server.offers.tap("cam01"), make_video()
+    with FeedClient(tmp_path) as client:
+        client.want(snapshots=True, results=["*"], frames={"cam01": "all"}, patience_s=1)
+        next_of(client, "wanted")
+        server.offers.result(make_result("cam01", 1), [])
+        show(tap, video, [50])
+        first = [message.kind for message in receive(client, 3, "result", "video", "frame")]
+        server.offers.result(make_result("cam02", 2), [])
+        server.offers.snapshot({"cameras": []})
+        rest = {message.kind for message in receive(client, 2, "result", "snapshot")}
+
+    assert first == ["result", "video", "frame"]
+    assert rest == {"result", "snapshot"}
 
 
 def test_decisions_come_at_once_and_the_journal_follows(server: FeedServer, tmp_path: Path) -> None:

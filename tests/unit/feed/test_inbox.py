@@ -76,3 +76,16 @@ def test_many_threads_lose_nothing() -> None:
     inbox.close()
 
     assert {of: [n for o, n in found if o == of] for of in range(4)} == {of: list(range(500)) for of in range(4)}
+
+
+def test_what_does_not_wake_comes_with_what_does() -> None:
+    """In its place."""
+    inbox: Inbox[int] = Inbox()
+    try:
+        assert inbox.put(1, 1, wakes=False)
+        assert not is_ready(inbox)
+        assert inbox.put(2, 1)
+        assert is_ready(inbox)
+        assert inbox.take() == [1, 2]
+    finally:
+        inbox.close()

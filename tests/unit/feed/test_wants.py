@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vision_line.feed.protocol import FeedFormatError
-from vision_line.feed.wants import FrameChoice, Want, demand_of, frames_demanded, read_want
+from vision_line.feed.wants import FrameChoice, Want, demand_of, frames_demanded, frames_wake, read_want
 
 
 def test_a_camera_of_its_own_goes_before_the_rest() -> None:
@@ -30,6 +30,10 @@ def test_a_camera_of_its_own_goes_before_the_rest() -> None:
         {"kind": "want", "frames": {"a": 1}},
         {"kind": "want", "results": "a"},
         {"kind": "want", "results": [1]},
+        {"kind": "want", "patience_s": 1.5},
+        {"kind": "want", "patience_s": -0.1},
+        {"kind": "want", "patience_s": "0.1"},
+        {"kind": "want", "patience_s": True},
     ],
 )
 def test_what_does_not_exist_is_refused(header: dict[str, Any]) -> None:
@@ -64,3 +68,14 @@ def test_of_other_cameras_only_what_came_as_a_keyframe() -> None:
     assert [demand.wants_result(camera, keyframe=True) for camera in "abcd"] == [True, True, True, False]
     assert demand_of([Want(keyframe_results=frozenset({"c"}))]).is_of_scheduler
     assert want.unknown(["a"]) == ["b"]
+
+
+def test_who_is_patient_is_not_woken_for_what_can_wait() -> None:
+    """But for all frames of a camera; and one who is not patient is enough."""
+    focused = {"*": FrameChoice.KEYFRAMES, "a": FrameChoice.ALL, "c": FrameChoice.NOTHING}
+    patient = Want(snapshots=True, results=frozenset({"*"}), frames=focused, patience_s=0.05)
+    hasty = Want(snapshots=True, keyframe_results=frozenset({"a"}), frames={"b": FrameChoice.KEYFRAMES})
+    wakes = [(demand.snapshots_wake, demand.results_wake) for demand in map(demand_of, ([patient], [patient, hasty]))]
+    assert wakes == [(False, False), (True, True)]
+    assert [frames_wake([patient], camera) for camera in "abc"] == [True, False, False]
+    assert [frames_wake([patient, hasty], camera) for camera in "abc"] == [True, True, False]

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 RETRY_S = 1.0
 #: How soon another wish is noticed where nothing comes; a run sends a snapshot every quarter of a second.
 _POLL_S = 0.25
+#: How long the run may let results, snapshots and keyframes wait, in seconds. They come with the next frame of a camera
+#: in focus, and its boxes are still there before their frame is painted; with tiles alone they come together.
+FOCUSED_PATIENCE_S, TILES_PATIENCE_S = 0.05, 0.25
 #: Without a message for so long the run hangs.
 SILENT_S = 3.0
 
@@ -45,6 +48,11 @@ class LiveWish:
         """Cameras whose boxes are shown on every frame; on tiles only those of keyframes are."""
         return self.focused
 
+    @property
+    def patience_s(self) -> float:
+        """How long what is no frame in focus may wait."""
+        return FOCUSED_PATIENCE_S if self.focused else TILES_PATIENCE_S
+
 
 #: Nobody watches.
 NOTHING = LiveWish()
@@ -54,9 +62,9 @@ class FeedFollower:
     """A thread that follows the feed for one wish after the other, until there is none."""
 
     def __init__(
-        self, directory: Path, take: Callable[[FeedMessage], None], lost: Callable[[str], None], wish: LiveWish
+        self, directory: Path, take: Callable[[list[FeedMessage]], None], lost: Callable[[str], None], wish: LiveWish
     ) -> None:
-        """Begin at once. `take` gets each message, `lost` why there is no feed; both in the thread."""
+        """Begin at once. `take` gets messages that came together, `lost` why there is no feed; both in the thread."""
         self._directory = directory
         self._take = take
         self._lost = lost
@@ -94,7 +102,13 @@ class FeedFollower:
         silent_s = 0.0
         while (wish := self._wish) is not None:
             if wish != asked:
-                client.want(snapshots=True, results=wish.results, keyframe_results=wish.tiles, frames=wish.frames)
+                client.want(
+                    snapshots=True,
+                    results=wish.results,
+                    keyframe_results=wish.tiles,
+                    frames=wish.frames,
+                    patience_s=wish.patience_s,
+                )
                 asked = wish
             try:
                 message = client.receive(_POLL_S)
@@ -106,5 +120,5 @@ class FeedFollower:
             if message is None:
                 return client.reason
             silent_s = 0.0
-            self._take(message)
+            self._take([message, *client.waiting()])
         return "nobody watches"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -91,16 +91,17 @@ class LiveHub:
         elif wishes:
             self._session = LiveSession(self._directory, self._post, wish)
 
-    def _post(self, update: LiveUpdate) -> None:
-        """Take an update of a session's threads over into the loop's; one that has ended needs none any more."""
+    def _post(self, updates: Sequence[LiveUpdate]) -> None:
+        """Take updates of a session's threads over into the loop's; one that has ended needs none any more."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._take, update)
+            loop.call_soon_threadsafe(self._take, updates)
 
-    def _take(self, update: LiveUpdate) -> None:
-        self._remember(update)
-        for mailbox in self._mailboxes:
-            mailbox.put(update)
+    def _take(self, updates: Sequence[LiveUpdate]) -> None:
+        for update in updates:
+            self._remember(update)
+            for mailbox in self._mailboxes:
+                mailbox.put(update)
 
     def _remember(self, update: LiveUpdate) -> None:
         match update:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vision_line.desk.live.feed_follower import FeedFollower, LiveWish
@@ -17,13 +17,13 @@ from vision_line.feed.protocol import FeedMessage
 class LiveSession:
     """Follows the feed for a wish, and hands updates to `post` from its threads, until it is closed."""
 
-    def __init__(self, directory: Path, post: Callable[[LiveUpdate], None], wish: LiveWish) -> None:
+    def __init__(self, directory: Path, post: Callable[[Sequence[LiveUpdate]], None], wish: LiveWish) -> None:
         self._post = post
         self._wish = wish
         self._headers: dict[str, StreamHeader] = {}
         self._packagers: dict[str, Packager] = {}
         self._budget = TileBudget()
-        self._tiles = TileMaker(post, self._budget)
+        self._tiles = TileMaker(lambda tile: post((tile,)), self._budget)
         self._follower = FeedFollower(directory, self._take, self._lose, wish)
 
     def wish(self, wish: LiveWish) -> None:
@@ -36,25 +36,29 @@ class LiveSession:
         self._follower.close()
         self._tiles.close()
 
-    def _take(self, message: FeedMessage) -> None:
+    def _take(self, messages: Sequence[FeedMessage]) -> None:
+        if updates := [update for message in messages for update in self._updates_of(message)]:
+            self._post(updates)
+
+    def _updates_of(self, message: FeedMessage) -> Iterator[LiveUpdate]:
         match message.kind:
             case "snapshot":
                 self._budget.note_run(message.header["cpu_percent"] or 0.0)
-                self._post(RunStatus(message.header))
+                yield RunStatus(message.header)
             case "result":
-                self._post(boxes_of(message.header))
+                yield boxes_of(message.header)
             case "video":
                 said = message.header
                 self._headers[said["camera"]] = StreamHeader(said["connection"], said["codec"], message.payload)
             case "frame":
-                self._take_frame(message)
+                yield from self._updates_of_frame(message)
 
     def _lose(self, reason: str) -> None:
         self._headers.clear()
         self._packagers.clear()
-        self._post(NoRun(reason))
+        self._post((NoRun(reason),))
 
-    def _take_frame(self, message: FeedMessage) -> None:
+    def _updates_of_frame(self, message: FeedMessage) -> Iterator[LiveUpdate]:
         said, wish = message.header, self._wish
         camera = said["camera"]
         header = self._headers[camera]
@@ -62,7 +66,6 @@ class LiveSession:
             self._tiles.offer(Keyframe(camera, header, times_of(said), message.payload))
         if camera in wish.focused:
             packager = self._packagers.setdefault(camera, Packager(camera))
-            for update in packager.take(header, message):
-                self._post(update)
+            yield from packager.take(header, message)
         else:
             self._packagers.pop(camera, None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The WebSockets of live video; the guard has checked the origin.
 
-Who listens is asked for anew before each message, or for those that waited together once before them.
+Who listens is asked for anew four times a second, before the next message.
 The server's `send` waits while the connection's buffer is full: meanwhile the mailbox drops what is too old.
 """
 
@@ -30,8 +30,9 @@ _NEEDS: Requirement = require(Role.READER)
 MOST_SOCKETS = 32
 #: Codes that close a WebSocket: no right to it (any more), later, and a fault.
 _NO_RIGHT, _TRY_LATER, _FAULT = 1008, 1013, 1011
-#: Messages that waited together go out within this, in seconds, where the browser reads.
-_AT_ONCE_S = 0.05
+#: How long the answer holds whether somebody may still listen, in seconds: it is read from a file, in another thread.
+#: Asked for each frame, it was a quarter of what a video cost.
+_HOLDS_S = 0.25
 
 
 class _Outbox(LiveWatcher, Protocol):
@@ -73,13 +74,11 @@ async def _serve(socket: WebSocket, outbox: _Outbox) -> None:
 async def _send(socket: WebSocket, outbox: _Outbox) -> None:
     loop = asyncio.get_running_loop()
     try:
+        asked_s = float("-inf")
         while True:
-            asked_s = float("-inf")  # for what waited; it is sent at once, or else asked again
             for message in await outbox.next():
-                if loop.time() - asked_s > _AT_ONCE_S:
-                    await loop.run_in_executor(
-                        None, _NEEDS.still_met, socket
-                    )  # it reads a file, which may take a while
+                if loop.time() - asked_s > _HOLDS_S:
+                    await loop.run_in_executor(None, _NEEDS.still_met, socket)  # a file's disk may take a while
                     asked_s = loop.time()
                 await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
     except (NotSignedInError, NotAllowedError) as exc:
