@@ -116,7 +116,7 @@ async def test_what_the_line_says_of_itself_is_short_and_alarms_are_behind_their
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
-async def test_the_verdict_of_each_box_is_told_without_colour(
+async def test_the_verdict_of_each_box_needs_no_colour(
     page: Page, sockets: list[WebSocketRoute], width: int, scheme: Literal["light", "dark"]
 ) -> None:
     """By a sign at the box, in words where there is room; the worst of a frame in words at any size."""
