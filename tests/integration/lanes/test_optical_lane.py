@@ -108,14 +108,19 @@ def decided(streams: Path, model: Model, scene: Scene, settings: StreamSettings)
     return found
 
 
-def crossings(scene: Scene) -> list[tuple[float, bool]]:
-    """Return when spurs are on the line, and whether another defect lies just beside each."""
+def crossings(scene: Scene) -> list[tuple[float, frozenset[PartVerdict]]]:
+    """Return when spurs are on the line, and what each may get.
+
+    One that is as small as the least may be taken for something else: then it is none that is accepted.
+    """
     turn_px, speed_px_s = scene.plan.belt_px, scene.plan.belt_px * FPS / scene.plan.frames
     found = []
     for spur in (each for each in scene.defects if each.kind == "spur"):
         way_px = (LINE * SIZE_WH[0] - (spur.xyxy[0] + spur.xyxy[2]) / 2 - scene.shift_px(0)) % turn_px
         others = [each for each in scene.defects if each.kind != "spur" and abs(each.xyxy[0] - spur.xyxy[0]) < 30]
-        found += [(BEGAN_S + (way_px + turn * turn_px) / speed_px_s, bool(others)) for turn in range(2)]
+        may = frozenset(PartVerdict) if spur.longer_side_px < 20 else frozenset({PartVerdict.ACCEPT})
+        may = frozenset({PartVerdict.REJECT}) if others else may
+        found += [(BEGAN_S + (way_px + turn * turn_px) / speed_px_s, may) for turn in range(2)]
     # What is in view at the beginning was not seen from its first frame on, what comes at the end is not decided.
     return sorted(each for each in found if BEGAN_S + 2.5 < each[0] < BEGAN_S + FRAMES / FPS - 1.5)
 
@@ -128,9 +133,9 @@ def test_each_spur_that_crosses_the_line_is_a_part(tmp_path: Path) -> None:
     parts = decided(streams, model, scene, settings)
     true = crossings(scene)
     assert true
-    for at_s, has_other in true:
-        mine = [part for part in parts if abs(part.decision.trigger.at_s - at_s) <= 0.2]
-        assert [part.decision.verdict for part in mine] == [PartVerdict.REJECT if has_other else PartVerdict.ACCEPT]
-        assert mine[0].decision.trigger.at_s == pytest.approx(at_s, abs=0.04)
+    for at_s, may in true:
+        (mine,) = (part.decision for part in parts if abs(part.decision.trigger.at_s - at_s) <= 0.2)
+        assert mine.verdict in may
+        assert mine.trigger.at_s == pytest.approx(at_s, abs=0.1 if len(may) > 1 else 0.04)
     accepted = [part.decision.trigger.at_s for part in parts if part.decision.verdict is PartVerdict.ACCEPT]
-    assert len(accepted) == sum(not has_other for _, has_other in true)
+    assert all(any(abs(one - at_s) <= 0.2 and PartVerdict.ACCEPT in may for at_s, may in true) for one in accepted)
