@@ -23,6 +23,8 @@ from vision_line.inspection.coverage.causes import (
     CRASHED,
     DECODING,
     LOG,
+    NODE_LOST,
+    NODE_MOVING,
     OFF,
     PAUSED,
     RATE_CAP,
@@ -36,7 +38,7 @@ from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.reading import Reading
 
 ROOT = Path(__file__).parents[2]
-CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED)
+CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED, NODE_LOST, NODE_MOVING)
 DOCUMENTS = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
     for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
@@ -123,6 +125,12 @@ def test_every_key_of_outputs_is_documented(model: str) -> None:
 def test_every_key_of_lanes_is_documented() -> None:
     """They too."""
     assert "<!-- keys: vision_line.config.lane_settings:LaneSettings -->" in page("docs/configuration.md")
+
+
+@pytest.mark.parametrize("model", ["FleetSettings", "PlantCamera"])
+def test_every_key_of_plants_is_documented(model: str) -> None:
+    """They have a file of their own as well."""
+    assert f"<!-- keys: vision_line.config.plant_settings:{model} -->" in page("docs/configuration.md")
 
 
 def test_every_key_of_recipes_is_documented() -> None:

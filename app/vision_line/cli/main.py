@@ -16,8 +16,10 @@ from vision_line.cli.challenge_commands import challenge_cli
 from vision_line.cli.database_commands import database_cli
 from vision_line.cli.desk_commands import desk_cli
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.fleet_commands import fleet_cli
 from vision_line.cli.lanes_commands import lanes_cli
 from vision_line.cli.lots_commands import lots_cli
+from vision_line.cli.node_commands import node_cli
 from vision_line.cli.outputs_commands import outputs_cli
 from vision_line.cli.recipes_commands import recipes_cli
 from vision_line.cli.reviews_commands import reviews_cli
@@ -50,6 +52,8 @@ cli.add_typer(outputs_cli)
 cli.add_typer(lanes_cli)
 cli.add_typer(recipes_cli)
 cli.add_typer(lots_cli)
+cli.add_typer(node_cli)
+cli.add_typer(fleet_cli)
 cli.add_typer(database_cli)
 cli.add_typer(ship_cli)
 

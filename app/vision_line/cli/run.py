@@ -99,7 +99,7 @@ def run(
         if with_shipping:
             command = ship_command(options.streams, directory)
             beside.enter_context(closing(ChildProcess("shipper", command, news.put, shipping_secrets)))
-        outcome = asyncio.run(run_program(options, loaded, clips, _screen(options, loaded, console, news)))
+        outcome = asyncio.run(run_program(options, loaded, clips, screen_of(options, loaded, console, news)))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
 
@@ -117,9 +117,10 @@ def _has_dashboard(options: RunOptions, console: Console) -> bool:
     return can_show(console) and not options.headless
 
 
-def _screen(
+def screen_of(
     options: RunOptions, loaded: LoadedConfig, console: Console, news: LatestNews | SaidNews
 ) -> Callable[[Callable[[], Snapshot]], Awaitable[None]]:
+    """Return what shows a run: the dashboard where `news` is shown in it, else lines."""
     if isinstance(news, LatestNews):
         refresh_per_s = loaded.config.dashboard.refresh_per_s
         return lambda get_snapshot: run_dashboard(get_snapshot, refresh_per_s, console, lambda: news.newest)

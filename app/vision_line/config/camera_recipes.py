@@ -36,8 +36,11 @@ def each_setting(config: Config) -> list[Stream]:
 
 
 def differs_in_recipe_only(one: Stream, other: Stream) -> bool:
-    """Whether two are one camera and differ in nothing but what a recipe can set, and the labels of records."""
-    labels = KEYS | {"station", "recipe"}
+    """Whether two are one camera and differ in nothing but what a recipe can set, and the labels of records.
+
+    How often a live camera is inspected needs no new connection either; of a file the decoder chooses the frames.
+    """
+    labels = KEYS | {"station", "recipe"} | ({"inspect_fps"} if one.is_live else set())
     return all(value == getattr(other, key) for key, value in one if key not in labels)
 
 

@@ -11,6 +11,9 @@ from pydantic import Field
 #: What is given a name by people: cameras, lanes, recipes.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
+#: Names of boxes are parts of keys in a store, so they have no dot.
+NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
 Score = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Coordinate = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -13,6 +13,9 @@ LEADER = "leader"
 PLAN = "plan"
 CONFIG = "config"
 NODE_PREFIX = "node."
+#: Behind it stands a node's name; its value says whether the node is to give its cameras away.
+DRAIN_PREFIX = "drain."
+DRAIN, NO_DRAIN = b"drain", b"no"
 
 
 class CoordinationError(VisionLineError):

@@ -13,9 +13,10 @@ from typing import TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from vision_line.config.table_values import NODE_NAME
 from vision_line.fleet.breaker import Breaker
-from vision_line.fleet.coordination import LEADER, NODE_PREFIX, PLAN, StoreEntry
-from vision_line.fleet.fleet_plan import NODE_NAME, FleetPlan, NodeName, Stored
+from vision_line.fleet.coordination import DRAIN, DRAIN_PREFIX, LEADER, NODE_PREFIX, PLAN, StoreEntry
+from vision_line.fleet.fleet_plan import FleetPlan, NodeName, Stored
 from vision_line.fleet.membership import HEARTBEAT_S, LEASE_S, Membership
 from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.placing import Placed, place
@@ -75,6 +76,7 @@ class FleetMember:
         self.breaker = Breaker(lease_s)
         self.reports: dict[str, NodeReport] = {}  # the last of each node, also of those that are gone
         self.plan: FleetPlan | None = None  # the one to obey
+        self.is_draining = False  # whether somebody asked it to give its cameras away
         self.doubles: str = ""  # the life of another process that calls itself by this name; "": none is known
         self._lease_s = lease_s
         self._leading = _Leading(name, life, lease_s)
@@ -116,6 +118,8 @@ class FleetMember:
             self._saw_node(entry, now_s)
         elif entry.key == LEADER:
             self._leading.saw(entry, now_s)
+        elif entry.key == DRAIN_PREFIX + self.name:
+            self.is_draining = entry.value == DRAIN
         elif entry.key == PLAN and (plan := _parsed(FleetPlan, entry)) is not None:
             self.obey(plan)
 
@@ -176,7 +180,12 @@ class FleetMember:
     def heartbeat(self, report: NodeReport) -> Put:
         """Return the write that renews this node's key."""
         obeyed = 0 if self.plan is None else self.plan.epoch
-        own = {"life": self.life, "plan_epoch": obeyed, "config_serial": self._config_serial}
+        own = {
+            "life": self.life,
+            "plan_epoch": obeyed,
+            "config_serial": self._config_serial,
+            "draining": report.draining or self.is_draining,
+        }
         return Put(NODE_PREFIX + self.name, report.model_copy(update=own).to_bytes())
 
     def _saw_node(self, entry: StoreEntry, now_s: float) -> None:
@@ -188,10 +197,10 @@ class FleetMember:
                 self.doubles = report.life if self._echoed else ""
                 return  # of the process before, or of another one: no echo
             self._echoed = True
-        self.membership.heard(name, entry.revision, now_s, has_left=report.leaving)
+        is_news = self.membership.heard(name, entry.revision, now_s, has_left=report.leaving)
         self.reports[name] = report
         for camera, one in report.cameras.items():
-            if one.inspected:
+            if one.inspected and is_news:
                 self._inspected_s[camera] = now_s
             if one.pixels_s:
                 self._pixels_s[camera] = one.pixels_s

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from vision_line.config.table_values import NAME
-
-#: Names of nodes are parts of keys, so they have no dot.
-NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+from vision_line.config.table_values import NAME, NODE_NAME
 
 NodeName = Annotated[str, StringConstraints(pattern=rf"^{NODE_NAME.pattern}$")]
 CameraName = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]

@@ -34,17 +34,18 @@ class Membership:
         self._echo_s: float | None = None  # when the own heartbeat came back last
         self._hears_since_s: float | None = None  # since when it came back in time, again and again
 
-    def heard(self, node: str, revision: int, now_s: float, *, has_left: bool = False) -> None:
-        """Note a node's key as the watch brought it; a revision that is known is no sign of life."""
+    def heard(self, node: str, revision: int, now_s: float, *, has_left: bool = False) -> bool:
+        """Note a node's key as the watch brought it; return whether it is news: a known revision is no sign of life."""
         known = self._heard.get(node)
         if known is not None and known.revision == revision:
-            return
+            return False
         self._heard[node] = _Heard(revision, now_s, now_s if has_left else None, has_left)
         if node == self._own:
             self._check_echo(now_s)
             self._echo_s = now_s
             if self._hears_since_s is None:
                 self._hears_since_s = now_s
+        return True
 
     def tick(self, now_s: float) -> list[str]:
         """Return the nodes whose lease is over, if this observer hears.
@@ -73,6 +74,11 @@ class Membership:
         if self._hears_since_s is None or heard.lost_s is not None:
             return False
         return now_s - max(heard.at_s, self._hears_since_s) > self._lease_s
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether the own heartbeat comes back in time."""
+        return self._hears_since_s is not None
 
     def has_heard_all(self, now_s: float) -> bool:
         """Return whether it hears for a whole lease: whoever lives was heard, and who was not is gone."""

@@ -15,6 +15,7 @@ from vision_line.fleet.fleet_plan import Assignment, FleetPlan
 from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.placing import NO_ROOM, Placed
 from vision_line.fleet.workload import NOTHING, FleetCamera, Workload
+from vision_line.inspection.coverage.causes import CAPACITY, NODE_LOST, NODE_MOVING
 
 
 def adopted_plan(reports: Mapping[str, NodeReport]) -> FleetPlan:
@@ -98,7 +99,7 @@ class _Step:
         if old.node not in self.now.reports:
             return self._given_away(name, old, target)
         if not target:
-            return _Change(Assignment(epoch=self._epoch, cause="capacity"))
+            return _Change(Assignment(epoch=self._epoch, cause=CAPACITY))
         if target == old.node:
             return self._kept(old)
         if target == old.heir:
@@ -110,19 +111,19 @@ class _Step:
 
     def _given_away(self, name: str, old: Assignment, target: str) -> _Change:
         """Return who has the camera of a node that is gone, or of nobody."""
-        cause = "node:lost" if old.node else old.cause
+        cause = NODE_LOST if old.node else old.cause
         if target and target == old.heir:
             return _Change(Assignment(node=target, epoch=old.heir_epoch, cause=cause))
         if target:
             return _Change(Assignment(node=target, epoch=self._epoch, cause=cause), target)
         if not cause and self.placed.left_out.get(name) == NO_ROOM:
-            cause = "capacity"
+            cause = CAPACITY
         return _Change(Assignment(epoch=old.epoch, cause=cause))
 
     def _kept(self, old: Assignment) -> _Change:
         """Return the camera with the node that has it, whatever heir it had."""
         if old.closing:  # it may have closed it already
-            return _Change(Assignment(node=old.node, epoch=self._epoch, cause="node:moving"))
+            return _Change(Assignment(node=old.node, epoch=self._epoch, cause=NODE_MOVING))
         return _Change(Assignment(node=old.node, epoch=old.epoch, cause=old.cause))
 
     def _handed_over(self, name: str, old: Assignment) -> _Change:
@@ -131,13 +132,13 @@ class _Step:
         held = report.cameras.get(name)
         if old.closing:
             if report.plan_epoch >= old.heir_epoch and held is None:
-                return _Change(Assignment(node=old.heir, epoch=old.heir_epoch, cause="node:moving"))
+                return _Change(Assignment(node=old.heir, epoch=old.heir_epoch, cause=NODE_MOVING))
             return _Change(old)
         opened = self.now.reports[old.heir].cameras.get(name)
         if opened is not None and opened.epoch == old.heir_epoch and opened.inspected:
             return _Change(Assignment(node=old.heir, epoch=old.heir_epoch))
         if held is not None and held.epoch == old.epoch and not held.inspected:
-            return _Change(Assignment(node=old.heir, epoch=old.heir_epoch, cause="node:moving"))
+            return _Change(Assignment(node=old.heir, epoch=old.heir_epoch, cause=NODE_MOVING))
         return _Change(old)
 
     @property

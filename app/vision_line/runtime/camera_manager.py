@@ -107,6 +107,8 @@ class SharedParts:
     classes: Sequence[str]
     score_threshold: float
     tap_for: Callable[[str], EncodedTap | None] = untapped  # of a camera's name, asked when it starts
+    #: Of a camera that starts: since when nobody inspected it, where others do too; None: this box alone knows.
+    absence_of: Callable[[str], Absence | None] | None = None
 
 
 class CameraManager:
@@ -228,7 +230,8 @@ class CameraManager:
         )
         shared.metrics.add_camera(stream.name, counters)
         shared.metrics.evaluate_by(stream.name, _pace(stream), recipe, time.time())
-        absence = self._absences.pop(stream.name, None)
+        own = self._absences.pop(stream.name, None)
+        absence = own if shared.absence_of is None else shared.absence_of(stream.name)
         if not stream.is_live:
             absence = None  # a file waits to be inspected
         shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
@@ -246,6 +249,8 @@ class CameraManager:
             tracker=EventTracker(stream.name, classes, stream, score_threshold),
             period_s=1.0 / stream.needed_fps,
             dwell_s=stream.dwell_s,
+            # A file's frames beyond the cap never come here: they are chosen by the file's own time.
+            inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
         )
 
     def _pipeline_of(
@@ -260,8 +265,7 @@ class CameraManager:
             recipe=recipe,
             live=stream.is_live,
             max_staleness_s=stream.max_staleness_ms / 1000 if stream.is_live else math.inf,
-            # A file's frames beyond the cap never come here: they are chosen by the file's own time.
-            inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
+            inspect_period_s=criteria.inspect_period_s,
             on_rejected=on_rejected,
             period_s=criteria.period_s,
             dwell_s=criteria.dwell_s,

@@ -28,6 +28,7 @@ from vision_line.records.overlay_video import OverlayWriter
 from vision_line.records.schema import SCHEMA_VERSION
 from vision_line.runtime.active_recipes import active_recipes
 from vision_line.runtime.configuration_record import configuration_at_start
+from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.recipe_watch import RecipeWatch
 from vision_line.runtime.run import Run, Screen
@@ -52,7 +53,13 @@ class RunOutcome:
     parting: str = ""  # what was not inspected and why, "" where all was
 
 
-async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Clip], screen: Screen) -> RunOutcome:
+async def run_program(
+    options: RunOptions,
+    loaded: LoadedConfig,
+    clips: list[Clip],
+    screen: Screen,
+    fleet: FleetNodeSetup | None = None,
+) -> RunOutcome:
     """Inspect until the duration is over, every file has ended, or a signal asks for the end.
 
     Args:
@@ -60,6 +67,7 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
         loaded: the configuration.
         clips: what the configured simulator serves; empty where none is configured.
         screen: shows the line until it is cancelled.
+        fleet: what gives this node its cameras, where they do not come from a file.
 
     Raises:
         VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end, or
@@ -68,7 +76,7 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
     stop, reload_asked = Stop(), asyncio.Event()
     # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
     with caught_signals(stop, reload_asked.set), ExitStack() as stack:
-        run = Run(_open_setup(stack, options, loaded, clips), screen, stop, reload_asked)
+        run = Run(_open_setup(stack, options, loaded, clips, fleet), screen, stop, reload_asked)
         error = await _failure_of(run, stack)
     if error is None and not stop.interrupted and (missed := run.unfinished_files or run.last.nothing_inspected):
         error = RunError("\n".join(missed))
@@ -81,7 +89,9 @@ async def run_program(options: RunOptions, loaded: LoadedConfig, clips: list[Cli
     )
 
 
-def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, clips: list[Clip]) -> RunSetup:
+def _open_setup(
+    stack: ExitStack, options: RunOptions, loaded: LoadedConfig, clips: list[Clip], fleet: FleetNodeSetup | None
+) -> RunSetup:
     """Open what the run needs; `stack` closes it.
 
     Raises:
@@ -136,6 +146,7 @@ def _open_setup(stack: ExitStack, options: RunOptions, loaded: LoadedConfig, cli
         challenges=challenges,
         outputs=outputs,
         recipes=recipes,
+        fleet=fleet,
         endpoint=endpoint,
         reminders=tuple(reminders),
     )

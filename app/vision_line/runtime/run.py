@@ -17,12 +17,14 @@ from vision_line.devices.selection import decoder_opener
 from vision_line.encoded import EncodedTap, joined_taps
 from vision_line.errors import camera_trouble
 from vision_line.footprint import start_left_uncollected
+from vision_line.inspection.coverage.causes import Absence
 from vision_line.ports import Device, DeviceDescription, LoadedDevice
 from vision_line.runtime.active_recipes import ActiveRecipes, streams_in_force
 from vision_line.runtime.camera_manager import CameraManager, SharedParts
 from vision_line.runtime.configuration_record import configuration_change
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.feed_snapshots import offer_snapshots
+from vision_line.runtime.fleet_follower import FleetFollower
 from vision_line.runtime.ledger_updater import LedgerUpdater
 from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outcome_of
 from vision_line.runtime.monitoring import Monitoring
@@ -66,6 +68,7 @@ class Run:
         self._ledger = LedgerUpdater(setup.log, self._metrics)
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
         self._inspection: LiveInspection | None = None
+        self._fleet: FleetFollower | None = None
         self._monitoring = Monitoring(setup.endpoint, self._reading, setup.log.status)
         self._notifier = ServiceNotifier(self._monitoring.beats, lambda: plain_line(self.snapshot()))
         self.last = self.snapshot()
@@ -97,9 +100,7 @@ class Run:
         """Start the cameras, open the device for the frames they send, and begin to inspect, unless it is to end."""
         recipes = RecipeFollower(self._setup.recipes, self._setup.loaded, partial(self._bring_in_force, cameras))
         self._metrics.watch_recipes(recipes.status)
-        follower = ConfigFollower(
-            self._setup.loaded, partial(self._check, recipes), partial(self._reload, recipes), self._reload_asked
-        )
+        follower = self._follower(cameras, recipes)
         await recipes.begin()
         self._monitoring.serve()
         await self._first_frames(cameras)
@@ -115,6 +116,17 @@ class Run:
             self.last = self.snapshot()  # the run as it was, not as it looks while it is taken down
             self._ledger.stop()
         await cameras.stop()
+        if self._fleet is not None:
+            await self._fleet.leave()
+
+    def _follower(self, cameras: CameraManager, recipes: RecipeFollower) -> ConfigFollower | FleetFollower:
+        """Return what says which cameras there are: the file, or the plan of a fleet."""
+        check, apply = partial(self._check, recipes), partial(self._reload, recipes)
+        if self._setup.fleet is None:
+            return ConfigFollower(self._setup.loaded, check, apply, self._reload_asked)
+        self._fleet = FleetFollower(self._setup.fleet, cameras, self.snapshot, check, apply)
+        self._metrics.watch_fleet(self._fleet.alarms)
+        return self._fleet
 
     async def _drain(self) -> None:
         """Let what is on the device be recorded, and close it."""
@@ -164,7 +176,11 @@ class Run:
             classes=model.classes,
             score_threshold=model.score_threshold,
             tap_for=self._tap_for,
+            absence_of=None if self._setup.fleet is None else self._absence_of,
         )
+
+    def _absence_of(self, camera: str) -> Absence | None:
+        return None if self._fleet is None else self._fleet.absence_of(camera)
 
     def _tap_for(self, camera: str) -> EncodedTap | None:
         """Return what sees a camera's encoded frames beside its decoder: the feed, and clips where they are kept."""
@@ -227,7 +243,7 @@ class Run:
         self,
         tasks: asyncio.TaskGroup,
         cameras: CameraManager,
-        followers: tuple[ConfigFollower, RecipeFollower],
+        followers: tuple[ConfigFollower | FleetFollower, RecipeFollower],
         device: LoadedDevice,
     ) -> LiveInspection:
         """Begin to inspect with the open device."""

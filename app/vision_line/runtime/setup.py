@@ -18,6 +18,7 @@ from vision_line.ingest.file_search import slow_files
 from vision_line.inspection.detection_filter import unknown_classes
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
+from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.recipe_watch import RecipeWatch
 from vision_line.telemetry.http_endpoint import HttpEndpoint
@@ -38,6 +39,7 @@ class RunSetup:
     challenges: DueWatch
     outputs: OutputsWatch
     recipes: RecipeWatch
+    fleet: FleetNodeSetup | None  # whose cameras come from a plan; None: they come from the file
     endpoint: HttpEndpoint | None  # for metrics and health; None: none is configured
     reminders: tuple[str, ...]  # what was accepted at the start and an operator may not want
 

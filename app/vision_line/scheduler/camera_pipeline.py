@@ -62,6 +62,7 @@ class Criteria(NamedTuple):
     tracker: Tracker
     period_s: float
     dwell_s: float
+    inspect_period_s: float = 0.0  # as of the pipeline
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class CameraPipeline:
 
     def adopt(self, criteria: Criteria) -> None:
         """Judge by `criteria` from now on; the tracker before is the caller's to close."""
-        self.recipe, self.keep, self.tracker, self.period_s, self.dwell_s = criteria
+        self.recipe, self.keep, self.tracker, self.period_s, self.dwell_s, self.inspect_period_s = criteria
         self.criteria = next(_NUMBERS)
 
     def take_candidates(self) -> Sequence[Candidate]:

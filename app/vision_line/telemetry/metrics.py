@@ -108,6 +108,7 @@ class RunMetrics:
         self._read_challenges: Callable[[], Sequence[TargetState]] = tuple
         self._read_outputs: Callable[[], Sequence[WatchedOutput]] = tuple
         self._read_recipes: Callable[[], RecipeStatus] = RecipeStatus
+        self._read_fleet: Callable[[], Sequence[str]] = tuple
         self._preparation = ""
         self._decoding = ""
         self._clock_step: ClockStep | None = None
@@ -139,6 +140,10 @@ class RunMetrics:
     def watch_recipes(self, read_recipes: Callable[[], RecipeStatus]) -> None:
         """Show from now on which recipes were asked for, with an alarm for each that is not in force."""
         self._read_recipes = read_recipes
+
+    def watch_fleet(self, read_fleet: Callable[[], Sequence[str]]) -> None:
+        """Raise the alarms of the fleet from now on."""
+        self._read_fleet = read_fleet
 
     def device_prepares(self, sentence: str) -> None:
         """Set the notice about what the device prepares, "" when it is done; any thread."""
@@ -248,6 +253,7 @@ class RunMetrics:
                     self._decoding,
                     lambda fits: self._fits.show(fits, now_s),
                 ),
+                *self._read_fleet(),
                 *recipes.troubles,
                 *challenge_alarms(self._read_challenges()),
             ),

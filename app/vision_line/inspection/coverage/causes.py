@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vision_line.errors import SourceErrorCode
 from vision_line.frames import INSPECTING_STATES, CameraState
 
 #: Frames came faster than the device takes them.
-CAPACITY = "capacity"
+CAPACITY: Final = "capacity"
 #: Frames came faster than they can be decoded.
 DECODING = "capacity:decoding"
 #: `inspect_fps` allows too few inspections.
@@ -23,6 +23,9 @@ LOG = "log"
 #: No program monitored the camera: it had ended or did not have the camera (off), or had died (crashed).
 OFF = "off"
 CRASHED = "crashed"
+#: Boxes share the camera: the one that inspected it died, or gave it to another one.
+NODE_LOST: Final = "node:lost"
+NODE_MOVING: Final = "node:moving"
 #: The process got no CPU time: stopped, suspended or starved.
 PAUSED = "paused"
 #: The program is starting: waiting for first frames, or compiling the engine.
@@ -54,7 +57,7 @@ _MOST_PAST_CAUSES = 64
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A camera was not monitored since `since_s` by the clock of this run, and why: `OFF` or `CRASHED`."""
+    """A camera was not monitored since `since_s` by the clock of this run, and why: `OFF`, `CRASHED` or a fleet's."""
 
     since_s: float
     cause: str

@@ -40,6 +40,7 @@ class CoverageLedger:
     - `capacity`: the device could not inspect all frames;
     - `stopped`: the program was draining;
     - `off`, `crashed`: no program monitored it until this one started;
+    - `node:lost`, `node:moving`: the box that inspected it before this one died, or gave it away;
     - `paused`: the process got no CPU time, or the machine slept.
 
     Where the cause changes, one interval ends and another starts at the same time. A change to a shortage (`rate_cap`,

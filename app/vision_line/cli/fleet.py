@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line fleet`: bring a plant in force, show it, explain it, empty a box."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import tomllib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from vision_line.cli.command_user import command_user
+from vision_line.cli.node import fleet_store
+from vision_line.config.plant_load import LoadedPlant, checked_plant, load_plant
+from vision_line.config.toml import TomlFile
+from vision_line.errors import ConfigError, RunError
+from vision_line.fleet.coordination import CONFIG, DRAIN, DRAIN_PREFIX, NO_DRAIN, Coordination, StoreEntry
+from vision_line.fleet.fleet_view import FleetView, watched_fleet
+from vision_line.fleet.plant_cameras import fleet_cameras
+from vision_line.fleet.signed_plant import SignedPlant, signed_plant
+from vision_line.records.seal import load_signing_key
+
+#: How long a box that is to give its cameras away is waited for.
+DRAIN_S = 120.0
+
+_T = TypeVar("_T")
+
+
+def apply(path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | None, *, dry_run: bool) -> None:
+    """Check, show, sign and write a plant.
+
+    Raises:
+        VisionLineError: it is not valid, or the store does not take it.
+    """
+    plant, key = load_plant(path), load_signing_key(key_file)
+    view = _with_store(servers, seed, watched_fleet)
+    before = _applied(view.config)
+    for line in [*_differences(before, plant), *_moves(view, plant)]:
+        typer.echo(line)
+    if dry_run:
+        return
+    serial = 1 if before is None else before.serial + 1
+    new = signed_plant(key, serial, command_user(), time.time(), path.read_text(encoding="utf-8"))
+    expected = 0 if view.config is None else view.config.revision
+    revision = _with_store(servers, seed, lambda store: store.swap(CONFIG, new.to_bytes(), expected))
+    if revision is None:
+        raise RunError("somebody else applied a plant meanwhile: look at it, and apply again")
+    typer.echo(f"plant {serial} is in the store")
+
+
+def show_status(servers: tuple[str, ...], seed: Path | None, *, as_json: bool) -> None:
+    """Print the fleet as it is now.
+
+    Raises:
+        VisionLineError: the store does not answer, or has no plant.
+    """
+    view = _with_store(servers, seed, watched_fleet)
+    plant = _plant_of(view)
+    cameras = fleet_cameras(plant)
+    lost = view.not_survived(cameras)
+    if as_json:
+        typer.echo(json.dumps(_as_json(view, lost), indent=2))
+        return
+    for name, report in sorted(view.reports.items()):
+        marks = [word for word, holds in _marks(view, name).items() if holds]
+        inspected = sum(camera.inspected for camera in report.cameras.values())
+        share = f"{inspected} of {len(list(view.plan.of_node(name)))} cameras inspected"
+        typer.echo(f"{name}: {share}{', ' if marks else ''}{', '.join(marks)}")
+    for name in sorted(view.silent - view.reports.keys()):
+        typer.echo(f"{name}: away")
+    for camera, why in sorted(view.plan.left_out.items()):
+        typer.echo(f"not inspected: {camera}: {why}")
+    for name, names in lost.items():
+        typer.echo(f"without {name}: nobody could inspect {', '.join(names)}")
+    typer.echo(f"survives the loss of any one box: {'no' if lost else 'yes'}")
+
+
+def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:
+    """Print who inspects a camera, and what stands against the others.
+
+    Raises:
+        VisionLineError: the store does not answer, or has no such camera.
+    """
+    view = _with_store(servers, seed, watched_fleet)
+    cameras = fleet_cameras(_plant_of(view))
+    if camera not in cameras:
+        raise ConfigError(f"the plant has no camera {camera!r} that is enabled")
+    assignment = view.plan.cameras.get(camera)
+    if assignment is None or not assignment.node:
+        typer.echo(f"{camera}: nobody inspects it: {view.plan.left_out.get(camera, 'no plan has it yet')}")
+    else:
+        since = f" since plan {assignment.epoch}" + (f", after {assignment.cause}" if assignment.cause else "")
+        heir = f", and {assignment.heir} is to take it over" if assignment.heir else ""
+        typer.echo(f"{camera}: {assignment.node}{since}{heir}")
+    for name, node in sorted(view.nodes().items()):
+        if assignment is not None and name == assignment.node:
+            continue
+        why = node.obstacle(cameras[camera]) or (
+            "is draining" if node.is_draining else "may, but nothing moves without need"
+        )
+        typer.echo(f"  {name}: {why}")
+
+
+def drain(node: str, servers: tuple[str, ...], seed: Path | None, *, undo: bool) -> None:
+    """Have a box give its cameras away, and wait until it has; or let it have cameras again.
+
+    Raises:
+        VisionLineError: the store does not answer, there is no such box, or it still has cameras after a while.
+    """
+
+    async def ask(store: Coordination) -> list[str]:
+        if node not in (view := await watched_fleet(store)).reports:
+            raise ConfigError(f"no box {node!r} is there, expected one of {', '.join(sorted(view.reports)) or 'none'}")
+        await store.put(DRAIN_PREFIX + node, NO_DRAIN if undo else DRAIN)
+        deadline_s = time.monotonic() + DRAIN_S
+        while not undo:
+            view = await watched_fleet(store)
+            held = sorted(view.reports[node].cameras) if node in view.reports else []
+            if not held or time.monotonic() > deadline_s:
+                return held
+        return []
+
+    held = _with_store(servers, seed, ask)
+    if held:
+        raise RunError(f"{node} still has {', '.join(held)}: `vision-line fleet why CAMERA` says why")
+    typer.echo(f"{node} may have cameras again" if undo else f"{node} has no cameras")
+
+
+def _with_store(servers: tuple[str, ...], seed: Path | None, work: Callable[[Coordination], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        store = fleet_store(servers, "operator", seed)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def _applied(entry: StoreEntry | None) -> SignedPlant | None:
+    """Return what stands in the store, whoever signed it: it is only shown, and written over."""
+    try:
+        return None if entry is None else SignedPlant.model_validate_json(entry.value)
+    except ValidationError as exc:
+        raise RunError("the plant in the store is of a newer version") from exc
+
+
+def _plant_of(view: FleetView) -> LoadedPlant:
+    applied = _applied(view.config)
+    if applied is None:
+        raise ConfigError("the fleet has no plant yet: vision-line fleet apply plant.toml")
+    return _parsed(applied)
+
+
+def _parsed(applied: SignedPlant) -> LoadedPlant:
+    return checked_plant(TomlFile(Path("plant.toml"), applied.text, tomllib.loads(applied.text)), os.environ)
+
+
+def _differences(before: SignedPlant | None, plant: LoadedPlant) -> list[str]:
+    """Return what changes, a line each."""
+    old = {} if before is None else _settings(_parsed(before))
+    new = _settings(plant)
+    lines = [f"+ {name}" for name in new if name not in old]
+    lines += [f"- {name}" for name in old if name not in new]
+    lines += [f"~ {name}" for name in new if name in old and new[name] != old[name]]
+    return sorted(lines, key=lambda line: line[2:]) or ["no camera changes"]
+
+
+def _settings(plant: LoadedPlant) -> dict[str, tuple[str, str, object]]:
+    return {
+        stream.name: (stream.display_url, stream.settings_json, plant.cameras[stream.name])
+        for stream in plant.loaded.config.enabled_streams
+    }
+
+
+def _moves(view: FleetView, plant: LoadedPlant) -> list[str]:
+    """Return which cameras move, which begin, and which nobody could inspect."""
+    cameras = fleet_cameras(plant)
+    placed, now = view.placed(cameras), view.plan.places(view.nodes())
+    lines = [
+        f"{name} moves from {now[name]} to {at}" for name, at in sorted(placed.nodes.items()) if now.get(name, at) != at
+    ]
+    lines += [f"nobody can inspect {name}: {why}" for name, why in sorted(placed.left_out.items())]
+    moved = sum(now.get(name, at) != at for name, at in placed.nodes.items())
+    return [*lines, f"{moved} cameras move, {len(placed.nodes.keys() - now.keys())} begin"]
+
+
+def _marks(view: FleetView, name: str) -> dict[str, bool]:
+    report = view.reports[name]
+    return {
+        "leads": view.leader == name,
+        "draining": report.draining,
+        "inspects as rarely as parts allow": name in view.plan.reduced,
+        f"has no secret for {', '.join(sorted(report.refuses))}": bool(report.refuses),
+        f"still at plan {report.plan_epoch} of {view.plan.epoch}": report.plan_epoch < view.plan.epoch,
+    }
+
+
+def _as_json(view: FleetView, lost: dict[str, list[str]]) -> dict[str, object]:
+    return {
+        "leader": view.leader,
+        "plan": view.plan.model_dump(mode="json"),
+        "boxes": {name: report.model_dump(mode="json") for name, report in sorted(view.reports.items())},
+        "away": sorted(view.silent - view.reports.keys()),
+        "not_survived": lost,
+        "survives_any_one": not lost,
+    }

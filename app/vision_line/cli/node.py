@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`vision-line node`: today's run, with its cameras from the fleet's plan."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import re
+import sys
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+
+from vision_line.cli.desk_process import LatestNews, SaidNews
+from vision_line.cli.run import SWITCH_INTERVAL_S, screen_of
+from vision_line.config.table_values import NODE_NAME
+from vision_line.errors import ConfigError
+from vision_line.fleet.coordination import CONFIG, Coordination, CoordinationError
+from vision_line.fleet.fleet_member import FleetMember
+from vision_line.fleet.kept_fleet import KeptFleet
+from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.signed_plant import checked_signature
+from vision_line.footprint import share_heaps
+from vision_line.packages import install_extra
+from vision_line.records.seal import load_public_key
+from vision_line.runtime.fleet_follower import FleetNodeSetup, read_plant
+from vision_line.runtime.options import RunOptions
+from vision_line.runtime.program import run_program
+from vision_line.screens.dashboard import can_show
+from vision_line.screens.lines import say
+from vision_line.screens.logs import logging_to_file, logging_to_stream
+
+#: How long the store is asked before what was kept is used.
+STORE_S = 5.0
+ASK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """The command line of a node."""
+
+    servers: tuple[str, ...]
+    key: Path
+    capacity: Path
+    name: str | None
+    labels: frozenset[str]
+    address: str
+    seed: Path | None
+    keep: Path
+    model: Path | None
+    device: str | None
+    record: Path | None
+    headless: bool
+
+
+class BoxCapacity(BaseModel):
+    """`--capacity`: what was measured of this box."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    inspections_per_s: float = Field(gt=0, le=1e6)
+    mpixels_per_s: float = Field(gt=0, le=1e6)
+
+
+def run_node(options: NodeOptions) -> int:
+    """Inspect what the fleet gives to this box; return the exit code.
+
+    Raises:
+        VisionLineError: an option or the plant is wrong, or the run cannot go on.
+    """
+    name = options.name or re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().partition(".")[0])
+    if not NODE_NAME.fullmatch(name):
+        raise ConfigError(f"--node: expected 1 to 64 letters, digits, '_', '-', found {name!r}")
+    public_key, capacity, kept = load_public_key(options.key), _capacity(options.capacity), KeptFleet(options.keep)
+    before = kept.read()
+    value, is_kept = asyncio.run(_first_plant(options, name, public_key, None if before is None else before[0]))
+    member = FleetMember(name, uuid.uuid4().hex)
+    if is_kept and before is not None:
+        member.obey(before[1])  # nobody can say whether it still holds; a plant must not stop for that
+    setup = FleetNodeSetup(
+        store=fleet_store(options.servers, name, options.seed),
+        member=member,
+        report=NodeReport(
+            labels=options.labels,
+            address=options.address,
+            inspections_mhz=round(capacity.inspections_per_s * 1000),
+            pixels_s=round(capacity.mpixels_per_s * 1e6),
+        ),
+        public_key=public_key,
+        path=Path("plant.toml"),
+        kept=kept,
+        environment=os.environ,
+        value=value,
+    )
+    return _serve(options, setup)
+
+
+def fleet_store(servers: tuple[str, ...], name: str, seed: Path | None) -> Coordination:
+    """Return the store of a fleet, which is connected when it is asked something.
+
+    Raises:
+        ConfigError: a package is missing, or a server's URL is none.
+    """
+    try:
+        from vision_line.fleet.nats_coordination import NatsCoordination
+    except ImportError as exc:
+        raise ConfigError(f"a fleet needs nats-py: {install_extra('fleet')}") from exc
+    for url in servers:
+        if not re.fullmatch(r"(nats|tls)://\S+", url):
+            raise ConfigError(f"--fleet: expected nats://HOST:PORT or tls://HOST:PORT, found {url!r}")
+    return NatsCoordination(servers, name, seed_file=seed)
+
+
+def _serve(options: NodeOptions, setup: FleetNodeSetup) -> int:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    share_heaps()
+    loaded = read_plant(setup, setup.value)[1].of_box(frozenset())
+    run = RunOptions(
+        streams=setup.path,
+        model=options.model,
+        device=options.device,
+        headless=options.headless,
+        record=options.record,
+    )
+    console = Console()
+    has_dashboard = can_show(console) and not options.headless
+    news = LatestNews() if has_dashboard else SaidNews(sys.stdout)
+    directory = options.record or Path(loaded.config.record.directory)
+
+    async def serve() -> int:
+        try:
+            outcome = await run_program(run, loaded, [], screen_of(run, loaded, console, news), setup)
+        finally:
+            await setup.store.close()
+        return outcome.exit_code
+
+    with logging_to_file(directory) if has_dashboard else logging_to_stream():
+        return asyncio.run(serve())
+
+
+async def _first_plant(options: NodeOptions, name: str, public_key: str, kept: bytes | None) -> tuple[bytes, bool]:
+    """Return the plant in the store, or what was kept, and whether the store is away; wait where there is neither."""
+    store = fleet_store(options.servers, f"{name}-start", options.seed)
+    is_said = False
+    try:
+        while True:
+            entry = None
+            with suppress(CoordinationError, TimeoutError):
+                async with asyncio.timeout(STORE_S):
+                    entry = await store.get(CONFIG)
+            if entry is None and kept is not None:
+                return kept, True
+            if entry is not None:
+                known = [entry.value] if kept is None else [entry.value, kept]
+                return max(known, key=lambda value: checked_signature(value, public_key).serial), False
+            if not is_said:
+                say("waiting for a plant: vision-line fleet apply plant.toml", sys.stderr)
+                is_said = True
+            await asyncio.sleep(ASK_EVERY_S)
+    finally:
+        await store.close()
+
+
+def _capacity(path: Path) -> BoxCapacity:
+    try:
+        return BoxCapacity.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise ConfigError(f"--capacity {path}: cannot be read: {exc.strerror}") from exc
+    except ValidationError as exc:
+        raise ConfigError(
+            f'--capacity {path}: expected JSON as {{"inspections_per_s": 120, "mpixels_per_s": 900}}'
+        ) from exc

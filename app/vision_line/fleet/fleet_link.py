@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One node's protocol on a real store: the watch goes in, requests go out, and neither waits for the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from vision_line.fleet.coordination import CONFIG, Coordination, CoordinationError, StoreEntry
+from vision_line.fleet.fleet_member import FleetMember, Put, Read, Request
+from vision_line.fleet.fleet_plan import FleetPlan
+from vision_line.fleet.node_report import NodeReport
+
+logger = logging.getLogger(__name__)
+
+#: How often the protocol is asked what is due.
+TICK_S = 0.25
+#: How often the configuration is read again: a watch may have lost it, and a store that began anew lacks it.
+CONFIG_EVERY_S = 5.0
+#: How long the last word may take.
+GOODBYE_S = 2.0
+
+
+class FleetLink:
+    """Keeps one node in its fleet; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        member: FleetMember,
+        store: Coordination,
+        report: Callable[[], NodeReport],
+        on_plan: Callable[[FleetPlan], None],
+        on_config: Callable[[bytes], None],
+    ) -> None:
+        """Speak for `member`, of which `report` says what it is and has.
+
+        `on_plan` gets each plan that it is to obey, `on_config` each value of the configuration; both must be quick.
+        """
+        self._member = member
+        self._store = store
+        self._report = report
+        self._on_plan = on_plan
+        self._on_config = on_config
+        self._plan: FleetPlan | None = None
+        self._config: bytes | None = None
+
+    async def run(self) -> None:
+        """Take part until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(), name="fleet's watch")
+            tasks.create_task(self._keep_config(), name="fleet's configuration")
+            while True:
+                for request in self._member.tick(self._report(), time.monotonic()):
+                    tasks.create_task(self._ask(request), name=f"fleet's {request.key}")
+                self._follow()
+                await asyncio.sleep(TICK_S)
+
+    async def leave(self) -> None:
+        """Say goodbye, so that cameras are given away at once; no matter if the store does not hear it."""
+        word = self._member.heartbeat(self._report().model_copy(update={"leaving": True, "cameras": {}}))
+        with suppress(CoordinationError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._store.put(word.key, word.value)
+
+    def keep(self, config: bytes) -> None:
+        """Bring a configuration back into a store that has none: this one was accepted."""
+        self._config = config
+
+    async def _listen(self) -> None:
+        async for entry in self._store.watch():
+            self._take(entry)
+            self._follow()
+
+    def _take(self, entry: StoreEntry) -> None:
+        if entry.key == CONFIG:
+            self._on_config(entry.value)
+        else:
+            self._member.saw(entry, time.monotonic())
+
+    def _follow(self) -> None:
+        if self._member.plan is not None and self._member.plan is not self._plan:
+            self._plan = self._member.plan
+            self._on_plan(self._plan)
+
+    async def _ask(self, request: Request) -> None:
+        """Carry a request out, and report what became of it."""
+        try:
+            if isinstance(request, Put):
+                await self._store.put(request.key, request.value)
+            elif isinstance(request, Read):
+                entry = await self._store.get(request.key)
+                self._member.came(request, entry, time.monotonic())
+            else:
+                revision = await self._store.swap(request.key, request.value, request.expected)
+                self._member.answered(request, revision, time.monotonic())
+        except CoordinationError as exc:
+            logger.debug("%s: %s", request.key, exc)
+            self._member.failed(request)
+
+    async def _keep_config(self) -> None:
+        while True:
+            await asyncio.sleep(CONFIG_EVERY_S)
+            with suppress(CoordinationError):
+                entry = await self._store.get(CONFIG)
+                if entry is not None:
+                    self._on_config(entry.value)
+                elif self._config is not None and self._member.is_leading:
+                    await self._store.swap(CONFIG, self._config, 0)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A fleet as somebody sees it who watches for a moment: who lives, what the plan is, what would happen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import cast
+
+from pydantic import ValidationError
+
+from vision_line.fleet.coordination import (
+    CONFIG,
+    LEADER,
+    NODE_PREFIX,
+    PLAN,
+    Coordination,
+    CoordinationError,
+    StoreEntry,
+)
+from vision_line.fleet.fleet_member import Claim
+from vision_line.fleet.fleet_plan import FleetPlan
+from vision_line.fleet.membership import HEARTBEAT_S
+from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.placing import Placed, place
+from vision_line.fleet.workload import FleetCamera, FleetNode
+
+#: Who lives gives two signs of it in this time.
+WATCHED_S = 2 * HEARTBEAT_S + 0.3
+
+
+@dataclass(slots=True)
+class FleetView:
+    """What was seen. `reports` are those of nodes that gave a sign of life meanwhile, `silent` the others' names."""
+
+    reports: dict[str, NodeReport] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    plan: FleetPlan = field(default_factory=FleetPlan)
+    leader: str = ""
+    config: StoreEntry | None = None
+    _revisions: dict[str, int] = field(default_factory=dict)
+
+    def nodes(self) -> dict[str, FleetNode]:
+        """Return the living nodes as the planner sees them."""
+        return {name: report.as_node(name) for name, report in self.reports.items() if not report.leaving}
+
+    def placed(self, cameras: Mapping[str, FleetCamera], without: str = "") -> Placed:
+        """Return where cameras would belong, perhaps without one node."""
+        nodes = {name: node for name, node in self.nodes().items() if name != without}
+        return place(nodes, cameras, self.plan.places(nodes))
+
+    def not_survived(self, cameras: Mapping[str, FleetCamera]) -> dict[str, list[str]]:
+        """Return by box the cameras that nobody could inspect if it died, beyond those that nobody can now."""
+        now = self.placed(cameras).left_out.keys()
+        found = {name: sorted(self.placed(cameras, name).left_out.keys() - now) for name in self.nodes()}
+        return {name: lost for name, lost in found.items() if lost}
+
+    def take(self, entry: StoreEntry) -> None:
+        """Take in what the watch brought; what cannot be read is left out."""
+        try:
+            if entry.key == CONFIG:
+                self.config = entry
+            elif entry.key == PLAN:
+                self.plan = FleetPlan.model_validate_json(entry.value)
+            elif entry.key == LEADER:
+                self.leader = Claim.model_validate_json(entry.value).node
+            elif entry.key.startswith(NODE_PREFIX):
+                self._take_node(entry.key.removeprefix(NODE_PREFIX), entry)
+        except ValidationError:
+            return
+
+    def _take_node(self, name: str, entry: StoreEntry) -> None:
+        report = NodeReport.model_validate_json(entry.value)
+        if self._revisions.setdefault(name, entry.revision) == entry.revision:
+            self.silent.add(name)
+            return
+        self.silent.discard(name)
+        self.reports[name] = report
+
+
+async def watched_fleet(store: Coordination, watched_s: float = WATCHED_S) -> FleetView:
+    """Watch a fleet for a moment.
+
+    Raises:
+        CoordinationError: the store does not answer.
+    """
+    view = FleetView()
+    await store.get(PLAN)  # else nobody would say that the store is away
+    try:
+        async with asyncio.timeout(watched_s), aclosing(cast(AsyncGenerator[StoreEntry], store.watch())) as entries:
+            async for entry in entries:
+                view.take(entry)
+    except TimeoutError:
+        return view
+    raise CoordinationError("the store's watch ended")

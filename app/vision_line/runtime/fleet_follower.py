@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""On a node of a fleet the cameras come from the plan: this takes the place of the follower of `streams.toml`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tomllib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_line import __version__
+from vision_line.config.load import LoadedConfig
+from vision_line.config.plant_load import LoadedPlant, checked_plant
+from vision_line.config.toml import TomlFile
+from vision_line.errors import ConfigError, RunError
+from vision_line.fleet.coordination import Coordination
+from vision_line.fleet.fleet_link import FleetLink
+from vision_line.fleet.fleet_member import FleetMember
+from vision_line.fleet.fleet_plan import FleetPlan
+from vision_line.fleet.kept_fleet import KeptFleet
+from vision_line.fleet.node_report import CameraReport, NodeReport
+from vision_line.fleet.plant_cameras import fleet_cameras, least_fps
+from vision_line.fleet.signed_plant import SignedPlant, checked_signature
+from vision_line.inspection.coverage.causes import Absence
+from vision_line.runtime.camera_manager import CameraManager
+from vision_line.telemetry.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetNodeSetup:
+    """What a node is in its fleet; opened and closed by who starts it."""
+
+    store: Coordination
+    member: FleetMember
+    report: NodeReport  # what does not change: labels, capacity, address
+    public_key: str  # of the operator, in hex
+    path: Path  # relative paths of the plant are relative to this file's folder; it need not be there
+    kept: KeptFleet
+    environment: Mapping[str, str]
+    value: bytes  # the signed configuration that it begins with
+
+
+def read_plant(setup: FleetNodeSetup, value: bytes) -> tuple[SignedPlant, LoadedPlant]:
+    """Return the plant in a value of the store.
+
+    Raises:
+        ConfigError: it is not the operator's, or not valid on this box.
+    """
+    signed = checked_signature(value, setup.public_key)
+    try:
+        data = tomllib.loads(signed.text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"plant {signed.serial} of {signed.author}: not valid TOML: {exc}") from exc
+    return signed, checked_plant(TomlFile(setup.path, signed.text, data), setup.environment)
+
+
+class FleetFollower:
+    """Opens and closes cameras as the plan says; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        setup: FleetNodeSetup,
+        cameras: CameraManager,
+        snapshot: Callable[[], Snapshot],
+        check: Callable[[LoadedConfig], None],
+        apply: Callable[[LoadedConfig], Awaitable[None]],
+    ) -> None:
+        """`check` raises ConfigError for a plant that cannot be used in this run; `apply` brings cameras in force.
+
+        Raises:
+            ConfigError: the configuration that it begins with is not the operator's, or not valid here.
+        """
+        self._setup = setup
+        self._member = setup.member
+        self._cameras = cameras
+        self._snapshot = snapshot
+        self._check = check
+        self._apply = apply
+        self._link = FleetLink(setup.member, setup.store, self._report, self._obey, self._configure)
+        self._changed = asyncio.Event()
+        self._epochs: dict[str, int] = {}
+        self._leaving = False
+        self._refused_value = b""
+        self._value = setup.value
+        self._signed, self._plant = read_plant(setup, setup.value)
+        self._check_all(self._plant)
+        self._take_plant()
+
+    async def run(self) -> None:
+        """Take part in the fleet until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run(), name="fleet")
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                await self._carry_out()
+
+    async def leave(self) -> None:
+        """Give all cameras away: others open them while this node drains."""
+        self._leaving = True
+        await self._link.leave()
+
+    def absence_of(self, camera: str) -> Absence | None:
+        """Return since when nobody inspected a camera that is opened now; None: somebody does, or nobody knows."""
+        assignment = None if self._member.plan is None else self._member.plan.cameras.get(camera)
+        since_s = self._member.last_inspected_s(camera)
+        if assignment is None or not assignment.cause or since_s is None:
+            return None
+        return Absence(since_s, assignment.cause)
+
+    def alarms(self) -> Sequence[str]:
+        """Return what an operator should know of the fleet."""
+        found = []
+        if self._member.doubles:
+            found.append(f"another process calls itself node {self._member.name}: give each a name of its own")
+        if not self._member.membership.is_hearing:
+            found.append("the fleet's store is away: cameras go on where they are, and none is given to another box")
+        if self._member.breaker.is_holding:
+            found.append("many boxes fell silent at once: no camera is moved for some seconds")
+        if self._member.is_leading and self._member.plan is not None and self._member.plan.left_out:
+            names = sorted(self._member.plan.left_out)
+            found.append(f"no box inspects {', '.join(names[:6])}{f' + {len(names) - 6} more' if names[6:] else ''}")
+        return found
+
+    def _configure(self, value: bytes) -> None:
+        """Take a configuration of the store, if it is the operator's, valid, and newer."""
+        if value in (self._value, self._refused_value):
+            return
+        try:
+            signed, plant = read_plant(self._setup, value)
+            if signed.serial <= self._signed.serial:
+                raise ConfigError(
+                    f"plant {signed.serial} in the store is not newer than {self._signed.serial}, in force"
+                )
+            self._check_all(plant)
+        except ConfigError as exc:
+            self._refused_value = value
+            logger.error("the plant in the store is not used, the previous one stays in force:\n%s", exc)
+            return
+        self._signed, self._plant, self._value = signed, plant, value
+        logger.info("plant %d of %s is in force", signed.serial, signed.author)
+        self._take_plant()
+
+    def _check_all(self, plant: LoadedPlant) -> None:
+        """Refuse a plant of which this node could not inspect every camera, whatever the plan will say."""
+        self._check(plant.of_box(frozenset(plant.cameras)))
+
+    def _take_plant(self) -> None:
+        self._member.configure(fleet_cameras(self._plant), self._signed.serial)
+        self._link.keep(self._value)
+        self._changed.set()
+
+    def _obey(self, _plan: FleetPlan) -> None:
+        self._changed.set()
+
+    async def _carry_out(self) -> None:
+        plan = self._member.plan or FleetPlan()
+        own = {name: one.epoch_for(self._member.name) or 0 for name, one in plan.of_node(self._member.name)}
+        loaded = self._plant.of_box(frozenset(own))
+        if self._member.name in plan.reduced:
+            loaded = _at_least_rates(loaded)
+        self._epochs |= own
+        await self._apply(loaded)
+        try:
+            await asyncio.to_thread(self._setup.kept.write, self._value, plan)
+        except RunError as exc:
+            logger.warning("a restart without the fleet's store will not know its cameras: %s", exc)
+
+    def _report(self) -> NodeReport:
+        inspected = {camera.name for camera in self._snapshot().cameras if camera.is_inspecting}
+        return self._setup.report.model_copy(
+            update={
+                "version": __version__,
+                "leaving": self._leaving,
+                "refuses": self._plant.without_secret,
+                "cameras": {
+                    name: CameraReport(epoch=self._epochs.get(name, 0), inspected=name in inspected)
+                    for name in (managed.stream.name for managed in self._cameras.running)
+                },
+            }
+        )
+
+
+def _at_least_rates(loaded: LoadedConfig) -> LoadedConfig:
+    """Return the configuration with each camera inspected as rarely as its parts allow."""
+    streams = [stream.model_copy(update={"inspect_fps": least_fps(stream)}) for stream in loaded.config.stream]
+    return LoadedConfig(loaded.config.model_copy(update={"stream": streams}), loaded.path, loaded.sha256)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What an operator sees who watches for a moment."""
+
+from __future__ import annotations
+
+from vision_line.fleet.coordination import StoreEntry
+from vision_line.fleet.fleet_plan import Assignment, FleetPlan
+from vision_line.fleet.fleet_view import FleetView
+from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.workload import FleetCamera, Workload
+
+
+def view_of(*living: str, room: int = 20, plan: FleetPlan | None = None) -> FleetView:
+    """Return what is seen of nodes that beat twice, and of one that does not."""
+    view = FleetView()
+    report = NodeReport(inspections_mhz=room, pixels_s=room).to_bytes()
+    for number, name in enumerate([*living, *living], start=1):
+        view.take(StoreEntry(f"node.{name}", report, number))
+    view.take(StoreEntry("node.dead", report, 100))
+    view.take(StoreEntry("node.dead", report, 100))  # the watch was begun anew
+    view.take(StoreEntry("plan", (plan or FleetPlan()).to_bytes(), 101))
+    view.take(StoreEntry("leader", b'{"node": "a", "life": "1"}', 102))
+    return view
+
+
+CAMERAS = {name: FleetCamera(name=name, wanted=Workload(10, 10), least=Workload(10, 10)) for name in ("c1", "c2")}
+
+
+def test_who_gives_a_sign_of_life_is_there() -> None:
+    """What only stands in the store is not."""
+    view = view_of("a", "b")
+
+    assert set(view.reports) == {"a", "b"}
+    assert view.silent == {"dead"}
+    assert view.leader == "a"
+
+
+def test_the_loss_of_a_box_is_tried_out() -> None:
+    """One that others have no room for is named, with what would be lost."""
+    plan = FleetPlan(epoch=1, cameras={"c1": Assignment(node="a", epoch=1), "c2": Assignment(node="b", epoch=1)})
+
+    assert view_of("a", "b", room=23, plan=plan).not_survived(CAMERAS) == {}
+    assert view_of("a", "b", room=15, plan=plan).not_survived(CAMERAS) == {"a": ["c1"], "b": ["c2"]}
+
+
+def test_what_cannot_be_read_is_left_out() -> None:
+    """Of a newer version, or somebody else's."""
+    view = view_of("a")
+    view.take(StoreEntry("node.new", b"{", 200))
+    view.take(StoreEntry("plan", b"[]", 201))
+
+    assert set(view.reports) == {"a"}
+    assert view.plan == FleetPlan()
