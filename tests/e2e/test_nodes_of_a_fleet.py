@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +20,9 @@ from tests.e2e.conftest import COMMAND, wait_for
 from tests.fakes.nats_servers import NatsServers, running_nats
 from tests.fakes.ports import free_port
 
+from vision_line.fleet.fleet_view import FleetView, watched_fleet
+from vision_line.fleet.nats_coordination import NatsCoordination
+
 pytestmark = pytest.mark.e2e
 
 CAMERAS = ("cam01", "cam02", "cam03")
@@ -29,6 +32,7 @@ camera_networks = ["127.0.0.0/8"]
 [defaults]
 dwell_s = 4.0
 min_hits = 2
+inspect_fps = 3.0
 """
 
 
@@ -37,7 +41,7 @@ class Fleet:
 
     def __init__(self, folder: Path, servers: NatsServers) -> None:
         self.folder = folder
-        self.servers = [part for url in servers.urls for part in ("--fleet", url)]
+        self.servers = servers
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         key = Ed25519PrivateKey.generate()
         (folder / "operator.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -46,10 +50,15 @@ class Fleet:
         )
         (folder / "capacity.json").write_text('{"inspections_per_s": 1000, "mpixels_per_s": 1000}', encoding="utf-8")
 
+    @property
+    def options(self) -> list[str]:
+        """Where the store is, as commands are told."""
+        return [part for url in self.servers.urls for part in ("--fleet", url)]
+
     def run(self, *words: str | Path) -> str:
         """Run one of the operator's commands, and return what it prints."""
         done = subprocess.run(
-            [COMMAND, "fleet", *words, *self.servers], cwd=self.folder, text=True, capture_output=True, check=False
+            [COMMAND, "fleet", *words, *self.options], cwd=self.folder, text=True, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -71,7 +80,7 @@ class Fleet:
                 [
                     *(COMMAND, "node", "--node", name, "--headless", "--key", self.folder / "operator.pub"),
                     *("--capacity", self.folder / "capacity.json"),
-                    *self.servers,
+                    *self.options,
                 ],
                 cwd=folder,
                 stdout=output,
@@ -79,19 +88,22 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
             )
 
-    def status(self) -> dict[str, Any]:
-        """Return the fleet as the operator sees it."""
-        found: dict[str, Any] = json.loads(self.run("status", "--json"))
-        return found
-
     def inspected(self) -> dict[str, str]:
         """Return by camera the node that inspects it."""
         return {
             camera: name
-            for name, report in self.status()["boxes"].items()
-            for camera, one in report["cameras"].items()
-            if one["inspected"]
+            for name, report in asyncio.run(self.seen()).reports.items()
+            for camera, one in report.cameras.items()
+            if one.inspected
         }
+
+    async def seen(self) -> FleetView:
+        """Watch the fleet for a moment."""
+        store = NatsCoordination(self.servers.urls, "test")
+        try:
+            return await watched_fleet(store)
+        finally:
+            await store.close()
 
     def until_inspected(self) -> dict[str, str]:
         """Wait until all cameras are."""
@@ -175,3 +187,4 @@ def test_cameras_outlive_their_boxes(fleet: Fleet, camera_port: int) -> None:
     )
     assert lost[0][1] > 3.0  # a lease
     assert "node:lost" in fleet.run("why", "cam01")
+    assert "survives the loss of any one box: no" in fleet.run("status")

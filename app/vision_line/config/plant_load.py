@@ -80,7 +80,7 @@ def checked_plant(file: TomlFile, environment: Mapping[str, str]) -> LoadedPlant
         try:
             cameras[name] = PlantCamera.model_validate({key: whole[key] for key in own & whole.keys()})
         except ValidationError as exc:
-            problems += [(("stream", index, *path), words) for path, words in problems_of(exc)]
+            problems += [(("stream", index, *path), words) for path, words in problems_of(exc, PlantCamera)]
         url = one.get("url")
         if isinstance(url, str):
             problems += [(("stream", index, "url"), words) for words in _wrong_url(url, settings)]
@@ -100,7 +100,7 @@ def _fleet(data: TomlTable) -> tuple[FleetSettings, list[Problem]]:
     try:
         return FleetSettings.model_validate(data.get("fleet", {})), []
     except ValidationError as exc:
-        return FleetSettings(), [(("fleet", *path), words) for path, words in problems_of(exc)]
+        return FleetSettings(), [(("fleet", *path), words) for path, words in problems_of(exc, FleetSettings)]
 
 
 def _of_one_box(data: TomlTable) -> Iterator[Problem]:

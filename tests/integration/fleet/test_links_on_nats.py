@@ -132,5 +132,7 @@ async def test_a_store_that_breaks_moves_nothing(plant: tuple[NatsServers, list[
 async def config_is_back(store: NatsCoordination) -> None:
     """Wait until the store has a configuration again."""
     async with asyncio.timeout(PATIENCE_S):
-        while await store.get("config") is None:
+        while True:
+            if await store.get("config") is not None:
+                return
             await asyncio.sleep(0.1)
