@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.challenges.acts import LineChallenge, challenges_since
+from vision_line.records.records import Records
 from vision_line.reviews.reviews_file import reading
 
 #: What `ChallengeWindows.teach` adds to SQL: `is_challenge(camera, first_seen_utc)`.
@@ -73,7 +74,7 @@ def teach_challenges(connection: sqlite3.Connection, directory: Path) -> None:
     connection.create_function(_ANY_FUNCTION, 0, lambda: len(windows()) > 0, deterministic=True)
 
 
-def count_challenged(connection: sqlite3.Connection, from_utc: float, to_utc: float) -> int:
+def count_challenged(connection: Records, from_utc: float, to_utc: float) -> int:
     """Return how many events of a record file, which was taught, are of challenge parts of this time.
 
     Raises:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from vision_line.challenges.challenge_targets import PLAN_KEY, ChallengeTarget
 from vision_line.errors import RunError
 from vision_line.records.configuration_journal import in_force
+from vision_line.records.records import Records
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 
 
@@ -27,12 +27,12 @@ class RecordedPlan:
 _PLAN = TypeAdapter(RecordedPlan)
 
 
-def read_plan(connection: sqlite3.Connection) -> RecordedPlan:
+def read_plan(connection: Records) -> RecordedPlan:
     """Return the plan by the record file.
 
     Raises:
         RunError: its entry was changed.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     found = in_force(connection).get(PLAN_KEY)
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
@@ -18,11 +18,17 @@ from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.errors import ConfigError, ExitCode
 from vision_line.packages import install_extra
 from vision_line.records.background import let_inspection_go_first
+from vision_line.records.schema import FILE_NAME as RECORD_FILE
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
 
 if TYPE_CHECKING:
     from vision_line.desk.access import Access, TrustedProxy
+    from vision_line.desk.guard import Guard
+    from vision_line.desk.users.sessions import Sessions
+    from vision_line.desk.users.sign_in_check import SignInCheck
+
+    MakeDesk = Callable[[Access, Callable[[str], None], Sessions, SignInCheck], Guard]
 
 #: What the desk imports that the runtime does not.
 _NEEDED = ("fastapi", "jinja2", "python_multipart", "segno", "uvicorn", "websockets")
@@ -43,6 +49,9 @@ class DeskOptions:
     tls_key: Path | None = None
     behind_proxy: tuple[str, ...] = ()
     proxy_secret: Path | None = None
+    database: str | None = None
+    boxes: Path | None = None
+    fleet_token: Path | None = None
 
 
 def serve_desk(options: DeskOptions) -> int:
@@ -54,8 +63,6 @@ def serve_desk(options: DeskOptions) -> int:
     """
     address = listen_address(options.listen)
     check_installed()
-    from vision_line.desk.application import make_application
-    from vision_line.desk.record_reader import RecordReader
     from vision_line.desk.users.accounts import Accounts
     from vision_line.desk.users.sessions import Sessions
     from vision_line.desk.users.sign_in_check import SignInCheck
@@ -65,6 +72,7 @@ def serve_desk(options: DeskOptions) -> int:
     accounts, sessions = Accounts(options.record), Sessions()
     access = _access(options, address, has_users=accounts.exist())
     certificate = _certificate(options)
+    make = _of_one_box(options) if options.database is None else _of_all_boxes(options, options.database)
 
     def say_link(secret: str) -> None:
         if is_journal(sys.stdout):
@@ -79,10 +87,56 @@ def serve_desk(options: DeskOptions) -> int:
             say(f"sign in at {access.url}", sys.stdout)
 
     with bound_socket(address) as held, logging_to_stream():
-        check, send_part = SignInCheck(accounts), part_sender(options.record)
-        application = make_application(RecordReader(options.record), access, say_link, sessions, check, send_part)
+        application = make(access, say_link, sessions, SignInCheck(accounts))
         interrupted = serve(application, held, say_ready, certificate)
     return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE
+
+
+def _of_one_box(options: DeskOptions) -> MakeDesk:
+    """Return what makes the desk of a box."""
+    from vision_line.desk.application import make_application
+    from vision_line.desk.record_reader import RecordReader
+
+    if options.boxes is not None:
+        raise ConfigError("--boxes says where the boxes of a --database are, and none is given")
+    token = None if options.fleet_token is None else _secret_of(options.fleet_token, "--fleet-token")
+
+    def make(access: Access, say_link: Callable[[str], None], sessions: Sessions, check: SignInCheck) -> Guard:
+        reader, send_part = RecordReader(options.record), part_sender(options.record)
+        return make_application(reader, access, say_link, sessions, check, send_part, fleet_token=token)
+
+    return make
+
+
+def _of_all_boxes(options: DeskOptions, database: str) -> MakeDesk:
+    """Return what makes the desk of all boxes, once the database is found to be one that can be read."""
+    from vision_line.central.database_connection import connected
+    from vision_line.central.database_url import database_url
+    from vision_line.central.schema_steps import check_usable, found_schema
+    from vision_line.desk.application import make_central_application
+    from vision_line.desk.central.box_addresses import read_boxes
+    from vision_line.desk.central.central_source import CentralSource
+    from vision_line.desk.central.fetched_files import FetchedFiles
+
+    url = database_url(None if database == "-" else database)
+    if (options.record / RECORD_FILE).is_file():
+        raise ConfigError(
+            f"--record {options.record}: has a box's records; name a folder of the desk's own, for its users and copies"
+        )
+    boxes = {} if options.boxes is None else read_boxes(options.boxes)
+    if boxes and options.fleet_token is None:
+        raise ConfigError("--boxes needs --fleet-token: the boxes give their images to who knows it")
+    token = b"" if options.fleet_token is None else _secret_of(options.fleet_token, "--fleet-token")
+    with connected(url) as connection:
+        check_usable(found_schema(connection))
+    options.record.mkdir(parents=True, exist_ok=True)
+
+    def make(access: Access, say_link: Callable[[str], None], sessions: Sessions, check: SignInCheck) -> Guard:
+        files = FetchedFiles(options.record, boxes, token.decode())
+        source = CentralSource(url, options.record)
+        return make_central_application(source, files, boxes, access, say_link, sessions, check=check)
+
+    return make
 
 
 def check_installed() -> None:
@@ -141,13 +195,22 @@ def _proxy(networks: Sequence[str], secret_file: Path | None) -> TrustedProxy | 
         found = tuple(ip_network(network) for network in networks)
     except ValueError as exc:
         raise ConfigError(f"--behind-proxy: expected a network such as 127.0.0.1/32: {exc}") from exc
+    return TrustedProxy(found, _secret_of(secret_file, "--proxy-secret"))
+
+
+def _secret_of(file: Path, option: str) -> bytes:
+    """Return the secret that a file has.
+
+    Raises:
+        ConfigError: it cannot be read, or the secret is short.
+    """
     try:
-        secret = secret_file.read_bytes().strip()
+        secret = file.read_bytes().strip()
     except OSError as exc:
-        raise ConfigError(f"--proxy-secret {secret_file}: cannot be read: {exc.strerror}") from exc
+        raise ConfigError(f"{option} {file}: cannot be read: {exc.strerror}") from exc
     if len(secret) < _SHORTEST_SECRET:
-        raise ConfigError(f"--proxy-secret {secret_file}: expected {_SHORTEST_SECRET} characters or more")
-    return TrustedProxy(found, secret)
+        raise ConfigError(f"{option} {file}: expected {_SHORTEST_SECRET} characters or more")
+    return secret
 
 
 def _certificate(options: DeskOptions) -> tuple[Path, Path] | None:

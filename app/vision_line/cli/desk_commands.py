@@ -60,6 +60,27 @@ def desk(
         Path | None,
         typer.Option("--proxy-secret", metavar="FILE", help="File with the secret that the proxy sends."),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            help="Show all boxes of this central record: postgresql://USER@HOST/NAME, or - for the environment's."
+            " --record is the desk's own folder then.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option("--boxes", metavar="FILE", help="Where the boxes' own desks are (TOML), with --database."),
+    ] = None,
+    fleet_token: Annotated[
+        Path | None,
+        typer.Option(
+            "--fleet-token",
+            metavar="FILE",
+            help="File with the plant's token: boxes give images by it, the desk of all boxes asks by it.",
+        ),
+    ] = None,
 ) -> None:
     """Show the records in a browser, also during a run: what was inspected, what was not, and what was found."""
     if context.invoked_subcommand is not None:
@@ -76,6 +97,9 @@ def desk(
             tls_key=tls_key,
             behind_proxy=tuple(behind_proxy),
             proxy_secret=proxy_secret,
+            database=database,
+            boxes=boxes,
+            fleet_token=fleet_token,
         )
         raise typer.Exit(serve_desk(options))
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
@@ -21,10 +22,16 @@ from vision_line.desk.body_limit import BodyLimit
 from vision_line.desk.cameras import camera_pages, recipe_pages
 from vision_line.desk.cases import case_pages
 from vision_line.desk.cases.record_check import RecordCheck
+from vision_line.desk.central import plant_page
+from vision_line.desk.central.box_addresses import BoxAddress
+from vision_line.desk.central.central_source import CentralSource
+from vision_line.desk.central.in_boxes import InBoxes, KnownBoxes
 from vision_line.desk.challenges import challenge_pages
 from vision_line.desk.charts import chart_pages
 from vision_line.desk.figures import figure_pages
-from vision_line.desk.found import gallery, media
+from vision_line.desk.fleet_door import FleetDoor
+from vision_line.desk.found import files_by_hash, gallery, media
+from vision_line.desk.found.file_source import FileSource, OwnFiles
 from vision_line.desk.guard import Guard
 from vision_line.desk.in_plant_time import InPlantTime
 from vision_line.desk.inspected import overview
@@ -41,8 +48,8 @@ from vision_line.desk.services import DeskServices, NotAllowedError, NotSignedIn
 from vision_line.desk.users import account_pages, sign_in, user_pages
 from vision_line.desk.users.sessions import Role, Sessions
 from vision_line.desk.users.sign_in_check import SignInCheck
-from vision_line.errors import ConfigError, VisionLineError
-from vision_line.parts.line_commands import LineCommands, SendPart
+from vision_line.errors import ConfigError, RunError, VisionLineError
+from vision_line.parts.line_commands import LineCommands, PartAsked, SendPart
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +77,18 @@ _ROUTERS: tuple[APIRouter, ...] = (
     account_pages.router,
     user_pages.router,
 )
+_OF_USERS = (account_pages.router, user_pages.router)
+#: What the desk of all boxes serves too, as far as it reads; and what of it is about a box's own files.
+_OF_ALL_BOXES: tuple[APIRouter, ...] = (
+    gallery.router,
+    media.router,
+    part_pages.router,
+    lot_pages.router,
+    camera_pages.router,
+    chart_pages.router,
+    audit_trail.router,
+)
+_AT_THE_BOX = frozenset({"/charts/baseline", "/api/v1/baselines", "/api/v1/silences"})
 #: How errors are answered; the first kind that fits counts.
 _STATUS: Mapping[type[Exception], HTTPStatus] = {
     NotSignedInError: HTTPStatus.UNAUTHORIZED,
@@ -101,35 +120,91 @@ def make_application(
     sessions: Sessions,
     check: SignInCheck,
     send_part: SendPart,
+    fleet_token: bytes | None = None,
 ) -> Guard:
     """Return the application for the records of `reader`, to be reached as `access` says, behind its guard.
 
     `say_link` gets the secret of the next link that opens a session; `send_part` tells who decides that a part begins
-    to pass.
+    to pass. Who knows `fleet_token` gets images and clips by their hash, without a session.
     """
-    application = FastAPI(
-        title="vision-line desk", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
-    )
-    application.state.services = DeskServices(
+    services = DeskServices(
         reader=reader,
         sessions=sessions,
         sign_in=check,
         access=access,
         say_link=say_link,
+        files=OwnFiles(reader.directory),
         record_check=RecordCheck(reader.directory),
         live=LiveHub(reader.directory),
         commands=LineCommands(reader.directory, send_part),
+        fleet_door=None if fleet_token is None else FleetDoor(fleet_token),
     )
+    application = _assembled(services, _ROUTERS)
+    application.include_router(files_by_hash.router)
+    return Guard(application, access.hosts(), access.schemes)  # outside of all, so that faults have the headers too
+
+
+def make_central_application(
+    source: CentralSource,
+    files: FileSource,
+    addresses: Mapping[str, BoxAddress],
+    access: Access,
+    say_link: Callable[[str], None],
+    sessions: Sessions,
+    check: SignInCheck,
+) -> Guard:
+    """Return the application for the records of all boxes: what reads them, and nothing that changes a box.
+
+    `addresses` are those of the boxes' own desks. Live view, reviews, challenges and changes are there.
+    """
+    services = DeskServices(
+        reader=source,
+        sessions=sessions,
+        sign_in=check,
+        access=access,
+        say_link=say_link,
+        files=files,
+        record_check=RecordCheck(source.directory),
+        live=LiveHub(source.directory),
+        commands=LineCommands(source.directory, _no_part),
+    )
+    application = _assembled(services, (plant_page.router, *map(_reading, _OF_ALL_BOXES), *_OF_USERS))
+    application.state.addresses = addresses
+    application.add_middleware(InBoxes, known=KnownBoxes(source.url))
+    return Guard(application, access.hosts(), access.schemes)
+
+
+def _no_part(part: PartAsked) -> int:
+    raise RunError(f"part {part.part_id!r}: parts are announced at the box that decides them")
+
+
+def _reading(router: APIRouter) -> APIRouter:
+    """Return those routes of a router that read records of all boxes."""
+    found = APIRouter()
+    found.routes += [
+        route
+        for route in router.routes
+        if isinstance(route, APIRoute) and (route.methods or set()) <= {"GET"} and route.path not in _AT_THE_BOX
+    ]
+    return found
+
+
+def _assembled(services: DeskServices, routers: Sequence[APIRouter]) -> FastAPI:
+    """Return an application with these routes for everybody who is signed in."""
+    application = FastAPI(
+        title="vision-line desk", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    application.state.services = services
     application.add_middleware(BodyLimit)
-    application.add_middleware(InPlantTime, clock=RecordedClock(reader))
+    application.add_middleware(InPlantTime, clock=RecordedClock(services.reader))
     application.include_router(sign_in.router)
     application.include_router(_open_routes())
-    for router in (*_ROUTERS, _description(application)):
+    for router in (*routers, _description(application)):
         application.include_router(router, dependencies=[Depends(require(Role.READER))], responses=_REFUSALS)
     application.add_exception_handler(Exception, _refuse)
     for kind in (HTTPException, RequestValidationError, *_STATUS):
         application.add_exception_handler(kind, _refuse)
-    return Guard(application, access.hosts(), access.schemes)  # outside of all, so that faults have the headers too
+    return application
 
 
 def _open_routes() -> APIRouter:

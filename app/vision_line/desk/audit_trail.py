@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,10 +11,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse
 
+from vision_line.desk.boxes import present_boxes
 from vision_line.desk.plain_words import masked
 from vision_line.desk.rendering import page
 from vision_line.desk.services import Services
 from vision_line.desk.trail_words import entry_address, entry_title, fact_text
+from vision_line.errors import ConfigError
+from vision_line.records.records import Records, Row
 
 router = APIRouter()
 
@@ -26,7 +28,7 @@ _KINDS = ("configuration", "run", "seal", "removal", "clock_step", "begin")
 _ENTRIES = f"""SELECT number, run, kind, key, at_utc, body FROM journal INDEXED BY journal_by_key
     WHERE number < ? AND (? OR kind <> 'configuration' OR key NOT LIKE 'audit/%')
     AND kind IN ({", ".join("?" * len(_KINDS))}) ORDER BY number DESC LIMIT ?"""  # noqa: S608  places
-_HEAD = "SELECT number, lower(hex(digest)) FROM journal ORDER BY number DESC LIMIT 1"
+_HEAD = "SELECT number, digest FROM journal ORDER BY number DESC LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def trail_page(services: Services, before: Before = None, by_self: BySelf = Fals
     """Show the trail, at first of what people set."""
     return page(
         "trail.html",
-        trail=trail(services, before, by_self),
+        trail=None if _is_of_many() else trail(services, before, by_self),
         by_self=by_self,
         is_first=before is None,
         entry_title=entry_title,
@@ -85,25 +87,30 @@ def trail_page(services: Services, before: Before = None, by_self: BySelf = Fals
 @router.get("/api/v1/trail")
 def trail(services: Services, before: Before = None, by_self: BySelf = True) -> Trail:
     """Return configuration changes, runs, seals, removals and steps of the clock, newest first."""
+    if _is_of_many():
+        raise ConfigError("each box has a trail of its own: choose one by `box`")
     with services.reader.open() as connection:
         return read_trail(connection, before, by_self=by_self)
 
 
-def read_trail(
-    connection: sqlite3.Connection, before: int | None, rows: int = PAGE_ROWS, *, by_self: bool = True
-) -> Trail:
+def _is_of_many() -> bool:
+    """Whether the answer is about several boxes: the entries of two journals have no common order."""
+    return present_boxes().is_central and not present_boxes().box
+
+
+def read_trail(connection: Records, before: int | None, rows: int = PAGE_ROWS, *, by_self: bool = True) -> Trail:
     """Return the entries below the number `before`; `by_self`: also of what the line set by itself.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
-    number, head = connection.execute(_HEAD).fetchone() or (0, "")
+    number, digest = connection.execute(_HEAD).fetchone() or (0, b"")
     found = connection.execute(_ENTRIES, (2**62 if before is None else before, by_self, *_KINDS, rows)).fetchall()
     entries = [_entry(row) for row in found]
-    return Trail(head, number, entries, entries[-1].number if len(entries) == rows else None)
+    return Trail(digest.hex(), number, entries, entries[-1].number if len(entries) == rows else None)
 
 
-def _entry(row: sqlite3.Row) -> TrailEntry:
+def _entry(row: Row) -> TrailEntry:
     body = masked(json.loads(row["body"]))
     facts = body if isinstance(body, dict) else {"body": body}
     is_configuration = row["kind"] == "configuration"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,11 @@ from pydantic import ValidationError
 
 from vision_line.config.models import ShiftSettings
 from vision_line.desk.local_time import PlantClock
-from vision_line.desk.record_reader import NoRecordsError, RecordReader
+from vision_line.desk.record_reader import DeskSource, NoRecordsError
 from vision_line.errors import RunError, VisionLineError
 from vision_line.quality.shifts import ShiftPlan
 from vision_line.records.configuration_journal import in_force
+from vision_line.records.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ SHIFTS = "section/shifts"
 _HOLDS_S = 10.0
 
 
-def recorded_shifts(connection: sqlite3.Connection) -> ShiftPlan | None:
+def recorded_shifts(connection: Records) -> ShiftPlan | None:
     """Return the shifts that the journal has in force, None where it has none.
 
     Raises:
         RunError: what it says of them cannot be read.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     found = in_force(connection).get(SHIFTS)
     if found is None:
@@ -42,7 +42,7 @@ def recorded_shifts(connection: sqlite3.Connection) -> ShiftPlan | None:
         raise RunError("the shifts in these records cannot be read; vision-line verify says more") from exc
 
 
-def clock_of(connection: sqlite3.Connection) -> PlantClock:
+def clock_of(connection: Records) -> PlantClock:
     """Return the plant's clock, the machine's where the journal names no shifts; raises as `recorded_shifts` does."""
     shifts = recorded_shifts(connection)
     return PlantClock() if shifts is None else PlantClock(shifts.zone, shifts)
@@ -51,7 +51,7 @@ def clock_of(connection: sqlite3.Connection) -> PlantClock:
 class RecordedClock:
     """The clock of the records of one desk; from any thread."""
 
-    def __init__(self, reader: RecordReader, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reader: DeskSource, now_s: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._now_s = now_s
         self._lock = threading.Lock()

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from vision_line import __version__
 from vision_line.challenges.showing import share
+from vision_line.desk.boxes import box_of, name_in_box, own_number, present_boxes
 from vision_line.desk.found.found_events import FoundEvent
 from vision_line.desk.local_time import plant_clock
 from vision_line.desk.plain_words import (
@@ -27,6 +28,14 @@ from vision_line.desk.plain_words import (
 )
 from vision_line.desk.time_filters import time_filters
 
+#: Address, key and name of each page; then the names of those that the desk of all boxes has.
+_PAGES = (
+    *(("/", "o", "Inspected"), ("/live", "l", "Live"), ("/events", "e", "Events"), ("/parts", "u", "Parts")),
+    *(("/review", "r", "Review"), ("/cameras", "c", "Cameras"), ("/charts", "g", "Charts"), ("/cases", "a", "Cases")),
+    *(("/report", "f", "Report"), ("/challenges", "h", "Challenges"), ("/figures", "i", "Figures")),
+    ("/trail", "t", "Trail"),
+)
+_OF_ALL_BOXES = frozenset({"Inspected", "Events", "Parts", "Cameras", "Charts", "Trail"})
 #: Everything that a page loads, by name, with its type.
 _TYPES = MappingProxyType({"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"})
 #: A module comes after those that it imports.
@@ -70,6 +79,8 @@ def _environment() -> Environment:
         "asset": {address.partition("-")[2]: f"/static/{address}" for address in assets()},
         "version": __version__,
         "plant_clock": plant_clock,
+        "present_boxes": present_boxes,
+        "nav_pages": _nav_pages,
     }
     environment.filters |= {
         **time_filters(),
@@ -81,8 +92,16 @@ def _environment() -> Environment:
         "cause_words": cause_words,
         "drop_words": drop_words,
         "part_cause_words": part_cause_words,
+        "own_number": own_number,
+        "box_of": box_of,
+        "name_in_box": name_in_box,
     }
     return environment
+
+
+def _nav_pages() -> list[tuple[str, str, str]]:
+    """Return the pages that the present desk has."""
+    return [one for one in _PAGES if not present_boxes().is_central or one[2] in _OF_ALL_BOXES]
 
 
 def _by_day(events: Iterable[FoundEvent]) -> list[tuple[str, list[FoundEvent]]]:

@@ -7,8 +7,9 @@ beginning is taken to have been where the clock's steps put it.
 
 from __future__ import annotations
 
-import sqlite3
 import time
+
+from vision_line.records.records import Records, either, greatest, least
 
 #: Until when a run's rows account for its cameras.
 KNOWN = "coalesce(r.ended_utc, r.alive_utc, r.started_utc)"
@@ -20,37 +21,38 @@ _TOLERANCE_S = 60.0
 
 def in_its_run(moment: str) -> str:
     """Return SQL of a column's moment, put back by the clock's steps where it lies behind the end of its run."""
-    return f"iif({moment} > {KNOWN}, min({KNOWN}, {moment} + {_STEPPED_S}), {moment})"
+    return either(f"{moment} > {KNOWN}", least(KNOWN, f"({moment} + {_STEPPED_S})"), moment)
 
 
 #: When a run began.
 BEGAN = in_its_run("r.started_utc")
 
-_NEWEST = f"SELECT coalesce(max({KNOWN}), 0.0), coalesce(max(max({KNOWN}, r.started_utc)), 0.0) FROM runs r"  # noqa: S608  names, of this file
-_NEWEST_BEFORE = f"SELECT max(min({KNOWN}, :now)) FROM runs r WHERE {BEGAN} <= :now"  # noqa: S608  the same
+_LATEST = greatest(KNOWN, "r.started_utc")
+_NEWEST = f"SELECT coalesce(max({KNOWN}), 0.0), coalesce(max({_LATEST}), 0.0) FROM runs r"  # noqa: S608  names, of this file
+_NEWEST_BEFORE = f"SELECT max({KNOWN}) FROM runs r WHERE {BEGAN} <= ?"  # noqa: S608  the same
 
 
-def newest_utc(connection: sqlite3.Connection) -> float:
+def newest_utc(connection: Records) -> float:
     """Return up to when there are records, but no later than now where a run's clock was ahead; 0: there are none.
 
     Where all of them are from the future, the newest of these: there is nothing else to show.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     known_utc = float(connection.execute(_NEWEST).fetchone()[0])
     now_utc = time.time()
     if known_utc <= now_utc + _TOLERANCE_S:
         return known_utc
-    before_utc = connection.execute(_NEWEST_BEFORE, {"now": now_utc}).fetchone()[0]
-    return known_utc if before_utc is None else float(before_utc)
+    before_utc = connection.execute(_NEWEST_BEFORE, (now_utc,)).fetchone()[0]
+    return known_utc if before_utc is None else min(float(before_utc), now_utc)
 
 
-def ahead_utc(connection: sqlite3.Connection) -> float | None:
+def ahead_utc(connection: Records) -> float | None:
     """Return up to when there are records where that is later than this machine's clock shows, else None.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     latest_utc = float(connection.execute(_NEWEST).fetchone()[1])
     return latest_utc if latest_utc > time.time() + _TOLERANCE_S else None

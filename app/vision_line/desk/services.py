@@ -12,8 +12,10 @@ from starlette.requests import HTTPConnection
 
 from vision_line.desk.access import Access
 from vision_line.desk.cases.record_check import RecordCheck
+from vision_line.desk.fleet_door import FleetDoor
+from vision_line.desk.found.file_source import FileSource
 from vision_line.desk.live.live_hub import LiveHub
-from vision_line.desk.record_reader import RecordReader
+from vision_line.desk.record_reader import DeskSource
 from vision_line.desk.reviewing.leases import ReviewLeases
 from vision_line.desk.reviewing.queue_cache import QueueCache
 from vision_line.desk.users.accounts import Account
@@ -26,16 +28,18 @@ from vision_line.parts.line_commands import LineCommands
 class DeskServices:
     """The parts of one desk. `say_link` shows a link's secret to who started it."""
 
-    reader: RecordReader
+    reader: DeskSource
     sessions: Sessions
     sign_in: SignInCheck
     access: Access
     say_link: Callable[[str], None]
+    files: FileSource
     record_check: RecordCheck
     live: LiveHub
     commands: LineCommands
     leases: ReviewLeases = field(default_factory=ReviewLeases)
     queues: QueueCache = field(default_factory=QueueCache)
+    fleet_door: FleetDoor | None = None
 
     def by_link(self) -> bool:
         """Whether a link from the terminal opens the desk: on this machine alone, and until there are users."""

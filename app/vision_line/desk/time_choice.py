@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +14,7 @@ from vision_line.desk.local_time import ChosenTime, local, parse_day, parse_loca
 from vision_line.desk.run_times import BEGAN, KNOWN, newest_utc
 from vision_line.errors import ConfigError
 from vision_line.quality.shifts import WorkShift
+from vision_line.records.records import Records
 
 #: Longer times are asked of an export: minutes of all cameras are read for a page.
 LONGEST_S = 32 * 86_400.0
@@ -58,12 +58,12 @@ def wanted_time(
 AskedTime = Annotated[WantedTime, Depends(wanted_time)]
 
 
-def choose_time(connection: sqlite3.Connection, wanted: WantedTime) -> ChosenTime:
+def choose_time(connection: Records, wanted: WantedTime) -> ChosenTime:
     """Return the time that was asked for: where nothing was, the shift of the newest records, or their newest hours.
 
     Raises:
         ConfigError: it is no time, ends before it begins, or is too long.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     if (named := named_time(wanted)) is not None:
         return named
@@ -111,23 +111,23 @@ def bounded(chosen: ChosenTime) -> ChosenTime:
     return chosen
 
 
-def last_days(connection: sqlite3.Connection, days: int) -> ChosenTime:
+def last_days(connection: Records, days: int) -> ChosenTime:
     """Return the time of so many times 24 hours that ends with the newest records.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     ends_utc = -(newest_utc(connection) // -60) * 60.0
     return ChosenTime(ends_utc - days * 86_400.0, ends_utc)
 
 
-def _newest(connection: sqlite3.Connection, length_s: float | None) -> ChosenTime:
+def _newest(connection: Records, length_s: float | None) -> ChosenTime:
     """Return the newest records' time of this length.
 
     None: their shift; where no shifts are known the shortest of an hour, eight and a day that has them all.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     known_utc = newest_utc(connection)
     clock = plant_clock()

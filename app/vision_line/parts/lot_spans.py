@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vision_line.parts.orders import EVERYWHERE
+from vision_line.records.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class LotSpan:
     until_utc: float | None
 
 
-def read_lot_orders(connection: sqlite3.Connection) -> list[LotOrder]:
+def read_lot_orders(connection: Records) -> list[LotOrder]:
     """Return all orders of lots, the oldest first.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute("SELECT number, lane, lot, begun_utc FROM lots ORDER BY number")
     return [LotOrder(*row) for row in rows]

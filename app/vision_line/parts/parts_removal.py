@@ -16,6 +16,7 @@ from typing import TypedDict
 from vision_line.errors import BrokenRecordError
 from vision_line.parts.orders import LOT, RECIPE
 from vision_line.parts.parts_file import FILE_NAME
+from vision_line.records.records import Records
 from vision_line.records.side_removal import SideAnchor, read_anchor, remove_through
 
 #: The oldest entry that is young, and then the newest old one before it. One "from later than now" bears a clock that
@@ -78,7 +79,7 @@ class _Said(TypedDict):
     to_utc: float | None
 
 
-def removed_parts(connection: sqlite3.Connection) -> RemovedParts:
+def removed_parts(connection: Records) -> RemovedParts:
     """Return what was removed so far.
 
     Raises:

@@ -8,12 +8,12 @@ Challenge parts are no products: they are in lists, and in no count. A connectio
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vision_line.parts.part import PartVerdict
+from vision_line.records.records import Records, Row
 
 #: A part is of a challenge where one of its cameras had a challenge part before it when it was triggered.
 _OF_CHALLENGE = """any_challenge() AND EXISTS (SELECT 1 FROM journal j, json_each(j.body, '$.inspections') c
@@ -49,14 +49,14 @@ class PartsFilter:
         asked: list[tuple[str, object]] = [
             ("t.triggered_utc >= ?", self.since_utc),
             ("t.triggered_utc < ?", self.until_utc),
-            ("+t.lane = ?", self.lane or None),  # + : by the index over time, newest first, and not by the lane's
+            ("t.lane || '' = ?", self.lane or None),  # || : by the index over time, newest first, and not by the lane's
             ("t.lot <> '' AND t.lot = ?", self.lot or None),  # the words of the index's condition
             ("t.part_id <> '' AND t.part_id = ?", self.part_id or None),  # the same
             ("t.verdict = ?", self.verdict or None),
             ("t.recipe = ?", self.recipe or None),
         ]
         wanted = [(sql, value) for sql, value in asked if value is not None]
-        return " AND ".join(sql for sql, _ in wanted) or "1", tuple(value for _, value in wanted)
+        return " AND ".join(sql for sql, _ in wanted) or "true", tuple(value for _, value in wanted)
 
 
 @dataclass(slots=True)
@@ -118,11 +118,11 @@ class PartDetail:
     events: Sequence[str]
 
 
-def count_parts(connection: sqlite3.Connection, wanted: PartsFilter) -> list[LaneCounts]:
+def count_parts(connection: Records, wanted: PartsFilter) -> list[LaneCounts]:
     """Return what was decided, by lane; challenge parts left out.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     where, values = wanted.conditions()
     found: defaultdict[str, LaneCounts] = defaultdict(lambda: LaneCounts(""))
@@ -136,11 +136,11 @@ def count_parts(connection: sqlite3.Connection, wanted: PartsFilter) -> list[Lan
     return list(found.values())
 
 
-def last_part(connection: sqlite3.Connection, wanted: PartsFilter) -> float | None:
+def last_part(connection: Records, wanted: PartsFilter) -> float | None:
     """Return when the newest part came, challenge parts left out; None: there is none.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     where, values = wanted.conditions()
     (triggered_utc,) = connection.execute(_LAST.format(where=where), values).fetchone() or (None,)
@@ -148,12 +148,12 @@ def last_part(connection: sqlite3.Connection, wanted: PartsFilter) -> float | No
 
 
 def find_parts(
-    connection: sqlite3.Connection, wanted: PartsFilter, after: tuple[float, int] | None = None, rows: int = PAGE_ROWS
+    connection: Records, wanted: PartsFilter, after: tuple[float, int] | None = None, rows: int = PAGE_ROWS
 ) -> list[PassedPart]:
     """Return parts, the newest first; `after` is time and number of the last one of the page before.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     where, values = wanted.conditions()
     if after is not None:
@@ -162,11 +162,11 @@ def find_parts(
     return [_passed(row) for row in found]
 
 
-def read_part(connection: sqlite3.Connection, number: int) -> PartDetail | None:
+def read_part(connection: Records, number: int) -> PartDetail | None:
     """Return a part by its entry's number, None: there is none.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute(_PAGE.format(where="t.number = ?"), (number, 1)).fetchall()
     if not rows:
@@ -177,24 +177,24 @@ def read_part(connection: sqlite3.Connection, number: int) -> PartDetail | None:
     return PartDetail(part, _body(connection, number), correction, [event for (event,) in events])
 
 
-def parts_of_event(connection: sqlite3.Connection, run_id: str, event_id: str) -> list[int]:
+def parts_of_event(connection: Records, run_id: str, event_id: str) -> list[int]:
     """Return the numbers of the parts that an event belongs to.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     sql = "SELECT number FROM part_events WHERE event_id = ? AND run_id = ? ORDER BY number"
     return [number for (number,) in connection.execute(sql, (event_id, run_id))]
 
 
-def _passed(row: sqlite3.Row) -> PassedPart:
+def _passed(row: Row) -> PassedPart:
     columns = dict(row)
     for flag in ("is_simulated", "is_challenge"):
         columns[flag] = bool(columns[flag])
     return PassedPart(**columns | {"verdict": PartVerdict(columns["verdict"])})
 
 
-def _body(connection: sqlite3.Connection, number: int) -> dict[str, object]:
+def _body(connection: Records, number: int) -> dict[str, object]:
     (text,) = connection.execute("SELECT body FROM journal WHERE number = ?", (number,)).fetchone()
     body: dict[str, object] = json.loads(text)
     return body

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from vision_line.errors import RunError
 from vision_line.parts.orders import Order
 from vision_line.records.configuration_journal import in_force
+from vision_line.records.records import Records
 
 #: The keys in the journal: all recipes of the file; then by lane, `*` everywhere, what is in force, and what is not.
 RECIPES, IN_FORCE, REFUSED = "section/recipe", "recipe/", "recipe_refused/"
@@ -59,7 +59,7 @@ def recorded_wish(order: Order, reason: str = "") -> dict[str, object]:
     return wish.model_dump(exclude_defaults=True)
 
 
-def read_recipes(connection: sqlite3.Connection) -> RecordedRecipes:
+def read_recipes(connection: Records) -> RecordedRecipes:
     """Return what the record file says.
 
     Raises:

@@ -20,6 +20,7 @@ from vision_line.records.directory import ForeignFileError, read_stored
 from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
+from vision_line.records.records import Records
 
 #: Images of one read; each read is a transaction of its own, as in `export`.
 CHUNK_IMAGES = 500
@@ -132,7 +133,7 @@ def _frame_of(connection: sqlite3.Connection, image: sqlite3.Row) -> tuple[SqlVa
     return (*numbered, None if found is None else found["arrived_utc"])
 
 
-def known_classes(connection: sqlite3.Connection) -> dict[str, int]:
+def known_classes(connection: Records) -> dict[str, int]:
     """Return the classes of all runs, those of the newest model first and in its order, numbered from 1.
 
     Raises:

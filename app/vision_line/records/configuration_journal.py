@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vision_line.records.entries import ConfigurationEntry
 from vision_line.records.journal import Kind
+from vision_line.records.records import Records
 
 if TYPE_CHECKING:
     from vision_line.records.journal_writer import JournalWriter
@@ -18,10 +19,11 @@ logger = logging.getLogger(__name__)
 
 #: The newest entry of each key: by the index alone, as there are many where probabilities change.
 _SAID = """SELECT said, body FROM journal JOIN (
-    SELECT max(number) AS newest, iif(kind = 'carried', substr(key, length('configuration/') + 1), key) AS said
+    SELECT max(number) AS newest,
+        CASE WHEN kind = 'carried' THEN substr(key, length('configuration/') + 1) ELSE key END AS said
     FROM journal
     WHERE kind = 'configuration' OR (kind = 'carried' AND key >= 'configuration/' AND key < 'configuration0')
-    GROUP BY said) ON number = newest ORDER BY number"""
+    GROUP BY said) newer ON number = newest ORDER BY number"""
 
 
 def enter_configuration(
@@ -46,7 +48,7 @@ def _is_covered(key: str, complete: str | None) -> bool:
     return complete is not None and key.startswith(complete)
 
 
-def in_force(connection: sqlite3.Connection) -> dict[str, object]:
+def in_force(connection: Records) -> dict[str, object]:
     """Return what the journal says is configured, by its key.
 
     Raises:

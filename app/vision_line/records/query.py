@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from vision_line.errors import ConfigError
 from vision_line.records.columns import COLUMNS, Table
+from vision_line.records.records import greatest
 
 _AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>[smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -72,8 +73,8 @@ _EVERY = frozenset({"cameras"})
 _FOUND = frozenset({"cameras", "classes", "verdicts"})
 _STILL_OPEN = "coalesce(t.ended_utc, 9e15)"
 #: A lot goes on until the next order of its lane, or of every lane.
-_LOTS = """(SELECT *, (SELECT max(n.begun_utc, o.begun_utc) FROM lots n WHERE n.number > o.number
-    AND n.lane IN (o.lane, '*') ORDER BY n.number LIMIT 1) AS ended_utc FROM lots o WHERE o.lot <> '')"""
+_LOTS = f"""(SELECT *, (SELECT {greatest("n.begun_utc", "o.begun_utc")} FROM lots n WHERE n.number > o.number
+    AND n.lane IN (o.lane, '*') ORDER BY n.number LIMIT 1) AS ended_utc FROM lots o WHERE o.lot <> '')"""  # noqa: S608  names, of this file
 
 SOURCES: dict[Table, ExportSource] = {
     Table.EVENTS: ExportSource(f"events t {_JOIN_RUN} {_JOIN_EVIDENCE}", "t.event", "t.first_seen_utc", _FOUND),
@@ -159,7 +160,7 @@ def plan_query(table: Table, selection: Selection, also: RowCondition | None = N
         conditions.append((f"{source.time} < ?", (selection.until_utc,)))
     if also is not None:
         conditions.append((f"({also.sql})", also.parameters))
-    where = " AND ".join(sql for sql, _ in conditions) or "1"
+    where = " AND ".join(sql for sql, _ in conditions) or "true"
     return Query(table, where, tuple(value for _, values in conditions for value in values))
 
 

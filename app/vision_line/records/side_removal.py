@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from vision_line.errors import BrokenRecordError
 from vision_line.records.journal import NO_DIGEST, JournalEntry, chained
+from vision_line.records.records import Records
 from vision_line.records.side_journal import append
 
 REMOVAL, KEY = "removal", "journal"
@@ -44,7 +45,7 @@ class SideAnchor:
     body: str = "{}"
 
 
-def read_anchor(connection: sqlite3.Connection) -> SideAnchor:
+def read_anchor(connection: Records) -> SideAnchor:
     """Return where the journal begins.
 
     Raises:

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import cast
 
 from vision_line.errors import ConfigError
+from vision_line.records.records import Records
 from vision_line.records.side_journal import SideEntry, append, entries
 from vision_line.reviews.answer import Answer, AnswerBody, GivenAnswer, ItemKey, answer_of, body_of
 from vision_line.reviews.blind_answers import SLIP_S
@@ -59,6 +60,7 @@ _NUMBERS = f"""SELECT count(DISTINCT key), count(*), coalesce(sum(is_second), 0)
 BlindPair = tuple[GivenAnswer, GivenAnswer]
 #: SQLite takes more; a statement of a page has fewer.
 _KEYS_AT_ONCE = 500
+_ALL_OF_THEM = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def answers_by_item(connection: sqlite3.Connection) -> Iterator[tuple[str, list[
         yield key, list(own)
 
 
-def answers_of(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, list[GivenAnswer]]:
+def answers_of(connection: Records, keys: Sequence[str]) -> dict[str, list[GivenAnswer]]:
     """Return the answers that count for these items; items without one are not in it."""
     found: dict[str, list[GivenAnswer]] = {}
     for start in range(0, len(keys), _KEYS_AT_ONCE):
@@ -145,9 +147,9 @@ def blind_pairs(connection: sqlite3.Connection) -> dict[str, BlindPair]:
     return pairs
 
 
-def answers_after(connection: sqlite3.Connection, number: int, most: int) -> list[GivenAnswer]:
+def answers_after(connection: Records, number: int, most: int) -> list[GivenAnswer]:
     """Return the answers that count behind the entry `number`, in their order; `most` below 0: all of them."""
-    return [_given(row) for row in connection.execute(_AFTER, (number, most))]
+    return [_given(row) for row in connection.execute(_AFTER, (number, most if most >= 0 else _ALL_OF_THEM))]
 
 
 def people_by_item(connection: sqlite3.Connection) -> dict[str, set[str]]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from vision_line.quality import ReviewCandidate
+from vision_line.records.records import Records
 from vision_line.records.review.candidate_frames import NOT_DRAWN
 from vision_line.reviews.answer import ItemKey, ItemKind
 from vision_line.reviews.review_plan import ClassThresholds, stratum_of
@@ -124,7 +125,7 @@ class ReviewRow(NamedTuple):
 class SettingsInForce:
     """The settings of all cameras, by run and time."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Records) -> None:
         self._since: dict[tuple[int, str], list[float]] = {}
         self._settings: dict[tuple[int, str], list[str]] = {}
         self._known: dict[tuple[str, str], ClassThresholds] = {}
@@ -147,7 +148,7 @@ def nothing_left_out(_camera: str, _utc: float) -> bool:
 
 
 def rows_between(
-    connection: sqlite3.Connection, since_utc: float, until_utc: float, is_left_out: IsLeftOut = nothing_left_out
+    connection: Records, since_utc: float, until_utc: float, is_left_out: IsLeftOut = nothing_left_out
 ) -> Iterator[ReviewRow]:
     """Yield everything of [since_utc, until_utc) that could be reviewed, also what lacks its image.
 
@@ -181,7 +182,7 @@ def _lacks(has_image: int, is_removed: int, missing: str) -> str:
     return "" if has_image else "the image was removed" if is_removed else missing
 
 
-def find_item(connection: sqlite3.Connection, key: ItemKey) -> ReviewItem | None:
+def find_item(connection: Records, key: ItemKey) -> ReviewItem | None:
     """Return an item by its key; None: there is none, or it has not ended.
 
     Raises:
@@ -190,7 +191,7 @@ def find_item(connection: sqlite3.Connection, key: ItemKey) -> ReviewItem | None
     return next(find_items(connection, [key]), None)
 
 
-def find_items(connection: sqlite3.Connection, keys: Iterable[ItemKey]) -> Iterator[ReviewItem]:
+def find_items(connection: Records, keys: Iterable[ItemKey]) -> Iterator[ReviewItem]:
     """Yield the items of keys, without those that are gone or have not ended; raises as `find_item` does."""
     settings = SettingsInForce(connection)
     for key in keys:
@@ -208,7 +209,7 @@ def find_items(connection: sqlite3.Connection, keys: Iterable[ItemKey]) -> Itera
             yield _item(row, settings)
 
 
-def row_items(connection: sqlite3.Connection, rows: Iterable[tuple[ItemKind, int]]) -> Iterator[ReviewItem]:
+def row_items(connection: Records, rows: Iterable[tuple[ItemKind, int]]) -> Iterator[ReviewItem]:
     """Yield what is in rows by their numbers, also of what never came to review; without those that are gone.
 
     Raises:
@@ -221,9 +222,7 @@ def row_items(connection: sqlite3.Connection, rows: Iterable[tuple[ItemKind, int
             yield _item(row, settings)
 
 
-def newest_items(
-    connection: sqlite3.Connection, kind: ItemKind, before: tuple[float, int], most: int
-) -> list[ReviewItem]:
+def newest_items(connection: Records, kind: ItemKind, before: tuple[float, int], most: int) -> list[ReviewItem]:
     """Return rows before a time and number, the newest first, also those of which no image was kept.
 
     Raises:

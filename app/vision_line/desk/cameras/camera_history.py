@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from vision_line.desk.local_time import ChosenTime
 from vision_line.errors import mask_credentials
 from vision_line.frames import DropCause
+from vision_line.records.records import Records
 from vision_line.records.schema import DROPPED_COLUMNS
 
 #: State changes of one page; a camera that flickers has thousands a day.
@@ -24,9 +24,11 @@ _SUMS = ", ".join(
 _FRAMES = f"SELECT count(*), {_SUMS} FROM coverage WHERE camera = ? AND minute_utc >= ? AND minute_utc < ?"  # noqa: S608  names, of this package
 _STATES = """SELECT change, state, code, detail, at_utc FROM states WHERE camera = ? AND at_utc >= ? AND at_utc < ?
     ORDER BY at_utc DESC, change DESC LIMIT ?"""
+#: The newest row of each camera.
 _NAMES = """SELECT c.name, c.run, c.station, c.recipe, c.url, coalesce(r.ended_utc, r.alive_utc, r.started_utc),
-    r.ended_utc IS NULL FROM (SELECT name, max(run) AS run, station, recipe, url FROM cameras GROUP BY name) c
-    JOIN runs r ON r.run = c.run ORDER BY c.name"""
+    r.ended_utc IS NULL FROM (SELECT name, run, station, recipe, url,
+        row_number() OVER (PARTITION BY name ORDER BY run DESC, since_utc DESC) AS place FROM cameras) c
+    JOIN runs r ON r.run = c.run WHERE c.place = 1 ORDER BY c.name"""
 _NOW = "SELECT state, code, detail, at_utc FROM states WHERE run = ? AND camera = ? ORDER BY change DESC LIMIT 1"
 
 
@@ -55,7 +57,10 @@ class CameraStateChange:
 
 @dataclass(frozen=True, slots=True)
 class KnownCamera:
-    """A camera as its latest run had it; the state is its last one. Not `is_live`: the run's end was at `known_utc`."""
+    """A camera as its latest run had it; the state is its last one.
+
+    Not `is_live`: the run's end was at `known_utc`; where it still `goes_on`, that was its last sign of life.
+    """
 
     name: str
     station: str
@@ -66,6 +71,7 @@ class KnownCamera:
     detail: str
     since_utc: float | None
     known_utc: float
+    goes_on: bool
     is_live: bool
 
 
@@ -74,11 +80,11 @@ def is_alive(known_utc: float, *, goes_on: bool) -> bool:
     return goes_on and time.time() - known_utc < SILENT_S
 
 
-def read_frames(connection: sqlite3.Connection, camera: str, chosen: ChosenTime) -> FrameCounts:
+def read_frames(connection: Records, camera: str, chosen: ChosenTime) -> FrameCounts:
     """Return the sums of the ledger's minutes.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     row = connection.execute(_FRAMES, (camera, chosen.since_utc, chosen.until_utc)).fetchone()
     minutes, arrived, decoded, inspected, reconnects, *dropped = row
@@ -86,11 +92,11 @@ def read_frames(connection: sqlite3.Connection, camera: str, chosen: ChosenTime)
     return FrameCounts(minutes, arrived, decoded, inspected, reconnects, by_cause)
 
 
-def read_states(connection: sqlite3.Connection, camera: str, chosen: ChosenTime) -> list[CameraStateChange]:
+def read_states(connection: Records, camera: str, chosen: ChosenTime) -> list[CameraStateChange]:
     """Return the changes of a camera's state in a time, newest first.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute(_STATES, (camera, chosen.since_utc, chosen.until_utc, MOST_STATES)).fetchall()
     return [
@@ -99,11 +105,11 @@ def read_states(connection: sqlite3.Connection, camera: str, chosen: ChosenTime)
     ]
 
 
-def read_cameras(connection: sqlite3.Connection) -> Sequence[KnownCamera]:
+def read_cameras(connection: Records) -> Sequence[KnownCamera]:
     """Return all cameras that a run had, by name.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     found = []
     for name, run, station, recipe, url, known_utc, goes_on in connection.execute(_NAMES).fetchall():
@@ -119,6 +125,7 @@ def read_cameras(connection: sqlite3.Connection) -> Sequence[KnownCamera]:
                 detail=mask_credentials(detail),
                 since_utc=at_utc,
                 known_utc=known_utc,
+                goes_on=bool(goes_on),
                 is_live=is_alive(known_utc, goes_on=bool(goes_on)),
             )
         )

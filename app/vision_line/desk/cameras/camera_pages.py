@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
+from vision_line.desk.boxes import present_boxes
 from vision_line.desk.cameras.camera_history import (
     MOST_STATES,
     CameraStateChange,
@@ -55,7 +56,8 @@ class CameraPage:
 def cameras_page(services: Services, session: Reader) -> HTMLResponse:
     """Show all cameras with their last state, and the recipe in force."""
     may_change = session.role.includes(Role.QUALITY)
-    return page("cameras.html", cameras=cameras(services), recipes=read_state(services), may_change=may_change)
+    recipes = None if present_boxes().is_central else read_state(services)
+    return page("cameras.html", cameras=cameras(services), recipes=recipes, may_change=may_change)
 
 
 @router.get("/api/v1/cameras")

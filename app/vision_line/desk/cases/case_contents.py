@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from vision_line.records.columns import COLUMNS, SqlValue, Table
 from vision_line.records.file_tables import CLIPS, EVIDENCE
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES
+from vision_line.records.records import Records, Row
 from vision_line.records.side_journal import head
 from vision_line.reviews.answer import GivenAnswer, ItemKey, ItemKind
 from vision_line.reviews.answer_journal import answers_of
@@ -104,13 +104,13 @@ class CaseContents:
 
 
 def read_contents(
-    connection: sqlite3.Connection, directory: Path, case: Case, made_utc: float, person: str | None = None
+    connection: Records, directory: Path, case: Case, made_utc: float, person: str | None = None
 ) -> CaseContents:
     """Return what a case holds of the records of `directory`; of answers those that `person` may see, None: all.
 
     Raises:
         RunError: `reviews.sqlite` cannot be read.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     connection.execute("BEGIN")  # what a run writes or removes meanwhile is not in it
     numbers = numbers_by_key(connection, [event.key for event in case.events])
@@ -150,7 +150,7 @@ def read_contents(
 
 
 def _member(
-    connection: sqlite3.Connection,
+    connection: Records,
     position: int,
     event: CaseEvent,
     found: FoundEvent | None,
@@ -176,9 +176,7 @@ def _member(
     )
 
 
-def _image(
-    name: str, event: CaseEvent, row: sqlite3.Row | None, kind: str, what: str, path: str, sha256: str
-) -> WantedFile:
+def _image(name: str, event: CaseEvent, row: Row | None, kind: str, what: str, path: str, sha256: str) -> WantedFile:
     fate, why = (Fate.NEVER, "none was kept") if row is None else _recorded_fate(row, path)
     return WantedFile(
         place=f"events/{name}/{kind}.jpg",
@@ -192,7 +190,7 @@ def _image(
     )
 
 
-def _clips_of(connection: sqlite3.Connection, numbers: Sequence[int]) -> Mapping[int, list[int]]:
+def _clips_of(connection: Records, numbers: Sequence[int]) -> Mapping[int, list[int]]:
     """Return the numbers of the clips that show each event."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for event, clip in connection.execute(_SHOWN, (json.dumps(numbers),)).fetchall():
@@ -200,7 +198,7 @@ def _clips_of(connection: sqlite3.Connection, numbers: Sequence[int]) -> Mapping
     return found
 
 
-def _clips(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, WantedFile]:
+def _clips(connection: Records, numbers: Sequence[int]) -> dict[int, WantedFile]:
     """Return clips by their number, the oldest first; one that shows several events is there once."""
     found = {}
     for position, row in enumerate(connection.execute(_CLIPS, (json.dumps(numbers),)).fetchall(), 1):
@@ -219,7 +217,7 @@ def _clips(connection: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, 
     return found
 
 
-def _recorded_fate(row: sqlite3.Row, path: str) -> tuple[Fate | None, str]:
+def _recorded_fate(row: Row, path: str) -> tuple[Fate | None, str]:
     """Return what the records say of a file that is not kept; None: it is."""
     if row["deleted_utc"] is not None:
         return Fate.REMOVED, f"it was removed at {iso_utc(row['deleted_utc'])} ({row['deleted_why'] or 'to make room'})"
@@ -228,7 +226,7 @@ def _recorded_fate(row: sqlite3.Row, path: str) -> tuple[Fate | None, str]:
     return None, ""
 
 
-def _rows(connection: sqlite3.Connection, table: Table, keys: Sequence[object]) -> list[tuple[SqlValue, ...]]:
+def _rows(connection: Records, table: Table, keys: Sequence[object]) -> list[tuple[SqlValue, ...]]:
     source = SOURCES[table]
     columns = ", ".join(column.sql for column in COLUMNS[table])
     sql = f"SELECT {columns} FROM {source.sql} WHERE {_CHOSEN[table]} ORDER BY {source.time}, {source.number}"  # noqa: S608  names, of this package

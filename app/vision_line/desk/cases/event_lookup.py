@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from vision_line.desk.found.found_events import EventFilter, Position, find_events
 from vision_line.errors import ConfigError
+from vision_line.records.records import Records
 from vision_line.reviews.cases import MOST_EVENTS, CaseEvent, EventKey
 
 _BY_NUMBER = """SELECT r.run_id, t.event_id, t.camera, t.class, t.first_seen_utc
@@ -18,12 +18,12 @@ _BY_KEY = """SELECT r.run_id, t.event_id, t.event FROM json_each(?) j
     JOIN events t ON t.run = r.run AND t.event_id = json_extract(j.value, '$[1]')"""
 
 
-def events_by_number(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[CaseEvent]:
+def events_by_number(connection: Records, numbers: Sequence[int]) -> list[CaseEvent]:
     """Return events by their numbers in the record file.
 
     Raises:
         ConfigError: one is not there.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     found = [CaseEvent(*row) for row in connection.execute(_BY_NUMBER, (json.dumps(numbers),)).fetchall()]
     if len(found) != len(numbers):
@@ -31,22 +31,22 @@ def events_by_number(connection: sqlite3.Connection, numbers: Sequence[int]) -> 
     return found
 
 
-def numbers_by_key(connection: sqlite3.Connection, keys: Iterable[EventKey]) -> dict[EventKey, int]:
+def numbers_by_key(connection: Records, keys: Iterable[EventKey]) -> dict[EventKey, int]:
     """Return the numbers of those events that are in the record file.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute(_BY_KEY, (json.dumps(list(keys)),)).fetchall()
     return {EventKey(run_id, event_id): number for run_id, event_id, number in rows}
 
 
-def events_of_filter(connection: sqlite3.Connection, wanted: EventFilter) -> list[CaseEvent]:
+def events_of_filter(connection: Records, wanted: EventFilter) -> list[CaseEvent]:
     """Return all events that a filter finds.
 
     Raises:
         ConfigError: it finds none, or more than a case has; or no moment is wanted.
-        sqlite3.Error: as it comes, also where the search takes too long.
+        Error: the database's, as it comes, also where the search takes too long.
     """
     numbers: list[int] = []
     after: Position | None = Position()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from vision_line.challenges.due import TargetState, read_states
 from vision_line.challenges.entry_bodies import PassResult
 from vision_line.challenges.recorded_plan import RecordedPlan
 from vision_line.challenges.showing import Shown, can_show, outcome_of, pooled, shown, void
+from vision_line.records.records import Records
 
 #: How far back results are shown and pooled.
 DAYS = 30.0
@@ -94,11 +94,11 @@ def past_challenge(challenge: LineChallenge, now_utc: float) -> PastChallenge:
     return PastChallenge(challenge, outcome_of(challenge, now_utc), None if result is None else shown(result.passes))
 
 
-def events_of(connection: sqlite3.Connection, passes: Sequence[PassResult]) -> dict[str, int]:
+def events_of(connection: Records, passes: Sequence[PassResult]) -> dict[str, int]:
     """Return the number in the record file of each event of these passes that is still there.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     ids = [event for one in passes for event in one.events]
     sql = "SELECT event_id, event FROM events WHERE event_id IN (SELECT value FROM json_each(?))"

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.desk.charts.line_state import cameras_of, changes_since, read_line_state
 from vision_line.quality import Spread, spread_of
+from vision_line.records.records import Records
 from vision_line.reviews import baseline_entries
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope
 from vision_line.reviews.reviews_file import reading
@@ -44,11 +44,11 @@ def read_baselines(directory: Path) -> Baselines:
         return {} if connection is None else baseline_entries.in_force(connection)
 
 
-def in_use(connection: sqlite3.Connection, approved: ApprovedBaseline, now_utc: float) -> BaselineInUse:
+def in_use(connection: Records, approved: ApprovedBaseline, now_utc: float) -> BaselineInUse:
     """Return a baseline with what has changed in the records since.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     is_of = cameras_of(approved.scope)
     then = read_line_state(connection, is_of, approved.baseline.last_utc)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -12,17 +11,20 @@ from urllib.parse import urlencode
 from fastapi import Depends, Query
 from pydantic import BeforeValidator
 
+from vision_line.desk.boxes import present_boxes
 from vision_line.desk.charts.chart_periods import USUAL_DAYS, ChartPeriod, PeriodKind, chart_periods
 from vision_line.desk.local_time import ChosenTime, parse_local, plant_clock
 from vision_line.errors import ConfigError
 from vision_line.quality import DEFAULT_TESTS, NELSON_TESTS
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ChartScope
 
 LONGEST_DAYS = 400
 _DAY_S = 86_400.0
 
-#: Of the last run: the clock of one before may have been ahead.
-_NEWEST = "SELECT coalesce(ended_utc, alive_utc, started_utc) FROM runs ORDER BY run DESC LIMIT 1"
+#: Of the last run of each machine: the clock of one before may have been ahead.
+_NEWEST = """SELECT max(coalesce(r.ended_utc, r.alive_utc, r.started_utc)) FROM runs r
+    WHERE NOT EXISTS (SELECT 1 FROM runs n WHERE n.host = r.host AND n.run > r.run)"""
 _STATION_NAMES = "SELECT DISTINCT station FROM cameras WHERE station <> '' ORDER BY station"
 
 
@@ -57,7 +59,7 @@ class ChartWish:
         """Return the parameters that ask for the same, but for these."""
         said: dict[str, str | int] = {"camera": self.camera, "station": self.station, "class": self.class_name}
         said |= {"together": int(self.together), "period": self.period, "days": self.days}
-        said |= {"since": self.since, "until": self.until, **other}
+        said |= {"since": self.since, "until": self.until, **present_boxes().asked, **other}
         tests = [("test", test) for test in self.tests] if self.tests != DEFAULT_TESTS else []
         return [*((name, value) for name, value in said.items() if value), *tests]
 
@@ -117,15 +119,15 @@ def chart_wish(
 Wish = Annotated[ChartWish, Depends(chart_wish)]
 
 
-def choose_chart_time(connection: sqlite3.Connection, wish: ChartWish) -> ChartTime:
+def choose_chart_time(connection: Records, wish: ChartWish) -> ChartTime:
     """Return the periods that are wanted: whole ones, until the newest records unless something else is said.
 
     Raises:
         ConfigError: it is no time or no period, or too long.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     kind = PeriodKind(wish.scope().period)
-    (known_utc,) = connection.execute(_NEWEST).fetchone() or (0.0,)
+    known_utc = connection.execute(_NEWEST).fetchone()[0] or 0.0
     until_utc = parse_local(wish.until) if wish.until else max(known_utc, _DAY_S)
     days = wish.days or USUAL_DAYS[kind]
     since_utc = parse_local(wish.since) if wish.since else until_utc - days * _DAY_S
@@ -135,11 +137,11 @@ def choose_chart_time(connection: sqlite3.Connection, wish: ChartWish) -> ChartT
     return ChartTime(kind, ChosenTime(periods[0].since_utc, periods[-1].until_utc), periods, known_utc)
 
 
-def scopes_of(connection: sqlite3.Connection, wish: ChartWish) -> list[ChartScope]:
+def scopes_of(connection: Records, wish: ChartWish) -> list[ChartScope]:
     """Return whose events are drawn: the camera's, the station's or all that are wanted, else each station's.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     scope = wish.scope()
     names = [] if wish.is_one else [name for (name,) in connection.execute(_STATION_NAMES).fetchall()]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time as clock
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from fastapi.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vision_line.challenges.challenge_windows import count_challenged
+from vision_line.desk.boxes import present_boxes
 from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.chart_choice import ChartWish, Wish, choose_chart_time, period_kinds
 from vision_line.desk.charts.chart_geometry import chart_geometry, chart_marks
@@ -39,6 +39,7 @@ from vision_line.desk.services import DeskServices, Services, require
 from vision_line.desk.users.sessions import DeskSession, Role
 from vision_line.errors import ConfigError
 from vision_line.quality import NELSON_TESTS
+from vision_line.records.records import Records
 from vision_line.records.side_journal import SideEntry
 from vision_line.reviews import baseline_entries
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope
@@ -78,7 +79,7 @@ def charts_page(services: Services, session: Reader, wish: Wish) -> HTMLResponse
         choices=choices,
         kinds=period_kinds(),
         nelson=NELSON_TESTS,
-        may_approve=session.role.includes(Role.QUALITY),
+        may_approve=session.role.includes(Role.QUALITY) and not present_boxes().is_central,
         history=_history(services, shown.charts[0].scope) if len(shown.charts) == 1 else [],
     )
 
@@ -174,9 +175,7 @@ def withdraw_baseline(services: Services, session: Quality, wish: Wish, sent: Se
     return _to_chart(scope)
 
 
-def _phase_one(
-    connection: sqlite3.Connection, wish: ChartWish, starts: Sequence[str], reasons: Sequence[str]
-) -> PhaseOne:
+def _phase_one(connection: Records, wish: ChartWish, starts: Sequence[str], reasons: Sequence[str]) -> PhaseOne:
     chosen = choose_chart_time(connection, wish)
     return read_phase_one(connection, wish.scope(), chosen.periods, asked_exclusions(starts, reasons), chosen.known_utc)
 

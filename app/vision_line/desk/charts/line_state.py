@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from vision_line.desk.plain_words import masked
 from vision_line.records.journal import canonical
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ChartScope
 
 #: Whether a camera, by its name and station, is among those that are asked about.
@@ -20,10 +20,10 @@ IsOf = Callable[[str, str], bool]
 _DIGITS = 12
 
 _MODEL = "SELECT model_name, model_sha256 FROM runs WHERE started_utc <= ? ORDER BY started_utc DESC LIMIT 1"
-#: The newest row of each camera in the run that was the newest then.
-_SETTINGS = """SELECT name, station, settings, max(since_utc) FROM cameras
+#: The rows of each camera in the run that was the newest then, the newest last.
+_SETTINGS = """SELECT name, station, settings FROM cameras
     WHERE run = (SELECT run FROM runs WHERE started_utc <= ? ORDER BY started_utc DESC LIMIT 1) AND since_utc <= ?
-    GROUP BY name ORDER BY name"""
+    ORDER BY name, since_utc"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,16 @@ def cameras_of(scope: ChartScope) -> IsOf:
     return lambda camera, station: scope.camera in ("", camera) and scope.station in ("", station)
 
 
-def read_line_state(connection: sqlite3.Connection, is_of: IsOf, utc: float) -> LineState:
+def read_line_state(connection: Records, is_of: IsOf, utc: float) -> LineState:
     """Return what was in force at a moment.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     name, sha256_of = connection.execute(_MODEL, (utc,)).fetchone() or ("", "")
-    found: dict[str, Mapping[str, object]] = {}
-    for camera, station, text, _ in connection.execute(_SETTINGS, (utc, utc)).fetchall():
-        if is_of(camera, station):
-            found[camera] = _settings(text)
+    rows = connection.execute(_SETTINGS, (utc, utc)).fetchall()
+    newest = {camera: (station, text) for camera, station, text in rows}
+    found = {camera: _settings(text) for camera, (station, text) in newest.items() if is_of(camera, station)}
     return LineState(name, sha256_of, found)
 
 

@@ -6,7 +6,6 @@ Who approves sends back what they saw (`seen`): where the records say something 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,6 +16,7 @@ from vision_line.desk.charts.rate_chart import RateChart, RateSeries, fitted, ra
 from vision_line.desk.charts.rate_series import read_series
 from vision_line.errors import ConfigError
 from vision_line.quality import Baseline
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope, ExcludedPeriod
 
 LONGEST_REASON = 200
@@ -57,7 +57,7 @@ class PhaseOne:
 
 
 def read_phase_one(
-    connection: sqlite3.Connection,
+    connection: Records,
     scope: ChartScope,
     periods: Sequence[ChartPeriod],
     reasons: Mapping[float, str],
@@ -67,7 +67,7 @@ def read_phase_one(
 
     Raises:
         ConfigError: a reason is missing, or is for no period of these.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     over = [one for one in periods if one.until_utc <= known_utc]
     if not over:
@@ -80,15 +80,13 @@ def read_phase_one(
     return found if chart.limits is None else replace(found, seen=_seen(found))
 
 
-def approved_baseline(
-    connection: sqlite3.Connection, shown: PhaseOne, seen: str, by: str, now_utc: float
-) -> ApprovedBaseline:
+def approved_baseline(connection: Records, shown: PhaseOne, seen: str, by: str, now_utc: float) -> ApprovedBaseline:
     """Return the baseline that somebody approves who saw `seen`.
 
     Raises:
         ChangedMeanwhileError: the records say something else by now.
         ConfigError: there are no limits to approve.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     if shown.chart.limits is None:
         raise ConfigError(f"there are no limits to approve: {shown.chart.refused}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +13,7 @@ from vision_line.desk.charts.rate_chart import RateSeries
 from vision_line.desk.inspected.inspected_time import HeldTime
 from vision_line.desk.inspected.opportunity import Floats, Opportunity, read_opportunity
 from vision_line.desk.local_time import ChosenTime
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ChartScope
 
 #: SQLite counts, period by period: a million rows in Python would take five times as long.
@@ -25,11 +25,11 @@ _LASTS = f"""{_COUNTS.format("camera, station, class, max(first_seen_utc)")} AND
 _LOOKED_AT_S, _LONGER = 86_400.0, 8.0
 
 
-def read_series(connection: sqlite3.Connection, scope: ChartScope, periods: Sequence[ChartPeriod]) -> RateSeries:
+def read_series(connection: Records, scope: ChartScope, periods: Sequence[ChartPeriod]) -> RateSeries:
     """Return what was rejected or warned of in each period, and how much was inspected.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     edges = edges_of(periods)
     opportunity = read_opportunity(connection, ChosenTime(periods[0].since_utc, periods[-1].until_utc))
@@ -38,15 +38,15 @@ def read_series(connection: sqlite3.Connection, scope: ChartScope, periods: Sequ
 
 
 def read_station_series(
-    connection: sqlite3.Connection, scopes: Sequence[ChartScope], periods: Sequence[ChartPeriod]
+    connection: Records, scopes: Sequence[ChartScope], periods: Sequence[ChartPeriod]
 ) -> list[RateSeries]:
     """Return the same for scopes that differ in their station only, of one look at events and ledger.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     edges = edges_of(periods)
-    sums = ", ".join("coalesce(sum(station = ?), 0)" for _ in scopes)
+    sums = ", ".join("count(CASE WHEN station = ? THEN 1 END)" for _ in scopes)
     also, values = _conditions(replace(scopes[0], station=""))
     named = tuple(scope.station for scope in scopes)
     rows = [
@@ -65,11 +65,11 @@ def inspected_s(opportunity: Opportunity, scope: ChartScope, edges: Floats) -> F
     return opportunity.seconds(edges, _wanted(scope))
 
 
-def read_counts_of(connection: sqlite3.Connection, scope: ChartScope, edges: Floats) -> list[int]:
+def read_counts_of(connection: Records, scope: ChartScope, edges: Floats) -> list[int]:
     """Return the events of a scope that were first seen between neighbours of `edges` (n + 1,): n numbers.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     also, values = _conditions(scope)
     sql = f"{_COUNTS.format('count(*)')} {also}"
@@ -77,14 +77,14 @@ def read_counts_of(connection: sqlite3.Connection, scope: ChartScope, edges: Flo
 
 
 def read_last_events(
-    connection: sqlite3.Connection, since_utc: Mapping[ChartScope, float], until_utc: float
+    connection: Records, since_utc: Mapping[ChartScope, float], until_utc: float
 ) -> dict[ChartScope, float]:
     """Return when the last event of each scope was first seen, of those that have any since then and before a moment.
 
     All scopes share each look at the events, and most are found in the newest: a rare class costs one look at all.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     found: dict[ChartScope, float] = {}
     ends_utc, length_s = until_utc, _LOOKED_AT_S

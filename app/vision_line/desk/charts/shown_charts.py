@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time as clock
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from vision_line.desk.local_time import ChosenTime
 from vision_line.quality import Spread, spread_of
 from vision_line.records.columns import ColumnType, ExportColumn, SqlValue, Table
 from vision_line.records.formats import write_csv
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ChartScope
 
 
@@ -62,12 +62,12 @@ class ShownCharts:
     left_out: Sequence[str]
 
 
-def read_charts(connection: sqlite3.Connection, baselines: Baselines, wish: ChartWish) -> ShownCharts:
+def read_charts(connection: Records, baselines: Baselines, wish: ChartWish) -> ShownCharts:
     """Return what is wanted.
 
     Raises:
         ConfigError: the wish is for nothing that there is.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     time = choose_chart_time(connection, wish)
     scopes = scopes_of(connection, wish)
@@ -83,12 +83,12 @@ def read_charts(connection: sqlite3.Connection, baselines: Baselines, wish: Char
     return ShownCharts(time, charts, sum(one.chart.false_alarms_a_week for one in charts), known_utc, left_out)
 
 
-def _without_station(connection: sqlite3.Connection, time: ChosenTime) -> list[str]:
+def _without_station(connection: Records, time: ChosenTime) -> list[str]:
     return sorted({span.camera for span in read_spans(connection, time) if not span.station})
 
 
 def _shown(
-    connection: sqlite3.Connection,
+    connection: Records,
     baselines: Baselines,
     scope: ChartScope,
     series: RateSeries,

@@ -6,7 +6,6 @@ It is the alarm for a blind model, a moved lamp, a changed product. What was not
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,13 +19,15 @@ from vision_line.desk.inspected.opportunity import read_opportunity
 from vision_line.desk.local_time import ChosenTime
 from vision_line.quality import EventShortage, event_shortage, expected_false_silences
 from vision_line.records.columns import Table
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope
 
 #: Of an average month.
 HOURS_A_MONTH = 730.5
 
-#: Of the last run: the clock of one before may have been ahead.
-_NEWEST = "SELECT coalesce(ended_utc, alive_utc, started_utc) FROM runs ORDER BY run DESC LIMIT 1"
+#: Of the last run of each machine: the clock of one before may have been ahead.
+_NEWEST = """SELECT max(coalesce(r.ended_utc, r.alive_utc, r.started_utc)) FROM runs r
+    WHERE NOT EXISTS (SELECT 1 FROM runs n WHERE n.host = r.host AND n.run > r.run)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,13 @@ class SilenceWatch:
         return sorted((one for one in self.watched if one.is_called), key=lambda one: one.shortage.probability)
 
 
-def read_silences(connection: sqlite3.Connection, baselines: Baselines, until_utc: float | None = None) -> SilenceWatch:
+def read_silences(connection: Records, baselines: Baselines, until_utc: float | None = None) -> SilenceWatch:
     """Return how long each baseline's cameras have found nothing, until a moment or else the newest records.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
-    (newest_utc,) = connection.execute(_NEWEST).fetchone() or (0.0,)
+    newest_utc = connection.execute(_NEWEST).fetchone()[0] or 0.0
     until_utc = newest_utc if until_utc is None else min(until_utc, newest_utc)
     approved = [one for one in watched(baselines) if one.baseline.last_utc < until_utc]
     seen = read_last_events(connection, {one.scope: one.baseline.first_utc for one in approved}, until_utc)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -16,6 +15,7 @@ from vision_line.desk.local_time import ChosenTime, PlantClock, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.services import Services
 from vision_line.desk.time_choice import AskedTime, WantedTime, choose_time, neighbours
+from vision_line.records.records import Records
 from vision_line.reviews.figures.review_figures import ReviewFigures, review_figures
 from vision_line.reviews.figures.reviewed_time import read_reviewed_time
 from vision_line.reviews.reviews_file import reading
@@ -26,12 +26,12 @@ router = APIRouter()
 _LAST_S = 7 * 86_400.0
 
 
-def read_figures(connection: sqlite3.Connection, directory: Path, time: ChosenTime, clock: PlantClock) -> ReviewFigures:
+def read_figures(connection: Records, directory: Path, time: ChosenTime, clock: PlantClock) -> ReviewFigures:
     """Return the figures of a time, without challenge parts.
 
     Raises:
         RunError: `reviews.sqlite` cannot be read.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     windows = challenge_windows(directory, time.since_utc, time.until_utc)
     with reading(directory) as reviews:
@@ -70,7 +70,7 @@ def figures_json(services: Services, wanted: AskedTime) -> ReviewFigures:
         return read_figures(connection, services.reader.directory, time, plant_clock())
 
 
-def _time(connection: sqlite3.Connection, wanted: WantedTime) -> ChosenTime:
+def _time(connection: Records, wanted: WantedTime) -> ChosenTime:
     """Return the time that was asked for, the newest week where none was."""
     time = choose_time(connection, wanted)
     return ChosenTime(time.until_utc - _LAST_S, time.until_utc) if wanted == WantedTime() else time

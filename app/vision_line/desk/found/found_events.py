@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +14,7 @@ from vision_line.parts.lot_rows import LotRows
 from vision_line.records.coco import known_classes
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection, plan_query
+from vision_line.records.records import Records, Row
 from vision_line.reviews.answer import ItemKey, ItemKind
 
 #: Events of one page.
@@ -43,6 +43,8 @@ _ROWS = """SELECT t.event, t.camera, t.station, t.recipe, t.class AS class_name,
     e.path IS NOT NULL AND e.deleted_utc IS NULL AS has_image,
     e.crop_path IS NOT NULL AND e.deleted_utc IS NULL AS has_crop, e.deleted_utc, e.deleted_why, e.missing
     FROM events t LEFT JOIN evidence e ON e.run = t.run AND e.event_id = t.event_id WHERE t.event IN ({places})"""
+_CHALLENGED = """SELECT t.event FROM events t WHERE t.event IN ({places})
+    AND is_challenge(t.camera, t.first_seen_utc)"""
 _BEFORE = """SELECT event FROM events WHERE camera = ? AND (first_seen_utc, event) < (?, ?)
     ORDER BY first_seen_utc DESC, event DESC LIMIT ?"""
 _AFTER = """SELECT event FROM events WHERE camera = ? AND (first_seen_utc, event) > (?, ?)
@@ -191,7 +193,7 @@ class FilterChoices:
 
 
 def find_events(
-    connection: sqlite3.Connection,
+    connection: Records,
     wanted: EventFilter,
     after: Position,
     rows: int = PAGE_ROWS,
@@ -200,7 +202,7 @@ def find_events(
 
     Raises:
         ConfigError: no moment is wanted.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     conditions, parameters = _conditions(wanted)
     conditions.append("(t.first_seen_utc, t.event) < (?, ?)")
@@ -224,7 +226,7 @@ def find_events(
 
 
 def read_beside(
-    connection: sqlite3.Connection, wanted: EventFilter, event: FoundEvent
+    connection: Records, wanted: EventFilter, event: FoundEvent
 ) -> tuple[FoundEvent | None, FoundEvent | None]:
     """Return the events before and after one in time among those that a search finds.
 
@@ -232,7 +234,7 @@ def read_beside(
 
     Raises:
         ConfigError: no moment is wanted.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     place = (event.first_seen_utc, event.event)
     earlier = find_events(connection, wanted, Position(*place), rows=1).events
@@ -248,11 +250,11 @@ def read_beside(
     return next(iter(earlier), None), next(iter(later), None)
 
 
-def find_number(connection: sqlite3.Connection, run_id: str, event_id: str) -> int | None:
+def find_number(connection: Records, run_id: str, event_id: str) -> int | None:
     """Return the number of an event by what names it for ever, None where it is not in these records.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     row = connection.execute(_NUMBER, (run_id, event_id)).fetchone()
     return None if row is None else int(row["event"])
@@ -286,23 +288,37 @@ def _narrows(wanted: EventFilter) -> bool:
     return bool(by_row or wanted.reviewed or wanted.challenges or wanted.lot)
 
 
-def read_events(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[FoundEvent]:
+def read_events(connection: Records, numbers: Sequence[int]) -> list[FoundEvent]:
     """Return events in the order of their numbers."""
+    if not numbers:
+        return []
     rows = connection.execute(_ROWS.format(places=", ".join("?" * len(numbers))), numbers).fetchall()
     found = {row["event"]: _event(row) for row in rows}
     return [found[number] for number in numbers if number in found]
 
 
-def _event(row: sqlite3.Row) -> FoundEvent:
+def challenged_events(connection: Records, numbers: Sequence[int]) -> set[int]:
+    """Return which of these events are of challenge parts.
+
+    Raises:
+        Error: the database's, as it comes.
+    """
+    if not numbers:
+        return set()
+    sql = _CHALLENGED.format(places=", ".join("?" * len(numbers)))
+    return {number for (number,) in connection.execute(sql, numbers)}
+
+
+def _event(row: Row) -> FoundEvent:
     flags = {name: bool(row[name]) for name in ("ended", "has_image", "has_crop")}
     return FoundEvent(**{**dict(row), **flags, "verdict": Verdict(row["verdict"])})
 
 
-def read_event(connection: sqlite3.Connection, number: int, around: int = 4) -> EventDetail | None:
+def read_event(connection: Records, number: int, around: int = 4) -> EventDetail | None:
     """Return an event by its number in the record file, with `around` events on each side; None: there is none.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     found = read_events(connection, [number])
     if not found:
@@ -330,11 +346,11 @@ def read_event(connection: sqlite3.Connection, number: int, around: int = 4) -> 
     )
 
 
-def read_settings(connection: sqlite3.Connection, event: FoundEvent) -> CameraSettings:
+def read_settings(connection: Records, event: FoundEvent) -> CameraSettings:
     """Return what was set of the event's camera when it was first seen.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     row = connection.execute(_SETTINGS, (event.run, event.camera, event.first_seen_utc)).fetchone()
     row = row or connection.execute(_FIRST_SETTINGS, (event.run, event.camera)).fetchone()
@@ -343,11 +359,11 @@ def read_settings(connection: sqlite3.Connection, event: FoundEvent) -> CameraSe
     return CameraSettings(row["since_utc"], {"url": masked(row["url"]), **_settings(row["settings"])})
 
 
-def read_entries(connection: sqlite3.Connection, event: FoundEvent) -> tuple[int | None, int | None, int]:
+def read_entries(connection: Records, event: FoundEvent) -> tuple[int | None, int | None, int]:
     """Return the first and last entry of an event in the journal, and how many there are.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     first, last, count = connection.execute(_JOURNAL, (event.event_id, event.run)).fetchone()
     return first, last, count
@@ -359,12 +375,12 @@ def _settings(text: str) -> dict[str, object]:
     return {name: masked(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-def read_choices(connection: sqlite3.Connection) -> FilterChoices:
+def read_choices(connection: Records) -> FilterChoices:
     """Return what the runs had.
 
     Raises:
         RunError: a run's classes are none.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute("SELECT DISTINCT name, station FROM cameras ORDER BY name, station").fetchall()
     return FilterChoices(

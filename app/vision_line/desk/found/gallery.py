@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from vision_line.challenges.challenge_windows import challenge_windows
+from vision_line.desk.boxes import present_boxes, shown_of
 from vision_line.desk.found.found_events import (
     OVERRULED,
     REVIEWED,
@@ -23,6 +23,7 @@ from vision_line.desk.found.found_events import (
     EventsPage,
     FoundEvent,
     Position,
+    challenged_events,
     find_events,
     find_number,
     read_beside,
@@ -30,14 +31,13 @@ from vision_line.desk.found.found_events import (
     read_event,
 )
 from vision_line.desk.local_time import parse_local, plant_clock
-from vision_line.desk.parts.parts_reader import open_parts
 from vision_line.desk.rendering import page
 from vision_line.desk.reviewing.shown_answers import answers_for, overruled_keys
 from vision_line.desk.services import DeskServices, Services, require
 from vision_line.desk.time_choice import WantedTime, named_time
 from vision_line.desk.users.sessions import DeskSession, Role
 from vision_line.frames import Verdict
-from vision_line.parts.lot_rows import LotRows, read_lot_rows
+from vision_line.parts.lot_rows import LotRows, merged, read_lot_rows
 from vision_line.parts.passed import PassedPart, parts_of_event, read_part
 from vision_line.records.query import Selection
 from vision_line.reviews.cases import Case, Cases
@@ -87,7 +87,7 @@ def event_filter(
     by_review = reviewed if reviewed in REVIEWED else ""
     keys: set[str] = set()
     if by_review:
-        answered, overruled = overruled_keys(services.reader.directory, session.user)
+        answered, overruled = overruled_keys(services.reader, session.user)
         keys = overruled if by_review == OVERRULED else answered
     lot = lot.strip()
     return EventFilter(
@@ -103,11 +103,24 @@ def event_filter(
 
 def _lot_rows(services: DeskServices, lot: str) -> LotRows:
     """Return what the events of a lot are known by."""
-    with open_parts(services.reader.directory) as parts:
+    boxes = present_boxes()
+    if boxes.is_central and not boxes.box:
+        return merged(_lot_rows_of_box(services, lot, box) for box in boxes.every)
+    with services.reader.open_parts() as parts:
         if parts is None:
             return LotRows()
         with services.reader.open() as records:
             return read_lot_rows(parts, records, lot)
+
+
+def _lot_rows_of_box(services: DeskServices, lot: str, box: str) -> LotRows:
+    """Return the same of one box among others: what was ordered everywhere is of its own cameras alone."""
+    with shown_of(replace(present_boxes(), box=box)):
+        found = _lot_rows(services, lot)
+        with services.reader.open() as records:
+            cameras = tuple(read_choices(records).cameras)
+    times = tuple(replace(one, cameras=cameras) if one.cameras is None else one for one in found.times)
+    return replace(found, times=times)
 
 
 def position(
@@ -127,7 +140,7 @@ def gallery(services: Services, session: Reader, wanted: Wanted, after: After) -
     with services.reader.open() as connection:
         found = find_events(connection, wanted, after)
         choices = read_choices(connection)
-    answers = answers_for(services.reader.directory, session.user, [event.key for event in found.events])
+    answers = answers_for(services.reader, session.user, [event.key for event in found.events])
     title, *named = plant_clock().named(wanted.selection.since_utc, wanted.selection.until_utc)
     older = None if found.next is None else _address(wanted, found.next)
     return page(
@@ -178,7 +191,7 @@ def one_event(services: Services, session: Reader, event: int, wanted: Wanted, w
     return page(
         "event.html",
         detail=detail,
-        answers=answers_for(services.reader.directory, session.user, [key]).get(key, []),
+        answers=answers_for(services.reader, session.user, [key]).get(key, []),
         is_challenge=bool(_in_challenges(services, [detail.event])),
         earlier=earlier,
         later=later,
@@ -202,7 +215,7 @@ def event_detail(services: Services, event: int) -> EventDetail:
 
 def _parts(services: DeskServices, event: FoundEvent) -> list[PassedPart]:
     """Return the parts that an event belongs to."""
-    with open_parts(services.reader.directory) as connection:
+    with services.reader.open_parts() as connection:
         if connection is None:
             return []
         numbers = parts_of_event(connection, event.run_id, event.event_id)
@@ -211,16 +224,13 @@ def _parts(services: DeskServices, event: FoundEvent) -> list[PassedPart]:
 
 def _in_challenges(services: Services, events: Sequence[FoundEvent]) -> set[int]:
     """Return the numbers of those events that are of challenge parts."""
-    times = [event.first_seen_utc for event in events]
-    if not times:
-        return set()
-    windows = challenge_windows(services.reader.directory, min(times), max(times) + 1.0)
-    return {event.event for event in events if windows.holds(event.camera, event.first_seen_utc)}
+    with services.reader.open() as connection:
+        return challenged_events(connection, [event.event for event in events])
 
 
 def _open_cases(services: DeskServices, session: DeskSession) -> list[Case] | None:
     """Return the cases in which events can be put, None for who may not."""
-    if not session.role.includes(Role.REVIEWER):
+    if present_boxes().is_central or not session.role.includes(Role.REVIEWER):
         return None
     return [case for case in Cases(services.reader.directory).all() if case.is_open]
 
@@ -244,6 +254,7 @@ def _address(wanted: EventFilter, after: Position | None = None) -> str:
         if utc is not None
     ]
     asked += [("lot", wanted.lot)] if wanted.lot else []
+    asked += present_boxes().asked.items()
     if wanted.challenges:
         asked.append(("challenges", str(wanted.challenges)))
     if after is not None:

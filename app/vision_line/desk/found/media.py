@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import sqlite3
 from collections.abc import Iterator
 from enum import StrEnum
+from html import escape
 from http import HTTPStatus
 from io import BufferedReader
+from textwrap import wrap
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from vision_line.desk.found.file_source import FileGoneError, RecordedFile, UnreachableBoxError
 from vision_line.desk.services import Services
 from vision_line.errors import RunError
-from vision_line.records.directory import ForeignFileError, open_stored
 from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 
 router = APIRouter(include_in_schema=False)
@@ -44,36 +44,47 @@ _COLUMNS = {
     ImageKind.CROP: ("crop_path", "crop_sha256"),
 }
 
+_WORDS = {
+    ImageKind.IMAGE: "the untouched frame",
+    ImageKind.OVERLAY: "the frame with its boxes",
+    ImageKind.CROP: "the enlarged defect",
+}
+
 
 @router.get("/media/events/{event}/{kind}")
 def event_image(services: Services, event: int, kind: ImageKind) -> Response:
     """Serve an image of an event."""
     path, sha256 = _COLUMNS[kind]
-    sql = f"""SELECT e.{path}, e.{sha256}, e.deleted_utc FROM events t JOIN evidence e
+    sql = f"""SELECT t.run, e.{path}, e.{sha256}, e.deleted_utc FROM events t JOIN evidence e
         ON e.run = t.run AND e.event_id = t.event_id WHERE t.event = ?"""  # noqa: S608  names, of this file
-    return _image(services, sql, event, EVIDENCE.folder)
+    return _image(services, sql, event, EVIDENCE.folder, _WORDS[kind])
 
 
 @router.get("/media/near_misses/{number}")
 def near_miss_image(services: Services, number: int) -> Response:
     """Serve the image of a near miss."""
-    sql = "SELECT path, sha256, deleted_utc FROM near_misses WHERE near_miss = ?"
-    return _image(services, sql, number, NEAR_MISSES.folder)
+    sql = "SELECT run, path, sha256, deleted_utc FROM near_misses WHERE near_miss = ?"
+    return _image(services, sql, number, NEAR_MISSES.folder, "the image of a near miss")
 
 
 @router.get("/media/audits/{number}")
 def audit_image(services: Services, number: int) -> Response:
     """Serve the image of an audited frame."""
-    return _image(services, "SELECT path, sha256, deleted_utc FROM audits WHERE audit = ?", number, AUDITS.folder)
+    sql = "SELECT run, path, sha256, deleted_utc FROM audits WHERE audit = ?"
+    return _image(services, sql, number, AUDITS.folder, "an audited frame")
 
 
-def _image(services: Services, sql: str, number: int, folder: str) -> Response:
+def _image(services: Services, sql: str, number: int, folder: str, what: str) -> Response:
     """Serve the image that a row names, if it is the one that was recorded."""
-    with services.reader.open() as connection:
-        row = _row(connection, sql, number)
-    with _opened(services, row, folder) as file:
-        data = file.read()
-    if row[1] is not None and hashlib.sha256(data).hexdigest() != row[1]:
+    wanted = _wanted(services, sql, number, folder, what)
+    try:
+        with services.files.open(wanted) as file:
+            data = file.read()
+    except FileGoneError as exc:
+        raise HTTPException(HTTPStatus.GONE, str(exc)) from exc
+    except UnreachableBoxError as exc:
+        return Response(instead(str(exc)), HTTPStatus.SERVICE_UNAVAILABLE, media_type="image/svg+xml")
+    if wanted.sha256 is not None and hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise RunError(
             "this is not the image that was recorded: its SHA-256 differs; vision-line verify --pictures says more"
         )
@@ -83,11 +94,14 @@ def _image(services: Services, sql: str, number: int, folder: str) -> Response:
 @router.get("/media/clips/{clip}")
 def clip_video(services: Services, clip: int, request: Request) -> Response:
     """Serve a clip, or the part of it that a browser asks for."""
-    with services.reader.open() as connection:
-        row = _row(connection, "SELECT path, sha256, deleted_utc FROM clips WHERE clip = ?", clip)
-    file = _opened(services, row, CLIPS.folder)
+    sql = "SELECT run, path, sha256, deleted_utc FROM clips WHERE clip = ?"
+    wanted = _wanted(services, sql, clip, CLIPS.folder, "a clip")
     try:
-        if hashlib.file_digest(file, "sha256").hexdigest() != row[1]:
+        file = services.files.open(wanted)
+    except FileGoneError as exc:
+        raise HTTPException(HTTPStatus.GONE, str(exc)) from exc
+    try:
+        if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:
             raise RunError("this is not the clip that was recorded: its SHA-256 differs")
         size = file.tell()
         first, last, is_part = _part(request.headers.get("range"), size)
@@ -101,26 +115,27 @@ def clip_video(services: Services, clip: int, request: Request) -> Response:
     return StreamingResponse(_chunks(file, first, last), status, headers, media_type="video/mp4")
 
 
-def _row(connection: sqlite3.Connection, sql: str, number: int) -> tuple[str | None, str | None, float | None]:
-    """Return path, hash, and when it was removed."""
-    row = connection.execute(sql, (number,)).fetchone() if 0 <= number < 2**63 else None
+def _wanted(services: Services, sql: str, number: int, folder: str, what: str) -> RecordedFile:
+    """Return the file that a row names."""
+    with services.reader.open() as connection:
+        row = connection.execute(sql, (number,)).fetchone() if 0 <= number < 2**63 else None
     if row is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file in these records")
-    return row[0], row[1], row[2]
-
-
-def _opened(services: Services, row: tuple[str | None, str | None, float | None], folder: str) -> BufferedReader:
-    path, _, deleted_utc = row
+    run, path, sha256, deleted_utc = row
     if path is None or deleted_utc is not None:
         raise HTTPException(HTTPStatus.GONE, "the file was removed, or there never was one")
-    try:
-        return os.fdopen(open_stored(services.reader.directory, path, folder), "rb")
-    except FileNotFoundError as exc:
-        raise HTTPException(HTTPStatus.GONE, "the file is gone") from exc
-    except ForeignFileError as exc:
-        raise HTTPException(HTTPStatus.GONE, "the row names a file that is none of these records") from exc
-    except OSError as exc:
-        raise RunError(f"the file cannot be read: {exc.strerror}") from exc
+    return RecordedFile(run, folder, path, sha256, what)
+
+
+def instead(sentence: str) -> str:
+    """Return a sentence as an image, to stand where another one cannot be shown."""
+    lines = wrap(sentence, 34)
+    rows = "".join(f'<text x="16" y="{40 + 22 * n}">{escape(line)}</text>' for n, line in enumerate(lines))
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 240" width="320" height="240">'
+        '<rect width="320" height="240" fill="#e8e8e8"/>'
+        f'<g font-family="sans-serif" font-size="16" fill="#444">{rows}</g></svg>'
+    )
 
 
 def _part(asked: str | None, size: int) -> tuple[int, int, bool]:

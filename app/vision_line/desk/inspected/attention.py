@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from vision_line.desk.plain_words import cause_words
 from vision_line.errors import RunError
 from vision_line.frames import CameraState
 from vision_line.inspection.coverage.causes import LOG, OFF
+from vision_line.records.records import Records, Row
 
 _LAST_RUN = """SELECT run, started_utc, coalesce(ended_utc, alive_utc, started_utc) AS known_utc,
     ended_utc IS NULL AS goes_on, end_cause, model_name, device FROM runs ORDER BY run DESC LIMIT 1"""
@@ -50,11 +50,11 @@ class Alarm:
     is_missing: bool = True
 
 
-def read_last_run(connection: sqlite3.Connection) -> LastRun | None:
+def read_last_run(connection: Records) -> LastRun | None:
     """Return the newest run, None where there was none.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     row = connection.execute(_LAST_RUN).fetchone()
     if row is None:
@@ -63,11 +63,13 @@ def read_last_run(connection: sqlite3.Connection) -> LastRun | None:
     return LastRun(**{**dict(row), "goes_on": goes_on}, is_live=is_alive(row["known_utc"], goes_on=goes_on))
 
 
-def read_alarms(connection: sqlite3.Connection, run: LastRun, directory: Path) -> list[Alarm]:
+def read_alarms(connection: Records, run: LastRun, directory: Path | None) -> list[Alarm]:
     """Return what needs somebody now, the worst first; nothing: every camera of the run is inspected.
 
+    `directory` is where the run can be asked why its records stand still; None: it is elsewhere.
+
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     if not run.goes_on:
         return [Alarm("No program runs, so no camera is inspected", run.known_utc, is_missing=False)]
@@ -86,9 +88,9 @@ def read_alarms(connection: sqlite3.Connection, run: LastRun, directory: Path) -
     return sorted(every, key=lambda alarm: (not alarm.is_missing, -len(alarm.cameras), alarm.since_utc))
 
 
-def _stalled(run: LastRun, directory: Path) -> str | None:
+def _stalled(run: LastRun, directory: Path | None) -> str | None:
     """Return what the run itself says of a record that stands still; None: it does not, or nobody answers."""
-    if time.time() - run.known_utc < STALLED_S:
+    if directory is None or time.time() - run.known_utc < STALLED_S:
         return None
     try:
         return stalled_reason(directory)
@@ -96,7 +98,7 @@ def _stalled(run: LastRun, directory: Path) -> str | None:
         return None
 
 
-def _missing(cause: str, rows: Sequence[sqlite3.Row]) -> Alarm:
+def _missing(cause: str, rows: Sequence[Row]) -> Alarm:
     """Return what is said of the cameras that are not inspected by one cause."""
     words = "Results cannot be recorded" if cause == LOG else f"not inspected: {cause_words(cause)}"
     return Alarm(words, min(row["started_utc"] for row in rows), tuple(row["camera"] for row in rows))

@@ -7,7 +7,6 @@ cut off, and what is missing of its rest is what the gaps say.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from vision_line.inspection.coverage.causes import OFF
 from vision_line.inspection.coverage.minutes import MINUTE_S
 from vision_line.records.columns import Table
 from vision_line.records.query import SOURCES, Selection, plan_query
+from vision_line.records.records import Records
 
 #: More columns than this are narrower than two points on a wide screen.
 MOST_COLUMNS = 720
@@ -97,12 +97,12 @@ def _offset_s(utc: float) -> float:
 
 
 def read_bars(
-    connection: sqlite3.Connection, time: ChosenTime, gaps: Sequence[Gap], camera: str | None = None
+    connection: Records, time: ChosenTime, gaps: Sequence[Gap], camera: str | None = None
 ) -> dict[str, list[BarPart]]:
     """Return the bar of each camera of which something is recorded in `time`; `gaps` are those of the same time.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     cameras = () if camera is None else (camera,)
     grid = _Grid(time, MINUTE_S * (time.since_utc // MINUTE_S), column_s(time))

@@ -8,8 +8,6 @@ nor due.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from vision_line.frames import CameraState
 from vision_line.inspection.coverage.causes import CRASHED, OFF
 from vision_line.records.columns import Table
 from vision_line.records.query import SOURCES, Selection, plan_query
+from vision_line.records.records import Records, Row, either, least
 from vision_line.telemetry.covered import Covered
 
 _INTERVALS = f"""SELECT t.interval, t.camera, t.station, t.cause, t.started_utc,
@@ -29,20 +28,21 @@ _INTERVALS = f"""SELECT t.interval, t.camera, t.station, t.cause, t.started_utc,
 
 _OVER = ", ".join(f"'{state}'" for state in (CameraState.ENDED, CameraState.REMOVED))
 #: From when to when a run had a camera with one station; the last state says whether it still had it at the end.
-_SPANS = f"""SELECT camera, station, since_utc, min(known_utc, coalesce(changed_utc, over_utc, known_utc)), run
+_SPANS = f"""SELECT camera, station, since_utc,
+    {least("known_utc", "coalesce(changed_utc, over_utc, known_utc)")}, run
     FROM (SELECT t.name AS camera, t.station, {in_its_run("t.since_utc")} AS since_utc, {KNOWN} AS known_utc, t.run,
             lead({in_its_run("t.since_utc")}) OVER (PARTITION BY t.run, t.name ORDER BY t.since_utc) AS changed_utc, (
-            SELECT iif(s.state IN ({_OVER}), s.at_utc, NULL) FROM states s
+            SELECT {either(f"s.state IN ({_OVER})", "s.at_utc", "NULL")} FROM states s
             WHERE s.run = t.run AND s.camera = t.name ORDER BY s.change DESC LIMIT 1
         ) AS over_utc
-        FROM cameras t JOIN runs r ON r.run = t.run WHERE {BEGAN} < ? AND {KNOWN} >= ?)
+        FROM cameras t JOIN runs r ON r.run = t.run WHERE {BEGAN} < ? AND {KNOWN} >= ?) had
     ORDER BY camera, since_utc"""  # noqa: S608  the same
 #: The times that the wall clock jumped over under a run: nobody lived them.
 _JUMPS = "SELECT run, from_utc, to_utc FROM clock_steps WHERE clock > 0 AND to_utc > from_utc ORDER BY run, clock"
 
 #: What a clock labelled that was ahead says nothing.
 _REMOVED_UNTIL = """SELECT max(to_utc) FROM removals
-    WHERE removed_from IN (SELECT value FROM json_each(?)) AND to_utc <= at_utc"""
+    WHERE removed_from IN ({places}) AND to_utc <= at_utc"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +93,25 @@ class HeldTime:
     until_utc: float
 
 
-def known_since_utc(connection: sqlite3.Connection, *tables: Table) -> float:
+def known_since_utc(connection: Records, *tables: Table) -> float:
     """Return from when on these tables have all their rows: the oldest are removed first. 0: nothing was removed.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
-    (removed_utc,) = connection.execute(_REMOVED_UNTIL, (json.dumps(tables),)).fetchone()
+    (removed_utc,) = connection.execute(
+        _REMOVED_UNTIL.format(places=", ".join("?" * len(tables))), tuple(map(str, tables))
+    ).fetchone()
     return removed_utc or 0.0
 
 
-def read_spans(connection: sqlite3.Connection, time: ChosenTime) -> list[HeldTime]:
+def read_spans(connection: Records, time: ChosenTime) -> list[HeldTime]:
     """Return when runs had cameras, of the runs of which some lies in `time`, by camera and start.
 
     What the wall clock jumped over as it was put forward is in none: such a clock is of a machine that was off.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     jumps = defaultdict[int, list[tuple[float, float]]](list)
     for run, from_utc, to_utc in connection.execute(_JUMPS).fetchall():
@@ -133,11 +135,11 @@ def _without(jumps: Iterable[tuple[float, float]], since_utc: float, until_utc: 
         yield since_utc, until_utc
 
 
-def read_gaps(connection: sqlite3.Connection, time: ChosenTime, camera: str | None = None) -> list[Gap]:
+def read_gaps(connection: Records, time: ChosenTime, camera: str | None = None) -> list[Gap]:
     """Return the gaps of which some lies in `time`, by camera and start.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     cameras = () if camera is None else (camera,)
     query = plan_query(Table.NOT_INSPECTED, Selection(time.since_utc, time.until_utc, cameras))
@@ -146,15 +148,13 @@ def read_gaps(connection: sqlite3.Connection, time: ChosenTime, camera: str | No
     return [gap for gap in gaps if gap.seconds > 0]
 
 
-def read_inspected_time(
-    connection: sqlite3.Connection, time: ChosenTime, camera: str | None = None
-) -> list[CameraTime]:
+def read_inspected_time(connection: Records, time: ChosenTime, camera: str | None = None) -> list[CameraTime]:
     """Return what is known of each camera that a run had in `time`, or has a gap in it, by name.
 
     A program that had died for all of `time` had no camera, and yet each was due. Of removed gaps nothing is known.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     time = ChosenTime(max(time.since_utc, known_since_utc(connection, Table.NOT_INSPECTED)), time.until_utc)
     if time.length_s <= 0:
@@ -168,7 +168,7 @@ def read_inspected_time(
     return [one for one in found if one.covered.due_s > 0 or one.off_s > 0]
 
 
-def _gap(row: sqlite3.Row, time: ChosenTime) -> Gap:
+def _gap(row: Row, time: ChosenTime) -> Gap:
     started, ended, measured_s = row["started_utc"], row["ended_utc"], row["measured_s"]
     is_whole = measured_s is not None and time.since_utc <= started and ended <= time.until_utc
     return Gap(

@@ -8,7 +8,6 @@ removed has no area: nothing is known of it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.run_times import KNOWN
 from vision_line.records.columns import Table
 from vision_line.records.query import SOURCES, Selection, plan_query
+from vision_line.records.records import Records
 
 Floats = NDArray[np.float64]
 
@@ -47,11 +47,11 @@ class Opportunity:
         return np.round(total, 3)
 
 
-def read_opportunity(connection: sqlite3.Connection, time: ChosenTime) -> Opportunity:
+def read_opportunity(connection: Records, time: ChosenTime) -> Opportunity:
     """Return what is known of `time`.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     known_utc = known_since_utc(connection, Table.EVENTS, Table.NOT_INSPECTED)
     held = read_spans(connection, time)

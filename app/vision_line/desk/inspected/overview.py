@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from vision_line.desk.inspected.shift_parts import CameraCoverage, ShiftPart, re
 from vision_line.desk.local_time import ChosenTime, plant_clock
 from vision_line.desk.part_charts.part_baselines import read_part_baselines
 from vision_line.desk.part_charts.part_silences import read_part_silences
-from vision_line.desk.parts.parts_reader import open_parts
 from vision_line.desk.rendering import page
 from vision_line.desk.report.counts import in_all, read_counts
 from vision_line.desk.report.identity import read_runs, without_run_s
@@ -34,6 +32,7 @@ from vision_line.desk.services import Services
 from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
 from vision_line.inspection.coverage.causes import OFF
 from vision_line.parts.passed import PartsFilter, count_parts
+from vision_line.records.records import Records
 from vision_line.telemetry.covered import Covered, together
 
 router = APIRouter()
@@ -63,11 +62,11 @@ class InspectedOverview:
     shifts: Sequence[ShiftPart]
 
 
-def read_overview(connection: sqlite3.Connection, time: ChosenTime) -> InspectedOverview:
+def read_overview(connection: Records, time: ChosenTime) -> InspectedOverview:
     """Return what is known of all cameras.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     cameras = read_cameras(connection, time)
     times = [one.time for one in cameras]
@@ -104,7 +103,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         later_utc = ahead_utc(connection)
     part_silences = read_part_silences(services.reader.directory, read_part_baselines(services.reader.directory))
     earlier, later = neighbours(time)
-    with open_parts(services.reader.directory) as connection:
+    with services.reader.open_parts() as connection:
         of_time = PartsFilter(time.since_utc, time.until_utc)
         lanes = [] if connection is None else count_parts(connection, of_time)
         escapes = [] if connection is None else find_escapes(connection, of_time)
@@ -136,7 +135,7 @@ def _challenge_problems(directory: Path, targets: Sequence[ChallengeTarget]) -> 
     return [state.why for state in read_states(directory, targets, clock_now()) if state.why]
 
 
-def _shift_before(connection: sqlite3.Connection, time: ChosenTime) -> ShiftPart | None:
+def _shift_before(connection: Records, time: ChosenTime) -> ShiftPart | None:
     """Return the shift before this one, as who takes over wants to know of it; None: the time is no shift."""
     clock = plant_clock()
     if clock.shift_of(time) is None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from vision_line.desk.inspected.coverage_bar import BarPart, read_bars
 from vision_line.desk.inspected.inspected_time import CameraTime, read_inspected_time
 from vision_line.desk.local_time import ChosenTime, plant_clock
 from vision_line.quality.shifts import WorkShift
+from vision_line.records.records import Records
 from vision_line.telemetry.covered import Covered, together
 
 #: Shifts of a day, and what of the night shift lies at both ends of it; of more there are no bars, only sums.
@@ -44,23 +44,23 @@ class ShiftPart:
         return sum(self.total.not_inspected_s.values())
 
 
-def read_cameras(connection: sqlite3.Connection, time: ChosenTime) -> list[CameraCoverage]:
+def read_cameras(connection: Records, time: ChosenTime) -> list[CameraCoverage]:
     """Return what is known of each camera in `time`, by name.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     times = read_inspected_time(connection, time)
     bars = read_bars(connection, time, [gap for one in times for gap in one.gaps])
     return [CameraCoverage(one, one.covered.share, bars.get(one.camera, [])) for one in times]
 
 
-def read_shift_parts(connection: sqlite3.Connection, time: ChosenTime) -> list[ShiftPart]:
+def read_shift_parts(connection: Records, time: ChosenTime) -> list[ShiftPart]:
     """Return the shifts of which some lies in `time`; none where they are not known, or where it is only one.
 
     Raises:
         ConfigError: the time is out of what clocks show.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     shifts = plant_clock().shifts_between(time)
     if len(shifts) < 2:
@@ -68,16 +68,16 @@ def read_shift_parts(connection: sqlite3.Connection, time: ChosenTime) -> list[S
     return [_read_part(connection, shift, time, with_bars=len(shifts) <= MOST_WITH_BARS) for shift in shifts]
 
 
-def read_shift(connection: sqlite3.Connection, shift: WorkShift) -> ShiftPart:
+def read_shift(connection: Records, shift: WorkShift) -> ShiftPart:
     """Return what is known of a shift, without bars.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     return _read_part(connection, shift, ChosenTime(shift.start_utc, shift.end_utc), with_bars=False)
 
 
-def _read_part(connection: sqlite3.Connection, shift: WorkShift, time: ChosenTime, *, with_bars: bool) -> ShiftPart:
+def _read_part(connection: Records, shift: WorkShift, time: ChosenTime, *, with_bars: bool) -> ShiftPart:
     part = ChosenTime(max(shift.start_utc, time.since_utc), min(shift.end_utc, time.until_utc))
     cameras = read_cameras(connection, part) if with_bars else []
     times = [one.time for one in cameras] if with_bars else read_inspected_time(connection, part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from vision_line.errors import RunError
 from vision_line.records.directory import ForeignFileError, open_stored
 from vision_line.records.file_tables import EVIDENCE
+from vision_line.records.records import Records
 
 _NAMES = "SELECT DISTINCT name FROM cameras ORDER BY name"
 _NEWEST = "SELECT station, settings FROM cameras WHERE name = ? ORDER BY run DESC, since_utc DESC LIMIT 1"
@@ -31,11 +31,11 @@ class LiveCamera:
     after: str | None
 
 
-def read_live_camera(connection: sqlite3.Connection, name: str) -> LiveCamera | None:
+def read_live_camera(connection: Records, name: str) -> LiveCamera | None:
     """Return a camera of the records; None: no run had it.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     names = [row[0] for row in connection.execute(_NAMES).fetchall()]
     if name not in names:
@@ -47,11 +47,11 @@ def read_live_camera(connection: sqlite3.Connection, name: str) -> LiveCamera | 
     return LiveCamera(name, station, json.loads(settings or "{}").get("roi", []), before, after)
 
 
-def newest_kept_image(connection: sqlite3.Connection, directory: Path, name: str) -> tuple[bytes, float] | None:
+def newest_kept_image(connection: Records, directory: Path, name: str) -> tuple[bytes, float] | None:
     """Return the newest JPEG that is kept of a camera, and when its defect was first seen; None: there is none.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
         RunError: it cannot be read.
     """
     row = connection.execute(_KEPT, (name,)).fetchone()

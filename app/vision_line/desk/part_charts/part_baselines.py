@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from vision_line.desk.charts.baselines import NOW_UTC
 from vision_line.desk.charts.line_state import LineState, changes_since, read_line_state
 from vision_line.parts.lot_cameras import lane_cameras
 from vision_line.quality import Spread, spread_of
+from vision_line.records.records import Records
 from vision_line.reviews import part_baseline_entries
 from vision_line.reviews.part_baseline_entries import ApprovedPartBaseline, PartScope
 from vision_line.reviews.reviews_file import reading
@@ -43,25 +43,21 @@ def read_part_baselines(directory: Path) -> PartBaselines:
         return {} if connection is None else part_baseline_entries.in_force(connection)
 
 
-def read_lane_state(
-    parts: sqlite3.Connection, records: sqlite3.Connection, lane: str, utc: float = NOW_UTC
-) -> LineState:
+def read_lane_state(parts: Records, records: Records, lane: str, utc: float = NOW_UTC) -> LineState:
     """Return which model and settings a lane's cameras had at a moment, or have.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     cameras = lane_cameras(parts, lane, utc)
     return read_line_state(records, lambda camera, _station: camera in cameras, utc)
 
 
-def in_use(
-    parts: sqlite3.Connection, records: sqlite3.Connection, approved: ApprovedPartBaseline, now_utc: float
-) -> PartBaselineInUse:
+def in_use(parts: Records, records: Records, approved: ApprovedPartBaseline, now_utc: float) -> PartBaselineInUse:
     """Return a baseline with what has changed in the records since.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     lane = approved.scope.lane
     then, now = (read_lane_state(parts, records, lane, utc) for utc in (approved.baseline.last_utc, NOW_UTC))

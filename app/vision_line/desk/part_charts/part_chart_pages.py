@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from sqlite3 import Connection
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -27,13 +26,13 @@ from vision_line.desk.part_charts.part_links import part_links, parts_address
 from vision_line.desk.part_charts.part_phase_one import approved_part_baseline, read_part_phase_one
 from vision_line.desk.part_charts.part_silences import PartSilenceWatch, read_part_silences
 from vision_line.desk.part_charts.shown_part_charts import ShownPartChart, ShownPartCharts, as_csv, read_part_charts
-from vision_line.desk.parts.parts_reader import open_parts
 from vision_line.desk.rendering import page
 from vision_line.desk.sent_fields import SentFields
 from vision_line.desk.services import DeskServices, Services, require
 from vision_line.desk.users.sessions import DeskSession, Role
 from vision_line.errors import ConfigError
 from vision_line.quality import NELSON_TESTS
+from vision_line.records.records import Records
 from vision_line.records.side_journal import SideEntry
 from vision_line.reviews import part_baseline_entries
 from vision_line.reviews.part_baseline_entries import ApprovedPartBaseline, PartScope
@@ -54,8 +53,8 @@ _Reasons = Annotated[list[str], Query(max_length=_MOST_EXCLUDED, description="Wh
 class _Both:
     """The parts and the records, open for one answer."""
 
-    parts: Connection
-    records: Connection
+    parts: Records
+    records: Records
 
 
 @router.get("/charts/parts", include_in_schema=False)
@@ -181,7 +180,7 @@ def withdraw_part_baseline(services: Services, session: Quality, wish: AskedPart
 @contextmanager
 def _open(services: DeskServices) -> Iterator[_Both | None]:
     """Yield parts and records; None: no lane has ever run."""
-    with services.reader.open() as records, open_parts(services.reader.directory) as parts:
+    with services.reader.open() as records, services.reader.open_parts() as parts:
         yield None if parts is None else _Both(parts, records)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ from vision_line.desk.charts.chart_periods import ChartPeriod, PeriodKind, chart
 from vision_line.desk.local_time import ChosenTime, parse_local, plant_clock
 from vision_line.errors import ConfigError
 from vision_line.quality import DEFAULT_TESTS, NELSON_TESTS
+from vision_line.records.records import Records
 from vision_line.reviews.part_baseline_entries import PartScope
 
 _DAY_S = 86_400.0
@@ -138,12 +138,12 @@ def part_wish(
 AskedParts = Annotated[PartWish, Depends(part_wish)]
 
 
-def choose_part_time(connection: sqlite3.Connection, wish: PartWish) -> PartTime:
+def choose_part_time(connection: Records, wish: PartWish) -> PartTime:
     """Return the periods that are wanted: whole ones, until the newest part unless something else is said.
 
     Raises:
         ConfigError: it is no time or no period, or too long.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     kind = wish.kind
     (known_utc,) = connection.execute(_NEWEST).fetchone() or (0.0,)
@@ -159,21 +159,21 @@ def choose_part_time(connection: sqlite3.Connection, wish: PartWish) -> PartTime
     return PartTime(kind, ChosenTime(periods[0].since_utc, periods[-1].until_utc), periods, known_utc)
 
 
-def scopes_of(connection: sqlite3.Connection, wish: PartWish) -> list[PartScope]:
+def scopes_of(connection: Records, wish: PartWish) -> list[PartScope]:
     """Return whose parts are drawn: the lane's that is wanted, else each lane's.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     lanes = [wish.lane] if wish.lane else [lane for (lane,) in connection.execute(_LANES)]
     return [PartScope(wish.kind, lane, wish.recipe) for lane in lanes]
 
 
-def read_part_choices(connection: sqlite3.Connection) -> PartChoices:
+def read_part_choices(connection: Records) -> PartChoices:
     """Return what parts had.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     lanes, recipes = ([name for (name,) in connection.execute(sql)] for sql in (_LANES, _RECIPES))
     has_shifts = plant_clock().shifts is not None

@@ -6,7 +6,6 @@ Who approves sends back what they saw (`seen`): where the parts say something el
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -21,6 +20,7 @@ from vision_line.desk.part_charts.shown_part_charts import series_of
 from vision_line.errors import ConfigError
 from vision_line.parts.passed import PartsFilter
 from vision_line.quality import Baseline
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ExcludedPeriod
 from vision_line.reviews.part_baseline_entries import ApprovedPartBaseline, PartScope
 
@@ -43,12 +43,12 @@ class PartPhaseOne:
         return [one for one in self.series.periods if one.since_utc in starts]
 
 
-def read_part_phase_one(connection: sqlite3.Connection, wish: PartWish, reasons: Mapping[float, str]) -> PartPhaseOne:
+def read_part_phase_one(connection: Records, wish: PartWish, reasons: Mapping[float, str]) -> PartPhaseOne:
     """Return what periods or lots that are over suggest. `reasons`: why to exclude some, by when they begin.
 
     Raises:
         ConfigError: no lane is named, a reason is missing, or is for no period of these.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     if not wish.lane or wish.lot:
         raise ConfigError("a baseline is of one lane, and not of one lot alone")
@@ -68,14 +68,14 @@ def read_part_phase_one(connection: sqlite3.Connection, wish: PartWish, reasons:
 
 
 def approved_part_baseline(
-    parts: sqlite3.Connection, records: sqlite3.Connection, shown: PartPhaseOne, seen: str, by: str, now_utc: float
+    parts: Records, records: Records, shown: PartPhaseOne, seen: str, by: str, now_utc: float
 ) -> ApprovedPartBaseline:
     """Return the baseline that somebody approves who saw `seen`.
 
     Raises:
         ChangedMeanwhileError: the parts say something else by now.
         ConfigError: there are no limits to approve.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     if shown.chart.limits is None:
         raise ConfigError(f"there are no limits to approve: {shown.chart.refused}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from vision_line.desk.part_charts.part_chart import PartSeries, PartSums
 from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.errors import ConfigError
 from vision_line.parts.passed import LaneCounts, PartsFilter, count_parts
+from vision_line.records.records import Records
 
 #: Lots of which some part is wanted, each whole, at each lane by its first part.
 _LOTS = """SELECT lane, lot, min(triggered_utc), max(triggered_utc) FROM parts
@@ -26,12 +26,12 @@ _SHORTEST_S = 0.001
 
 
 def read_part_series(
-    connection: sqlite3.Connection, periods: Sequence[ChartPeriod], wanted: PartsFilter
+    connection: Records, periods: Sequence[ChartPeriod], wanted: PartsFilter
 ) -> Mapping[str, PartSeries]:
     """Return what passed in each of these periods, one after the other, by lane; `wanted` says nothing of time.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     whole = replace(wanted, since_utc=periods[0].since_utc, until_utc=periods[-1].until_utc)
     begins = [one.since_utc for one in periods]
@@ -46,12 +46,12 @@ def read_part_series(
     return {lane: PartSeries(periods, sums) for lane, sums in found.items()}
 
 
-def read_lot_series(connection: sqlite3.Connection, time: ChosenTime, wanted: PartsFilter) -> Mapping[str, PartSeries]:
+def read_lot_series(connection: Records, time: ChosenTime, wanted: PartsFilter) -> Mapping[str, PartSeries]:
     """Return what passed of each lot of which a part passed in `time`, by lane.
 
     Raises:
         ConfigError: there are too many.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute(_LOTS, (time.since_utc, time.until_utc)).fetchall()
     chosen = [row for row in rows if wanted.lane in ("", row[0]) and wanted.lot in ("", row[1])]
@@ -65,11 +65,11 @@ def read_lot_series(connection: sqlite3.Connection, time: ChosenTime, wanted: Pa
     return {lane: _series(own) for lane, own in found.items()}
 
 
-def goes_on(connection: sqlite3.Connection, lane: str) -> str:
+def goes_on(connection: Records, lane: str) -> str:
     """Return the name of the period that the lane's newest part is of, where periods are lots: it may not be over.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     (lot,) = connection.execute(_NEWEST_LOT, (lane,)).fetchone() or ("",)
     return f"lot {lot}"
@@ -80,7 +80,7 @@ def _series(of: Iterable[tuple[ChartPeriod, PartSums]]) -> PartSeries:
     return PartSeries(periods, sums)
 
 
-def _of_lot(connection: sqlite3.Connection, wanted: PartsFilter) -> dict[str, PartSums]:
+def _of_lot(connection: Records, wanted: PartsFilter) -> dict[str, PartSums]:
     """Return a lot's parts by lane."""
     escaped = Counter(one.lane for one in find_escapes(connection, wanted))
     return {counts.lane: _sums(counts, escaped[counts.lane]) for counts in count_parts(connection, wanted)}

@@ -6,18 +6,18 @@ A part that was not inspected is no silence.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.desk.charts.silences import HOURS_A_MONTH
 from vision_line.desk.part_charts.part_baselines import PartBaselines, watched
-from vision_line.desk.parts.parts_reader import open_parts
+from vision_line.desk.record_reader import RecordReader
 from vision_line.parts.part import PartVerdict
 from vision_line.parts.parts_removal import removed_parts
 from vision_line.parts.passed import PartsFilter, count_parts, last_part
 from vision_line.quality import EventShortage, expected_false_reject_silences, reject_shortage
+from vision_line.records.records import Records
 from vision_line.reviews.part_baseline_entries import ApprovedPartBaseline, PartScope
 
 _HOUR_S = 3600.0
@@ -65,7 +65,7 @@ def read_part_silences(directory: Path, baselines: PartBaselines, until_utc: flo
     Raises:
         RunError: the parts cannot be read.
     """
-    with open_parts(directory) as connection:
+    with RecordReader(directory).open_parts() as connection:
         row = None if connection is None else connection.execute(_NEWEST).fetchone()
         if connection is None or row is None:
             return PartSilenceWatch(until_utc or 0.0, (), 0.0)
@@ -76,9 +76,7 @@ def read_part_silences(directory: Path, baselines: PartBaselines, until_utc: flo
     return PartSilenceWatch(ends_utc, found, sum(one.false_a_month for one in found))
 
 
-def _silence(
-    connection: sqlite3.Connection, of: ApprovedPartBaseline, known_utc: float, ends_utc: float
-) -> PartSilence:
+def _silence(connection: Records, of: ApprovedPartBaseline, known_utc: float, ends_utc: float) -> PartSilence:
     share, scope = of.baseline.limits.center, of.scope
     wanted = PartsFilter(
         of.baseline.first_utc, ends_utc, lane=scope.lane, recipe=scope.recipe, verdict=PartVerdict.REJECT

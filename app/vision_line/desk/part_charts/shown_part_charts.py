@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from vision_line.parts.passed import PartsFilter
 from vision_line.quality import Spread, spread_of
 from vision_line.records.columns import ColumnType, ExportColumn, SqlValue
 from vision_line.records.formats import write_csv
+from vision_line.records.records import Records
 from vision_line.reviews.part_baseline_entries import PartScope
 
 
@@ -59,14 +59,12 @@ class ShownPartCharts:
     removed_until_utc: float
 
 
-def read_part_charts(
-    parts: sqlite3.Connection, records: sqlite3.Connection, baselines: PartBaselines, wish: PartWish
-) -> ShownPartCharts:
+def read_part_charts(parts: Records, records: Records, baselines: PartBaselines, wish: PartWish) -> ShownPartCharts:
     """Return what is wanted.
 
     Raises:
         ConfigError: the wish is for nothing that there is.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     chosen = choose_part_time(parts, wish)
     every = series_of(parts, chosen, PartsFilter(lane=wish.lane, lot=wish.lot, recipe=wish.recipe))
@@ -89,12 +87,12 @@ def read_part_charts(
     )
 
 
-def series_of(parts: sqlite3.Connection, chosen: PartTime, wanted: PartsFilter) -> Mapping[str, PartSeries]:
+def series_of(parts: Records, chosen: PartTime, wanted: PartsFilter) -> Mapping[str, PartSeries]:
     """Return the parts of the periods that are wanted, or of the lots, by lane.
 
     Raises:
         ConfigError: there are too many lots.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     if chosen.kind is PartPeriodKind.LOT:
         return read_lot_series(parts, chosen.time, wanted)

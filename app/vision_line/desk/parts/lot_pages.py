@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from vision_line.desk.parts.parts_reader import open_parts
+from vision_line.desk.boxes import present_boxes, shown_of
+from vision_line.desk.record_reader import DeskSource
 from vision_line.desk.rendering import page
 from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.desk.sent_fields import SentFields
@@ -25,8 +24,8 @@ from vision_line.errors import ConfigError
 from vision_line.parts.line_commands import LotCommand, checked_command
 from vision_line.parts.lot_spans import LotSpan, distinct, lot_spans, read_lot_orders
 from vision_line.parts.orders import EVERYWHERE, Asked
-from vision_line.parts.parts_removal import RemovedParts, removed_parts
 from vision_line.parts.passed import PartsFilter, count_parts
+from vision_line.records.records import Records
 
 router = APIRouter()
 
@@ -55,6 +54,7 @@ class MadeLot:
     rejected: int
     not_inspected: int
     found_later: int
+    box: str = ""  # of the desk of all boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def lots_page(services: Services, session: Reader) -> HTMLResponse:
 @router.get("/api/v1/lots")
 def lots(services: Services) -> Sequence[MadeLot]:
     """Return the newest lots, the newest first, with their parts."""
-    return read_lots(services.reader.directory)
+    return read_lots(services.reader)
 
 
 @router.post("/api/v1/lots")
@@ -91,7 +91,7 @@ def begin_lot(services: Services, session: Quality, wanted: LotCommand) -> Begun
         answer = services.commands.carry_out(wanted, Asked(session.user, DOOR), time.monotonic())
     except ConfigError as exc:
         raise HTTPException(HTTPStatus.CONFLICT, str(exc)) from exc
-    return BegunLot(bool(answer["checked"]), str(answer.get("note", "")), read_lots(services.reader.directory))
+    return BegunLot(bool(answer["checked"]), str(answer.get("note", "")), read_lots(services.reader))
 
 
 @router.post("/lots", include_in_schema=False)
@@ -110,13 +110,17 @@ def change_lot(services: Services, session: Quality, sent: SentFields) -> Respon
     return RedirectResponse("/lots", HTTPStatus.SEE_OTHER)
 
 
-def read_lots(directory: Path) -> list[MadeLot]:
+def read_lots(source: DeskSource) -> list[MadeLot]:
     """Return the newest lots, the newest first.
 
     Raises:
         RunError: they cannot be read.
     """
-    with open_parts(directory) as connection:
+    boxes = present_boxes()
+    if boxes.is_central and not boxes.box:
+        every = [lot for box in boxes.every for lot in _lots_of_box(source, box)]
+        return sorted(every, key=lambda lot: -lot.since_utc)[:MOST_LOTS]
+    with source.open_parts() as connection:
         if connection is None:
             return []
         spans = distinct(lot_spans(read_lot_orders(connection)))[: -MOST_LOTS - 1 : -1]
@@ -125,7 +129,13 @@ def read_lots(directory: Path) -> list[MadeLot]:
         return [_made(span, sums[span.lot, span.lane]) for span in spans]
 
 
-def _sums(connection: sqlite3.Connection, lot: str, lane: str) -> tuple[int, int, int, int, int, int]:
+def _lots_of_box(source: DeskSource, box: str) -> list[MadeLot]:
+    """Return those of one box: an order for everywhere is for all lanes of the box that got it."""
+    with shown_of(replace(present_boxes(), box=box)):
+        return read_lots(source)
+
+
+def _sums(connection: Records, lot: str, lane: str) -> tuple[int, int, int, int, int, int]:
     """Return a lot's parts, inspected, good, rejected and not inspected ones, and those found defective later."""
     wanted = PartsFilter(lot=lot, lane="" if lane == EVERYWHERE else lane)
     lanes, escaped = count_parts(connection, wanted), len(find_escapes(connection, wanted))
@@ -135,21 +145,20 @@ def _sums(connection: sqlite3.Connection, lot: str, lane: str) -> tuple[int, int
 
 
 def _made(span: LotSpan, sums: tuple[int, int, int, int, int, int]) -> MadeLot:
-    return MadeLot(span.lot, span.lane, span.since_utc, span.until_utc, *sums)
+    return MadeLot(span.lot, span.lane, span.since_utc, span.until_utc, *sums, box=present_boxes().box)
 
 
 def _lots_page(services: Services, session: DeskSession, said: str = "", status: int = HTTPStatus.OK) -> HTMLResponse:
-    directory = services.reader.directory
-    with open_parts(directory) as connection:
+    with services.reader.open_parts() as connection:
         lanes = [] if connection is None else [lane for (lane,) in connection.execute(_LANES)]
-        removed = RemovedParts() if connection is None else removed_parts(connection)
+        removed = services.reader.removed_parts()
     return page(
         "lots.html",
         status,
-        lots=read_lots(directory),
+        lots=read_lots(services.reader),
         lanes=lanes,
         removed=removed,
-        may_change=session.role.includes(Role.QUALITY),
+        may_change=session.role.includes(Role.QUALITY) and not present_boxes().is_central,
         said=said,
         most=MOST_LOTS,
     )

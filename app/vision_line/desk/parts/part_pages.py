@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,15 +13,15 @@ from fastapi import Path as InPath
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
+from vision_line.desk.boxes import present_boxes
 from vision_line.desk.found.found_events import FoundEvent, find_number, read_event
 from vision_line.desk.local_time import parse_local, plant_clock
-from vision_line.desk.parts.parts_reader import open_parts
 from vision_line.desk.rendering import page
 from vision_line.desk.services import DeskServices, Services
 from vision_line.desk.time_choice import WantedTime, named_time
 from vision_line.parts.part import PartVerdict
-from vision_line.parts.parts_removal import RemovedParts, removed_parts
 from vision_line.parts.passed import PAGE_ROWS, PartDetail, PartsFilter, PassedPart, find_parts, read_part
+from vision_line.records.records import Records
 
 router = APIRouter()
 
@@ -88,10 +87,10 @@ After = Annotated[tuple[float, int] | None, Depends(position)]
 @router.get("/parts", include_in_schema=False)
 def parts_page(services: Services, wanted: Wanted, after: After) -> HTMLResponse:
     """Show parts, newest first."""
-    with open_parts(services.reader.directory) as connection:
+    with services.reader.open_parts() as connection:
         found = _found(connection, wanted, after)
         lanes = [] if connection is None else [lane for (lane,) in connection.execute(_LANES)]
-        removed = RemovedParts() if connection is None else removed_parts(connection)
+        removed = services.reader.removed_parts()
     title, day, shift = plant_clock().named(wanted.since_utc, wanted.until_utc)
     return page(
         "parts.html",
@@ -111,7 +110,7 @@ def parts_page(services: Services, wanted: Wanted, after: After) -> HTMLResponse
 @router.get("/api/v1/parts")
 def parts(services: Services, wanted: Wanted, after: After) -> PartsPage:
     """Return parts, newest first; `next` says what to give as `after_utc` and `after` for the next page."""
-    with open_parts(services.reader.directory) as connection:
+    with services.reader.open_parts() as connection:
         return _found(connection, wanted, after)
 
 
@@ -125,14 +124,14 @@ def part_page(services: Services, number: Number) -> HTMLResponse:
 @router.get("/api/v1/parts/{number}")
 def part(services: Services, number: Number) -> PartDetail:
     """Return one part by its entry's number, with the entry and what was found later."""
-    with open_parts(services.reader.directory) as connection:
+    with services.reader.open_parts() as connection:
         found = None if connection is None else read_part(connection, number)
     if found is None:
         raise HTTPException(404, "there is no such part in these records")
     return found
 
 
-def _found(connection: sqlite3.Connection | None, wanted: PartsFilter, after: tuple[float, int] | None) -> PartsPage:
+def _found(connection: Records | None, wanted: PartsFilter, after: tuple[float, int] | None) -> PartsPage:
     found = [] if connection is None else find_parts(connection, wanted, after, PAGE_ROWS + 1)
     last = found[PAGE_ROWS - 1] if len(found) > PAGE_ROWS else None
     return PartsPage(found[:PAGE_ROWS], None if last is None else (last.triggered_utc, last.number))
@@ -159,4 +158,5 @@ def _address(wanted: PartsFilter, after: tuple[float, int] | None = None) -> str
     asked: list[tuple[str, object]] = [(name, value) for name, value in (*named, *more) if value]
     asked += [(name, plant_clock().iso(utc)) for name, utc in times if utc is not None]
     asked += [] if after is None else [("after_utc", repr(after[0])), ("after", after[1])]
+    asked += present_boxes().asked.items()
     return f"/parts?{urlencode(asked)}"

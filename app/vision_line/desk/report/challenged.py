@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from vision_line.challenges.due import TargetState, last_results, states
 from vision_line.challenges.recorded_plan import read_plan
 from vision_line.desk.challenges.challenge_board import PastChallenge, past_challenge
 from vision_line.desk.local_time import ChosenTime
+from vision_line.records.records import Records
 from vision_line.reviews.reviews_file import reading
 
 
@@ -25,14 +25,12 @@ class ReportedChallenges:
     at_utc: float
 
 
-def read_challenges(
-    connection: sqlite3.Connection, directory: Path, time: ChosenTime, now_utc: float
-) -> ReportedChallenges:
+def read_challenges(connection: Records, directory: Path, time: ChosenTime, now_utc: float) -> ReportedChallenges:
     """Return them by the record file and `reviews.sqlite`; targets are those of the plan that is in force now.
 
     Raises:
         RunError: a file cannot be read.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     at_utc = min(time.until_utc, now_utc)
     targets = read_plan(connection).targets

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from vision_line.desk.local_time import ChosenTime
 from vision_line.frames import Verdict
 from vision_line.records.columns import Table
 from vision_line.records.query import SOURCES, Selection, plan_query
+from vision_line.records.records import Records, either
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class KeptForReview:
     audit_images: int
 
 
-def read_counts(connection: sqlite3.Connection, time: ChosenTime) -> list[VerdictCounts]:
+def read_counts(connection: Records, time: ChosenTime) -> list[VerdictCounts]:
     """Return the events first seen in `time` by camera and class, those of challenge parts left out.
 
     The connection was taught `is_challenge`.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     query = plan_query(Table.EVENTS, Selection(time.since_utc, time.until_utc))
     sql = f"""SELECT t.camera, t.class, t.verdict, count(*) FROM {SOURCES[Table.EVENTS].sql}
@@ -91,18 +91,18 @@ def pareto(counts: Sequence[VerdictCounts]) -> list[ParetoBar]:
     return bars
 
 
-def read_kept(connection: sqlite3.Connection, time: ChosenTime) -> KeptForReview:
+def read_kept(connection: Records, time: ChosenTime) -> KeptForReview:
     """Return how much was kept for review.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     return KeptForReview(*_kept_of(connection, time, Table.NEAR_MISSES), *_kept_of(connection, time, Table.AUDITS))
 
 
-def _kept_of(connection: sqlite3.Connection, time: ChosenTime, table: Table) -> tuple[int, int]:
+def _kept_of(connection: Records, time: ChosenTime, table: Table) -> tuple[int, int]:
     query = plan_query(table, Selection(time.since_utc, time.until_utc))
-    sql = f"""SELECT count(*), count(iif(t.path IS NOT NULL AND t.deleted_utc IS NULL, 1, NULL))
+    sql = f"""SELECT count(*), count({either("t.path IS NOT NULL AND t.deleted_utc IS NULL", "1", "NULL")})
         FROM {SOURCES[table].sql} WHERE {query.where}"""  # noqa: S608  the same
     rows, images = connection.execute(sql, query.parameters).fetchone()
     return rows, images

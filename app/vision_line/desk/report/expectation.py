@@ -6,7 +6,6 @@ What is usual is what an approved baseline says; without one it is what the week
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from vision_line.desk.inspected.inspected_time import CameraTime, read_inspected
 from vision_line.desk.local_time import ChosenTime, PlantClock
 from vision_line.desk.report.counts import VerdictCounts, in_all, read_counts
 from vision_line.quality import EventShortage, event_shortage
+from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ChartScope
 
 BASELINE_S = 7 * 86_400.0
@@ -59,12 +59,12 @@ def week_before(time: ChosenTime) -> ChosenTime:
 
 
 def read_rate_chart(
-    connection: sqlite3.Connection, time: ChosenTime, clock: PlantClock, baselines: Baselines, now_utc: float
+    connection: Records, time: ChosenTime, clock: PlantClock, baselines: Baselines, now_utc: float
 ) -> ReportedChart:
     """Return the u chart of rejects and warnings per inspected hour.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     known = ChosenTime(time.since_utc, min(time.until_utc, now_utc))
     series = read_series(connection, _ALL, hours_of(known, clock))
@@ -87,7 +87,7 @@ def hours_of(time: ChosenTime, clock: PlantClock) -> list[ChartPeriod]:
 
 
 def read_shortages(
-    connection: sqlite3.Connection,
+    connection: Records,
     time: ChosenTime,
     now: Sequence[CameraTime],
     found: Sequence[VerdictCounts],
@@ -96,7 +96,7 @@ def read_shortages(
     """Compare each camera's events with its approved baseline, or else with its own rate of the week before.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     approved = {one.scope.camera: one.baseline.limits.center for one in watched(baselines) if not one.scope.class_name}
     usual = {name: rate for name, rate in _usual_rates(connection, time).items() if name not in approved}
@@ -112,7 +112,7 @@ def read_shortages(
     return Shortages(len(compared), [one for one in compared if one.shortage.suspicious])
 
 
-def _usual_rates(connection: sqlite3.Connection, time: ChosenTime) -> dict[str, float]:
+def _usual_rates(connection: Records, time: ChosenTime) -> dict[str, float]:
     """Return events an inspected hour of the week before, of cameras that were inspected for long enough."""
     before = week_before(time)
     hours = {one.camera: _inspected_h(one) for one in read_inspected_time(connection, before)}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
@@ -11,6 +10,7 @@ from itertools import groupby, zip_longest
 from vision_line.desk.cameras.camera_history import SILENT_S
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.run_times import BEGAN, KNOWN, in_its_run
+from vision_line.records.records import Records
 
 _RUNS = f"""SELECT run, run_id, version, {BEGAN} AS started_utc, {KNOWN} AS known_utc,
     ended_utc IS NULL AS goes_on, end_cause, config_sha256, model_name, model_sha256, precision, device,
@@ -54,21 +54,21 @@ class CameraIdentity:
     since_utc: float
 
 
-def read_runs(connection: sqlite3.Connection, time: ChosenTime) -> list[RunIdentity]:
+def read_runs(connection: Records, time: ChosenTime) -> list[RunIdentity]:
     """Return the runs of which some lies in `time`.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute(_RUNS, (time.until_utc, time.since_utc)).fetchall()
     return [RunIdentity(**{**dict(row), "goes_on": bool(row["goes_on"])}) for row in rows]
 
 
-def read_cameras(connection: sqlite3.Connection, time: ChosenTime) -> list[CameraIdentity]:
+def read_cameras(connection: Records, time: ChosenTime) -> list[CameraIdentity]:
     """Return each station and recipe that the cameras of these runs had in `time`, in their order: each change over.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     rows = connection.execute(_CAMERAS, (time.until_utc, time.since_utc, time.until_utc)).fetchall()
     return list(_changes([CameraIdentity(**dict(row)) for row in rows], time.since_utc))

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vision_line.desk.local_time import ChosenTime
 from vision_line.errors import RunError
+from vision_line.records.records import Records
 from vision_line.records.seal import SealBody
 
 _HEAD = "SELECT number, digest FROM journal ORDER BY number DESC LIMIT 1"
@@ -58,12 +58,12 @@ class JournalCheck:
     said: str
 
 
-def read_journal_proof(connection: sqlite3.Connection, time: ChosenTime) -> JournalProof:
+def read_journal_proof(connection: Records, time: ChosenTime) -> JournalProof:
     """Return what the journal says of a time.
 
     Raises:
         RunError: a seal is none that was ever written.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     head, digest = connection.execute(_HEAD).fetchone() or (0, b"")
     first, last = _entries(connection, time)
@@ -89,7 +89,7 @@ def read_journal_proof(connection: sqlite3.Connection, time: ChosenTime) -> Jour
     )
 
 
-def _entries(connection: sqlite3.Connection, time: ChosenTime) -> tuple[int | None, int | None]:
+def _entries(connection: Records, time: ChosenTime) -> tuple[int | None, int | None]:
     """Return the numbers of the first and last entry of a time, also where the clock was set meanwhile."""
     (before,) = connection.execute(_BEFORE, (time.since_utc,)).fetchone()
     (after,) = connection.execute(_AFTER, (time.until_utc,)).fetchone()

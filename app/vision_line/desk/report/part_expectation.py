@@ -6,7 +6,6 @@ What is usual is what an approved baseline says; without one it is what the week
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,11 @@ from vision_line.desk.part_charts.part_baselines import PartBaselineInUse, PartB
 from vision_line.desk.part_charts.part_chart import PartChart, PartSeries, fitted_share, part_chart
 from vision_line.desk.part_charts.part_series import read_part_series
 from vision_line.desk.part_charts.yield_points import YieldPoint, yield_points
-from vision_line.desk.parts.parts_reader import open_parts
+from vision_line.desk.record_reader import RecordReader
 from vision_line.desk.report.expectation import hours_of, week_before
 from vision_line.parts.passed import PartsFilter
 from vision_line.quality import ControlLimits
+from vision_line.records.records import Records
 from vision_line.reviews.part_baseline_entries import PartScope
 
 #: The parts of a week are counted hour by hour; a statement that takes longer than this ends the report, in seconds.
@@ -41,7 +41,7 @@ class ReportedLane:
 
 def read_lanes(
     directory: Path,
-    records: sqlite3.Connection,
+    records: Records,
     time: ChosenTime,
     clock: PlantClock,
     baselines: PartBaselines,
@@ -53,10 +53,10 @@ def read_lanes(
 
     Raises:
         RunError: the parts cannot be read.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     known = ChosenTime(time.since_utc, min(time.until_utc, now_utc))
-    with open_parts(directory, _LIMIT_S) as parts:
+    with RecordReader(directory, _LIMIT_S).open_parts() as parts:
         if parts is None:
             return []
         every = read_part_series(parts, hours_of(known, clock), PartsFilter(lot=lot))

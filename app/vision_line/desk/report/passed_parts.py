@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from vision_line.parts.parts_file import reading
 from vision_line.parts.parts_removal import removed_parts
 from vision_line.parts.passed import LaneCounts, PartsFilter, count_parts
 from vision_line.quality.intervals import clopper_pearson
+from vision_line.records.records import Records
 
 #: Parts that were let through and were defective are named one by one, up to so many of them.
 MOST_ESCAPES = 200
@@ -127,13 +127,13 @@ def read_parts(directory: Path, time: ChosenTime, lot: str) -> ReportedParts:
         return ReportedParts(count_parts(connection, wanted), find_escapes(connection, wanted), until_utc)
 
 
-def find_escapes(connection: sqlite3.Connection, wanted: PartsFilter) -> list[EscapedPart]:
+def find_escapes(connection: Records, wanted: PartsFilter) -> list[EscapedPart]:
     """Return the parts that were let through and were defective, the oldest first.
 
     The connection was taught `is_challenge`.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     where, values = wanted.conditions()
     return [EscapedPart(*row) for row in connection.execute(_ESCAPES.format(where=where), values)]

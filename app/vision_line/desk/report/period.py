@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from dataclasses import dataclass
 
 from vision_line.desk.local_time import NO_SHIFTS, ChosenTime, PlantClock
@@ -13,6 +12,7 @@ from vision_line.desk.report.passed_parts import LotTime
 from vision_line.errors import ConfigError
 from vision_line.quality.shifts import ShiftPlan, WorkShift, shift_plan
 from vision_line.records.query import parse_moment
+from vision_line.records.records import Records
 
 #: Longer times are asked of an export: minutes of all cameras are read for a report.
 LONGEST_S = 32 * 86_400.0
@@ -52,14 +52,14 @@ class ReportPeriod:
 
 
 def choose_period(
-    connection: sqlite3.Connection, wanted: WantedPeriod, now_utc: float, lot: LotTime | None = None
+    connection: Records, wanted: WantedPeriod, now_utc: float, lot: LotTime | None = None
 ) -> ReportPeriod:
     """Return the time that was asked for; `lot` is the one that `wanted` names.
 
     Raises:
         ConfigError: it is none, or too long; or the records name no shifts, and none are given.
         RunError: what the journal says of shifts cannot be read.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     clock, zone_from = _clock(connection, wanted)
     shift = _shift(clock, wanted, now_utc)
@@ -74,7 +74,7 @@ def choose_period(
     return ReportPeriod(time, clock, shift, zone_from, lot)
 
 
-def _clock(connection: sqlite3.Connection, wanted: WantedPeriod) -> tuple[PlantClock, str]:
+def _clock(connection: Records, wanted: WantedPeriod) -> tuple[PlantClock, str]:
     """Return the clock, and who named its zone: options go before the records."""
     recorded = recorded_shifts(connection)
     zone = wanted.timezone or (recorded.zone.key if recorded else "UTC")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from vision_line.desk.local_time import ChosenTime
 from vision_line.records.directory import ForeignFileError, read_stored
 from vision_line.records.file_tables import EVIDENCE
+from vision_line.records.records import Records, Row
 
 #: The longer side of a small copy, pixels: four in a row of A4 are printed at some 140 dpi.
 LONGEST_SIDE = 240
@@ -47,16 +47,16 @@ class ShownReject:
     sha256: str
 
 
-def read_rejects(connection: sqlite3.Connection, time: ChosenTime, most: int) -> Sequence[sqlite3.Row]:
+def read_rejects(connection: Records, time: ChosenTime, most: int) -> Sequence[Row]:
     """Return the rows of the newest `most` rejects, newest first.
 
     Raises:
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     return connection.execute(_REJECTS, (time.since_utc, time.until_utc, most)).fetchall()
 
 
-def shown(directory: Path, row: sqlite3.Row) -> ShownReject:
+def shown(directory: Path, row: Row) -> ShownReject:
     """Return a reject with its image, which is shown only if it is the one that was recorded."""
     image, without = _image(directory, row)
     return ShownReject(
@@ -73,7 +73,7 @@ def shown(directory: Path, row: sqlite3.Row) -> ShownReject:
     )
 
 
-def _image(directory: Path, row: sqlite3.Row) -> tuple[str, str]:
+def _image(directory: Path, row: Row) -> tuple[str, str]:
     """Return the image's data URI, and why there is none."""
     if row["deleted_utc"] is not None:
         return "", "image removed to make room"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -45,6 +44,7 @@ from vision_line.errors import BrokenRecordError
 from vision_line.inspection.coverage.causes import OFF
 from vision_line.ports import ProgressCallback
 from vision_line.records.journal_check import Expected
+from vision_line.records.records import Records
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 from vision_line.records.verification import verify
 from vision_line.telemetry.covered import Covered, together
@@ -183,7 +183,7 @@ def read_report(
 
 
 def _read_inspected(
-    connection: sqlite3.Connection, time: ChosenTime, runs: Sequence[RunIdentity], now_utc: float
+    connection: Records, time: ChosenTime, runs: Sequence[RunIdentity], now_utc: float
 ) -> InspectedPart:
     cameras = read_inspected_time(connection, time)
     gaps = [gap for camera in cameras for gap in camera.gaps]

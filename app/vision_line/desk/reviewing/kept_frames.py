@@ -115,7 +115,7 @@ def one_audit(services: Services, session: Reader, number: int) -> HTMLResponse:
 def _frames(services: Services, session: DeskSession, kind: ItemKind, after: FramePosition) -> KeptFrames:
     with services.reader.open() as connection:
         items = newest_items(connection, kind, (after.seen_utc, after.number), PAGE_ROWS)
-    answers = answers_for(services.reader.directory, session.user, [str(item.key) for item in items])
+    answers = answers_for(services.reader, session.user, [str(item.key) for item in items])
     last = items[-1] if len(items) == PAGE_ROWS else None
     return KeptFrames(
         [_frame(item, answers) for item in items], None if last is None else FramePosition(last.seen_utc, last.number)
@@ -153,5 +153,5 @@ def _one_page(services: Services, session: DeskSession, kind: ItemKind, number: 
             raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such row in these records")
         sql = f"SELECT * FROM {table} WHERE {column} = ?"  # noqa: S608  names, of this file
         row = dict(connection.execute(sql, (number,)).fetchone())
-    answers = answers_for(services.reader.directory, session.user, [str(item.key)])
+    answers = answers_for(services.reader, session.user, [str(item.key)])
     return page("kept_frame.html", name=_NAMES[kind], frame=_frame(item, answers), row=row)

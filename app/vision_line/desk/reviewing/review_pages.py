@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,6 +24,7 @@ from vision_line.desk.services import Services, require
 from vision_line.desk.time_choice import AskedTime, WantedTime, asked, choose_time, last_days
 from vision_line.desk.users.sessions import DeskSession, Role
 from vision_line.errors import ConfigError
+from vision_line.records.records import Records
 from vision_line.reviews.answer import LONGEST_NOTE, Answer, ItemKey, ItemKind, LineCall, ReviewedBox, ReviewVerdict
 from vision_line.reviews.answer_journal import answer_numbered, append_answer, newest_of, people_by_item, withdraw
 from vision_line.reviews.review_items import OF_CHALLENGE, LineBox, ReviewItem, find_item, row_items, rows_between
@@ -169,7 +169,7 @@ def review_turn(
 @router.get("/api/v1/review/answers")
 def review_answers(services: Services, session: Reader, after: Number = 0) -> list[ShownAnswer]:
     """Return the answers that count, numbered above `after`, 200 at most; what is blind for who asks is hidden."""
-    return answers_page(services.reader.directory, session.user, after, _PAGE_ROWS)
+    return answers_page(services.reader, session.user, after, _PAGE_ROWS)
 
 
 @router.post("/api/v1/review/answers")
@@ -202,17 +202,17 @@ def take_back(services: Services, session: Reviewer, number: int) -> TakenBack:
     return TakenBack(counted, None if item is None or item.lacks else _offered(item))
 
 
-def review_time(connection: sqlite3.Connection, chosen: WantedTime) -> ChosenTime:
+def review_time(connection: Records, chosen: WantedTime) -> ChosenTime:
     """Return the time that was asked for, else the newest days.
 
     Raises:
         ConfigError: it is none.
-        sqlite3.Error: as it comes.
+        Error: the database's, as it comes.
     """
     return last_days(connection, _DAYS) if chosen == WantedTime() else choose_time(connection, chosen)
 
 
-def _queue(connection: sqlite3.Connection, directory: Path, time: ChosenTime) -> Queue:
+def _queue(connection: Records, directory: Path, time: ChosenTime) -> Queue:
     """Return the queue of a time, without challenge parts, which it counts."""
     windows = challenge_windows(directory, time.since_utc, time.until_utc)
     return queue_of(rows_between(connection, time.since_utc, time.until_utc, windows.holds))

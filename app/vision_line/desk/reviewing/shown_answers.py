@@ -6,12 +6,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from vision_line.desk.record_reader import DeskSource
 from vision_line.reviews.answer import GivenAnswer, ReviewedBox, ReviewVerdict
 from vision_line.reviews.answer_journal import answers_after, answers_of
 from vision_line.reviews.blind_answers import waits_for_second
-from vision_line.reviews.reviews_file import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +35,24 @@ class ShownAnswer:
     note: str
 
 
-def answers_for(directory: Path, person: str, keys: Sequence[str]) -> dict[str, list[ShownAnswer]]:
+def answers_for(source: DeskSource, person: str, keys: Sequence[str]) -> dict[str, list[ShownAnswer]]:
     """Return the answers for these items as `person` sees them, the first one first.
 
     Raises:
-        RunError: `reviews.sqlite` cannot be read.
+        RunError: the reviews cannot be read.
     """
-    with reading(directory) as connection:
+    with source.open_reviews() as connection:
         found = {} if connection is None else answers_of(connection, keys)
     return {key: [_shown(one, own, person) for one in own] for key, own in found.items()}
 
 
-def answers_page(directory: Path, person: str, after: int, most: int) -> list[ShownAnswer]:
+def answers_page(source: DeskSource, person: str, after: int, most: int) -> list[ShownAnswer]:
     """Return the answers that count numbered above `after`, in their order, as `person` sees them.
 
     Raises:
-        RunError: `reviews.sqlite` cannot be read.
+        RunError: the reviews cannot be read.
     """
-    with reading(directory) as connection:
+    with source.open_reviews() as connection:
         if connection is None:
             return []
         found = answers_after(connection, after, most)
@@ -61,13 +60,13 @@ def answers_page(directory: Path, person: str, after: int, most: int) -> list[Sh
     return [_shown(one, beside[str(one.item)], person) for one in found]
 
 
-def overruled_keys(directory: Path, person: str) -> tuple[set[str], set[str]]:
+def overruled_keys(source: DeskSource, person: str) -> tuple[set[str], set[str]]:
     """Return the keys of all items that were answered, and of those whose first answer `person` may see overrules.
 
     Raises:
-        RunError: `reviews.sqlite` cannot be read.
+        RunError: the reviews cannot be read.
     """
-    with reading(directory) as connection:
+    with source.open_reviews() as connection:
         found = [] if connection is None else answers_after(connection, 0, -1)
     beside: dict[str, list[GivenAnswer]] = {}
     for answer in found:

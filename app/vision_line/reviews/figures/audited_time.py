@@ -8,12 +8,12 @@ where it has no such entry (any more), a camera with audits counts as audited al
 from __future__ import annotations
 
 import json
-import sqlite3
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from math import inf
 
+from vision_line.records.records import Records
 from vision_line.records.review.review_recorder import AUDIT_KEY
 
 _MINUTE_S = 60.0
@@ -29,9 +29,7 @@ _MINUTES = """SELECT t.run, r.run_id, t.camera, t.minute_utc, t.inspected FROM c
 Rates = list[tuple[float, float]]
 
 
-def unaudited_frames(
-    connection: sqlite3.Connection, since_utc: float, until_utc: float
-) -> Mapping[tuple[str, float], int]:
+def unaudited_frames(connection: Records, since_utc: float, until_utc: float) -> Mapping[tuple[str, float], int]:
     """Return the inspected frames of [since, until) of which none was drawn, by run id and minute.
 
     Raises:
@@ -45,7 +43,7 @@ def unaudited_frames(
     return found
 
 
-def _rates(connection: sqlite3.Connection) -> dict[tuple[int, str], Rates]:
+def _rates(connection: Records) -> dict[tuple[int, str], Rates]:
     rates = defaultdict[tuple[int, str], Rates](list)
     for run, is_carried, key, at_utc, body in connection.execute(_RATES):
         said = json.loads(body)["after"]

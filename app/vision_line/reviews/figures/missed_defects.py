@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vision_line.records.records import Records
 from vision_line.reviews.answer import GivenAnswer, ItemKey, ReviewedBox, ReviewVerdict
 from vision_line.reviews.handoff.reviewed_image import PixelBox
 
@@ -48,7 +49,7 @@ class AuditedFrame:
         return [one.class_name for n, one in enumerate(defects) if n not in explained]
 
 
-def missed_in(connection: sqlite3.Connection, answer: GivenAnswer) -> list[str] | None:
+def missed_in(connection: Records, answer: GivenAnswer) -> list[str] | None:
     """Return the classes of the defects in an audited frame that nothing was recorded of; None: nobody said where.
 
     Raises:
@@ -59,7 +60,7 @@ def missed_in(connection: sqlite3.Connection, answer: GivenAnswer) -> list[str] 
     return _audited_frame(connection, answer.item).unrecorded(answer.boxes) if answer.boxes else []
 
 
-def _audited_frame(connection: sqlite3.Connection, item: ItemKey) -> AuditedFrame:
+def _audited_frame(connection: Records, item: ItemKey) -> AuditedFrame:
     camera, _, sequence = item.id.rpartition("/")
     row = connection.execute(_AUDIT, (item.run_id, camera, int(sequence))).fetchone()
     if row is None:

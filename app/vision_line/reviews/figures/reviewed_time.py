@@ -12,6 +12,7 @@ from statistics import fmean
 
 from vision_line.frames import Verdict
 from vision_line.quality import BORDERLINE, Stratum, StratumKind
+from vision_line.records.records import Records
 from vision_line.reviews.answer import GivenAnswer, ItemKind
 from vision_line.reviews.answer_journal import BlindPair, answers_by_item, blind_pairs
 from vision_line.reviews.blind_answers import has_second, waits_for_second
@@ -164,7 +165,7 @@ class ReviewedTime:
 
 
 def read_reviewed_time(
-    connection: sqlite3.Connection,
+    connection: Records,
     reviews: sqlite3.Connection | None,
     since_utc: float,
     until_utc: float,
@@ -239,7 +240,7 @@ def _counted(kind: ItemKind, row: sqlite3.Row, settings: SettingsInForce, frames
     )
 
 
-def _answered(connection: sqlite3.Connection, item: CountedItem, answers: SettledItem) -> CountedItem:
+def _answered(connection: Records, item: CountedItem, answers: SettledItem) -> CountedItem:
     """Return the item with what was said; unchanged where nobody said where an audited frame's defects are."""
     if item.kind is not ItemKind.AUDIT or answers.is_unsure:
         return replace(item, answers=answers)
@@ -251,7 +252,7 @@ def _is_called(stratum: str) -> bool:
     return stratum.removesuffix(BORDERLINE) in CALLED
 
 
-def _models(connection: sqlite3.Connection) -> list[UsedModel]:
+def _models(connection: Records) -> list[UsedModel]:
     runs = defaultdict[str, list[sqlite3.Row]](list)
     for row in connection.execute(_MODELS):
         runs[row["model_sha256"]].append(row)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which boxes there are, and which one an answer is about; a box's own desk knows of no other. Pure.
+
+Among the records of several boxes a camera is called `box:camera`, and a lane `box:lane`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+#: What stands between a box and the name of one of its cameras; neither has it in its name.
+SEPARATOR = ":"
+#: A number of a run or of an entry is the box's own plus so much times the box's number.
+_OWN_NUMBERS = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class PresentBoxes:
+    """The boxes that a desk shows, by their numbers, and the one that an answer is about, "" all.
+
+    `is_central`: it is the desk of all boxes, where nothing is changed. Names of none: a box's own desk.
+    """
+
+    names: dict[int, str]
+    box: str = ""
+    is_central: bool = True
+
+    @property
+    def every(self) -> Sequence[str]:
+        """All of them, by name."""
+        return sorted(self.names.values())
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What an address has in it to be about the same box."""
+        return {"box": self.box} if self.box else {}
+
+    def of_number(self, number: int) -> str:
+        """Return the box of a run or an entry; "" on a box's own desk."""
+        return self.names.get(number // _OWN_NUMBERS, "")
+
+
+_NONE = PresentBoxes({}, is_central=False)
+_PRESENT: ContextVar[PresentBoxes] = ContextVar("present_boxes", default=_NONE)
+
+
+def present_boxes() -> PresentBoxes:
+    """Return the boxes that the present answer is about."""
+    return _PRESENT.get()
+
+
+@contextmanager
+def shown_of(boxes: PresentBoxes) -> Iterator[None]:
+    """Have everything within, also in threads that it waits for, be about these boxes."""
+    token = _PRESENT.set(boxes)
+    try:
+        yield
+    finally:
+        _PRESENT.reset(token)
+
+
+def own_number(number: int) -> int:
+    """Return a run's or an entry's number as its box has it."""
+    return number % _OWN_NUMBERS
+
+
+def name_in_box(name: str) -> str:
+    """Return a camera's or lane's name as its box has it."""
+    return name.partition(SEPARATOR)[2] if SEPARATOR in name else name
+
+
+def box_of(name: str) -> str:
+    """Return the box in a camera's or lane's name, "" without one."""
+    return name.partition(SEPARATOR)[0] if SEPARATOR in name else ""

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The first page of the desk of all boxes: what needs somebody where, and what was inspected, by box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time as clock_now
+from typing import cast
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from vision_line.desk.boxes import present_boxes
+from vision_line.desk.central.box_addresses import BoxAddress
+from vision_line.desk.central.central_source import CentralSource
+from vision_line.desk.central.plant_boxes import PlantBox, other_clocks, read_boxes_of
+from vision_line.desk.inspected.coverage_bar import axis, column_s, read_bars
+from vision_line.desk.inspected.overview import InspectedOverview, read_overview
+from vision_line.desk.inspected.shift_parts import CameraCoverage
+from vision_line.desk.local_time import ChosenTime, plant_clock
+from vision_line.desk.rendering import page
+from vision_line.desk.report.passed_parts import find_escapes
+from vision_line.desk.services import DeskServices, Services
+from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
+from vision_line.parts.passed import PartsFilter, count_parts
+from vision_line.telemetry.covered import together
+
+router = APIRouter()
+
+#: Of more cameras than this there are bars on the page of one box alone: a page of a plant is to be read.
+MOST_BARS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class BoxState:
+    """A box for programs: how far its records are here (`known_utc`), and what needs somebody there, in words."""
+
+    name: str
+    desk: str | None
+    is_silent: bool
+    silent_s: float
+    known_utc: float | None
+    entries_lost: int
+    clock_offset_s: float
+    is_inspecting: bool
+    alarms: Sequence[str]
+
+
+@router.get("/", include_in_schema=False)
+def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLResponse:
+    """Show what needs somebody now and where, and what each box inspected."""
+    source, box = _source(services), present_boxes().box
+    with source.open() as records:
+        time = choose_time(records, wanted)
+    boxes = read_boxes_of(source, _addresses(request), time, clock_now(), box)
+    cameras = sum(len(one.cameras) for one in boxes)
+    total = together(one.total for one in boxes)
+    before, after = neighbours(time)
+    of_time = PartsFilter(time.since_utc, time.until_utc)
+    with source.open_parts() as parts:
+        lanes, escapes = count_parts(parts, of_time), find_escapes(parts, of_time)
+    return page(
+        "plant.html",
+        boxes=boxes,
+        bars_of=_bars(source, boxes, time) if cameras <= MOST_BARS or box else None,
+        time=time,
+        asked=asked(time) | present_boxes().asked,
+        asked_time=asked(time),
+        before=before | present_boxes().asked,
+        after=after | present_boxes().asked,
+        total=total,
+        lanes=lanes,
+        escapes=escapes,
+        share=total.share,
+        unknown=[one for one in boxes if one.unknown_s > 0],
+        other_clocks=other_clocks(boxes, plant_clock()),
+        cameras=cameras,
+        most=MOST_BARS,
+        grain=column_s(time),
+        axis=axis,
+    )
+
+
+@router.get("/api/v1/boxes")
+def boxes(services: Services, request: Request) -> list[BoxState]:
+    """Return each box: how far its records have come, and what needs somebody there."""
+    source, now_utc = _source(services), clock_now()
+    time = ChosenTime(now_utc - 60.0, now_utc)
+    return [_state(one) for one in read_boxes_of(source, _addresses(request), time, now_utc, present_boxes().box)]
+
+
+@router.get("/api/v1/coverage")
+def coverage(services: Services, wanted: AskedTime) -> InspectedOverview:
+    """Return what was inspected and what was not, by camera, with the gaps and the bars."""
+    with services.reader.open() as records:
+        return read_overview(records, choose_time(records, wanted))
+
+
+def _bars(source: CentralSource, boxes: Sequence[PlantBox], time: ChosenTime) -> dict[str, list[CameraCoverage]]:
+    """Return the bars of each box's cameras."""
+    with source.open() as records:
+        gaps = [gap for box in boxes for one in box.cameras for gap in one.gaps]
+        bars = read_bars(records, time, gaps)
+    return {
+        box.name: [CameraCoverage(one, one.covered.share, bars.get(one.camera, [])) for one in box.cameras]
+        for box in boxes
+    }
+
+
+def _state(box: PlantBox) -> BoxState:
+    return BoxState(
+        name=box.name,
+        desk=box.desk,
+        is_silent=box.status.is_silent,
+        silent_s=box.status.silent_s,
+        known_utc=box.known_utc,
+        entries_lost=box.status.lost,
+        clock_offset_s=box.status.clock_offset_s,
+        is_inspecting=box.is_fine,
+        alarms=[" ".join([*one.cameras, one.words]) for one in box.alarms],
+    )
+
+
+def _source(services: DeskServices) -> CentralSource:
+    return cast("CentralSource", services.reader)
+
+
+def _addresses(request: Request) -> Mapping[str, BoxAddress]:
+    return cast("Mapping[str, BoxAddress]", request.app.state.addresses)
