@@ -126,7 +126,7 @@ class Shipper:
         try:
             check_usable(FoundSchema() if found is None else FoundSchema(*found))
         except ConfigError as exc:
-            raise SinkError(SinkTrouble.TAKEN_OVER, str(exc)) from exc
+            raise SinkError(SinkTrouble.REFUSED, str(exc)) from exc
 
     async def _read_places(self) -> None:
         cursor = await self._open.execute(_PLACES, (self._settings.node,))
