@@ -261,7 +261,8 @@ class TrackedObject:
 
     `number` stays as long as it is followed; a camera's next settings begin to count anew. The class is the one with
     the highest sum of scores so far, `hits` counts the observations that reached their class's threshold; score and
-    box, in pixels, are of this frame.
+    box, in pixels, are of this frame. `also` are the other classes that it was taken for more than once: a part and a
+    defect that covers it are one object.
     """
 
     number: int
@@ -269,6 +270,7 @@ class TrackedObject:
     hits: int
     score: float
     xyxy: tuple[float, float, float, float]
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,7 @@ def _track_fields(one: TrackedObject) -> Header:
     return {
         "track": one.number,
         "class": one.class_name,
+        "also": list(one.also),
         "hits": one.hits,
         "score": round(float(one.score), SCORE_DIGITS),
         "box": [round(float(value), BOX_DIGITS) for value in one.xyxy],

@@ -9,7 +9,7 @@ came, by the monotonic clock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from statistics import median
 
@@ -49,15 +49,21 @@ class CrossingWatch:
     the line's ends.
     """
 
-    def __init__(self, rule: CrossingRule) -> None:
-        """Begin: what is beyond the line in the first frame crossed when nobody watched."""
+    def __init__(self, rule: CrossingRule, since_s: float | None = None) -> None:
+        """Begin: what is beyond the line in the first frame crossed when nobody watched.
+
+        `since_s` is when the camera was inspected last by the watch before this one, None where there was none.
+        """
         self.rule = rule
         self.near_misses = 0
         self.beside = 0
         self._paths: list[ObjectPath] = []
+        #: Those that had crossed before the newest gap, and until when they may come back.
+        self._past: tuple[list[ObjectPath], float] = ([], 0.0)
         self._numbers_of: tuple[int, tuple[int, int]] | None = None
         self._speed: BeltSpeed | None = None
-        self._last_s: float | None = None
+        self._last_s = since_s
+        self._slept_s = 0.0  # since then, and no clock shows it
         #: Why nobody knows what was before the next frame, NONE: it is known.
         self._beginning = PartCause.RESTART
         self._count = 0
@@ -68,9 +74,33 @@ class CrossingWatch:
         if self._last_s is not None:
             self._beginning = PartCause.LINE_AWAY
 
+    def slept(self, slept_s: float) -> None:
+        """Note that this machine slept: the belt may have moved, and the moments of frames do not show it."""
+        self._end_tracks()
+        self._slept_s += slept_s
+        self._beginning = self._beginning or PartCause.LATE
+
     def end(self, now_s: float) -> list[Crossing]:
-        """Return what stands for the parts that may have passed since the newest frame: nobody watches any more."""
-        return self._blind(now_s, self._beginning or PartCause.CAMERA)
+        """Return the parts of which nobody will know any more whether they crossed: nobody watches from now on.
+
+        Those that are in view before the line are for who watches next.
+        """
+        found = self._blind(now_s, self._beginning or PartCause.CAMERA)
+        if found:
+            self._last_s = now_s
+        for path in self._paths:
+            is_lost = path.missed > 0 and path.hits >= self.rule.hits and not path.went_back
+            if path.is_counted or not path.was_of_class or not (path.crossed or is_lost):
+                continue
+            crossed = path.crossed or path.passed or OnLine(path.sights[-1].at_s, path.expected.across)
+            path.lose(crossed, PartCause.RESTART)
+            found += filter(None, [self._count_it(path, crossed, PartCause.NONE)])
+        return found
+
+    @property
+    def last_s(self) -> float | None:
+        """Until when it is known, or told, what passed; None: nothing was inspected."""
+        return self._last_s
 
     def take(self, frame: ObjectsFrame) -> list[Crossing]:
         """Take the next inspected frame; return the parts that follow from it, in the order in which they crossed.
@@ -81,13 +111,18 @@ class CrossingWatch:
         at_s = max(frame.at_s, from_s)
         gap = self._beginning or (PartCause.GAP if at_s - from_s > self.rule.gap_s else PartCause.NONE)
         found = self._blind(at_s, gap)
-        self._beginning, self._last_s = PartCause.NONE, at_s
+        self._beginning, self._last_s, self._slept_s = PartCause.NONE, at_s, 0.0
         self._follow(frame, from_s, at_s, gap)
         for path in self._paths:
             crossing = self._crossed(path) if not path.missed else self._missed(path, at_s)
             found += [] if crossing is None else [crossing]
-        self._paths = [each for each in self._paths if not each.is_counted or at_s - each.sights[-1].at_s <= LOST_S]
+        self._paths = [each for each in self._paths if not each.is_counted or self._may_be_found(each, at_s)]
         return sorted(found, key=lambda each: each.at_s)
+
+    @staticmethod
+    def _may_be_found(path: ObjectPath, at_s: float) -> bool:
+        """Whether a part that was told may be seen again; what was none is another object when it is."""
+        return path.crossed is not None and at_s - path.sights[-1].at_s <= LOST_S
 
     # Which object is which.
 
@@ -97,16 +132,48 @@ class CrossingWatch:
             self._end_tracks()
             self._numbers_of = frame.criteria, frame.size_wh
         sights = {one.number: self._sight(one, at_s, frame.size_wh) for one in frame.objects}
-        self._advance(sights, from_s, at_s)
+        self._advance({} if gap else sights, from_s, at_s)
+        if gap:
+            self._drop_crossed(at_s)
+        self._doubt(sights, frame.size_wh)
         for path in self._paths:
             path.gap = path.gap or gap
             path.missed += 1
         self._find_anew(sights, frame.size_wh)
         numbers = {path.number for path in self._paths}
-        self._paths += [ObjectPath(number, gap) for number in sights if number not in numbers]
+        self._paths += [
+            ObjectPath(number, gap, cause=self._again(number, sights, frame.size_wh))
+            for number in sights
+            if number not in numbers
+        ]
         for path in self._paths:
             if path.number is not None and path.number in sights:
                 path.see(sights[path.number], self.rule.gap_s)
+
+    def _drop_crossed(self, at_s: float) -> None:
+        """Follow none any more that had crossed before a gap: what is beyond the line now may have come in it."""
+        self._past = [replace(path) for path in self._paths if path.is_counted or path.cause], at_s + LOST_S
+        self._paths = [path for path in self._paths if not path.is_counted]
+
+    def _doubt(self, sights: Mapping[int, Sight], size_wh: tuple[int, int]) -> None:
+        """Have a number identify who was not seen for longer than a gap only where it must be."""
+        line_px = self.rule.line.length_px(size_wh)
+        for path in self._paths:
+            sight = None if path.number is None else sights.get(path.number)
+            if sight is None or sight.at_s - path.sights[-1].at_s <= self.rule.gap_s:
+                continue
+            if path.distance_px(sight.place, line_px) == inf:
+                path.number = None
+
+    def _again(self, number: int, sights: Mapping[int, Sight], size_wh: tuple[int, int]) -> PartCause:
+        """Return why a new object is no part of its own, NONE if it is: it may be one that crossed, and was lost."""
+        place, line_px = sights[number].place, self.rule.line.length_px(size_wh)
+        past, until_s = self._past
+        past = past if sights[number].at_s <= until_s else []
+        lost = [path for path in self._paths if path.number not in sights]
+        is_again = any(path.may_be_at(place, line_px) for path in (*lost, *past))
+        is_numbered = place.along_px < 0 and any(path.number == number for path in past)
+        return PartCause.CROSSING if is_again or is_numbered else PartCause.NONE
 
     def _sight(self, one: TrackedObject, at_s: float, size_wh: tuple[int, int]) -> Sight:
         x1, y1, x2, y2 = one.xyxy
@@ -118,6 +185,7 @@ class CrossingWatch:
             depth_px=self.rule.line.depth_px(width, height, size_wh),
             hits=one.hits,
             is_of_class=one.class_name in self.rule.classes,
+            was_of_class=not self.rule.classes.isdisjoint((one.class_name, *one.also)),
         )
 
     def _advance(self, sights: Mapping[int, Sight], from_s: float, at_s: float) -> None:
@@ -156,7 +224,7 @@ class CrossingWatch:
                 known.add(number)
 
     def _end_tracks(self) -> None:
-        for path in self._paths:
+        for path in (*self._paths, *self._past[0]):
             path.number = None
 
     # What is a part.
@@ -183,7 +251,7 @@ class CrossingWatch:
                 return None
             crossed = OnLine(path.sights[-1].at_s, path.expected.across)
         if path.hits < self.rule.hits and not was_between and not path.gap:
-            path.is_counted = True
+            path.is_counted, path.crossed = True, None
             self.near_misses += 1
             return None
         path.lose(crossed, path.gap or PartCause.CROSSING)
@@ -197,7 +265,7 @@ class CrossingWatch:
         return self._crossing(crossed.at_s, path.cause or cause)
 
     def _blind(self, at_s: float, cause: PartCause) -> list[Crossing]:
-        if self._last_s is None or at_s - self._last_s <= self.rule.dwell_s:
+        if self._last_s is None or at_s - self._last_s + self._slept_s <= self.rule.dwell_s:
             return []
         return [self._crossing(self._last_s, cause)]
 

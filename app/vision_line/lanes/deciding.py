@@ -41,7 +41,8 @@ _CROSSING_WORDS = {
     PartCause.GAP: "the camera was not inspected for so long that parts can have crossed unseen",
     PartCause.CAMERA: "the camera was not inspected for so long that parts can have crossed unseen",
     PartCause.LINE_AWAY: "it crossed, or may have, while no run was there",
-    PartCause.RESTART: "it was beyond the line when the lane began",
+    PartCause.RESTART: "it was beyond or at the line when the lane began, or ended",
+    PartCause.LATE: "this machine slept: it may have crossed meanwhile",
 }
 
 
@@ -56,6 +57,7 @@ class Deciding:
         self._machines: dict[str, LaneMachine] = {}
         self._since_utc: dict[str, float] = {}  # from when on a lane's counts count
         self._optical: dict[str, OpticalLane] = {}  # of the lanes that see their parts themselves
+        self._seen_until_s: dict[str, float | None] = {}  # when the camera of one that ended was inspected last
         self._classes: Sequence[str] | None = None  # of the run's model, None without a run
         self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
         self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
@@ -84,7 +86,9 @@ class Deciding:
         self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
         if plan.optical is not None:
-            self._optical[plan.name] = OpticalLane(plan.optical, plan.camera_delay_s)
+            self._optical[plan.name] = OpticalLane(
+                plan.optical, plan.camera_delay_s, self._seen_until_s.pop(plan.name, None)
+            )
             if self._classes is not None:
                 self._optical[plan.name].line_came(self._classes)
         self._checks[plan.name] = CountsCheck("parts"), CountsCheck("rejects")
@@ -94,6 +98,7 @@ class Deciding:
         machine, now_s = self._machines.pop(name), time.monotonic()
         if (optical := self._optical.pop(name, None)) is not None:
             self._take_crossings(machine, optical.end(now_s))
+            self._seen_until_s[name] = optical.last_s
         self._last[name] = machine.last
         for decided in machine.end(cause, now_s):
             self._telling.leave(decided)
@@ -219,7 +224,7 @@ class Deciding:
             case "dropped" if self._line.dropped(header):
                 self._alarm("results came too fast to be read: parts on their way are not inspected")
                 for machine in machines:
-                    machine.lost_results()
+                    machine.lost_results(now_s)
         self._settle(machines)
 
     # What follows.
@@ -301,7 +306,9 @@ class Deciding:
         if asleep_s - self._asleep_s > _SLEPT_S:
             self._alarm(f"this machine slept for {asleep_s - self._asleep_s:.1f} s: parts on their way are unknown")
             for machine in self._machines.values():
-                machine.slept()
+                machine.slept(now_s)
+            for watched in self._optical.values():
+                watched.slept(asleep_s - self._asleep_s)
         self._asleep_s = asleep_s
         for machine in machines:
             machine.stops = self._line.stops(machine.plan.cameras, now_s, self._recorder.problem)

@@ -30,6 +30,7 @@ def objects_frame(header: Header, delay_s: float) -> ObjectsFrame | None:
             hits=int(one["hits"]),
             score=float(one["score"]),
             xyxy=(float(one["box"][0]), float(one["box"][1]), float(one["box"][2]), float(one["box"][3])),
+            also=tuple(map(str, one.get("also", ()))),
         )
         for one in header["tracks"]
     )

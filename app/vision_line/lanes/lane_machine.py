@@ -85,6 +85,8 @@ class LaneMachine:
         self._came_s: dict[str, float] = {}  # when each camera's newest result came
         self._newest_s: dict[str, float] = {}
         self._line_since_s = inf
+        #: Until when what was seen is not all known, and why: also for parts that are known later.
+        self._unknown: tuple[float, PartCause] = (-inf, PartCause.NONE)
         self._view = LaneView(plan)
 
     # What comes from the machine that sorts.
@@ -139,13 +141,13 @@ class LaneMachine:
         self._rule_out_open(PartCause.LINE_AWAY)
         self._view.clear()
 
-    def lost_results(self) -> None:
-        """Note that inspected frames were not told: parts on their way may have been in them."""
-        self._rule_out_open(PartCause.GAP)
+    def lost_results(self, now_s: float) -> None:
+        """Note that inspected frames were not told: parts may have been in them."""
+        self._lose_until(now_s, PartCause.GAP)
 
-    def slept(self) -> None:
+    def slept(self, now_s: float) -> None:
         """Note that this machine slept: the belt may have moved, and the clock has not."""
-        self._rule_out_open(PartCause.LATE)
+        self._lose_until(now_s, PartCause.LATE)
 
     def inspected(self, frame: InspectedFacts, now_s: float) -> None:
         """Take an inspected frame of one of the lane's cameras, behind its events."""
@@ -266,7 +268,7 @@ class LaneMachine:
 
     def _hold(self, at_s: float, item: InspectedFacts | EventFacts) -> None:
         if not self._view.hold(at_s, item):
-            self._rule_out_open(PartCause.GAP)
+            self._lose_until(at_s, PartCause.GAP)
         self._deliver()
 
     def _deliver(self) -> None:
@@ -306,6 +308,8 @@ class LaneMachine:
             return PartCause.LATE  # the encoder has not come there
         if part.begin_s < self._began_s:
             return PartCause.RESTART
+        if part.begin_s < self._unknown[0]:
+            return self._unknown[1]
         return PartCause.LINE_AWAY if part.begin_s < self._line_since_s else part.cause()
 
     def _close(self, part: OpenPart, cause: PartCause, now_s: float) -> DecidedPart:
@@ -339,6 +343,10 @@ class LaneMachine:
         window_s = begin_s, max(begin_s, part.decided_s if part.end_s is None else part.end_s)
         inspections = {camera: view.inspections for camera, view in part.views.items()}
         return DecidedPart(part, decision, window_s, inspections, tuple(part.events))
+
+    def _lose_until(self, until_s: float, cause: PartCause) -> None:
+        self._unknown = max(self._unknown, (until_s, cause))
+        self._rule_out_open(cause)
 
     def _rule_out_open(self, cause: PartCause) -> None:
         for part in self._open.values():

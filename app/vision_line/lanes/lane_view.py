@@ -77,9 +77,10 @@ class LaneView:
         return self._belt.earliest_s(part.position_mm + plan.ejector_mm) - plan.spare_s
 
     def drop_before(self, at_s: float) -> None:
-        """Let go of events that were over before a moment."""
-        for seen in self._seen.values():
-            seen.drop_before(at_s)
+        """Let go of events that were over before a moment, and before all frames that are kept."""
+        for camera, seen in self._seen.items():
+            recent = self._recent[camera]
+            seen.drop_before(min(at_s, recent[0].at_s) if recent else at_s)
 
     def clear(self) -> None:
         """Let go of all that was seen: who saw it has gone."""

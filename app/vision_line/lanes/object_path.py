@@ -42,6 +42,7 @@ class Sight(NamedTuple):
     depth_px: float
     hits: int
     is_of_class: bool
+    was_of_class: bool
 
 
 def on_line(earlier_s: float, earlier: LinePlace, later_s: float, later: LinePlace) -> OnLine:
@@ -104,6 +105,14 @@ class ObjectPath:
         )
         return off_px if off_px <= SIZE_SHARE * last.size_px + WAY_SHARE * way_px else inf
 
+    def may_be_at(self, place: LinePlace, line_px: float) -> bool:
+        """Whether it has crossed, and may be what is seen before the line, nearer than its size to where it was."""
+        if self.crossed is None or place.along_px >= 0:
+            return False
+        last = self.sights[-1]
+        off_px = hypot(place.along_px - last.place.along_px, (place.across - last.place.across) * line_px)
+        return off_px < last.size_px
+
     def advance(self, speed: BeltSpeed, from_s: float, to_s: float) -> None:
         """Move it on by the belt's speed, until it is seen."""
         before, step_s = self.expected, to_s - from_s
@@ -122,7 +131,7 @@ class ObjectPath:
         self.sights.append(sight)
         along_px = sight.place.along_px
         self.missed, self.passed, self.expected = 0, None, sight.place
-        self.was_of_class |= sight.is_of_class
+        self.was_of_class |= sight.was_of_class
         if self.crossed is not None and along_px <= -BACK_SHARE * sight.depth_px:
             self._uncross()
         elif self.crossed is None and along_px >= 0:

@@ -15,9 +15,9 @@ from vision_line.parts.part import PartCause
 class OpticalLane:
     """One lane; nothing is accepted while `stops` says why no part would be seen."""
 
-    def __init__(self, rule: CrossingRule, delay_s: float) -> None:
-        """Watch a camera whose frames show what was `delay_s` before."""
-        self._watch = CrossingWatch(rule)
+    def __init__(self, rule: CrossingRule, delay_s: float, since_s: float | None = None) -> None:
+        """Watch a camera whose frames show what was `delay_s` before; who watched it before saw it until `since_s`."""
+        self._watch = CrossingWatch(rule, since_s)
         self._delay_s = delay_s
         self._problem = ""
 
@@ -30,6 +30,10 @@ class OpticalLane:
         """Note that the run is gone."""
         self._watch.line_went()
 
+    def slept(self, slept_s: float) -> None:
+        """Note that this machine slept."""
+        self._watch.slept(slept_s)
+
     def result(self, header: Header) -> list[Crossing]:
         """Take a `result` of any camera; return the parts that follow from it."""
         if header["camera"] != self._watch.rule.camera:
@@ -41,8 +45,13 @@ class OpticalLane:
         return self._watch.take(frame)
 
     def end(self, now_s: float) -> list[Crossing]:
-        """Return the part that stands for all that may have passed since the camera was inspected last."""
+        """Return the parts of which nobody will know any more whether they crossed."""
         return self._watch.end(now_s)
+
+    @property
+    def last_s(self) -> float | None:
+        """Until when it is known, or told, what passed; None: nothing was inspected."""
+        return self._watch.last_s
 
     @property
     def stops(self) -> dict[PartCause, str]:

@@ -225,3 +225,110 @@ def test_settings_that_change_begin_other_numbers() -> None:
     scene.show(bottle(7, 380), bottle(1, 100), criteria=2)
     (part,) = scene.show(bottle(7, 400), bottle(1, 120), criteria=2)
     assert part.cause is PartCause.NONE
+
+
+def test_over_a_gap_a_number_alone_is_no_identity() -> None:
+    """The next object may be where the one before was: the tracker then takes it for that one."""
+    counted = Scene()
+    counted.move(1, range(300, 420, 20))
+    counted.show(bottle(1, 405), after_s=1.5)  # the one before is 300 pixels further by now
+    assert counted.causes == [PartCause.NONE, PartCause.GAP]
+
+    before = Scene()
+    before.move(1, [240, 260, 280, 300])
+    before.show(bottle(1, 320), after_s=1.5)
+    before.move(1, range(340, 440, 20))
+    before.wait()
+    assert before.causes == [PartCause.GAP, PartCause.NONE]
+
+    stood = Scene()
+    stood.move(1, [*range(300, 390, 20), *[390] * 9])
+    stood.show(bottle(2, 400), after_s=1.5)
+    assert stood.causes == [PartCause.NONE, PartCause.GAP]
+
+
+def test_what_stood_on_the_line_and_is_found_again_before_it_is_not_accepted_twice() -> None:
+    scene = Scene()
+    scene.move(1, [300, 320, 340, 360, 380, 388])
+    scene.wait(6)  # the belt stands, and nobody shows it
+    scene.move(2, [381, 381, 381, 400, 420, 440])
+    assert scene.causes == [PartCause.NONE, PartCause.CROSSING]
+
+
+def test_who_stops_watching_says_what_nobody_will_know() -> None:
+    lost = Scene()
+    lost.move(1, [300, 320, 340])
+    lost.wait(2)
+    assert [each.cause for each in lost.watch.end(lost.now_s)] == [PartCause.RESTART]
+
+    unsure = Scene()
+    unsure.move(1, [360, 380], hits=1)
+    unsure.move(1, [400], hits=2)
+    assert [each.cause for each in unsure.watch.end(unsure.now_s)] == [PartCause.RESTART]
+
+    quiet = Scene()
+    quiet.move(1, range(300, 420, 20))
+    quiet.show(bottle(2, 200))  # it is in view: who watches next sees it
+    assert quiet.watch.end(quiet.now_s) == []
+
+
+def test_who_watches_next_says_what_may_have_passed_between_the_two() -> None:
+    first = Scene()
+    assert first.watch.end(first.now_s + 1.0) == []
+    second = CrossingWatch(RULE, first.watch.last_s)
+    (blind,) = second.take(ObjectsFrame(first.now_s + 5.0, SIZE_WH, 1))
+    assert (blind.at_s, blind.cause) == (first.now_s, PartCause.RESTART)
+
+
+def test_a_machine_that_slept_does_not_know_what_passed() -> None:
+    scene = Scene()
+    scene.move(1, [300, 320, 340, 360])
+    scene.watch.slept(30.0)
+    assert [each.cause for each in scene.move(1, [400])] == [PartCause.LATE, PartCause.CROSSING]
+    assert scene.move(1, range(420, 500, 20)) == []
+
+
+def test_a_defect_that_covers_a_part_hides_none() -> None:
+    scene = Scene()
+    scene.move(1, range(300, 460, 20), class_name="crack", also=("bottle",))
+    assert scene.causes == [PartCause.CROSSING]
+
+
+def test_what_crossed_before_a_gap_and_is_on_the_line_behind_it_is_not_accepted_twice() -> None:
+    for number, after_s in ((1, 0.5), (2, 0.5), (2, 60.0)):
+        scene = Scene()
+        scene.move(1, [*range(300, 400, 20), *[386] * 9])  # the belt stands
+        scene.show(bottle(number, 381), after_s=after_s)
+        scene.move(number, range(400, 500, 20))
+        assert PartCause.NONE not in scene.causes[1:]
+        assert scene.causes[-1] is PartCause.CROSSING
+
+
+def test_who_comes_behind_one_that_is_seen_on_the_line_is_a_part_of_its_own() -> None:
+    scene = Scene()
+    scene.move(1, range(300, 420, 20))
+    for x in range(350, 480, 20):
+        scene.show(bottle(1, x + 50), bottle(2, x))
+    assert scene.causes == [PartCause.NONE] * 2
+
+
+def test_a_near_miss_that_is_seen_again_is_an_object() -> None:
+    """It was seen twice at the entry, and well behind the line: just where the belt must have brought it."""
+    scene = Scene()
+    scene.move(1, [200], hits=1)
+    scene.move(1, [220], hits=2)
+    scene.wait(14)
+    assert scene.watch.near_misses == 1
+    scene.move(2, [520, 540], hits=1)
+    scene.move(2, [560])
+    assert scene.causes == [PartCause.CROSSING]
+
+
+def test_a_number_that_comes_back_elsewhere_is_another_object() -> None:
+    """The belt started while nothing was seen on it, and the tracker took the next object for the one that stood."""
+    scene = Scene()
+    scene.move(1, [*range(200, 300, 20), *[280] * 9])
+    scene.wait(8)
+    scene.move(1, range(20, 480, 20))
+    scene.wait()
+    assert sorted(scene.causes) == [PartCause.NONE, PartCause.CROSSING]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.fakes.lane_scenes import make_fact, make_machine, make_plan, make_trigger, watch
+from tests.fakes.lane_scenes import make_belt_plan, make_fact, make_machine, make_plan, make_trigger, watch
 
 from vision_line.frames import Verdict
 from vision_line.lanes.crossing_line import CrossingLine, CrossingRule
@@ -287,14 +287,14 @@ def test_frames_of_another_recipe() -> None:
 def test_lost_results_rule_out_what_is_on_its_way() -> None:
     machine = make_machine()
     machine.trigger(make_trigger(10.0))
-    machine.lost_results()
+    machine.lost_results(10.2)
     assert said(machine.decide(10.1)) == [(1, NOT, PartCause.GAP)]
 
 
 def test_a_machine_that_slept_knows_nothing_of_what_was_on_its_way() -> None:
     machine = make_machine()
     machine.trigger(make_trigger(10.0))
-    machine.slept()
+    machine.slept(10.2)
     assert said(machine.decide(10.1)) == [(1, NOT, PartCause.LATE)]
 
 
@@ -449,3 +449,31 @@ def test_a_part_that_was_missed_is_said_with_its_cause() -> None:
     (missed,) = machine.decide(3.0)
     assert (missed.decision.verdict, missed.decision.cause) == (PartVerdict.NOT_INSPECTED, PartCause.CROSSING)
     assert (machine.parts, machine.not_inspected, machine.decide(3.1)) == (1, 1, [])
+
+
+def test_what_was_lost_before_a_part_is_known_may_have_been_of_it() -> None:
+    for lose, cause in ((LaneMachine.lost_results, PartCause.GAP), (LaneMachine.slept, PartCause.LATE)):
+        machine = make_optical_machine()
+        watch(machine, 0.0, 2.5)
+        lose(machine, 2.5)
+        watch(machine, 2.5, 3.25)
+        machine.trigger(Trigger("l1", 3.0, crossing=1))
+        machine.trigger(Trigger("l1", 4.0, crossing=2))
+        assert [each.decision.cause for each in watch(machine, 3.25, 4.5)] == [cause, PartCause.NONE]
+
+
+def test_a_reject_from_before_the_belt_stood_is_not_forgotten() -> None:
+    """Its window is a way of the belt, and began minutes before the part crosses the line."""
+    rule = CrossingRule("a", frozenset({"bottle"}), CrossingLine((0.5, 0.0), (0.5, 1.0), "right"), 3, 5, 0.25, 2.0)
+    machine = make_machine(replace(make_belt_plan(window_mm=(-300.0, 0.0)), optical=rule))
+    for step in range(1000):  # five frames a second; the belt stands from 5 to 195 s
+        now_s = step / 5
+        moving_s = min(now_s, 5.0) + max(now_s - 195.0, 0.0)
+        machine.encoder(round(1000 * moving_s), now_s)
+        machine.inspected(InspectedFacts("a", now_s), now_s)
+        if step == 24:
+            machine.event(make_fact(4.6, 4.7, is_over=True))
+        assert machine.decide(now_s) == []
+    machine.trigger(Trigger("l1", 196.0, crossing=1))
+    (part,) = machine.decide(199.8)
+    assert part.decision.verdict is PartVerdict.REJECT

@@ -136,7 +136,7 @@ def test_no_acceptance_is_late_or_of_a_part_that_was_not_inspected(story: list[S
                 machine.line_came(now_s)
                 history.came_s.append(now_s)
             case "lost":
-                machine.lost_results()
+                machine.lost_results(now_s)
             case "stop" | "go":
                 history.stopped = step.what == "stop"
                 machine.stops = {PartCause.LOG: "disk full"} if history.stopped else {}

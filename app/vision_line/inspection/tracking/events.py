@@ -58,6 +58,10 @@ class _Defect:
     class_id: int = -1  # fixed when confirmed
     verdict: Verdict = Verdict.ACCEPT
 
+    def classes(self, min_hits: int) -> set[int]:
+        """Return the classes that it was observed as, more than once where one hit does not confirm it."""
+        return {number for number, scores in self.scores.items() if len(scores) >= min(2, min_hits)}
+
 
 class EventTracker:
     """Turns one camera's inspections into defect events. Pure: time comes with the frames. Used by one thread.
@@ -140,7 +144,14 @@ class EventTracker:
     def tracks(self) -> list[TrackedObject]:
         """Return the objects that the frame of the last update shows, also those that are no event, or none yet."""
         return [
-            TrackedObject(track.number, self._classes[track.class_id], track.hits, defect.last.score, defect.last.xyxy)
+            TrackedObject(
+                number=track.number,
+                class_name=self._classes[track.class_id],
+                hits=track.hits,
+                score=defect.last.score,
+                xyxy=defect.last.xyxy,
+                also=tuple(self._classes[number] for number in defect.classes(self._min_hits) - {track.class_id}),
+            )
             for track in self._seen().values()
             if (defect := self._defects.get(track.number)) is not None
         ]

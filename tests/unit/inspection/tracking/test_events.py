@@ -329,3 +329,14 @@ def test_an_event_says_which_boxes_show_it() -> None:
         tracker.update(*_inspection(sequence, seen))
     shown = [boxes for _, boxes in tracker.shown()]
     assert shown == [((92, 92, 108, 108), (93, 92, 109, 108)), ((292, 92, 308, 108),)]
+
+
+def test_a_track_has_all_classes_that_it_was_taken_for() -> None:
+    """A defect that covers a part and outweighs it is one object with it; one box alone is a mistake."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=2), 0.25)
+    found = []
+    for sequence in range(3):
+        x = 100 + 20.0 * sequence
+        tracker.update(*_inspection(sequence, [(x, 100.0, 0.9, 0), (x, 100.0, 0.5, 1)]))
+        found += [(one.class_name, one.also) for one in tracker.tracks()]
+    assert found == [(CLASSES[0], ()), (CLASSES[0], CLASSES[1:2]), (CLASSES[0], CLASSES[1:2])]
