@@ -24,6 +24,7 @@ from vision_line.capacity.constants import Codec
 from vision_line.capacity.estimate import LOST_AT_MOST, Scenario, estimate, pipeline
 from vision_line.capacity.gpus import find_gpu
 from vision_line.capacity.serving import Means, ServingPipeline, solve
+from vision_line.devices.several_models import one_model
 from vision_line.frames import DefectEvent, Frame, Inspection
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import DeviceDescription
@@ -61,7 +62,7 @@ def run_in_real_time(works: ServingPipeline, seconds: float, starts_s: Sequence[
     description = DeviceDescription("simulated", "", "int8", ((384, 640),), works.slots, works.max_batch)
     device = SimulatedDevice(description, bell.notify, works.batch_s)
     seen = Latencies()
-    scheduler = Scheduler(device, NoLog(), bell, observer=seen, on_update=lambda _: None)
+    scheduler = Scheduler(one_model(device), NoLog(), bell, observer=seen, on_update=lambda _: None)
     lines = []
     for number in range(works.cameras):
         name = f"cam{number:04d}"

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.rounds import Report
 from benchmarks.simulated_device import SimulatedDevice
 from vision_line.config.models import RecordSettings, ReviewSettings, StreamSettings
+from vision_line.devices.several_models import one_model
 from vision_line.frames import (
     Colour,
     ColourMatrix,
@@ -165,7 +166,9 @@ async def measure(
 
     device = SimulatedDevice(DEVICE, bell.notify, 0.0, moving_defect)
     observer = metrics(names) if telemetry else NoMetrics()
-    scheduler = Scheduler(device, log or NoLog(), bell, observer=observer, on_update=publish, reviewer=reviewer)
+    scheduler = Scheduler(
+        one_model(device), log or NoLog(), bell, observer=observer, on_update=publish, reviewer=reviewer
+    )
     lines = []
     for name in names:
         settings = StreamSettings()

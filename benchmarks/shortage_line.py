@@ -24,6 +24,7 @@ from benchmarks.simulated_device import StatedBackend, StatedReader
 from benchmarks.virtual_time import JOIN_LIMIT_S, SIZE_WH, VirtualTime
 from vision_line.config.models import Stream
 from vision_line.devices.device import InferenceDevice
+from vision_line.devices.several_models import one_model
 from vision_line.encoded import EncodedFrame
 from vision_line.errors import SourceError
 from vision_line.frames import (
@@ -288,7 +289,7 @@ class _Play:
         self._watch = DecodeWatch(lambda: self._cameras, lambda _: None)
         device = InferenceDevice(SharedEngine(line, time, cores), StatedReader(), clock=time.monotonic)
         self.scheduler = Scheduler(
-            device,
+            one_model(device),
             NoLog(),
             time,
             observer=_NoObserver(),

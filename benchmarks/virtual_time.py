@@ -22,6 +22,7 @@ from benchmarks.simulated_device import StatedBackend, StatedReader
 from vision_line.capacity.serving import ServingPipeline
 from vision_line.config.models import StreamSettings
 from vision_line.devices.device import InferenceDevice
+from vision_line.devices.several_models import one_model
 from vision_line.frames import DefectEvent, Detections, DropCause, Frame, Inspection
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ports import DeviceDescription
@@ -195,7 +196,7 @@ def run(works: ServingPipeline, seconds: float, starts_s: Sequence[float]) -> Fi
     """Play a line until all cameras have begun and settled, then watch it for `seconds` of virtual time."""
     time = VirtualTime()
     engine = VirtualEngine(works, time)
-    device = InferenceDevice(engine, StatedReader(), clock=time.monotonic)
+    device = one_model(InferenceDevice(engine, StatedReader(), clock=time.monotonic))
     gauge = Gauge(time)
     scheduler = Scheduler(device, NoLog(), time, observer=gauge, on_update=lambda _: None, monotonic=time.monotonic)
     lines = [_line(works, time, f"cam{number:04d}") for number in range(works.cameras)]

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 Boxes = NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the camera's frame
 Scores = NDArray[np.float32]  # (n,) 0..1
-ClassIds = NDArray[np.int32]  # (n,) index into the model's classes
+ClassIds = NDArray[np.int32]  # (n,) index into the run's classes; of a device of one model, into that model's
 Corners: TypeAlias = tuple[float, float, float, float]  # x1, y1, x2, y2 of one box, likewise
+
+#: Names the run's own model among all that it has; a recipe's is named by its SHA-256.
+OWN_MODEL = ""
 
 
 class CameraState(StrEnum):
@@ -165,7 +168,8 @@ class Inspection:
     """A frame and its detections: what the device returns.
 
     `recipe` is the one under whose settings its detections count, "" without one. `criteria` is the number of those
-    settings: another one after each change, also where the recipe stays. The device leaves both empty.
+    settings: another one after each change, also where the recipe stays. The device leaves both empty. `model` names
+    the one that inspected: `OWN_MODEL`, or the SHA-256 of a recipe's.
     """
 
     frame: Frame
@@ -174,6 +178,7 @@ class Inspection:
     finished_s: float
     recipe: str = ""
     criteria: int = 0
+    model: str = OWN_MODEL
 
 
 class Verdict(StrEnum):

@@ -208,6 +208,49 @@ class Device(Protocol):
         """
 
 
+class ModelsDevice(Protocol):
+    """Owns several models on one hardware, all open; a batch is of one of them.
+
+    `OWN_MODEL` names the run's own, a SHA-256 that of a recipe. All else is as in `Device`.
+    """
+
+    @property
+    def description(self) -> DeviceDescription:
+        """Say what this device is with the run's own model."""
+
+    def shape_for(self, model: str, size_wh: tuple[int, int]) -> ShapeHW:
+        """Return the input shape at which a model inspects a frame of this size; a batch holds one shape. Pure."""
+
+    def free_slots(self) -> int:
+        """Return how many batches can be submitted now without waiting, of whichever models."""
+
+    def submit(self, model: str, frames: Sequence[Frame]) -> None:
+        """Convert `frames` (1..max_batch, all of one input shape) into a free slot and start the model's engine.
+
+        Raises:
+            DeviceError, RunError: as `Device.submit`.
+        """
+
+    def collect(self) -> list[Inspection]:
+        """Return what has finished since the last call, in the order it was submitted for each camera. Never blocks.
+
+        Each says which model inspected it, and has the numbers of the run's classes.
+
+        Raises:
+            RunError: an engine failed; the device is unusable from then on.
+        """
+
+    def in_flight(self) -> int:
+        """Return how many frames were submitted and not yet collected."""
+
+    def close(self) -> None:
+        """Wait for the engines, release everything; may be called twice.
+
+        Raises:
+            RunError: an engine has failed, or does not answer.
+        """
+
+
 class LoadReporter(Protocol):
     """Reports how busy hardware is."""
 

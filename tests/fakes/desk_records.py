@@ -55,9 +55,18 @@ class DeskRecords:
             self.camera(run, name, since_s)
         return run
 
-    def camera(self, run: int, name: str, since_s: float, url: str = "rtsp://***@10.0.0.1/1", recipe: str = "") -> None:
-        """Add what was configured of a camera."""
+    def camera(
+        self,
+        run: int,
+        name: str,
+        since_s: float,
+        url: str = "rtsp://***@10.0.0.1/1",
+        recipe: str = "",
+        model: tuple[str, str] = ("", ""),
+    ) -> None:
+        """Add what was configured of a camera; `model` is name and SHA-256 of the one that inspects it."""
         values = {"station": "line 1", "recipe": recipe, "url": url, "since_utc": BEGAN_UTC + since_s}
+        values |= {"model_name": model[0], "model_sha256": model[1]}
         self.insert("cameras", run=run, name=name, settings='{"reject_threshold":0.5}', **values)
 
     def gap(self, run: int, camera: str, cause: str, since_s: float, until_s: float | None) -> int:
@@ -101,12 +110,13 @@ class DeskRecords:
         class_name: str = "open",
         verdict: str = "reject",
         station: str = "line 1",
+        recipe: str = "",
     ) -> int:
         """Add an event without an image."""
         (number,) = self.connection.execute("SELECT coalesce(max(event), 0) + 1 FROM events").fetchone()
         return self.insert(
             "events",
-            **{**self._of(run, camera), "station": station, "class": class_name},
+            **{**self._of(run, camera), "station": station, "recipe": recipe, "class": class_name},
             event_id=f"event {number}",
             verdict=verdict,
             phase="end",
@@ -166,10 +176,9 @@ class DeskRecords:
         }
         return self.insert(
             "near_misses",
-            **self._of(run, camera),
             **values,
             **self._review_image(f"n{number}", content),
-            **{"missing": None if content else "not drawn", **other},
+            **{**self._of(run, camera), "missing": None if content else "not drawn", **other},
         )
 
     def audit(self, run: int, camera: str, at_s: float, content: bytes | None = None, **other: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -193,15 +193,17 @@ def checked_plan(file: TomlFile, loaded: LoadedConfig) -> ChallengePlan:
     )
 
 
-def unknown_part_classes(plan: ChallengePlan, classes: tuple[str, ...] | list[str]) -> list[str]:
-    """Return what parts expect that the model cannot find, a sentence each."""
-    parts = {(f"part {part.id}", part.expects) for target in plan.targets for part in target.parts}
-    clips = {(f"clip {clip.name}", clip.expects) for clip in plan.clips}
-    unknown = sorted((what, name) for what, expects in parts | clips for name in expects - {*classes})
-    known = ", ".join(classes)
+def unknown_part_classes(plan: ChallengePlan, classes: Sequence[str], of_clips: Sequence[str]) -> list[str]:
+    """Return what parts expect that no model of the run can find, a sentence each.
+
+    `of_clips` are the classes of the run's own model, which is the one that inspects recorded clips.
+    """
+    parts = {(f"part {part.id}", part.expects, (*classes,)) for target in plan.targets for part in target.parts}
+    clips = {(f"clip {clip.name}", clip.expects, (*of_clips,)) for clip in plan.clips}
     return [
-        f"{plan.path}: {what} expects {name!r}, no class of the model, expected one of {known}"
-        for what, name in unknown
+        f"{plan.path}: {what} expects {name!r}, no class of the model, expected one of {', '.join(known)}"
+        for what, expects, known in sorted(parts | clips, key=lambda one: one[0])
+        for name in sorted(expects - {*known})
     ]
 
 

@@ -39,6 +39,8 @@ def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
     problems, lost = preflight.problems(), preflight.lost_cameras()
     _complain(f"warning: {warning}" for warning in preflight.warnings())
     _complain([*problems, *lost.values()])
+    for note in preflight.notes():
+        typer.echo(note)
     if probe:
         lost |= _probed(loaded, preflight)
     outputs = output_troubles(options.streams, probe=probe) if loaded.config.output else []

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -13,7 +13,10 @@ from vision_line.config.recipe_settings import RecipeSettings
 from vision_line.config.toml import KeyPath, Problem, problems_of
 
 #: The keys of a camera that a recipe can set. A camera that differs in nothing else need not be opened again.
-KEYS = frozenset(RecipeSettings.model_fields) - {"cameras"}
+KEYS = frozenset(RecipeSettings.model_fields) - {"cameras", "model"}
+
+#: By recipe the classes of its model, of those that name one.
+ClassesByRecipe = Mapping[str, Sequence[str]]
 
 
 def under_recipe(config: Config, stream: Stream, recipe: str) -> Stream:
@@ -31,8 +34,20 @@ def under_recipe(config: Config, stream: Stream, recipe: str) -> Stream:
 
 def each_setting(config: Config) -> list[Stream]:
     """Return the enabled cameras as they are without a recipe, and under each."""
-    streams = config.enabled_streams
-    return [*streams, *(under_recipe(config, stream, recipe) for recipe in config.recipe for stream in streams)]
+    return [stream for _, stream in each_case(config)]
+
+
+def each_case(config: Config) -> list[tuple[str, Stream]]:
+    """Return the enabled cameras without a recipe, "", and under each, with the recipe's name."""
+    return [
+        (recipe, under_recipe(config, one, recipe)) for recipe in ("", *config.recipe) for one in config.enabled_streams
+    ]
+
+
+def names_model(config: Config, recipe: str, camera: str) -> bool:
+    """Whether a recipe, "" for none, has a camera inspected by a model that it names."""
+    settings = config.recipe.get(recipe)
+    return settings is not None and settings.model is not None and settings.concerns(camera)
 
 
 def differs_in_recipe_only(one: Stream, other: Stream) -> bool:
@@ -53,6 +68,10 @@ def recipe_problems(config: Config) -> Iterator[Problem]:
                 found.setdefault((("recipe", name, *path), words), []).append(stream.name)
     for (path, words), cameras in found.items():
         yield path, f"at {_some(cameras)}: {words}"
+    for name in config.recipe:
+        if alike := [one.name for one in config.stream if one.recipe == name and names_model(config, name, one.name)]:
+            # Records say the recipe and, by it, the model.
+            yield ("recipe", name, "model"), f"at {_some(alike)}: its own `recipe` has this name too, use another one"
 
 
 def unknown_cameras(config: Config) -> Iterator[Problem]:
@@ -67,23 +86,45 @@ def recipe_words(problems: Iterator[Problem]) -> Iterator[Problem]:
     """Say of keys that are known elsewhere why a recipe cannot have them."""
     for path, words in problems:
         key = path[2] if path[:1] == ("recipe",) and len(path) == 3 and words.startswith("unknown key") else None
-        if key == "model":
-            yield path, f"a recipe cannot change the model, expected one of {', '.join(sorted(KEYS))}"
-        elif key in Stream.model_fields:
-            yield path, f"a recipe cannot change it, expected one of {', '.join(sorted(KEYS))}"
+        if key in Stream.model_fields:
+            yield path, f"a recipe cannot change it, expected one of {', '.join(sorted(KEYS | {'model'}))}"
         else:
             yield path, words
 
 
-def unknown_classes(config: Config, classes: Sequence[str]) -> list[Problem]:
-    """Return each class of a recipe that the model does not have."""
-    known = ", ".join(classes)
+def unknown_classes(config: Config, classes: Sequence[str], by_recipe: ClassesByRecipe) -> list[Problem]:
+    """Return each class of a recipe that its model does not have; `classes` are those of the run's own.
+
+    Of a recipe with a model of its own also what it leaves as the cameras have it: their classes are of another model.
+    """
     return [
-        (("recipe", name, key, wanted), f"no class of the model, expected one of {known}")
+        problem
         for name, recipe in config.recipe.items()
-        for key, wanted in named_classes(recipe)
-        if wanted not in classes
+        for problem in (
+            *_named_wrongly(name, recipe, by_recipe.get(name, classes)),
+            *(_inherited_wrongly(config, name, by_recipe[name]) if name in by_recipe else ()),
+        )
     ]
+
+
+def _named_wrongly(name: str, recipe: RecipeSettings, classes: Sequence[str]) -> Iterator[Problem]:
+    for key, wanted in named_classes(recipe):
+        if wanted not in classes:
+            yield ("recipe", name, key, wanted), f"no class of the model, expected one of {', '.join(classes)}"
+
+
+def _inherited_wrongly(config: Config, name: str, classes: Sequence[str]) -> Iterator[Problem]:
+    recipe, found = config.recipe[name], dict[tuple[str, str], list[str]]()
+    for stream in config.enabled_streams:
+        for key, wanted in named_classes(stream) if recipe.concerns(stream.name) else ():
+            if key not in recipe.overrides and wanted not in classes:
+                found.setdefault((key, wanted), []).append(stream.name)
+    for (key, wanted), cameras in found.items():
+        yield (
+            ("recipe", name, "model"),
+            f"at {_some(cameras)}: {key}.{wanted} of the camera is no class of this model ({', '.join(classes)}):"
+            f" give the recipe {key} of its own",
+        )
 
 
 def named_classes(settings: StreamSettings | RecipeSettings) -> Iterator[tuple[str, str]]:

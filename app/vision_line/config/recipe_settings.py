@@ -20,6 +20,8 @@ class RecipeSettings(BaseModel):
 
     cameras: list[str] | None = Field(None, min_length=1)
     """At which cameras its keys count; default: at all."""
+    model: str | None = Field(None, min_length=1)
+    """A bundle folder or an ONNX file, relative to this file, that inspects there; default: the model of the run."""
     roi: list[Polygon] | None = None
     """As of a camera."""
     classes: list[str] | None = None
@@ -50,7 +52,7 @@ class RecipeSettings(BaseModel):
     @property
     def overrides(self) -> dict[str, object]:
         """The keys of a camera that it sets, and their values."""
-        return self.model_dump(exclude_none=True, exclude={"cameras"})
+        return self.model_dump(exclude_none=True, exclude={"cameras", "model"})
 
     def concerns(self, camera: str) -> bool:
         """Return whether its keys count at a camera."""

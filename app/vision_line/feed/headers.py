@@ -94,6 +94,7 @@ class InspectedResult:
     tracks: tuple[TrackedObject, ...]
     recipe: str
     criteria: int
+    model: str
     of_keyframe: bool  # whether the feed saw the frame come as a keyframe
 
 
@@ -122,6 +123,7 @@ def result_of(
         tracks=tuple(tracks),
         recipe=inspection.recipe,
         criteria=inspection.criteria,
+        model=inspection.model,
         of_keyframe=of_keyframe,
     )
 
@@ -191,6 +193,7 @@ def result_header(result: InspectedResult, classes: Sequence[str]) -> Header:
         "finished_s": result.finished_s,
         "recipe": result.recipe,
         "criteria": result.criteria,
+        "model": result.model,
         "boxes": _boxes(result.detections, result.shown, classes),
         "events": [event_fields(event) for event in result.events],
         "shown": [_shown_fields(shown.event) for shown in result.shown],

@@ -52,6 +52,8 @@ class EventDetails:
     class_name: str | None = None
     verdict: str | None = None
     latency_ms: float | None = None
+    model: tuple[str, str] | None = None
+    """Name and SHA-256 of the one that inspected; None: the run's own."""
 
 
 #: What is left out of rows: their numbers within the file, monotonic clocks, paths on the line's disk.
@@ -79,6 +81,8 @@ def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDet
     content = {"run": None if run is None else run.run_id, **_CONTENTS.get(kind, _row)(key, body)}
     if kind == Kind.EVENT and run is not None:
         content |= run.as_content() | {"latency_ms": event.latency_ms}
+        if event.model is not None:
+            content |= dict(zip(("model", "model_sha256"), event.model, strict=True))
     if kind == Kind.EVIDENCE:
         content |= {"camera": event.camera, "class": event.class_name, "verdict": event.verdict}
     if entry.kind == Kind.CARRIED:

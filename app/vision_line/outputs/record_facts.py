@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 
 from vision_line.outputs.contents import EventDetails, RunDetails
 from vision_line.records.journal import JournalEntry, Kind
@@ -13,6 +14,8 @@ _RUN = "SELECT run_id, host, version, model_name, model_sha256, config_sha256 FR
 _SIMULATOR = """SELECT body FROM journal WHERE kind = 'configuration' AND key = 'section/simulator' AND number < ?
     ORDER BY number DESC LIMIT 1"""
 _EVENT = "SELECT camera, class, verdict FROM events WHERE run = ? AND event_id = ?"
+_MODEL = """SELECT model_name, model_sha256 FROM cameras
+    WHERE run = ? AND name = ? AND recipe = ? AND model_sha256 <> '' LIMIT 1"""
 _LATENCY = "SELECT latency_ms FROM detections WHERE run = ? AND camera = ? AND sequence = ? LIMIT 1"
 _BEFORE = "SELECT body FROM journal WHERE kind = ? AND key = ? AND run = ? AND number < ? ORDER BY number DESC LIMIT 1"
 _NEWEST_RUN = "SELECT max(run) FROM runs"
@@ -73,8 +76,15 @@ class RecordFacts:
         if entry.kind == Kind.EVENT:
             asked = (entry.run, body["camera"], body["sequence"])
             row = self._connection.execute(_LATENCY, asked).fetchone()
-            return EventDetails(latency_ms=None if row is None else row[0])
-        return EventDetails()
+            return EventDetails(latency_ms=None if row is None else row[0], model=self._model(entry.run, body))
+        return EventDetails(model=self._model(entry.run, body))
+
+    def _model(self, run: int, body: Mapping[str, object]) -> tuple[str, str] | None:
+        """Return name and SHA-256 of the model that a row with camera and recipe is of; None: the run's own."""
+        if not {"camera", "recipe"} <= body.keys():
+            return None
+        found = self._connection.execute(_MODEL, (run, body["camera"], body["recipe"])).fetchone()
+        return None if found is None else tuple(found)
 
     def _before(self, entry: JournalEntry) -> EventDetails:
         """Return what was said of a row before it was taken back."""

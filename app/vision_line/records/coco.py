@@ -21,6 +21,7 @@ from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
 from vision_line.records.records import Records
+from vision_line.records.row_models import model_of_row
 
 #: Images of one read; each read is a transaction of its own, as in `export`.
 CHUNK_IMAGES = 500
@@ -32,9 +33,10 @@ _WANTED = """FROM {source} WHERE {where} AND e.path IS NOT NULL AND e.deleted_ut
 _ARRIVED = """SELECT arrived_utc FROM detections WHERE run = ? AND camera = ? AND sequence = ?
     ORDER BY event_id IS ? DESC, abs(arrived_s - behind_ms / 1000 - ?) LIMIT 1"""
 
-_IMAGES = """SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.confirmed_sequence) AS sequence,
+_IMAGES = f"""SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.confirmed_sequence) AS sequence,
     t.width, t.height, t.event_id, t.verdict,
-    t.station, t.recipe, t.first_seen_utc, t.first_seen_s, e.path, e.sha256, r.run_id {wanted} AND e.evidence <= ?
+    t.station, t.recipe, t.first_seen_utc, t.first_seen_s, e.path, e.sha256, r.run_id,
+    {model_of_row("model_sha256")} AS model_sha256 {{wanted}} AND e.evidence <= ?
     AND (t.first_seen_utc, t.event) > (?, ?) ORDER BY t.first_seen_utc, t.event LIMIT ?"""
 
 _BOXES = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
@@ -177,6 +179,7 @@ def _add_image(found: CocoSet, image: sqlite3.Row, records: Path, folder: Path) 
             "sha256": image["sha256"],
             "event_id": image["event_id"],
             "verdict": image["verdict"],
+            "model_sha256": image["model_sha256"],
         }
     )
     return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vision_line.frames import DropCause
+from vision_line.records.row_models import model_of_row
 
 #: What SQLite stores and returns.
 SqlValue = str | int | float | bytes | None
@@ -77,7 +78,7 @@ def _maker(kind: ColumnType) -> Callable[..., ExportColumn]:
 _text, _category, _integer, _real, _time, _boolean = map(_maker, ColumnType)
 
 _RUN = _category("run_id", "the run of vision-line that wrote the row", "r.run_id")
-_MODEL = _category("model_sha256", "SHA-256 of the model file that inspected", "r.model_sha256")
+_MODEL = _category("model_sha256", "SHA-256 of the model file that inspected", model_of_row("model_sha256"))
 
 _CAMERA = (
     _category("camera", "the camera's name"),
@@ -207,15 +208,15 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             _time("started_utc", "when the run began"),
             _time("ended_utc", "when it ended, or its last sign of life; empty while it lasts"),
             _text("config_sha256", "SHA-256 of the configuration file as it was when the run began"),
-            _text("model_name", "the model's name"),
-            _text("model_sha256", "SHA-256 of the model file"),
+            _text("model_name", "the name of its own model; recipes may name others: see `cameras`"),
+            _text("model_sha256", "SHA-256 of that model's file"),
             _text("precision", "`int8`, `fp32` ..."),
             _text("device", "what inspected"),
             _text("instruction_set", "strongest of the processor for INT8, `AVX2` ...; empty where a GPU infers"),
             _text("form", "the variant of the model that ran, in words"),
             _text("form_reason", "why this variant, and what proved it"),
             _text("host", "the machine"),
-            _text("classes", "the model's classes, a JSON list"),
+            _text("classes", "the classes of its models, its own's first, a JSON list"),
             _category("end_cause", "`stopped`, `failed` or `crashed`; empty while it lasts"),
             _time("alive_utc", "up to when its ledger accounts for its cameras"),
             _text("clips", "the verdicts of which events have clips; empty: none have"),
@@ -229,6 +230,12 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _time("since_utc", "since when it was configured so, until its next row or the run's end"),
         _text("settings", "all its other keys of `streams.toml` with their values, a JSON object"),
         _RUN,
+        _category("model_name", "the model that inspects it", "coalesce(nullif(t.model_name, ''), r.model_name)"),
+        _category(
+            "model_sha256",
+            "SHA-256 of that model's file",
+            "coalesce(nullif(t.model_sha256, ''), r.model_sha256)",
+        ),
     ),
     Table.CLOCK_STEPS: (
         _integer("clock", "how often it had been set in this run, this time included; 0: before its start"),

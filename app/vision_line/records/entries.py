@@ -28,7 +28,8 @@ from vision_line.records.file_tables import RowKey
 class CameraRecord:
     """What is written about a camera.
 
-    `url` is the masked one, `settings` what it is inspected by, as JSON; empty: as they were.
+    `url` is the masked one, `settings` what it is inspected by, as JSON; empty: as they were. `model_name` and
+    `model_sha256` are the model's that inspects it; empty: the run's own.
     """
 
     name: str
@@ -36,6 +37,8 @@ class CameraRecord:
     recipe: str
     url: str
     settings: str = ""
+    model_name: str = ""
+    model_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ INSERT_RUN = insert_sql(
 )
 _UPDATE_DEVICE = "UPDATE runs SET precision = ?, instruction_set = ?, form = ?, form_reason = ? WHERE run = ?"
 _INSERT_CAMERA = insert_sql(
-    "cameras", ("run", "name", "station", "recipe", "url", "since_utc", "settings"), key=("run", "name", "since_utc")
+    "cameras",
+    ("run", "name", "station", "recipe", "url", "since_utc", "settings", "model_name", "model_sha256"),
+    key=("run", "name", "since_utc"),
 )
 _INSERT_DETECTION = insert_sql(
     "detections",
@@ -280,7 +282,10 @@ class RowMaker:
         yield (
             _INSERT_CAMERA,
             [
-                (self._run, camera.name, camera.station, camera.recipe, camera.url, entry.since_utc, camera.settings)
+                (
+                    *(self._run, camera.name, camera.station, camera.recipe, camera.url, entry.since_utc),
+                    *(camera.settings, camera.model_name, camera.model_sha256),
+                )
                 for camera in self._news(entry)
             ],
         )

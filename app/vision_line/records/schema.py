@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
@@ -115,7 +115,8 @@ _TABLES = (
         instruction_set TEXT, form TEXT, form_reason TEXT, clips TEXT) STRICT""",
     f"""CREATE TABLE cameras (
         {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
-        since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
+        since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', model_name TEXT NOT NULL DEFAULT '',
+        model_sha256 TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
     f"""CREATE TABLE detections (
         detection INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
         arrived_s REAL NOT NULL, camera_utc REAL, pts_s REAL, class TEXT NOT NULL, score REAL NOT NULL, {_BOX},
@@ -205,6 +206,9 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     3: ("ALTER TABLE evidence ADD COLUMN deleted_why TEXT", _JOURNAL, _JOURNAL_BY_KEY),
     4: ("ALTER TABLE runs ADD COLUMN clips TEXT", _CLIPS, _NEAR_MISSES, _AUDITS, *_FILES_BY_TIME),
+    5: tuple(
+        f"ALTER TABLE cameras ADD COLUMN {name} TEXT NOT NULL DEFAULT ''" for name in ("model_name", "model_sha256")
+    ),
 }
 #: What makes a new file; a migrated one has the same, its columns in another order.
 OBJECTS = (*_TABLES, *_INDICES)

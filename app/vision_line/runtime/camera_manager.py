@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, Protocol
+from typing import NamedTuple, ParamSpec, Protocol
 
 from vision_line.config.camera_recipes import differs_in_recipe_only
 from vision_line.config.models import Stream
 from vision_line.encoded import EncodedTap
-from vision_line.frames import CameraState, StateChange
+from vision_line.frames import OWN_MODEL, CameraState, StateChange
 from vision_line.ingest.camera import Camera
 from vision_line.ingest.lifecycle import ReconnectCount
 from vision_line.ingest.mailbox import BoundedQueue, Mailbox, NewestFrame
@@ -34,6 +34,7 @@ from vision_line.records.lives import Inheritance
 from vision_line.scheduler import CameraPipeline, Criteria, Scheduler, WakeUp
 from vision_line.telemetry.camera_metrics import CameraCounters, RequiredRate
 from vision_line.telemetry.metrics import RunMetrics
+from vision_line.telemetry.snapshot import ModelInUse
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,15 @@ class ManagedCamera:
         )
 
 
+class CameraModel(NamedTuple):
+    """The model that inspects a camera."""
+
+    key: str = OWN_MODEL  # what the device knows it by
+    name: str = ""
+    sha256: str = ""
+    score_threshold: float = 0.25
+
+
 def untapped(_: str) -> None:
     """Nobody but its decoder wants to see what a camera sends."""
 
@@ -105,7 +115,7 @@ class SharedParts:
     log: CameraLog
     open_decoder: OpenDecoder
     classes: Sequence[str]
-    score_threshold: float
+    model_at: Callable[[str, str], CameraModel]  # of a recipe, "" for none, and a camera's name
     tap_for: Callable[[str], EncodedTap | None] = untapped  # of a camera's name, asked when it starts
     #: Of a camera that starts: since when nobody inspected it, where others do too; None: this box alone knows.
     absence_of: Callable[[str], Absence | None] | None = None
@@ -173,7 +183,7 @@ class CameraManager:
         coming = [stream for stream in streams if stream.name not in self._running]
         if coming:
             # After the last record of what they replace: a record bears the labels that are in force when it is made.
-            self._shared.log.write_cameras([_record(stream) for stream in coming])
+            self._shared.log.write_cameras([self._record(one, recipes.get(one.name, "")) for one in coming])
         for stream in coming:
             self._start(stream, recipes.get(stream.name, ""))
 
@@ -195,11 +205,12 @@ class CameraManager:
             return
         managed.stream, managed.recipe = stream, recipe
         criteria = self._criteria_of(stream, recipe)
+        record = self._record(stream, recipe)
         note_begun = _on_loop(lambda: self._note_criteria(stream, recipe))
 
         def begun() -> None:
             # Behind the last row under the old settings, before the first under the new ones.
-            self._shared.log.write_cameras([_record(stream)])
+            self._shared.log.write_cameras([record])
             note_begun()
 
         if self._scheduler is None:
@@ -213,7 +224,9 @@ class CameraManager:
             return  # removed meanwhile
         now_s, now_utc = time.monotonic(), time.time()
         self._shared.ledger().add_camera(stream.name, _need(stream), now_s, now_utc)
-        self._shared.metrics.evaluate_by(stream.name, _pace(stream), recipe, now_utc)
+        self._shared.metrics.evaluate_by(
+            stream.name, _pace(stream), recipe, self._model_in_use(recipe, stream.name), now_utc
+        )
         logger.info("camera %s: inspected %s", stream.name, f"under recipe {recipe}" if recipe else "without a recipe")
 
     def _start(self, stream: Stream, recipe: str) -> None:
@@ -229,7 +242,9 @@ class CameraManager:
             mailbox.counts, lambda: camera.abandoned, camera.load, is_unverified=stream.is_unverified
         )
         shared.metrics.add_camera(stream.name, counters)
-        shared.metrics.evaluate_by(stream.name, _pace(stream), recipe, time.time())
+        shared.metrics.evaluate_by(
+            stream.name, _pace(stream), recipe, self._model_in_use(recipe, stream.name), time.time()
+        )
         own = self._absences.pop(stream.name, None)
         absence = own if shared.absence_of is None else shared.absence_of(stream.name)
         if not stream.is_live:
@@ -242,7 +257,8 @@ class CameraManager:
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
 
     def _criteria_of(self, stream: Stream, recipe: str) -> Criteria:
-        classes, score_threshold = self._shared.classes, self._shared.score_threshold
+        classes, model = self._shared.classes, self._shared.model_at(recipe, stream.name)
+        score_threshold = model.score_threshold
         return Criteria(
             recipe=recipe,
             keep=DetectionFilter(classes, stream, score_threshold, continue_ratio=CONTINUE_RATIO),
@@ -251,6 +267,7 @@ class CameraManager:
             dwell_s=stream.dwell_s,
             # A file's frames beyond the cap never come here: they are chosen by the file's own time.
             inspect_period_s=1.0 / stream.inspect_fps if stream.inspect_fps and stream.is_live else 0.0,
+            model=model.key,
         )
 
     def _pipeline_of(
@@ -269,6 +286,23 @@ class CameraManager:
             on_rejected=on_rejected,
             period_s=criteria.period_s,
             dwell_s=criteria.dwell_s,
+            model=criteria.model,
+        )
+
+    def _model_in_use(self, recipe: str, camera: str) -> ModelInUse:
+        model = self._shared.model_at(recipe, camera)
+        return ModelInUse(model.name, model.sha256)
+
+    def _record(self, stream: Stream, recipe: str) -> CameraRecord:
+        model = self._shared.model_at(recipe, stream.name)
+        return CameraRecord(
+            stream.name,
+            stream.station,
+            stream.recipe,
+            stream.display_url,
+            stream.settings_json,
+            model_name=model.name,
+            model_sha256=model.sha256,
         )
 
     async def _stop(self, managed: ManagedCamera) -> None:
@@ -299,10 +333,6 @@ class CameraManager:
         self._shared.metrics.state(change)
         self._shared.log.write_states([change])
         self.changed.set()
-
-
-def _record(stream: Stream) -> CameraRecord:
-    return CameraRecord(stream.name, stream.station, stream.recipe, stream.display_url, stream.settings_json)
 
 
 def _need(stream: Stream) -> Need:

@@ -6,19 +6,25 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from collections.abc import Mapping
 
 from vision_line.challenges.challenge_targets import PLAN_KEY
 from vision_line.challenges.plan_file import ChallengePlan
 from vision_line.config.camera_recipes import under_recipe
 from vision_line.config.load import LoadedConfig
 from vision_line.devices.model.model import Model
+from vision_line.frames import OWN_MODEL
 from vision_line.parts.known_names import LANES
 from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
+from vision_line.ports import DeviceDescription
 from vision_line.records.entries import ConfigurationEntry
 from vision_line.runtime.active_recipes import ActiveRecipes
+from vision_line.runtime.run_models import RunModels
 
 #: Keys of cameras begin so; the others are set for a whole run.
 CAMERA = "camera/"
+#: Keys of models that recipes name begin so; their SHA-256 follows.
+RECIPE_MODEL = "model/"
 #: The sections that can change while a run lasts.
 FOLLOWED = ("review", "shifts", "recipe")
 
@@ -91,6 +97,27 @@ def _asked(active: ActiveRecipes) -> dict[str, object]:
     """Return who asked for what was asked for last."""
     every = [*active.by_camera.values(), *(refused.order for refused in active.refused)]
     return {"asked": recorded_wish(max(every, key=lambda order: order.number))} if every else {}
+
+
+def recipe_models(
+    loaded: LoadedConfig, models: RunModels, devices: Mapping[str, DeviceDescription]
+) -> ConfigurationEntry:
+    """Return the models that recipes name, with what runs of them on `devices`, by the models' keys.
+
+    What runs of the run's own is in its row.
+    """
+    opened: dict[str, object] = {
+        f"{RECIPE_MODEL}{key}": {
+            **_model(models.by_key[key]),
+            "recipes": models.recipes_of(key),
+            "form": device.variant,
+            "form_reason": device.variant_reason,
+            "computed_in": device.precision,
+        }
+        for key, device in devices.items()
+        if key != OWN_MODEL and key in models.by_key
+    }
+    return ConfigurationEntry("opened", opened, RECIPE_MODEL, _source(loaded))
 
 
 def _model(model: Model) -> dict[str, object]:

@@ -80,4 +80,6 @@ def _camera(camera: CameraSnapshot, not_accepted: str) -> Header:
         "reconnects": camera.reconnects,
         "recipe": camera.recipe.name,
         "recipe_since_utc": camera.recipe.since_utc,
+        "model": camera.model.name,
+        "model_sha256": camera.model.sha256,
     }

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vision_line.ports import Device, DeviceLoad
+from vision_line.devices.several_models import SeveralModels
+from vision_line.ports import DeviceLoad
+from vision_line.runtime.run_device import InputShapes
 from vision_line.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -65,9 +67,10 @@ class LoadWatch:
 class LiveInspection:
     """The open device, the scheduler that feeds it, and what watches and follows beside them."""
 
-    device: Device
+    device: SeveralModels
     scheduler: Scheduler
     load_watch: LoadWatch
+    shapes: InputShapes
     helpers: Sequence[asyncio.Task[None]]
 
     async def drain(self, forced: asyncio.Event) -> None:

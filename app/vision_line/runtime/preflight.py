@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Stream
 from vision_line.config.toml import TomlTable, dotted, line_of, locate_keys
 from vision_line.config.unknown_names import unknown_names
-from vision_line.devices.model.failed_gates import gates_problem, gates_warning
+from vision_line.devices.model.failed_gates import gates_problem
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
 from vision_line.devices.selection import choose_device, decoder_opener, open_device
@@ -26,6 +27,8 @@ from vision_line.records.seal import load_signing_key
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.output_check import folder_problem
 from vision_line.runtime.protected_files import file_outputs, kept_by_run, overwritten
+from vision_line.runtime.run_models import RunModels, gate_reminders, open_recipe_model
+from vision_line.telemetry.process import read_usage
 
 
 class Preflight:
@@ -36,6 +39,8 @@ class Preflight:
         self._loaded = loaded
         self._lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
         self._model: Model | None = None
+        self._recipe_models: dict[str, Model] = {}  # by recipe, of those that name one which can be read
+        self._opened: list[str] = []  # what was opened to be sure, in words
         self._idle_gpus: list[str] = []
         self._streams = [(index, stream) for index, stream in enumerate(loaded.config.stream) if stream.enabled]
 
@@ -43,6 +48,7 @@ class Preflight:
         """Return all that a run would refuse at its start; what many cameras inherit is named once."""
         found = [
             *self._of_model(),
+            *self._of_recipe_models(),
             *self._of_device(),
             *self._slow_files(),
             *self._of_outputs(),
@@ -65,6 +71,10 @@ class Preflight:
         found += self._unknown_names()
         return list(dict.fromkeys(found))
 
+    def notes(self) -> list[str]:
+        """Return what the start of a run costs beyond the usual; ask for the problems before."""
+        return list(self._opened)
+
     def place(self, stream: Stream, key: str) -> str:
         """Return `file:line: stream[name].key`, or where an enabled camera inherits the key from."""
         return self._at(next(index for index, one in self._streams if one.name == stream.name), stream, key)
@@ -75,13 +85,32 @@ class Preflight:
         except ModelError as exc:
             yield f"{self._chosen('--model', self._options.model, 'path')}: {exc}"
         else:
-            yield from self._unknown_classes(model)
             if problem := gates_problem(model, allowed=self._options.allow_failed_gates):
                 yield f"{self._chosen('--model', self._options.model, 'path')}: {problem}"
 
+    def _of_recipe_models(self) -> Iterator[str]:
+        if (own := self._model) is None:
+            return
+        failed_are_allowed = self._options.allow_failed_gates
+        for recipe in self._loaded.config.recipe:
+            try:
+                model = open_recipe_model(self._loaded, recipe, own, allow_failed_gates=failed_are_allowed)
+            except ModelError as exc:
+                yield f"{self._of_recipe(recipe)}: {exc}"
+            else:
+                self._recipe_models |= {} if model is None else {recipe: model}
+        yield from self._unknown_classes(own)
+
     def _failed_gates(self) -> Iterator[str]:
-        if self._model is not None and self._options.allow_failed_gates and (warning := gates_warning(self._model)):
-            yield warning
+        if self._model is not None and self._options.allow_failed_gates:
+            yield from gate_reminders(self._models(self._model))
+
+    def _models(self, own: Model) -> RunModels:
+        return RunModels(own, self._recipe_models)
+
+    def _of_recipe(self, recipe: str) -> str:
+        path = ("recipe", recipe, "model")
+        return f"{self._loaded.path}:{line_of(path, self._lines)}: {dotted(path, {})}"
 
     def _unknown_classes(self, model: Model) -> Iterator[str]:
         for index, stream in self._streams:
@@ -89,7 +118,8 @@ class Preflight:
                 if name not in model.classes:
                     known = ", ".join(model.classes)
                     yield f"{self._at(index, stream, key)}.{name}: no class of the model, expected one of {known}"
-        for path, words in unknown_classes(self._loaded.config, model.classes):
+        others = {recipe: named.classes for recipe, named in self._recipe_models.items()}
+        for path, words in unknown_classes(self._loaded.config, model.classes, others):
             yield f"{self._loaded.path}:{line_of(path, self._lines)}: {dotted(path, {})}: {words}"
 
     def _unknown_names(self) -> Iterator[str]:
@@ -97,17 +127,41 @@ class Preflight:
             return
         config = self._loaded.config
         named: TomlTable = {"output": [{"name": output.name} for output in config.output]}
-        for path, words in unknown_names(config, self._model.classes):
+        for path, words in unknown_names(config, self._models(self._model).classes):
             yield f"{self._loaded.path}:{line_of(path, self._lines)}: {dotted(path, named)}: {words}"
 
     def _of_device(self) -> Iterator[str]:
         try:
             name = choose_device(self._options.device or self._loaded.config.model.device, self._idle_gpus.append)
-            if name == "cpu" and self._model is not None:  # a GPU's first engine takes minutes to build
-                shapes = plan_input_shapes(self._model, [], limit=1)
-                open_device(name, self._model, shapes, lambda: None).close()
-        except (DeviceError, ModelError) as exc:
+        except DeviceError as exc:
             yield f"{self._chosen('--device', self._options.device, 'device')}: {exc}"
+            return
+        if self._model is None:
+            return
+        models = self._models(self._model)
+        if name == "cpu":  # a GPU's first engine takes minutes to build
+            yield from self._proven_here(models)
+        elif len(models.by_key) > 1:
+            self._opened.append(f"{_kept_open(models)}: each takes memory of its own on {name}")
+
+    def _proven_here(self, models: RunModels) -> Iterator[str]:
+        """Open each model once on the processor, as a run does at its start."""
+        before_mb, began_s = read_usage().rss_mb, time.monotonic()
+        devices = []
+        for key, model in models.by_key.items():
+            try:
+                devices.append(open_device("cpu", model, plan_input_shapes(model, [], limit=1), lambda: None))
+            except (DeviceError, ModelError) as exc:
+                where = [self._of_recipe(recipe) for recipe in models.recipes_of(key)]
+                for place in where or [self._chosen("--device", self._options.device, "device")]:
+                    yield f"{place}: {exc}"
+        if len(devices) > 1:
+            self._opened.append(
+                f"{_kept_open(models)}: at one input shape each they took"
+                f" {time.monotonic() - began_s:.1f} s to open and about {read_usage().rss_mb - before_mb:.0f} MiB here"
+            )
+        for device in devices:
+            device.close()
 
     def _slow_files(self) -> Iterator[str]:
         index_of = {stream.name: index for index, stream in self._streams}
@@ -156,7 +210,7 @@ class Preflight:
             yield str(exc)
             return
         if plan is not None and self._model is not None:
-            yield from unknown_part_classes(plan, self._model.classes)
+            yield from unknown_part_classes(plan, self._models(self._model).classes, self._model.classes)
 
     def _slow_cameras(self) -> Iterator[str]:
         index_of = {stream.name: index for index, stream in self._streams}
@@ -180,3 +234,7 @@ class Preflight:
 
     def _place(self, table: str, key: str) -> str:
         return f"{self._loaded.path}:{line_of((table, key), self._lines)}: {table}.{key}"
+
+
+def _kept_open(models: RunModels) -> str:
+    return f"{len(models.by_key)} models are kept open ({', '.join(model.name for model in models.by_key.values())})"

@@ -16,7 +16,7 @@ from vision_line.challenges.due_watch import DueWatch
 from vision_line.challenges.plan_file import load_plan
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import SimulatorSettings
-from vision_line.devices.model.failed_gates import check_gates_passed, gates_warning
+from vision_line.devices.model.failed_gates import check_gates_passed
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.selection import choose_device
 from vision_line.errors import ExitCode, RunError, VisionLineError
@@ -32,6 +32,7 @@ from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.recipe_watch import RecipeWatch
 from vision_line.runtime.run import Run, Screen
+from vision_line.runtime.run_models import ModelsInForce, gate_reminders, open_run_models
 from vision_line.runtime.setup import RunSetup, check_challengeable, check_usable
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip
@@ -103,10 +104,11 @@ def _open_setup(
         stack.callback(endpoint.close)
     model = open_model(model_path(options, loaded))
     check_gates_passed(model, allowed=options.allow_failed_gates)
-    reminders = [warning] if (warning := gates_warning(model)) else []
-    check_usable(loaded, model)
+    models = open_run_models(loaded, model, allow_failed_gates=options.allow_failed_gates)
+    reminders = gate_reminders(models)
+    check_usable(loaded, models)
     plan = load_plan(loaded)
-    check_challengeable(plan, model)
+    check_challengeable(plan, models)
     device_name = choose_device(options.device or config.model.device, reminders.append)
     for reminder in reminders:
         logger.warning("%s", reminder)
@@ -114,12 +116,10 @@ def _open_setup(
         stack.enter_context(_simulator(config.simulator, clips))
     directory = options.record or Path(config.record.directory)
     record = _run_record(loaded, model, device_name)
-    feed = FeedServer(
-        FeedFacts(record.run_id, record.version, SCHEMA_VERSION, record.started_utc, tuple(model.classes))
-    )
+    feed = FeedServer(FeedFacts(record.run_id, record.version, SCHEMA_VERSION, record.started_utc, models.classes))
     stack.callback(feed.offers.close)  # if nothing below is opened
     on_commit = feed.offers.committed
-    log = SqliteLog(directory, record, config.record, model.classes, on_commit=on_commit, clips=config.clips)
+    log = SqliteLog(directory, record, config.record, models.classes, on_commit=on_commit, clips=config.clips)
     stack.enter_context(log)
     feed.open(directory)
     stack.callback(feed.close)
@@ -138,7 +138,7 @@ def _open_setup(
     return RunSetup(
         options=options,
         loaded=loaded,
-        model=model,
+        models=ModelsInForce(loaded, models, allow_failed_gates=options.allow_failed_gates),
         device_name=device_name,
         log=log,
         overlay=overlay,

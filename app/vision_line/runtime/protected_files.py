@@ -24,6 +24,7 @@ from vision_line.records.file_tables import FOLDERS
 from vision_line.records.schema import FILE_NAME
 from vision_line.reviews import reviews_file
 from vision_line.runtime.options import RunOptions, model_path
+from vision_line.runtime.run_models import recipe_model_path
 from vision_line.screens.logs import BACKUPS, LOG_NAME
 
 #: What SQLite keeps beside its file; a file that lost one may have lost records.
@@ -71,6 +72,9 @@ def kept_by_run(options: RunOptions, loaded: LoadedConfig) -> Iterator[Protected
     yield ProtectedFile(loaded.path, "the streams file")
     yield from kept_records(options.record or Path(loaded.config.record.directory))
     yield from kept_model(model_path(options, loaded))
+    for recipe in loaded.config.recipe:
+        if (path := recipe_model_path(loaded, recipe)) is not None:
+            yield from kept_model(path)
     if (signing_key := loaded.config.record.signing_key) is not None:
         yield ProtectedFile(Path(signing_key), "record.signing_key")
     for stream in loaded.config.stream:

@@ -23,16 +23,16 @@ class ConfigFollower:
     def __init__(
         self,
         loaded: LoadedConfig,
-        check: Callable[[LoadedConfig], None],
+        prepare: Callable[[LoadedConfig], Awaitable[None]],
         apply: Callable[[LoadedConfig], Awaitable[None]],
         asked: asyncio.Event,
     ) -> None:
-        """`check` raises ConfigError for a file that is valid by itself and cannot be used in this run.
+        """`prepare` raises ConfigError for a file that is valid by itself and cannot be used in this run.
 
         `asked` is set (by SIGHUP) to have the file read again at once, changed or not; also before there is a follower.
         """
         self._current = loaded
-        self._check = check
+        self._prepare = prepare
         self._apply = apply
         self._signature = file_signature(loaded.path)
         self._asked = asked
@@ -57,7 +57,7 @@ class ConfigFollower:
         self._signature = signature
         try:
             loaded = load_config(self._current.path, first=self._current.first)
-            self._check(loaded)
+            await self._prepare(loaded)
         except ConfigError as exc:
             self.refusal = str(exc)
             logger.error(

@@ -14,14 +14,16 @@ from functools import partial
 from vision_line import __version__
 from vision_line.config.load import LoadedConfig
 from vision_line.devices.selection import decoder_opener
+from vision_line.devices.several_models import SeveralModels
 from vision_line.encoded import EncodedTap, joined_taps
-from vision_line.errors import camera_trouble
+from vision_line.errors import ConfigError, DeviceError, ModelError, camera_trouble
 from vision_line.footprint import start_left_uncollected
+from vision_line.frames import OWN_MODEL
 from vision_line.inspection.coverage.causes import Absence
-from vision_line.ports import Device, DeviceDescription, LoadedDevice
+from vision_line.ports import DeviceDescription
 from vision_line.runtime.active_recipes import ActiveRecipes, streams_in_force
-from vision_line.runtime.camera_manager import CameraManager, SharedParts
-from vision_line.runtime.configuration_record import configuration_change
+from vision_line.runtime.camera_manager import CameraManager, CameraModel, SharedParts
+from vision_line.runtime.configuration_record import configuration_change, recipe_models
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.feed_snapshots import offer_snapshots
 from vision_line.runtime.fleet_follower import FleetFollower
@@ -31,8 +33,9 @@ from vision_line.runtime.monitoring import Monitoring
 from vision_line.runtime.recipe_follower import RecipeFollower
 from vision_line.runtime.reload import ConfigFollower
 from vision_line.runtime.run_device import DeviceOpener, InputShapes
+from vision_line.runtime.run_models import RunModels
 from vision_line.runtime.service_notifier import ServiceNotifier
-from vision_line.runtime.setup import RunSetup
+from vision_line.runtime.setup import RunSetup, check_usable
 from vision_line.runtime.signals import Stop, raise_callback_faults
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.screens.status_line import plain_line
@@ -67,6 +70,7 @@ class Run:
         self._metrics = _new_metrics(setup)
         self._ledger = LedgerUpdater(setup.log, self._metrics)
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
+        self._opened = frozenset(setup.models.models.by_key)  # models that are opened at the start
         self._inspection: LiveInspection | None = None
         self._fleet: FleetFollower | None = None
         self._monitoring = Monitoring(setup.endpoint, self._reading, setup.log.status)
@@ -121,9 +125,10 @@ class Run:
 
     def _follower(self, cameras: CameraManager, recipes: RecipeFollower) -> ConfigFollower | FleetFollower:
         """Return what says which cameras there are: the file, or the plan of a fleet."""
-        check, apply = partial(self._check, recipes), partial(self._reload, recipes)
+        apply = partial(self._reload, recipes)
         if self._setup.fleet is None:
-            return ConfigFollower(self._setup.loaded, check, apply, self._reload_asked)
+            return ConfigFollower(self._setup.loaded, partial(self._prepare, recipes), apply, self._reload_asked)
+        check = partial(self._check, recipes)
         self._fleet = FleetFollower(self._setup.fleet, cameras, self.snapshot, check, apply)
         self._metrics.watch_fleet(self._fleet.alarms)
         return self._fleet
@@ -166,21 +171,25 @@ class Run:
         )
 
     def _shared_parts(self) -> SharedParts:
-        model = self._setup.model
         return SharedParts(
             wake=self._wakeup,
             ledger=self._ledger.awake,
             metrics=self._metrics,
             log=self._setup.log,
             open_decoder=decoder_opener(self._setup.device_name),
-            classes=model.classes,
-            score_threshold=model.score_threshold,
+            classes=self._setup.models.classes,
+            model_at=self._model_at,
             tap_for=self._tap_for,
             absence_of=None if self._setup.fleet is None else self._absence_of,
         )
 
     def _absence_of(self, camera: str) -> Absence | None:
         return None if self._fleet is None else self._fleet.absence_of(camera)
+
+    def _model_at(self, recipe: str, camera: str) -> CameraModel:
+        model = self._setup.models.at(recipe, camera)
+        key = self._setup.models.key_at(recipe, camera)
+        return CameraModel(key, model.name, model.sha256, model.score_threshold)
 
     def _tap_for(self, camera: str) -> EncodedTap | None:
         """Return what sees a camera's encoded frames beside its decoder: the feed, and clips where they are kept."""
@@ -202,9 +211,40 @@ class Run:
     async def _show(self) -> None:
         await self._screen(self.snapshot)
 
-    def _check(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
-        self._setup.check(loaded)
+    async def _prepare(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
+        """Refuse a file that cannot be used in this run, and open the models that its recipes add.
+
+        Raises:
+            ConfigError: each problem named.
+        """
+        models = await asyncio.to_thread(self._setup.models.following, loaded)
+        check_usable(loaded, models)
         recipes.check(loaded)
+        if self._inspection is not None:
+            await self._open_more(self._inspection, loaded, models)
+        recipes.check(loaded)  # another one may have come in force meanwhile
+        self._setup.models.adopt(loaded, models)
+
+    def _check(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
+        """Refuse a plant that cannot be used in this run: a node opens the models that it had at its start.
+
+        Raises:
+            ConfigError: each problem named.
+        """
+        models = self._setup.models.following(loaded)
+        check_usable(loaded, models)
+        if new := [name for key in models.by_key.keys() - self._opened for name in models.recipes_of(key)]:
+            where = f"{loaded.path}: recipe"
+            raise ConfigError(*(f"{where}.{name}.model: is new to this run, which needs a restart" for name in new))
+        recipes.check(loaded)
+        self._setup.models.adopt(loaded, models)
+
+    async def _open_more(self, inspection: LiveInspection, loaded: LoadedConfig, models: RunModels) -> None:
+        try:
+            await self._opener.open_more(inspection.device, loaded, models, inspection.shapes.sizes_wh)
+        except (DeviceError, ModelError) as exc:
+            raise ConfigError(f"{loaded.path}: {exc}") from exc
+        self._describe_recipe_models(inspection.device, loaded, models)
 
     async def _reload(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
         self._setup.log.review.apply(loaded.config.review)
@@ -218,7 +258,8 @@ class Run:
             for entry in configuration_change(loaded, active, why):
                 self._setup.log.write_configuration(entry)
         if self._inspection is not None:
-            self._inspection.device.set_score_floor(self._opener.score_floor(loaded.config))
+            models = self._setup.models.models
+            self._inspection.device.set_score_floors(self._opener.score_floors(loaded.config, models))
         await cameras.apply(streams_in_force(loaded.config, active), active.names)
 
     async def _first_frames(self, cameras: CameraManager) -> None:
@@ -244,11 +285,12 @@ class Run:
         tasks: asyncio.TaskGroup,
         cameras: CameraManager,
         followers: tuple[ConfigFollower | FleetFollower, RecipeFollower],
-        device: LoadedDevice,
+        device: SeveralModels,
     ) -> LiveInspection:
         """Begin to inspect with the open device."""
         self._describe(device)
-        shapes = InputShapes(device, self._opener, self._describe)
+        self._describe_recipe_models(device, self._setup.loaded, self._setup.models.models)
+        shapes = InputShapes(device, self._opener, self._setup.models, partial(self._describe, device))
         scheduler = self._start_scheduler(device, shapes)
         cameras.attach(scheduler)
         self._ledger.device_is_ready()
@@ -261,9 +303,35 @@ class Run:
             tasks.create_task(decode_watch.run(), name="decoding"),
         ]
         tasks.create_task(outcome_of(scheduler), name="scheduler")
-        return LiveInspection(device, scheduler, load_watch, helpers)
+        return LiveInspection(device, scheduler, load_watch, shapes, helpers)
 
-    def _describe(self, device: Device) -> None:
+    def _describe_recipe_models(self, device: SeveralModels, loaded: LoadedConfig, models: RunModels) -> None:
+        """Say which models are open beside the run's own, and what proved them."""
+        devices = device.descriptions
+        for key, model in models.by_key.items():
+            if key != OWN_MODEL:
+                used = devices[key]
+                why = f" ({used.variant_reason})" if used.variant_reason else ""
+                recipes = ", ".join(models.recipes_of(key))
+                logger.info("model of recipe %s: %s, %s%s", recipes, model.name, used.variant, why)
+        self._metrics.facts = replace(
+            self._metrics.facts,
+            recipe_models=tuple(
+                ModelFacts(
+                    model.name,
+                    model.sha256,
+                    devices[key].precision,
+                    devices[key].input_shapes_hw,
+                    devices[key].variant,
+                    devices[key].variant_reason,
+                )
+                for key, model in models.by_key.items()
+                if key != OWN_MODEL
+            ),
+        )
+        self._setup.log.write_configuration(recipe_models(loaded, models, devices))
+
+    def _describe(self, device: SeveralModels) -> None:
         facts, used = self._metrics.facts, device.description
         self._metrics.facts = replace(
             facts, device=used, model=replace(facts.model, input_shapes_hw=used.input_shapes_hw)
@@ -273,7 +341,7 @@ class Run:
         logger.info("device: %s, %s, input shapes %s", used.name, used.detail, shapes)
         logger.info("model: %s%s", used.variant, f" ({used.variant_reason})" if used.variant_reason else "")
 
-    def _start_scheduler(self, device: Device, shapes: InputShapes) -> Scheduler:
+    def _start_scheduler(self, device: SeveralModels, shapes: InputShapes) -> Scheduler:
         loop, overlay = asyncio.get_running_loop(), self._setup.overlay
 
         def note(update: SchedulerUpdate) -> None:
@@ -303,7 +371,7 @@ class Run:
 
 def _new_metrics(setup: RunSetup) -> RunMetrics:
     """Return the metrics of a run whose device is being opened."""
-    model = setup.model
+    model = setup.models.models.own
     facts = RunFacts(
         version=__version__,
         device=DeviceDescription(setup.device_name, "opening", model.precision, (), 0, 1),

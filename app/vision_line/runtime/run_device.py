@@ -6,16 +6,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
-from vision_line.config.camera_recipes import each_setting
+from vision_line.config.camera_recipes import each_case
+from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Config
-from vision_line.devices.preprocessing.shapes import plan_input_shapes
+from vision_line.devices.model.model import Model
+from vision_line.devices.preprocessing.shapes import SizeWH, plan_input_shapes
 from vision_line.devices.selection import open_device
-from vision_line.errors import DeviceError
-from vision_line.frames import Scores
+from vision_line.devices.several_models import OpenModel, SeveralModels
+from vision_line.errors import DeviceError, ModelError
+from vision_line.frames import OWN_MODEL, Scores
 from vision_line.inspection.detection_filter import score_floor
-from vision_line.ports import Device, LoadedDevice, ShapeHW
+from vision_line.ports import ShapeHW
 from vision_line.runtime.camera_manager import CONTINUE_RATIO
+from vision_line.runtime.run_models import ModelsInForce, RunModels, class_numbers
 from vision_line.runtime.setup import RunSetup
 from vision_line.scheduler import InspectedFrame
 
@@ -30,11 +35,11 @@ class DeviceOpener:
         self._on_status = on_status
         self._given_up = threading.Event()  # ends the building of engines
 
-    async def open(self, sizes_wh: Sequence[tuple[int, int]], stop: asyncio.Event) -> LoadedDevice | None:
-        """Open the device for frames of these sizes; None if `stop` is set before it is open, which also ends a build.
+    async def open(self, sizes_wh: Sequence[SizeWH], stop: asyncio.Event) -> SeveralModels | None:
+        """Open all models for frames of these sizes; None if `stop` is set before they are, which also ends a build.
 
         Raises:
-            DeviceError: it cannot be opened.
+            DeviceError, ModelError: one cannot be opened; of a recipe's the recipe is named.
         """
         opening = asyncio.create_task(asyncio.to_thread(self._open, sizes_wh), name="device")
         asked = asyncio.create_task(stop.wait(), name="stop")
@@ -49,46 +54,93 @@ class DeviceOpener:
                 return None
             raise
 
+    async def open_more(
+        self, device: SeveralModels, loaded: LoadedConfig, models: RunModels, sizes_wh: Sequence[SizeWH]
+    ) -> None:
+        """Open those of `models`, which are of `loaded`, that `device` does not have; the others go on meanwhile.
+
+        Raises:
+            DeviceError, ModelError: one cannot be opened; the recipe is named.
+        """
+        for key in models.by_key.keys() - device.descriptions.keys():
+            await asyncio.to_thread(self._add, device, key, loaded.config, models, sizes_wh)
+
     def give_up(self) -> None:
-        """End the building of engines, also of one for an input shape that was added later; any thread."""
+        """End the building of engines, also of one for an input shape or a model that was added later; any thread."""
         self._given_up.set()
 
-    def plan(self, sizes_wh: Sequence[tuple[int, int]]) -> tuple[ShapeHW, ...]:
-        """Return the input shapes for frames of these sizes."""
-        return tuple(plan_input_shapes(self._setup.model, sizes_wh, self.most_shapes))
+    def plan(self, model: Model, sizes_wh: Sequence[SizeWH]) -> tuple[ShapeHW, ...]:
+        """Return the input shapes of a model for frames of these sizes."""
+        return tuple(plan_input_shapes(model, sizes_wh, self.most_shapes))
 
     @property
     def most_shapes(self) -> int:
-        """How many input shapes the device may have."""
+        """How many input shapes a model may have."""
         return self._setup.loaded.config.model.max_input_shapes
 
-    def score_floor(self, config: Config) -> Scores:
-        """Return the scores below which no camera of `config` needs a detection, whatever recipe comes."""
-        model = self._setup.model
-        return score_floor(each_setting(config), model.classes, model.score_threshold, continue_ratio=CONTINUE_RATIO)
+    def score_floors(self, config: Config, models: RunModels) -> dict[str, Scores]:
+        """Return by model the scores below which no camera of `config` needs a detection, whatever recipe comes."""
+        return {key: _score_floor(config, models, key) for key in models.by_key}
 
-    def _open(self, sizes_wh: Sequence[tuple[int, int]]) -> LoadedDevice:
-        return open_device(
-            self._setup.device_name,
-            self._setup.model,
-            self.plan(sizes_wh),
-            self._wake,
-            score_floor=self.score_floor(self._setup.loaded.config),
-            stop=self._given_up,
-            on_status=self._on_status,
-        )
+    def _open(self, sizes_wh: Sequence[SizeWH]) -> SeveralModels:
+        loaded, models = self._setup.loaded, self._setup.models.models
+        with ExitStack() as undo:
+            opened: dict[str, OpenModel] = {}
+            for key in models.by_key:
+                opened[key] = self._opened(loaded.config, models, key, sizes_wh)
+                undo.callback(opened[key].device.close)
+            undo.pop_all()
+        return SeveralModels(opened)
+
+    def _add(
+        self, device: SeveralModels, key: str, config: Config, models: RunModels, sizes_wh: Sequence[SizeWH]
+    ) -> None:
+        device.add(key, self._opened(config, models, key, sizes_wh))
+
+    def _opened(self, config: Config, models: RunModels, key: str, sizes_wh: Sequence[SizeWH]) -> OpenModel:
+        model = models.by_key[key]
+        try:
+            device = open_device(
+                self._setup.device_name,
+                model,
+                self.plan(model, sizes_wh),
+                self._wake,
+                score_floor=_score_floor(config, models, key),
+                stop=self._given_up,
+                on_status=self._on_status,
+            )
+        except (DeviceError, ModelError) as exc:
+            if key == OWN_MODEL:
+                raise
+            recipes = ", ".join(models.recipes_of(key))
+            raise type(exc)(f"recipe {recipes}: {exc}") from exc
+        return OpenModel(device, model.name, class_numbers(model, self._setup.models.classes))
+
+
+def _score_floor(config: Config, models: RunModels, key: str) -> Scores:
+    model = models.by_key[key]
+    streams = [one for recipe, one in each_case(config) if models.key_at(config, recipe, one.name) == key]
+    return score_floor(streams, model.classes, model.score_threshold, continue_ratio=CONTINUE_RATIO)
 
 
 class InputShapes:
     """Gives cameras whose frames have another aspect ratio than those at the start an input shape of their own."""
 
-    def __init__(self, device: Device, opener: DeviceOpener, on_change: Callable[[Device], None]) -> None:
-        """Fit `device`; `on_change` is called after each change to it."""
+    def __init__(
+        self, device: SeveralModels, opener: DeviceOpener, models: ModelsInForce, on_change: Callable[[], None]
+    ) -> None:
+        """Fit `device`, which has `models`; `on_change` is called after each change to it."""
         self._device = device
         self._opener = opener
+        self._models = models
         self._on_change = on_change
-        self._sizes_wh: dict[str, tuple[int, int]] = {}
+        self._sizes_wh: dict[str, SizeWH] = {}
         self._new_size = asyncio.Event()
+
+    @property
+    def sizes_wh(self) -> list[SizeWH]:
+        """The sizes of the frames that were inspected, one entry a camera."""
+        return list(self._sizes_wh.values())
 
     def note(self, frames: Sequence[InspectedFrame]) -> None:
         """Take in the sizes of frames that were inspected."""
@@ -102,8 +154,13 @@ class InputShapes:
         while True:
             await self._new_size.wait()
             self._new_size.clear()
-            for shape in self._opener.plan(list(self._sizes_wh.values())):
-                offered = self._device.description.input_shapes_hw
-                if shape not in offered and len(offered) < self._opener.most_shapes:
-                    await asyncio.to_thread(self._device.ensure_shape, shape)
-                    self._on_change(self._device)
+            for key, description in self._device.descriptions.items():
+                await self._fit(key, description.input_shapes_hw)
+
+    async def _fit(self, key: str, offered: tuple[ShapeHW, ...]) -> None:
+        """Add the shapes that a model lacks, as many as it may have."""
+        planned = self._opener.plan(self._models.by_key[key], self.sizes_wh)
+        more = [shape for shape in planned if shape not in offered][: max(0, self._opener.most_shapes - len(offered))]
+        for shape in more:
+            await asyncio.to_thread(self._device.ensure_shape, key, shape)
+            self._on_change()

@@ -11,7 +11,6 @@ from vision_line.config.camera_recipes import each_setting
 from vision_line.config.camera_recipes import unknown_classes as classes_of_recipes
 from vision_line.config.load import LoadedConfig
 from vision_line.config.toml import dotted
-from vision_line.devices.model.model import Model
 from vision_line.errors import ConfigError
 from vision_line.feed.feed_server import FeedServer
 from vision_line.ingest.file_search import slow_files
@@ -21,6 +20,7 @@ from vision_line.records.overlay_video import OverlayWriter
 from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.recipe_watch import RecipeWatch
+from vision_line.runtime.run_models import ModelsInForce, RunModels
 from vision_line.telemetry.http_endpoint import HttpEndpoint
 from vision_line.telemetry.outputs_watch import OutputsWatch
 
@@ -31,7 +31,7 @@ class RunSetup:
 
     options: RunOptions
     loaded: LoadedConfig
-    model: Model
+    models: ModelsInForce
     device_name: str
     log: SqliteLog
     overlay: OverlayWriter | None
@@ -43,33 +43,26 @@ class RunSetup:
     endpoint: HttpEndpoint | None  # for metrics and health; None: none is configured
     reminders: tuple[str, ...]  # what was accepted at the start and an operator may not want
 
-    def check(self, loaded: LoadedConfig) -> None:
-        """Refuse a configuration that is valid by itself and cannot be used in this run.
 
-        Raises:
-            ConfigError: each problem named.
-        """
-        check_usable(loaded, self.model)
-
-
-def check_challengeable(plan: ChallengePlan | None, model: Model) -> None:
-    """Refuse a plan whose parts expect what the model cannot find.
+def check_challengeable(plan: ChallengePlan | None, models: RunModels) -> None:
+    """Refuse a plan whose parts expect what no model can find.
 
     Raises:
         ConfigError: each class named.
     """
-    if plan is not None and (problems := unknown_part_classes(plan, model.classes)):
+    if plan is not None and (problems := unknown_part_classes(plan, models.classes, models.own.classes)):
         raise ConfigError(*problems)
 
 
-def check_usable(loaded: LoadedConfig, model: Model) -> None:
+def check_usable(loaded: LoadedConfig, models: RunModels) -> None:
     """Refuse classes that the model does not have, then files with too few frames a second, under any recipe.
 
     Raises:
         ConfigError: each one named.
     """
     streams = each_setting(loaded.config)
-    unknown = [*unknown_classes(loaded.config.enabled_streams, model.classes)]
-    unknown += [f"{dotted(path, {})}: {words}" for path, words in classes_of_recipes(loaded.config, model.classes)]
+    own, others = models.own.classes, {recipe: model.classes for recipe, model in models.by_recipe.items()}
+    unknown = [*unknown_classes(loaded.config.enabled_streams, own)]
+    unknown += [f"{dotted(path, {})}: {words}" for path, words in classes_of_recipes(loaded.config, own, others)]
     if problems := unknown or list(dict.fromkeys(slow_files(tuple(streams)))):
         raise ConfigError(*(f"{loaded.path}: {problem}" for problem in problems))

@@ -3,8 +3,9 @@
 
 Fairness: every camera is inspected in proportion to the need of its parts, and evenly in time. With equal needs the
 least recently inspected camera goes first, so with N ready cameras none waits for more than N - 1 others. Latency: a
-frame older than its camera's staleness bound is dropped, never inspected late. Filling: a batch holds one input shape;
-for larger batches the plan may wait until they are full, but never past the waiting budget of the oldest picked frame.
+frame older than its camera's staleness bound is dropped, never inspected late. Filling: a batch is of one model and one
+input shape; for larger batches the plan may wait until they are full, but never past the waiting budget of the oldest
+picked frame.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
+from vision_line.frames import OWN_MODEL
 from vision_line.ports import ShapeHW
 
 #: Least distance between turns, in seconds of the time of `Turns`.
@@ -30,6 +32,7 @@ class Ready(NamedTuple):
     not_before_s: float = -inf  # inspect_fps: no inspection before this moment
     max_staleness_s: float = inf
     capped: bool = False  # live camera with inspect_fps: an early frame is dropped instead of waiting
+    model: str = OWN_MODEL  # that is to inspect it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class BatchPlan:
 
 
 def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: float = 0.0) -> BatchPlan:
-    """Plan the next batch of at most `max_batch` frames of one input shape.
+    """Plan the next batch of at most `max_batch` frames of one model and one input shape.
 
     Args:
         now_s: the present time.
@@ -72,7 +75,8 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     first = min(due, key=_turn)
     picked = [first]
     if max_batch > 1:
-        picked = sorted((item for item in due if item.shape_hw == first.shape_hw), key=_turn)[:max_batch]
+        alike = (item for item in due if item.shape_hw == first.shape_hw and item.model == first.model)
+        picked = sorted(alike, key=_turn)[:max_batch]
     fill_until_s = min(item.captured_s for item in picked) + fill_s
     if len(picked) < max_batch and now_s < fill_until_s:
         return BatchPlan(stale=tuple(stale), early=tuple(early), again_s=min(again_s, fill_until_s))

@@ -12,7 +12,15 @@ from itertools import count
 from math import inf
 from typing import NamedTuple, Protocol
 
-from vision_line.frames import DefectEvent, Detections, DropCause, Frame, ShownEvent, TrackedObject
+from vision_line.frames import (
+    OWN_MODEL,
+    DefectEvent,
+    Detections,
+    DropCause,
+    Frame,
+    ShownEvent,
+    TrackedObject,
+)
 from vision_line.ingest.mailbox import Mailbox
 from vision_line.inspection.tracking.candidates import Candidate
 
@@ -63,6 +71,7 @@ class Criteria(NamedTuple):
     period_s: float
     dwell_s: float
     inspect_period_s: float = 0.0  # as of the pipeline
+    model: str = OWN_MODEL  # that inspects them
 
 
 @dataclass(slots=True)
@@ -101,6 +110,7 @@ class CameraPipeline:
     rejected: int = 0  # unreadable frames since the last readable one
     warned_s: float = -inf
     recipe: str = ""  # of the criteria in force
+    model: str = OWN_MODEL  # the same
     criteria: int = field(default_factory=_NUMBERS.__next__)  # their number in this process
     coming: deque[_Coming] = field(default_factory=deque)
 
@@ -118,6 +128,11 @@ class CameraPipeline:
         """Judge by `criteria` every frame that is not on the device yet; the others were inspected for the old ones."""
         self.coming.append(_Coming(criteria, self.in_flight, begun))
 
+    @property
+    def next_model(self) -> str:
+        """Which model is to inspect the next frame: that of the criteria by which it will be judged."""
+        return self.coming[-1].criteria.model if self.coming else self.model
+
     def count_result(self) -> None:
         """Count one frame less on the device."""
         self.in_flight -= 1
@@ -130,7 +145,7 @@ class CameraPipeline:
 
     def adopt(self, criteria: Criteria) -> None:
         """Judge by `criteria` from now on; the tracker before is the caller's to close."""
-        self.recipe, self.keep, self.tracker, self.period_s, self.dwell_s, self.inspect_period_s = criteria
+        self.recipe, self.keep, self.tracker, self.period_s, self.dwell_s, self.inspect_period_s, self.model = criteria
         self.criteria = next(_NUMBERS)
 
     def take_candidates(self) -> Sequence[Candidate]:

@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 from math import inf
 
-from vision_line.errors import DeviceError
+from vision_line.errors import DeviceError, RunError
 from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
 from vision_line.pacing import next_turn
-from vision_line.ports import DetectionLog, Device
+from vision_line.ports import DetectionLog, ModelsDevice
 from vision_line.scheduler.batching import BatchPlan, Ready, Turns, plan_batch
 from vision_line.scheduler.camera_pipeline import CameraPipeline, CameraSet, Criteria
 from vision_line.scheduler.load_share import LoadShare
@@ -36,7 +36,7 @@ class Scheduler:
 
     def __init__(
         self,
-        device: Device,
+        device: ModelsDevice,
         log: DetectionLog,
         wakeup: WakeUp,
         *,
@@ -196,14 +196,16 @@ class Scheduler:
         return inf
 
     def _ready(self, index: int, pipeline: CameraPipeline, frame: Frame) -> Ready:
+        model = pipeline.next_model
         return Ready(
             index,
             frame.captured_s,
-            self._device.shape_for(frame.size_wh),
+            self._device.shape_for(model, frame.size_wh),
             last_turn=inf if pipeline.rests else pipeline.last_turn,
             not_before_s=pipeline.not_before_s,
             max_staleness_s=pipeline.max_staleness_s,
             capped=pipeline.live and pipeline.inspect_period_s > 0,
+            model=model,
         )
 
     def _drop(self, plan: BatchPlan, waiting: Sequence[tuple[CameraPipeline, Frame]]) -> None:
@@ -232,7 +234,7 @@ class Scheduler:
 
     def _start_batch(self, picked: Sequence[tuple[CameraPipeline, Frame]]) -> None:
         try:
-            self._device.submit([frame for _, frame in picked])
+            self._device.submit(picked[0][0].next_model, [frame for _, frame in picked])
         except DeviceError as exc:
             if len(picked) == 1:
                 picked[0][0].reject(str(exc), self._monotonic())
@@ -256,6 +258,8 @@ class Scheduler:
         for inspection in self._device.collect():
             frame = inspection.frame
             pipeline = self._pipelines.of_next_result(frame.camera)
+            if inspection.model != pipeline.model:  # its classes would be judged by another model's
+                raise RunError(f"camera {frame.camera}: frame {frame.sequence} was inspected by another model")
             tracked, kept = pipeline.keep(inspection.detections, frame.size_wh)
             events = pipeline.tracker.update(frame, tracked)
             seen = replace(inspection, detections=kept, recipe=pipeline.recipe, criteria=pipeline.criteria)

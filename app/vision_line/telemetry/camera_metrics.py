@@ -14,7 +14,7 @@ from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.latency_histogram import Counts, LatencyHistogram, Quantiles, quantiles_of
-from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot, RecipeInForce
+from vision_line.telemetry.snapshot import RATES_OVER_S, CameraSnapshot, ModelInUse, RecipeInForce
 
 
 class SlidingRates:
@@ -76,6 +76,7 @@ class CameraTotals:
     code: str | None = None  # if an error caused the state
     needed_fps: float = 0.0  # 0: no required rate
     recipe: str = ""  # in force now
+    model: ModelInUse = field(default_factory=ModelInUse)
     covered: Covered = field(default_factory=Covered)
 
     @property
@@ -130,6 +131,7 @@ class CameraMetrics:
         self._counters = counters
         self._pace = RequiredRate()
         self._recipe = RecipeInForce()
+        self._model = ModelInUse()
         self._before = MailboxCounts()  # up to the last `attach`, like the next two
         self._abandoned_before = 0
         self._most_behind_s = 0.0
@@ -187,9 +189,9 @@ class CameraMetrics:
         self._most_behind_s = max(self._most_behind_s, self._counters.load.most_behind_s)
         self._counters = counters
 
-    def evaluate_by(self, pace: RequiredRate, recipe: str, at_utc: float) -> None:
-        """Note which rate it needs and which recipe, "" for none, is in force from now on."""
-        self._pace = pace
+    def evaluate_by(self, pace: RequiredRate, recipe: str, model: ModelInUse, at_utc: float) -> None:
+        """Note which rate it needs, which recipe, "" for none, is in force, and which model inspects from now on."""
+        self._pace, self._model = pace, model
         if recipe != self._recipe.name:
             self._recipe = RecipeInForce(recipe, at_utc)
 
@@ -218,6 +220,7 @@ class CameraMetrics:
             is_unverified=self._counters.is_unverified,
             hanging=self._counters.abandoned()[1],
             recipe=self._recipe,
+            model=self._model,
             needed_fps=self._pace.needed_fps,
             spare_fps=self._pace.spare_fps,
             is_settled=self._first_result_s is not None and now_s - self._first_result_s > RATES_OVER_S,
@@ -246,6 +249,7 @@ class CameraMetrics:
             code=self._change.code,
             needed_fps=self._pace.needed_fps,
             recipe=self._recipe.name,
+            model=self._model,
             covered=Covered(due_s, not_inspected_s),
         )
 

@@ -152,6 +152,10 @@ def _recipe_metrics(totals: RunTotals) -> Iterator[Metric]:
         if camera.recipe:
             in_force.add_metric((camera.name,), {"recipe": camera.recipe})
     yield in_force
+    models = InfoMetricFamily("vision_line_model", "The model that inspects each camera", labels=("camera",))
+    for camera in totals.cameras:
+        models.add_metric((camera.name,), {"model": camera.model.name, "model_sha256": camera.model.sha256})
+    yield models
 
 
 def _histograms(totals: RunTotals, series: SeriesText) -> Iterator[str]:

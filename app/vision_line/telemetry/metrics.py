@@ -21,7 +21,7 @@ from vision_line.telemetry.output_metrics import output_notices
 from vision_line.telemetry.outputs_watch import WatchedOutput
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.shortfall import SteadyNumber
-from vision_line.telemetry.snapshot import CameraSnapshot, RecipeStatus, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, ModelInUse, RecipeStatus, Snapshot, Totals
 
 LATEST_EVENTS = 32
 #: How long a step of the wall clock is shown as a notice.
@@ -30,12 +30,14 @@ SHOW_CLOCK_STEP_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The model of a run."""
+    """A model of a run; `form` and its reason are said here of recipes' models, of the run's own by its device."""
 
     name: str
     sha256: str
     precision: str
     input_shapes_hw: tuple[ShapeHW, ...]
+    form: str = ""
+    form_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class RunFacts:
     model: ModelFacts
     started_s: float
     started_utc: float
+    recipe_models: tuple[ModelFacts, ...] = ()  # that recipes name, open beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +183,9 @@ class RunMetrics:
             camera.attach(counters)
         return camera
 
-    def evaluate_by(self, name: str, rate: RequiredRate, recipe: str, at_utc: float) -> None:
-        """Note by which recipe, "" for none, and at which rate a camera is inspected from now on."""
-        self._cameras[name].evaluate_by(rate, recipe, at_utc)
+    def evaluate_by(self, name: str, rate: RequiredRate, recipe: str, model: ModelInUse, at_utc: float) -> None:
+        """Note by which recipe, "" for none, by which model and at which rate a camera is inspected from now on."""
+        self._cameras[name].evaluate_by(rate, recipe, model, at_utc)
 
     def batch(self, frames: int) -> None:
         """Count a batch of `frames` that was submitted to the device."""
@@ -228,6 +231,7 @@ class RunMetrics:
         causes = {interval.camera: interval.cause for interval in not_inspected}
         every = [camera.snapshot(now_s, causes.get(name)) for name, camera in self._cameras.items()]
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
+        names = (camera.model.name for camera in cameras)
         loads = self._loads.latest
         recipes = self._read_recipes()
         with self._latest_lock:
@@ -235,7 +239,7 @@ class RunMetrics:
         return Snapshot(
             version=self.facts.version,
             device=f"{self.facts.device.name} {self.facts.device.variant or self.facts.device.precision}",
-            model=self.facts.model.name,
+            model=", ".join(dict.fromkeys(filter(None, names))) or self.facts.model.name,
             started_utc=self.facts.started_utc,
             now_utc=now_utc,
             uptime_s=now_s - self.facts.started_s,

@@ -26,6 +26,14 @@ class RecipeInForce:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelInUse:
+    """Which model inspects a camera now; empty before that is known."""
+
+    name: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RecipeWish:
     """A recipe that was asked for, "" for none, and what became of it."""
 
@@ -72,6 +80,7 @@ class CameraSnapshot:
     needed_fps: float = 0.0  # inspections per second that every part needs; 0: no required rate
     spare_fps: float = 0.0  # from this rate on an event is made despite a missed detection
     recipe: RecipeInForce = RecipeInForce()
+    model: ModelInUse = ModelInUse()
     is_settled: bool = False  # it has been inspected long enough for its rates to be valid
 
     @property

@@ -178,7 +178,9 @@ class Summary(_Public):
     device_instruction_set: str = ""
     """The processor's strongest for INT8, such as "AVX2"; "" where a GPU inspected, or nothing."""
     model: ModelSummary
-    """The model and its input shapes."""
+    """The run's own model and its input shapes."""
+    recipe_models: list[ModelSummary] = Field(default_factory=list)
+    """Those that recipes name, which were open beside it."""
     cameras: list[CameraSummary]
     """In the order of the configuration."""
     totals: TotalsSummary
@@ -204,6 +206,17 @@ def build_summary(totals: RunTotals, error: str | None = None) -> Summary:
             form_reason=device.variant_reason,
             input=list(model.input_shapes_hw),
         ),
+        recipe_models=[
+            ModelSummary(
+                name=one.name,
+                sha256=one.sha256,
+                precision=one.precision,
+                form=one.form,
+                form_reason=one.form_reason,
+                input=list(one.input_shapes_hw),
+            )
+            for one in totals.facts.recipe_models
+        ],
         cameras=[_camera(camera) for camera in totals.cameras],
         totals=_totals(totals),
         device_loads=[DeviceLoadSummary.model_validate(load) for load in totals.loads],

@@ -21,6 +21,7 @@ from tests.builders import make_detections
 
 from vision_line.config.models import RecordSettings, Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
+from vision_line.devices.several_models import one_model
 from vision_line.errors import DeviceError
 from vision_line.frames import CameraState, Detections, Frame, Inspection, NotInspected
 from vision_line.inspection.coverage.ledger import CoverageLedger
@@ -28,7 +29,7 @@ from vision_line.inspection.coverage.minutes import CameraCounts
 from vision_line.ports import DeviceDescription, LogStatus
 from vision_line.records.entries import RunRecord
 from vision_line.records.log import SqliteLog
-from vision_line.runtime.camera_manager import CameraManager, SharedParts
+from vision_line.runtime.camera_manager import CameraManager, CameraModel, SharedParts
 from vision_line.scheduler import Scheduler, SchedulerUpdate, WakeUp
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
@@ -100,7 +101,8 @@ class Running:
         self.log: Any = log(folder, run, RecordSettings(min_free_mb=1, evidence=False), CLASSES)
         # Slower than the camera: at any moment both slots hold a frame of it.
         self.device: Any = device(DESCRIPTION, bell.notify, 0.06, one_defect)
-        self.scheduler = Scheduler(self.device, self.log, bell, observer=self.metrics, on_update=self._hand_over)
+        used = one_model(self.device)
+        self.scheduler = Scheduler(used, self.log, bell, observer=self.metrics, on_update=self._hand_over)
         shared = SharedParts(
             wake=bell,
             ledger=self._ledger_awake,
@@ -108,7 +110,7 @@ class Running:
             log=self.log,
             open_decoder=CpuDecoder,
             classes=CLASSES,
-            score_threshold=0.25,
+            model_at=lambda _recipe, _camera: CameraModel(),
         )
         self.manager = CameraManager(tasks, shared)
         self.manager.attach(self.scheduler)

@@ -111,8 +111,8 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
 
 def test_a_class_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
     found = plan(tmp_path)
-    assert unknown_part_classes(found, ("open", "short")) == []
-    of_clip, of_part = unknown_part_classes(found, ("open",))
+    assert unknown_part_classes(found, ("open", "short"), ("open", "short")) == []
+    of_clip, of_part = unknown_part_classes(found, ("open",), ("open",))
     assert "clip clips/a.mp4 expects 'short', no class of the model, expected one of open" in of_clip
     assert "part A17 expects 'short', no class of the model, expected one of open" in of_part
 

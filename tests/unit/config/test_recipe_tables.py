@@ -79,8 +79,8 @@ def test_a_recipe_has_no_key_that_a_camera_has_not() -> None:
             ":3: recipe.7.transport: a recipe cannot change it, expected one of accept_classes",
         ),
         (
-            '[recipe.7]\nmodel = "b"',
-            ":3: recipe.7.model: a recipe cannot change the model, expected one of accept_classes",
+            '[recipe.label]\nmodel = "b"',
+            ":3: recipe.label.model: at a: its own `recipe` has this name too, use another one",
         ),
         ("[recipe.7]\nminhits = 2", ":3: recipe.7.minhits: unknown key"),
         ('[recipe.7]\ncameras = ["z"]', ":3: recipe.7.cameras: expected names of streams, found z"),
@@ -100,7 +100,22 @@ def test_what_could_never_work_is_refused_once_with_its_line(tmp_path: Path, rec
 
 def test_a_class_that_the_model_has_not_is_named(tmp_path: Path) -> None:
     config = load(tmp_path, '[recipe.7]\nclasses = ["open", "scratch"]\nthresholds = { dent = 0.9 }').config
-    assert [path for path, _ in unknown_classes(config, ("open", "short"))] == [
+    assert [path for path, _ in unknown_classes(config, ("open", "short"), {})] == [
         ("recipe", "7", "classes", "scratch"),
         ("recipe", "7", "thresholds", "dent"),
+    ]
+
+
+def test_a_recipe_with_a_model_leaves_no_class_of_another(tmp_path: Path) -> None:
+    """What it names must be of its own model, and so must what it leaves as the cameras have it."""
+    text = '[recipe.7]\nmodel = "m"\nclasses = ["dent", "open"]\n[recipe.8]\nmodel = "m"\nthresholds = {}\n[recipe.9]\n'
+    config = load(tmp_path, f"{text}min_hits = 2\n[defaults]\nthresholds = {{ open = 0.4 }}").config
+    found = unknown_classes(config, ("open",), dict.fromkeys("78", ("dent",)))
+    assert found == [
+        (("recipe", "7", "classes", "open"), "no class of the model, expected one of dent"),
+        (
+            ("recipe", "7", "model"),
+            "at a, b: thresholds.open of the camera is no class of this model (dent):"
+            " give the recipe thresholds of its own",
+        ),
     ]

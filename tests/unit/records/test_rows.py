@@ -109,10 +109,10 @@ def test_a_camera_has_a_row_for_as_long_as_nothing_about_it_changes() -> None:
         ((_, found),) = maker.statements(entry)
         return found
 
-    expected = [(1, "a", "", "", "", 5.0, '{"x":1}'), (1, "b", "", "", "", 5.0, "")]
+    expected = [(1, "a", "", "", "", 5.0, '{"x":1}', "", ""), (1, "b", "", "", "", 5.0, "", "", "")]
     assert rows(first) == expected
     assert rows(first) == expected
-    assert rows(again) == [(1, "b", "press", "", "", 6.0, "")]
+    assert rows(again) == [(1, "b", "press", "", "", 6.0, "", "", "")]
 
 
 def test_a_class_without_a_name_is_still_recorded() -> None:

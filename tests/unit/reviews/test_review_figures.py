@@ -361,3 +361,21 @@ def test_without_reviews_everything_is_refused_in_words(plant: ReviewedPlant) ->
     assert reason(found.agreement.kappa) == "no item was reviewed by two people"
     assert found.what_if.refused == "no event was reviewed as the queue drew it"
     assert not found.confusion
+
+
+def test_figures_are_apart_by_the_model_of_the_recipe(plant: ReviewedPlant) -> None:
+    """Two models in one run: each has its own events and its own frames."""
+    made = plant.made
+    plant.inspected(1000)
+    made.records.camera(made.run, "cam2", 0, recipe="caps", model=("caps", "2" * 64))
+    made.records.minute(made.run, "cam2", 0, 300)
+    made.records.connection.execute("UPDATE coverage SET recipe = 'caps' WHERE camera = 'cam2'")
+    for true in (True, True, True, False):
+        plant.event(true)
+    for true in (True, False, False, False):
+        plant.event(true, camera="cam2")
+    made.records.connection.execute("UPDATE events SET recipe = 'caps' WHERE camera = 'cam2'")
+    found = {model.name: model for model in plant.figures().models}
+    assert {name: model.inspected_frames for name, model in found.items()} == {"pcb": 1000, "caps": 300}
+    assert known(found["pcb"].estimates.precision)[0] == pytest.approx(0.75)
+    assert known(found["caps"].estimates.precision)[0] == pytest.approx(0.25)

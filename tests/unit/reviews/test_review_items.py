@@ -102,7 +102,7 @@ def test_no_audit_of_this_name(rows: DeskRecords, reader: sqlite3.Connection, ow
 
 def test_thresholds_are_those_of_the_moment(rows: DeskRecords, reader: sqlite3.Connection) -> None:
     run = rows.run(0, 600, "cam")
-    sql = "INSERT INTO cameras VALUES (?, 'cam', '', '', '', ?, '{\"reject_threshold\": 0.8}')"
+    sql = "INSERT INTO cameras VALUES (?, 'cam', '', '', '', ?, '{\"reject_threshold\": 0.8}', '', '')"
     rows.connection.execute(sql, (run, BEGAN_UTC + 100))
     for at_s in (50, 150):
         rows.event(run, "cam", at_s)

@@ -308,6 +308,7 @@ def drawn(at_utc: float, camera: str = "cam", *tracks: str) -> ReviewedImage:
         path="a.jpg",
         sha256="",
         folder="evidence",
+        model_sha256="",
     )
     return ReviewedImage(frame=frame, reason=Reason.CLEAN, items=(), defects=(), found=(), tracks=frozenset(tracks))
 

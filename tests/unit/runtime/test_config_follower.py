@@ -29,7 +29,7 @@ class Followed:
         self.asked = asyncio.Event()
         self.follower = ConfigFollower(load_config(self.path), self._check, self._apply, self.asked)
 
-    def _check(self, loaded: LoadedConfig) -> None:
+    async def _check(self, loaded: LoadedConfig) -> None:
         self.checks += 1
 
     async def _apply(self, loaded: LoadedConfig) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.renamed_bundle import write_renamed_bundle
 from tests.fakes.tiny_model import build_tiny_model
 from typer.testing import CliRunner
 
@@ -352,6 +353,24 @@ def test_each_recipe_is_checked_as_if_it_were_in_force(tmp_path: Path, capsys: p
     warning, problem = lines
     assert problem.startswith("3: recipe.7.thresholds.scratch: no class of the model, expected one of open, ")
     assert warning.startswith("warning: 8: stream[a].inspect_fps: found 2.1: 4 inspections (min_hits) within 2 s")
+
+
+def test_each_recipes_model_is_opened_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it needs is said; a recipe whose model cannot be read or has other classes is named."""
+    write_renamed_bundle(tmp_path / "caps", {"open": "gap"})
+    text = f'[recipe.a]\nmodel = "caps"\n{CAMERA.format(name="a")}'
+    path = tmp_path / "streams.toml"
+    path.write_text(f"config_version = 1\n{text}", encoding="utf-8")
+    assert check_file(RunOptions(path), probe=False) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("2 models are kept open (pcb-demo, caps): at one input shape each they took ")
+    assert said.err == ""
+
+    code, lines = check(tmp_path, text.replace('"caps"\n', '"caps"\nthresholds = { open = 0.7 }\n'), capsys)
+    classes = "gap, short, mousebite, spur, copper, pin-hole"
+    assert (code, lines) == (2, [f"4: recipe.a.thresholds.open: no class of the model, expected one of {classes}"])
+    code, (line,) = check(tmp_path, text.replace('"caps"', '"gone"'), capsys)
+    assert (code, line.partition(": /")[0]) == (2, "3: recipe.a.model")
 
 
 def test_names_of_nothing_in_outputs_and_registers_are_warned_of(

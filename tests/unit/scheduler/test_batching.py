@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_line.pacing import next_turn
+from vision_line.ports import ShapeHW
 from vision_line.scheduler.batching import BatchPlan, Ready, plan_batch
 
 SHAPES = ((192, 320), (256, 320), (320, 192))
@@ -25,6 +26,7 @@ ready_lists = st.lists(
         not_before_s=st.one_of(st.just(-inf), st.floats(NOW - 1, NOW + 1)),
         max_staleness_s=st.floats(0.01, 1),
         capped=st.booleans(),
+        model=st.sampled_from(("", "another")),
     ),
     max_size=64,
     unique_by=lambda item: item.camera,
@@ -33,7 +35,7 @@ ready_lists = st.lists(
 
 @given(ready_lists, st.integers(1, 32), st.floats(0, 0.1))
 def test_every_frame_has_exactly_one_fate(ready: list[Ready], max_batch: int, fill_s: float) -> None:
-    """Each is in the batch, stale, early, or stays; stale is never inspected; a batch holds one shape."""
+    """Each is in the batch, stale, early, or stays; stale is never inspected; a batch holds one shape of one model."""
     plan = plan_batch(NOW, ready, max_batch=max_batch, fill_s=fill_s)
 
     by_camera = {item.camera: item for item in ready}
@@ -41,7 +43,7 @@ def test_every_frame_has_exactly_one_fate(ready: list[Ready], max_batch: int, fi
     assert len(set(named)) == len(named)
     assert set(named) <= set(by_camera)
     assert len(plan.batch) <= max_batch
-    assert len({by_camera[camera].shape_hw for camera in plan.batch}) <= 1
+    assert len({kind_of(by_camera[camera]) for camera in plan.batch}) <= 1
     for item in ready:
         assert (item.camera in plan.stale) == (NOW - item.captured_s > item.max_staleness_s)
         if item.camera in plan.batch:
@@ -50,14 +52,14 @@ def test_every_frame_has_exactly_one_fate(ready: list[Ready], max_batch: int, fi
 
 @given(ready_lists, st.integers(1, 32))
 def test_nobody_who_waits_was_served_before_somebody_who_goes(ready: list[Ready], max_batch: int) -> None:
-    """Those picked are the least recently inspected of their shape, and the first of all is among them."""
+    """Those picked are the least recently inspected of their model and shape, and the first of all is among them."""
     plan = plan_batch(NOW, ready, max_batch=max_batch)
 
     due = [i for i in ready if i.camera not in plan.stale and i.not_before_s <= NOW]
     picked = [i for i in due if i.camera in plan.batch]
     assert bool(due) == bool(picked)
     if due:
-        left = [i for i in due if i not in picked and i.shape_hw == picked[0].shape_hw]
+        left = [i for i in due if i not in picked and kind_of(i) == kind_of(picked[0])]
         assert min(i.last_turn for i in due) == min(i.last_turn for i in picked)
         assert all(p.last_turn <= i.last_turn for p in picked for i in left)
 
@@ -68,12 +70,16 @@ def test_waiting_for_a_fuller_batch_ends_in_time(ready: list[Ready], max_batch: 
     plan = plan_batch(NOW, ready, max_batch=max_batch, fill_s=fill_s)
     due = [i for i in ready if i.camera not in plan.stale and i.not_before_s <= NOW]
     if due and not plan.batch:
-        assert NOW < plan.again_s <= min(i.captured_s for i in due if i.shape_hw == shape_of_first(due)) + fill_s
+        assert NOW < plan.again_s <= min(i.captured_s for i in due if kind_of(i) == kind_of_first(due)) + fill_s
         assert plan_batch(plan.again_s, [i._replace(max_staleness_s=inf) for i in ready], max_batch=max_batch).batch
 
 
-def shape_of_first(due: list[Ready]) -> tuple[int, int]:
-    return min(due, key=lambda i: (i.last_turn, i.captured_s, i.camera)).shape_hw
+def kind_of_first(due: list[Ready]) -> tuple[str, ShapeHW]:
+    return kind_of(min(due, key=lambda i: (i.last_turn, i.captured_s, i.camera)))
+
+
+def kind_of(item: Ready) -> tuple[str, ShapeHW]:
+    return item.model, item.shape_hw
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 30))

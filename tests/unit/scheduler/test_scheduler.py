@@ -14,8 +14,10 @@ from benchmarks.simulated_device import SimulatedDevice
 from tests.builders import make_detections, make_frame
 
 from vision_line.config.models import StreamSettings
+from vision_line.devices.several_models import OpenModel, SeveralModels, one_model
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import (
+    OWN_MODEL,
     CoverageMinute,
     DefectEvent,
     Detections,
@@ -104,6 +106,7 @@ class Watcher:
     seen: list[tuple[str, int]] = field(default_factory=list)
     recipes: list[str] = field(default_factory=list)
     criteria: list[int] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
     events: list[DefectEvent] = field(default_factory=list)
     is_after_log: bool = True
 
@@ -117,6 +120,7 @@ class Watcher:
         self.seen.append((inspection.frame.camera, inspection.frame.sequence))
         self.recipes.append(inspection.recipe)
         self.criteria.append(inspection.criteria)
+        self.models.append(inspection.model)
         self.decide(events)
         self.is_after_log &= self.seen == self.log.inspected
 
@@ -147,7 +151,7 @@ class Rig:
         find = detections or (lambda _: Detections.empty())
         self.device = SimulatedDevice(description, self.bell.notify, inference_s, find)
         self.scheduler = Scheduler(
-            self.device,
+            one_model(self.device),
             self.log,
             self.bell,
             observer=self.tally,
@@ -404,7 +408,7 @@ def test_a_frame_that_cannot_be_converted_is_counted_and_the_next_is_inspected()
 
     rig = Rig()
     rig.device = Choosy(rig.device.description, rig.bell.notify)
-    rig.scheduler = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
+    rig.scheduler = Scheduler(one_model(rig.device), rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
     rig.add("cam", live=False)
     rig.scheduler.start()
     rig.put("cam", 0)
@@ -428,6 +432,68 @@ def test_a_drain_records_what_is_in_flight() -> None:
     assert len(rig.log.inspected) == 2
     dropped = [cause for _, _, causes in rig.counts().values() for cause in causes]
     assert dropped == [DropCause.SHUTDOWN]
+
+
+@pytest.fixture
+def two_models() -> Iterator[tuple[Rig, dict[str, OpenModel]]]:
+    """A rig with a second model, `other`, whose results take longer, and the devices of both."""
+    rig = Rig()
+    models = {
+        key: OpenModel(SimulatedDevice(rig.device.description, rig.bell.notify, inference_s, one_defect), key)
+        for key, inference_s in ((OWN_MODEL, 0.001), ("other", 0.01))
+    }
+    rig.scheduler = scheduler_of(rig, SeveralModels(models))
+    yield rig, models
+    rig.end()
+    for model in models.values():
+        model.device.close()
+
+
+def scheduler_of(rig: Rig, device: SeveralModels) -> Scheduler:
+    """Return a scheduler of a rig with another device."""
+    return Scheduler(device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append, watcher=rig.watcher)
+
+
+def criteria_of(model: str) -> Criteria:
+    """Return criteria under a recipe called as its model."""
+    settings = StreamSettings()
+    tracker = EventTracker("file", CLASSES, settings, 0.25)
+    return Criteria(model, DetectionFilter(CLASSES, settings, 0.25), tracker, 0.5, 3.0, model=model)
+
+
+def test_the_next_frame_goes_to_the_model_of_the_criteria_to_come(
+    two_models: tuple[Rig, dict[str, OpenModel]],
+) -> None:
+    """Over changes back and forth while frames are on the device: no result is judged by another model's criteria."""
+    rig, _ = two_models
+    rig.add("file", live=False)
+    rig.scheduler.start()
+    for n in range(12):
+        rig.put("file", n)
+        if n % 3 == 2:
+            rig.scheduler.change_criteria("file", criteria_of("other" if n % 2 == 0 else OWN_MODEL), lambda: None)
+    rig.until(lambda: len(rig.log.inspected) == 12)
+    assert [sequence for _, sequence in rig.log.inspected] == list(range(12))
+    assert rig.watcher.models == rig.watcher.recipes
+    assert "other" in rig.watcher.models
+
+
+def test_a_result_of_another_model_ends_the_run(two_models: tuple[Rig, dict[str, OpenModel]]) -> None:
+    """Its classes would be taken for those of the model that was asked for: worse than no inspection."""
+    rig, models = two_models
+    rig.scheduler = scheduler_of(rig, Swapped(models))
+    rig.add("cam")
+    rig.scheduler.start()
+    rig.put("cam", 0)
+    with pytest.raises(RunError, match="camera cam: frame 0 was inspected by another model"):
+        rig.scheduler.outcome.result(10)
+
+
+class Swapped(SeveralModels):
+    """A device that takes one model for the other."""
+
+    def submit(self, model: str, frames: Sequence[Frame]) -> None:
+        super().submit("other" if model == OWN_MODEL else OWN_MODEL, frames)
 
 
 class Held(SimulatedDevice):
@@ -454,7 +520,7 @@ def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1)
     """Return a rig whose device is of another kind."""
     rig = Rig(slots=slots, max_batch=max_batch)
     rig.device = device(rig.device.description, rig.bell.notify, 0.0, one_defect)
-    rig.scheduler = Scheduler(rig.device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
+    rig.scheduler = Scheduler(one_model(rig.device), rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
     return rig
 
 

@@ -288,8 +288,8 @@ def test_summary_has_the_public_fields() -> None:
     }
 
     assert set(summary) == {
-        *("summary_version", "duration_s", "device", "device_instruction_set", "model", "cameras", "totals"),
-        *("device_loads", "error"),
+        *("summary_version", "duration_s", "device", "device_instruction_set", "model", "recipe_models"),
+        *("cameras", "totals", "device_loads", "error"),
     }
     assert summary["device_loads"] == []
     assert set(summary["model"]) == {"name", "sha256", "precision", "form", "form_reason", "input"}

@@ -57,7 +57,8 @@ CREATE INDEX runs_by_node ON records.runs (node, started_utc);
 
 CREATE TABLE records.cameras (
     run bigint NOT NULL REFERENCES records.runs (run), name text NOT NULL, station text NOT NULL, recipe text NOT NULL,
-    url text NOT NULL, since_utc double precision NOT NULL, settings text NOT NULL DEFAULT '', entry bigint NOT NULL,
+    url text NOT NULL, since_utc double precision NOT NULL, settings text NOT NULL DEFAULT '',
+    model_name text NOT NULL DEFAULT '', model_sha256 text NOT NULL DEFAULT '', entry bigint NOT NULL,
     PRIMARY KEY (run, name, since_utc));
 
 CREATE SEQUENCE records.events_event;

@@ -21,7 +21,7 @@ _DIGITS = 12
 
 _MODEL = "SELECT model_name, model_sha256 FROM runs WHERE started_utc <= ? ORDER BY started_utc DESC LIMIT 1"
 #: The rows of each camera in the run that was the newest then, the newest last.
-_SETTINGS = """SELECT name, station, settings FROM cameras
+_SETTINGS = """SELECT name, station, settings, model_name, model_sha256 FROM cameras
     WHERE run = (SELECT run FROM runs WHERE started_utc <= ? ORDER BY started_utc DESC LIMIT 1) AND since_utc <= ?
     ORDER BY name, since_utc"""
 
@@ -52,9 +52,13 @@ def read_line_state(connection: Records, is_of: IsOf, utc: float) -> LineState:
         Error: the database's, as it comes.
     """
     name, sha256_of = connection.execute(_MODEL, (utc,)).fetchone() or ("", "")
+    found: dict[str, Mapping[str, object]] = {}
     rows = connection.execute(_SETTINGS, (utc, utc)).fetchall()
-    newest = {camera: (station, text) for camera, station, text in rows}
-    found = {camera: _settings(text) for camera, (station, text) in newest.items() if is_of(camera, station)}
+    newest = {camera: said for camera, *said in rows}
+    for camera, (station, text, model, sha256_there) in newest.items():
+        if is_of(camera, station):
+            named = {} if sha256_there in ("", sha256_of) else {"model": f"{model} ({sha256_there[:_DIGITS]})"}
+            found[camera] = {**_settings(text), **named}
     return LineState(name, sha256_of, found)
 
 

@@ -15,6 +15,7 @@ from vision_line.records.coco import known_classes
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection, plan_query
 from vision_line.records.records import Records, Row
+from vision_line.records.row_models import model_of_row
 from vision_line.reviews.answer import ItemKey, ItemKind
 
 #: Events of one page.
@@ -53,7 +54,13 @@ _JOURNAL = "SELECT min(number), max(number), count(*) FROM journal WHERE kind = 
 _SETTINGS = """SELECT url, since_utc, settings FROM cameras WHERE run = ? AND name = ? AND since_utc <= ?
     ORDER BY since_utc DESC LIMIT 1"""
 _FIRST_SETTINGS = "SELECT url, since_utc, settings FROM cameras WHERE run = ? AND name = ? ORDER BY since_utc LIMIT 1"
-_RUN = "SELECT run_id, version, model_name, model_sha256, precision, device, form, started_utc FROM runs WHERE run = ?"
+#: Of a recipe's model the journal says what ran of it: precision and form are those of the run's own.
+_RUN = f"""SELECT run_id, version, model_name, model_sha256, device,
+    CASE WHEN is_own THEN precision ELSE '' END AS precision,
+    CASE WHEN is_own THEN form END AS form, started_utc FROM (SELECT r.run_id, r.version, r.precision, r.device, r.form,
+    r.started_utc, {model_of_row("model_name")} AS model_name, {model_of_row("model_sha256")} AS model_sha256,
+    {model_of_row("model_sha256")} = r.model_sha256 AS is_own
+    FROM events t JOIN runs r ON r.run = t.run WHERE t.event = ?) one"""  # noqa: S608  names, of this package
 _CLIPS = """SELECT c.clip, c.begins_utc, c.ends_utc, c.codec, c.frames, c.note, c.missing, c.deleted_utc, c.deleted_why,
     c.path IS NOT NULL AND c.deleted_utc IS NULL AS is_kept FROM clips c, json_each(c.events) e
     WHERE c.run = ? AND c.camera = ? AND e.value = ? ORDER BY c.clip"""
@@ -337,7 +344,7 @@ def read_event(connection: Records, number: int, around: int = 4) -> EventDetail
         first_entry=first_entry,
         last_entry=last_entry,
         entries=entries,
-        run=dict(connection.execute(_RUN, (event.run,)).fetchone()),
+        run=dict(connection.execute(_RUN, (number,)).fetchone()),
         settings_since_utc=settings.since_utc,
         settings=settings.values,
         clips=[EventClip(**{**dict(clip), "is_kept": bool(clip["is_kept"])}) for clip in clips],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What inspected: runs with program, model, configuration and device; cameras with station and recipe."""
+"""What inspected: runs with program, model, configuration and device; cameras with station, recipe and model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _RUNS = f"""SELECT run, run_id, version, {BEGAN} AS started_utc, {KNOWN} AS know
     ended_utc IS NULL AS goes_on, end_cause, config_sha256, model_name, model_sha256, precision, device,
     instruction_set, form, form_reason, host
     FROM runs r WHERE {BEGAN} < ? AND {KNOWN} >= ? ORDER BY {BEGAN}"""  # noqa: S608  names, of this file
-_CAMERAS = f"""SELECT t.name AS camera, t.station, t.recipe, {in_its_run("t.since_utc")} AS since_utc
+_CAMERAS = f"""SELECT t.name AS camera, t.station, t.recipe, {in_its_run("t.since_utc")} AS since_utc,
+    coalesce(nullif(t.model_name, ''), r.model_name) AS model_name,
+    coalesce(nullif(t.model_sha256, ''), r.model_sha256) AS model_sha256
     FROM cameras t JOIN runs r ON r.run = t.run
     WHERE {BEGAN} < ? AND {KNOWN} >= ? AND {in_its_run("t.since_utc")} < ?
     ORDER BY t.name, 4, t.run"""  # noqa: S608  the same
@@ -52,6 +54,8 @@ class CameraIdentity:
     station: str
     recipe: str
     since_utc: float
+    model_name: str
+    model_sha256: str
 
 
 def read_runs(connection: Records, time: ChosenTime) -> list[RunIdentity]:
@@ -65,7 +69,7 @@ def read_runs(connection: Records, time: ChosenTime) -> list[RunIdentity]:
 
 
 def read_cameras(connection: Records, time: ChosenTime) -> list[CameraIdentity]:
-    """Return each station and recipe that the cameras of these runs had in `time`, in their order: each change over.
+    """Return each station, recipe and model that the cameras of these runs had in `time`, in order.
 
     Raises:
         Error: the database's, as it comes.
@@ -77,7 +81,7 @@ def read_cameras(connection: Records, time: ChosenTime) -> list[CameraIdentity]:
 def _changes(every: Sequence[CameraIdentity], since_utc: float) -> Iterator[CameraIdentity]:
     """Yield those that say something new of their camera, but not what was over before `since_utc`."""
     for _, rows in groupby(every, key=lambda row: row.camera):
-        spans = [next(same) for _, same in groupby(rows, key=lambda row: (row.station, row.recipe))]
+        spans = [next(same) for _, same in groupby(rows, key=lambda row: (row.station, row.recipe, row.model_sha256))]
         for span, following in zip_longest(spans, spans[1:]):
             if following is None or following.since_utc > since_utc:
                 yield span

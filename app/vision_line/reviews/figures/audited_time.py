@@ -15,6 +15,7 @@ from math import inf
 
 from vision_line.records.records import Records
 from vision_line.records.review.review_recorder import AUDIT_KEY
+from vision_line.records.row_models import model_of_row
 
 _MINUTE_S = 60.0
 _CARRIED = "configuration/"
@@ -22,24 +23,25 @@ _RATES = f"""SELECT run, kind = 'carried' AS is_carried, key, at_utc, body FROM 
     WHERE kind = 'configuration' AND key >= '{AUDIT_KEY}' AND key < 'audit0'
     OR kind = 'carried' AND key >= '{_CARRIED}{AUDIT_KEY}' AND key < '{_CARRIED}audit0' ORDER BY number"""  # noqa: S608  names
 _AUDITED = "SELECT DISTINCT run, camera FROM audits"
-_MINUTES = """SELECT t.run, r.run_id, t.camera, t.minute_utc, t.inspected FROM coverage t JOIN runs r ON r.run = t.run
-    WHERE t.minute_utc >= ? AND t.minute_utc < ? AND t.inspected > 0"""
+_MINUTES = f"""SELECT t.run, {model_of_row("model_sha256")}, t.camera, t.minute_utc, t.inspected
+    FROM coverage t JOIN runs r ON r.run = t.run
+    WHERE t.minute_utc >= ? AND t.minute_utc < ? AND t.inspected > 0"""  # noqa: S608  the same
 
 #: From when on how many frames an hour were drawn, in that order.
 Rates = list[tuple[float, float]]
 
 
 def unaudited_frames(connection: Records, since_utc: float, until_utc: float) -> Mapping[tuple[str, float], int]:
-    """Return the inspected frames of [since, until) of which none was drawn, by run id and minute.
+    """Return the inspected frames of [since, until) of which none was drawn, by model and minute.
 
     Raises:
         sqlite3.Error, ValueError: as they come.
     """
     rates = _rates(connection)
     found: Counter[tuple[str, float]] = Counter()
-    for run, run_id, camera, minute_utc, inspected in connection.execute(_MINUTES, (since_utc, until_utc)):
+    for run, model, camera, minute_utc, inspected in connection.execute(_MINUTES, (since_utc, until_utc)):
         if not _is_on(rates.get((run, camera), []), minute_utc + _MINUTE_S):
-            found[run_id, float(minute_utc)] += inspected
+            found[model, float(minute_utc)] += inspected
     return found
 
 

@@ -221,7 +221,7 @@ def _bounded(kappa: Kappa) -> BoundedFigure:
 
 
 def _within(period: Period) -> Callable[[str, float], bool]:
-    return lambda _run_id, at_utc: period[0] <= at_utc < period[1]
+    return lambda _model, at_utc: period[0] <= at_utc < period[1]
 
 
 def _period(time: ReviewedTime, period: Period) -> PeriodFigures:
@@ -237,8 +237,8 @@ def _period(time: ReviewedTime, period: Period) -> PeriodFigures:
 
 
 def _of_model(time: ReviewedTime, number: int) -> ReviewedTime:
-    run_ids = time.models[number].run_ids
-    return time.part(lambda run_id, _at_utc: run_id in run_ids)
+    sha256 = time.models[number].sha256
+    return time.part(lambda model, _at_utc: model == sha256)
 
 
 def _model(time: ReviewedTime, periods: Sequence[Period], number: int) -> ModelFigures:

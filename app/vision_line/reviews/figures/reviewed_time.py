@@ -13,6 +13,7 @@ from statistics import fmean
 from vision_line.frames import Verdict
 from vision_line.quality import BORDERLINE, Stratum, StratumKind
 from vision_line.records.records import Records
+from vision_line.records.row_models import model_of_row
 from vision_line.reviews.answer import GivenAnswer, ItemKind
 from vision_line.reviews.answer_journal import BlindPair, answers_by_item, blind_pairs
 from vision_line.reviews.blind_answers import has_second, waits_for_second
@@ -27,21 +28,26 @@ CALLED = frozenset({Verdict.REJECT.value, Verdict.WARN.value})
 
 _MINUTE_S = 60
 
-_MODELS = "SELECT run_id, model_sha256, model_name, started_utc FROM runs ORDER BY run"
-_FRAMES = """SELECT r.run_id, t.minute_utc, sum(t.inspected) AS inspected FROM coverage t JOIN runs r ON r.run = t.run
-    WHERE t.minute_utc >= ? AND t.minute_utc < ? GROUP BY r.run_id, t.minute_utc"""
+_MODELS = """SELECT model_sha256, model_name, started_utc AS since_utc FROM runs UNION ALL
+    SELECT c.model_sha256, c.model_name, c.since_utc FROM cameras c JOIN runs r ON r.run = c.run
+    WHERE c.model_sha256 NOT IN ('', r.model_sha256) ORDER BY since_utc"""
+#: A minute in which a camera changed over counts for its newer model.
+_FRAMES = f"""SELECT {model_of_row("model_sha256")} AS model, t.minute_utc, sum(t.inspected) AS inspected
+    FROM coverage t JOIN runs r ON r.run = t.run
+    WHERE t.minute_utc >= ? AND t.minute_utc < ? GROUP BY model, t.minute_utc"""  # noqa: S608  names, of this package
+_MODEL = f"{model_of_row('model_sha256')} AS model"
 #: Each kind with the same columns, in the order of `_counted`; also near misses that never had an image.
 _ITEMS = {
-    ItemKind.EVENT: """SELECT t.run, r.run_id, t.event_id, t.camera, t.first_seen_utc, t.verdict, t.class, t.top_score,
-        e.path IS NOT NULL AND e.deleted_utc IS NULL FROM events t JOIN runs r ON r.run = t.run
+    ItemKind.EVENT: f"""SELECT t.run, r.run_id, t.event_id, t.camera, t.first_seen_utc, t.verdict, t.class, t.top_score,
+        e.path IS NOT NULL AND e.deleted_utc IS NULL, {_MODEL} FROM events t JOIN runs r ON r.run = t.run
         LEFT JOIN evidence e ON e.run = t.run AND e.event_id = t.event_id
-        WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? AND (t.ended OR r.ended_utc IS NOT NULL)""",
-    ItemKind.NEAR_MISS: """SELECT t.run, r.run_id, t.near_miss_id, t.camera, t.first_seen_utc, '', t.class, t.score,
-        t.path IS NOT NULL AND t.deleted_utc IS NULL FROM near_misses t JOIN runs r ON r.run = t.run
-        WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ?""",
-    ItemKind.AUDIT: """SELECT t.run, r.run_id, t.camera || '/' || t.sequence, t.camera, t.arrived_utc, '', '', NULL,
-        t.path IS NOT NULL AND t.deleted_utc IS NULL FROM audits t JOIN runs r ON r.run = t.run
-        WHERE t.arrived_utc >= ? AND t.arrived_utc < ?""",
+        WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? AND (t.ended OR r.ended_utc IS NOT NULL)""",  # noqa: S608  the same
+    ItemKind.NEAR_MISS: f"""SELECT t.run, r.run_id, t.near_miss_id, t.camera, t.first_seen_utc, '', t.class, t.score,
+        t.path IS NOT NULL AND t.deleted_utc IS NULL, {_MODEL} FROM near_misses t JOIN runs r ON r.run = t.run
+        WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ?""",  # noqa: S608  the same
+    ItemKind.AUDIT: f"""SELECT t.run, r.run_id, t.camera || '/' || t.sequence, t.camera, t.arrived_utc, '', '', NULL,
+        t.path IS NOT NULL AND t.deleted_utc IS NULL, {_MODEL} FROM audits t JOIN runs r ON r.run = t.run
+        WHERE t.arrived_utc >= ? AND t.arrived_utc < ?""",  # noqa: S608  the same
 }
 _HITS = """SELECT t.camera, avg(t.hits) AS hits FROM events t
     WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? GROUP BY t.camera"""
@@ -58,6 +64,7 @@ class CountedItem:
     stratum: str
     kind: ItemKind
     run_id: str
+    model_sha256: str
     camera: str
     seen_utc: float
     verdict: str
@@ -105,12 +112,11 @@ class UsedModel:
     sha256: str
     name: str
     since_utc: float
-    run_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedTime:
-    """A time with all of its items; `frames` are the inspected ones by run and minute, `unaudited` those not drawn.
+    """A time with all of its items; `frames` are the inspected ones by model and minute, `unaudited` those not drawn.
 
     `left_out`: how many items are of challenge parts, and not among `items`; their frames stay among `frames`.
     """
@@ -123,9 +129,9 @@ class ReviewedTime:
     unaudited: Mapping[tuple[str, float], int] = field(default_factory=dict)
 
     def part(self, wanted: Callable[[str, float], bool]) -> ReviewedTime:
-        """Return the items and frames of which `wanted` says so, by run and time."""
+        """Return the items and frames of which `wanted` says so, by model and time."""
         return ReviewedTime(
-            [item for item in self.items if wanted(item.run_id, item.seen_utc)],
+            [item for item in self.items if wanted(item.model_sha256, item.seen_utc)],
             {key: count for key, count in self.frames.items() if wanted(*key)},
             self.models,
             self.frames_each,
@@ -203,7 +209,7 @@ def read_reviewed_time(
     return ReviewedTime(
         items=items,
         frames={
-            (row["run_id"], float(row["minute_utc"])): row["inspected"] for row in connection.execute(_FRAMES, moment)
+            (row["model"], float(row["minute_utc"])): row["inspected"] for row in connection.execute(_FRAMES, moment)
         },
         models=_models(connection),
         frames_each=max(1.0, usual),
@@ -221,7 +227,7 @@ def _waiting(reviews: sqlite3.Connection | None, given: Mapping[str, Sequence[Gi
 
 
 def _counted(kind: ItemKind, row: sqlite3.Row, settings: SettingsInForce, frames_each: float) -> CountedItem:
-    run, run_id, _, camera, seen_utc, verdict, class_name, score, has_image = row
+    run, run_id, _, camera, seen_utc, verdict, class_name, score, has_image, model = row
     stratum = stratum_of(kind, verdict)
     if kind is ItemKind.EVENT:
         margin = settings.thresholds(run, camera, class_name, seen_utc).margin(score)
@@ -230,6 +236,7 @@ def _counted(kind: ItemKind, row: sqlite3.Row, settings: SettingsInForce, frames
         stratum=stratum,
         kind=kind,
         run_id=run_id,
+        model_sha256=model,
         camera=camera,
         seen_utc=seen_utc,
         verdict=verdict,
@@ -253,10 +260,7 @@ def _is_called(stratum: str) -> bool:
 
 
 def _models(connection: Records) -> list[UsedModel]:
-    runs = defaultdict[str, list[sqlite3.Row]](list)
+    uses = defaultdict[str, list[sqlite3.Row]](list)
     for row in connection.execute(_MODELS):
-        runs[row["model_sha256"]].append(row)
-    return [
-        UsedModel(sha256, own[-1]["model_name"], own[0]["started_utc"], frozenset(row["run_id"] for row in own))
-        for sha256, own in runs.items()
-    ]
+        uses[row["model_sha256"]].append(row)
+    return [UsedModel(sha256, own[-1]["model_name"], own[0]["since_utc"]) for sha256, own in uses.items()]

@@ -29,8 +29,6 @@ from vision_line.reviews.handoff.train_split import Split, split_images
 from vision_line.reviews.handoff.yolo_set import image_name, yolo_files
 from vision_line.reviews.settled_answers import SettledItem
 
-_MODELS = "SELECT run_id, model_sha256 FROM runs"
-
 
 class SetFormat(StrEnum):
     """What a set is for."""
@@ -86,7 +84,7 @@ def export_set(
             left_out=left_out,
             classes=classes,
             splits=Counter(split.value for split in splits if file_format is SetFormat.YOLO),
-            models=_models(rows, images),
+            models=_models(images),
             head=head(reviews),
         )
         files = _files(facts, splits, output.name)
@@ -135,10 +133,9 @@ def _classes(rows: sqlite3.Connection, images: Sequence[ReviewedImage], file_for
     return classes
 
 
-def _models(rows: sqlite3.Connection, images: Sequence[ReviewedImage]) -> list[str]:
+def _models(images: Sequence[ReviewedImage]) -> list[str]:
     """Return the SHA-256 of each model that inspected one of the images."""
-    by_run = {row["run_id"]: row["model_sha256"] for row in rows.execute(_MODELS)}
-    return sorted({by_run[image.frame.run_id] for image in images})
+    return sorted({image.frame.model_sha256 for image in images})
 
 
 def _copied(

@@ -93,6 +93,7 @@ class StoredFrame:
     path: str
     sha256: str
     folder: str
+    model_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

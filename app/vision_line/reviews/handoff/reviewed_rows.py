@@ -8,10 +8,11 @@ import sqlite3
 from dataclasses import dataclass
 
 from vision_line.records.file_tables import AUDITS, EVIDENCE, NEAR_MISSES
+from vision_line.records.row_models import model_of_row
 from vision_line.reviews.answer import ItemKey, ItemKind
 from vision_line.reviews.handoff.reviewed_image import LineDetection, PixelBox, StoredFrame
 
-_FRAME = "r.run, r.run_id, t.camera, t.station, t.width, t.height"
+_FRAME = f"r.run, r.run_id, t.camera, t.station, t.width, t.height, {model_of_row('model_sha256')} AS model_sha256"
 _BOX = "t.x1, t.y1, t.x2, t.y2, t.class, t.score"
 _IMAGE = "e.path, e.sha256, e.deleted_utc"
 #: `shown`: the sequence of the frame that the image shows; `boxed`: that of the row's own box.
@@ -131,6 +132,7 @@ def _frame(row: sqlite3.Row, kind: ItemKind) -> StoredFrame | None:
         path=row["path"],
         sha256=row["sha256"] or "",
         folder=_FOLDERS[kind],
+        model_sha256=row["model_sha256"],
     )
 
 

@@ -193,3 +193,14 @@ def test_an_event_is_put_in_a_case_from_its_page(mixed: DeskRecords, client: Tes
     fields = {"event": "3", "case": "", "name": "Claim 7"}
     assert client.post("/cases", data=fields, headers=ORIGIN, follow_redirects=False).status_code == 303
     assert "1: Claim 7" in client.get("/events/3").text
+
+
+def test_an_event_says_which_model_found_it(rows: DeskRecords) -> None:
+    """What ran of a recipe's model is in the journal: precision and form of the run's own would be another's."""
+    run = rows.run(0, 1000, "cam01")
+    rows.camera(run, "cam01", 100, recipe="caps", model=("caps", "2" * 64))
+    numbers = [rows.event(run, "cam01", 50), rows.event(run, "cam01", 150, recipe="caps")]
+    with RecordReader(rows.directory).open() as connection:
+        details = [read_event(connection, number) for number in numbers]
+    said = [(one.run["model_name"], one.run["model_sha256"], one.run["precision"]) for one in details if one]
+    assert said == [("pcb", "1" * 64, "int8"), ("caps", "2" * 64, "")]

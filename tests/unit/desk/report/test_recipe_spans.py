@@ -27,3 +27,14 @@ def test_each_change_over_in_the_time_is_shown(rows: DeskRecords) -> None:
         ("a", "7", 400),
         ("b", "", 0),
     ]
+
+
+def test_a_change_of_the_model_is_shown_too(rows: DeskRecords) -> None:
+    """Rows of older versions name none: it was the run's own."""
+    run = rows.run(0, 1000, "a")
+    rows.camera(run, "a", 100, recipe="7", model=("caps", "2" * 64))
+    with closing(sqlite3.connect(rows.directory / FILE_NAME)) as connection:
+        connection.row_factory = sqlite3.Row
+        found = read_cameras(connection, ChosenTime(BEGAN_UTC, BEGAN_UTC + 800))
+    said = [(one.recipe, one.model_name, one.model_sha256[0]) for one in found]
+    assert said == [("", "pcb", "1"), ("7", "caps", "2")]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Several models as one device: each batch is of one model, the slots are shared, and each camera keeps its order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+from vision_line.devices.camera_order import CameraOrder, Ticket
+from vision_line.errors import RunError
+from vision_line.frames import OWN_MODEL, ClassIds, Detections, Frame, Inspection, Scores
+from vision_line.ports import DeviceDescription, DeviceLoad, LoadedDevice, ShapeHW
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A device that runs one model; `name` is the model's, for errors.
+
+    `class_ids` are the numbers of its classes (classes,) among those of the run; None: they are the same.
+    """
+
+    device: LoadedDevice
+    name: str = ""
+    class_ids: ClassIds | None = None
+
+
+class SeveralModels:
+    """Implements `ports.ModelsDevice` over devices of one hardware, each with a model of its own.
+
+    All are open, proven and warm: another model costs a batch nothing. Together they take as many batches as one of
+    them would: engines that work side by side only slow each other down. A camera that changes from one model to
+    another has results on both for a moment; they are handed out in the order in which its frames were submitted.
+    """
+
+    def __init__(self, models: Mapping[str, OpenModel]) -> None:
+        """Take over the devices of `models`, by the models' keys, the run's own among them; `close` closes them."""
+        self._members = {key: _Member(key, model) for key, model in models.items()}
+        self._order = CameraOrder()
+        self._closing = threading.Lock()  # the one that adds is another thread than the one that closes
+        self._closed = False
+
+    @property
+    def description(self) -> DeviceDescription:
+        """Say what the device is with the run's own model."""
+        return self._members[OWN_MODEL].device.description
+
+    @property
+    def descriptions(self) -> dict[str, DeviceDescription]:
+        """Say what the device is with each model, by the models' keys."""
+        return {key: member.device.description for key, member in self._members.items()}
+
+    def add(self, key: str, model: OpenModel) -> None:
+        """Take over the device of one more model while the others go on; any one thread. Closed: it is closed too."""
+        with self._closing:
+            if not self._closed:
+                # a new dict instead of a changed one: another thread is looking into the old one
+                self._members = self._members | {key: _Member(key, model)}
+                return
+        model.device.close()
+
+    def ensure_shape(self, model: str, shape_hw: ShapeHW) -> None:
+        """Open one more input shape of a model while the others go on; see `ports.Device`."""
+        self._members[model].device.ensure_shape(shape_hw)
+
+    def set_score_floors(self, floors: Mapping[str, Scores]) -> None:
+        """Hand back detections from these scores on: by model (classes,), one for each of its own classes."""
+        for model, floor in floors.items():
+            self._members[model].device.set_score_floor(floor)
+
+    def shape_for(self, model: str, size_wh: tuple[int, int]) -> ShapeHW:
+        """Return the input shape of a model for a frame of this size."""
+        return self._members[model].device.shape_for(size_wh)
+
+    def free_slots(self) -> int:
+        """Return how many batches can be submitted now, of whichever models."""
+        devices = [member.device for member in self._members.values()]
+        busy = sum(device.description.slots - device.free_slots() for device in devices)
+        return 0 if self._closed else max(0, min(device.description.slots for device in devices) - busy)
+
+    def submit(self, model: str, frames: Sequence[Frame]) -> None:
+        """Give a model's device `frames`, all of one input shape."""
+        member = self._members[model]
+        member.device.submit(frames)
+        now_s = time.monotonic()
+        for frame in frames:
+            member.expect(self._order.enter(frame, now_s))
+
+    def collect(self) -> list[Inspection]:
+        """Return what has finished by any model, in the order it was submitted for each camera. Never blocks."""
+        released: list[Inspection] = []
+        for member in self._members.values():
+            for ticket, inspection in member.collect():
+                released += self._order.finish(ticket, inspection)
+        return released
+
+    def in_flight(self) -> int:
+        """Return how many frames were submitted and not yet collected."""
+        return len(self._order)
+
+    def sample(self) -> tuple[DeviceLoad, ...]:
+        """Return how busy the hardware is, which all models share."""
+        return self._members[OWN_MODEL].device.sample()
+
+    def close(self) -> None:
+        """Close all devices, also where one fails; may be called twice."""
+        with self._closing:
+            self._closed = True
+        self._order.clear()
+        with ExitStack() as closing:
+            for member in self._members.values():
+                closing.callback(member.close)
+
+
+def one_model(device: LoadedDevice) -> SeveralModels:
+    """Return the device of the run's own model alone."""
+    return SeveralModels({OWN_MODEL: OpenModel(device)})
+
+
+@dataclass(slots=True)
+class _Member:
+    """One model with the tickets of what is on its device, which returns each camera's frames in order."""
+
+    key: str
+    model: OpenModel
+    _lines: dict[str, deque[Ticket]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> LoadedDevice:
+        return self.model.device
+
+    def expect(self, ticket: Ticket) -> None:
+        """Note a frame that was submitted."""
+        self._lines.setdefault(ticket.frame.camera, deque()).append(ticket)
+
+    def collect(self) -> Iterator[tuple[Ticket, Inspection]]:
+        """Give what has finished, in the numbers of the run's classes, with its ticket."""
+        with self._named_errors():
+            finished = self.device.collect()
+        for inspection in finished:
+            camera = inspection.frame.camera
+            line = self._lines[camera]
+            ticket = line.popleft()
+            if not line:  # cameras come and go; an empty line is not kept for one that left
+                del self._lines[camera]
+            yield ticket, self._of_the_run(inspection)
+
+    def close(self) -> None:
+        """Close the device."""
+        self._lines.clear()
+        with self._named_errors():
+            self.device.close()
+
+    def _of_the_run(self, inspection: Inspection) -> Inspection:
+        if self.key == OWN_MODEL:
+            return inspection
+        found, numbers = inspection.detections, self.model.class_ids
+        if numbers is not None and len(found):
+            found = Detections(found.xyxy, found.score, numbers[found.class_id])
+        return replace(inspection, detections=found, model=self.key)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Say in errors of the engine which model it was, but for the run's own."""
+        try:
+            yield
+        except RunError as exc:
+            if self.key == OWN_MODEL:
+                raise
+            raise RunError(f"model {self.model.name}: {exc}") from exc
