@@ -82,7 +82,8 @@ CREATE VIEW desk.detections AS
         t.event_id, t.latency_ms, t.behind_ms
     FROM records.detections t JOIN records.runs r ON r.run = t.run WHERE desk.in_box(r.node);
 CREATE VIEW desk.cameras AS
-    SELECT t.run, (r.node || ':' || t.name) COLLATE "C" AS name, t.station, t.recipe, t.url, t.since_utc, t.settings
+    SELECT t.run, (r.node || ':' || t.name) COLLATE "C" AS name, t.station, t.recipe, t.url, t.since_utc, t.settings,
+        t.model_name, t.model_sha256
     FROM records.cameras t JOIN records.runs r ON r.run = t.run WHERE desk.in_box(r.node);
 CREATE VIEW desk_parts.parts AS
     SELECT t.number, (t.node || ':' || t.lane) COLLATE "C" AS lane, t.sequence, t.part_id, t.lot, t.recipe,
