@@ -64,7 +64,7 @@ def check_reinspected(run: LineRun, events: int) -> None:
     assert all(change.is_circumstance for change in same.changes)
     assert other.before == same.after
     assert other.counts[FootageKind.CLIP].same == 0
-    assert {change.key.split("/")[0] for change in other.changes if change.kind is ChangeKind.LOST} >= {"event"}
+    assert {change.kind for change in other.changes} & {ChangeKind.LOST, ChangeKind.CLASS}
 
 
 def reinspected(run: LineRun, options: list[object]) -> Outcome:

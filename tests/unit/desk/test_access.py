@@ -24,6 +24,8 @@ PASSWORD = "correct horse battery"  # noqa: S105 - nobody's
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - nobody's
 #: All that needs no session: the way in, the way out, and what pages load.
 PUBLIC = {("/enter", "GET"), ("/enter", "POST"), ("/leave", "POST"), ("/static/{name}", "GET")}
+#: What a program asks for by a token of its own.
+PUBLIC |= {("/fleet/files/{digest}", "GET")}
 #: What needs more than to be signed in.
 REVIEWS = "/api/v1/review/answers"
 QUALITY = (("/accounts", "GET"), ("/accounts", "POST"), ("/charts/baseline", "GET"), ("/charts/baseline", "POST"))
@@ -39,6 +41,8 @@ MORE |= {("/challenges/{act}", "POST"): Role.REVIEWER, ("/charts/baseline", "GET
 MORE |= {(f"/charts/baseline{path}", "POST"): Role.QUALITY for path in ("", "/withdraw")}
 MORE |= {(path, "POST"): Role.QUALITY for path in ("/lots", "/api/v1/lots", "/cameras/recipe", "/api/v1/recipe")}
 MORE[("/api/v1/parts", "POST")] = Role.QUALITY
+MORE |= {(f"/charts/parts/baseline{path}", "POST"): Role.QUALITY for path in ("", "/withdraw")}
+MORE[("/charts/parts/baseline", "GET")] = Role.QUALITY
 
 
 def application(desk: DeskUnderTest) -> FastAPI:

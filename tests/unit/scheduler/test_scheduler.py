@@ -317,6 +317,7 @@ def test_a_frame_that_came_before_its_camera_was_added_is_inspected(rig: Rig) ->
     rig.until(lambda: rig.log.inspected == [("other", 0), ("cam", 0)])
 
 
+@pytest.mark.alone
 def test_a_capped_camera_is_inspected_at_its_rate(rig: Rig) -> None:
     """inspect_fps holds on average, and what is beyond it has its own cause."""
     rig.add("cam", inspect_fps=50)
