@@ -65,7 +65,7 @@ def desk(
         typer.Option(
             "--database",
             metavar="URL",
-            help="Show all boxes of this central record (- for the environment's); --record is the desk's own folder then.",
+            help="Show all boxes of this central record (- for the environment's); --record is the desk's own then.",
         ),
     ] = None,
     boxes: Annotated[
