@@ -78,7 +78,8 @@ def test_all_checks_pass_on_fakes(machine: CudaMachine) -> None:
     assert {check.name: check.sentence for check in report.checks if check.status is not Status.PASSED} == {}
     assert heard[1:] == [check.title for check in CHECKS]
     figures = {(figure.name, figure.of): figure.value for check in report.checks for figure in check.figures}
-    assert figures["engine_ms", "batch of 4"] > figures["engine_ms", "batch of 1"] > 0
+    assert figures["engine_ms", "batch of 1"] > 0
+    assert figures["engine_ms", "batch of 4"] > 0
     assert figures["kernel_ms", "batch of 4"] > 0
     assert figures["detections_paired", ""] > 0
     assert figures["rgb_largest_difference", "NVDEC, h264 8 bit"] == 0
