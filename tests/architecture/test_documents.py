@@ -23,6 +23,7 @@ from vision_line.inspection.coverage.causes import (
     CRASHED,
     DECODING,
     LOG,
+    NODE_ELSEWHERE,
     NODE_LOST,
     NODE_MOVING,
     OFF,
@@ -38,7 +39,21 @@ from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.reading import Reading
 
 ROOT = Path(__file__).parents[2]
-CAUSES = (CAPACITY, DECODING, RATE_CAP, SLOW, LOG, STARTING, STOPPED, OFF, CRASHED, PAUSED, NODE_LOST, NODE_MOVING)
+CAUSES = (
+    CAPACITY,
+    DECODING,
+    RATE_CAP,
+    SLOW,
+    LOG,
+    STARTING,
+    STOPPED,
+    OFF,
+    CRASHED,
+    PAUSED,
+    NODE_LOST,
+    NODE_MOVING,
+    NODE_ELSEWHERE,
+)
 DOCUMENTS = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
     for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))

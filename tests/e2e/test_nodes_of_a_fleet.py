@@ -25,6 +25,9 @@ from vision_line.fleet.nats_coordination import NatsCoordination
 
 pytestmark = pytest.mark.e2e
 
+#: Whose `cam01` is, and since when.
+OWNED = """SELECT r.node, r.fleet, c.epoch, c.inspected_utc FROM cameras c JOIN runs r ON r.run = c.run
+    WHERE c.name = 'cam01' ORDER BY c.since_utc DESC LIMIT 1"""
 CAMERAS = ("cam01", "cam02", "cam03")
 PLANT = """config_version = 1
 [fleet]
@@ -186,5 +189,11 @@ def test_cameras_outlive_their_boxes(fleet: Fleet, camera_port: int) -> None:
         "the gap in the heir's records",
     )
     assert lost[0][1] > 3.0  # a lease
+    ((node, fleet_name, epoch, inspected_utc),) = fleet.query(after["cam01"], OWNED)
+    ((of_dead, of_fleet, epoch_before, _),) = fleet.query(dead, OWNED)
+    assert (node, of_dead) == (after["cam01"], dead)
+    assert fleet_name == of_fleet != ""
+    assert epoch > epoch_before > 0
+    assert inspected_utc is not None
     assert "node:lost" in fleet.run("why", "cam01")
     assert "survives the loss of any one box: no" in fleet.run("status")

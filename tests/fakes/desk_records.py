@@ -32,8 +32,15 @@ class DeskRecords:
         assert number is not None
         return number
 
-    def run(self, since_s: float, until_s: float | None, *cameras: str, alive_s: float | None = None) -> int:
-        """Add a run; None: it goes on, and accounts for its cameras until `alive_s`."""
+    def run(
+        self,
+        since_s: float,
+        until_s: float | None,
+        *cameras: str,
+        alive_s: float | None = None,
+        of_fleet: tuple[str, str] = ("", ""),
+    ) -> int:
+        """Add a run; None: it goes on, and accounts for its cameras until `alive_s`. `of_fleet`: node and fleet."""
         alive = until_s if alive_s is None else alive_s
         run = self.insert(
             "runs",
@@ -50,6 +57,8 @@ class DeskRecords:
             host="box",
             classes='["open", "short"]',
             evidence=1,
+            node=of_fleet[0],
+            fleet=of_fleet[1],
         )
         for name in cameras:
             self.camera(run, name, since_s)
@@ -63,10 +72,21 @@ class DeskRecords:
         url: str = "rtsp://***@10.0.0.1/1",
         recipe: str = "",
         model: tuple[str, str] = ("", ""),
+        epoch: int = 0,
+        inspected_s: float | None = None,
     ) -> None:
-        """Add what was configured of a camera; `model` is name and SHA-256 of the one that inspects it."""
-        values = {"station": "line 1", "recipe": recipe, "url": url, "since_utc": BEGAN_UTC + since_s}
-        values |= {"model_name": model[0], "model_sha256": model[1]}
+        """Add what was configured of a camera; `model` is name and SHA-256 of the one that inspects it.
+
+        Of a camera that boxes share: `epoch` of the plan, and when it was inspected first.
+        """
+        values: dict[str, object] = {
+            "station": "line 1",
+            "recipe": recipe,
+            "url": url,
+            "since_utc": BEGAN_UTC + since_s,
+        }
+        values |= {"model_name": model[0], "model_sha256": model[1], "epoch": epoch}
+        values |= {"inspected_utc": None if inspected_s is None else BEGAN_UTC + inspected_s}
         self.insert("cameras", run=run, name=name, settings='{"reject_threshold":0.5}', **values)
 
     def gap(self, run: int, camera: str, cause: str, since_s: float, until_s: float | None) -> int:

@@ -23,6 +23,7 @@ _MONTHLY = {"events": "first_seen_utc", "coverage": "minute_utc", "detections": 
 #: Which rows of the others are old. An interval that is open is not.
 _OLD = {
     "records.not_inspected": "ended_utc < %(before)s",
+    "records.superseded": "to_utc < %(before)s",
     "records.states": "at_utc < %(before)s",
     "records.evidence": "created_utc < %(before)s",
     "records.clips": "created_utc < %(before)s",

@@ -23,7 +23,7 @@ from vision_line.errors import ConfigError, RunError
 from vision_line.fleet.coordination import CONFIG, DRAIN, DRAIN_PREFIX, NO_DRAIN, Coordination, StoreEntry
 from vision_line.fleet.fleet_view import FleetView, watched_fleet
 from vision_line.fleet.plant_cameras import fleet_cameras
-from vision_line.fleet.signed_plant import SignedPlant, signed_plant
+from vision_line.fleet.signed_plant import SignedPlant, new_fleet, signed_plant
 from vision_line.records.seal import load_signing_key
 
 #: How long a box that is to give its cameras away is waited for.
@@ -45,8 +45,8 @@ def apply(path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | Non
         typer.echo(line)
     if dry_run:
         return
-    serial = 1 if before is None else before.serial + 1
-    new = signed_plant(key, serial, command_user(), time.time(), path.read_text(encoding="utf-8"))
+    serial, fleet = (1, new_fleet()) if before is None else (before.serial + 1, before.fleet)
+    new = signed_plant(key, serial, fleet, command_user(), time.time(), path.read_text(encoding="utf-8"))
     expected = 0 if view.config is None else view.config.revision
     revision = _with_store(servers, seed, lambda store: store.swap(CONFIG, new.to_bytes(), expected))
     if revision is None:

@@ -85,6 +85,7 @@ def run_node(options: NodeOptions) -> int:
     setup = FleetNodeSetup(
         store=fleet_store(options.servers, name, options.seed),
         member=member,
+        fleet=checked_signature(value, public_key).fleet,
         report=NodeReport(
             labels=options.labels,
             address=options.address,

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,10 +21,12 @@ from vision_line.config.central_load import central_secret_names, load_central
 from vision_line.config.central_settings import CentralSettings
 from vision_line.errors import ConfigError, ExitCode
 from vision_line.records.directory import DirectoryLock
+from vision_line.records.schema import FILE_NAME, open_reader
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
 from vision_line.shipping.comparison import differences
+from vision_line.shipping.fleet_name import other_name
 from vision_line.shipping.shipping_service import ShippingService
 from vision_line.telemetry.shipping_status import CENTRAL, ShippingStatus, read_shipping_status
 
@@ -43,6 +46,7 @@ def serve_shipping(streams: Path | None, record: Path | None) -> int:
         raise ConfigError("expected --streams FILE, whose [central] says where the records go")
     settings, url, directory = _usable(streams)
     directory = record or directory
+    _check_name(directory, settings.node)
     lock = DirectoryLock(directory, name=LOCK_NAME, held_by="another vision-line ship", advice="one is enough")
     try:
         with logging_to_stream():
@@ -72,6 +76,21 @@ def _usable(streams: Path) -> tuple[CentralSettings, DatabaseUrl, Path]:
     except ValueError as exc:
         raise ConfigError(f"{streams}: central.database: {exc}") from None
     return loaded.settings, url, loaded.record
+
+
+def _check_name(directory: Path, node: str) -> None:
+    """Refuse another name than the one that the box has in its fleet.
+
+    Raises:
+        ConfigError: it is another one.
+        RunError: the records cannot be read.
+    """
+    if not (directory / FILE_NAME).is_file():
+        return
+    with closing(open_reader(directory)) as box:
+        newest = box.execute("SELECT node FROM runs ORDER BY run DESC LIMIT 1").fetchone()
+    if newest is not None and (problem := other_name(dict(newest), node)):
+        raise ConfigError(problem)
 
 
 async def _serve(directory: Path, settings: CentralSettings, url: DatabaseUrl) -> bool:

@@ -14,6 +14,9 @@ from vision_line.parts.part import PartCause
 CAUSE_WORDS: Mapping[str, str] = {
     causes.OFF: "no program ran",
     causes.CRASHED: "the program had died",
+    causes.NODE_LOST: "the box that inspected it had died",
+    causes.NODE_MOVING: "it was given to another box",
+    causes.NODE_ELSEWHERE: "another box inspected it",
     causes.PAUSED: "the program got no processor time",
     causes.STARTING: "the program was starting",
     causes.STOPPED: "the program was ending",

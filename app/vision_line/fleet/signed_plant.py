@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
@@ -24,6 +25,8 @@ class SignedPlant(Stored):
 
     serial: Annotated[int, Field(ge=1)]
     """Counts up with every `fleet apply`: a node takes no lower one than it has."""
+    fleet: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    """Names the fleet, by chance with its first `fleet apply`: no two fleets of a plant are taken for one."""
     author: str
     """Who applied it, and where."""
     applied_utc: float
@@ -34,9 +37,16 @@ class SignedPlant(Stored):
     """Ed25519, in hex."""
 
 
-def signed_plant(key: Ed25519PrivateKey, serial: int, author: str, applied_utc: float, text: str) -> SignedPlant:
+def new_fleet() -> str:
+    """Return the name of a fleet that has its first plant."""
+    return secrets.token_hex(8)
+
+
+def signed_plant(
+    key: Ed25519PrivateKey, serial: int, fleet: str, author: str, applied_utc: float, text: str
+) -> SignedPlant:
     """Return a configuration with its signature."""
-    plant = SignedPlant(serial=serial, author=author, applied_utc=applied_utc, text=text)
+    plant = SignedPlant(serial=serial, fleet=fleet, author=author, applied_utc=applied_utc, text=text)
     return plant.model_copy(update={"signature": key.sign(_signed_text(plant)).hex()})
 
 
@@ -67,4 +77,4 @@ def checked_signature(value: bytes, public_key: str) -> SignedPlant:
 
 def _signed_text(plant: SignedPlant) -> bytes:
     digest = hashlib.sha256(plant.text.encode()).hexdigest()
-    return f"vision-line plant 1 {plant.serial} {plant.applied_utc!r} {digest} {plant.author}".encode()
+    return f"vision-line plant 1 {plant.serial} {plant.fleet} {plant.applied_utc!r} {digest} {plant.author}".encode()

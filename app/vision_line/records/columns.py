@@ -220,6 +220,8 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             _category("end_cause", "`stopped`, `failed` or `crashed`; empty while it lasts"),
             _time("alive_utc", "up to when its ledger accounts for its cameras"),
             _text("clips", "the verdicts of which events have clips; empty: none have"),
+            _category("node", "what the box is called in its fleet; empty: it shares no camera"),
+            _category("fleet", "the fleet, as its first `fleet apply` named it"),
         ),
     ),
     Table.CAMERAS: (
@@ -236,6 +238,8 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
             "SHA-256 of that model's file",
             "coalesce(nullif(t.model_sha256, ''), r.model_sha256)",
         ),
+        _integer("epoch", "the plan of the fleet under which this box inspects it; 0: it shares it with no other"),
+        _time("inspected_utc", "its first inspection since the plan gave it to this box; empty: in an earlier row"),
     ),
     Table.CLOCK_STEPS: (
         _integer("clock", "how often it had been set in this run, this time included; 0: before its start"),

@@ -29,7 +29,8 @@ class CameraRecord:
     """What is written about a camera.
 
     `url` is the masked one, `settings` what it is inspected by, as JSON; empty: as they were. `model_name` and
-    `model_sha256` are the model's that inspects it; empty: the run's own.
+    `model_sha256` are the model's that inspects it; empty: the run's own. `epoch` is that of the fleet's plan under
+    which this box inspects it; 0: it shares it with no other.
     """
 
     name: str
@@ -39,11 +40,15 @@ class CameraRecord:
     settings: str = ""
     model_name: str = ""
     model_sha256: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What is written about a run: enough to say later which program, settings and model came to a verdict."""
+    """What is written about a run: enough to say later which program, settings and model came to a verdict.
+
+    `node` is what the box is called in its `fleet`; empty: it is in none.
+    """
 
     version: str
     started_utc: float
@@ -55,6 +60,8 @@ class RunRecord:
     host: str
     cameras: tuple[CameraRecord, ...] = ()
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    node: str = ""
+    fleet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,14 @@ class CamerasEntry:
 
     cameras: tuple[CameraRecord, ...]
     since_utc: float
+
+
+@dataclass(frozen=True, slots=True)
+class FirstInspectionEntry:
+    """A camera was inspected for the first time since it was given to this box."""
+
+    camera: str
+    inspected_utc: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +230,7 @@ Entry = (
     | ClockStepsEntry
     | StatesEntry
     | CamerasEntry
+    | FirstInspectionEntry
     | DeviceEntry
     | ConfigurationEntry
     | EvidenceEntry

@@ -40,10 +40,14 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a run finds: since when each camera was inspected by no run, and a wall clock that was set meanwhile."""
+    """What a run finds: since when each camera was inspected by no run, and a wall clock that was set meanwhile.
+
+    `epochs`: of cameras that boxes share, the epoch of the plan under which the last run inspected it.
+    """
 
     absences: Mapping[str, Absence] = field(default_factory=lambda: MappingProxyType({}))
     step: ClockStep | None = None
+    epochs: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def life_now(utc: float) -> Life:
@@ -89,6 +93,10 @@ _LAST_WATCHED = """SELECT w.run, w.name, coalesce(s.state, ''),
         WHERE EXISTS (SELECT 1 FROM coverage t WHERE t.run = c.run AND t.camera = c.name) GROUP BY name) w
     LEFT JOIN states s ON s.change = (SELECT max(change) FROM states t WHERE t.run = w.run AND t.camera = w.name)
     ORDER BY w.run"""
+
+#: Of each camera that boxes share, under which epoch this one had it last.
+_LAST_EPOCHS = """SELECT name, epoch FROM (SELECT name, epoch, row_number() OVER (PARTITION BY name
+    ORDER BY run DESC, since_utc DESC) AS place FROM cameras) WHERE place = 1 AND epoch > 0"""
 
 _END_OF = "SELECT end_cause, coalesce(alive_utc, ended_utc), alive_boot_s, boot_id FROM runs WHERE run = ?"
 
@@ -151,7 +159,8 @@ def inherit(connection: sqlite3.Connection, now_s: float, now: Life) -> Inherita
             absences[camera] = end.absence_of_removed(state_utc)
         elif state != CameraState.ENDED:  # a file at its end
             absences[camera] = end.absence(camera, looked_utc)
-    return Inheritance(absences, ends[max(ends)].step if ends else None)
+    epochs = dict(connection.execute(_LAST_EPOCHS).fetchall())
+    return Inheritance(absences, ends[max(ends)].step if ends else None, epochs)
 
 
 def _end_of(connection: sqlite3.Connection, run: int, now_s: float, now: Life) -> _End:

@@ -188,6 +188,10 @@ class SqliteLog:
         """Accept the cameras as configured from now on; later rows bear their stations and recipes."""
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
 
+    def write_first_inspection(self, camera: str, inspected_utc: float) -> None:
+        """Accept when a camera was inspected first since it was given to this box."""
+        self._backlog.put(entries.FirstInspectionEntry(camera, inspected_utc))
+
     def write_configuration(self, entry: ConfigurationEntry) -> None:
         """Accept what is in force; what has changed is entered into the journal."""
         self._backlog.put(entry)

@@ -26,6 +26,7 @@ from vision_line.records.entries import (
     EventsEntry,
     EvidenceEntry,
     FileDeletedEntry,
+    FirstInspectionEntry,
     InspectedEntry,
     NearMissEntry,
     RunRecord,
@@ -50,15 +51,18 @@ INSERT_RUN = insert_sql(
     "runs",
     (
         *("run_id", "version", "started_utc", "config_sha256", "model_name", "model_sha256", "precision", "device"),
-        *("host", "classes", "evidence", "boot_id", "clips"),
+        *("host", "classes", "evidence", "boot_id", "clips", "node", "fleet"),
     ),
 )
 _UPDATE_DEVICE = "UPDATE runs SET precision = ?, instruction_set = ?, form = ?, form_reason = ? WHERE run = ?"
 _INSERT_CAMERA = insert_sql(
     "cameras",
-    ("run", "name", "station", "recipe", "url", "since_utc", "settings", "model_name", "model_sha256"),
+    ("run", "name", "station", "recipe", "url", "since_utc", "settings", "model_name", "model_sha256", "epoch"),
     key=("run", "name", "since_utc"),
 )
+#: In the row that holds now: it is the newest of its camera.
+_SET_INSPECTED = """UPDATE cameras SET inspected_utc = ? WHERE run = ? AND name = ?
+    AND since_utc = (SELECT max(since_utc) FROM cameras n WHERE (n.run, n.name) = (cameras.run, cameras.name))"""
 _INSERT_DETECTION = insert_sql(
     "detections",
     (
@@ -124,7 +128,7 @@ def run_row(
     return (
         *(run.run_id, run.version, run.started_utc, run.config_sha256, run.model_name, run.model_sha256),
         *(run.precision, run.device, run.host, json.dumps(list(classes)), int(evidence)),
-        *(boot_id, clips),
+        *(boot_id, clips, run.node, run.fleet),
     )
 
 
@@ -171,6 +175,7 @@ class RowMaker:
             ClockStepsEntry: self._clock_steps,
             StatesEntry: self._states,
             CamerasEntry: self._cameras,
+            FirstInspectionEntry: self._first_inspection,
             DeviceEntry: self._device,
             ConfigurationEntry: lambda _entry: iter(()),  # it has no row, only its place in the journal
             EvidenceEntry: self._evidence,
@@ -284,11 +289,14 @@ class RowMaker:
             [
                 (
                     *(self._run, camera.name, camera.station, camera.recipe, camera.url, entry.since_utc),
-                    *(camera.settings, camera.model_name, camera.model_sha256),
+                    *(camera.settings, camera.model_name, camera.model_sha256, camera.epoch),
                 )
                 for camera in self._news(entry)
             ],
         )
+
+    def _first_inspection(self, entry: FirstInspectionEntry) -> Iterator[Statement]:
+        yield _SET_INSPECTED, [(entry.inspected_utc, self._run, entry.camera)]
 
     def _news(self, entry: CamerasEntry) -> list[CameraRecord]:
         """Return the cameras of which `entry` says something new: a row stands for as long as it holds."""

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
@@ -112,11 +112,13 @@ _TABLES = (
         ended_utc REAL, config_sha256 TEXT NOT NULL, model_name TEXT NOT NULL, model_sha256 TEXT NOT NULL,
         precision TEXT NOT NULL, device TEXT NOT NULL, host TEXT NOT NULL, classes TEXT NOT NULL,
         evidence INTEGER NOT NULL, end_cause TEXT, alive_utc REAL, alive_boot_s REAL, boot_id TEXT,
-        instruction_set TEXT, form TEXT, form_reason TEXT, clips TEXT) STRICT""",
+        instruction_set TEXT, form TEXT, form_reason TEXT, clips TEXT, node TEXT NOT NULL DEFAULT '',
+        fleet TEXT NOT NULL DEFAULT '') STRICT""",
     f"""CREATE TABLE cameras (
         {_RUN}, name TEXT NOT NULL, station TEXT NOT NULL, recipe TEXT NOT NULL, url TEXT NOT NULL,
         since_utc REAL NOT NULL, settings TEXT NOT NULL DEFAULT '', model_name TEXT NOT NULL DEFAULT '',
-        model_sha256 TEXT NOT NULL DEFAULT '', PRIMARY KEY (run, name, since_utc)) STRICT""",
+        model_sha256 TEXT NOT NULL DEFAULT '', epoch INTEGER NOT NULL DEFAULT 0, inspected_utc REAL,
+        PRIMARY KEY (run, name, since_utc)) STRICT""",
     f"""CREATE TABLE detections (
         detection INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
         arrived_s REAL NOT NULL, camera_utc REAL, pts_s REAL, class TEXT NOT NULL, score REAL NOT NULL, {_BOX},
@@ -208,6 +210,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     4: ("ALTER TABLE runs ADD COLUMN clips TEXT", _CLIPS, _NEAR_MISSES, _AUDITS, *_FILES_BY_TIME),
     5: tuple(
         f"ALTER TABLE cameras ADD COLUMN {name} TEXT NOT NULL DEFAULT ''" for name in ("model_name", "model_sha256")
+    ),
+    6: (
+        *(f"ALTER TABLE runs ADD COLUMN {name} TEXT NOT NULL DEFAULT ''" for name in ("node", "fleet")),
+        "ALTER TABLE cameras ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE cameras ADD COLUMN inspected_utc REAL",
     ),
 }
 #: What makes a new file; a migrated one has the same, its columns in another order.

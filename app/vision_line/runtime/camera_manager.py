@@ -72,6 +72,7 @@ class ManagedCamera:
     state: CameraState = CameraState.CONNECTING
     reconnects: ReconnectCount = field(default_factory=ReconnectCount)
     recipe: str = ""
+    epoch: int = 0  # of the fleet's plan that gave it to this box
 
     @property
     def is_over(self) -> bool:
@@ -119,6 +120,10 @@ class SharedParts:
     tap_for: Callable[[str], EncodedTap | None] = untapped  # of a camera's name, asked when it starts
     #: Of a camera that starts: since when nobody inspected it, where others do too; None: this box alone knows.
     absence_of: Callable[[str], Absence | None] | None = None
+    #: The epoch of the fleet's plan under which a camera is inspected here; 0: it is shared with no other box.
+    epoch_of: Callable[[str], int] = lambda _: 0
+    #: Is told of a camera that has come under another epoch.
+    expect_inspection: Callable[[str], None] = lambda _: None
 
 
 class CameraManager:
@@ -180,6 +185,7 @@ class CameraManager:
         await asyncio.gather(*(self._stop(managed) for managed in leaving))
         if self._stopped:
             return  # the run's end overtook the change
+        self._follow_epochs()
         coming = [stream for stream in streams if stream.name not in self._running]
         if coming:
             # After the last record of what they replace: a record bears the labels that are in force when it is made.
@@ -219,6 +225,15 @@ class CameraManager:
         else:
             self._scheduler.change_criteria(stream.name, criteria, begun)
 
+    def _follow_epochs(self) -> None:
+        """Enter under which epoch cameras go on that were given to this box anew."""
+        for managed in self._running.values():
+            epoch = self._shared.epoch_of(managed.stream.name)
+            if epoch != managed.epoch:
+                managed.epoch = epoch
+                self._shared.log.write_cameras([self._record(managed.stream, managed.recipe)])
+                self._shared.expect_inspection(managed.stream.name)
+
     def _note_criteria(self, stream: Stream, recipe: str) -> None:
         if stream.name not in self._running:
             return  # removed meanwhile
@@ -251,7 +266,12 @@ class CameraManager:
             absence = None  # a file waits to be inspected
         shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)
         task = self._tasks.create_task(camera.run(), name=f"camera {stream.name}")
-        self._running[stream.name] = ManagedCamera(stream, mailbox, pipeline, task, camera.load, recipe=recipe)
+        epoch = shared.epoch_of(stream.name)
+        self._running[stream.name] = ManagedCamera(
+            stream, mailbox, pipeline, task, camera.load, recipe=recipe, epoch=epoch
+        )
+        if epoch:
+            shared.expect_inspection(stream.name)
         if self._scheduler is not None:
             self._scheduler.add(pipeline)
         logger.info("camera %s: added, %s", stream.name, stream.display_url)
@@ -303,6 +323,7 @@ class CameraManager:
             stream.settings_json,
             model_name=model.name,
             model_sha256=model.sha256,
+            epoch=self._shared.epoch_of(stream.name),
         )
 
     async def _stop(self, managed: ManagedCamera) -> None:

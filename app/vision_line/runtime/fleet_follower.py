@@ -24,6 +24,7 @@ from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.plant_cameras import fleet_cameras, least_fps
 from vision_line.fleet.signed_plant import SignedPlant, checked_signature
 from vision_line.inspection.coverage.causes import Absence
+from vision_line.records.lives import Inheritance
 from vision_line.runtime.camera_manager import CameraManager
 from vision_line.telemetry.snapshot import Snapshot
 
@@ -36,6 +37,7 @@ class FleetNodeSetup:
 
     store: Coordination
     member: FleetMember
+    fleet: str  # names the fleet in the records
     report: NodeReport  # what does not change: labels, capacity, address
     public_key: str  # of the operator, in hex
     path: Path  # relative paths of the plant are relative to this file's folder; it need not be there
@@ -65,11 +67,14 @@ class FleetFollower:
         self,
         setup: FleetNodeSetup,
         cameras: CameraManager,
+        inherited: Inheritance,
         snapshot: Callable[[], Snapshot],
         check: Callable[[LoadedConfig], None],
         apply: Callable[[LoadedConfig], Awaitable[None]],
     ) -> None:
-        """`check` raises ConfigError for a plant that cannot be used in this run; `apply` brings cameras in force.
+        """`inherited` is what the records of before say of cameras that this box had.
+
+        `check` raises ConfigError for a plant that cannot be used in this run; `apply` brings cameras in force.
 
         Raises:
             ConfigError: the configuration that it begins with is not the operator's, or not valid here.
@@ -77,6 +82,8 @@ class FleetFollower:
         self._setup = setup
         self._member = setup.member
         self._cameras = cameras
+        self._absences = dict(inherited.absences)
+        self._epochs_before = inherited.epochs
         self._snapshot = snapshot
         self._check = check
         self._apply = apply
@@ -105,12 +112,23 @@ class FleetFollower:
         await self._link.leave()
 
     def absence_of(self, camera: str) -> Absence | None:
-        """Return since when nobody inspected a camera that is opened now; None: somebody does, or nobody knows."""
+        """Return since when nobody inspected a camera that is opened now; None: somebody does, or nobody knows.
+
+        Of a camera that was lost, or that this box had all the time, the records of this box know it where the fleet
+        does not.
+        """
         assignment = None if self._member.plan is None else self._member.plan.cameras.get(camera)
-        since_s = self._member.last_inspected_s(camera)
-        if assignment is None or not assignment.cause or since_s is None:
+        own, since_s = self._absences.pop(camera, None), self._member.last_inspected_s(camera)
+        if assignment is None:
             return None
-        return Absence(since_s, assignment.cause)
+        if assignment.cause and since_s is not None:
+            return Absence(since_s, assignment.cause)
+        epoch = assignment.epoch_for(self._member.name)
+        return own if assignment.cause or epoch == self._epochs_before.get(camera) else None
+
+    def epoch_of(self, camera: str) -> int:
+        """Return the epoch under which this box inspects a camera, 0 where it does not."""
+        return self._epochs.get(camera, 0)
 
     def alarms(self) -> Sequence[str]:
         """Return what an operator should know of the fleet."""

@@ -115,7 +115,7 @@ def _open_setup(
     if config.simulator is not None:
         stack.enter_context(_simulator(config.simulator, clips))
     directory = options.record or Path(config.record.directory)
-    record = _run_record(loaded, model, device_name)
+    record = _run_record(loaded, model, device_name, fleet)
     feed = FeedServer(FeedFacts(record.run_id, record.version, SCHEMA_VERSION, record.started_utc, models.classes))
     stack.callback(feed.offers.close)  # if nothing below is opened
     on_commit = feed.offers.committed
@@ -183,7 +183,7 @@ def _simulator(settings: SimulatorSettings, clips: list[Clip]) -> Simulator:
     return Simulator(clips, settings.port, sent_log=sent_log)
 
 
-def _run_record(loaded: LoadedConfig, model: Model, device_name: str) -> RunRecord:
+def _run_record(loaded: LoadedConfig, model: Model, device_name: str, fleet: FleetNodeSetup | None) -> RunRecord:
     return RunRecord(
         version=__version__,
         started_utc=time.time(),
@@ -193,6 +193,8 @@ def _run_record(loaded: LoadedConfig, model: Model, device_name: str) -> RunReco
         precision=model.precision,
         device=device_name,
         host=platform.node(),
+        node="" if fleet is None else fleet.member.name,
+        fleet="" if fleet is None else fleet.fleet,
     )
 
 

@@ -26,6 +26,7 @@ from vision_line.runtime.camera_manager import CameraManager, CameraModel, Share
 from vision_line.runtime.configuration_record import configuration_change, recipe_models
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.feed_snapshots import offer_snapshots
+from vision_line.runtime.first_inspections import FirstInspections
 from vision_line.runtime.fleet_follower import FleetFollower
 from vision_line.runtime.ledger_updater import LedgerUpdater
 from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outcome_of
@@ -73,6 +74,7 @@ class Run:
         self._opened = frozenset(setup.models.models.by_key)  # models that are opened at the start
         self._inspection: LiveInspection | None = None
         self._fleet: FleetFollower | None = None
+        self._first_inspections = FirstInspections(setup.log.write_first_inspection)
         self._monitoring = Monitoring(setup.endpoint, self._reading, setup.log.status)
         self._notifier = ServiceNotifier(self._monitoring.beats, lambda: plain_line(self.snapshot()))
         self.last = self.snapshot()
@@ -129,7 +131,8 @@ class Run:
         if self._setup.fleet is None:
             return ConfigFollower(self._setup.loaded, partial(self._prepare, recipes), apply, self._reload_asked)
         check = partial(self._check, recipes)
-        self._fleet = FleetFollower(self._setup.fleet, cameras, self.snapshot, check, apply)
+        inherited = self._setup.log.inherited
+        self._fleet = FleetFollower(self._setup.fleet, cameras, inherited, self.snapshot, check, apply)
         self._metrics.watch_fleet(self._fleet.alarms)
         return self._fleet
 
@@ -181,7 +184,12 @@ class Run:
             model_at=self._model_at,
             tap_for=self._tap_for,
             absence_of=None if self._setup.fleet is None else self._absence_of,
+            epoch_of=self._epoch_of,
+            expect_inspection=self._first_inspections.expect,
         )
+
+    def _epoch_of(self, camera: str) -> int:
+        return 0 if self._fleet is None else self._fleet.epoch_of(camera)
 
     def _absence_of(self, camera: str) -> Absence | None:
         return None if self._fleet is None else self._fleet.absence_of(camera)
@@ -346,6 +354,7 @@ class Run:
 
         def note(update: SchedulerUpdate) -> None:
             self._ledger.note(update)
+            self._first_inspections.note(update.inspected_frames)
             shapes.note(update.inspected_frames)
 
         def hand_over(update: SchedulerUpdate) -> None:

@@ -59,7 +59,13 @@ BOX_TABLES = (
 TABLE_OF: Mapping[str, BoxTable] = {table.kind: table for table in BOX_TABLES}
 
 #: Columns that are not as they are in the box: what is read in their place.
-_OTHERWISE = {"run": "x.run + %(offset)s", "removal": "x.removal + %(offset)s"}
+_OTHERWISE = {
+    "run": "x.run + %(offset)s",
+    "removal": "x.removal + %(offset)s",
+    # Entries of older versions of a box have none.
+    **{name: f"coalesce(x.{name}, '')" for name in ("model_name", "model_sha256", "fleet")},
+    "epoch": "coalesce(x.epoch, 0)",
+}
 
 
 def upsert_sql(table: BoxTable, box_columns: Sequence[str]) -> str:

@@ -131,7 +131,8 @@ def _pieces(rows: Iterable[sqlite3.Row]) -> Iterator[list[dict[str, object]]]:
 
 
 def _found_sql(table: BoxTable, box_columns: Sequence[str]) -> str:
-    columns = [name for name in box_columns if not (table.is_numbered and name == table.number)]
+    own = {table.number} if table.is_numbered else {"node"} if table.of_node else set()
+    columns = [name for name in box_columns if name not in own]
     key = [name for name in table.key if name != "box_change"]
     same = [f"t.{name} {_compared(name in key)} x.{name}{_plus(name)}" for name in columns]
     if table.kind is Kind.STATE:

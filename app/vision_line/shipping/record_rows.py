@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +16,8 @@ from vision_line.outputs.message_sink import SinkError, SinkTrouble
 from vision_line.records.journal import DETECTION_COLUMNS, JournalEntry, Kind, canonical
 from vision_line.records.schema import open_reader
 from vision_line.shipping.box_tables import BOX_TABLES, TABLE_OF, BoxTable, upsert_sql, withdraw_sql
+from vision_line.shipping.fleet_name import other_name
+from vision_line.shipping.owner_rows import OwnerRows
 from vision_line.shipping.row_fold import RowName, RowText, clean, clean_text, fold, is_kept, rows_json
 from vision_line.shipping.shipping_node import ShippingNode
 
@@ -52,11 +55,13 @@ class RecordRows:
         self._ship_detections = ship_detections
         self._upserts: dict[str, str] = {}
         self._days: set[tuple[str, int]] = set()
+        self._owners = OwnerRows()
 
     def begin_anew(self) -> None:
         """Ask another connection again what there is."""
         self._days.clear()
         self._upserts.clear()
+        self._owners.begin_anew()
 
     async def apply(
         self,
@@ -74,12 +79,14 @@ class RecordRows:
         cursor = await connection.execute(_SINCE)
         (since,) = await cursor.fetchone() or (float("-inf"),)
         asked = {"offset": offset_of(node.number), "node": node.name, "since": since}
+        changes_of_owners = await self._owners.before(connection, node, [entry for entry, _ in entries])
         for changes in fold(entry for entry, _ in entries):
             for table in BOX_TABLES:
                 if rows := changes.rows.get(table.kind):
                     await self._write(connection, table, rows, asked)
             for entry in changes.withdrawn:
                 await _withdraw(connection, entry, asked)
+        await self._owners.follow(connection, node, [entry for entry, _ in entries], changes_of_owners)
         await _keep(connection, asked, [one for one in entries if is_kept(one[0])])
         if self._ship_detections:
             for entry, _ in entries:
@@ -95,6 +102,9 @@ class RecordRows:
     ) -> None:
         text = rows_json(rows.values())
         if table.kind is Kind.RUN:
+            for row in rows.values():
+                if problem := other_name(json.loads(row.body), str(asked["node"])):
+                    raise SinkError(SinkTrouble.REFUSED, problem)
             await _check_runs(connection, {**asked, "rows": text})
         if table.months:
             found = (_AGES[table.kind].search(row.body) for row in rows.values())

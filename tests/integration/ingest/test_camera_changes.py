@@ -92,6 +92,8 @@ class Running:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.records = folder
+        self.epoch = 0
+        self.expected: list[str] = []
         bell = WakeUp()
         self.ledger = CoverageLedger()
         self.pause: tuple[float, float] | None = None  # that the ledger has not heard of yet
@@ -111,6 +113,8 @@ class Running:
             open_decoder=CpuDecoder,
             classes=CLASSES,
             model_at=lambda _recipe, _camera: CameraModel(),
+            epoch_of=lambda _: self.epoch,
+            expect_inspection=self.expected.append,
         )
         self.manager = CameraManager(tasks, shared)
         self.manager.attach(self.scheduler)
@@ -241,6 +245,21 @@ async def test_the_settings_behind_a_verdict_can_be_found(serve: Serve, wait_unt
     first, second = (json.loads(settings) for _, _, settings in rows[:2])
     assert (first["thresholds"], second["thresholds"]) == ({"open": 0.3}, {"open": 0.4})
     assert (first["min_hits"], {"url", "station"} & set(first)) == (3, set())
+
+
+async def test_a_camera_that_the_fleet_gives_anew_goes_on(serve: Serve, wait_until: Until, start: Start) -> None:
+    """It is not opened again, and its row says under which plan it is inspected from then on."""
+    url = serve({"path": "cam"}).url("cam")
+    run: Running
+    async with start() as run:
+        for run.epoch in (3, 5, 5):
+            await run.manager.apply([stream(url)])
+            before = run.camera.inspected
+            await wait_until(lambda before=before: run.camera.inspected > before, 20)
+
+    assert run.rows("SELECT epoch FROM cameras ORDER BY since_utc") == [(3,), (5,)]
+    assert run.expected == ["cam", "cam"]
+    assert run.rows("SELECT count(*) FROM states WHERE state = 'CONNECTING'") in ([(0,)], [(1,)])
 
 
 async def test_a_recipe_comes_into_force_without_opening_the_camera_again(

@@ -19,7 +19,7 @@ PUBLIC = KEY.public_key().public_bytes_raw().hex()
 
 def plant(text: str = "config_version = 1\n") -> SignedPlant:
     """Return one that is signed."""
-    return signed_plant(KEY, 3, "anna", 1000.5, text)
+    return signed_plant(KEY, 3, "0" * 16, "anna", 1000.5, text)
 
 
 def test_what_the_operator_signed_is_taken() -> None:
@@ -29,7 +29,14 @@ def test_what_the_operator_signed_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"serial": 4}, {"text": "config_version = 2\n"}, {"author": "eve"}, {"applied_utc": 1.0}, {"signature": ""}],
+    [
+        {"serial": 4},
+        {"text": "config_version = 2\n"},
+        {"author": "eve"},
+        {"applied_utc": 1.0},
+        {"fleet": "f" * 16},
+        {"signature": ""},
+    ],
 )
 def test_whatever_is_changed_is_refused(change: dict[str, object]) -> None:
     """The number too: an older plant cannot be played again as a newer one."""
@@ -39,7 +46,7 @@ def test_whatever_is_changed_is_refused(change: dict[str, object]) -> None:
 
 def test_another_key_is_refused() -> None:
     """Whoever has a box has no say."""
-    other = signed_plant(Ed25519PrivateKey.generate(), 3, "anna", 1000.5, "")
+    other = signed_plant(Ed25519PrivateKey.generate(), 3, "0" * 16, "anna", 1000.5, "")
 
     with pytest.raises(ConfigError, match="is not signed"):
         checked_signature(other.to_bytes(), PUBLIC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.builders import make_detections, make_frame, make_inspection
@@ -14,12 +15,14 @@ from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
     EventsEntry,
+    FirstInspectionEntry,
     InspectedEntry,
+    RunRecord,
     estimated_bytes,
     inspected_entry,
 )
-from vision_line.records.rows import Row, RowMaker, event_of_each
-from vision_line.records.schema import DROPPED_COLUMNS
+from vision_line.records.rows import INSERT_RUN, Row, RowMaker, event_of_each, run_row
+from vision_line.records.schema import DROPPED_COLUMNS, open_writer
 
 BOXES = ((0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (20.5, 0.0, 30.5, 10.0))
 
@@ -109,10 +112,10 @@ def test_a_camera_has_a_row_for_as_long_as_nothing_about_it_changes() -> None:
         ((_, found),) = maker.statements(entry)
         return found
 
-    expected = [(1, "a", "", "", "", 5.0, '{"x":1}', "", ""), (1, "b", "", "", "", 5.0, "", "", "")]
+    expected = [(1, "a", "", "", "", 5.0, '{"x":1}', "", "", 0), (1, "b", "", "", "", 5.0, "", "", "", 0)]
     assert rows(first) == expected
     assert rows(first) == expected
-    assert rows(again) == [(1, "b", "press", "", "", 6.0, "", "", "")]
+    assert rows(again) == [(1, "b", "press", "", "", 6.0, "", "", "", 0)]
 
 
 def test_a_class_without_a_name_is_still_recorded() -> None:
@@ -157,3 +160,19 @@ def test_no_pixels_wait_in_the_backlog() -> None:
 
     assert frame.without_data() == replace(frame, data=None)
     assert inspected_entry(make_inspection(frame, Detections.empty(), after_s=0.25), []).inspection.frame.data is None
+
+
+def test_a_first_inspection_is_of_the_row_that_holds(tmp_path: Path) -> None:
+    """A camera that came back is inspected under its newest row."""
+    connection = open_writer(tmp_path / "records.sqlite")
+    connection.execute(INSERT_RUN, run_row(RunRecord("0", 0.0, "", "", "", "", "", ""), [], evidence=False))
+    maker = RowMaker(1, [], [])
+    for epoch, at_utc in ((3, 10.0), (7, 20.0)):
+        camera = CameraRecord("cam01", "", "", "", epoch=epoch)
+        for entry in (CamerasEntry((camera,), at_utc), FirstInspectionEntry("cam01", at_utc + 1)):
+            for sql, rows in maker.statements(entry):
+                connection.executemany(sql, rows)
+
+    found = connection.execute("SELECT epoch, since_utc, inspected_utc FROM cameras").fetchall()
+    connection.close()
+    assert found == [(3, 10.0, 11.0), (7, 20.0, 21.0)]

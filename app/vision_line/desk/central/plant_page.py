@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 from vision_line.desk.boxes import present_boxes
 from vision_line.desk.central.box_addresses import BoxAddress
 from vision_line.desk.central.central_source import CentralSource
+from vision_line.desk.central.not_counted import read_not_counted
 from vision_line.desk.central.plant_boxes import PlantBox, other_clocks, read_boxes_of
 from vision_line.desk.inspected.coverage_bar import axis, column_s, read_bars
 from vision_line.desk.inspected.overview import InspectedOverview, read_overview
@@ -54,6 +55,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
     source, box = _source(services), present_boxes().box
     with source.open() as records:
         time = choose_time(records, wanted)
+        not_counted = read_not_counted(records, time)
     boxes = read_boxes_of(source, _addresses(request), time, clock_now(), box)
     cameras = sum(len(one.cameras) for one in boxes)
     total = together(one.total for one in boxes)
@@ -74,6 +76,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
         lanes=lanes,
         escapes=escapes,
         share=total.share,
+        not_counted=not_counted,
         unknown=[one for one in boxes if one.unknown_s > 0],
         other_clocks=other_clocks(boxes, plant_clock()),
         cameras=cameras,

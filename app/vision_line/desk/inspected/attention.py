@@ -14,13 +14,13 @@ from vision_line.desk.inspected.stalled_record import STALLED_S, stalled_reason
 from vision_line.desk.plain_words import cause_words
 from vision_line.errors import RunError
 from vision_line.frames import CameraState
-from vision_line.inspection.coverage.causes import LOG, OFF
+from vision_line.inspection.coverage.causes import LOG, NOT_DUE
 from vision_line.records.records import Records, Row
 
 _LAST_RUN = """SELECT run, started_utc, coalesce(ended_utc, alive_utc, started_utc) AS known_utc,
     ended_utc IS NULL AS goes_on, end_cause, model_name, device FROM runs ORDER BY run DESC LIMIT 1"""
-_OPEN = """SELECT camera, cause, started_utc FROM not_inspected WHERE run = ? AND ended_utc IS NULL AND cause <> ?
-    ORDER BY cause, started_utc"""
+_OPEN = """SELECT camera, cause, started_utc FROM not_inspected WHERE run = ? AND ended_utc IS NULL
+    AND cause NOT IN (?, ?) ORDER BY cause, started_utc"""
 _DEGRADED = f"""SELECT camera, state, code, at_utc FROM states s WHERE run = ? AND state = '{CameraState.DEGRADED}'
     AND NOT EXISTS (SELECT 1 FROM states t WHERE t.run = s.run AND t.camera = s.camera AND t.change > s.change)
     ORDER BY camera"""  # noqa: S608  a name, of these packages
@@ -78,7 +78,7 @@ def read_alarms(connection: Records, run: LastRun, directory: Path | None) -> li
     if not run.is_live:
         silent = f"The program has written nothing for more than {SILENT_S:g} s: it has died or hangs, or cannot write"
         return [Alarm(silent, run.known_utc)]
-    rows = connection.execute(_OPEN, (run.run, OFF)).fetchall()
+    rows = connection.execute(_OPEN, (run.run, *NOT_DUE)).fetchall()
     missing = [_missing(cause, list(own)) for cause, own in groupby(rows, lambda row: row["cause"])]
     degraded = [
         Alarm(f"in trouble: {row['code'] or row['state']}", row["at_utc"], (row["camera"],), is_missing=False)

@@ -16,7 +16,7 @@ from math import ceil
 
 from vision_line.desk.inspected.inspected_time import Gap
 from vision_line.desk.local_time import ChosenTime, local
-from vision_line.inspection.coverage.causes import OFF
+from vision_line.inspection.coverage.causes import NOT_DUE
 from vision_line.inspection.coverage.minutes import MINUTE_S
 from vision_line.records.columns import Table
 from vision_line.records.query import SOURCES, Selection, plan_query
@@ -173,7 +173,7 @@ class _Grid:
     def cut(self, minute_utc: float, gaps: Sequence[Gap]) -> _CutMinute:
         part = self._within(minute_utc, minute_utc + MINUTE_S)
         off_s, missing_s = (
-            sum(part.clipped_s(gap.started_utc, gap.ended_utc) for gap in gaps if (gap.cause == OFF) is is_off)
+            sum(part.clipped_s(gap.started_utc, gap.ended_utc) for gap in gaps if (gap.cause in NOT_DUE) is is_off)
             for is_off in (True, False)
         )
         return _CutMinute(missing_s, off_s + missing_s > part.length_s - _SHORTEST_S)
@@ -196,7 +196,7 @@ def _causes_of_columns(gaps: Sequence[Gap], grid: _Grid) -> dict[tuple[str, int]
 def _column(since_utc: float, minutes: int, frames: int, missing_s: float, causes: dict[str, float]) -> _Column:
     worst = tuple(sorted((cause for cause in causes if causes[cause] >= _SHORTEST_S), key=lambda cause: -causes[cause]))
     if not minutes:
-        state = ColumnState.UNKNOWN if not worst else ColumnState.OFF if worst[0] == OFF else ColumnState.NOT
+        state = ColumnState.UNKNOWN if not worst else ColumnState.OFF if worst[0] in NOT_DUE else ColumnState.NOT
         return _Column(since_utc, state, 0, sum(causes.values()), worst)
     if not frames:
         return _Column(since_utc, ColumnState.NOT, 0, missing_s, worst)

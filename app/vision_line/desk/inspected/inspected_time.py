@@ -16,7 +16,15 @@ from itertools import groupby
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.run_times import BEGAN, KNOWN, in_its_run
 from vision_line.frames import CameraState
-from vision_line.inspection.coverage.causes import CRASHED, OFF
+from vision_line.inspection.coverage.causes import (
+    CAPACITY,
+    CRASHED,
+    NODE_ELSEWHERE,
+    NODE_LOST,
+    NODE_MOVING,
+    NOT_DUE,
+    OFF,
+)
 from vision_line.records.columns import Table
 from vision_line.records.query import SOURCES, Selection, plan_query
 from vision_line.records.records import Records, Row, either, least
@@ -27,18 +35,28 @@ _INTERVALS = f"""SELECT t.interval, t.camera, t.station, t.cause, t.started_utc,
     FROM {SOURCES[Table.NOT_INSPECTED].sql} WHERE {{where}} ORDER BY t.camera, t.started_utc, t.interval"""  # noqa: S608  names, of these packages
 
 _OVER = ", ".join(f"'{state}'" for state in (CameraState.ENDED, CameraState.REMOVED))
+#: It may come back after it was over: until then nobody here had it.
+_UNTIL = either("left_utc < changed_utc", "left_utc", "coalesce(changed_utc, over_utc, known_utc)")
 #: From when to when a run had a camera with one station; the last state says whether it still had it at the end.
 _SPANS = f"""SELECT camera, station, since_utc,
-    {least("known_utc", "coalesce(changed_utc, over_utc, known_utc)")}, run
+    {least("known_utc", _UNTIL)}, run
     FROM (SELECT t.name AS camera, t.station, {in_its_run("t.since_utc")} AS since_utc, {KNOWN} AS known_utc, t.run,
             lead({in_its_run("t.since_utc")}) OVER (PARTITION BY t.run, t.name ORDER BY t.since_utc) AS changed_utc, (
             SELECT {either(f"s.state IN ({_OVER})", "s.at_utc", "NULL")} FROM states s
             WHERE s.run = t.run AND s.camera = t.name ORDER BY s.change DESC LIMIT 1
-        ) AS over_utc
+        ) AS over_utc, (
+            SELECT min(s.at_utc) FROM states s WHERE s.run = t.run AND s.camera = t.name AND s.state IN ({_OVER})
+            AND s.at_utc >= t.since_utc
+        ) AS left_utc
         FROM cameras t JOIN runs r ON r.run = t.run WHERE {BEGAN} < ? AND {KNOWN} >= ?) had
     ORDER BY camera, since_utc"""  # noqa: S608  the same
 #: The times that the wall clock jumped over under a run: nobody lived them.
 _JUMPS = "SELECT run, from_utc, to_utc FROM clock_steps WHERE clock > 0 AND to_utc > from_utc ORDER BY run, clock"
+
+#: Causes of a time before a run had the camera, in which it was due all the same.
+_DUE_BEFORE = frozenset({CRASHED, NODE_LOST, NODE_MOVING, CAPACITY})
+#: Less than this is the difference of two clocks.
+_ROUNDED_S = 0.001
 
 #: What a clock labelled that was ahead says nothing.
 _REMOVED_UNTIL = """SELECT max(to_utc) FROM removals
@@ -63,7 +81,8 @@ class Gap:
 class CameraTime:
     """One camera in the chosen time.
 
-    `covered` has all causes but `off`: a time in which no program was to run is not due, one in which it had died is.
+    `covered` has all causes but `off` and `node:elsewhere`: a time in which no program was to run is not due, nor one
+    that another box accounts for; one in which the program had died is.
     """
 
     camera: str
@@ -80,7 +99,7 @@ class CameraTime:
     @property
     def longest(self) -> Gap | None:
         """The longest gap, None where there is none."""
-        return max((gap for gap in self.gaps if gap.cause != OFF), key=lambda gap: gap.seconds, default=None)
+        return max((gap for gap in self.gaps if gap.cause not in NOT_DUE), key=lambda gap: gap.seconds, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +207,11 @@ def _camera_time(spans: Sequence[HeldTime], gaps: Sequence[Gap], time: ChosenTim
     for gap in gaps:
         missing_s[gap.cause] += gap.seconds
     off_s = missing_s.pop(OFF, 0.0)
+    missing_s.pop(NODE_ELSEWHERE, None)
     had_s = sum(time.clipped_s(span.since_utc, span.until_utc) for span in spans)
-    off_in_runs_s = sum(_overlap_s(gap, spans, time) for gap in gaps if gap.cause == OFF)
-    due_s = had_s - off_in_runs_s + missing_s.get(CRASHED, 0.0)
+    off_in_runs_s = sum(_overlap_s(gap, spans, time) for gap in gaps if gap.cause in NOT_DUE)
+    before_s = (gap.seconds - _overlap_s(gap, spans, time) for gap in gaps if gap.cause in _DUE_BEFORE)
+    due_s = had_s - off_in_runs_s + sum(seconds for seconds in before_s if seconds > _ROUNDED_S)
     last = spans[-1] if spans else gaps[-1]
     return CameraTime(last.camera, last.station, Covered(due_s, dict(missing_s)), off_s, tuple(gaps))
 

@@ -30,7 +30,7 @@ from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.desk.run_times import ahead_utc
 from vision_line.desk.services import Services
 from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
-from vision_line.inspection.coverage.causes import OFF
+from vision_line.inspection.coverage.causes import NOT_DUE
 from vision_line.parts.passed import PartsFilter, count_parts
 from vision_line.records.records import Records
 from vision_line.telemetry.covered import Covered, together
@@ -80,7 +80,7 @@ def read_overview(connection: Records, time: ChosenTime) -> InspectedOverview:
         share=total.share,
         off_s=sum(one.off_s for one in times),
         cameras=cameras,
-        gaps=sorted((gap for gap in gaps if gap.cause != OFF), key=lambda gap: -gap.seconds)[:_MOST_GAPS],
+        gaps=sorted((gap for gap in gaps if gap.cause not in NOT_DUE), key=lambda gap: -gap.seconds)[:_MOST_GAPS],
         removed=[dict(row) for row in removed],
         shifts=read_shift_parts(connection, time),
     )

@@ -41,7 +41,7 @@ from vision_line.desk.report.passed_parts import ReportedParts, read_lot_time, r
 from vision_line.desk.report.period import ReportPeriod, WantedPeriod, choose_period
 from vision_line.desk.report.rejects import ShownReject, read_rejects, shown
 from vision_line.errors import BrokenRecordError
-from vision_line.inspection.coverage.causes import OFF
+from vision_line.inspection.coverage.causes import NOT_DUE
 from vision_line.ports import ProgressCallback
 from vision_line.records.journal_check import Expected
 from vision_line.records.records import Records
@@ -194,7 +194,7 @@ def _read_inspected(
         column_s=column_s(time),
         cameras=cameras,
         bars=read_bars(connection, time, gaps),
-        longest=max((gap for gap in gaps if gap.cause != OFF), key=lambda gap: gap.seconds, default=None),
+        longest=max((gap for gap in gaps if gap.cause not in NOT_DUE), key=lambda gap: gap.seconds, default=None),
     )
 
 

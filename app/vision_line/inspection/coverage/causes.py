@@ -26,6 +26,10 @@ CRASHED = "crashed"
 #: Boxes share the camera: the one that inspected it died, or gave it to another one.
 NODE_LOST: Final = "node:lost"
 NODE_MOVING: Final = "node:moving"
+#: Among the records of many boxes: another box inspected the camera, or had to, and its records count.
+NODE_ELSEWHERE: Final = "node:elsewhere"
+#: No inspection by this program was due.
+NOT_DUE = frozenset({OFF, NODE_ELSEWHERE})
 #: The process got no CPU time: stopped, suspended or starved.
 PAUSED = "paused"
 #: The program is starting: waiting for first frames, or compiling the engine.

@@ -19,6 +19,7 @@ from vision_line.desk.inspected.opportunity import read_opportunity
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.plain_words import percent
 from vision_line.desk.record_reader import RecordReader
+from vision_line.frames import CameraState
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection
 from vision_line.records.table_export import Format, export
@@ -146,3 +147,16 @@ def test_parts_of_a_time_add_up_to_it(rows: DeskRecords, cuts: list[float]) -> N
 @pytest.mark.parametrize(("share", "shown"), [(1.0, "100 %"), (0.999999, "99.99 %"), (0.0, "0.00 %"), (None, "–")])
 def test_what_lacks_a_second_is_never_shown_as_whole(share: float | None, shown: str) -> None:
     assert percent(share) == shown
+
+
+def test_a_camera_that_another_box_had_meanwhile(rows: DeskRecords) -> None:
+    """Nobody here had it between, which no interval says: that is neither due nor inspected."""
+    run = rows.run(0, 1000, "cam01")
+    rows.state(run, "cam01", CameraState.REMOVED, 300)
+    rows.camera(run, "cam01", 700)
+    rows.state(run, "cam01", CameraState.RUNNING, 701)
+    rows.gap(run, "cam01", "node:lost", 694, 700)
+    found = within(rows.directory, 0, 1000)["cam01"]
+
+    assert found.covered.due_s == 606.0
+    assert dict(found.covered.not_inspected_s) == {"node:lost": 6.0}

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Since when nobody inspected a camera that a node opens: as the fleet knows it, else as its own records do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from vision_line.fleet.fleet_member import FleetMember
+from vision_line.fleet.fleet_plan import Assignment, FleetPlan
+from vision_line.fleet.kept_fleet import KeptFleet
+from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.signed_plant import new_fleet, signed_plant
+from vision_line.inspection.coverage.causes import CRASHED, Absence
+from vision_line.records.lives import Inheritance
+from vision_line.runtime.fleet_follower import FleetFollower, FleetNodeSetup
+
+PLANT = 'config_version = 1\n[[stream]]\nname = "cam1"\nurl = "rtsp://10.0.0.1/1"\n'
+OWN = Absence(10.0, CRASHED)
+
+Following = Callable[[Assignment], FleetFollower]
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Following:
+    """Give what follows a plan on a box whose last run died under epoch 3."""
+
+    def made(assignment: Assignment) -> FleetFollower:
+        key = Ed25519PrivateKey.generate()
+        member = FleetMember("a", "life")
+        member.obey(FleetPlan(epoch=9, cameras={"cam1": assignment}))
+        setup = FleetNodeSetup(
+            store=cast(Any, None),
+            member=member,
+            fleet="",
+            report=NodeReport(),
+            public_key=key.public_key().public_bytes_raw().hex(),
+            path=tmp_path / "plant.toml",
+            kept=KeptFleet(tmp_path / "fleet.json"),
+            environment={},
+            value=signed_plant(key, 1, new_fleet(), "anna", 1.0, PLANT).to_bytes(),
+        )
+        inherited = Inheritance({"cam1": OWN}, None, {"cam1": 3})
+        nothing: Any = None
+        return FleetFollower(setup, nothing, inherited, nothing, lambda _: None, nothing)
+
+    return made
+
+
+def test_a_box_that_had_it_all_the_time_knows_by_itself(following: Following) -> None:
+    """It died and is back before the others missed it; what it was away is told once."""
+    follower = following(Assignment(node="a", epoch=3))
+
+    assert follower.absence_of("cam1") == OWN
+    assert follower.absence_of("cam1") is None
+
+
+def test_a_camera_that_was_handed_over_was_inspected_elsewhere(following: Following) -> None:
+    """Its epoch is a later one, and nothing was lost."""
+    assert following(Assignment(node="a", epoch=5)).absence_of("cam1") is None
+
+
+def test_a_camera_that_was_lost_before_this_box_heard_of_any(following: Following) -> None:
+    """Nobody says since when: at the latest since this box died."""
+    assert following(Assignment(node="a", epoch=5, cause="node:lost")).absence_of("cam1") == OWN
+
+
+def test_the_fleet_knows_it_better(following: Following) -> None:
+    """Another box inspected it since."""
+    follower = following(Assignment(node="a", epoch=5, cause="node:lost"))
+    cast(Any, follower)._member._inspected_s["cam1"] = 50.0
+
+    assert follower.absence_of("cam1") == Absence(50.0, "node:lost")
