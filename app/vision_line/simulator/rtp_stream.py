@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ _IDR, _SPS, _PPS = 5, 7, 8
 _SLICES = frozenset({1, _IDR})
 # Seconds from the NTP epoch (1900) to the Unix epoch (1970), RFC 5905.
 _NTP_EPOCH_S = 2_208_988_800
-_START_CODE = re.compile(b"\x00{2,}\x01")
+_START_CODE = b"\x00\x00\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,8 @@ def read_stream(data: bytes) -> VideoStream:
 
 
 def _split_nals(data: bytes) -> Iterator[bytes]:
-    for nal in _START_CODE.split(data):
-        if nal:
+    for piece in data.split(_START_CODE):
+        if nal := piece.rstrip(b"\x00"):  # a NAL unit never ends with a zero byte (H.264, 7.4.1): they belong to the code
             yield nal
 
 
