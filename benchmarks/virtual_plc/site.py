@@ -33,6 +33,7 @@ accept_writes = true
 [defaults]
 dwell_s = 1.6
 min_hits = 5
+inspect_fps = 12.5
 max_inspection_gap_ms = 250 # leaves at least 5 in 1.6 s: so ledger and lanes ask for the same
 """
 _STREAM = '[[stream]]\nname = "{name}"\nurl = "{url}"\n'

@@ -10,7 +10,7 @@ import typer
 
 from vision_line.cli.error_report import reported_errors
 from vision_line.commands import CarefulTyper
-from vision_line.reviews.handoff.export_set import SetFormat
+from vision_line.reviews.handoff.set_format import SetFormat
 
 reviews_cli = CarefulTyper(
     name="reviews", help="What reviews at the desk show, and reviewed images to train on.", no_args_is_help=True

@@ -15,9 +15,10 @@ from vision_line.cli.progress import progress_bar
 from vision_line.errors import ConfigError
 from vision_line.records.query import parse_moment
 from vision_line.records.schema import FILE_NAME, no_records, open_reader, translated
-from vision_line.reviews.handoff.export_set import SetFormat, export_set
+from vision_line.reviews.handoff.export_set import export_set
 from vision_line.reviews.handoff.reviewed_image import Reason
 from vision_line.reviews.handoff.reviewed_images import WantedReviews
+from vision_line.reviews.handoff.set_format import SetFormat
 from vision_line.reviews.reviews_file import FILE_NAME as REVIEWS_FILE
 from vision_line.reviews.reviews_file import reading
 from vision_line.runtime.output_check import check_outputs

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from vision_line.errors import ConfigError, RunError
@@ -25,17 +24,10 @@ from vision_line.reviews.handoff.data_card import README, CardFacts, data_card
 from vision_line.reviews.handoff.label_studio import label_studio_files
 from vision_line.reviews.handoff.reviewed_image import ReviewedImage
 from vision_line.reviews.handoff.reviewed_images import LeftOut, WantedReviews, read_reviewed_images
+from vision_line.reviews.handoff.set_format import SetFormat
 from vision_line.reviews.handoff.train_split import Split, split_images
 from vision_line.reviews.handoff.yolo_set import image_name, yolo_files
 from vision_line.reviews.settled_answers import SettledItem
-
-
-class SetFormat(StrEnum):
-    """What a set is for."""
-
-    YOLO = "yolo"  # `vision-line-compress`, Ultralytics
-    COCO = "coco"  # CVAT, FiftyOne, pycocotools
-    LABEL_STUDIO = "label-studio"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The forms of a set of reviewed images; apart from what writes them, for each command's help names them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class SetFormat(StrEnum):
+    """What a set is for."""
+
+    YOLO = "yolo"  # `vision-line-compress`, Ultralytics
+    COCO = "coco"  # CVAT, FiftyOne, pycocotools
+    LABEL_STUDIO = "label-studio"
