@@ -12,15 +12,13 @@ from zipfile import ZipFile
 
 import pytest
 from playwright.async_api import Page, Request, async_playwright
-from tests.e2e.conftest import COMMAND, LineRun
-from tests.fakes.ports import free_port
-
-CHROMIUM = Path("/usr/bin/chromium")
+from tests.e2e.conftest import LineRun
+from tests.fakes.desk_browser import CHROMIUM, desk_links, needs_chromium
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
+    needs_chromium,
 ]
 
 SHIFTS = '[shifts]\ntimezone = "Europe/Berlin"\nstart = ["06:00", "14:00", "22:00"]\n'
@@ -54,16 +52,18 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> LineRun:
     return run
 
 
+@pytest.fixture(scope="module")
+def links(recorded: LineRun) -> Iterator[Iterator[str]]:
+    """Yield what gives the next link of a desk over the run's records: each opens it once."""
+    with desk_links(recorded.records) as links:
+        yield links
+
+
 @pytest.fixture
-def desk(recorded: LineRun) -> Iterator[OpenDesk]:
-    """Yield the desk over the run's records."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [str(COMMAND), "desk", "--record", str(recorded.records), "--listen", address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield OpenDesk(f"http://{address}", process.stdout.readline().split()[-1], recorded)
-        process.terminate()
-        assert process.wait(20) == 130
+def desk(recorded: LineRun, links: Iterator[str]) -> OpenDesk:
+    """Return the desk over the run's records."""
+    link = next(links)
+    return OpenDesk(link.partition("/enter")[0], link, recorded)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.e2e.conftest import LineRun, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
-KILLS = 3
+KILLS = 2
 
 
 def verify(records: Path, *options: str) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
 import threading
 import tomllib
 from collections.abc import AsyncIterator, Iterator
@@ -18,20 +17,18 @@ import av
 import numpy as np
 import pytest
 from playwright.async_api import Page, async_playwright
-from tests.e2e.conftest import COMMAND, LineRun
-from tests.fakes.ports import free_port
+from tests.e2e.conftest import LineRun
+from tests.fakes.desk_browser import CHROMIUM, desk_links, needs_chromium
 
 from vision_line.config.load import load_config
 from vision_line.feed.feed_client import FeedClient
 from vision_line.feed.protocol import FeedMessage
 from vision_line.simulator.barcode import BLOCK_PX, read_barcode
 
-CHROMIUM = Path("/usr/bin/chromium")
-
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
+    needs_chromium,
 ]
 
 #: Reads the barcode of each frame that is painted, and what the page says that it painted.
@@ -118,12 +115,8 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LineRun]:
 @pytest.fixture(scope="module")
 def links(line: LineRun) -> Iterator[Iterator[str]]:
     """Yield what gives the next link of a desk over the run's records: each opens it once."""
-    command = [str(COMMAND), "desk", "--record", str(line.records), "--listen", f"127.0.0.1:{free_port()}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield (said.split()[-1] for said in process.stdout)
-        process.terminate()
-        assert process.wait(20) == 130
+    with desk_links(line.records) as links:
+        yield links
 
 
 @pytest.fixture

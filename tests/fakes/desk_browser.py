@@ -22,15 +22,23 @@ WINDOW: ViewportSize = {"width": 1000, "height": 900}
 
 
 @contextmanager
-def desk_link(records: Path) -> Iterator[str]:
-    """Run `vision-line desk` over `records`, and yield the link that it says."""
+def desk_links(records: Path) -> Iterator[Iterator[str]]:
+    """Run `vision-line desk` over `records`, and yield what gives the next link that it says: each opens it once."""
     command = [sys.executable, "-m", "vision_line", "desk", "--record", str(records)]
     with subprocess.Popen(
         [*command, "--listen", f"127.0.0.1:{free_port()}"], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
+        yield (said.split()[-1] for said in process.stdout)
         process.terminate()
+        assert process.wait(20) == 130
+
+
+@contextmanager
+def desk_link(records: Path) -> Iterator[str]:
+    """Run `vision-line desk` over `records`, and yield the link that it says."""
+    with desk_links(records) as links:
+        yield next(links)
 
 
 @asynccontextmanager

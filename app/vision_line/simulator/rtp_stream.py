@@ -65,9 +65,7 @@ def read_stream(data: bytes) -> VideoStream:
 def _split_nals(data: bytes) -> Iterator[bytes]:
     # No NAL unit ends with a zero byte (H.264, 7.4.1): those belong to the start code.
     for piece in data.split(_START_CODE):
-        if nal := piece.rstrip(
-            b"\x00"
-        ):
+        if nal := piece.rstrip(b"\x00"):
             yield nal
 
 

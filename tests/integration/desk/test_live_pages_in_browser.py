@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
-from tests.fakes.desk_browser import WINDOW, desk_link, needs_chromium, signed_in_page
+from tests.fakes.desk_browser import WINDOW, desk_links, needs_chromium, signed_in_page
 from tests.fakes.desk_records import writing
 
 from vision_line.desk.live.live_updates import packed_binary
@@ -50,19 +49,20 @@ def boxes_message(at_s: float, *found: tuple[str, str | None]) -> str:
     return json.dumps({**named, "boxes": boxes})
 
 
-@pytest.fixture
-def link(tmp_path: Path) -> Iterator[str]:
-    """Yield the link of a desk over the records of one camera."""
-    with writing(tmp_path) as rows:
+@pytest.fixture(scope="module")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[str]]:
+    """Yield what gives the next link of a desk over the records of one camera."""
+    records = tmp_path_factory.mktemp("records")
+    with writing(records) as rows:
         rows.run(0, 600, "cam")
-    with desk_link(tmp_path) as link:
-        yield link
+    with desk_links(records) as links:
+        yield links
 
 
 @pytest.fixture
-async def page(link: str) -> AsyncIterator[Page]:
+async def page(links: Iterator[str]) -> AsyncIterator[Page]:
     """Yield a page that is signed in; nothing fails in it."""
-    async with signed_in_page(link, WINDOW, is_silent=False) as page:
+    async with signed_in_page(next(links), WINDOW, is_silent=False) as page:
         yield page
 
 
