@@ -7,6 +7,8 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from benchmarks.made_store import MadeStore
+
 from vision_line.fleet.coordination import StoreEntry
 from vision_line.fleet.fleet_member import FleetMember, Put, Read, Request, Swap
 from vision_line.fleet.node_report import CameraReport, NodeReport
@@ -22,28 +24,12 @@ SILENT_S = 1.0
 AWAY_S = 2.0
 
 
-class MadeStore:
-    """Values with revisions, and the order in which they came."""
+class BrokenStore(MadeStore):
+    """A store that may be away, and that may lose all that it had."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, StoreEntry] = {}
-        self.revision = 0
+        super().__init__()
         self.is_there = True
-        self.written: list[StoreEntry] = []
-
-    def put(self, key: str, value: bytes) -> StoreEntry:
-        """Write a value."""
-        self.revision += 1
-        entry = self.entries[key] = StoreEntry(key, value, self.revision)
-        self.written.append(entry)
-        return entry
-
-    def swap(self, key: str, value: bytes, expected: int) -> StoreEntry | None:
-        """Write if the revision is the expected one."""
-        before = self.entries.get(key)
-        if (0 if before is None else before.revision) != expected:
-            return None
-        return self.put(key, value)
 
     def wipe(self) -> None:
         """Begin anew, with the first revision."""
@@ -172,7 +158,7 @@ class World:
     def __init__(self, cameras: int, nodes: int, *, lanes: int, seed: int = 0, sessions: int = 2) -> None:
         self.now_s = 1000.0
         self.random = random.Random(seed)
-        self.store = MadeStore()
+        self.store = BrokenStore()
         self.cameras = {
             f"cam{number:02d}": FleetCamera(
                 name=f"cam{number:02d}", wanted=Workload(1000, 1000), least=Workload(1000, 1000), sessions=sessions
