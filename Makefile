@@ -15,7 +15,7 @@ EXTRAS ?=
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills outputs-faults central-kills plc opcua-client clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills outputs-faults central-kills plc opcua-client shared-training clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,7 +38,7 @@ demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
 	echo "$$*"; exec "$$@"
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone and not shared_training"
 	$(BIN)/python -m pytest -m alone
 
 unit: $(VENV)/.dev ## only the fast tests
@@ -85,6 +85,9 @@ plc: $(VENV)/.dev ## sort 10,000 simulated boards by a virtual PLC while line, d
 
 opcua-client: $(VENV)/.dev ## ask the OPC UA server by node-opcua, a second implementation (a minute, needs node and npm)
 	PYTHONPATH=. $(BIN)/python tools/opcua_second_client.py $(VENV)/node-opcua
+
+shared-training: $(VENV)/.dev ## compress a model here and shared with a Ray cluster of which a node is killed, and compare (5 minutes)
+	$(BIN)/python -m pytest -m shared_training tests/integration/cluster
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,8 +22,8 @@ from vision_line.frames import DropCause
 from vision_line.inspection.coverage.causes import NODE_LOST
 
 BOX = Scenario(find_gpu("L4"), 100, Codec.H264, (1920, 1080), 25.0, inspect_fps=5.0)
-#: What is aimed at, in seconds.
-MEAN_S, P99_S, BACK_S = 0.060, 0.180, 30.0
+#: The 99th percentile that is aimed at.
+P99_S = 0.180
 #: The time before the loss that is called steady.
 STEADY_S = 20.0
 
@@ -158,9 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--until", type=float, default=130.0, help="virtual seconds")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    report = Report(
-        "plant_simulation", facts={"what": "a SIMULATION with published constants; no GPU and no network was used"}
-    )
+    facts: dict[str, object] = {
+        "what": "a SIMULATION with published constants; no GPU and no network was used",
+        "aims": "mean at most 60 ms, p99 at most 180 ms, and again within 30 s of a loss",
+    }
+    report = Report("plant_simulation", facts=facts)
     for lost in options.lost:
         plant = Plant(BOX, options.cameras, options.boxes, lost, options.lost_at, options.until, options.seed)
         add(report, PlantWorld(plant).play())

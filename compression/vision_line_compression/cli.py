@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from vision_line import __version__
 from vision_line.commands import CarefulTyper
 from vision_line.errors import ConfigError, DeviceError, ExitCode, VisionLineError
 from vision_line.packages import install_extra
+from vision_line_compression.network.ultralytics_offline import keep_ultralytics_offline
 
 if TYPE_CHECKING:
     from vision_line.devices.tensorrt.engine_choice import Precision
@@ -109,12 +109,6 @@ def reported_errors() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _keep_ultralytics_offline() -> None:
-    """Nothing is looked up, installed or reported while a model is compressed; what the user set stays."""
-    for name, value in {"YOLO_AUTOINSTALL": "False", "YOLO_OFFLINE": "True"}.items():
-        os.environ.setdefault(name, value)
-
-
 def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"vision-line-compress {__version__}")
@@ -129,15 +123,21 @@ def prepare(
 ) -> None:
     """Prepare what all commands share."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    _keep_ultralytics_offline()
+    keep_ultralytics_offline()
 
 
 def _opened(
-    recipe: Path, checkpoint: Path | None, data: Path | None, work: Path | None, more: list[Path]
+    recipe: Path,
+    checkpoint: Path | None,
+    data: Path | None,
+    work: Path | None,
+    more: list[Path],
+    *,
+    trains_here: bool = True,
 ) -> CompressionSession:
     from vision_line_compression.pipeline.commands import open_session
 
-    return open_session(recipe, checkpoint, data, work, more)
+    return open_session(recipe, checkpoint, data, work, more, trains_here=trains_here)
 
 
 @cli.command()
@@ -147,10 +147,20 @@ def run(
     data: Data = None,
     work: Work = None,
     more: MoreData = [],  # noqa: B006 - typer copies it
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Share the work with a Ray cluster: auto, or HOST:PORT of it."),
+    ] = None,
 ) -> None:
     """Run all stages of a recipe that are not done yet, and check the quality gates."""
     with reported_errors():
-        session = _opened(recipe, checkpoint, data, work, more)
+        if ray is not None:
+            from vision_line.cluster.ray_cluster import check_address
+
+            check_address(ray)
+        session = _opened(recipe, checkpoint, data, work, more, trains_here=ray is None)
+        if ray is not None:
+            session.share(ray)
         session.pack()
         raise typer.Exit(session.report())
 

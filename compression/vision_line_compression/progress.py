@@ -71,6 +71,10 @@ class ProgressDisplay:
             yield progress, progress.add_task(title, total=None)
         self._console.print(f"{title}: done in {time.monotonic() - begin:.0f} s")
 
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def unchanged(self, title: str) -> None:
         """Say that a stage was done before."""
         self._console.print(f"{title}: unchanged", style="dim")

@@ -34,6 +34,18 @@ def test_every_extra_that_is_named_exists() -> None:
         for text in texts("app/**/*.py", "compression/**/*.py").values()
         for extra in re.findall(r"install_extra\([\"']([^\"']*)[\"']\)", text)
     }
-    assert named == {"cuda", "cuda12", "parquet", "compress", "qat", "signing", "desk", "outputs", "central", "fleet"}
+    assert named == {
+        "cuda",
+        "cuda12",
+        "parquet",
+        "compress",
+        "qat",
+        "signing",
+        "desk",
+        "outputs",
+        "central",
+        "fleet",
+        "cluster",
+    }
     assert named <= PROJECT["optional-dependencies"].keys()
     assert install_extra("cuda") == "run pip install '.[cuda]' in the clone of vision-line"

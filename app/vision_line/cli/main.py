@@ -366,6 +366,10 @@ def reinspect_(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the changes; what is done is kept there.")
     ] = Path("reinspected"),
     device: Annotated[str, typer.Option("--device", metavar="NAME", help=_DEVICE)] = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Share the work with a Ray cluster: auto, or HOST:PORT of it."),
+    ] = None,
     allow_failed_gates: AllowFailedGates = False,
 ) -> None:
     """Inspect recorded clips and images with another model, and show what would change before it is swapped."""
@@ -382,7 +386,12 @@ def reinspect_(
             allow_failed_gates=allow_failed_gates,
             wanted=selected(since, until, camera, (), ()),
         )
-        reinspect_records(options)
+        if ray is None:
+            reinspect_records(options)
+        else:
+            from vision_line.reinspection.cluster_workers import ray_workers
+
+            reinspect_records(options, ray_workers(ray, device))
 
 
 @cli.command()

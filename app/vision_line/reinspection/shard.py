@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vision_line.config.models import Frozen
-from vision_line.errors import ExitCode, RunError
+from vision_line.devices.model.model import open_model
+from vision_line.errors import ExitCode, ModelError, RunError
 from vision_line.records.directory import ForeignFileError, check_stored
 from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 from vision_line.records.schema import open_reader
@@ -69,8 +70,11 @@ def inspect_shard(shard: Shard) -> ShardResult:
     """Inspect the footage; what is not what was recorded, or cannot be inspected, says so and spoils no other.
 
     Raises:
-        VisionLineError: the model cannot be used; KeyboardInterrupt: a signal asked for the end.
+        VisionLineError: the model cannot be used, or is another one by now; KeyboardInterrupt: a signal asked for the
+            end.
     """
+    if (there := open_model(shard.model).sha256) != shard.model_sha256:
+        raise ModelError(f"{shard.model}: expected the model {shard.model_sha256[:12]}, found {there[:12]}")
     problems = {one.id: problem for one in shard.footage if (problem := _problem(shard, one))}
     usable = [one for one in shard.footage if one.id not in problems]
     found = {one.id: one for one in _inspected(shard, usable)} if usable else {}

@@ -14,9 +14,10 @@ from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.errors import ConfigError
 from vision_line_compression.bundle.bundle_writer import amend_bundle
 from vision_line_compression.evaluate.gates import exit_code
+from vision_line_compression.pipeline.cluster_run import SharedRun, check_shareable
 from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.inputs import check_budgets, check_keep_float, open_inputs
-from vision_line_compression.pipeline.recipe import load_recipe
+from vision_line_compression.pipeline.recipe import LoadedRecipe, load_recipe
 from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.pipeline.steps.latency import LATENCY
 from vision_line_compression.pipeline.steps.pack import BUNDLE
@@ -37,7 +38,20 @@ class CompressionSession:
     pipeline: CompressionPipeline
     workspace: Workspace
     screen: ProgressDisplay
-    recipe_file: Path
+    loaded: LoadedRecipe
+
+    @property
+    def recipe_file(self) -> Path:
+        """The recipe, as it was named."""
+        return self.loaded.path
+
+    def share(self, address: str) -> None:
+        """Do all that bundle and report need on the Ray cluster at `address`, but for what is of this machine alone.
+
+        Raises:
+            As `SharedRun.carry_out`.
+        """
+        SharedRun(self.pipeline, self.workspace, self.loaded, self.screen).carry_out(address)
 
     def measure_latency(self) -> LatencyTable | None:
         """Return what convolutions cost on this machine, measured once; None where no budget asks for it."""
@@ -133,17 +147,23 @@ def open_session(
     data_yaml: Path | None,
     work: Path | None,
     more_data: Sequence[Path] = (),
+    *,
+    trains_here: bool = True,
 ) -> CompressionSession:
     """Read a recipe and check all that it names before anything is done.
+
+    Unless it `trains_here` a cluster has the training device.
 
     Raises:
         ConfigError: recipe, data set, teacher or budget.
         ModelError: the checkpoint.
     """
     loaded = load_recipe(recipe_file, checkpoint, data_yaml, more_data)
-    inputs, workspace = open_inputs(loaded), Workspace(work or RUNS / loaded.recipe.name)
+    if not trains_here:
+        check_shareable(loaded)
+    inputs, workspace = open_inputs(loaded, trains_here=trains_here), Workspace(work or RUNS / loaded.recipe.name)
     pipeline = CompressionPipeline(inputs, workspace)
-    session = CompressionSession(pipeline, workspace, ProgressDisplay(), recipe_file)
+    session = CompressionSession(pipeline, workspace, ProgressDisplay(), loaded)
     for warning in inputs.warnings:
         session.screen.warn(warning)
     if not workspace.is_done(pipeline.quantized):

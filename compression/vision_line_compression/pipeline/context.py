@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.recipe import Recipe
-from vision_line_compression.pipeline.stage import Stage, Work, Workspace
+from vision_line_compression.pipeline.stage import Stage, StagePlace, Work, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,14 @@ class Context:
         data: tuple[str, ...] = (),
         start: Artifact | None = None,
         version: int = 1,
+        place: StagePlace = StagePlace.ANYWHERE,
     ) -> Stage:
         """Return a stage; `data` are the splits that it reads, `start` the checkpoint."""
         inputs = {part: self.inputs.hashes[part] for part in data}
         if start is not None and start.stage is None:
             inputs["checkpoint"] = self.inputs.parent.sha256
-        return Stage(name, work, settings, inputs, (*(() if start is None else start.after), *after), version)
+        before = (*(() if start is None else start.after), *after)
+        return Stage(name, work, settings, inputs, before, version=version, place=place)
 
     def output(self, stage: Stage, name: str) -> Artifact:
         """Return the file that `stage` leaves under this name."""

@@ -56,8 +56,10 @@ class Inputs:
         return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.test}))
 
 
-def open_inputs(loaded: LoadedRecipe) -> Inputs:
+def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
     """Open the checkpoint, the teacher and the data set of a recipe, and make sure that they fit together.
+
+    Unless it `trains_here` the training device need not be in this machine.
 
     Raises:
         ConfigError: all problems of data set and checkpoint at once, or a teacher that does not fit.
@@ -94,6 +96,8 @@ def open_inputs(loaded: LoadedRecipe) -> Inputs:
         loaded=loaded, parent=parent, teacher=teacher, train=train, val=val, test=test, calibration=calibration
     )
     _check_together(inputs)
+    if trains_here:
+        check_training_device(loaded)
     return inputs
 
 
@@ -143,7 +147,6 @@ def _check_together(inputs: Inputs) -> None:
         raise ConfigError(
             f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: {install_extra('qat')}"
         )
-    check_training_device(loaded)
     check_teacher(Architecture.of(parent), Architecture.of(inputs.teacher))
 
 

@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 from pydantic import JsonValue, ValidationError
 
@@ -27,6 +29,10 @@ from vision_line_compression.files import Document, sha256_of
 
 MARKER = "done.json"
 LOCK = "run.lock"
+#: In a stage's own folder: held by who works in it, as two might where a worker is given up and lives on.
+STAGE_LOCK = "stage.lock"
+#: How long such a one is waited for.
+GIVEN_UP_S = 60.0
 
 #: Writes a stage's outputs into the folder and returns their paths.
 Work = Callable[[Path, ProgressCallback], list[Path]]
@@ -35,11 +41,20 @@ Work = Callable[[Path, ProgressCallback], list[Path]]
 Display = Callable[[str], AbstractContextManager[ProgressCallback]]
 
 
+class StagePlace(StrEnum):
+    """Where a stage may be done if several machines share a run."""
+
+    ANYWHERE = "anywhere"
+    TRAINING = "training"  # where the recipe's training device is
+    HERE = "here"  # on the machine of the command, alone: it measures that machine, or says which one it is
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One step; `settings` and `inputs` hold all that its result depends on beside the stages `after` which it comes.
 
-    `version` rises when the code's results change. `inputs` are hashes of files by what they are to the stage.
+    `version` rises when the code's results change. `inputs` are hashes of files by what they are to the stage. `place`
+    says where it may be done, which its result does not depend on.
     """
 
     name: str
@@ -48,6 +63,7 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     after: tuple[Stage, ...] = ()
     version: int = 1
+    place: StagePlace = StagePlace.ANYWHERE
 
     @cached_property
     def key(self) -> str:
@@ -73,7 +89,7 @@ class Marker(Document):
 
 
 class Workspace:
-    """The folder in which a recipe's stages leave their results. One process works in it at a time."""
+    """The folder in which a recipe's stages leave their results. One run works in it at a time."""
 
     def __init__(self, root: Path) -> None:
         """Use `root`; it need not exist yet."""
@@ -107,9 +123,26 @@ class Workspace:
         if not self.is_done(stage):
             for before in stage.after:
                 self.ensure(before, display)
-            with self._locked():
+            with self.locked():
                 self._carry_out(stage, display)
         return self.folder(stage)
+
+    def share(self, stage: Stage, display: Display) -> None:
+        """Do or continue `stage` alone, after what it comes after; others may do other stages meanwhile.
+
+        Raises:
+            RunError: another process works on this stage, and does not end.
+        """
+        folder = self.folder(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / STAGE_LOCK).open("w") as lock:
+            deadline_s = time.monotonic() + GIVEN_UP_S
+            while not _is_taken(lock):
+                if time.monotonic() > deadline_s:
+                    raise RunError(f"{folder}: a worker that was given up still works here: end it, and run this again")
+                time.sleep(0.2)
+            if not self.is_done(stage):
+                self._carry_out(stage, display)
 
     def require(self, stage: Stage, command: str) -> Path:
         """Return the folder of `stage`, which must be done.
@@ -139,14 +172,26 @@ class Workspace:
         self._verified.add(stage.key)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep every other run out of the folder while the block runs.
+
+        Raises:
+            RunError: one is in it.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise RunError(f"{self.root}: another run works here, expected one at a time") from exc
+            if not _is_taken(lock):
+                raise RunError(f"{self.root}: another run works here, expected one at a time")
             yield
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    """Whether the lock is ours now: until the file is closed, or this process ends."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sha256(path: Path) -> str | None:

@@ -16,6 +16,7 @@ from vision_line_compression.network.checkpoint import load_checkpoint
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.pipeline.context import Context, TrainedModel, plain
 from vision_line_compression.pipeline.inputs import Inputs
+from vision_line_compression.pipeline.stage import StagePlace
 from vision_line_compression.pipeline.steps.train import TRAINED, deciding, run_training, train
 from vision_line_compression.training.distillation import Architecture, Distillation, teacher_warnings
 from vision_line_compression.training.schedule import plan_distillation
@@ -49,7 +50,7 @@ def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool =
         return [trained, folder / TEACHER]
 
     key = {"schedule": deciding(schedule), "distill": plain(settings) | {"teacher": inputs.teacher.sha256}}
-    stage = context.stage(name, work, key, data=("train", "val"), start=start.checkpoint)
+    stage = context.stage(name, work, key, data=("train", "val"), start=start.checkpoint, place=StagePlace.TRAINING)
     return TrainedModel(context.output(stage, TRAINED), epochs)
 
 

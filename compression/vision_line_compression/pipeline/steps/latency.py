@@ -10,7 +10,7 @@ from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.network.checkpoint import load_checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.pipeline.context import Context
-from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.stage import Stage, StagePlace
 from vision_line_compression.prune.latency import measure_latency
 from vision_line_compression.prune.structure import survey_convolutions
 
@@ -29,7 +29,7 @@ def latency(context: Context) -> Stage | None:
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         return _measure(folder, parent.path, size_hw)
 
-    return context.stage("latency", work, {"size_hw": list(size_hw)}, start=parent)
+    return context.stage("latency", work, {"size_hw": list(size_hw)}, start=parent, place=StagePlace.HERE)
 
 
 def _measure(folder: Path, checkpoint: Path, size_hw: ShapeHW) -> list[Path]:

@@ -20,7 +20,7 @@ from vision_line_compression.evaluate.predict import INT8, load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.stage import Stage, StagePlace
 from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
 from vision_line_compression.pipeline.steps.plan import PLAN
@@ -76,7 +76,7 @@ def report(context: Context, reported: Reported) -> Stage:
     )
     after = (*reported.evaluations.values(), *plans, *reported.finished.after, *extras)
     key: dict[str, JsonValue] = {"gates": plain(recipe.gates), "name": recipe.name, "seed": recipe.seed}
-    return context.stage("report", work, key, after=after, data=("train", "val", "judge"))
+    return context.stage("report", work, key, after=after, data=("train", "val", "judge"), place=StagePlace.HERE)
 
 
 def _card(context: Context, reported: Reported) -> ReportCard:

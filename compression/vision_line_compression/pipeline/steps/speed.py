@@ -11,7 +11,7 @@ from vision_line_compression.evaluate.results import Speed
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
 from vision_line_compression.files import Document
 from vision_line_compression.pipeline.context import Artifact, Context
-from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.stage import Stage, StagePlace
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
 
 SPEED = "speed.json"
@@ -49,4 +49,4 @@ def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage
 
     after = tuple(stage for file in files.values() for stage in file.after)
     key = measured_by(context.recipe) | {"speed_s": context.recipe.evaluate.speed_s}
-    return context.stage("speed", work, key, after=after, data=("judge",))
+    return context.stage("speed", work, key, after=after, data=("judge",), place=StagePlace.HERE)

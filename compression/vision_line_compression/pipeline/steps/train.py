@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from vision_line.ports import ProgressCallback
 from vision_line_compression.pipeline.context import Artifact, Context
+from vision_line_compression.pipeline.stage import StagePlace
 from vision_line_compression.training.distillation import Distillation
 from vision_line_compression.training.fine_tuning import link_training_data, recover
 from vision_line_compression.training.schedule import Schedule
@@ -26,7 +27,14 @@ def train(
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
         return [run_training(context, folder, start.path, schedule, progress, quantization_aware=quantization_aware)]
 
-    stage = context.stage(name, work, {"schedule": deciding(schedule), **aware}, data=("train", "val"), start=start)
+    stage = context.stage(
+        name,
+        work,
+        {"schedule": deciding(schedule), **aware},
+        data=("train", "val"),
+        start=start,
+        place=StagePlace.TRAINING,
+    )
     return context.output(stage, TRAINED)
 
 

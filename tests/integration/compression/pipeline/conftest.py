@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.fakes import board_checkpoint
 from typer.testing import CliRunner, Result
 
-from vision_line.simulator.defects import KINDS
 from vision_line_compression.cli import cli
 
 #: Writes an untrained checkpoint of a network, such as "yolov8n", for the boards' classes.
@@ -20,25 +19,12 @@ WriteCheckpoint = Callable[[str], Path]
 @pytest.fixture(scope="session")
 def write_board_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteCheckpoint:
     """Write untrained checkpoints, once for each network."""
-    import torch
-    from ultralytics.nn.tasks import DetectionModel
-
     folder = tmp_path_factory.mktemp("board-checkpoints")
 
     def write(network: str) -> Path:
         path = folder / f"{network}.pt"
         if not path.exists():
-            torch.manual_seed(0)
-            model: Any = DetectionModel(f"{network}.yaml", ch=3, nc=len(KINDS), verbose=False)  # type: ignore[no-untyped-call]
-            model.names = dict(enumerate(KINDS))
-            model.task = "detect"
-            for layer in model.modules():
-                if isinstance(layer, torch.nn.BatchNorm2d):
-                    layer.weight.data.uniform_(0.5, 1.5)  # equal scales would make all channels worth the same
-            if network.startswith("yolo26"):  # as drawn its scores hardly depend on the image, which proves nothing
-                for branch in model.model[-1].one2one_cv3:
-                    branch[-1].weight.data *= 20
-            torch.save({"model": model, "ema": None, "epoch": -1, "train_args": {}}, path)
+            board_checkpoint.write_board_checkpoint(network, path)
         return path
 
     return write

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.ports import ProgressCallback
-from vision_line_compression.pipeline.stage import MARKER, Stage, Workspace
+from vision_line_compression.pipeline.stage import MARKER, STAGE_LOCK, Stage, Workspace
 
 
 @contextmanager
@@ -140,3 +142,42 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match="another run works here"):
         Workspace(tmp_path).ensure(Stage("plan", work), silent)
+
+
+def test_a_shared_stage_that_another_one_has_done_meanwhile_is_not_done_again(tmp_path: Path) -> None:
+    """Such as a worker that was given up, and lived on until it was done."""
+    work = Counter()
+    stage, folder = Stage("recover", work), Workspace(tmp_path).folder(Stage("recover", work))
+    folder.mkdir(parents=True)
+    with (folder / STAGE_LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        heir = threading.Thread(target=lambda: Workspace(tmp_path).share(stage, silent))
+        heir.start()
+        Workspace(tmp_path)._carry_out(stage, silent)
+    heir.join(40)
+
+    assert not heir.is_alive()
+    assert work.times == 1
+
+
+def test_a_shared_stage_whose_worker_lives_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two would mix their results; the message says where."""
+    monkeypatch.setattr("vision_line_compression.pipeline.stage.GIVEN_UP_S", 0.1)
+    stage = Stage("recover", Counter())
+    folder = Workspace(tmp_path).folder(stage)
+    folder.mkdir(parents=True)
+    with (folder / STAGE_LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="a worker that was given up still works here"):
+            Workspace(tmp_path).share(stage, silent)
+
+
+def test_a_run_and_its_shared_stages_do_not_lock_each_other_out(tmp_path: Path) -> None:
+    """Another run is kept out of the folder meanwhile."""
+    workspace, work = Workspace(tmp_path), Counter()
+    with workspace.locked():
+        workspace.share(Stage("plan", work), silent)
+        with pytest.raises(RunError, match="another run works here"), Workspace(tmp_path).locked():
+            pass
+
+    assert work.times == 1

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""An untrained checkpoint of a network for the classes of drawn boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vision_line.simulator.defects import KINDS
+
+
+def write_board_checkpoint(network: str, path: Path) -> None:
+    """Write one of a network such as "yolov8n"."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    model: Any = DetectionModel(f"{network}.yaml", ch=3, nc=len(KINDS), verbose=False)  # type: ignore[no-untyped-call]
+    model.names = dict(enumerate(KINDS))
+    model.task = "detect"
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.weight.data.uniform_(0.5, 1.5)  # equal scales would make all channels worth the same
+    if network.startswith("yolo26"):  # as drawn its scores hardly depend on the image, which proves nothing
+        for branch in model.model[-1].one2one_cv3:
+            branch[-1].weight.data *= 20
+    torch.save({"model": model, "ema": None, "epoch": -1, "train_args": {}}, path)
