@@ -117,9 +117,8 @@ class Deciding:
         for text, what in ((trigger.part_id, "part_id"), (trigger.lot, "lot"), (trigger.recipe, "recipe")):
             checked_id(text or "", what)
         _check_moment(trigger.at_s)
-        orders = self._recorder.orders(trigger.lane)
-        lot = orders.lot if trigger.lot is None else trigger.lot
-        sequence = machine.trigger(trigger, lot=lot, recipe=orders.recipe if trigger.recipe is None else trigger.recipe)
+        in_force = self._recorder.orders(trigger.lane, trigger.at_s).recipe
+        sequence = machine.trigger(trigger, recipe=in_force if trigger.recipe is None else trigger.recipe)
         self._settle([machine])
         return sequence
 
@@ -291,14 +290,14 @@ class Deciding:
     def _take_crossings(self, machine: LaneMachine, crossings: Iterable[Crossing]) -> None:
         """Take what crossed a lane's line as its parts, and what nobody saw cross as parts that were not inspected."""
         lane = machine.plan.name
-        orders = self._recorder.orders(lane)
         for crossing in crossings:
             trigger = Trigger(lane, crossing.at_s, crossing=crossing.number)
+            recipe = self._recorder.orders(lane, crossing.at_s).recipe
             if crossing.cause:
-                sequence = machine.miss(trigger, crossing.cause, lot=orders.lot, recipe=orders.recipe)
+                sequence = machine.miss(trigger, crossing.cause, recipe=recipe)
                 logger.warning("lane %s, part %d: not inspected: %s", lane, sequence, _CROSSING_WORDS[crossing.cause])
             else:
-                machine.trigger(trigger, lot=orders.lot, recipe=orders.recipe)
+                machine.trigger(trigger, recipe=recipe)
 
     def _settle(self, machines: Iterable[LaneMachine]) -> None:
         """Let every decision leave that follows by now."""

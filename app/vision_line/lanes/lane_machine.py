@@ -91,16 +91,16 @@ class LaneMachine:
 
     # What comes from the machine that sorts.
 
-    def trigger(self, trigger: Trigger, *, lot: str = "", recipe: str | None = None) -> int:
-        """Take a part that begins to pass, with its lot and recipe, None where any will do; return its sequence.
+    def trigger(self, trigger: Trigger, *, recipe: str | None = None) -> int:
+        """Take a part that begins to pass, with its recipe, None where any will do; return its sequence.
 
         One that was taken before keeps its own: the same number while that part is on its way, or the same moment.
         """
         if (known := self._known(trigger)) is not None:
             return known.sequence
         if trigger.number is not None:
-            self._step(trigger, trigger.number, lot, recipe)
-        part = self._new_part(trigger, lot, recipe)
+            self._step(trigger, trigger.number, recipe)
+        part = self._new_part(trigger, recipe)
         self._rule_out_neighbours(part)
         if len(self._open) >= MOST_OPEN:
             part.rule_out(PartCause.OVERLAP)
@@ -111,9 +111,9 @@ class LaneMachine:
         self._deliver()
         return part.sequence
 
-    def miss(self, trigger: Trigger, cause: PartCause, *, lot: str = "", recipe: str | None = None) -> int:
+    def miss(self, trigger: Trigger, cause: PartCause, *, recipe: str | None = None) -> int:
         """Take a part that cannot be inspected any more, and why; return its sequence."""
-        part = self._new_part(trigger, lot, recipe)
+        part = self._new_part(trigger, recipe)
         part.rule_out(cause)
         self._missed.append(part)
         return part.sequence
@@ -234,23 +234,24 @@ class LaneMachine:
                 return part
         return None
 
-    def _step(self, trigger: Trigger, number: int, lot: str, recipe: str | None) -> None:
+    def _step(self, trigger: Trigger, number: int, recipe: str | None) -> None:
         """Follow the PLC's numbers: a new beginning rules out what is on its way, a gap is parts that nobody told."""
         step = number_step(self._number, number)
         if step.begins_anew:
             self._rule_out_open(PartCause.RESTART)
         for missed in step.missed:
-            self.miss(Trigger(trigger.lane, trigger.at_s, missed), PartCause.RESTART, lot=lot, recipe=recipe)
+            untold = Trigger(trigger.lane, trigger.at_s, missed, lot=trigger.lot, recipe=trigger.recipe)
+            self.miss(untold, PartCause.RESTART, recipe=recipe)
         self._number = number
 
-    def _new_part(self, trigger: Trigger, lot: str, recipe: str | None) -> OpenPart:
+    def _new_part(self, trigger: Trigger, recipe: str | None) -> OpenPart:
         self._sequence += 1
         needs = self.plan.needs(recipe).items()
         is_recalled = self.plan.optical is not None  # then what came before its window is known when that is
         views = {
             camera: CameraView(need, None if is_recalled else self._newest_s.get(camera)) for camera, need in needs
         }
-        return OpenPart(self._sequence, trigger, lot, recipe, views)
+        return OpenPart(self._sequence, trigger, recipe, views)
 
     def _rule_out_neighbours(self, part: OpenPart) -> None:
         """Rule out a part and those to which it came closer than anything can come, where they are not decided.

@@ -85,7 +85,6 @@ class OpenPart:
 
     sequence: int
     trigger: Trigger
-    lot: str
     recipe: str | None
     views: Mapping[str, CameraView]
     begin_s: float | None = None

@@ -18,15 +18,15 @@ class RecordFrame:
     utc_ahead_s: float
 
 
-def part_record(decided: DecidedPart, frame: RecordFrame) -> PartRecord:
-    """Return what is recorded of a part."""
+def part_record(decided: DecidedPart, frame: RecordFrame, lot: str) -> PartRecord:
+    """Return what is recorded of a part; `lot` is the one in force at its moment."""
     decision, part = decided.decision, decided.part
     ahead_s, at_s = frame.utc_ahead_s, decision.trigger.at_s
     return PartRecord(
         lane=decision.lane,
         sequence=decision.sequence,
         part_id=decision.trigger.part_id,
-        lot=part.lot,
+        lot=lot if decision.trigger.lot is None else decision.trigger.lot,
         recipe=part.recipe or _seen_recipe(decided),
         trigger=decision.trigger.number,
         triggered_utc=_millis(at_s + ahead_s),

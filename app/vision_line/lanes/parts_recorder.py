@@ -12,14 +12,16 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.lanes.lane_machine import LastPart
+from vision_line.lanes.lane_orders import LaneOrders, OrdersOfLane, OrdersReading
 from vision_line.parts.orders import LOT, RECIPE, in_force
 from vision_line.parts.part import PartRecord, PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part, last_sequence
@@ -41,14 +43,6 @@ _CLOSE_S = 5.0
 
 _NUMBER = "SELECT number FROM parts WHERE lane = ? AND sequence = ?"
 _LAST = "SELECT j.body FROM journal j JOIN parts p USING (number) WHERE p.lane = ? AND p.sequence = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOrders:
-    """What is in force at a lane: its lot, "" without one, and its recipe, None where none was ever asked for."""
-
-    lot: str = ""
-    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +87,10 @@ class PartsRecorder:
         self._seconds: deque[float] = deque(maxlen=_MEASURED)
         self._lanes = tuple(lanes)
         self._version: int | None = None
+        self._read_s = time.monotonic()
         self._retention = PartsRetention(directory, keep_days)
         with PARTS_FILE.writing(directory) as connection:  # the tables, and whether it can be written
-            self._orders = self._read_orders(connection)
+            self._orders = self._read_orders(connection, {}, None)
         self._thread = threading.Thread(target=self._run, name="parts", daemon=True)
         self._thread.start()
 
@@ -119,9 +114,9 @@ class PartsRecorder:
         ordered = sorted(self._seconds)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
-    def orders(self, lane: str) -> LaneOrders:
-        """Return what is in force at a lane."""
-        return self._orders.get(lane, LaneOrders())
+    def orders(self, lane: str, at_s: float = inf) -> LaneOrders:
+        """Return what was in force at a lane at a moment, without one what is now."""
+        return self._orders.get(lane, OrdersOfLane()).at(at_s)
 
     def follow(self, lanes: Sequence[str]) -> None:
         """Watch the orders of these lanes from now on."""
@@ -168,6 +163,7 @@ class PartsRecorder:
         while not self._is_over:
             try:
                 with closing(PARTS_FILE.writer(self._directory)) as connection:
+                    self._version = None  # it counts for one connection
                     while not self._is_over:
                         self._turn(connection)
             except RunError as exc:
@@ -223,16 +219,24 @@ class PartsRecorder:
                 self._call(partial(entry.on_done, is_entered))
 
     def _watch_orders(self, connection: sqlite3.Connection) -> None:
+        before_s, self._read_s = self._read_s, time.monotonic()  # of before the reading: what comes now is found next
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version != self._version:
             self._version = version
-            self._orders = self._read_orders(connection)
+            now_s = time.monotonic()
+            self._orders = self._read_orders(
+                connection, self._orders, OrdersReading(before_s, now_s, time.time() - now_s)
+            )
 
-    def _read_orders(self, connection: sqlite3.Connection) -> dict[str, LaneOrders]:
+    def _read_orders(
+        self, connection: sqlite3.Connection, known: Mapping[str, OrdersOfLane], reading: OrdersReading | None
+    ) -> dict[str, OrdersOfLane]:
+        """Return the orders of each lane; those of one that was not known before have always counted."""
         found = {}
         for lane in self._lanes:
+            before, since = known.get(lane, OrdersOfLane()), reading if lane in known else None
             lot, recipe = in_force(connection, LOT, lane), in_force(connection, RECIPE, lane)
-            found[lane] = LaneOrders("" if lot is None else lot.value, None if recipe is None else recipe.value)
+            found[lane] = OrdersOfLane(before.lots.found(lot, since), before.recipes.found(recipe, since))
         return found
 
 

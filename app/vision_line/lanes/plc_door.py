@@ -18,8 +18,8 @@ class Trigger:
     """A part begins to pass a lane.
 
     `number` is what the PLC calls it, None where it has no number for it. `encoder` is the belt's count at that moment.
-    `lot` and `recipe` are None where the trigger does not say: then what is in force counts. `crossing` is the number
-    of the object that a camera saw cross a line, None where none did.
+    `lot` and `recipe` are None where the trigger does not say: then what was in force at its moment counts. `crossing`
+    is the number of the object that a camera saw cross a line, None where none did.
     """
 
     lane: str

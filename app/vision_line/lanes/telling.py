@@ -111,7 +111,8 @@ class Telling:
         self._took_s.append(time.monotonic() - decided.decision.decided_s)
 
     def _recorded(self, decided: DecidedPart) -> PartRecord:
-        record = part_record(decided, self._frame())
+        lane, at_s = decided.decision.lane, decided.decision.trigger.at_s
+        record = part_record(decided, self._frame(), self._recorder.orders(lane, at_s).lot)
         self._records[_key(decided)] = record
         if len(self._records) > _MOST_RECORDS:
             self._records.popitem(last=False)

@@ -19,6 +19,7 @@ from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
 from vision_line.lanes.telling import Telling
+from vision_line.parts.orders import Asked, ask_lot
 from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.parts_file import FILE_NAME
 
@@ -133,3 +134,22 @@ async def test_an_acceptance_that_cannot_be_recorded_is_not_inspected(bench: Ben
     while bench.recorder.waiting:  # noqa: ASYNC110  a thread of the recorder has no event to wait for
         await asyncio.sleep(0.02)
     assert bench.rows() == [("not_inspected", None)]
+
+
+async def test_a_part_that_is_known_late_has_the_lot_of_its_own_moment(bench: Bench) -> None:
+    """Unless its trigger says which it has."""
+    passed_s = time.monotonic()
+    await asyncio.sleep(0.002)  # a lot begins at a whole millisecond
+    ask_lot(bench.path.parent, "L-2", Asked("anna", "command"))
+    while bench.recorder.orders("l1").lot != "L-2":  # noqa: ASYNC110  a thread of the recorder has no event to wait for
+        await asyncio.sleep(0.01)
+    triggers = make_trigger(passed_s), make_trigger(time.monotonic()), replace(make_trigger(passed_s), lot="L-9")
+    for number, trigger in enumerate(triggers, start=1):
+        bench.machine.miss(replace(trigger, number=number), PartCause.GAP)
+    for decided in bench.machine.decide(time.monotonic()):
+        bench.telling.leave(decided)
+    while bench.recorder.waiting:  # noqa: ASYNC110  the same
+        await asyncio.sleep(0.01)
+    bench.recorder.close()
+    with closing(sqlite3.connect(bench.path)) as connection:
+        assert connection.execute("SELECT lot FROM parts ORDER BY number").fetchall() == [("",), ("L-2",), ("L-9",)]
