@@ -36,6 +36,14 @@ class CrossingLine:
         across = (off_x * dx + off_y * dy) / (dx * dx + dy * dy)
         return LinePlace(off_x * normal_x + off_y * normal_y, across)
 
+    def centre(self, place: LinePlace, size_wh: tuple[int, int]) -> Point:
+        """Return the centre, in pixels of a frame of `size_wh`, that is at a place."""
+        dx, dy = (self.end[0] - self.begin[0]) * size_wh[0], (self.end[1] - self.begin[1]) * size_wh[1]
+        normal_x, normal_y = self._normal(size_wh)
+        x = self.begin[0] * size_wh[0] + place.across * dx + place.along_px * normal_x
+        y = self.begin[1] * size_wh[1] + place.across * dy + place.along_px * normal_y
+        return x, y
+
     def length_px(self, size_wh: tuple[int, int]) -> float:
         """Return how long it is in a frame of `size_wh`."""
         return hypot((self.end[0] - self.begin[0]) * size_wh[0], (self.end[1] - self.begin[1]) * size_wh[1])

@@ -16,6 +16,7 @@ from statistics import median
 from vision_line.frames import TrackedObject
 from vision_line.lanes.crossing_line import CrossingRule
 from vision_line.lanes.object_path import BeltSpeed, ObjectPath, OnLine, Sight
+from vision_line.lanes.watch_before import Handover, WatchBefore
 from vision_line.parts.part import PartCause
 
 #: So long after it was seen last an object may be found anew, and one that stood before the line is given up, in
@@ -49,20 +50,23 @@ class CrossingWatch:
     the line's ends.
     """
 
-    def __init__(self, rule: CrossingRule, since_s: float | None = None) -> None:
+    def __init__(self, rule: CrossingRule, before: WatchBefore | None = None) -> None:
         """Begin: what is beyond the line in the first frame crossed when nobody watched.
 
-        `since_s` is when the camera was inspected last by the watch before this one, None where there was none.
+        `before` is what the watch before this one left, None where there was none.
         """
         self.rule = rule
+        is_left = before is not None and before.camera == rule.camera
+        left = before if before is not None and is_left else WatchBefore(rule.camera)
+        self._before = Handover(left, rule.gap_s)
         self.near_misses = 0
         self.beside = 0
-        self._paths: list[ObjectPath] = []
+        self._paths = left.paths_by(rule)
         #: Those that had crossed before the newest gap, and until when they may come back.
         self._past: tuple[list[ObjectPath], float] = ([], 0.0)
-        self._numbers_of: tuple[int, tuple[int, int]] | None = None
+        self._numbers_of = self._before.numbers_of
         self._speed: BeltSpeed | None = None
-        self._last_s = since_s
+        self._last_s = None if before is None else before.last_s
         self._slept_s = 0.0  # since then, and no clock shows it
         #: Why nobody knows what was before the next frame, NONE: it is known.
         self._beginning = PartCause.RESTART
@@ -87,6 +91,7 @@ class CrossingWatch:
         """
         found = self._blind(now_s, self._beginning or PartCause.CAMERA)
         if found:
+            self._end_tracks()
             self._last_s = now_s
         for path in self._paths:
             is_lost = path.missed > 0 and path.hits >= self.rule.hits and not path.went_back
@@ -97,10 +102,19 @@ class CrossingWatch:
             found += filter(None, [self._count_it(path, crossed, PartCause.NONE)])
         return found
 
-    @property
-    def last_s(self) -> float | None:
-        """Until when it is known, or told, what passed; None: nothing was inspected."""
-        return self._last_s
+    def left(self) -> WatchBefore:
+        """Return what who watches next must know of this one, which has ended."""
+        numbered = [(path.number, path) for path in self._paths if path.number is not None]
+        mine = WatchBefore(
+            camera=self.rule.camera,
+            last_s=self._last_s,
+            lines=(self.rule.line,),
+            parts={number: path.sights[-1].at_s for number, path in numbered if path.is_part},
+            paths=tuple(path for path in self._paths if not path.is_counted),
+            classes=self.rule.classes,
+            numbers_of=self._numbers_of,
+        )
+        return self._before.leave(mine, has_parts=self._has_parts)
 
     def take(self, frame: ObjectsFrame) -> list[Crossing]:
         """Take the next inspected frame; return the parts that follow from it, in the order in which they crossed.
@@ -111,6 +125,9 @@ class CrossingWatch:
         at_s = max(frame.at_s, from_s)
         gap = self._beginning or (PartCause.GAP if at_s - from_s > self.rule.gap_s else PartCause.NONE)
         found = self._blind(at_s, gap)
+        if gap and self._last_s is not None:
+            self._before.lose_sight(self._last_s, has_parts=self._has_parts)
+        self._before.begin_frame(at_s)
         self._beginning, self._last_s, self._slept_s = PartCause.NONE, at_s, 0.0
         self._follow(frame, from_s, at_s, gap)
         for path in self._paths:
@@ -122,7 +139,12 @@ class CrossingWatch:
     @staticmethod
     def _may_be_found(path: ObjectPath, at_s: float) -> bool:
         """Whether a part that was told may be seen again; what was none is another object when it is."""
-        return path.crossed is not None and at_s - path.sights[-1].at_s <= LOST_S
+        return (path.crossed is not None or path.is_part) and at_s - path.sights[-1].at_s <= LOST_S
+
+    @property
+    def _has_parts(self) -> bool:
+        """Whether a part of the watch before is still before this line."""
+        return any(path.is_part and path.crossed is None for path in self._paths)
 
     # Which object is which.
 
@@ -141,14 +163,19 @@ class CrossingWatch:
             path.missed += 1
         self._find_anew(sights, frame.size_wh)
         numbers = {path.number for path in self._paths}
-        self._paths += [
-            ObjectPath(number, gap, cause=self._again(number, sights, frame.size_wh))
-            for number in sights
-            if number not in numbers
-        ]
+        new = [one for one in frame.objects if one.number not in numbers]
+        self._paths += [self._begun(one, gap, self._again(one.number, sights, frame.size_wh), frame) for one in new]
         for path in self._paths:
             if path.number is not None and path.number in sights:
                 path.see(sights[path.number], self.rule.gap_s)
+
+    def _begun(self, one: TrackedObject, gap: PartCause, again: PartCause, frame: ObjectsFrame) -> ObjectPath:
+        """Return the path of an object that is new here; the watch before may have made a part of it."""
+        if self._before.was_part(one.number, frame.at_s):
+            return ObjectPath(one.number, gap, is_counted=True, is_part=True)
+        if not again and self._before.is_unsure(frame.at_s, has_parts=self._has_parts):
+            again = PartCause.RESTART if self._before.is_beyond(one, frame.size_wh) else again
+        return ObjectPath(one.number, gap, cause=again)
 
     def _drop_crossed(self, at_s: float) -> None:
         """Follow none any more that had crossed before a gap: what is beyond the line now may have come in it."""
@@ -210,6 +237,7 @@ class CrossingWatch:
     def _find_anew(self, sights: Mapping[int, Sight], size_wh: tuple[int, int]) -> None:
         """Have paths that lost their track go on as a new one just where they must be, nearest first."""
         known = {path.number for path in self._paths}
+        known.update(number for number, sight in sights.items() if self._before.was_part(number, sight.at_s))
         lost = [path for path in self._paths if path.number not in sights]
         line_px = self.rule.line.length_px(size_wh)
         pairs = (
@@ -224,6 +252,9 @@ class CrossingWatch:
                 known.add(number)
 
     def _end_tracks(self) -> None:
+        if self._last_s is not None:
+            self._before.lose_sight(self._last_s, has_parts=self._has_parts)
+        self._before.end_tracks()
         for path in (*self._paths, *self._past[0]):
             path.number = None
 
@@ -262,6 +293,7 @@ class CrossingWatch:
         if not 0.0 <= crossed.across <= 1.0:
             self.beside += 1
             return None
+        path.is_part = True
         return self._crossing(crossed.at_s, path.cause or cause)
 
     def _blind(self, at_s: float, cause: PartCause) -> list[Crossing]:

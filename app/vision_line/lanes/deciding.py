@@ -23,6 +23,7 @@ from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.plc_door import LaneState, PlcDoor, Trigger
 from vision_line.lanes.telling import Telling
+from vision_line.lanes.watch_before import WatchBefore
 from vision_line.parts.orders import checked_id
 from vision_line.parts.part import PartCause
 
@@ -57,7 +58,7 @@ class Deciding:
         self._machines: dict[str, LaneMachine] = {}
         self._since_utc: dict[str, float] = {}  # from when on a lane's counts count
         self._optical: dict[str, OpticalLane] = {}  # of the lanes that see their parts themselves
-        self._seen_until_s: dict[str, float | None] = {}  # when the camera of one that ended was inspected last
+        self._watched: dict[str, WatchBefore] = {}  # what those left that ended
         self._classes: Sequence[str] | None = None  # of the run's model, None without a run
         self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
         self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
@@ -86,9 +87,8 @@ class Deciding:
         self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
         if plan.optical is not None:
-            self._optical[plan.name] = OpticalLane(
-                plan.optical, plan.camera_delay_s, self._seen_until_s.pop(plan.name, None)
-            )
+            before = self._watched.pop(plan.name, None)
+            self._optical[plan.name] = OpticalLane(plan.optical, plan.camera_delay_s, before)
             if self._classes is not None:
                 self._optical[plan.name].line_came(self._classes)
         self._checks[plan.name] = CountsCheck("parts"), CountsCheck("rejects")
@@ -98,7 +98,7 @@ class Deciding:
         machine, now_s = self._machines.pop(name), time.monotonic()
         if (optical := self._optical.pop(name, None)) is not None:
             self._take_crossings(machine, optical.end(now_s))
-            self._seen_until_s[name] = optical.last_s
+            self._watched[name] = optical.left()
         self._last[name] = machine.last
         for decided in machine.end(cause, now_s):
             self._telling.leave(decided)
@@ -194,6 +194,7 @@ class Deciding:
         self._classes = None
         for optical in self._optical.values():
             optical.line_went()
+        self._watched = {name: each.without_tracks() for name, each in self._watched.items()}
         for machine in self._machines.values():
             machine.line_went()
         self._settle(self._machines.values())  # first: what is on its way was this run's

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import hypot, inf
 from typing import NamedTuple
@@ -56,7 +57,8 @@ class ObjectPath:
     """An object. `number` is its track's, None where that has ended; `gap` is why time at its ends was not inspected.
 
     `crossed` is where it crossed, `cause` why that is no part that could be inspected. `passed` is where it must have
-    crossed while it was not seen. `missed` counts the newest frames that do not show it.
+    crossed while it was not seen. `missed` counts the newest frames that do not show it. `is_part`: it is a part
+    already; where it has not `crossed`, by another line, before this one was watched.
     """
 
     number: int | None
@@ -64,6 +66,7 @@ class ObjectPath:
     crossed: OnLine | None = None
     cause: PartCause = PartCause.NONE
     is_counted: bool = False
+    is_part: bool = False
     passed: OnLine | None = None
     missed: int = 0
     expected: LinePlace = field(default_factory=lambda: LinePlace(0.0, 0.0))
@@ -107,7 +110,7 @@ class ObjectPath:
 
     def may_be_at(self, place: LinePlace, line_px: float) -> bool:
         """Whether it has crossed, and may be what is seen before the line, nearer than its size to where it was."""
-        if self.crossed is None or place.along_px >= 0:
+        if (self.crossed is None and not self.is_part) or place.along_px >= 0:
             return False
         last = self.sights[-1]
         off_px = hypot(place.along_px - last.place.along_px, (place.across - last.place.across) * line_px)
@@ -120,10 +123,24 @@ class ObjectPath:
         if self.crossed is None and before.along_px < 0 <= self.expected.along_px:
             self.passed = on_line(from_s, before, to_s, self.expected)
 
+    def by_line(self, moved: Callable[[LinePlace], LinePlace], gap_s: float) -> ObjectPath:
+        """Return what has not been told of it as another line sees it; `moved` returns where its places are there.
+
+        That it crossed the other one nobody watched.
+        """
+        found = ObjectPath(self.number, self.gap, cause=self.cause, _earlier_hits=self._earlier_hits)
+        for sight in self.sights:
+            found.see(sight._replace(place=moved(sight.place)), gap_s)
+        found.cause = self.cause or (PartCause.NONE if found.crossed is None else PartCause.RESTART)
+        found.was_of_class |= self.was_of_class
+        found.missed, found.expected = self.missed, moved(self.expected)
+        return found
+
     def go_on(self, number: int) -> None:
         """Go on as another track."""
         self._earlier_hits = self.hits
         self.number, self.is_anew = number, True
+        self._doubt_telling()
 
     def see(self, sight: Sight, gap_s: float) -> None:
         """Take a sight of it, and whether it crossed; between two that are further apart than `gap_s` nobody knows."""
@@ -132,6 +149,8 @@ class ObjectPath:
         along_px = sight.place.along_px
         self.missed, self.passed, self.expected = 0, None, sight.place
         self.was_of_class |= sight.was_of_class
+        if before is not None and (self.went_back or sight.at_s - before.at_s > gap_s):
+            self._doubt_telling()
         if self.crossed is not None and along_px <= -BACK_SHARE * sight.depth_px:
             self._uncross()
         elif self.crossed is None and along_px >= 0:
@@ -155,9 +174,16 @@ class ObjectPath:
         elif self.is_anew:
             self.cause = self.cause or PartCause.CROSSING
 
+    def _doubt_telling(self) -> None:
+        """Take it for another object than the one that another line made a part: it may be, and may be that one."""
+        if self.is_part and self.crossed is None:
+            self.is_part = self.is_counted = False
+            self.cause = PartCause.RESTART
+
     def _uncross(self) -> None:
         """Begin again before the line: what crosses next may be the same object, or another one."""
         self.crossed = None
         self._furthest_px = self.sights[-1].place.along_px
         if self.is_counted:
-            self.is_counted, self.cause = False, PartCause.CROSSING
+            self.is_counted = self.is_part = False
+            self.cause = PartCause.CROSSING

@@ -9,15 +9,16 @@ from vision_line.feed.protocol import Header
 from vision_line.lanes.crossing_line import CrossingRule
 from vision_line.lanes.crossing_watch import Crossing, CrossingWatch
 from vision_line.lanes.feed_facts import objects_frame
+from vision_line.lanes.watch_before import WatchBefore
 from vision_line.parts.part import PartCause
 
 
 class OpticalLane:
     """One lane; nothing is accepted while `stops` says why no part would be seen."""
 
-    def __init__(self, rule: CrossingRule, delay_s: float, since_s: float | None = None) -> None:
-        """Watch a camera whose frames show what was `delay_s` before; who watched it before saw it until `since_s`."""
-        self._watch = CrossingWatch(rule, since_s)
+    def __init__(self, rule: CrossingRule, delay_s: float, before: WatchBefore | None = None) -> None:
+        """Watch a camera whose frames show what was `delay_s` before; `before` is what who watched it last left."""
+        self._watch = CrossingWatch(rule, before)
         self._delay_s = delay_s
         self._problem = ""
 
@@ -48,10 +49,9 @@ class OpticalLane:
         """Return the parts of which nobody will know any more whether they crossed."""
         return self._watch.end(now_s)
 
-    @property
-    def last_s(self) -> float | None:
-        """Until when it is known, or told, what passed; None: nothing was inspected."""
-        return self._watch.last_s
+    def left(self) -> WatchBefore:
+        """Return what who watches next must know."""
+        return self._watch.left()
 
     @property
     def stops(self) -> dict[PartCause, str]:

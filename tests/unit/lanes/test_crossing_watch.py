@@ -275,7 +275,7 @@ def test_who_stops_watching_says_what_nobody_will_know() -> None:
 def test_who_watches_next_says_what_may_have_passed_between_the_two() -> None:
     first = Scene()
     assert first.watch.end(first.now_s + 1.0) == []
-    second = CrossingWatch(RULE, first.watch.last_s)
+    second = CrossingWatch(RULE, first.watch.left())
     (blind,) = second.take(ObjectsFrame(first.now_s + 5.0, SIZE_WH, 1))
     assert (blind.at_s, blind.cause) == (first.now_s, PartCause.RESTART)
 
