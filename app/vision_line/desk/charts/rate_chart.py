@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 
@@ -33,7 +32,10 @@ LEAST_AREA_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RateSeries:
-    """Events and inspected seconds of consecutive periods, each (n,); `left_out` has the numbers of excluded ones."""
+    """Events and inspected seconds of periods in their order, each (n,); `left_out` has the numbers of excluded ones.
+
+    One mostly begins where the one before ends.
+    """
 
     periods: Sequence[ChartPeriod]
     events: Sequence[int]
@@ -145,7 +147,7 @@ def rate_chart(series: RateSeries, limits: ControlLimits | str, tests: Collectio
         for place, n in enumerate(kept)
     ]
     signals = [_signal(points[signal.first : signal.last + 1], signal) for signal in called.signals]
-    whole_s = series.periods[-1].until_utc - series.periods[0].since_utc
+    whole_s = sum(period.until_utc - period.since_utc for period in series.periods)
     weekly = false_alarms_a_week(limits, areas, whole_s / len(series.periods), tests)
     return RateChart(
         refused="",
@@ -182,10 +184,20 @@ def _signal(points: Sequence[ChartPoint], signal: NelsonSignal) -> ChartSignal:
 
 
 def _without(series: RateSeries) -> list[WithoutPoint]:
-    found = []
-    for has_point, group in groupby(range(len(series.periods)), series.was_inspected):
-        own = list(group)
-        if not has_point:
-            begins, ends = series.periods[own[0]].since_utc, series.periods[own[-1]].until_utc
-            found.append(WithoutPoint(begins, ends, len(own), sum(series.events[n] for n in own)))
-    return found
+    groups: list[list[int]] = []
+    for n, period in enumerate(series.periods):
+        if series.was_inspected(n):
+            continue
+        if groups and groups[-1][-1] == n - 1 and series.periods[n - 1].until_utc == period.since_utc:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    return [
+        WithoutPoint(
+            series.periods[own[0]].since_utc,
+            series.periods[own[-1]].until_utc,
+            len(own),
+            sum(series.events[n] for n in own),
+        )
+        for own in groups
+    ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from vision_line.desk.charts.baselines import BaselineInUse, Baselines, in_use, watched
 from vision_line.desk.charts.chart_periods import ChartPeriod, PeriodKind, chart_periods
-from vision_line.desk.charts.rate_chart import HOUR_S, RateChart, fitted, rate_chart
+from vision_line.desk.charts.rate_chart import HOUR_S, RateChart, RateSeries, fitted, rate_chart
 from vision_line.desk.charts.rate_series import read_series
 from vision_line.desk.inspected.inspected_time import CameraTime, read_inspected_time
 from vision_line.desk.local_time import ChosenTime, PlantClock
@@ -59,23 +59,31 @@ def week_before(time: ChosenTime) -> ChosenTime:
 
 
 def read_rate_chart(
-    connection: Records, time: ChosenTime, clock: PlantClock, baselines: Baselines, now_utc: float
+    connection: Records, times: Sequence[ChosenTime], clock: PlantClock, baselines: Baselines, now_utc: float
 ) -> ReportedChart:
-    """Return the u chart of rejects and warnings per inspected hour.
+    """Return the u chart of rejects and warnings per inspected hour of `times`, one after the other until now.
 
     Raises:
         Error: the database's, as it comes.
     """
-    known = ChosenTime(time.since_utc, min(time.until_utc, now_utc))
-    series = read_series(connection, _ALL, hours_of(known, clock))
+    series = _together([read_series(connection, _ALL, hours_of(time, clock)) for time in times])
     approved = baselines.get(_ALL)
     if approved is not None:
         chart = rate_chart(series, approved.baseline.limits)
         return ReportedChart(chart, in_use(connection, approved, now_utc), 0)
-    usual = read_series(connection, _ALL, hours_of(week_before(time), clock))
+    usual = read_series(connection, _ALL, hours_of(week_before(times[0]), clock))
     limits = fitted(usual)
     chart = rate_chart(series, f"of the 7 days before, {limits}" if isinstance(limits, str) else limits)
     return ReportedChart(chart, None, len(usual.kept))
+
+
+def _together(series: Sequence[RateSeries]) -> RateSeries:
+    """Return several as one."""
+    return RateSeries(
+        [period for one in series for period in one.periods],
+        [events for one in series for events in one.events],
+        [seconds for one in series for seconds in one.inspected_s],
+    )
 
 
 def hours_of(time: ChosenTime, clock: PlantClock) -> list[ChartPeriod]:

@@ -89,6 +89,17 @@ class LotTime:
         ends = [now_utc if span.until_utc is None else span.until_utc for span in self.spans]
         return ChosenTime(min(span.since_utc for span in self.spans), max(ends))
 
+    def active(self, now_utc: float) -> list[ChosenTime]:
+        """Return the times in which it was made at any lane, one after the other, without those in between."""
+        found: list[ChosenTime] = []
+        for span in sorted(self.spans, key=lambda each: each.since_utc):
+            until_utc = now_utc if span.until_utc is None else span.until_utc
+            if found and span.since_utc <= found[-1].until_utc:
+                found[-1] = ChosenTime(found[-1].since_utc, max(found[-1].until_utc, until_utc))
+            else:
+                found.append(ChosenTime(span.since_utc, until_utc))
+        return found
+
     @property
     def is_interrupted(self) -> bool:
         """Whether other things were made in between, or it was made at some lanes alone."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vision_line.desk.local_time import NO_SHIFTS, ChosenTime, PlantClock
 from vision_line.desk.recorded_clock import recorded_shifts
@@ -42,6 +42,11 @@ class ReportPeriod:
     shift: WorkShift | None
     zone_from: str
     lot: LotTime | None = None
+
+    def charted(self, now_utc: float) -> list[ChosenTime]:
+        """Return the times until now whose events are charted: of a lot those in which it was made."""
+        times = [self.time] if self.lot is None else self.lot.active(now_utc)
+        return [replace(time, until_utc=min(time.until_utc, now_utc)) for time in times if time.since_utc < now_utc]
 
     @property
     def title(self) -> str:

@@ -141,7 +141,7 @@ def read_report(
         counts = read_counts(connection, time)
         challenges = read_challenges(connection, directory, time, now_utc)
         challenged = count_challenged(connection, time.since_utc, time.until_utc)
-        usual = read_rate_chart(connection, time, period.clock, baselines, now_utc)
+        usual = read_rate_chart(connection, period.charted(now_utc), period.clock, baselines, now_utc)
         shortages = read_shortages(connection, time, inspected.cameras, counts, baselines)
         silences = read_silences(connection, baselines, time.until_utc)
         lanes = read_lanes(

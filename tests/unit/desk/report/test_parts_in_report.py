@@ -13,9 +13,11 @@ from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
 from tests.fakes.passed_parts import make_part
 
 from vision_line.desk.report.document import document
+from vision_line.desk.report.passed_parts import LotTime
 from vision_line.desk.report.period import WantedPeriod
 from vision_line.desk.report.shift_report import ShiftReport, read_report
 from vision_line.errors import ConfigError
+from vision_line.parts.lot_spans import LotSpan
 from vision_line.parts.orders import LOT, Asked, enter
 from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part
@@ -28,6 +30,8 @@ from vision_line.reviews.part_baseline_entries import ApprovedPartBaseline, Part
 BY = Asked("the shift", "desk")
 HOUR = WantedPeriod(since="2h", timezone="UTC")
 NOW_UTC = BEGAN_UTC + 3600.0
+#: A whole hour, long behind all that is recorded.
+DAY_AFTER_UTC = BEGAN_UTC + 86_400.0
 
 
 @pytest.fixture
@@ -92,6 +96,28 @@ def test_a_lot_that_was_interrupted_says_so_and_one_that_goes_on_ends_now(parted
     report = report_on(parted, WantedPeriod(lot="L-1", timezone="UTC"))
     assert report.period.time.until_utc == NOW_UTC
     assert document(report).count("This lot was made everywhere from") == 1
+
+
+def test_of_a_lot_that_was_interrupted_the_time_in_between_is_in_no_chart(rows: DeskRecords) -> None:
+    """A for half an hour, B for two hours, A again; nothing was inspected, so that each hour is without a point."""
+    orders = (("A", 600), ("B", 2400), ("A", 9600), ("C", 10_200))
+    with writing(rows.directory) as connection:
+        for lot, after_s in orders:
+            order = enter(connection, LOT, lot, BY, "*")
+            connection.execute(
+                "UPDATE lots SET begun_utc = ? WHERE number = ?", (DAY_AFTER_UTC + after_s, order.number)
+            )
+    report = read_report(rows.directory, WantedPeriod(lot="A", timezone="UTC"), DAY_AFTER_UTC + 4 * 3600.0, 0)
+    without = [(gap.since_utc - DAY_AFTER_UTC, gap.until_utc - DAY_AFTER_UTC) for gap in report.usual.chart.without]
+    assert without == [(600.0, 2400.0), (9600.0, 10_200.0)]
+    whole = read_report(rows.directory, WantedPeriod(since="4h", timezone="UTC"), DAY_AFTER_UTC + 4 * 3600.0, 0)
+    assert [gap.periods for gap in whole.usual.chart.without] == [4]
+
+
+def test_a_lot_that_overlaps_itself_at_lanes_is_charted_once() -> None:
+    spans = [LotSpan("A", "left", 100.0, 300.0), LotSpan("A", "right", 200.0, 400.0), LotSpan("A", "*", 600.0, None)]
+    times = LotTime("A", spans).active(900.0)
+    assert [(time.since_utc, time.until_utc) for time in times] == [(100.0, 400.0), (600.0, 900.0)]
 
 
 def test_an_unknown_lot_is_refused(parted: Path) -> None:
