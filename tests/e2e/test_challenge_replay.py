@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import COMMAND
+from tests.fakes.renamed_bundle import write_renamed_bundle
 
 from vision_line.challenges.clip_results import recent_replays
 from vision_line.challenges.entry_bodies import PassOutcome
 from vision_line.config.load import load_config
+from vision_line.devices.model.model import open_model
 from vision_line.simulator.codec import encode, open_encoder
 from vision_line.simulator.scene import FPS, SIZE_WH, ScenePlan, draw_scene
 
@@ -28,6 +31,9 @@ thresholds = { "spur" = 0.3 }
 name = "cam01"
 station = "line 1"
 url = "rtsp://user:secret@127.0.0.1:9/never-opened"
+[recipe.caps]
+model = "caps"
+thresholds = { "thorn" = 0.3 }
 """
 PLAN = """every = "8h"
 [[part]]
@@ -43,6 +49,11 @@ expects = ["spur"]
 file = "good.h264"
 camera = "cam01"
 expects = "good"
+[[clip]]
+file = "a thorn.h264"
+camera = "cam01"
+expects = ["thorn"]
+recipe = "caps"
 """
 
 
@@ -70,15 +81,23 @@ def test_clips_are_inspected_as_the_line_does_and_kept_apart(tmp_path: Path) -> 
     (tmp_path / "records").mkdir()
     record_board(tmp_path / "a spur.h264", 1.0)
     record_board(tmp_path / "good.h264", 0.0)
+    shutil.copy(tmp_path / "a spur.h264", tmp_path / "a thorn.h264")
+    write_renamed_bundle(tmp_path / "caps", {"spur": "thorn"})
 
     passed = replay(tmp_path)
     assert passed.returncode == 0, passed.stdout + passed.stderr
-    assert "0 of 1 defective passes missed: the miss rate is below 95.0 % (95 %, one-sided)" in passed.stdout
+    assert "0 of 2 defective passes missed: the miss rate is below 77.6 % (95 %, one-sided)" in passed.stdout
+    assert "a thorn.h264 as cam01 under recipe caps by caps: found" in passed.stdout
     (body,) = recent_replays(tmp_path / "records", 1.0)
     # What else the model finds on the board depends on the processor: INT8 rounds differently with and without VNNI.
-    assert [(clip.outcome, "spur" in clip.found, clip.frames) for clip in body.clips] == [
-        (PassOutcome.FOUND, True, FRAMES),
-        (PassOutcome.ACCEPTED, False, FRAMES),
+    assert [(clip.outcome, clip.found & {"spur", "thorn"}, clip.frames) for clip in body.clips] == [
+        (PassOutcome.FOUND, {"spur"}, FRAMES),
+        (PassOutcome.ACCEPTED, frozenset(), FRAMES),
+        (PassOutcome.FOUND, {"thorn"}, FRAMES),
+    ]
+    models = [(clip.recipe, clip.model_name, clip.model_sha256) for clip in body.clips]
+    assert models == [("", "pcb-demo", body.model_sha256)] * 2 + [
+        ("caps", "caps", open_model(tmp_path / "caps").sha256)
     ]
     stream = load_config(tmp_path / "streams.toml").config.stream[0]
     assert body.clips[0].sha256 == hashlib.sha256((tmp_path / "a spur.h264").read_bytes()).hexdigest()

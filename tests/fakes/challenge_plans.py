@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from vision_line.challenges.challenge_targets import ChallengePart, ChallengeTarget
-from vision_line.challenges.clip_results import ClipResult, ReplayBody
+from vision_line.challenges.clip_results import ClipResult, InspectedClip, ReplayBody
 from vision_line.challenges.entry_bodies import (
     ActBody,
     BegunBody,
@@ -76,6 +76,11 @@ def challenged(directory: Path, camera: str, from_utc: float, to_utc: float) -> 
         number = enter_begun(connection, camera, begun((camera,), planned("A:open"), from_utc))
         enter_act(connection, camera, ChallengeAct.PART, number, from_utc)
         enter_act(connection, camera, ChallengeAct.ABORTED, number, to_utc)
+
+
+def inspected_clip(found: str, frames: int = 9, recipe: str = "", model: tuple[str, str] = ("", "")) -> InspectedClip:
+    """Return what was done with a clip in which these classes were found."""
+    return InspectedClip("0" * 64, recipe, "1" * 64, *model, frozenset(found.split()), frames)
 
 
 def replayed(*clips: ClipResult, outcome: ChallengeOutcome) -> ReplayBody:

@@ -23,6 +23,8 @@ class ReplayClipSettings(Frozen):
     """Name of the camera whose settings it is inspected with."""
     expects: Literal["good"] | list[str]
     """Classes all of which must be found; `"good"`: nothing may be found."""
+    recipe: str | None = None
+    """The recipe under which it is inspected, and so by which model; `""`: none; default: the one in force then."""
 
     @field_validator("expects")
     @classmethod
@@ -34,15 +36,19 @@ class ReplayClipSettings(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
-    """A clip of the plan; `name` is the file as the plan says it, `expects` nothing of a good one."""
+    """A clip of the plan; `name` is the file as the plan says it, `expects` nothing of a good one.
+
+    `recipe` is None where the one counts that is in force at the camera.
+    """
 
     name: str
     path: Path
     camera: str
     expects: frozenset[str]
+    recipe: str | None = None
 
 
 def planned_clip(clip: ReplayClipSettings, folder: Path) -> PlannedClip:
     """Return a clip of a plan that lies in `folder`."""
     expects = frozenset[str]() if clip.expects == GOOD else frozenset(clip.expects)
-    return PlannedClip(clip.file, folder / clip.file, clip.camera, expects)
+    return PlannedClip(clip.file, folder / clip.file, clip.camera, expects, clip.recipe)

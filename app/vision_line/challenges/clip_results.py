@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -28,12 +29,16 @@ _MOST = 400
 class ClipResult(EntryBody):
     """One clip: which file and frames of it, with which settings of which camera, and what was found.
 
-    `settings_sha256` is of the camera's settings as the records have them.
+    `settings_sha256` is of the camera's settings under `recipe`, "" without one, as the records have them. The model
+    is the one that inspected it; in entries of before it is that of all clips.
     """
 
     file: str
     sha256: str
     camera: str
+    recipe: str = ""
+    model_name: str = ""
+    model_sha256: str = ""
     settings_sha256: str
     frames: int
     expects: frozenset[str]
@@ -52,7 +57,10 @@ class ClipResult(EntryBody):
 
 
 class ReplayBody(EntryBody):
-    """All clips of one time: by whom, with which program and model, against which limits."""
+    """All clips of one time: by whom, with which program and model, against which limits.
+
+    The model is the run's own, or where that inspected none the one of the first clip.
+    """
 
     by: str
     at_utc: float
@@ -66,6 +74,24 @@ class ReplayBody(EntryBody):
     outcome: ChallengeOutcome
     why: tuple[str, ...]
     clips: tuple[ClipResult, ...]
+
+    @property
+    def models(self) -> list[tuple[str, str]]:
+        """Name and SHA-256 of each model that inspected."""
+        named = ((clip.model_name, clip.model_sha256) for clip in self.clips if clip.model_sha256)
+        return list(dict.fromkeys(named)) or [(self.model_name, self.model_sha256)]
+
+
+class InspectedClip(NamedTuple):
+    """What was done with a clip: under which recipe and settings, by which model, and what it found in how much."""
+
+    sha256: str
+    recipe: str
+    settings_sha256: str
+    model_name: str
+    model_sha256: str
+    found: frozenset[str]
+    frames: int
 
 
 def clip_outcome(expects: Collection[str], found: Collection[str], frames: int) -> PassOutcome:
@@ -90,17 +116,14 @@ def replay_outcome(clips: Sequence[ClipResult], limits: ChallengeLimits) -> tupl
     return ChallengeOutcome.PASSED, ()
 
 
-def clip_result(clip: PlannedClip, sha256: str, settings_sha256: str, found: frozenset[str], frames: int) -> ClipResult:
-    """Return the result of a clip in which classes were `found`, called a defect."""
+def clip_result(clip: PlannedClip, inspected: InspectedClip) -> ClipResult:
+    """Return the result of a clip."""
     return ClipResult(
         file=clip.name,
-        sha256=sha256,
         camera=clip.camera,
-        settings_sha256=settings_sha256,
-        frames=frames,
         expects=clip.expects,
-        found=found,
-        outcome=clip_outcome(clip.expects, found, frames),
+        outcome=clip_outcome(clip.expects, inspected.found, inspected.frames),
+        **inspected._asdict(),
     )
 
 

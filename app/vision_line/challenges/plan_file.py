@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -193,13 +193,15 @@ def checked_plan(file: TomlFile, loaded: LoadedConfig) -> ChallengePlan:
     )
 
 
-def unknown_part_classes(plan: ChallengePlan, classes: Sequence[str], of_clips: Sequence[str]) -> list[str]:
-    """Return what parts expect that no model of the run can find, a sentence each.
+def unknown_part_classes(
+    plan: ChallengePlan, classes: Sequence[str], of_clip: Callable[[PlannedClip], Sequence[str]]
+) -> list[str]:
+    """Return what parts and clips expect that cannot be found, a sentence each.
 
-    `of_clips` are the classes of the run's own model, which is the one that inspects recorded clips.
+    `classes` are those of all models of the run, `of_clip` returns those of the models that may inspect a clip.
     """
     parts = {(f"part {part.id}", part.expects, (*classes,)) for target in plan.targets for part in target.parts}
-    clips = {(f"clip {clip.name}", clip.expects, (*of_clips,)) for clip in plan.clips}
+    clips = {(f"clip {clip.name}", clip.expects, (*of_clip(clip),)) for clip in plan.clips}
     return [
         f"{plan.path}: {what} expects {name!r}, no class of the model, expected one of {', '.join(known)}"
         for what, expects, known in sorted(parts | clips, key=lambda one: one[0])
@@ -240,6 +242,8 @@ def _unknown(settings: PlanSettings, loaded: LoadedConfig) -> Iterator[Problem]:
     for index, clip in enumerate(settings.clip):
         if clip.camera not in known["camera"]:
             yield ("clip", index, "camera"), f"found {clip.camera!r}, which {loaded.path.name} does not have"
+        if clip.recipe and clip.recipe not in loaded.config.recipe:
+            yield ("clip", index, "recipe"), f"found {clip.recipe!r}, which {loaded.path.name} does not have"
 
 
 def _pointless(settings: PlanSettings) -> Iterator[Problem]:

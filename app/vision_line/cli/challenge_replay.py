@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`vision-line challenge replay`: recorded clips through the line's own model, settings and tracker."""
+"""`vision-line challenge replay`: recorded clips through the line's own models, settings and tracker."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import re
 import sqlite3
 import sys
 import tempfile
@@ -17,20 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.challenges.clip_plan import PlannedClip
-from vision_line.challenges.clip_results import ClipResult, ReplayBody, clip_result, enter_replay, replay_outcome
+from vision_line.challenges.clip_results import (
+    ClipResult,
+    InspectedClip,
+    ReplayBody,
+    clip_result,
+    enter_replay,
+    replay_outcome,
+)
 from vision_line.challenges.showing import share, shown
 from vision_line.cli.challenge import OUTCOME_CODES, ChallengedLine, moment
 from vision_line.cli.command_user import command_user
-from vision_line.config.models import Config, Stream, StreamSettings
+from vision_line.cli.replayed_clip import ReplayedClip, recipes_in_force
+from vision_line.devices.model.model import open_model
 from vision_line.errors import ConfigError, ExitCode
 from vision_line.frames import Verdict
 from vision_line.records.schema import open_reader
-from vision_line.reinspection.file_line import OF_CAMERAS, RECORDS, FileCamera, LineModel, inspect_files
+from vision_line.reinspection.file_line import RECORDS, LineModel, inspect_files
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
 
-_RUN = "SELECT version, model_name, model_sha256, device FROM runs"
+_RUN = "SELECT version, device, model_name, model_sha256 FROM runs"
 _FRAMES = "SELECT camera, sum(inspected) FROM coverage GROUP BY camera"
 _FOUND = "SELECT DISTINCT camera, class FROM events WHERE verdict != ?"
 _NO_CLIPS = "expected [[clip]], which says what is to be found in which file, found none"
@@ -47,36 +52,13 @@ class ReplayOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayedClip:
-    """A clip with the name of the camera that it is in the run, and its settings."""
+class _Replayed:
+    """What one model showed: what ran, and the clips that it inspected with their results."""
 
-    clip: PlannedClip
-    name: str
-    stream: Stream
-    sha256: str
-
-    @classmethod
-    def of(cls, number: int, clip: PlannedClip, config: Config) -> ReplayedClip:
-        """Return clip `number`; its content is read once.
-
-        Raises:
-            ConfigError: the file cannot be read.
-        """
-        stream = next(one for one in config.stream if one.name == clip.camera)
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", clip.path.stem)[:50]
-        return cls(clip, f"{number:03d}-{plain}", stream, _sha256(clip))
-
-    @property
-    def settings_sha256(self) -> str:
-        """The digest of the camera's settings, as the records have them."""
-        return hashlib.sha256(self.stream.settings_json.encode()).hexdigest()
-
-    @property
-    def camera(self) -> FileCamera:
-        """The clip as a camera with the settings of the one that it stands for."""
-        kept = StreamSettings.model_fields.keys() - OF_CAMERAS
-        settings = json.loads(self.stream.model_dump_json(include={*kept}, exclude_none=True))
-        return FileCamera(self.name, self.clip.path, settings)
+    version: str
+    device: str
+    model: tuple[str, str]
+    results: Sequence[tuple[ReplayedClip, ClipResult]]
 
 
 def replay_clips(line: ChallengedLine, options: ReplayOptions) -> ExitCode:
@@ -85,15 +67,21 @@ def replay_clips(line: ChallengedLine, options: ReplayOptions) -> ExitCode:
     Raises:
         VisionLineError: a clip is none of the plan, or cannot be inspected to its end: then nothing is entered.
     """
-    config = line.loaded.config
+    in_force = recipes_in_force(line.loaded, line.directory)
     chosen = _chosen(line, options.files)
-    clips = [ReplayedClip.of(number, clip, config) for number, clip in enumerate(chosen, 1)]
+    clips = [ReplayedClip.of(number, clip, line.loaded, in_force) for number, clip in enumerate(chosen, 1)]
+    by_model = _by_model(line, options, clips)
+    at_utc = round(time.time(), 3)
     with tempfile.TemporaryDirectory(prefix="vision-line-replay-") as made, logging_to_stream(level=logging.WARNING):
-        at_utc = round(time.time(), 3)
-        if _inspect(line, options, clips, Path(made)) is ExitCode.INTERRUPTED:
-            return ExitCode.INTERRUPTED
-        with closing(open_reader(Path(made) / RECORDS)) as connection:
-            body = _body(connection, line, clips, at_utc)
+        replayed = []
+        for number, (model, own) in enumerate(by_model.items()):
+            folder = Path(made) / str(number)
+            folder.mkdir()
+            if _inspect(line, options, model, own, folder) is ExitCode.INTERRUPTED:
+                return ExitCode.INTERRUPTED
+            with closing(open_reader(folder / RECORDS)) as connection:
+                replayed.append(_replayed(connection, own))
+    body = _body(line, clips, replayed, at_utc)
     enter_replay(line.directory, body)
     show_replay(body)
     return OUTCOME_CODES[body.outcome]
@@ -112,13 +100,16 @@ def _lines(body: ReplayBody) -> Iterator[str]:
     for clip in body.clips:
         lacking = f" (not found: {', '.join(clip.missing)})" if clip.missing else ""
         rejected = f" ({', '.join(sorted(clip.found))})" if clip.found and not clip.expects else ""
-        yield f"  {clip.file} as {clip.camera}: {clip.outcome}{lacking}{rejected}, {clip.frames} frames"
+        under = f" under recipe {clip.recipe}" if clip.recipe else ""
+        by = f" by {clip.model_name}" if len(body.models) > 1 else ""
+        yield f"  {clip.file} as {clip.camera}{under}{by}: {clip.outcome}{lacking}{rejected}, {clip.frames} frames"
     yield f"  {found.says}"
     if found.counts.good:
         low, high = found.false_reject_interval
         rejects = f"{found.counts.falsely_rejected} of {found.counts.good} good clips rejected"
         yield f"  {rejects}, between {share(low)} and {share(high)}"
-    yield f"  model {body.model_name} {body.model_sha256[:12]} on {body.device}"
+    for name, sha256 in body.models:
+        yield f"  model {name} {sha256[:12]} on {body.device}"
 
 
 def _chosen(line: ChallengedLine, files: Sequence[Path]) -> list[PlannedClip]:
@@ -138,23 +129,45 @@ def _chosen(line: ChallengedLine, files: Sequence[Path]) -> list[PlannedClip]:
     return found
 
 
-def _sha256(clip: PlannedClip) -> str:
-    try:
-        with clip.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise ConfigError(f"{clip.path}: cannot be read: {exc.strerror}") from exc
+def _by_model(
+    line: ChallengedLine, options: ReplayOptions, clips: Sequence[ReplayedClip]
+) -> dict[Path | None, list[ReplayedClip]]:
+    """Return the clips by the model that inspects them, the line's own first.
+
+    Raises:
+        ConfigError: a clip expects what its model cannot find.
+        ModelError: a model cannot be used.
+    """
+    found: dict[Path | None, list[ReplayedClip]] = {}
+    for one in sorted(clips, key=lambda each: each.model is not None):
+        own = model_path(RunOptions(line.loaded.path, model=options.model), line.loaded)
+        found.setdefault(one.model or own, []).append(one)
+    problems = []
+    for path, of_model in found.items():
+        model = open_model(path)
+        for one in of_model:
+            under = f", which inspects it under recipe {one.recipe}" if one.recipe else ""
+            problems += [
+                f"{line.plan.path}: clip {one.clip.name} expects {name!r}, no class of model {model.name}{under},"
+                f" expected one of {', '.join(model.classes)}"
+                for name in sorted(one.clip.expects - {*model.classes})
+            ]
+    if problems:
+        raise ConfigError(*problems)
+    return found
 
 
-def _inspect(line: ChallengedLine, options: ReplayOptions, clips: Sequence[ReplayedClip], folder: Path) -> ExitCode:
-    """Inspect the clips as files of a line of its own, whose configuration and records are in `folder`.
+def _inspect(
+    line: ChallengedLine, options: ReplayOptions, path: Path | None, clips: Sequence[ReplayedClip], folder: Path
+) -> ExitCode:
+    """Inspect clips as files of a line of its own, whose configuration and records are in `folder`.
 
     Raises:
         VisionLineError: as a run does.
     """
     settings = line.loaded.config.model
     model = LineModel(
-        path=model_path(RunOptions(line.loaded.path, model=options.model), line.loaded),
+        path=path,
         device=options.device or settings.device,
         max_input_shapes=settings.max_input_shapes,
         allow_failed_gates=options.allow_failed_gates,
@@ -162,19 +175,40 @@ def _inspect(line: ChallengedLine, options: ReplayOptions, clips: Sequence[Repla
     return inspect_files(model, [clip.camera for clip in clips], folder)
 
 
+def _replayed(connection: sqlite3.Connection, clips: Sequence[ReplayedClip]) -> _Replayed:
+    version, device, name, sha256 = connection.execute(_RUN).fetchone()
+    frames = dict(connection.execute(_FRAMES).fetchall())
+    found = connection.execute(_FOUND, (Verdict.ACCEPT,)).fetchall()
+    results = []
+    for one in clips:
+        classes = frozenset(class_name for camera, class_name in found if camera == one.name)
+        inspected = InspectedClip(
+            sha256=one.sha256,
+            recipe=one.recipe,
+            settings_sha256=one.settings_sha256,
+            model_name=name,
+            model_sha256=sha256,
+            found=classes,
+            frames=frames.get(one.name) or 0,
+        )
+        results.append((one, clip_result(one.clip, inspected)))
+    return _Replayed(version, device, (name, sha256), results)
+
+
 def _body(
-    connection: sqlite3.Connection, line: ChallengedLine, clips: Sequence[ReplayedClip], at_utc: float
+    line: ChallengedLine, clips: Sequence[ReplayedClip], replayed: Sequence[_Replayed], at_utc: float
 ) -> ReplayBody:
-    version, model_name, model_sha256, device = connection.execute(_RUN).fetchone()
-    results = tuple(_results(connection, clips))
+    found = {one.name: result for each in replayed for one, result in each.results}
+    results = tuple(found[clip.name] for clip in clips)
     outcome, why = replay_outcome(results, line.plan.limits)
+    first = replayed[0]
     return ReplayBody(
         by=command_user(),
         at_utc=at_utc,
-        version=version,
-        model_name=model_name,
-        model_sha256=model_sha256,
-        device=device,
+        version=first.version,
+        model_name=first.model[0],
+        model_sha256=first.model[1],
+        device=first.device,
         plan_sha256=line.plan.sha256,
         miss=line.plan.limits.miss,
         false_reject=line.plan.limits.false_reject,
@@ -182,11 +216,3 @@ def _body(
         why=why,
         clips=results,
     )
-
-
-def _results(connection: sqlite3.Connection, clips: Sequence[ReplayedClip]) -> Iterator[ClipResult]:
-    frames = dict(connection.execute(_FRAMES).fetchall())
-    found = connection.execute(_FOUND, (Verdict.ACCEPT,)).fetchall()
-    for one in clips:
-        classes = frozenset(class_name for camera, class_name in found if camera == one.name)
-        yield clip_result(one.clip, one.sha256, one.settings_sha256, classes, frames.get(one.name) or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from vision_line.challenges.plan_file import load_plan, unknown_part_classes
@@ -210,7 +211,9 @@ class Preflight:
             yield str(exc)
             return
         if plan is not None and self._model is not None:
-            yield from unknown_part_classes(plan, self._models(self._model).classes, self._model.classes)
+            models = self._models(self._model)
+            of_clip = partial(models.classes_of_clip, self._loaded.config)
+            yield from unknown_part_classes(plan, models.classes, of_clip)
 
     def _slow_cameras(self) -> Iterator[str]:
         index_of = {stream.name: index for index, stream in self._streams}

@@ -108,7 +108,7 @@ def _open_setup(
     reminders = gate_reminders(models)
     check_usable(loaded, models)
     plan = load_plan(loaded)
-    check_challengeable(plan, models)
+    check_challengeable(plan, loaded, models)
     device_name = choose_device(options.device or config.model.device, reminders.append)
     for reminder in reminders:
         logger.warning("%s", reminder)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vision_line.challenges.clip_plan import PlannedClip
 from vision_line.config.camera_recipes import each_case, names_model
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Config
@@ -44,6 +45,12 @@ class RunModels:
     def key_of(self, model: Model) -> str:
         """Return what a model is called among those of the run."""
         return OWN_MODEL if model.sha256 == self.own.sha256 else model.sha256
+
+    def classes_of_clip(self, config: Config, clip: PlannedClip) -> tuple[str, ...]:
+        """Return what can be found in a challenge clip: by its recipe's model, by any where it names no recipe."""
+        if clip.recipe is None:
+            return self.classes
+        return self.by_key[self.key_at(config, clip.recipe, clip.camera)].classes
 
     def key_at(self, config: Config, recipe: str, camera: str) -> str:
         """Return the key of the model that inspects a camera under a recipe, "" for none."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from vision_line.challenges.due_watch import DueWatch
 from vision_line.challenges.plan_file import ChallengePlan, unknown_part_classes
@@ -44,13 +45,14 @@ class RunSetup:
     reminders: tuple[str, ...]  # what was accepted at the start and an operator may not want
 
 
-def check_challengeable(plan: ChallengePlan | None, models: RunModels) -> None:
-    """Refuse a plan whose parts expect what no model can find.
+def check_challengeable(plan: ChallengePlan | None, loaded: LoadedConfig, models: RunModels) -> None:
+    """Refuse a plan whose parts or clips expect what no model can find.
 
     Raises:
         ConfigError: each class named.
     """
-    if plan is not None and (problems := unknown_part_classes(plan, models.classes, models.own.classes)):
+    of_clip = partial(models.classes_of_clip, loaded.config)
+    if plan is not None and (problems := unknown_part_classes(plan, models.classes, of_clip)):
         raise ConfigError(*problems)
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes.challenge_plans import replayed, target
+from tests.fakes.challenge_plans import inspected_clip, replayed, target
 
 from vision_line.challenges.clip_plan import PlannedClip
 from vision_line.challenges.clip_results import ClipResult, clip_result, enter_replay, recent_replays, replay_outcome
@@ -20,7 +20,7 @@ LIMITS = ChallengeLimits(0.02, 0.05)
 
 def result(name: str, expects: str, found: str, frames: int = 9) -> ClipResult:
     clip = PlannedClip(name, Path(name), "cam01", frozenset(expects.split()))
-    return clip_result(clip, "0" * 64, "1" * 64, frozenset(found.split()), frames)
+    return clip_result(clip, inspected_clip(found, frames))
 
 
 @pytest.mark.parametrize(

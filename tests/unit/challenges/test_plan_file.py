@@ -100,6 +100,11 @@ def test_streams_toml_may_name_another_file(tmp_path: Path) -> None:
         ('camera = "cam03"', 'station = "line 1"', r"'line 1' is challenged already"),
         ('on_fail = "stop"', 'on_fail = "divert"', r"on_fail: found 'divert'"),
         ('camera = "cam02"', 'camera = "cam05"', r"clip\[2\]\.camera: found 'cam05', which streams\.toml"),
+        (
+            'expects = ["short"]',
+            'expects = ["short"]\nrecipe = "caps"',
+            r"clip\[1\]\.recipe: found 'caps', which streams",
+        ),
         ("clips/b.mp4", "clips/a.mp4", r"clip\[2\]\.file: 'clips/a\.mp4' is already the file of clip 1"),
         ('expects = ["short"]', "expects = []", r"clip\[1\]\.expects.*: found no class"),
     ],
@@ -111,8 +116,8 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
 
 def test_a_class_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
     found = plan(tmp_path)
-    assert unknown_part_classes(found, ("open", "short"), ("open", "short")) == []
-    of_clip, of_part = unknown_part_classes(found, ("open",), ("open",))
+    assert unknown_part_classes(found, ("open", "short"), lambda _: ("open", "short")) == []
+    of_clip, of_part = unknown_part_classes(found, ("open",), lambda _: ("open",))
     assert "clip clips/a.mp4 expects 'short', no class of the model, expected one of open" in of_clip
     assert "part A17 expects 'short', no class of the model, expected one of open" in of_part
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.fakes.challenge_plans import begun, enter_act, enter_begun, replayed, target
+from tests.fakes.challenge_plans import begun, enter_act, enter_begun, inspected_clip, replayed, target
 from tests.fakes.challenge_plans import planned as passes
 from tests.fakes.desk import ORIGIN, DeskUnderTest
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
@@ -155,7 +155,7 @@ def test_recorded_clips_stand_by_themselves(planned: DeskRecords, client: TestCl
     """With what was found in each; the line stays overdue."""
     for name, found in (("a.mp4", "open"), ("b <i>.mp4", "")):
         clip = PlannedClip(name, Path(name), "cam01", frozenset({"open"}))
-        result = clip_result(clip, "0" * 64, "1" * 64, frozenset(found.split()), 30)
+        result = clip_result(clip, inspected_clip(found, 30))
         outcome = ChallengeOutcome.PASSED if found else ChallengeOutcome.FAILED
         enter_replay(planned.directory, replayed(result, outcome=outcome))
     shown = client.get("/challenges").text
@@ -164,6 +164,16 @@ def test_recorded_clips_stand_by_themselves(planned: DeskRecords, client: TestCl
     assert "1 of 1 defective passes missed" in shown
     assert "<summary>Earlier</summary>" in shown
     assert [one["state"] for one in client.get("/api/v1/challenges").json()] == ["overdue"]
+
+
+def test_clips_of_several_models_say_which_inspected_them(planned: DeskRecords, client: TestClient) -> None:
+    clips = [PlannedClip(name, Path(name), "cam01", frozenset({"open"})) for name in ("a.mp4", "b.mp4")]
+    own = clip_result(clips[0], inspected_clip("open", model=("pcb", "2" * 64)))
+    other = clip_result(clips[1], inspected_clip("open", recipe="caps", model=("caps-8", "3" * 64)))
+    enter_replay(planned.directory, replayed(own, other, outcome=ChallengeOutcome.PASSED))
+    shown = client.get("/challenges").text
+    assert "Model pcb <code>222222222222</code>, Model caps-8 <code>333333333333</code> on cpu" in shown
+    assert "cam01 under caps, by caps-8" in shown
 
 
 def test_the_report_says_what_challenges_showed_and_what_held_at_its_end(planned: DeskRecords) -> None:
