@@ -51,7 +51,8 @@ class Scenario:
     size_wh: tuple[int, int]
     fps: float
     inspect_fps: float | None = None  # None: every frame
-    model_cost: float = 1.0  # time of an image in the engine, in those of YOLOv8n at 640x640
+    model_cost: float = 1.0  # time of an image in the engine, in those of YOLOv8n at 640x640; of several the largest
+    models: int = 1  # open beside each other; any camera may be under the slowest
     latency_s: float = 0.18  # what the mean may be
     host_cores: int = 8
 
@@ -142,11 +143,14 @@ def pipeline(scenario: Scenario, cameras: int | None = None) -> ServingPipeline:
 
 
 def batch_s(scenario: Scenario, frames: int) -> float:
-    """Return how long the GPU takes for a batch: conversion of its frames, then the engine on the padded batch."""
+    """Return how long the GPU takes for a batch: conversion of its frames, then the engine on the padded batch.
+
+    A batch is of one model, so with several of them as many are begun for the same frames.
+    """
     engine = scenario.gpu.engine
     padded = next(bucket for bucket in BUCKETS if bucket >= frames)
     converting_s = frames * (_surface_bytes(scenario) + INPUT_BYTES) / scenario.gpu.bandwidth
-    return engine.setup_s + padded * engine.image_s * scenario.model_cost + converting_s
+    return scenario.models * engine.setup_s + padded * engine.image_s * scenario.model_cost + converting_s
 
 
 def packets_per_frame(scenario: Scenario) -> float:
@@ -188,7 +192,8 @@ def _traffic(scenario: Scenario, cameras: int) -> float:
 
 def _memory(scenario: Scenario, cameras: int) -> float:
     each = DECODE_SURFACES.value * _surface_bytes(scenario) + SESSION_BYTES.value
-    return (CONTEXT_BYTES.value + ENGINE_BYTES.value + GPU_SLOTS * MAX_BATCH * INPUT_BYTES + cameras * each) / 1e9
+    engines = scenario.models * (ENGINE_BYTES.value + GPU_SLOTS * MAX_BATCH * INPUT_BYTES)
+    return (CONTEXT_BYTES.value + engines + cameras * each) / 1e9
 
 
 def _cpu(scenario: Scenario, cameras: int) -> float:

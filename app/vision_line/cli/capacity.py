@@ -67,6 +67,7 @@ def estimate_json(answer: Estimate) -> dict[str, object]:
         "fps": asked.fps,
         "inspect_fps": asked.wanted_fps,
         "model_cost": asked.model_cost,
+        "models": asked.models,
         "latency_limit_ms": asked.latency_s * 1000,
         "resources": [
             {
@@ -109,7 +110,9 @@ def _headline(answer: Estimate) -> Text:
     asked = answer.scenario
     width, height = asked.size_wh
     cameras = f"{asked.cameras} x {width}x{height} {asked.codec} at {asked.fps:g} fps"
-    inspected = f"inspected at {asked.wanted_fps:g} fps, model cost {asked.model_cost:g}"
+    cost = f"model cost {asked.model_cost:g}"
+    cost += f", the slowest of {asked.models} models" if asked.models > 1 else ""
+    inspected = f"inspected at {asked.wanted_fps:g} fps, {cost}"
     text = Text(f"Model, not a measurement: {cameras} on {asked.gpu.name}, {inspected}\n", style="bold")
     if asked.gpu.engine.basis is Basis.ESTIMATED:
         text.append(f"Engine times are estimated ({asked.gpu.engine.source}).\n", style="yellow")

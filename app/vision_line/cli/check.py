@@ -44,7 +44,7 @@ def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
     if probe:
         lost |= _probed(loaded, preflight)
     outputs = output_troubles(options.streams, probe=probe) if loaded.config.output else []
-    lanes = lane_troubles(options.streams, preflight.classes, probe=probe) if loaded.config.lane else []
+    lanes = lane_troubles(options.streams, preflight.classes_at, probe=probe) if loaded.config.lane else []
     _complain([*outputs, *lanes])
     streams = loaded.config.enabled_streams
     typer.echo(f"{options.streams}: {_result(bool(problems), list(lost), len(streams), len(loaded.config.stream))}")

@@ -6,16 +6,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import typer
 
 from vision_line.config.lane_load import LoadedLanes, load_lanes
+from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.listen import bind_problem
 from vision_line.config.modbus_settings import ModbusSettings
 from vision_line.config.optical_problems import optical_warnings
+from vision_line.config.optical_settings import OpticalSettings
 from vision_line.config.toml import line_of, locate_keys
 from vision_line.errors import ConfigError, RunError
 from vision_line.lanes.lane_plan import plan_of
@@ -26,52 +28,78 @@ from vision_line.records.schema import FILE_NAME, open_reader, translated
 
 #: So many of the newest detections are looked at.
 _MOST = 100_000
-_LATENCIES = """SELECT latency_ms FROM detections WHERE run = (SELECT max(run) FROM detections)
+_LATENCIES = """SELECT recipe, latency_ms FROM detections WHERE run = (SELECT max(run) FROM detections)
     AND camera IN (SELECT value FROM json_each(?)) ORDER BY detection DESC LIMIT ?"""
 #: Whole minutes alone: a run's first and last one is not full.
 _RATES = """SELECT camera, sum(inspected) / 60.0 / count(*) FROM coverage WHERE run = (SELECT max(run) FROM coverage)
-    AND NOT provisional AND not_inspected_s = 0 AND camera IN (SELECT value FROM json_each(?)) GROUP BY camera"""
+    AND NOT provisional AND not_inspected_s = 0 AND camera IN (SELECT value FROM json_each(?))
+    GROUP BY camera, recipe"""
 
 
-def lane_troubles(streams: Path, classes: Collection[str] | None = None, *, probe: bool = False) -> list[str]:
+#: Returns the classes of the model that inspects a camera under a recipe, "" for none; None: it cannot be read.
+ClassesAt = Callable[[str, str], Collection[str] | None]
+
+
+def lane_troubles(streams: Path, classes_at: ClassesAt | None = None, *, probe: bool = False) -> list[str]:
     """Print the sum of each lane of a file; return what is wrong with them, with `probe` also with what sorts.
 
-    `classes` are those of the model, None where it cannot be read.
+    Without `classes_at` nothing is known of classes.
     """
     try:
         loaded = load_lanes(streams)
         doors_of(loaded)
-        return [*_troubles(loaded, classes), *(_probed(loaded) if probe else ())]
+        return [*_troubles(loaded, classes_at), *(_probed(loaded) if probe else ())]
     except ConfigError as exc:
         return list(exc.problems)
     except RunError as exc:
         return [str(exc)]
 
 
-def _troubles(loaded: LoadedLanes, classes: Collection[str] | None) -> list[str]:
+def _troubles(loaded: LoadedLanes, classes_at: ClassesAt | None) -> list[str]:
     lines = locate_keys(loaded.path.read_text(encoding="utf-8"))
     troubles = []
     for index, lane in enumerate(loaded.lanes):
         place = f"{loaded.path}:{line_of(('lane', index), lines)}: lane[{lane.name}]"
-        found = lane_sum(
-            lane, plan_of(lane, loaded.cameras, loaded.recipes), measured_by_last_run(loaded.record, lane.cameras)
-        )
+        measured = measured_by_last_run(loaded.record, lane.cameras)
+        found = lane_sum(lane, plan_of(lane, loaded.cameras, loaded.recipes), measured)
         typer.echo(f"lane {lane.name}: {found.words}")
         warnings = [found.warning] if found.warning and not found.problem else []
+        warnings += _unmeasured(loaded, lane, measured)
         for warning in (*warnings, *optical_warnings(lane, loaded.cameras)):
             typer.echo(f"warning: {place}: {warning}", err=True)
-        unknown = [] if classes is None or lane.optical is None else _unknown(lane.optical.classes, classes)
+        unknown = []
+        if lane.optical is not None and classes_at is not None:
+            unknown = _unknown(lane.optical, loaded.recipes, classes_at)
         troubles += [f"{place}: {problem}" for problem in (found.problem, *unknown) if problem]
     return troubles
 
 
-def _unknown(wanted: Sequence[str], classes: Collection[str]) -> list[str]:
-    known = ", ".join(classes)
-    return [
-        f"optical.classes: found {name!r}, no class of the model, expected some of {known}"
-        for name in wanted
-        if name not in classes
+def _unmeasured(loaded: LoadedLanes, lane: LaneSettings, measured: Measured) -> list[str]:
+    """Return a warning where the last run does not show how long a recipe's model takes."""
+    names = [
+        name
+        for name, recipe in loaded.recipes.items()
+        if recipe.model is not None and any(map(recipe.concerns, lane.cameras)) and name not in measured.recipes
     ]
+    if not names or not measured.recipes:  # without a run nothing is measured at all, and that is said
+        return []
+    return [
+        f"the last run did not inspect by the model of recipe {', '.join(names)}: if it is slower, less time is left"
+    ]
+
+
+def _unknown(optical: OpticalSettings, recipes: Collection[str], classes_at: ClassesAt) -> list[str]:
+    """Return which classes of parts a model of the camera lacks: under its recipe no part would be seen."""
+    found: dict[str, str] = {}  # the recipe that says it first, by what is wrong
+    for recipe in ("", *recipes):
+        classes = classes_at(recipe, optical.camera)
+        if classes is None:
+            continue
+        known = ", ".join(classes)
+        for name in (name for name in optical.classes if name not in classes):
+            words = f"optical.classes: found {name!r}, no class of the model{{}}, expected some of {known}"
+            found.setdefault(words, f" under recipe {recipe}" if recipe else "")
+    return [words.format(under) for words, under in found.items()]
 
 
 def _probed(loaded: LoadedLanes) -> list[str]:
@@ -100,7 +128,7 @@ def _port_trouble(loaded: LoadedLanes, modbus: ModbusSettings) -> str:
 
 
 def measured_by_last_run(directory: Path, cameras: Collection[str]) -> Measured:
-    """Return what the last run in a record directory showed of these cameras.
+    """Return what the last run in a record directory showed of these cameras, under the recipe that took longest.
 
     Raises:
         RunError: its records cannot be read.
@@ -113,8 +141,17 @@ def measured_by_last_run(directory: Path, cameras: Collection[str]) -> Measured:
 
 def _measured(connection: sqlite3.Connection, cameras: Collection[str]) -> Measured:
     names = json.dumps(list(cameras))
-    latencies = sorted(row[0] for row in connection.execute(_LATENCIES, (names, _MOST)))
-    highest = latencies[min(int(0.999 * len(latencies)), len(latencies) - 1)] if latencies else None
-    return Measured(
-        highest, {str(camera): float(rate) for camera, rate in connection.execute(_RATES, (names,)) if rate}
-    )
+    latencies: dict[str, list[float]] = {}
+    for recipe, latency_ms in connection.execute(_LATENCIES, (names, _MOST)):
+        latencies.setdefault(recipe, []).append(latency_ms)
+    highest = max((_of_most(sorted(each)) for each in latencies.values()), default=None)
+    rates: dict[str, float] = {}
+    for camera, rate in connection.execute(_RATES, (names,)):
+        if rate:
+            rates[camera] = min(rate, rates.get(camera, rate))
+    return Measured(highest, rates, frozenset(latencies))
+
+
+def _of_most(ascending: Sequence[float]) -> float:
+    """Return what 999 of 1000 do not exceed."""
+    return ascending[min(int(0.999 * len(ascending)), len(ascending) - 1)]

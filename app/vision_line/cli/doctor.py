@@ -8,13 +8,24 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from vision_line.doctor.diagnosis import diagnose
+from vision_line.config.load import load_config
+from vision_line.doctor.diagnosis import SHIPPED, diagnose
 from vision_line.doctor.finding import Level, findings_json, findings_table
+from vision_line.runtime.options import RunOptions, model_path
+from vision_line.runtime.run_models import line_models
 
 
-def show_diagnosis(record: Path, *, as_json: bool) -> int:
-    """Print what this machine offers; return 3 when it cannot inspect, else 0."""
-    findings = diagnose(record)
+def show_diagnosis(record: Path, streams: Path | None, *, as_json: bool) -> int:
+    """Print what this machine offers, to the models of `streams` where it is given; return 3 when it cannot inspect.
+
+    Raises:
+        ConfigError: `streams` is not valid.
+    """
+    models = SHIPPED
+    if streams is not None:
+        loaded = load_config(streams)
+        models = tuple(line_models(loaded, model_path(RunOptions(streams), loaded)))
+    findings = diagnose(record, models)
     if as_json:
         typer.echo(findings_json(findings))
     else:

@@ -445,13 +445,16 @@ def simulate(
 @cli.command()
 def doctor(
     record: Record = Path("records"),
+    streams: Annotated[
+        Path | None, typer.Option("--streams", metavar="FILE", help="Prove each model of this streams.toml.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
 ) -> None:
     """Show what this machine has for inspection, what is missing, and how to install it."""
     with reported_errors():
         from vision_line.cli.doctor import show_diagnosis
 
-        raise typer.Exit(show_diagnosis(record, as_json=as_json))
+        raise typer.Exit(show_diagnosis(record, streams, as_json=as_json))
 
 
 @cli.command()
@@ -461,6 +464,10 @@ def selftest(
     ] = "auto",
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: the shipped one.")
+    ] = None,
+    streams: Annotated[
+        Path | None,
+        typer.Option("--streams", metavar="FILE", help="Test each model of this file, also those of its recipes."),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write a JSON report to this file.")
@@ -473,9 +480,9 @@ def selftest(
 ) -> None:
     """Test that a device finds the same as the CPU, and measure its speed. Exit code 4: a check failed."""
     with reported_errors():
-        from vision_line.cli.selftest import show_selftest
+        from vision_line.cli.selftest import ModelsToTest, show_selftest
 
-        raise typer.Exit(show_selftest(device, model, json_file, seconds, quick=quick))
+        raise typer.Exit(show_selftest(device, ModelsToTest(model, streams), json_file, seconds, quick=quick))
 
 
 @cli.command()
@@ -492,9 +499,11 @@ def capacity(
         ),
     ] = None,
     model_cost: Annotated[
-        float,
-        typer.Option("--model-cost", min=0.01, max=1000, help="Inference time relative to YOLOv8n at 640x640."),
-    ] = 1.0,
+        list[float],
+        typer.Option(
+            "--model-cost", min=0.01, max=1000, help=f"Inference time relative to YOLOv8n at 640x640{_MORE}"
+        ),
+    ] = [1.0],  # noqa: B006 - the same
     latency_ms: Annotated[
         float, typer.Option("--latency-ms", min=1, help="Highest mean latency that is acceptable.")
     ] = 180.0,
@@ -514,7 +523,8 @@ def capacity(
             size_wh=parse_size(size),
             fps=fps,
             inspect_fps=inspect_fps,
-            model_cost=model_cost,
+            model_cost=max(model_cost),
+            models=len(model_cost),
             latency_s=latency_ms / 1000,
             host_cores=host_cores,
         )

@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console, Group
+from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
+from vision_line.config.load import load_config
 from vision_line.errors import ExitCode
 from vision_line.output_files import write_output
+from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.output_check import check_outputs, takes_standard_output
 from vision_line.runtime.protected_files import check_apart, kept_model
+from vision_line.runtime.run_models import line_models
 from vision_line.selftest.device_under_test import QUICK, Settings
 from vision_line.selftest.report import CheckResult, Selftest, Status
-from vision_line.selftest.selftest import CHECKS, run_selftest
+from vision_line.selftest.selftest import CHECKS, MODEL_CHECKS, run_selftest
 
 _MARKS = {
     Status.PASSED: "[green]• passed[/]",
@@ -26,31 +31,75 @@ _MARKS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ModelsToTest:
+    """What is tested: `model`, None the shipped one; with `streams` as the line's own, with those of its recipes."""
+
+    model: Path | None
+    streams: Path | None
+
+    def named(self) -> list[tuple[str, Path | None]]:
+        """Return each model with who names it, "" where it is the only one.
+
+        Raises:
+            ConfigError: `streams` is not valid.
+        """
+        if self.streams is None:
+            return [("", self.model)]
+        loaded = load_config(self.streams)
+        return line_models(loaded, model_path(RunOptions(self.streams, model=self.model), loaded))
+
+
 def show_selftest(
-    device: str, model: Path | None, json_file: Path | None, seconds: float | None, *, quick: bool
+    device: str, models: ModelsToTest, json_file: Path | None, seconds: float | None, *, quick: bool
 ) -> int:
-    """Test `device`, print what was found, and write it to `json_file`; return the exit code.
+    """Test `device` with each model, print what was found, and write it to `json_file`; return the exit code.
 
     Raises:
-        ConfigError: `json_file` cannot be written, or would replace the model.
+        ConfigError: `json_file` cannot be written, or would replace a model, or the models' file is not valid.
         DeviceError: the device cannot be opened.
         ModelError: the model cannot be used.
         RunError: `json_file` cannot be written after all, or the GPU fails at the end.
     """
     check_outputs({"--json": json_file}, {})
-    check_apart([(f"--json {json_file}", json_file)], kept_model(model))
+    named = models.named()
+    for _, path in named:
+        check_apart([(f"--json {json_file}", json_file)], kept_model(path))
     settings = QUICK if quick else Settings()
     if seconds is not None:
         settings = replace(settings, seconds=seconds)
-    with Console(stderr=True).status("selftest") as status:
-        report = run_selftest(device, model, settings, lambda what: status.update(f"selftest: {what}"))
-    Console(stderr=takes_standard_output(json_file)).print(report_table(report))
+    console, reports = Console(stderr=takes_standard_output(json_file)), list[Selftest]()
+    for named_by, path in named:
+        what = f"selftest, model of {named_by}" if named_by else "selftest"
+        with Console(stderr=True).status(what) as status:
+            show = partial(_show, status, what)
+            reports.append(run_selftest(device, path, settings, show, MODEL_CHECKS if reports else CHECKS))
+        console.print(report_table(reports[-1], named_by))
+    if len(reports) > 1:
+        console.print(slowest(reports))
     if json_file is not None:
-        write_output(json_file, report.model_dump_json(indent=2) + "\n", "--json")
-    return ExitCode.FAILED if report.failed else ExitCode.DONE
+        whole = reports[0].model_copy(update={"others": reports[1:]})
+        write_output(json_file, whole.model_dump_json(indent=2) + "\n", "--json")
+    return ExitCode.FAILED if any(report.failed for report in reports) else ExitCode.DONE
 
 
-def report_table(report: Selftest) -> Group:
+def _show(status: Spinner, what: str, check: str) -> None:
+    status.update(f"{what}: {check}")
+
+
+def slowest(reports: Sequence[Selftest]) -> Text:
+    """Return which of several models the line has to be planned by."""
+    rates = {report.model.name or report.model.sha256[:12]: report.inspected_fps for report in reports}
+    measured = {name: rate for name, rate in rates.items() if rate is not None}
+    if len(measured) < len(rates):
+        return Text(f"{len(reports)} models; not all could be measured.", "bold red")
+    name = min(measured, key=measured.__getitem__)
+    return Text(
+        f"{len(reports)} models; the slowest is {name}: {measured[name]:.0f} frames/s. Plan the line by it.", "bold"
+    )
+
+
+def report_table(report: Selftest, named_by: str = "") -> Group:
     """Return the report for a terminal: a line for each check, its figures below."""
     titles = {check.name: check.title for check in CHECKS}
     table = Table(box=None, header_style="bright_black", padding=(0, 2, 0, 0))
@@ -62,7 +111,8 @@ def report_table(report: Selftest) -> Group:
     model, settings = report.model, report.settings
     height, width = model.input_hw
     of = f"{settings.picture_wh[0]}x{settings.picture_wh[1]} frames, {width}x{height} {model.precision}"
-    head = Text(f"{report.device}: {report.detail}; {of}\n", style="bold")
+    whose = f"Model {model.name or model.sha256[:12]} of {named_by}\n" if named_by else ""
+    head = Text(f"{whose}{report.device}: {report.detail}; {of}\n", style="bold")
     return Group(head, table, Text(), _conclusion(report))
 
 

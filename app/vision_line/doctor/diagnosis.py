@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vision_line.doctor.finding import Finding
@@ -17,11 +18,15 @@ from vision_line.doctor.machine import (
 )
 from vision_line.doctor.nvidia import find_gpu
 
+#: The shipped model, which nobody need name.
+SHIPPED: tuple[tuple[str, Path | None], ...] = (("", None),)
 
-def diagnose(records: Path = Path("records")) -> list[Finding]:
+
+def diagnose(records: Path = Path("records"), models: Sequence[tuple[str, Path | None]] = SHIPPED) -> list[Finding]:
     """Check everything that inspection depends on; what is missing becomes a finding, never an error.
 
-    `records` is the directory for records; it is not created. Takes a second or two: libraries are imported.
+    `records` is the directory for records; it is not created. Each of `models` is proven, and named by who names it.
+    Takes a second or two: libraries are imported.
     """
     return [
         *find_python(),
@@ -30,7 +35,7 @@ def diagnose(records: Path = Path("records")) -> list[Finding]:
         *find_gpu(),
         *find_video(),
         *find_engine(),
-        *find_proof(),
+        *(finding for named_by, path in models for finding in find_proof(path, named_by)),
         *find_opencv(),
         *find_records(),
         *find_disk(records),

@@ -110,8 +110,11 @@ def _first_line(exc: Exception) -> str:
     return str(exc).strip().split("\n")[0] or type(exc).__name__
 
 
-def find_proof(path: Path | None = None) -> Iterator[Finding]:
-    """Compile the bundle or file at `path`, None: the shipped one, for the CPU, and run its proof; about a second."""
+def find_proof(path: Path | None = None, named_by: str = "") -> Iterator[Finding]:
+    """Compile the bundle or file at `path`, None: the shipped one, for the CPU, and run its proof; about a second.
+
+    `named_by` says whose model it is, "": nobody asked.
+    """
     from vision_line.devices.model.model import open_model
     from vision_line.devices.preprocessing.shapes import plan_input_shapes
     from vision_line.devices.selection import open_device
@@ -121,11 +124,12 @@ def find_proof(path: Path | None = None) -> Iterator[Finding]:
         device = open_device("cpu", model, plan_input_shapes(model, []), lambda: None)
     except (DeviceError, ModelError) as exc:
         remedy = "use another model, precision or machine; vision-line-compress prove says more"
-        yield Finding("proof", Level.FAIL, str(exc), "the cpu device would not match the model", remedy)
+        what = f"of {named_by}: {exc}" if named_by else str(exc)
+        yield Finding("proof", Level.FAIL, what, "the cpu device would not match the model", remedy)
         return
     device.close()
     used = device.description
-    what = f"{model.name} runs as {used.variant}"
+    what = f"{model.name}{f' of {named_by}' if named_by else ''} runs as {used.variant}"
     if model.precision == "int8" and used.precision != "int8":
         meaning = f"correct, but slower than INT8: {used.variant_reason}"
         remedy = "give the bundle the unsigned variant: vision-line-compress prove"

@@ -15,14 +15,16 @@ RECORD_MS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the last run showed of a lane's cameras.
+    """What the last run showed of a lane's cameras, of several recipes under the slowest.
 
     `latency_ms` is that from an image's arrival to its result, which 999 of 1000 detections did not exceed; `rates` are
-    inspections a second by camera. None, and a camera that is missing: no run has shown it.
+    inspections a second by camera. None, and a camera that is missing: no run has shown it. `recipes` are those under
+    which something was found, "" for none.
     """
 
     latency_ms: float | None
     rates: Mapping[str, float]
+    recipes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

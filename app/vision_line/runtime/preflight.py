@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from vision_line.challenges.plan_file import load_plan, unknown_part_classes
-from vision_line.config.camera_recipes import each_setting, named_classes, unknown_classes
+from vision_line.config.camera_recipes import each_setting, named_classes, names_model, unknown_classes
 from vision_line.config.feasible import need_in_words, rounded_up
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import Stream
@@ -57,10 +57,16 @@ class Preflight:
         ]
         return list(dict.fromkeys(found))
 
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The classes of the model, None where it cannot be read; ask for the problems before."""
-        return None if self._model is None else self._model.classes
+    def classes_at(self, recipe: str, camera: str) -> tuple[str, ...] | None:
+        """Return the classes of the model that inspects a camera under a recipe, "" for none.
+
+        None where it cannot be read; ask for the problems before.
+        """
+        if self._model is None:
+            return None
+        if names_model(self._loaded.config, recipe, camera):
+            return self._recipe_models[recipe].classes if recipe in self._recipe_models else None
+        return self._model.classes
 
     def lost_cameras(self) -> dict[str, str]:
         """Return by name why a run would start and yet not inspect a camera: its file, or its `tls_ca_file`."""

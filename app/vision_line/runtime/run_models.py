@@ -69,6 +69,15 @@ def recipe_model_path(loaded: LoadedConfig, recipe: str) -> Path | None:
     return None if path is None else loaded.path.parent / path
 
 
+def line_models(loaded: LoadedConfig, own: Path | None) -> list[tuple[str, Path | None]]:
+    """Return each model of a line once, with who names it: `own`, None the shipped one, and those of recipes. Pure."""
+    found: dict[Path | None, list[str]] = {own: ["the line"]}
+    for recipe in loaded.config.recipe:
+        if (path := recipe_model_path(loaded, recipe)) is not None:
+            found.setdefault(path, []).append(f"recipe {recipe}")
+    return [(", ".join(names), path) for path, names in found.items()]
+
+
 def open_recipe_model(loaded: LoadedConfig, recipe: str, own: Model, *, allow_failed_gates: bool) -> Model | None:
     """Read the model that a recipe names and return it, None where it names none.
 

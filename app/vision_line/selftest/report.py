@@ -137,11 +137,19 @@ class Selftest(_Public):
     """What was asked for."""
     checks: list[CheckResult]
     """In the order in which they ran."""
+    others: list[Selftest] = []
+    """With --streams: what was found with the other models of the line, without the checks that need no model."""
 
     @property
     def failed(self) -> tuple[str, ...]:
         """Return the names of the checks that failed."""
         return tuple(check.name for check in self.checks if check.status is Status.FAILED)
+
+    @property
+    def inspected_fps(self) -> float | None:
+        """Return how many frames a second were inspected at the most, None where that was not measured."""
+        figures = [one for check in self.checks if check.name == "throughput" for one in check.figures]
+        return max((one.value for one in figures if one.name == "inspected_fps"), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -38,6 +39,23 @@ def test_json_is_one_object_whose_parts_add_up() -> None:
     parts = ("decoder_wait", "decode", "mailbox", "slot", "engine", "host")
     assert latency["mean"] == pytest.approx(sum(latency[part] for part in parts), abs=0.01)
     assert {resource["name"] for resource in answer["resources"]} >= {"decoders (NVDEC)", "engine (SMs)"}
+
+
+def test_of_several_models_the_slowest_counts() -> None:
+    """And each takes memory of its own."""
+
+    def answer(*costs: str) -> dict[str, Any]:
+        options = [word for cost in costs for word in ("--model-cost", cost)]
+        found: dict[str, Any] = json.loads(RUNNER.invoke(cli, ["capacity", "--gpu", "A100", *options, "--json"]).stdout)
+        return found
+
+    alone, both = answer("2.3"), answer("1", "2.3")
+    assert (alone["models"], both["models"], both["model_cost"]) == (1, 2, 2.3)
+    used = [{one["name"]: one["used"] for one in each["resources"]} for each in (alone, both)]
+    assert used[0]["device memory"] < used[1]["device memory"]
+    assert used[0]["engine (SMs)"] <= used[1]["engine (SMs)"]
+    said = RUNNER.invoke(cli, ["capacity", "--gpu", "A100", "--model-cost", "1", "--model-cost", "2.3"]).output
+    assert "model cost 2.3, the slowest of 2 models" in said
 
 
 def test_too_many_cameras_learn_what_they_need() -> None:

@@ -112,7 +112,7 @@ def test_overloaded_decoders_have_no_latency() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"cameras": 20}, {"fps": 30.0}, {"size_wh": (2560, 1440)}, {"model_cost": 1.5}], ids=str
+    "more", [{"cameras": 20}, {"fps": 30.0}, {"size_wh": (2560, 1440)}, {"model_cost": 1.5}, {"models": 2}], ids=str
 )
 def test_more_of_anything_uses_no_less_of_anything(more: dict[str, object]) -> None:
     """Every demand grows with cameras, rate, size and cost, or stays."""

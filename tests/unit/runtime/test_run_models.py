@@ -13,7 +13,7 @@ from vision_line.config.load import LoadedConfig, load_config
 from vision_line.devices.model.model import open_model
 from vision_line.errors import ConfigError, ModelError
 from vision_line.frames import OWN_MODEL
-from vision_line.runtime.run_models import ModelsInForce, RunModels, class_numbers, open_run_models
+from vision_line.runtime.run_models import ModelsInForce, RunModels, class_numbers, line_models, open_run_models
 
 CAMERAS = "".join(f'[[stream]]\nname = "{name}"\nurl = "rtsp://host/{name}"\n' for name in "ab")
 CAPS = '[recipe.caps]\nmodel = "caps.onnx"\ncameras = ["a"]\n'
@@ -55,6 +55,16 @@ def test_each_model_is_there_once_under_all_of_its_recipes(folder: Path) -> None
     asked = [("", "a"), ("caps", "a"), ("caps", "b"), ("lids", "b"), ("own", "a"), ("x", "a")]
     found = [models.key_at(loaded.config, *one) for one in asked]
     assert found == [OWN_MODEL, caps, OWN_MODEL, caps, OWN_MODEL, OWN_MODEL]
+
+
+def test_each_file_of_a_line_is_there_once_with_who_names_it(folder: Path) -> None:
+    """Also where it is missing: who looks at it says so."""
+    recipes = f'{CAPS}[recipe.lids]\nmodel = "caps.onnx"\n[recipe.gone]\nmodel = "gone"\n[recipe.plain]\nmin_hits = 2\n'
+    loaded = load(folder, recipes)
+    others = [("recipe caps, recipe lids", folder / "caps.onnx"), ("recipe gone", folder / "gone")]
+    assert line_models(loaded, None) == [("the line", None), *others]
+    same = folder / "caps.onnx"
+    assert line_models(loaded, same) == [("the line, recipe caps, recipe lids", same), others[1]]
 
 
 def test_the_run_has_one_list_of_classes(folder: Path) -> None:

@@ -79,6 +79,7 @@ def test_a_report_survives_being_stored() -> None:
         "model",
         "settings",
         "checks",
+        "others",
     ]
     assert again.checks[1].figures[0].value == 0.512346, "six digits are enough"
 
