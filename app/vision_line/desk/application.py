@@ -35,6 +35,7 @@ from vision_line.desk.found.file_source import FileSource, OwnFiles
 from vision_line.desk.guard import Guard
 from vision_line.desk.in_plant_time import InPlantTime
 from vision_line.desk.inspected import overview
+from vision_line.desk.invalid_request import request_problem
 from vision_line.desk.live import live_pages, live_sockets
 from vision_line.desk.live.live_hub import LiveHub
 from vision_line.desk.part_charts import part_chart_pages
@@ -258,12 +259,8 @@ def _said_of(error: Exception) -> tuple[int, str]:
         case HTTPException():
             return error.status_code, str(error.detail)
         case RequestValidationError():
-            return HTTPStatus.BAD_REQUEST, _invalid(error)
+            return HTTPStatus.BAD_REQUEST, request_problem(error.errors())
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             return status, str(error)
     return HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of the desk; its terminal says more"
-
-
-def _invalid(error: RequestValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())

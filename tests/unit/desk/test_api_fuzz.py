@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.fakes.desk_records import writing
 
 from vision_line.desk.users.sessions import Role
 
+#: How pydantic begins what it says.
+LIBRARY_WORDS = re.compile(r"(?:Input|String|List|Field|Value|JSON) (?:should|required|error|decode)|unable to ")
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 ANY_TEXT = st.text(max_size=30) | st.text(string.printable, max_size=12)
 NUMBERS = st.integers(-(2**70), 2**70).map(str) | st.floats().map(str)
@@ -108,6 +111,7 @@ def test_whatever_is_asked_is_answered(
     assert answer.status_code < 500, (method, address, answer.text)
     if path.startswith("/api/") and answer.is_client_error and method != "HEAD":
         assert set(answer.json()) == {"error"}  # as openapi.json says
+        assert not LIBRARY_WORDS.search(answer.json()["error"]), address
 
 
 @settings(
