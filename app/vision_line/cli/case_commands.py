@@ -9,12 +9,10 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import RECORDS, Record
 from vision_line.commands import CarefulTyper
 
 case_cli = CarefulTyper(name="case", help="Cases that people made at the desk.", no_args_is_help=True)
-
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
-RECORDS = Path("records")
 
 
 @case_cli.command("list")

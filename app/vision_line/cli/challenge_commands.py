@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import AllowFailedGates, RecordOfLine
 from vision_line.commands import CarefulTyper
 
 challenge_cli = CarefulTyper(
@@ -22,9 +23,6 @@ Target = Annotated[str, typer.Argument(metavar="CAMERA_OR_STATION", help="What i
 Streams = Annotated[
     Path, typer.Option("--streams", metavar="FILE", help="The streams.toml of the line; challenge.toml is beside it.")
 ]
-Record = Annotated[
-    Path | None, typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml.")
-]
 STREAMS = Path("streams.toml")
 
 
@@ -32,7 +30,7 @@ STREAMS = Path("streams.toml")
 def start(
     target: Target,
     streams: Streams = STREAMS,
-    record: Record = None,
+    record: RecordOfLine = None,
     interval: Annotated[
         float | None,
         typer.Option("--interval", metavar="S", min=0.5, max=3600, help="Go on to the next part every S seconds."),
@@ -46,7 +44,7 @@ def start(
 
 
 @challenge_cli.command("next")
-def go_on(target: Target, streams: Streams = STREAMS, record: Record = None) -> None:
+def go_on(target: Target, streams: Streams = STREAMS, record: RecordOfLine = None) -> None:
     """Begin the turn of the next part, before it is laid down."""
     with reported_errors():
         from vision_line.cli.challenge import ChallengedLine, next_turn
@@ -55,7 +53,7 @@ def go_on(target: Target, streams: Streams = STREAMS, record: Record = None) -> 
 
 
 @challenge_cli.command("end")
-def end(target: Target, streams: Streams = STREAMS, record: Record = None) -> None:
+def end(target: Target, streams: Streams = STREAMS, record: RecordOfLine = None) -> None:
     """End a challenge after its last part has gone by, and show the result. Exit codes as of status."""
     with reported_errors():
         from vision_line.cli.challenge import ChallengedLine, end_challenge
@@ -67,7 +65,7 @@ def end(target: Target, streams: Streams = STREAMS, record: Record = None) -> No
 def abort(
     target: Target,
     streams: Streams = STREAMS,
-    record: Record = None,
+    record: RecordOfLine = None,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Is entered with it.")] = "",
 ) -> None:
     """Break a challenge off. It shows nothing, and what was passed stays out of production figures."""
@@ -84,16 +82,14 @@ def replay(
         typer.Argument(metavar="[FILE ...]", help="Clips of challenge.toml; default: all of them."),
     ] = [],  # noqa: B006 - typer copies it
     streams: Streams = STREAMS,
-    record: Record = None,
+    record: RecordOfLine = None,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="PATH", help="Model. Default: as in streams.toml.")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="Device. Default: as in streams.toml.")
     ] = None,
-    allow_failed_gates: Annotated[
-        bool, typer.Option("--allow-failed-gates", help="Accept a model that failed its quality gates.")
-    ] = False,
+    allow_failed_gates: AllowFailedGates = False,
 ) -> None:
     """Inspect recorded clips: tests the software, not optics. Exit code 0: passed; 6: shows too little; 7: failed."""
     with reported_errors():
@@ -105,7 +101,7 @@ def replay(
 
 
 @challenge_cli.command("status")
-def status(streams: Streams = STREAMS, record: Record = None) -> None:
+def status(streams: Streams = STREAMS, record: RecordOfLine = None) -> None:
     """Show what is due. Exit code 0: nothing; 6: a challenge is overdue; 7: one failed."""
     with reported_errors():
         from vision_line.cli.challenge import ChallengedLine, show_status
@@ -116,7 +112,7 @@ def status(streams: Streams = STREAMS, record: Record = None) -> None:
 @challenge_cli.command("results")
 def results(
     streams: Streams = STREAMS,
-    record: Record = None,
+    record: RecordOfLine = None,
     days: Annotated[
         float, typer.Option("--days", metavar="N", min=0.01, max=3660, help="Pool the challenges of so many days.")
     ] = 30.0,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import AsJson
 from vision_line.commands import CarefulTyper
 
 database_cli = CarefulTyper(
@@ -45,7 +46,7 @@ def migrate_database(database: Database = None) -> None:
 @database_cli.command("status")
 def show_database(
     database: Database = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far each box has come, when it was there last, and how far its clock is off."""
     with reported_errors():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import RECORDS, Record
 from vision_line.commands import CarefulTyper
 from vision_line.desk.users.sessions import Role
 
@@ -17,7 +18,6 @@ user_cli = CarefulTyper(name="user", help="Who may sign in to the desk, and as w
 desk_cli.add_typer(user_cli)
 
 
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 WithRole = Annotated[
     Role, typer.Option("--role", help="viewer and reviewer see the records; quality sees users and their changes too.")
@@ -28,7 +28,6 @@ PasswordFile = Annotated[
         "--password-file", metavar="FILE", help="Take the password from this file; - is standard input. Default: ask."
     ),
 ]
-RECORDS = Path("records")
 
 
 @desk_cli.callback(invoke_without_command=True)

@@ -10,11 +10,10 @@ import typer
 
 from vision_line.cli.error_report import reported_errors
 from vision_line.cli.node_commands import Seed, Servers
+from vision_line.cli.shared_options import AsJson
 from vision_line.commands import CarefulTyper
 
 fleet_cli = CarefulTyper(name="fleet", help="Boxes that share the cameras of a plant.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Output as JSON.")]
 
 
 @fleet_cli.command("apply")

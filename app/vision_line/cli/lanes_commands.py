@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import RECORDS, AsJson, Record, RecordOfLine
 from vision_line.commands import CarefulTyper
 
 lanes_cli = CarefulTyper(name="lanes", no_args_is_help=False, rich_markup_mode="rich")
@@ -20,10 +21,7 @@ def lanes(
     streams: Annotated[
         Path | None, typer.Option("--streams", metavar="FILE", help="Decide as the lanes of this streams.toml say.")
     ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml."),
-    ] = None,
+    record: RecordOfLine = None,
 ) -> None:
     """Decide each part that passes, on time, or say that it was not inspected; beside a run, for a PLC."""
     if context.invoked_subcommand is not None:
@@ -36,8 +34,8 @@ def lanes(
 
 @lanes_cli.command("status")
 def show_status(
-    record: Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")] = Path("records"),
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    record: Record = RECORDS,
+    as_json: AsJson = False,
 ) -> None:
     """Show how each lane is, what was decided, and what is wrong."""
     with reported_errors():

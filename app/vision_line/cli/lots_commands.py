@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import RECORDS, AsJson, Record
 from vision_line.commands import CarefulTyper
 
 lots_cli = CarefulTyper(
     name="lots", help="Which lot is made, at all lanes and cameras or at one.", no_args_is_help=True
 )
 
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
 Lane = Annotated[str | None, typer.Option("--lane", metavar="NAME", help="At this lane alone. Default: everywhere.")]
-RECORDS = Path("records")
 
 
 @lots_cli.command("begin")
@@ -43,9 +41,7 @@ def end_lot(record: Record = RECORDS, lane: Lane = None) -> None:
 
 
 @lots_cli.command("list")
-def list_lots(
-    record: Record = RECORDS, as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False
-) -> None:
+def list_lots(record: Record = RECORDS, as_json: AsJson = False) -> None:
     """List the lots with their times and parts, the newest last."""
     with reported_errors():
         from vision_line.cli.lots import show_lots

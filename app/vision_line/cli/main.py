@@ -22,7 +22,20 @@ from vision_line.cli.lots_commands import lots_cli
 from vision_line.cli.node_commands import node_cli
 from vision_line.cli.outputs_commands import outputs_cli
 from vision_line.cli.recipes_commands import recipes_cli
+from vision_line.cli.reinspect_commands import reinspect
+from vision_line.cli.report_commands import report
 from vision_line.cli.reviews_commands import reviews_cli
+from vision_line.cli.shared_options import (
+    DEVICE,
+    MORE,
+    RECORDS,
+    AllowFailedGates,
+    AsJson,
+    Cameras,
+    Record,
+    Since,
+    Until,
+)
 from vision_line.cli.ship_commands import ship_cli
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
 from vision_line.commands import CarefulTyper
@@ -58,14 +71,8 @@ cli.add_typer(database_cli)
 cli.add_typer(ship_cli)
 
 _MODEL = "Model: a bundle folder or an ONNX file."
-_DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
-_MORE = "; may be given more than once."
 
-AllowFailedGates = Annotated[
-    bool, typer.Option("--allow-failed-gates", help="Accept a model that failed its quality gates.")
-]
 StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml to check.")]
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
 
 
 def main() -> None:
@@ -91,7 +98,7 @@ def inspect(
         Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: as in streams.toml.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help=f"{_DEVICE} Default: as in streams.toml.")
+        str | None, typer.Option("--device", metavar="NAME", help=f"{DEVICE} Default: as in streams.toml.")
     ] = None,
     duration: Annotated[
         float | None,
@@ -169,7 +176,7 @@ def inspect(
 def check(
     file: StreamsFile,
     model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help=_MODEL)] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help=_DEVICE)] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help=DEVICE)] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Open each camera and show what it sends; send each output a test message.")
     ] = False,
@@ -212,17 +219,15 @@ def init(
 
 @cli.command()
 def export(
-    record: Record = Path("records"),
+    record: Record = RECORDS,
     table: Annotated[Table, typer.Option("--table", help="Table to export.")] = Table.EVENTS,
     format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="From this UTC time, or age such as 2h or 30m.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this UTC time, or age.")] = None,
-    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - typer copies it
-    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006 - the same
-    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006 - the same
-    lot: Annotated[list[str], typer.Option("--lot", metavar="LOT", help=f"Only what is of this lot{_MORE}")] = [],  # noqa: B006 - the same
+    since: Since = None,
+    until: Until = None,
+    camera: Cameras = [],  # noqa: B006 - typer copies it
+    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{MORE}")] = [],  # noqa: B006 - the same
+    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{MORE}")] = [],  # noqa: B006 - the same
+    lot: Annotated[list[str], typer.Option("--lot", metavar="LOT", help=f"Only what is of this lot{MORE}")] = [],  # noqa: B006 - the same
     output: Annotated[
         Path | None,
         typer.Option(
@@ -239,7 +244,7 @@ def export(
 
 @cli.command()
 def prune(
-    record: Record = Path("records"),
+    record: Record = RECORDS,
     keep_days: Annotated[
         int | None, typer.Option("--keep-days", metavar="N", min=1, help="Remove rows older than N days.")
     ] = None,
@@ -285,7 +290,7 @@ def verify(
 def feed(
     record: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the records.")] = Path("records"),
     camera: Annotated[
-        list[str], typer.Option("--camera", metavar="NAME", help=f"Show frames and results of this camera{_MORE}")
+        list[str], typer.Option("--camera", metavar="NAME", help=f"Show frames and results of this camera{MORE}")
     ] = [],  # noqa: B006 - typer copies it
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds. Default: at Ctrl-C.")
@@ -299,99 +304,8 @@ def feed(
         show_feed(record, camera, duration, as_json=as_json)
 
 
-@cli.command()
-def report(
-    record: Record = Path("records"),
-    shift: Annotated[
-        str | None,
-        typer.Option(
-            "--shift", metavar="DAY/NAME", help="Shift such as 2026-11-27/early. Default: the last whole one."
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="From this time on the plant's clock, or age such as 8h."),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Before this time. Default: now.")
-    ] = None,
-    last: Annotated[str | None, typer.Option("--last", metavar="AGE", help="From this age on, such as 8h.")] = None,
-    lot: Annotated[
-        str | None, typer.Option("--lot", metavar="LOT", help="The time in which this lot was made.")
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="Output file; - is standard output.")
-    ] = Path("report.html"),
-    verify_: Annotated[
-        bool, typer.Option("--verify", help="Verify the journal first, and say so in the report.")
-    ] = False,
-    images: Annotated[
-        int, typer.Option("--images", metavar="N", min=0, max=500, help="Show the newest N rejects.")
-    ] = 60,
-    timezone: Annotated[
-        str | None,
-        typer.Option(
-            "--timezone", metavar="ZONE", help="Time zone of the plant's clock. Default: as recorded, or UTC."
-        ),
-    ] = None,
-    shifts: Annotated[
-        str | None, typer.Option("--shifts", metavar="TIMES", help="Starts such as 06:00,14:00. Default: as recorded.")
-    ] = None,
-) -> None:
-    """Write what a shift inspected, missed and found to one HTML file that prints well, also during a run."""
-    with reported_errors():
-        from vision_line.cli.report import write_report
-        from vision_line.desk.report.period import WantedPeriod
-
-        wanted = WantedPeriod(shift, since, until, last, timezone=timezone, shifts=shifts, lot=lot)
-        write_report(record, wanted, output, images, check=verify_)
-
-
-@cli.command("reinspect")
-def reinspect_(
-    model: Annotated[Path, typer.Option("--model", metavar="PATH", help="The model to try: a bundle or an ONNX file.")],
-    record: Record = Path("records"),
-    before: Annotated[
-        Path | None,
-        typer.Option(
-            "--before", metavar="PATH", help="The model of now: inspects the same recordings, for a fair comparison."
-        ),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="From this UTC time, or age such as 2h or 30m.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this UTC time, or age.")] = None,
-    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - typer copies it
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the changes; what is done is kept there.")
-    ] = Path("reinspected"),
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help=_DEVICE)] = "auto",
-    ray: Annotated[
-        str | None,
-        typer.Option("--ray", metavar="ADDRESS", help="Share the work with a Ray cluster: auto, or HOST:PORT of it."),
-    ] = None,
-    allow_failed_gates: AllowFailedGates = False,
-) -> None:
-    """Inspect recorded clips and images with another model, and show what would change before it is swapped."""
-    with reported_errors():
-        from vision_line.cli.export import selected
-        from vision_line.cli.reinspect import ReinspectOptions, reinspect_records
-
-        options = ReinspectOptions(
-            record=record,
-            model=model,
-            before=before,
-            device=device,
-            output=output,
-            allow_failed_gates=allow_failed_gates,
-            wanted=selected(since, until, camera, (), ()),
-        )
-        if ray is None:
-            reinspect_records(options)
-        else:
-            from vision_line.reinspection.cluster_workers import ray_workers
-
-            reinspect_records(options, ray_workers(ray, device))
+cli.command()(report)
+cli.command()(reinspect)
 
 
 @cli.command()
@@ -444,11 +358,11 @@ def simulate(
 
 @cli.command()
 def doctor(
-    record: Record = Path("records"),
+    record: Record = RECORDS,
     streams: Annotated[
         Path | None, typer.Option("--streams", metavar="FILE", help="Prove each model of this streams.toml.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what this machine has for inspection, what is missing, and how to install it."""
     with reported_errors():
@@ -500,15 +414,13 @@ def capacity(
     ] = None,
     model_cost: Annotated[
         list[float],
-        typer.Option(
-            "--model-cost", min=0.01, max=1000, help=f"Inference time relative to YOLOv8n at 640x640{_MORE}"
-        ),
+        typer.Option("--model-cost", min=0.01, max=1000, help=f"Inference time relative to YOLOv8n at 640x640{MORE}"),
     ] = [1.0],  # noqa: B006 - the same
     latency_ms: Annotated[
         float, typer.Option("--latency-ms", min=1, help="Highest mean latency that is acceptable.")
     ] = 180.0,
     host_cores: Annotated[int, typer.Option("--host-cores", min=1, help="CPU cores of the host.")] = 8,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate how many cameras a GPU can handle, and at what latency. A calculation, not a measurement."""
     with reported_errors():

@@ -9,14 +9,11 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import MORE, RECORDS, AsJson, Cameras, Record, RecordOfLine
 from vision_line.commands import CarefulTyper
 from vision_line.parts.part import PartVerdict
 
 outputs_cli = CarefulTyper(name="outputs", no_args_is_help=False, rich_markup_mode="rich")
-
-_MORE = "; may be given more than once."
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
-RECORDS = Path("records")
 
 
 @outputs_cli.callback(invoke_without_command=True)
@@ -25,10 +22,7 @@ def outputs(
     streams: Annotated[
         Path | None, typer.Option("--streams", metavar="FILE", help="Send as the outputs of this streams.toml say.")
     ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml."),
-    ] = None,
+    record: RecordOfLine = None,
     events: Annotated[
         str | None,
         typer.Option("--events", metavar="-", help="Print messages as JSON lines instead; - is standard output."),
@@ -37,11 +31,11 @@ def outputs(
         str,
         typer.Option("--since", metavar="TIME", help="Where --events begins: now, all, a time, or the ids seen last."),
     ] = "now",
-    kind: Annotated[list[str], typer.Option("--kind", metavar="KIND", help=f"Only this kind{_MORE}")] = [],  # noqa: B006 - typer copies it
-    camera: Annotated[list[str], typer.Option("--camera", metavar="NAME", help=f"Only this camera{_MORE}")] = [],  # noqa: B006 - the same
-    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{_MORE}")] = [],  # noqa: B006 - the same
-    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{_MORE}")] = [],  # noqa: B006 - the same
-    lane: Annotated[list[str], typer.Option("--lane", metavar="NAME", help=f"Only parts of this lane{_MORE}")] = [],  # noqa: B006 - the same
+    kind: Annotated[list[str], typer.Option("--kind", metavar="KIND", help=f"Only this kind{MORE}")] = [],  # noqa: B006 - typer copies it
+    camera: Cameras = [],  # noqa: B006 - the same
+    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{MORE}")] = [],  # noqa: B006 - the same
+    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{MORE}")] = [],  # noqa: B006 - the same
+    lane: Annotated[list[str], typer.Option("--lane", metavar="NAME", help=f"Only parts of this lane{MORE}")] = [],  # noqa: B006 - the same
     once: Annotated[bool, typer.Option("--once", help="Have --events end when nothing more is there.")] = False,
 ) -> None:
     """Tell other systems what is recorded, also during a run: brokers, web servers, a pipe. Nothing is lost."""
@@ -61,7 +55,7 @@ def outputs(
 @outputs_cli.command("status")
 def show_status(
     record: Record = RECORDS,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far each output is, and what is wrong with it."""
     with reported_errors():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import AsJson, RecordOfLine
 from vision_line.commands import CarefulTyper
 
 recipes_cli = CarefulTyper(
@@ -16,9 +17,6 @@ recipes_cli = CarefulTyper(
 )
 
 Streams = Annotated[Path, typer.Option("--streams", metavar="FILE", help="The streams.toml with the recipes.")]
-Record = Annotated[
-    Path | None, typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml.")
-]
 STREAMS = Path("streams.toml")
 
 
@@ -28,7 +26,7 @@ def use(
     none: Annotated[bool, typer.Option("--none", help="Inspect without a recipe.")] = False,
     lane: Annotated[str | None, typer.Option("--lane", metavar="NAME", help="Only at this lane's cameras.")] = None,
     streams: Streams = STREAMS,
-    record: Record = None,
+    record: RecordOfLine = None,
 ) -> None:
     """Inspect by a recipe from the next part on, and say whether the run does."""
     with reported_errors():
@@ -40,8 +38,8 @@ def use(
 @recipes_cli.command("list")
 def show(
     streams: Streams = STREAMS,
-    record: Record = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    record: RecordOfLine = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show which recipes there are, which is in force, and who asked for it."""
     with reported_errors():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import RECORDS, AsJson, Record
 from vision_line.commands import CarefulTyper
 from vision_line.reviews.handoff.set_format import SetFormat
 
@@ -16,13 +17,11 @@ reviews_cli = CarefulTyper(
     name="reviews", help="What reviews at the desk show, and reviewed images to train on.", no_args_is_help=True
 )
 
-Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
 _MOMENT = "2h, 30m or 7d ago, or an ISO 8601 time; UTC where it names no offset."
 Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help=f"Items seen from this moment on: {_MOMENT}")
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Items seen before this moment.")]
-RECORDS = Path("records")
 
 
 @reviews_cli.command("export")
@@ -63,7 +62,7 @@ def show_figures_of_reviews(
     record: Record = RECORDS,
     since: Since = None,
     until: Until = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what reviews say of the line: precision, recall, escapes, agreement; of the last 7 days without --since."""
     with reported_errors():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_line.cli.error_report import reported_errors
+from vision_line.cli.shared_options import RECORDS, AsJson, Record, RecordOfLine
 from vision_line.commands import CarefulTyper
 
 ship_cli = CarefulTyper(name="ship", no_args_is_help=False, rich_markup_mode="rich")
@@ -20,10 +21,7 @@ def ship(
     streams: Annotated[
         Path | None, typer.Option("--streams", metavar="FILE", help="Ship as \\[central] of this streams.toml says.")
     ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml."),
-    ] = None,
+    record: RecordOfLine = None,
 ) -> None:
     """Ship records to the database of many boxes, also during a run. Nothing is lost, and nothing comes twice."""
     if context.invoked_subcommand is not None:
@@ -36,8 +34,8 @@ def ship(
 
 @ship_cli.command("status")
 def show_shipping(
-    record: Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")] = Path("records"),
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
+    record: Record = RECORDS,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far the records are in the database, and what is wrong."""
     with reported_errors():
@@ -49,10 +47,7 @@ def show_shipping(
 @ship_cli.command("compare")
 def compare_records(
     streams: Annotated[Path, typer.Option("--streams", metavar="FILE", help="The streams.toml with \\[central].")],
-    record: Annotated[
-        Path | None,
-        typer.Option("--record", metavar="DIR", help="Folder of the records. Default: as in streams.toml."),
-    ] = None,
+    record: RecordOfLine = None,
 ) -> None:
     """Compare every row of the box with what the database has. Exit code 5: they differ."""
     with reported_errors():
