@@ -15,7 +15,7 @@ EXTRAS ?=
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills outputs-faults central-kills plc opcua-client shared-training clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills chaos outputs-faults central-kills plc opcua-client shared-training clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ faults: $(VENV)/.dev ## break cameras, network, disk and program, and see what h
 
 kills: $(VENV)/.dev ## kill 100 whole runs at random moments, and check what they leave (10 minutes)
 	$(BIN)/python -m benchmarks.kills
+
+chaos: $(VENV)/.dev ## break a plant of four boxes that share cameras, and see what holds (under 20 minutes)
+	$(BIN)/python -m benchmarks.chaos
 
 outputs-faults: $(VENV)/.dev ## kill the outputs, their broker and their network, and see what arrives (10 minutes, needs mosquitto)
 	$(BIN)/python -m benchmarks.outputs_faults

@@ -40,7 +40,9 @@ class NatsServers:
         routes = ", ".join(
             f'"nats://127.0.0.1:{port}"' for other, port in enumerate(self._cluster_ports) if other != index
         )
-        cluster = f'cluster {{ name: plant, listen: "127.0.0.1:{self._cluster_ports[index]}", routes: [{routes}] }}\n'
+        address = f"127.0.0.1:{self._cluster_ports[index]}"
+        # Clients keep to the addresses that they were told: a test may stand between.
+        cluster = f'cluster {{ name: plant, listen: "{address}", no_advertise: true, routes: [{routes}] }}\n'
         text = (
             f"server_name: s{index}\n"
             f'listen: "127.0.0.1:{self.ports[index]}"\n'

@@ -6,18 +6,22 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import typer
 
 from vision_line.cli.progress import progress_bar
-from vision_line.errors import ExitCode
+from vision_line.errors import ExitCode, RunError
 from vision_line.output_files import said_of
 from vision_line.runtime.output_check import check_live_logs, check_outputs
 from vision_line.screens.lines import say
 from vision_line.simulator.clips import Clip, ensure_clips
 from vision_line.simulator.labelled_images import write_dataset
 from vision_line.simulator.live import Simulator
+
+#: How often the server is looked after, in seconds.
+CHECK_EVERY_S = 1.0
 
 
 def rendered_clips(cameras: int, seed: int) -> list[Clip]:
@@ -31,7 +35,7 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
 
     Raises:
         ConfigError: `sent_log` cannot be written.
-        RunError: the port is in use, or the server does not start.
+        RunError: the port is in use, the server does not start, or it ends by itself.
     """
     check_live_logs({"--sent-log": sent_log})
     clips = rendered_clips(cameras, seed)
@@ -44,10 +48,13 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    with Simulator(clips, port, sent_log=sent_log):
+    with Simulator(clips, port, sent_log=sent_log) as simulator:
         first, last = clips[0].camera, clips[-1].camera
         say(f"serving {cameras} cameras: rtsp://127.0.0.1:{port}/{first} to {last}", sys.stdout)
-        over.wait(duration_s)
+        ends_s = float("inf") if duration_s is None else time.monotonic() + duration_s
+        while not over.wait(min(CHECK_EVERY_S, max(ends_s - time.monotonic(), 0.0))) and time.monotonic() < ends_s:
+            if (fault := simulator.fault()) is not None:
+                raise RunError(f"simulator: the server process ended: {fault}")
     return ExitCode.INTERRUPTED if interrupted.is_set() else ExitCode.DONE
 
 

@@ -65,6 +65,10 @@ class Simulator:
         """Process id of the server."""
         return self._process.pid
 
+    def fault(self) -> str | None:
+        """Return what the server said last where it has ended by itself; None: it runs."""
+        return None if self._process.poll() is None else self._last_words()
+
     def close(self) -> None:
         """End the process surely; may be called twice."""
         self._resources.close()
