@@ -400,6 +400,39 @@ def selftest(
 
 
 @cli.command()
+def bench(
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Write it for `vision-line node --capacity`.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Device to measure: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: the shipped one.")
+    ] = None,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size of the cameras.")] = "1920x1080",
+    fps: Annotated[float, typer.Option("--fps", min=1, max=240, help="Frames per second of each camera.")] = 25.0,
+    codec: Annotated[str, typer.Option("--codec", help="Codec of the cameras: h264 or hevc.")] = "h264",
+    inspect_fps: Annotated[
+        float, typer.Option("--inspect-fps", metavar="F", min=0.1, help="Inspections per second of each.")
+    ] = 5.0,
+    latency_ms: Annotated[
+        float, typer.Option("--latency-ms", min=1, help="What 99 of 100 inspections must keep.")
+    ] = 180.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.5, max=600, help="Length of each load test.")
+    ] = 5.0,
+) -> None:
+    """Measure how many cameras of one kind this box inspects in time: what the planner of its fleet must know."""
+    with reported_errors():
+        from vision_line.cli.bench import write_capacity
+        from vision_line.cli.capacity import parse_size
+        from vision_line.selftest.camera_count import CameraKind
+
+        write_capacity(device, model, CameraKind(parse_size(size), fps, codec, inspect_fps, latency_ms), seconds, write)
+
+
+@cli.command()
 def capacity(
     gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='GPU model, such as "RTX 3060".')],
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="Number of cameras.")] = 16,

@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 
 from vision_line.cli.desk_process import LatestNews, SaidNews
 from vision_line.cli.run import SWITCH_INTERVAL_S, screen_of
 from vision_line.config.table_values import NODE_NAME
 from vision_line.errors import ConfigError
+from vision_line.fleet.box_capacity import BoxCapacity
 from vision_line.fleet.coordination import CONFIG, Coordination, CoordinationError
 from vision_line.fleet.fleet_member import FleetMember
 from vision_line.fleet.kept_fleet import KeptFleet
@@ -58,15 +59,6 @@ class NodeOptions:
     headless: bool
 
 
-class BoxCapacity(BaseModel):
-    """`--capacity`: what was measured of this box."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    inspections_per_s: float = Field(gt=0, le=1e6)
-    mpixels_per_s: float = Field(gt=0, le=1e6)
-
-
 def run_node(options: NodeOptions) -> int:
     """Inspect what the fleet gives to this box; return the exit code.
 
@@ -92,6 +84,7 @@ def run_node(options: NodeOptions) -> int:
             inspections_mhz=round(capacity.inspections_per_s * 1000),
             pixels_s=round(capacity.mpixels_per_s * 1e6),
         ),
+        capacity=capacity,
         public_key=public_key,
         path=Path("plant.toml"),
         kept=kept,
@@ -174,5 +167,6 @@ def _capacity(path: Path) -> BoxCapacity:
         raise ConfigError(f"--capacity {path}: cannot be read: {exc.strerror}") from exc
     except ValidationError as exc:
         raise ConfigError(
-            f'--capacity {path}: expected JSON as {{"inspections_per_s": 120, "mpixels_per_s": 900}}'
+            f'--capacity {path}: expected what `vision-line bench --write` writes, or {{"inspections_per_s": 120,'
+            ' "mpixels_per_s": 900}'
         ) from exc

@@ -15,6 +15,7 @@ from vision_line.config.load import LoadedConfig
 from vision_line.config.plant_load import LoadedPlant, checked_plant
 from vision_line.config.toml import TomlFile
 from vision_line.errors import ConfigError, RunError
+from vision_line.fleet.box_capacity import BoxCapacity
 from vision_line.fleet.coordination import Coordination
 from vision_line.fleet.fleet_link import FleetLink
 from vision_line.fleet.fleet_member import FleetMember
@@ -38,6 +39,7 @@ class FleetNodeSetup:
     store: Coordination
     member: FleetMember
     fleet: str  # names the fleet in the records
+    capacity: BoxCapacity  # as it was measured
     report: NodeReport  # what does not change: labels, capacity, address
     public_key: str  # of the operator, in hex
     path: Path  # relative paths of the plant are relative to this file's folder; it need not be there

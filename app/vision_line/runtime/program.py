@@ -16,8 +16,10 @@ from vision_line.challenges.due_watch import DueWatch
 from vision_line.challenges.plan_file import load_plan
 from vision_line.config.load import LoadedConfig
 from vision_line.config.models import SimulatorSettings
+from vision_line.cores import usable_cores
 from vision_line.devices.model.failed_gates import check_gates_passed
 from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.proof.processor import this_processor
 from vision_line.devices.selection import choose_device
 from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.feed.feed_server import FeedServer
@@ -110,6 +112,8 @@ def _open_setup(
     plan = load_plan(loaded)
     check_challengeable(plan, loaded, models)
     device_name = choose_device(options.device or config.model.device, reminders.append)
+    if fleet is not None:
+        reminders += fleet.capacity.doubts(this_processor().name, usable_cores(), model.sha256)
     for reminder in reminders:
         logger.warning("%s", reminder)
     if config.simulator is not None:

@@ -64,6 +64,8 @@ class Settings:
     cameras: int = 16  # of the paced load
     fps: float = 25.0
     size_wh: tuple[int, int] | None = None  # of the cameras' frames; None: full HD on a GPU, a ninth of it on the CPU
+    kind: VideoKind = H264  # of the cameras' video
+    inspect_every: int = 1  # of so many decoded frames of the paced load one is to be inspected
 
 
 #: A quick run: the same checks with fewer frames and less time.
@@ -106,11 +108,11 @@ class DeviceUnderTest:
         """Return the video that the cameras send.
 
         Raises:
-            RunError: this FFmpeg cannot make H.264.
+            RunError: this FFmpeg cannot make it.
         """
-        video = self.encoded(H264)
+        video = self.encoded(self.settings.kind)
         if video is None:
-            raise RunError("selftest: PyAV has no encoder for H.264, so there is nothing to decode")
+            raise RunError(f"selftest: PyAV has no encoder for {self.settings.kind}, so there is nothing to decode")
         return video
 
     def encoded(self, kind: VideoKind) -> Video | None:

@@ -119,8 +119,9 @@ class _Camera:
         self.thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def due(self, measured: Span) -> int:
-        """Return the number of packets that were due in that time."""
-        numbers = range(ceil((measured.until_s - self._first_s) / self._period_s) + 1)
+        """Return the number of frames that were due to be inspected in that time."""
+        last = ceil((measured.until_s - self._first_s) / self._period_s)
+        numbers = range(0, last + 1, self._dut.settings.inspect_every)
         return sum(self._due_s(number) in measured for number in numbers)
 
     def _due_s(self, number: int) -> float:
@@ -141,7 +142,8 @@ class _Camera:
             while not self._stop.wait(max((due_s := self._due_s(number)) - time.monotonic(), 0.0)):
                 self.mailbox.count_arrived()
                 for decoded in decoder.decode(packets[number % len(packets)]):
-                    self.mailbox.put(self._dut.frame(self.name, sequence, decoded, due_s))
+                    if not sequence % self._dut.settings.inspect_every:
+                        self.mailbox.put(self._dut.frame(self.name, sequence, decoded, due_s))
                     sequence += 1
                 number += 1
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from vision_line.fleet.box_capacity import BoxCapacity
 from vision_line.fleet.fleet_member import FleetMember
 from vision_line.fleet.fleet_plan import Assignment, FleetPlan
 from vision_line.fleet.kept_fleet import KeptFleet
@@ -37,6 +38,7 @@ def following(tmp_path: Path) -> Following:
             store=cast(Any, None),
             member=member,
             fleet="",
+            capacity=BoxCapacity(inspections_per_s=1, mpixels_per_s=1),
             report=NodeReport(),
             public_key=key.public_key().public_bytes_raw().hex(),
             path=tmp_path / "plant.toml",
