@@ -20,6 +20,8 @@ import psycopg
 import pytest
 from tests.fakes.ports import free_port
 
+from vision_line.central.schema_steps import bring_up_to_date
+
 _DEBIAN = Path("/usr/lib/postgresql")
 _START_S = 60.0
 
@@ -47,6 +49,7 @@ class PostgresServer:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _template: str = ""
 
     def make(self) -> None:
         """Make its files."""
@@ -115,12 +118,21 @@ class PostgresServer:
         """Return the URL of one of its databases."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
-        """Make an empty database, and return its URL."""
+    def new_database(self, like: str = "template1") -> str:
+        """Make a database that is empty, or like another one, and return its URL."""
         name = f"plant{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}".encode())
         return self.url(name)
+
+    def new_plant(self) -> str:
+        """Make a database with empty central tables, and return its URL: a copy of one that is made once."""
+        if not self._template:
+            url = self.new_database()
+            with psycopg.connect(url, autocommit=True) as connection:
+                bring_up_to_date(connection, is_new=True)
+            self._template = url.rpartition("/")[2]
+        return self.new_database(self._template)
 
 
 def _is_zombie(pid: str) -> bool:

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Answers from the database of all boxes, as a box's own files give them: the port `Records` over PostgreSQL.
 
-The schemas `desk`, `desk_parts` and `desk_reviews` have what a box's files have, so that a statement is the same text.
+The schemas `desk`, `desk_parts` and `desk_reviews` have what a box's files have, so that a statement is the same text;
+those with `_of_box` behind it have one box alone.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
+from vision_line.central.central_statements import translated
 from vision_line.central.database_connection import connected
 from vision_line.errors import RunError
-from vision_line.records.records import ColumnValue, Records, Rows
+from vision_line.records.records import ColumnValue, Rows
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 
     from vision_line.central.database_url import DatabaseUrl
 
-#: What is read of a statement: text in quotes, a parameter, a percent sign, a hint for SQLite's planner.
-_WORDS = re.compile(r"'(?:[^']|'')*'|\?|%| INDEXED BY \w+")
-_BEGIN = "SELECT set_config('search_path', %s, false), set_config('vision_line.box', %s, false)"
+_SHOW = "SELECT set_config('search_path', %s, false), set_config('vision_line.box', %s, false)"
+#: What the desk asks is short: code that is compiled for a statement costs more than it saves.
+_BEGIN = """SELECT set_config('jit', 'off', false), set_config('default_transaction_read_only', 'on', false),
+    set_config('statement_timeout', %s, false)"""
 
 
 class FileOfBox(StrEnum):
-    """Which of a box's files is asked for; the schemas in which its tables are."""
+    """Which of a box's files is asked for; the schema in which its tables are, of all boxes."""
 
-    RECORDS = "desk, pg_catalog"
-    PARTS = "desk_parts, desk, pg_catalog"
-    REVIEWS = "desk_reviews, desk, pg_catalog"
+    RECORDS = "desk"
+    PARTS = "desk_parts"
+    REVIEWS = "desk_reviews"
+
+    def schemas(self, box: str) -> str:
+        """Return where its tables are looked for: of one box, "" all; behind it what is no table of a box."""
+        return f"{self}_of_box, {self}, desk, pg_catalog" if box else f"{self}, desk, pg_catalog"
 
 
 class CentralRow(tuple[ColumnValue, ...]):
@@ -54,9 +59,18 @@ class CentralRow(tuple[ColumnValue, ...]):
 class CentralRecords:
     """The database as records; `due_s` is until when, by the monotonic clock, statements may begin."""
 
-    def __init__(self, connection: Connection[TupleRow], due_s: float = float("inf")) -> None:
+    def __init__(self, connection: Connection[TupleRow], file: FileOfBox, due_s: float = float("inf")) -> None:
         self._connection = connection
+        self._file = file
         self._due_s = due_s
+
+    def show(self, box: str) -> None:
+        """Have each later statement be about this box, "" all.
+
+        Raises:
+            psycopg.Error: as it comes.
+        """
+        self._connection.execute(_SHOW, (self._file.schemas(box), box))
 
     def execute(self, sql: str, parameters: Sequence[ColumnValue] = (), /) -> Rows:
         """Return the rows of a statement.
@@ -67,25 +81,14 @@ class CentralRecords:
         """
         if time.monotonic() > self._due_s:
             raise TimeoutError
-        return self._connection.cursor(row_factory=_row_factory).execute(translated(sql).encode(), tuple(parameters))
-
-
-@lru_cache(maxsize=512)
-def translated(sql: str) -> str:
-    """Return a statement as psycopg takes it. Pure."""
-
-    def word(found: re.Match[str]) -> str:
-        if found[0] == "?":
-            return "%s"
-        return "" if found[0].startswith(" ") else found[0].replace("%", "%%")
-
-    return _WORDS.sub(word, sql)
+        named = {f"p{n}": value for n, value in enumerate(parameters)}
+        return self._connection.cursor(row_factory=_row_factory).execute(translated(sql).encode(), named)
 
 
 @contextmanager
 def central_records(
     url: DatabaseUrl, file: FileOfBox, box: str = "", limit_s: float | None = None
-) -> Iterator[Records]:
+) -> Iterator[CentralRecords]:
     """Yield what a file has of all boxes, or of one; each statement sees what is there when it begins.
 
     Without a limit all statements see one moment.
@@ -98,15 +101,15 @@ def central_records(
         from psycopg.errors import QueryCanceled
 
         _read_numbers(connection)
-        connection.execute(_BEGIN, (file.value, box))
-        connection.execute("SET default_transaction_read_only = on")
+        connection.execute(_BEGIN, (str(0 if limit_s is None else int(1000 * limit_s)),))
+        records = CentralRecords(connection, file, float("inf") if limit_s is None else time.monotonic() + limit_s)
+        records.show(box)
         if limit_s is None:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            yield CentralRecords(connection)
+            yield records
             return
-        connection.execute(f"SET statement_timeout = {int(1000 * limit_s)}".encode())
         try:
-            yield CentralRecords(connection, time.monotonic() + limit_s)
+            yield records
         except (QueryCanceled, TimeoutError) as exc:
             raise RunError(f"that takes more than {limit_s:g} s: choose less time or other filters") from exc
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from vision_line.reviews.reviews_file import reading
 
 #: What `ChallengeWindows.teach` adds to SQL: `is_challenge(camera, first_seen_utc)`.
 SQL_FUNCTION = "is_challenge"
-_ANY_FUNCTION = "any_challenge"
-#: A condition on `events` by itself: of products. Where there are no windows, SQLite finds that out once and asks
-#: nothing for each of a million events.
-OF_PRODUCTS = "(NOT any_challenge() OR NOT is_challenge(camera, first_seen_utc))"
+_ANY_FUNCTION, _AT_FUNCTION = "any_challenge", "challenge_at"
+#: A condition on events `t`: of products. Where there are no windows, SQLite finds that out once and asks nothing for
+#: each of a million events.
+OF_PRODUCTS = "(NOT any_challenge() OR NOT is_challenge(t.camera, t.first_seen_utc))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class ChallengeWindows:
         self._windows = sorted(windows, key=lambda window: (window.camera, window.from_utc))
         #: By camera, begin and end of times that do not overlap.
         self._times = {camera: _merged(own) for camera, own in _by_camera(self._windows).items()}
+        self._anywhere = _merged((window.from_utc, window.to_utc) for window in self._windows)
 
     def __iter__(self) -> Iterator[ChallengeWindow]:
         return iter(self._windows)
@@ -51,13 +52,16 @@ class ChallengeWindows:
 
     def holds(self, camera: str, utc: float) -> bool:
         """Whether a challenge part was passing `camera` at that moment."""
-        begins, ends = self._times.get(camera, ([], []))
-        index = bisect_right(begins, utc) - 1
-        return index >= 0 and utc < ends[index]
+        return _holds(self._times.get(camera, ([], [])), utc)
+
+    def anywhere(self, _lane: str, utc: float) -> bool:
+        """Whether a challenge part was passing any camera at that moment, whatever lanes it is of."""
+        return _holds(self._anywhere, utc)
 
     def teach(self, connection: sqlite3.Connection) -> None:
-        """Add `is_challenge(camera, first_seen_utc)` to the SQL of this connection: 1 or 0."""
+        """Add `is_challenge(camera, first_seen_utc)` and the others to the SQL of this connection: 1 or 0."""
         connection.create_function(SQL_FUNCTION, 2, self.holds, deterministic=True)
+        connection.create_function(_AT_FUNCTION, 2, self.anywhere, deterministic=True)
         connection.create_function(_ANY_FUNCTION, 0, lambda: len(self._windows) > 0, deterministic=True)
 
 
@@ -71,6 +75,7 @@ def teach_challenges(connection: sqlite3.Connection, directory: Path) -> None:
         return read[0]
 
     connection.create_function(SQL_FUNCTION, 2, lambda *event: windows().holds(*event), deterministic=True)
+    connection.create_function(_AT_FUNCTION, 2, lambda *part: windows().anywhere(*part), deterministic=True)
     connection.create_function(_ANY_FUNCTION, 0, lambda: len(windows()) > 0, deterministic=True)
 
 
@@ -80,8 +85,8 @@ def count_challenged(connection: Records, from_utc: float, to_utc: float) -> int
     Raises:
         sqlite3.Error: as it comes.
     """
-    sql = """SELECT count(*) FROM events WHERE first_seen_utc >= ? AND first_seen_utc < ?
-        AND is_challenge(camera, first_seen_utc)"""
+    sql = """SELECT count(*) FROM events t WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ?
+        AND is_challenge(t.camera, t.first_seen_utc)"""
     return int(connection.execute(sql, (from_utc, to_utc)).fetchone()[0])
 
 
@@ -118,6 +123,12 @@ def _by_camera(windows: Iterable[ChallengeWindow]) -> dict[str, list[tuple[float
     for window in windows:
         times[window.camera].append((window.from_utc, window.to_utc))
     return times
+
+
+def _holds(times: tuple[Sequence[float], Sequence[float]], utc: float) -> bool:
+    """Whether a moment lies in one of these times, which are begins and ends in their order."""
+    index = bisect_right(times[0], utc) - 1
+    return index >= 0 and utc < times[1][index]
 
 
 def _merged(times: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:

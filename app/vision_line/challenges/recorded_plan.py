@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vision_line.challenges.challenge_targets import PLAN_KEY, ChallengeTarget
 from vision_line.errors import RunError
-from vision_line.records.configuration_journal import in_force
+from vision_line.records.configuration_journal import in_force_of
 from vision_line.records.records import Records
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 
@@ -34,7 +34,7 @@ def read_plan(connection: Records) -> RecordedPlan:
         RunError: its entry was changed.
         Error: the database's, as it comes.
     """
-    found = in_force(connection).get(PLAN_KEY)
+    found = in_force_of(connection, PLAN_KEY)
     try:
         return RecordedPlan() if found is None else _PLAN.validate_python(found)
     except ValidationError as exc:

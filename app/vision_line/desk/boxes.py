@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which boxes there are, and which one an answer is about; a box's own desk knows of no other. Pure.
+"""Which boxes there are, and which one an answer is about; a box's own desk knows of no other.
 
 Among the records of several boxes a camera is called `box:camera`, and a lane `box:lane`.
 """
@@ -10,11 +10,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from vision_line.records.records import Records
 
 #: What stands between a box and the name of one of its cameras; neither has it in its name.
 SEPARATOR = ":"
 #: A number of a run or of an entry is the box's own plus so much times the box's number.
 _OWN_NUMBERS = 2**40
+
+
+@runtime_checkable
+class RecordsOfBoxes(Records, Protocol):
+    """Records of many boxes, which are asked of one at a time."""
+
+    def show(self, box: str) -> None:
+        """Have each later statement be about this box, "" all."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,27 @@ def shown_of(boxes: PresentBoxes) -> Iterator[None]:
         yield
     finally:
         _PRESENT.reset(token)
+
+
+def each_box(records: Records) -> Iterator[tuple[str, Records]]:
+    """Yield each box that the present answer is about, with its records alone until the next one is asked for.
+
+    Each box's records are known since a moment of its own, and its journals have numbers of their own. On a box's own
+    desk it is "" with the records as they are.
+
+    Raises:
+        Error: the database's, as it comes.
+    """
+    boxes = present_boxes()
+    if boxes.box or not boxes.is_central:
+        yield boxes.box, records
+        return
+    if not isinstance(records, RecordsOfBoxes):
+        raise TypeError(f"{records!r} cannot be asked of one box")
+    for box in boxes.every:
+        records.show(box)
+        yield box, records
+    records.show("")
 
 
 def own_number(number: int) -> int:

@@ -15,7 +15,7 @@ from vision_line.desk.local_time import PlantClock
 from vision_line.desk.record_reader import DeskSource, NoRecordsError
 from vision_line.errors import RunError, VisionLineError
 from vision_line.quality.shifts import ShiftPlan
-from vision_line.records.configuration_journal import in_force
+from vision_line.records.configuration_journal import in_force_of
 from vision_line.records.records import Records
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def recorded_shifts(connection: Records) -> ShiftPlan | None:
         RunError: what it says of them cannot be read.
         Error: the database's, as it comes.
     """
-    found = in_force(connection).get(SHIFTS)
+    found = in_force_of(connection, SHIFTS)
     if found is None:
         return None
     try:

@@ -8,26 +8,38 @@ Challenge parts are no products: they are in lists, and in no count. A connectio
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from vision_line.parts.part import PartVerdict
-from vision_line.records.records import Records, Row
+from vision_line.records.records import ColumnValue, Records, Row
 
-#: A part is of a challenge where one of its cameras had a challenge part before it when it was triggered.
-_OF_CHALLENGE = """any_challenge() AND EXISTS (SELECT 1 FROM journal j, json_each(j.body, '$.inspections') c
+#: A part is of a challenge where one of its cameras had a challenge part before it when it was triggered: only where
+#: any camera had are its own looked for.
+OF_CHALLENGE = """any_challenge() AND challenge_at(t.lane, t.triggered_utc) AND EXISTS (
+    SELECT 1 FROM journal j, json_each(j.body, '$.inspections') c
     WHERE j.number = t.number AND is_challenge(c.key, t.triggered_utc))"""
 _COUNTS = f"""SELECT t.lane, t.verdict, t.cause, count(*) AS parts, count(t.corrected) AS corrected FROM parts t
-    WHERE {{where}} AND NOT ({_OF_CHALLENGE}) GROUP BY t.lane, t.verdict, t.cause ORDER BY t.lane"""  # noqa: S608
-_LAST = f"""SELECT t.triggered_utc FROM parts t WHERE {{where}} AND NOT ({_OF_CHALLENGE})
+    WHERE {{where}} AND NOT ({OF_CHALLENGE}) GROUP BY t.lane, t.verdict, t.cause ORDER BY t.lane"""  # noqa: S608
+#: The same of each of many times, one behind the other, in one look.
+_COUNTS_OF = f"""WITH period (place, begins_utc, ends_utc) AS (VALUES {{periods}})
+    SELECT p.place, t.lane, t.verdict, t.cause, count(*) AS parts, count(t.corrected) AS corrected
+    FROM period p CROSS JOIN parts t WHERE t.triggered_utc >= p.begins_utc AND t.triggered_utc < p.ends_utc
+    AND {{where}} AND NOT ({OF_CHALLENGE}) GROUP BY p.place, t.lane, t.verdict, t.cause ORDER BY p.place, t.lane"""  # noqa: S608
+_LAST = f"""SELECT t.triggered_utc FROM parts t WHERE {{where}} AND NOT ({OF_CHALLENGE})
     ORDER BY t.triggered_utc DESC LIMIT 1"""  # noqa: S608
 #: First only which parts: a lot has more than a page, and whether one is of a challenge is asked of each that is shown.
 _PAGE = f"""SELECT t.number, t.lane, t.sequence, t.part_id, t.lot, t.recipe, t.triggered_utc, t.decided_utc, t.verdict,
-    t.cause, t.inspections, t.run_id, t.is_simulated, t.corrected, {_OF_CHALLENGE} AS is_challenge
+    t.cause, t.inspections, t.run_id, t.is_simulated, t.corrected, {OF_CHALLENGE} AS is_challenge
     FROM parts t WHERE t.number IN (
         SELECT t.number FROM parts t WHERE {{where}} ORDER BY t.triggered_utc DESC, t.number DESC LIMIT ?)
     ORDER BY t.triggered_utc DESC, t.number DESC"""  # noqa: S608
+#: From each lane to the next: an index has all of them, and very many parts of each.
+_LANES = """WITH RECURSIVE found (lane) AS (SELECT min(lane) FROM parts UNION ALL
+    SELECT (SELECT min(p.lane) FROM parts p WHERE p.lane > f.lane) FROM found f WHERE f.lane IS NOT NULL)
+    SELECT lane FROM found WHERE lane IS NOT NULL ORDER BY lane"""
 #: Parts of one page.
 PAGE_ROWS = 100
 
@@ -125,15 +137,42 @@ def count_parts(connection: Records, wanted: PartsFilter) -> list[LaneCounts]:
         Error: the database's, as it comes.
     """
     where, values = wanted.conditions()
-    found: defaultdict[str, LaneCounts] = defaultdict(lambda: LaneCounts(""))
-    for lane, verdict, cause, parts, corrected in connection.execute(_COUNTS.format(where=where), values).fetchall():
-        counts = found[lane]
-        counts.lane = lane
+    return _by_lane(connection.execute(_COUNTS.format(where=where), values).fetchall())
+
+
+def count_parts_between(connection: Records, wanted: PartsFilter, edges: Sequence[float]) -> list[list[LaneCounts]]:
+    """Return the same for each time between neighbours of `edges` (n + 1,): n lists.
+
+    Raises:
+        Error: the database's, as it comes.
+    """
+    where, values = replace(wanted, since_utc=edges[0], until_utc=edges[-1]).conditions()
+    periods = ", ".join(f"({n}, ?, ?)" for n in range(len(edges) - 1))
+    asked = (*(moment for own in pairwise(edges) for moment in own), *values)
+    found: list[list[list[ColumnValue]]] = [[] for _ in range(len(edges) - 1)]
+    for place, *row in connection.execute(_COUNTS_OF.format(periods=periods, where=where), asked).fetchall():
+        found[place].append(row)
+    return [_by_lane(rows) for rows in found]
+
+
+def _by_lane(rows: Iterable[Iterable[ColumnValue]]) -> list[LaneCounts]:
+    found: dict[str, LaneCounts] = {}
+    for lane, verdict, cause, parts, corrected in rows:
+        counts = found.setdefault(lane, LaneCounts(lane))
         setattr(counts, verdict, getattr(counts, verdict) + parts)
         counts.corrected += corrected
         if verdict == PartVerdict.NOT_INSPECTED:
             counts.causes[cause] += parts
     return list(found.values())
+
+
+def read_lanes(connection: Records) -> list[str]:
+    """Return the lanes at which parts passed, by name.
+
+    Raises:
+        Error: the database's, as it comes.
+    """
+    return [lane for (lane,) in connection.execute(_LANES)]
 
 
 def last_part(connection: Records, wanted: PartsFilter) -> float | None:

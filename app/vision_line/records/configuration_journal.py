@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vision_line.records.entries import ConfigurationEntry
 from vision_line.records.journal import Kind
@@ -24,6 +24,11 @@ _SAID = """SELECT said, body FROM journal JOIN (
     FROM journal
     WHERE kind = 'configuration' OR (kind = 'carried' AND key >= 'configuration/' AND key < 'configuration0')
     GROUP BY said) newer ON number = newest ORDER BY number"""
+
+
+#: The same of one key.
+_SAID_OF = """SELECT number, body FROM journal
+    WHERE (kind = 'configuration' AND key = ?) OR (kind = 'carried' AND key = ?)"""
 
 
 def enter_configuration(
@@ -54,10 +59,24 @@ def in_force(connection: Records) -> dict[str, object]:
     Raises:
         sqlite3.Error: as it comes.
     """
-    found: dict[str, object] = {}
-    for key, body in connection.execute(_SAID):
-        try:
-            found[key] = json.loads(body)["after"]
-        except (ValueError, KeyError, TypeError):  # somebody changed it, which is no reason not to inspect
-            logger.error("the journal's configuration of %s cannot be read; vision-line verify says more", key)
+    found = {key: _after(key, body) for key, body in connection.execute(_SAID)}
     return {key: after for key, after in found.items() if after is not None}
+
+
+def in_force_of(connection: Records, key: str) -> object | None:
+    """Return the same of one key, None where nothing is configured.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    found = connection.execute(_SAID_OF, (key, f"configuration/{key}")).fetchall()
+    _, body = max(found, key=lambda row: int(row[0]), default=(0, None))
+    return None if body is None else _after(key, body)
+
+
+def _after(key: str, body: str) -> object | None:
+    try:
+        return cast("object", json.loads(body)["after"])
+    except (ValueError, KeyError, TypeError):  # somebody changed it, which is no reason not to inspect
+        logger.error("the journal's configuration of %s cannot be read; vision-line verify says more", key)
+        return None

@@ -10,10 +10,6 @@ import pytest
 from tests.fakes.postgres import PostgresServer, running_postgres
 from tests.fakes.shipping_box import ShippingBox
 
-from vision_line.central.database_connection import connected
-from vision_line.central.database_url import parsed
-from vision_line.central.schema_steps import bring_up_to_date
-
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
@@ -29,11 +25,9 @@ def empty_database(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture
-def database(empty_database: str) -> str:
+def database(postgres: PostgresServer) -> str:
     """Return the URL of a database with tables."""
-    with connected(parsed(empty_database)) as connection:
-        bring_up_to_date(connection, is_new=True)
-    return empty_database
+    return postgres.new_plant()
 
 
 @pytest.fixture(autouse=True)

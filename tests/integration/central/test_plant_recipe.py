@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The five minutes of docs/plant.md as they stand: a real server, and the commands as processes."""
+"""The five minutes of docs/plant.md as they stand: a real server, and what ships as a process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from typing import Any
 import psycopg
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.shipping_box import WAIT_S, ShippingBox
+from typer.testing import CliRunner
+
+from vision_line.cli.main import cli
 
 PAGE = (Path(__file__).parents[3] / "docs/plant.md").read_text(encoding="utf-8")
 #: The first lines of the page that are no text.
@@ -22,11 +25,9 @@ BLOCKS = re.findall(r"```(?:toml)?\n(.*?)```", PAGE, re.DOTALL)
 
 
 def said(environment: dict[str, str], *words: str) -> str:
-    """Run a command of the page, and return what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "vision_line", *words], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    """Give a command of the page, and return what it said."""
+    done = CliRunner().invoke(cli, words, env=environment)
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 

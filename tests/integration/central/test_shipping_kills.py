@@ -13,7 +13,7 @@ from tests.fakes.shipping_box import ShippingBox, until
 
 def test_kills(postgres: PostgresServer, tmp_path: Path) -> None:
     """`make central-kills` does it 30 times."""
-    result = kill_often(3, postgres, tmp_path)
+    result = kill_often(2, postgres, tmp_path)
 
     assert result.is_exact, result
 

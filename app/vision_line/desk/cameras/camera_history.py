@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vision_line.desk.local_time import ChosenTime
 from vision_line.errors import mask_credentials
 from vision_line.frames import DropCause
-from vision_line.records.records import Records
+from vision_line.records.records import Records, Row
 from vision_line.records.schema import DROPPED_COLUMNS
 
 #: State changes of one page; a camera that flickers has thousands a day.
@@ -21,15 +21,19 @@ SILENT_S = 60.0
 _SUMS = ", ".join(
     f"coalesce(sum({column}), 0)" for column in ("arrived", "decoded", "inspected", "reconnects", *DROPPED_COLUMNS)
 )
-_FRAMES = f"SELECT count(*), {_SUMS} FROM coverage WHERE camera = ? AND minute_utc >= ? AND minute_utc < ?"  # noqa: S608  names, of this package
-_STATES = """SELECT change, state, code, detail, at_utc FROM states WHERE camera = ? AND at_utc >= ? AND at_utc < ?
+_FRAMES = f"SELECT count(*), {_SUMS} FROM coverage t WHERE t.camera = ? AND t.minute_utc >= ? AND t.minute_utc < ?"  # noqa: S608  names, of this package
+_STATES = """SELECT change, state, code, detail, at_utc FROM states t WHERE t.camera = ? AND at_utc >= ? AND at_utc < ?
     ORDER BY at_utc DESC, change DESC LIMIT ?"""
-#: The newest row of each camera.
-_NAMES = """SELECT c.name, c.run, c.station, c.recipe, c.url, coalesce(r.ended_utc, r.alive_utc, r.started_utc),
-    r.ended_utc IS NULL FROM (SELECT name, run, station, recipe, url,
-        row_number() OVER (PARTITION BY name ORDER BY run DESC, since_utc DESC) AS place FROM cameras) c
-    JOIN runs r ON r.run = c.run WHERE c.place = 1 ORDER BY c.name"""
-_NOW = "SELECT state, code, detail, at_utc FROM states WHERE run = ? AND camera = ? ORDER BY change DESC LIMIT 1"
+#: The newest row of each camera, with its newest state.
+_CAMERAS = """SELECT t.name, t.station, t.recipe, t.url, s.state, s.code,
+    coalesce(s.detail, '') AS detail, s.at_utc AS since_utc,
+    coalesce(r.ended_utc, r.alive_utc, r.started_utc) AS known_utc, r.ended_utc IS NULL AS goes_on
+    FROM (SELECT name, max(run) AS run FROM cameras t WHERE {where} GROUP BY name) n
+    JOIN cameras t ON (t.run, t.name) = (n.run, n.name) JOIN runs r ON r.run = t.run
+    LEFT JOIN states s ON s.change = (
+        SELECT l.change FROM states l WHERE l.run = t.run AND l.camera = t.name ORDER BY l.change DESC LIMIT 1)
+    WHERE NOT EXISTS (SELECT 1 FROM cameras l WHERE l.run = t.run AND l.name = t.name AND l.since_utc > t.since_utc)
+    ORDER BY t.name"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,28 +109,18 @@ def read_states(connection: Records, camera: str, chosen: ChosenTime) -> list[Ca
     ]
 
 
-def read_cameras(connection: Records) -> Sequence[KnownCamera]:
-    """Return all cameras that a run had, by name.
+def read_cameras(connection: Records, camera: str | None = None) -> Sequence[KnownCamera]:
+    """Return all cameras that a run had, or the one of that name, by name.
 
     Raises:
         Error: the database's, as it comes.
     """
-    found = []
-    for name, run, station, recipe, url, known_utc, goes_on in connection.execute(_NAMES).fetchall():
-        state, code, detail, at_utc = connection.execute(_NOW, (run, name)).fetchone() or (None, None, "", None)
-        found.append(
-            KnownCamera(
-                name,
-                station,
-                recipe,
-                mask_credentials(url),
-                state=state,
-                code=code,
-                detail=mask_credentials(detail),
-                since_utc=at_utc,
-                known_utc=known_utc,
-                goes_on=bool(goes_on),
-                is_live=is_alive(known_utc, goes_on=bool(goes_on)),
-            )
-        )
-    return found
+    where, values = ("true", ()) if camera is None else ("t.name = ?", (camera,))
+    return [_known(row) for row in connection.execute(_CAMERAS.format(where=where), values).fetchall()]
+
+
+def _known(row: Row) -> KnownCamera:
+    goes_on = bool(row["goes_on"])
+    said = {name: mask_credentials(row[name]) for name in ("url", "detail")}
+    is_live = is_alive(row["known_utc"], goes_on=goes_on)
+    return KnownCamera(**{**dict(row), **said, "goes_on": goes_on, "is_live": is_live})

@@ -94,7 +94,7 @@ def camera(services: Services, name: str, wanted: AskedTime) -> CameraPage:
 
 def _read(services: DeskServices, name: str, wanted: WantedTime, around: ChosenTime | None) -> CameraPage:
     with services.reader.open() as connection:
-        known = next((one for one in read_cameras(connection) if one.name == name), None)
+        known = next(iter(read_cameras(connection, name)), None)
         if known is None:
             raise HTTPException(404, "there is no such camera in these records")
         time = around or choose_time(connection, wanted)
@@ -105,7 +105,7 @@ def _read(services: DeskServices, name: str, wanted: WantedTime, around: ChosenT
             time=time,
             inspected=inspected,
             share=None if inspected is None else inspected.covered.share,
-            bar=read_bars(connection, time, gaps, name).get(name, []),
+            bar=read_bars(connection, time, gaps, (name,)).get(name, []),
             frames=read_frames(connection, name, time),
             states=read_states(connection, name, time),
         )

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from vision_line.central.database_connection import connected
+from vision_line.central.database_url import DatabaseUrl
 from vision_line.central.plant_status import NodeStatus, read_status
-from vision_line.desk.boxes import present_boxes, shown_of
+from vision_line.desk.boxes import box_of, each_box
 from vision_line.desk.central.box_addresses import BoxAddress
-from vision_line.desk.central.central_source import CentralSource
+from vision_line.desk.central.known_time import KnownTime, read_known_time
 from vision_line.desk.inspected.attention import Alarm, LastRun, read_alarms, read_last_run
 from vision_line.desk.inspected.inspected_time import CameraTime, read_inspected_time
 from vision_line.desk.local_time import ChosenTime, PlantClock
@@ -21,13 +24,19 @@ from vision_line.records.records import Records
 from vision_line.telemetry.covered import Covered, together
 
 
+class _OfCamera(Protocol):
+    """What is of a camera."""
+
+    @property
+    def camera(self) -> str: ...
+
+
+T = TypeVar("T", bound=_OfCamera)
+
+
 @dataclass(frozen=True, slots=True)
 class PlantBox:
-    """A box in a time. `desk` is where its own desk is, None where this one was not told.
-
-    `known_utc`: up to then its records are here; of what came later nothing is known. None: none have come.
-    `unknown_s` of the time, of one camera, are not known for that reason.
-    """
+    """A box in a time. `desk` is where its own desk is, None where this one was not told."""
 
     status: NodeStatus
     desk: str | None
@@ -36,8 +45,7 @@ class PlantBox:
     cameras: Sequence[CameraTime]
     found: VerdictCounts
     clock: PlantClock
-    known_utc: float | None
-    unknown_s: float
+    known: KnownTime
 
     @property
     def name(self) -> str:
@@ -55,49 +63,72 @@ class PlantBox:
         return self.run is not None and not self.alarms
 
 
-def read_boxes_of(
-    source: CentralSource, addresses: Mapping[str, BoxAddress], time: ChosenTime, now_utc: float, box: str = ""
-) -> list[PlantBox]:
-    """Return the boxes, or the one of that name, by name.
+def read_statuses(url: DatabaseUrl) -> Mapping[str, NodeStatus]:
+    """Return how far each box has come, by name.
 
     Raises:
-        RunError: the database cannot be asked, or takes too long.
+        RunError: the database cannot be asked.
     """
-    with connected(source.url) as connection:
-        statuses = read_status(connection)
-    found = []
-    for status in statuses:
-        if box in ("", status.node):
-            with shown_of(replace(present_boxes(), box=status.node)), source.open() as records:
-                found.append(_box(records, status, addresses.get(status.node), time, now_utc))
-    return found
+    with connected(url) as connection:
+        return {status.node: status for status in read_status(connection)}
+
+
+def read_boxes_of(
+    connection: Records,
+    statuses: Mapping[str, NodeStatus],
+    addresses: Mapping[str, BoxAddress],
+    time: ChosenTime,
+    now_utc: float,
+) -> list[PlantBox]:
+    """Return the boxes that the present answer is about, by name.
+
+    Raises:
+        Error: the database's, as it comes.
+    """
+    cameras = by_box(read_inspected_time(connection, time))
+    found = by_box(read_counts(connection, time))
+    return [
+        _box(
+            *(records, statuses[box], addresses.get(box), time),
+            now_utc=now_utc,
+            cameras=cameras.get(box, ()),
+            found=found.get(box, ()),
+        )
+        for box, records in each_box(connection)
+        if box in statuses
+    ]
+
+
+def by_box(rows: Iterable[T]) -> dict[str, list[T]]:
+    """Return what is of cameras by their boxes."""
+    found = defaultdict[str, list[T]](list)
+    for row in rows:
+        found[box_of(row.camera)].append(row)
+    return dict(found)
 
 
 def _box(
-    records: Records, status: NodeStatus, address: BoxAddress | None, time: ChosenTime, now_utc: float
+    records: Records,
+    status: NodeStatus,
+    address: BoxAddress | None,
+    time: ChosenTime,
+    *,
+    now_utc: float,
+    cameras: Sequence[CameraTime],
+    found: Sequence[VerdictCounts],
 ) -> PlantBox:
     run = read_last_run(records)
-    known_utc = _known_utc(status, run)
-    until_utc = min(time.until_utc, now_utc)
-    unknown_s = max(0.0, until_utc - max(known_utc or 0.0, time.since_utc)) if status.is_silent else 0.0
+    known = read_known_time(records, status, run, time, now_utc)
     return PlantBox(
         status=status,
         desk=None if address is None else address.url,
         run=run,
-        alarms=[*_of_shipping(status, known_utc), *_of_run(records, status, run)],
-        cameras=read_inspected_time(records, time),
-        found=in_all(read_counts(records, time)),
+        alarms=[*_of_shipping(status, known.until_utc), *_of_run(records, status, run)],
+        cameras=cameras,
+        found=in_all(found),
         clock=clock_of(records),
-        known_utc=known_utc,
-        unknown_s=unknown_s,
+        known=known,
     )
-
-
-def _known_utc(status: NodeStatus, run: LastRun | None) -> float | None:
-    """Return up to when a box's records are here: of a run that goes on up to its last sign of life that came."""
-    shipped = status.journals.get("records")
-    moments = [one for one in (shipped and shipped.at_utc, run and run.known_utc) if one]
-    return max(moments, default=None)
 
 
 def _of_shipping(status: NodeStatus, known_utc: float | None) -> list[Alarm]:

@@ -16,9 +16,9 @@ from vision_line.desk.boxes import present_boxes
 from vision_line.desk.central.box_addresses import BoxAddress
 from vision_line.desk.central.central_source import CentralSource
 from vision_line.desk.central.not_counted import read_not_counted
-from vision_line.desk.central.plant_boxes import PlantBox, other_clocks, read_boxes_of
+from vision_line.desk.central.plant_boxes import PlantBox, other_clocks, read_boxes_of, read_statuses
+from vision_line.desk.central.plant_overview import MOST_BARS, PlantOverview, read_plant_overview
 from vision_line.desk.inspected.coverage_bar import axis, column_s, read_bars
-from vision_line.desk.inspected.overview import InspectedOverview, read_overview
 from vision_line.desk.inspected.shift_parts import CameraCoverage
 from vision_line.desk.local_time import ChosenTime, plant_clock
 from vision_line.desk.rendering import page
@@ -26,12 +26,10 @@ from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.desk.services import DeskServices, Services
 from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
 from vision_line.parts.passed import PartsFilter, count_parts
+from vision_line.records.records import Records
 from vision_line.telemetry.covered import together
 
 router = APIRouter()
-
-#: Of more cameras than this there are bars on the page of one box alone: a page of a plant is to be read.
-MOST_BARS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +50,13 @@ class BoxState:
 @router.get("/", include_in_schema=False)
 def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLResponse:
     """Show what needs somebody now and where, and what each box inspected."""
-    source, box = _source(services), present_boxes().box
+    source, statuses = _source(services), read_statuses(_source(services).url)
     with source.open() as records:
         time = choose_time(records, wanted)
         not_counted = read_not_counted(records, time)
-    boxes = read_boxes_of(source, _addresses(request), time, clock_now(), box)
-    cameras = sum(len(one.cameras) for one in boxes)
+        boxes = read_boxes_of(records, statuses, _addresses(request), time, clock_now())
+        cameras = sum(len(one.cameras) for one in boxes)
+        bars = _bars(records, boxes, time) if cameras <= MOST_BARS or present_boxes().box else None
     total = together(one.total for one in boxes)
     before, after = neighbours(time)
     of_time = PartsFilter(time.since_utc, time.until_utc)
@@ -66,7 +65,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
     return page(
         "plant.html",
         boxes=boxes,
-        bars_of=_bars(source, boxes, time) if cameras <= MOST_BARS or box else None,
+        bars_of=bars,
         time=time,
         asked=asked(time) | present_boxes().asked,
         asked_time=asked(time),
@@ -77,7 +76,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
         escapes=escapes,
         share=total.share,
         not_counted=not_counted,
-        unknown=[one for one in boxes if one.unknown_s > 0],
+        unknown=[one for one in boxes if one.known.unknown_s > 0],
         other_clocks=other_clocks(boxes, plant_clock()),
         cameras=cameras,
         most=MOST_BARS,
@@ -91,21 +90,22 @@ def boxes(services: Services, request: Request) -> list[BoxState]:
     """Return each box: how far its records have come, and what needs somebody there."""
     source, now_utc = _source(services), clock_now()
     time = ChosenTime(now_utc - 60.0, now_utc)
-    return [_state(one) for one in read_boxes_of(source, _addresses(request), time, now_utc, present_boxes().box)]
+    statuses = read_statuses(source.url)
+    with source.open() as records:
+        return [_state(one) for one in read_boxes_of(records, statuses, _addresses(request), time, now_utc)]
 
 
 @router.get("/api/v1/coverage")
-def coverage(services: Services, wanted: AskedTime) -> InspectedOverview:
-    """Return what was inspected and what was not, by camera, with the gaps and the bars."""
+def coverage(services: Services, wanted: AskedTime) -> PlantOverview:
+    """Return what was inspected and what was not, by camera, with gaps and bars, and what of each box is known."""
+    statuses = read_statuses(_source(services).url)
     with services.reader.open() as records:
-        return read_overview(records, choose_time(records, wanted))
+        return read_plant_overview(records, statuses, choose_time(records, wanted), clock_now())
 
 
-def _bars(source: CentralSource, boxes: Sequence[PlantBox], time: ChosenTime) -> dict[str, list[CameraCoverage]]:
+def _bars(records: Records, boxes: Sequence[PlantBox], time: ChosenTime) -> dict[str, list[CameraCoverage]]:
     """Return the bars of each box's cameras."""
-    with source.open() as records:
-        gaps = [gap for box in boxes for one in box.cameras for gap in one.gaps]
-        bars = read_bars(records, time, gaps)
+    bars = read_bars(records, time, [gap for box in boxes for one in box.cameras for gap in one.gaps])
     return {
         box.name: [CameraCoverage(one, one.covered.share, bars.get(one.camera, [])) for one in box.cameras]
         for box in boxes
@@ -118,7 +118,7 @@ def _state(box: PlantBox) -> BoxState:
         desk=box.desk,
         is_silent=box.status.is_silent,
         silent_s=box.status.silent_s,
-        known_utc=box.known_utc,
+        known_utc=box.known.until_utc,
         entries_lost=box.status.lost,
         clock_offset_s=box.status.clock_offset_s,
         is_inspecting=box.is_fine,

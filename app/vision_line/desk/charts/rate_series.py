@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vision_line.challenges.challenge_windows import OF_PRODUCTS
+from vision_line.desk.boxes import each_box
 from vision_line.desk.charts.chart_periods import ChartPeriod, edges_of
 from vision_line.desk.charts.rate_chart import RateSeries
 from vision_line.desk.inspected.inspected_time import HeldTime
@@ -16,47 +20,35 @@ from vision_line.desk.local_time import ChosenTime
 from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ChartScope
 
-#: SQLite counts, period by period: a million rows in Python would take five times as long.
-_COUNTS = """SELECT {} FROM events INDEXED BY events_by_time
-    WHERE first_seen_utc >= ? AND first_seen_utc < ? AND verdict <> 'accept'"""
-_LASTS = f"""{_COUNTS.format("camera, station, class, max(first_seen_utc)")} AND {OF_PRODUCTS}
-    GROUP BY camera, station, class"""
+#: The database counts, period by period: a million rows in Python would take five times as long.
+_COUNTS = """SELECT {n}, {station} AS station, count(*) FROM events t INDEXED BY events_by_time
+    WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? AND t.verdict <> 'accept' {also} GROUP BY 2"""
+#: Periods of one statement.
+_AT_ONCE = 100
+_LASTS = f"""SELECT t.camera, t.station, t.class, max(t.first_seen_utc) FROM events t INDEXED BY events_by_time
+    WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? AND t.verdict <> 'accept' AND {OF_PRODUCTS}
+    GROUP BY t.camera, t.station, t.class"""  # noqa: S608  ours
 #: Where events are looked for first: the newest records, in seconds, and then a time so many times as long.
 _LOOKED_AT_S, _LONGER = 86_400.0, 8.0
 
 
-def read_series(connection: Records, scope: ChartScope, periods: Sequence[ChartPeriod]) -> RateSeries:
+def read_series(connection: Records, scopes: Sequence[ChartScope], periods: Sequence[ChartPeriod]) -> list[RateSeries]:
     """Return what was rejected or warned of in each period, and how much was inspected.
 
-    Raises:
-        Error: the database's, as it comes.
-    """
-    edges = edges_of(periods)
-    opportunity = read_opportunity(connection, ChosenTime(periods[0].since_utc, periods[-1].until_utc))
-    counts = read_counts_of(connection, scope, edges)
-    return RateSeries(periods, counts, inspected_s(opportunity, scope, edges).tolist())
-
-
-def read_station_series(
-    connection: Records, scopes: Sequence[ChartScope], periods: Sequence[ChartPeriod]
-) -> list[RateSeries]:
-    """Return the same for scopes that differ in their station only, of one look at events and ledger.
+    The scopes differ in their station only. What was before the records of a box are known is in neither.
 
     Raises:
         Error: the database's, as it comes.
     """
     edges = edges_of(periods)
-    sums = ", ".join("count(CASE WHEN station = ? THEN 1 END)" for _ in scopes)
-    also, values = _conditions(replace(scopes[0], station=""))
-    named = tuple(scope.station for scope in scopes)
-    rows = [
-        connection.execute(f"{_COUNTS.format(sums)} {also}", (*named, *bounds, *values)).fetchone()
-        for bounds in pairwise(edges.tolist())
-    ]
     opportunity = read_opportunity(connection, ChosenTime(periods[0].since_utc, periods[-1].until_utc))
+    events = _counted(connection, scopes, edges)
+    for box, records in each_box(connection):
+        if (known_utc := opportunity.known_utc[box]) > edges[0]:
+            events -= _counted(records, scopes, np.minimum(edges, known_utc))
     return [
-        RateSeries(periods, [row[n] for row in rows], inspected_s(opportunity, scope, edges).tolist())
-        for n, scope in enumerate(scopes)
+        RateSeries(periods, own.tolist(), inspected_s(opportunity, scope, edges).tolist())
+        for scope, own in zip(scopes, events, strict=True)
     ]
 
 
@@ -65,15 +57,22 @@ def inspected_s(opportunity: Opportunity, scope: ChartScope, edges: Floats) -> F
     return opportunity.seconds(edges, _wanted(scope))
 
 
-def read_counts_of(connection: Records, scope: ChartScope, edges: Floats) -> list[int]:
-    """Return the events of a scope that were first seen between neighbours of `edges` (n + 1,): n numbers.
-
-    Raises:
-        Error: the database's, as it comes.
-    """
-    also, values = _conditions(scope)
-    sql = f"{_COUNTS.format('count(*)')} {also}"
-    return [connection.execute(sql, (*bounds, *values)).fetchone()[0] for bounds in pairwise(edges.tolist())]
+def _counted(connection: Records, scopes: Sequence[ChartScope], edges: Floats) -> NDArray[np.int64]:
+    """Return the events of scopes (m,) that were first seen between neighbours of `edges` (n + 1,): (m, n)."""
+    is_one = len(scopes) == 1
+    also, values = _conditions(scopes[0] if is_one else replace(scopes[0], station=""))
+    station = "''" if is_one else "t.station"
+    found = np.zeros((len(scopes), len(edges) - 1), np.int64)
+    every = list(enumerate(pairwise(edges.tolist())))
+    for first in range(0, len(every), _AT_ONCE):
+        group = every[first : first + _AT_ONCE]
+        sql = " UNION ALL ".join(_COUNTS.format(n=n, station=station, also=also) for n, _ in group)
+        asked = [value for _, bounds in group for value in (*bounds, *values)]
+        for n, name, count in connection.execute(sql, asked).fetchall():
+            for place, scope in enumerate(scopes):
+                if is_one or scope.station == name:
+                    found[place, n] += count
+    return found
 
 
 def read_last_events(
@@ -106,7 +105,7 @@ def _counts(scope: ChartScope, camera: str, station: str, class_name: str) -> bo
 def _conditions(scope: ChartScope) -> tuple[str, list[str]]:
     wanted = {"camera": scope.camera, "station": scope.station, "class": scope.class_name}
     chosen = {name: value for name, value in wanted.items() if value}
-    return " ".join([*(f"AND {name} = ?" for name in chosen), f"AND {OF_PRODUCTS}"]), list(chosen.values())
+    return " ".join([*(f"AND t.{name} = ?" for name in chosen), f"AND {OF_PRODUCTS}"]), list(chosen.values())
 
 
 def _wanted(scope: ChartScope) -> Callable[[HeldTime], bool]:

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
 from vision_line.desk.charts.baselines import BaselineInUse, Baselines, in_use
 from vision_line.desk.charts.chart_choice import ChartTime, ChartWish, choose_chart_time, scopes_of
 from vision_line.desk.charts.rate_chart import RateChart, RateSeries, fitted, rate_chart
-from vision_line.desk.charts.rate_series import read_series, read_station_series
-from vision_line.desk.inspected.inspected_time import known_since_utc, read_spans
+from vision_line.desk.charts.rate_series import read_series
+from vision_line.desk.inspected.inspected_time import known_of_boxes, read_spans
 from vision_line.desk.local_time import ChosenTime
 from vision_line.quality import Spread, spread_of
 from vision_line.records.columns import ColumnType, ExportColumn, SqlValue, Table
@@ -51,14 +51,16 @@ class ShownChart:
 class ShownCharts:
     """All charts of an answer, with the false alarms a week that they cost together.
 
-    Of what was before `known_since_utc` rows were removed, so that it has no point; 0: nothing was. `left_out` are
-    cameras that had no station, where the charts are of stations.
+    Of what was before `known_since_utc` rows were removed, so that it has no point; 0: nothing was. Of many boxes it
+    is the latest of them, and `cut` has each box of which a part of the time is not in the charts, with since when it
+    is. `left_out` are cameras that had no station, where the charts are of stations.
     """
 
     time: ChartTime
     charts: Sequence[ShownChart]
     false_alarms_a_week: float
     known_since_utc: float
+    cut: Mapping[str, float]
     left_out: Sequence[str]
 
 
@@ -71,16 +73,15 @@ def read_charts(connection: Records, baselines: Baselines, wish: ChartWish) -> S
     """
     time = choose_chart_time(connection, wish)
     scopes = scopes_of(connection, wish)
-    if len(scopes) > 1:
-        every = read_station_series(connection, scopes, time.periods)
-    else:
-        every = [read_series(connection, scopes[0], time.periods)]
+    every = read_series(connection, scopes, time.periods)
     charts = [
         _shown(connection, baselines, scope, series, wish.tests) for scope, series in zip(scopes, every, strict=True)
     ]
-    known_utc = known_since_utc(connection, Table.EVENTS, Table.NOT_INSPECTED)
+    known_utc = known_of_boxes(connection, Table.EVENTS, Table.NOT_INSPECTED)
     left_out = [] if wish.is_one or not scopes[0].station else _without_station(connection, time.time)
-    return ShownCharts(time, charts, sum(one.chart.false_alarms_a_week for one in charts), known_utc, left_out)
+    cut = {box: utc for box, utc in known_utc.items() if utc > time.time.since_utc}
+    alarms = sum(one.chart.false_alarms_a_week for one in charts)
+    return ShownCharts(time, charts, alarms, max(known_utc.values(), default=0.0), cut, left_out)
 
 
 def _without_station(connection: Records, time: ChosenTime) -> list[str]:

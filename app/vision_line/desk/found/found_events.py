@@ -46,9 +46,9 @@ _ROWS = """SELECT t.event, t.camera, t.station, t.recipe, t.class AS class_name,
     FROM events t LEFT JOIN evidence e ON e.run = t.run AND e.event_id = t.event_id WHERE t.event IN ({places})"""
 _CHALLENGED = """SELECT t.event FROM events t WHERE t.event IN ({places})
     AND is_challenge(t.camera, t.first_seen_utc)"""
-_BEFORE = """SELECT event FROM events WHERE camera = ? AND (first_seen_utc, event) < (?, ?)
+_BEFORE = """SELECT event FROM events t WHERE t.camera = ? AND (first_seen_utc, event) < (?, ?)
     ORDER BY first_seen_utc DESC, event DESC LIMIT ?"""
-_AFTER = """SELECT event FROM events WHERE camera = ? AND (first_seen_utc, event) > (?, ?)
+_AFTER = """SELECT event FROM events t WHERE t.camera = ? AND (first_seen_utc, event) > (?, ?)
     ORDER BY first_seen_utc, event LIMIT ?"""
 _JOURNAL = "SELECT min(number), max(number), count(*) FROM journal WHERE kind = 'event' AND key = ? AND run = ?"
 _SETTINGS = """SELECT url, since_utc, settings FROM cameras WHERE run = ? AND name = ? AND since_utc <= ?

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from vision_line.desk.boxes import present_boxes, shown_of
+from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.found.found_events import (
     OVERRULED,
     REVIEWED,
@@ -40,6 +40,7 @@ from vision_line.frames import Verdict
 from vision_line.parts.lot_rows import LotRows, merged, read_lot_rows
 from vision_line.parts.passed import PassedPart, parts_of_event, read_part
 from vision_line.records.query import Selection
+from vision_line.records.records import Records
 from vision_line.reviews.cases import Case, Cases
 
 router = APIRouter()
@@ -103,22 +104,21 @@ def event_filter(
 
 def _lot_rows(services: DeskServices, lot: str) -> LotRows:
     """Return what the events of a lot are known by."""
-    boxes = present_boxes()
-    if boxes.is_central and not boxes.box:
-        return merged(_lot_rows_of_box(services, lot, box) for box in boxes.every)
     with services.reader.open_parts() as parts:
         if parts is None:
             return LotRows()
         with services.reader.open() as records:
-            return read_lot_rows(parts, records, lot)
+            each = zip(each_box(parts), each_box(records), strict=True)
+            return merged(_lot_rows_of_box(own_parts, own, lot) for (_, own_parts), (_, own) in each)
 
 
-def _lot_rows_of_box(services: DeskServices, lot: str, box: str) -> LotRows:
-    """Return the same of one box among others: what was ordered everywhere is of its own cameras alone."""
-    with shown_of(replace(present_boxes(), box=box)):
-        found = _lot_rows(services, lot)
-        with services.reader.open() as records:
-            cameras = tuple(read_choices(records).cameras)
+def _lot_rows_of_box(parts: Records, records: Records, lot: str) -> LotRows:
+    """Return the same of one box: among others, what was ordered everywhere is of its own cameras alone."""
+    found = read_lot_rows(parts, records, lot)
+    boxes = present_boxes()
+    if not found.times or boxes.box or not boxes.is_central:
+        return found
+    cameras = tuple(read_choices(records).cameras)
     times = tuple(replace(one, cameras=cameras) if one.cameras is None else one for one in found.times)
     return replace(found, times=times)
 

@@ -97,16 +97,17 @@ def _offset_s(utc: float) -> float:
 
 
 def read_bars(
-    connection: Records, time: ChosenTime, gaps: Sequence[Gap], camera: str | None = None
+    connection: Records, time: ChosenTime, gaps: Sequence[Gap], cameras: Sequence[str] = ()
 ) -> dict[str, list[BarPart]]:
     """Return the bar of each camera of which something is recorded in `time`; `gaps` are those of the same time.
+
+    Of all cameras, or of these.
 
     Raises:
         Error: the database's, as it comes.
     """
-    cameras = () if camera is None else (camera,)
     grid = _Grid(time, MINUTE_S * (time.since_utc // MINUTE_S), column_s(time))
-    query = plan_query(Table.COVERAGE, Selection(grid.first_utc, time.until_utc, cameras))
+    query = plan_query(Table.COVERAGE, Selection(grid.first_utc, time.until_utc, tuple(cameras)))
     frames = defaultdict[tuple[str, int], int](int)
     missing_s = defaultdict[tuple[str, int], float](float)
     minutes = defaultdict[tuple[str, int], int](int)

@@ -9,10 +9,11 @@ nor due.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from vision_line.desk.boxes import box_of, each_box
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.run_times import BEGAN, KNOWN, in_its_run
 from vision_line.frames import CameraState
@@ -48,7 +49,7 @@ _SPANS = f"""SELECT camera, station, since_utc,
             SELECT min(s.at_utc) FROM states s WHERE s.run = t.run AND s.camera = t.name AND s.state IN ({_OVER})
             AND s.at_utc >= t.since_utc
         ) AS left_utc
-        FROM cameras t JOIN runs r ON r.run = t.run WHERE {BEGAN} < ? AND {KNOWN} >= ?) had
+        FROM cameras t JOIN runs r ON r.run = t.run WHERE {BEGAN} < ? AND {KNOWN} >= ? {{also}}) had
     ORDER BY camera, since_utc"""  # noqa: S608  the same
 #: The times that the wall clock jumped over under a run: nobody lived them.
 _JUMPS = "SELECT run, from_utc, to_utc FROM clock_steps WHERE clock > 0 AND to_utc > from_utc ORDER BY run, clock"
@@ -61,6 +62,10 @@ _ROUNDED_S = 0.001
 #: What a clock labelled that was ahead says nothing.
 _REMOVED_UNTIL = """SELECT max(to_utc) FROM removals
     WHERE removed_from IN ({places}) AND to_utc <= at_utc"""
+
+
+#: What known times are where nobody looked.
+NOTHING_REMOVED: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,17 @@ def known_since_utc(connection: Records, *tables: Table) -> float:
     return removed_utc or 0.0
 
 
-def read_spans(connection: Records, time: ChosenTime) -> list[HeldTime]:
-    """Return when runs had cameras, of the runs of which some lies in `time`, by camera and start.
+def known_of_boxes(connection: Records, *tables: Table) -> dict[str, float]:
+    """Return the same of each box, "" on a box's own desk.
+
+    Raises:
+        Error: the database's, as it comes.
+    """
+    return {box: known_since_utc(records, *tables) for box, records in each_box(connection)}
+
+
+def read_spans(connection: Records, time: ChosenTime, camera: str | None = None) -> list[HeldTime]:
+    """Return when runs had cameras, or that one, of the runs of which some lies in `time`, by camera and start.
 
     What the wall clock jumped over as it was put forward is in none: such a clock is of a machine that was off.
 
@@ -135,7 +149,8 @@ def read_spans(connection: Records, time: ChosenTime) -> list[HeldTime]:
     jumps = defaultdict[int, list[tuple[float, float]]](list)
     for run, from_utc, to_utc in connection.execute(_JUMPS).fetchall():
         jumps[run].append((from_utc, to_utc))
-    rows = connection.execute(_SPANS, (time.until_utc, time.since_utc)).fetchall()
+    also, values = ("", ()) if camera is None else ("AND t.name = ?", (camera,))
+    rows = connection.execute(_SPANS.format(also=also), (time.until_utc, time.since_utc, *values)).fetchall()
     return [
         HeldTime(camera, station, *piece)
         for camera, station, since_utc, until_utc, run in rows
@@ -154,8 +169,10 @@ def _without(jumps: Iterable[tuple[float, float]], since_utc: float, until_utc: 
         yield since_utc, until_utc
 
 
-def read_gaps(connection: Records, time: ChosenTime, camera: str | None = None) -> list[Gap]:
-    """Return the gaps of which some lies in `time`, by camera and start.
+def read_gaps(
+    connection: Records, time: ChosenTime, camera: str | None = None, known_utc: Mapping[str, float] = NOTHING_REMOVED
+) -> list[Gap]:
+    """Return the gaps of which some lies in `time`, by camera and start; of each box what lies after it is known.
 
     Raises:
         Error: the database's, as it comes.
@@ -163,7 +180,7 @@ def read_gaps(connection: Records, time: ChosenTime, camera: str | None = None) 
     cameras = () if camera is None else (camera,)
     query = plan_query(Table.NOT_INSPECTED, Selection(time.since_utc, time.until_utc, cameras))
     rows = connection.execute(_INTERVALS.format(where=query.where), query.parameters).fetchall()
-    gaps = (_gap(row, time) for row in rows)
+    gaps = (_gap(row, _known_part(time, row["camera"], known_utc)) for row in rows)
     return [gap for gap in gaps if gap.seconds > 0]
 
 
@@ -175,16 +192,23 @@ def read_inspected_time(connection: Records, time: ChosenTime, camera: str | Non
     Raises:
         Error: the database's, as it comes.
     """
-    time = ChosenTime(max(time.since_utc, known_since_utc(connection, Table.NOT_INSPECTED)), time.until_utc)
-    if time.length_s <= 0:
-        return []
-    spans = [span for span in read_spans(connection, time) if camera in (None, span.camera)]
+    known_utc = known_of_boxes(connection, Table.NOT_INSPECTED)
+    spans = read_spans(connection, time, camera)
     gaps = defaultdict[str, list[Gap]](list)
-    for gap in read_gaps(connection, time, camera):
+    for gap in read_gaps(connection, time, camera, known_utc):
         gaps[gap.camera].append(gap)
     by_camera = {name: list(own) for name, own in groupby(spans, lambda span: span.camera)}
-    found = [_camera_time(by_camera.get(name, ()), gaps[name], time) for name in sorted({*by_camera, *gaps})]
+    found = [
+        _camera_time(by_camera.get(name, ()), gaps[name], _known_part(time, name, known_utc))
+        for name in sorted({*by_camera, *gaps})
+    ]
     return [one for one in found if one.covered.due_s > 0 or one.off_s > 0]
+
+
+def _known_part(time: ChosenTime, camera: str, known_utc: Mapping[str, float]) -> ChosenTime:
+    """Return what of a time lies behind the moment from which on a camera's box has its records."""
+    known = known_utc.get(box_of(camera), 0.0)
+    return ChosenTime(min(max(time.since_utc, known), time.until_utc), time.until_utc)
 
 
 def _gap(row: Row, time: ChosenTime) -> Gap:

@@ -9,13 +9,14 @@ removed has no area: nothing is known of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.desk.inspected.inspected_time import HeldTime, known_since_utc, read_spans
+from vision_line.desk.boxes import box_of
+from vision_line.desk.inspected.inspected_time import HeldTime, known_of_boxes, read_spans
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.run_times import KNOWN
 from vision_line.records.columns import Table
@@ -30,10 +31,14 @@ _GAPS = f"""SELECT t.camera, t.started_utc, coalesce(t.ended_utc, {KNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Opportunity:
-    """What is known of the cameras in a time: from when to when a run had each, and what of it was not inspected."""
+    """What is known of the cameras in a time: from when to when a run had each, and what of it was not inspected.
+
+    `known_utc` has for each box from when on its records are known, 0: nothing was removed; on a box's own desk for "".
+    """
 
     spans: Sequence[HeldTime]
     gaps: dict[str, list[tuple[float, float]]]
+    known_utc: Mapping[str, float]
 
     def seconds(self, edges: Floats, wanted: Callable[[HeldTime], bool] = lambda _: True) -> Floats:
         """Return the inspected seconds (n,) of the wanted spans' cameras between neighbours of `edges` (n + 1,)."""
@@ -53,14 +58,14 @@ def read_opportunity(connection: Records, time: ChosenTime) -> Opportunity:
     Raises:
         Error: the database's, as it comes.
     """
-    known_utc = known_since_utc(connection, Table.EVENTS, Table.NOT_INSPECTED)
-    held = read_spans(connection, time)
-    spans = [replace(one, since_utc=max(one.since_utc, known_utc)) for one in held if one.until_utc > known_utc]
+    known_utc = known_of_boxes(connection, Table.EVENTS, Table.NOT_INSPECTED)
+    held = [(one, known_utc.get(box_of(one.camera), 0.0)) for one in read_spans(connection, time)]
+    spans = [replace(one, since_utc=max(one.since_utc, known)) for one, known in held if one.until_utc > known]
     query = plan_query(Table.NOT_INSPECTED, Selection(time.since_utc, time.until_utc))
     gaps = defaultdict[str, list[tuple[float, float]]](list)
     for camera, started_utc, ended_utc in connection.execute(_GAPS.format(where=query.where), query.parameters):
         gaps[camera].append((started_utc, ended_utc))
-    return Opportunity(spans, dict(gaps))
+    return Opportunity(spans, dict(gaps), known_utc)
 
 
 def _within(edges: Floats, spans: Sequence[tuple[float, float]], gaps: Sequence[tuple[float, float]]) -> Floats:

@@ -62,13 +62,13 @@ class InspectedOverview:
     shifts: Sequence[ShiftPart]
 
 
-def read_overview(connection: Records, time: ChosenTime) -> InspectedOverview:
-    """Return what is known of all cameras.
+def read_overview(connection: Records, time: ChosenTime, most_bars: int | None = None) -> InspectedOverview:
+    """Return what is known of all cameras; of more than `most_bars` without bars.
 
     Raises:
         Error: the database's, as it comes.
     """
-    cameras = read_cameras(connection, time)
+    cameras = read_cameras(connection, time, most_bars)
     times = [one.time for one in cameras]
     gaps = [gap for one in times for gap in one.gaps]
     total = together(one.covered for one in times)
@@ -82,7 +82,7 @@ def read_overview(connection: Records, time: ChosenTime) -> InspectedOverview:
         cameras=cameras,
         gaps=sorted((gap for gap in gaps if gap.cause not in NOT_DUE), key=lambda gap: -gap.seconds)[:_MOST_GAPS],
         removed=[dict(row) for row in removed],
-        shifts=read_shift_parts(connection, time),
+        shifts=read_shift_parts(connection, time, most_bars),
     )
 
 

@@ -44,19 +44,22 @@ class ShiftPart:
         return sum(self.total.not_inspected_s.values())
 
 
-def read_cameras(connection: Records, time: ChosenTime) -> list[CameraCoverage]:
-    """Return what is known of each camera in `time`, by name.
+def read_cameras(connection: Records, time: ChosenTime, most_bars: int | None = None) -> list[CameraCoverage]:
+    """Return what is known of each camera in `time`, by name; of more cameras than `most_bars` without bars.
 
     Raises:
         Error: the database's, as it comes.
     """
     times = read_inspected_time(connection, time)
-    bars = read_bars(connection, time, [gap for one in times for gap in one.gaps])
+    has_bars = most_bars is None or len(times) <= most_bars
+    bars = read_bars(connection, time, [gap for one in times for gap in one.gaps]) if has_bars else {}
     return [CameraCoverage(one, one.covered.share, bars.get(one.camera, [])) for one in times]
 
 
-def read_shift_parts(connection: Records, time: ChosenTime) -> list[ShiftPart]:
+def read_shift_parts(connection: Records, time: ChosenTime, most_bars: int | None = None) -> list[ShiftPart]:
     """Return the shifts of which some lies in `time`; none where they are not known, or where it is only one.
+
+    Bars as of `read_cameras`.
 
     Raises:
         ConfigError: the time is out of what clocks show.
@@ -65,7 +68,8 @@ def read_shift_parts(connection: Records, time: ChosenTime) -> list[ShiftPart]:
     shifts = plant_clock().shifts_between(time)
     if len(shifts) < 2:
         return []
-    return [_read_part(connection, shift, time, with_bars=len(shifts) <= MOST_WITH_BARS) for shift in shifts]
+    most = most_bars if len(shifts) <= MOST_WITH_BARS else -1
+    return [_read_part(connection, shift, time, most) for shift in shifts]
 
 
 def read_shift(connection: Records, shift: WorkShift) -> ShiftPart:
@@ -74,14 +78,13 @@ def read_shift(connection: Records, shift: WorkShift) -> ShiftPart:
     Raises:
         Error: the database's, as it comes.
     """
-    return _read_part(connection, shift, ChosenTime(shift.start_utc, shift.end_utc), with_bars=False)
+    return _read_part(connection, shift, ChosenTime(shift.start_utc, shift.end_utc), -1)
 
 
-def _read_part(connection: Records, shift: WorkShift, time: ChosenTime, *, with_bars: bool) -> ShiftPart:
+def _read_part(connection: Records, shift: WorkShift, time: ChosenTime, most_bars: int | None) -> ShiftPart:
     part = ChosenTime(max(shift.start_utc, time.since_utc), min(shift.end_utc, time.until_utc))
-    cameras = read_cameras(connection, part) if with_bars else []
-    times = [one.time for one in cameras] if with_bars else read_inspected_time(connection, part)
-    total = together(one.covered for one in times)
+    cameras = read_cameras(connection, part, most_bars)
+    total = together(one.time.covered for one in cameras)
     return ShiftPart(
         key=shift.key,
         name=shift.name,
@@ -89,5 +92,5 @@ def _read_part(connection: Records, shift: WorkShift, time: ChosenTime, *, with_
         is_whole=part == ChosenTime(shift.start_utc, shift.end_utc),
         total=total,
         share=total.share,
-        cameras=cameras,
+        cameras=[] if most_bars == -1 else cameras,
     )

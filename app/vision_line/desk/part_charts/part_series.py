@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from vision_line.desk.charts.chart_periods import MOST_POINTS, ChartPeriod
+from vision_line.desk.charts.chart_periods import MOST_POINTS, ChartPeriod, edges_of
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.part_charts.part_chart import PartSeries, PartSums
 from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.errors import ConfigError
-from vision_line.parts.passed import LaneCounts, PartsFilter, count_parts
+from vision_line.parts.passed import LaneCounts, PartsFilter, count_parts, count_parts_between
 from vision_line.records.records import Records
 
 #: Lots of which some part is wanted, each whole, at each lane by its first part.
@@ -39,9 +39,8 @@ def read_part_series(
         (one.lane, bisect_right(begins, one.triggered_utc) - 1) for one in find_escapes(connection, whole)
     )
     found: defaultdict[str, list[PartSums]] = defaultdict(lambda: [PartSums()] * len(periods))
-    for n, period in enumerate(periods):
-        of_period = replace(wanted, since_utc=period.since_utc, until_utc=period.until_utc)
-        for counts in count_parts(connection, of_period):
+    for n, lanes in enumerate(count_parts_between(connection, wanted, edges_of(periods).tolist())):
+        for counts in lanes:
             found[counts.lane][n] = _sums(counts, escaped[counts.lane, n])
     return {lane: PartSeries(periods, sums) for lane, sums in found.items()}
 

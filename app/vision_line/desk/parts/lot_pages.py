@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from vision_line.desk.boxes import present_boxes, shown_of
+from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.record_reader import DeskSource
 from vision_line.desk.rendering import page
 from vision_line.desk.report.passed_parts import find_escapes
@@ -24,7 +24,7 @@ from vision_line.errors import ConfigError
 from vision_line.parts.line_commands import LotCommand, checked_command
 from vision_line.parts.lot_spans import LotSpan, distinct, lot_spans, read_lot_orders
 from vision_line.parts.orders import EVERYWHERE, Asked
-from vision_line.parts.passed import PartsFilter, count_parts
+from vision_line.parts.passed import PartsFilter, count_parts, read_lanes
 from vision_line.records.records import Records
 
 router = APIRouter()
@@ -37,7 +37,7 @@ DOOR = "desk"
 #: some 30 ms of a lot of 30 000.
 MOST_LOTS = 25
 
-_LANES = "SELECT lane FROM parts UNION SELECT lane FROM lots WHERE lane <> '*' ORDER BY 1"
+_ORDERED = "SELECT DISTINCT lane FROM lots WHERE lane <> '*'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +116,22 @@ def read_lots(source: DeskSource) -> list[MadeLot]:
     Raises:
         RunError: they cannot be read.
     """
-    boxes = present_boxes()
-    if boxes.is_central and not boxes.box:
-        every = [lot for box in boxes.every for lot in _lots_of_box(source, box)]
-        return sorted(every, key=lambda lot: -lot.since_utc)[:MOST_LOTS]
     with source.open_parts() as connection:
         if connection is None:
             return []
-        spans = distinct(lot_spans(read_lot_orders(connection)))[: -MOST_LOTS - 1 : -1]
-        places = {(span.lot, span.lane) for span in spans}
-        sums = {place: _sums(connection, *place) for place in places}
-        return [_made(span, sums[span.lot, span.lane]) for span in spans]
+        spans = [(box, span) for box, parts in each_box(connection) for span in _newest(parts)]
+        newest = sorted(spans, key=lambda one: -one[1].since_utc)[:MOST_LOTS]
+        found = []
+        for box, parts in each_box(connection):
+            own = [span for of, span in newest if of == box]
+            sums = {place: _sums(parts, *place) for place in {(span.lot, span.lane) for span in own}}
+            found += [_made(span, sums[span.lot, span.lane], box) for span in own]
+    return sorted(found, key=lambda lot: -lot.since_utc)
 
 
-def _lots_of_box(source: DeskSource, box: str) -> list[MadeLot]:
-    """Return those of one box: an order for everywhere is for all lanes of the box that got it."""
-    with shown_of(replace(present_boxes(), box=box)):
-        return read_lots(source)
+def _newest(connection: Records) -> list[LotSpan]:
+    """Return the newest times of lots of one box: an order for everywhere is for all lanes of the box that got it."""
+    return distinct(lot_spans(read_lot_orders(connection)))[: -MOST_LOTS - 1 : -1]
 
 
 def _sums(connection: Records, lot: str, lane: str) -> tuple[int, int, int, int, int, int]:
@@ -144,13 +143,19 @@ def _sums(connection: Records, lot: str, lane: str) -> tuple[int, int, int, int,
     return inspected + missed, inspected, passed - escaped, rejected, missed, escaped
 
 
-def _made(span: LotSpan, sums: tuple[int, int, int, int, int, int]) -> MadeLot:
-    return MadeLot(span.lot, span.lane, span.since_utc, span.until_utc, *sums, box=present_boxes().box)
+def _made(span: LotSpan, sums: tuple[int, int, int, int, int, int], box: str) -> MadeLot:
+    return MadeLot(span.lot, span.lane, span.since_utc, span.until_utc, *sums, box=box)
+
+
+def _lanes(connection: Records) -> list[str]:
+    """Return the lanes at which parts passed, or for which a lot was ordered, by name."""
+    passed = [lane for _, own in each_box(connection) for lane in read_lanes(own)]
+    return sorted({*passed, *(lane for (lane,) in connection.execute(_ORDERED))})
 
 
 def _lots_page(services: Services, session: DeskSession, said: str = "", status: int = HTTPStatus.OK) -> HTMLResponse:
     with services.reader.open_parts() as connection:
-        lanes = [] if connection is None else [lane for (lane,) in connection.execute(_LANES)]
+        lanes = [] if connection is None else _lanes(connection)
         removed = services.reader.removed_parts()
     return page(
         "lots.html",

@@ -13,14 +13,14 @@ from fastapi import Path as InPath
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from vision_line.desk.boxes import present_boxes
+from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.found.found_events import FoundEvent, find_number, read_event
 from vision_line.desk.local_time import parse_local, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.services import DeskServices, Services
 from vision_line.desk.time_choice import WantedTime, named_time
 from vision_line.parts.part import PartVerdict
-from vision_line.parts.passed import PAGE_ROWS, PartDetail, PartsFilter, PassedPart, find_parts, read_part
+from vision_line.parts.passed import PAGE_ROWS, PartDetail, PartsFilter, PassedPart, find_parts, read_lanes, read_part
 from vision_line.records.records import Records
 
 router = APIRouter()
@@ -28,8 +28,6 @@ router = APIRouter()
 _Name = Annotated[str, Query(max_length=64)]
 _Time = Annotated[str, Query(max_length=40, description="ISO 8601; the plant's clock where it has no offset.")]
 Number = Annotated[int, InPath(ge=1, lt=2**63)]
-
-_LANES = "SELECT DISTINCT lane FROM parts ORDER BY lane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def parts_page(services: Services, wanted: Wanted, after: After) -> HTMLResponse
     """Show parts, newest first."""
     with services.reader.open_parts() as connection:
         found = _found(connection, wanted, after)
-        lanes = [] if connection is None else [lane for (lane,) in connection.execute(_LANES)]
+        lanes = [] if connection is None else [lane for _, own in each_box(connection) for lane in read_lanes(own)]
         removed = services.reader.removed_parts()
     title, day, shift = plant_clock().named(wanted.since_utc, wanted.until_utc)
     return page(

@@ -66,12 +66,12 @@ def read_rate_chart(
     Raises:
         Error: the database's, as it comes.
     """
-    series = _together([read_series(connection, _ALL, hours_of(time, clock)) for time in times])
+    series = _together([_read_hours(connection, time, clock) for time in times])
     approved = baselines.get(_ALL)
     if approved is not None:
         chart = rate_chart(series, approved.baseline.limits)
         return ReportedChart(chart, in_use(connection, approved, now_utc), 0)
-    usual = read_series(connection, _ALL, hours_of(week_before(times[0]), clock))
+    usual = _read_hours(connection, week_before(times[0]), clock)
     limits = fitted(usual)
     chart = rate_chart(series, f"of the 7 days before, {limits}" if isinstance(limits, str) else limits)
     return ReportedChart(chart, None, len(usual.kept))
@@ -84,6 +84,11 @@ def _together(series: Sequence[RateSeries]) -> RateSeries:
         [events for one in series for events in one.events],
         [seconds for one in series for seconds in one.inspected_s],
     )
+
+
+def _read_hours(connection: Records, time: ChosenTime, clock: PlantClock) -> RateSeries:
+    (series,) = read_series(connection, [_ALL], hours_of(time, clock))
+    return series
 
 
 def hours_of(time: ChosenTime, clock: PlantClock) -> list[ChartPeriod]:

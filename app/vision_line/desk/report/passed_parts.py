@@ -13,20 +13,18 @@ from vision_line.errors import ConfigError
 from vision_line.parts.lot_spans import LotSpan, distinct, lot_spans, read_lot_orders
 from vision_line.parts.parts_file import reading
 from vision_line.parts.parts_removal import removed_parts
-from vision_line.parts.passed import LaneCounts, PartsFilter, count_parts
+from vision_line.parts.passed import OF_CHALLENGE, LaneCounts, PartsFilter, count_parts
 from vision_line.quality.intervals import clopper_pearson
 from vision_line.records.records import Records
 
 #: Parts that were let through and were defective are named one by one, up to so many of them.
 MOST_ESCAPES = 200
 
-_OF_PRODUCTS = """NOT (any_challenge() AND EXISTS (SELECT 1 FROM journal j, json_each(j.body, '$.inspections') o
-    WHERE j.number = t.number AND is_challenge(o.key, t.triggered_utc)))"""
 #: Only what a reject was found of later: what was no product, or was diverted anyway, escaped nobody.
 _ESCAPES = f"""SELECT t.number, t.lane, t.sequence, t.part_id, t.lot, t.triggered_utc, t.verdict
     FROM parts t JOIN journal c ON c.number = t.corrected
     WHERE {{where}} AND t.corrected IS NOT NULL AND t.verdict IN ('accept', 'warn')
-    AND json_extract(c.body, '$.found') = 'reject' AND {_OF_PRODUCTS} ORDER BY t.triggered_utc"""  # noqa: S608  ours
+    AND json_extract(c.body, '$.found') = 'reject' AND NOT ({OF_CHALLENGE}) ORDER BY t.triggered_utc"""  # noqa: S608  ours
 
 
 @dataclass(frozen=True, slots=True)

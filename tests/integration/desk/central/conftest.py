@@ -5,11 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import psycopg
 import pytest
 from tests.fakes.postgres import PostgresServer, running_postgres
-
-from vision_line.central.schema_steps import bring_up_to_date
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +19,4 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def new_plant(postgres: PostgresServer) -> Callable[[], str]:
     """Return what makes a database with empty tables, and returns its URL."""
-
-    def made() -> str:
-        url = postgres.new_database()
-        with psycopg.connect(url, autocommit=True) as connection:
-            bring_up_to_date(connection, is_new=True)
-        return url
-
-    return made
+    return postgres.new_plant

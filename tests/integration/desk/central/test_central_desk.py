@@ -7,20 +7,23 @@ import html
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
-from tests.fakes.central_copy import copy_box
 from tests.fakes.central_desk import central_desk
+from tests.fakes.central_shipping import ship_boxes
 from tests.fakes.challenge_plans import challenged
 from tests.fakes.desk import ORIGIN
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
 
 from vision_line.desk.central.box_addresses import BoxAddress
 from vision_line.parts.orders import Asked, ask_lot
-from vision_line.parts.parts_file import writing as writing_parts
+from vision_line.records.schema import transaction
 
 BOXES = {"hall-1": BoxAddress("hall-1", "https://hall-1.example:8443", "127.0.0.1", 9, is_tls=True, ca=None)}
 NOW = "/?last=1h"
@@ -30,7 +33,8 @@ def line(rows: DeskRecords, name: str, *cameras: str) -> int:
     """Add a run that goes on now, since half an hour."""
     now_s = time.time() - BEGAN_UTC
     run = rows.run(now_s - 1800, None, *cameras, alive_s=now_s)
-    rows.connection.execute("UPDATE runs SET run_id = ? WHERE run = ?", (name, run))
+    with transaction(rows.connection):
+        rows.connection.execute("UPDATE runs SET run_id = ? WHERE run = ?", (name, run))
     for camera in cameras:
         rows.state(run, camera, "RUNNING", now_s - 1790)
         for minute in range(1, 29):
@@ -42,34 +46,39 @@ def line(rows: DeskRecords, name: str, *cameras: str) -> int:
 def url(new_plant: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a database of three boxes: one that is well, one that fell silent, one with a dead camera."""
     made, now_s = new_plant(), time.time() - BEGAN_UTC
-    for name in ("hall-1", "hall-2", "hall-3"):
-        directory = tmp_path_factory.mktemp(name)
+    directories = {name: tmp_path_factory.mktemp(name) for name in ("hall-1", "hall-2", "hall-3")}
+    for name, directory in directories.items():
         with writing(directory) as rows:
             run = line(rows, name, "cam01", "cam02")
             number = rows.event(run, "cam01", now_s - 600, class_name=f"of-{name}")
             rows.images(number, name.encode())
             if name == "hall-3":
                 rows.gap(run, "cam02", "camera:STALE", now_s - 90, None)
-        ask_lot(directory, f"L-{name}", Asked("anna", "desk"))
-        with writing_parts(directory) as parts:
-            parts.execute("UPDATE lots SET begun_utc = begun_utc - 1200")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vision_line.parts.orders.time", SimpleNamespace(time=lambda: BEGAN_UTC + now_s - 1200))
+            ask_lot(directory, f"L-{name}", Asked("anna", "desk"))
         if name == "hall-1":
             challenged(directory, "cam01", BEGAN_UTC + now_s - 610, BEGAN_UTC + now_s - 590)
-        copy_box(directory, made, name)
+    ship_boxes(made, directories)
     with psycopg.connect(made, autocommit=True) as connection:
         connection.execute("UPDATE plant.nodes SET seen_utc = seen_utc - 720 WHERE node = 'hall-2'")
     return made
 
 
+@pytest.fixture(scope="module")
+def desk_of_all(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with central_desk(url, tmp_path_factory.mktemp("desk"), BOXES) as found:
+        yield found
+
+
 @pytest.fixture
-def client(url: str, tmp_path: Path) -> Iterator[TestClient]:
+def client(url: str, desk_of_all: TestClient) -> TestClient:
     with psycopg.connect(url, autocommit=True) as connection:  # the boxes go on, but for the silent one
         connection.execute("UPDATE plant.nodes SET seen_utc = extract(epoch FROM now()) WHERE node <> 'hall-2'")
         connection.execute(
             "UPDATE records.runs SET alive_utc = extract(epoch FROM now()) WHERE ended_utc IS NULL AND node <> 'hall-2'"
         )
-    with central_desk(url, tmp_path, BOXES) as found:
-        yield found
+    return desk_of_all
 
 
 def words(client: TestClient, address: str) -> str:
@@ -93,6 +102,31 @@ def test_of_a_silent_box_nothing_is_claimed(client: TestClient) -> None:
     assert "is inspected now" not in found
     (state,) = client.get("/api/v1/boxes", params={"box": "hall-2"}).json()
     assert (state["is_silent"], state["is_inspecting"]) == (True, False)
+
+
+@pytest.fixture
+def lost_utc(url: str) -> Iterator[float]:
+    """Have the third box lack what it recorded until a quarter of an hour ago; yield until when."""
+    until_utc = time.time() - 900
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO plant.lost VALUES ('hall-3', 'records', 1, 1000000, %s)", (until_utc,))
+        yield until_utc
+        connection.execute("DELETE FROM plant.lost")
+
+
+def test_each_box_is_cut_at_its_own_known_time(client: TestClient, lost_utc: float) -> None:
+    """What one box lost is in no sum, and takes nothing from those of the others."""
+    since_utc = lost_utc - 600
+    asked = {"since": f"{datetime.fromtimestamp(since_utc, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
+    asked["until"] = f"{datetime.fromtimestamp(lost_utc + 300, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    answer = client.get("/api/v1/coverage", params=asked).json()
+    found = {box["name"]: (box["total"]["due_s"], box["known"]["unknown_s"]) for box in answer["boxes"]}
+    assert found["hall-1"] == pytest.approx((2 * 900, 0), abs=0.1)
+    assert found["hall-3"] == pytest.approx((2 * 300, 600), abs=0.1)
+    assert answer["total"]["due_s"] == pytest.approx(sum(due_s for due_s, _ in found.values()))
+    chart = client.get("/api/v1/charts", params={**asked, "together": "1", "period": "hour"}).json()
+    assert chart["cut"] == pytest.approx({"hall-3": lost_utc})
+    assert "hall-3" in words(client, f"/?{urlencode(asked)}").partition("of this time is not known:")[2][:20]
 
 
 def test_all_is_well_only_where_every_box_says_so(client: TestClient) -> None:

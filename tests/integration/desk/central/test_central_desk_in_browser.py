@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -14,18 +15,19 @@ import cv2
 import numpy as np
 import psycopg
 import pytest
-from tests.fakes.central_copy import copy_box
+from tests.fakes.central_shipping import shipped
 from tests.fakes.desk_browser import PHONE, needs_chromium, signed_in_page
 from tests.fakes.desk_records import BEGAN_UTC, writing
 from tests.fakes.ports import free_port
+from typer.testing import CliRunner
 
 from vision_line.central.database_url import parsed
+from vision_line.cli.main import cli
 from vision_line.desk.central.central_source import CentralSource
 from vision_line.errors import RunError
+from vision_line.records.schema import transaction
 
-GRANTS = """CREATE ROLE desk LOGIN;
-    GRANT USAGE ON SCHEMA plant, desk, desk_parts, desk_reviews TO desk;
-    GRANT SELECT ON ALL TABLES IN SCHEMA plant, desk, desk_parts, desk_reviews TO desk"""
+PAGE = Path(__file__).parents[4] / "docs" / "plant-desk.md"
 
 
 @contextmanager
@@ -44,7 +46,8 @@ def box(directory: Path, camera: str, image: bytes) -> Path:
     now_s = time.time() - BEGAN_UTC
     with writing(directory) as rows:
         run = rows.run(now_s - 900, None, camera, alive_s=now_s)
-        rows.connection.execute("UPDATE runs SET run_id = ?", (directory.name,))
+        with transaction(rows.connection):
+            rows.connection.execute("UPDATE runs SET run_id = ?", (directory.name,))
         rows.minute(run, camera, now_s // 60 * 60 - 120, 90)
         rows.images(rows.event(run, camera, now_s - 300), image, exact=True)
     return directory
@@ -56,11 +59,10 @@ async def test_a_person_finds_the_image_of_another_box(new_plant: Callable[[], s
     image = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
     url = new_plant()
     hall_1, hall_2 = (box(tmp_path / name, "cam01", image + name.encode()) for name in ("hall-1", "hall-2"))
-    copy_box(hall_1, url, "hall-1")
-    copy_box(hall_2, url, "hall-2")
+    await shipped(url, {"hall-1": hall_1, "hall-2": hall_2})
     with psycopg.connect(url, autocommit=True) as connection:
-        for grant in GRANTS.split(";"):
-            connection.execute(grant.encode())
+        (rights,) = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+        connection.execute(f"DROP ROLE IF EXISTS desk; CREATE ROLE desk LOGIN; {rights}".encode())
         connection.execute("UPDATE plant.nodes SET seen_utc = seen_utc - 300 WHERE node = 'hall-2'")
     token, ports = tmp_path / "token", (free_port(), free_port(), free_port())
     token.write_text("t" * 40)
@@ -103,9 +105,8 @@ def test_options_that_do_not_go_together_are_said(new_plant: Callable[[], str], 
         (("--database", "mysql://a@b/c", "--record", str(tmp_path / "desk")), "postgresql"),
         (("--database", url[:-1] + "none", "--record", str(tmp_path / "desk")), "does not exist"),
     ):
-        command = [sys.executable, "-m", "vision_line", "desk", "--listen", f"127.0.0.1:{free_port()}", *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode != 0, says in done.stderr) == (True, True), (options, done.stderr)
+        done = CliRunner().invoke(cli, ["desk", "--listen", f"127.0.0.1:{free_port()}", *options])
+        assert (done.exit_code != 0, says in done.stderr) == (True, True), (options, done.stderr)
 
 
 def test_the_desk_writes_nothing(new_plant: Callable[[], str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.answers import make_answer
-from tests.fakes.central_copy import copy_box
+from tests.fakes.central_shipping import ship_boxes
 from tests.fakes.challenge_plans import challenged
 from tests.fakes.desk_records import BEGAN_UTC, writing
 from tests.fakes.passed_parts import make_part
@@ -46,7 +46,6 @@ from vision_line.desk.record_reader import DeskSource, RecordReader
 from vision_line.desk.recorded_clock import clock_of
 from vision_line.desk.report import identity
 from vision_line.desk.report.counts import read_counts, read_kept
-from vision_line.desk.report.journal_proof import read_journal_proof
 from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.desk.report.rejects import read_rejects
 from vision_line.desk.reviewing.shown_answers import answers_for, overruled_keys
@@ -139,7 +138,7 @@ def everything_found(source: DeskSource, wanted: EventFilter) -> list[object]:
     after: Position | None = Position()
     while after is not None:
         with source.open() as records:
-            page = find_events(records, wanted, after, rows=7)
+            page = find_events(records, wanted, after, rows=90)
         found += page.events
         after = page.next
     return found
@@ -202,7 +201,7 @@ ASKED: dict[str, Asking] = {
     "states of a camera": lambda source: of_records(read_states, named(source, "cam09"), SHIFT)(source),
     "frames of a camera": lambda source: of_records(read_frames, named(source, "cam01"), SHIFT)(source),
     "a camera's time": lambda source: of_records(read_inspected_time, SHIFT, named(source, "cam01"))(source),
-    "a camera's bar": lambda source: of_records(read_bars, CUT, (), named(source, "cam01"))(source),
+    "a camera's bar": lambda source: of_records(read_bars, CUT, (), (named(source, "cam01"),))(source),
     "all events": searched(),
     "events of a class, rejected, of a time": searched(
         selection=Selection(SHIFT.since_utc, SHIFT.until_utc, classes=("short",), verdicts=(Verdict.REJECT,))
@@ -222,7 +221,6 @@ ASKED: dict[str, Asking] = {
     "the newest rejects": of_records(lambda records: [dict(row) for row in read_rejects(records, SHIFT, 9)]),
     "runs": of_records(identity.read_runs, SHIFT),
     "cameras of the runs": of_records(identity.read_cameras, SHIFT),
-    "the journal's proof": of_records(read_journal_proof, SHIFT),
     "the trail": of_records(read_trail, None),
     "charts of each station": of_records(read_charts, {}, ChartWish(period="hour")),
     "a chart of a class": of_records(read_charts, {}, OF_A_CLASS),
@@ -255,9 +253,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> RecordReader:
 
 @pytest.fixture(scope="module")
 def central(box: RecordReader, new_plant: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> CentralSource:
-    """Return the database of two boxes, whose cameras have the same names."""
+    """Return the database of two boxes, whose cameras have the same names; they ship to it as in a plant."""
     url = new_plant()
-    copy_box(box.directory, url, "hall-1")
     other = tmp_path_factory.mktemp("other")
     with writing(other) as rows:
         run = rows.run(SHIFT_S + 0.5, SHIFT_S + 7000, "cam01", "cam02", "cam77")
@@ -265,7 +262,7 @@ def central(box: RecordReader, new_plant: Callable[[], str], tmp_path_factory: p
             rows.minute(run, "cam01", SHIFT_S + second, 7)
             rows.event(run, "cam01", SHIFT_S + second, class_name="scratch")
         rows.gap(run, "cam02", "device", SHIFT_S + 100, SHIFT_S + 5000)
-    copy_box(other, url, "hall-2")
+    ship_boxes(url, {"hall-1": box.directory, "hall-2": other})
     return CentralSource(parsed(url), tmp_path_factory.mktemp("desk"), 40.0)
 
 

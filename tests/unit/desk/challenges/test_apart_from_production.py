@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 from tests.fakes.challenge_plans import begun, enter_act, enter_begun, planned
@@ -16,7 +15,8 @@ from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
 from tests.fakes.reviewed_records import answer, drawn_image, export, reviewed_records
 
 from vision_line.challenges.entry_bodies import ChallengeAct
-from vision_line.desk.charts.rate_series import read_counts_of
+from vision_line.desk.charts.chart_periods import ChartPeriod
+from vision_line.desk.charts.rate_series import read_series
 from vision_line.desk.record_reader import RecordReader
 from vision_line.desk.report.document import document
 from vision_line.desk.report.period import WantedPeriod
@@ -75,8 +75,8 @@ def test_charts_leave_them_out_and_say_how_many(challenged: DeskRecords, client:
     asked = {"since": "2026-11-28T19:00Z", "until": "2026-11-28T21:00Z", "period": "hour"}
     assert "2 events of challenge parts left out" in client.get("/charts", params=asked).text
     with RecordReader(challenged.directory).open() as connection:
-        edges = np.array([BEGAN_UTC, BEGAN_UTC + 600])
-        assert read_counts_of(connection, ChartScope("hour"), edges) == [2]
+        (series,) = read_series(connection, [ChartScope("hour")], [ChartPeriod(BEGAN_UTC, BEGAN_UTC + 600, "it")])
+        assert series.events == [2]
 
 
 def test_without_challenges_nothing_is_left_out(rows: DeskRecords) -> None:

@@ -35,6 +35,7 @@ def test_each_second_counts_once(spans: list[tuple[int, int]], gaps: list[tuple[
     opportunity = Opportunity(
         [HeldTime("cam", "", BEGAN_UTC + begin, BEGAN_UTC + end) for begin, end in spans],
         {"cam": [(BEGAN_UTC + begin, BEGAN_UTC + end) for begin, end in gaps]},
+        {"": 0.0},
     )
     expected = [sum(inspected[begin:end]) for begin, end in pairwise(cuts)]
     assert opportunity.seconds(edges(*cuts)).tolist() == expected
