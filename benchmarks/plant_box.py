@@ -16,7 +16,7 @@ from functools import partial
 from benchmarks.control_plane import COLOUR, NoLog, NoTracker
 from benchmarks.simulated_device import StatedReader
 from benchmarks.stepped_time import SteppedTime
-from benchmarks.virtual_time import JOIN_LIMIT_S, SIZE_WH, VirtualEngine
+from benchmarks.virtual_time import JOIN_LIMIT_S, SIZE_WH, START_S, VirtualEngine
 from vision_line.capacity.serving import ServingPipeline
 from vision_line.config.models import Stream
 from vision_line.devices.device import InferenceDevice
@@ -33,6 +33,8 @@ from vision_line.scheduler import CameraPipeline, Scheduler, SchedulerUpdate
 
 #: How long it takes until the first frame of a camera that is opened: drawn evenly.
 CONNECT_S = (0.5, 2.0)
+#: Cameras that are opened before this moment begin at drawn ones: else all of them would be inspected at once.
+BEGUN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,12 @@ class PlantBox:
         self.cameras[name] = opened
         self._ledger.add_camera(name, camera.need, now_s, now_s, absence)
         self._scheduler.add(opened.pipeline)
-        self._queue.append(opened)
-        self._open_next()
+        if now_s < BEGUN_S:
+            self._opening += 1
+            self.time.at(self._chance.uniform(now_s, START_S), partial(self._run, opened))
+        else:
+            self._queue.append(opened)
+            self._open_next()
 
     def close(self, name: str) -> None:
         """Give a camera up."""

@@ -11,15 +11,17 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from benchmarks.made_store import MadeStore
 from benchmarks.plant_box import PlantBox, PlantCamera
 from benchmarks.virtual_time import SIZE_WH
 from vision_line.capacity.estimate import Scenario, estimate, pipeline
 from vision_line.config.models import Stream
-from vision_line.fleet.coordination import StoreEntry
+from vision_line.fleet.coordination import PLAN, StoreEntry
 from vision_line.fleet.fleet_link import TICK_S
 from vision_line.fleet.fleet_member import FleetMember, Put, Read, Request
+from vision_line.fleet.fleet_plan import Assignment, FleetPlan
 from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.plant_cameras import least_fps
 from vision_line.fleet.workload import FleetCamera, Workload
@@ -153,7 +155,7 @@ class PlantWorld:
     """All boxes and their store."""
 
     def __init__(self, plant: Plant) -> None:
-        """Start the boxes; cameras are given to them by their own protocol."""
+        """Start the boxes with the plan that they obeyed before; from now on their own protocol makes it."""
         chance = random.Random(plant.seed)
         scenario = plant.box
         pixels_s = round(scenario.fps * SIZE_WH[0] * SIZE_WH[1])
@@ -172,11 +174,20 @@ class PlantWorld:
                 wanted=Workload(round(scenario.wanted_fps * 1000), pixels_s),
                 least=Workload(round(least_fps(stream) * 1000), pixels_s),
             )
-        most = estimate(scenario).most_cameras
+        most = most_cameras(scenario)
         self.capacity = Workload(round(most * scenario.wanted_fps * 1000), most * pixels_s)
         self.nodes = [PlantNode(number, self) for number in range(plant.boxes)]
+        self.deliver(self.store.put(PLAN, self._first_plan().to_bytes()))
         self._lost: list[PlantNode] = []
         self._chance = chance
+
+    def _first_plan(self) -> FleetPlan:
+        """Return the plan that was in force before: all boxes have as many cameras."""
+        names = [node.name for node in self.nodes]
+        cameras = {
+            name: Assignment(node=names[number % len(names)], epoch=1) for number, name in enumerate(self.cameras)
+        }
+        return FleetPlan(epoch=1, config_serial=1, cameras=cameras)
 
     def deliver(self, entry: StoreEntry) -> None:
         """Let every living node hear of a value with its next step."""
@@ -237,6 +248,12 @@ class PlantWorld:
         if opened is None:
             return lost
         return LostCamera(lost.name, lost.said_s, lost.last_inspected_s, opened.opened_s, opened.first_inspected_s)
+
+
+@cache
+def most_cameras(scenario: Scenario) -> int:
+    """Return how many cameras a box can do at the most, by the capacity model."""
+    return estimate(scenario).most_cameras
 
 
 def _cameras_of(node: PlantNode) -> list[LostCamera]:

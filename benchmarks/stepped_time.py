@@ -8,6 +8,7 @@ leads it lets a box play a step, and waits until that is done. So a seed gives t
 from __future__ import annotations
 
 import threading
+from math import inf
 
 from benchmarks.virtual_time import VirtualTime
 
@@ -33,7 +34,8 @@ class SteppedTime(VirtualTime):
         self._there.acquire()
 
     def release(self) -> None:
-        """Let the scheduler's thread go, which was asked to end."""
+        """Let the scheduler's thread go, which was asked to end, from wherever in its work the last step ended."""
+        self._until_s = inf
         self._go.release()
 
     def _play(self, until_s: float, *, until_notified: bool) -> None:

@@ -13,9 +13,10 @@ from benchmarks.plant_world import Plant, PlantWorld, PlayedPlant
 from vision_line.inspection.coverage.causes import NODE_LOST
 
 #: Four boxes, of which one is lost when all cameras are inspected.
-PLANT = Plant(BOX, cameras=16, boxes=4, lost=1, lost_s=12.0, until_s=24.0, seed=7)
-#: What the box has not said with a heartbeat is counted as lost; it was inspected until it died.
-HEARTBEAT_S = 0.75
+PLANT = Plant(BOX, cameras=24, boxes=4, lost=1, lost_s=8.0, until_s=20.0, seed=7)
+#: The ledger counts from the last heartbeat, and until a part that comes gets all of its inspections: never less than
+#: what was, and at most so much more.
+CAUTION_S = 0.75 + 0.6
 
 
 @cache
@@ -41,11 +42,11 @@ def test_cameras_of_a_lost_box_are_inspected_elsewhere() -> None:
 
 
 def test_the_ledgers_say_how_long_it_took() -> None:
-    """Within 5 %: from the last heartbeat until another box had the camera, and then until it was inspected."""
+    """Within 5 %, from the last heartbeat until another box had the camera; in all a little more than it was."""
     loss = loss_of(played())
 
     assert loss.ledger_lost_s == pytest.approx(loss.expected_lost_s, rel=0.05)
-    assert 0.0 <= loss.ledger_whole_s - loss.true_whole_s <= HEARTBEAT_S * len(played().lost)
+    assert 0.0 <= loss.ledger_whole_s - loss.true_whole_s <= CAUTION_S * len(played().lost)
     assert {interval.cause for interval in played().intervals if interval.camera == played().lost[0].name} >= {
         NODE_LOST
     }
@@ -53,7 +54,7 @@ def test_the_ledgers_say_how_long_it_took() -> None:
 
 def test_results_are_in_time_before_and_after() -> None:
     """Five a second of each camera; boxes that are far from full are never late."""
-    before, after = ages_between(played(), 9.0, 12.0), ages_between(played(), 21.0, 24.0)
+    before, after = ages_between(played(), 5.0, 8.0), ages_between(played(), 17.0, 20.0)
 
     assert max(before.worst_s, after.worst_s) < P99_S
     assert late_until_s(played()) == 0.0
@@ -63,7 +64,7 @@ def test_results_are_in_time_before_and_after() -> None:
 
 def test_without_a_loss_nothing_is_lost() -> None:
     """The same plant, left alone."""
-    quiet = played(replace(PLANT, cameras=8, lost=0, until_s=12.0))
+    quiet = played(replace(PLANT, cameras=8, lost=0, until_s=8.0))
 
     assert quiet.lost == ()
     assert quiet.inspected == quiet.plant.cameras
