@@ -47,6 +47,7 @@ class CallAnswer:
     text: str = ""
     problem: str = ""
     died: bool = False
+    node_is_gone: bool = False
 
 
 class RayCluster:
@@ -102,7 +103,9 @@ class RayCluster:
             self.cancel(call)
             return CallAnswer(problem=f"did not answer within {timeout_s:g} s")
         except errors.RayError as exc:
-            return CallAnswer(problem=_last_line(exc), died=True)
+            # A node's death is known here before the list of nodes says it.
+            is_gone = isinstance(exc, errors.NodeDiedError | errors.TaskUnschedulableError)
+            return CallAnswer(problem=_first_line(exc).partition(". ")[0], died=True, node_is_gone=is_gone)
         return CallAnswer(text, problem)
 
     def cancel(self, call: RayCall) -> None:

@@ -89,7 +89,7 @@ class RemoteWork(Generic[_Task]):
                 order.task, RunError(f"on {name}: {answer.problem}") if answer.problem else answer.text, name
             )
             return
-        if not self._cluster.is_alive(slot.node):
+        if answer.node_is_gone or not self._cluster.is_alive(slot.node):
             self._board.remove_node(slot.node)
         given_up = self._board.died(slot)
         if given_up is not None:
