@@ -164,6 +164,9 @@ class Subscriber:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+        for end in (self._client._sockpairR, self._client._sockpairW):  # the library leaves them to its finalizer
+            if end is not None:
+                end.close()
 
 
 class CutProxy:
