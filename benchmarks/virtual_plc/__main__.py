@@ -63,7 +63,7 @@ class Bench:
             self.seen_s.setdefault(fault.name, []).append(seen[0])
         done = site.plc.done[self._counted :]
         self._counted += len(done)
-        outcome = counted(done, site.records, site.kills_s)
+        outcome = counted(done, site.records, site.kills_s, site.witness)
         words = f", seen after {1000 * seen[0]:.0f} ms" if seen else ""
         CONSOLE.print(f"{fault.name}: {_words(outcome)}{words}", highlight=False)
         self.outcomes.setdefault(fault.name, Outcome())

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum, auto
 from pathlib import Path
 
+from benchmarks.virtual_plc.belt import BoardPass
 from benchmarks.virtual_plc.plc import Sorted
+from benchmarks.virtual_plc.witness import InspectionWitness, was_inspected
 from vision_line.lanes.modbus_map import VERDICTS
 from vision_line.parts.part import PartVerdict
 from vision_line.parts.parts_file import FILE_NAME as PARTS_NAME
@@ -23,6 +25,8 @@ _EDGE_S = 0.05
 #: The ledger measures from arrival to arrival, a lane from light to light, and a frame may be so late
 #: (`max_staleness_ms`). So of a gap in the ledger the part before its last `_STALE_S` is sure, if it is a gap then.
 _STALE_S, _GAP_S = 0.5, 0.25
+#: Inspections that each board needs in its window.
+_NEEDED = 5
 _GAPS = """SELECT 1 FROM not_inspected WHERE camera = ? AND started_utc < ? AND coalesce(ended_utc, 1e12) > ?
     AND coalesce(ended_utc, 1e12) - started_utc > ?"""
 _RUN = """SELECT 1 FROM runs WHERE started_utc < ? AND coalesce(ended_utc, 1e12) > ?"""
@@ -82,10 +86,15 @@ class Outcome:
 
 
 class Ledger:
-    """What the records say of boards; `kills_s` is when the line was killed, monotonic."""
+    """What the records say of boards; `kills_s` is when the line was killed, monotonic.
 
-    def __init__(self, records: Path, kills_s: Sequence[float], stack: ExitStack) -> None:
+    An interval begins where parts lack inspections that enter the view from then on. So it may reach back into the
+    window of a board that had left, and had all of its own; of those `witness` tells.
+    """
+
+    def __init__(self, records: Path, kills_s: Sequence[float], witness: InspectionWitness, stack: ExitStack) -> None:
         self._kills_s = kills_s
+        self._witness = witness
         self._records, self._parts = (
             stack.enter_context(closing(sqlite3.connect(f"file:{records / name}?mode=ro", uri=True)))
             for name in (FILE_NAME, PARTS_NAME)
@@ -101,24 +110,30 @@ class Ledger:
         sure = (part.board.camera, end - _EDGE_S, begin + _EDGE_S + _STALE_S, _GAP_S + _STALE_S)
         has_gap = self._records.execute(_GAPS, sure).fetchone()
         had_run = self._records.execute(_RUN, (begin, end)).fetchone()
-        if had_run is not None and has_gap is None:
+        if had_run is not None and (has_gap is None or self._had_its_own(part.board)):
             return LedgerSays.INSPECTED
         was_killed = any(end_s <= kill_s < end_s + _UNMARKED_S for kill_s in self._kills_s)
         return LedgerSays.UNACCOUNTED if was_killed else LedgerSays.NOT_INSPECTED
+
+    def _had_its_own(self, board: BoardPass) -> bool:
+        return was_inspected(self._witness.arrived_s(board.camera), board.window_s, _NEEDED, _GAP_S + _EDGE_S)
 
     def evidence(self, part: Sorted) -> str:
         """Return what there is about a board, in seconds from the begin of its window."""
         begin, end = (at_s + time.time() - time.monotonic() for at_s in part.board.window_s)
         gaps = self._records.execute(_OVERLAPS, (begin, begin, part.board.camera, end, begin)).fetchall()
         found = self._parts.execute(_FOUND, (part.part_id,)).fetchall()
-        return f"{part.part_id}: window 0 to {end - begin:.2f}, ledger {gaps}, parts {found}"
+        begin_s, end_s = part.board.window_s
+        near = [at_s - begin_s for at_s in self._witness.arrived_s(part.board.camera) if begin_s - 1 < at_s < end_s + 1]
+        inspected = " ".join(f"{at_s:.2f}" for at_s in near)
+        return f"{part.part_id}: window 0 to {end - begin:.2f}, inspected {inspected}, ledger {gaps}, parts {found}"
 
 
-def counted(parts: Iterable[Sorted], records: Path, kills_s: Sequence[float]) -> Outcome:
+def counted(parts: Iterable[Sorted], records: Path, kills_s: Sequence[float], witness: InspectionWitness) -> Outcome:
     """Count boards, and ask the ledger about each that passed."""
     outcome = Outcome()
     with ExitStack() as stack:
-        ledger = Ledger(records, kills_s, stack)
+        ledger = Ledger(records, kills_s, witness, stack)
         for part in parts:
             found = ledger.says_of(part) if part.is_passed else LedgerSays.INSPECTED
             outcome.add(part, found)

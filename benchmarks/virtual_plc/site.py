@@ -19,6 +19,7 @@ from tests.fakes.ports import free_port
 
 from benchmarks.virtual_plc.belt import EJECTOR_PX, MM_PER_COUNT, SPEED_PX_S, WINDOW_PX, Belt, plans
 from benchmarks.virtual_plc.plc import ACTUATOR_S, VirtualPlc
+from benchmarks.virtual_plc.witness import InspectionWitness
 from vision_line.simulator.clips import default_directory, ensure_planned_clips
 from vision_line.simulator.live import Simulator
 
@@ -72,6 +73,8 @@ class Site:
         self.line = self._started()
         self.lanes = self._started("lanes")
         self._stack.callback(self._end)
+        self.witness = InspectionWitness(records)
+        self._stack.callback(self.witness.close)
         self.belts = [
             Belt(name, plan, self._frame_0_s(name)) for name, plan in zip(self.names, scene_plans, strict=True)
         ]
@@ -137,8 +140,13 @@ class Site:
         ends_s = time.monotonic() + START_S
         while not met():
             if time.monotonic() > ends_s:
-                raise TimeoutError(f"the PLC says: {self.plc.fault or 'ready'}")
+                raise TimeoutError(f"the PLC says: {self.plc.fault or 'ready'}{self._last_words()}")
             time.sleep(0.002)
+
+    def _last_words(self) -> str:
+        """Return the ends of what the line and the lanes said."""
+        said = ((path.name, path.read_text(encoding="utf-8")[-3000:]) for path in sorted(self.folder.glob("*.log")))
+        return "".join(f"\n{name}:\n{text}" for name, text in said)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """End a process as a crash does."""

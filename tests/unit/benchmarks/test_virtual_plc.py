@@ -15,6 +15,7 @@ from benchmarks.virtual_plc import belt, plc
 from benchmarks.virtual_plc.belt import Belt, BoardPass, plans
 from benchmarks.virtual_plc.outcome import LedgerSays, Outcome
 from benchmarks.virtual_plc.plc import Sorted, VirtualPlc
+from benchmarks.virtual_plc.witness import was_inspected
 from tests.fakes.ports import free_port
 
 from vision_line.config.lane_settings import LaneSettings
@@ -154,3 +155,19 @@ def test_what_is_counted() -> None:
     total = Outcome(boards=1)
     total += outcome
     assert total == Outcome(5, 1, 0, 1, 1, 1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arrived_s", "is_enough"),
+    [
+        ([0.9, 1.1, 1.3, 1.5, 1.7], True),
+        ([0.9, 1.1, 1.3, 1.7], False),  # too few in the window
+        ([1.1, 1.3, 1.5, 1.7], False),  # nobody knows since when it was not inspected
+        ([0.9, 1.1, 1.3, 1.5], False),  # nor until when
+        ([0.7, 1.1, 1.3, 1.5, 1.7], False),  # a gap that reaches into the window
+        ([0.9, 1.1, 1.2, 1.5, 1.7], False),
+        ([0.9, 1.1, 1.3, 1.5, 1.7, 9.0], True),
+    ],
+)
+def test_what_a_board_had_itself_is_counted(arrived_s: list[float], is_enough: bool) -> None:
+    assert was_inspected(arrived_s, (1.0, 1.6), 3, 0.25) is is_enough
