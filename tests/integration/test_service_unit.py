@@ -19,8 +19,8 @@ from vision_line.telemetry.liveness import HANGS_AFTER_S
 
 UNIT = Path(__file__).parents[2] / "docs" / "deploy" / "vision-line.service"
 DESK_UNIT = UNIT.with_name("vision-line-desk.service")
-OUTPUTS_UNIT = UNIT.with_name("vision-line-outputs.service")
-LANES_UNIT = UNIT.with_name("vision-line-lanes.service")
+NODE_UNIT = UNIT.with_name("vision-line-node.service")
+UNITS = {path.stem.removeprefix("vision-line-"): path for path in sorted(UNIT.parent.glob("*.service"))}
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], text=True, capture_output=True, check=False)
 
 
-@pytest.fixture(params=[UNIT, DESK_UNIT, OUTPUTS_UNIT, LANES_UNIT], ids=["line", "desk", "outputs", "lanes"])
+@pytest.fixture(params=UNITS.values(), ids=UNITS)
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return a unit with a program that is there, as systemd looks for it."""
     text = request.param.read_text(encoding="utf-8").replace("/opt/vision-line/bin/vision-line", sys.executable)
@@ -41,6 +41,22 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def value_of(key: str, unit: Path = UNIT) -> str:
     (value,) = re.findall(rf"^{key}=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
     return str(value)
+
+
+def test_there_are_all_that_the_page_names() -> None:
+    assert {"desk", "lanes", "node", "outputs", "ship"} <= {*UNITS}
+    text = (UNIT.parents[1] / "deploy.md").read_text(encoding="utf-8")
+    assert all(f"deploy/{path.name}" in text for path in UNITS.values())
+
+
+def test_a_node_is_kept_alive_and_confined_as_a_line_is() -> None:
+    """Of what the two units say, only what they start is different."""
+    starts = ("# ", "Description=", "Conflicts=", "ExecStart=", "ExecReload=", "EnvironmentFile=", "#LoadCredential=")
+    line, node = (
+        [row for row in path.read_text(encoding="utf-8").splitlines() if not row.startswith(starts)]
+        for path in (UNIT, NODE_UNIT)
+    )
+    assert node == line
 
 
 def test_systemd_takes_every_line_of_it(unit: Path) -> None:
@@ -70,7 +86,7 @@ def test_its_times_are_longer_than_the_programs() -> None:
     assert float(value_of("TimeoutStopSec")) >= END_TAKES_S > DRAIN_S + ABORT_S
 
 
-@pytest.mark.parametrize("of", [UNIT, DESK_UNIT, OUTPUTS_UNIT, LANES_UNIT], ids=["line", "desk", "outputs", "lanes"])
+@pytest.mark.parametrize("of", UNITS.values(), ids=UNITS)
 def test_its_exit_codes_are_the_programs(of: Path) -> None:
     """A wrong configuration ends it for good; an ordered end is a success."""
     assert value_of("RestartPreventExitStatus", of) == f"{ExitCode.CONFIG:d}"
