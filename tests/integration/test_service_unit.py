@@ -29,7 +29,7 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], text=True, capture_output=True, check=False)
 
 
-@pytest.fixture(params=UNITS.values(), ids=UNITS)
+@pytest.fixture(params=[*UNITS.values()], ids=[*UNITS])
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return a unit with a program that is there, as systemd looks for it."""
     text = request.param.read_text(encoding="utf-8").replace("/opt/vision-line/bin/vision-line", sys.executable)
@@ -86,7 +86,7 @@ def test_its_times_are_longer_than_the_programs() -> None:
     assert float(value_of("TimeoutStopSec")) >= END_TAKES_S > DRAIN_S + ABORT_S
 
 
-@pytest.mark.parametrize("of", UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize("of", [*UNITS.values()], ids=[*UNITS])
 def test_its_exit_codes_are_the_programs(of: Path) -> None:
     """A wrong configuration ends it for good; an ordered end is a success."""
     assert value_of("RestartPreventExitStatus", of) == f"{ExitCode.CONFIG:d}"
