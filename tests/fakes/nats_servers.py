@@ -22,8 +22,10 @@ PROGRAM = Path(sys.executable).parent / "nats-server"
 class NatsServers:
     """Some `nats-server` processes in one cluster."""
 
-    def __init__(self, folder: Path, count: int = 3) -> None:
+    def __init__(self, folder: Path, count: int = 3, more: str = "") -> None:
+        """`more` is what else stands in each server's configuration."""
         self.folder = folder
+        self._more = more
         self.ports = [free_port() for _ in range(count)]
         self._monitor_ports = [free_port() for _ in range(count)]
         self._cluster_ports = [free_port() for _ in range(count)]
@@ -48,7 +50,7 @@ class NatsServers:
             f'listen: "127.0.0.1:{self.ports[index]}"\n'
             f'http: "127.0.0.1:{self._monitor_ports[index]}"\n'
             f'jetstream {{ store_dir: "{store}", max_mem: 64MB, max_file: 64MB, sync_interval: always }}\n'
-            f"{cluster if len(self.ports) > 1 else ''}"
+            f"{cluster if len(self.ports) > 1 else ''}{self._more}"
         )
         path = self.folder / f"server{index}.conf"
         path.write_text(text, encoding="utf-8")
@@ -105,9 +107,9 @@ def _is_healthy(port: int) -> bool:
 
 
 @contextmanager
-def running_nats(folder: Path, count: int = 3) -> Iterator[NatsServers]:
-    """Yield servers that run."""
-    servers = NatsServers(folder, count)
+def running_nats(folder: Path, count: int = 3, more: str = "") -> Iterator[NatsServers]:
+    """Yield servers that run, with `more` in their configuration."""
+    servers = NatsServers(folder, count, more)
     try:
         servers.start_all()
         yield servers

@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from vision_line.cli.command_user import command_user
 from vision_line.cli.node import fleet_store
 from vision_line.config.plant_load import LoadedPlant, checked_plant, load_plant
+from vision_line.config.table_values import NODE_NAME
 from vision_line.config.toml import TomlFile
 from vision_line.errors import ConfigError, RunError
 from vision_line.fleet.coordination import CONFIG, DRAIN, DRAIN_PREFIX, NO_DRAIN, Coordination, StoreEntry
 from vision_line.fleet.fleet_view import FleetView, watched_fleet
 from vision_line.fleet.plant_cameras import fleet_cameras
 from vision_line.fleet.signed_plant import SignedPlant, new_fleet, signed_plant
+from vision_line.fleet.store_users import make_seed, public_key_of, user_entry
 from vision_line.records.seal import load_signing_key
 
 #: How long a box that is to give its cameras away is waited for.
@@ -79,6 +81,19 @@ def show_status(servers: tuple[str, ...], seed: Path | None, *, as_json: bool) -
     for name, names in lost.items():
         typer.echo(f"without {name}: nobody could inspect {', '.join(names)}")
     typer.echo(f"survives the loss of any one box: {'no' if lost else 'yes'}")
+
+
+def show_user(seed: Path, node: str | None) -> None:
+    """Print a user of the store's servers, as their configuration has it; the key is made if it is not there.
+
+    Raises:
+        ConfigError: the name or the file is none.
+    """
+    if node is not None and not NODE_NAME.fullmatch(node):
+        raise ConfigError(f"--node: expected 1 to 64 letters, digits, '_', '-', found {node!r}")
+    if not seed.exists():
+        make_seed(seed)
+    typer.echo(user_entry(public_key_of(seed), node))
 
 
 def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:

@@ -65,3 +65,17 @@ def drain_node(
         from vision_line.cli.fleet import drain
 
         drain(node, tuple(fleet), seed, undo=undo)
+
+
+@fleet_cli.command("user")
+def show_user(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The seed; made if it is not there.")],
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="NAME", help="The box whose key it is. Default: the operator's.")
+    ] = None,
+) -> None:
+    """Make the key by which the store's servers know a box or the operator, and print what they need of it."""
+    with reported_errors():
+        from vision_line.cli.fleet import show_user
+
+        show_user(file, node)

@@ -26,6 +26,7 @@ from vision_line.fleet.fleet_member import FleetMember
 from vision_line.fleet.kept_fleet import KeptFleet
 from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.signed_plant import checked_signature
+from vision_line.fleet.store_users import public_key_of
 from vision_line.footprint import share_heaps
 from vision_line.packages import install_extra
 from vision_line.records.seal import load_public_key
@@ -98,7 +99,7 @@ def fleet_store(servers: tuple[str, ...], name: str, seed: Path | None) -> Coord
     """Return the store of a fleet, which is connected when it is asked something.
 
     Raises:
-        ConfigError: a package is missing, or a server's URL is none.
+        ConfigError: a package is missing, a server's URL is none, or `seed` holds no key.
     """
     try:
         from vision_line.fleet.nats_coordination import NatsCoordination
@@ -107,6 +108,8 @@ def fleet_store(servers: tuple[str, ...], name: str, seed: Path | None) -> Coord
     for url in servers:
         if not re.fullmatch(r"(nats|tls)://\S+", url):
             raise ConfigError(f"--fleet: expected nats://HOST:PORT or tls://HOST:PORT, found {url!r}")
+    if seed is not None:
+        public_key_of(seed)
     return NatsCoordination(servers, name, seed_file=seed)
 
 

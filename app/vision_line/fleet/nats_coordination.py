@@ -24,10 +24,10 @@ from nats.js.kv import KeyValue
 
 from vision_line.errors import mask_credentials
 from vision_line.fleet.coordination import CoordinationError, StoreEntry
+from vision_line.fleet.store_users import BUCKET
 
 logger = logging.getLogger(__name__)
 
-BUCKET = "fleet"
 #: A request that is not answered within this is given up, in seconds.
 REQUEST_S = 1.5
 #: A watch to which nothing came for this long may be dead and is begun anew: nodes renew their keys more often.
@@ -186,5 +186,7 @@ async def _entries(watcher: KeyValue.KeyWatcher) -> AsyncIterator[StoreEntry]:
 
 
 async def _note(error: Exception) -> None:
-    """Take in what the client meets while it goes on by itself."""
-    logger.debug("the store's connection: %s", mask_credentials(str(error) or type(error).__name__))
+    """Take in what the client meets while it goes on by itself. What is not permitted stays so until somebody hears."""
+    said = mask_credentials(str(error) or type(error).__name__)
+    is_refused = any(word in said.lower() for word in ("permissions violation", "authorization violation"))
+    logger.log(logging.WARNING if is_refused else logging.DEBUG, "the store's connection: %s", said)
