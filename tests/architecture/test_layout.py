@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path for folder in ("app", "compression", "tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")
@@ -28,13 +26,21 @@ def test_package_names_do_not_hide_the_standard_library() -> None:
     assert not packages & sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_names_its_licence_and_its_idea(path: Path) -> None:
-    """An SPDX line, then a module docstring."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+def names_licence_and_idea(path: Path) -> bool:
+    """Say whether a file has an SPDX line, then a module docstring."""
+    licence, idea = [*path.read_text(encoding="utf-8").splitlines()[:2], "", ""][:2]
+    return licence == "# SPDX-License-Identifier: AGPL-3.0-or-later" and idea.startswith(('"""', 'r"""'))
 
-    assert lines[0] == "# SPDX-License-Identifier: AGPL-3.0-or-later"
-    assert lines[1].startswith(('"""', 'r"""'))
+
+def test_every_file_names_its_licence_and_its_idea() -> None:
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if not names_licence_and_idea(path)] == []
+
+
+def test_a_file_without_them_is_found(tmp_path: Path) -> None:
+    """So the test above sees what it should."""
+    path = tmp_path / "bare.py"
+    path.write_text("import os\n")
+    assert not names_licence_and_idea(path)
 
 
 def test_no_two_test_files_share_a_name() -> None:

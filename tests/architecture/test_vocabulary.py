@@ -6,8 +6,10 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,14 +18,37 @@ PACKAGES = (ROOT / "app" / "vision_line", ROOT / "compression" / "vision_line_co
 SUPPORT = (ROOT / "tests", ROOT / "benchmarks", ROOT / "tools")
 
 
-def trees(folders: tuple[Path, ...]) -> dict[Path, ast.Module]:
-    """Return the syntax tree of each module below `folders`."""
-    modules = [path for folder in folders for path in sorted(folder.rglob("*.py")) if path.name != "__init__.py"]
-    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in modules}
+class ModuleNames(NamedTuple):
+    """What a module defines or uses by name, and which classes that are not private it defines."""
+
+    identifiers: frozenset[str]
+    classes: tuple[str, ...]
 
 
-TREES = trees(PACKAGES)
-SUPPORT_TREES = trees(SUPPORT)
+@cache
+def modules(folders: tuple[Path, ...]) -> dict[Path, ModuleNames]:
+    """Return the names in each module below `folders`. Their syntax trees, millions of objects, are not kept."""
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.py")) if path.name != "__init__.py"]
+    return {path: names_of(path.stem, ast.parse(path.read_text(encoding="utf-8"))) for path in paths}
+
+
+def names_of(stem: str, tree: ast.Module) -> ModuleNames:
+    """Return the names in a tree; the file's own is one of them."""
+    nodes = list(ast.walk(tree))
+    classes = tuple(node.name for node in nodes if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))
+    return ModuleNames(frozenset({stem, *identifiers(nodes)}), classes)
+
+
+def identifiers(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield what is defined or used by name."""
+    for node in nodes:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.arg(arg=name) | ast.Attribute(attr=name) | ast.Name(id=name):
+                yield name
+
+
 PAGE = (ROOT / "docs" / "decisions" / "0018-vocabulary.md").read_text(encoding="utf-8")
 
 #: Words that left the code, and the term that took their place. A word is added once no identifier holds it any more.
@@ -168,17 +193,6 @@ SHARED_FILE_NAMES = {
 }
 
 
-def identifiers(path: Path, tree: ast.Module) -> Iterator[str]:
-    """Yield what the file defines or uses by name, and its own name."""
-    yield path.stem
-    for node in ast.walk(tree):
-        match node:
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield name
-            case ast.arg(arg=name) | ast.Attribute(attr=name) | ast.Name(id=name):
-                yield name
-
-
 def words_of(identifier: str) -> set[str]:
     """Return the words of a snake_case or CamelCase name, in lower case."""
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
@@ -187,10 +201,9 @@ def words_of(identifier: str) -> set[str]:
 def definitions() -> dict[str, list[Path]]:
     """Return the modules that define each class that is not private."""
     found = defaultdict(list)
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                found[node.name].append(path)
+    for path, names in modules(PACKAGES).items():
+        for name in names.classes:
+            found[name].append(path)
     return found
 
 
@@ -209,23 +222,23 @@ def term_of(name: str) -> str | None:
     return FORMER_NAMES.get(name) or next((FORMER_WORDS[word] for word in former_words(name)), None)
 
 
-def places(modules: dict[Path, ast.Module]) -> Iterator[tuple[str, str]]:
+def places(folders: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
     """Yield the file and the name of each identifier."""
-    for path, tree in modules.items():
-        for name in identifiers(path, tree):
+    for path, names in modules(folders).items():
+        for name in names.identifiers:
             yield str(path.relative_to(ROOT)), name
 
 
 def test_former_words_do_not_come_back() -> None:
     """Neither as a word of a name nor as a whole name."""
-    back = {(path, name): term_of(name) for path, name in places(TREES)}
+    back = {(path, name): term_of(name) for path, name in places(PACKAGES)}
 
     assert not {place: term for place, term in back.items() if term}
 
 
 def test_former_words_do_not_come_back_into_tests_and_benchmarks() -> None:
     """They speak of the product, and so with its words; `SUPPORT_WORDS` are left out."""
-    back = {(path, name): former_words(name) - SUPPORT_WORDS for path, name in places(SUPPORT_TREES)}
+    back = {(path, name): former_words(name) - SUPPORT_WORDS for path, name in places(SUPPORT)}
 
     assert not {place: words for place, words in back.items() if words}
 
@@ -237,7 +250,7 @@ def test_a_class_name_means_one_thing() -> None:
 
 def test_a_file_name_means_one_thing() -> None:
     """Where it occurs more than once, `SHARED_FILE_NAMES` says what it means in every place."""
-    found = Counter(path.stem for path in TREES if not path.stem.startswith("_"))
+    found = Counter(path.stem for path in modules(PACKAGES) if not path.stem.startswith("_"))
 
     assert {name for name, times in found.items() if times > 1} == SHARED_FILE_NAMES.keys()
 
