@@ -14,6 +14,9 @@ EXTRAS ?=
 # and the many short ones come last.
 BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
+# What is imported is compiled once, and not anew by each of the thousand processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills chaos outputs-faults central-kills plc opcua-client shared-training clean
 
