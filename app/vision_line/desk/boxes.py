@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from vision_line.records.records import Records
@@ -72,6 +72,15 @@ def shown_of(boxes: PresentBoxes) -> Iterator[None]:
         yield
     finally:
         _PRESENT.reset(token)
+
+
+@contextmanager
+def of_camera(name: str) -> Iterator[None]:
+    """Have everything within be about a camera's box; of "", or on a box's own desk, about what it is about."""
+    boxes = present_boxes()
+    is_of_many = boxes.is_central and not boxes.box
+    with shown_of(replace(boxes, box=box_of(name)) if is_of_many and box_of(name) else boxes):
+        yield
 
 
 def each_box(records: Records) -> Iterator[tuple[str, Records]]:

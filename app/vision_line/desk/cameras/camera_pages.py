@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from vision_line.desk.boxes import present_boxes
+from vision_line.desk.boxes import of_camera, present_boxes
 from vision_line.desk.cameras.camera_history import (
     MOST_STATES,
     CameraStateChange,
@@ -93,7 +93,7 @@ def camera(services: Services, name: str, wanted: AskedTime) -> CameraPage:
 
 
 def _read(services: DeskServices, name: str, wanted: WantedTime, around: ChosenTime | None) -> CameraPage:
-    with services.reader.open() as connection:
+    with of_camera(name), services.reader.open() as connection:
         known = next(iter(read_cameras(connection, name)), None)
         if known is None:
             raise HTTPException(404, "there is no such camera in these records")

@@ -15,7 +15,7 @@ from fastapi.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vision_line.challenges.challenge_windows import count_challenged
-from vision_line.desk.boxes import present_boxes
+from vision_line.desk.boxes import of_camera, present_boxes
 from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.chart_choice import ChartWish, Wish, choose_chart_time, period_kinds
 from vision_line.desk.charts.chart_geometry import chart_geometry, chart_marks
@@ -60,10 +60,11 @@ _Reasons = Annotated[list[str], Query(max_length=_MOST_EXCLUDED, description="Wh
 def charts_page(services: Services, session: Reader, wish: Wish) -> HTMLResponse:
     """Show the charts: of each station in all, or of what was chosen."""
     baselines = read_baselines(services.reader.directory)
-    with services.reader.open() as connection:
+    with of_camera(wish.camera), services.reader.open() as connection:
         shown = read_charts(connection, baselines, wish)
         challenged = count_challenged(connection, shown.time.time.since_utc, shown.time.time.until_utc)
         silences = read_silences(connection, baselines)
+    with services.reader.open() as connection:
         choices = read_choices(connection)
     is_small = sum(len(one.chart.points) for one in shown.charts) <= MOST_POINTS
     return page(
@@ -88,7 +89,7 @@ def charts_page(services: Services, session: Reader, wish: Wish) -> HTMLResponse
 def charts(services: Services, wish: Wish) -> ShownCharts:
     """Return u charts of rejects and warnings per inspected hour, with limits, signals and false alarms to expect."""
     baselines = read_baselines(services.reader.directory)
-    with services.reader.open() as connection:
+    with of_camera(wish.camera), services.reader.open() as connection:
         return read_charts(connection, baselines, wish)
 
 
