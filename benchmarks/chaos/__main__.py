@@ -22,6 +22,7 @@ from benchmarks.chaos.ledgers import Ledgers
 from benchmarks.chaos.plant import running_plant
 from benchmarks.chaos.trials import QUICK, TRIALS, WORST_S, Chaos, Finding, Trial, kill_a_node
 from benchmarks.faults.waiting import TooSlowError
+from vision_line.fleet.coordination import CoordinationError
 
 #: The goal for nearly all takeovers, in seconds.
 P95_S = 8.0
@@ -59,7 +60,7 @@ def break_plant(folder: Path, nodes: int, cameras: int, trials: Sequence[Trial])
                 for finding in trial(chaos):
                     findings.append(finding)
                     _print(finding)
-            except (TooSlowError, RuntimeError) as exc:
+            except (TooSlowError, RuntimeError, CoordinationError) as exc:
                 findings.append(Finding(trial.__name__, holds=False, words=str(exc)))
                 _print(findings[-1])
     if chaos.takeovers_s:
