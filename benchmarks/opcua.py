@@ -43,10 +43,15 @@ max_sessions = {sessions}
 
 
 class Received:
-    """When a client had which event of ours, by its number in the journal."""
+    """When a client had which event of ours, by its number in the journal; `lost_s`: when its connection was lost."""
 
     def __init__(self) -> None:
         self.at_s: dict[int, float] = {}
+        self.lost_s: float | None = None
+
+    async def lose(self, _why: Exception) -> None:
+        """Note that nothing more will come: a client in a plant connects anew, and asks for what it missed."""
+        self.lost_s = time.monotonic()
 
     def event_notification(self, event: Event) -> None:
         """Note it."""
@@ -100,6 +105,7 @@ async def subscribed(server: Server) -> AsyncIterator[list[Received]]:
     async with AsyncExitStack() as stack:
         for received in everybody:
             client = await stack.enter_async_context(server.client())
+            client.connection_lost_callback = received.lose
             own = await client.get_namespace_index("urn:vision-line:outputs")
             subscription = await client.create_subscription(PUBLISHING_MS, received)
             line = client.get_node(ua.NodeId("VisionLine", own))
@@ -159,7 +165,13 @@ async def measured(server: Server, seconds: float, report: Report) -> bool:
         for number, at_s in committed.items()
         if number in received.at_s
     ]
-    missing = CLIENTS * len(committed) - len(took_ms)
+    by_client = [sum(number not in received.at_s for number in committed) for received in everybody]
+    missing = sum(by_client)
+    began_s = min(committed.values())
+    report.facts["missing by client"] = by_client
+    report.facts["connection lost after s"] = [
+        None if received.lost_s is None else round(received.lost_s - began_s, 1) for received in everybody
+    ]
     room = await come_and_go(server)
     report.add(
         clients=CLIENTS,
