@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,9 @@ settings.load_profile("vision-line-ci" if os.environ.get("CI") else "vision-line
 #: Threads that libraries keep for the life of the process; they are not ours to end.
 _LIBRARY_THREADS = ("pymp-", "Dummy", "tqdm")
 
+#: How this process was scheduled when it began: policy, its parameter, niceness.
+_SCHEDULING = os.sched_getscheduler(0), os.sched_getparam(0), os.getpriority(os.PRIO_PROCESS, 0)
+
 #: Markers of tests that need hardware, or data and models that may not be part of the project.
 _NOT_INSTALLABLE = frozenset({"gpu", "foreign_data"})
 
@@ -32,6 +36,27 @@ def pytest_configure() -> None:
     """Let Ctrl-C arrive: what a shell starts in the background ignores it, and so does all that it starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_scheduling() -> Iterator[None]:
+    """Take back what came over this process, and would come over all that it starts.
+
+    Commands that go behind others do so for their process, also where a test calls them here; and the encoder SVT-AV1
+    goes before everything where it is root: then no other test process gets its turn.
+    """
+    _schedule_as_at_first()
+    yield
+    _schedule_as_at_first()
+
+
+def _schedule_as_at_first() -> None:
+    policy, parameter, niceness = _SCHEDULING
+    if os.sched_getscheduler(0) != policy:
+        os.sched_setscheduler(0, policy, parameter)
+    if os.getpriority(os.PRIO_PROCESS, 0) != niceness:
+        with suppress(PermissionError):  # only root may take it back: the rest of the tests goes on behind others
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 @pytest.fixture(autouse=True)
