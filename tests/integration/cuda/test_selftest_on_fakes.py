@@ -25,7 +25,6 @@ from vision_line.devices.device import InferenceDevice
 from vision_line.errors import DeviceError
 from vision_line.frames import Inspection
 from vision_line.selftest import kernel_bits
-from vision_line.selftest import selftest as program
 from vision_line.selftest.device_under_test import Settings
 from vision_line.selftest.report import Selftest, Status
 from vision_line.selftest.selftest import CHECKS, run_selftest
@@ -63,9 +62,9 @@ def _failures(*names: str) -> tuple[str, ...]:
 
 def _run(*names: str, on_status: Callable[[str], None] | None = None) -> Selftest:
     """Run the named checks, in a thread of their own: its stream for copies to the host ends with it."""
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
-        patch.setattr(program, "CHECKS", tuple(check for check in CHECKS if not names or check.name in names))
-        return pool.submit(run_selftest, "cuda", None, SMALL, on_status).result()
+    checks = tuple(check for check in CHECKS if not names or check.name in names)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run_selftest, "cuda", None, SMALL, on_status, checks=checks).result()
 
 
 def test_all_checks_pass_on_fakes(machine: CudaMachine) -> None:

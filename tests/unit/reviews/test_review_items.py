@@ -102,8 +102,10 @@ def test_no_audit_of_this_name(rows: DeskRecords, reader: sqlite3.Connection, ow
 
 def test_thresholds_are_those_of_the_moment(rows: DeskRecords, reader: sqlite3.Connection) -> None:
     run = rows.run(0, 600, "cam")
-    sql = "INSERT INTO cameras VALUES (?, 'cam', '', '', '', ?, '{\"reject_threshold\": 0.8}', '', '')"
-    rows.connection.execute(sql, (run, BEGAN_UTC + 100))
+    settings = '{"reject_threshold": 0.8}'
+    rows.insert(
+        "cameras", run=run, name="cam", station="", recipe="", url="", since_utc=BEGAN_UTC + 100, settings=settings
+    )
     for at_s in (50, 150):
         rows.event(run, "cam", at_s)
     assert [item.thresholds.reject for item in by_kind(reader)[ItemKind.EVENT]] == [0.5, 0.8]
