@@ -59,6 +59,9 @@ def test_a_line_changes_over_to_another_model_and_back(make_run: Callable[[int],
     run.write_streams(run.names, extra=RECIPE)
     run.start()
     others = set(NAMES.values())
+    wait_for(
+        lambda: run.query("SELECT 1 FROM events WHERE recipe = ''"), "an event of the run's own model", within_s=120
+    )
     with wait_for(lambda: connect(run), "the run serves its feed", within_s=120) as client:
         assert next_found(client, "cam01", "") <= set(NAMES)
         use(run, "caps")
