@@ -43,6 +43,8 @@ def apply(path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | Non
     plant, key = load_plant(path), load_signing_key(key_file)
     view = _with_store(servers, seed, watched_fleet)
     before = _applied(view.config)
+    if before is None and (in_force := max((one.config_serial for one in view.reports.values()), default=0)):
+        raise RunError(f"the store has lost plant {in_force}, and boxes put it back in a moment: apply again")
     for line in [*_differences(before, plant), *_moves(view, plant)]:
         typer.echo(line)
     if dry_run:
@@ -117,7 +119,11 @@ def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:
         if assignment is not None and name == assignment.node:
             continue
         why = node.obstacle(cameras[camera]) or (
-            "is draining" if node.is_draining else "may, but nothing moves without need"
+            "is draining"
+            if node.is_draining
+            else "is too slow for what it has already"
+            if node.is_full
+            else "may, but nothing moves without need"
         )
         typer.echo(f"  {name}: {why}")
 
@@ -211,6 +217,7 @@ def _marks(view: FleetView, name: str) -> dict[str, bool]:
     return {
         "leads": view.leader == name,
         "draining": report.draining,
+        "too slow for what it has, is given no more": report.full,
         "inspects as rarely as parts allow": name in view.plan.reduced,
         f"has no secret for {', '.join(sorted(report.refuses))}": bool(report.refuses),
         f"still at plan {report.plan_epoch} of {view.plan.epoch}": report.plan_epoch < view.plan.epoch,

@@ -40,7 +40,9 @@ class FleetView:
     plan: FleetPlan = field(default_factory=FleetPlan)
     leader: str = ""
     config: StoreEntry | None = None
+    is_complete: bool = False  # whether everybody who did not say good-bye has given a sign of life
     _revisions: dict[str, int] = field(default_factory=dict)
+    _awaited: set[str] = field(default_factory=set)
 
     def nodes(self) -> dict[str, FleetNode]:
         """Return the living nodes as the planner sees them."""
@@ -73,15 +75,22 @@ class FleetView:
 
     def _take_node(self, name: str, entry: StoreEntry) -> None:
         report = NodeReport.model_validate_json(entry.value)
-        if self._revisions.setdefault(name, entry.revision) == entry.revision:
+        if name not in self._revisions:
+            self._revisions[name] = entry.revision
             self.silent.add(name)
+            if not report.leaving:
+                self._awaited.add(name)
+        if self._revisions[name] == entry.revision:
             return
         self.silent.discard(name)
+        self._awaited.discard(name)
         self.reports[name] = report
+        # What stands in the store comes first, and then what changes: by now every key has come.
+        self.is_complete = not self._awaited
 
 
 async def watched_fleet(store: Coordination, watched_s: float = WATCHED_S) -> FleetView:
-    """Watch a fleet for a moment.
+    """Watch a fleet until every node has given a sign of life, at the most for `watched_s`.
 
     Raises:
         CoordinationError: the store does not answer.
@@ -92,6 +101,8 @@ async def watched_fleet(store: Coordination, watched_s: float = WATCHED_S) -> Fl
         async with asyncio.timeout(watched_s), aclosing(cast(AsyncGenerator[StoreEntry], store.watch())) as entries:
             async for entry in entries:
                 view.take(entry)
+                if view.is_complete:
+                    return view
     except TimeoutError:
         return view
     raise CoordinationError("the store's watch ended")

@@ -36,6 +36,8 @@ class NodeReport(Stored):
     """Capacity: inspections in 1000 s."""
     pixels_s: Annotated[int, Field(ge=0)] = 0
     """Capacity: decoded pixels a second."""
+    full: bool = False
+    """Whether it inspects what it has too rarely already."""
     draining: bool = False
     """Whether it is to have no cameras soon."""
     leaving: bool = False
@@ -57,4 +59,5 @@ class NodeReport(Stored):
             labels=self.labels,
             refuses=self.refuses,
             is_draining=self.draining,
+            is_full=self.full,
         )

@@ -65,7 +65,7 @@ def _all_placed(
 
     def could_go(camera: FleetCamera) -> bool:
         return any(
-            not node.is_draining and not node.obstacle(camera) and camera.least.fits(node.capacity, FULL_PERCENT)
+            node.takes(camera, current.get(camera.name)) and camera.least.fits(node.capacity, FULL_PERCENT)
             for node in nodes.values()
         )
 
@@ -114,6 +114,7 @@ class _Round:
             name: [node for node in sorted(nodes) if not nodes[node].is_draining and not nodes[node].obstacle(camera)]
             for name, camera in cameras.items()
         }
+        self._current: Mapping[str, str] = {}
         self._used: dict[str, Workload] = {}
         self._at: dict[str, dict[str, None]] = {}  # the cameras of each node
         self._places: dict[str, str] = {}
@@ -124,6 +125,7 @@ class _Round:
         Raises:
             _NoRoomError: one that is asked for finds none.
         """
+        self._current = current
         self._used = dict.fromkeys(self._nodes, NOTHING)
         self._at = {name: {} for name in self._nodes}
         self._places = {}
@@ -176,7 +178,10 @@ class _Round:
         return None if best is None else best[1]
 
     def _has_room(self, name: str, node: str, used: Workload) -> bool:
-        return used.plus(self._needs[name]).fits(self._nodes[node].capacity, FULL_PERCENT)
+        at = self._nodes[node]
+        return at.takes(self._cameras[name], self._current.get(name)) and used.plus(self._needs[name]).fits(
+            at.capacity, FULL_PERCENT
+        )
 
     def _make_room(self, name: str) -> bool:
         """Have cameras of a node go elsewhere, as few as possible, so that this one has room there."""

@@ -62,6 +62,16 @@ class FleetNode:
     labels: frozenset[str] = frozenset()
     refuses: frozenset[str] = field(default_factory=frozenset)  # cameras whose secret it does not have
     is_draining: bool = False
+    is_full: bool = False  # it inspects what it has too rarely already, whatever its capacity says
+
+    def takes(self, camera: FleetCamera, now_at: str | None) -> bool:
+        """Return whether it may be given a camera that is `now_at` a node; its room is not asked.
+
+        One that is full keeps what it has, and takes only what can be nowhere else.
+        """
+        if self.is_draining or self.obstacle(camera):
+            return False
+        return not self.is_full or now_at == self.name or bool(camera.pin)
 
     def obstacle(self, camera: FleetCamera) -> str:
         """Return why it may not inspect the camera, whatever room it has; "" where it may."""

@@ -160,10 +160,10 @@ class CameraManager:
         """Return the ledger's view of each camera's frames."""
         return {name: managed.counts() for name, managed in self._running.items()}
 
-    def sizes_wh(self) -> list[tuple[int, int]]:
-        """Return the sizes of the frames that wait now, one entry a camera that has one."""
-        frames = (managed.mailbox.oldest() for managed in self._running.values())
-        return [frame.size_wh for frame in frames if frame is not None]
+    def sizes_wh(self) -> dict[str, tuple[int, int]]:
+        """Return the sizes of the frames that wait now, by camera."""
+        frames = {name: managed.mailbox.oldest() for name, managed in self._running.items()}
+        return {name: frame.size_wh for name, frame in frames.items() if frame is not None}
 
     def attach(self, scheduler: Scheduler) -> None:
         """Let `scheduler` inspect the cameras that run now and those that come."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import tomllib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,11 @@ from vision_line.config.toml import TomlFile
 from vision_line.errors import ConfigError, RunError
 from vision_line.fleet.box_capacity import BoxCapacity
 from vision_line.fleet.coordination import Coordination
+from vision_line.fleet.decoded_pixels import DecodedPixels
 from vision_line.fleet.fleet_link import FleetLink
 from vision_line.fleet.fleet_member import FleetMember
 from vision_line.fleet.fleet_plan import FleetPlan
+from vision_line.fleet.fullness import Fullness
 from vision_line.fleet.kept_fleet import KeptFleet
 from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.plant_cameras import fleet_cameras, least_fps
@@ -92,6 +96,9 @@ class FleetFollower:
         self._link = FleetLink(setup.member, setup.store, self._report, self._obey, self._configure)
         self._changed = asyncio.Event()
         self._epochs: dict[str, int] = {}
+        self._fullness = Fullness()
+        self._sizes_wh: dict[str, tuple[int, int]] = {}
+        self._pixels = defaultdict[str, DecodedPixels](DecodedPixels)
         self._leaving = False
         self._refused_value = b""
         self._value = setup.value
@@ -191,15 +198,27 @@ class FleetFollower:
             logger.warning("a restart without the fleet's store will not know its cameras: %s", exc)
 
     def _report(self) -> NodeReport:
-        inspected = {camera.name for camera in self._snapshot().cameras if camera.is_inspecting}
+        now_s, seen = time.monotonic(), {camera.name: camera for camera in self._snapshot().cameras}
+        self._fullness.note(lacks_capacity=any(camera.lacks_capacity for camera in seen.values()), now_s=now_s)
+        running = [managed.stream.name for managed in self._cameras.running]
+        self._sizes_wh |= self._cameras.sizes_wh()
+        for name in running:
+            if name in seen and name in self._sizes_wh:
+                width, height = self._sizes_wh[name]
+                self._pixels[name].note(width * height * seen[name].fps_in, now_s)
         return self._setup.report.model_copy(
             update={
                 "version": __version__,
+                "full": self._fullness.is_full,
                 "leaving": self._leaving,
                 "refuses": self._plant.without_secret,
                 "cameras": {
-                    name: CameraReport(epoch=self._epochs.get(name, 0), inspected=name in inspected)
-                    for name in (managed.stream.name for managed in self._cameras.running)
+                    name: CameraReport(
+                        epoch=self._epochs.get(name, 0),
+                        inspected=name in seen and seen[name].is_inspecting,
+                        pixels_s=self._pixels[name].a_second,
+                    )
+                    for name in running
                 },
             }
         )

@@ -111,7 +111,7 @@ class Run:
         self._monitoring.serve()
         await self._first_frames(cameras)
         if not self._stop.requested.is_set():
-            device = await self._opener.open(cameras.sizes_wh(), self._stop.requested)
+            device = await self._opener.open(list(cameras.sizes_wh().values()), self._stop.requested)
             if device is not None:
                 self._inspection = self._begin_inspection(tasks, cameras, (follower, recipes), device)
 

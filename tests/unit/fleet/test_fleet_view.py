@@ -51,3 +51,17 @@ def test_what_cannot_be_read_is_left_out() -> None:
 
     assert set(view.reports) == {"a"}
     assert view.plan == FleetPlan()
+
+
+def test_a_view_is_complete_once_all_who_did_not_say_good_bye_gave_a_sign() -> None:
+    """A box that was switched off is not waited for, and one that died is."""
+    view, report, last_word = FleetView(), NodeReport().to_bytes(), NodeReport(leaving=True).to_bytes()
+    for number, (name, value) in enumerate([("a", report), ("b", report), ("off", last_word)], start=1):
+        view.take(StoreEntry(f"node.{name}", value, number))
+    assert not view.is_complete
+    view.take(StoreEntry("node.a", report, 4))
+    assert not view.is_complete
+    view.take(StoreEntry("node.b", report, 5))
+
+    assert view.is_complete
+    assert view.silent == {"off"}

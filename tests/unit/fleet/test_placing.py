@@ -54,6 +54,7 @@ def plants(
             labels=draw(labels),
             refuses=draw(refused),
             is_draining=draw(st.sampled_from([False, False, False, True])),
+            is_full=draw(st.sampled_from([False, False, False, True])),
         )
         for name in names
     }
@@ -103,6 +104,8 @@ def check_capacity(
         if any(current.get(camera) != name for camera in here):
             assert total([cameras[camera].least for camera in here]).fits(one.capacity, FULL_PERCENT)
             assert not one.is_draining
+        if one.is_full:
+            assert all(current.get(camera) == name or cameras[camera].pin for camera in here)
 
 
 def check_obstacles(placed: Placed, nodes: Mapping[str, FleetNode], cameras: Mapping[str, FleetCamera]) -> None:
@@ -124,7 +127,7 @@ def check_left_out(placed: Placed, nodes: Mapping[str, FleetNode], cameras: Mapp
 
     for name in (name for name, why in placed.left_out.items() if why == NO_ROOM):
         one = cameras[name]
-        for at in (at for at in nodes.values() if not at.is_draining and not at.obstacle(one)):
+        for at in (at for at in nodes.values() if at.takes(one, None)):
             above = [other for other, where in placed.nodes.items() if where == at.name and rank(other) >= rank(name)]
             kept = total([cameras[other].least for other in above])
             assert not kept.plus(one.least).fits(at.capacity, FULL_PERCENT)
@@ -138,7 +141,7 @@ def total(demands: list[Workload]) -> Workload:
 @settings(max_examples=50)
 @given(PLANTS)
 def test_nothing_moves_without_need(plant: Plant) -> None:
-    """Where all may stay and what has no node has room beside them, everything stays."""
+    """Where all may stay and what has no node has room beside them, everything stays, also at a node that is full."""
     nodes, cameras, current = plant
     here = {name: at for name, at in current.items() if name in cameras and at in nodes}
     roomy = {name: replace(one, capacity=Workload(1000, 1000), is_draining=False) for name, one in nodes.items()}
@@ -154,7 +157,8 @@ def test_nothing_moves_without_need(plant: Plant) -> None:
 def test_the_loss_of_a_node_moves_only_its_own_cameras(plant: Plant) -> None:
     """As long as the others have room for them."""
     nodes, cameras, _ = plant
-    roomy = {name: replace(one, capacity=Workload(1000, 1000), is_draining=False) for name, one in nodes.items()}
+    with_room = {"capacity": Workload(1000, 1000), "is_draining": False, "is_full": False}
+    roomy = {name: replace(one, **with_room) for name, one in nodes.items()}  # type: ignore[arg-type]
     before = place(roomy, cameras, {}).nodes
     for dead in roomy:
         left = {name: one for name, one in roomy.items() if name != dead}
@@ -252,3 +256,14 @@ def test_a_node_that_drains_gives_its_cameras_away() -> None:
 def test_it_says_why_a_camera_has_no_node(nodes: list[FleetNode], one: FleetCamera, why: str) -> None:
     """In words for an operator, and `capacity` where it is that."""
     assert place(nodes_named(*nodes), named(one), {}).left_out == {"c": why}
+
+
+def test_a_full_node_keeps_what_it_has_and_takes_only_what_can_be_nowhere_else() -> None:
+    """However much room its capacity leaves."""
+    nodes = nodes_named(node("a", 1000, is_full=True), node("b", 22))
+    cameras = named(camera("has"), camera("new"), camera("late"), camera("wired", pin="a"))
+    placed = place(nodes, cameras, {"has": "a"})
+
+    assert placed.nodes == {"has": "a", "wired": "a", "late": "b"}
+    assert placed.left_out == {"new": NO_ROOM}
+    assert not placed.reduced
