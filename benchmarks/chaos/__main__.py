@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.chaos import own_network
 from benchmarks.chaos.ledgers import Ledgers
 from benchmarks.chaos.plant import running_plant
-from benchmarks.chaos.trials import QUICK, TRIALS, WORST_S, Chaos, Finding, Trial, kill_a_node
+from benchmarks.chaos.trials import QUICK, TRIALS, WORST_S, Chaos, Finding, Trial, kill_a_node, older_version
 from benchmarks.faults.waiting import TooSlowError
 from vision_line.fleet.coordination import CoordinationError
 
@@ -32,13 +33,17 @@ def main() -> int:
     """Do what was asked for, print what held and what did not, and return 1 where something did not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three kills and what matters most: about 3 minutes")
-    parser.add_argument("--kills", type=int, help="how many boxes are killed one after the other; default 20, 3")
+    parser.add_argument("--kills", type=int, help="how many boxes are killed one after the other; default 30, 3")
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--cameras", type=int, default=8)
+    parser.add_argument("--older", type=Path, metavar="PROGRAM", help="a `vision-line` of another version, for a box")
     parser.add_argument("--folder", type=Path, help="keep everything there, to look at")
     options = parser.parse_args()
-    kills = options.kills if options.kills is not None else 3 if options.quick else 20
-    trials: list[Trial] = [*(QUICK if options.quick else TRIALS), *([kill_a_node] * kills)]
+    own_network.enter("benchmarks.chaos", sys.argv[1:])
+    own_network.is_own()
+    kills = options.kills if options.kills is not None else 3 if options.quick else 30
+    older = [] if options.older is None else [older_version(options.older.resolve())]
+    trials: list[Trial] = [*(QUICK if options.quick else TRIALS), *older, *([kill_a_node] * kills)]
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
         folder = options.folder or Path(made)

@@ -82,12 +82,13 @@ class ChaosPlant:
             raise RuntimeError(f"fleet {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
-    def start_node(self, name: str) -> None:
-        """Start a box's program."""
+    def start_node(self, name: str, *before: str, program: str | Path = COMMAND) -> None:
+        """Start a box's program, or another `program` of its kind, with words `before` it."""
         relays = self.relays.get(name)
         ports = [relay.port for relay in relays] if relays else self.servers.ports
         options = ["--node", name, "--headless", "--key", "../operator.pub", "--capacity", "../capacity.json"]
-        self._processes[name] = self._process([COMMAND, "node", *options, *self._store(ports)], self.folder / name)
+        command = [*before, program, "node", *options, *self._store(ports)]
+        self._processes[name] = self._process(command, self.folder / name)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a box's program a signal."""
@@ -100,9 +101,9 @@ class ChaosPlant:
         self._processes[name].wait()
         return at_utc
 
-    def bring_back(self, name: str) -> None:
-        """Start a box that is not there, and wait until the others know that it is."""
-        self.start_node(name)
+    def bring_back(self, name: str, *before: str, program: str | Path = COMMAND) -> None:
+        """Start a box that is not there, as `start_node` does, and wait until the others know that it is."""
+        self.start_node(name, *before, program=program)
         wait_until(lambda: name in self.view().nodes(), START_S, f"{name} does not come back")
 
     def put(self, key: str, value: bytes) -> None:

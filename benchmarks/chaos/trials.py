@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from benchmarks.chaos import own_network
 from benchmarks.chaos.ledgers import Ledgers, Opened
 from benchmarks.chaos.plant import ChaosPlant
 from benchmarks.faults.waiting import wait_until
@@ -22,6 +25,7 @@ PATIENCE_S = 90.0
 WRITTEN_S = 4.0
 #: How long a camera may be inspected by nobody where nothing moves: a busy machine is late now and then.
 SEAM_S = 1.0
+LOST_PERCENT, LOSSY_S = 5, 60.0
 AWAY = "the fleet's store is away"
 
 
@@ -296,6 +300,78 @@ def part_a_node(chaos: Chaos) -> Iterator[Finding]:
     yield from _given_up(chaos, trial, name, lost, since_utc)
 
 
+def lose_packets(chaos: Chaos) -> Iterator[Finding]:
+    """One packet in twenty is lost, between boxes and store, in the store, and between boxes and cameras."""
+    if not own_network.is_own():
+        yield Finding("packets are lost: not tried, it needs root and nftables", True, "")
+        return
+    chaos.plant.until_inspected()
+    since_utc = time.time()
+    with own_network.lossy(LOST_PERCENT):
+        time.sleep(LOSSY_S)
+        until_utc = time.time()
+    trial = f"{LOST_PERCENT} % of all packets are lost for {LOSSY_S:g} s"
+    yield _moves(trial, chaos.moved(since_utc))
+    unlit_s = chaos.looked(since_utc, until_utc)
+    words = f"{unlit_s:.1f} s of {LOSSY_S:g} s not inspected at the most, and in the records"
+    yield Finding(f"{trial}: inspection goes on", unlit_s <= LOSSY_S / 10, words)
+
+
+def clock_an_hour_ahead(chaos: Chaos) -> Iterator[Finding]:
+    """A box believes that it is an hour later; it takes cameras over, and others take over from it."""
+    if shutil.which("faketime") is None:
+        yield Finding("a box's clock is an hour ahead: not tried, it needs faketime", True, "")
+        return
+    name = "ahead"
+    before = chaos.plant.until_inspected()
+    since_utc = time.time()
+    chaos.plant.bring_back(name, "faketime", "--exclude-monotonic", "-f", "+3600s")
+    time.sleep(10.0)
+    yield _moves("a box comes whose clock is an hour ahead", chaos.moved(since_utc))
+    giver = _busiest(chaos, before)
+    own = [camera for camera, at in before.items() if at == giver and camera not in chaos.plant.only]
+    chaos.plant.operator("drain", giver)
+    chaos.plant.until_inspected()
+    given = [camera for camera, at in chaos.plant.owners().items() if at == name]
+    chaos.plant.operator("drain", giver, "--undo")
+    yield Finding("it is given cameras as others are", bool(given), f"{len(given)} of {len(own)}")
+    at_utc = chaos.plant.kill(name)
+    heirs = chaos.taken_over(given, name, at_utc)
+    took_s = max((one.inspected_utc or 0.0) - at_utc for one in heirs.values())
+    yield Finding(f"and when it dies others have them within {WORST_S:g} s", took_s <= WORST_S, f"{took_s:.1f} s")
+    yield _moves("it dies", chaos.moved(at_utc, given))
+
+
+def older_version(program: Path) -> Trial:
+    """Return a trial in which a box of another version comes, takes cameras over, leads, and dies."""
+
+    def older(chaos: Chaos) -> Iterator[Finding]:
+        plant, name = chaos.plant, "a0"  # first in the order of names, so that it leads next
+        before = plant.until_inspected()
+        since_utc = time.time()
+        plant.bring_back(name, program=program)
+        version = plant.view().reports[name].version
+        time.sleep(10.0)
+        yield _moves(f"a box of version {version} comes", chaos.moved(since_utc))
+        leader = plant.view().leader
+        plant.kill(leader)
+        wait_until(lambda: plant.view().leader == name, PATIENCE_S, "the other version leads")
+        owners = plant.until_inspected([camera for camera in plant.cameras if camera not in plant.only])
+        stayed = [camera for camera, at in before.items() if at != leader and owners.get(camera) == at]
+        kept = [camera for camera, at in before.items() if at != leader]
+        words = f"{len(stayed)} of {len(kept)} stayed"
+        yield Finding("it leads, and no camera of a living box moves", len(stayed) == len(kept), words)
+        plant.bring_back(leader)
+        given = sorted(camera for camera, at in owners.items() if at == name)
+        at_utc = plant.kill(name)
+        heirs = chaos.taken_over(given, name, at_utc)
+        took_s = max(((one.inspected_utc or 0.0) - at_utc for one in heirs.values()), default=0.0)
+        words = f"{len(given)} cameras, {took_s:.1f} s"
+        yield Finding(f"it dies: inspected elsewhere within {WORST_S:g} s", took_s <= WORST_S, words)
+
+    return older
+
+
 #: In an order in which the cameras are where the next one needs them.
 TRIALS: Sequence[Trial] = (
     part_a_node,
@@ -307,6 +383,8 @@ TRIALS: Sequence[Trial] = (
     kill_two_servers,
     wipe_all_servers,
     two_leaders,
+    lose_packets,
+    clock_an_hour_ahead,
     drain_every_node,
 )
 QUICK: Sequence[Trial] = (part_a_node, stop_for_5_s, wipe_all_servers, two_leaders)
