@@ -34,17 +34,16 @@ import av
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.line_rate import rate_over, wait_for_inspection
 from benchmarks.live_clients import cookie_of, watching
 from benchmarks.named_threads import cpu_times
 from benchmarks.rounds import Report, interleave, percentile
-from vision_line.errors import RunError
 from vision_line.feed.feed_client import FeedClient
 from vision_line.feed.protocol import FeedMessage
 from vision_line.simulator.barcode import BLOCK_PX, read_barcode
 
 CAMERA = "cam01"
 RTSP_PORT, DESK = 28_754, "127.0.0.1:28755"
-START_S = 120.0
 SETTLE_S = 3.0
 #: Which frame is painted, at each refresh: its barcode's levels, the name that the page has for it, whose boxes it has.
 SEE = """
@@ -136,18 +135,6 @@ def running(folder: Path, cameras: int) -> Iterator[Running]:
             line.terminate()
 
 
-def wait_for_inspection(records: Path, line: subprocess.Popen[bytes]) -> None:
-    """Return when frames are inspected."""
-    ends_s = time.monotonic() + START_S
-    while time.monotonic() < ends_s and line.poll() is None:
-        try:
-            if rate_over(records, 1.0) > 0:
-                return
-        except RunError:
-            time.sleep(0.5)
-    raise ValueError("the line did not begin")
-
-
 @contextmanager
 def served(records: Path) -> Iterator[Running]:
     """Serve the desk."""
@@ -159,17 +146,6 @@ def served(records: Path) -> Iterator[Running]:
             yield Running(desk.pid, desk.stdout.readline().split()[-1])
         finally:
             desk.terminate()
-
-
-def rate_over(records: Path, seconds: float) -> float:
-    """Return how many frames a second are inspected, all cameras together, in the coming seconds."""
-    with FeedClient(records) as feed:
-        feed.want(snapshots=True)
-        rates, ends_s = list[float](), time.monotonic() + seconds
-        while time.monotonic() < ends_s and (message := feed.receive(10)) is not None:
-            if message.kind == "snapshot":
-                rates.append(message.header["fps_inspected"])
-    return statistics.mean(rates) if rates else 0.0
 
 
 def page_offset_s(page: Page) -> float:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How fast a running line inspects, as its feed says it while the line goes on."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from vision_line.errors import RunError
+from vision_line.feed.feed_client import FeedClient
+
+START_S = 120.0
+
+
+def wait_for_inspection(records: Path, line: subprocess.Popen[bytes]) -> None:
+    """Return when frames are inspected.
+
+    Raises:
+        ValueError: none is, within two minutes or before the line's end.
+    """
+    ends_s = time.monotonic() + START_S
+    while time.monotonic() < ends_s and line.poll() is None:
+        try:
+            if rate_over(records, 1.0) > 0:
+                return
+        except RunError:
+            time.sleep(0.5)
+    raise ValueError("the line did not begin")
+
+
+def rate_over(records: Path, seconds: float) -> float:
+    """Return how many frames a second are inspected, all cameras together, in the coming seconds."""
+    with FeedClient(records) as feed:
+        feed.want(snapshots=True)
+        rates, ends_s = list[float](), time.monotonic() + seconds
+        while time.monotonic() < ends_s and (message := feed.receive(10)) is not None:
+            if message.kind == "snapshot":
+                rates.append(message.header["fps_inspected"])
+    return statistics.mean(rates) if rates else 0.0
