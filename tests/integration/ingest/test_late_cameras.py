@@ -35,6 +35,7 @@ def lateness(cam: Watched, server: GstServer, path: str = "cam") -> list[tuple[F
     return [(frame, frame.arrived_s - sent[stamp]) for stamp, frame in pairs if stamp in sent]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])
 async def test_frames_held_back_are_known_to_be_late_and_their_neighbours_are_not(
     codec: str, serve: Serve, watch: Watch, wait_until: Until, valves: ExitStack
