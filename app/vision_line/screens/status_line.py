@@ -35,9 +35,7 @@ def plain_line(snapshot: Snapshot) -> str:
         *map(device_words, snapshot.devices),
         "log ok" if log.writable else f"log STOPPED ({log.reason})",
     ]
-    if snapshot.alarms:
-        more = f" (+{len(snapshot.alarms) - 1} more)" if len(snapshot.alarms) > 1 else ""
-        parts.append(f"ALARM {snapshot.alarms[0]}{more}")
+    parts += [f"ALARM {alarm}" for alarm in snapshot.alarms]
     if snapshot.notices:
         parts.append("; ".join(snapshot.notices))
     return one_line(" | ".join(parts))
