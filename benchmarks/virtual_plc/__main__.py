@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Sort boards while things break: `python -m benchmarks.virtual_plc [--quick] [--boards N] [--lanes N]`.
+"""Sort boards while things break: `python -m benchmarks.virtual_plc [--quick] [--boards N] [--lanes N] [--add]`.
 
 A real line and `vision-line lanes`, simulated cameras whose boards and defects are known, a PLC with a scan of 10 ms.
 Exits with 1 where a board was accepted late, or passed without having been inspected. What is measured in seconds
-counts only on a machine that nothing else uses: it is written down with the share that other programs had.
+counts only on a machine that nothing else uses: it is written down with the share that other programs had. Where the
+machine becomes too slow to go on, what was counted until then is written down, and `--add` goes on from there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.faults.quiet import foreign_share, usage
-from benchmarks.rounds import percentile
+from benchmarks.rounds import machine, percentile
 from benchmarks.virtual_plc.faults import FAULTS, QUICK, Fault
 from benchmarks.virtual_plc.outcome import Outcome, counted
 from benchmarks.virtual_plc.site import Site
@@ -40,6 +41,7 @@ class Bench:
         self._site = site
         self._counted = 0
         self.outcomes: dict[str, Outcome] = {}
+        self.stopped = ""  # why it did not go on
         self.seen_s: dict[str, list[float]] = {}
 
     @property
@@ -95,6 +97,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few faults, once; about a minute")
     parser.add_argument("--boards", type=int, default=10_000, help="play all faults again and again for so many")
     parser.add_argument("--lanes", type=int, default=4, help="1 to 7")
+    parser.add_argument("--add", action="store_true", help="add to what the result file has")
     options = parser.parse_args()
     mounts = os.geteuid() == 0 and not options.quick  # a container may be root and must not mount
     faults = [each for each in FAULTS if not options.quick or each.name in QUICK]
@@ -107,30 +110,51 @@ def main() -> int:
         Site(Path(name), records, lanes, frames) as site,
     ):
         bench = Bench(site)
-        while True:
-            for fault in faults:
-                bench.play(fault)
-            if options.quick or bench.all.boards >= options.boards:
-                break
+        try:
+            while True:
+                for fault in faults:
+                    bench.play(fault)
+                if options.quick or bench.all.boards >= options.boards:
+                    break
+        except TimeoutError as exc:
+            CONSOLE.print(f"stopped: {exc}", highlight=False, markup=False)
+            bench.stopped = str(exc).partition("\n")[0]
         answers_s = site.plc.answers_s
-    return _publish(bench, answers_s, foreign_share(before, usage()), write=not options.quick)
+    sittings = _before(bench) if options.add else []
+    return _publish(bench, sittings, answers_s, foreign_share(before, usage()), write=not options.quick)
 
 
-def _publish(bench: Bench, answers_s: list[float], others: float, *, write: bool) -> int:
+def _before(bench: Bench) -> list[dict[str, object]]:
+    """Add what the result file has to what was counted; return its sittings."""
+    found = json.loads(RESULT.read_text(encoding="utf-8"))
+    for name, counts in found["by_fault"].items():
+        bench.outcomes.setdefault(name, Outcome())
+        bench.outcomes[name] += Outcome(**counts)
+    for name, seen_ms in found["seen_after_ms"].items():
+        bench.seen_s[name] = [each / 1000 for each in seen_ms] + bench.seen_s.get(name, [])
+    return list(found["sittings"])
+
+
+def _publish(
+    bench: Bench, sittings: list[dict[str, object]], answers_s: list[float], others: float, *, write: bool
+) -> int:
     total = bench.all
+    sittings.append(
+        {"machine": machine(), "share_of_other_programs": round(others, 2), "stopped": bench.stopped}
+        | {"two_reads_p99_ms": round(1000 * percentile(answers_s, 0.99), 2), "boards_until_then": total.boards}
+    )
     result = {
         "boards": total.boards,
+        "sittings": sittings,
         "by_fault": {name: asdict(outcome) for name, outcome in bench.outcomes.items()},
         "all": asdict(total),
         "seen_after_ms": {name: [round(1000 * each) for each in found] for name, found in bench.seen_s.items()},
-        "two_reads_p99_ms": round(1000 * percentile(answers_s, 0.99), 2),
-        "share_of_other_programs": round(others, 2),
     }
     if write:
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     CONSOLE.print(f"all: {_words(total)}", highlight=False)
     CONSOLE.print_json(json.dumps(result["seen_after_ms"]))
-    return 1 if total.late_accepts or total.not_inspected_accepts else 0
+    return 1 if total.late_accepts or total.not_inspected_accepts or bench.stopped else 0
 
 
 if __name__ == "__main__":
