@@ -32,6 +32,8 @@ _DIGEST = "SELECT digest FROM journal WHERE number = ?"
 _WRITTEN = "SELECT at_utc FROM journal WHERE number = ?"
 #: The first entry that was written at a moment or later. Times need not rise, so the earliest number counts.
 _SINCE = "SELECT min(number) FROM journal WHERE at_utc >= ?"
+#: What was read last is kept for the outputs that ask for the same a moment later: each wants every entry.
+_KEPT = 1000
 
 
 Read = TypeVar("Read")
@@ -63,6 +65,7 @@ class ChainedSource(ABC):
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._kept: dict[int, tuple[JournalEntry, Notification]] = {}
 
     @abstractmethod
     def _opened(self, path: Path) -> sqlite3.Connection | None:
@@ -211,8 +214,19 @@ class ChainedSource(ABC):
         if self._connection is not None:
             self._connection.close()
         self._connection = self._file = None
+        self._kept.clear()
 
     def _said(self, entry: JournalEntry) -> Notification:
+        kept = self._kept.get(entry.number)
+        if kept is not None and kept[0] == entry:
+            return kept[1]
+        said = self._said_anew(entry)
+        self._kept[entry.number] = entry, said
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return said
+
+    def _said_anew(self, entry: JournalEntry) -> Notification:
         try:
             return self._translated(entry)
         except (ValueError, KeyError, TypeError, AttributeError, RunError):  # somebody changed it: `verify` says so

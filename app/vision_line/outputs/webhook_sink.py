@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -26,6 +27,8 @@ _MOST_BODY = 65_536
 _BODY_S = 1.0
 _AUTHENTICATION = frozenset({401, 403, 407})
 _BUSY = frozenset({429, 503})
+#: They log each request with its URL, which may hold a token, and at a line's rate that is all a log would have.
+_LOGGERS_OF_REQUESTS = ("httpx", "httpcore")
 
 
 class WebhookSink:
@@ -44,6 +47,8 @@ class WebhookSink:
         Raises:
             SinkError: its CAs cannot be used.
         """
+        for name in _LOGGERS_OF_REQUESTS:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._client = httpx.AsyncClient(
             verify=verified_context(self._settings.ca),
             follow_redirects=False,

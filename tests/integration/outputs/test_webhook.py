@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Iterator
 
@@ -70,6 +71,23 @@ async def test_cloud_events_one_by_one_and_signed(line: Line, server: WebReceive
     assert (first["specversion"], first["source"]) == ("1.0", "/vision-line/hall-2/line-1")
     assert (first["type"], first["subject"]) == ("vision-line.event.v1", "cam1")
     assert first["id"] == posted.headers["webhook-id"] == data["id"]
+
+
+async def test_a_token_in_the_url_is_nowhere_in_the_log(
+    line: Line, server: WebReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither of a request that is taken nor of one that is not, and nothing is said of what goes well."""
+    caplog.set_level(logging.DEBUG)
+    line.configure(webhook(f"{server.url}/T0KEN-in-the-path?key=T0KEN-in-the-query"))
+    line.event()
+    async with line.serving():
+        await asyncio.to_thread(server.wait_for, 1)
+        server.answer = 500
+        line.event()
+        await until_state(line, "retrying", "REFUSED")
+
+    assert "T0KEN" not in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("http")]
 
 
 async def test_batches(line: Line, server: WebReceiver) -> None:
