@@ -84,9 +84,9 @@ class Line:
     def running(self, urls: list[str]) -> Iterator[None]:
         """Run the line on cameras, and yield once it inspects."""
         write_streams(self.folder / "streams.toml", urls)
-        told = OUTPUTS.format(broker=self._broker.port, url=self._server.url, kinds=KINDS, opcua=free_port())
+        outputs = OUTPUTS.format(broker=self._broker.port, url=self._server.url, kinds=KINDS, opcua=free_port())
         with (self.folder / "streams.toml").open("a", encoding="utf-8") as file:
-            file.write(told)
+            file.write(outputs)
         command = [sys.executable, "-m", "vision_line", "--streams", "streams.toml", "--headless"]
         with (self.folder / "line.txt").open("w") as log:
             line = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
@@ -104,13 +104,13 @@ class Line:
             outputs = subprocess.Popen([*command, "--record", "records"], cwd=self.folder, stdout=log, stderr=log)
             try:
                 time.sleep(START_S)
-                told = self._told()
+                before_sent = self._sent_so_far()
                 before, began_s = self._taken(outputs.pid), time.monotonic()
                 rate = rate_over(self.records, self._seconds)
                 for name, spent_s in self._taken(outputs.pid).items():
                     self._spent[name] += spent_s - before[name]
                 self._measured_s += time.monotonic() - began_s
-                more = {name: number - told.get(name, 0) for name, number in self._told().items()}
+                more = {name: number - before_sent.get(name, 0) for name, number in self._sent_so_far().items()}
             finally:
                 outputs.terminate()
                 outputs.wait()
@@ -126,7 +126,7 @@ class Line:
         """Return what each took of a core while outputs were measured."""
         return {name: round(spent / self._measured_s, 4) for name, spent in self._spent.items()}
 
-    def _told(self) -> dict[str, int]:
+    def _sent_so_far(self) -> dict[str, int]:
         return {output.name: output.sent for output in known_outputs(self.records)}
 
     def _taken(self, outputs: int) -> dict[str, float]:

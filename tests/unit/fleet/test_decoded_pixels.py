@@ -11,7 +11,7 @@ from vision_line.fleet.decoded_pixels import LESS_AFTER_S, SAME_PERCENT, STEADY_
 HD = 1920 * 1080 * 25.0
 
 
-def told(pixels: DecodedPixels, rate: float, since_s: float, seconds: float) -> float:
+def held(pixels: DecodedPixels, rate: float, since_s: float, seconds: float) -> float:
     """Note a steady rate for so long, each second; return when that ends."""
     for second in range(int(seconds) + 1):
         pixels.note(rate, since_s + second)
@@ -21,20 +21,20 @@ def told(pixels: DecodedPixels, rate: float, since_s: float, seconds: float) -> 
 def test_a_rate_is_known_once_it_holds() -> None:
     """Not after a second."""
     pixels = DecodedPixels()
-    now_s = told(pixels, HD, 100.0, STEADY_S / 2)
+    now_s = held(pixels, HD, 100.0, STEADY_S / 2)
     assert pixels.a_second == 0
 
-    told(pixels, HD, now_s, STEADY_S)
+    held(pixels, HD, now_s, STEADY_S)
     assert pixels.a_second == HD
 
 
 def test_neither_a_pause_nor_the_burst_after_it_counts() -> None:
     """A camera that is away for minutes still needs what it needed."""
     pixels = DecodedPixels()
-    now_s = told(pixels, HD, 0.0, 60.0)
-    now_s = told(pixels, 0.0, now_s, LESS_AFTER_S / 2)
-    now_s = told(pixels, 4 * HD, now_s, STEADY_S / 4)
-    told(pixels, HD, now_s, 60.0)
+    now_s = held(pixels, HD, 0.0, 60.0)
+    now_s = held(pixels, 0.0, now_s, LESS_AFTER_S / 2)
+    now_s = held(pixels, 4 * HD, now_s, STEADY_S / 4)
+    held(pixels, HD, now_s, 60.0)
 
     assert pixels.a_second == HD
 
@@ -42,8 +42,8 @@ def test_neither_a_pause_nor_the_burst_after_it_counts() -> None:
 def test_a_camera_that_sends_less_for_good_is_believed() -> None:
     """It was set to another size."""
     pixels = DecodedPixels()
-    now_s = told(pixels, HD, 0.0, 60.0)
-    told(pixels, HD / 4, now_s, LESS_AFTER_S + 2 * STEADY_S)
+    now_s = held(pixels, HD, 0.0, 60.0)
+    held(pixels, HD / 4, now_s, LESS_AFTER_S + 2 * STEADY_S)
 
     assert pixels.a_second == HD / 4
 
