@@ -17,7 +17,7 @@ class FleetSettings(Frozen):
     camera_networks: list[str] = Field(default_factory=list)
     """Networks in which cameras may be, as `10.0.0.0/16`; their URLs then have IP addresses. Default: anywhere."""
     camera_mpixels_s: float = Field(52.0, gt=0, le=10_000)
-    """What a camera sends as long as no box has seen it, in million pixels a second: 1920x1080 at 25 frames a second."""
+    """What a camera sends until a box has seen it, in million pixels a second: 1920x1080 at 25 frames a second."""
 
     @field_validator("camera_networks")
     @classmethod
