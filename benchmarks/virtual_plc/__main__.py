@@ -4,7 +4,7 @@
 A real line and `vision-line lanes`, simulated cameras whose boards and defects are known, a PLC with a scan of 10 ms.
 Exits with 1 where a board was accepted late, or passed without having been inspected. What is measured in seconds
 counts only on a machine that nothing else uses: it is written down with the share that other programs had. Where the
-machine becomes too slow to go on, what was counted until then is written down, and `--add` goes on from there.
+machine becomes too slow to go on, or somebody ends it, what was counted until then is written down, and `--add` goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,8 @@ def main() -> int:
     mounts = os.geteuid() == 0 and not options.quick  # a container may be root and must not mount
     faults = [each for each in FAULTS if not options.quick or each.name in QUICK]
     faults = [each for each in faults if mounts or not each.needs_mount]
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background has the first one ignored
+        signal.signal(number, signal.default_int_handler)
     before = usage()
     lanes, frames = (2, 250) if options.quick else (options.lanes, 500)
     with (
@@ -116,9 +119,9 @@ def main() -> int:
                     bench.play(fault)
                 if options.quick or bench.all.boards >= options.boards:
                     break
-        except TimeoutError as exc:
+        except (TimeoutError, KeyboardInterrupt) as exc:
             CONSOLE.print(f"stopped: {exc}", highlight=False, markup=False)
-            bench.stopped = str(exc).partition("\n")[0]
+            bench.stopped = str(exc).partition("\n")[0] or "by hand"
         answers_s = site.plc.answers_s
     sittings = _before(bench) if options.add else []
     return _publish(bench, sittings, answers_s, foreign_share(before, usage()), write=not options.quick)
