@@ -4,7 +4,7 @@
 A real line and `vision-line lanes`, simulated cameras whose boards and defects are known, a PLC with a scan of 10 ms.
 Exits with 1 where a board was accepted late, or passed without having been inspected. What is measured in seconds
 counts only on a machine that nothing else uses: it is written down with the share that other programs had. Where the
-machine becomes too slow to go on, or somebody ends it, what was counted until then is written down, and `--add` goes on.
+machine becomes too slow, or somebody ends it, what was counted until then is written down, and `--add` goes on.
 """
 
 from __future__ import annotations
