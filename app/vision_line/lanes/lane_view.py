@@ -91,14 +91,17 @@ class LaneView:
             recent.clear()
 
     def _find_edges(self, part: OpenPart, belt: Belt) -> None:
-        """Set the edges that are known; between two counts the window is taken to be as wide as it may be."""
+        """Set the edges that are known.
+
+        Between two counts the window is as wide as it may be for a gap and for events, and as narrow for inspections.
+        """
         if part.position_mm is None or part.end_s is not None:
             return
         begin, end = (belt.reached_s(part.position_mm + edge) for edge in self._plan.window)
         if end is not None:
-            part.end_s = end[1]
+            part.surely_to_s, part.end_s = end
         if part.begin_s is None and begin is not None:
-            part.begin_s = begin[0]
+            part.begin_s, part.surely_from_s = begin
             if not belt.knows(part.position_mm + self._plan.window[0]):
                 part.rule_out(PartCause.RESTART)
             self._recall(part)

@@ -16,9 +16,26 @@ from vision_line.parts.part import PartCause, PartVerdict
 _VERDICTS = {Verdict.ACCEPT: PartVerdict.ACCEPT, Verdict.WARN: PartVerdict.WARN, Verdict.REJECT: PartVerdict.REJECT}
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a part is where it must be inspected: as wide as it may be, and what of it is sure. In seconds."""
+
+    begin_s: float
+    end_s: float = inf  # nobody knows yet where it ends
+    surely_from_s: float = -inf
+    surely_to_s: float = inf
+
+    def is_surely_in(self, at_s: float) -> bool:
+        """Whether a moment within the window is so wherever between two counts its edges are."""
+        return self.surely_from_s <= at_s <= self.surely_to_s
+
+
 @dataclass(slots=True)
 class CameraView:
     """What one camera saw of a part. `after` counts the frames behind its window: one of them closes it.
+
+    `inspections` are the frames that surely lie in the window: where it is known between two counts of an encoder only,
+    a frame between them may show the part beside it.
 
     `before_s` is the newest frame before the window, None: not known. A gap is measured from frame to frame, also where
     the window lies within it: so the ledger does, and what it calls not inspected is not accepted.
@@ -35,8 +52,9 @@ class CameraView:
     criteria_after: set[int] = field(default_factory=set)
     classes: dict[str, float] = field(default_factory=dict)  # of its boxes, and when each was seen last
 
-    def take(self, frame: InspectedFacts, begin_s: float, end_s: float) -> None:
-        """Take a frame; `end_s` is infinite while nobody knows where the window ends."""
+    def take(self, frame: InspectedFacts, window: Window) -> None:
+        """Take a frame that lies before a part's window, in it, or behind."""
+        begin_s, end_s = window.begin_s, window.end_s
         if frame.at_s < begin_s:
             self.note_before(frame.at_s)
             return
@@ -48,7 +66,7 @@ class CameraView:
             return
         self._stretch(frame.at_s, begin_s)
         self.last_s = frame.at_s if self.last_s is None else max(self.last_s, frame.at_s)
-        self.inspections += 1
+        self.inspections += window.is_surely_in(frame.at_s)
         self.recipes.add(frame.recipe)
         self.criteria.add(frame.criteria)
         for name in frame.classes:
@@ -79,8 +97,9 @@ class CameraView:
 class OpenPart:
     """A part from its trigger on, also for a while behind its decision.
 
-    `begin_s` and `end_s` are its window's edges, None while the encoder has not come there. `position_mm` is where the
-    belt was at its trigger. `ruled_out` is why it cannot be accepted any more. `recipe` is None where nobody asks.
+    `begin_s` and `end_s` are its window's edges, None while the encoder has not come there; by an encoder they are
+    where they may be at the most, and the window is sure from `surely_from_s` to `surely_to_s`. `position_mm` is where
+    the belt was at its trigger. `ruled_out` is why it cannot be accepted any more. `recipe` is None where nobody asks.
     """
 
     sequence: int
@@ -89,6 +108,8 @@ class OpenPart:
     views: Mapping[str, CameraView]
     begin_s: float | None = None
     end_s: float | None = None
+    surely_from_s: float = -inf
+    surely_to_s: float = inf
     position_mm: float | None = None
     ruled_out: PartCause = PartCause.NONE
     events: dict[str, EventFacts] = field(default_factory=dict)
@@ -102,7 +123,8 @@ class OpenPart:
         if self.begin_s is None:
             view.note_before(frame.at_s)
         else:
-            view.take(frame, self.begin_s, inf if self.end_s is None else self.end_s)
+            end_s = inf if self.end_s is None else self.end_s
+            view.take(frame, Window(self.begin_s, end_s, self.surely_from_s, self.surely_to_s))
 
     def note(self, event: EventFacts) -> None:
         """Take an event as it is known now: it belongs to every part in whose window it was seen."""

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import pytest
-from tests.fakes.lane_scenes import make_belt_plan, make_fact, make_machine, make_trigger
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes.lane_scenes import NEED, make_belt_plan, make_fact, make_machine, make_trigger
 
 from vision_line.lanes.belt import Belt
 from vision_line.lanes.lane_machine import DecidedPart, LaneMachine
@@ -113,3 +117,42 @@ def test_a_window_that_began_before_the_encoder_did_is_not_inspected() -> None:
     machine.trigger(make_trigger(10.0, 1, 0))
     (decided,) = run_belt(machine, 0, 10.01, 12.0, 400.0)
     assert (decided.decision.verdict, decided.decision.cause) == (PartVerdict.NOT_INSPECTED, PartCause.RESTART)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.floats(0.01, 0.2), min_size=40, max_size=60),
+    st.lists(st.floats(0.1, 0.2), min_size=20, max_size=40),
+)
+def test_what_is_accepted_was_inspected_in_its_true_window(counts_s: list[float], frames_s: list[float]) -> None:
+    """However rarely counts and frames come: 100 to 300 mm at 400 mm/s is 250 to 750 ms behind the trigger."""
+    machine = make_machine(make_belt_plan())
+    machine.encoder(0, 9.0)
+    machine.trigger(make_trigger(10.0, 1, 4000))
+    counts = [(at_s, "count") for at_s in accumulate(counts_s, initial=9.05)]
+    frames = [(at_s, "frame") for at_s in accumulate(frames_s, initial=9.05)]
+    for at_s, what in sorted(counts + frames):
+        if what == "count":
+            machine.encoder(round((at_s - 9.0) * 4000), at_s)
+        else:
+            machine.inspected(InspectedFacts("a", at_s), at_s)
+        for decided in machine.decide(at_s):
+            if decided.decision.verdict is PartVerdict.ACCEPT:
+                assert sum(10.25 <= frame_s <= 10.75 for frame_s, _ in frames) >= NEED.inspections
+
+
+def test_a_frame_between_two_counts_is_no_inspection() -> None:
+    """The belt was counted 200 ms before and behind an edge: where it was between nobody knows."""
+    machine = make_machine(make_belt_plan())
+    machine.encoder(0, 9.99)
+    machine.trigger(make_trigger(10.0, 1, 40))
+    for at_s in (10.2, 10.3, 10.7, 10.9):
+        machine.encoder(40 + round((at_s - 10.0) * 4000), at_s)
+    frames_s = [10.0 + step * 0.05 for step in range(1, 24)]
+    for at_s in frames_s:
+        machine.inspected(InspectedFacts("a", at_s), at_s + 0.01)
+    machine.encoder(40 + 4800, 11.2)
+    (decided,) = machine.decide(11.3)
+
+    assert decided.window_s == pytest.approx((10.2, 10.9), abs=0.001)
+    assert decided.inspections["a"] == sum(10.3 <= at_s <= 10.7 for at_s in frames_s)
