@@ -223,6 +223,9 @@ class Stream(StreamSettings):
         return self.dwell_s / 2 if gap_ms is None else gap_ms / 1000
 
 
+_ESCAPED = "a # / ? @ or : in a name or password is written %23 %2F %3F %40 %3A, or comes as it is from a {NAME}"
+
+
 def _check_network_url(value: str) -> None:
     """Reject a URL without a host, without showing it."""
     if _CONTROL.search(value):
@@ -232,12 +235,12 @@ def _check_network_url(value: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         # Not chained: it quotes what it took for the port, which may be a piece of the password.
-        raise ValueError(
-            "expected rtsp://host[:port]/path, found no such host or port; a # / ? @ or : in a name or password is "
-            "written %23 %2F %3F %40 %3A, or comes as it is from a {NAME}"
-        ) from None
+        raise ValueError(f"expected rtsp://host[:port]/path, found no such host or port; {_ESCAPED}") from None
     if not host:
         raise ValueError("expected a host name behind rtsp:// or rtsps://, found none")
+    is_name_of_a_user = ":" in parts.netloc and "@" not in parts.netloc and "." not in parts.netloc
+    if is_name_of_a_user and "@" in value:  # as in rtsp://admin:12/34@camera, which would go to a host "admin"
+        raise ValueError(f"expected no @ behind the host: {_ESCAPED}")
 
 
 class ModelSettings(Frozen):

@@ -243,7 +243,8 @@ def checked_url(value: object, schemes: tuple[str, ...]) -> SecretStr:
     """Return a URL that may still hold `{NAME}`s; one that begins with it is checked when it is filled in.
 
     Raises:
-        ValueError: it is none of the schemes, or has no host; what was found is not shown, it may hold a password.
+        ValueError: it is none of the schemes, has no host, or holds a password that ends too early; what was found is
+            not shown.
     """
     if isinstance(value, SecretStr):
         return value
@@ -259,12 +260,18 @@ def checked_url(value: object, schemes: tuple[str, ...]) -> SecretStr:
         raise ValueError("expected no spaces or control characters in a URL")
     try:
         parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # as resolvers do: it refuses a label that is empty or too long
     except ValueError:
         # Not chained: it quotes what it took for the port, which may be a piece of the password.
         raise ValueError(f"expected {expected} with host[:port], found no such host or port") from None
-    if not host:
-        raise ValueError(f"expected a host name behind {expected}, found none")
+    if not host or port == 0:
+        raise ValueError(f"expected a host name behind {expected}, and no port 0")
+    if ":" in parts.netloc and "@" not in parts.netloc and "@" in value.partition("://")[2]:
+        raise ValueError(  # it would go to a host that is called as the user is, and be shown
+            "expected no @ behind the host: a # / ? @ or : in a name or password is written %23 %2F %3F %40 %3A, or comes as"
+            " it is from a {NAME}"
+        )
     return SecretStr(value)
 
 

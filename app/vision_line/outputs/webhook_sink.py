@@ -27,6 +27,8 @@ _MOST_BODY = 65_536
 _BODY_S = 1.0
 _AUTHENTICATION = frozenset({401, 403, 407})
 _BUSY = frozenset({429, 503})
+#: The only words about a wrong answer that quote nothing of it: it may be an echo of the request, with its token.
+_HUNG_UP = "Server disconnected without sending a response."
 #: They log each request with its URL, which may hold a token, and at a line's rate that is all a log would have.
 _LOGGERS_OF_REQUESTS = ("httpx", "httpcore")
 
@@ -156,5 +158,7 @@ def _trouble_of(error: httpx.HTTPError | httpx.InvalidURL) -> SinkError:
         found = found.__cause__ or found.__context__
     if isinstance(error, httpx.TimeoutException):
         return SinkError(SinkTrouble.TIMEOUT, "no answer in time")
+    if isinstance(error, httpx.ProtocolError) and str(error) != _HUNG_UP:
+        return SinkError(SinkTrouble.LOST, "what came is no answer of a web server")
     trouble = SinkTrouble.UNREACHABLE if isinstance(error, httpx.ConnectError) else SinkTrouble.LOST
     return SinkError(trouble, str(error) or type(error).__name__)

@@ -90,6 +90,26 @@ async def test_a_token_in_the_url_is_nowhere_in_the_log(
     assert not [record for record in caplog.records if record.name.startswith("http")]
 
 
+async def test_a_token_that_comes_back_is_nowhere_either(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """The port belongs to something else, which sends back what it gets; libraries quote that as a wrong answer."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(65_536))
+        await writer.drain()
+        writer.close()
+
+    caplog.set_level(logging.DEBUG)
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        line.configure(webhook(f"http://127.0.0.1:{port}/T0KEN-in-the-path?key=T0KEN-in-the-query"))
+        line.event()
+        async with line.serving():
+            state = await until_state(line, "retrying", "LOST")
+
+    assert state.error == "LOST: what came is no answer of a web server"
+    assert "T0KEN" not in caplog.text
+
+
 async def test_batches(line: Line, server: WebReceiver) -> None:
     """Up to so many in a request, in their order."""
     line.configure(webhook(server.url, "batch = 20"))

@@ -44,6 +44,7 @@ BROKEN_URLS = (
     "rtsp://user:se/k7et@host/x",
     "rtsp://user:se#k7et@host/x",
     "rtsp://user:12345678k7et",
+    "rtsp://user:12/sek7et@host/x",
     "rtsp://user:se\\nk7et@host/x",
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 from vision_line.config.load import load_config
 from vision_line.config.output_load import load_outputs
-from vision_line.config.output_settings import MqttOutput, OpcUaOutput, display_url, shown_address
+from vision_line.config.output_settings import MqttOutput, OpcUaOutput, WebhookOutput, display_url, shown_address
 from vision_line.errors import ConfigError
 
 CAMERA = 'config_version = 1\n[[stream]]\nname = "a"\nurl = "rtsp://{CAM}@host/x"\n'
@@ -95,6 +95,11 @@ def test_certificates_lie_beside_the_file(tmp_path: Path) -> None:
             "4: output[b].url: expected mqtt:// or mqtts://",
         ),
         (MQTT.replace("mqtts://{WHO}:{PASS}@broker", "mqtt://"), "4: output[b].url: expected a host name"),
+        (
+            MQTT.replace("mqtts://{WHO}:{PASS}@broker", "mqtt://broker..plant"),
+            "4: output[b].url: expected mqtt:// or mqtts:// with host[:port], found no such host",
+        ),
+        (MQTT.replace("mqtts://{WHO}:{PASS}@broker", "mqtt://broker:0"), "4: output[b].url: expected a host name"),
         (f'{HOOK}verdicts = ["bad"]\n', "6: output[h].verdicts[1]: found 'bad'"),
         (f'{HOOK}topic = "x"\n', "6: output[h].topic: unknown key"),
         (f'{HOOK}secret = "abc"\n', "6: output[h].secret: expected whsec_"),
@@ -112,10 +117,21 @@ def test_mistakes_are_found_at_their_key(tmp_path: Path, text: str, problem: str
 
 
 def test_a_secret_in_a_wrong_url_is_not_shown(tmp_path: Path) -> None:
-    """Whatever is wrong with it."""
-    found = outputs_problems(tmp_path, HOOK.replace("https://mes/x", "https://me:s3cret@mes:port/"))
+    """Whatever is wrong with it; one that a password cuts off is not taken for another host and port."""
+    for url in ("https://me:s3cret@mes:port/", "https://me:12/s3cret@mes", "https://me:12?s3cret@mes/x"):
+        found = outputs_problems(tmp_path, HOOK.replace("https://mes/x", url))
 
-    assert "s3cret" not in "".join(found)
+        assert found
+        assert "s3cret" not in "".join(found)
+
+
+@pytest.mark.parametrize("url", ["https://mes/@team", "https://u:p@mes:8443/@team", "https://mes.plant/x?to=a@b"])
+def test_an_at_sign_elsewhere_is_no_mistake(tmp_path: Path, url: str) -> None:
+    """Only behind what may be a user with the begin of a password."""
+    (output,) = load_outputs(write(tmp_path, HOOK.replace("https://mes/x", url))).outputs
+
+    assert isinstance(output, WebhookOutput)
+    assert output.url.get_secret_value() == url
 
 
 def test_relative_cas_lie_beside_the_file(tmp_path: Path) -> None:
