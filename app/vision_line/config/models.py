@@ -15,7 +15,7 @@ from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
 from vision_line.config.output_settings import Output
 from vision_line.config.recipe_settings import RecipeSettings
-from vision_line.config.table_values import NAME, Polygon, Score, Share
+from vision_line.config.table_values import HOW_TO_ESCAPE, NAME, Polygon, Score, Share
 from vision_line.errors import mask_credentials
 from vision_line.quality.shifts import ShiftPlan, shift_plan
 
@@ -223,9 +223,6 @@ class Stream(StreamSettings):
         return self.dwell_s / 2 if gap_ms is None else gap_ms / 1000
 
 
-_ESCAPED = "a # / ? @ or : in a name or password is written %23 %2F %3F %40 %3A, or comes as it is from a {NAME}"
-
-
 def _check_network_url(value: str) -> None:
     """Reject a URL without a host, without showing it."""
     if _CONTROL.search(value):
@@ -235,12 +232,12 @@ def _check_network_url(value: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         # Not chained: it quotes what it took for the port, which may be a piece of the password.
-        raise ValueError(f"expected rtsp://host[:port]/path, found no such host or port; {_ESCAPED}") from None
+        raise ValueError(f"expected rtsp://host[:port]/path, found no such host or port; {HOW_TO_ESCAPE}") from None
     if not host:
         raise ValueError("expected a host name behind rtsp:// or rtsps://, found none")
     is_name_of_a_user = ":" in parts.netloc and "@" not in parts.netloc and "." not in parts.netloc
     if is_name_of_a_user and "@" in value:  # as in rtsp://admin:12/34@camera, which would go to a host "admin"
-        raise ValueError(f"expected no @ behind the host: {_ESCAPED}")
+        raise ValueError(f"expected no @ behind the host: {HOW_TO_ESCAPE}")
 
 
 class ModelSettings(Frozen):

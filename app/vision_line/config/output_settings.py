@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from vision_line.config.listen import ListenAddress, parse_listen
+from vision_line.config.table_values import HOW_TO_ESCAPE
 from vision_line.config.toml import Problem
 from vision_line.errors import mask_credentials
 
@@ -268,10 +269,8 @@ def checked_url(value: object, schemes: tuple[str, ...]) -> SecretStr:
     if not host or port == 0:
         raise ValueError(f"expected a host name behind {expected}, and no port 0")
     if ":" in parts.netloc and "@" not in parts.netloc and "@" in value.partition("://")[2]:
-        raise ValueError(  # it would go to a host that is called as the user is, and be shown
-            "expected no @ behind the host: a # / ? @ or : in a name or password is written %23 %2F %3F %40 %3A, or comes as"
-            " it is from a {NAME}"
-        )
+        # It would go to a host that is called as the user is, which would be shown.
+        raise ValueError(f"expected no @ behind the host: {HOW_TO_ESCAPE}")
     return SecretStr(value)
 
 
