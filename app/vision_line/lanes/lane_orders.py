@@ -46,12 +46,17 @@ class OrderSteps:
 
     steps: tuple[tuple[float, int, str | None], ...] = ((-inf, 0, None),)
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest one, 0 without one."""
+        return self.steps[-1][1]
+
     def found(self, order: Order | None, reading: OrdersReading | None) -> OrderSteps:
         """Return these with the newest order; without a `reading` nobody read before, and it has always counted."""
         number, value = (0, None) if order is None else (order.number, order.value)
         if reading is None:
             return OrderSteps(((-inf, number, value),))
-        if number == self.steps[-1][1]:
+        if number == self.newest:
             return self
         began_s = reading.now_s if order is None else reading.began_s(order.at_utc)
         return OrderSteps((*self.steps[1 - MOST_KEPT :], (began_s, number, value)))

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.lanes.lane_machine import LastPart
-from vision_line.lanes.lane_orders import LaneOrders, OrdersOfLane, OrdersReading
-from vision_line.parts.orders import LOT, RECIPE, in_force
+from vision_line.lanes.lane_orders import LaneOrders, OrdersOfLane, OrdersReading, OrderSteps
+from vision_line.parts.orders import LOT, RECIPE, in_force, orders_after
 from vision_line.parts.part import PartRecord, PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part, last_sequence
 from vision_line.parts.parts_file import PARTS_FILE
@@ -187,6 +187,9 @@ class PartsRecorder:
         if entries:
             began_s = time.monotonic()
             with PARTS_FILE.transaction(connection, self._directory):
+                # Waiting for another writer takes seconds, and that one may have asked for something. Who is told that
+                # a part was entered knows by `orders` what was asked for until then: from here on nobody else can.
+                self._watch_orders(connection)
                 for entry in entries:
                     _enter(connection, entry)
             self._seconds.append(time.monotonic() - began_s)
@@ -235,9 +238,21 @@ class PartsRecorder:
         found = {}
         for lane in self._lanes:
             before, since = known.get(lane, OrdersOfLane()), reading if lane in known else None
-            lot, recipe = in_force(connection, LOT, lane), in_force(connection, RECIPE, lane)
-            found[lane] = OrdersOfLane(before.lots.found(lot, since), before.recipes.found(recipe, since))
+            found[lane] = OrdersOfLane(
+                _steps(connection, LOT, lane, before.lots, since),
+                _steps(connection, RECIPE, lane, before.recipes, since),
+            )
         return found
+
+
+def _steps(
+    connection: sqlite3.Connection, kind: str, lane: str, before: OrderSteps, reading: OrdersReading | None
+) -> OrderSteps:
+    """Return what is known with this reading: also what counted only until another order that came before it."""
+    passed = [] if reading is None else orders_after(connection, kind, lane, before.newest)
+    for order in passed:
+        before = before.found(order, reading)
+    return before.found(in_force(connection, kind, lane), reading)
 
 
 def _enter(connection: sqlite3.Connection, entry: Entry) -> None:

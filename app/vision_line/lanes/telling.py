@@ -2,7 +2,8 @@
 """How a decision leaves: to every door, and into the records. In the event loop.
 
 A rejection, and a part that was not inspected, is told first and recorded then. An acceptance is recorded first: when
-that is not done by the deadline, or cannot be done, the part is not inspected.
+that is not done by the deadline, or cannot be done, the part is not inspected. Nor is it when another recipe
+turns out meanwhile to have been in force when it passed.
 """
 
 from __future__ import annotations
@@ -80,26 +81,39 @@ class Telling:
         """Go on with an acceptance once it was entered, or was not."""
         is_waiting = self._pending.pop(_key(decided), None) is not None
         if not is_entered:
-            self._divert(decided, PartCause.LOG, is_waiting=is_waiting)
+            if is_waiting:
+                self._send_otherwise(diverted(decided, PartCause.LOG))
             self._recorder.put(PartEntry(self._recorded(diverted(decided, PartCause.LOG))))
         elif not is_waiting:
             self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
         elif time.monotonic() >= decided.decision.deadline_s:
-            self._divert(decided, PartCause.LATE, is_waiting=True)
-            self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
+            self._take_back(decided, PartCause.LATE)
         elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction
             self._send_otherwise(replace(decided, decision=replace(decided.decision, verdict=PartVerdict.REJECT)))
+        elif self._needs_another_recipe(decided):
+            self._take_back(decided, PartCause.RECIPE)
         else:
             self._send(decided)
 
     def _expire(self, decided: DecidedPart) -> None:
         """Say at its deadline that a part was not inspected whose acceptance is not on the disk."""
         if self._pending.pop(_key(decided), None) is not None:
-            self._divert(decided, PartCause.LOG, is_waiting=True)
+            self._send_otherwise(diverted(decided, PartCause.LOG))
 
-    def _divert(self, decided: DecidedPart, cause: PartCause, *, is_waiting: bool) -> None:
-        if is_waiting:
-            self._send_otherwise(diverted(decided, cause))
+    def _needs_another_recipe(self, decided: DecidedPart) -> bool:
+        """Whether another recipe was in force when it passed than was known then.
+
+        Orders are read by whoever enters parts, and come late while that one waits.
+        """
+        trigger = decided.decision.trigger
+        if trigger.recipe is not None:
+            return False
+        return self._recorder.orders(trigger.lane, trigger.at_s).recipe != decided.part.recipe
+
+    def _take_back(self, decided: DecidedPart, cause: PartCause) -> None:
+        """Say that a part was not inspected whose acceptance is on the disk, and was not told."""
+        self._send_otherwise(diverted(decided, cause))
+        self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
 
     def _send_otherwise(self, decided: DecidedPart) -> None:
         self._on_otherwise(decided)

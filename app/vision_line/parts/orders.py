@@ -23,6 +23,8 @@ EVERYWHERE = "*"
 #: Asked for each part: by the index, however many parts there are. It needs the words of the index's condition.
 _IN_FORCE = """SELECT number, kind, key, at_utc, body FROM journal INDEXED BY orders
     WHERE kind IN ('lot', 'recipe') AND kind = ? AND key IN (?, ?) ORDER BY number DESC LIMIT 1"""
+_AFTER = """SELECT number, kind, key, at_utc, body FROM journal INDEXED BY orders
+    WHERE kind IN ('lot', 'recipe') AND kind = ? AND key IN (?, ?) AND number > ? ORDER BY number"""
 _NEWEST = "SELECT max(number) FROM journal INDEXED BY orders WHERE kind IN ('lot', 'recipe') AND kind = ?"
 _NEWEST_OF_EACH = f"""SELECT number, kind, key, at_utc, body FROM journal WHERE number IN (
     {_NEWEST} GROUP BY key, json_extract(body, '$.' || kind)) ORDER BY number DESC"""  # noqa: S608  ours
@@ -99,6 +101,11 @@ def in_force(connection: sqlite3.Connection, kind: str, lane: str = EVERYWHERE) 
     """Return the newest wish of `kind` for a lane, which one for everywhere is too; None: there was none."""
     row = connection.execute(_IN_FORCE, (kind, lane, EVERYWHERE)).fetchone()
     return None if row is None else _read(row)
+
+
+def orders_after(connection: sqlite3.Connection, kind: str, lane: str, number: int) -> list[Order]:
+    """Return the wishes of `kind` for a lane that came behind a number, the oldest first."""
+    return [_read(row) for row in connection.execute(_AFTER, (kind, lane, EVERYWHERE, number))]
 
 
 def orders(connection: sqlite3.Connection, kind: str, most: int) -> list[Order]:

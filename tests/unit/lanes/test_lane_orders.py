@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from math import inf
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from vision_line.lanes.lane_orders import MOST_KEPT, LaneOrders, OrdersOfLane, OrdersReading, OrderSteps
 from vision_line.lanes.parts_recorder import PartsRecorder
-from vision_line.parts.orders import LOT, Asked, Order, ask_lot, ask_recipe
+from vision_line.parts.orders import LOT, RECIPE, Asked, Order, ask_lot, ask_recipe, enter
+from vision_line.parts.parts_file import FILE_NAME
 
 ASKED = Asked("anna", "command")
 UTC_AHEAD_S = 1e9
@@ -75,18 +78,15 @@ def test_an_order_that_is_gone_leaves_none_and_the_oldest_are_forgotten() -> Non
 def test_each_moment_has_the_newest_order_of_before_it(
     entered: list[int], steps_ms: list[int], moments: list[int]
 ) -> None:
-    """Looks come by irregularly; of two orders between the same two looks only the second is seen."""
-    found, before_ms, seen = OrderSteps().found(None, None), 0, list[int]()
+    """Looks come by irregularly; a look shows all orders since the one before."""
+    found, before_ms = OrderSteps().found(None, None), 0
     for step_ms in steps_ms:
         now_ms = before_ms + step_ms
-        news = [at_ms for at_ms in entered if at_ms <= now_ms]
-        if news and news[-1] not in seen:
-            seen.append(news[-1])
-        order = make_order(news[-1], news[-1] / 1000) if news else None
-        found = found.found(order, make_reading(before_ms / 1000, now_ms / 1000)) if order else found
+        for at_ms in (each for each in entered if found.newest < each <= now_ms):
+            found = found.found(make_order(at_ms, at_ms / 1000), make_reading(before_ms / 1000, now_ms / 1000))
         before_ms = now_ms
     for at_ms in moments:
-        expected = max((each for each in seen if each <= at_ms), default=None)
+        expected = max((each for each in entered if each <= min(at_ms, before_ms)), default=None)
         assert found.at(at_ms / 1000 + 1e-5) == (None if expected is None else f"L-{expected}")
 
 
@@ -111,6 +111,22 @@ def test_orders_that_are_entered_meanwhile_count_from_then_on(recorder: PartsRec
     assert recorder.orders("a", changed_s + 0.002) == LaneOrders("L-2", "7")
     assert recorder.orders("a", 0.0) == LaneOrders("L-1", None)
     assert recorder.orders("b") == LaneOrders()
+
+
+def test_an_order_that_counted_for_less_time_than_the_file_was_busy_has_its_moments(
+    recorder: PartsRecorder, tmp_path: Path
+) -> None:
+    """Somebody changes over, and back at once: parts that passed in between are of neither."""
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        enter(other, RECIPE, "caps", ASKED, "*")
+        between_s = time.monotonic() + 0.002
+        time.sleep(0.01)
+        enter(other, RECIPE, "", ASKED, "a")
+        other.execute("COMMIT")
+    while recorder.orders("a").recipe is None:
+        time.sleep(0.005)
+    assert (recorder.orders("a", between_s).recipe, recorder.orders("a").recipe) == ("caps", "")
 
 
 def test_a_lane_that_is_new_has_the_order_that_was_there_before_it(recorder: PartsRecorder, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
 from vision_line.lanes.telling import Telling
-from vision_line.parts.orders import Asked, ask_lot
+from vision_line.parts.orders import RECIPE, Asked, ask_lot, enter
 from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.parts_file import FILE_NAME
 
@@ -56,9 +56,9 @@ class Bench:
     def otherwise(self, decided: DecidedPart) -> None:
         self.machine.sent_otherwise(decided.part, decided.decision.verdict)
 
-    def good_part(self, deadline_in_s: float = 100.0) -> DecidedPart:
-        """Return a part that is decided to be accepted."""
-        self.machine.trigger(make_trigger(10.0))
+    def good_part(self, deadline_in_s: float = 100.0, recipe: str | None = None) -> DecidedPart:
+        """Return a part that is decided to be accepted; `recipe` is what its trigger names."""
+        self.machine.trigger(replace(make_trigger(10.0), recipe=recipe))
         (decided,) = watch(self.machine, 9.5, 12.0)
         deadline_s = time.monotonic() + deadline_in_s
         return replace(decided, decision=replace(decided.decision, deadline_s=deadline_s))
@@ -134,6 +134,32 @@ async def test_an_acceptance_that_cannot_be_recorded_is_not_inspected(bench: Ben
     while bench.recorder.waiting:  # noqa: ASYNC110  a thread of the recorder has no event to wait for
         await asyncio.sleep(0.02)
     assert bench.rows() == [("not_inspected", None)]
+
+
+@pytest.mark.parametrize(
+    ("named", "passed_after_s", "verdict", "cause"),
+    [
+        (None, 60.0, PartVerdict.NOT_INSPECTED, PartCause.RECIPE),
+        (None, -60.0, PartVerdict.ACCEPT, PartCause.NONE),
+        ("", 60.0, PartVerdict.ACCEPT, PartCause.NONE),
+    ],
+)
+async def test_a_recipe_that_was_asked_for_before_a_part_passed_and_is_known_after_it_was_decided(
+    bench: Bench, named: str | None, passed_after_s: float, verdict: PartVerdict, cause: PartCause
+) -> None:
+    """Another one enters it while the part waits for the file; a trigger that names its recipe has that."""
+    with closing(sqlite3.connect(bench.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        decided = bench.good_part(recipe=named)
+        trigger = replace(decided.decision.trigger, at_s=time.monotonic() + passed_after_s)
+        bench.telling.leave(replace(decided, decision=replace(decided.decision, trigger=trigger)))
+        await asyncio.sleep(0.1)  # by now the recorder has seen that nothing was asked for, and waits for the other
+        enter(other, RECIPE, "caps", Asked("anna", "desk"), "*")
+        other.execute("COMMIT")
+    bench.hear()
+    assert [(one.verdict, one.cause) for one in bench.door.heard] == [(verdict, cause)]
+    assert bench.machine.not_inspected == (verdict is PartVerdict.NOT_INSPECTED)
+    assert bench.rows() == [("accept", "not_inspected" if cause else None)]
 
 
 async def test_a_part_that_is_known_late_has_the_lot_of_its_own_moment(bench: Bench) -> None:
