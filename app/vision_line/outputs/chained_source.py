@@ -18,6 +18,7 @@ from typing import ClassVar, Generic, TypeVar
 from vision_line.errors import RunError
 from vision_line.outputs.cursor import BEGINNING, JournalName, JournalPosition
 from vision_line.outputs.notification import Notification
+from vision_line.records.database_files import DatabaseFiles, database_files, opened_files
 from vision_line.records.journal import JournalEntry
 from vision_line.records.schema import translated
 
@@ -64,7 +65,7 @@ class ChainedSource(ABC):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._files: DatabaseFiles | None = None  # those that the connection reads
         self._kept: dict[int, tuple[JournalEntry, Notification]] = {}
 
     @abstractmethod
@@ -213,7 +214,7 @@ class ChainedSource(ABC):
         """Let go of the file; may be called twice."""
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._file = None
+        self._connection = self._files = None
         self._kept.clear()
 
     def _said(self, entry: JournalEntry) -> Notification:
@@ -252,15 +253,11 @@ class ChainedSource(ABC):
                 connection.execute("ROLLBACK")
 
     def _current(self) -> sqlite3.Connection | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
+        files = database_files(self._path)
+        if self._connection is None or files != self._files:
             self.close()
-            return None
-        if self._connection is None or (status.st_dev, status.st_ino) != self._file:
-            self.close()
-            self._connection = self._opened(self._path)
-            self._file = (status.st_dev, status.st_ino)
+            self._connection = None if files is None else self._opened(self._path)
+            self._files = opened_files(self._path, files)
         return self._connection
 
 

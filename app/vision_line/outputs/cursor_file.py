@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vision_line.outputs.cursor import Cursor, CursorKey
 from vision_line.outputs.cursor_tables import steps_from
+from vision_line.records.database_files import database_files
 from vision_line.records.schema import translated
 from vision_line.telemetry.output_status import APPLICATION_ID, FILE_NAME, IDENTITY, SCHEMA_VERSION, OutputState
 
@@ -42,7 +43,7 @@ class CursorFile:
             except BaseException:
                 self._connection.close()
                 raise
-        self._place = _place_of(self.path)
+        self._files = database_files(self.path)
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
@@ -160,7 +161,7 @@ class CursorFile:
             RunError: the file cannot be written.
         """
         with translated(self.path, "writing"):
-            if _place_of(self.path) != self._place:
+            if database_files(self.path) != self._files:
                 self._put_back()
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
@@ -183,7 +184,7 @@ class CursorFile:
         self._connection.close()
         self._connection = again
         self._prepare()
-        self._place = _place_of(self.path)
+        self._files = database_files(self.path)
 
     def close(self) -> None:
         """Put everything on the disk, and close."""
@@ -195,12 +196,3 @@ class CursorFile:
 
 def _connection(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-
-
-def _place_of(path: Path) -> tuple[int, int] | None:
-    """Return which file a path names, None where there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

@@ -6,9 +6,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from vision_line.errors import RunError
 from vision_line.parts.orders import Order, newest_number, newest_of_each
 from vision_line.parts.parts_file import FILE_NAME, PARTS_FILE
+from vision_line.records.database_files import DatabaseFiles, database_files, opened_files
 from vision_line.records.schema import translated
 
 
@@ -21,7 +21,7 @@ class OrderReader:
         self._path = directory / FILE_NAME
         self._kind = kind
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # which one the connection reads
+        self._files: DatabaseFiles | None = None  # those that the connection reads
         self._version: int | None = None  # as SQLite counts commits
         self._newest = 0  # the number of the newest wish that was read
 
@@ -46,12 +46,11 @@ class OrderReader:
         self._newest = 0
 
     def _read_news(self) -> tuple[Order, ...] | None:
-        file = self._identity()
-        if file != self._file:  # made, or another in its place
+        files = database_files(self._path)
+        if self._connection is None or files != self._files:  # made, or others in their place
             self.close()
-            self._file = file
-        if self._connection is None:
-            self._connection = None if file is None else PARTS_FILE.reader(self._directory)
+            self._connection = None if files is None else PARTS_FILE.reader(self._directory)
+            self._files = opened_files(self._path, files)
         if self._connection is None:
             return None
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
@@ -64,12 +63,3 @@ class OrderReader:
         found = tuple(newest_of_each(self._connection, self._kind))
         self._newest = newest
         return found
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            raise RunError(f"{self._path}: cannot be read: {exc.strerror}") from exc
-        return status.st_dev, status.st_ino

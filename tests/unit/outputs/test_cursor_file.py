@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.fakes.restoring import copied_over
 
 from vision_line.outputs.cursor import Cursor, CursorKey, JournalName
 from vision_line.outputs.cursor_file import CursorFile
@@ -33,7 +34,19 @@ def all_removed(path: Path) -> None:
         one.unlink()
 
 
-@pytest.mark.parametrize("meddle", [removed, replaced, all_removed])
+def log_removed(path: Path) -> None:
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink()
+
+
+def overwritten(path: Path) -> None:
+    """Put an older copy into its place, whose inode stays."""
+    with closing(sqlite3.connect(path)) as used, closing(sqlite3.connect(path.with_suffix(".copy"))) as copy:
+        used.backup(copy)
+    copied_over(path.with_suffix(".copy"), path)
+
+
+@pytest.mark.parametrize("meddle", [removed, replaced, all_removed, log_removed, overwritten])
 def test_what_is_removed_while_it_is_used_is_written_again(
     tmp_path: Path, meddle: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:

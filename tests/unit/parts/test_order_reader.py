@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from tests.fakes.restoring import copied_over, elsewhere
 
 from vision_line.errors import RunError
 from vision_line.parts.order_reader import OrderReader
@@ -68,4 +70,25 @@ def test_what_cannot_be_read_is_said_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).unlink()
     ask_recipe(tmp_path, "7", BY)
     assert values(reader) == [("*", "7")]
+    reader.close()
+
+
+ASK = """
+import sys
+from pathlib import Path
+from vision_line.parts.orders import Asked, ask_recipe
+ask_recipe(Path(sys.argv[1]), "9", Asked("the shift", "command"))
+"""
+
+
+def test_a_backup_that_is_copied_over_the_file_is_read(tmp_path: Path) -> None:
+    """The file's inode stays; its log is made anew, and the wishes in it must not be missed."""
+    ask_recipe(tmp_path, "7", BY)
+    shutil.copy(tmp_path / FILE_NAME, tmp_path / "backup.sqlite")
+    ask_recipe(tmp_path, "8", BY)
+    reader = OrderReader(tmp_path, RECIPE)
+    assert values(reader) == [("*", "8"), ("*", "7")]
+    copied_over(tmp_path / "backup.sqlite", tmp_path / FILE_NAME)
+    elsewhere(ASK, tmp_path)
+    assert values(reader) == [("*", "9"), ("*", "7")]
     reader.close()
