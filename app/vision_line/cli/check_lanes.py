@@ -61,7 +61,8 @@ def _troubles(loaded: LoadedLanes, classes_at: ClassesAt | None) -> list[str]:
     for index, lane in enumerate(loaded.lanes):
         place = f"{loaded.path}:{line_of(('lane', index), lines)}: lane[{lane.name}]"
         measured = measured_by_last_run(loaded.record, lane.cameras)
-        found = lane_sum(lane, plan_of(lane, loaded.cameras, loaded.recipes), measured)
+        has_output = any(coil.lane == lane.name for coil in loaded.coils)
+        found = lane_sum(lane, plan_of(lane, loaded.cameras, loaded.recipes), measured, has_output=has_output)
         typer.echo(f"lane {lane.name}: {found.words}")
         warnings = [found.warning] if found.warning and not found.problem else []
         warnings += _unmeasured(loaded, lane, measured)

@@ -11,63 +11,27 @@ import logging
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusTcpClient
 
 from vision_line.config.listen import ListenAddress
 from vision_line.config.modbus_settings import CoilSettings
+from vision_line.lanes.coil_pulse import WRITE_S, CoilPulse
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
-from vision_line.parts.part import PartVerdict
 
 logger = logging.getLogger(__name__)
 
-#: How long a decision may wait for its module, and a module for its answer, in seconds.
-PROMPT_S = 0.1
 #: How often the outputs are written although nothing changed: what the module's watchdog waits for, in seconds.
 REPEAT_S = 0.1
-#: How long after a failure the module is connected again, in seconds.
+#: How long after a failure the module is connected again, in seconds; sooner while it has just gone.
 RETRY_S = 1.0
-_GOOD = frozenset({PartVerdict.ACCEPT, PartVerdict.WARN})
-
-
-class CoilPulse:
-    """When one output is on. Pure."""
-
-    def __init__(self, settings: CoilSettings) -> None:
-        """Begin off."""
-        self._is_on_for_good = settings.energised == "good"
-        self._pulse_s = settings.pulse_ms / 1000
-        self._decided_s = self._off_at_s = -1.0
-        self._is_delivered = True
-
-    def decide(self, verdict: PartVerdict, now_s: float) -> None:
-        """Take a decision; what diverts wins over what lets pass."""
-        is_good = verdict in _GOOD
-        if is_good is self._is_on_for_good:
-            self._decided_s, self._off_at_s, self._is_delivered = now_s, now_s + self._pulse_s, False
-        elif self._is_on_for_good:
-            self._off_at_s = now_s
-
-    def is_on(self, now_s: float) -> bool:
-        """Return whether it is to be on; a decision that waited too long for its module is dropped."""
-        if not self._is_delivered and now_s - self._decided_s > PROMPT_S:
-            self._off_at_s = now_s
-        return now_s < self._off_at_s
-
-    def delivered(self, asked_s: float) -> None:
-        """Note that the module has what `is_on` said at `asked_s`."""
-        self._is_delivered = self._is_delivered or self._decided_s <= asked_s
-
-    def lost(self) -> None:
-        """Note that the module is away: nothing is on any more."""
-        self._off_at_s = -1.0
-
-    def changes_at_s(self, now_s: float) -> float | None:
-        """Return when it goes off, None where it is."""
-        return self._off_at_s if now_s < self._off_at_s else None
+#: How many of a module's newest writes say how long one takes.
+_MEASURED = 20
 
 
 class CoilDoor:
@@ -84,7 +48,7 @@ class CoilDoor:
         self._tasks = [asyncio.create_task(module.serve(control)) for module in self._modules]
 
     def decide(self, decision: PartDecision) -> None:
-        """Switch the lane's outputs, within `PROMPT_S` or not at all."""
+        """Switch the lane's outputs, within `PROMPT_S` or not at all; to let a part pass only before its deadline."""
         for module in self._modules:
             module.decide(decision)
 
@@ -99,21 +63,37 @@ class CoilDoor:
         self._tasks = []
 
 
+@dataclass(eq=False, slots=True)
+class _Output:
+    """One output. `is_on` is what its module has, None: nobody knows."""
+
+    settings: CoilSettings
+    pulse: CoilPulse
+    is_on: bool | None = None
+
+    def lost(self) -> None:
+        """Note that its module is away."""
+        self.pulse.lost()
+        self.is_on = None
+
+
 class _Module:
     """One module and its outputs."""
 
     def __init__(self, address: ListenAddress, coils: Sequence[CoilSettings]) -> None:
         self._address = address
         self._name = f"module {address}"
-        self._coils = [(coil, CoilPulse(coil)) for coil in coils]
+        self._outputs = [_Output(coil, CoilPulse(coil)) for coil in coils]
         self._changed = asyncio.Event()
         self._is_away = False
+        self._went_s = -RETRY_S  # when it was there last, before it was away
+        self._took_s: deque[float] = deque(maxlen=_MEASURED)
 
     def decide(self, decision: PartDecision) -> None:
         """Take a decision of any lane."""
-        for coil, pulse in self._coils:
-            if coil.lane == decision.lane:
-                pulse.decide(decision.verdict, time.monotonic())
+        for output in self._outputs:
+            if output.settings.lane == decision.lane:
+                output.pulse.decide(decision.verdict, time.monotonic(), decision.deadline_s)
                 self._changed.set()
 
     async def serve(self, control: LaneControl) -> None:
@@ -128,19 +108,21 @@ class _Module:
             try:
                 async with asyncio.timeout(RETRY_S):
                     client = await self._connected()
-                self._report(control, is_away=False)
-                await self._write_on(client)
+                await self._write_on(client, control)
             except (ModbusException, OSError, TimeoutError) as exc:
+                if not self._is_away:
+                    self._went_s = time.monotonic()
                 self._report(control, is_away=True, why=str(exc) or "no answer")
-            for _, pulse in self._coils:
-                pulse.lost()
-            await asyncio.sleep(RETRY_S)
+                for output in self._outputs:
+                    output.lost()
+                # What it was told last it may do all the same, and let a part pass: it is soon told to end that.
+                await asyncio.sleep(REPEAT_S if time.monotonic() - self._went_s < RETRY_S else RETRY_S)
 
     def _report(self, control: LaneControl, *, is_away: bool, why: str = "") -> None:
         if is_away == self._is_away:
             return
         self._is_away = is_away
-        for lane in dict.fromkeys(coil.lane for coil, _ in self._coils):
+        for lane in dict.fromkeys(output.settings.lane for output in self._outputs):
             control.enable(lane, is_enabled=not is_away, by=self._name)
         if is_away:
             logger.error("modbus: module %s is away, its lanes divert everything: %s", self._address, why)
@@ -158,17 +140,19 @@ class _Module:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return client
 
-    async def _write_on(self, client: AsyncModbusTcpClient) -> None:
+    async def _write_on(self, client: AsyncModbusTcpClient, control: LaneControl) -> None:
+        """Write until it fails; the module is back when it has taken all of its outputs."""
         try:
             while True:
                 self._changed.clear()
                 await self._write(client)
+                self._report(control, is_away=False)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause_s()):
                         await self._changed.wait()
         except asyncio.CancelledError:
-            for _, pulse in self._coils:
-                pulse.lost()
+            for output in self._outputs:
+                output.lost()
             with suppress(ModbusException, TimeoutError):
                 await self._write(client)
             raise
@@ -176,16 +160,35 @@ class _Module:
             client.close()
 
     async def _write(self, client: AsyncModbusTcpClient) -> None:
-        for coil, pulse in self._coils:
+        """Write each output; always first one that is to change: behind those that are repeated it would be late."""
+        waiting = list(self._outputs)
+        while waiting:
             now_s = time.monotonic()
-            async with asyncio.timeout(PROMPT_S):
-                answer = await client.write_coil(coil.coil, pulse.is_on(now_s), device_id=coil.unit)
-            if answer.isError():
-                raise ModbusException(f"output {coil.coil} of unit {coil.unit}: it answers {answer.exception_code}")
-            pulse.delivered(now_s)
+            changed = (each for each in self._outputs if each.is_on is not each.pulse.is_on(now_s, self._write_s))
+            output = next(changed, waiting[0])
+            await self._write_one(client, output)
+            waiting = [each for each in waiting if each is not output]
+
+    async def _write_one(self, client: AsyncModbusTcpClient, output: _Output) -> None:
+        coil, pulse, now_s = output.settings, output.pulse, time.monotonic()
+        is_on = pulse.is_on(now_s, self._write_s)
+        try:
+            async with asyncio.timeout(pulse.patience_s(now_s)):
+                answer = await client.write_coil(coil.coil, is_on, device_id=coil.unit)
+        finally:
+            self._took_s.append(time.monotonic() - now_s)
+        if answer.isError():
+            raise ModbusException(f"output {coil.coil} of unit {coil.unit}: it answers {answer.exception_code}")
+        output.is_on = is_on
+        pulse.delivered(now_s)
+
+    @property
+    def _write_s(self) -> float:
+        """How long a write takes here."""
+        return max(WRITE_S, *self._took_s) if self._took_s else WRITE_S
 
     def _pause_s(self) -> float:
         """Return how long nothing is to be written, unless a decision comes."""
         now_s = time.monotonic()
-        changes = [at for _, pulse in self._coils if (at := pulse.changes_at_s(now_s)) is not None]
+        changes = [at for each in self._outputs if (at := each.pulse.changes_at_s(now_s)) is not None]
         return min([REPEAT_S, *(at - now_s for at in changes)])

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vision_line.config.lane_settings import LaneSettings
+from vision_line.lanes.coil_pulse import WRITE_S
 from vision_line.lanes.lane_plan import LanePlan
 
 #: What is kept free for recording an acceptance where it is not slower, in milliseconds.
 RECORD_MS = 15.0
+#: What a module takes for an output that waits for the write of another one, where it is not slower, in milliseconds.
+OUTPUT_MS = 2000 * WRITE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +39,24 @@ class LaneSum:
     warning: str
 
 
-def lane_sum(lane: LaneSettings, plan: LanePlan, measured: Measured) -> LaneSum:
-    """Return a lane's sum; what nobody has measured counts nothing in it, and is said."""
+def lane_sum(lane: LaneSettings, plan: LanePlan, measured: Measured, *, has_output: bool = False) -> LaneSum:
+    """Return a lane's sum; what nobody has measured counts nothing in it, and is said.
+
+    `has_output`: a module is told each verdict, which it must have by the deadline.
+    """
     deadline_ms = 1000 * plan.deadline_after_s
     rates = {camera: measured.rates.get(camera) for camera in plan.cameras}
     frame_ms = max((1000 / rate for rate in rates.values() if rate), default=0.0)
     end_ms = _end_ms(plan)
-    known_ms = end_ms + 1000 * plan.camera_delay_s + frame_ms + (measured.latency_ms or 0.0) + RECORD_MS
+    leaving_ms = RECORD_MS + OUTPUT_MS * has_output
+    known_ms = end_ms + 1000 * plan.camera_delay_s + frame_ms + (measured.latency_ms or 0.0) + leaving_ms
     confirmed_ms = known_ms + max(
         (1000 * (plan.cameras[camera].confirming - 1) / rate for camera, rate in rates.items() if rate), default=0.0
     )
+    known = _known_words(plan, frame_ms, measured.latency_ms, has_output=has_output)
     words = (
         f"{_deadline_words(lane, plan)}; a good part is known at {known_ms:.0f} ms: "
-        f"{_known_words(plan, frame_ms, measured.latency_ms)}; one with something to confirm at {confirmed_ms:.0f} ms"
+        f"{known}; one with something to confirm at {confirmed_ms:.0f} ms"
         f"{_optical_words(plan, frame_ms, measured.latency_ms)}"
     )
     return LaneSum(
@@ -81,11 +89,12 @@ def _deadline_words(lane: LaneSettings, plan: LanePlan) -> str:
     return f"deadline {1000 * plan.deadline_after_s:.0f} ms = ejector {reached_ms:.0f} - {spared}"
 
 
-def _known_words(plan: LanePlan, frame_ms: float, latency_ms: float | None) -> str:
+def _known_words(plan: LanePlan, frame_ms: float, latency_ms: float | None, *, has_output: bool) -> str:
     window = f"window {_end_ms(plan):.0f} + camera delay {1000 * plan.camera_delay_s:.0f}"
     frame = f"next frame {frame_ms:.0f}" if frame_ms else "next frame (not measured yet)"
     latency = "latency (no run yet)" if latency_ms is None else f"latency {latency_ms:.0f} (99.9 %)"
-    return f"{window} + {frame} + {latency} + recording {RECORD_MS:.0f}"
+    output = f" + output {OUTPUT_MS:.0f}" if has_output else ""
+    return f"{window} + {frame} + {latency} + recording {RECORD_MS:.0f}{output}"
 
 
 def _late(known_ms: float, deadline_ms: float) -> str:

@@ -14,7 +14,7 @@ from tests.fakes.io_module import Module
 from tests.fakes.ports import free_port
 
 from vision_line.config.modbus_settings import CoilSettings
-from vision_line.lanes import coil_door
+from vision_line.lanes import coil_door, coil_pulse
 from vision_line.lanes.coil_door import CoilDoor
 from vision_line.lanes.plc_door import PartDecision, Trigger
 from vision_line.parts.part import PartCause, PartVerdict
@@ -71,14 +71,14 @@ async def until(met: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def decision(lane: str, verdict: PartVerdict) -> PartDecision:
+def decision(lane: str, verdict: PartVerdict, left_s: float = 10.0) -> PartDecision:
     now_s = time.monotonic()
     cause = PartCause.GAP if verdict is PartVerdict.NOT_INSPECTED else PartCause.NONE
-    return PartDecision(lane, 1, Trigger(lane, now_s), verdict, cause, "", 0.0, now_s, now_s + 1)
+    return PartDecision(lane, 1, Trigger(lane, now_s), verdict, cause, "", 0.0, now_s, now_s + left_s)
 
 
 async def test_each_lane_switches_its_output_and_releases_it(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coil_door, "PROMPT_S", 5.0)  # a busy machine is no module that is away
+    monkeypatch.setattr(coil_pulse, "PROMPT_S", 5.0)  # a busy machine is no module that is away
     async with opened(coil(module, "a", 0), coil(module, "b", 7, energised="good")) as (door, _):
         await until(lambda: len(module.writes) >= 2)
         assert not any(state for _, state, _ in module.writes)
@@ -92,7 +92,7 @@ async def test_each_lane_switches_its_output_and_releases_it(module: Module, mon
 
 
 async def test_outputs_are_written_again_and_off_at_the_end(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coil_door, "PROMPT_S", 5.0)
+    monkeypatch.setattr(coil_pulse, "PROMPT_S", 5.0)
     async with opened(coil(module, "a", 3, energised="good", pulse_ms=10_000)) as (door, _):
         door.decide(decision("a", PartVerdict.ACCEPT))
         await until(lambda: sum(state for _, state, _ in module.writes) >= 3)
@@ -108,7 +108,7 @@ async def test_a_module_that_is_away_stops_its_lanes_until_it_is_back(
         await module.stop()
         await until(lambda: control.lanes == {"a": False})
         door.decide(decision("a", PartVerdict.ACCEPT))
-        await asyncio.sleep(2 * coil_door.PROMPT_S)
+        await asyncio.sleep(2 * coil_pulse.PROMPT_S)
         module.writes.clear()
         await module.start()
         await until(lambda: control.lanes == {"a": True} and len(module.writes) >= 2)
@@ -120,6 +120,42 @@ async def test_an_output_that_the_module_has_not_is_no_output(module: Module, mo
     monkeypatch.setattr(coil_door, "RETRY_S", 0.2)
     async with opened(coil(module, "a", 99)) as (_, control):
         await until(lambda: control.lanes == {"a": False})
+
+
+@pytest.mark.parametrize(("left_s", "is_passing"), [(0.04, False), (10.0, True)])
+async def test_a_slow_module_lets_no_part_pass_that_it_would_let_pass_behind_its_deadline(
+    module: Module, monkeypatch: pytest.MonkeyPatch, left_s: float, *, is_passing: bool
+) -> None:
+    """Whether it writes the other output just then or not."""
+    monkeypatch.setattr(coil_pulse, "PROMPT_S", 5.0)
+    module.delay_s = module.delay_on_s = 0.05
+    lets_pass = coil(module, "b", 1, energised="good", pulse_ms=300)
+    async with opened(coil(module, "a", 0, energised="good"), lets_pass) as (door, control):
+        await until(lambda: len(module.writes) >= 2)
+        for wait_s in (0.0, 0.02, 0.06):
+            await asyncio.sleep(wait_s)
+            module.writes.clear()
+            door.decide(decision("b", PartVerdict.ACCEPT, left_s))
+            await until(lambda: len(module.writes) >= 5)
+            assert any(state for number, state, _ in module.writes if number == 1) is is_passing
+    assert control.lanes == {}
+
+
+async def test_an_output_that_may_have_been_switched_on_too_late_is_soon_switched_off(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module gives no answer before the deadline, and switches it all the same."""
+    monkeypatch.setattr(coil_door, "RETRY_S", 60.0)
+    module.delay_on_s = 0.3
+    async with opened(coil(module, "a", 0, energised="good", pulse_ms=10_000)) as (door, control):
+        await until(lambda: bool(module.writes))
+        door.decide(decision("a", PartVerdict.ACCEPT, 0.1))
+        await until(lambda: control.lanes == {"a": False})
+        await until(lambda: control.lanes == {"a": True})
+        await asyncio.sleep(module.delay_on_s)
+        module.writes.clear()
+        await until(lambda: len(module.writes) >= 2)
+        assert not any(state for _, state, _ in module.writes)
 
 
 async def test_a_module_that_is_configured_no_more_has_no_lane_divert() -> None:

@@ -13,7 +13,9 @@ CAMERAS = {"a": StreamSettings(dwell_s=1.0, min_hits=3), "b": StreamSettings(dwe
 MEASURED = Measured(58.0, {"a": 12.5, "b": 20.0})
 
 
-def sum_of(measured: Measured = MEASURED, *, mm_per_s: float = 500.0, window_ms: float = 400.0) -> LaneSum:
+def sum_of(
+    measured: Measured = MEASURED, *, mm_per_s: float = 500.0, window_ms: float = 400.0, has_output: bool = False
+) -> LaneSum:
     """Return the sum of a lane whose ejector is 0.5 m behind the photo-eye."""
     lane = LaneSettings(
         name="l1",
@@ -23,7 +25,7 @@ def sum_of(measured: Measured = MEASURED, *, mm_per_s: float = 500.0, window_ms:
         ejector_mm=500.0,
         belt_mm_per_s=mm_per_s,
     )
-    return lane_sum(lane, plan_of(lane, CAMERAS), measured)
+    return lane_sum(lane, plan_of(lane, CAMERAS), measured, has_output=has_output)
 
 
 def test_a_lane_that_works_shows_its_sum() -> None:
@@ -35,6 +37,12 @@ def test_a_lane_that_works_shows_its_sum() -> None:
     )
     assert found.problem == ""
     assert "63 ms longer than there is" in found.warning
+
+
+def test_a_module_takes_its_time_to_switch_an_output() -> None:
+    found = sum_of(has_output=True)
+    assert "a good part is known at 673 ms" in found.words
+    assert "+ recording 15 + output 20; one with something to confirm at 993 ms" in found.words
 
 
 def test_a_belt_that_is_too_fast_is_refused_with_the_numbers() -> None:
