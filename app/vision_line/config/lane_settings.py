@@ -33,7 +33,7 @@ class LaneSettings(BaseModel):
     window_ms: Span | None = None
     """From when to when after its trigger the cameras see a part, negative: before it. This or `window_mm`."""
     window_mm: Span | None = None
-    """The same as positions of the belt behind the photo-eye; needs `mm_per_count` and the PLC's encoder."""
+    """The same as positions of the belt behind the photo-eye; needs `mm_per_count`, `belt_mm_per_s` and an encoder."""
     mm_per_count: float | None = Field(None, gt=0)
     """How far the belt moves with each count of the encoder."""
     camera_delay_ms: float = Field(0.0, ge=0, le=5000)
@@ -43,7 +43,7 @@ class LaneSettings(BaseModel):
     ejector_mm: float | None = Field(None, gt=0)
     """From the photo-eye to the ejector. This with `belt_mm_per_s`, or `ejector_ms`."""
     belt_mm_per_s: float | None = Field(None, gt=0)
-    """The fastest speed of the belt."""
+    """The fastest speed of the belt: what the encoder counts beyond it was not moved."""
     ejector_ms: float | None = Field(None, gt=0)
     """From the trigger to the moment when the ejector must move."""
     plc_scan_ms: float = Field(20.0, ge=0, le=1000)
@@ -73,8 +73,10 @@ class LaneSettings(BaseModel):
             raise ValueError('expected [lane.optical] with parts = "optical", and not without')
         if (self.window_ms is None) == (self.window_mm is None):
             raise ValueError("expected either window_ms or window_mm")
-        if self.window_mm is not None and self.mm_per_count is None:
-            raise ValueError("mm_per_count: expected with window_mm")
+        if self.window_mm is not None:
+            for key in ("mm_per_count", "belt_mm_per_s"):
+                if getattr(self, key) is None:
+                    raise ValueError(f"{key}: expected with window_mm")
         if (self.ejector_ms is None) == (self.ejector_mm is None or self.belt_mm_per_s is None):
             raise ValueError("expected either ejector_ms, or ejector_mm with belt_mm_per_s")
         return self

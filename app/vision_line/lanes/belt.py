@@ -14,17 +14,24 @@ from math import inf
 #: So many counts are kept: more than a minute of a PLC that tells each 10 ms.
 _KEPT = 8192
 _WRAP = 2**32
-#: A belt that is so much faster than its fastest was not measured, but counted anew.
-_FASTER = 1.5
+#: A belt that is so much faster than its fastest was not measured, but counted anew: half faster for as long as a count
+#: may be late, and this.
+_FASTER, _JITTER_S = 1.5, 0.04
 _ROOM_MM = 20.0
 
 
 class Belt:
     """The counts of one lane, in their order."""
 
-    def __init__(self, mm_per_count: float, fastest_mm_per_s: float | None) -> None:
+    def __init__(self, mm_per_count: float, fastest_mm_per_s: float, pause_s: float) -> None:
+        """`pause_s` is how long the encoder may be silent while the belt moves.
+
+        After a longer silence a count is believed only as far as the belt can come in `pause_s`: nobody could tell more
+        from one that is wrong, and parts would be where no camera sees them.
+        """
         self._mm_per_count = mm_per_count
-        self._fastest = fastest_mm_per_s or inf
+        self._fastest = fastest_mm_per_s
+        self._pause_s = pause_s
         self._count: int | None = None
         self._begun_mm = 0.0  # where it was when the encoder began
         self._times: deque[float] = deque(maxlen=_KEPT)
@@ -52,14 +59,20 @@ class Belt:
         if passed_s <= 0:
             return True
         moved_mm = self._moved_mm(count)
-        if not -_ROOM_MM <= moved_mm <= self._fastest * passed_s * _FASTER + _ROOM_MM:
+        if not -_ROOM_MM <= moved_mm <= self._farthest_mm(passed_s):
             self._begin(count, at_s)
             return False
-        if moved_mm < 0:
-            return True  # it trembles; it is where it was once it has come back there
-        self._count = count
+        if moved_mm < 0:  # it trembles: it is taken to be where it was, which it is once it has come back there
+            moved_mm = 0.0
+        else:
+            self._count = count
         self._append(at_s, self.position_mm + moved_mm)
         return True
+
+    def agrees(self, position_mm: float, at_s: float) -> bool:
+        """Whether the belt can have been at a position at a moment, by the other counts of that time."""
+        counted_mm = self.position_at(at_s)
+        return counted_mm is None or abs(position_mm - counted_mm) <= self._farthest_mm(self._pause_s)
 
     def knows(self, position_mm: float) -> bool:
         """Whether all that the belt did from a position on was counted: not before the encoder began."""
@@ -88,6 +101,11 @@ class Belt:
         if reached is not None:
             return reached[0]
         return self.horizon_s + (position_mm - self.position_mm) / self._fastest
+
+    def _farthest_mm(self, passed_s: float) -> float:
+        """Return how far the belt can have come between two counts."""
+        moving_s = min(passed_s, self._pause_s)
+        return self._fastest * (moving_s + (_FASTER - 1) * min(passed_s, _JITTER_S)) + _ROOM_MM
 
     def _moved_mm(self, count: int) -> float:
         counts = (count - (self._count or 0)) % _WRAP

@@ -101,13 +101,13 @@ class LaneMachine:
         if trigger.number is not None:
             self._step(trigger, trigger.number, recipe)
         part = self._new_part(trigger, recipe)
+        if trigger.encoder is not None:
+            self.encoder(trigger.encoder, trigger.at_s)
+        self._view.place(part)
         self._rule_out_neighbours(part)
         if len(self._open) >= MOST_OPEN:
             part.rule_out(PartCause.OVERLAP)
-        if trigger.encoder is not None:
-            self.encoder(trigger.encoder, trigger.at_s)
         self._open[part.sequence] = part
-        self._view.place(part)
         self._deliver()
         return part.sequence
 
@@ -256,14 +256,21 @@ class LaneMachine:
     def _rule_out_neighbours(self, part: OpenPart) -> None:
         """Rule out a part and those to which it came closer than anything can come, where they are not decided.
 
-        What a camera sees is known late: then those count too that are decided.
+        One may be told late: then those count too that are decided, but not those that nobody told.
         """
-        begin_s, end_s = self.plan.window_after_s
-        decided = () if part.trigger.crossing is None else self._decided
-        for other in (*self._open.values(), *(each for each in decided if each.begin_s is not None)):
-            if abs(part.trigger.at_s - other.trigger.at_s) < SAME_PART_SHARE * (end_s - begin_s):
+        for other in (*self._open.values(), *(each for each in self._decided if each.begin_s is not None)):
+            if self._are_too_close(part, other):
                 other.rule_out(PartCause.OVERLAP)
                 part.rule_out(PartCause.OVERLAP)
+
+    def _are_too_close(self, one: OpenPart, other: OpenPart) -> bool:
+        """Whether two came closer than anything can come: in time, or on a belt that stood between them."""
+        (begin_s, end_s), (begin, end) = self.plan.window_after_s, self.plan.window
+        if abs(one.trigger.at_s - other.trigger.at_s) < SAME_PART_SHARE * (end_s - begin_s):
+            return True
+        if one.position_mm is None or other.position_mm is None:
+            return False
+        return abs(one.position_mm - other.position_mm) < SAME_PART_SHARE * (end - begin)
 
     # Frames and events.
 

@@ -17,6 +17,10 @@ from vision_line.config.toml import problems_of
 from vision_line.errors import ConfigError
 from vision_line.lanes.crossing_line import CrossingLine, CrossingRule
 
+#: An encoder may be silent while the belt moves by this share of the window at its fastest, and always for so long, in
+#: seconds. A wrong count moves a part by little more.
+PAUSE_SHARE, LEAST_PAUSE_S = 0.25, 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class CameraNeed:
@@ -73,16 +77,27 @@ class LanePlan:
         """The window in seconds after the trigger; with an encoder, if the belt moves at its fastest."""
         if not self.has_encoder:
             return self.window
-        speed = self.belt_mm_per_s or math.inf
-        return self.window[0] / speed, self.window[1] / speed
+        return self.window[0] / self.fastest_mm_per_s, self.window[1] / self.fastest_mm_per_s
+
+    @property
+    def fastest_mm_per_s(self) -> float:
+        """The fastest speed of the belt; one with an encoder has it."""
+        if self.belt_mm_per_s is None:
+            raise ValueError(f"lane {self.name}: expected the speed of the belt")
+        return self.belt_mm_per_s
+
+    @property
+    def pause_s(self) -> float:
+        """How long the encoder may be silent while the belt moves."""
+        return max(PAUSE_SHARE * (self.window[1] - self.window[0]) / self.fastest_mm_per_s, LEAST_PAUSE_S)
 
     @property
     def _reached_s(self) -> float:
         if self.ejector_s is not None:
             return self.ejector_s
-        if self.ejector_mm is None or self.belt_mm_per_s is None:
+        if self.ejector_mm is None:
             raise ValueError(f"lane {self.name}: expected where the ejector is")
-        return self.ejector_mm / self.belt_mm_per_s
+        return self.ejector_mm / self.fastest_mm_per_s
 
 
 def plan_of(

@@ -57,7 +57,7 @@ def lane_sum(lane: LaneSettings, plan: LanePlan, measured: Measured, *, has_outp
     words = (
         f"{_deadline_words(lane, plan)}; a good part is known at {known_ms:.0f} ms: "
         f"{known}; one with something to confirm at {confirmed_ms:.0f} ms"
-        f"{_optical_words(plan, frame_ms, measured.latency_ms)}"
+        f"{_optical_words(plan, frame_ms, measured.latency_ms)}{_encoder_words(plan)}"
     )
     return LaneSum(
         words,
@@ -81,6 +81,10 @@ def _optical_words(plan: LanePlan, frame_ms: float, latency_ms: float | None) ->
         "; all of it counts from when the part's centre was on the line, between two inspected frames; that it crossed"
         f" is known {noticed} later, with the frame behind; its own box is something to confirm"
     )
+
+
+def _encoder_words(plan: LanePlan) -> str:
+    return f"; the encoder's count must come each {1000 * plan.pause_s:.0f} ms" if plan.has_encoder else ""
 
 
 def _deadline_words(lane: LaneSettings, plan: LanePlan) -> str:

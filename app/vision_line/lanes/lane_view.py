@@ -25,7 +25,8 @@ class LaneView:
 
     def __init__(self, plan: LanePlan) -> None:
         self._plan = plan
-        self._belt = None if plan.mm_per_count is None else Belt(plan.mm_per_count, plan.belt_mm_per_s)
+        counts = plan.mm_per_count
+        self._belt = None if counts is None else Belt(counts, plan.fastest_mm_per_s, plan.pause_s)
         self._held: deque[tuple[float, InspectedFacts | EventFacts]] = deque()
         self._seen = {camera: SeenEvents() for camera in plan.cameras}
         kept = 0 if plan.optical is None else _MOST_RECALLED
@@ -51,6 +52,8 @@ class LaneView:
             self._recall(part)
         elif trigger.encoder is not None:
             part.position_mm = self._belt.position_of(trigger.encoder)
+            if part.position_mm is not None and not self._belt.agrees(part.position_mm, trigger.at_s):
+                part.rule_out(PartCause.RESTART)
         else:
             part.position_mm = self._belt.position_at(trigger.at_s)
 

@@ -84,7 +84,9 @@ HANDSHAKE = (
     Field("machine_rejects", "of them diverted as rejects"),
     Field("recipe", "the recipe that the part needs, 7 is `[recipe.7]`; 0: not said; it changes nothing over"),
     Field("age_ms", "how long before this write the photo-eye saw the part, at most 5000"),
-    Field("encoder", "the belt's count at the photo-eye", "double", 2),
+    Field(
+        "encoder", "the belt's count at the photo-eye; between parts, as it is, each scan or every 40 ms", "double", 2
+    ),
     Field("part_id", "the part's id, ended by 0", "text", 16),
     Field("lot", "its lot, ended by 0; empty: not said", "text", 16),
     Field("trigger", "the part's number, 1 to 65535: another number than before is a new part; 0: forget what was"),

@@ -23,6 +23,7 @@ url = "nonsense"
 min_hits = 0
 """
 LANE = '[[lane]]\nname = "l1"\ncameras = ["a"]\nwindow_ms = [0, 500]\nejector_ms = 900\n'
+BELT = LANE.replace("window_ms", "window_mm") + "mm_per_count = 0.1\nbelt_mm_per_s = 400\n"
 
 
 def loaded(tmp_path: Path, text: str) -> Path:
@@ -46,6 +47,8 @@ def test_only_the_lanes_and_their_cameras_have_to_be_right(tmp_path: Path) -> No
         (LANE.replace('"a"', '"b"'), r":\d+: stream\[b\].min_hits"),
         (LANE + LANE, "already the name of lane 1"),
         (LANE.replace("ejector_ms = 900", "ejector_mm = 5.0"), "expected either ejector_ms"),
+        (BELT.replace("mm_per_count = 0.1\n", ""), "mm_per_count: expected with window_mm"),
+        (BELT.replace("belt_mm_per_s = 400\n", ""), "belt_mm_per_s: expected with window_mm"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, problem: str) -> None:

@@ -349,6 +349,14 @@ def test_triggers_closer_than_parts_can_be() -> None:
     assert said(machine.decide(10.02)) == [(1, NOT, PartCause.OVERLAP), (2, NOT, PartCause.OVERLAP)]
 
 
+def test_a_part_that_is_known_late_and_came_too_close_to_one_that_is_decided() -> None:
+    machine = make_machine(make_plan(deadline_s=5.0))
+    machine.trigger(make_trigger(10.0))
+    assert said(watch(machine, 9.5, 12.0)) == [(1, PartVerdict.ACCEPT, PartCause.NONE)]
+    machine.trigger(make_trigger(10.02))
+    assert said(machine.decide(12.0)) == [(2, NOT, PartCause.OVERLAP)]
+
+
 def test_more_parts_than_can_be_kept_apart() -> None:
     machine = make_machine()
     for number in range(MOST_OPEN + 1):
