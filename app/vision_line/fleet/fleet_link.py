@@ -12,6 +12,7 @@ from contextlib import suppress
 from vision_line.fleet.coordination import CONFIG, Coordination, CoordinationError, StoreEntry
 from vision_line.fleet.fleet_member import FleetMember, Put, Read, Request
 from vision_line.fleet.fleet_plan import FleetPlan
+from vision_line.fleet.membership import LEASE_S
 from vision_line.fleet.node_report import NodeReport
 
 logger = logging.getLogger(__name__)
@@ -46,9 +47,17 @@ class FleetLink:
         self._on_config = on_config
         self._plan: FleetPlan | None = None
         self._config: bytes | None = None
+        self._began_s: float | None = None
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether this node does not hear its fleet, though it has had a lease's time to."""
+        has_had_time = self._began_s is not None and time.monotonic() - self._began_s > LEASE_S
+        return has_had_time and not self._member.membership.is_hearing
 
     async def run(self) -> None:
         """Take part until cancelled."""
+        self._began_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(), name="fleet's watch")
             tasks.create_task(self._keep_config(), name="fleet's configuration")

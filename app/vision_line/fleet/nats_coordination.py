@@ -34,10 +34,14 @@ REQUEST_S = 1.5
 SILENT_S = 1.0
 #: The pause before a watch or a connection that failed is tried again.
 RETRY_S = 0.3
+#: How long the end of a connection is waited for: the client waits for ever for that of some that are encrypted.
+CLOSE_S = 1.0
 #: Servers forget a watch of a client that is gone after this.
 _INACTIVE_S = 30.0
 #: As JetStream numbers what it answers: there is no such message in the stream.
 _NO_MESSAGE = 10037
+
+_NO_KEY, _NO_RIGHT = "authorization violation", "permissions violation"
 
 _T = TypeVar("_T")
 
@@ -62,6 +66,7 @@ class NatsCoordination:
         self._bucket: KeyValue | None = None
         self._opening = asyncio.Lock()
         self._is_closed = False
+        self._refusal = ""  # what a server has refused since it answered last
 
     async def put(self, key: str, value: bytes) -> int:
         """As the port says."""
@@ -113,7 +118,7 @@ class NatsCoordination:
         self._is_closed = True
         client, self._client, self._bucket, self._js = self._client, None, None, None
         if client is not None:
-            await client.close()
+            await _end(client)
 
     async def _answer(self, request: Awaitable[_T]) -> _T:
         """Wait for an answer, which is also "no"; what the caller does not expect is unknown.
@@ -124,7 +129,7 @@ class NatsCoordination:
         """
         try:
             async with asyncio.timeout(REQUEST_S):
-                return await request
+                answer = await request
         except KeyWrongLastSequenceError:
             raise
         except NotFoundError:
@@ -132,7 +137,10 @@ class NatsCoordination:
         except (NatsError, OSError, TimeoutError) as exc:
             if isinstance(exc, NoStreamResponseError):
                 self._bucket = None  # perhaps the servers began anew, without it
-            raise CoordinationError(f"the store did not answer: {exc or type(exc).__name__}") from exc
+            why = self._refusal or str(exc) or f"nothing came within {REQUEST_S:g} s"
+            raise CoordinationError(f"the store did not answer: {why}") from exc
+        self._refusal = ""
+        return answer
 
     async def _opened(self) -> KeyValue:
         """Return the bucket, connected and made where that is needed."""
@@ -154,7 +162,7 @@ class NatsCoordination:
             await client.connect(
                 self._servers,
                 name=self._name,
-                error_cb=_note,
+                error_cb=self._note,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # it is slept for
@@ -164,10 +172,19 @@ class NatsCoordination:
                 nkeys_seed=None if self._seed_file is None else str(self._seed_file),
             )
         except BaseException:
-            with suppress(NatsError):
-                await client.close()
+            await _end(client)
             raise
         return client
+
+    async def _note(self, error: Exception) -> None:
+        """Take in what the client meets. What is not permitted stays so until somebody hears: once, not each time."""
+        said = mask_credentials(str(error) or type(error).__name__)
+        if _NO_KEY in said.lower():
+            said += ": the servers do not know this key, see --seed"
+        is_news = said != self._refusal and any(word in said.lower() for word in (_NO_KEY, _NO_RIGHT))
+        if is_news:
+            self._refusal = said
+        logger.log(logging.WARNING if is_news else logging.DEBUG, "the store's connection: %s", said)
 
     async def _found_or_made(self, js: JetStreamContext) -> KeyValue:
         try:
@@ -185,8 +202,18 @@ async def _entries(watcher: KeyValue.KeyWatcher) -> AsyncIterator[StoreEntry]:
             yield StoreEntry(entry.key, entry.value or b"", entry.revision or 0)
 
 
-async def _note(error: Exception) -> None:
-    """Take in what the client meets while it goes on by itself. What is not permitted stays so until somebody hears."""
-    said = mask_credentials(str(error) or type(error).__name__)
-    is_refused = any(word in said.lower() for word in ("permissions violation", "authorization violation"))
-    logger.log(logging.WARNING if is_refused else logging.DEBUG, "the store's connection: %s", said)
+async def _end(client: Client) -> None:
+    """Close a connection, and let go of one whose end does not come."""
+    closing = asyncio.ensure_future(client.close())
+    done, _ = await asyncio.wait({closing}, timeout=CLOSE_S)
+    if not done:
+        closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Whether the event loop's words are: at the end of each encrypted connection the client makes it say some."""
+    return "eof_received() has no effect" not in record.getMessage()
+
+
+logging.getLogger("asyncio").addFilter(_is_worth_saying)

@@ -144,7 +144,7 @@ class FleetFollower:
         found = []
         if self._member.doubles:
             found.append(f"another process calls itself node {self._member.name}: give each a name of its own")
-        if not self._member.membership.is_hearing:
+        if self._link.is_deaf:
             found.append("the fleet's store is away: cameras go on where they are, and none is given to another box")
         if self._member.breaker.is_holding:
             found.append("many boxes fell silent at once: no camera is moved for some seconds")

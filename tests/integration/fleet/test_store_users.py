@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +45,19 @@ class SecureStore:
             await store.close()
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureStore]:
-    """Yield a server with the users that the command prints, and a certificate that the system trusts."""
-    folder = tmp_path_factory.mktemp("store")
+def make_certificate(folder: Path) -> None:
+    """Make a certificate of localhost and its key."""
     holder = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *holder, *files]
     subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureStore]:
+    """Yield a server with the users that the command prints, and a certificate that the system trusts."""
+    folder = tmp_path_factory.mktemp("store")
+    make_certificate(folder)
     entries = []
     for name, whose in USERS.items():
         done = CliRunner().invoke(cli, ["fleet", "user", f"{folder}/{name}.nk", *whose])
@@ -147,3 +153,42 @@ def test_what_is_no_seed_is_refused(tmp_path: Path, text: str) -> None:
         public_key_of(wrong)
     done = CliRunner().invoke(cli, ["fleet", "status", "--fleet", "nats://127.0.0.1:9", "--seed", str(wrong)])
     assert done.exit_code == ExitCode.CONFIG
+
+
+@pytest.mark.parametrize("seed", ["stranger", None])
+async def test_who_is_refused_hears_why_and_ends_soon(
+    secure: SecureStore, seed: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a key, or with one that the servers do not know: said once, and nothing waits for ever at the end."""
+    monkeypatch.setattr(nats_coordination, "REQUEST_S", 2.0)
+    urls = [url.replace("nats://127.0.0.1", "tls://localhost") for url in secure.servers.urls]
+    store = NatsCoordination(urls, "late", seed_file=None if seed is None else secure.folder / f"{seed}.nk")
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            with pytest.raises(CoordinationError, match="the servers do not know this key, see --seed"):
+                await store.get(CONFIG)
+        await store.close()
+
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(said) == 1, caplog.text
+    assert "eof_received" not in caplog.text
+
+
+async def test_an_encrypted_connection_ends_soon_also_where_its_servers_are_gone(tmp_path: Path) -> None:
+    """A box that is switched off must not wait for a store that is away."""
+    make_certificate(tmp_path)
+    more = f'tls {{ cert_file: "{tmp_path}/cert.pem", key_file: "{tmp_path}/key.pem" }}\n'
+    with pytest.MonkeyPatch.context() as patch, running_nats(tmp_path, 1, more) as servers:
+        patch.setenv("SSL_CERT_FILE", f"{tmp_path}/cert.pem")
+        patch.setattr(nats_coordination, "REQUEST_S", 10.0)
+        urls = [url.replace("nats://127.0.0.1", "tls://localhost") for url in servers.urls]
+        stores = [NatsCoordination(urls, f"box{number}") for number in range(4)]
+        for store in stores:
+            await store.put(f"{NODE_PREFIX}box", b"here")
+        await stores[0].close()
+        servers.kill_all()
+        for store in stores[1:]:
+            with suppress(CoordinationError):
+                await store.get(CONFIG)
+            async with asyncio.timeout(20):
+                await store.close()
