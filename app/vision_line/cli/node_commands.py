@@ -15,10 +15,21 @@ node_cli = CarefulTyper()
 
 Servers = Annotated[
     list[str],
-    typer.Option("--fleet", metavar="URL", help="A server of the fleet's store, nats:// or tls://; give each of them."),
+    typer.Option(
+        "--fleet",
+        metavar="URL",
+        envvar="VISION_LINE_FLEET",
+        help="A server of the fleet's store, nats:// or tls://; give each of them.",
+    ),
 ]
 Seed = Annotated[
-    Path | None, typer.Option("--seed", metavar="FILE", help="The nkey seed by which servers know this box.")
+    Path | None,
+    typer.Option(
+        "--seed",
+        metavar="FILE",
+        envvar="VISION_LINE_SEED",
+        help="The nkey seed by which servers know this box.",
+    ),
 ]
 
 

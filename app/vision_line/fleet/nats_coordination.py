@@ -66,7 +66,7 @@ class NatsCoordination:
         self._bucket: KeyValue | None = None
         self._opening = asyncio.Lock()
         self._is_closed = False
-        self._refusal = ""  # what a server has refused since it answered last
+        self._refusal = self._met = ""  # what a server has refused since it answered last, and what else went wrong
 
     async def put(self, key: str, value: bytes) -> int:
         """As the port says."""
@@ -137,9 +137,9 @@ class NatsCoordination:
         except (NatsError, OSError, TimeoutError) as exc:
             if isinstance(exc, NoStreamResponseError):
                 self._bucket = None  # perhaps the servers began anew, without it
-            why = self._refusal or str(exc) or f"nothing came within {REQUEST_S:g} s"
+            why = self._refusal or str(exc) or self._met or f"nothing came within {REQUEST_S:g} s"
             raise CoordinationError(f"the store did not answer: {why}") from exc
-        self._refusal = ""
+        self._refusal = self._met = ""
         return answer
 
     async def _opened(self) -> KeyValue:
@@ -182,6 +182,7 @@ class NatsCoordination:
         if _NO_KEY in said.lower():
             said += ": the servers do not know this key, see --seed"
         is_news = said != self._refusal and any(word in said.lower() for word in (_NO_KEY, _NO_RIGHT))
+        self._met = said
         if is_news:
             self._refusal = said
         logger.log(logging.WARNING if is_news else logging.DEBUG, "the store's connection: %s", said)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from nats.errors import Error as NatsError
 from tests.fakes.nats_servers import NatsServers, running_nats
+from tests.fakes.ports import free_port
 from typer.testing import CliRunner
 
 from vision_line.cli.main import cli
@@ -192,3 +193,17 @@ async def test_an_encrypted_connection_ends_soon_also_where_its_servers_are_gone
                 await store.get(CONFIG)
             async with asyncio.timeout(20):
                 await store.close()
+
+
+def test_servers_and_seed_may_stand_in_the_environment(secure: SecureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three servers and a file are long to write each time; what is wrong with them is said."""
+    urls = " ".join(url.replace("nats://127.0.0.1", "tls://localhost") for url in secure.servers.urls)
+    monkeypatch.setenv("VISION_LINE_FLEET", urls)
+    monkeypatch.setenv("VISION_LINE_SEED", str(secure.folder / "operator.nk"))
+    known = CliRunner().invoke(cli, ["fleet", "why", "cam1"])
+    monkeypatch.setenv("VISION_LINE_FLEET", f"nats://127.0.0.1:{free_port()} nats://127.0.0.1:{free_port()}")
+    away = CliRunner().invoke(cli, ["fleet", "status"])
+
+    assert "plant" in known.stderr  # the store has answered, whatever other tests have put there
+    assert "did not answer" not in known.stderr
+    assert "Connect call failed" in away.stderr
