@@ -10,7 +10,7 @@ import time
 import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -20,13 +20,16 @@ from vision_line.cli.node import fleet_store
 from vision_line.config.plant_load import LoadedPlant, checked_plant, load_plant
 from vision_line.config.table_values import NODE_NAME
 from vision_line.config.toml import TomlFile
-from vision_line.errors import ConfigError, RunError
+from vision_line.errors import ConfigError, ExitCode, RunError
 from vision_line.fleet.coordination import CONFIG, DRAIN, DRAIN_PREFIX, NO_DRAIN, Coordination, StoreEntry
 from vision_line.fleet.fleet_view import FleetView, watched_fleet
 from vision_line.fleet.plant_cameras import fleet_cameras
-from vision_line.fleet.signed_plant import SignedPlant, new_fleet, signed_plant
+from vision_line.fleet.signed_plant import SignedPlant, checked_signature, new_fleet, signed_plant
 from vision_line.fleet.store_users import make_seed, public_key_of, user_entry
 from vision_line.records.seal import load_signing_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: How long a box that is to give its cameras away is waited for.
 DRAIN_S = 120.0
@@ -34,8 +37,10 @@ DRAIN_S = 120.0
 _T = TypeVar("_T")
 
 
-def apply(path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | None, *, dry_run: bool) -> None:
-    """Check, show, sign and write a plant.
+def apply(
+    path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | None, *, dry_run: bool, new_key: bool = False
+) -> None:
+    """Check, show, sign and write a plant; only with `new_key` where the one in the store has another's signature.
 
     Raises:
         VisionLineError: it is not valid, or the store does not take it.
@@ -45,7 +50,9 @@ def apply(path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | Non
     before = _applied(view.config)
     if before is None and (in_force := max((one.config_serial for one in view.reports.values()), default=0)):
         raise RunError(f"the store has lost plant {in_force}, and boxes put it back in a moment: apply again")
-    for line in [*_differences(before, plant), *_moves(view, plant)]:
+    if view.config is not None and before is not None and not new_key:
+        _check_signer(key_file, key, view.config)
+    for line in [*_differences(_in_force(view, before), plant), *_moves(view, plant)]:
         typer.echo(line)
     if dry_run:
         return
@@ -58,8 +65,8 @@ def apply(path: Path, servers: tuple[str, ...], key_file: Path, seed: Path | Non
     typer.echo(f"plant {serial} is in the store")
 
 
-def show_status(servers: tuple[str, ...], seed: Path | None, *, as_json: bool) -> None:
-    """Print the fleet as it is now.
+def show_status(servers: tuple[str, ...], seed: Path | None, *, as_json: bool) -> ExitCode:
+    """Print the fleet as it is now; return FAILED where nobody inspects a camera.
 
     Raises:
         VisionLineError: the store does not answer, or has no plant.
@@ -67,10 +74,11 @@ def show_status(servers: tuple[str, ...], seed: Path | None, *, as_json: bool) -
     view = _with_store(servers, seed, watched_fleet)
     plant = _plant_of(view)
     cameras = fleet_cameras(plant)
-    lost = view.not_survived(cameras)
+    lost, uninspected = view.not_survived(cameras), view.not_inspected(cameras)
+    code = ExitCode.FAILED if uninspected else ExitCode.DONE
     if as_json:
-        typer.echo(json.dumps(_as_json(view, lost), indent=2))
-        return
+        typer.echo(json.dumps(_as_json(view, lost, uninspected), indent=2))
+        return code
     for name, report in sorted(view.reports.items()):
         marks = [word for word, holds in _marks(view, name).items() if holds]
         inspected = sum(camera.inspected for camera in report.cameras.values())
@@ -82,7 +90,11 @@ def show_status(servers: tuple[str, ...], seed: Path | None, *, as_json: bool) -
         typer.echo(f"not inspected: {camera}: {why}")
     for name, names in lost.items():
         typer.echo(f"without {name}: nobody could inspect {', '.join(names)}")
-    typer.echo(f"survives the loss of any one box: {'no' if lost else 'yes'}")
+    now = f": nobody inspects {len(uninspected)} of {len(cameras)} cameras now" if uninspected else ""
+    if uninspected:
+        typer.echo(f"nobody inspects now: {', '.join(uninspected)}")
+    typer.echo(f"survives the loss of any one box: {'no' if lost or uninspected else 'yes'}{now}")
+    return code
 
 
 def show_user(seed: Path, node: str | None) -> None:
@@ -172,6 +184,28 @@ def _applied(entry: StoreEntry | None) -> SignedPlant | None:
         raise RunError("the plant in the store is of a newer version") from exc
 
 
+def _in_force(view: FleetView, applied: SignedPlant | None) -> SignedPlant | None:
+    """Return the plant of the store, None where boxes are there and all of them refuse it."""
+    reports = view.reports.values()
+    return None if reports and all(report.plant_refused for report in reports) else applied
+
+
+def _check_signer(key_file: Path, key: Ed25519PrivateKey, entry: StoreEntry) -> None:
+    """Refuse a key that boxes would not take the plant of.
+
+    Raises:
+        ConfigError: the plant in the store is signed by another one.
+    """
+    try:
+        checked_signature(entry.value, key.public_key().public_bytes_raw().hex())
+    except ConfigError as exc:
+        raise ConfigError(
+            f"--key {key_file}: the plant in the store is not signed by this key, so that boxes would go on without the"
+            " new plant; expected the key of which they have the public half. Where they get the public half of this"
+            " one, or the plant in the store is not the operator's: --new-key"
+        ) from exc
+
+
 def _plant_of(view: FleetView) -> LoadedPlant:
     applied = _applied(view.config)
     if applied is None:
@@ -221,15 +255,19 @@ def _marks(view: FleetView, name: str) -> dict[str, bool]:
         "inspects as rarely as parts allow": name in view.plan.reduced,
         f"has no secret for {', '.join(sorted(report.refuses))}": bool(report.refuses),
         f"still at plan {report.plan_epoch} of {view.plan.epoch}": report.plan_epoch < view.plan.epoch,
+        f"REFUSES THE PLANT IN THE STORE, goes on with plant {report.config_serial}: {report.plant_refused}": bool(
+            report.plant_refused
+        ),
     }
 
 
-def _as_json(view: FleetView, lost: dict[str, list[str]]) -> dict[str, object]:
+def _as_json(view: FleetView, lost: dict[str, list[str]], uninspected: list[str]) -> dict[str, object]:
     return {
         "leader": view.leader,
         "plan": view.plan.model_dump(mode="json"),
         "boxes": {name: report.model_dump(mode="json") for name, report in sorted(view.reports.items())},
         "away": sorted(view.silent - view.reports.keys()),
         "not_survived": lost,
-        "survives_any_one": not lost,
+        "not_inspected": uninspected,
+        "survives_any_one": not lost and not uninspected,
     }

@@ -23,12 +23,15 @@ def apply_plant(
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The operator's private Ed25519 key (PEM).")],
     seed: Seed = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change and move.")] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Sign with another key than the plant in the store is signed with.")
+    ] = False,
 ) -> None:
     """Check a plant.toml, show what it changes and which cameras move, sign it, and give it to all boxes."""
     with reported_errors():
         from vision_line.cli.fleet import apply
 
-        apply(plant, tuple(fleet), key, seed, dry_run=dry_run)
+        apply(plant, tuple(fleet), key, seed, dry_run=dry_run, new_key=new_key)
 
 
 @fleet_cli.command("status")
@@ -37,7 +40,7 @@ def show_fleet(fleet: Servers, seed: Seed = None, as_json: AsJson = False) -> No
     with reported_errors():
         from vision_line.cli.fleet import show_status
 
-        show_status(tuple(fleet), seed, as_json=as_json)
+        raise typer.Exit(show_status(tuple(fleet), seed, as_json=as_json))
 
 
 @fleet_cli.command("why")

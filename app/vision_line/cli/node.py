@@ -41,6 +41,9 @@ from vision_line.screens.logs import logging_to_file, logging_to_stream
 STORE_S = 5.0
 ASK_EVERY_S = 0.5
 
+#: Relative paths of a plant are relative to its folder.
+PLANT_PATH = Path("plant.toml")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
@@ -71,14 +74,17 @@ def run_node(options: NodeOptions) -> int:
         raise ConfigError(f"--node: expected 1 to 64 letters, digits, '_', '-', found {name!r}")
     public_key, capacity, kept = load_public_key(options.key), _capacity(options.capacity), KeptFleet(options.keep)
     before = kept.read()
-    value, is_kept = asyncio.run(_first_plant(options, name, public_key, None if before is None else before[0]))
+    value, is_kept = asyncio.run(
+        first_plant(options.servers, options.seed, name, public_key, None if before is None else before[0])
+    )
+    fleet = checked_signature(value, public_key).fleet
     member = FleetMember(name, uuid.uuid4().hex)
     if is_kept and before is not None:
         member.obey(before[1])  # nobody can say whether it still holds; a plant must not stop for that
     setup = FleetNodeSetup(
         store=fleet_store(options.servers, name, options.seed),
         member=member,
-        fleet=checked_signature(value, public_key).fleet,
+        fleet=fleet,
         report=NodeReport(
             labels=options.labels,
             address=options.address,
@@ -87,7 +93,7 @@ def run_node(options: NodeOptions) -> int:
         ),
         capacity=capacity,
         public_key=public_key,
-        path=Path("plant.toml"),
+        path=PLANT_PATH,
         kept=kept,
         environment=os.environ,
         value=value,
@@ -116,7 +122,7 @@ def fleet_store(servers: tuple[str, ...], name: str, seed: Path | None) -> Coord
 def _serve(options: NodeOptions, setup: FleetNodeSetup) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     share_heaps()
-    loaded = read_plant(setup, setup.value)[1].of_box(frozenset())
+    loaded = read_plant(setup.value, setup.public_key, setup.path, setup.environment)[1].of_box(frozenset())
     run = RunOptions(
         streams=setup.path,
         model=options.model,
@@ -140,9 +146,15 @@ def _serve(options: NodeOptions, setup: FleetNodeSetup) -> int:
         return asyncio.run(serve())
 
 
-async def _first_plant(options: NodeOptions, name: str, public_key: str, kept: bytes | None) -> tuple[bytes, bool]:
-    """Return the plant in the store, or what was kept, and whether the store is away; wait where there is neither."""
-    store = fleet_store(options.servers, f"{name}-start", options.seed)
+async def first_plant(
+    servers: tuple[str, ...], seed: Path | None, name: str, public_key: str, kept: bytes | None
+) -> tuple[bytes, bool]:
+    """Return the plant in the store, or what was kept, and whether the store is away; wait where there is neither.
+
+    Raises:
+        ConfigError: what is there cannot be used on this box.
+    """
+    store = fleet_store(servers, f"{name}-start", seed)
     is_said = False
     try:
         while True:
@@ -150,17 +162,32 @@ async def _first_plant(options: NodeOptions, name: str, public_key: str, kept: b
             with suppress(CoordinationError, TimeoutError):
                 async with asyncio.timeout(STORE_S):
                     entry = await store.get(CONFIG)
-            if entry is None and kept is not None:
-                return kept, True
-            if entry is not None:
-                known = [entry.value] if kept is None else [entry.value, kept]
-                return max(known, key=lambda value: checked_signature(value, public_key).serial), False
+            if entry is not None or kept is not None:
+                known = [value for value in (None if entry is None else entry.value, kept) if value is not None]
+                return _newest_usable(known, public_key), entry is None
             if not is_said:
                 say("waiting for a plant: vision-line fleet apply plant.toml", sys.stderr)
                 is_said = True
             await asyncio.sleep(ASK_EVERY_S)
     finally:
         await store.close()
+
+
+def _newest_usable(values: list[bytes], public_key: str) -> bytes:
+    """Return the newest plant that can be used here: a box inspects by a good one, whatever else the store has.
+
+    Raises:
+        ConfigError: none can; it says what is wrong with the first.
+    """
+    usable, faults = dict[bytes, int](), []
+    for value in values:
+        try:
+            usable[value] = read_plant(value, public_key, PLANT_PATH, os.environ)[0].serial
+        except ConfigError as exc:
+            faults.append(exc)
+    if not usable:
+        raise faults[0]
+    return max(usable, key=lambda value: usable[value])
 
 
 def _capacity(path: Path) -> BoxCapacity:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
@@ -58,6 +58,11 @@ class FleetView:
         now = self.placed(cameras).left_out.keys()
         found = {name: sorted(self.placed(cameras, name).left_out.keys() - now) for name in self.nodes()}
         return {name: lost for name, lost in found.items() if lost}
+
+    def not_inspected(self, cameras: Iterable[str]) -> list[str]:
+        """Return those of `cameras` that no living node says it inspects now."""
+        seen = {name for report in self.reports.values() for name, one in report.cameras.items() if one.inspected}
+        return sorted(set(cameras) - seen)
 
     def take(self, entry: StoreEntry) -> None:
         """Take in what the watch brought; what cannot be read is left out."""

@@ -48,6 +48,8 @@ class NodeReport(Stored):
     """Which plan it obeys."""
     config_serial: Annotated[int, Field(ge=0)] = 0
     """Which `fleet apply` it has accepted."""
+    plant_refused: str = ""
+    """Why it does not use the plant in the store; "": it does."""
     cameras: dict[CameraName, CameraReport] = Field(default_factory=dict)
     """Those that it has open, and so inspects or tries to."""
 

@@ -70,7 +70,8 @@ def checked_signature(value: bytes, public_key: str) -> SignedPlant:
         key.verify(bytes.fromhex(plant.signature), _signed_text(plant))
     except (InvalidSignature, ValueError) as exc:
         raise ConfigError(
-            f"plant {plant.serial} of {plant.author!r} in the store is not signed by the operator's key"
+            f"plant {plant.serial}, applied by {plant.author}, is not signed by the operator's key, of which"
+            " --key is the public half"
         ) from exc
     return plant
 

@@ -35,6 +35,9 @@ from vision_line.telemetry.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
+#: So much of why a plant is refused goes into a heartbeat and an alarm; the log has all of it.
+LONGEST_WHY = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetNodeSetup:
@@ -52,18 +55,20 @@ class FleetNodeSetup:
     value: bytes  # the signed configuration that it begins with
 
 
-def read_plant(setup: FleetNodeSetup, value: bytes) -> tuple[SignedPlant, LoadedPlant]:
-    """Return the plant in a value of the store.
+def read_plant(
+    value: bytes, public_key: str, path: Path, environment: Mapping[str, str]
+) -> tuple[SignedPlant, LoadedPlant]:
+    """Return the plant in a value of the store; the rest as in `FleetNodeSetup`.
 
     Raises:
         ConfigError: it is not the operator's, or not valid on this box.
     """
-    signed = checked_signature(value, setup.public_key)
+    signed = checked_signature(value, public_key)
     try:
         data = tomllib.loads(signed.text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"plant {signed.serial} of {signed.author}: not valid TOML: {exc}") from exc
-    return signed, checked_plant(TomlFile(setup.path, signed.text, data), setup.environment)
+    return signed, checked_plant(TomlFile(path, signed.text, data), environment)
 
 
 class FleetFollower:
@@ -100,9 +105,9 @@ class FleetFollower:
         self._sizes_wh: dict[str, tuple[int, int]] = {}
         self._pixels = defaultdict[str, DecodedPixels](DecodedPixels)
         self._leaving = False
-        self._refused_value = b""
+        self._refused_value, self._refused_why = b"", ""
         self._value = setup.value
-        self._signed, self._plant = read_plant(setup, setup.value)
+        self._signed, self._plant = self._read(setup.value)
         self._check_all(self._plant)
         self._take_plant()
 
@@ -151,26 +156,37 @@ class FleetFollower:
         if self._member.is_leading and self._member.plan is not None and self._member.plan.left_out:
             names = sorted(self._member.plan.left_out)
             found.append(f"no box inspects {', '.join(names[:6])}{f' + {len(names) - 6} more' if names[6:] else ''}")
+        if self._refused_why:
+            found.append(
+                f"plant {self._signed.serial} stays in force, the one in the store is not used: {self._refused_why}"
+            )
         return found
 
     def _configure(self, value: bytes) -> None:
         """Take a configuration of the store, if it is the operator's, valid, and newer."""
-        if value in (self._value, self._refused_value):
+        if value == self._value:
+            self._refused_value, self._refused_why = b"", ""
+            return
+        if value == self._refused_value:
             return
         try:
-            signed, plant = read_plant(self._setup, value)
+            signed, plant = self._read(value)
             if signed.serial <= self._signed.serial:
                 raise ConfigError(
                     f"plant {signed.serial} in the store is not newer than {self._signed.serial}, in force"
                 )
             self._check_all(plant)
         except ConfigError as exc:
-            self._refused_value = value
+            self._refused_value, self._refused_why = value, str(exc).partition("\n")[0][:LONGEST_WHY]
             logger.error("the plant in the store is not used, the previous one stays in force:\n%s", exc)
             return
         self._signed, self._plant, self._value = signed, plant, value
-        logger.info("plant %d of %s is in force", signed.serial, signed.author)
+        self._refused_value, self._refused_why = b"", ""
+        logger.info("plant %d, applied by %s, is in force", signed.serial, signed.author)
         self._take_plant()
+
+    def _read(self, value: bytes) -> tuple[SignedPlant, LoadedPlant]:
+        return read_plant(value, self._setup.public_key, self._setup.path, self._setup.environment)
 
     def _check_all(self, plant: LoadedPlant) -> None:
         """Refuse a plant of which this node could not inspect every camera, whatever the plan will say."""
@@ -212,6 +228,7 @@ class FleetFollower:
                 "full": self._fullness.is_full,
                 "leaving": self._leaving,
                 "refuses": self._plant.without_secret,
+                "plant_refused": self._refused_why,
                 "cameras": {
                     name: CameraReport(
                         epoch=self._epochs.get(name, 0),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from vision_line.fleet.coordination import StoreEntry
 from vision_line.fleet.fleet_plan import Assignment, FleetPlan
 from vision_line.fleet.fleet_view import FleetView
-from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.workload import FleetCamera, Workload
 
 
@@ -65,3 +65,14 @@ def test_a_view_is_complete_once_all_who_did_not_say_good_bye_gave_a_sign() -> N
 
     assert view.is_complete
     assert view.silent == {"off"}
+
+
+def test_cameras_that_nobody_inspects_now() -> None:
+    """Whatever the plan says: of boxes that are away, and of those that have it open and see nothing."""
+    view = FleetView()
+    report = NodeReport(cameras={"c1": CameraReport(epoch=1, inspected=True), "c2": CameraReport(epoch=1)}).to_bytes()
+    assert view.not_inspected(["c2", "c1"]) == ["c1", "c2"]
+    for number in (1, 2):
+        view.take(StoreEntry("node.a", report, number))
+
+    assert view.not_inspected(["c2", "c1"]) == ["c2"]

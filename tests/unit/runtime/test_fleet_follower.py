@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -23,7 +24,15 @@ from vision_line.runtime.fleet_follower import FleetFollower, FleetNodeSetup
 PLANT = 'config_version = 1\n[[stream]]\nname = "cam1"\nurl = "rtsp://10.0.0.1/1"\n'
 OWN = Absence(10.0, CRASHED)
 
+KEY = Ed25519PrivateKey.generate()
+FLEET = new_fleet()
+
 Following = Callable[[Assignment], FleetFollower]
+
+
+def plant_of(key: Ed25519PrivateKey, serial: int) -> bytes:
+    """Return what the store has of a plant."""
+    return signed_plant(key, serial, FLEET, "anna", 1.0, PLANT).to_bytes()
 
 
 @pytest.fixture
@@ -31,7 +40,6 @@ def following(tmp_path: Path) -> Following:
     """Give what follows a plan on a box whose last run died under epoch 3."""
 
     def made(assignment: Assignment) -> FleetFollower:
-        key = Ed25519PrivateKey.generate()
         member = FleetMember("a", "life")
         member.obey(FleetPlan(epoch=9, cameras={"cam1": assignment}))
         setup = FleetNodeSetup(
@@ -40,15 +48,17 @@ def following(tmp_path: Path) -> Following:
             fleet="",
             capacity=BoxCapacity(inspections_per_s=1, mpixels_per_s=1),
             report=NodeReport(),
-            public_key=key.public_key().public_bytes_raw().hex(),
+            public_key=KEY.public_key().public_bytes_raw().hex(),
             path=tmp_path / "plant.toml",
             kept=KeptFleet(tmp_path / "fleet.json"),
             environment={},
-            value=signed_plant(key, 1, new_fleet(), "anna", 1.0, PLANT).to_bytes(),
+            value=plant_of(KEY, 1),
         )
         inherited = Inheritance({"cam1": OWN}, None, {"cam1": 3})
         nothing: Any = None
-        return FleetFollower(setup, nothing, inherited, nothing, lambda _: None, nothing)
+        cameras: Any = SimpleNamespace(running=[], sizes_wh=dict)
+        seen: Any = SimpleNamespace(cameras=[])
+        return FleetFollower(setup, cameras, inherited, lambda: seen, lambda _: None, nothing)
 
     return made
 
@@ -77,3 +87,18 @@ def test_the_fleet_knows_it_better(following: Following) -> None:
     cast(Any, follower)._member._inspected_s["cam1"] = 50.0
 
     assert follower.absence_of("cam1") == Absence(50.0, "node:lost")
+
+
+def test_a_plant_that_is_refused_is_an_alarm_until_a_good_one_comes(following: Following) -> None:
+    """Also in what the box says of itself: the operator looks at the fleet, not at each box's log."""
+    follower: Any = following(Assignment(node="a", epoch=3))
+    follower._configure(plant_of(Ed25519PrivateKey.generate(), 2))
+    said = "plant 2, applied by anna, is not signed by the operator's key, of which --key is the public half"
+
+    assert f"plant 1 stays in force, the one in the store is not used: {said}" in follower.alarms()
+    assert follower._report().plant_refused == said
+
+    follower._configure(plant_of(KEY, 3))
+
+    assert not [alarm for alarm in follower.alarms() if "in the store" in alarm]
+    assert follower._report().plant_refused == ""

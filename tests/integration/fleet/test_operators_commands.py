@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What an operator does and sees, on a real server, where boxes are only signs of life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.fakes.nats_servers import NatsServers, running_nats
+from tests.fakes.operator_files import written_key, written_plant
+
+from vision_line.cli.fleet import apply, show_status
+from vision_line.cli.node import first_plant
+from vision_line.errors import ConfigError, ExitCode
+from vision_line.fleet.coordination import CONFIG, NODE_PREFIX
+from vision_line.fleet.nats_coordination import NatsCoordination
+from vision_line.fleet.node_report import CameraReport, NodeReport
+from vision_line.fleet.signed_plant import SignedPlant, checked_signature
+from vision_line.records.seal import load_public_key
+
+
+class Operator:
+    """The commands in a folder with a key and a plant."""
+
+    def __init__(self, folder: Path, servers: NatsServers) -> None:
+        self.folder = folder
+        self.servers = tuple(servers.urls)
+        self.key = written_key(folder)
+
+    async def apply(self, key: Path | None = None, *, dry_run: bool = False, new_key: bool = False) -> None:
+        """Bring `plant.toml` in force."""
+        plant = self.folder / "plant.toml"
+        await asyncio.to_thread(apply, plant, self.servers, key or self.key, None, dry_run=dry_run, new_key=new_key)
+
+    async def status(self) -> ExitCode:
+        """Show the fleet."""
+        return await asyncio.to_thread(show_status, self.servers, None, as_json=False)
+
+    async def in_store(self) -> SignedPlant:
+        """Return the plant that the store has."""
+        store = NatsCoordination(self.servers, "test")
+        try:
+            entry = await store.get(CONFIG)
+        finally:
+            await store.close()
+        assert entry is not None
+        return SignedPlant.model_validate_json(entry.value)
+
+    @asynccontextmanager
+    async def boxes(self, **reports: NodeReport) -> AsyncIterator[None]:
+        """Have boxes of these names give signs of life."""
+        store, stopping = NatsCoordination(self.servers, "boxes"), asyncio.Event()
+
+        async def beat() -> None:
+            while not stopping.is_set():  # not cancelled: a request that is answered just then would not notice
+                for name, report in reports.items():
+                    await store.put(NODE_PREFIX + name, report.to_bytes())
+                await asyncio.sleep(0.3)
+
+        beating = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            stopping.set()
+            await beating
+            await store.close()
+
+
+@pytest.fixture
+async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
+    """Yield the operator of a store that has nothing."""
+    with running_nats(tmp_path, 1) as servers:
+        yield Operator(tmp_path, servers)
+
+
+def box_with(*inspected: str, **more: object) -> NodeReport:
+    """Return what a box says that inspects these cameras and has room for a hundred."""
+    cameras = {name: CameraReport(epoch=1, inspected=True) for name in inspected}
+    report = NodeReport(life="1", inspections_mhz=10**6, pixels_s=10**10, cameras=cameras)
+    return report.model_copy(update=more)
+
+
+async def test_another_key_is_refused_before_boxes_refuse_its_plant(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless it is to be another one; and what boxes have is not compared with a plant that they refuse."""
+    written_plant(operator.folder, "cam1")
+    other = written_key(operator.folder, "other")
+    async with operator.boxes(box1=box_with("cam1")):
+        await operator.apply()
+        with pytest.raises(ConfigError, match=r"--key .*other\.pem: the plant in the store is not signed .* --new-key"):
+            await operator.apply(other, dry_run=True)
+        with pytest.raises(ConfigError, match="the plant in the store is not signed"):
+            await operator.apply(other)
+        assert (await operator.in_store()).serial == 1
+        await operator.apply(other, new_key=True)
+        assert (await operator.in_store()).serial == 2
+    capsys.readouterr()
+    async with operator.boxes(box1=box_with("cam1", config_serial=1, plant_refused="plant 2 is not signed")):
+        await operator.status()
+        await operator.apply(new_key=True)
+    said = capsys.readouterr().out
+
+    assert "box1: 1 of 0 cameras inspected, REFUSES THE PLANT IN THE STORE, goes on with plant 1: plant 2" in said
+    assert "+ cam1\n" in said
+    assert checked_signature((await operator.in_store()).to_bytes(), load_public_key(operator.key.with_suffix(".pub")))
+
+
+async def test_a_box_starts_with_the_good_plant_that_it_kept(operator: Operator) -> None:
+    """One that was powered off must not stay so because somebody applied a plant that no box takes."""
+    written_plant(operator.folder, "cam1")
+    async with operator.boxes(box2=box_with()):
+        await operator.apply()
+        kept = (await operator.in_store()).to_bytes()
+        await operator.apply(written_key(operator.folder, "other"), new_key=True)
+    public_key = load_public_key(operator.key.with_suffix(".pub"))
+
+    assert await first_plant(operator.servers, None, "box1", public_key, kept) == (kept, False)
+    with pytest.raises(ConfigError, match=r"plant 2, .* is not signed by the operator's key, of which --key"):
+        await first_plant(operator.servers, None, "box1", public_key, None)
+
+
+async def test_a_plant_that_nobody_inspects_survives_nothing(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without boxes there is none whose loss could change anything; the line that counts says no all the same."""
+    written_plant(operator.folder, "cam1", "cam2")
+    await operator.apply()
+    assert await operator.status() == ExitCode.FAILED
+    assert capsys.readouterr().out.endswith(
+        "survives the loss of any one box: no: nobody inspects 2 of 2 cameras now\n"
+    )
+    async with operator.boxes(box1=box_with("cam1"), box2=box_with()):
+        assert await operator.status() == ExitCode.FAILED
+    assert capsys.readouterr().out.endswith(
+        "nobody inspects now: cam2\nsurvives the loss of any one box: no: nobody inspects 1 of 2 cameras now\n"
+    )
+    async with operator.boxes(box1=box_with("cam1"), box2=box_with("cam2")):
+        assert await operator.status() == ExitCode.DONE
+    assert capsys.readouterr().out.endswith("survives the loss of any one box: yes\n")
