@@ -134,7 +134,13 @@ def running_lanes(directory: Path, text: str = LANE) -> Iterator[Path]:
     """Decide parts of a folder, in a thread; gives the streams.toml, which may be changed."""
     streams = directory / "streams.toml"
     streams.write_text(text, encoding="utf-8")
-    service = LaneService(directory, load_lanes(streams))
+    with serving(LaneService(directory, load_lanes(streams))):
+        yield streams
+
+
+@contextmanager
+def serving(service: LaneService) -> Iterator[None]:
+    """Run the process of the lanes in a thread."""
     loop, ready = asyncio.new_event_loop(), threading.Event()
     task = loop.create_task(service.run(asyncio.Event(), ready.set))
     faults: list[BaseException] = []
@@ -155,7 +161,7 @@ def running_lanes(directory: Path, text: str = LANE) -> Iterator[Path]:
     try:
         ready.wait(20)
         assert not faults, faults
-        yield streams
+        yield
     finally:
         if not faults:
             loop.call_soon_threadsafe(task.cancel)

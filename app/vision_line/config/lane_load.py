@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vision_line.config.file_signature import Signature
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.load import repeated_names
 from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
@@ -37,7 +38,10 @@ class _LanesOfFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LoadedLanes:
-    """The lanes of a file, the settings of their cameras, the machines that sort, and where the records are."""
+    """The lanes of a file, the settings of their cameras, the machines that sort, and where the records are.
+
+    `signature` is that of the file as it was read.
+    """
 
     path: Path
     lanes: tuple[LaneSettings, ...]
@@ -48,6 +52,7 @@ class LoadedLanes:
     recipes: Mapping[str, RecipeSettings] = field(hash=False, default_factory=dict)
     modbus: ModbusSettings | None = None
     coils: tuple[CoilSettings, ...] = ()
+    signature: Signature | None = None
 
 
 def load_lanes(path: Path) -> LoadedLanes:
@@ -84,6 +89,7 @@ def load_lanes(path: Path) -> LoadedLanes:
         recipes=found.recipe,
         modbus=found.modbus,
         coils=tuple(found.coil),
+        signature=file.signature,
     )
 
 

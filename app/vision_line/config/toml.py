@@ -17,6 +17,7 @@ from typing import TypeAlias
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from vision_line.config.file_signature import Signature, file_signature
 from vision_line.config.known_keys import header_of, unknown_key
 from vision_line.errors import ConfigError, mask_credentials
 
@@ -44,11 +45,15 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class TomlFile:
-    """A file that is valid TOML: where it is, its text and what it says."""
+    """A file that is valid TOML: where it is, its text and what it says.
+
+    `signature` tells the state that was read from later ones; None: it was not read from the disk.
+    """
 
     path: Path
     text: str
     data: TomlTable
+    signature: Signature | None = None
 
     def error(self, problems: Iterable[Problem]) -> ConfigError:
         """Return the error that names all `problems`, each once, in the order of their lines."""
@@ -63,6 +68,7 @@ def read_toml(path: Path) -> TomlFile:
     Raises:
         ConfigError: the file cannot be read, is not UTF-8 or is not TOML; with the line of the mistake.
     """
+    signature = file_signature(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
@@ -71,7 +77,7 @@ def read_toml(path: Path) -> TomlFile:
         found = f"byte {exc.object[exc.start]:#04x} at {exc.start}"
         raise ConfigError(f"{path}: expected UTF-8 text, found {found}") from exc
     try:
-        return TomlFile(path, text, tomllib.loads(text))
+        return TomlFile(path, text, tomllib.loads(text), signature)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}:{_syntax_problem(exc, text)}") from exc
 

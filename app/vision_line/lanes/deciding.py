@@ -161,9 +161,12 @@ class Deciding:
             self._settle([machine])
 
     def release(self, by: str) -> None:
-        """Have no lane divert any more in one's name: it has gone."""
-        for name in self._machines:
-            self.enable(name, is_enabled=True, by=by)
+        """Have no lane divert any more in one's name: it has gone. Nor one that is decided again later."""
+        for name, diverting in self._diverting.items():
+            if name in self._machines:
+                self.enable(name, is_enabled=True, by=by)
+            else:
+                diverting.discard(by)
 
     def counted(self, lane: str, parts: int, rejects: int) -> None:
         """Take what the machine counted.

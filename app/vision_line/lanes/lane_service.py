@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from vision_line.lanes.deciding import Deciding
 from vision_line.lanes.lane_plan import LanePlan, plan_of
 from vision_line.lanes.lanes_server import LanesServer
 from vision_line.lanes.line_link import LineLink
+from vision_line.lanes.modbus_registers import THE_PLC
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.plc_door import PlcDoor
 
@@ -49,6 +50,9 @@ class LaneService:
         self._loaded = loaded
         self._make_doors = make_doors
         self._doors: list[PlcDoor] = []  # the socket first
+        self._shut: list[PlcDoor] = []  # those that could not be opened yet
+        self._is_adopted = True
+        self._problem = ""  # why not all is as the file says
 
     async def run(self, asked: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Decide until cancelled; `asked` has the configuration read again at once.
@@ -83,8 +87,8 @@ class LaneService:
             await asyncio.to_thread(recorder.close)
 
     async def _follow(self, asked: asyncio.Event, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
-        """Follow the file, until cancelled."""
-        signature = file_signature(self._loaded.path)
+        """Follow the file, until cancelled; what could not be adopted is tried again."""
+        signature = self._loaded.signature  # not the file's now: it may have changed while this process began
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELOAD_S):
@@ -95,46 +99,65 @@ class LaneService:
                 signature = found
                 try:
                     await self._reload(deciding, recorder, link)
-                except (ConfigError, RunError) as exc:
-                    logger.error("the changed lanes have errors; what can be used of before stays in force:\n%s", exc)
+                except ConfigError as exc:
+                    logger.error("the changed lanes have errors and are not used, those before stay in force:\n%s", exc)
+            if not self._is_adopted:
+                await self._adopt(deciding)
 
     async def _reload(self, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
-        """Adopt what the file says now.
+        """Read what the file says now, and have it adopted.
 
         Raises:
             ConfigError: it is not valid; nothing has changed.
-            RunError: a door cannot be opened.
         """
         loaded = load_lanes(self._loaded.path)
         plans, doors = plans_of(loaded), self._make_doors(loaded)
         has_other_doors = _doors_are_of(loaded) != _doors_are_of(self._loaded)
-        self._loaded = loaded
-        self._apply(plans, deciding)
+        self._loaded, self._is_adopted = loaded, False
         recorder.follow(list(plans))
         recorder.keep(loaded.keep_days)
         link.want(cameras_of(plans))
         if has_other_doors:
-            await self._replace_doors(doors, deciding)
+            gone, self._doors[1:] = self._doors[1:], []
+            for door in gone:
+                await door.close()
+            self._shut = list(doors)
+        if loaded.modbus is None or not loaded.modbus.accept_writes:
+            deciding.release(THE_PLC)  # it cannot switch on again what it had switched off
 
-    async def _replace_doors(self, doors: Sequence[PlcDoor], deciding: Deciding) -> None:
-        """Close all doors but the socket, and open others in their place."""
-        gone, self._doors[1:] = self._doors[1:], []
-        for door in gone:
-            await door.close()
-        for door in doors:
-            await door.open(deciding)
-            self._doors.append(door)
+    async def _adopt(self, deciding: Deciding) -> None:
+        """Have the lanes and the doors be those of the file, as far as that goes now; say what does not."""
+        problem = "; ".join([*self._change_lanes(deciding), *[each async for each in self._open_doors(deciding)]])
+        if problem and problem != self._problem:
+            logger.error("not all is as the changed file says, it is tried again each second: %s", problem)
+        elif self._problem and not problem:
+            logger.info("all is as the changed file says")
+        self._problem, self._is_adopted = problem, not problem
 
-    def _apply(self, plans: Mapping[str, LanePlan], deciding: Deciding) -> None:
-        """End the lanes that are gone or otherwise now, and begin what is new."""
-        before = deciding.plans
-        for name, plan in before.items():
+    async def _open_doors(self, deciding: Deciding) -> AsyncIterator[str]:
+        """Open the doors that are shut; yield why one cannot be, which is no matter of the others."""
+        for door in list(self._shut):
+            try:
+                await door.open(deciding)
+            except RunError as exc:
+                yield str(exc)
+            else:
+                self._shut.remove(door)
+                self._doors.append(door)
+
+    def _change_lanes(self, deciding: Deciding) -> Iterator[str]:
+        """End the lanes that are gone or otherwise now, and begin what is new; yield why one cannot begin."""
+        plans = plans_of(self._loaded)
+        for name, plan in deciding.plans.items():
             if plans.get(name) != plan:
                 deciding.remove(name)
                 logger.info("lane %s: ended, its parts on their way are not inspected", name)
-        for name, plan in plans.items():
-            if name not in deciding.plans:
-                deciding.add(plan)
+        for name in plans.keys() - deciding.plans.keys():
+            try:
+                deciding.add(plans[name])
+            except RunError as exc:
+                yield f"lane {name}: {exc}"
+            else:
                 logger.info("lane %s: begun", name)
 
 

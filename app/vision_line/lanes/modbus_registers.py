@@ -22,7 +22,7 @@ from vision_line.parts.part import PartCause
 #: Whoever has not said how the lanes are for so long was asleep: what waited is older than it looks, in seconds.
 ASLEEP_S = 0.3
 #: In whose name the PLC has a lane divert everything.
-_PLC = "the PLC"
+THE_PLC = "the PLC"
 MAX_AGE_MS = 5000
 _TRIGGER_AT = plc.offset(plc.HANDSHAKE, "trigger")
 _WRITABLE = plc.size(plc.HANDSHAKE)
@@ -223,7 +223,7 @@ class PlcRegisters:
         name, age_ms = lane.settings.name, int(values["age_ms"]) if "age_ms" in touched else 0
         at_s = self._clock() - age_ms / 1000
         if "enable" in touched:
-            control.enable(name, is_enabled=bool(values["enable"]), by=_PLC)
+            control.enable(name, is_enabled=bool(values["enable"]), by=THE_PLC)
         if touched & {"machine_parts", "machine_rejects"}:
             control.counted(name, int(values["machine_parts"]), int(values["machine_rejects"]))
         if touched & {"encoder"}:
