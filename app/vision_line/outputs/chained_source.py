@@ -61,6 +61,8 @@ class ChainedSource(ABC):
     journal: ClassVar[JournalName]
     #: Number, run, kind, key, moment, body and digest of the entries behind a number, at most so many.
     _behind: ClassVar[str]
+    #: Kinds of entries of which something else may be said later, so that what was said is not kept.
+    _changing: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -222,6 +224,8 @@ class ChainedSource(ABC):
         if kept is not None and kept[0] == entry:
             return kept[1]
         said = self._said_anew(entry)
+        if entry.kind in self._changing:
+            return said
         self._kept[entry.number] = entry, said
         if len(self._kept) > _KEPT:
             del self._kept[next(iter(self._kept))]

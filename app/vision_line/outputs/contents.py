@@ -54,6 +54,8 @@ class EventDetails:
     latency_ms: float | None = None
     model: tuple[str, str] | None = None
     """Name and SHA-256 of the one that inspected; None: the run's own."""
+    may_rise: bool = False
+    """Whether the event goes on, so that its verdict is not its last."""
 
 
 #: What is left out of rows: their numbers within the file, monotonic clocks, paths on the line's disk.
@@ -95,7 +97,8 @@ def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDet
         content,
         camera=_text(content.get("camera")) or event.camera,
         class_name=_text(content.get("class")) or event.class_name,
-        verdict=_text(content.get("verdict")) or event.verdict,
+        # An image is told once: were it kept back for the verdict of now, it would be missing where that rises.
+        verdict=None if event.may_rise else _text(content.get("verdict")) or event.verdict,
         lane=None if content.get("lane") == EVERYWHERE else _text(content.get("lane")),
     )
 

@@ -11,7 +11,7 @@ from vision_line.outputs.contents import notification_of
 from vision_line.outputs.cursor import JournalName, JournalPosition
 from vision_line.outputs.notification import Notification, id_of
 from vision_line.outputs.record_facts import RecordFacts
-from vision_line.records.journal import JournalEntry
+from vision_line.records.journal import JournalEntry, Kind
 from vision_line.records.journal_removal import read_anchor
 from vision_line.records.schema import FILE_NAME, open_reader
 
@@ -25,6 +25,7 @@ class JournalSource(ChainedSource):
     _behind = (
         "SELECT number, run, kind, key, at_utc, body, digest FROM journal WHERE number > ? ORDER BY number LIMIT ?"
     )
+    _changing = frozenset({Kind.EVIDENCE})  # an image has its event's verdict, which may rise
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory / FILE_NAME)

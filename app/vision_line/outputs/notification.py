@@ -31,7 +31,8 @@ Content = Mapping[str, object]
 class Notification:
     """Entry `number` of the journal as others read it, or what the follower has to say before it.
 
-    `id` is the same however often it is sent. `camera`, `class_name`, `verdict` and `lane` are None where it has none.
+    `id` is the same however often it is sent. `camera`, `class_name`, `verdict` and `lane` are None where it has none,
+    or its verdict is not the last one yet.
     """
 
     id: str

@@ -13,7 +13,7 @@ from vision_line.records.journal import JournalEntry, Kind
 _RUN = "SELECT run_id, host, version, model_name, model_sha256, config_sha256 FROM runs WHERE run = ?"
 _SIMULATOR = """SELECT body FROM journal WHERE kind = 'configuration' AND key = 'section/simulator' AND number < ?
     ORDER BY number DESC LIMIT 1"""
-_EVENT = "SELECT camera, class, verdict FROM events WHERE run = ? AND event_id = ?"
+_EVENT = "SELECT camera, class, verdict, ended FROM events WHERE run = ? AND event_id = ?"
 _MODEL = """SELECT model_name, model_sha256 FROM cameras
     WHERE run = ? AND name = ? AND recipe = ? AND model_sha256 <> '' LIMIT 1"""
 _LATENCY = "SELECT latency_ms FROM detections WHERE run = ? AND camera = ? AND sequence = ? LIMIT 1"
@@ -72,7 +72,10 @@ class RecordFacts:
             return self._before(entry)
         if entry.kind == Kind.EVIDENCE:
             row = self._connection.execute(_EVENT, (entry.run, body["event_id"])).fetchone()
-            return EventDetails() if row is None else EventDetails(*row)
+            if row is None:
+                return EventDetails()
+            camera, class_name, verdict, has_ended = row
+            return EventDetails(camera, class_name, verdict, may_rise=not has_ended)
         if entry.kind == Kind.EVENT:
             asked = (entry.run, body["camera"], body["sequence"])
             row = self._connection.execute(_LATENCY, asked).fetchone()

@@ -163,6 +163,25 @@ def test_the_image_of_an_event_follows_its_verdict_and_is_never_inline(setting: 
     assert taken(setting.follower(name="r", kinds=["event", "evidence"], verdicts=["reject"])) == []
 
 
+def test_an_image_comes_whose_event_becomes_a_reject_later(setting: Setting) -> None:
+    """It comes once: the verdict of an event that goes on keeps it from nobody, nor does what another output heard."""
+    run = setting.rows.run(0, None, "cam1")
+    event = setting.rows.event(run, "cam1", 1.0, verdict="warn")
+    setting.rows.connection.execute("UPDATE events SET phase = 'new', ended = 0")
+    setting.rows.images(event, b"jpeg")
+    asked = {"kinds": ["event", "evidence"], "verdicts": ["reject"]}
+    live = taken(setting.follower(name="live", **asked))
+    away = setting.follower(name="away", **asked)
+    with transaction(setting.rows.connection):
+        setting.rows.connection.execute("UPDATE events SET phase = 'end', ended = 1, verdict = 'reject'")
+
+    assert [(said.kind, said.content["verdict"]) for said in live] == [("evidence", "warn")]
+    assert [(said.kind, said.content["verdict"]) for said in taken(away)] == [
+        ("evidence", "reject"),
+        ("event", "reject"),
+    ]
+
+
 def test_an_event_reads_as_flat_json(setting: Setting) -> None:
     """Times as ISO 8601, the box in pixels and shares, the run's model; no number of a row, no monotonic clock."""
     run = setting.rows.run(0, None, "cam1")
