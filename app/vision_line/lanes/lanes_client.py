@@ -67,12 +67,14 @@ class LanesClient:
         encoder: int | None = None,
     ) -> int:
         """Say that a part begins to pass a lane, at `at_s` of the monotonic clock or now; return its `sequence`."""
+        at_s = time.monotonic() if at_s is None else at_s  # however late this is read
         asked = {"number": number, "at_s": at_s, "lot": lot, "recipe": recipe, "encoder": encoder}
         given = {key: value for key, value in asked.items() if value is not None}
         return int(self._ask({"kind": "part", "lane": lane, "part_id": part_id, **given})["sequence"])
 
     def encoder(self, lane: str, count: int, at_s: float | None = None) -> None:
-        """Say where the belt of a lane is."""
+        """Say where the belt of a lane is, at `at_s` of the monotonic clock or now."""
+        at_s = time.monotonic() if at_s is None else at_s
         self._ask({"kind": "encoder", "lane": lane, "count": count, "at_s": at_s})
 
     def enable(self, lane: str, *, is_enabled: bool) -> None:

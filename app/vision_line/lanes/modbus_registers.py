@@ -17,10 +17,9 @@ from vision_line.errors import ConfigError
 from vision_line.lanes import modbus_map as plc
 from vision_line.lanes.modbus_wire import ExceptionCode, RefusedError
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision, Trigger
+from vision_line.lanes.promptness import Promptness
 from vision_line.parts.part import PartCause
 
-#: Whoever has not said how the lanes are for so long was asleep: what waited is older than it looks, in seconds.
-ASLEEP_S = 0.3
 #: In whose name the PLC has a lane divert everything.
 THE_PLC = "the PLC"
 MAX_AGE_MS = 5000
@@ -55,6 +54,8 @@ class _Lane:
     #: The newest part of each number, and the newest of all before the PLC began anew.
     sequences: dict[int, int] = field(default_factory=dict)
     dropped_until: int = 0
+    #: The number that is being handed over: its part may be decided before its sequence is known.
+    beginning: int | None = None
     results: deque[_Result] = field(default_factory=lambda: deque(maxlen=plc.RESULTS))
     handshake: list[int] = field(default_factory=lambda: [1, *[0] * (plc.HANDSHAKE_WORDS - 1)])
 
@@ -73,6 +74,19 @@ class _Lane:
         """Whether the number of a decision is another part's by now."""
         newest = self.sequences.get(decision.trigger.number or 0, 0)
         return decision.sequence <= self.dropped_until or decision.sequence < newest
+
+    def number_of(self, decision: PartDecision) -> int:
+        """Return the trigger number that a decision answers, 0: the PLC must not take it for one of its parts.
+
+        Where the PLC triggers, a part that came by another door may have its number, or one that is more than 16 bits.
+        """
+        number = decision.trigger.number
+        if number is None:
+            return 0
+        if not self.taken and self.beginning is None:
+            return number % 65536
+        is_own = number == self.beginning or decision.sequence == self.sequences.get(number)
+        return number if is_own or (number < 65536 and plc.VERDICTS[decision.verdict] not in plc.GOOD) else 0
 
     def acknowledge(self, result: int) -> None:
         """Let a good one that the PLC has taken say nothing any more."""
@@ -120,14 +134,15 @@ class PlcRegisters:
         self._accepts_writes = accepts_writes
         self._codes = {name: number for number, name in enumerate(classes, start=1)} | {"": 0}
         self._control: LaneControl | None = None
-        self._began_s = self._shown_s = clock()
+        self._began_s = clock()
+        self._promptness = Promptness(self._began_s)
         self._heartbeat = self._refused = 0
         self._is_line_well = False
 
     def begin(self, control: LaneControl) -> None:
         """Hand over to `control` what the PLC writes from now on."""
         self._control = control
-        self._shown_s = self._clock()
+        self._promptness = Promptness(self._clock())
 
     def end(self) -> None:
         """Say that nothing is decided any more."""
@@ -144,7 +159,6 @@ class PlcRegisters:
         lane = self._lanes.get(decision.lane)
         if lane is None or lane.is_of_before(decision):  # a lane without registers, it came later than the map
             return
-        number = decision.trigger.number
         words = {
             "sequence": decision.sequence,
             "class_code": self._codes.get(decision.class_name, plc.OTHER_CLASS),
@@ -152,7 +166,7 @@ class PlcRegisters:
             "took_ms": min(max(0, round(1000 * (decision.decided_s - decision.trigger.at_s))), 65535),
             "result_cause": plc.CAUSES[decision.cause],
             "verdict": plc.VERDICTS[decision.verdict],
-            "trigger": 0 if number is None else number % 65536,
+            "trigger": lane.number_of(decision),
             "result": decision.sequence % 65536,
         }
         good_until_s = decision.deadline_s + lane.settings.plc_scan_ms / 1000
@@ -164,7 +178,7 @@ class PlcRegisters:
             lane.state = states.get(name, _AWAY)
         self._is_line_well = is_line_well
         self._heartbeat += 1
-        self._shown_s = self._clock()
+        self._promptness.came_by(self._clock())
 
     # From the PLC.
 
@@ -210,7 +224,7 @@ class PlcRegisters:
         number, first = divmod(address - plc.HANDSHAKE_AT, plc.HANDSHAKE_WORDS)
         if not 0 <= number < len(self._by_number) or first + len(words) > _WRITABLE:
             raise RefusedError(ExceptionCode.ILLEGAL_ADDRESS, f"{address} to {address + len(words) - 1}")
-        if self._control is None or self._clock() - self._shown_s > ASLEEP_S:
+        if self._control is None or not self._promptness.is_prompt(self._clock()):
             raise RefusedError(ExceptionCode.BUSY, "nothing is decided now")
         lane = self._by_number[number]
         written = [*lane.handshake[:first], *words, *lane.handshake[first + len(words) :]]
@@ -241,11 +255,16 @@ class PlcRegisters:
         elif lane.taken is not None and number != lane.taken:
             # What was answered to this number before belongs to another part.
             lane.drop_results(number)
+            lane.beginning = number
             try:
                 lane.sequences[number] = control.trigger(_trigger(lane.settings, values, at_s))
             except ConfigError as exc:
                 raise RefusedError(ExceptionCode.ILLEGAL_VALUE, str(exc)) from None
-        # The first one may be that of a block that is written again: nobody knows when its part passed.
+            finally:
+                lane.beginning = None
+        elif lane.taken is None:
+            # It may be that of a block that is written again: nobody knows when its part passed, nothing answers it.
+            lane.drop_results()
         lane.taken = number
 
     def _head(self, now_s: float) -> list[int]:

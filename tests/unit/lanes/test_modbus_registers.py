@@ -10,9 +10,10 @@ import pytest
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.errors import ConfigError
 from vision_line.lanes import modbus_map as plc
-from vision_line.lanes.modbus_registers import ASLEEP_S, PlcRegisters
+from vision_line.lanes.modbus_registers import PlcRegisters
 from vision_line.lanes.modbus_wire import ExceptionCode, RefusedError
 from vision_line.lanes.plc_door import LaneState, PartDecision, Trigger
+from vision_line.lanes.promptness import ASLEEP_S
 from vision_line.parts.part import PartCause, PartVerdict
 
 LANES = [
@@ -264,12 +265,37 @@ def test_writes_are_refused_unless_they_are_wanted() -> None:
     assert not int(site.head()["state"]) & plc.WRITES
 
 
+@pytest.mark.parametrize("number", [17, 65_536 + 17])
+def test_a_part_that_another_door_triggered_with_the_number_of_a_plcs_part_is_no_answer_to_it(number: int) -> None:
+    site = Site()
+    site.write(trigger=17)
+    site.decide(number, PartVerdict.ACCEPT, sequence=2)
+    assert site.recent() == []
+    assert (site.lane()["verdict"], site.lane()["trigger"]) == (1, 0)
+    site.decide(17, PartVerdict.ACCEPT, sequence=1)
+    assert site.recent() == [(17, 1)]
+
+
+def test_what_was_answered_to_another_door_is_no_answer_to_the_first_number_that_a_plc_writes() -> None:
+    """It is no part: it may have been written long ago."""
+    site = Site(begins=False)
+    site.decide(17, PartVerdict.ACCEPT)
+    assert site.recent() == [(17, 1)]  # a PLC that only reads knows the parts of others by their numbers
+    site.write(trigger=17)
+    site.decide(17, PartVerdict.ACCEPT, sequence=2)
+    assert site.recent() == []
+
+
 def test_what_waited_while_the_process_slept_is_no_trigger() -> None:
     site = Site()
     site.now_s += ASLEEP_S + 0.01
     with pytest.raises(RefusedError) as refused:
         site.write(trigger=1)
     assert refused.value.code is ExceptionCode.BUSY
+    site.registers.show({}, is_line_well=True)
+    with pytest.raises(RefusedError):  # it may have waited just as well, and be read in the loop's next step
+        site.write(trigger=1)
+    site.now_s += 0.1
     site.registers.show({}, is_line_well=True)
     site.write(trigger=1)
     assert len(site.heard.triggers) == 1
