@@ -8,6 +8,7 @@ import json
 import os
 import time
 import tomllib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +27,7 @@ from vision_line.fleet.fleet_view import FleetView, watched_fleet
 from vision_line.fleet.plant_cameras import fleet_cameras
 from vision_line.fleet.signed_plant import SignedPlant, checked_signature, new_fleet, signed_plant
 from vision_line.fleet.store_users import make_seed, public_key_of, user_entry
+from vision_line.fleet.workload import FleetCamera, FleetNode
 from vision_line.records.seal import load_signing_key
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 #: How long a box that is to give its cameras away is waited for.
 DRAIN_S = 120.0
+#: What a box that drains has kept for this long, while nobody is to take it over, it keeps: a new leader takes less.
+SETTLED_S = 8.0
 
 _T = TypeVar("_T")
 
@@ -130,39 +134,68 @@ def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:
     for name, node in sorted(view.nodes().items()):
         if assignment is not None and name == assignment.node:
             continue
-        why = node.obstacle(cameras[camera]) or (
-            "is draining"
-            if node.is_draining
-            else "is too slow for what it has already"
-            if node.is_full
-            else "may, but nothing moves without need"
-        )
+        why = _stands_against(node, cameras[camera]) or "may, but nothing moves without need"
         typer.echo(f"  {name}: {why}")
+
+
+def _stands_against(node: FleetNode, camera: FleetCamera) -> str:
+    """Return why a box is not given a camera, apart from its room; "" where it may be."""
+    if why := node.obstacle(camera):
+        return why
+    return "is draining" if node.is_draining else "is too slow for what it has already" if node.is_full else ""
 
 
 def drain(node: str, servers: tuple[str, ...], seed: Path | None, *, undo: bool) -> None:
     """Have a box give its cameras away, and wait until it has; or let it have cameras again.
 
     Raises:
-        VisionLineError: the store does not answer, there is no such box, or it still has cameras after a while.
+        VisionLineError: the store does not answer, there is no such box, or it keeps cameras that no other one takes.
     """
 
     async def ask(store: Coordination) -> list[str]:
         if node not in (view := await watched_fleet(store)).reports:
             raise ConfigError(f"no box {node!r} is there, expected one of {', '.join(sorted(view.reports)) or 'none'}")
         await store.put(DRAIN_PREFIX + node, NO_DRAIN if undo else DRAIN)
-        deadline_s = time.monotonic() + DRAIN_S
-        while not undo:
-            view = await watched_fleet(store)
-            held = sorted(view.reports[node].cameras) if node in view.reports else []
-            if not held or time.monotonic() > deadline_s:
-                return held
-        return []
+        return [] if undo else await _drained(store, node)
 
-    held = _with_store(servers, seed, ask)
-    if held:
-        raise RunError(f"{node} still has {', '.join(held)}: `vision-line fleet why CAMERA` says why")
-    typer.echo(f"{node} may have cameras again" if undo else f"{node} has no cameras")
+    kept = _with_store(servers, seed, ask)
+    if kept:
+        raise RunError(
+            f"{node} keeps cameras and is given no more, until `vision-line fleet drain {node} --undo`:\n"
+            + "\n".join(f"  {line}" for line in kept)
+        )
+    typer.echo(f"{node} may have cameras again; none comes back by itself" if undo else f"{node} has no cameras")
+
+
+async def _drained(store: Coordination, node: str) -> list[str]:
+    """Wait until a box has no cameras, or nothing moves any more; return what it keeps and why, a line each reason."""
+    began_s = since_s = time.monotonic()
+    before: dict[str, str] | None = None
+    while True:
+        view = await watched_fleet(store)
+        report = view.reports.get(node)
+        if report is None or not report.cameras:
+            return []
+        now_s, held = time.monotonic(), {name: view.heir_of(name) for name in sorted(report.cameras)}
+        if held != before:
+            typer.echo(f"{node} still has {', '.join(held)}")
+            before, since_s = held, now_s
+        cameras = fleet_cameras(_plant_of(view))
+        is_settled = now_s - since_s > SETTLED_S and not any(held.values())
+        are_pinned = all(name in cameras and cameras[name].pin == node for name in held)
+        if (report.draining and (is_settled or are_pinned)) or now_s - began_s > DRAIN_S:
+            return _why_kept(view, node, [cameras[name] for name in held if name in cameras])
+
+
+def _why_kept(view: FleetView, node: str, cameras: list[FleetCamera]) -> list[str]:
+    """Return why no other box takes cameras of one that drains, those of one reason in one line."""
+    lines = defaultdict[str, list[str]](list)
+    others = {name: one for name, one in sorted(view.nodes().items()) if name != node}
+    for camera in cameras:
+        against = [f"{name}: {_stands_against(one, camera) or 'has no room'}" for name, one in others.items()]
+        why = f"pinned to {node}" if camera.pin == node else "; ".join(against) or "no other box is there"
+        lines[why].append(camera.name)
+    return [f"{', '.join(names)}: {why}" for why, names in lines.items()]
 
 
 def _with_store(servers: tuple[str, ...], seed: Path | None, work: Callable[[Coordination], Awaitable[_T]]) -> _T:
@@ -250,6 +283,7 @@ def _marks(view: FleetView, name: str) -> dict[str, bool]:
     report = view.reports[name]
     return {
         "leads": view.leader == name,
+        "ANOTHER PROCESS HAS ITS NAME": report.doubled,
         "draining": report.draining,
         "too slow for what it has, is given no more": report.full,
         "inspects as rarely as parts allow": name in view.plan.reduced,

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import sys
+import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from vision_line.cli.run import SWITCH_INTERVAL_S, screen_of
 from vision_line.config.table_values import NODE_NAME
 from vision_line.errors import ConfigError
 from vision_line.fleet.box_capacity import BoxCapacity
-from vision_line.fleet.coordination import CONFIG, Coordination, CoordinationError
+from vision_line.fleet.coordination import CONFIG, NODE_PREFIX, Coordination, CoordinationError, StoreEntry
 from vision_line.fleet.fleet_member import FleetMember
 from vision_line.fleet.kept_fleet import KeptFleet
+from vision_line.fleet.membership import LEASE_S
 from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.signed_plant import checked_signature
 from vision_line.fleet.store_users import public_key_of
@@ -152,7 +154,7 @@ async def first_plant(
     """Return the plant in the store, or what was kept, and whether the store is away; wait where there is neither.
 
     Raises:
-        ConfigError: what is there cannot be used on this box.
+        ConfigError: what is there cannot be used on this box, or another process has its name.
     """
     store = fleet_store(servers, f"{name}-start", seed)
     is_said = False
@@ -163,6 +165,8 @@ async def first_plant(
                 async with asyncio.timeout(STORE_S):
                     entry = await store.get(CONFIG)
             if entry is not None or kept is not None:
+                if entry is not None:
+                    await _check_name(store, name)
                 known = [value for value in (None if entry is None else entry.value, kept) if value is not None]
                 return _newest_usable(known, public_key), entry is None
             if not is_said:
@@ -171,6 +175,37 @@ async def first_plant(
             await asyncio.sleep(ASK_EVERY_S)
     finally:
         await store.close()
+
+
+async def _check_name(store: Coordination, name: str) -> None:
+    """Refuse a name of which somebody gives signs of life: two of one name take each other's cameras.
+
+    One that ended without a last word, perhaps the process before, is waited for as long as a lease.
+
+    Raises:
+        ConfigError: somebody does.
+    """
+    first: StoreEntry | None = None
+    deadline_s = time.monotonic() + LEASE_S
+    while time.monotonic() < deadline_s:
+        with suppress(CoordinationError):
+            entry = await store.get(NODE_PREFIX + name)
+            if entry is None or _has_left(entry):
+                return
+            if first is not None and entry.revision != first.revision:
+                raise ConfigError(
+                    f"--node {name}: another process of this name gave a sign of life just now: give each box a name of"
+                    " its own"
+                )
+            first = entry
+        await asyncio.sleep(ASK_EVERY_S)
+
+
+def _has_left(entry: StoreEntry) -> bool:
+    try:
+        return NodeReport.model_validate_json(entry.value).leaving
+    except ValidationError:
+        return False  # of a newer version, and perhaps alive
 
 
 def _newest_usable(values: list[bytes], public_key: str) -> bytes:

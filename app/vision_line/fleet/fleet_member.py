@@ -78,6 +78,7 @@ class FleetMember:
         self.plan: FleetPlan | None = None  # the one to obey
         self.is_draining = False  # whether somebody asked it to give its cameras away
         self.doubles: str = ""  # the life of another process that calls itself by this name; "": none is known
+        self._doubled_s = 0.0  # when that one gave a sign of life last
         self._lease_s = lease_s
         self._leading = _Leading(name, life, lease_s)
         self._planning = _Planning(moves_per_s)
@@ -157,6 +158,8 @@ class FleetMember:
     def tick(self, report: NodeReport, now_s: float) -> list[Request]:
         """Return what is to be asked of the store now; `report` is what this node is and has, its life filled in."""
         requests: list[Request] = []
+        if now_s - self._doubled_s > self._lease_s:
+            self.doubles = ""
         if self._beat_s is None or now_s - self._beat_s >= HEARTBEAT_S or report.leaving:
             self._beat_s = now_s
             requests.append(self.heartbeat(report))
@@ -185,6 +188,7 @@ class FleetMember:
             "plan_epoch": obeyed,
             "config_serial": self._config_serial,
             "draining": report.draining or self.is_draining,
+            "doubled": bool(self.doubles),
         }
         return Put(NODE_PREFIX + self.name, report.model_copy(update=own).to_bytes())
 
@@ -194,7 +198,7 @@ class FleetMember:
             return
         if name == self.name:
             if report.life != self.life:
-                self.doubles = report.life if self._echoed else ""
+                self._saw_double(report, now_s)
                 return  # of the process before, or of another one: no echo
             self._echoed = True
         is_news = self.membership.heard(name, entry.revision, now_s, has_left=report.leaving)
@@ -204,6 +208,13 @@ class FleetMember:
                 self._inspected_s[camera] = now_s
             if one.pixels_s:
                 self._pixels_s[camera] = one.pixels_s
+
+    def _saw_double(self, report: NodeReport, now_s: float) -> None:
+        """Take in a sign of life of another process of this name; before the own first one it is of the one before."""
+        if report.leaving:
+            self.doubles = ""
+        elif self._echoed:
+            self.doubles, self._doubled_s = report.life, now_s
 
     def _living_reports(self, now_s: float) -> dict[str, NodeReport]:
         """Return the reports of those that live, and of those lost just now, with whom others may be lost."""

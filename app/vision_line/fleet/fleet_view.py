@@ -59,6 +59,11 @@ class FleetView:
         found = {name: sorted(self.placed(cameras, name).left_out.keys() - now) for name in self.nodes()}
         return {name: lost for name, lost in found.items() if lost}
 
+    def heir_of(self, camera: str) -> str:
+        """Return who is to take a camera over; "": nobody."""
+        assignment = self.plan.cameras.get(camera)
+        return "" if assignment is None else assignment.heir
+
     def not_inspected(self, cameras: Iterable[str]) -> list[str]:
         """Return those of `cameras` that no living node says it inspects now."""
         seen = {name for report in self.reports.values() for name, one in report.cameras.items() if one.inspected}

@@ -40,6 +40,8 @@ class NodeReport(Stored):
     """Whether it inspects what it has too rarely already."""
     draining: bool = False
     """Whether it is to have no cameras soon."""
+    doubled: bool = False
+    """Whether another process calls itself by its name."""
     leaving: bool = False
     """Whether this is its last word."""
     refuses: frozenset[CameraName] = frozenset()

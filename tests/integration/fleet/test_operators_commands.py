@@ -12,9 +12,10 @@ import pytest
 from tests.fakes.nats_servers import NatsServers, running_nats
 from tests.fakes.operator_files import written_key, written_plant
 
-from vision_line.cli.fleet import apply, show_status
+from vision_line.cli import fleet as fleet_commands
+from vision_line.cli.fleet import apply, drain, show_status
 from vision_line.cli.node import first_plant
-from vision_line.errors import ConfigError, ExitCode
+from vision_line.errors import ConfigError, ExitCode, RunError
 from vision_line.fleet.coordination import CONFIG, NODE_PREFIX
 from vision_line.fleet.nats_coordination import NatsCoordination
 from vision_line.fleet.node_report import CameraReport, NodeReport
@@ -38,6 +39,10 @@ class Operator:
     async def status(self) -> ExitCode:
         """Show the fleet."""
         return await asyncio.to_thread(show_status, self.servers, None, as_json=False)
+
+    async def drain(self, name: str) -> None:
+        """Have a box give its cameras away."""
+        await asyncio.to_thread(drain, name, self.servers, None, undo=False)
 
     async def in_store(self) -> SignedPlant:
         """Return the plant that the store has."""
@@ -141,3 +146,33 @@ async def test_a_plant_that_nobody_inspects_survives_nothing(
     async with operator.boxes(box1=box_with("cam1"), box2=box_with("cam2")):
         assert await operator.status() == ExitCode.DONE
     assert capsys.readouterr().out.endswith("survives the loss of any one box: yes\n")
+
+
+async def test_a_name_that_somebody_has_is_refused_at_the_start(operator: Operator) -> None:
+    """The newcomer would take the cameras of a box that is well; who said good-bye, or is silent, has no name."""
+    written_plant(operator.folder, "cam1")
+    public_key = load_public_key(operator.key.with_suffix(".pub"))
+    async with operator.boxes(box1=box_with("cam1"), gone=NodeReport(leaving=True)):
+        await operator.apply()
+        plant = (await operator.in_store()).to_bytes()
+        with pytest.raises(ConfigError, match="--node box1: another process of this name gave a sign of life"):
+            await first_plant(operator.servers, None, "box1", public_key, None)
+        assert await first_plant(operator.servers, None, "gone", public_key, None) == (plant, False)
+    assert await first_plant(operator.servers, None, "box1", public_key, None) == (plant, False)
+
+
+async def test_a_box_that_is_emptied_says_what_stays_with_it(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pinned cameras at once; others when nothing has moved for a while."""
+    written_plant(operator.folder, "cam1", "cam2", more='pin = "box2"\n')
+    box1, box2 = box_with(labels=frozenset({"dock"})), box_with("cam1", "cam2", draining=True)
+    async with operator.boxes(box1=box1, box2=box2):
+        await operator.apply()
+        with pytest.raises(RunError, match=r"box2 keeps cameras .* --undo`:\n  cam1, cam2: pinned to box2$"):
+            await operator.drain("box2")
+        written_plant(operator.folder, "cam1", "cam2", more='reachable_from = ["hall"]\n')
+        await operator.apply()
+        monkeypatch.setattr(fleet_commands, "SETTLED_S", 0.1)
+        with pytest.raises(RunError, match="cam1, cam2: box1: not reachable"):
+            await operator.drain("box2")

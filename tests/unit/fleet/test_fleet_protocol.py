@@ -11,6 +11,7 @@ from tests.fakes.fleet_world import World
 
 from vision_line.fleet.fleet_member import Claim
 from vision_line.fleet.fleet_plan import FleetPlan
+from vision_line.fleet.node_report import NodeReport
 
 #: A lease, the pause in which others may be lost with a node, a plan's way, and a camera that connects.
 TAKEN_OVER_S = 6.0
@@ -198,7 +199,7 @@ def test_draining_every_node_in_turn(sessions: int, most_away_s: float) -> None:
 
 
 def test_two_processes_of_one_name_notice_each_other() -> None:
-    """Each would renew the other's lease."""
+    """Each would renew the other's lease; when one has gone, the other one is alone again."""
     world = settled(nodes=3)
     first = world.nodes["n1"]
     second = world.start("n1")
@@ -206,6 +207,11 @@ def test_two_processes_of_one_name_notice_each_other() -> None:
     world.run(3)
 
     assert first.member.doubles == second.member.life
+    assert NodeReport.model_validate_json(first.member.heartbeat(NodeReport()).value).doubled
+
+    world.kill("n1")
+    world.run(5)
+    assert first.member.doubles == ""
 
 
 class Plant(RuleBasedStateMachine):
