@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from vision_line.config.camera_recipes import recipe_problems, recipe_words, unknown_cameras
 from vision_line.config.feasible import contradictions
+from vision_line.config.file_signature import Signature
 from vision_line.config.listening import listeners, shared_ports
 from vision_line.config.models import Config
 from vision_line.config.output_settings import output_problems
@@ -34,7 +35,7 @@ class LoadedConfig:
     """A valid configuration, the file it came from and the SHA-256 of its text (secrets not filled in).
 
     `first`: only this many of the enabled cameras are left enabled; None: all of them. `left_out` are the names of
-    those that are not for that reason.
+    those that are not for that reason. `signature` is that of the file as it was read.
     """
 
     config: Config
@@ -42,6 +43,7 @@ class LoadedConfig:
     sha256: str
     first: int | None = None
     left_out: tuple[str, ...] = ()
+    signature: Signature | None = None
 
 
 def load_config(path: Path, environment: Mapping[str, str] | None = None, *, first: int | None = None) -> LoadedConfig:
@@ -89,7 +91,8 @@ def checked_config(file: TomlFile, environment: Mapping[str, str], *, first: int
     left_out = () if first is None else tuple(stream.name for stream in config.enabled_streams[first:])
     if first is not None:
         config = _limited(config, first)
-    return LoadedConfig(config, file.path, hashlib.sha256(file.text.encode()).hexdigest(), first, left_out)
+    sha256 = hashlib.sha256(file.text.encode()).hexdigest()
+    return LoadedConfig(config, file.path, sha256, first, left_out, file.signature)
 
 
 def _limited(config: Config, first: int) -> Config:

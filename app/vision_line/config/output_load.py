@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vision_line.config.file_signature import Signature
 from vision_line.config.listening import listeners_of_outputs, shared_ports
 from vision_line.config.load import PLACEHOLDER, fill_placeholders, repeated_names
 from vision_line.config.output_settings import AnyOutput, Output, output_problems
@@ -35,11 +36,15 @@ class _OutputsOfFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LoadedOutputs:
-    """The outputs of a file with their secrets; `enabled` are those that get something, by their name."""
+    """The outputs of a file with their secrets; `enabled` are those that get something, by their name.
+
+    `signature` is that of the file as it was read.
+    """
 
     path: Path
     outputs: tuple[AnyOutput, ...]
     record: Path
+    signature: Signature | None = None
 
     @property
     def enabled(self) -> dict[str, AnyOutput]:
@@ -62,7 +67,7 @@ def load_outputs(path: Path, environment: Mapping[str, str] | None = None) -> Lo
     shared = shared_ports(listeners_of_outputs(found.output), file.data)
     if problems := [*problems, *repeated_names(file.data, "output"), *shared]:
         raise file.error(problems)
-    return LoadedOutputs(path, tuple(found.output), record_directory(file.data))
+    return LoadedOutputs(path, tuple(found.output), record_directory(file.data), file.signature)
 
 
 def secret_names(path: Path) -> frozenset[str]:

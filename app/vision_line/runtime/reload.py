@@ -34,7 +34,7 @@ class ConfigFollower:
         self._current = loaded
         self._prepare = prepare
         self._apply = apply
-        self._signature = file_signature(loaded.path)
+        self._signature = loaded.signature
         self._asked = asked
         self.refusal: str | None = None  # why the file as it stands now is not in use; None: it is
 

@@ -90,3 +90,27 @@ async def test_what_says_the_same_is_not_applied(followed: Followed) -> None:
     await followed.until(lambda: followed.checks == 2)
 
     assert followed.applied == []
+
+
+async def test_a_change_during_the_start_is_noticed(tmp_path: Path) -> None:
+    """Between the reading of the file and the first look a device is opened: a GPU's first engine takes minutes."""
+    path = tmp_path / "streams.toml"
+    text = TEXT.replace("{LINE_TEST_PASSWORD}", "x")
+    path.write_text(text, encoding="utf-8")
+    loaded = load_config(path)
+    path.write_text(text.replace('"a"', '"b"'), encoding="utf-8")
+    applied = asyncio.Queue[LoadedConfig]()
+
+    async def nothing_to_say(loaded: LoadedConfig) -> None:
+        del loaded
+
+    follower = ConfigFollower(loaded, nothing_to_say, applied.put, asyncio.Event())
+    task = asyncio.create_task(follower.run())
+    try:
+        async with asyncio.timeout(40):
+            now = await applied.get()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert [stream.name for stream in now.config.stream] == ["b"]
