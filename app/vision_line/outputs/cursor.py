@@ -78,6 +78,10 @@ class MemoryCursors:
         del key
         return []
 
+    def add_mark(self, key: CursorKey, position: JournalPosition) -> None:
+        """Do nothing: there are none."""
+        del key, position
+
     def drop_marks(self, key: CursorKey, *, above: int = -1, below: int = -1) -> None:
         """Do nothing: there are none."""
         del key, above, below

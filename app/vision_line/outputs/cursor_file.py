@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vision_line.outputs.cursor import Cursor, CursorKey
+from vision_line.outputs.cursor import Cursor, CursorKey, JournalPosition
 from vision_line.outputs.cursor_tables import steps_from
 from vision_line.records.database_files import database_files
 from vision_line.records.schema import translated
@@ -103,6 +103,15 @@ class CursorFile:
             sql = "SELECT number, digest FROM marks WHERE output = ? AND journal = ? ORDER BY number DESC"
             return self._connection.execute(sql, key).fetchall()
 
+    def add_mark(self, key: CursorKey, position: JournalPosition) -> None:
+        """Keep a mark of an entry that an output has come past.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        with self._transaction():
+            self._connection.execute("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", (*key, *position))
+
     def drop_marks(self, key: CursorKey, *, above: int = -1, below: int = -1) -> None:
         """Remove the marks above and below these numbers: the journal has them no more; -1: none.
 
@@ -135,14 +144,16 @@ class CursorFile:
             ).fetchone()
         return None if row is None else int(row[0])
 
-    def end_replay(self, key: CursorKey) -> None:
-        """Take note that the cursor is where it was asked to be.
+    def end_replay(self, key: CursorKey, behind: int) -> None:
+        """Take note that the cursor is behind the entry where it was asked to be; what was asked meanwhile stays.
 
         Raises:
             RunError: the file cannot be written.
         """
         with self._transaction():
-            self._connection.execute("DELETE FROM replays WHERE output = ? AND journal = ?", key)
+            self._connection.execute(
+                "DELETE FROM replays WHERE output = ? AND journal = ? AND behind = ?", (*key, behind)
+            )
 
     def ask_replay(self, key: CursorKey, behind: int, asked_utc: float) -> None:
         """Have the process that sends, now or at its next start, send everything behind an entry again.

@@ -140,7 +140,7 @@ class Delivery:
                 words = "output %r: sends everything behind entry %d of the %s again"
                 logger.info(words, self.name, behind, follower.key.journal)
                 follower.go_back(behind)
-                self._cursors.end_replay(follower.key)
+                self._cursors.end_replay(follower.key, behind)
 
     def _reached(self, sink: MessageSink) -> DeliveryState:
         return DeliveryState.CONNECTED if sink.connects or self._is_known else DeliveryState.READY

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vision_line.config.output_settings import OutputSettings
+from vision_line.errors import RunError
 from vision_line.outputs.chained_source import ChainedSource, JournalReading
 from vision_line.outputs.cursor import BEGINNING, Cursor, CursorKey, JournalPosition
 from vision_line.outputs.notification import Notification, fork, is_wanted, lost
@@ -34,6 +36,9 @@ class Cursors(Protocol):
 
     def marks(self, key: CursorKey) -> list[tuple[int, bytes]]:
         """Return entries that an output has come past, the newest first."""
+
+    def add_mark(self, key: CursorKey, position: JournalPosition) -> None:
+        """Keep an entry that an output has come past."""
 
     def drop_marks(self, key: CursorKey, *, above: int = -1, below: int = -1) -> None:
         """Remove the marks above and below these numbers."""
@@ -68,20 +73,20 @@ class Follower:
         self._own: MessageBatch | None = None  # what the follower itself has to say
         self._noted_s = time.monotonic()
         cursor = cursors.cursor(self.key)
+        marks = [number for number, _ in cursors.marks(self.key)]
         self.cursor = Cursor(*self._first_position()) if cursor is None else cursor
-        self._began_behind = self.cursor.number if cursor is None else self._oldest_mark()
-        self._tried_to = self.cursor.number  # what is handed over up to here was handed over before
+        self._began_behind = self.cursor.number if cursor is None else min(marks, default=0)
+        # What is handed over up to here was handed over before: a replay may have been cut short.
+        self._tried_to = max([self.cursor.number, *marks])
         self._is_noted = cursor is not None
         if cursor is None:
-            self._save()
+            with suppress(RunError):  # `note` tries again and says so; what is `now` must not move meanwhile
+                self._save()
 
     def _first_position(self) -> JournalPosition:
         if self._settings.since == "all":
             return self._source.beginning()
         return self._source.newest() or BEGINNING
-
-    def _oldest_mark(self) -> int:
-        return min((number for number, _ in self._cursors.marks(self.key)), default=0)
 
     def next(self, window: int) -> MessageBatch | None:
         """Return what comes next, at most `window` messages; None: nothing has happened since.
@@ -130,6 +135,7 @@ class Follower:
         Raises:
             RunError: the records cannot be read, or the cursor cannot be written.
         """
+        self._cursors.add_mark(self.key, self.cursor.position)  # what is up to here was told, also after a restart
         self._go_to(self._source.position(min(behind, self.cursor.number)))
 
     def note(self) -> None:
@@ -188,7 +194,8 @@ class Follower:
         if reading.begins_behind is not None:
             return self._lost(at, reading.begins_behind, "removed", now_utc)
         limit = self._settings.max_backlog
-        if limit and reading.newest.number - at.number > limit:
+        is_replay = at.number < self._tried_to  # of what the other side had: it is no backlog, and not lost
+        if limit and not is_replay and reading.newest.number - at.number > limit:
             return self._lost(at, self._source.position(reading.newest.number - limit), "max_backlog", now_utc)
         return None
 

@@ -51,7 +51,9 @@ class OutputService:
         self._challenges = AskedChallenges(directory)
         self._sources = JournalSources(directory)
         self._cursors = CursorFile(directory)
+        self._wanted: Mapping[str, AnyOutput] = {}
         self._running: dict[str, _Running] = {}
+        self._troubles: dict[str, str] = {}  # why what is wanted does not run, by its name
         self._alarms: AlarmWatch | None = None
 
     async def run(self, loaded: LoadedOutputs, asked: asyncio.Event) -> None:
@@ -60,7 +62,7 @@ class OutputService:
         Raises:
             Exception: a fault of ours in a delivery.
         """
-        signature = file_signature(loaded.path)
+        signature = loaded.signature
         try:
             await self._apply(loaded.enabled)
             while True:
@@ -72,6 +74,7 @@ class OutputService:
                     asked.clear()
                     signature = found
                     await self._reload(loaded.path)
+                self._start()
                 self._raise_faults()
                 self._note()
                 if self._challenges.awaits_result:
@@ -101,9 +104,19 @@ class OutputService:
         """Stop what is not wanted any more or is otherwise now, and start what is new."""
         gone = [name for name, running in self._running.items() if wanted.get(name) != running.settings]
         await asyncio.gather(*(self._stop(name) for name in gone))
-        for name, settings in wanted.items():
-            if name not in self._running:
-                self._running[name] = self._started(settings)
+        self._wanted = wanted
+        self._troubles.clear()
+        self._start()
+
+    def _start(self) -> None:
+        """Start what is wanted and does not run; what cannot begin is tried again each turn, and the others go on."""
+        for name in self._wanted.keys() - self._running.keys():
+            try:
+                self._running[name] = self._started(self._wanted[name])
+            except RunError as exc:
+                if self._troubles.get(name) != str(exc):
+                    logger.error("output %r: cannot begin yet: %s", name, exc)
+                self._troubles[name] = str(exc)
 
     def _started(self, settings: AnyOutput) -> _Running:
         make_sink = sink_maker(settings, self._directory, self._send_part, self._challenges.do)

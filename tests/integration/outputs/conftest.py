@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.desk_records import DeskRecords, writing
 
-from vision_line.config.output_load import load_outputs
+from vision_line.config.output_load import LoadedOutputs, load_outputs
 from vision_line.errors import ConfigError
 from vision_line.outputs.output_service import OutputService
 from vision_line.parts.line_commands import PartAsked
@@ -45,10 +45,10 @@ class Line:
         return f"event {self.rows.event(self.run, camera, self._at_s, **values)}"
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[OutputService]:
-        """Serve the outputs while the block runs."""
+    async def serving(self, loaded: LoadedOutputs | None = None) -> AsyncIterator[OutputService]:
+        """Serve the outputs while the block runs: those that were loaded, else of the file as it is now."""
         service = OutputService(self.directory, self.send_part)
-        task = asyncio.create_task(service.run(load_outputs(self.streams), asyncio.Event()))
+        task = asyncio.create_task(service.run(loaded or load_outputs(self.streams), asyncio.Event()))
         try:
             yield service
         finally:

@@ -102,6 +102,19 @@ def test_an_older_file_keeps_every_place(tmp_path: Path) -> None:
     assert (after.lost, after.sent, after.repeated) == (3, 2400, 7)
 
 
+def test_a_replay_that_is_asked_for_while_another_begins_is_kept(tmp_path: Path) -> None:
+    """The command writes into the file while the process that sends goes back to where it was asked before."""
+    with closing(CursorFile(tmp_path)) as used:
+        used.ask_replay(PLANT, 5, 100.0)
+        begun = used.asked_replay(PLANT)
+        assert begun == 5
+        used.ask_replay(PLANT, 3, 100.1)
+        used.end_replay(PLANT, begun)
+        assert used.asked_replay(PLANT) == 3
+        used.end_replay(PLANT, 3)
+        assert used.asked_replay(PLANT) is None
+
+
 def test_places_in_two_journals_do_not_touch_each_other(tmp_path: Path) -> None:
     parts = CursorKey("plant", JournalName.PARTS)
     with closing(CursorFile(tmp_path)) as used:

@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.desk_records import DeskRecords, writing
 
 from vision_line.config.output_settings import OutputSettings
+from vision_line.errors import RunError
 from vision_line.outputs.cloud_events import body_of
 from vision_line.outputs.cursor import CursorKey
 from vision_line.outputs.cursor_file import CursorFile
@@ -65,6 +66,10 @@ def taken(follower: Follower, window: int = 20) -> list[Notification]:
 
 def events_of(messages: list[Notification]) -> list[object]:
     return [said.content["event_id"] for said in messages if said.kind == "event"]
+
+
+def no_space() -> None:
+    raise RunError("database or disk is full")
 
 
 def shortened(rows: DeskRecords, removed_rows: int) -> None:
@@ -132,6 +137,24 @@ def test_a_new_output_begins_now_or_with_all(setting: Setting) -> None:
     assert events_of(taken(new)) == ["event 2"]
     assert events_of(taken(setting.follower())) == ["event 1", "event 2"]
     assert taken(setting.follower(name="new", since="all")) == []
+
+
+def test_a_new_output_begins_now_also_where_that_cannot_be_noted_yet(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: it begins all the same, so that what comes meanwhile is not skipped, and notes its place later."""
+    run = setting.rows.run(0, None, "cam1")
+    setting.rows.event(run, "cam1", 1.0)
+    with monkeypatch.context() as full:
+        full.setattr(CursorFile, "save", lambda *_: no_space())
+        new = setting.follower(since="now")
+        with pytest.raises(RunError, match="disk is full"):
+            new.note()
+    setting.rows.event(run, "cam1", 2.0)
+    new.note()
+
+    assert setting.cursors.cursor(CursorKey("plant")) is not None
+    assert events_of(taken(new)) == ["event 2"]
 
 
 def test_filters(setting: Setting) -> None:
@@ -339,6 +362,27 @@ def test_a_backlog_beyond_its_limit_is_given_up_and_said(setting: Setting) -> No
     assert messages[0].content["why"] == "max_backlog"
     assert len(messages) == 11
     assert messages[1].number == messages[0].number + 1
+
+
+def test_a_replay_is_no_backlog(setting: Setting) -> None:
+    """What the other side had is not said to be lost, also where a restart cuts the replay short."""
+    run = setting.rows.run(0, None, "cam1")
+    follower = setting.follower(max_backlog=10)
+    for number in range(40):
+        setting.rows.event(run, "cam1", 1.0 * number)
+        taken(follower)
+    follower.go_back(0)
+    batch = follower.next(4)
+    assert batch is not None
+    follower.tried(batch)
+    follower.done(batch)
+    for number in range(40, 60):
+        setting.rows.event(run, "cam1", 1.0 * number)
+    again = setting.follower(max_backlog=10)
+    messages = taken(again)
+
+    assert [said.kind for said in messages] == ["event"] * 56
+    assert again.cursor.lost == 0
 
 
 def test_memory_holds_a_bounded_part_however_long_the_output_is_away(
