@@ -14,6 +14,7 @@ from pathlib import Path
 from vision_line.errors import RunError
 from vision_line.records.backlog import Backlog
 from vision_line.records.configuration_journal import enter_configuration
+from vision_line.records.database_files import DatabaseFiles, database_files
 from vision_line.records.directory import free_mb
 from vision_line.records.entries import ConfigurationEntry, Entry, InspectedEntry
 from vision_line.records.lives import EndCause, Life, end_run
@@ -71,7 +72,7 @@ class GroupWriter:
         self._sealer = sealer or Sealer()
         self._sealed_s = time.monotonic()
         self._connection: RecordConnection | None = connection
-        self._inode = path.stat().st_ino
+        self._files = database_files(path)  # those that the connection writes
         self._run = run
         self._rows = rows
         self._backlog = backlog
@@ -196,7 +197,7 @@ class GroupWriter:
         life = life if len(group) < GROUP_ENTRIES else None
         try:
             if self._connection is None:
-                self._connection = open_writer(self._path)
+                self._connection = self._opened_anew()
             self._execute(self._connection, group, life)
         except (sqlite3.OperationalError, RunError) as exc:
             self._retreat(exc)
@@ -253,11 +254,14 @@ class GroupWriter:
         self._watched_s = time.monotonic()
         try:
             free = free_mb(self._path.parent)
-            inode = self._path.stat().st_ino
-        except OSError as exc:
-            self._fatal = f"{self._path}: the record directory was removed or is unreadable: {exc.strerror}"
+            files = database_files(self._path)
+        except (OSError, RunError) as exc:
+            self._fatal = f"{self._path}: the record directory was removed or is unreadable: {_named(exc)}"
             return
-        if inode != self._inode:
+        if files is None:
+            self._fatal = f"{self._path}: the record file was removed while it was written"
+            return
+        if self._are_others(files):
             self._fatal = f"{self._path}: the record file was replaced while it was written"
             return
         low = free < self._min_free_mb
@@ -279,6 +283,19 @@ class GroupWriter:
             end_run(self._connection, self._run, time.time(), self._end_cause)
             self._sealer.seal(self._connection.journal, self._run)
         self._announce(self._connection)
+
+    def _opened_anew(self) -> RecordConnection:
+        connection = open_writer(self._path)
+        files = database_files(self._path)
+        if files is not None and self._files is not None:
+            self._files = self._files[0], *files[1:]  # SQLite made its log anew; the file itself must be the same
+        return connection
+
+    def _are_others(self, files: DatabaseFiles) -> bool:
+        """Whether the file was replaced, or its log while it is written to: nobody would ever read what goes there."""
+        if self._files is None or self._connection is None:  # SQLite removes a log that nobody has open
+            return self._files is None or files[0] != self._files[0]
+        return files != self._files
 
     def _disconnect(self) -> None:
         if self._connection is not None:

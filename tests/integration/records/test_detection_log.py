@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.restoring import copied_over
 
 from vision_line.errors import RunError
 from vision_line.frames import (
@@ -208,6 +210,22 @@ def test_a_removed_record_file_is_noticed(open_log: OpenLog, records: Path, line
     assert "removed" in log.status().reason
     wait_until(lambda: _refuses(log, seen))
     with pytest.raises(RunError, match="removed"):
+        log.close()
+
+
+def test_a_backup_that_is_copied_over_the_file_is_noticed(
+    open_log: OpenLog, records: Path, line: Any, wait_until: WaitUntil
+) -> None:
+    """The file's inode stays; its log is gone from the folder, and what goes on into it nobody would read."""
+    log = open_log()
+    shutil.copy(records / "records.sqlite", records.parent / "backup")
+    copied_over(records.parent / "backup", records / "records.sqlite")
+    wait_until(lambda: not log.status().writable)
+    seen = line.inspection(1)
+
+    assert "replaced" in log.status().reason
+    wait_until(lambda: _refuses(log, seen))
+    with pytest.raises(RunError, match="replaced"):
         log.close()
 
 
