@@ -16,8 +16,10 @@ from vision_line.cli.check_outputs import output_troubles
 from vision_line.config.camera_recipes import each_setting
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.config.models import Stream
+from vision_line.config.plant_load import is_plant
+from vision_line.config.toml import read_toml
 from vision_line.devices.selection import decoder_opener
-from vision_line.errors import ExitCode
+from vision_line.errors import ConfigError, ExitCode
 from vision_line.ingest.file_search import too_few_frames
 from vision_line.ingest.probe import ProbeResult, probe
 from vision_line.runtime.options import RunOptions
@@ -32,8 +34,13 @@ def check_file(options: RunOptions, *, probe: bool) -> ExitCode:
     """Report on the configuration and command line in `options`, the result last; CONFIG where anything is wrong.
 
     Raises:
-        ConfigError: the file is not valid; its message lists its problems.
+        ConfigError: the file is not valid, or is of several boxes; its message lists its problems.
     """
+    if is_plant(read_toml(options.streams).data):
+        raise ConfigError(
+            f"{options.streams}: a plant for several boxes, expected a streams.toml of one:"
+            f" `vision-line fleet apply {options.streams} --dry-run` checks a plant"
+        )
     loaded = load_config(options.streams)
     preflight = Preflight(options, loaded)
     problems, lost = preflight.problems(), preflight.lost_cameras()

@@ -10,6 +10,8 @@ import time
 import tomllib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,12 +20,14 @@ from pydantic import ValidationError
 
 from vision_line.cli.command_user import command_user
 from vision_line.cli.node import fleet_store
+from vision_line.config.load import PLACEHOLDER
 from vision_line.config.plant_load import LoadedPlant, checked_plant, load_plant
 from vision_line.config.table_values import NODE_NAME
 from vision_line.config.toml import TomlFile
 from vision_line.errors import ConfigError, ExitCode, RunError
 from vision_line.fleet.coordination import CONFIG, DRAIN, DRAIN_PREFIX, NO_DRAIN, Coordination, StoreEntry
 from vision_line.fleet.fleet_view import FleetView, watched_fleet
+from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.plant_cameras import fleet_cameras
 from vision_line.fleet.signed_plant import SignedPlant, checked_signature, new_fleet, signed_plant
 from vision_line.fleet.store_users import make_seed, public_key_of, user_entry
@@ -56,7 +60,8 @@ def apply(
         raise RunError(f"the store has lost plant {in_force}, and boxes put it back in a moment: apply again")
     if view.config is not None and before is not None and not new_key:
         _check_signer(key_file, key, view.config)
-    for line in [*_differences(_in_force(view, before), plant), *_moves(view, plant)]:
+    compared = _in_force(view, before)
+    for line in [*_differences(compared, plant), *_new_secrets(compared, plant), *_moves(view, plant)]:
         typer.echo(line)
     if dry_run:
         return
@@ -111,7 +116,7 @@ def show_user(seed: Path, node: str | None) -> None:
         raise ConfigError(f"--node: expected 1 to 64 letters, digits, '_', '-', found {node!r}")
     if not seed.exists():
         make_seed(seed)
-    typer.echo(user_entry(public_key_of(seed), node))
+    typer.echo(f"{user_entry(public_key_of(seed), node)}  # {node or 'the operator'}")
 
 
 def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:
@@ -123,7 +128,8 @@ def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:
     view = _with_store(servers, seed, watched_fleet)
     cameras = fleet_cameras(_plant_of(view))
     if camera not in cameras:
-        raise ConfigError(f"the plant has no camera {camera!r} that is enabled")
+        like = "".join(f", did you mean {name}?" for name in get_close_matches(camera, cameras, n=1))
+        raise ConfigError(f"the plant has no camera {camera!r} that is enabled{like}")
     assignment = view.plan.cameras.get(camera)
     if assignment is None or not assignment.node:
         typer.echo(f"{camera}: nobody inspects it: {view.plan.left_out.get(camera, 'no plan has it yet')}")
@@ -267,14 +273,50 @@ def _settings(plant: LoadedPlant) -> dict[str, tuple[str, str, object]]:
     }
 
 
+def _new_secrets(before: SignedPlant | None, plant: LoadedPlant) -> list[str]:
+    """Return which secrets boxes did not need until now: whether they have them is not known."""
+    known = {name for names in ({} if before is None else _parsed(before).secrets).values() for name in names}
+    needed = defaultdict[str, list[str]](list)
+    for camera, names in plant.secrets.items():
+        for name in names:
+            needed[name].append(camera)
+    return [
+        f"{{{name}}} is needed for {', '.join(cameras)}, and was not before: a box without it cannot inspect them"
+        for name, cameras in needed.items()
+        if name not in known
+    ]
+
+
+def _with_secrets_of(view: FleetView, plant: LoadedPlant) -> FleetView:
+    """Return the view with the cameras of `plant` that boxes cannot inspect for want of what they lack already."""
+    reports = {}
+    for node, report in view.reports.items():
+        missing = {name for words in report.lacks.values() for name in PLACEHOLDER.findall(words)}
+        lacks = {
+            camera: ", ".join(f"{{{name}}}" for name in names if name in missing)
+            for camera, names in plant.secrets.items()
+            if missing.intersection(names)
+        }
+        reports[node] = report.model_copy(update={"refuses": frozenset(lacks), "lacks": lacks})
+    return replace(view, reports=reports)
+
+
 def _moves(view: FleetView, plant: LoadedPlant) -> list[str]:
     """Return which cameras move, which begin, and which nobody could inspect."""
-    cameras = fleet_cameras(plant)
+    if view.config is None and not view.reports:
+        return ["no box is seen: boxes that wait for their first plant are not, and begin once it is in the store"]
+    cameras, view = fleet_cameras(plant), _with_secrets_of(view, plant)
     placed, now = view.placed(cameras), view.plan.places(view.nodes())
     lines = [
         f"{name} moves from {now[name]} to {at}" for name, at in sorted(placed.nodes.items()) if now.get(name, at) != at
     ]
     lines += [f"nobody can inspect {name}: {why}" for name, why in sorted(placed.left_out.items())]
+    known = sorted(view.reports.keys() | view.silent)
+    lines += [
+        f"{camera.name} is pinned to {camera.pin}, and no box of that name was ever seen, only {', '.join(known)}"
+        for camera in cameras.values()
+        if camera.pin and known and camera.pin not in known
+    ]
     moved = sum(now.get(name, at) != at for name, at in placed.nodes.items())
     return [*lines, f"{moved} cameras move, {len(placed.nodes.keys() - now.keys())} begin"]
 
@@ -287,12 +329,16 @@ def _marks(view: FleetView, name: str) -> dict[str, bool]:
         "draining": report.draining,
         "too slow for what it has, is given no more": report.full,
         "inspects as rarely as parts allow": name in view.plan.reduced,
-        f"has no secret for {', '.join(sorted(report.refuses))}": bool(report.refuses),
+        f"has no secret for {', '.join(_refused(report))}": bool(report.refuses),
         f"still at plan {report.plan_epoch} of {view.plan.epoch}": report.plan_epoch < view.plan.epoch,
         f"REFUSES THE PLANT IN THE STORE, goes on with plant {report.config_serial}: {report.plant_refused}": bool(
             report.plant_refused
         ),
     }
+
+
+def _refused(report: NodeReport) -> list[str]:
+    return [f"{name} ({report.lacks[name]})" if name in report.lacks else name for name in sorted(report.refuses)]
 
 
 def _as_json(view: FleetView, lost: dict[str, list[str]], uninspected: list[str]) -> dict[str, object]:

@@ -231,7 +231,8 @@ def _capacity(path: Path) -> BoxCapacity:
     except OSError as exc:
         raise ConfigError(f"--capacity {path}: cannot be read: {exc.strerror}") from exc
     except ValidationError as exc:
+        found = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in exc.errors())
         raise ConfigError(
-            f'--capacity {path}: expected what `vision-line bench --write` writes, or {{"inspections_per_s": 120,'
-            ' "mpixels_per_s": 900}'
+            f"--capacity {path}: found {found}; expected what `vision-line bench --write` writes, or"
+            ' {"inspections_per_s": 120, "mpixels_per_s": 900}'
         ) from exc

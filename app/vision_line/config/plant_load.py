@@ -30,13 +30,14 @@ class LoadedPlant:
     loaded: LoadedConfig
     cameras: Mapping[str, PlantCamera]  # the enabled ones
     fleet: FleetSettings
-    without_secret: frozenset[str]  # cameras whose URL cannot be filled in here
+    secrets: Mapping[str, tuple[str, ...]]  # by enabled camera: the names of the secrets in its URL
+    without_secret: Mapping[str, str]  # cameras whose URL cannot be filled in here, and for want of what, as `{NAME}`s
 
     def of_box(self, names: frozenset[str]) -> LoadedConfig:
         """Return the configuration of a box that is to inspect the cameras `names`: no other one is enabled."""
         off = {"enabled": False}
         streams = [
-            stream if stream.name in names - self.without_secret else stream.model_copy(update=off)
+            stream if stream.name in names - self.without_secret.keys() else stream.model_copy(update=off)
             for stream in self.loaded.config.stream
         ]
         return replace(self.loaded, config=self.loaded.config.model_copy(update={"stream": streams}))
@@ -49,6 +50,13 @@ def load_plant(path: Path, environment: Mapping[str, str] | None = None) -> Load
         ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
     """
     return checked_plant(read_toml(path), os.environ if environment is None else environment)
+
+
+def is_plant(data: TomlTable) -> bool:
+    """Return whether a file has what only a `plant.toml` has."""
+    streams = data.get("stream")
+    tables = streams if isinstance(streams, list) else []
+    return "fleet" in data or any(isinstance(one, dict) and PlantCamera.model_fields.keys() & one for one in tables)
 
 
 def checked_plant(file: TomlFile, environment: Mapping[str, str]) -> LoadedPlant:
@@ -71,7 +79,7 @@ def checked_plant(file: TomlFile, environment: Mapping[str, str]) -> LoadedPlant
     settings, faults = _fleet(file.data)
     problems += faults
     cameras: dict[str, PlantCamera] = {}
-    without: set[str] = set()
+    secrets, without = dict[str, tuple[str, ...]](), dict[str, str]()
     for index, one in enumerate(data.get("stream") or []):  # type: ignore[arg-type]
         whole = streams[index]
         if not isinstance(one, dict) or not isinstance(whole, dict):
@@ -84,15 +92,20 @@ def checked_plant(file: TomlFile, environment: Mapping[str, str]) -> LoadedPlant
         url = one.get("url")
         if isinstance(url, str):
             problems += [(("stream", index, "url"), words) for words in _wrong_url(url, settings)]
-            if fill_placeholders(url, environment)[1]:
-                without.add(name)
+            secrets[name] = tuple(dict.fromkeys(PLACEHOLDER.findall(url)))
+            if missing := [word for word in secrets[name] if fill_placeholders(f"{{{word}}}", environment)[1]]:
+                without[name] = ", ".join(f"{{{word}}}" for word in missing)
                 one["url"] = _UNKNOWN_URL if url.startswith("{") else PLACEHOLDER.sub("unset", url)
     if problems:
         raise file.error(problems)
     loaded = checked_config(TomlFile(file.path, file.text, data), environment)
     enabled = {stream.name for stream in loaded.config.enabled_streams}
     return LoadedPlant(
-        loaded, {name: one for name, one in cameras.items() if name in enabled}, settings, frozenset(without & enabled)
+        loaded,
+        {name: one for name, one in cameras.items() if name in enabled},
+        settings,
+        {name: words for name, words in secrets.items() if name in enabled},
+        {name: words for name, words in without.items() if name in enabled},
     )
 
 

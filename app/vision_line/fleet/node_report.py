@@ -46,6 +46,8 @@ class NodeReport(Stored):
     """Whether this is its last word."""
     refuses: frozenset[CameraName] = frozenset()
     """Cameras for which it has no secret."""
+    lacks: dict[CameraName, str] = Field(default_factory=dict)
+    """By camera that it refuses: which secrets, as `{NAME}`s."""
     plan_epoch: Epoch = 0
     """Which plan it obeys."""
     config_serial: Annotated[int, Field(ge=0)] = 0
@@ -61,7 +63,7 @@ class NodeReport(Stored):
             name=name,
             capacity=Workload(self.inspections_mhz, self.pixels_s),
             labels=self.labels,
-            refuses=self.refuses,
+            refuses={name: self.lacks.get(name, "") for name in self.refuses},
             is_draining=self.draining,
             is_full=self.full,
         )

@@ -10,6 +10,7 @@ that is planned again stays as it is.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -52,10 +53,19 @@ def why_left_out(nodes: Mapping[str, FleetNode], camera: FleetCamera) -> str:
     open_nodes = [node for node in nodes.values() if not node.is_draining]
     if not open_nodes:
         return "no node is there" if not nodes else "all nodes are draining"
-    obstacles = {node.obstacle(camera) for node in open_nodes if node.name == camera.pin or not camera.pin}
+    obstacles = defaultdict[str, list[str]](list)
+    for node in sorted(open_nodes, key=lambda node: node.name):
+        if node.name == camera.pin or not camera.pin:
+            obstacles[node.obstacle(camera)].append(node.name)
     if not obstacles:
         return f"{camera.pin} is draining"
-    return NO_ROOM if "" in obstacles else "; ".join(sorted(obstacles))
+    if "" in obstacles:
+        return NO_ROOM
+    return "; ".join(f"{_short_list(names)}: {why}" for why, names in sorted(obstacles.items()))
+
+
+def _short_list(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 def _all_placed(

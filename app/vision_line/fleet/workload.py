@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ class FleetNode:
     name: str
     capacity: Workload
     labels: frozenset[str] = frozenset()
-    refuses: frozenset[str] = field(default_factory=frozenset)  # cameras whose secret it does not have
+    refuses: Mapping[str, str] = field(default_factory=dict)  # cameras whose secret it does not have, and its name
     is_draining: bool = False
     is_full: bool = False  # it inspects what it has too rarely already, whatever its capacity says
 
@@ -78,7 +79,7 @@ class FleetNode:
         if camera.pin and camera.pin != self.name:
             return f"pinned to {camera.pin}"
         if camera.reachable_from and not camera.reachable_from & (self.labels | {self.name}):
-            return f"not reachable: it has none of the labels {', '.join(sorted(camera.reachable_from))}"
+            return f"not reachable: none of the labels {', '.join(sorted(camera.reachable_from))}"
         if camera.name in self.refuses:
-            return "has no secret for it"
+            return " ".join(filter(None, ("has no secret", self.refuses[camera.name], "for it")))
         return ""

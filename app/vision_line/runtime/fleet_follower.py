@@ -193,6 +193,9 @@ class FleetFollower:
         self._check(plant.of_box(frozenset(plant.cameras)))
 
     def _take_plant(self) -> None:
+        if lacking := self._plant.without_secret:
+            names = ", ".join(f"{name} ({secrets})" for name, secrets in lacking.items())
+            logger.warning("cameras that this box cannot inspect, because it lacks secrets: %s", names)
         self._member.configure(fleet_cameras(self._plant), self._signed.serial)
         self._link.keep(self._value)
         self._changed.set()
@@ -227,7 +230,8 @@ class FleetFollower:
                 "version": __version__,
                 "full": self._fullness.is_full,
                 "leaving": self._leaving,
-                "refuses": self._plant.without_secret,
+                "refuses": frozenset(self._plant.without_secret),
+                "lacks": dict(self._plant.without_secret),
                 "plant_refused": self._refused_why,
                 "cameras": {
                     name: CameraReport(

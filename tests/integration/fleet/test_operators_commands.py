@@ -13,7 +13,7 @@ from tests.fakes.nats_servers import NatsServers, running_nats
 from tests.fakes.operator_files import written_key, written_plant
 
 from vision_line.cli import fleet as fleet_commands
-from vision_line.cli.fleet import apply, drain, show_status
+from vision_line.cli.fleet import apply, drain, show_status, show_why
 from vision_line.cli.node import first_plant
 from vision_line.errors import ConfigError, ExitCode, RunError
 from vision_line.fleet.coordination import CONFIG, NODE_PREFIX
@@ -176,3 +176,36 @@ async def test_a_box_that_is_emptied_says_what_stays_with_it(
         monkeypatch.setattr(fleet_commands, "SETTLED_S", 0.1)
         with pytest.raises(RunError, match="cam1, cam2: box1: not reachable"):
             await operator.drain("box2")
+
+
+async def test_a_secret_that_boxes_lack_is_named(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the plant is applied, as far as anybody can know, and where somebody looks why."""
+    plant = written_plant(operator.folder, "cam1", "cam2")
+    lacking = box_with("cam1", refuses=frozenset({"cam2"}), lacks={"cam2": "{HALL}"})
+    async with operator.boxes(box1=lacking):
+        await operator.apply()
+        plant.write_text(plant.read_text(encoding="utf-8").replace("//", "//u:{HALL}@").replace("{HALL}@", "{NEW}@", 1))
+        capsys.readouterr()
+        await operator.apply(dry_run=True)
+        said = capsys.readouterr().out
+        assert "{NEW} is needed for cam1, and was not before: a box without it cannot inspect them\n" in said
+        assert "nobody can inspect cam2: box1: has no secret {HALL} for it\n" in said
+        await operator.status()
+        assert "box1: 1 of 0 cameras inspected, has no secret for cam2 ({HALL})\n" in capsys.readouterr().out
+
+
+async def test_the_first_plant_is_applied_before_boxes_are_seen(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They wait for it, silently: that is no camera that nobody can inspect."""
+    written_plant(operator.folder, "cam1", more='pin = "bxo1"\n')
+    await operator.apply(dry_run=True)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "no box is seen: boxes that wait for their first plant are not, and begin once it is in the store"
+    ]
+    async with operator.boxes(box1=box_with()):
+        await operator.apply()
+        with pytest.raises(ConfigError, match="no camera 'cam' that is enabled, did you mean cam1"):
+            await asyncio.to_thread(show_why, "cam", operator.servers, None)
+    said = capsys.readouterr().out
+    assert "cam1 is pinned to bxo1, and no box of that name was ever seen, only box1\n" in said

@@ -46,7 +46,8 @@ def plants(
     names = [f"n{number}" for number in range(draw(st.integers(0, 5)))]
     labels = st.frozensets(st.sampled_from(LABELS), max_size=2)
     camera_names = [f"c{number:02d}" for number in range(draw(st.integers(0, 14)))]
-    refused = st.frozensets(st.sampled_from(camera_names), max_size=2) if camera_names else st.just(frozenset[str]())
+    secrets = st.sampled_from(["", "{A}", "{B}"])
+    refused = st.dictionaries(st.sampled_from(camera_names), secrets, max_size=2) if camera_names else st.just({})
     nodes = {
         name: FleetNode(
             name=name,
@@ -247,9 +248,18 @@ def test_a_node_that_drains_gives_its_cameras_away() -> None:
         (
             [node("a")],
             camera("c", reachable_from=frozenset({"x"})),
-            "not reachable: it has none of the labels x",
+            "a: not reachable: none of the labels x",
         ),
-        ([node("a", refuses=frozenset({"c"}))], camera("c"), "has no secret for it"),
+        (
+            [node("a", refuses={"c": "{A}"}), node("b", refuses={"c": ""})],
+            camera("c"),
+            "b: has no secret for it; a: has no secret {A} for it",
+        ),
+        (
+            [node(name, refuses={"c": "{A}"}) for name in "edcba"],
+            camera("c"),
+            "a, b, c and 2 more: has no secret {A} for it",
+        ),
         ([node("a", 10)], camera("c", 20), NO_ROOM),
     ],
 )

@@ -30,9 +30,9 @@ FLEET = new_fleet()
 Following = Callable[[Assignment], FleetFollower]
 
 
-def plant_of(key: Ed25519PrivateKey, serial: int) -> bytes:
+def plant_of(key: Ed25519PrivateKey, serial: int, text: str = PLANT) -> bytes:
     """Return what the store has of a plant."""
-    return signed_plant(key, serial, FLEET, "anna", 1.0, PLANT).to_bytes()
+    return signed_plant(key, serial, FLEET, "anna", 1.0, text).to_bytes()
 
 
 @pytest.fixture
@@ -102,3 +102,12 @@ def test_a_plant_that_is_refused_is_an_alarm_until_a_good_one_comes(following: F
 
     assert not [alarm for alarm in follower.alarms() if "in the store" in alarm]
     assert follower._report().plant_refused == ""
+
+
+def test_a_secret_that_is_not_here_is_named(following: Following, caplog: pytest.LogCaptureFixture) -> None:
+    """In the box's log, and in what it says of itself."""
+    follower: Any = following(Assignment(node="a", epoch=3))
+    follower._configure(plant_of(KEY, 2, PLANT.replace("//", "//u:{WORD}@")))
+
+    assert "this box cannot inspect, because it lacks secrets: cam1 ({WORD})" in caplog.text
+    assert follower._report().as_node("a").refuses == {"cam1": "{WORD}"}
