@@ -157,21 +157,23 @@ async def first_plant(
         ConfigError: what is there cannot be used on this box, or another process has its name.
     """
     store = fleet_store(servers, f"{name}-start", seed)
-    is_said = False
+    was_away: bool | None = None  # when it was said last what is waited for
     try:
         while True:
-            entry = None
-            with suppress(CoordinationError, TimeoutError):
+            entry, away = None, ""
+            try:
                 async with asyncio.timeout(STORE_S):
                     entry = await store.get(CONFIG)
+            except (CoordinationError, TimeoutError) as exc:
+                away = str(exc) or f"the store did not answer within {STORE_S:g} s"
             if entry is not None or kept is not None:
                 if entry is not None:
                     await _check_name(store, name)
                 known = [value for value in (None if entry is None else entry.value, kept) if value is not None]
                 return _newest_usable(known, public_key), entry is None
-            if not is_said:
-                say("waiting for a plant: vision-line fleet apply plant.toml", sys.stderr)
-                is_said = True
+            if bool(away) is not was_away:
+                was_away = bool(away)
+                say(f"waiting: {away or 'there is no plant yet: vision-line fleet apply plant.toml'}", sys.stderr)
             await asyncio.sleep(ASK_EVERY_S)
     finally:
         await store.close()

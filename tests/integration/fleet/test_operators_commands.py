@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.nats_servers import NatsServers, running_nats
 from tests.fakes.operator_files import written_key, written_plant
+from tests.fakes.ports import free_port
 
 from vision_line.cli import fleet as fleet_commands
 from vision_line.cli.fleet import apply, drain, show_status, show_why
@@ -209,3 +210,23 @@ async def test_the_first_plant_is_applied_before_boxes_are_seen(
             await asyncio.to_thread(show_why, "cam", operator.servers, None)
     said = capsys.readouterr().out
     assert "cam1 is pinned to bxo1, and no box of that name was ever seen, only box1\n" in said
+
+
+async def test_a_box_that_waits_says_for_what(operator: Operator, capfd: pytest.CaptureFixture[str]) -> None:
+    """A server that is away, or is called otherwise, is no plant that somebody forgot to apply."""
+    public_key = load_public_key(operator.key.with_suffix(".pub"))
+    for servers, words in (
+        ((f"nats://127.0.0.1:{free_port()}",), "waiting: the store did not answer: "),
+        (operator.servers, "waiting: there is no plant yet: vision-line fleet apply plant.toml"),
+    ):
+        waiting = asyncio.create_task(first_plant(servers, None, "box1", public_key, None))
+        said = ""
+        for _ in range(400):
+            said += capfd.readouterr().err
+            if words in said:
+                break
+            await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert words in said
+        assert said.count("waiting") == 1
