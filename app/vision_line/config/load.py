@@ -20,6 +20,7 @@ from vision_line.config.file_signature import Signature
 from vision_line.config.listening import listeners, shared_ports
 from vision_line.config.models import Config
 from vision_line.config.output_settings import output_problems
+from vision_line.config.shared_topics import shared_topics
 from vision_line.config.toml import Problem, TomlFile, TomlTable, TomlValue, problems_of, read_toml
 from vision_line.errors import ConfigError
 
@@ -83,6 +84,7 @@ def checked_config(file: TomlFile, environment: Mapping[str, str], *, first: int
         problems += unknown_cameras(config)
         problems += recipe_problems(config)
         problems += shared_ports(listeners(config), data)
+        problems += shared_topics(config.output, data)
     problems += repeated_names(data, "stream")
     problems += repeated_names(data, "output")
     problems += repeated_names(data, "lane")

@@ -18,6 +18,7 @@ from vision_line.config.file_signature import Signature
 from vision_line.config.listening import listeners_of_outputs, shared_ports
 from vision_line.config.load import PLACEHOLDER, fill_placeholders, repeated_names
 from vision_line.config.output_settings import AnyOutput, Output, output_problems
+from vision_line.config.shared_topics import shared_topics
 from vision_line.config.toml import Problem, TomlFile, TomlTable, TomlValue, problems_of, read_toml
 
 #: Keys that may hold a `{NAME}`.
@@ -64,7 +65,10 @@ def load_outputs(path: Path, environment: Mapping[str, str] | None = None) -> Lo
         found = _OutputsOfFile.model_validate({"output": outputs})
     except ValidationError as exc:
         raise file.error([*problems, *output_problems(problems_of(exc, _OutputsOfFile))]) from None
-    shared = shared_ports(listeners_of_outputs(found.output), file.data)
+    shared = [
+        *shared_ports(listeners_of_outputs(found.output), file.data),
+        *shared_topics(found.output, file.data),
+    ]
     if problems := [*problems, *repeated_names(file.data, "output"), *shared]:
         raise file.error(problems)
     return LoadedOutputs(path, tuple(found.output), record_directory(file.data), file.signature)
