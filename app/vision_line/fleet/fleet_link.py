@@ -48,6 +48,7 @@ class FleetLink:
         self._plan: FleetPlan | None = None
         self._config: bytes | None = None
         self._began_s: float | None = None
+        self._is_over = False
 
     @property
     def is_deaf(self) -> bool:
@@ -61,11 +62,14 @@ class FleetLink:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(), name="fleet's watch")
             tasks.create_task(self._keep_config(), name="fleet's configuration")
-            while True:
-                for request in self._member.tick(self._report(), time.monotonic()):
-                    tasks.create_task(self._ask(request), name=f"fleet's {request.key}")
-                self._follow()
-                await asyncio.sleep(TICK_S)
+            try:
+                while True:
+                    for request in self._member.tick(self._report(), time.monotonic()):
+                        tasks.create_task(self._ask(request), name=f"fleet's {request.key}")
+                    self._follow()
+                    await asyncio.sleep(TICK_S)
+            finally:
+                self._is_over = True  # the others are cancelled now, once, and the client may swallow that
 
     async def leave(self) -> None:
         """Say goodbye, so that cameras are given away at once; no matter if the store does not hear it."""
@@ -80,6 +84,8 @@ class FleetLink:
 
     async def _listen(self) -> None:
         async for entry in self._store.watch():
+            if self._is_over:
+                return
             self._take(entry)
             self._follow()
 
@@ -110,7 +116,7 @@ class FleetLink:
             self._member.failed(request)
 
     async def _keep_config(self) -> None:
-        while True:
+        while not self._is_over:
             await asyncio.sleep(CONFIG_EVERY_S)
             with suppress(CoordinationError):
                 entry = await self._store.get(CONFIG)

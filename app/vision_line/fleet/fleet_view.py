@@ -29,6 +29,8 @@ from vision_line.fleet.workload import FleetCamera, FleetNode
 
 #: Who lives gives two signs of it in this time.
 WATCHED_S = 2 * HEARTBEAT_S + 0.3
+#: How long the end of a watch is waited for.
+_ENDS_S = 1.0
 
 
 @dataclass(slots=True)
@@ -107,12 +109,22 @@ async def watched_fleet(store: Coordination, watched_s: float = WATCHED_S) -> Fl
     """
     view = FleetView()
     await store.get(PLAN)  # else nobody would say that the store is away
-    try:
-        async with asyncio.timeout(watched_s), aclosing(cast(AsyncGenerator[StoreEntry], store.watch())) as entries:
-            async for entry in entries:
-                view.take(entry)
-                if view.is_complete:
-                    return view
-    except TimeoutError:
-        return view
-    raise CoordinationError("the store's watch ended")
+    watching = asyncio.ensure_future(_watch(store, view))
+    # Not `asyncio.timeout`: a client that swallows the one cancellation would be watched for ever.
+    done, _ = await asyncio.wait({watching}, timeout=watched_s)
+    if not done:
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=_ENDS_S)
+    if done and watching.exception() is None and not view.is_complete:
+        raise CoordinationError("the store's watch ended")
+    if done:
+        watching.result()
+    return view
+
+
+async def _watch(store: Coordination, view: FleetView) -> None:
+    async with aclosing(cast(AsyncGenerator[StoreEntry], store.watch())) as entries:
+        async for entry in entries:
+            view.take(entry)
+            if view.is_complete:
+                return

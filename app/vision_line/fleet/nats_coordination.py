@@ -104,7 +104,7 @@ class NatsCoordination:
                 watcher = await self._answer(bucket.watchall(inactive_threshold=_INACTIVE_S))
                 async for entry in _entries(watcher):
                     yield entry
-            except (CoordinationError, NatsError) as exc:
+            except (CoordinationError, NatsError, TimeoutError) as exc:
                 logger.debug("the watch of the store is begun anew: %s", exc)
                 await asyncio.sleep(RETRY_S)
             finally:
@@ -196,9 +196,16 @@ class NatsCoordination:
 
 
 async def _entries(watcher: KeyValue.KeyWatcher) -> AsyncIterator[StoreEntry]:
-    """Yield what a watch brings until nothing comes; deletions, which nobody makes, are left out."""
+    """Yield what a watch brings; deletions, which nobody makes, are left out.
+
+    Raises:
+        TimeoutError: nothing came for `SILENT_S`.
+    """
     while True:
-        entry = await watcher.updates(timeout=SILENT_S)  # type: ignore[no-untyped-call]
+        # Not by the client's own time limit: it is `asyncio.wait_for`, which up to Python 3.11 swallows a cancellation
+        # that comes together with an entry. Who was to end then went on for ever.
+        async with asyncio.timeout(SILENT_S):
+            entry = await watcher.updates(timeout=None)  # type: ignore[no-untyped-call]
         if entry is not None and entry.operation is None:
             yield StoreEntry(entry.key, entry.value or b"", entry.revision or 0)
 
