@@ -22,6 +22,7 @@ from vision_line.records.directory import DirectoryLock
 from vision_line.runtime.signals import Stop, caught_signals, raise_callback_faults
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
+from vision_line.task_ending import SERVICE_AGAIN_S, end_tasks
 
 
 def serve_lanes(streams: Path | None, record: Path | None) -> int:
@@ -65,12 +66,10 @@ async def _serve(directory: Path, loaded: LoadedLanes) -> bool:
         serving = asyncio.create_task(service.run(reload_asked))
         beside = asyncio.create_task(stop.requested.wait()), asyncio.create_task(raise_callback_faults())
         await asyncio.wait({serving, *beside}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, *beside):
-            task.cancel()
-        found = await asyncio.gather(serving, *beside, return_exceptions=True)
-    for each in found:
-        if isinstance(each, Exception):
-            raise each
+        await end_tasks(serving, *beside, again_s=SERVICE_AGAIN_S)
+    for task in (serving, *beside):
+        if not task.cancelled():
+            task.result()
     return stop.interrupted
 
 

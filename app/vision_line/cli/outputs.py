@@ -32,6 +32,7 @@ from vision_line.records.schema import no_records
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_stream
+from vision_line.task_ending import SERVICE_AGAIN_S, end_tasks
 from vision_line.telemetry.output_status import READY, KnownOutput, known_outputs
 
 LOCK_NAME = "outputs.lock"
@@ -84,11 +85,9 @@ async def _serve(directory: Path, loaded: LoadedOutputs) -> bool:
         serving = asyncio.create_task(service.run(loaded, reload_asked))
         waiting = asyncio.create_task(stop.requested.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, waiting):
-            task.cancel()
-        found, _ = await asyncio.gather(serving, waiting, return_exceptions=True)
-    if isinstance(found, Exception):
-        raise found
+        await end_tasks(serving, waiting, again_s=SERVICE_AGAIN_S)
+    if not serving.cancelled():
+        serving.result()
     return stop.interrupted
 
 

@@ -28,6 +28,7 @@ from vision_line.screens.logs import logging_to_stream
 from vision_line.shipping.comparison import differences
 from vision_line.shipping.fleet_name import other_name
 from vision_line.shipping.shipping_service import ShippingService
+from vision_line.task_ending import SERVICE_AGAIN_S, end_tasks
 from vision_line.telemetry.shipping_status import CENTRAL, ShippingStatus, read_shipping_status
 
 LOCK_NAME = "shipping.lock"
@@ -101,11 +102,9 @@ async def _serve(directory: Path, settings: CentralSettings, url: DatabaseUrl) -
         serving = asyncio.create_task(service.run())
         waiting = asyncio.create_task(stop.requested.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, waiting):
-            task.cancel()
-        found, _ = await asyncio.gather(serving, waiting, return_exceptions=True)
-    if isinstance(found, Exception):
-        raise found
+        await end_tasks(serving, waiting, again_s=SERVICE_AGAIN_S)
+    if not serving.cancelled():
+        serving.result()
     return stop.interrupted
 
 

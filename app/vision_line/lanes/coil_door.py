@@ -23,6 +23,7 @@ from vision_line.config.listen import ListenAddress
 from vision_line.config.modbus_settings import CoilSettings
 from vision_line.lanes.coil_pulse import WRITE_S, CoilPulse
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
+from vision_line.task_ending import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +58,7 @@ class CoilDoor:
 
     async def close(self) -> None:
         """Switch everything off, and end."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         self._tasks = []
 
 

@@ -22,6 +22,7 @@ from vision_line.outputs.mqtt_commands import MqttCommands
 from vision_line.outputs.mqtt_topics import MqttTopics, Publication, status_payload
 from vision_line.outputs.notification import Notification
 from vision_line.parts.line_commands import LineCommands
+from vision_line.task_ending import end_tasks
 
 #: How long a farewell may take.
 _CLOSE_S = 2.0
@@ -101,9 +102,7 @@ class MqttSink:
                 if not self._lost.done():
                     await self._publishing(client, _status("offline", "stopped"))
         ended = [task for task in (self._lost, self._serving) if task is not None]
-        for task in ended:
-            task.cancel()
-        await asyncio.gather(*ended, return_exceptions=True)
+        await end_tasks(*ended)
         with suppress(aiomqtt.MqttError, TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await client.__aexit__(None, None, None)
@@ -153,9 +152,7 @@ class MqttSink:
             self.check()
             raise SinkError(SinkTrouble.TIMEOUT, f"no acknowledgement from the broker: {exc}") from exc
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
 
 
 def _status(state: str, reason: str = "") -> Publication:

@@ -23,6 +23,7 @@ from vision_line.outputs.line_alarms import AlarmNews, AlarmWatch
 from vision_line.outputs.notification import ALARM
 from vision_line.outputs.sinks import check_installed, sink_maker
 from vision_line.parts.line_commands import SendPart
+from vision_line.task_ending import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +140,9 @@ class OutputService:
 
     async def _stop(self, name: str) -> None:
         running = self._running.pop(name)
-        running.task.cancel()
-        with suppress(asyncio.CancelledError):
-            await running.task
+        await end_tasks(running.task)
+        if not running.task.cancelled():
+            running.task.result()
         with suppress(RunError):  # it was said when it was noted; the next start repeats what was not
             running.delivery.note()
 
