@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 #: How long a task may take to end before it is cancelled again: more than any goodbye takes.
 AGAIN_S = 15.0
@@ -12,7 +11,7 @@ AGAIN_S = 15.0
 SERVICE_AGAIN_S = 45.0
 
 
-async def end_tasks(*tasks: asyncio.Task[Any], again_s: float = AGAIN_S) -> None:
+async def end_tasks(*tasks: asyncio.Task[object], again_s: float = AGAIN_S) -> None:
     """Cancel tasks until all have ended, with whatever outcome.
 
     Once is not enough. `asyncio.wait_for`, by which libraries limit their waiting, swallows up to Python 3.11 a
