@@ -31,18 +31,21 @@ pytestmark = [
     needs_chromium,
 ]
 
-#: Reads the barcode of each frame that is painted, and what the page says that it painted.
+BLOCKS = 640 // BLOCK_PX
+#: Reads the barcode of each frame that is painted, and what the page says that it painted: also from a tile, which is
+#: smaller, where the browser did not keep up with the video.
 SEE = """
-(count) => new Promise((resolve) => {
+({count, blocks}) => new Promise((resolve) => {
   const video = document.querySelector("video"), seen = [];
   const still = document.querySelector(".live-still"), overlay = document.querySelector(".live-overlay");
   const see = () => {
     const {frame, boxes, count: drawn} = overlay.dataset, {width, height} = still;
     if (frame && frame === seen.at(-1)?.frame) seen.pop();  // its result may have come meanwhile
     if (frame) {
-      const row = still.getContext("2d").getImageData(0, height - 8, width, 1).data, levels = [];
-      for (let x = 8; x < width; x += 16) levels.push(row[4 * x + 1]);
-      seen.push({levels, frame, boxes, count: Number(drawn)});
+      const block = width / blocks;
+      const row = still.getContext("2d").getImageData(0, height - Math.round(block / 2), width, 1).data, levels = [];
+      for (let at = 0; at < blocks; at++) levels.push(row[4 * Math.floor((at + 0.5) * block) + 1]);
+      seen.push({levels, frame, boxes, count: Number(drawn), size: [width, height]});
     }
     if (seen.length === count) resolve(seen);
     else requestAnimationFrame(see);
@@ -152,25 +155,49 @@ async def test_tiles_go_on_and_a_dead_camera_is_grey(page: Page, line: LineRun) 
 
 
 async def test_what_is_painted_has_the_boxes_of_its_frame(page: Page, line: LineRun) -> None:
-    """Read from the pixels: the frame that the overlay names is the one on the screen, and the boxes are its own."""
-    witness = FeedWitness(line, line.names[0])
-    try:
+    with witnessed(line) as witness:
         await page.goto(f"/live/{line.names[0]}")
         await page.wait_for_selector(".live-stage:not(.dead)")
-        seen: list[dict[str, Any]] = await page.evaluate(SEE, 40)
+        seen = await page.evaluate(SEE, {"count": 40, "blocks": BLOCKS})
+    check_painted(seen, witness)
+
+
+async def test_where_the_browser_cannot_play_keyframes_have_their_boxes(page: Page, line: LineRun) -> None:
+    with witnessed(line) as witness:
+        await page.goto(f"/live/{line.names[0]}")
+        await page.wait_for_selector(".live-overlay[data-frame]")
+        await page.evaluate("document.querySelector('video').dispatchEvent(new Event('error'))")
+        await page.wait_for_selector("#live-note:has-text('Keyframes only')")
+        seen = await page.evaluate(SEE, {"count": 5, "blocks": BLOCKS})
+    check_painted(seen, witness)
+    assert seen[-1]["size"] == [320, 180]
+
+
+@contextmanager
+def witnessed(line: LineRun) -> Iterator[FeedWitness]:
+    """Yield a witness of the first camera, which has ended afterwards."""
+    witness = FeedWitness(line, line.names[0])
+    try:
+        yield witness
     finally:
         witness.close()
+
+
+def check_painted(seen: list[dict[str, Any]], witness: FeedWitness) -> None:
+    """Read from the pixels: the frame that the overlay names is the one on the screen, and the boxes are its own."""
     barcodes = witness.barcodes()
+    read = 0
     for one in seen:
         levels = np.array(one["levels"], np.uint8)
         painted = read_barcode(np.repeat(levels, BLOCK_PX)[None, :].repeat(BLOCK_PX, axis=0))
-        assert painted is not None
         assert painted == barcodes[one["frame"]], one
+        read += painted is not None
         if one["boxes"]:
             assert 0 <= arrival(one["frame"]) - arrival(one["boxes"]) <= 0.5
             assert one["count"] == witness.results[one["boxes"]]
     assert any(one["boxes"] == one["frame"] for one in seen)
-    assert len({one["frame"] for one in seen}) > 30
+    assert len({one["frame"] for one in seen}) > 0.75 * len(seen)
+    assert read > 0.75 * len(seen)
 
 
 async def test_a_line_that_stands_still_is_not_shown_as_live(page: Page, line: LineRun) -> None:
