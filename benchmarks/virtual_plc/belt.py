@@ -16,7 +16,7 @@ SPEED_PX_S = 400.0
 #: One count of the encoder.
 MM_PER_COUNT = 0.5
 #: Around the middle of the picture, where all of a board is in view: from the photo-eye on, in pixels.
-_TYPICAL_BOARD_PX, _HALF_WINDOW_PX = 285, 80
+_TYPICAL_BOARD_PX, _HALF_WINDOW_PX = 285, 100
 WINDOW_PX = (
     SIZE_WH[0] / 2 + _TYPICAL_BOARD_PX / 2 - _HALF_WINDOW_PX,
     SIZE_WH[0] / 2 + _TYPICAL_BOARD_PX / 2 + _HALF_WINDOW_PX,

@@ -62,7 +62,7 @@ def lane_sum(lane: LaneSettings, plan: LanePlan, measured: Measured, *, has_outp
     return LaneSum(
         words,
         _late(known_ms if plan.optical is None else confirmed_ms, deadline_ms) or _too_few(plan, rates),
-        _unconfirmed(confirmed_ms, deadline_ms),
+        "; ".join(filter(None, (_unconfirmed(confirmed_ms, deadline_ms), _unsure(lane, plan, rates)))),
     )
 
 
@@ -125,5 +125,23 @@ def _too_few(plan: LanePlan, rates: Mapping[str, float | None]) -> str:
                 f"no part could be accepted: a window of {1000 * (end_s - begin_s):.0f} ms has"
                 f" {(end_s - begin_s) * rate:.1f} inspections by {camera} at {rate:.1f} a second,"
                 f" {need.inspections} are needed"
+            )
+    return ""
+
+
+def _unsure(lane: LaneSettings, plan: LanePlan, rates: Mapping[str, float | None]) -> str:
+    """Return why some good parts would lack inspections: a frame between two counts surely lies in no window."""
+    if not plan.has_encoder:
+        return ""
+    begin_s, end_s = plan.window_after_s
+    sure_s = end_s - begin_s - 2 * lane.plc_scan_ms / 1000
+    for camera, need in plan.cameras.items():
+        rate = rates[camera]
+        if rate and sure_s * rate < need.inspections:
+            return (
+                f"many good parts would not be inspected (too_few_inspections): at the edges of the window a PLC scan of"
+                f" {lane.plc_scan_ms:g} ms leaves {max(1000 * sure_s, 0):.0f} ms that surely lie in it, which is"
+                f" {max(sure_s * rate, 0):.1f} inspections by {camera} at {rate:.1f} a second, {need.inspections} are"
+                " needed; a longer window_mm or a higher inspect_fps gives more"
             )
     return ""

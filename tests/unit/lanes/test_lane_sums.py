@@ -57,6 +57,27 @@ def test_a_window_that_is_too_short_for_the_rate_is_refused() -> None:
     )
 
 
+def encoder_sum(window_mm: float) -> LaneSum:
+    """Return the sum of a lane whose PLC tells the belt's count each 20 ms."""
+    lane = LaneSettings(
+        name="l1",
+        cameras=["a"],
+        window_mm=[0.0, window_mm],
+        mm_per_count=0.5,
+        ejector_mm=1000.0,
+        belt_mm_per_s=500.0,
+        plc_scan_ms=20,
+    )
+    return lane_sum(lane, plan_of(lane, CAMERAS), Measured(58.0, {"a": 12.5}))
+
+
+def test_a_window_that_holds_enough_only_between_two_counts_is_warned_of() -> None:
+    found = encoder_sum(130.0)  # 260 ms, of which 220 are sure
+    assert found.problem == ""
+    assert "leaves 220 ms that surely lie in it, which is 2.8 inspections by a at 12.5 a second, 3 are" in found.warning
+    assert encoder_sum(141.0).warning == ""  # 242 ms are sure: 3.03
+
+
 def optical_sum(window_ms: list[float], ejector_ms: float) -> LaneSum:
     """Return the sum of a lane that sees its parts itself."""
     optical = OpticalSettings(camera="a", classes=["bottle"], line=[[0.7, 0.0], [0.7, 1.0]], direction="right")
