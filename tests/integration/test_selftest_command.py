@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +16,7 @@ from vision_line.cli.main import cli
 from vision_line.selftest.report import Selftest, Status
 
 COMMAND = Path(sys.executable).parent / "vision-line"
-FREE = ("proof", "ordering", "decode_rate", "throughput", "latency", "memory")
+FREE = ("opening", "proof", "ordering", "decode_rate", "throughput", "latency", "memory")
 
 
 def selftest(*options: str | Path) -> subprocess.CompletedProcess[str]:
@@ -38,6 +40,24 @@ def test_the_cpu_passes_what_applies_to_it(tmp_path: Path) -> None:
     assert figures["decode_fps"] > 0
     assert figures["packet_to_result_ms_p95"] >= figures["packet_to_result_ms_p50"] > 0
     assert str(tmp_path) not in file.read_text(encoding="utf-8")
+
+
+def test_one_file_has_all_that_a_developer_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of the checks, the doctor's findings, and what was printed, without folders."""
+    monkeypatch.chdir(tmp_path)
+
+    done = selftest("--device", "cpu", "--quick", "--seconds", "0.5", "--report")
+
+    (path,) = tmp_path.iterdir()
+    assert (done.returncode, done.stderr) == (0, f"{path.name}: to send; no names, addresses or folders are in it\n")
+    assert path.name.startswith("vision-line-selftest-cpu-")
+    with ZipFile(path) as archive:
+        assert archive.testzip() is None
+        report, doctor, log = (archive.read(name).decode() for name in archive.namelist())
+    assert Selftest.model_validate_json(report).failed == ()
+    assert {finding["area"] for finding in json.loads(doctor)} > {"cpu", "video"}
+    assert "== latency ==" in log
+    assert str(Path.home()) not in report + doctor + log
 
 
 def test_without_a_gpu_cuda_is_one_sentence() -> None:

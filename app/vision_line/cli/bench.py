@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vision_line.devices.model.model import open_model
 from vision_line.errors import ConfigError
 from vision_line.fleet.box_capacity import BoxCapacity
 from vision_line.output_files import write_output
@@ -16,7 +17,7 @@ from vision_line.runtime.output_check import check_outputs, takes_standard_outpu
 from vision_line.runtime.protected_files import check_apart, kept_model
 from vision_line.screens.lines import say
 from vision_line.selftest.camera_count import KINDS, CameraKind, measure_capacity
-from vision_line.selftest.device_under_test import QUICK, open_device_under_test
+from vision_line.selftest.device_under_test import QUICK, device_under_test
 
 #: More than this share of the cores in use before it begins is no idle box.
 BUSY_SHARE = 0.25
@@ -38,7 +39,9 @@ def write_capacity(device: str, model: Path | None, kind: CameraKind, seconds: f
     check_outputs({"--write": file}, {})
     check_apart([(f"--write {file}", file)], kept_model(model))
     settings = replace(QUICK, seconds=seconds, size_wh=kind.size_wh, kind=KINDS[kind.codec])
-    with Console(stderr=True).status("bench") as status, open_device_under_test(device, model, settings) as dut:
+    opened_model = open_model(model)
+    with Console(stderr=True).status("bench") as status, device_under_test(device, opened_model, settings) as dut:
+        dut.open()
         found = measure_capacity(dut, kind, lambda what: status.update(f"bench: {what}"))
     for line in words_of(found):
         say(line, sys.stderr if takes_standard_output(file) else sys.stdout)

@@ -384,8 +384,11 @@ def selftest(
         typer.Option("--streams", metavar="FILE", help="Test each model of this file, also those of its recipes."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write a JSON report to this file.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write a JSON report to this file, after each check.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write one archive to send to the developers, into this folder.")
+    ] = False,
     seconds: Annotated[
         float | None,
         typer.Option("--seconds", metavar="S", min=0.5, max=3600, help="Length of each load test. Default: 10."),
@@ -394,9 +397,10 @@ def selftest(
 ) -> None:
     """Test that a device finds the same as the CPU, and measure its speed. Exit code 4: a check failed."""
     with reported_errors():
-        from vision_line.cli.selftest import ModelsToTest, show_selftest
+        from vision_line.cli.selftest import ModelsToTest, Outputs, show_selftest
 
-        raise typer.Exit(show_selftest(device, ModelsToTest(model, streams), json_file, seconds, quick=quick))
+        outputs = Outputs(json_file, is_report=report)
+        raise typer.Exit(show_selftest(device, ModelsToTest(model, streams), outputs, seconds, quick=quick))
 
 
 @cli.command()

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,16 +16,19 @@ from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
+from vision_line.cli.selftest_bundle import write_bundle
 from vision_line.config.load import load_config
 from vision_line.errors import ExitCode
-from vision_line.output_files import write_output
+from vision_line.output_files import place_of, write_output
 from vision_line.runtime.options import RunOptions, model_path
 from vision_line.runtime.output_check import check_outputs, takes_standard_output
 from vision_line.runtime.protected_files import check_apart, kept_model
 from vision_line.runtime.run_models import line_models
+from vision_line.screens.lines import say
 from vision_line.selftest.device_under_test import QUICK, Settings
 from vision_line.selftest.report import CheckResult, Selftest, Status
-from vision_line.selftest.selftest import CHECKS, MODEL_CHECKS, run_selftest
+from vision_line.selftest.selftest import CHECKS, MODEL_CHECKS
+from vision_line.selftest.supervisor import Watching, run_selftest
 
 _MARKS = {
     Status.PASSED: "[green]• passed[/]",
@@ -50,37 +56,74 @@ class ModelsToTest:
         return line_models(loaded, model_path(RunOptions(self.streams, model=self.model), loaded))
 
 
-def show_selftest(
-    device: str, models: ModelsToTest, json_file: Path | None, seconds: float | None, *, quick: bool
-) -> int:
-    """Test `device` with each model, print what was found, and write it to `json_file`; return the exit code.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the reports go: `json_file`, and with `is_report` one file with all that helps to understand a failure."""
+
+    json_file: Path | None
+    is_report: bool
+
+    def write(self, reports: Sequence[Selftest]) -> None:
+        """Write what is known so far, where a file can be written again.
+
+        Raises:
+            ConfigError, RunError: it cannot be written.
+        """
+        if self.json_file is not None and place_of(self.json_file).replaced:
+            write_output(self.json_file, text_of(reports), "--json")
+
+    def finish(self, reports: Sequence[Selftest], log: Path) -> None:
+        """Write all; say where the one file is.
+
+        Raises:
+            ConfigError, RunError: it cannot be written.
+        """
+        if self.json_file is not None:
+            write_output(self.json_file, text_of(reports), "--json")
+        if self.is_report:
+            path = write_bundle(text_of(reports), reports[0].device, log)
+            say(f"{path}: to send; no names, addresses or folders are in it", sys.stderr)
+
+
+def show_selftest(device: str, models: ModelsToTest, outputs: Outputs, seconds: float | None, *, quick: bool) -> int:
+    """Test `device` with each model, print what was found, and write it after each check; return the exit code.
 
     Raises:
-        ConfigError: `json_file` cannot be written, or would replace a model, or the models' file is not valid.
-        DeviceError: the device cannot be opened.
+        ConfigError: an output cannot be written, or would replace a model, or the models' file is not valid.
+        DeviceError: the device cannot be used.
         ModelError: the model cannot be used.
-        RunError: `json_file` cannot be written after all, or the GPU fails at the end.
+        RunError: an output cannot be written after all, or the GPU fails at the end.
     """
-    check_outputs({"--json": json_file}, {})
+    check_outputs({"--json": outputs.json_file}, {})
     named = models.named()
     for _, path in named:
-        check_apart([(f"--json {json_file}", json_file)], kept_model(path))
+        check_apart([(f"--json {outputs.json_file}", outputs.json_file)], kept_model(path))
     settings = QUICK if quick else Settings()
     if seconds is not None:
         settings = replace(settings, seconds=seconds)
-    console, reports = Console(stderr=takes_standard_output(json_file)), list[Selftest]()
-    for named_by, path in named:
-        what = f"selftest, model of {named_by}" if named_by else "selftest"
-        with Console(stderr=True).status(what) as status:
-            show = partial(_show, status, what)
-            reports.append(run_selftest(device, path, settings, show, MODEL_CHECKS if reports else CHECKS))
-        console.print(report_table(reports[-1], named_by))
-    if len(reports) > 1:
-        console.print(slowest(reports))
-    if json_file is not None:
-        whole = reports[0].model_copy(update={"others": reports[1:]})
-        write_output(json_file, whole.model_dump_json(indent=2) + "\n", "--json")
+    console, reports = Console(stderr=takes_standard_output(outputs.json_file)), list[Selftest]()
+    with ExitStack() as undo:
+        log = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="vision-line-"))) / "log.txt"
+        for named_by, path in named:
+            what = f"selftest, model of {named_by}" if named_by else "selftest"
+            with Console(stderr=True).status(what) as status:
+                watching = Watching(partial(_show, status, what), partial(_write, outputs, reports))
+                checks = MODEL_CHECKS if reports else CHECKS
+                reports = [*reports, run_selftest(device, path, settings, watching, checks, log=log)]
+            console.print(report_table(reports[-1], named_by))
+        if len(reports) > 1:
+            console.print(slowest(reports))
+        outputs.finish(reports, log)
     return ExitCode.FAILED if any(report.failed for report in reports) else ExitCode.DONE
+
+
+def _write(outputs: Outputs, before: Sequence[Selftest], report: Selftest) -> None:
+    outputs.write([*before, report])
+
+
+def text_of(reports: Sequence[Selftest]) -> str:
+    """Return the JSON of one or several reports, the others in the first."""
+    return reports[0].model_copy(update={"others": [*reports[1:]]}).model_dump_json(indent=2) + "\n"
 
 
 def _show(status: Spinner, what: str, check: str) -> None:

@@ -139,7 +139,7 @@ def _unsure(lane: LaneSettings, plan: LanePlan, rates: Mapping[str, float | None
         rate = rates[camera]
         if rate and sure_s * rate < need.inspections:
             return (
-                f"many good parts would not be inspected (too_few_inspections): at the edges of the window a PLC scan of"
+                f"many good parts would not be inspected (too_few_inspections): at the window's edges a PLC scan of"
                 f" {lane.plc_scan_ms:g} ms leaves {max(1000 * sure_s, 0):.0f} ms that surely lie in it, which is"
                 f" {max(sure_s * rate, 0):.1f} inspections by {camera} at {rate:.1f} a second, {need.inspections} are"
                 " needed; a longer window_mm or a higher inspect_fps gives more"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Compares the device's detections with OpenVINO's on the same frames, one to one, box by box."""
+"""Compares the device's detections with those of the model in float on the same frames, one to one, box by box."""
 
 from __future__ import annotations
 
@@ -13,101 +13,131 @@ from numpy.typing import NDArray
 
 from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.cpu.planes import open_planes
+from vision_line.devices.cuda.proven_engine import FP16_TOLERANCE, TOLERANCE
 from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.model.agreement import Tolerance
 from vision_line.devices.preprocessing.definition import letterbox_planes
 from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.errors import RunError
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.frames import Boxes, Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.report import CheckOutcome, Measurement, failed, figure, passed, skipped
 
 _RGB = Colour(ColourMatrix.BT601, ColourRange.FULL)  # unused: the frame is RGB already
 
-#: Tolerances for the results of the same frame.
-MOST_PIXELS, MOST_SCORE = 1.0, 0.02
-
-#: Boxes whose sides are further apart than this are different defects, pixels.
-_PAIRED_WITHIN_PX = 8.0
+#: How far boxes may be apart in the median, in pixels of the network's input. What a right INT8 engine does to a box
+#: goes either way: 0.05 to 0.11 were measured on a processor. A letterbox that is off by half a pixel moves all alike.
+MOST_SHIFT_PX = 0.25
+#: The same for a variant that was not quantized, whose boxes are away by the quantization too. An estimate.
+MOST_SHIFT_OTHER_VARIANT_PX = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ResultDifference:
-    """Differences of two sets of detections. `unmatched` counts detections that only one of them has."""
+    """Differences of two sets of detections. `unmatched` counts detections that only one of them has.
 
-    pairs: int = 0
+    Of each pair `sides` is the largest distance of two sides in the frame's pixels, `scores` that of their scores.
+    """
+
+    sides: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
     unmatched: int = 0
-    pixels: float = 0.0  # largest distance of a side of two paired boxes
-    score: float = 0.0  # largest difference of the scores of a pair
 
     @property
-    def is_none(self) -> bool:
-        """Whether it lies within the tolerance."""
-        return not self.unmatched and self.pixels <= MOST_PIXELS and self.score <= MOST_SCORE
+    def pairs(self) -> int:
+        """How many detections both have."""
+        return len(self.scores)
+
+    @property
+    def median_side(self) -> float:
+        """How far boxes are apart in the median."""
+        return float(np.median(self.sides)) if self.sides else 0.0
+
+    def same(self, tolerance: Tolerance) -> int:
+        """Return how many pairs have the same score."""
+        return sum(score <= tolerance.score for score in self.scores)
+
+    def holds(self, tolerance: Tolerance, most_side: float) -> bool:
+        """Whether a right engine may be so far away; as in a bundle's proof one detection is always forgiven."""
+        whole, same = self.pairs + self.unmatched, self.same(tolerance)
+        is_enough = same >= whole - 1 or same >= tolerance.share * whole
+        return is_enough and self.median_side <= most_side
 
 
-def difference(some: Detections, others: Detections, floor: float) -> ResultDifference:
+def difference(some: Detections, others: Detections, floor: float, tolerance: Tolerance) -> ResultDifference:
     """Return the differences of two sets of detections of one frame.
 
-    Pairs are of one class, the closest first. An unmatched detection within the tolerance of `floor`, the lowest score
-    that either side returns, does not count: its partner may lie just below.
+    Pairs are of one class and overlap enough, those first that overlap most. An unmatched detection within the
+    tolerance of `floor`, the lowest score that either side returns, does not count: its partner may lie just below.
     """
-    apart = np.abs(some.xyxy[:, None] - others.xyxy[None]).max(axis=2, initial=0.0)  # (n, m)
-    apart[some.class_id[:, None] != others.class_id[None]] = np.inf
+    overlaps = _overlaps(some.xyxy, others.xyxy)  # (n, m)
+    overlaps[some.class_id[:, None] != others.class_id[None]] = 0.0
     pairs: list[tuple[int, int]] = []
-    while apart.size and apart.min() <= _PAIRED_WITHIN_PX:
-        row, column = divmod(int(apart.argmin()), apart.shape[1])
+    while overlaps.size and overlaps.max() >= tolerance.overlap:
+        row, column = divmod(int(overlaps.argmax()), overlaps.shape[1])
         pairs.append((row, column))
-        apart[row], apart[:, column] = np.inf, np.inf
+        overlaps[row], overlaps[:, column] = 0.0, 0.0
     rows, columns = np.array(pairs, np.intp).reshape(-1, 2).T
     scores = np.abs(some.score[rows] - others.score[columns])
-    sides = np.abs(some.xyxy[rows] - others.xyxy[columns])
-    unmatched = _certain_beside(some, rows, floor) + _certain_beside(others, columns, floor)
-    return ResultDifference(len(pairs), unmatched, float(sides.max(initial=0.0)), float(scores.max(initial=0.0)))
+    sides = np.abs(some.xyxy[rows] - others.xyxy[columns]).max(axis=1, initial=0.0)
+    certain = floor + tolerance.score
+    unmatched = _certain_beside(some, rows, certain) + _certain_beside(others, columns, certain)
+    return ResultDifference(tuple(map(float, sides)), tuple(map(float, scores)), unmatched)
 
 
 def together(parts: Iterable[ResultDifference]) -> ResultDifference:
     """Return the combined differences of many frames."""
     return reduce(
-        lambda a, b: ResultDifference(
-            a.pairs + b.pairs, a.unmatched + b.unmatched, max(a.pixels, b.pixels), max(a.score, b.score)
-        ),
+        lambda a, b: ResultDifference(a.sides + b.sides, a.scores + b.scores, a.unmatched + b.unmatched),
         parts,
         ResultDifference(),
     )
 
 
-def _certain_beside(found: Detections, paired: NDArray[np.intp], floor: float) -> int:
-    left = np.delete(found.score, paired)
-    return int((left > floor + MOST_SCORE).sum())
+def _overlaps(some: Boxes, others: Boxes) -> NDArray[np.float64]:
+    """Return the intersection over union of each with each, (n, m)."""
+    a, b = some[:, None].astype(np.float64), others[None].astype(np.float64)
+    common = np.prod(np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None), axis=2)
+    whole = np.prod(a[..., 2:] - a[..., :2], axis=2) + np.prod(b[..., 2:] - b[..., :2], axis=2) - common
+    overlaps: NDArray[np.float64] = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    return overlaps
+
+
+def _certain_beside(found: Detections, paired: NDArray[np.intp], certain: float) -> int:
+    return int((np.delete(found.score, paired) > certain).sum())
 
 
 def check_detections(dut: DeviceUnderTest) -> CheckOutcome:
-    """Compare the device's detections with those of OpenVINO on the CPU, which gets the same pixels.
+    """Compare the device's detections with those of the model's float execution on the CPU, on the same pixels.
 
     OpenVINO gets the letterboxed frame of the preprocessing definition, so that only the engines are compared: the CPU
-    device's own conversion is faster and up to two levels off.
+    device's own conversion is faster and up to two levels off. It executes the file in float, as it is written: its
+    integers are wrong on some processors, and nothing says that this one's are right.
     """
     if dut.gpu is None:
-        return skipped("OpenVINO is the reference itself")
+        return skipped("OpenVINO on this processor is the reference itself")
+    is_quantized = dut.device.description.precision == dut.model.precision
+    tolerance = TOLERANCE if is_quantized else FP16_TOLERANCE
+    most_shift_px = MOST_SHIFT_PX if is_quantized else MOST_SHIFT_OTHER_VARIANT_PX
     frames = [dut.frame("selftest", number, decoded) for number, decoded in enumerate(dut.decoded_frames)]
     found = {one.frame.sequence: one.detections for one in _found(dut, frames)}
     wanted = _reference(dut, frames)
     floor = dut.model.score_threshold
-    differences = [difference(found[number], wanted[number], floor) for number in range(len(frames))]
-    return outcome_of(differences, len(frames))
+    whole = together(difference(found[number], wanted[number], floor, tolerance) for number in range(len(frames)))
+    return outcome_of(whole, tolerance, most_shift_px / Letterbox(dut.size_wh, dut.shape_hw).scale, len(frames))
 
 
-def outcome_of(differences: Sequence[ResultDifference], frames: int) -> CheckOutcome:
-    """Return the outcome for the differences of `frames` frames."""
-    whole = together(differences)
+def outcome_of(whole: ResultDifference, tolerance: Tolerance, most_side: float, frames: int) -> CheckOutcome:
+    """Return the outcome for the difference of `frames` frames; `most_side` is in the frames' pixels."""
     figures = _figures(whole)
-    if whole.is_none and whole.pairs:
-        return passed(f"{whole.pairs} detections in {frames} frames are OpenVINO's", figures)
-    if whole.is_none:
+    if not (whole.pairs or whole.unmatched):
         return skipped("neither the device nor OpenVINO detects anything: the frames show circuit boards")
+    if whole.pairs and whole.holds(tolerance, most_side):
+        return passed(f"{whole.pairs} detections in {frames} frames are those of the model in float", figures)
     return failed(
-        f"of {whole.pairs + whole.unmatched} detections {whole.unmatched} are unmatched; boxes differ by up to "
-        f"{whole.pixels:.2f} px (most: {MOST_PIXELS:g}), scores by up to {whole.score:.3f} (most: {MOST_SCORE:g})",
+        f"of {whole.pairs + whole.unmatched} detections {whole.unmatched} are unmatched and "
+        f"{whole.pairs - whole.same(tolerance)} have scores further apart than {tolerance.score:g}; boxes differ by "
+        f"{whole.median_side:.2f} px in the median (most: {most_side:.2f})",
         figures,
     )
 
@@ -120,12 +150,11 @@ def _found(dut: DeviceUnderTest, frames: Sequence[Frame]) -> list[Inspection]:
 
 def _reference(dut: DeviceUnderTest, frames: Sequence[Frame]) -> list[Detections]:
     """Return OpenVINO's detections in `frames`."""
-    reference = replace(dut)
-    reference.device = open_cpu(dut.model, [dut.shape_hw], reference.woken.set)
+    device = open_cpu(dut.model, [dut.shape_hw], dut.woken.set, exact=True)
     try:
-        return [_by_openvino(reference, frame) for frame in frames]
+        return [_by_openvino(replace(dut, opened=device), frame) for frame in frames]
     finally:
-        reference.device.close()
+        device.close()
 
 
 def _by_openvino(reference: DeviceUnderTest, frame: Frame) -> Detections:
@@ -143,6 +172,7 @@ def _figures(whole: ResultDifference) -> list[Measurement]:
     return [
         figure("detections_paired", "", whole.pairs, "detections"),
         figure("detections_alone", "", whole.unmatched, "detections"),
-        figure("box_largest_difference", "", whole.pixels, "px"),
-        figure("score_largest_difference", "", whole.score, "score"),
+        figure("box_median_difference", "", whole.median_side, "px"),
+        figure("box_largest_difference", "", max(whole.sides, default=0.0), "px"),
+        figure("score_largest_difference", "", max(whole.scores, default=0.0), "score"),
     ]

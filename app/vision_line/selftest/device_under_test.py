@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.monitor import GpuMonitor
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS
-from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.shapes import plan_input_shapes
 from vision_line.devices.selection import choose_device, chosen_gpus, decoder_opener, open_device
 from vision_line.errors import DeviceError, RunError
@@ -74,24 +73,57 @@ QUICK = Settings(seconds=2.0, settle_s=1.0, repeats=10, frames=26, submitted=250
 
 @dataclass(eq=False, kw_only=True)
 class DeviceUnderTest:
-    """The device under test, opened for one input shape; for one thread. `gpu` is None on the CPU.
+    """The device under test for one input shape; for one thread. `gpu` is None on the CPU.
 
+    It is there before its engine is: what needs none is checked also where none can be had. `open` opens it.
     `memory_before` and `memory_after` are samples of the GPU's memory around the opening, None where it reports none.
     """
 
+    name: str
     settings: Settings
     model: Model
     shape_hw: ShapeHW
-    device: LoadedDevice
     open_decoder: OpenDecoder
     woken: threading.Event
     gpu: GpuContext | None
     size_wh: tuple[int, int]
+    opened: LoadedDevice | None = None
+    monitor: GpuMonitor | None = None
     memory_before: DeviceLoad | None = None
     memory_after: DeviceLoad | None = None
     no_samples_reason: str = ""  # why the GPU's memory and power are not known
     paced: LoadResult | None = None  # result of the paced load, once it has run
     _videos: dict[VideoKind, Video | None] = field(default_factory=dict)
+
+    @property
+    def device(self) -> LoadedDevice:
+        """The device with its engine.
+
+        Raises:
+            DeviceError: it is not open.
+        """
+        if self.opened is None:
+            raise DeviceError("selftest: the device is not open")
+        return self.opened
+
+    def open(self) -> None:
+        """Open the device; its engine is built where there is none, which takes minutes.
+
+        Raises:
+            DeviceError, ModelError: as `open_device`.
+        """
+        self.opened = open_device(self.name, self.model, [self.shape_hw], self.woken.set)
+        if self.monitor is not None and self.gpu is not None:
+            self.memory_after = next(iter(self.monitor.sample()), None)
+
+    def close(self) -> None:
+        """Close the device, if it is open.
+
+        Raises:
+            RunError: the GPU fails meanwhile.
+        """
+        if self.opened is not None:
+            self.opened.close()
 
     @cached_property
     def images(self) -> list[ImageBGR]:
@@ -181,15 +213,13 @@ class DeviceUnderTest:
 
 
 @contextmanager
-def open_device_under_test(device: str, model: Path | None, settings: Settings) -> Iterator[DeviceUnderTest]:
-    """Open the device called `device` for the bundle or ONNX file `model` (None: the shipped bundle), and close it.
+def device_under_test(device: str, model: Model, settings: Settings) -> Iterator[DeviceUnderTest]:
+    """Yield the device called `device`, which is not open yet, for `model`; close it.
 
     Raises:
         DeviceError: the device cannot be used here.
-        ModelError: the model cannot be used.
         RunError: the GPU fails while it is closed.
     """
-    opened_model = open_model(model)
     with ExitStack() as closing:
         bus = _bus_id(device)
         monitor = GpuMonitor(bus, name=device) if bus else None
@@ -199,23 +229,22 @@ def open_device_under_test(device: str, model: Path | None, settings: Settings) 
         name = _one_of(device, choose_device(device))
         gpu = open_gpu(chosen_gpus(name)[0]) if chosen_gpus(name) else None
         size_wh = settings.size_wh or (SMALL_SIZE_WH if gpu is None else _GPU_SIZE_WH)
-        (shape_hw,) = plan_input_shapes(opened_model, [size_wh])
-        woken = threading.Event()
-        device_opened = open_device(name, opened_model, [shape_hw], woken.set)
-        closing.callback(device_opened.close)
-        yield DeviceUnderTest(
+        (shape_hw,) = plan_input_shapes(model, [size_wh])
+        dut = DeviceUnderTest(
+            name=name,
             settings=settings,
-            model=opened_model,
+            model=model,
             shape_hw=shape_hw,
-            device=device_opened,
             open_decoder=decoder_opener(name),
-            woken=woken,
+            woken=threading.Event(),
             gpu=gpu,
             size_wh=size_wh,
+            monitor=monitor,
             memory_before=before if gpu is not None and gpu.pci_bus_id == bus else None,
-            memory_after=None if monitor is None or gpu is None else next(iter(monitor.sample()), None),
             no_samples_reason="" if monitor is None else monitor.reason,
         )
+        closing.callback(dut.close)
+        yield dut
 
 
 def _one_of(device: str, chosen: str) -> str:

@@ -56,6 +56,8 @@ class CheckResult(_Public):
     """What was found, or why it failed or was skipped; for people, without folders."""
     figures: list[Measurement]
     """What was measured."""
+    traceback: list[str] = []
+    """Where the program was when something unforeseen ended the check, without folders."""
 
 
 class GpuFacts(_Public):
@@ -137,6 +139,8 @@ class Selftest(_Public):
     """What was asked for."""
     checks: list[CheckResult]
     """In the order in which they ran."""
+    unfinished: list[str] = []
+    """Checks that are still to come: the file was written while it went on, or the program was ended then."""
     others: list[Selftest] = []
     """With --streams: what was found with the other models of the line, without the checks that need no model."""
 
@@ -181,13 +185,14 @@ def figure(name: str, of: str, value: float, unit: str) -> Measurement:
     return Measurement(name=name, of=of, value=float(f"{value:.6g}"), unit=unit)
 
 
-def result(name: str, outcome: CheckOutcome) -> CheckResult:
-    """Return the outcome of the check `name` for the report."""
+def result(name: str, outcome: CheckOutcome, traceback: Iterable[str] = ()) -> CheckResult:
+    """Return the outcome of the check `name` for the report, with where something unforeseen arose."""
     return CheckResult(
         name=name,
         status=outcome.status,
         sentence=without_folders(outcome.sentence),
         figures=list(outcome.figures),
+        traceback=[without_folders(line) for line in "".join(traceback).splitlines()],
     )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +22,13 @@ from vision_line.devices.cuda import engine_cache as engine_files
 from vision_line.devices.cuda.backend import CudaBackend, open_cuda
 from vision_line.devices.cuda.kernel import LetterboxKernel
 from vision_line.devices.device import InferenceDevice
+from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError
 from vision_line.frames import Inspection
 from vision_line.selftest import kernel_bits
-from vision_line.selftest.device_under_test import Settings
+from vision_line.selftest.device_under_test import Settings, device_under_test
 from vision_line.selftest.report import Selftest, Status
-from vision_line.selftest.selftest import CHECKS, run_selftest
+from vision_line.selftest.selftest import CHECKS, NOT_OPEN, Check, run_checks
 
 SMALL = Settings(
     seconds=0.25,
@@ -60,22 +61,33 @@ def _failures(*names: str) -> tuple[str, ...]:
     return _run(*names).failed
 
 
-def _run(*names: str, on_status: Callable[[str], None] | None = None) -> Selftest:
+def _run(*names: str, on_begin: Callable[[str], None] | None = None) -> Selftest:
     """Run the named checks, in a thread of their own: its stream for copies to the host ends with it."""
     checks = tuple(check for check in CHECKS if not names or check.name in names)
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run_selftest, "cuda", None, SMALL, on_status, checks=checks).result()
+        return pool.submit(_report, checks, on_begin).result()
+
+
+def _report(checks: Sequence[Check], on_begin: Callable[[str], None] | None) -> Selftest:
+    with device_under_test("cuda", open_model(None), SMALL) as dut:
+        news = []
+        for one in run_checks(dut, checks):
+            news.append(one)
+            if on_begin is not None and one.begun is not None:
+                on_begin(one.begun.check)
+    head = [one.head for one in news if one.head is not None][-1]
+    return head.model_copy(update={"checks": [one.result for one in news if one.result is not None]})
 
 
 def test_all_checks_pass_on_fakes(machine: CudaMachine) -> None:
     """Each check has a result, and what NVML tells is among the figures."""
     heard: list[str] = []
 
-    report = _run(on_status=heard.append)
+    report = _run(on_begin=heard.append)
 
     assert [check.name for check in report.checks] == [check.name for check in CHECKS]
     assert {check.name: check.sentence for check in report.checks if check.status is not Status.PASSED} == {}
-    assert heard[1:] == [check.title for check in CHECKS]
+    assert heard == [check.name for check in CHECKS]
     figures = {(figure.name, figure.of): figure.value for check in report.checks for figure in check.figures}
     assert figures["engine_ms", "batch of 1"] > 0
     assert figures["engine_ms", "batch of 4"] > 0
@@ -171,7 +183,7 @@ def test_results_of_another_row_are_found(machine: CudaMachine, spoil: Callable[
 
 
 def test_shifted_detections_are_found(machine: CudaMachine, spoil: Callable[[Spoil], None]) -> None:
-    """Boxes that are two pixels too far to the right are in order, and not OpenVINO's."""
+    """Boxes that are two pixels too far to the right, one of the network's input, are in order, and not the model's."""
 
     def shifted(one: Inspection) -> Inspection:
         return replace(one, detections=replace(one.detections, xyxy=one.detections.xyxy + np.float32(2)))
@@ -182,13 +194,13 @@ def test_shifted_detections_are_found(machine: CudaMachine, spoil: Callable[[Spo
 
 
 def test_an_engine_that_fails_does_not_stop_the_others(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its checks fail with a sentence; the kernel is still compared."""
+    """Its check fails with a sentence."""
     monkeypatch.setattr("vision_line.selftest.rate_check.find_engine", _refusing)
 
-    report = _run("kernel_bits", "engine_time", "kernel_time")
+    report = _run("engine_time", "throughput")
 
     assert report.failed == ("engine_time",)
-    assert report.checks[1].name == "kernel_time"
+    assert report.checks[1].status is Status.PASSED
     (sentence,) = [check.sentence for check in report.checks if check.name == "engine_time"]
     assert sentence == "cuda: model.engine cannot be read"
 
@@ -208,3 +220,38 @@ def test_an_engine_that_finds_nothing_is_found(machine: CudaMachine, monkeypatch
     monkeypatch.setattr(CudaBackend, "finished", nothing)
 
     assert _failures("detections") == ("detections",)
+
+
+def test_without_an_engine_what_needs_none_is_checked(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU that the library does not know: what failed is named once, what depends on it is not run."""
+    monkeypatch.setattr(backend, "open_cuda", _refusing)
+
+    report = _run("kernel_bits", "decode_rate", "opening", "proof", "throughput")
+
+    statuses = {check.name: check.status for check in report.checks}
+    assert statuses == {
+        "kernel_bits": Status.PASSED,
+        "decode_rate": Status.PASSED,
+        "opening": Status.FAILED,
+        "proof": Status.SKIPPED,
+        "throughput": Status.SKIPPED,
+    }
+    assert report.checks[-1].sentence == NOT_OPEN
+    assert report.model.precision == "int8"
+
+
+def test_what_nobody_foresaw_stays_with_its_check(machine: CudaMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library raises what it never said that it would; the next check goes on."""
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError(f"in {Path.home()}/secret place/driver.py")
+
+    monkeypatch.setattr("vision_line.selftest.rate_check.time_kernel", broken)
+
+    report = _run("kernel_time", "decode_rate")
+
+    check = report.checks[0]
+    assert check.sentence == "not foreseen: ZeroDivisionError: in driver.py"
+    assert any('File "rate_check.py", line' in line for line in check.traceback)
+    assert "secret place" not in report.model_dump_json()
+    assert report.checks[1].status is Status.PASSED

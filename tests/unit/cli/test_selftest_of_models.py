@@ -58,7 +58,10 @@ def test_each_model_of_the_file_is_tested(bad: str, tmp_path: Path, monkeypatch:
     """Checks that need no model run once."""
     asked: list[tuple[str, Sequence[Check]]] = []
 
-    def run(_device: str, model: Path, _settings: object, _status: object, checks: Sequence[Check]) -> Selftest:
+    def run(
+        _device: str, model: Path, _settings: object, _watching: object, checks: Sequence[Check], *, log: Path
+    ) -> Selftest:
+        assert log.name == "log.txt"
         asked.append((model.name, checks))
         return report_of(model.name, is_good=model.name != bad)
 

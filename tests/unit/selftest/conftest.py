@@ -22,10 +22,11 @@ def dut() -> DeviceUnderTest:
     woken = threading.Event()
     description = DeviceDescription("simulated", "", "int8", (SHAPE,), slots=2, max_batch=4)
     return DeviceUnderTest(
+        name="simulated",
         settings=Settings(seconds=0.2, settle_s=0.2, repeats=4, frames=9, submitted=40, cameras=3, fps=20.0),
         model=open_model(None),
         shape_hw=SHAPE,
-        device=SimulatedDevice(description, woken.set),
+        opened=SimulatedDevice(description, woken.set),
         open_decoder=CpuDecoder,
         woken=woken,
         gpu=None,

@@ -55,7 +55,13 @@ class CpuBackend:
     engine = "the engine"
 
     def __init__(
-        self, model: Model, wake: Callable[[], None], *, slots: int | None = None, inference_precision: str = "f32"
+        self,
+        model: Model,
+        wake: Callable[[], None],
+        *,
+        slots: int | None = None,
+        inference_precision: str = "f32",
+        exact: bool = False,
     ) -> None:
         """Prepare to compile `model` in the first variant whose proof holds here; see `open_cpu`."""
         cv2.setNumThreads(1)
@@ -64,7 +70,7 @@ class CpuBackend:
         self._wake = wake
         self._converter = Converter()
         self._finished: deque[int] = deque()  # filled by OpenVINO's thread; append and popleft are atomic
-        self._engines = ProvenEngines(model, cores, inference_precision)
+        self._engines = ProvenEngines(model, cores, inference_precision, exact=exact)
         self._works: dict[ShapeHW, list[_Work]] = {}
         self._networks: list[ov.CompiledModel] = []
         self._converted: dict[int, _Work] = {}  # by slot, what is or was last in it
@@ -213,13 +219,15 @@ def open_cpu(
     score_floor: float | Scores | None = None,
     slots: int | None = None,
     inference_precision: str = "f32",
+    exact: bool = False,
 ) -> InferenceDevice:
     """Compile `model` for `shapes`, each in the first variant whose proof holds here; see `ProvenEngines`.
 
     `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the
     model's. `slots` is the number of frames in flight; None: one more than there are cores to use, so that one
     waits while all cores work. `inference_precision` "bf16" lets processors with AMX compute the float layers in
-    bfloat16: several times faster for float models, but boxes move by pixels, so it is not the default.
+    bfloat16: several times faster for float models, but boxes move by pixels, so it is not the default. `exact`
+    executes the file in float, as it is written: slowly, and as a reference.
 
     Raises:
         ModelError: OpenVINO cannot read the model or reshape it to one of `shapes`, or its output is of another
@@ -227,5 +235,5 @@ def open_cpu(
         DeviceError: OpenVINO cannot compile for this processor, or computes the model wrongly in every variant.
     """
     reader = HeadReader(model, score_floor)
-    backend = CpuBackend(model, wake, slots=slots, inference_precision=inference_precision)
+    backend = CpuBackend(model, wake, slots=slots, inference_precision=inference_precision, exact=exact)
     return InferenceDevice(backend, reader, shapes)

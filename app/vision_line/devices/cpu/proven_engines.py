@@ -72,12 +72,16 @@ class ProvenEngines:
     Shapes opened before keep their variant: its proof held for them.
     """
 
-    def __init__(self, model: Model, cores: int, precision: str = "f32") -> None:
-        """Use `cores` cores; `precision` is that of float layers, "f32" or "bf16"."""
+    def __init__(self, model: Model, cores: int, precision: str = "f32", *, exact: bool = False) -> None:
+        """Use `cores` cores; `precision` is that of float layers, "f32" or "bf16".
+
+        `exact`: nothing but float execution of the canonical variant, what other engines are compared with.
+        """
         self._model = model
         self._openvino = OpenVino(cores)
         self.processor = this_processor(self._openvino.processor)
-        self._left = candidates(model, dot_products=self.processor.has_dot_products, precision=precision)
+        found = candidates(model, dot_products=self.processor.has_dot_products, precision=precision)
+        self._left = found[-1:] if exact else found
         self._faults: list[str] = []
         self._used: dict[Execution, str] = {}  # what proved it
         self._prover = Prover(model, lambda variant, images: float_outputs(model, variant.path, images))
