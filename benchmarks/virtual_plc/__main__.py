@@ -32,7 +32,8 @@ from benchmarks.virtual_plc.site import Site
 
 CONSOLE = Console(stderr=True)
 RESULT = Path(__file__).parents[1] / "results" / "virtual_plc.json"
-DISK_MB = 48
+#: Of the small disk that is filled: to begin with, and for each thousand boards.
+DISK_MB, DISK_MB_PER_1000 = 48, 40
 
 
 class Bench:
@@ -78,14 +79,15 @@ def _words(outcome: Outcome) -> str:
 
 
 @contextmanager
-def _records(folder: Path, *, mounts: bool) -> Iterator[Path]:
-    """Yield where the records are: a small disk of their own, where that may be mounted."""
+def _records(folder: Path, boards: int, *, mounts: bool) -> Iterator[Path]:
+    """Yield where the records are: a small disk of their own, where that may be mounted, with room for `boards`."""
     records = folder / "disk"
     records.mkdir()
     if not mounts:
         yield records
         return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(records)], check=True)
+    size_mb = DISK_MB + boards * DISK_MB_PER_1000 // 1000
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(records)], check=True)
     try:
         yield records
     finally:
@@ -109,7 +111,7 @@ def main() -> int:
     lanes, frames = (2, 250) if options.quick else (options.lanes, 500)
     with (
         tempfile.TemporaryDirectory() as name,
-        _records(Path(name), mounts=mounts) as records,
+        _records(Path(name), options.boards, mounts=mounts) as records,
         Site(Path(name), records, lanes, frames) as site,
     ):
         bench = Bench(site)
