@@ -90,7 +90,7 @@ class ShippingBox:
             self.rows.connection.execute(sql, values)
 
     def pass_parts(self, run: int, parts: int = 3) -> None:
-        """Have parts pass, one with a defect that was found too late, in a lot."""
+        """Have parts pass, one of three with a defect that was found too late, in a lot."""
         ask_lot(self.directory, "L-1", Asked("somebody", "command"))
         ask_recipe(self.directory, "big", Asked("somebody", "command"), "lane1")
         with writing_parts(self.directory) as connection:
@@ -116,7 +116,8 @@ class ShippingBox:
                     is_simulated=False,
                 )
                 number = add_part(connection, part)
-            add_correction(connection, part, number, PartVerdict.REJECT, ["event 77"])
+                if not sequence % 3:
+                    add_correction(connection, part, number, PartVerdict.REJECT, ["event 77"])
 
     def review(self, run: int, event: str = "event 1") -> None:
         """Have somebody say something of an event, take it back, and say otherwise."""

@@ -85,7 +85,7 @@ class OwnerRows:
         Raises:
             psycopg.Error: as it comes.
         """
-        if any(entry.kind == Kind.RUN for entry in entries):
+        if any(kind_of(entry)[0] == Kind.RUN for entry in entries):
             self._fleets = dict(await (await connection.execute(_FLEETS, (node.name,))).fetchall())
         fleets, offset = self._fleets or {}, offset_of(node.number)
         for entry in entries:

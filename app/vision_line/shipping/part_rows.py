@@ -34,9 +34,11 @@ _EVENTS = """INSERT INTO parts.part_events (number, run_id, event_id)
     SELECT number, run_id, unnest(%s::text[]) FROM parts.parts WHERE number = %s ON CONFLICT DO NOTHING"""
 _CORRECTED = "UPDATE parts.parts SET corrected = %s WHERE number = %s"
 _LOT = "INSERT INTO parts.lots (number, node, lane, lot, begun_utc) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+_ANSWER = "INSERT INTO reviews.answers (node, {names}) VALUES (%s{values}) ON CONFLICT DO NOTHING"
 _WITHDRAWN = "UPDATE reviews.answers SET withdrawn = %s WHERE number = %s"
 
 Entries = Sequence[tuple[JournalEntry, JournalPosition]]
+Rows = list[tuple[object, ...]]
 
 
 async def apply_parts(connection: AsyncConnection[TupleRow], node: ShippingNode, entries: Entries) -> None:
@@ -48,20 +50,27 @@ async def apply_parts(connection: AsyncConnection[TupleRow], node: ShippingNode,
     """
     offset = offset_of(node.number)
     await _enter(connection, "parts", node, entries)
+    parts: Rows = []
+    corrections: Rows = []
+    events: Rows = []
+    lots: Rows = []
     for entry, _ in entries:
+        number = entry.number + offset
+        if entry.kind not in {PART, CORRECTION, LOT}:
+            continue
+        body = json.loads(clean(entry.body))
         if entry.kind == PART:
-            body = json.loads(clean(entry.body))
-            await connection.execute(_PART.encode(), (node.name, *part_row(entry.number + offset, body)))
-            await connection.execute(_EVENTS, (body["events"], entry.number + offset))
+            parts.append((node.name, *part_row(number, body)))
+            events.append((body["events"], number))
         elif entry.kind == CORRECTION:
-            body = json.loads(clean(entry.body))
             part = int(body["part"]) + offset
-            await connection.execute(_CORRECTED, (entry.number + offset, part))
-            await connection.execute(_EVENTS, (body["events"], part))
-        elif entry.kind == LOT:
-            body = json.loads(clean(entry.body))
-            lot = (entry.number + offset, node.name, clean_text(entry.key), body[LOT], body["at_utc"])
-            await connection.execute(_LOT, lot)
+            corrections.append((number, part))
+            events.append((body["events"], part))
+        else:
+            lots.append((number, node.name, clean_text(entry.key), body[LOT], body["at_utc"]))
+    # The parts first: whatever else refers to one comes behind it.
+    for sql, rows in ((_PART, parts), (_CORRECTED, corrections), (_EVENTS, events), (_LOT, lots)):
+        await _write(connection, sql, rows)
 
 
 async def apply_reviews(connection: AsyncConnection[TupleRow], node: ShippingNode, entries: Entries) -> None:
@@ -73,20 +82,26 @@ async def apply_reviews(connection: AsyncConnection[TupleRow], node: ShippingNod
     """
     offset = offset_of(node.number)
     await _enter(connection, "reviews", node, entries)
+    names: Sequence[str] = ()
+    answers: Rows = []
+    withdrawn: Rows = []
     for entry, _ in entries:
         if entry.kind == AnswerChange.GIVEN:
             said = SideEntry(entry.number, entry.kind, entry.key, entry.at_utc, json.loads(clean(entry.body)))
             for row in fold([said]).values():
-                await _answer(connection, node, {**row, "number": entry.number + offset})
+                names = tuple(row)
+                answers.append((node.name, *{**row, "number": entry.number + offset}.values()))
         elif entry.kind == AnswerChange.WITHDRAWN:
             answer = int(json.loads(entry.body)["answer"]) + offset
-            await connection.execute(_WITHDRAWN, (entry.number + offset, answer))
+            withdrawn.append((entry.number + offset, answer))
+    await _write(connection, _ANSWER.format(names=", ".join(names), values=", %s" * len(names)), answers)
+    await _write(connection, _WITHDRAWN, withdrawn)
 
 
-async def _answer(connection: AsyncConnection[TupleRow], node: ShippingNode, row: dict[str, object]) -> None:
-    names = ", ".join(row)
-    sql = f"INSERT INTO reviews.answers (node, {names}) VALUES (%s{', %s' * len(row)}) ON CONFLICT DO NOTHING"  # noqa: S608  ours
-    await connection.execute(sql.encode(), (node.name, *row.values()))
+async def _write(connection: AsyncConnection[TupleRow], sql: str, rows: Rows) -> None:
+    """Send a statement for each row, and wait once: an answer may come late over a slow network."""
+    if rows:
+        await connection.cursor().executemany(sql.encode(), rows)
 
 
 async def _enter(connection: AsyncConnection[TupleRow], schema: str, node: ShippingNode, entries: Entries) -> None:

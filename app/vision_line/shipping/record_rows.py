@@ -14,7 +14,8 @@ from vision_line.central.numbers import offset_of
 from vision_line.outputs.cursor import JournalPosition
 from vision_line.outputs.message_sink import SinkError, SinkTrouble
 from vision_line.records.journal import DETECTION_COLUMNS, JournalEntry, Kind, canonical
-from vision_line.records.schema import open_reader
+from vision_line.records.journal_removal import kind_of
+from vision_line.records.schema import FILE_NAME, open_reader, translated
 from vision_line.shipping.box_tables import BOX_TABLES, TABLE_OF, BoxTable, upsert_sql, withdraw_sql
 from vision_line.shipping.fleet_name import other_name
 from vision_line.shipping.owner_rows import OwnerRows
@@ -29,6 +30,10 @@ _COLUMNS = "SELECT name FROM pragma_table_info(?) ORDER BY cid"
 _DETECTIONS = f"SELECT {', '.join(DETECTION_COLUMNS)} FROM detections WHERE detection BETWEEN ? AND ? AND run = ?"  # noqa: S608  ours
 _SINCE = "SELECT coalesce(max(before_utc), '-infinity') FROM plant.prunings"
 _MONTH = "SELECT plant.ensure_month(%s, %s)"
+_RUNS = "SELECT run FROM records.runs WHERE node = %s"
+#: Of each run of the box what its journal says last.
+_NEWEST_OF_RUNS = """SELECT number, run, kind, key, at_utc, body FROM journal WHERE number IN
+    (SELECT max(number) FROM journal WHERE kind = 'run' OR (kind = 'carried' AND key GLOB 'run/*') GROUP BY run)"""
 _OF_OTHERS = """SELECT r.run_id, r.node FROM records.runs r
     JOIN json_populate_recordset(NULL::records.runs, %(rows)s::json) x USING (run_id) WHERE r.node <> %(node)s"""
 _ENTRIES = """INSERT INTO records.journal (number, node, run, kind, key, at_utc, body, digest)
@@ -55,11 +60,13 @@ class RecordRows:
         self._ship_detections = ship_detections
         self._upserts: dict[str, str] = {}
         self._days: set[tuple[str, int]] = set()
+        self._runs: set[int] | None = None  # those that are there, by the box's numbers
         self._owners = OwnerRows()
 
     def begin_anew(self) -> None:
-        """Ask another connection again what there is."""
+        """Ask again what there is: the connection is another one, or what was written was rolled back."""
         self._days.clear()
+        self._runs = None
         self._upserts.clear()
         self._owners.begin_anew()
 
@@ -79,19 +86,39 @@ class RecordRows:
         cursor = await connection.execute(_SINCE)
         (since,) = await cursor.fetchone() or (float("-inf"),)
         asked = {"offset": offset_of(node.number), "node": node.name, "since": since}
-        changes_of_owners = await self._owners.before(connection, node, [entry for entry, _ in entries])
-        for changes in fold(entry for entry, _ in entries):
+        said = [entry for entry, _ in entries]
+        changes_of_owners = await self._owners.before(connection, node, said)
+        said = [*await self._late_runs(connection, node, said), *said]
+        for changes in fold(said):
             for table in BOX_TABLES:
                 if rows := changes.rows.get(table.kind):
                     await self._write(connection, table, rows, asked)
             for entry in changes.withdrawn:
                 await _withdraw(connection, entry, asked)
-        await self._owners.follow(connection, node, [entry for entry, _ in entries], changes_of_owners)
+        await self._owners.follow(connection, node, said, changes_of_owners)
         await _keep(connection, asked, [one for one in entries if is_kept(one[0])])
         if self._ship_detections:
             for entry, _ in entries:
                 if entry.kind == Kind.DETECTIONS:
                     await self._write_detections(connection, entry, asked)
+
+    async def _late_runs(
+        self, connection: AsyncConnection[TupleRow], node: ShippingNode, entries: Sequence[JournalEntry]
+    ) -> list[JournalEntry]:
+        """Return the entries of runs that come behind what refers to them.
+
+        What says how a run is may have been carried to the journal's end before its other entries were shipped.
+        """
+        if self._runs is None:
+            cursor = await connection.execute(_RUNS, (node.name,))
+            self._runs = {run - offset_of(node.number) for (run,) in await cursor.fetchall()}
+        first = {entry.run: entry for entry in reversed(entries) if entry.run and entry.run not in self._runs}
+        late = {run for run, entry in first.items() if kind_of(entry)[0] != Kind.RUN}
+        if not late:
+            return []
+        with translated(self._directory / FILE_NAME, "reading"), closing(open_reader(self._directory)) as box:
+            newest = [JournalEntry(*row) for row in box.execute(_NEWEST_OF_RUNS)]
+        return [entry for entry in newest if entry.run in late]
 
     async def _write(
         self,
@@ -110,6 +137,8 @@ class RecordRows:
             found = (_AGES[table.kind].search(row.body) for row in rows.values())
             await self._ensure_months(connection, table.table, (float(age[1]) for age in found if age))
         await connection.execute(self._upsert(table).encode(), {**asked, "rows": text})
+        if table.kind is Kind.RUN and self._runs is not None:
+            self._runs.update(name.run for name in rows)
 
     async def _ensure_months(
         self, connection: AsyncConnection[TupleRow], table: str, moments_utc: Iterable[float]

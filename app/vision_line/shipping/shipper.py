@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from vision_line import __version__
@@ -20,7 +21,8 @@ from vision_line.errors import ConfigError
 from vision_line.outputs.chained_source import ChainedSource
 from vision_line.outputs.cursor import BEGINNING, JournalName, JournalPosition
 from vision_line.outputs.message_sink import SinkError, SinkTrouble
-from vision_line.records.journal import JournalEntry, chained, name_of
+from vision_line.records.journal import JournalEntry, Kind, chained, name_of
+from vision_line.records.journal_removal import kind_of
 from vision_line.shipping.live_rows import LiveRows
 from vision_line.shipping.part_rows import apply_parts, apply_reviews
 from vision_line.shipping.record_rows import RecordRows
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Entries of one transaction.
-BATCH = 2000
 #: The digest of one entry in so many is kept.
 HEAD_EVERY = 1000
 #: More entries of a batch than this are not refused for what is in them: something else is wrong.
@@ -177,8 +177,8 @@ class Shipper:
         await self._open.execute(_SEEN, asked)
         await self._live.apply(self._open, self._node)
 
-    async def ship_next(self, source: ChainedSource) -> int:
-        """Ship the next entries of a journal; return how many there were.
+    async def ship_next(self, source: ChainedSource, most: int) -> int:
+        """Ship the next entries of a journal, at most so many; return how many there were.
 
         Raises:
             SinkError: another shipper was there, or the database does not take them.
@@ -186,7 +186,7 @@ class Shipper:
             psycopg.Error: as it comes.
         """
         place = self.places[source.journal]
-        reading = source.read_entries(place, BATCH)
+        reading = source.read_entries(place, most)
         if reading is None and place.number:
             raise SinkError(
                 SinkTrouble.TAKEN_OVER, f"the {source.journal} are gone, of which {place.number} were shipped"
@@ -205,7 +205,7 @@ class Shipper:
             return 0
         self._check_chain(source, place, reading.entries)
         try:
-            async with self._open.transaction():
+            async with self._transaction():
                 await self._move(source.journal, place, reading.entries)
                 await self._apply(source.journal, reading.entries)
         except _refusals() as exc:
@@ -221,20 +221,30 @@ class Shipper:
             SinkError: it takes nothing of them, or not a run.
         """
         refused: list[int] = []
-        async with self._open.transaction():
+        async with self._transaction():
             await self._move(journal, place, entries)
             for one in entries:
                 try:
-                    async with self._open.transaction():
+                    async with self._transaction():
                         await self._apply(journal, [one])
                 except _refusals() as exc:
                     refused.append(one[0].number)
                     logger.error("%s: %s is lost: %s", journal, name_of(one[0]), self._words(exc))
-                    if len(refused) > MOST_REFUSED or one[0].kind in {"run", "camera"}:
+                    if len(refused) > MOST_REFUSED or kind_of(one[0])[0] in {Kind.RUN, Kind.CAMERA}:
                         words = f"it does not take {name_of(one[0])}: {self._words(exc)}"
                         raise SinkError(SinkTrouble.REFUSED, words) from exc
                     await self._open.execute(_LOST, (self._settings.node, journal, one[0].number, one[0].number))
         self.lost += len(refused)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """Do all of it or nothing, within another one too; what is taken back is not believed to be there any more."""
+        try:
+            async with self._open.transaction():
+                yield
+        except BaseException:
+            self._rows.begin_anew()
+            raise
 
     async def _apply(self, journal: JournalName, entries: Entries) -> None:
         if journal is JournalName.RECORDS:

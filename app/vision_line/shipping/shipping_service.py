@@ -12,10 +12,12 @@ from pathlib import Path
 from vision_line.central.database_url import DatabaseUrl
 from vision_line.config.central_settings import CentralSettings
 from vision_line.errors import RunError
+from vision_line.outputs.chained_source import ChainedSource
 from vision_line.outputs.cursor import JournalName
 from vision_line.outputs.delivery import RECORDS_RETRY_S, DeliveryState
 from vision_line.outputs.message_sink import SinkError, SinkTrouble
 from vision_line.outputs.retry_delay import RetryDelay
+from vision_line.shipping.batch_size import BatchSize
 from vision_line.shipping.database_trouble import trouble_of
 from vision_line.shipping.live_rows import LiveRows
 from vision_line.shipping.record_rows import RecordRows
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.2
 SEEN_EVERY_S = 2.0
 NOTE_EVERY_S = 1.0
+#: Entries of one transaction; fewer where so many take too long.
+BATCH = 2000
 #: How long a step may take before the database is taken for one that hangs, in seconds.
 STEP_S = 60.0
 
@@ -50,6 +54,7 @@ class ShippingService:
         self._rows = RecordRows(directory, ship_detections=settings.ship_detections)
         self._live = LiveRows(directory)
         self._delay = RetryDelay()
+        self._batch = BatchSize(BATCH)
         self._state = DeliveryState.CONNECTING
         self._since_utc = time.time()
         self._error: str | None = None
@@ -112,8 +117,7 @@ class ShippingService:
             entries = 0
             for source in self._sources.all:
                 try:
-                    async with asyncio.timeout(STEP_S):
-                        entries += await shipper.ship_next(source)
+                    entries += await self._step(shipper, source)
                     self._unreadable.pop(source.journal, None)
                 except RunError as exc:  # one journal's fault is its own
                     self._is_unreadable(source.journal, str(exc))
@@ -128,6 +132,17 @@ class ShippingService:
             if not entries:
                 self._recovered()
                 await asyncio.sleep(POLL_S)
+
+    async def _step(self, shipper: Shipper, source: ChainedSource) -> int:
+        began_s = time.monotonic()
+        try:
+            async with asyncio.timeout(STEP_S):
+                entries = await shipper.ship_next(source, self._batch.most)
+        except TimeoutError:
+            self._batch.took_too_long()
+            raise
+        self._batch.went_well(entries, (time.monotonic() - began_s) / STEP_S)
+        return entries
 
     def _take(self, shipper: Shipper) -> None:
         self._places = {journal: place.number for journal, place in shipper.places.items()}

@@ -19,6 +19,7 @@ from vision_line.desk.central.not_counted import NotCounted, read_not_counted
 from vision_line.desk.inspected.inspected_time import read_inspected_time
 from vision_line.desk.local_time import ChosenTime
 from vision_line.frames import CameraState
+from vision_line.records import journal_removal
 from vision_line.records.schema import transaction
 
 FLEET = "00112233aabbccdd"
@@ -146,6 +147,25 @@ async def test_a_box_that_died_hides_nothing_after_its_last_sign(story: Story) -
     with central_records(parsed(story.a.database), FileOfBox.RECORDS) as records:
         found = records.execute("SELECT camera, first_seen_utc FROM events ORDER BY first_seen_utc DESC").fetchone()
     assert (found[0], found[1] - BEGAN_UTC) == ("a:cam1", 351.0)
+
+
+async def test_a_run_whose_entry_was_carried_is_of_its_fleet(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first row on, though what says so comes at the journal's end."""
+    monkeypatch.setattr(journal_removal, "SPARED_S", 0.0)
+    for part in (story.begin, story.take_over, story.wake_up):
+        part(story.a.rows, story.b.rows)
+    change(story.b.rows, "UPDATE runs SET alive_utc = ?", BEGAN_UTC + 350)
+    box = story.a.rows.connection
+    with transaction(box):
+        assert journal_removal.remove_entries(box, box.journal, "prune", removed_rows=1, by_size=True) == 4
+    await story.b.ship_all()
+    await story.a.ship_all()
+
+    with central_records(parsed(story.a.database), FileOfBox.RECORDS) as records:
+        found = records.execute("SELECT camera, first_seen_utc FROM events ORDER BY first_seen_utc").fetchall()
+    assert [(camera, at_utc - BEGAN_UTC) for camera, at_utc in found] == [
+        *(("a:cam1", 120.0), ("b:cam1", 255.0), ("a:cam1", 330.0), ("b:cam1", 345.0))
+    ]
 
 
 async def test_another_fleet_has_cameras_of_the_same_names(story: Story) -> None:

@@ -61,6 +61,17 @@ async def test_everything_is_there_as_it_is_in_the_box(box: ShippingBox) -> None
     assert entries == shipped
 
 
+async def test_some_hundred_parts_at_once(box: ShippingBox) -> None:
+    """Each with its events, lot and correction, in one batch."""
+    box.pass_parts(box.record(), 300)
+    await box.ship_all()
+
+    assert box.differences() == []
+    corrected = "SELECT count(*) FROM parts.parts WHERE corrected IS NOT NULL"
+    assert asked(box.database, corrected) == [(100,)]
+    assert counts(box.database)["parts.part_events"] == 400
+
+
 async def test_two_boxes_beside_each_other(box: ShippingBox, tmp_path: Path) -> None:
     """Their numbers are told apart, and each is itself again by its offset."""
     with ShippingBox.made(tmp_path / "box2", box.database, "box2") as other:
