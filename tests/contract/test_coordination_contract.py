@@ -12,8 +12,10 @@ from typing import TypeVar
 
 import pytest
 from nats import connect
+from nats.js.kv import KeyValue
 from tests.fakes.nats_servers import NatsServers, running_nats
 
+from vision_line.fleet import nats_coordination
 from vision_line.fleet.coordination import Coordination, CoordinationError, StoreEntry
 from vision_line.fleet.nats_coordination import NatsCoordination
 
@@ -112,6 +114,77 @@ async def test_a_watch_begins_with_what_stands_there(store: NatsCoordination) ->
             if entry.revision == revision:
                 break
     assert entry == StoreEntry("node.w", b"after", revision)
+
+
+async def test_values_are_dated_by_one_clock(servers: NatsServers, store: NatsCoordination) -> None:
+    """The same value by whatever way it comes, and a later one later."""
+    first = await store.put("node.old", b"1")
+    await asyncio.sleep(0.3)
+    last = await store.put("node.new", b"2")
+    seen = {one.revision: one for one in await until_seen(store, lambda entry: entry.revision == last)}
+    asked = await store.get("node.old")
+
+    assert asked is not None
+    assert asked.created_s == pytest.approx(seen[first].created_s, abs=1e-3)
+    assert 0.2 < seen[last].created_s - seen[first].created_s < PATIENCE_S
+
+
+async def test_a_watch_that_comes_too_late_is_ended(
+    servers: NatsServers, store: NatsCoordination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client and at the servers; and no task of it is left when the connection is closed."""
+    real, begun = KeyValue.watchall, asyncio.Semaphore(0)
+
+    async def slow(self: KeyValue, **more: float) -> KeyValue.KeyWatcher:
+        watcher = await real(self, **more)
+        begun.release()
+        await asyncio.sleep(nats_coordination.REQUEST_S)
+        return watcher
+
+    monkeypatch.setattr(KeyValue, "watchall", slow)
+    before = asyncio.all_tasks()
+    async with opened(servers, "late") as late:
+        watching = asyncio.create_task(until_seen(late, lambda _: True))
+        async with asyncio.timeout(PATIENCE_S):
+            await begun.acquire()
+            await begun.acquire()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await insisted(lambda: at_most_one_watch(servers))
+    assert not asyncio.all_tasks() - before
+
+
+async def at_most_one_watch(servers: NatsServers) -> None:
+    """Return where the servers serve one watch or none.
+
+    Raises:
+        CoordinationError: they serve more.
+    """
+    client = await connect(servers.urls)
+    try:
+        served = [one for one in await client.jetstream().consumers_info("KV_fleet") if one.push_bound]
+    finally:
+        await client.close()
+    if len(served) > 1:
+        raise CoordinationError(f"{len(served)} watches")
+
+
+async def test_a_connection_that_a_server_ended_for_good_is_made_anew(store: NatsCoordination) -> None:
+    """As after words of the client that it does not take: such a client does not connect again."""
+    await store.put("node.a", b"1")
+    client = store._client
+    assert client is not None
+    closed = asyncio.Event()
+
+    async def note() -> None:
+        closed.set()
+
+    client._closed_cb = note
+    client._transport.write(b"NONSENSE\r\n")  # type: ignore[union-attr]
+    async with asyncio.timeout(PATIENCE_S):
+        await closed.wait()
+
+    assert await insisted(lambda: store.put("node.a", b"2")) > 0
 
 
 async def test_a_silent_watch_is_begun_anew(store: NatsCoordination) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from benchmarks.made_store import MadeStore
@@ -22,13 +23,15 @@ GIVE_UP_S = 1.0
 SILENT_S = 1.0
 #: Whoever was silent for longer may be given up by others: a lease, less a heartbeat that was on its way.
 AWAY_S = 2.0
+#: What the store's clock shows when the nodes' own clocks show 0.
+STORE_BEGAN_S = 1.7e9
 
 
 class BrokenStore(MadeStore):
     """A store that may be away, and that may lose all that it had."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self.is_there = True
 
     def wipe(self) -> None:
@@ -52,15 +55,18 @@ class MadeNode:
     def __init__(self, name: str, life: str, world: World, *, lanes: int, labels: frozenset[str]) -> None:
         self.name = name
         self.member = FleetMember(name, life)
-        self.member.configure(world.cameras, 1)
         self.world = world
+        self.plant_refused = ""
+        self.take_plant()
         self.capacity = Workload(lanes * 1000, lanes * 1000)
         self.labels = labels
         self.watch = Watch()
         self.opened: dict[str, tuple[int, float]] = {}  # by camera: its epoch, and since when
+        self.absent_since_s: dict[str, float | None] = {}  # by camera that was opened: since when it was not inspected
         self.excused: set[str] = set()  # cameras that others may have taken: it was away for too long
         self.paused_until_s = 0.0
         self.is_cut = False
+        self.is_deaf = False  # its watch brings nothing, and what it asks is answered
         self.is_draining = False
         self.said_s = world.now_s  # when the store had its heartbeat last
         self.waiting: list[tuple[float, Request]] = []  # requests that nobody answers, with when they are given up
@@ -69,6 +75,11 @@ class MadeNode:
     def is_awake(self) -> bool:
         """Whether it runs now."""
         return self.world.now_s >= self.paused_until_s
+
+    def take_plant(self) -> None:
+        """Accept the plant that is in force."""
+        self.cameras = self.world.cameras
+        self.member.configure(self.cameras, self.world.serial)
 
     def step(self) -> None:
         """Run for one step: hear, obey, ask."""
@@ -93,6 +104,7 @@ class MadeNode:
             inspections_mhz=self.capacity.inspections_mhz,
             pixels_s=self.capacity.pixels_s,
             draining=self.is_draining,
+            plant_refused=self.plant_refused,
             cameras={
                 name: CameraReport(epoch=epoch, inspected=now_s - since_s >= CONNECT_S)
                 for name, (epoch, since_s) in self.opened.items()
@@ -101,7 +113,7 @@ class MadeNode:
 
     def _hear(self, now_s: float) -> None:
         store, watch = self.world.store, self.watch
-        if self.is_cut or not store.is_there:
+        if self.is_cut or self.is_deaf or not store.is_there:
             return
         if watch.coming:
             watch.heard_s = now_s
@@ -140,16 +152,24 @@ class MadeNode:
         if plan is None:
             return
         wanted = {name: assignment.epoch_for(self.name) for name, assignment in plan.of_node(self.name)}
+        wanted = {name: epoch for name, epoch in wanted.items() if name in self.cameras}
         for name in [name for name in self.opened if name not in wanted]:
             self.world.closed(self, name)
             del self.opened[name]
         for name, epoch in wanted.items():
             if name not in self.opened:
                 self.opened[name] = (epoch or 0, now_s)
+                self.absent_since_s[name] = self.member.last_inspected_s(name)
                 # Who obeys an old plan on waking up may have lost the camera by a newer one.
                 (self.excused.add if now_s - self.said_s > AWAY_S else self.excused.discard)(name)
             elif self.opened[name][0] != epoch:
                 self.opened[name] = (epoch or 0, self.opened[name][1])
+
+
+def cameras_of(count: int, sessions: int = 2) -> dict[str, FleetCamera]:
+    """Return so many cameras of one unit each."""
+    names, unit = [f"cam{number:02d}" for number in range(count)], Workload(1000, 1000)
+    return {name: FleetCamera(name=name, wanted=unit, least=unit, sessions=sessions) for name in names}
 
 
 class World:
@@ -158,13 +178,9 @@ class World:
     def __init__(self, cameras: int, nodes: int, *, lanes: int, seed: int = 0, sessions: int = 2) -> None:
         self.now_s = 1000.0
         self.random = random.Random(seed)
-        self.store = BrokenStore()
-        self.cameras = {
-            f"cam{number:02d}": FleetCamera(
-                name=f"cam{number:02d}", wanted=Workload(1000, 1000), least=Workload(1000, 1000), sessions=sessions
-            )
-            for number in range(cameras)
-        }
+        self.store = BrokenStore(lambda: STORE_BEGAN_S + self.now_s)
+        self.serial = 1
+        self.cameras = cameras_of(cameras, sessions)
         self.nodes: dict[str, MadeNode] = {}
         self.lives = 0
         self.lanes = lanes
@@ -182,6 +198,16 @@ class World:
         self.lives += 1
         node = self.nodes[name] = MadeNode(name, f"life{self.lives}", self, lanes=self.lanes, labels=labels)
         return node
+
+    def apply(self, cameras: int, *, without: Collection[str] = (), why: str = "") -> None:
+        """Bring a plant of so many cameras in force; nodes that stay `without` it say `why`."""
+        self.serial += 1
+        self.cameras = cameras_of(cameras)
+        for name, node in self.nodes.items():
+            if name in without:
+                node.plant_refused = why
+            else:
+                node.take_plant()
 
     def kill(self, name: str) -> None:
         """End a process at once."""
@@ -213,7 +239,7 @@ class World:
     def deliver(self, entry: StoreEntry) -> None:
         """Send a value to all watches."""
         for node in self.nodes.values():
-            lost = node.is_cut or node.watch.is_silent or self.random.random() < self.lossy
+            lost = node.is_cut or node.is_deaf or node.watch.is_silent or self.random.random() < self.lossy
             if not lost:
                 node.watch.coming.append(entry)
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 DRAIN_S = 120.0
 #: What a box that drains has kept for this long, while nobody is to take it over, it keeps: a new leader takes less.
 SETTLED_S = 8.0
+#: A box that drains and was not heard so many times in a row, each for longer than a heartbeat, is gone.
+GONE_AFTER = 4
 
 _T = TypeVar("_T")
 
@@ -56,7 +58,9 @@ def apply(
     plant, key = load_plant(path), load_signing_key(key_file)
     view = _with_store(servers, seed, watched_fleet)
     before = _applied(view.config)
-    if before is None and (in_force := max((one.config_serial for one in view.reports.values()), default=0)):
+    # A store that was restored may have an older plant than boxes: they take only what has a higher number than theirs.
+    in_force = max((one.config_serial for one in view.reports.values()), default=0)
+    if before is None and in_force:
         raise RunError(f"the store has lost plant {in_force}, and boxes put it back in a moment: apply again")
     if view.config is not None and before is not None and not new_key:
         _check_signer(key_file, key, view.config)
@@ -65,7 +69,7 @@ def apply(
         typer.echo(line)
     if dry_run:
         return
-    serial, fleet = (1, new_fleet()) if before is None else (before.serial + 1, before.fleet)
+    serial, fleet = (1, new_fleet()) if before is None else (max(before.serial, in_force) + 1, before.fleet)
     new = signed_plant(key, serial, fleet, command_user(), time.time(), path.read_text(encoding="utf-8"))
     expected = 0 if view.config is None else view.config.revision
     revision = _with_store(servers, seed, lambda store: store.swap(CONFIG, new.to_bytes(), expected))
@@ -131,13 +135,17 @@ def show_why(camera: str, servers: tuple[str, ...], seed: Path | None) -> None:
         like = "".join(f", did you mean {name}?" for name in get_close_matches(camera, cameras, n=1))
         raise ConfigError(f"the plant has no camera {camera!r} that is enabled{like}")
     assignment = view.plan.cameras.get(camera)
+    nodes = view.nodes(cameras)
     if assignment is None or not assignment.node:
         typer.echo(f"{camera}: nobody inspects it: {view.plan.left_out.get(camera, 'no plan has it yet')}")
+    elif assignment.node not in nodes:
+        why = view.plan.left_out.get(camera, "no plan has given it to another box yet")
+        typer.echo(f"{camera}: nobody inspects it: {assignment.node}, which had it, is away; {why}")
     else:
         since = f" since plan {assignment.epoch}" + (f", after {assignment.cause}" if assignment.cause else "")
         heir = f", and {assignment.heir} is to take it over" if assignment.heir else ""
         typer.echo(f"{camera}: {assignment.node}{since}{heir}")
-    for name, node in sorted(view.nodes().items()):
+    for name, node in sorted(nodes.items()):
         if assignment is not None and name == assignment.node:
             continue
         why = _stands_against(node, cameras[camera]) or "may, but nothing moves without need"
@@ -177,16 +185,24 @@ async def _drained(store: Coordination, node: str) -> list[str]:
     """Wait until a box has no cameras, or nothing moves any more; return what it keeps and why, a line each reason."""
     began_s = since_s = time.monotonic()
     before: dict[str, str] | None = None
+    times_silent = 0
     while True:
         view = await watched_fleet(store)
         report = view.reports.get(node)
-        if report is None or not report.cameras:
+        if node in view.left or (report is not None and not report.cameras):
             return []
+        cameras = fleet_cameras(_plant_of(view))
+        times_silent = times_silent + 1 if report is None else 0
+        if report is None:  # perhaps it was only not heard
+            if times_silent >= GONE_AFTER:
+                typer.echo(f"{node} gives no sign of life any more")
+                waiting = [name for name, _ in view.plan.of_node(node) if name in view.plan.left_out]
+                return _why_kept(view, node, [cameras[name] for name in waiting if name in cameras])
+            continue
         now_s, held = time.monotonic(), {name: view.heir_of(name) for name in sorted(report.cameras)}
         if held != before:
             typer.echo(f"{node} still has {', '.join(held)}")
             before, since_s = held, now_s
-        cameras = fleet_cameras(_plant_of(view))
         is_settled = now_s - since_s > SETTLED_S and not any(held.values())
         are_pinned = all(name in cameras and cameras[name].pin == node for name in held)
         if (report.draining and (is_settled or are_pinned)) or now_s - began_s > DRAIN_S:
@@ -196,7 +212,8 @@ async def _drained(store: Coordination, node: str) -> list[str]:
 def _why_kept(view: FleetView, node: str, cameras: list[FleetCamera]) -> list[str]:
     """Return why no other box takes cameras of one that drains, those of one reason in one line."""
     lines = defaultdict[str, list[str]](list)
-    others = {name: one for name, one in sorted(view.nodes().items()) if name != node}
+    names = [camera.name for camera in cameras]
+    others = {name: one for name, one in sorted(view.nodes(names).items()) if name != node}
     for camera in cameras:
         against = [f"{name}: {_stands_against(one, camera) or 'has no room'}" for name, one in others.items()]
         why = f"pinned to {node}" if camera.pin == node else "; ".join(against) or "no other box is there"
@@ -288,7 +305,7 @@ def _new_secrets(before: SignedPlant | None, plant: LoadedPlant) -> list[str]:
 
 
 def _with_secrets_of(view: FleetView, plant: LoadedPlant) -> FleetView:
-    """Return the view with the cameras of `plant` that boxes cannot inspect for want of what they lack already."""
+    """Return the view once boxes have `plant`, of which they cannot inspect what they lack the secrets for already."""
     reports = {}
     for node, report in view.reports.items():
         missing = {name for words in report.lacks.values() for name in PLACEHOLDER.findall(words)}
@@ -297,7 +314,8 @@ def _with_secrets_of(view: FleetView, plant: LoadedPlant) -> FleetView:
             for camera, names in plant.secrets.items()
             if missing.intersection(names)
         }
-        reports[node] = report.model_copy(update={"refuses": frozenset(lacks), "lacks": lacks})
+        has_it = {"refuses": frozenset(lacks), "lacks": lacks, "config_serial": view.plan.config_serial}
+        reports[node] = report.model_copy(update=has_it)
     return replace(view, reports=reports)
 
 
@@ -333,6 +351,9 @@ def _marks(view: FleetView, name: str) -> dict[str, bool]:
         f"still at plan {report.plan_epoch} of {view.plan.epoch}": report.plan_epoch < view.plan.epoch,
         f"REFUSES THE PLANT IN THE STORE, goes on with plant {report.config_serial}: {report.plant_refused}": bool(
             report.plant_refused
+        ),
+        f"goes on with plant {report.config_serial} of {view.plan.config_serial}, is given no camera that it has not": (
+            view.has_older_plant(report) and not report.plant_refused
         ),
     }
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vision_line.errors import VisionLineError
@@ -29,6 +29,7 @@ class StoreEntry:
     key: str
     value: bytes
     revision: int
+    created_s: float = field(default=0.0, compare=False)  # when it was written, by the store's clock; 0: not known
 
 
 class Coordination(Protocol):

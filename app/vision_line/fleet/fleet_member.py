@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TypeAlias, TypeVar
 
 from pydantic import ValidationError
@@ -29,6 +30,8 @@ _Stored = TypeVar("_Stored", bound=Stored)
 MOVES_PER_S = 50.0
 #: Who would lead waits this long for each node before it in the order of names, so that not all ask at once.
 STAGGER_S = 0.1
+#: A node has so long to accept a new plant; then it is one that goes on with an older one. It reads it every 5 s.
+ACCEPTED_S = 10.0
 
 
 class Claim(Stored):
@@ -87,12 +90,15 @@ class FleetMember:
         self._beat_s: float | None = None
         self._caught_up_s = 0.0
         self._echoed = False
+        self._configured_s: float | None = None  # since when it has this plant; None: since the next tick
+        self._accepted_s: dict[str, float] = {}  # by node: since when it has the plant that it says
         self._inspected_s: dict[str, float] = {}
+        self._stood_s: dict[str, float] = {}  # by camera: when the store's value was written that says it is inspected
         self._pixels_s: dict[str, int] = {}
 
     def configure(self, cameras: Mapping[str, FleetCamera], serial: int) -> None:
         """Use these cameras, which `fleet apply` number `serial` gave, from now on; before, nothing is planned."""
-        self._cameras, self._config_serial = cameras, serial
+        self._cameras, self._config_serial, self._configured_s = cameras, serial, None
 
     def obey(self, plan: FleetPlan) -> None:
         """Obey a plan, if it is newer than the one that is obeyed: of the store, or of before a restart."""
@@ -137,7 +143,7 @@ class FleetMember:
                 request.key.removeprefix(NODE_PREFIX), 0 if entry is None else entry.revision, now_s
             )
             if entry is not None:
-                self.saw(entry, now_s)
+                self._saw_node(entry, now_s, was_read=True)
 
     def answered(self, request: Swap, revision: int | None, now_s: float) -> None:
         """Take in what became of a swap: its revision, or None where another write came before it."""
@@ -168,14 +174,18 @@ class FleetMember:
         self.breaker.note(now_s, living, self.membership.lost())
         if report.leaving:
             return requests
-        requests += self._leading.tick(now_s, self.membership)
+        if self._configured_s is None:
+            self._configured_s = now_s
+        is_deaf = self.membership.is_deaf(now_s)
+        may_lead = self._has_newest_plant() and not is_deaf
+        requests += self._leading.tick(now_s, self.membership, may_lead=may_lead)
         if not self.is_leading:
             self._planning.failed()  # another one may have written it
         if self.is_leading and self._cameras is not None and self.membership.has_heard_all(now_s):
             requests += self._planning.tick(
-                now_s, self._living_reports(now_s), self._seen_cameras(), may_move=not self.breaker.is_holding
+                now_s, self._living_reports(now_s), self._seen_plant(now_s), may_move=not self.breaker.is_holding
             )
-        elif self._is_behind() and now_s - self._caught_up_s >= HEARTBEAT_S:
+        elif (is_deaf or self._is_behind()) and now_s - self._caught_up_s >= HEARTBEAT_S:
             self._caught_up_s = now_s
             requests.append(Read(PLAN))
         return requests
@@ -192,7 +202,7 @@ class FleetMember:
         }
         return Put(NODE_PREFIX + self.name, report.model_copy(update=own).to_bytes())
 
-    def _saw_node(self, entry: StoreEntry, now_s: float) -> None:
+    def _saw_node(self, entry: StoreEntry, now_s: float, *, was_read: bool = False) -> None:
         name, report = entry.key.removeprefix(NODE_PREFIX), _parsed(NodeReport, entry)
         if report is None or not NODE_NAME.fullmatch(name):
             return
@@ -201,13 +211,29 @@ class FleetMember:
                 self._saw_double(report, now_s)
                 return  # of the process before, or of another one: no echo
             self._echoed = True
+        # What comes first of another node, or after a silence, or was read, may have stood in the store for long.
+        may_be_old = was_read or name not in self.reports or not self.membership.is_hearing
         is_news = self.membership.heard(name, entry.revision, now_s, has_left=report.leaving)
+        before = self.reports.get(name)
+        if before is None or (before.life, before.config_serial) != (report.life, report.config_serial):
+            self._accepted_s[name] = now_s
         self.reports[name] = report
-        for camera, one in report.cameras.items():
-            if one.inspected and is_news:
-                self._inspected_s[camera] = now_s
-            if one.pixels_s:
-                self._pixels_s[camera] = one.pixels_s
+        self._pixels_s |= {camera: one.pixels_s for camera, one in report.cameras.items() if one.pixels_s}
+        inspected = [camera for camera, one in report.cameras.items() if one.inspected]
+        if is_news and (name == self.name or not may_be_old):
+            self._inspected_s |= dict.fromkeys(inspected, now_s)
+        elif is_news:
+            self._stood_s |= {camera: max(self._stood_s.get(camera, 0.0), entry.created_s) for camera in inspected}
+        if is_news and name == self.name:
+            self._settle(entry, now_s)
+
+    def _settle(self, echo: StoreEntry, now_s: float) -> None:
+        """Take in how old the values are that had stood in the store: by its clock, which dates the own echo too."""
+        for camera, created_s in self._stood_s.items():
+            if created_s and echo.created_s:
+                at_s = now_s - max(echo.created_s - created_s, 0.0)
+                self._inspected_s[camera] = max(at_s, self._inspected_s.get(camera, -inf))
+        self._stood_s.clear()
 
     def _saw_double(self, report: NodeReport, now_s: float) -> None:
         """Take in a sign of life of another process of this name; before the own first one it is of the one before."""
@@ -221,10 +247,24 @@ class FleetMember:
         recent = {name for name, at_s in self.membership.lost().items() if now_s - at_s < HEARTBEAT_S}
         return {name: self.reports[name] for name in sorted(self.membership.living() | recent)}
 
-    def _seen_cameras(self) -> _Cameras:
-        """Return the cameras with what is known of their frames."""
+    def _seen_plant(self, now_s: float) -> _Plant:
+        """Return the plant with what is known of its cameras' frames, and of who does not use it."""
         cameras = {name: _weighed(one, self._pixels_s.get(name, 0)) for name, one in (self._cameras or {}).items()}
-        return _Cameras(cameras, self._config_serial)
+        since_s = now_s if self._configured_s is None else self._configured_s
+        outdated = frozenset(
+            name
+            for name, report in self.reports.items()
+            if report.config_serial < self._config_serial
+            and (report.plant_refused or now_s - max(since_s, self._accepted_s[name]) > ACCEPTED_S)
+        )
+        return _Plant(cameras, self._config_serial, outdated)
+
+    def _has_newest_plant(self) -> bool:
+        """Whether it can plan: not with an older plant than the plan in force is for, or than most nodes have."""
+        own, living = self._config_serial, self.membership.living()
+        newer = sum(self.reports[name].config_serial > own for name in living)
+        in_force = 0 if self.plan is None else self.plan.config_serial
+        return self._cameras is not None and in_force <= own and 2 * newer <= len(living)
 
     def _is_behind(self) -> bool:
         """Whether somebody obeys a newer plan than this node: the watch has lost it."""
@@ -233,9 +273,12 @@ class FleetMember:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cameras:
+class _Plant:
+    """What is planned for."""
+
     cameras: Mapping[str, FleetCamera]
     serial: int
+    outdated: frozenset[str]  # nodes that go on with an older one
 
 
 class _Leading:
@@ -289,16 +332,16 @@ class _Leading:
         self._is_asking = False
         self._is_unsure = True
 
-    def tick(self, now_s: float, membership: Membership) -> Iterator[Request]:
-        """Renew the claim, or make one where nobody renews it."""
-        if self.revision is not None and now_s - self._renewed_s > self._lease_s:
+    def tick(self, now_s: float, membership: Membership, *, may_lead: bool) -> Iterator[Request]:
+        """Renew the claim, or make one where nobody renews it; who may not lead lets go of it."""
+        if self.revision is not None and not (may_lead and now_s - self._renewed_s <= self._lease_s):
             self.revision = None  # another one may lead by now
         if self._is_asking or now_s - self._asked_s < HEARTBEAT_S:
             return
         if self._is_unsure:
             self._ask(now_s)
             yield Read(LEADER)
-        elif self.revision is not None or self._is_vacant(now_s, membership):
+        elif may_lead and (self.revision is not None or self._is_vacant(now_s, membership)):
             self._ask(now_s)
             yield Swap(LEADER, self._claim.to_bytes(), self._seen_revision if self.revision is None else self.revision)
 
@@ -349,9 +392,7 @@ class _Planning:
         """Note that it is not known what stands in the store."""
         self._is_asking, self._revision, self._writing = False, None, None
 
-    def tick(
-        self, now_s: float, reports: Mapping[str, NodeReport], seen: _Cameras, may_move: bool
-    ) -> Iterator[Request]:
+    def tick(self, now_s: float, reports: Mapping[str, NodeReport], seen: _Plant, may_move: bool) -> Iterator[Request]:
         """Read the plan, or write the next one if there is one."""
         if self._is_asking:
             return
@@ -373,8 +414,11 @@ class _Planning:
         self._is_asking, self._writing = True, plan
         yield Swap(PLAN, plan.to_bytes(), self._revision)
 
-    def _next(self, base: FleetPlan, now_s: float, reports: Mapping[str, NodeReport], seen: _Cameras) -> FleetPlan:
-        nodes = {name: report.as_node(name) for name, report in reports.items()}
+    def _next(self, base: FleetPlan, now_s: float, reports: Mapping[str, NodeReport], seen: _Plant) -> FleetPlan:
+        nodes = {
+            name: report.as_node(name, seen.cameras if name in seen.outdated else ())
+            for name, report in reports.items()
+        }
         placed = self._place(nodes, seen.cameras, base.places(nodes))
         now = Circumstance(
             reports=reports,

@@ -36,7 +36,7 @@ class Assignment(Stored):
     """
 
     node: NodeName | Literal[""] = ""
-    """Who inspects it; "" while nobody can."""
+    """Who inspects it; "" while nobody can. What is in `FleetPlan.left_out` too waits for a node that is away."""
     epoch: Epoch = 0
     """The plan that gave it to the node."""
     heir: NodeName | Literal[""] = ""

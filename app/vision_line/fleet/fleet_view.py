@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
@@ -39,6 +39,7 @@ class FleetView:
 
     reports: dict[str, NodeReport] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)  # those of `silent` whose last word was a good-bye
     plan: FleetPlan = field(default_factory=FleetPlan)
     leader: str = ""
     config: StoreEntry | None = None
@@ -46,13 +47,21 @@ class FleetView:
     _revisions: dict[str, int] = field(default_factory=dict)
     _awaited: set[str] = field(default_factory=set)
 
-    def nodes(self) -> dict[str, FleetNode]:
-        """Return the living nodes as the planner sees them."""
-        return {name: report.as_node(name) for name, report in self.reports.items() if not report.leaving}
+    def nodes(self, cameras: Collection[str] = ()) -> dict[str, FleetNode]:
+        """Return the living nodes as the planner sees them who places `cameras`."""
+        return {
+            name: report.as_node(name, cameras if self.has_older_plant(report) else ())
+            for name, report in self.reports.items()
+            if not report.leaving
+        }
+
+    def has_older_plant(self, report: NodeReport) -> bool:
+        """Return whether a node goes on with an older plant than the one that the plan is for."""
+        return report.config_serial < self.plan.config_serial
 
     def placed(self, cameras: Mapping[str, FleetCamera], without: str = "") -> Placed:
         """Return where cameras would belong, perhaps without one node."""
-        nodes = {name: node for name, node in self.nodes().items() if name != without}
+        nodes = {name: node for name, node in self.nodes(cameras).items() if name != without}
         return place(nodes, cameras, self.plan.places(nodes))
 
     def not_survived(self, cameras: Mapping[str, FleetCamera]) -> dict[str, list[str]]:
@@ -90,11 +99,11 @@ class FleetView:
         if name not in self._revisions:
             self._revisions[name] = entry.revision
             self.silent.add(name)
-            if not report.leaving:
-                self._awaited.add(name)
+            (self.left if report.leaving else self._awaited).add(name)
         if self._revisions[name] == entry.revision:
             return
         self.silent.discard(name)
+        self.left.discard(name)
         self._awaited.discard(name)
         self.reports[name] = report
         # What stands in the store comes first, and then what changes: by now every key has come.

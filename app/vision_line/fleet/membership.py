@@ -80,6 +80,10 @@ class Membership:
         """Whether the own heartbeat comes back in time."""
         return self._hears_since_s is not None
 
+    def is_deaf(self, now_s: float) -> bool:
+        """Return whether the own heartbeat came back once, and not for more than a lease since."""
+        return self._echo_s is not None and now_s - self._echo_s > self._lease_s
+
     def has_heard_all(self, now_s: float) -> bool:
         """Return whether it hears for a whole lease: whoever lives was heard, and who was not is gone."""
         return self._hears_since_s is not None and now_s - self._hears_since_s > self._lease_s

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,8 @@ REQUEST_S = 1.5
 SILENT_S = 1.0
 #: The pause before a watch or a connection that failed is tried again.
 RETRY_S = 0.3
+#: How long the end of a watch that was given up may take: two more requests, and its end.
+LATE_S = 2 * REQUEST_S + RETRY_S
 #: How long the end of a connection is waited for: the client waits for ever for that of some that are encrypted.
 CLOSE_S = 1.0
 #: Servers forget a watch of a client that is gone after this.
@@ -66,6 +69,7 @@ class NatsCoordination:
         self._bucket: KeyValue | None = None
         self._opening = asyncio.Lock()
         self._is_closed = False
+        self._late = set[asyncio.Task[None]]()  # each ends a watch that came after it was given up
         self._refusal = self._met = ""  # what a server has refused since it answered last, and what else went wrong
 
     async def put(self, key: str, value: bytes) -> int:
@@ -93,7 +97,7 @@ class NatsCoordination:
                 self._bucket = None
                 raise CoordinationError(f"the store has no bucket {BUCKET} at the moment") from exc
             return None
-        return StoreEntry(key, found.data or b"", found.seq or 0)
+        return StoreEntry(key, found.data or b"", found.seq or 0, _in_seconds(found.time))
 
     async def watch(self) -> AsyncIterator[StoreEntry]:
         """As the port says."""
@@ -101,7 +105,7 @@ class NatsCoordination:
             watcher: KeyValue.KeyWatcher | None = None
             try:
                 bucket = await self._answer(self._opened())
-                watcher = await self._answer(bucket.watchall(inactive_threshold=_INACTIVE_S))
+                watcher = await self._watcher(bucket)
                 async for entry in _entries(watcher):
                     yield entry
             except (CoordinationError, NatsError, TimeoutError) as exc:
@@ -109,16 +113,33 @@ class NatsCoordination:
                 await asyncio.sleep(RETRY_S)
             finally:
                 if watcher is not None:
-                    with suppress(NatsError, TimeoutError):
-                        async with asyncio.timeout(RETRY_S):
-                            await watcher.stop()  # type: ignore[no-untyped-call]
+                    await _stop(watcher)
 
     async def close(self) -> None:
         """As the port says."""
         self._is_closed = True
+        if self._late:  # the client ends what a watch has only while it is connected
+            await asyncio.wait(self._late, timeout=LATE_S)
         client, self._client, self._bucket, self._js = self._client, None, None, None
         if client is not None:
             await _end(client)
+        for task in (late := list(self._late)):
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _watcher(self, bucket: KeyValue) -> KeyValue.KeyWatcher:
+        """Return a new watch.
+
+        It is not cancelled: the client would leave its subscription, its tasks and the servers' consumer behind.
+        """
+        coming = asyncio.ensure_future(bucket.watchall(inactive_threshold=_INACTIVE_S))
+        try:
+            return await self._answer(asyncio.shield(coming))
+        except BaseException:
+            late = asyncio.ensure_future(_stop_late(coming))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+            raise
 
     async def _answer(self, request: Awaitable[_T]) -> _T:
         """Wait for an answer, which is also "no"; what the caller does not expect is unknown.
@@ -147,6 +168,8 @@ class NatsCoordination:
         async with self._opening:
             if self._is_closed:
                 raise CoordinationError("the store's connection is closed")
+            if self._client is not None and self._client.is_closed:  # as a server may tell it to be, for good
+                self._client = self._js = self._bucket = None
             client = self._client = self._client or await self._connect()
             if not client.is_connected:
                 raise CoordinationError("no server of the store can be reached")
@@ -207,7 +230,27 @@ async def _entries(watcher: KeyValue.KeyWatcher) -> AsyncIterator[StoreEntry]:
         async with asyncio.timeout(SILENT_S):
             entry = await watcher.updates(timeout=None)  # type: ignore[no-untyped-call]
         if entry is not None and entry.operation is None:
-            yield StoreEntry(entry.key, entry.value or b"", entry.revision or 0)
+            yield StoreEntry(entry.key, entry.value or b"", entry.revision or 0, _in_seconds(entry.created))
+
+
+def _in_seconds(moment: object) -> float:
+    """Return a time of the store's as seconds since the epoch, 0 where there is none: not all answers have one."""
+    return moment.timestamp() if isinstance(moment, datetime) else 0.0
+
+
+async def _stop(watcher: KeyValue.KeyWatcher) -> None:
+    with suppress(NatsError, TimeoutError):
+        async with asyncio.timeout(RETRY_S):
+            await watcher.stop()  # type: ignore[no-untyped-call]
+
+
+async def _stop_late(coming: asyncio.Future[KeyValue.KeyWatcher]) -> None:
+    """End a watch that nobody waits for any more, once it has come, if it does."""
+    (watcher,) = await asyncio.gather(coming, return_exceptions=True)
+    if isinstance(watcher, BaseException):
+        logger.debug("a watch of the store that was given up did not come: %s", watcher)
+    else:
+        await _stop(watcher)
 
 
 async def _end(client: Client) -> None:

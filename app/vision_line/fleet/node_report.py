@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -57,13 +58,23 @@ class NodeReport(Stored):
     cameras: dict[CameraName, CameraReport] = Field(default_factory=dict)
     """Those that it has open, and so inspects or tries to."""
 
-    def as_node(self, name: NodeName | Literal[""]) -> FleetNode:
-        """Return it as the planner sees it."""
+    def as_node(self, name: NodeName | Literal[""], newer: Iterable[str] = ()) -> FleetNode:
+        """Return it as the planner sees it.
+
+        Where it goes on with an older plant than the planner's, `newer` are the cameras of the planner's: of them it
+        can only be trusted to know those that it has open.
+        """
+        secrets = {camera: _without_secret(self.lacks.get(camera, "")) for camera in self.refuses}
+        unknown = {camera: f"goes on with plant {self.config_serial}" for camera in newer if camera not in self.cameras}
         return FleetNode(
             name=name,
             capacity=Workload(self.inspections_mhz, self.pixels_s),
             labels=self.labels,
-            refuses={name: self.lacks.get(name, "") for name in self.refuses},
+            refuses=secrets | unknown,
             is_draining=self.draining,
             is_full=self.full,
         )
+
+
+def _without_secret(secrets: str) -> str:
+    return f"has no secret {secrets} for it" if secrets else "has no secret for it"

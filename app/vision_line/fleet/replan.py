@@ -2,7 +2,8 @@
 """From the plan that is in force to the next one: `next_plan`, a step at a time, never two owners without need. Pure.
 
 A camera that serves two sessions is opened by its heir before its node closes it; one that serves a single session is
-closed first. What a lost node had is given away at once. A leader without a plan takes what nodes say they inspect.
+closed first. What a lost node had is given away at once, and waits for it where nobody else can take it. A leader
+without a plan takes what nodes say they inspect.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ class _Step:
             return _Change(Assignment(node=target, epoch=old.heir_epoch, cause=cause))
         if target:
             return _Change(Assignment(node=target, epoch=self._epoch, cause=cause), target)
+        if old.node:  # it may only be cut off, and goes on then
+            return _Change(Assignment(node=old.node, epoch=old.epoch, cause=cause))
         if not cause and self.placed.left_out.get(name) == NO_ROOM:
             cause = CAPACITY
         return _Change(Assignment(epoch=old.epoch, cause=cause))

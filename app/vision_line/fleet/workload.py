@@ -61,7 +61,7 @@ class FleetNode:
     name: str
     capacity: Workload
     labels: frozenset[str] = frozenset()
-    refuses: Mapping[str, str] = field(default_factory=dict)  # cameras whose secret it does not have, and its name
+    refuses: Mapping[str, str] = field(default_factory=dict)  # cameras that it cannot inspect, and why
     is_draining: bool = False
     is_full: bool = False  # it inspects what it has too rarely already, whatever its capacity says
 
@@ -80,6 +80,4 @@ class FleetNode:
             return f"pinned to {camera.pin}"
         if camera.reachable_from and not camera.reachable_from & (self.labels | {self.name}):
             return f"not reachable: none of the labels {', '.join(sorted(camera.reachable_from))}"
-        if camera.name in self.refuses:
-            return " ".join(filter(None, ("has no secret", self.refuses[camera.name], "for it")))
-        return ""
+        return self.refuses.get(camera.name, "")

@@ -129,13 +129,13 @@ class FleetFollower:
         """Return since when nobody inspected a camera that is opened now; None: somebody does, or nobody knows.
 
         Of a camera that was lost, or that this box had all the time, the records of this box know it where the fleet
-        does not.
+        does not, or knows only of an inspection before.
         """
         assignment = None if self._member.plan is None else self._member.plan.cameras.get(camera)
         own, since_s = self._absences.pop(camera, None), self._member.last_inspected_s(camera)
         if assignment is None:
             return None
-        if assignment.cause and since_s is not None:
+        if assignment.cause and since_s is not None and (own is None or own.since_s < since_s):
             return Absence(since_s, assignment.cause)
         epoch = assignment.epoch_for(self._member.name)
         return own if assignment.cause or epoch == self._epochs_before.get(camera) else None

@@ -14,10 +14,12 @@ from tests.fakes.operator_files import written_key, written_plant
 from tests.fakes.ports import free_port
 
 from vision_line.cli import fleet as fleet_commands
-from vision_line.cli.fleet import apply, drain, show_status, show_why
+from vision_line.cli.fleet import _drained, apply, drain, show_status, show_why
 from vision_line.cli.node import first_plant
 from vision_line.errors import ConfigError, ExitCode, RunError
-from vision_line.fleet.coordination import CONFIG, NODE_PREFIX
+from vision_line.fleet.coordination import CONFIG, NODE_PREFIX, PLAN
+from vision_line.fleet.fleet_plan import Assignment, FleetPlan
+from vision_line.fleet.fleet_view import WATCHED_S
 from vision_line.fleet.nats_coordination import NatsCoordination
 from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.signed_plant import SignedPlant, checked_signature
@@ -54,6 +56,14 @@ class Operator:
             await store.close()
         assert entry is not None
         return SignedPlant.model_validate_json(entry.value)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Write into the store."""
+        store = NatsCoordination(self.servers, "test")
+        try:
+            await store.put(key, value)
+        finally:
+            await store.close()
 
     @asynccontextmanager
     async def boxes(self, **reports: NodeReport) -> AsyncIterator[None]:
@@ -230,3 +240,65 @@ async def test_a_box_that_waits_says_for_what(operator: Operator, capfd: pytest.
         await asyncio.gather(waiting, return_exceptions=True)
         assert words in said
         assert said.count("waiting") == 1
+
+
+async def test_a_box_that_is_not_heard_for_a_moment_is_not_empty(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on with its cameras; one that said good-bye has none, and one that is gone only what waits for it."""
+    written_plant(operator.folder, "cam1", more='pin = "box1"\n')
+    monkeypatch.setattr(fleet_commands, "GONE_AFTER", 2)
+    waiting = FleetPlan(epoch=1, cameras={"cam1": Assignment(node="box1")}, left_out={"cam1": "pinned to box1"})
+    await operator.put(PLAN, waiting.to_bytes())
+    async with operator.boxes(box1=box_with("cam1"), box2=box_with()):
+        await operator.apply()
+    store = NatsCoordination(operator.servers, "boxes")
+    try:
+        silent = asyncio.create_task(_drained(store, "box1"))
+        await asyncio.sleep(1.4 * WATCHED_S)
+        assert not silent.done()
+        assert await silent == ["cam1: pinned to box1"]
+        await store.put(NODE_PREFIX + "box1", NodeReport(leaving=True).to_bytes())
+        async with asyncio.timeout(2 * WATCHED_S):
+            assert await _drained(store, "box1") == []
+    finally:
+        await store.close()
+
+
+async def test_a_plant_gets_a_number_that_boxes_take(operator: Operator) -> None:
+    """In a store that was restored an older one may stand than boxes have."""
+    written_plant(operator.folder, "cam1")
+    async with operator.boxes(box1=box_with("cam1", config_serial=7)):
+        with pytest.raises(RunError, match="the store has lost plant 7"):
+            await operator.apply()
+    await operator.apply()
+    async with operator.boxes(box1=box_with("cam1", config_serial=7)):
+        await operator.apply()
+
+    assert (await operator.in_store()).serial == 8
+
+
+async def test_a_camera_of_a_box_that_is_away_is_not_inspected(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It waits for its box, as the plan has it: nobody may take that for somebody who inspects it."""
+    written_plant(operator.folder, "cam1", "cam2")
+    waiting = FleetPlan(
+        epoch=3,
+        config_serial=2,
+        cameras={"cam1": Assignment(node="gone", epoch=1, cause="node:lost"), "cam2": Assignment(node="box1", epoch=1)},
+        left_out={"cam1": "capacity"},
+    )
+    await operator.put(PLAN, waiting.to_bytes())
+    await operator.apply()
+    async with operator.boxes(box1=box_with("cam2", config_serial=1)):
+        capsys.readouterr()
+        await asyncio.to_thread(show_why, "cam1", operator.servers, None)
+        assert capsys.readouterr().out == (
+            "cam1: nobody inspects it: gone, which had it, is away; capacity\n  box1: goes on with plant 1\n"
+        )
+        assert await operator.status() == ExitCode.FAILED
+    said = capsys.readouterr().out
+    assert "goes on with plant 1 of 2, is given no camera that it has not\n" in said
+    assert "not inspected: cam1: capacity\n" in said
+    assert "nobody inspects now: cam1\n" in said

@@ -7,19 +7,20 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.fakes.fleet_world import World
+from tests.fakes.fleet_world import STEP_S, World
 
-from vision_line.fleet.fleet_member import Claim
+from vision_line.fleet.coordination import StoreEntry
+from vision_line.fleet.fleet_member import ACCEPTED_S, Claim, FleetMember
 from vision_line.fleet.fleet_plan import FleetPlan
-from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.node_report import CameraReport, NodeReport
 
 #: A lease, the pause in which others may be lost with a node, a plan's way, and a camera that connects.
 TAKEN_OVER_S = 6.0
 
 
-def settled(cameras: int = 20, nodes: int = 5, *, lanes: int = 8, sessions: int = 2) -> World:
+def settled(cameras: int = 20, nodes: int = 5, *, lanes: int = 8, sessions: int = 2, seed: int = 0) -> World:
     """Return a plant whose cameras are all inspected."""
-    world = World(cameras, nodes, lanes=lanes, sessions=sessions)
+    world = World(cameras, nodes, lanes=lanes, sessions=sessions, seed=seed)
     world.run(12)
     assert world.inspected() == set(world.cameras)
     world.longest_away_s.clear()
@@ -212,6 +213,151 @@ def test_two_processes_of_one_name_notice_each_other() -> None:
     world.kill("n1")
     world.run(5)
     assert first.member.doubles == ""
+
+
+@pytest.mark.parametrize("outage_s", [600.0, 20.0])
+def test_after_a_power_cut_it_is_known_since_when(outage_s: float) -> None:
+    """What stands in the store of a box that is still off is no sign of its life now: it is as old as it is."""
+    world = settled(cameras=6, nodes=2)
+    lost = dict(world.nodes["n0"].opened)
+    cut_s = world.now_s
+    for name in list(world.nodes):
+        world.kill(name)
+    world.now_s += outage_s
+    back = world.start("n1")
+    world.run(8)
+
+    assert back.opened.keys() == world.cameras.keys()
+    for name in lost:
+        since_s = back.absent_since_s[name]
+        assert since_s is not None
+        assert cut_s - 1.0 <= since_s <= cut_s + 0.5
+
+
+def test_what_was_said_while_nobody_listened_is_as_old_as_it_is() -> None:
+    """A node that was cut off hears late what another one said last before it died."""
+    world = settled(cameras=6, nodes=2)
+    listener, other = world.nodes["n1"], world.nodes["n0"]
+    lost = dict(other.opened)
+    listener.is_cut = True
+    world.run(3)
+    died_s = world.now_s
+    world.kill("n0")
+    world.run(30)
+    listener.is_cut = False
+    world.run(10)
+
+    for name in lost:
+        since_s = listener.absent_since_s[name]
+        assert since_s is not None
+        assert died_s - 1.0 <= since_s <= died_s + 0.5
+
+
+def test_a_store_that_does_not_date_its_values_says_nothing_of_the_time_before() -> None:
+    """Not that it was just now."""
+    member, entry = FleetMember("n1", "life"), NodeReport(cameras={"c": CameraReport(epoch=1, inspected=True)})
+    member.saw(StoreEntry("node.n0", entry.to_bytes(), 1), 100.0)
+    member.saw(StoreEntry("node.n1", member.heartbeat(NodeReport()).value, 2), 101.0)
+    assert member.last_inspected_s("c") is None
+    member.saw(StoreEntry("node.n0", entry.to_bytes(), 3), 102.0)
+
+    assert member.last_inspected_s("c") == 102.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_has_an_older_plant_than_the_plan_does_not_lead(seed: int) -> None:
+    """It could not plan: the cameras of a leader that dies would be inspected by nobody."""
+    world = settled(nodes=4, lanes=24, seed=seed)
+    leader, *old, new = sorted(world.nodes, key=lambda name: (name != world.leader(), name))
+    world.apply(20, without=old, why="it cannot be used here")
+    world.run(3)
+    assert plan_of(world).config_serial == 2
+    world.kill(leader)
+    world.run(TAKEN_OVER_S + 2)
+
+    assert world.leader() == new
+    assert world.inspected() == set(world.cameras)
+
+
+@pytest.mark.parametrize("why", ["it cannot be used here", ""])
+@pytest.mark.parametrize("leads", [True, False])
+def test_who_goes_on_with_an_older_plant_is_given_nothing_new(leads: bool, why: str) -> None:
+    """It does not know those cameras; it keeps what it has, and nobody else's move. If it led, another one does.
+
+    One that does not say why has some seconds to accept it.
+    """
+    world = settled(cameras=12, nodes=4, lanes=20)
+    before = owner_of(world)
+    old = world.leader() if leads else next(name for name in world.nodes if name != world.leader())
+    world.apply(20, without={old}, why=why)
+    world.run(12 if why else 12 + ACCEPTED_S)
+
+    after = owner_of(world)
+    assert {name: at for name, at in after.items() if name in before} == before
+    assert old not in {at for name, at in after.items() if name not in before}
+    assert world.inspected() == set(world.cameras)
+    assert not world.broken
+
+    world.kill(next(name for name in world.nodes if name != old))
+    world.run(TAKEN_OVER_S + 2)
+    assert {name for name, at in owner_of(world).items() if at == old} == {n for n, at in before.items() if at == old}
+    assert world.inspected() == set(world.cameras)
+
+
+def test_boxes_that_accept_a_plant_late_keep_their_cameras() -> None:
+    """One after the other, while those of a box that died are being opened: nobody goes on without it yet."""
+    world = settled(cameras=12, nodes=4)
+    before = owner_of(world)
+    *names, dead = sorted(world.nodes, key=lambda name: name != world.leader())
+    world.kill(dead)
+    while not all(one.cause for name, one in plan_of(world).cameras.items() if before[name] == dead):
+        world.run(STEP_S)
+    planned = {name: one.node for name, one in plan_of(world).cameras.items()}
+    world.apply(16, without=names)
+    for name in names:
+        world.nodes[name].take_plant()
+        world.run(2)
+    world.run(8)
+
+    assert {name: at for name, at in owner_of(world).items() if name in planned} == planned
+    assert world.inspected() == set(world.cameras)
+    assert not world.broken
+
+
+def test_a_leader_that_hears_nothing_lets_another_one_lead() -> None:
+    """What it writes is taken, and it would lead for ever without seeing who dies."""
+    world = settled()
+    deaf = world.leader()
+    world.nodes[deaf].is_deaf = True
+    world.run(12)
+    assert world.leader() not in {"", deaf}
+    world.kill(next(name for name in world.nodes if name not in {deaf, world.leader()}))
+    world.run(TAKEN_OVER_S)
+
+    assert world.inspected() == set(world.cameras)
+    assert not world.broken
+
+
+def test_what_nobody_else_can_take_waits_for_its_node() -> None:
+    """One that was only cut off goes on, without closing a camera; the plan says meanwhile that nobody has it."""
+    world = settled(cameras=14, nodes=2)
+    cut = next(node for name, node in world.nodes.items() if name != world.leader())
+    before = dict(cut.opened)
+    cut.is_cut = True
+    world.run(10)
+    waiting = {name: one for name, one in plan_of(world).cameras.items() if one.node == cut.name}
+    assert waiting.keys() == before.keys() == plan_of(world).left_out.keys()
+    assert {one.cause for one in waiting.values()} == {"node:lost"}
+    cut.is_cut = False
+    world.run(10)
+
+    assert cut.opened == before
+    assert not plan_of(world).left_out
+    cut.is_cut = True
+    world.run(10)
+    world.start("n9")
+    world.run(10)
+    assert {at for name in before for at in world.owners()[name]} == {cut.name, "n9"}
 
 
 class Plant(RuleBasedStateMachine):

@@ -76,3 +76,26 @@ def test_cameras_that_nobody_inspects_now() -> None:
         view.take(StoreEntry("node.a", report, number))
 
     assert view.not_inspected(["c2", "c1"]) == ["c2"]
+
+
+def test_a_box_with_an_older_plant_has_no_other_cameras() -> None:
+    """In words for who asks why, and when the loss of another box is tried out."""
+    plan = FleetPlan(epoch=2, config_serial=2, cameras={"c1": Assignment(node="a"), "c2": Assignment(node="b")})
+    view = view_of("a", "b", room=23, plan=plan)
+    view.reports["a"] = view.reports["a"].model_copy(update={"config_serial": 2})
+    old = {"config_serial": 1, "cameras": {"c2": CameraReport(epoch=1)}, "refuses": frozenset({"c1", "c3"})}
+    view.reports["b"] = view.reports["b"].model_copy(update=old)
+
+    assert view.nodes(CAMERAS)["b"].refuses == {"c1": "goes on with plant 1", "c3": "has no secret for it"}
+    assert view.not_survived(CAMERAS) == {"a": ["c1"]}
+
+
+def test_who_said_good_bye_is_not_only_silent() -> None:
+    """Until it gives a sign of life again."""
+    view, last_word = FleetView(), NodeReport(leaving=True).to_bytes()
+    view.take(StoreEntry("node.off", last_word, 1))
+    view.take(StoreEntry("node.a", NodeReport().to_bytes(), 2))
+    assert (view.left, view.silent) == ({"off"}, {"off", "a"})
+    view.take(StoreEntry("node.off", NodeReport().to_bytes(), 3))
+
+    assert (view.left, view.silent) == (set(), {"a"})

@@ -46,8 +46,8 @@ def plants(
     names = [f"n{number}" for number in range(draw(st.integers(0, 5)))]
     labels = st.frozensets(st.sampled_from(LABELS), max_size=2)
     camera_names = [f"c{number:02d}" for number in range(draw(st.integers(0, 14)))]
-    secrets = st.sampled_from(["", "{A}", "{B}"])
-    refused = st.dictionaries(st.sampled_from(camera_names), secrets, max_size=2) if camera_names else st.just({})
+    why = st.sampled_from(["has no secret {A} for it", "goes on with plant 1"])
+    refused = st.dictionaries(st.sampled_from(camera_names), why, max_size=2) if camera_names else st.just({})
     nodes = {
         name: FleetNode(
             name=name,
@@ -251,12 +251,12 @@ def test_a_node_that_drains_gives_its_cameras_away() -> None:
             "a: not reachable: none of the labels x",
         ),
         (
-            [node("a", refuses={"c": "{A}"}), node("b", refuses={"c": ""})],
+            [node("a", refuses={"c": "has no secret {A} for it"}), node("b", refuses={"c": "goes on with plant 1"})],
             camera("c"),
-            "b: has no secret for it; a: has no secret {A} for it",
+            "b: goes on with plant 1; a: has no secret {A} for it",
         ),
         (
-            [node(name, refuses={"c": "{A}"}) for name in "edcba"],
+            [node(name, refuses={"c": "has no secret {A} for it"}) for name in "edcba"],
             camera("c"),
             "a, b, c and 2 more: has no secret {A} for it",
         ),

@@ -91,6 +91,22 @@ def test_a_lost_nodes_cameras_go_to_their_heirs() -> None:
     }
 
 
+def test_what_nobody_can_take_stays_with_the_node_that_is_lost() -> None:
+    """Under the same epoch, whoever was to have it next: if it was only cut off it goes on. Then it is as it was."""
+    before = planned(
+        c=Assignment(node="a", epoch=1), d=Assignment(node="a", epoch=2, heir="b", heir_epoch=4, closing=True)
+    )
+    waiting = step(before, {}, {"b": report()}, left_out={"c": NO_ROOM, "d": "b: pinned"})
+    assert waiting.cameras == {
+        "c": Assignment(node="a", epoch=1, cause="node:lost"),
+        "d": Assignment(node="a", epoch=2, cause="node:lost"),
+    }
+    assert step(waiting, {}, {"b": report()}, left_out=waiting.left_out) is waiting
+
+    assert step(waiting, {"c": "a", "d": "a"}, {"a": report(), "b": report()}).cameras == waiting.cameras
+    assert step(waiting, {"c": "b"}, {"b": report()}).cameras["c"] == Assignment(node="b", epoch=7, cause="node:lost")
+
+
 def test_a_lost_heir_changes_nothing() -> None:
     """The node goes on, under its own epoch."""
     before = planned(c=Assignment(node="a", epoch=1, heir="b", heir_epoch=4))

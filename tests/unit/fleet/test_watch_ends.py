@@ -36,7 +36,7 @@ async def test_a_watch_that_is_cancelled_as_an_entry_comes_ends(turns: int) -> N
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    watcher.queue.put_nowait(SimpleNamespace(operation=None, key="k", value=b"", revision=1))
+    watcher.queue.put_nowait(SimpleNamespace(operation=None, key="k", value=b"", revision=1, created=None))
     for _ in range(turns):
         await asyncio.sleep(0)
     watching.cancel()

@@ -89,6 +89,14 @@ def test_the_fleet_knows_it_better(following: Following) -> None:
     assert follower.absence_of("cam1") == Absence(50.0, "node:lost")
 
 
+def test_this_box_inspected_it_after_all_that_the_fleet_knows_of(following: Following) -> None:
+    """Another box, which had it before, died long ago and still stands in the store."""
+    follower = following(Assignment(node="a", epoch=5, cause="node:lost"))
+    cast(Any, follower)._member._inspected_s["cam1"] = -18000.0
+
+    assert follower.absence_of("cam1") == OWN
+
+
 def test_a_plant_that_is_refused_is_an_alarm_until_a_good_one_comes(following: Following) -> None:
     """Also in what the box says of itself: the operator looks at the fleet, not at each box's log."""
     follower: Any = following(Assignment(node="a", epoch=3))
@@ -110,4 +118,4 @@ def test_a_secret_that_is_not_here_is_named(following: Following, caplog: pytest
     follower._configure(plant_of(KEY, 2, PLANT.replace("//", "//u:{WORD}@")))
 
     assert "this box cannot inspect, because it lacks secrets: cam1 ({WORD})" in caplog.text
-    assert follower._report().as_node("a").refuses == {"cam1": "{WORD}"}
+    assert follower._report().as_node("a").refuses == {"cam1": "has no secret {WORD} for it"}
