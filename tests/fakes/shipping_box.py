@@ -18,7 +18,7 @@ from vision_line.central.database_url import parsed
 from vision_line.config.central_settings import CentralSettings
 from vision_line.parts.orders import Asked, ask_lot, ask_recipe
 from vision_line.parts.part import PartCause, PartRecord, PartVerdict
-from vision_line.parts.part_entries import add_correction, add_part
+from vision_line.parts.part_entries import LeftAs, add_correction, add_part
 from vision_line.parts.parts_file import writing as writing_parts
 from vision_line.records.schema import transaction
 from vision_line.reviews.answer import Answer, ItemKey, ItemKind, ReviewVerdict
@@ -90,7 +90,7 @@ class ShippingBox:
             self.rows.connection.execute(sql, values)
 
     def pass_parts(self, run: int, parts: int = 3) -> None:
-        """Have parts pass, one of three with a defect that was found too late, in a lot."""
+        """Have parts pass in a lot, one of three with a defect that was found later; half of these were diverted."""
         ask_lot(self.directory, "L-1", Asked("somebody", "command"))
         ask_recipe(self.directory, "big", Asked("somebody", "command"), "lane1")
         with writing_parts(self.directory) as connection:
@@ -117,7 +117,8 @@ class ShippingBox:
                 )
                 number = add_part(connection, part)
                 if not sequence % 3:
-                    add_correction(connection, part, number, PartVerdict.REJECT, ["event 77"])
+                    left_as = None if sequence % 6 else LeftAs(PartVerdict.NOT_INSPECTED, PartCause.LATE)
+                    add_correction(connection, part, number, PartVerdict.REJECT, ["event 77"], left_as)
 
     def review(self, run: int, event: str = "event 1") -> None:
         """Have somebody say something of an event, take it back, and say otherwise."""

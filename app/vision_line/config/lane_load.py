@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vision_line.config.file_signature import Signature
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.config.load import repeated_names
-from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
+from vision_line.config.modbus_settings import CoilSettings, ModbusSettings, repeated_outputs
 from vision_line.config.models import StreamSettings
 from vision_line.config.optical_problems import optical_problems
 from vision_line.config.recipe_settings import RecipeSettings
@@ -77,6 +77,7 @@ def load_lanes(path: Path) -> LoadedLanes:
     for index, coil in enumerate(found.coil):
         if coil.lane not in names:
             problems.append((("coil", index, "lane"), f"expected the name of a lane, found {coil.lane!r}"))
+    problems += repeated_outputs(found.coil)
     if problems:
         raise file.error(problems)
     return LoadedLanes(

@@ -18,6 +18,7 @@ from vision_line.config.camera_recipes import recipe_problems, recipe_words, unk
 from vision_line.config.feasible import contradictions
 from vision_line.config.file_signature import Signature
 from vision_line.config.listening import listeners, shared_ports
+from vision_line.config.modbus_settings import repeated_outputs
 from vision_line.config.models import Config
 from vision_line.config.output_settings import output_problems
 from vision_line.config.shared_topics import shared_topics
@@ -81,6 +82,7 @@ def checked_config(file: TomlFile, environment: Mapping[str, str], *, first: int
         problems += _trust_in_the_clear(config, data)
         problems += _unknown_cameras(config)
         problems += _unknown_lanes(config)
+        problems += repeated_outputs(config.coil)
         problems += unknown_cameras(config)
         problems += recipe_problems(config)
         problems += shared_ports(listeners(config), data)

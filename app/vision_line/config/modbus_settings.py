@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vision_line.config.listen import ListenAddress, parse_listen
+from vision_line.config.toml import Problem
 
 
 class _Table(BaseModel):
@@ -92,3 +94,13 @@ class CoilSettings(_Table):
     def module(self) -> ListenAddress:
         """Where the module is."""
         return parse_listen(self.address)
+
+
+def repeated_outputs(coils: Sequence[CoilSettings]) -> Iterator[Problem]:
+    """Yield each `[[coil]]` whose output another one switches too: one's pulse would be ended by the other."""
+    first: dict[tuple[ListenAddress, int, int], int] = {}
+    for index, coil in enumerate(coils):
+        before = first.setdefault((coil.module, coil.unit, coil.coil), index)
+        if before != index:
+            words = f"found output {coil.coil} of unit {coil.unit} at {coil.address}, which coil {before + 1} has"
+            yield ("coil", index, "coil"), f"{words}: expected one [[coil]] for each output"

@@ -72,7 +72,7 @@ class Belt:
     def agrees(self, position_mm: float, at_s: float) -> bool:
         """Whether the belt can have been at a position at a moment, by the other counts of that time."""
         counted_mm = self.position_at(at_s)
-        return counted_mm is None or abs(position_mm - counted_mm) <= self._farthest_mm(self._pause_s)
+        return counted_mm is None or abs(position_mm - counted_mm[1]) <= self._farthest_mm(self._pause_s)
 
     def knows(self, position_mm: float) -> bool:
         """Whether all that the belt did from a position on was counted: not before the encoder began."""
@@ -82,11 +82,13 @@ class Belt:
         """Return the position of a count near the last one, None without one."""
         return None if self._count is None else self.position_mm + self._moved_mm(count)
 
-    def position_at(self, at_s: float) -> float | None:
-        """Return where the belt was, at the latest; None where that is not known any more, or not yet."""
+    def position_at(self, at_s: float) -> tuple[float, float] | None:
+        """Return between which positions the belt was; None where that is not known any more, or not yet."""
         if not self._times or not self._times[0] <= at_s <= self.horizon_s:
             return None
-        return self._positions[bisect_left(self._times, at_s)]
+        index = bisect_left(self._times, at_s)
+        later_mm = self._positions[index]
+        return (later_mm if self._times[index] == at_s else self._positions[index - 1]), later_mm
 
     def reached_s(self, position_mm: float) -> tuple[float, float] | None:
         """Return between which moments the belt reached a position, None: it has not yet."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 
 from vision_line.errors import ConfigError
@@ -61,6 +61,7 @@ class Deciding:
         self._watched: dict[str, WatchBefore] = {}  # what those left that ended
         self._classes: Sequence[str] | None = None  # of the run's model, None without a run
         self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
+        self.awaited: Collection[str] = ()  # the lanes that are to be decided, also those that could not begin yet
         self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
         self._checks: dict[str, tuple[CountsCheck, CountsCheck]] = {}
         self._telling = Telling(recorder, doors, self._frame, self._otherwise)
@@ -146,15 +147,18 @@ class Deciding:
     def enable(self, lane: str, *, is_enabled: bool, by: str) -> None:
         """Have a lane divert everything, or end that; it decides where nobody has it divert.
 
+        It counts also for a lane that could not begin yet: who switches it off does not ask again.
+
         Raises:
-            ConfigError: there is no such lane.
+            ConfigError: there is no such lane, nor will there be.
         """
-        machine, diverting = self._machine(lane), self._diverting.setdefault(lane, set())
+        machine = self._machines.get(lane) if lane in self.awaited else self._machine(lane)
+        diverting = self._diverting.setdefault(lane, set())
         if is_enabled:
             diverting.discard(by)
         else:
             diverting.add(by)
-        if machine.is_enabled is bool(diverting):
+        if machine is not None and machine.is_enabled is bool(diverting):
             machine.is_enabled = not diverting
             words = f"off, by {', '.join(sorted(diverting))}: everything is diverted" if diverting else "on"
             logger.info("lane %s is %s", lane, words)
@@ -255,6 +259,7 @@ class Deciding:
             self._timer.cancel()
         for name in list(self._machines):
             self.remove(name)
+        self._telling.end()
 
     def status(self) -> Header:
         """Return how the lanes are, as `status` on their socket."""

@@ -270,7 +270,7 @@ class LaneMachine:
             return True
         if one.position_mm is None or other.position_mm is None:
             return False
-        return abs(one.position_mm - other.position_mm) < SAME_PART_SHARE * (end - begin)
+        return abs(one.position_mm[1] - other.position_mm[1]) < SAME_PART_SHARE * (end - begin)
 
     # Frames and events.
 

@@ -70,6 +70,7 @@ class LaneService:
         self._doors += [LanesServer(self._directory, deciding.status), *others]
         link = LineLink(self._directory, cameras_of(plans), deciding)
         try:
+            deciding.awaited = plans.keys()
             for plan in plans.values():
                 deciding.add(plan)
             for door in self._doors:
@@ -102,7 +103,7 @@ class LaneService:
                 except ConfigError as exc:
                     logger.error("the changed lanes have errors and are not used, those before stay in force:\n%s", exc)
             if not self._is_adopted:
-                await self._adopt(deciding)
+                await self._adopt(deciding, link)
 
     async def _reload(self, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
         """Read what the file says now, and have it adopted.
@@ -125,9 +126,13 @@ class LaneService:
         if loaded.modbus is None or not loaded.modbus.accept_writes:
             deciding.release(THE_PLC)  # it cannot switch on again what it had switched off
 
-    async def _adopt(self, deciding: Deciding) -> None:
+    async def _adopt(self, deciding: Deciding, link: LineLink) -> None:
         """Have the lanes and the doors be those of the file, as far as that goes now; say what does not."""
-        problem = "; ".join([*self._change_lanes(deciding), *[each async for each in self._open_doors(deciding)]])
+        before = deciding.plans.keys()
+        troubles = list(self._change_lanes(deciding))
+        if deciding.plans.keys() - before:  # a lane believes results only from an answer on that came behind its begin
+            link.want(cameras_of(plans_of(self._loaded)))
+        problem = "; ".join([*troubles, *[each async for each in self._open_doors(deciding)]])
         if problem and problem != self._problem:
             logger.error("not all is as the changed file says, it is tried again each second: %s", problem)
         elif self._problem and not problem:
@@ -148,6 +153,7 @@ class LaneService:
     def _change_lanes(self, deciding: Deciding) -> Iterator[str]:
         """End the lanes that are gone or otherwise now, and begin what is new; yield why one cannot begin."""
         plans = plans_of(self._loaded)
+        deciding.awaited = plans.keys()
         for name, plan in deciding.plans.items():
             if plans.get(name) != plan:
                 deciding.remove(name)

@@ -51,9 +51,10 @@ class LaneView:
             part.begin_s, part.end_s = (trigger.at_s + edge for edge in self._plan.window)
             self._recall(part)
         elif trigger.encoder is not None:
-            part.position_mm = self._belt.position_of(trigger.encoder)
-            if part.position_mm is not None and not self._belt.agrees(part.position_mm, trigger.at_s):
-                part.rule_out(PartCause.RESTART)
+            if (own_mm := self._belt.position_of(trigger.encoder)) is not None:
+                part.position_mm = own_mm, own_mm
+                if not self._belt.agrees(own_mm, trigger.at_s):
+                    part.rule_out(PartCause.RESTART)
         else:
             part.position_mm = self._belt.position_at(trigger.at_s)
 
@@ -77,7 +78,7 @@ class LaneView:
         plan = self._plan
         if self._belt is None or part.position_mm is None or plan.ejector_mm is None:
             return part.trigger.at_s + plan.deadline_after_s
-        return self._belt.earliest_s(part.position_mm + plan.ejector_mm) - plan.spare_s
+        return self._belt.earliest_s(part.position_mm[0] + plan.ejector_mm) - plan.spare_s
 
     def drop_before(self, at_s: float) -> None:
         """Let go of events that were over before a moment, and before all frames that are kept."""
@@ -96,16 +97,19 @@ class LaneView:
     def _find_edges(self, part: OpenPart, belt: Belt) -> None:
         """Set the edges that are known.
 
-        Between two counts the window is as wide as it may be for a gap and for events, and as narrow for inspections.
+        Between two counts, and between two places that the part may have, the window is as wide as it may be for a gap
+        and for events, and as narrow for inspections.
         """
         if part.position_mm is None or part.end_s is not None:
             return
-        begin, end = (belt.reached_s(part.position_mm + edge) for edge in self._plan.window)
-        if end is not None:
-            part.surely_to_s, part.end_s = end
-        if part.begin_s is None and begin is not None:
-            part.begin_s, part.surely_from_s = begin
-            if not belt.knows(part.position_mm + self._plan.window[0]):
+        (early_mm, late_mm), (from_mm, to_mm) = part.position_mm, self._plan.window
+        ends = belt.reached_s(early_mm + to_mm), belt.reached_s(late_mm + to_mm)
+        if ends[0] is not None and ends[1] is not None:
+            part.surely_to_s, part.end_s = ends[0][0], ends[1][1]
+        begins = belt.reached_s(early_mm + from_mm), belt.reached_s(late_mm + from_mm)
+        if part.begin_s is None and begins[0] is not None and begins[1] is not None:
+            part.begin_s, part.surely_from_s = begins[0][0], begins[1][1]
+            if not belt.knows(early_mm + from_mm):
                 part.rule_out(PartCause.RESTART)
             self._recall(part)
 

@@ -228,7 +228,10 @@ class PlcRegisters:
             raise RefusedError(ExceptionCode.BUSY, "nothing is decided now")
         lane = self._by_number[number]
         written = [*lane.handshake[:first], *words, *lane.handshake[first + len(words) :]]
-        self._take(self._control, lane, written, plc.fields_in(plc.HANDSHAKE, first, len(words)))
+        try:
+            self._take(self._control, lane, written, plc.fields_in(plc.HANDSHAKE, first, len(words)))
+        except ConfigError as exc:  # also of a lane that could not begin yet: the others of this connection go on
+            raise RefusedError(ExceptionCode.ILLEGAL_VALUE, str(exc)) from None
         lane.handshake = written
 
     def _take(self, control: LaneControl, lane: _Lane, words: list[int], touched: frozenset[str]) -> None:
@@ -258,8 +261,6 @@ class PlcRegisters:
             lane.beginning = number
             try:
                 lane.sequences[number] = control.trigger(_trigger(lane.settings, values, at_s))
-            except ConfigError as exc:
-                raise RefusedError(ExceptionCode.ILLEGAL_VALUE, str(exc)) from None
             finally:
                 lane.beginning = None
         elif lane.taken is None:

@@ -88,7 +88,7 @@ class CameraView:
             return PartCause.TOO_FEW_INSPECTIONS
         if self.longest_gap_s > self.need.gap_s:
             return PartCause.GAP
-        if len(self.recipes) > 1 or len(self.criteria) > 1 or (recipe is not None and recipe not in self.recipes):
+        if len(self.criteria) > 1 or self.recipes != {recipe or ""}:  # where nobody asked, no frame may be under any
             return PartCause.RECIPE
         return PartCause.NONE if self.after else PartCause.LATE
 
@@ -110,7 +110,7 @@ class OpenPart:
     end_s: float | None = None
     surely_from_s: float = -inf
     surely_to_s: float = inf
-    position_mm: float | None = None
+    position_mm: tuple[float, float] | None = None
     ruled_out: PartCause = PartCause.NONE
     events: dict[str, EventFacts] = field(default_factory=dict)
     verdict: PartVerdict | None = None

@@ -24,9 +24,10 @@ from vision_line.lanes.lane_machine import LastPart
 from vision_line.lanes.lane_orders import LaneOrders, OrdersOfLane, OrdersReading, OrderSteps
 from vision_line.parts.orders import LOT, RECIPE, in_force, orders_after
 from vision_line.parts.part import PartRecord, PartVerdict
-from vision_line.parts.part_entries import add_correction, add_part, last_sequence
+from vision_line.parts.part_entries import LeftAs, add_correction, add_part, enter_missing, last_sequence
 from vision_line.parts.parts_file import PARTS_FILE
 from vision_line.parts.parts_retention import PartsRetention
+from vision_line.records.database_files import DatabaseFiles, database_files, opened_files
 from vision_line.records.schema import translated
 
 logger = logging.getLogger(__name__)
@@ -55,11 +56,12 @@ class PartEntry:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionEntry:
-    """What was found of a part after its decision had left; entered behind the part."""
+    """What was found of a part after it was decided; entered behind the part. `left_as`: what left instead."""
 
     record: PartRecord
     found: PartVerdict
     events: tuple[str, ...]
+    left_as: LeftAs | None = None
 
 
 Entry = PartEntry | CorrectionEntry
@@ -89,8 +91,12 @@ class PartsRecorder:
         self._version: int | None = None
         self._read_s = time.monotonic()
         self._retention = PartsRetention(directory, keep_days)
+        self._files: DatabaseFiles | None = None  # those that the thread's connection writes
         with PARTS_FILE.writing(directory) as connection:  # the tables, and whether it can be written
+            missing = sum(enter_missing(connection, lane, time.time()) for lane in lanes)
             self._orders = self._read_orders(connection, {}, None)
+        if missing:
+            logger.warning("%d parts were on their way when the program was ended: they were not inspected", missing)
         self._thread = threading.Thread(target=self._run, name="parts", daemon=True)
         self._thread.start()
 
@@ -162,13 +168,33 @@ class PartsRecorder:
     def _run(self) -> None:
         while not self._is_over:
             try:
+                before = database_files(self._path)
                 with closing(PARTS_FILE.writer(self._directory)) as connection:
-                    self._version = None  # it counts for one connection
+                    self._begin(connection, before)
                     while not self._is_over:
                         self._turn(connection)
             except RunError as exc:
                 self._fail(str(exc))
                 self._wait(RETRY_S)
+
+    def _begin(self, connection: sqlite3.Connection, before: DatabaseFiles | None) -> None:
+        """Begin to write a file that was opened; of another one than before nothing is known yet."""
+        self._version = None  # it counts for one connection
+        with PARTS_FILE.transaction(connection, self._directory):  # the tables, where the file is a new one
+            orders = self._read_orders(connection, {}, None)
+        own, self._files = self._files, opened_files(self._path, before)
+        if own is not None and (self._files is None or self._files[0] != own[0]):
+            self._orders = orders
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Notice a file that took the place of the one that is written: nobody will ever read what goes there.
+
+        Raises:
+            RunError: there is another one, or none.
+        """
+        if self._files is None or database_files(self._path) != self._files:
+            raise RunError(f"{self._path}: the file was removed or replaced while it was written")
 
     @property
     def _is_over(self) -> bool:
@@ -181,6 +207,7 @@ class PartsRecorder:
     def _turn(self, connection: sqlite3.Connection) -> None:
         """Wait for entries and enter them, all that there are at once."""
         self._wait(ORDERS_EVERY_S)
+        self._check_files()
         with translated(self._path, "reading"):
             self._watch_orders(connection)
         entries = list(self._waiting)  # who puts more meanwhile appends
@@ -192,6 +219,7 @@ class PartsRecorder:
                 self._watch_orders(connection)
                 for entry in entries:
                     _enter(connection, entry)
+            self._check_files()  # before anybody hears that they are on the disk
             self._seconds.append(time.monotonic() - began_s)
             self._take_off(len(entries))
             self._answer(entries, is_entered=True)
@@ -262,4 +290,4 @@ def _enter(connection: sqlite3.Connection, entry: Entry) -> None:
     part = entry.record
     row = connection.execute(_NUMBER, (part.lane, part.sequence)).fetchone()
     if row is not None:  # else the part itself was given up
-        add_correction(connection, part, row["number"], entry.found, entry.events)
+        add_correction(connection, part, row["number"], entry.found, entry.events, entry.left_as)

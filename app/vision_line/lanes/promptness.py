@@ -7,10 +7,12 @@ from vision_line.wakefulness import Wakefulness
 
 #: Who has not come by for so long was asleep, or busy with something else, in seconds.
 ASLEEP_S = 0.3
+#: So long after it nothing is prompt, in seconds: what waited meanwhile is read by then.
+_WAKING_S = 0.09
 
 
 class Promptness:
-    """Is told each 100 ms that the event loop goes on."""
+    """Is told each 100 ms, and sometimes sooner, that the event loop goes on."""
 
     def __init__(self, now_s: float) -> None:
         """Begin awake."""
@@ -19,8 +21,8 @@ class Promptness:
         self.came_by(now_s)
 
     def came_by(self, now_s: float) -> None:
-        """Note that the loop goes on. Late for the first time, it may not have read yet what waited meanwhile."""
-        self._is_awake = self._wakefulness.since_s(now_s) < now_s
+        """Note that the loop goes on. Just after it was late it may not have read yet what waited meanwhile."""
+        self._is_awake = now_s - self._wakefulness.since_s(now_s) >= _WAKING_S
         self._came_by_s = now_s
 
     def is_prompt(self, now_s: float) -> bool:

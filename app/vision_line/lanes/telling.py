@@ -21,6 +21,7 @@ from vision_line.lanes.part_records import RecordFrame, diverted, part_record
 from vision_line.lanes.parts_recorder import CorrectionEntry, PartEntry, PartsRecorder
 from vision_line.lanes.plc_door import PlcDoor
 from vision_line.parts.part import PartCause, PartRecord, PartVerdict
+from vision_line.parts.part_entries import LeftAs
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Telling:
         self._pending: dict[_Key, DecidedPart] = {}
         self._records: OrderedDict[_Key, PartRecord] = OrderedDict()
         self._took_s: deque[float] = deque(maxlen=_MEASURED)
+        self._is_ended = False
 
     def took_s(self, share: float) -> float:
         """Return how long it took at most from a decision until it was told, of this share of the newest ones."""
@@ -73,23 +75,28 @@ class Telling:
         if record is None:
             logger.error("lane %s, part %d: a reject was found, of a part that nobody remembers", *key)
             return
-        if record.verdict in PASSING and key not in self._pending:
+        is_waiting = key in self._pending
+        if record.verdict in PASSING and not is_waiting:
             logger.error("lane %s, part %d %s: a reject was found too late", *key, record.part_id)
-        self._recorder.put(CorrectionEntry(record, PartVerdict.REJECT, find.events))
+        left_as = LeftAs(PartVerdict.REJECT) if is_waiting else None  # so it will leave, if there is time
+        self._recorder.put(CorrectionEntry(record, PartVerdict.REJECT, find.events, left_as))
 
     def _entered(self, decided: DecidedPart, is_entered: bool) -> None:
         """Go on with an acceptance once it was entered, or was not."""
+        if self._is_ended:
+            return  # what is to be entered of it, is
         is_waiting = self._pending.pop(_key(decided), None) is not None
         if not is_entered:
             if is_waiting:
                 self._send_otherwise(diverted(decided, PartCause.LOG))
             self._recorder.put(PartEntry(self._recorded(diverted(decided, PartCause.LOG))))
         elif not is_waiting:
-            self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
+            self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, PartCause.LOG)
         elif time.monotonic() >= decided.decision.deadline_s:
             self._take_back(decided, PartCause.LATE)
         elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction
             self._send_otherwise(replace(decided, decision=replace(decided.decision, verdict=PartVerdict.REJECT)))
+            self._records[_key(decided)] = replace(self._records[_key(decided)], verdict=PartVerdict.REJECT)
         elif self._needs_another_recipe(decided):
             self._take_back(decided, PartCause.RECIPE)
         else:
@@ -113,7 +120,22 @@ class Telling:
     def _take_back(self, decided: DecidedPart, cause: PartCause) -> None:
         """Say that a part was not inspected whose acceptance is on the disk, and was not told."""
         self._send_otherwise(diverted(decided, cause))
-        self._recorder.put(CorrectionEntry(self._records[_key(decided)], PartVerdict.NOT_INSPECTED, ()))
+        self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, cause)
+
+    def _enter_left_as(self, decided: DecidedPart, verdict: PartVerdict, cause: PartCause) -> None:
+        """Have the part's record say what was told, behind the acceptance that was entered."""
+        key = _key(decided)
+        if (record := self._records.get(key)) is not None:
+            self._recorder.put(CorrectionEntry(record, verdict, (), LeftAs(verdict, cause)))
+            self._records[key] = replace(record, verdict=verdict, cause=cause)
+
+    def end(self) -> None:
+        """Say of what waits for the disk that it was not inspected: the doors close, and nothing is told any more."""
+        waiting, self._pending = list(self._pending.values()), {}
+        self._is_ended = True
+        for decided in waiting:
+            self._send_otherwise(diverted(decided, PartCause.RESTART))
+            self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, PartCause.RESTART)
 
     def _send_otherwise(self, decided: DecidedPart) -> None:
         self._on_otherwise(decided)

@@ -71,7 +71,11 @@ def _part(_key: str, body: Mapping[str, object]) -> _Said:
 
 
 def _correction(key: str, body: Mapping[str, object]) -> _Said:
-    """Return what was found of a part after its decision had left: its verdict would have been the right one."""
+    """Return what was found of a part after it was decided: its verdict would have been the right one.
+
+    `left_as` is what left instead of what was decided, None where that did.
+    """
+    left_as = body.get("left_as")
     lane, _, sequence = key.rpartition("/")
     content = {
         "run": None,
@@ -80,6 +84,7 @@ def _correction(key: str, body: Mapping[str, object]) -> _Said:
         "part": f"{JournalName.PARTS}:{body['part']}",
         "decided": body["decided"],
         "verdict": body["found"],
+        "left_as": left_as["verdict"] if isinstance(left_as, dict) else None,
         "events": body["events"],
     }
     return content, str(body["found"])

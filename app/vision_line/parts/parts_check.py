@@ -68,12 +68,19 @@ def _checked(connection: sqlite3.Connection, path: Path) -> CheckedParts:
 
 
 def _of_parts(connection: sqlite3.Connection) -> Iterator[str]:
+    left_as = _left_as(connection)
     for number, body, *row in connection.execute(_PARTS):
         said = json.loads(body)
-        if tuple(row) != part_row(number, said):
+        if tuple(row) != part_row(number, {**said, **left_as.get(number, {})}):
             yield f"part {said['lane']}/{said['sequence']} is not as entry {number} says"
         if not {*said["events"]} <= _events(connection, number):
             yield f"the events of part {said['lane']}/{said['sequence']} are not as entry {number} says"
+
+
+def _left_as(connection: sqlite3.Connection) -> dict[int, dict[str, str]]:
+    """Return what left instead of what was decided, by the part's number."""
+    bodies = (json.loads(body) for _, body in connection.execute(_CORRECTIONS))
+    return {said["part"]: said["left_as"] for said in bodies if "left_as" in said}
 
 
 def _of_corrections(connection: sqlite3.Connection) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vision_line.central.numbers import offset_of
 from vision_line.outputs.cursor import JournalPosition
 from vision_line.parts.orders import LOT
-from vision_line.parts.part_entries import CORRECTION, PART, PART_COLUMNS, part_row
+from vision_line.parts.part_entries import CORRECTION, PART, PART_COLUMNS, corrected_row, part_row
 from vision_line.records.journal import JournalEntry
 from vision_line.records.side_journal import SideEntry
 from vision_line.reviews.account_entries import AccountChange
@@ -32,7 +32,8 @@ _PART = (
 )
 _EVENTS = """INSERT INTO parts.part_events (number, run_id, event_id)
     SELECT number, run_id, unnest(%s::text[]) FROM parts.parts WHERE number = %s ON CONFLICT DO NOTHING"""
-_CORRECTED = "UPDATE parts.parts SET corrected = %s WHERE number = %s"
+_CORRECTED = """UPDATE parts.parts SET corrected = %s, verdict = coalesce(%s::text, verdict),
+    cause = coalesce(%s::text, cause) WHERE number = %s"""
 _LOT = "INSERT INTO parts.lots (number, node, lane, lot, begun_utc) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 _ANSWER = "INSERT INTO reviews.answers (node, {names}) VALUES (%s{values}) ON CONFLICT DO NOTHING"
 _WITHDRAWN = "UPDATE reviews.answers SET withdrawn = %s WHERE number = %s"
@@ -64,7 +65,7 @@ async def apply_parts(connection: AsyncConnection[TupleRow], node: ShippingNode,
             events.append((body["events"], number))
         elif entry.kind == CORRECTION:
             part = int(body["part"]) + offset
-            corrections.append((number, part))
+            corrections.append(corrected_row(number, {**body, "part": part}))
             events.append((body["events"], part))
         else:
             lots.append((number, node.name, clean_text(entry.key), body[LOT], body["at_utc"]))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from pymodbus.client import ModbusTcpClient
-from tests.fakes.bench_line import LANE, running_lanes, serving
+from tests.fakes.bench_line import LANE, running_lanes, running_line, serving
 from tests.fakes.ports import free_port
-from tests.integration.lanes.test_lane_service import lane_of, wait_for
+from tests.integration.lanes.test_lane_service import decision_of, lane_of, wait_for
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.lanes import lane_service
@@ -61,14 +61,25 @@ def test_a_file_that_changes_while_the_process_begins_is_followed(tmp_path: Path
 
 
 def test_a_lane_that_cannot_begin_does_once_its_parts_can_be_read(tmp_path: Path) -> None:
-    with running_lanes(tmp_path) as streams, LanesClient(tmp_path) as client:
+    """It has its line then. Meanwhile it is no fault of a PLC's to write to it, or of a module's to be away."""
+    port, module = free_port(), free_port()
+    doors = MODBUS.format(port) + COIL.format(module)
+    with running_line(tmp_path), running_lanes(tmp_path, LANE) as streams, LanesClient(tmp_path) as client:
         with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
             other.execute("ALTER TABLE parts RENAME TO gone")
-            streams.write_text(LANE.replace('"l1"', '"l2"'), encoding="utf-8")
-            wait_for(lambda: not client.status()["lanes"], "the lane is gone")
+            streams.write_text((LANE + doors).replace('"l1"', '"l2"'), encoding="utf-8")
+            wait_for(lambda: is_open(port) and not client.status()["lanes"], "the lane is gone")
+            with ModbusTcpClient("127.0.0.1", port=port) as machine:
+                assert machine.write_registers(plc.HANDSHAKE_AT + 1, [0, 7]).isError()
+                assert not machine.read_input_registers(0, count=1).isError()
             other.execute("ALTER TABLE gone RENAME TO parts")
         wait_for(lambda: client.status()["lanes"], "the other one is there")
-        assert lane_of(client)["name"] == "l2"
+        assert (lane_of(client)["name"], lane_of(client)["is_enabled"]) == ("l2", False)
+        streams.write_text(LANE.replace('"l1"', '"l2"'), encoding="utf-8")
+        wait_for(lambda: lane_of(client)["is_enabled"] and not lane_of(client)["fault"], "the module has gone")
+        client.follow()
+        client.part("l2")
+        assert decision_of(client)["verdict"] == "accept"
 
 
 def test_a_plc_that_is_configured_no_more_leaves_no_lane_off(tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ def test_only_this_machine_is_served_and_nothing_may_be_written_unless_asked(tmp
         ('[modbus]\nlisten = "0.0.0.0:502"\nallow_remote = true\n', "peers: expected the addresses"),
         ('[modbus]\npeers = ["plc.plant"]\n', "found 'plc.plant', expected an IP address"),
         ('[modbus]\nlisten = "localhost"\n', "expected an IP address and a port"),
+        (
+            2 * '[[coil]]\nlane = "a"\naddress = "127.0.0.1:502"\n',
+            "found output 0 of unit 1 at 127.0.0.1:502, which coil 1 has",
+        ),
         ('[[coil]]\nlane = "b"\naddress = "127.0.0.1:502"\n', "expected the name of a lane, found 'b'"),
         ('[[coil]]\nlane = "a"\naddress = "module"\n', "expected an IP address and a port"),
     ],

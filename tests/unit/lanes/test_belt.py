@@ -236,3 +236,24 @@ def test_a_frame_between_two_counts_is_no_inspection() -> None:
 
     assert decided.window_s == pytest.approx((10.24, 10.8), abs=0.001)
     assert decided.inspections["a"] == sum(10.32 <= at_s <= 10.72 for at_s in frames_s)
+
+
+@given(st.floats(0.0, 0.039))
+def test_a_part_without_a_count_of_its_own_is_between_two_of_the_belts(into_s: float) -> None:
+    """What nobody knows counts against it: the deadline is that of the sooner place, the sure window is narrower."""
+    machine = make_machine(make_belt_plan(window_mm=(100.0, 300.0), ejector_mm=800.0))
+    for step in range(200):
+        at_s = 10.0 + 0.04 * step
+        machine.encoder(round(0.04 * step * 5000), at_s)  # 500 mm/s, 0.1 mm a count
+        if step == 26:
+            crossed_s = 11.0 + into_s
+            machine.trigger(make_trigger(crossed_s))
+            (part,) = machine._open.values()
+    true_mm = (crossed_s - 10.0) * 500.0
+    assert machine.deadline_s(part) <= 10.0 + (true_mm + 800.0) / 500.0 - 0.1 + 1e-9
+    assert part.begin_s is not None
+    assert part.end_s is not None
+    assert part.begin_s <= 10.0 + (true_mm + 100.0) / 500.0 + 1e-9
+    assert part.surely_from_s >= 10.0 + (true_mm + 100.0) / 500.0 - 1e-9
+    assert part.surely_to_s <= 10.0 + (true_mm + 300.0) / 500.0 + 1e-9
+    assert part.end_s >= 10.0 + (true_mm + 300.0) / 500.0 - 1e-9

@@ -278,6 +278,17 @@ def test_a_lane_that_is_off_diverts_at_once() -> None:
     assert said(machine.decide(10.0)) == [(1, NOT, PartCause.LANE_OFF)]
 
 
+def test_frames_of_a_recipe_that_nobody_asked_the_lane_for() -> None:
+    """Another lane of the same camera did: by its classes and thresholds this one's parts are not judged."""
+    machine = make_machine()
+    machine.trigger(make_trigger(10.0))
+    for number in range(25):
+        at_s = 9.5 + number / 10
+        machine.inspected(InspectedFacts("a", at_s, frozenset(), recipe="board-9"), at_s)
+    (decided,) = machine.decide(12.0)
+    assert (decided.decision.verdict, decided.decision.cause) == (PartVerdict.NOT_INSPECTED, PartCause.RECIPE)
+
+
 def test_frames_of_another_recipe() -> None:
     machine = make_machine()
     machine.trigger(make_trigger(10.0), recipe="7")

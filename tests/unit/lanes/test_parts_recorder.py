@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from tests.fakes.passed_parts import make_part
 
-from vision_line.lanes.parts_recorder import PartsRecorder
-from vision_line.parts.part_entries import add_part
+from vision_line.errors import BrokenRecordError
+from vision_line.lanes.parts_recorder import PartEntry, PartsRecorder
+from vision_line.parts.part_entries import add_part, last_sequence
 from vision_line.parts.parts_check import CheckedParts, check_parts
-from vision_line.parts.parts_file import writing
+from vision_line.parts.parts_file import PARTS_FILE, reading, writing
 
 
 def checked(directory: Path) -> CheckedParts:
@@ -40,3 +43,56 @@ def test_old_parts_go_while_it_waits_for_others(tmp_path: Path, monkeypatch: pyt
     finally:
         recorder.close()
     assert (checked(tmp_path).removed, checked(tmp_path).parts) == (2, 0)
+
+
+def test_parts_that_a_kill_took_are_entered_with_the_next_start(tmp_path: Path) -> None:
+    """One that was decided later than its followers was on its way: it was told nothing, so it was not inspected."""
+    with writing(tmp_path) as connection:
+        for sequence in (1, 2, 4, 5, 8):
+            add_part(connection, make_part(sequence))
+    with pytest.raises(BrokenRecordError, match="of its numbers 3 are missing"):
+        check_parts(tmp_path)
+    recorder = PartsRecorder(tmp_path, ["a"], lambda _: None)
+    recorder.close()
+    assert checked(tmp_path).parts == 8
+    with reading(tmp_path) as connection:
+        assert connection is not None
+        found = connection.execute("SELECT sequence, verdict, cause FROM parts WHERE inspections = 0").fetchall()
+    assert {(3, "not_inspected", "restart"), (6, "not_inspected", "restart"), (7, "not_inspected", "restart")} <= {
+        tuple(row) for row in found
+    }
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed", "copied over"])
+def test_a_file_that_takes_the_others_place_gets_what_comes(how: str, tmp_path: Path) -> None:
+    """Nobody would ever read what went on into the old one: no part is said to be on the disk that is not there."""
+    recorder = PartsRecorder(tmp_path, ["a"], lambda call: call())
+    path, backup = tmp_path / PARTS_FILE.name, tmp_path / "backup"
+    try:
+        assert is_entered(recorder, 1)
+        shutil.copy(path, backup)  # of before its log was written back: an empty one
+        if how == "copied over":
+            for name in tmp_path.glob(f"{path.name}-*"):
+                name.unlink()
+            shutil.copy(backup, path)
+        else:
+            for name in tmp_path.glob(f"{path.name}*"):
+                name.unlink()
+            if how == "replaced":
+                backup.rename(path)
+        ends_s = time.monotonic() + 20
+        while not (was_entered := is_entered(recorder, 2)) and time.monotonic() < ends_s:
+            time.sleep(0.01)
+    finally:
+        recorder.close()
+    assert was_entered
+    with reading(tmp_path) as connection:
+        assert connection is not None
+        assert last_sequence(connection, "a") == 2
+
+
+def is_entered(recorder: PartsRecorder, sequence: int) -> bool:
+    """Put a part, and return whether it was said to be entered."""
+    heard: Queue[bool] = Queue()
+    recorder.put(PartEntry(make_part(sequence), heard.put))
+    return heard.get(timeout=20)

@@ -17,6 +17,8 @@ def test_who_comes_by_in_time_is_prompt_and_who_was_late_is_again_from_the_next_
     assert not made.is_prompt(10.2 + ASLEEP_S)
     made.came_by(10.5)
     assert not made.is_prompt(10.5)  # what came since 10.1 may be read only now
+    made.came_by(10.501)
+    assert not made.is_prompt(10.502)  # it may come by for another reason at once, and nothing was read between
     made.came_by(10.6)
     assert made.is_prompt(10.6)
 

@@ -21,6 +21,7 @@ from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
 from vision_line.lanes.telling import Telling
 from vision_line.parts.orders import RECIPE, Asked, ask_lot, enter
 from vision_line.parts.part import PartCause, PartVerdict
+from vision_line.parts.parts_check import check_parts
 from vision_line.parts.parts_file import FILE_NAME
 
 
@@ -70,8 +71,9 @@ class Bench:
         self.said.pop()()
 
     def rows(self) -> list[tuple[object, ...]]:
-        """Return verdict and correction of each part."""
+        """Return verdict and correction of each part, once the file was found to be what was written."""
         self.recorder.close()
+        assert check_parts(self.path.parent) is not None
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(
                 "SELECT verdict, json_extract(body, '$.found') FROM parts LEFT JOIN journal j ON j.number = corrected"
@@ -101,7 +103,7 @@ async def test_a_reject_that_is_found_meanwhile_leaves_instead(bench: Bench) -> 
     bench.hear()
     assert [one.verdict for one in bench.door.heard] == [PartVerdict.REJECT]
     assert (bench.machine.rejects, bench.machine.late_finds) == (1, 1)
-    assert bench.rows() == [("accept", "reject")]
+    assert bench.rows() == [("reject", "reject")]
 
 
 async def test_an_acceptance_whose_deadline_has_come_is_not_inspected(bench: Bench) -> None:
@@ -111,7 +113,26 @@ async def test_an_acceptance_whose_deadline_has_come_is_not_inspected(bench: Ben
     assert bench.machine.not_inspected == 1
     await asyncio.sleep(0)  # the timer of its deadline has nothing more to say
     assert len(bench.door.heard) == 1
-    assert bench.rows() == [("accept", "not_inspected")]
+    assert bench.rows() == [("not_inspected", "not_inspected")]
+
+
+async def test_an_acceptance_that_waits_when_the_program_ends_is_not_inspected(bench: Bench) -> None:
+    """The doors close and nothing is told any more: the record says so too."""
+    bench.telling.leave(bench.good_part())
+    bench.telling.end()
+    bench.hear()
+    assert [(one.verdict, one.cause) for one in bench.door.heard] == [(PartVerdict.NOT_INSPECTED, PartCause.RESTART)]
+    assert bench.rows() == [("not_inspected", "not_inspected")]
+
+
+async def test_what_is_found_of_a_part_after_it_was_taken_back_is_no_escape(bench: Bench) -> None:
+    """It was diverted: the record goes on to say so, and what was found."""
+    bench.telling.leave(bench.good_part(deadline_in_s=-0.001))
+    bench.hear()
+    bench.machine.event(make_fact(10.2, 10.4))
+    for find in bench.machine.take_late_finds():
+        bench.telling.correct(find)
+    assert bench.rows() == [("not_inspected", "reject")]
 
 
 async def test_what_is_not_accepted_does_not_wait_for_the_disk(bench: Bench) -> None:
@@ -159,7 +180,7 @@ async def test_a_recipe_that_was_asked_for_before_a_part_passed_and_is_known_aft
     bench.hear()
     assert [(one.verdict, one.cause) for one in bench.door.heard] == [(verdict, cause)]
     assert bench.machine.not_inspected == (verdict is PartVerdict.NOT_INSPECTED)
-    assert bench.rows() == [("accept", "not_inspected" if cause else None)]
+    assert bench.rows() == [("not_inspected", "not_inspected") if cause else ("accept", None)]
 
 
 async def test_a_part_that_is_known_late_has_the_lot_of_its_own_moment(bench: Bench) -> None:

@@ -107,6 +107,7 @@ def test_what_was_found_too_late_names_its_part(place: Place) -> None:
         "part": "parts:1",
         "decided": "accept",
         "verdict": "reject",
+        "left_as": None,
         "events": ["event 2"],
     }
 
