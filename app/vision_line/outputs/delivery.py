@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from vision_line.errors import RunError
+from vision_line.outputs.cursor import JournalName
 from vision_line.outputs.cursor_file import CursorFile
 from vision_line.outputs.follower import Follower, MessageBatch
 from vision_line.outputs.line_alarms import AlarmNews
@@ -63,6 +64,7 @@ class Delivery:
         self._since_utc = time.time()
         self._error: str | None = None
         self._worked_until_s = 0.0
+        self._left_alone_until_s: dict[JournalName, float] = {}  # journals that cannot be read
         self._is_known = False  # the other side has acknowledged something
 
     async def run(self) -> None:
@@ -80,9 +82,13 @@ class Delivery:
                     return
                 delay_s = self._delay.after(exc, self._worked_until_s - began_s)
                 self._failed(exc, DeliveryState.RETRYING)
-            except RunError as exc:  # the records or the cursors: a full disk, a file being replaced
+            except RunError as exc:  # the cursors: a full disk, a file being replaced
                 delay_s = RECORDS_RETRY_S
                 self._failed(exc, DeliveryState.RETRYING)
+            except Exception as exc:
+                delay_s = RECORDS_RETRY_S
+                logger.exception("output %r: a fault of the program; the other outputs go on", self.name)
+                self._failed(RunError(f"a fault of the program: {type(exc).__name__}: {exc}"), DeliveryState.RETRYING)
             finally:
                 await sink.close()
             await asyncio.sleep(delay_s)
@@ -96,17 +102,25 @@ class Delivery:
         while True:
             self._worked_until_s = time.monotonic()
             self._replay()
-            if (found := self._next(sink.window)) is not None:
+            if (found := self._next(sink)) is not None:
                 await self._hand_over(sink, *found)
                 continue
-            if not is_shown:
-                await sink.show(self._shown_state())
-                is_shown = True
-                self._is(self._reached(sink))
-                self._recovered()
+            if not (is_shown or self._left_alone_until_s):
+                is_shown = await self._show(sink)
             sink.check()
             await self._say_alarms(sink)
             await asyncio.sleep(POLL_S)
+
+    async def _show(self, sink: MessageSink) -> bool:
+        """Show how the line is now; return whether that could be read."""
+        try:
+            state = self._shown_state()
+        except RunError as exc:
+            self._leave_alone(JournalName.RECORDS, exc)
+            return False
+        await sink.show(state)
+        self._works(sink)
+        return True
 
     async def _say_alarms(self, sink: MessageSink) -> None:
         news = None if self._alarms is None else self._alarms.due()
@@ -114,12 +128,25 @@ class Delivery:
             await sink.send([news])
             self._alarms.said(news)
 
-    def _next(self, window: int) -> tuple[Follower, MessageBatch] | None:
-        """Return what comes next of the follower whose turn it is, None: nothing waits anywhere."""
+    def _next(self, sink: MessageSink) -> tuple[Follower, MessageBatch] | None:
+        """Return what comes next of the follower whose turn it is, None: nothing waits anywhere.
+
+        A journal that cannot be read is left alone for a while; the others do not wait for it.
+        """
         for _ in range(len(self._followers)):
             follower = self._followers[0]
             self._followers.rotate(-1)
-            if (batch := follower.next(window)) is not None:
+            journal = follower.key.journal
+            if time.monotonic() < self._left_alone_until_s.get(journal, 0.0):
+                continue
+            try:
+                batch = follower.next(sink.window)
+            except RunError as exc:
+                self._leave_alone(journal, exc)
+                continue
+            if self._left_alone_until_s.pop(journal, None) is not None:
+                self._works(sink)
+            if batch is not None:
                 return follower, batch
         return None
 
@@ -128,8 +155,7 @@ class Delivery:
             follower.tried(batch)
             await sink.send(batch.messages)
             self._is_known = True
-            self._is(DeliveryState.CONNECTED)
-            self._recovered()
+            self._works(sink)
         follower.done(batch)
         await asyncio.sleep(0)  # what nobody wants is passed over without waiting: others have their turn
 
@@ -144,6 +170,16 @@ class Delivery:
 
     def _reached(self, sink: MessageSink) -> DeliveryState:
         return DeliveryState.CONNECTED if sink.connects or self._is_known else DeliveryState.READY
+
+    def _leave_alone(self, journal: JournalName, error: RunError) -> None:
+        self._left_alone_until_s[journal] = time.monotonic() + RECORDS_RETRY_S
+        self._failed(error, DeliveryState.RETRYING)
+
+    def _works(self, sink: MessageSink) -> None:
+        """Note that something went well; while a journal is left alone not all is well."""
+        if not self._left_alone_until_s:
+            self._is(self._reached(sink))
+            self._recovered()
 
     def _is(self, state: DeliveryState) -> None:
         if state is not self._state:
@@ -169,20 +205,24 @@ class Delivery:
         """Note the cursor and how the output is.
 
         Raises:
-            RunError: the file cannot be written, or the records cannot be read.
+            RunError: the file cannot be written.
         """
         for follower in self._followers:
             follower.note()
         self._cursors.save_state(self.name, self.state())
 
     def state(self) -> OutputState:
-        """Return how the output is.
-
-        Raises:
-            RunError: the records cannot be read.
-        """
+        """Return how the output is; what waits in a journal that cannot be read is not counted."""
         now_utc = time.time()
-        backlogs = [follower.backlog() for follower in self._followers]
+        backlogs = [found for follower in self._followers if (found := _backlog(follower)) is not None]
         waits_s = [now_utc - written_utc for _, written_utc in backlogs if written_utc is not None]
         behind = sum(entries for entries, _ in backlogs)
         return OutputState(self._state, self._since_utc, self._error, behind, max(0.0, *waits_s, 0.0), now_utc)
+
+
+def _backlog(follower: Follower) -> tuple[int, float | None] | None:
+    """Return what waits, None: nobody knows, which the delivery says."""
+    try:
+        return follower.backlog()
+    except RunError:
+        return None

@@ -27,6 +27,7 @@ from vision_line.outputs.tls import verified_context
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client as PahoClient
+    from paho.mqtt.client import ConnectFlags
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _SILENT = logging.getLogger(f"{__name__}.library")
 _SILENT.setLevel(logging.CRITICAL)
 
-#: Messages that are on their way unacknowledged, at most: what every broker takes, and what comes twice after a cut.
+#: Messages that are on their way unacknowledged, at most: what comes twice after a cut. A broker may take fewer.
 IN_FLIGHT = 20
 #: A peer that is silent for one and a half of it is gone, in seconds.
 KEEP_ALIVE_S = 15
@@ -60,6 +61,19 @@ class MqttClient(aiomqtt.Client):
             # Without its frames: they hold a socket, which the library closes only by letting go of it.
             self.connect_error = exc.with_traceback(None)
             raise
+
+    def _on_connect(
+        self,
+        client: PahoClient,
+        userdata: object,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        """Have no more unacknowledged than the broker takes (MQTT 5, 3.2.2.3.3): paho does not look at what it says."""
+        taken = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+        self._outgoing_calls_sem = asyncio.Semaphore(min(IN_FLIGHT, taken))
+        super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
         self, client: PahoClient, userdata: object, mid: int, reason_code: ReasonCode, properties: Properties

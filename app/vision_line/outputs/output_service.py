@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ class OutputService:
         self._running: dict[str, _Running] = {}
         self._troubles: dict[str, str] = {}  # why what is wanted does not run, by its name
         self._alarms: AlarmWatch | None = None
+        self._faults: set[str] = set()  # why something could not be noted, as it was said
 
     async def run(self, loaded: LoadedOutputs, asked: asyncio.Event) -> None:
         """Deliver until cancelled; `asked` has the configuration read again at once.
@@ -152,9 +153,17 @@ class OutputService:
                 running.task.result()  # one that ended in order is disabled
 
     def _note(self) -> None:
+        """Note how far each output is; where that fails for one it is said once, and the others are noted."""
+        faults = [self._fault_of(running.delivery.note) for running in self._running.values()]
+        faults.append(self._fault_of(self._cursors.sync))
+        said, self._faults = self._faults, {fault for fault in faults if fault}
+        for fault in sorted(self._faults - said):
+            logger.error("%s: what is sent now may be sent again", fault)
+
+    @staticmethod
+    def _fault_of(note: Callable[[], None]) -> str:
         try:
-            for running in self._running.values():
-                running.delivery.note()
-            self._cursors.sync()
+            note()
         except RunError as exc:
-            logger.error("%s: what is sent now may be sent again", exc)
+            return str(exc)
+        return ""

@@ -142,7 +142,7 @@ def _asked_s(retry_after: str | None, now_utc: float) -> float | None:
         return None
     if retry_after.strip().isdecimal():  # `isdigit` is true of a superscript too, which is no number
         return float(retry_after.strip()[:9])
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):  # the last one of a year that no clock has
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now_utc)
     return None
 

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes.broker import Broker, CutProxy, Subscriber, running_broker
 from tests.fakes.feeds import FACTS
 from tests.fakes.made_parts import enter_part
+from tests.fakes.narrow_broker import NarrowBroker
 from tests.fakes.ports import free_port
 from tests.integration.outputs.conftest import Line
 
@@ -172,6 +173,22 @@ async def test_a_broker_that_is_killed_gets_everything(line: Line, broker: Broke
 
     assert list(dict.fromkeys(ids)) == wanted
     assert len(sent) <= 150
+
+
+async def test_a_broker_that_takes_few_at_once_gets_everything(line: Line) -> None:
+    """It says so when it is connected to, and ends the connection of who sends more."""
+    broker = NarrowBroker(most=3)
+    async with await asyncio.start_server(broker.serve, "127.0.0.1", 0) as server:
+        line.configure(mqtt(server.sockets[0].getsockname()[1], 'kinds = ["event"]'))
+        for _ in range(30):
+            line.event()
+        async with line.serving():
+            for _ in range(400):
+                if sum(topic.endswith("/event") for topic in broker.topics) == 30:
+                    break
+                await asyncio.sleep(0.05)
+    assert (broker.largest, broker.is_exceeded) == (3, False)
+    assert sum(topic.endswith("/event") for topic in broker.topics) == 30
 
 
 async def test_a_silent_cut_is_noticed_and_nothing_is_lost(line: Line, broker: Broker, subscriber: Subscriber) -> None:

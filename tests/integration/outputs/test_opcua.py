@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -28,9 +29,10 @@ from vision_line.outputs.journal_sources import JournalSources
 from vision_line.outputs.message_sink import ShownState, SinkError
 from vision_line.outputs.notification import Notification
 from vision_line.outputs.opcua.certificates import CertificateFolder
+from vision_line.outputs.opcua.connection_watch import ConnectionWatch
 from vision_line.outputs.opcua.guarded_server import Admission, GuardedServer, GuardedSession
 from vision_line.outputs.opcua.opcua_probe import probe_server
-from vision_line.outputs.opcua.opcua_sink import OpcUaSink
+from vision_line.outputs.opcua.opcua_sink import TICK_S, OpcUaSink
 from vision_line.outputs.opcua.published_nodes import URI
 from vision_line.outputs.opcua.result_types import URI as RESULTS
 from vision_line.outputs.opcua.sign_in_of_clients import ClientSignIn
@@ -285,6 +287,80 @@ async def test_subscriptions_are_bounded_and_nobody_elses(served: Served) -> Non
         made = served.sink._server.iserver.subscription_service.subscriptions[mine.subscription_id]
 
         assert made.data.RevisedPublishingInterval == 50
+
+
+async def test_a_filter_that_no_event_has_costs_its_own_subscription_alone(served: Served) -> None:
+    """Paths that are missing mean the node itself; what the library cannot select ends one subscription alone."""
+    null_path = ua.SimpleAttributeOperand(TypeDefinitionId=ua.NodeId(2782), AttributeId=ua.AttributeIds.NodeId)
+    null_path.BrowsePath = None  # as C programs send it
+    internal = ua.SimpleAttributeOperand(BrowsePath=[ua.QualifiedName("data_types")], AttributeId=ua.AttributeIds.Value)
+    kind = ua.SimpleAttributeOperand(BrowsePath=[ua.QualifiedName("Kind", 2)], AttributeId=ua.AttributeIds.Value)
+    async with served.client() as client, served.client() as other:
+        line = client.get_node(ua.NodeId("VisionLine", await client.get_namespace_index(URI)))
+        heard, of_other = Heard(), Heard()
+        right = await client.create_subscription(50, heard)
+        await right.subscribe_events(line, evfilter=ua.EventFilter(SelectClauses=[null_path, kind]))
+        null_path.BrowsePath = []  # for this client, which reads by it what comes
+        wrong = await other.create_subscription(50, of_other)
+        await wrong.subscribe_events(line, evfilter=ua.EventFilter(SelectClauses=[internal]))
+        with pytest.raises(ua.uaerrors.BadEventFilterInvalid):
+            await wrong.subscribe_events(line, evfilter=ua.DataChangeFilter())
+        await served.sink.send([part(11, "accept"), part(12, "accept")])
+        assert len(await heard.until(2)) == 2
+        assert of_other.events == []
+        assert served.sink._server is not None
+        left = served.sink._server.iserver.subscription_service.subscriptions
+        assert (right.subscription_id in left, wrong.subscription_id in left) == (True, False)
+
+
+async def test_what_waits_comes_in_messages_that_a_client_takes(served: Served) -> None:
+    """Hundreds of events within one publishing interval: each message has a bound, and the rest follows at once."""
+    async with served.client() as client:
+        line = client.get_node(ua.NodeId("VisionLine", await client.get_namespace_index(URI)))
+        heard = Heard()
+        subscription = await client.create_subscription(5000, heard)
+        base = ua.NodeId(ua.ObjectIds.BaseEventType)
+        own = line.nodeid.NamespaceIndex
+        names = [ua.QualifiedName(name, own) for name in ("Number", "Content")]
+        clauses = [ua.SimpleAttributeOperand(base, [name], ua.AttributeIds.Value) for name in names]
+        await subscription.subscribe_events(line, evfilter=ua.EventFilter(SelectClauses=clauses), queuesize=1000)
+        assert served.sink._nodes is not None
+        for number in range(250):
+            await served.sink._nodes.raise_message(part(1000 + number, "accept"))
+        found = await heard.until(250)
+    assert [event.Number for event in found] == list(range(1000, 1250))
+
+
+async def test_connections_that_nobody_is_at_are_ended(served: Served) -> None:
+    """One whose session has ended goes after a minute, and the kernel asks whether the others are still there."""
+    server = served.sink._server
+    assert server is not None
+    watch = ConnectionWatch(server, "scada")
+    async with served.client() as client:
+        (kept,) = [one for one in server.bserver.clients if one.transport is not None]
+        watch.turn(0.0)
+        assert kept.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        watch.turn(1000.0)
+        assert not kept.transport.is_closing()
+        await client.close_session()
+        watch.turn(1001.0)
+        watch.turn(1062.0)
+        assert kept.transport.is_closing()
+
+
+async def test_the_newest_number_is_that_of_its_own_journal(served: Served) -> None:
+    """Parts count by themselves, and alarms not at all."""
+    async with served.client() as client:
+        own = await client.get_namespace_index(URI)
+        event = served.event(77.0)
+        alarm = Notification("alarm:1.000", 0, "alarm", 1_795_896_009.0, {"alarms": []})
+        await served.sink.send([event, part(5, "accept"), alarm])
+        await asyncio.sleep(2 * TICK_S)
+        found = [
+            await client.get_node(ua.NodeId(f"VisionLine/{name}", own)).read_value()
+            for name in ("LastNumber", "LastPartNumber", "LastReviewNumber")
+        ]
+    assert found == [event.number, 5, 0]
 
 
 async def test_a_port_in_use_is_said(served: Served, tmp_path: Path) -> None:

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 
+import pytest
 from tests.fakes.web_receiver import receiving
 from tests.integration.outputs.conftest import Line
 
 from vision_line.config.output_load import load_outputs
+from vision_line.outputs import delivery
+from vision_line.outputs.delivery import RECORDS_RETRY_S
+from vision_line.outputs.notification import Notification
+from vision_line.outputs.webhook_sink import WebhookSink
 from vision_line.reviews.reviews_file import FILE_NAME as REVIEWS
+from vision_line.telemetry.output_status import known_outputs
 
 
 def webhook(name: str, url: str, kinds: str = '"event"') -> str:
@@ -56,3 +64,62 @@ async def test_one_that_cannot_begin_ends_no_other_and_begins_later(line: Line) 
             assert (list(service._troubles), new.posted) == (["lab"], [])
             foreign.unlink()
             assert len(await asyncio.to_thread(new.wait_for, 2)) == 2
+
+
+async def test_a_journal_that_cannot_be_read_any_more_holds_nothing_else_up(line: Line) -> None:
+    """The reviews' file is spoilt while an output follows it: its events go on, the other's state is noted."""
+    with receiving() as mes, receiving() as lab:
+        line.configure(webhook("lab", lab.url, '"event", "challenge"') + webhook("mes", mes.url))
+        async with line.serving():
+            line.event()
+            await asyncio.to_thread(lab.wait_for, 1)
+            spoilt = line.directory / REVIEWS
+            for path in line.directory.glob(f"{REVIEWS}*"):
+                path.unlink()
+            spoilt.write_bytes(b"no SQLite file at all, but long enough to be taken for one" * 20)
+            await until_state(line, "lab", "retrying")
+            for _ in range(4):
+                line.event()
+            began_s = time.monotonic()
+            await asyncio.to_thread(lab.wait_for, 5)
+            await asyncio.to_thread(mes.wait_for, 5)
+            assert time.monotonic() - began_s < RECORDS_RETRY_S
+            spoilt.unlink()
+            await until_state(line, "lab", "connected")
+
+
+async def test_a_fault_of_the_program_in_one_output_is_that_outputs_alone(
+    line: Line, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said with its place, and tried again; the others go on."""
+    monkeypatch.setattr(delivery, "RECORDS_RETRY_S", 0.2)
+    failing = [True]
+    send = WebhookSink.send
+
+    async def sending(self: WebhookSink, messages: Sequence[Notification]) -> None:
+        if self._settings.name == "lab" and failing:
+            raise ZeroDivisionError("a bug")
+        await send(self, messages)
+
+    monkeypatch.setattr(WebhookSink, "send", sending)
+    with receiving() as mes, receiving() as lab:
+        line.configure(webhook("lab", lab.url) + webhook("mes", mes.url))
+        async with line.serving():
+            line.event()
+            await asyncio.to_thread(mes.wait_for, 1)
+            await until_state(line, "lab", "retrying")
+            failing.clear()
+            await asyncio.to_thread(lab.wait_for, 1)
+            await until_state(line, "lab", "connected")
+    assert "a fault of the program: ZeroDivisionError: a bug" in caplog.text
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def until_state(line: Line, name: str, state: str) -> None:
+    """Wait until an output is noted to be so."""
+    for _ in range(800):
+        known = known_outputs(line.directory)
+        if any(one.name == name and one.state is not None and one.state.state == state for one in known):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(known)

@@ -163,7 +163,15 @@ async def test_a_server_that_lies_about_length_has_taken_it_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("asked", "wait_s"), [("120", 120.0), (" 5 ", 5.0), ("\N{SUPERSCRIPT TWO}", None), ("soon", None), ("-1", None)]
+    ("asked", "wait_s"),
+    [
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("\N{SUPERSCRIPT TWO}", None),
+        ("soon", None),
+        ("-1", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+    ],
 )
 def test_what_a_server_asks_to_wait_is_a_number_or_nothing(asked: str, wait_s: float | None) -> None:
     assert refusal(503, asked, 0.0).retry_after_s == wait_s

@@ -11,21 +11,24 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from asyncua import ua
+from asyncua.common.events import Event
 from asyncua.common.utils import ServiceError
 from asyncua.crypto import uacrypto
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession, SessionState
+from asyncua.server.monitored_item_service import MonitoredItemData
 from asyncua.server.subscription_service import SubscriptionService
 from asyncua.server.user_managers import UserManager
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from vision_line.errors import RunError
+from vision_line.outputs.opcua.bounded_subscription import BoundedSubscription
 from vision_line.outputs.opcua.certificates import CertificateFolder, application_uri, is_current
 from vision_line.outputs.opcua.sign_in_of_clients import ASKING, ClientSignIn, SignInRefusedError
 
@@ -74,7 +77,8 @@ class GuardedServer(InternalServer):
         self.max_pending_activation_seconds = 10.0
         self.max_unacked_messages_per_subscription = _MOST_UNACKNOWLEDGED
         self.max_monitored_item_queue_size = _MOST_QUEUED
-        self.max_lifetime_count = 600
+        # A session that fetches nothing ends first, which its client hears of; of a subscription's end nobody does.
+        self.max_lifetime_count = round(2 * SESSION_TIMEOUT_S * 1000 / _SHORTEST_MS)
         self.max_keep_alive_count = 60
         self.max_subscriptions = MOST_SUBSCRIPTIONS * admission.max_sessions
         anonymous = (ua.AnonymousIdentityToken,) if admission.is_anonymous_allowed else ()
@@ -179,9 +183,25 @@ class GuardedSession(InternalSession):
         """End; nothing of it is left, whatever the client asks for."""
         del delete_subs
         await super().close_session(delete_subs=False)
+        await self.subscription_service.delete_subscriptions(self._subscriptions())
+
+    def publish(self, acks: list[ua.SubscriptionAcknowledgement] | None = None) -> tuple[int, list[ua.StatusCode]]:
+        """Take a request that will be answered with what there is to say.
+
+        Raises:
+            ServiceError: the session was not let in, or has no subscription: it would wait for ever.
+        """
+        if not self.is_activated():
+            raise ServiceError(ua.StatusCodes.BadSessionNotActivated)
+        if not self._subscriptions():
+            raise ServiceError(ua.StatusCodes.BadNoSubscription)
+        taken: tuple[int, list[ua.StatusCode]] = super().publish(acks)
+        return taken
+
+    def _subscriptions(self) -> list[int]:
+        """Return the numbers of this session's subscriptions."""
         subscriptions = self.subscription_service.subscriptions.items()
-        own = [number for number, one in subscriptions if one.session_id == self.session_id]
-        await self.subscription_service.delete_subscriptions(own)
+        return [number for number, one in subscriptions if one.session_id == self.session_id]
 
     def _check_certificate(self, der: bytes) -> None:
         folder = self.admission.certificates
@@ -245,7 +265,7 @@ _SERVICES = (
         "unregister_nodes",
     ),
     *("history_read", "history_update", "add_nodes", "delete_nodes", "add_references", "delete_references", "call"),
-    *("create_subscription", "publish", "create_monitored_items", "modify_monitored_items", "delete_monitored_items"),
+    *("create_subscription", "create_monitored_items", "modify_monitored_items", "delete_monitored_items"),
     *("modify_subscription", "delete_subscriptions", "set_monitoring_mode", "set_publishing_mode", "republish"),
 )
 
@@ -298,19 +318,72 @@ class BoundedSubscriptions(SubscriptionService):
         if sum(one.session_id == session_id for one in self.subscriptions.values()) >= MOST_SUBSCRIPTIONS:
             raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
         params.RequestedPublishingInterval = min(max(params.RequestedPublishingInterval, _SHORTEST_MS), _LONGEST_MS)
-        return await super().create_subscription(params, callback, session_id, request_callback)
+        made = await super().create_subscription(params, callback, session_id, request_callback)
+        # The library makes it, and asks nobody of which class; there is nothing in it but what its base has.
+        self.subscriptions[made.SubscriptionId].__class__ = BoundedSubscription
+        return made
 
     async def create_monitored_items(
         self, params: ua.CreateMonitoredItemsParameters
     ) -> list[ua.MonitoredItemCreateResult]:
-        """Make monitored items.
+        """Make monitored items; one whose filter no event could be told by is refused.
 
         Raises:
             ServiceError: the subscription has too many.
         """
-        found = self.subscriptions.get(params.SubscriptionId)
-        held = 0 if found is None else len(found.monitored_item_srv._monitored_items)  # noqa: SLF001  no other way to know
-        if held + len(params.ItemsToCreate) > MOST_ITEMS:
+        if len(self._held(params.SubscriptionId)) + len(params.ItemsToCreate) > MOST_ITEMS:
             raise ServiceError(ua.StatusCodes.BadTooManyMonitoredItems)
-        made: list[ua.MonitoredItemCreateResult] = await super().create_monitored_items(params)
-        return made
+        results: list[ua.MonitoredItemCreateResult] = []
+        for item in params.ItemsToCreate:
+            if _is_usable(item.ItemToMonitor.AttributeId, item.RequestedParameters.Filter):
+                results += await super().create_monitored_items(replace(params, ItemsToCreate=[item]))
+            else:
+                refused = ua.StatusCode(ua.StatusCodes.BadEventFilterInvalid)
+                results.append(ua.MonitoredItemCreateResult(StatusCode=refused))
+        return results
+
+    def modify_monitored_items(self, params: ua.ModifyMonitoredItemsParameters) -> list[ua.MonitoredItemModifyResult]:
+        """Change monitored items.
+
+        Raises:
+            ServiceError: one gets a filter that no event could be told by, or is not there.
+        """
+        held = self._held(params.SubscriptionId)
+        for item in params.ItemsToModify:
+            if (known := held.get(item.MonitoredItemId)) is None:
+                raise ServiceError(ua.StatusCodes.BadMonitoredItemIdInvalid)
+            wanted = item.RequestedParameters.Filter
+            if wanted is not None and not _is_usable(known.read_value_id.AttributeId, wanted):
+                raise ServiceError(ua.StatusCodes.BadEventFilterInvalid)
+        changed: list[ua.MonitoredItemModifyResult] = super().modify_monitored_items(params)
+        return changed
+
+    async def trigger_event(self, event: Event, subscription_id: int | None = None) -> None:
+        """Put an event into all subscriptions, or one; what cannot take it costs that subscription alone."""
+        asked = list(self.subscriptions) if subscription_id is None else [subscription_id]
+        for number in asked:
+            try:
+                await super().trigger_event(event, number)
+            except Exception as exc:  # noqa: BLE001  whatever a client's filter provokes in the library
+                logger.warning("OPC UA: a subscription asks for what no event has, and is ended: %r", exc)
+                await self.delete_subscriptions([number])
+
+    def _held(self, subscription: int) -> dict[int, MonitoredItemData]:
+        """Return the items of a subscription by their ids, none where there is none."""
+        found = self.subscriptions.get(subscription)
+        held: dict[int, MonitoredItemData] = {}
+        return held if found is None else found.monitored_item_srv._monitored_items  # noqa: SLF001  no other way to know
+
+
+def _is_usable(attribute: int, wanted: object) -> bool:
+    """Whether an item of this attribute can have a filter. Of an event's, paths that are missing become empty ones."""
+    if attribute != ua.AttributeIds.EventNotifier:
+        return not isinstance(wanted, ua.EventFilter)
+    if not isinstance(wanted, ua.EventFilter):
+        return False
+    wanted.SelectClauses = wanted.SelectClauses or []
+    for clause in wanted.SelectClauses:
+        clause.BrowsePath = clause.BrowsePath or []  # C programs say by no path at all that they mean the node itself
+        if not clause.BrowsePath and clause.AttributeId not in list(ua.AttributeIds):
+            return False
+    return all(part.Name for clause in wanted.SelectClauses for part in clause.BrowsePath)

@@ -24,13 +24,14 @@ from vision_line.config.listen import ListenAddress, bind_problem
 from vision_line.config.output_settings import OpcUaOutput
 from vision_line.errors import RunError
 from vision_line.outputs.message_sink import ShownState, SinkError, SinkTrouble
-from vision_line.outputs.notification import Notification, is_wanted
+from vision_line.outputs.notification import FORK, Notification, is_wanted
 from vision_line.outputs.opcua.certificates import WARNED_DAYS, CertificateFolder, application_uri
 from vision_line.outputs.opcua.client_commands import ClientCommands
+from vision_line.outputs.opcua.connection_watch import ConnectionWatch
 from vision_line.outputs.opcua.guarded_server import Admission, GuardedServer
 from vision_line.outputs.opcua.inspection_results import InspectionResult, result_kind, result_of
 from vision_line.outputs.opcua.order_nodes import OrderNodes
-from vision_line.outputs.opcua.published_nodes import URI, PublishedNodes
+from vision_line.outputs.opcua.published_nodes import URI, PublishedNodes, last_number
 from vision_line.outputs.opcua.recorded_results import RecordedResults
 from vision_line.outputs.opcua.result_types import ResultTypes, add_result_types
 from vision_line.outputs.opcua.sign_in_of_clients import ClientSignIn
@@ -69,6 +70,7 @@ class OpcUaSink:
         self._nodes: PublishedNodes | None = None
         self._orders: OrderNodes | None = None
         self._types: ResultTypes | None = None
+        self._watch: ConnectionWatch | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._certificate: x509.Certificate | None = None
         self._raised_until_s = 0.0
@@ -92,6 +94,7 @@ class OpcUaSink:
             self._server = await self._made(folder, self._certificate)
             await self._publish(self._server)
             await self._server.start()
+            self._watch = ConnectionWatch(self._server, self._settings.name)
         except (OSError, ValueError, ua.UaError) as exc:
             await self.close()
             raise SinkError(SinkTrouble.FAILED, f"the server cannot start: {exc}") from exc
@@ -151,8 +154,11 @@ class OpcUaSink:
                 await nodes.show_state(said)
             elif said.kind == "interval":
                 await nodes.show_interval(said)
+            if said.kind == FORK and self._orders is not None:
+                self._orders.clear(str(said.content["journal"]))
             await self._show_order(said)
-            nodes.set_line("LastNumber", said.number, datetime.fromtimestamp(said.at_utc, UTC))
+            if (name := last_number(said)) is not None:
+                nodes.set_line(name, said.number, datetime.fromtimestamp(said.at_utc, UTC))
         self.check()
 
     async def _paced(self) -> None:
@@ -222,6 +228,8 @@ class OpcUaSink:
             await asyncio.sleep(TICK_S)
 
     async def _second(self, nodes: PublishedNodes) -> None:
+        if self._watch is not None:
+            self._watch.turn()
         now_utc = time.time()
         now = datetime.fromtimestamp(now_utc, UTC)
         self._heartbeat = (self._heartbeat + 1) % 2**32

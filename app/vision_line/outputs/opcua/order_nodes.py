@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from asyncua import ua
 
+from vision_line.outputs.cursor import JournalName
 from vision_line.outputs.notification import Notification
 from vision_line.outputs.opcua.inspection_results import said_at
 from vision_line.outputs.opcua.published_nodes import PublishedNodes
@@ -36,6 +37,11 @@ class OrderNodes:
         for kind, lane in self._variables:
             if kind == said.kind and said.lane in {lane, None}:
                 self._set(kind, lane)
+
+    def clear(self, journal: str) -> None:
+        """Forget what was asked for in a journal that another one took the place of; its numbers begin anew."""
+        if journal == JournalName.PARTS:
+            self._newest.clear()
 
     def _set(self, kind: str, lane: str | None) -> None:
         """Set what counts: the newest one, which one for everywhere is too."""

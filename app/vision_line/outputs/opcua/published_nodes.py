@@ -12,7 +12,8 @@ from asyncua import Node, Server, ua
 from asyncua.common.event_objects import BaseEvent
 from asyncua.server.event_generator import EventGenerator
 
-from vision_line.outputs.notification import Notification
+from vision_line.outputs.cursor import JournalName
+from vision_line.outputs.notification import ALARM, Notification
 from vision_line.outputs.opcua.inspection_results import InspectionResult, ResultEvaluation, said_at
 from vision_line.outputs.opcua.result_types import ResultTypes
 
@@ -73,6 +74,7 @@ class PublishedNodes:
                 "LineAliveTime": _MOMENT,
                 "CertificateExpires": _MOMENT,
                 "LastNumber": _NUMBER,
+                **dict.fromkeys(_LAST_NUMBERS.values(), _NUMBER),
             }.items()
         }
         self._result_event = await self._event_type(
@@ -221,7 +223,7 @@ class PublishedNodes:
 
     def set_line(self, name: str, value: object, at: datetime, status: int = ua.StatusCodes.Good) -> None:
         """Set a variable of the line."""
-        kind = {"Heartbeat": ua.VariantType.UInt32, "LastNumber": _NUMBER}.get(name, _MOMENT)
+        kind = ua.VariantType.UInt32 if name == "Heartbeat" else _NUMBER if name.endswith("Number") else _MOMENT
         self.set(self._line[name].nodeid, ua.Variant(value, kind), at, status)
 
     def set(self, node: ua.NodeId, value: ua.Variant, at: datetime, status: int = ua.StatusCodes.Good) -> None:
@@ -289,6 +291,18 @@ _CAMERA_VARIABLES = {
     "NotInspectedSeconds": (frozenset({"interval"}), ua.VariantType.Double),
     "NotInspectedCause": (frozenset({"interval"}), _TEXT),
 }
+
+
+#: Where the newest number of each journal is, which rises by itself alone; that of the records is `LastNumber`.
+_LAST_NUMBERS = {JournalName.PARTS: "LastPartNumber", JournalName.REVIEWS: "LastReviewNumber"}
+
+
+def last_number(said: Notification) -> str | None:
+    """Return which variable of the line a message's number is for, None: it has none. Pure."""
+    if said.kind == ALARM:
+        return None
+    begin = said.id.partition(":")[0]
+    return next((name for journal, name in _LAST_NUMBERS.items() if journal == begin), "LastNumber")
 
 
 def _meta_fields(meta: ua.ResultMetaDataType) -> dict[str, tuple[ua.VariantType, object]]:
