@@ -13,7 +13,7 @@ from vision_line.cores import usable_cores
 from vision_line.devices.proof.processor import this_processor
 from vision_line.errors import RunError
 from vision_line.fleet.box_capacity import BoxCapacity, MeasuredOn
-from vision_line.selftest.decoder_check import GPU_DECODERS, decoding_rate
+from vision_line.selftest.decoder_check import decoding_rate
 from vision_line.selftest.device_under_test import DeviceUnderTest, LoadResult
 from vision_line.selftest.load_test import percentile, run_full, run_paced
 from vision_line.selftest.videos import H264, HEVC, VideoKind
@@ -119,5 +119,5 @@ def largest(holds: Callable[[int], bool], guess: int, most: int) -> int:
 def _decoding_rate(dut: DeviceUnderTest, kind: VideoKind) -> float | None:
     """Return how many frames of the cameras' size can be decoded in a second, None where they cannot."""
     video = dut.encoded(kind)
-    count = usable_cores() if dut.gpu is None else GPU_DECODERS
+    count = usable_cores() if dut.gpu is None else dut.settings.cameras
     return None if video is None else decoding_rate(dut.open_decoder, video, count, dut.settings.seconds / 2)

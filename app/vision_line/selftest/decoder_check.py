@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,9 +32,6 @@ MOST_LEVELS, MOST_LEVELS_10_BIT = 1, 4
 
 #: One of this many frames is compared value by value.
 COMPARE_EVERY = 8
-
-#: Decoders that run in parallel while their rate is measured: a single one would wait for itself.
-GPU_DECODERS = 4
 
 _KINDS_TIMED = (H264, HEVC)
 
@@ -120,7 +117,7 @@ def decoding_rate(opener: OpenDecoder, video: Video, count: int, seconds: float)
     stop = threading.Event()
     with ThreadPoolExecutor(count, "selftest-decoder") as pool:
         working = [pool.submit(_decode_until, opener, video, stop) for _ in range(count)]
-        stop.wait(seconds)
+        wait(working, seconds)  # no longer than it takes to refuse the video
         stop.set()
         rates = [future.result() for future in working]
     measured = [rate for rate in rates if rate is not None]
@@ -159,12 +156,15 @@ def _wait_for(decoded: DecodedFrame) -> None:
 
 
 def _openers(dut: DeviceUnderTest) -> dict[str, tuple[OpenDecoder, int]]:
-    """Return the opener of each decoder, and how many of them run in parallel."""
+    """Return the opener of each decoder, and how many of them run in parallel: on a GPU as many as there are cameras.
+
+    A decoder without delay waits for each frame, so that few of them leave the hardware idle.
+    """
     gpu = dut.gpu
     if gpu is None:
         return {"CPU": (CpuDecoder, usable_cores())}
-
-    return {backend.name: (partial(CudaDecoder, gpu, backends=(backend,)), GPU_DECODERS) for backend in BACKENDS}
+    count = dut.settings.cameras
+    return {backend.name: (partial(CudaDecoder, gpu, backends=(backend,)), count) for backend in BACKENDS}
 
 
 def _videos(dut: DeviceUnderTest) -> tuple[list[Video], str]:

@@ -43,6 +43,7 @@ class LoadResult:
     inspected: int
     latency_ms: tuple[float, ...]  # packet due -> result collected, of each inspected frame, ascending
     gpus: tuple[LoadTotals, ...]
+    cpu_s: float = 0.0  # processor time of the process, of a full load
 
     @property
     def inspected_fps(self) -> float:

@@ -56,17 +56,18 @@ def run_full(dut: DeviceUnderTest, batch_size: int, seconds: float) -> LoadResul
     dut.inspect(frames)
     watch = GpuWatch(dut)
     inspected = 0
-    began_s = now_s = time.monotonic()
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    now_s = began_s
     while now_s - began_s < seconds:
         while device.free_slots():
             device.submit(frames)
         inspected += len(dut.next_results())
         now_s = time.monotonic()
         watch.sample(now_s)
-    taken_s = now_s - began_s
+    taken_s, cpu_s = now_s - began_s, time.process_time() - began_cpu_s
     gpus = watch.close()
     dut.drained()
-    return LoadResult(taken_s, inspected, inspected, (), gpus)
+    return LoadResult(taken_s, inspected, inspected, (), gpus, cpu_s)
 
 
 def run_alone(dut: DeviceUnderTest, repeats: int) -> tuple[float, ...]:

@@ -66,9 +66,21 @@ def measure_throughput(dut: DeviceUnderTest) -> CheckOutcome:
     figures: list[Measurement] = []
     for size, load in loads.items():
         of = f"full, batches of {size}"
-        figures += [figure("inspected_fps", of, load.inspected_fps, "frames/s"), *_power_figures(load, of)]
+        figures += [
+            figure("inspected_fps", of, load.inspected_fps, "frames/s"),
+            figure("processor_ms", of, _processor_ms(load), "ms a frame"),
+            *_power_figures(load, of),
+        ]
     best = max(loads.values(), key=lambda load: load.inspected_fps)
-    return passed(f"{best.inspected_fps:.0f} frames/s at most, decoding not counted", figures)
+    return passed(
+        f"{best.inspected_fps:.0f} frames/s at most, decoding not counted; each takes {_processor_ms(best):.2f} ms of"
+        " processor time",
+        figures,
+    )
+
+
+def _processor_ms(load: LoadResult) -> float:
+    return 1000 * load.cpu_s / load.inspected if load.inspected else 0.0
 
 
 def measure_latency(dut: DeviceUnderTest) -> CheckOutcome:
