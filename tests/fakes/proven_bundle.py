@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Container, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,32 +29,38 @@ def write_proven_bundle(
     false: Container[tuple[str, ShapeHW]] = (),
     names: tuple[str, ...] = CLASSES,
     images: int = 3,
+    gpu_variants: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Path:
-    """Write a bundle of the files in `variants`, its own first; `false` references have the classes mixed up."""
+    """Write a bundle of the files in `variants`, its own first, and in `gpu_variants`.
+
+    References in `false` have the classes mixed up.
+    """
     folder.mkdir()
-    files = {f"{name}.onnx": content for name, content in variants.items()}
-    _write(folder, files, tuple(variants), shapes, names, None)
+    names_of = (tuple(variants), tuple(gpu_variants))
+    files = {f"{name}.onnx": content for name, content in (*variants.items(), *gpu_variants.items())}
+    _write(folder, files, names_of, shapes, names, None)
     model, drawn = open_model(folder), drawn_images(images, 96)
     references: dict[tuple[str, ShapeHW], Reference] = {}
-    for variant in model.variants:
+    for variant in (*model.variants, *model.gpu_variants):
         for shape in shapes:
             outputs = float_outputs(model, variant.path, shaped(drawn, shape))
             if (variant.name, shape) in false:
                 outputs = [np.concatenate([output[:4], np.roll(output[4:], 1, axis=0)]) for output in outputs]
             references[variant.name, shape] = reference_of(model.head, len(names), model.nms_iou, outputs)
-    _write(folder, files, tuple(variants), shapes, names, pack_proof(Proof(drawn, references)))
+    _write(folder, files, names_of, shapes, names, pack_proof(Proof(drawn, references)))
     return folder
 
 
 def _write(
     folder: Path,
     files: Mapping[str, bytes],
-    variants: tuple[str, ...],
+    names_of: tuple[tuple[str, ...], tuple[str, ...]],
     shapes: tuple[ShapeHW, ...],
     names: tuple[str, ...],
     proof: bytes | None,
 ) -> None:
-    hashed = [{"file": name, "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()]
+    (own, *variants), gpu_variants = names_of
+    hashed = {name: {"file": name, "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()}
     document: dict[str, Any] = {
         "bundle_version": 1,
         "name": "tiny",
@@ -62,11 +69,12 @@ def _write(
         "stride": 32,
         "head": "yolov8",
         "model": {
-            **hashed[0],
+            **hashed[f"{own}.onnx"],
             "precision": "int8",
-            "quantization": variants[0],
+            "quantization": own,
             "input": {"name": "images", "dynamic": True},
-            "forms": [{"form": variant, **file} for variant, file in zip(variants[1:], hashed[1:], strict=True)],
+            "forms": [{"form": variant, **hashed[f"{variant}.onnx"]} for variant in variants],
+            "gpu_variants": [{"form": variant, **hashed[f"{variant}.onnx"]} for variant in gpu_variants],
         },
         "input_shapes_hw": shapes,
         "preprocessing": {"definition": 1},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Gives a bundle its proof, and the variant of its model that processors without VNNI compute rightly.
+"""Gives a bundle its proof, and the variants of its model for processors without VNNI and for GPUs.
 
 The references are what ONNX Runtime makes of each file with all its optimizations off: every Q/DQ pair is executed in
 float32 as it is written, by another library than those that are to be proven.
@@ -11,7 +11,7 @@ import hashlib
 import logging
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,12 +32,16 @@ from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
 from vision_line_compression.bundle.bundle_writer import describe_bundle, replace_files
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
+from vision_line_compression.quantize.float16 import FLOAT16_ENCODING, write_float16
 from vision_line_compression.quantize.onnx_session import OnnxSession
 from vision_line_compression.quantize.unsigned import write_unsigned
 
 logger = logging.getLogger(__name__)
 
-UNSIGNED_FILE, PROOF_FILE = "model.u8-7bit.onnx", "proof.npz"
+UNSIGNED_FILE, FLOAT16_FILE, PROOF_FILE = "model.u8-7bit.onnx", "model.s8-fp16.onnx", "proof.npz"
+#: The variants that a bundle in the canonical encoding gets, and what writes them.
+_FILES = {UNSIGNED.name: UNSIGNED_FILE, FLOAT16_ENCODING: FLOAT16_FILE}
+_WRITERS: dict[str, Callable[[Path, Path], Path]] = {UNSIGNED.name: write_unsigned, FLOAT16_ENCODING: write_float16}
 
 ImageRGB = NDArray[np.uint8]  # (h, w, 3)
 
@@ -66,23 +70,24 @@ _TELLING_SCORE = 0.05
 class Proven:
     """What was added to a bundle; `detections` are those of the model's own variant at its first input shape."""
 
-    unsigned: bool
-    proof_bytes: int
-    detections: int
+    variants: tuple[str, ...] = ()
+    proof_bytes: int = 0
+    detections: int = 0
 
     def __str__(self) -> str:
         """Say it in words."""
         if not self.proof_bytes:
             return "has its variants and its proof already"
-        variant = f"{UNSIGNED_FILE} ({UNSIGNED.name}) and " if self.unsigned else ""
-        return f"added {variant}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
+        files = "".join(f"{_FILES[variant]} ({variant}) and " for variant in self.variants)
+        return f"added {files}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
 
 
 def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> Proven:
-    """Add the unsigned variant to a bundle with a model in the canonical encoding, and a proof of all variants to any.
+    """Add the other variants to a bundle with a model in the canonical encoding, and a proof of all variants to any.
 
-    What the bundle has is left as it is; its model file is never touched. `candidates` are what the proof's images
-    are chosen from, None: drawn ones.
+    These are the unsigned one for processors without VNNI, and one with float16 between its pairs for GPUs. What the
+    bundle has is left as it is; its model file is never touched. `candidates` are what the proof's images are chosen
+    from, None: drawn ones.
 
     Raises:
         ModelError: no bundle, a model that cannot be executed or that finds too little, or a folder that cannot be
@@ -91,15 +96,15 @@ def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> 
     model = open_model(folder)
     if model.bundle is None:
         raise ModelError(f"{folder}: expected a bundle's folder")
-    files = {variant.name: variant.path for variant in model.variants}
-    missing = SIGNED.name in files and UNSIGNED.name not in files
+    files = {variant.name: variant.path for variant in (*model.variants, *model.gpu_variants)}
+    missing = tuple(name for name in _WRITERS if SIGNED.name in files and name not in files)
     if model.proof is not None and not missing:
-        return Proven(unsigned=False, proof_bytes=0, detections=0)
+        return Proven()
     added: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="vision-line-prove-") as work:
-        if missing:
-            files[UNSIGNED.name] = write_unsigned(files[SIGNED.name], Path(work) / UNSIGNED_FILE)
-            added[UNSIGNED_FILE] = files[UNSIGNED.name].read_bytes()
+        for name in missing:
+            files[name] = _WRITERS[name](files[SIGNED.name], Path(work) / _FILES[name])
+            added[_FILES[name]] = files[name].read_bytes()
         proof = make_proof(model, files, drawn_candidates() if candidates is None else candidates)
     added[PROOF_FILE] = _packed(folder, proof)
     replace_files(model.path.parent, added | {BUNDLE_FILE: _described(model.bundle, added)})
@@ -199,10 +204,16 @@ def _packed(folder: Path, proof: Proof) -> bytes:
 def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
     """Return the bundle's description with the files that were added."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in added.items()}
-    variants = bundle.model.forms
-    if UNSIGNED_FILE in hashes:
-        variants = (*variants, BundleVariant(form=UNSIGNED.name, file=UNSIGNED_FILE, sha256=hashes[UNSIGNED_FILE]))
-    model = bundle.model.model_copy(update={"forms": variants})
+    made = {
+        name: (BundleVariant(form=name, file=file, sha256=hashes[file]),)
+        for name, file in _FILES.items()
+        if file in hashes
+    }
+    changes = {
+        "forms": (*bundle.model.forms, *made.get(UNSIGNED.name, ())),
+        "gpu_variants": (*bundle.model.gpu_variants, *made.get(FLOAT16_ENCODING, ())),
+    }
+    model = bundle.model.model_copy(update=changes)
     proof = BundleProof(file=PROOF_FILE, sha256=hashes[PROOF_FILE])
     return describe_bundle(bundle.model_copy(update={"model": model, "proof": proof}))
 

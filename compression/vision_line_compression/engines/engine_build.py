@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
-from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, target_of
+from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, as_written, target_of, written_for
 from vision_line.devices.cuda.timing import time_engine
 from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.devices.model.model import Model, open_model
@@ -158,8 +158,12 @@ class _Selection:
 
 
 def _variants(model: Model, wanted: Precision | None, float_onnx: Path | None, work: Path) -> dict[Precision, Model]:
-    """Return the variants that are to be built, the bundle's own first; the other one's file is written to `work`."""
-    variants: dict[Precision, Model] = {} if wanted == "fp16" else {"int8": model}
+    """Return the variants that are to be built, INT8 first, as it is written for TensorRT: with float16 between.
+
+    The other one's file is written to `work`.
+    """
+    int8 = as_written(model, written_for(model, Library.TENSORRT)[0])
+    variants: dict[Precision, Model] = {} if wanted == "fp16" else {"int8": int8}
     if wanted == "int8":
         return variants
     if float_onnx is not None:

@@ -16,11 +16,13 @@ from onnx import numpy_helper
 from tests.fakes.miniature_yolo import draw_yolo
 from typer.testing import CliRunner, Result
 
+from vision_line.devices.cuda.proven_engine import TOLERANCE
 from vision_line.devices.model.agreement import Reference, Tolerance, compare
 from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, shaped
 from vision_line.devices.preprocessing.definition import normalise
 from vision_line_compression.bundle.bundle_proof import (
+    FLOAT16_FILE,
     PROOF_FILE,
     UNSIGNED_FILE,
     drawn_candidates,
@@ -38,7 +40,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("older")
     shutil.copy(SHIPPED_BUNDLE / "model.onnx", folder)
     description = json.loads((SHIPPED_BUNDLE / "bundle.json").read_text())
-    del description["proof"], description["model"]["forms"]
+    del description["proof"], description["model"]["forms"], description["model"]["gpu_variants"]
     (folder / "bundle.json").write_text(json.dumps(description))
     return folder
 
@@ -51,17 +53,20 @@ def prove(bundle: Path) -> Result:
 def proven(older: Path) -> Path:
     done = prove(older)
     assert done.exit_code == 0, done.output
-    assert f"{older}: added {UNSIGNED_FILE} (qdq-u8-7bit) and {PROOF_FILE}" in done.output
+    added = f"{UNSIGNED_FILE} (qdq-u8-7bit) and {FLOAT16_FILE} (qdq-s8-symmetric-fp16) and {PROOF_FILE}"
+    assert f"{older}: added {added}" in done.output
     return older
 
 
 def test_the_bundle_gets_what_it_lacks(proven: Path) -> None:
-    """The unsigned file is the shipped one bit for bit, the model is untouched, and a second time nothing is added."""
+    """The other files are the shipped ones bit for bit, the model is untouched, and a second time nothing is added."""
+    assert (proven / FLOAT16_FILE).read_bytes() == (SHIPPED_BUNDLE / FLOAT16_FILE).read_bytes()
     assert (proven / UNSIGNED_FILE).read_bytes() == (SHIPPED_BUNDLE / UNSIGNED_FILE).read_bytes()
     assert (proven / "model.onnx").read_bytes() == (SHIPPED_BUNDLE / "model.onnx").read_bytes()
     assert (proven / PROOF_FILE).stat().st_size < MAX_PROOF_BYTES
     model = open_model(proven)
     assert [variant.name for variant in model.variants] == ["qdq-s8-symmetric", "qdq-u8-7bit"]
+    assert [variant.name for variant in model.gpu_variants] == ["qdq-s8-symmetric-fp16"]
 
     before = {path.name: path.read_bytes() for path in proven.iterdir()}
     again = prove(proven)
@@ -70,22 +75,23 @@ def test_the_bundle_gets_what_it_lacks(proven: Path) -> None:
     assert {path.name: path.read_bytes() for path in proven.iterdir()} == before
 
 
-def test_both_variants_are_proven_at_every_shape_with_something_to_find(proven: Path) -> None:
+def test_all_variants_are_proven_at_every_shape_with_something_to_find(proven: Path) -> None:
     """Each reference has dozens of detections, and another library's float execution agrees with it."""
     model = open_model(proven)
     assert model.proof is not None
     assert set(model.proof.references) == {
-        (variant.name, shape) for variant in model.variants for shape in model.input_shapes_hw
+        (variant.name, shape) for variant in (*model.variants, *model.gpu_variants) for shape in model.input_shapes_hw
     }
     core = ov.Core()
     for (name, shape), reference in model.proof.references.items():
         assert len(reference.detections) >= 20
-        path = next(variant.path for variant in model.variants if variant.name == name)
+        path = next(variant.path for variant in (*model.variants, *model.gpu_variants) if variant.name == name)
         network = core.read_model(path)
         network.reshape([1, 3, *shape])
         compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"})
         outputs = [compiled(normalise(x))[0][0].copy() for x in shaped(model.proof.images, shape)]
-        agreement = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance())
+        tolerance = TOLERANCE if name == "qdq-s8-symmetric-fp16" else Tolerance()  # float16 is a GPU's
+        agreement = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, tolerance)
         assert agreement.holds, f"{name} at {shape}: {agreement}"
 
 

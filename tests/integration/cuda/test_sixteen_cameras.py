@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ from vision_line.devices.cuda import backend, pipeline
 from vision_line.devices.cuda import engine_cache as engine_files
 from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.device import InferenceDevice
-from vision_line.devices.model.model import open_model
+from vision_line.devices.model.model import SHIPPED_BUNDLE, Model, open_model
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.result_reader import HeadReader
@@ -132,11 +133,26 @@ def streams(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
+def own_file_alone(folder: Path) -> Path:
+    """Return the shipped bundle without its variants for GPUs: a GPU executes the very file that the CPU does."""
+    bundle = shutil.copytree(SHIPPED_BUNDLE, folder / "own")
+    description = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    del description["model"]["gpu_variants"]
+    (bundle / "bundle.json").write_text(json.dumps(description), encoding="utf-8")
+    return bundle
+
+
 def run_until_enough(streams: Path, device: str, folder: Path) -> dict[str, Any]:
     """Run the program in this process until it is interrupted, and return its summary."""
     path, records = folder / "summary.json", folder / "records"
     options = RunOptions(
-        streams=streams, device=device, duration_s=LONGEST_S, headless=True, summary=path, record=records
+        streams=streams,
+        device=device,
+        duration_s=LONGEST_S,
+        headless=True,
+        summary=path,
+        record=records,
+        model=own_file_alone(folder),
     )
     assert run(options) == ExitCode.INTERRUPTED, "not enough was seen"
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -150,7 +166,7 @@ def test_the_program_inspects_sixteen_cameras(samples: Samples, streams: Path, t
     assert summary["device"].startswith("cuda:0")
     assert [camera["name"] for camera in summary["cameras"]] == NAMES
     assert all(camera["frames_inspected"] >= FRAMES_EACH for camera in summary["cameras"])
-    _compare(samples)
+    _compare(samples, open_model(tmp_path / "own"))
 
 
 class Definition:
@@ -163,13 +179,12 @@ class Definition:
         return box
 
 
-def _compare(samples: Samples) -> None:
+def _compare(samples: Samples, model: Model) -> None:
     """Inspect the sampled frames with the CPU device and hold the results against each other.
 
     With the definition's preprocessing they are alike to the last detection. The CPU device's own is up to two levels
     off, which moves the scores of a quantized network: what is certain is seen by both.
     """
-    model = open_model(None)
     woken = threading.Event()
     cpu = CpuBackend(model, woken.set, slots=1)
     device = InferenceDevice(cpu, HeadReader(model, model.score_threshold * CONTINUE_RATIO), [SHAPE])

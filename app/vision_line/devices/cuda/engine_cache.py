@@ -8,12 +8,12 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
-from vision_line.devices.model.model import Model
+from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.tensorrt.build import (
     OnBuildProgress,
     build_engine,
@@ -23,7 +23,7 @@ from vision_line.devices.tensorrt.build import (
 )
 from vision_line.devices.tensorrt.engine_choice import kept_variant
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, check_engine, engine_path
-from vision_line.errors import DeviceError
+from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
 
 logger = logging.getLogger(__name__)
@@ -70,10 +70,14 @@ def check_gpu(index: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineSource:
-    """An engine on disk that fits; `was_there` says whether it was before anyone asked."""
+    """An engine on disk that fits; `was_there` says whether it was before anyone asked.
+
+    `variant` is what of the model it is made of, or measured by, where that file is gone.
+    """
 
     path: Path
     was_there: bool
+    variant: ModelVariant
 
 
 def find_engine(
@@ -102,48 +106,95 @@ def engine_sources(
 ) -> Iterator[EngineSource]:
     """Yield engines of `model` that fit `target`: the bundle's, the cache's, and one that is built now.
 
-    The next one is asked for when the one before turns out to be wrong; what was built now is not built again. A
-    bundle's may be one of the FP16 variant of its model, where that was chosen; its manifest says. `cache` is the
-    folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by another
-    thread, ends it. `on_status` is called from any thread with a sentence about each step of the build, and with ""
-    when it is over; it must not raise.
+    The next one is asked for when the one before turns out to be wrong; what was built now is not built again. Of a
+    bundle with variants for GPUs the one that suits the library comes first, and the model's own file last. A
+    bundle's engine may be one of the FP16 variant of its model, where that was chosen; its manifest says. `cache` is
+    the folder for all engines, None: the user's. Building takes a second to minutes and is logged; `stop`, set by
+    another thread, ends it. `on_status` is called from any thread with a sentence about each step of the build, and
+    with "" when it is over; it must not raise.
 
     Raises:
-        DeviceError, ModelError: as `build_engine`.
+        DeviceError, ModelError: as `build_engine`, for the last variant.
     """
     version = library_version(target.library)
-    for shipped in _shipped_engines(model, shape_hw, target, version):
-        yield EngineSource(shipped, was_there=True)
-    folder = (cache or cache_folder()) / _folder_name(model, target, version)
-    on_status = on_status or _ignore_status
-    progress = _step_reporter(shape_hw, on_status)
-    was_there = _fits(engine_path(folder, model, shape_hw, target), model, shape_hw, target, version)
-    try:
-        path = ensure_engine(model, shape_hw, target, folder, progress, stop)
-    finally:
-        on_status("")
-    yield EngineSource(path, was_there)
-    if was_there:
+    written = written_for(model, target.library)
+    yield from _shipped_engines(model, written, shape_hw, target, version)
+    asked = _Building(shape_hw, target, version, cache or cache_folder(), stop, on_status or _ignore_status)
+    for variant in written:
         try:
-            path = build_engine(model, shape_hw, target, folder, progress, stop)
+            yield from asked.engines(as_written(model, variant), variant)
+        except (DeviceError, ModelError) as exc:
+            if variant is written[-1] or (stop is not None and stop.is_set()):
+                raise
+            logger.warning("the variant %s of the model is not used: %s", variant.name, exc)
+
+
+def written_for(model: Model, library: Library) -> tuple[ModelVariant, ...]:
+    """Return the variants of `model` that engines of `library` are made of, the one that suits it first. Pure.
+
+    TensorRT computes INT8 and what is between in the types of the file, so it gets float16 between. TensorRT-RTX keeps
+    INT8 weights and computes in float: nothing is won for it by another file.
+    """
+    suited = model.gpu_variants if library is Library.TENSORRT else ()
+    return (*suited, model.variants[0])
+
+
+def as_written(model: Model, variant: ModelVariant) -> Model:
+    """Return `model` with the file of one of its variants."""
+    if variant is model.variants[0]:
+        return model
+    return replace(model, path=variant.path, sha256=variant.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Building:
+    """How engines for one input shape are built and kept."""
+
+    shape_hw: ShapeHW
+    target: Target
+    version: str
+    cache: Path
+    stop: threading.Event | None
+    on_status: Callable[[str], None]
+
+    def engines(self, model: Model, variant: ModelVariant) -> Iterator[EngineSource]:
+        """Yield the engine in the cache, built where there is none, and where it was there another one.
+
+        Raises:
+            DeviceError, ModelError: as `build_engine`.
+        """
+        folder = self.cache / _folder_name(model, self.target, self.version)
+        engine = engine_path(folder, model, self.shape_hw, self.target)
+        was_there = _fits(engine, model, self.shape_hw, self.target, self.version)
+        yield EngineSource(self._made(ensure_engine, model, folder), was_there, variant)
+        if was_there:
+            yield EngineSource(self._made(build_engine, model, folder), False, variant)
+
+    def _made(self, make: Callable[..., Path], model: Model, folder: Path) -> Path:
+        try:
+            report = _step_reporter(self.shape_hw, self.on_status)
+            return make(model, self.shape_hw, self.target, folder, report, self.stop)
         finally:
-            on_status("")
-        yield EngineSource(path, was_there=False)
+            self.on_status("")
 
 
-def _shipped_engines(model: Model, shape_hw: ShapeHW, target: Target, version: str) -> Iterator[Path]:
-    """Yield the bundle's engines that fit: that of the variant that was chosen, and that of the model itself."""
+def _shipped_engines(
+    model: Model, written: Sequence[ModelVariant], shape_hw: ShapeHW, target: Target, version: str
+) -> Iterator[EngineSource]:
+    """Yield the bundle's engines that fit: that of the precision that was chosen, and those of the model itself."""
     folder = model.path.parent / ENGINES_FOLDER
     kept = kept_variant(folder, model, shape_hw, target, version)
-    for variant in (kept, model) if kept is not model else (model,):
-        engine = engine_path(folder, variant, shape_hw, target)
+    offered = [] if kept is model else [(kept, model.variants[0])]
+    offered += [(as_written(model, variant), variant) for variant in written]
+    for made_of, variant in offered:
+        engine = engine_path(folder, made_of, shape_hw, target)
         if engine.exists():
             try:
-                check_engine(engine, variant, shape_hw, target, version)
+                check_engine(engine, made_of, shape_hw, target, version)
             except DeviceError as exc:
                 logger.warning("the bundle's engine is not used: %s", exc)
             else:
-                yield engine
+                yield EngineSource(engine, was_there=True, variant=variant)
 
 
 def _fits(engine: Path, model: Model, shape_hw: ShapeHW, target: Target, version: str) -> bool:

@@ -17,7 +17,7 @@ from vision_line.devices.cuda.engine_cache import EngineSource
 from vision_line.devices.cuda.memory import Scratch, open_scratch
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
 from vision_line.devices.model.agreement import Output, Tolerance
-from vision_line.devices.model.model import Model
+from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images
 from vision_line.devices.preprocessing.definition import SCALE
 from vision_line.devices.proof.proving import ProofResult, Prover
@@ -61,7 +61,7 @@ class EngineOpener:
         """Return the first of `sources` that can be loaded and whose proof holds; `stream` is what sets it up.
 
         Raises:
-            DeviceError: none computes rightly, or the one that was built just now cannot be loaded, or one not be run.
+            DeviceError: none can be loaded and computes rightly, or one cannot be run.
             ModelError, RunError: as the prover.
         """
         faults = []
@@ -70,18 +70,17 @@ class EngineOpener:
             try:
                 engine = Engine(self._trt, source.path.read_bytes(), shape_hw, str(source.path), stream)
             except DeviceError as exc:
-                if not source.was_there:
-                    raise
                 logger.warning("the engine is not used: %s", exc)
                 faults.append(str(exc))
                 continue
             with ExitStack() as undo:
                 undo.callback(engine.close)
-                result = self._prove(engine, precision, shape_hw)
+                result = self._prove(engine, precision, source.variant, shape_hw)
                 if result.holds or result.is_open:
                     undo.pop_all()
                     return ProvenEngine(engine, precision, _proven(result, source))
-            fault = f"{precision} at {shape_hw[1]}x{shape_hw[0]}, against {result.by}: {result.why}"
+            made_of = precision if source.variant is self._model.variants[0] else source.variant.name
+            fault = f"{made_of} at {shape_hw[1]}x{shape_hw[0]}, against {result.by}: {result.why}"
             logger.warning("%s: the engine computes wrongly and is not used: %s", source.path, fault)
             faults.append(fault)
         raise DeviceError(
@@ -89,14 +88,14 @@ class EngineOpener:
             f"{'; '.join(faults)}"
         )
 
-    def _prove(self, engine: Engine, precision: str, shape_hw: ShapeHW) -> ProofResult:
+    def _prove(self, engine: Engine, precision: str, variant: ModelVariant, shape_hw: ShapeHW) -> ProofResult:
         """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
         tolerance = TOLERANCE if precision == self._model.precision else FP16_TOLERANCE
         with ExitStack() as undo:
             scratch = open_scratch(self._gpu, engine, BUCKETS[-1], undo)
             for bucket in BUCKETS:
                 run = partial(_outputs, engine, bucket, scratch)
-                result = self._prover.prove(self._model.variants[0], shape_hw, run, tolerance)
+                result = self._prover.prove(variant, shape_hw, run, tolerance)
                 if not result.holds:
                     break
         return result

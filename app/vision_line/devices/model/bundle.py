@@ -95,7 +95,9 @@ class BundleModel(_Frozen):
     input: BundleInput
     """The network's input."""
     forms: tuple[BundleVariant, ...] = ()
-    """Other variants of the file, in the order in which they are tried."""
+    """Other variants of the file for processors, in the order in which they are tried."""
+    gpu_variants: tuple[BundleVariant, ...] = ()
+    """Variants that GPUs compute faster, the best first: `qdq-s8-symmetric-fp16` has float16 between its pairs."""
 
     @property
     def variant(self) -> str:
@@ -173,7 +175,8 @@ class Bundle(_Frozen):
             raise ValueError(f"input_shapes_hw: sides must be multiples of the stride {self.stride}")
         if not self.model.input.dynamic and len(self.input_shapes_hw) != 1:
             raise ValueError("input_shapes_hw: a model that is not dynamic has exactly one")
-        names = [self.model.variant, *(other.form for other in self.model.forms)]
+        others = (*self.model.forms, *self.model.gpu_variants)
+        names = [self.model.variant, *(other.form for other in others)]
         if len(set(names)) != len(names):
-            raise ValueError("model.forms: names must differ, and from that of the model's own")
+            raise ValueError("model.forms, model.gpu_variants: names must differ, and from that of the model's own")
         return self

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, check_class_names
+from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant, check_class_names
 from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.onnx_header import FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
@@ -44,7 +44,8 @@ class Model:
 
     `input_shapes_hw` are the shapes it was evaluated at (a bundle's), or the one it was exported with; `dynamic` says
     whether others are possible at all. Two models with the same `sha256` give the same detections. `variants` are the
-    ways in which it is written, first that of `path`; `proof` is what engines of it are proven by, None: there is none.
+    ways in which it is written for processors, first that of `path`, and `gpu_variants` those that GPUs compute faster,
+    the best first; `proof` is what engines of it are proven by, None: there is none.
     `quantization` is the encoding that the file says its Q/DQ pairs have, None: it says nothing.
     """
 
@@ -62,6 +63,7 @@ class Model:
     nms_iou: float
     bundle: Bundle | None
     variants: tuple[ModelVariant, ...]
+    gpu_variants: tuple[ModelVariant, ...] = ()
     quantization: str | None = None
     proof: Proof | None = field(default=None, compare=False, repr=False)
 
@@ -71,7 +73,8 @@ class Model:
         Raises:
             ModelError: it cannot be read, or is another than when the model was opened.
         """
-        known = {self.path: self.sha256} | {variant.path: variant.sha256 for variant in self.variants}
+        files = (*self.variants, *self.gpu_variants)
+        known = {self.path: self.sha256} | {variant.path: variant.sha256 for variant in files}
         content = _read(path)
         if known.get(path, "") not in ("", hashlib.sha256(content).hexdigest()):
             raise ModelError(f"{path}: has changed since the model was opened")
@@ -114,15 +117,19 @@ def _open_bundle(folder: Path) -> Model:
         score_threshold=bundle.thresholds.score,
         nms_iou=bundle.thresholds.nms_iou,
         bundle=bundle,
-        variants=(ModelVariant(bundle.model.variant, path, bundle.model.sha256), *_other_variants(folder, bundle)),
+        variants=(
+            ModelVariant(bundle.model.variant, path, bundle.model.sha256),
+            *_variants(folder, bundle, bundle.model.forms),
+        ),
+        gpu_variants=tuple(_variants(folder, bundle, bundle.model.gpu_variants)),
         quantization=bundle.model.quantization,
         proof=_proof(folder, bundle),
     )
 
 
-def _other_variants(folder: Path, bundle: Bundle) -> Iterator[ModelVariant]:
-    """Yield the further variants of a bundle's model, each with the input of the first."""
-    for variant in bundle.model.forms:
+def _variants(folder: Path, bundle: Bundle, described: Iterable[BundleVariant]) -> Iterator[ModelVariant]:
+    """Yield further variants of a bundle's model, each with the input of the first."""
+    for variant in described:
         path = folder / variant.file
         header = _header(path, _read_hashed(path, variant.sha256))
         _check_bundle_input(path, bundle, _checked_input(path, header))

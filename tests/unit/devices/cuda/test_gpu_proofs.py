@@ -7,6 +7,7 @@ import hashlib
 import logging
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,16 +17,18 @@ from tests.fakes.machine import CudaMachine
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
 
+from vision_line.devices.cuda import engine_cache
 from vision_line.devices.cuda.backend import open_cuda
-from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, find_engine
+from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, find_engine, written_for
 from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.build import ensure_engine
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path, manifest_path, read_manifest
 from vision_line.errors import DeviceError
 from vision_line.ports import DeviceDescription
 
 SHAPE = (64, 128)
 TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
-SIGNED = "qdq-s8-symmetric"
+SIGNED, FLOAT16 = "qdq-s8-symmetric", "qdq-s8-symmetric-fp16"
 
 
 def opened(machine: CudaMachine, model: Model) -> DeviceDescription:
@@ -122,6 +125,57 @@ def test_a_wrong_build_is_an_error(cuda_machine: CudaMachine, tmp_path: Path) ->
         opened(cuda_machine, bundle)
     assert "of 24 places" in str(caught.value)
     assert cuda_machine.tensorrt.builds == 1
+
+
+def bundle_for_gpus(folder: Path, *, is_false: bool = False) -> Model:
+    """Return a bundle with a variant for GPUs, whose reference is perhaps of something else."""
+    false = {(FLOAT16, SHAPE)} if is_false else set()
+    quantized = build_tiny_model(quantized=True, batch="n")
+    variants, gpu_variants = (
+        {SIGNED: quantized},
+        {FLOAT16: build_tiny_model(quantized=True, batch="n", quantization=FLOAT16)},
+    )
+    return open_model(write_proven_bundle(folder, variants, (SHAPE,), false=false, gpu_variants=gpu_variants))
+
+
+def test_an_engine_is_made_of_the_variant_for_gpus(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """The model's own file has float32 between its pairs, which costs more than INT8 saves."""
+    description = opened(cuda_machine, bundle_for_gpus(tmp_path / "bundle"))
+
+    assert (description.precision, description.variant_reason) == ("int8", "proven by the bundle's proof")
+    assert [path.name for path in cuda_machine.cache.rglob("*.engine")] == [f"{FLOAT16}-64x128-tensorrt-sm86.engine"]
+
+
+def test_where_it_computes_wrongly_the_models_own_file_runs(
+    cuda_machine: CudaMachine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        description = opened(cuda_machine, bundle_for_gpus(tmp_path / "bundle", is_false=True))
+
+    assert description.variant_reason == "proven by the bundle's proof"
+    assert f"is not used: {FLOAT16} at 128x64, against the bundle's proof" in caplog.text
+    assert cuda_machine.tensorrt.builds == 2
+
+
+def test_where_it_cannot_be_built_the_models_own_file_is(
+    cuda_machine: CudaMachine, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def building(model: Model, *arguments: Any) -> Path:
+        if model.path.stem == FLOAT16:
+            raise DeviceError("no kernel")
+        return ensure_engine(model, *arguments)
+
+    monkeypatch.setattr(engine_cache, "ensure_engine", building)
+    with caplog.at_level(logging.WARNING):
+        opened(cuda_machine, bundle_for_gpus(tmp_path / "bundle"))
+
+    assert f"the variant {FLOAT16} of the model is not used: no kernel" in caplog.text
+
+
+def test_tensorrt_rtx_gets_the_models_own_file(tmp_path: Path) -> None:
+    model = bundle_for_gpus(tmp_path / "bundle")
+    assert [variant.name for variant in written_for(model, Library.TENSORRT)] == [FLOAT16, SIGNED]
+    assert [variant.name for variant in written_for(model, Library.RTX)] == [SIGNED]
 
 
 def test_every_size_of_a_batch_is_proven(cuda_machine: CudaMachine, model: Model) -> None:
