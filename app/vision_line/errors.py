@@ -38,7 +38,7 @@ def mask_credentials(text: str) -> str:
     between a scheme and the last `@` of the same line goes, up to the next URL.
     """
     before, *urls = _SCHEME.split(text)
-    masked = [_BARE_USER_PART.sub("***@", before)]
+    masked = [_masked_words(before)]
     for scheme, rest in zip(urls[::2], urls[1::2], strict=True):
         masked += [scheme, rest if scheme.lower() == "file://" else _masked_url(rest)]
     return "".join(masked)
@@ -48,7 +48,12 @@ def _masked_url(rest: str) -> str:
     """Return what stands behind a scheme, masked; later lines are no part of the URL."""
     line, newline, more = rest.partition("\n")
     line = SECRET_KEY.sub(r"\1***", _USER_PART.sub("***@", line, count=1))
-    return line + newline + _BARE_USER_PART.sub("***@", more)
+    return line + newline + _masked_words(more)
+
+
+def _masked_words(text: str) -> str:
+    """Return text in which no URL begins, masked: a camera may repeat only a part of the one that it was asked for."""
+    return SECRET_KEY.sub(r"\1***", _BARE_USER_PART.sub("***@", text))
 
 
 class ExitCode(IntEnum):

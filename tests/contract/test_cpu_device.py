@@ -17,7 +17,7 @@ from tests.builders import FULL, make_frame
 from vision_line import cores
 from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.model.model import open_model
-from vision_line.errors import DeviceError, ModelError
+from vision_line.errors import DeviceError, ModelError, RunError
 from vision_line.frames import Detections, Frame
 from vision_line.ports import ShapeHW
 
@@ -98,6 +98,29 @@ def test_a_frame_that_cannot_be_converted_names_its_camera(write_model: WriteMod
         assert len(device.collect()) == 1
     finally:
         device.close()
+
+
+def test_an_engine_that_never_answers_does_not_hold_up_the_end(
+    write_model: WriteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends with an error that says so, instead of never."""
+    monkeypatch.setattr("vision_line.devices.cpu.backend.STALL_S", 0.2)
+    called, may_go_on, gone_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        called.set()
+        may_go_on.wait(DEADLINE_S)
+        gone_on.set()
+
+    device = open_cpu(open_model(write_model()), ((64, 128),), hang, slots=1)
+    try:
+        device.submit([_frame(av.VideoFrame(128, 64, "yuv420p"))])
+        assert called.wait(DEADLINE_S)
+        with pytest.raises(RunError, match="the engine has not answered for"):
+            device.close()
+    finally:
+        may_go_on.set()
+    assert gone_on.wait(DEADLINE_S)
 
 
 def test_a_graph_that_openvino_cannot_read_is_a_model_error(write_model: WriteModel) -> None:

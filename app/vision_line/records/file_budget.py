@@ -54,6 +54,7 @@ class FileBudget:
         self._unsaid = 0  # of those, how many rows may not say so yet
         self._expire_due_s = -inf
         self._undeletable = ""
+        self._hindered = ""
 
     @property
     def size(self) -> int:
@@ -80,7 +81,7 @@ class FileBudget:
             RunError: the log takes no rows.
         """
         while self._files.size + size > self.max_bytes:
-            oldest = self._oldest()
+            oldest = self._oldest(self._on_problem)
             if oldest is None:
                 return False
             self._remove(oldest, self._table.max_why)
@@ -103,7 +104,7 @@ class FileBudget:
             return
         try:
             for _ in range(REMOVED_AT_ONCE):
-                oldest = self._oldest()
+                oldest = self._oldest(self._warn)
                 if oldest is None or oldest.true_utc(timeline) >= cutoff_utc:
                     return
                 self._remove(oldest, DeletedWhy.KEEP_DAYS)
@@ -123,19 +124,25 @@ class FileBudget:
         self._unsaid += 1
         self._record(FileDeletedEntry(self._table.table, oldest.run, oldest.key, time.time(), why))
 
-    def _oldest(self) -> StoredFile | None:
+    def _oldest(self, on_problem: Callable[[str], None]) -> StoredFile | None:
         """Return what is to go next; None if nothing may go now."""
         try:
             if self._unsaid >= REMOVED_AT_ONCE and self._files.is_removal_committed():
                 self._unsaid = 0
             return self._files.oldest() if self._unsaid < REMOVED_AT_ONCE else None
         except RunError as exc:
-            self._on_problem(str(exc))
+            on_problem(str(exc))
             return None
 
     def _timeline(self, now_utc: float) -> Timeline | None:
         try:
             return self._files.timeline(now_utc)
         except RunError as exc:
-            self._on_problem(str(exc))
+            self._warn(str(exc))
             return None
+
+    def _warn(self, problem: str) -> None:
+        """Say why nothing old can be removed now; it hinders no new file, so it is no problem of the writer's."""
+        if problem != self._hindered:
+            logger.warning("%s: what is old cannot be removed now: %s", self._table.what, problem)
+        self._hindered = problem

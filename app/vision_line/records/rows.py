@@ -39,6 +39,8 @@ from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql,
 
 Row = tuple[SqlValue, ...]
 Statement = tuple[str, list[Row]]
+#: By camera its station and recipe, and its newest row with since when that holds.
+KnownCameras = tuple[Mapping[str, tuple[str, str]], Mapping[str, tuple[CameraRecord, float]]]
 
 
 _CAMERA = ("run", "camera", "station", "recipe")
@@ -165,8 +167,9 @@ class RowMaker:
         """Start with the cameras of the run's beginning."""
         self._run = run
         self._classes = tuple(classes)
-        self._labels: dict[str, tuple[str, str]] = {}
-        self._entered: dict[str, tuple[CameraRecord, float]] = {}  # each camera's newest row, and since when it holds
+        # Both are replaced, never changed: `known` hands them out.
+        self._labels: Mapping[str, tuple[str, str]] = {}
+        self._entered: Mapping[str, tuple[CameraRecord, float]] = {}  # each camera's newest row, since when it holds
         self._learn(cameras)
         self._makers: Mapping[type, Callable[[Any], Iterator[Statement]]] = {
             InspectedEntry: self._inspected,
@@ -189,8 +192,18 @@ class RowMaker:
         """Return what to execute for `entry`; the same again when asked again."""
         return self._makers[type(entry)](entry)
 
+    @property
+    def known(self) -> KnownCameras:
+        """What entries have said of cameras up to now; set to what it was, where they could not be committed."""
+        return self._labels, self._entered
+
+    @known.setter
+    def known(self, known: KnownCameras) -> None:
+        self._labels, self._entered = known
+
     def _learn(self, cameras: Sequence[CameraRecord]) -> None:
-        self._labels.update({camera.name: (camera.station, camera.recipe) for camera in cameras})
+        labels = {camera.name: (camera.station, camera.recipe) for camera in cameras}
+        self._labels = {**self._labels, **labels}
 
     def _of(self, camera: str) -> Row:
         return (self._run, camera, *self._labels.get(camera, ("", "")))
@@ -305,7 +318,7 @@ class RowMaker:
             known, since_utc = self._entered.get(said.name, (None, None))
             camera = said if known is None or said.settings else replace(said, settings=known.settings)
             if camera != known or since_utc == entry.since_utc:  # the latter: asked again
-                self._entered[camera.name] = (camera, entry.since_utc)
+                self._entered = {**self._entered, camera.name: (camera, entry.since_utc)}
                 news.append(camera)
         return news
 

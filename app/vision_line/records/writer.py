@@ -195,11 +195,13 @@ class GroupWriter:
         life = self._life  # first: it vouches for the rows that were accepted before it
         group = self._backlog.oldest(GROUP_ENTRIES)
         life = life if len(group) < GROUP_ENTRIES else None
+        known = self._rows.known
         try:
             if self._connection is None:
                 self._connection = self._opened_anew()
             self._execute(self._connection, group, life)
         except (sqlite3.OperationalError, RunError) as exc:
+            self._rows.known = known  # what comes before a camera's new label in the group bears the old one
             self._retreat(exc)
             time.sleep(RETRY_S)
             return

@@ -118,8 +118,8 @@ class SharedParts:
     classes: Sequence[str]
     model_at: Callable[[str, str], CameraModel]  # of a recipe, "" for none, and a camera's name
     tap_for: Callable[[str], EncodedTap | None] = untapped  # of a camera's name, asked when it starts
-    #: Of a camera that starts: since when nobody inspected it, where others do too; None: this box alone knows.
-    absence_of: Callable[[str], Absence | None] | None = None
+    #: Of a camera that starts, and since when this box did not inspect it: since when nobody did.
+    absence_of: Callable[[str, Absence | None], Absence | None] = lambda _, own: own
     #: The epoch of the fleet's plan under which a camera is inspected here; 0: it is shared with no other box.
     epoch_of: Callable[[str], int] = lambda _: 0
     #: Is told of a camera that has come under another epoch.
@@ -260,8 +260,7 @@ class CameraManager:
         shared.metrics.evaluate_by(
             stream.name, _pace(stream), recipe, self._model_in_use(recipe, stream.name), time.time()
         )
-        own = self._absences.pop(stream.name, None)
-        absence = own if shared.absence_of is None else shared.absence_of(stream.name)
+        absence = shared.absence_of(stream.name, self._absences.pop(stream.name, None))
         if not stream.is_live:
             absence = None  # a file waits to be inspected
         shared.ledger().add_camera(stream.name, _need(stream), time.monotonic(), time.time(), absence)

@@ -93,8 +93,7 @@ class FleetFollower:
         self._setup = setup
         self._member = setup.member
         self._cameras = cameras
-        self._absences = dict(inherited.absences)
-        self._epochs_before = inherited.epochs
+        self._epochs_before = dict(inherited.epochs)  # under which this box had cameras last
         self._snapshot = snapshot
         self._check = check
         self._apply = apply
@@ -125,14 +124,14 @@ class FleetFollower:
         self._leaving = True
         await self._link.leave()
 
-    def absence_of(self, camera: str) -> Absence | None:
+    def absence_of(self, camera: str, own: Absence | None) -> Absence | None:
         """Return since when nobody inspected a camera that is opened now; None: somebody does, or nobody knows.
 
-        Of a camera that was lost, or that this box had all the time, the records of this box know it where the fleet
-        does not, or knows only of an inspection before.
+        `own` is since when this box does not. Of a camera that was lost, or that this box had all the time, it holds
+        where the fleet does not know, or knows only of an inspection before.
         """
         assignment = None if self._member.plan is None else self._member.plan.cameras.get(camera)
-        own, since_s = self._absences.pop(camera, None), self._member.last_inspected_s(camera)
+        since_s = self._member.last_inspected_s(camera)
         if assignment is None:
             return None
         if assignment.cause and since_s is not None and (own is None or own.since_s < since_s):
@@ -209,6 +208,8 @@ class FleetFollower:
         loaded = self._plant.of_box(frozenset(own))
         if self._member.name in plan.reduced:
             loaded = _at_least_rates(loaded)
+        running = [managed.stream.name for managed in self._cameras.running]
+        self._epochs_before |= {name: own.get(name, self._epochs.get(name, 0)) for name in running}
         self._epochs |= own
         await self._apply(loaded)
         try:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+
+import numpy as np
 
 from vision_line import __version__
 from vision_line.config.load import LoadedConfig
@@ -18,7 +20,7 @@ from vision_line.devices.several_models import SeveralModels
 from vision_line.encoded import EncodedTap, joined_taps
 from vision_line.errors import ConfigError, DeviceError, ModelError, camera_trouble
 from vision_line.footprint import start_left_uncollected
-from vision_line.frames import OWN_MODEL
+from vision_line.frames import OWN_MODEL, Scores
 from vision_line.inspection.coverage.causes import Absence
 from vision_line.ports import DeviceDescription
 from vision_line.runtime.active_recipes import ActiveRecipes, streams_in_force
@@ -73,6 +75,7 @@ class Run:
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
         self._opened = frozenset(setup.models.models.by_key)  # models that are opened at the start
         self._inspection: LiveInspection | None = None
+        self._score_floors: Mapping[str, Scores] = {}  # those that the configuration in force needs
         self._fleet: FleetFollower | None = None
         self._first_inspections = FirstInspections(setup.log.write_first_inspection)
         self._monitoring = Monitoring(setup.endpoint, self._reading, setup.log.status)
@@ -183,7 +186,7 @@ class Run:
             classes=self._setup.models.classes,
             model_at=self._model_at,
             tap_for=self._tap_for,
-            absence_of=None if self._setup.fleet is None else self._absence_of,
+            absence_of=self._absence_of,
             epoch_of=self._epoch_of,
             expect_inspection=self._first_inspections.expect,
         )
@@ -191,8 +194,8 @@ class Run:
     def _epoch_of(self, camera: str) -> int:
         return 0 if self._fleet is None else self._fleet.epoch_of(camera)
 
-    def _absence_of(self, camera: str) -> Absence | None:
-        return None if self._fleet is None else self._fleet.absence_of(camera)
+    def _absence_of(self, camera: str, own: Absence | None) -> Absence | None:
+        return own if self._fleet is None else self._fleet.absence_of(camera, own)
 
     def _model_at(self, recipe: str, camera: str) -> CameraModel:
         model = self._setup.models.at(recipe, camera)
@@ -265,10 +268,19 @@ class Run:
         if why != "start":  # which is entered with all else that a run begins with
             for entry in configuration_change(loaded, active, why):
                 self._setup.log.write_configuration(entry)
-        if self._inspection is not None:
-            models = self._setup.models.models
-            self._inspection.device.set_score_floors(self._opener.score_floors(loaded.config, models))
+        self._lower_score_floors(self._opener.score_floors(loaded.config, self._setup.models.models))
         await cameras.apply(streams_in_force(loaded.config, active), active.names)
+
+    def _lower_score_floors(self, floors: Mapping[str, Scores]) -> None:
+        """Have the device hand back what the cameras need from now on, and what they needed up to now.
+
+        Frames are still in flight that the old settings judge; so what was needed stays for as long as these settings.
+        """
+        before, self._score_floors = self._score_floors, floors
+        if self._inspection is not None:
+            self._inspection.device.set_score_floors(
+                {key: np.minimum(floor, before.get(key, floor)) for key, floor in floors.items()}
+            )
 
     async def _first_frames(self, cameras: CameraManager) -> None:
         """Wait until each camera has shown a frame or failed, but not long: missing cameras come when they come."""

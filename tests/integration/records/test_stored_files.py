@@ -211,3 +211,24 @@ def test_events_without_a_clip_are_explained_after_a_kill(ended: Path, line: Any
         sql = "SELECT clip_id, events, camera, missing FROM clips WHERE missing IS NOT NULL"
         rows = connection.execute(sql).fetchall()
     assert rows == [("untold", '["untold"]', "cam01", "the program ended before the clip was written")]
+
+
+def test_what_hinders_the_removal_of_old_files_hinders_no_new_one(
+    ended: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes by itself, and inspection does not wait for it: it is in the log, and no problem of the writer's."""
+    monkeypatch.setattr("vision_line.records.retention.STEADY_S", 0.0)
+    with closing(open_writer(ended / FILE_NAME)) as connection:
+        path = add_row(connection, ended, CLIPS, 1, NOW)
+        entered: list[Entry] = []
+        problems: list[str] = []
+        usage = StorageUsage(1, 1000)
+        budget = FileBudget(CLIPS, ended, usage, entered.append, problems.append, max_bytes=4000, age=RowAge(1))
+    (ended / FILE_NAME).rename(ended / "elsewhere")
+    budget.expire()
+
+    assert problems == []
+    assert path.exists()
+    assert "what is old cannot be removed now" in caplog.text
+    assert not budget.make_room(4000)
+    assert len(problems) == 1

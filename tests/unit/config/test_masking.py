@@ -86,6 +86,7 @@ def test_a_broken_url_is_never_shown(url: str, tmp_path: Path) -> None:
         ("'rtsp://u:se cr'et@host/x' timed out", "'rtsp://***@host/x' timed out"),
         ("rtsp://host/x: 25 frames @ 640x360, 12:30", "rtsp://host/x: 25 frames @ 640x360, 12:30"),
         ("found 'user:pass@host/x'", "found ***@host/x'"),
+        ("answers 404 No stream /live?user=admin&password=geheim", "answers 404 No stream /live?user=***&password=***"),
         ("file:///videos/line@2.mp4 and file:a@b.mp4", "file:///videos/line@2.mp4 and file:a@b.mp4"),
         ("expected rtsp://, rtsps:// or file:, found http://", "expected rtsp://, rtsps:// or file:, found http://"),
         ("stream[a].thresholds.open: found 3", "stream[a].thresholds.open: found 3"),

@@ -14,6 +14,7 @@ from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, V
 from vision_line.records.entries import (
     CameraRecord,
     CamerasEntry,
+    Entry,
     EventsEntry,
     FirstInspectionEntry,
     InspectedEntry,
@@ -176,3 +177,16 @@ def test_a_first_inspection_is_of_the_row_that_holds(tmp_path: Path) -> None:
     found = connection.execute("SELECT epoch, since_utc, inspected_utc FROM cameras").fetchall()
     connection.close()
     assert found == [(3, 10.0, 11.0), (7, 20.0, 21.0)]
+
+
+def test_what_could_not_be_committed_relabels_no_row_before_it() -> None:
+    """The same group is tried again: what came before a camera's new label bears the old one, as at the first time."""
+    maker = RowMaker(7, ["open"], [CameraRecord("cam01", "press", "A", "")])
+    before = inspected(make_detections(BOXES[0]))
+    group: list[Entry] = [before, CamerasEntry((CameraRecord("cam01", "press", "B", ""),), 5.0), before]
+    known = maker.known
+    first = [list(maker.statements(entry)) for entry in group]
+    maker.known = known
+
+    assert [list(maker.statements(entry)) for entry in group] == first
+    assert [first[at][0][1][0][3] for at in (0, 2)] == ["A", "B"]

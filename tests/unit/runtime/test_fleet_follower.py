@@ -17,7 +17,7 @@ from vision_line.fleet.fleet_plan import Assignment, FleetPlan
 from vision_line.fleet.kept_fleet import KeptFleet
 from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.signed_plant import new_fleet, signed_plant
-from vision_line.inspection.coverage.causes import CRASHED, Absence
+from vision_line.inspection.coverage.causes import CRASHED, OFF, Absence
 from vision_line.records.lives import Inheritance
 from vision_line.runtime.fleet_follower import FleetFollower, FleetNodeSetup
 
@@ -55,7 +55,10 @@ def following(tmp_path: Path) -> Following:
             value=plant_of(KEY, 1),
         )
         inherited = Inheritance({"cam1": OWN}, None, {"cam1": 3})
-        nothing: Any = None
+
+        async def nothing(_: object) -> None:
+            """Bring no camera in force."""
+
         cameras: Any = SimpleNamespace(running=[], sizes_wh=dict)
         seen: Any = SimpleNamespace(cameras=[])
         return FleetFollower(setup, cameras, inherited, lambda: seen, lambda _: None, nothing)
@@ -67,18 +70,18 @@ def test_a_box_that_had_it_all_the_time_knows_by_itself(following: Following) ->
     """It died and is back before the others missed it; what it was away is told once."""
     follower = following(Assignment(node="a", epoch=3))
 
-    assert follower.absence_of("cam1") == OWN
-    assert follower.absence_of("cam1") is None
+    assert follower.absence_of("cam1", OWN) == OWN
+    assert follower.absence_of("cam1", None) is None
 
 
 def test_a_camera_that_was_handed_over_was_inspected_elsewhere(following: Following) -> None:
     """Its epoch is a later one, and nothing was lost."""
-    assert following(Assignment(node="a", epoch=5)).absence_of("cam1") is None
+    assert following(Assignment(node="a", epoch=5)).absence_of("cam1", OWN) is None
 
 
 def test_a_camera_that_was_lost_before_this_box_heard_of_any(following: Following) -> None:
     """Nobody says since when: at the latest since this box died."""
-    assert following(Assignment(node="a", epoch=5, cause="node:lost")).absence_of("cam1") == OWN
+    assert following(Assignment(node="a", epoch=5, cause="node:lost")).absence_of("cam1", OWN) == OWN
 
 
 def test_the_fleet_knows_it_better(following: Following) -> None:
@@ -86,7 +89,7 @@ def test_the_fleet_knows_it_better(following: Following) -> None:
     follower = following(Assignment(node="a", epoch=5, cause="node:lost"))
     cast(Any, follower)._member._inspected_s["cam1"] = 50.0
 
-    assert follower.absence_of("cam1") == Absence(50.0, "node:lost")
+    assert follower.absence_of("cam1", OWN) == Absence(50.0, "node:lost")
 
 
 def test_this_box_inspected_it_after_all_that_the_fleet_knows_of(following: Following) -> None:
@@ -94,7 +97,27 @@ def test_this_box_inspected_it_after_all_that_the_fleet_knows_of(following: Foll
     follower = following(Assignment(node="a", epoch=5, cause="node:lost"))
     cast(Any, follower)._member._inspected_s["cam1"] = -18000.0
 
-    assert follower.absence_of("cam1") == OWN
+    assert follower.absence_of("cam1", OWN) == OWN
+
+
+async def test_a_camera_that_was_switched_off_here_was_not_inspected(following: Following) -> None:
+    """Under whatever epoch this box had it up to then; when another box had it meanwhile, that one inspected it."""
+    follower = following(Assignment(node="a", epoch=5))
+    internals, off = cast(Any, follower), Absence(70.0, OFF)
+    await internals._carry_out()
+    assert follower.absence_of("cam1", OWN) is None
+
+    internals._cameras.running.append(SimpleNamespace(stream=SimpleNamespace(name="cam1")))
+    await internals._carry_out()
+    assert follower.absence_of("cam1", off) == off
+    internals._member.obey(FleetPlan(epoch=10, cameras={"cam1": Assignment(node="a", epoch=8)}))
+    await internals._carry_out()
+    assert follower.absence_of("cam1", off) == off
+
+    internals._cameras.running.clear()
+    internals._member.obey(FleetPlan(epoch=11, cameras={"cam1": Assignment(node="a", epoch=11)}))
+    await internals._carry_out()
+    assert follower.absence_of("cam1", off) is None
 
 
 def test_a_plant_that_is_refused_is_an_alarm_until_a_good_one_comes(following: Following) -> None:

@@ -24,6 +24,7 @@ from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.result_reader import HeadReader, Outputs
+from vision_line.devices.stall import STALL_S
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
@@ -171,15 +172,21 @@ class CpuBackend:
         So they are kept for a while.
 
         Raises:
-            RunError: the engine failed.
+            RunError: the engine failed, or does not answer; then what it uses is kept for ever.
         """
+        deadline_s = time.monotonic() + STALL_S
+        keep = _hung.append  # as long as it is not known that the engine has let go
         try:
             for slot in in_flight:
-                self._converted[slot].request.wait()
+                left_s = max(0.0, deadline_s - time.monotonic())
+                if not self._converted[slot].request.wait_for(int(left_s * 1e3)):
+                    raise RunError(f"cpu: the engine has not answered for {STALL_S:.0f} s")
+            keep = _keep_for_a_while
         except RuntimeError as exc:
+            keep = _keep_for_a_while
             raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         finally:
-            _keep_for_a_while((self._networks, self._works))
+            keep((self._networks, self._works))
             self._networks = []
             self._works = {}
             self._converted.clear()
@@ -201,6 +208,8 @@ class CpuBackend:
 
 #: What closed backends used, and since when.
 _closed: deque[tuple[float, object]] = deque()
+#: What an engine that never answered still uses: to release it would be to wait for it.
+_hung: list[object] = []
 
 
 def _keep_for_a_while(used: object) -> None:

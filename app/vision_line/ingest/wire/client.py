@@ -31,6 +31,8 @@ REPORT_EVERY_S = 5.0
 MAX_BYTES_PER_S = 64e6
 MAX_PACKETS_PER_S = 50e3
 _RATE_OVER_S = 2.0
+#: So many are read before reports, the connection and signs of life have their turn: there may always be another.
+DATAGRAMS_AT_ONCE = 256
 #: A pass that takes so much longer than it may wait was a break of ours.
 BREAK_S = 1.0
 
@@ -93,7 +95,7 @@ class RtspClient:
 
     def _read(self) -> Iterator[list[RtpPacket]]:
         """Yield the packets among what was read, up to anything else at a time; all of it arrived now."""
-        self.arrived = (self._clocks.monotonic(), self._clocks.utc())
+        self._note_arrival()
         framer, media = self._playing.connection.framer, self._playing.channels[0]
         while True:
             yield self._media(framer.take_run(media))
@@ -104,6 +106,9 @@ class RtspClient:
                 yield self._packets_in(*item)
             else:
                 self._playing.dialogue.notice(item)
+
+    def _note_arrival(self) -> None:
+        self.arrived = (self._clocks.monotonic(), self._clocks.utc())
 
     def _packets_in(self, channel: int, data: memoryview) -> list[RtpPacket]:
         """Return the media packet in `data`, if it is one; reports are read at once."""
@@ -132,9 +137,13 @@ class RtspClient:
                 selector.register(sock, selectors.EVENT_READ)
             while not self._stop.is_set():
                 ready = {key.fileobj for key, _ in selector.select(TICK_S / 2)}
-                self.arrived = (self._clocks.monotonic(), self._clocks.utc())
+                self._note_arrival()
                 yield reorder.overdue(self.arrived[0])
-                while pair.rtp in ready and (data := pair.receive(pair.rtp)) is not None:
+                for _ in range(DATAGRAMS_AT_ONCE if pair.rtp in ready else 0):
+                    data = pair.receive(pair.rtp)
+                    if data is None:
+                        break
+                    self._note_arrival()  # each: between two of them a frame may have been decoded
                     self._packets += 1
                     self._count(len(data))
                     packet = parse_rtp(memoryview(data))

@@ -128,6 +128,7 @@ class CameraLedger:
             return
         open_before = self._downtime.open
         self._downtime.pause(slept.started_s)
+        self._downtime.reset()  # what was before it is final: a first inspection afterwards withdraws none of it
         self._downtime.add(slept, slept.ended_s)
         self._window.begin(slept.ended_s)
         self._decided_s = self._settled_s = slept.ended_s

@@ -28,7 +28,7 @@ from vision_line.inspection.detection_filter import class_thresholds
 from vision_line.inspection.tracking.association import Track
 from vision_line.inspection.tracking.candidates import Candidate, CandidatePhase
 from vision_line.inspection.tracking.registration import Rect
-from vision_line.inspection.tracking.tracker import BeltTracker
+from vision_line.inspection.tracking.tracker import LOST_AFTER_FRAMES, LOST_AFTER_S, BeltTracker
 
 #: An observation is markedly better than the best one so far when its score is higher by this much. The step bounds
 #: the number of updates of an event.
@@ -108,6 +108,9 @@ class EventTracker:
         self._clock_s = 0.0  # the belt's clock: the stream's own intervals where they can be trusted
         self._captured_s: float | None = None
         self._pts_s: float | None = None
+        self._dwell_s = settings.dwell_s
+        self._interval_s = 0.0  # between the last two inspected frames
+        self._period_s: float | None = None  # how far apart they are, None: not known yet
         self._observed: list[tuple[Track, int]] = []  # rows of the last update's detections
         self._detections = Detections.empty()
 
@@ -121,6 +124,7 @@ class EventTracker:
         if not self._defects and not detections.score.size:
             return []
         tracker, events = self._tracker_for(frame.size_wh)
+        tracker.lost_after_s = self._lost_after_s
         step = tracker.update(detections, self._is_hit(detections), self._clock_s)
         self._observed = step.observed + step.duplicate_hits
         for track, row in self._observed:
@@ -181,8 +185,21 @@ class EventTracker:
             if pts_dt_s > 0 and abs(pts_dt_s - captured_dt_s) <= CLOCK_JUMP_S:
                 dt_s = pts_dt_s
         self._clock_s += dt_s
+        if self._captured_s is not None:
+            self._learn_period(dt_s)
         self._captured_s = frame.captured_s
         self._pts_s = frame.pts_s
+
+    def _learn_period(self, interval_s: float) -> None:
+        """Learn how far apart inspected frames are, also while nothing is seen in them; one gap is none of it."""
+        usual_s = min(interval_s, self._interval_s) if self._interval_s else interval_s
+        self._interval_s = interval_s
+        self._period_s = usual_s if self._period_s is None else self._period_s + 0.2 * (usual_s - self._period_s)
+
+    @property
+    def _lost_after_s(self) -> float:
+        """How long a defect may be unseen between two frames: as long as a part stays, where nobody knows better."""
+        return max(LOST_AFTER_S, self._dwell_s if self._period_s is None else LOST_AFTER_FRAMES * self._period_s)
 
     def _tracker_for(self, size_wh: tuple[int, int]) -> tuple[BeltTracker, list[DefectEvent]]:
         """Return the tracker for frames of this size; a new size ends all open events and starts a new tracker."""

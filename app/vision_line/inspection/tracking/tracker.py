@@ -71,6 +71,8 @@ class BeltTracker:
         self._located_s = 0.0
         self._updated_s: float | None = None
         self._period_s = 0.0
+        #: A track ends that was not observed for so long, or for longer where frames are rare while there are tracks.
+        self.lost_after_s = LOST_AFTER_S
 
     def update(self, detections: Detections, is_hit: NDArray[np.bool_], at_s: float) -> TrackUpdate:
         """Match one frame's detections. `is_hit` (n,) marks those that may start a track."""
@@ -107,8 +109,11 @@ class BeltTracker:
         """Drop and return the tracks that were not observed for too long."""
         if not self.tracks:
             return []
-        bound_s = max(LOST_AFTER_S, LOST_AFTER_FRAMES * self._period_s)
-        return self._drop([track for track in self.tracks if at_s - track.observed_s > bound_s])
+        return self._drop([track for track in self.tracks if at_s - track.observed_s > self._bound_s])
+
+    @property
+    def _bound_s(self) -> float:
+        return max(self.lost_after_s, LOST_AFTER_FRAMES * self._period_s)
 
     def close(self) -> list[Track]:
         """Drop and return all tracks."""
@@ -238,8 +243,7 @@ class BeltTracker:
     def _has_ended(self, track: Track, at_s: float) -> bool:
         if track.hits < self._min_hits and (track.missed >= TENTATIVE_MISSES or track.outside):
             return True
-        bound_s = max(LOST_AFTER_S, LOST_AFTER_FRAMES * self._period_s)
-        return track.outside >= LEFT_AFTER_FRAMES or at_s - track.observed_s > bound_s
+        return track.outside >= LEFT_AFTER_FRAMES or at_s - track.observed_s > self._bound_s
 
     def _drop(self, ended: list[Track]) -> list[Track]:
         if ended:

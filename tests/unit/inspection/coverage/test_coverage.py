@@ -749,6 +749,22 @@ def test_a_sleep_of_the_machine_is_reported_though_the_monotonic_clock_stood_sti
     assert [(row.minute_utc - MINUTE, row.clock) for row in line.log.minutes.values()] == [(0, 0), (7200, 0)]
 
 
+def test_a_sleep_withdraws_no_downtime_before_it() -> None:
+    """Nothing was inspected for ten minutes, then the machine slept; at once when it wakes a frame is inspected."""
+    line = Line()
+    _inspect_steadily(line, 0.0, 10.0)
+    _idle(line, 10.0, 610.0)
+    line.step_utc = line.asleep_s = 3600.0
+    line.tick(610.1)
+    _inspect_steadily(line, 610.4, 640.0)
+    line.close(640.0)
+
+    (before, asleep, *_) = sorted(line.log.intervals.values(), key=lambda row: row.started_s)
+    assert before.ended_s is not None
+    assert before.ended_s - before.started_s == pytest.approx(600.0, abs=1.0)
+    assert asleep.cause == "paused"
+
+
 def _play_one(line: Line, action: str, now_s: float) -> None:
     if action in _STATES:
         line.state(now_s, *_STATES[action])

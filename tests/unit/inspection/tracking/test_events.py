@@ -244,6 +244,44 @@ def test_expires_without_frames() -> None:
     assert tracker.close() == []
 
 
+def _seen_at(at_s: float, sequence: int, seen: Iterable[Seen]) -> Inspected:
+    frame, detections = _inspection(sequence, seen)
+    return Inspected(replace(frame, arrived_s=at_s, arrived_utc=UTC + at_s), detections)
+
+
+@pytest.mark.parametrize("period_s", [0.08, 1.0, 7.0])
+def test_a_defect_is_confirmed_however_rare_frames_are(period_s: float) -> None:
+    """Between two of them it is asked again and again what has ended: nothing has, as long as they come as they do."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(dwell_s=30.0, min_hits=3))
+    events: list[DefectEvent] = []
+    for number in range(12):
+        at_s = 100.0 + number * period_s
+        events += tracker.update(*_seen_at(at_s, number, [(100.0, 100.0, 0.5, 0)] if number >= 6 else []))
+        for step in range(int(period_s / 0.1)):
+            events += tracker.expire(at_s + 0.1 * step)
+    assert _phases(events)[0] is EventPhase.NEW
+    assert EventPhase.END not in _phases(events)
+    assert _phases(tracker.expire(100.0 + 11 * period_s + 400.0)) == [EventPhase.END]
+
+
+def test_a_defect_is_confirmed_where_frames_are_rare_from_the_first_on() -> None:
+    """Nobody knows yet how far apart they are; it is not given up before its part has gone."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(dwell_s=30.0, min_hits=2))
+    tracker.update(*_seen_at(100.0, 0, [(100.0, 100.0, 0.5, 0)]))
+    assert tracker.expire(109.0) == []
+    assert _phases(tracker.update(*_seen_at(110.0, 1, [(100.0, 100.0, 0.5, 0)]))) == [EventPhase.NEW]
+
+
+def test_one_gap_keeps_no_defect_of_before_alive() -> None:
+    """A camera that was away for a minute sends as often as before: what was seen then has ended."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
+    for number in range(20):
+        tracker.update(*_seen_at(100.0 + 0.2 * number, number, [(100.0, 100.0, 0.5, 0)]))
+    ended = _phases(tracker.update(*_seen_at(164.0, 20, [])))
+    ended += _phases(tracker.update(*_seen_at(164.2, 21, [])))
+    assert ended == [EventPhase.END]
+
+
 def test_new_frame_size_ends_events() -> None:
     """When the camera changes its frame size, events under way end and tracking starts afresh."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings(min_hits=1))
