@@ -21,6 +21,7 @@ from vision_line.encoded import EncodedFrame
 from vision_line.records.clips.open_clip import OpenClip
 from vision_line.records.clips.plan import ClipPlan
 from vision_line.records.clips.ring import Ring, RingMemory
+from vision_line.records.entries import CameraLabels
 
 FPS = 25
 LIMIT_US = 2.0
@@ -99,7 +100,7 @@ def mux_ms(frames: list[tuple[bytes, bool]]) -> float:
         ring.saw(encoded)
     with tempfile.TemporaryDirectory() as folder:
         before = time.thread_time()
-        clip = OpenClip(ClipPlan("e", "cam", 0.0, 10.0), ring, lambda: Path(folder) / "clip")
+        clip = OpenClip(ClipPlan("e", "cam", CameraLabels(), 0.0, 10.0), ring, lambda: Path(folder) / "clip")
         list(clip.feed(15.0))
         clip.finish(15.0)
         return (time.thread_time() - before) * 1e3

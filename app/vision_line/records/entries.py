@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vision_line.frames import (
     ClockStep,
@@ -22,6 +23,13 @@ from vision_line.frames import (
 )
 from vision_line.inspection.tracking.candidates import Candidate
 from vision_line.records.file_tables import RowKey
+
+
+class CameraLabels(NamedTuple):
+    """What rows of a camera bear beside its name."""
+
+    station: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,11 @@ class CameraRecord:
     model_name: str = ""
     model_sha256: str = ""
     epoch: int = 0
+
+    @property
+    def labels(self) -> CameraLabels:
+        """What rows bear from this record on."""
+        return CameraLabels(self.station, self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +175,14 @@ class EvidenceEntry:
 class ClipEntry:
     """A clip of `events` is on the disk, or `missing` says why there is none; `note` why it is not as it should be.
 
-    `begins` and `ends` are the arrivals of its first and last frame.
+    `begins` and `ends` are the arrivals of its first and last frame. `labels` are those of its first event: it is
+    entered when it is over, and another recipe may be in force by then.
     """
 
     clip_id: str
     camera: str
     events: tuple[str, ...]
+    labels: CameraLabels
     created_utc: float
     begins_utc: float | None = None
     begins_s: float | None = None
@@ -207,18 +222,20 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class NearMissEntry:
-    """A track that never became an event; its image was to be kept with this probability."""
+    """A track that never became an event, under these labels; its image was to be kept with this probability."""
 
     candidate: Candidate
+    labels: CameraLabels
     probability: float
     image: StoredImage
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An inspected frame that was drawn with this probability, with what was found in it; without its data."""
+    """A frame that was inspected under these labels and drawn with this probability, without its data."""
 
     inspection: Inspection
+    labels: CameraLabels
     probability: float
     image: StoredImage
 

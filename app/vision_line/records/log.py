@@ -83,6 +83,7 @@ class SqliteLog:
             ConfigError: the key that signs cannot be used.
         """
         self._directory = directory
+        self._labels: dict[str, entries.CameraLabels] = {}  # of cameras as configured now
         sealer = Sealer(None if settings.signing_key is None else load_signing_key(Path(settings.signing_key)))
         with ExitStack() as undo:
             self._lock = DirectoryLock(directory)
@@ -119,7 +120,7 @@ class SqliteLog:
             *(directory, number, usages, self._backlog.put, read_image), age=RowAge(settings.keep_days)
         )
         #: Keeps audits and near misses once its `apply` was called.
-        self.review = ReviewRecorder(run.run_id, images, self._backlog.put)
+        self.review = ReviewRecorder(run.run_id, images, self._backlog.put, self._labels_of)
         self._clips: ClipRecorder | None = None
         if clips is not None:
             self._clips = ClipRecorder(
@@ -153,7 +154,7 @@ class SqliteLog:
         if events and self._evidence is not None:
             self._evidence.offer(inspection.frame, inspection.detections, events)
         if events and self._clips is not None:
-            self._clips.note(events)
+            self._clips.note(events, self._labels_of(events[0].camera))
 
     def write_events(self, events: Sequence[DefectEvent]) -> None:
         """Accept event changes that no frame brought (tracks that ran out)."""
@@ -162,7 +163,7 @@ class SqliteLog:
             if self._evidence is not None:
                 self._evidence.ended(events)
             if self._clips is not None:
-                self._clips.note(events)
+                self._clips.note(events, self._labels_of(events[0].camera))
 
     def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
         """Accept ledger rows; a row for the same camera and minute, or the same interval id, replaces the earlier.
@@ -186,7 +187,12 @@ class SqliteLog:
 
     def write_cameras(self, cameras: Sequence[CameraRecord]) -> None:
         """Accept the cameras as configured from now on; later rows bear their stations and recipes."""
+        for camera in cameras:
+            self._labels[camera.name] = camera.labels
         self._backlog.put(entries.CamerasEntry(tuple(cameras), time.time()))
+
+    def _labels_of(self, camera: str) -> entries.CameraLabels:
+        return self._labels.get(camera, entries.CameraLabels())
 
     def write_first_inspection(self, camera: str, inspected_utc: float) -> None:
         """Accept when a camera was inspected first since it was given to this box."""

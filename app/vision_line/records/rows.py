@@ -15,6 +15,7 @@ from vision_line.records.clip_rows import UPSERT_CLIP, clip_values
 from vision_line.records.columns import SqlValue
 from vision_line.records.entries import (
     AuditEntry,
+    CameraLabels,
     CameraRecord,
     CamerasEntry,
     ClipEntry,
@@ -40,7 +41,7 @@ from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql,
 Row = tuple[SqlValue, ...]
 Statement = tuple[str, list[Row]]
 #: By camera its station and recipe, and its newest row with since when that holds.
-KnownCameras = tuple[Mapping[str, tuple[str, str]], Mapping[str, tuple[CameraRecord, float]]]
+KnownCameras = tuple[Mapping[str, CameraLabels], Mapping[str, tuple[CameraRecord, float]]]
 
 
 _CAMERA = ("run", "camera", "station", "recipe")
@@ -168,7 +169,7 @@ class RowMaker:
         self._run = run
         self._classes = tuple(classes)
         # Both are replaced, never changed: `known` hands them out.
-        self._labels: Mapping[str, tuple[str, str]] = {}
+        self._labels: Mapping[str, CameraLabels] = {}
         self._entered: Mapping[str, tuple[CameraRecord, float]] = {}  # each camera's newest row, since when it holds
         self._learn(cameras)
         self._makers: Mapping[type, Callable[[Any], Iterator[Statement]]] = {
@@ -202,11 +203,15 @@ class RowMaker:
         self._labels, self._entered = known
 
     def _learn(self, cameras: Sequence[CameraRecord]) -> None:
-        labels = {camera.name: (camera.station, camera.recipe) for camera in cameras}
+        labels = {camera.name: camera.labels for camera in cameras}
         self._labels = {**self._labels, **labels}
 
     def _of(self, camera: str) -> Row:
-        return (self._run, camera, *self._labels.get(camera, ("", "")))
+        return (self._run, camera, *self._labels.get(camera, CameraLabels()))
+
+    def _labelled(self, camera: str, labels: CameraLabels, values: Row) -> Row:
+        """Return a row of what was seen before it was entered."""
+        return (self._run, camera, *labels, *values)
 
     def _class_name(self, class_id: int) -> str:
         return self._classes[class_id] if 0 <= class_id < len(self._classes) else f"class {class_id}"
@@ -337,13 +342,16 @@ class RowMaker:
             yield SET_IMAGE, [image_row(self._run, entry.event_id, entry.observation)]
 
     def _near_miss(self, entry: NearMissEntry) -> Iterator[Statement]:
-        yield INSERT_NEAR_MISS, [(*self._of(entry.candidate.camera), *near_miss_values(entry))]
+        yield INSERT_NEAR_MISS, [self._labelled(entry.candidate.camera, entry.labels, near_miss_values(entry))]
 
     def _audit(self, entry: AuditEntry) -> Iterator[Statement]:
-        yield INSERT_AUDIT, [(*self._of(entry.inspection.frame.camera), *audit_values(entry, self._class_name))]
+        yield (
+            INSERT_AUDIT,
+            [self._labelled(entry.inspection.frame.camera, entry.labels, audit_values(entry, self._class_name))],
+        )
 
     def _clip(self, entry: ClipEntry) -> Iterator[Statement]:
-        yield UPSERT_CLIP, [(*self._of(entry.camera), *clip_values(entry))]
+        yield UPSERT_CLIP, [self._labelled(entry.camera, entry.labels, clip_values(entry))]
 
     def _file_deleted(self, entry: FileDeletedEntry) -> Iterator[Statement]:
         sql = FILE_TABLES[entry.table].mark_deleted_by_key

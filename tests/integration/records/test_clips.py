@@ -22,6 +22,7 @@ from vision_line.frames import DefectEvent, EventPhase, Verdict
 from vision_line.records.clips import recorder
 from vision_line.records.clips.nal_units import byte_stream, split_units
 from vision_line.records.clips.ring import Ring
+from vision_line.records.entries import CameraRecord
 from vision_line.records.log import SqliteLog
 from vision_line.records.reconciliation import reconcile_files
 from vision_line.records.schema import FILE_NAME, open_reader, open_writer, transaction
@@ -365,6 +366,17 @@ def test_at_the_end_clips_that_are_under_way_are_written(
     assert (row["note"], json.loads(row["events"])) == ("the program ended", ["open", "post"])
     assert frames_in(records / row["path"]) == row["frames"]
     assert not list((records / "clips").glob(".*"))
+
+
+def test_a_clip_bears_the_recipe_of_its_event(open_clips: OpenClips, records: Path, units: list[Unit]) -> None:
+    """Also where another one is in force by the time that it is over."""
+    log = open_clips()
+    now_s = time.monotonic()
+    Sender(tapped(log), units).send(100, now_s)
+    ended(log, "first", now_s - 1.0, now_s - 0.1)
+    log.write_cameras([CameraRecord("cam01", "press 4", "recipe B", "")])
+    log.close()
+    assert [row["recipe"] for row in rows_of(records)] == ["recipe A"]
 
 
 def test_a_clip_that_is_there_is_not_said_to_be_missing(

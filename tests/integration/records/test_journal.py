@@ -27,6 +27,7 @@ from vision_line.frames import CameraState, ClockStep, CoverageMinute, EventPhas
 from vision_line.records import journal, journal_removal, journal_writer, retention
 from vision_line.records.corrected_time import read_timeline
 from vision_line.records.entries import (
+    CameraLabels,
     CameraRecord,
     CamerasEntry,
     ClipEntry,
@@ -311,7 +312,7 @@ class Recorder:
         (self.records / path).parent.mkdir(parents=True, exist_ok=True)
         (self.records / path).write_bytes(data)
         times = (self.utc, 1.0, self.utc + 5.0, 6.0)
-        entry = ClipEntry(name, "cam01", (f"e{self.count}",), self.utc, *times, "h264", 9)
+        entry = ClipEntry(name, "cam01", (f"e{self.count}",), CameraLabels(), self.utc, *times, "h264", 9)
         self.write([replace(entry, path=path, sha256=sha256(data).hexdigest(), size=len(data))])
 
     def removed_clip(self) -> None:

@@ -20,10 +20,12 @@ import numpy as np
 import pytest
 from tests.builders import make_frame, make_inspection, scored_detections
 
-from vision_line.config.models import ReviewSettings
+from vision_line.config.models import RecordSettings, ReviewSettings
 from vision_line.frames import Detections, Frame, Observation
 from vision_line.inspection.tracking.candidates import Candidate, CandidatePhase
+from vision_line.records.annotate import bgr_of
 from vision_line.records.columns import Table
+from vision_line.records.entries import CameraRecord
 from vision_line.records.log import SqliteLog
 from vision_line.records.query import Selection
 from vision_line.records.review.candidate_frames import NOT_DRAWN, NOT_KNOWN, TOO_MANY
@@ -32,6 +34,7 @@ from vision_line.records.review.held_frames import MOST_FRAMES
 from vision_line.records.schema import FILE_NAME, open_reader, open_writer, transaction
 from vision_line.records.table_export import Format, export
 
+from .conftest import run_record
 from .test_journal import broken, verified
 
 OpenLog = Callable[..., SqliteLog]
@@ -103,6 +106,31 @@ def test_a_near_miss_has_the_image_of_its_best_observation(open_log: OpenLog, re
     assert (row["probability"], row["missing"], row["deleted_utc"]) == (1.0, None, None)
     found = verified(records, images=True)
     assert (found.draws, found.images and found.images.images) == (1, 1)
+
+
+def test_what_is_reviewed_bears_the_recipe_that_it_was_inspected_under(
+    records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another one is in force by the time that its image is written."""
+    monkeypatch.setattr("vision_line.records.review.draw.ASSUMED_RATE", 1.0)
+    changed = threading.Event()
+
+    def read_late(frame: Frame) -> Any:
+        assert changed.wait(40)
+        return bgr_of(frame)
+
+    log = SqliteLog(records, run_record(), RecordSettings(min_free_mb=1), ["open", "short"], read_image=read_late)
+    log.review.apply(review(audit_per_hour=3600))  # one a second: every frame, at the rate that is assumed
+    for number in range(2):
+        frame = grey_frame(number)
+        log.review.inspected(make_inspection(frame), [candidate(frame, number)])
+        log.review.ended([candidate(frame, number, CandidatePhase.MISSED)])
+        log.write_cameras([CameraRecord("cam01", "press 4", "recipe B", "")])
+    changed.set()
+    log.close()
+
+    for table in ("near_misses", "audits"):
+        assert [row["recipe"] for row in rows_of(records, table)] == ["recipe A", "recipe B"], table
 
 
 def test_an_event_is_let_go(open_log: OpenLog, records: Path) -> None:
@@ -243,8 +271,11 @@ def test_a_disk_that_refuses_is_no_reason_to_stop(open_log: OpenLog, records: Pa
     assert all(row["missing"].startswith("the image cannot be written") for row in rows_of(records, "audits"))
 
 
-def test_review_is_switched_while_the_line_runs(open_log: OpenLog, records: Path) -> None:
+def test_review_is_switched_while_the_line_runs(
+    open_log: OpenLog, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On, off and on; the journal knows each probability before the frames that were drawn with it."""
+    monkeypatch.setattr("vision_line.records.review.draw.ASSUMED_RATE", 2.0)  # many are drawn, whatever the run's name
     log = open_log()
     audited(log, 100)
     log.review.apply(review(audit_per_hour=3600))
@@ -259,15 +290,15 @@ def test_review_is_switched_while_the_line_runs(open_log: OpenLog, records: Path
     log.close()
 
     rows = rows_of(records, "audits")
-    assert {row["probability"] for row in rows if row["sequence"] < 300} == {1 / 30}
-    assert {row["probability"] for row in rows if row["sequence"] >= 300} == {1 / 60}
+    assert {row["probability"] for row in rows if row["sequence"] < 300} == {1 / 2}
+    assert {row["probability"] for row in rows if row["sequence"] >= 300} == {1 / 4}
     assert not [row for row in rows if row["sequence"] < 100 or 200 <= row["sequence"] < 300]
     assert [(row["probability"], row["missing"]) for row in rows_of(records, "near_misses")] == [(0.0, NOT_KNOWN)]
     with closing(sqlite3.connect(records / FILE_NAME)) as connection:
         said = connection.execute("SELECT key, body FROM journal WHERE kind = 'configuration'").fetchall()
     assert {key for key, _ in said} == {"audit/cam01"}
     after = [json.loads(body)["after"] for _, body in said]
-    assert [(one["probability"], one["since_sequence"]) for one in after] == [(1 / 30, 100), (0.0, 200), (1 / 60, 300)]
+    assert [(one["probability"], one["since_sequence"]) for one in after] == [(1 / 2, 100), (0.0, 200), (1 / 4, 300)]
     assert not broken(records)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from vision_line.frames import DefectEvent, EventPhase, Verdict
+from vision_line.records.entries import CameraLabels
 
 #: From the mildest on.
 _SEVERITY = (Verdict.ACCEPT, Verdict.WARN, Verdict.REJECT)
@@ -22,11 +23,12 @@ def verdicts_from(least: Verdict) -> tuple[Verdict, ...]:
 class ClipPlan:
     """A clip that is asked for: `events` in the order in which they came, from `begins_s` on (monotonic).
 
-    `unended` are those of them that go on; `seen_s` is when the last one was seen.
+    `unended` are those of them that go on; `seen_s` is when the last one was seen. `labels` are the first one's.
     """
 
     clip_id: str
     camera: str
+    labels: CameraLabels
     begins_s: float
     seen_s: float
     events: list[str] = field(default_factory=list)
@@ -45,12 +47,12 @@ class ClipPlanner:
         self._newest: dict[str, ClipPlan] = {}  # by camera
         self._plan_of: dict[str, ClipPlan] = {}  # by event that goes on, also where its clip is over
 
-    def note(self, event: DefectEvent) -> ClipPlan | None:
-        """Take account of a change; return the plan that it begins, if it begins one."""
+    def note(self, event: DefectEvent, labels: CameraLabels) -> ClipPlan | None:
+        """Take account of a change that came under these labels; return the plan that it begins, if it begins one."""
         plan = self._plan_of.get(event.event_id)
         begun = None
         if plan is None and event.verdict in self._verdicts:
-            plan, begun = self._joined(event)
+            plan, begun = self._joined(event, labels)
         if plan is not None:
             plan.seen_s = max(plan.seen_s, event.last_seen_s)
             if event.phase is EventPhase.END:
@@ -67,12 +69,12 @@ class ClipPlanner:
         if self._newest.get(plan.camera) is plan:
             del self._newest[plan.camera]
 
-    def _joined(self, event: DefectEvent) -> tuple[ClipPlan, ClipPlan | None]:
+    def _joined(self, event: DefectEvent, labels: CameraLabels) -> tuple[ClipPlan, ClipPlan | None]:
         """Return the plan that an event without one belongs to, and again if it is new."""
         begins_s = event.first_seen_s - self._pre_s
         plan, begun = self._newest.get(event.camera), None
         if plan is None or not self._takes(plan, event):
-            plan = begun = ClipPlan(event.event_id, event.camera, begins_s, event.last_seen_s)
+            plan = begun = ClipPlan(event.event_id, event.camera, labels, begins_s, event.last_seen_s)
             self._newest[event.camera] = plan
         plan.begins_s = min(plan.begins_s, begins_s)
         plan.events.append(event.event_id)

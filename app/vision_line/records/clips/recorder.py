@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from vision_line.config.models import ClipSettings
@@ -26,7 +27,7 @@ from vision_line.records.clips.open_clip import Footage, OpenClip, discard
 from vision_line.records.clips.plan import ClipPlan, ClipPlanner, verdicts_from
 from vision_line.records.clips.ring import Ring, RingMemory
 from vision_line.records.directory import PARTIAL_NAME, ensure_directory, file_sha256, free_mb, keep_partial
-from vision_line.records.entries import ClipEntry, Entry
+from vision_line.records.entries import CameraLabels, ClipEntry, Entry
 from vision_line.records.file_budget import FileBudget
 from vision_line.records.file_tables import CLIPS
 from vision_line.records.retention import RowAge
@@ -46,6 +47,13 @@ ROOM_S = 2.0
 SPARED_MB = 100
 
 ENDED = "the program ended"
+
+
+class _Changes(NamedTuple):
+    """What came of one camera's events at once."""
+
+    events: tuple[DefectEvent, ...]
+    labels: CameraLabels
 
 
 class ClipRecorder:
@@ -76,7 +84,7 @@ class ClipRecorder:
         self._rings: dict[str, Ring] = {}
         self._planner = ClipPlanner(settings.pre_s, settings.post_s, settings.max_s, self._verdicts)
         self._open: list[OpenClip] = []
-        self._changes: deque[tuple[DefectEvent, ...]] = deque()
+        self._changes: deque[_Changes] = deque()
         self._partials = 0
         self._problem = ""
         self._wake = threading.Event()
@@ -94,16 +102,18 @@ class ClipRecorder:
             self._rings = {**self._rings, camera: Ring(self._memory, self._pre_s)}  # others are reading it
         return self._rings[camera]
 
-    def note(self, events: Sequence[DefectEvent]) -> None:
-        """Take changes of events; never waits. Where too many wait, their rows say that clips are missing.
+    def note(self, events: Sequence[DefectEvent], labels: CameraLabels) -> None:
+        """Take changes of one camera's events that came under these labels; never waits.
+
+        Where too many wait, their rows say that clips are missing.
 
         Raises:
             RunError: the log takes no rows.
         """
         if len(self._changes) < QUEUE_CHANGES:
-            self._changes.append(tuple(events))
+            self._changes.append(_Changes(tuple(events), labels))
         else:
-            self._pass_over(events, "too many events at once")
+            self._pass_over(_Changes(tuple(events), labels), "too many events at once")
 
     def close(self, timeout_s: float) -> None:
         """End the clips that are under way, for at most `timeout_s`; what is left is recorded as missing."""
@@ -118,11 +128,11 @@ class ClipRecorder:
         for ring in self._rings.values():
             ring.close()
 
-    def _pass_over(self, events: Sequence[DefectEvent], reason: str) -> None:
-        """Record that there is no clip of `events`; a row that has one stays as it is."""
-        for event in events:
+    def _pass_over(self, changes: _Changes, reason: str) -> None:
+        """Record that there is no clip of events; a row that has one stays as it is."""
+        for event in changes.events:
             if event.verdict in self._verdicts:
-                self._enter_missing(event.event_id, event.camera, (event.event_id,), reason)
+                self._enter_missing(event.event_id, event.camera, (event.event_id,), changes.labels, reason)
 
     def _work(self) -> None:
         yield_to_inspection()
@@ -138,8 +148,9 @@ class ClipRecorder:
     def _step(self) -> None:
         """Take note of events, write what came, and finish what is over."""
         while self._changes:
-            for event in self._changes.popleft():
-                self._plan(event)
+            changes = self._changes.popleft()
+            for event in changes.events:
+                self._plan(event, changes.labels)
         for clip in list(self._open):
             self._advance(clip)
         now_s = time.monotonic()
@@ -147,8 +158,8 @@ class ClipRecorder:
             ring.expire(now_s)
         self._budget.expire()
 
-    def _plan(self, event: DefectEvent) -> None:
-        plan = self._planner.note(event)
+    def _plan(self, event: DefectEvent, labels: CameraLabels) -> None:
+        plan = self._planner.note(event, labels)
         if plan is None:
             return
         ring = self._rings.get(plan.camera)
@@ -221,7 +232,7 @@ class ClipRecorder:
         self._budget.add(StoredFile(self._run, (footage.clip_id,), (path,), size, first.arrived_utc, offset_s))
         self._record(
             ClipEntry(
-                *(footage.clip_id, footage.plan.camera, tuple(footage.plan.events), time.time()),
+                *(footage.clip_id, footage.plan.camera, tuple(footage.plan.events), footage.plan.labels, time.time()),
                 *(first.arrived_utc, first.arrived_s, ends_utc, last.arrived_s),
                 codec=footage.codec,
                 frames=footage.frames,
@@ -264,11 +275,13 @@ class ClipRecorder:
         return f"{CLIPS.folder}/{day}/{camera}/{self._run}-{name}.mp4"
 
     def _miss(self, clip_id: str, plan: ClipPlan, reason: str) -> None:
-        self._enter_missing(clip_id, plan.camera, tuple(plan.events), reason)
+        self._enter_missing(clip_id, plan.camera, tuple(plan.events), plan.labels, reason)
 
-    def _enter_missing(self, clip_id: str, camera: str, events: tuple[str, ...], reason: str) -> None:
+    def _enter_missing(
+        self, clip_id: str, camera: str, events: tuple[str, ...], labels: CameraLabels, reason: str
+    ) -> None:
         logger.warning("camera %s: no clip of event %s: %s", camera, clip_id, reason)
-        self._record(ClipEntry(clip_id, camera, events, time.time(), missing=reason))
+        self._record(ClipEntry(clip_id, camera, events, labels, time.time(), missing=reason))
 
     def _note_problem(self, problem: str) -> None:
         self._problem = problem

@@ -9,7 +9,14 @@ from functools import partial
 from vision_line.config.models import ReviewSettings
 from vision_line.frames import Frame, Inspection
 from vision_line.inspection.tracking.candidates import Candidate, CandidatePhase
-from vision_line.records.entries import AuditEntry, ConfigurationEntry, Entry, NearMissEntry, without_frame_data
+from vision_line.records.entries import (
+    AuditEntry,
+    CameraLabels,
+    ConfigurationEntry,
+    Entry,
+    NearMissEntry,
+    without_frame_data,
+)
 from vision_line.records.file_tables import AUDITS, NEAR_MISSES
 from vision_line.records.review.candidate_frames import TOO_MANY, CandidateFrames
 from vision_line.records.review.draw import AuditDraw, AuditRate
@@ -28,11 +35,18 @@ class ReviewRecorder:
     `inspected` and `ended` are called by the scheduler's thread, the others by the run's owner.
     """
 
-    def __init__(self, run_id: str, images: ReviewImages, record: Callable[[Entry], None]) -> None:
-        """`record` takes rows, and what the journal gets of probabilities."""
+    def __init__(
+        self,
+        run_id: str,
+        images: ReviewImages,
+        record: Callable[[Entry], None],
+        labels: Callable[[str], CameraLabels],
+    ) -> None:
+        """`record` takes rows, and what the journal gets of probabilities; `labels` are a camera's now."""
         self._run_id = run_id
         self._images = images
         self._record = record
+        self._labels = labels
         self._settings = _OFF
         self._draws: dict[str, AuditDraw] = {}
         self._frames = HeldFrames()
@@ -94,7 +108,7 @@ class ReviewRecorder:
             camera=frame.camera,
             seen_utc=frame.arrived_utc,
             offset_s=frame.arrived_utc - frame.arrived_s,
-            entry=partial(AuditEntry, without_frame_data(inspection), probability),
+            entry=partial(AuditEntry, without_frame_data(inspection), self._labels(frame.camera), probability),
         )
         self._hand_over(image, self._hold(frame), TOO_MANY)
 
@@ -105,7 +119,8 @@ class ReviewRecorder:
             if candidate.phase is not CandidatePhase.SEEN:
                 kept = self._candidates.take(candidate)
                 if candidate.phase is CandidatePhase.MISSED and settings.near_misses:
-                    self._hand_over(_near_miss_image(candidate, kept.probability), kept.held, kept.missing)
+                    image = _near_miss_image(candidate, self._labels(candidate.camera), kept.probability)
+                    self._hand_over(image, kept.held, kept.missing)
             elif settings.near_misses:
                 self._candidates.seen(candidate, settings.near_miss_share, hold)
 
@@ -137,7 +152,7 @@ class _Once:
         return self._held
 
 
-def _near_miss_image(candidate: Candidate, probability: float) -> ReviewImage:
+def _near_miss_image(candidate: Candidate, labels: CameraLabels, probability: float) -> ReviewImage:
     return ReviewImage(
         table=NEAR_MISSES,
         key=(candidate.near_miss_id,),
@@ -145,7 +160,7 @@ def _near_miss_image(candidate: Candidate, probability: float) -> ReviewImage:
         camera=candidate.camera,
         seen_utc=candidate.first_seen_utc,
         offset_s=candidate.first_seen_utc - candidate.first_seen_s,
-        entry=partial(NearMissEntry, candidate, probability),
+        entry=partial(NearMissEntry, candidate, labels, probability),
     )
 
 

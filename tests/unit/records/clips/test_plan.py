@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from vision_line.frames import DefectEvent, EventPhase, Verdict
 from vision_line.records.clips.plan import ClipPlan, ClipPlanner, verdicts_from
+from vision_line.records.entries import CameraLabels
 
 PRE_S, POST_S, MAX_S = 5.0, 4.0, 30.0
+LABELS = CameraLabels("press 4", "recipe A")
 
 
 def change(
@@ -34,19 +36,19 @@ def planner(least: Verdict = Verdict.WARN) -> ClipPlanner:
 
 def lived(made: ClipPlanner, name: str, first_s: float, last_s: float) -> ClipPlan | None:
     """Have an event begin and end; return the plan that it began."""
-    begun = made.note(change(name, first_s, first_s))
-    made.note(change(name, first_s, last_s, EventPhase.END))
+    begun = made.note(change(name, first_s, first_s), LABELS)
+    made.note(change(name, first_s, last_s, EventPhase.END), LABELS)
     return begun
 
 
 def test_a_clip_reaches_from_before_the_first_sight_to_after_the_last() -> None:
     """Until the event has ended its end is not known: then the clip is as long as one may be."""
     made = planner()
-    plan = made.note(change("e", 100.0, 100.5))
+    plan = made.note(change("e", 100.0, 100.5), LABELS)
     assert plan is not None
     assert (plan.begins_s, made.ends_s(plan)) == (95.0, 125.0)
 
-    made.note(change("e", 100.0, 103.0, EventPhase.END))
+    made.note(change("e", 100.0, 103.0, EventPhase.END), LABELS)
     assert made.ends_s(plan) == 107.0
 
 
@@ -56,7 +58,7 @@ def test_events_that_overlap_share_a_clip() -> None:
     plan = lived(made, "a", 100.0, 101.0)
     assert plan is not None
     assert lived(made, "b", 109.0, 110.0) is None
-    other = made.note(change("c", 109.5, 110.0, camera="cam02"))
+    other = made.note(change("c", 109.5, 110.0, camera="cam02"), LABELS)
     assert (plan.events, made.ends_s(plan)) == (["a", "b"], 114.0)
     assert other is not None
     assert lived(made, "later", 119.5, 120.0) is not None  # its pre-roll begins after the end of the first
@@ -65,9 +67,9 @@ def test_events_that_overlap_share_a_clip() -> None:
 def test_no_event_is_at_the_very_end_of_the_longest_clip() -> None:
     """What does not fit into it has its own, with what came before it."""
     made = planner()
-    made.note(change("long", 100.0, 100.0))  # goes on: at most up to 125
-    assert made.note(change("in", 120.0, 120.5)) is None
-    own = made.note(change("own", 121.5, 122.0))
+    made.note(change("long", 100.0, 100.0), LABELS)  # goes on: at most up to 125
+    assert made.note(change("in", 120.0, 120.5), LABELS) is None
+    own = made.note(change("own", 121.5, 122.0), LABELS)
     assert own is not None
     assert own.begins_s == 116.5
 
@@ -75,22 +77,22 @@ def test_no_event_is_at_the_very_end_of_the_longest_clip() -> None:
 def test_a_verdict_that_rises_begins_a_clip() -> None:
     """From then on; milder ones have none."""
     made = planner()
-    assert made.note(change("e", 100.0, 100.0, verdict=Verdict.ACCEPT)) is None
-    plan = made.note(change("e", 100.0, 101.0, EventPhase.UPDATE, Verdict.WARN))
+    assert made.note(change("e", 100.0, 100.0, verdict=Verdict.ACCEPT), LABELS) is None
+    plan = made.note(change("e", 100.0, 101.0, EventPhase.UPDATE, Verdict.WARN), LABELS)
     assert plan is not None
     assert plan.begins_s == 95.0
-    assert made.note(change("f", 130.0, 130.0, EventPhase.END, Verdict.ACCEPT)) is None
+    assert made.note(change("f", 130.0, 130.0, EventPhase.END, Verdict.ACCEPT), LABELS) is None
 
 
 def test_an_event_that_outlasts_its_clip_has_no_other() -> None:
     """Its later changes begin none."""
     made = planner()
-    plan = made.note(change("e", 100.0, 100.0))
+    plan = made.note(change("e", 100.0, 100.0), LABELS)
     assert plan is not None
     made.close(plan)
-    assert made.note(change("e", 100.0, 140.0, EventPhase.UPDATE)) is None
-    assert made.note(change("e", 100.0, 150.0, EventPhase.END)) is None
-    assert made.note(change("f", 151.0, 151.0)) is not None
+    assert made.note(change("e", 100.0, 140.0, EventPhase.UPDATE), LABELS) is None
+    assert made.note(change("e", 100.0, 150.0, EventPhase.END), LABELS) is None
+    assert made.note(change("f", 151.0, 151.0), LABELS) is not None
 
 
 @pytest.mark.parametrize(("least", "count"), [(Verdict.ACCEPT, 3), (Verdict.WARN, 2), (Verdict.REJECT, 1)])
@@ -123,7 +125,7 @@ def test_every_event_is_in_one_clip_that_shows_it(events: list[tuple[float, floa
         for plan in [plan for plan in open_plans if made.ends_s(plan) < now_s]:
             made.close(plan)
             open_plans.remove(plan)
-        if begun := made.note(event):
+        if begun := made.note(event, LABELS):
             plans.append(begun)
             open_plans.append(begun)
 
