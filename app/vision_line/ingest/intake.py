@@ -12,7 +12,8 @@ Too many. Only a share of the frames is admitted, as tokens: each frame brings `
 takes one. A frame that is left out breaks the chain of references, so the tokens are spent from a keyframe on: a
 part of each group of pictures is decoded, at least its keyframe.
 
-Not whole. Where frames were left out before a recovery point, what follows is decoded and not shown until it is whole.
+Not whole. Where frames were left out before a keyframe, what may still refer to them is decoded and not shown: what
+follows a recovery point until all is new, and what is decoded after a keyframe and shown before it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Intake:
         self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which frame
         self._skips = False
         self._recovery = Recovery()
-        self._broken = False  # frames since the last decoded one were not decoded
+        self._broken: DropCause | None = None  # why frames since the last decoded one were not decoded
+        self._unwhole = DropCause.CORRUPT  # why what follows such frames is not shown
         self._opening = Opening(limit_s)
         self._held: list[tuple[EncodedFrame, float]] = []  # the newest that may be of a backlog, and the fall then
         self._kept: list[EncodedFrame] = []
@@ -86,7 +88,7 @@ class Intake:
     def lose(self) -> None:
         """Wait for a keyframe: what was decoded is damaged."""
         self._awaits = DropCause.CORRUPT
-        self._break()
+        self._break(DropCause.CORRUPT)
         self._clear_kept()
         for _ in self._held:
             self._drop(DropCause.CORRUPT)
@@ -115,21 +117,24 @@ class Intake:
             return ()
         held = self._release(age) if self._held else []
         chosen = self._choose(frame, age)
-        return self._whole([*held, *chosen]) if held or self._broken or not self._recovery.is_over else chosen
+        return (
+            self._whole([*held, *chosen]) if held or self._broken is not None or not self._recovery.is_over else chosen
+        )
 
     def _whole(self, chosen: Sequence[EncodedFrame]) -> Sequence[EncodedFrame]:
         """Return what is to be decoded, of which only whole frames are to be shown."""
         return [frame if self._is_whole(frame) else self._unshown(frame) for frame in chosen]
 
     def _is_whole(self, frame: EncodedFrame) -> bool:
-        if self._broken and frame.keyframe:
+        if self._broken is not None and frame.keyframe:
             self._recovery.begin(frame)
-            self._broken = False
+            self._unwhole = DropCause.CORRUPT if self._recovery.is_refreshing else self._broken
+            self._broken = None
         return self._recovery.is_whole(frame)
 
     def _unshown(self, frame: EncodedFrame) -> EncodedFrame:
         if frame.shown:
-            self._drop(DropCause.CORRUPT)
+            self._drop(self._unwhole)
         return replace(frame, shown=False)
 
     def _choose(self, frame: EncodedFrame, age: FrameAge) -> Sequence[EncodedFrame]:
@@ -168,19 +173,19 @@ class Intake:
         return chosen
 
     def _restart(self) -> None:
-        """Begin with a keyframe: nothing before it is needed."""
+        """Begin with a keyframe: nothing before it is needed, but for frames that are shown before it."""
         self._awaits = None
         self._clear_kept()
 
     def _clear_kept(self) -> None:
         """Let go of what was kept for reference, undecoded."""
         if self._kept:
-            self._break()
+            self._break(DropCause.BEHIND)
         self._kept.clear()
 
-    def _break(self) -> None:
+    def _break(self, cause: DropCause) -> None:
         """Note that a frame is not decoded. Of what is missing before its first one the decoder knows itself."""
-        self._broken = self._cost_s > 0.0
+        self._broken = cause if self._cost_s > 0.0 else None
 
     def _count_group(self, *, keyframe: bool) -> None:
         if keyframe:
@@ -198,7 +203,7 @@ class Intake:
                 self._awaits = None
                 return True
             self._awaits = DropCause.SHED
-        self._break()
+        self._break(self._awaits)
         self._drop(self._awaits)
         return False
 
@@ -224,7 +229,7 @@ class Intake:
     def _keep(self, frame: EncodedFrame) -> None:
         """Keep what later frames refer to; it will not be shown."""
         if self._awaits is not None:
-            self._break()
+            self._break(self._awaits)
             return
         self._kept_bytes = (self._kept_bytes if self._kept else 0) + (0 if frame.packet is None else frame.packet.size)
         self._kept.append(replace(frame, shown=False))
@@ -238,7 +243,7 @@ class Intake:
         if self._awaits is None and self._is_worth_decoding(len(kept), age):
             return (*kept, frame)
         self._awaits = self._awaits or DropCause.BEHIND
-        self._break()
+        self._break(self._awaits)
         self._drop(self._awaits)
         return ()
 

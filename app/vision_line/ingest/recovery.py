@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How long after a new beginning an H.264 stream with intra refresh still shows old parts.
+"""Which frames after a new beginning still show what was left out before it.
 
-Such a camera sends no whole keyframe: it refreshes its image part by part, and a recovery point says how many frames
-later all of it is new (ITU-T H.264 D.2.8, `recovery_frame_cnt`). FFmpeg's decoder goes by that for the first frames
-that it ever gets. Later it does not: where frames before a recovery point were left out, it refreshes what it had
-before them, and gives images of new and old parts as if they were whole.
+In an H.264 stream with intra refresh: the first ones. Such a camera sends no whole keyframe: it refreshes its image
+part by part, and a recovery point says how many frames later all of it is new (ITU-T H.264 D.2.8,
+`recovery_frame_cnt`). FFmpeg's decoder goes by that for the first frames that it ever gets. Later it does not: where
+frames before a recovery point were left out, it refreshes what it had before them, and gives images of new and old
+parts as if they were whole.
+
+In a stream with open groups of pictures: those that are decoded after the keyframe and shown before it. They may refer
+to the group before. Where that is not there, FFmpeg's H.264 decoder takes a copy of an older frame; its H.265 decoder
+gives none of them. They are known by their presentation times; frames without any are discarded when they come out
+(`Reordering`).
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from vision_line.ingest.frame_numbers import frame_units, prefix_bytes
 from vision_line.ingest.parameter_sets import Bits
 
 _SLICES = frozenset({1, 2, 5})
+_IDR = 5
 _SEI, _RECOVERY_POINT = 6, 6
 _MORE = 0xFF  # of a payload's type or size: the next byte counts on
 
@@ -26,22 +33,34 @@ class Recovery:
     def __init__(self) -> None:
         """Begin before the first frame."""
         self._missing = 0  # frames that others may refer to, until all parts are new
+        self._key_s: float | None = None  # presentation time of the keyframe that others may be shown before
+        self._begins = False
 
     @property
     def is_over(self) -> bool:
         """Whether all that comes is whole."""
-        return not self._missing
+        return not self._missing and self._key_s is None
+
+    @property
+    def is_refreshing(self) -> bool:
+        """Whether parts of the image are still old."""
+        return self._missing > 0
 
     def begin(self, frame: EncodedFrame) -> None:
         """Note that decoding begins at `frame`, though what it refers to was left out."""
         self._missing = frames_to_recovery(frame)
+        self._key_s = None if _is_idr(frame) else frame.pts_s
+        self._begins = True
 
     def is_whole(self, frame: EncodedFrame) -> bool:
-        """Return whether the next frame to be decoded, `frame`, shows no old parts."""
-        if not self._missing:
-            return True
-        self._missing -= _is_reference(frame)
-        return False
+        """Return whether the next frame to be decoded, `frame`, shows nothing of what was left out."""
+        if frame.keyframe and not self._begins:
+            self._key_s = None  # those that are shown before this one refer to what was decoded
+        self._begins = False
+        if self._missing:
+            self._missing -= _is_reference(frame)
+            return False
+        return self._key_s is None or frame.pts_s is None or frame.pts_s >= self._key_s
 
 
 def frames_to_recovery(frame: EncodedFrame) -> int:
@@ -52,6 +71,11 @@ def frames_to_recovery(frame: EncodedFrame) -> int:
                 if kind == _RECOVERY_POINT:
                     return _recovery_frame_cnt(payload)
     return 0
+
+
+def _is_idr(frame: EncodedFrame) -> bool:
+    """Whether nothing after an H.264 frame refers to anything before it; not known of other codecs."""
+    return any(unit[0] & 0x1F == _IDR for unit in _units(frame))
 
 
 def _is_reference(frame: EncodedFrame) -> bool:

@@ -26,6 +26,7 @@ from vision_line.ingest.frame_sink import FrameSink
 from vision_line.ingest.health import Health, HealthMonitor
 from vision_line.ingest.intake import Intake
 from vision_line.ingest.lifecycle import ConnectionStats
+from vision_line.ingest.reordering import Reordering
 from vision_line.ingest.rtsp import RtspSource
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ingest.source import Source
@@ -36,9 +37,7 @@ logger = logging.getLogger(__name__)
 TakeFingerprint = Callable[[object], Fingerprint | None]
 
 FILE_OPEN_S = 30.0  # a busy disk is waited for: a file has one try only
-_NO_TICKS = -(1 << 62)
 INTERRUPTION_S = 2.0  # skipping frames of a camera this late interrupts its health check
-_MAX_REMEMBERED = 64  # arrivals of frames that are inside the decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +122,7 @@ class Session:
         self._busy_s = 0.0  # since the previous frame, spent on other things than reading
         self._intake = Intake(stream.name, self._limit_s, load, self._count_skipped)
         self._damage = None if stream.is_live else Damage()
-        self._arrivals: dict[int, EncodedFrame] = {}
-        self._shown_ticks = _NO_TICKS  # presentation time of the frame that was shown last
+        self._reordering = Reordering()
         self._thread = threading.Thread(target=self._run, name=f"camera {stream.name}", daemon=True)
 
     def start(self) -> None:
@@ -191,12 +189,11 @@ class Session:
         if self._tap is not None:
             self._tap.saw(encoded)
         if encoded.damaged or self._lacks_reference(encoded):
-            self._intake.lose()
+            self._lose()
             if encoded.counts:
                 self._drop(DropCause.CORRUPT)
         elif encoded.packet is None:
-            if not self._intake.awaits_key:
-                self._decode(encoded)
+            self._decode(encoded)
         else:
             self._note_age(encoded)
             for chosen in self._intake.take(encoded, self._age):
@@ -234,20 +231,19 @@ class Session:
             raise ValueError("found an encoded frame without the video that it belongs to")
         if encoded.origin is not self._origin:
             self._change_decoder(encoded.origin)
-        self._remember(encoded)
         began_s = self._clocks.monotonic()
         self._decode(encoded)
         self._intake.decoded(self._clocks.monotonic() - began_s)
 
     def _change_decoder(self, origin: EncodedVideo) -> None:
         self._close_decoder()
-        self._arrivals.clear()
+        self._reordering.clear()
         self._origin = origin
         self._decoder = self._open_decoder(self._name, origin, colour_override(self._stream))
 
     def _let_go(self) -> None:
         """Release what was kept for later frames: a connection may be remembered for longer than it lasts."""
-        self._arrivals.clear()
+        self._reordering.clear()
         self._intake.let_go()
 
     def _close_decoder(self) -> None:
@@ -258,14 +254,28 @@ class Session:
     def _decode(self, encoded: EncodedFrame) -> None:
         if self._decoder is None:
             return
+        packet, encoded.packet = encoded.packet, None  # it would be kept for as long as the frame is remembered
+        if packet is not None:
+            self._reordering.enter(encoded)
         try:
-            for decoded in self._decoder.decode(encoded.packet):
+            for decoded in self._decoder.decode(packet):
                 self._post(decoded, encoded)
         except SourceError as exc:
             if exc.code is not SourceErrorCode.CORRUPT:
                 raise
-            self._intake.lose()
+            self._lose()
             self._count_unseen(encoded, DropCause.CORRUPT)
+            encoded.shown = False  # some decoders give a part of it later
+        if packet is None:
+            self._reordering.end()
+            self._show_released()
+
+    def _lose(self, place: int | None = None) -> None:
+        """Go on at a keyframe: there is damage, of the decoded frame at `place` or of one that cannot be decoded."""
+        self._intake.lose()
+        for later in self._reordering.lose(place):
+            self._count_unseen(later, DropCause.CORRUPT)
+            later.shown = False
 
     def _drop(self, cause: DropCause) -> None:
         self.sink.dropped(cause)
@@ -279,11 +289,23 @@ class Session:
             encoded.on_damage()
 
     def _post(self, decoded: DecodedFrame, newest: EncodedFrame) -> None:
-        encoded = self._recall(decoded, newest)
-        if decoded.corrupt:
-            self._intake.lose()
+        place, encoded = self._reordering.leave(decoded, newest)
+        if self._reordering.is_lost(place, decoded):
             self._count_unseen(encoded, DropCause.CORRUPT)
-            return
+            if decoded.corrupt:
+                self._lose(place)
+        elif self._reordering.waits(place):
+            self._reordering.hold(place, decoded, encoded)
+        else:
+            self._show(decoded, encoded)
+        if self._reordering.holds:
+            self._show_released()
+
+    def _show_released(self) -> None:
+        for decoded, encoded in self._reordering.release():
+            self._show(decoded, encoded)
+
+    def _show(self, decoded: DecodedFrame, encoded: EncodedFrame) -> None:
         keyframe = decoded.keyframe or encoded.keyframe
         decoded_s = self._clocks.monotonic()
         if encoded.shown or self.stats.last_frame_s is not None:  # frames stored before it tell no rate
@@ -332,23 +354,3 @@ class Session:
         if first or self.call_on_frame or stats.health is not before:
             self.call_on_frame = False
             self._changed()
-
-    def _remember(self, encoded: EncodedFrame) -> None:
-        """Keep a frame's arrival until it leaves the decoder, which may reorder."""
-        if len(self._arrivals) >= _MAX_REMEMBERED:
-            self._arrivals.clear()
-        if encoded.pts_s is not None:
-            self._arrivals[_ticks(encoded.pts_s)] = encoded
-
-    def _recall(self, decoded: DecodedFrame, newest: EncodedFrame) -> EncodedFrame:
-        if decoded.pts_s is not None and math.isfinite(decoded.pts_s):
-            self._shown_ticks = _ticks(decoded.pts_s)
-        else:  # FFmpeg's flush gives frames without a time, in display order
-            later = (ticks for ticks in self._arrivals if ticks > self._shown_ticks)
-            self._shown_ticks = min(later, default=self._shown_ticks)
-        return self._arrivals.pop(self._shown_ticks, newest)
-
-
-def _ticks(pts_s: float) -> int:
-    """Return a presentation time in units of 10 microseconds: equal however it was computed."""
-    return round(pts_s * 1e5)
