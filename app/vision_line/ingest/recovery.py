@@ -9,8 +9,9 @@ parts as if they were whole.
 
 In a stream with open groups of pictures: those that are decoded after the keyframe and shown before it. They may refer
 to the group before. Where that is not there, FFmpeg's H.264 decoder takes a copy of an older frame; its H.265 decoder
-gives none of them. They are known by their presentation times; frames without any are discarded when they come out
-(`Reordering`).
+gives none of them. They are known by their presentation times, in H.264 also by being the B-frames right behind the
+keyframe, because some sources number frames in the order of decoding. Frames without a time are discarded when they
+come out (`Reordering`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from vision_line.ingest.frame_numbers import frame_units, prefix_bytes
 from vision_line.ingest.parameter_sets import Bits
 
 _SLICES = frozenset({1, 2, 5})
-_IDR = 5
+_IDR, _B_SLICE = 5, 1
 _SEI, _RECOVERY_POINT = 6, 6
 _MORE = 0xFF  # of a payload's type or size: the next byte counts on
 
@@ -34,6 +35,7 @@ class Recovery:
         """Begin before the first frame."""
         self._missing = 0  # frames that others may refer to, until all parts are new
         self._key_s: float | None = None  # presentation time of the keyframe that others may be shown before
+        self._leads = False  # only B-frames have come since it
         self._begins = False
 
     @property
@@ -50,17 +52,20 @@ class Recovery:
         """Note that decoding begins at `frame`, though what it refers to was left out."""
         self._missing = frames_to_recovery(frame)
         self._key_s = None if _is_idr(frame) else frame.pts_s
-        self._begins = True
+        self._leads = self._begins = True
 
     def is_whole(self, frame: EncodedFrame) -> bool:
         """Return whether the next frame to be decoded, `frame`, shows nothing of what was left out."""
-        if frame.keyframe and not self._begins:
+        begins, self._begins = self._begins, False
+        if frame.keyframe and not begins:
             self._key_s = None  # those that are shown before this one refer to what was decoded
-        self._begins = False
         if self._missing:
             self._missing -= _is_reference(frame)
             return False
-        return self._key_s is None or frame.pts_s is None or frame.pts_s >= self._key_s
+        if begins or self._key_s is None or frame.pts_s is None:
+            return True
+        self._leads = self._leads and _is_b_frame(frame)
+        return not self._leads and frame.pts_s >= self._key_s
 
 
 def frames_to_recovery(frame: EncodedFrame) -> int:
@@ -76,6 +81,19 @@ def frames_to_recovery(frame: EncodedFrame) -> int:
 def _is_idr(frame: EncodedFrame) -> bool:
     """Whether nothing after an H.264 frame refers to anything before it; not known of other codecs."""
     return any(unit[0] & 0x1F == _IDR for unit in _units(frame))
+
+
+def _is_b_frame(frame: EncodedFrame) -> bool:
+    """Whether the first slice of an H.264 frame may refer to two frames; not known of other codecs."""
+    for unit in _units(frame):
+        if unit[0] & 0x1F in _SLICES:
+            bits = Bits(unit[1:])
+            try:
+                bits.skip_codes(1)  # first_mb_in_slice
+                return bits.ue() % 5 == _B_SLICE
+            except ValueError:
+                return False
+    return False
 
 
 def _is_reference(frame: EncodedFrame) -> bool:

@@ -30,6 +30,7 @@ class Reordering:
     def __init__(self) -> None:
         """Begin with an empty decoder."""
         self._inside: dict[int, tuple[int, EncodedFrame]] = {}  # by presentation time, in the order of decoding
+        self._passed: dict[int, tuple[int, EncodedFrame]] = {}  # such that are no longer waited for
         self._held: deque[tuple[int, DecodedFrame, EncodedFrame]] = deque()  # in the order of display
         self._entered = UNKNOWN
         self._is_damaged = False  # frames that are not known again may refer to damaged ones
@@ -44,18 +45,20 @@ class Reordering:
     def clear(self) -> None:
         """Forget all: the decoder is gone."""
         self._inside.clear()
+        self._passed.clear()
         self._held.clear()
 
     def enter(self, frame: EncodedFrame) -> None:
-        """Remember a frame that is decoded next. It should be without its packet: some never come out."""
+        """Remember a frame that is decoded next. It should have no packet by then: some frames never come out."""
         self._entered += 1
-        self._has_key = self._has_key or frame.keyframe
+        if frame.keyframe:
+            self._has_key = True
         if frame.pts_s is None:
             return
         ticks = _ticks(frame.pts_s)
         self._inside.pop(ticks, None)
         if len(self._inside) >= MAX_INSIDE:
-            del self._inside[next(iter(self._inside))]
+            self._pass_over(next(iter(self._inside)))
         self._inside[ticks] = self._entered, frame
 
     def leave(self, decoded: DecodedFrame, newest: EncodedFrame) -> tuple[int, EncodedFrame]:
@@ -67,11 +70,11 @@ class Reordering:
         else:  # FFmpeg's flush gives frames without a time, in display order
             ticks = min((ticks for ticks in self._inside if ticks > self._shown_ticks), default=self._shown_ticks)
         self._shown_ticks = ticks
-        found = self._inside.pop(ticks, None)
+        found = self._inside.pop(ticks, None) or self._passed.pop(ticks, None)
         if found is None:
             return UNKNOWN, newest
         if self._oldest() < found[0]:
-            self._forget_passed(found[0], ticks)
+            self._pass_over_earlier(found[0], ticks)
         return found
 
     def is_lost(self, place: int, decoded: DecodedFrame) -> bool:
@@ -86,7 +89,7 @@ class Reordering:
         """Hold a frame that has left."""
         self._held.append((place, decoded, frame))
         while len(self._held) > MAX_HELD and self._oldest() < self._held[0][0]:
-            del self._inside[next(iter(self._inside))]
+            self._pass_over(next(iter(self._inside)))
 
     def release(self) -> Iterator[tuple[DecodedFrame, EncodedFrame]]:
         """Yield those frames that were held and wait for no other any more."""
@@ -97,6 +100,7 @@ class Reordering:
     def end(self) -> None:
         """Note that the decoder is empty: nothing is waited for."""
         self._inside.clear()
+        self._passed.clear()
 
     def lose(self, place: int | None = None) -> list[EncodedFrame]:
         """Note damage, of the frame at `place` or of one that was not decoded; return what was decoded later.
@@ -108,17 +112,23 @@ class Reordering:
             return []
         later = [frame for other, _, frame in self._held if other > place]
         self._held = deque(held for held in self._held if held[0] <= place)
-        return later + [frame for other, frame in self._inside.values() if other > place]
+        inside = (*self._passed.values(), *self._inside.values())
+        return later + [frame for other, frame in inside if other > place]
 
     def _oldest(self) -> float:
         """Return the place of the frame inside that was decoded first."""
         return next(iter(self._inside.values()))[0] if self._inside else inf
 
-    def _forget_passed(self, place: int, ticks: int) -> None:
-        """Forget frames that never come: what was decoded later, and is shown later, has come out."""
-        passed = [other for other, (earlier, _) in self._inside.items() if earlier < place and other < ticks]
-        for other in passed:
-            del self._inside[other]
+    def _pass_over_earlier(self, place: int, ticks: int) -> None:
+        """Wait no longer for frames that should have come out before this one, were decoded before it, and have not."""
+        for other in [other for other, (earlier, _) in self._inside.items() if earlier < place and other < ticks]:
+            self._pass_over(other)
+
+    def _pass_over(self, ticks: int) -> None:
+        """Wait no longer for a frame. It may still come, where times are not those of display."""
+        self._passed[ticks] = self._inside.pop(ticks)
+        if len(self._passed) > MAX_HELD:
+            del self._passed[next(iter(self._passed))]
 
 
 def _ticks(pts_s: float) -> int:

@@ -74,14 +74,17 @@ def keys(packets: tuple[VideoPacket, ...]) -> list[int]:
 
 
 def encoded(
-    packet: VideoPacket, video: EncodedVideo, *, data: bytes | None = None, timed: bool = True, damaged: bool = False
+    packet: VideoPacket,
+    video: EncodedVideo,
+    *,
+    data: bytes | None = None,
+    damaged: bool = False,
+    pts: Callable[[VideoPacket], int | None] = lambda packet: packet.pts,
 ) -> EncodedFrame:
-    """Return a packet, perhaps with other data, as a source gives it."""
+    """Return a packet, perhaps with other data or another time, as a source gives it."""
     copy: Any = av.Packet(bytes(packet) if data is None else data)
-    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
-    if timed:
-        copy.pts = packet.pts
-    pts_s = float(packet.pts * packet.time_base) if timed and packet.pts is not None else None
+    copy.time_base, copy.is_keyframe, copy.pts = packet.time_base, packet.is_keyframe, pts(packet)
+    pts_s = None if copy.pts is None else float(copy.pts * packet.time_base)
     return EncodedFrame(copy, video, packet.is_keyframe, time.monotonic(), time.time(), pts_s=pts_s, damaged=damaged)
 
 
@@ -173,6 +176,6 @@ def run_session(
 
 
 def wrong(found: SessionRun, right: SessionRun) -> list[int]:
-    """Return which frames were shown with other images than they have; `right` shows all."""
+    """Return the places of frames that were shown with other images than they have; `right` shows all."""
     shown = zip(found.order, found.shown, strict=True)
     return [index for index, image in shown if not np.array_equal(image, right.shown[index])]

@@ -53,12 +53,27 @@ def test_untimed_frames_are_not_shown_until_a_keyframe_has_come_out(monkeypatch:
     video, packets = sent(FLAT)
     whole = run_session([*(encoded(packet, video) for packet in packets), flush(video)], monkeypatch)
     key = keys(packets)[2]
-    frames = [encoded(packet, video, timed=False, damaged=i == key - 5) for i, packet in enumerate(packets)]
+    frames = [encoded(packet, video, pts=lambda _: None, damaged=i == key - 5) for i, packet in enumerate(packets)]
     found = run_session([*frames, flush(video)], monkeypatch)
     assert len(found.shown) >= FRAMES - 5 - 3 - 2
     for image in found.shown:
         assert any(np.array_equal(image, other) for other in whole.shown)
     assert found.arrived == len(found.order) + found.dropped.total() == FRAMES
+
+
+@pytest.mark.parametrize("params", [FLAT, PYRAMID], ids=["h264", "h264 pyramid"])
+def test_times_in_the_order_of_decoding(monkeypatch: pytest.MonkeyPatch, params: str) -> None:
+    """As AVI has them, and some cameras: then H.264 itself says which frames are before the keyframe."""
+    video, packets = sent(params)
+    whole = run_session([*(encoded(packet, video) for packet in packets), flush(video)], monkeypatch)
+    key = keys(packets)[2]
+    mixed = leading(packets, key)
+    frames = [encoded(packet, video, pts=packets.index, damaged=i == key - 5) for i, packet in enumerate(packets)]
+    found = run_session([*frames, flush(video)], monkeypatch)
+    assert len(found.shown) == FRAMES - 5 - len(mixed)
+    assert found.dropped == {DropCause.CORRUPT: 5 + len(mixed)}
+    for image in found.shown:
+        assert any(np.array_equal(image, other) for other in whole.shown)
 
 
 def test_a_closed_group_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
