@@ -61,6 +61,11 @@ class Reordering:
             self._pass_over(next(iter(self._inside)))
         self._inside[ticks] = self._entered, frame
 
+    def refuse(self) -> None:
+        """Note that the decoder refused the frame that entered last. Some give a part of it later all the same."""
+        if self._inside and self._inside[newest := next(reversed(self._inside))][0] == self._entered:
+            self._pass_over(newest)
+
     def leave(self, decoded: DecodedFrame, newest: EncodedFrame) -> tuple[int, EncodedFrame]:
         """Return which frame has come out, and its place in the order of decoding; else UNKNOWN and `newest`."""
         if decoded.keyframe and self._has_key:

@@ -265,7 +265,9 @@ class Session:
                 raise
             self._lose()
             self._count_unseen(encoded, DropCause.CORRUPT)
-            encoded.shown = False  # some decoders give a part of it later
+            encoded.shown = False
+            if packet is not None:
+                self._reordering.refuse()
         if packet is None:
             self._reordering.end()
             self._show_released()

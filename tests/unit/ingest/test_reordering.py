@@ -74,6 +74,20 @@ def test_nothing_that_refers_to_damage_is_shown(params: str, monkeypatch: pytest
     assert found_damage >= 3
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_what_is_inside_at_the_end_and_whole_is_shown(is_refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that was decoded before a frame that did not come whole, or that the decoder refused."""
+    video, packets = sent(DEEP)
+    right = whole(DEEP, monkeypatch)
+    for at in (FRAMES - 2, FRAMES - 5, FRAMES - 8):
+        frames = [encoded(packet, video) for packet in packets]
+        frames[at] = encoded(packets[at], video, damaged=not is_refused, data=b"\0" * 30 if is_refused else None)
+        found = run_session([*frames, flush(video)], monkeypatch)
+        assert wrong(found, right) == []
+        assert found.order == sorted(round(packet.pts / 40) for packet in packets[:at] if packet.pts is not None)
+        assert found.dropped == {DropCause.CORRUPT: FRAMES - at}
+
+
 def test_a_camera_without_b_frames_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each frame when its own packet has come; none is ever held."""
     video, packets = sent(PLAIN)
