@@ -133,9 +133,11 @@ class RtspSource:
                 arrival = packet.timestamp, arrived
                 began_s = arrived[0] if began_s is None else began_s
                 ticks, more = self._timeline.ticks(packet.timestamp), bool(packet.more)
-                done = units.push(piece_of(packet.payload), ticks, last=packet.last and not more)
+                piece, ends = piece_of(packet.payload)
+                done = units.push(piece, ticks, ends=ends, last=packet.last and not more)
                 if more:
-                    done += units.push(rest_of(packet), ticks, last=packet.last)
+                    piece, ends = rest_of(packet)
+                    done += units.push(piece, ticks, ends=ends, last=packet.last)
                 for unit in done:
                     # A unit that only the next frame's first piece completes had arrived with the piece before.
                     ended = arrival if unit.early or before is None else before

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
+from vision_line.ingest.wire.payloads import END, START
 from vision_line.ingest.wire.rtp import BARE, RtpPacket, parse_rtp, parse_run
 
 _MARKER = 0x80  # in RTP's flags: the last packet of a frame
-_START, _END = 0x80, 0x40  # in a fragment's header, whose other bits are the NAL unit's kind
 _NO_FRAGMENT = 0, 0, b"", 0
 
 
@@ -43,24 +43,24 @@ class Fragments:
         size, unpack = self.layout.size, self.layout.unpack_from
         for data in run:
             flags, number, shared, header = unpack(data) if len(data) >= size else _NO_FRAGMENT
-            if number == following and packet and (flags & ~_MARKER, shared, header & ~_END) == unit:
+            if number == following and packet and (flags & ~_MARKER, shared, header & ~END) == unit:
                 more.append(data)
                 packet.last = bool(flags & _MARKER)
             elif packet := parse_rtp(data):
                 packets.append(packet)
                 unit = None
                 if flags >> 8 == BARE and shared[self.kind_at] & self.kind_bits == self.kind:
-                    unit = flags, shared, header & ~_START
+                    unit = flags, shared, header & ~START
                     packet.more = more = []
-            if flags & _MARKER or header & _END:
+            if flags & _MARKER or header & END:
                 unit = None
             following = number + 1  # none follows the highest: where numbers wrap, nothing is joined
         return packets
 
-    def rest(self, packet: RtpPacket) -> bytes:
-        """Return what the further fragments of a packet add to its NAL unit."""
-        size = self.layout.size
-        return b"".join([data[size:] for data in packet.more])
+    def rest(self, packet: RtpPacket) -> tuple[bytes, bool]:
+        """Return what the further fragments of a packet add to its NAL unit, and whether it ends with them."""
+        size, more = self.layout.size, packet.more
+        return b"".join([data[size:] for data in more]), more[-1][size - 1] & END != 0
 
 
 FRAGMENTS = {

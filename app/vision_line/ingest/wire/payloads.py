@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """From RTP payloads to pieces of H.264 (RFC 6184) and H.265 (RFC 7798) in Annex B form.
 
-A piece begins with a start code where a NAL unit begins, and continues the NAL unit before it otherwise. Payloads
-that are cut short, or of a kind that no camera sends, give empty pieces: what is missing then is missed further on.
+A piece begins with a start code where a NAL unit begins, and continues the NAL unit before it otherwise. With each
+comes whether a NAL unit ends with it. Payloads that are cut short, or of a kind that no camera sends, give empty pieces
+that end nothing: what is missing then is missed further on.
 """
 
 from __future__ import annotations
@@ -13,41 +14,47 @@ from vision_line.ingest.nal import START_CODE
 
 _STAP_A, _FU_A = 24, 28
 _AP, _FU, _PACI = 48, 49, 50
+START, END = 0x80, 0x40  # in a fragment's header, whose other bits are the NAL unit's kind
+_NOTHING = b"", False
 
 
-def h264_piece(payload: memoryview) -> bytes:
+def h264_piece(payload: memoryview) -> tuple[bytes, bool]:
     """Return the piece in an H.264 payload: a NAL unit, several, or a fragment of one."""
     if len(payload) < 2:
-        return b""
+        return _NOTHING
     header = payload[0]
     kind = header & 0x1F
-    if kind == _FU_A and not payload[1] & 0x80:  # goes on with a NAL unit: nearly all
-        return bytes(payload[2:])
+    if kind == _FU_A:
+        fragment = payload[1]
+        ends = fragment & END != 0
+        if not fragment & START:  # goes on with a NAL unit: nearly all
+            return bytes(payload[2:]), ends
+        return START_CODE + bytes([header & 0xE0 | fragment & 0x1F]) + payload[2:], ends
     if 0 < kind < _STAP_A:
-        return START_CODE + payload
-    if kind == _STAP_A:
-        return b"".join(_aggregated(payload[1:]))
-    if kind != _FU_A:
-        return b""
-    return START_CODE + bytes([header & 0xE0 | payload[1] & 0x1F]) + payload[2:]
+        return START_CODE + payload, True
+    return _aggregate(payload[1:]) if kind == _STAP_A else _NOTHING
 
 
-def h265_piece(payload: memoryview) -> bytes:
+def h265_piece(payload: memoryview) -> tuple[bytes, bool]:
     """Return the piece in an H.265 payload."""
     if len(payload) < 3:
-        return b""
+        return _NOTHING
     header = payload[0]
     kind = header >> 1 & 0x3F
+    if kind == _FU:
+        fragment = payload[2]
+        ends = fragment & END != 0
+        if not fragment & START:
+            return bytes(payload[3:]), ends
+        return START_CODE + bytes([header & 0x81 | (fragment & 0x3F) << 1, payload[1]]) + payload[3:], ends
     if kind < _AP:
-        return START_CODE + payload
-    if kind == _AP:
-        return b"".join(_aggregated(payload[2:]))
-    if kind != _FU:
-        return b""
-    fragment = payload[2]
-    if not fragment & 0x80:
-        return bytes(payload[3:])
-    return START_CODE + bytes([header & 0x81 | (fragment & 0x3F) << 1, payload[1]]) + payload[3:]
+        return START_CODE + payload, True
+    return _aggregate(payload[2:]) if kind == _AP else _NOTHING
+
+
+def _aggregate(units: memoryview) -> tuple[bytes, bool]:
+    data = b"".join(_aggregated(units))
+    return data, bool(data)
 
 
 def _aggregated(units: memoryview) -> Iterator[bytes]:

@@ -65,9 +65,11 @@ def frames(codec: str, runs: list[list[memoryview]], parse: Parse) -> tuple[list
             if missing:
                 units.lose()
             more = bool(packet.more)
-            out += units.push(PIECES[codec](packet.payload), packet.timestamp, last=packet.last and not more)
+            piece, ends = PIECES[codec](packet.payload)
+            out += units.push(piece, packet.timestamp, ends=ends, last=packet.last and not more)
             if more:
-                out += units.push(FRAGMENTS[codec].rest(packet), packet.timestamp, last=packet.last)
+                piece, ends = FRAGMENTS[codec].rest(packet)
+                out += units.push(piece, packet.timestamp, ends=ends, last=packet.last)
     return [*out, *units.flush()], sequence.newest, sequence.lost
 
 
@@ -121,4 +123,23 @@ def test_a_frame_in_fragments_is_one_packet(codec: str, first: bytes) -> None:
     (packet,) = FRAGMENTS[codec].joined(sent)
     assert packet.last
     assert packet.payload == sent[0][12:]
-    assert FRAGMENTS[codec].rest(packet) == b"body1body2body3"
+    assert FRAGMENTS[codec].rest(packet) == (b"body1body2body3", True)
+    (packet,) = FRAGMENTS[codec].joined(sent[:-1])
+    assert FRAGMENTS[codec].rest(packet) == (b"body1body2", False)
+
+
+@pytest.mark.parametrize(("codec", "fragment"), [("h264", b"\x5c"), ("hevc", b"\x62\x01")])
+@pytest.mark.parametrize("left_out", [0, 3])
+def test_a_fragment_left_out_before_numbering_is_missed(codec: str, fragment: bytes, left_out: int) -> None:
+    """The numbers go on, and nothing but the fragments' own bits says that a beginning or an end is missing."""
+    sent = list[memoryview]()
+    for time in range(3):
+        for n in range(4):
+            if time == 1 and n == left_out:
+                continue
+            header = fragment + bytes([0x01 | (0x80 if n == 0 else 0) | (0x40 if n == 3 else 0)])
+            packet = struct.pack(">BBHII", 0x80, 96 | (0x80 if n == 3 else 0), len(sent), time, 5)
+            sent.append(memoryview(packet + header + b"\x80body"))
+    found, _, gaps = frames(codec, [sent], FRAGMENTS[codec].joined)
+    assert gaps == 0
+    assert [(unit.pts, unit.damaged) for unit in found][:2] == [(0, False), (1, True)]

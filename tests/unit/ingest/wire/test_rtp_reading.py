@@ -149,19 +149,30 @@ def test_our_report_is_well_formed() -> None:
 
 
 def test_h264_and_h265_pieces() -> None:
-    """Single units, aggregates and fragments."""
+    """Single units, aggregates and fragments, each with whether a unit ends with it."""
     h264, h265 = PIECES["h264"], PIECES["hevc"]
     start = b"\x00\x00\x00\x01"
-    assert h264(memoryview(b"\x65ab")) == start + b"\x65ab"
-    assert h264(memoryview(b"\x78\x00\x02\x67a\x00\x03\x68bc\x00\x09x")) == start + b"\x67a" + start + b"\x68bc"
-    assert h264(memoryview(b"\x7c\x85ab")) == start + b"\x65ab"
-    assert h264(memoryview(b"\x7c\x45ab")) == b"ab"
-    assert h265(memoryview(b"\x26\x01ab")) == start + b"\x26\x01ab"
-    assert (
-        h265(memoryview(b"\x60\x01\x00\x03\x40\x01a\x00\x03\x42\x01b")) == start + b"\x40\x01a" + start + b"\x42\x01b"
+    assert h264(memoryview(b"\x65ab")) == (start + b"\x65ab", True)
+    assert h264(memoryview(b"\x78\x00\x02\x67a\x00\x03\x68bc\x00\x09x")) == (start + b"\x67a" + start + b"\x68bc", True)
+    assert h264(memoryview(b"\x7c\x85ab")) == (start + b"\x65ab", False)
+    assert h264(memoryview(b"\x7c\xc5ab")) == (start + b"\x65ab", True)
+    assert h264(memoryview(b"\x7c\x05ab")) == (b"ab", False)
+    assert h264(memoryview(b"\x7c\x45ab")) == (b"ab", True)
+    assert h265(memoryview(b"\x26\x01ab")) == (start + b"\x26\x01ab", True)
+    assert h265(memoryview(b"\x60\x01\x00\x03\x40\x01a\x00\x03\x42\x01b")) == (
+        start + b"\x40\x01a" + start + b"\x42\x01b",
+        True,
     )
-    assert h265(memoryview(b"\x62\x01\x93ab")) == start + b"\x26\x01ab"
-    assert h265(memoryview(b"\x62\x01\x53ab")) == b"ab"
+    assert h265(memoryview(b"\x62\x01\x93ab")) == (start + b"\x26\x01ab", False)
+    assert h265(memoryview(b"\x62\x01\x13ab")) == (b"ab", False)
+    assert h265(memoryview(b"\x62\x01\x53ab")) == (b"ab", True)
+    for piece_of, junk in (
+        (h264, b"\x78\x00\x09x"),
+        (h264, b"\x1eab"),
+        (h265, b"\x64\x01ab"),
+        (h265, b"\x60\x01\x00\x09x"),
+    ):
+        assert piece_of(memoryview(junk)) == (b"", False)
 
 
 def jpeg_payloads(quality: int, *, with_tables: bool) -> tuple[list[bytes], Any]:
