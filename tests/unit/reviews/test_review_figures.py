@@ -314,6 +314,33 @@ def test_challenge_parts_are_no_production(plant: ReviewedPlant) -> None:
     assert known(found.estimates.precision)[0] == 1.0
 
 
+def test_challenge_parts_do_not_say_how_many_frames_show_a_defect(plant: ReviewedPlant) -> None:
+    """A challenge part is held for long: each defect that an audit found counts by the hits of production alone."""
+    plant.event(True, hits=8)
+    for n in range(4):
+        plant.event(None, at_s=200.0 + n, hits=90)
+    plant.audit(ELSEWHERE)
+    plant.inspected(1)
+
+    found = plant.figures(is_left_out=lambda _camera, utc: 200 <= utc - BEGAN_UTC < 300)
+
+    assert found.counts.frames_each == 8
+    assert known(found.estimates.escapes_per_million)[0] == pytest.approx(1e6 / 8)
+    assert known(found.estimates.recall)[0] == pytest.approx(1 / (1 + 1 / 8))
+
+
+def test_where_all_events_are_of_challenge_parts_a_defect_is_one_frame(plant: ReviewedPlant) -> None:
+    """Nothing is known of production then, and escapes are rather overstated."""
+    plant.event(None, at_s=200.0, hits=90)
+    plant.audit(ELSEWHERE)
+    plant.inspected(1)
+
+    found = plant.figures(is_left_out=lambda _camera, utc: utc == BEGAN_UTC + 200)
+
+    assert found.counts.frames_each == 1
+    assert known(found.estimates.escapes_per_million)[0] == pytest.approx(1e6)
+
+
 def test_each_model_has_its_own_figures(plant: ReviewedPlant) -> None:
     """By its SHA-256, however many runs it had; the trend has a point for each shift or day."""
     plant.event(True)

@@ -49,8 +49,8 @@ _ITEMS = {
         t.path IS NOT NULL AND t.deleted_utc IS NULL, {_MODEL} FROM audits t JOIN runs r ON r.run = t.run
         WHERE t.arrived_utc >= ? AND t.arrived_utc < ?""",  # noqa: S608  the same
 }
-_HITS = """SELECT t.camera, avg(t.hits) AS hits FROM events t
-    WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? GROUP BY t.camera"""
+_HITS = """SELECT t.camera, t.first_seen_utc, t.hits FROM events t
+    WHERE t.first_seen_utc >= ? AND t.first_seen_utc < ? ORDER BY t.camera"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def read_reviewed_time(
     said = {key: SettledItem.of(own) for key, own in given.items() if key not in waiting}
     blind = {} if reviews is None else {key: pair for key, pair in blind_pairs(reviews).items() if is_for_two(key)}
     moment = (since_utc // _MINUTE_S * _MINUTE_S, -(-until_utc // _MINUTE_S) * _MINUTE_S)
-    hits = {row["camera"]: row["hits"] for row in connection.execute(_HITS, moment)}
+    hits = _mean_hits(connection, moment, is_left_out)
     usual = fmean(hits.values()) if hits else 1.0
     settings = SettingsInForce(connection)
     items: list[CountedItem] = []
@@ -216,6 +216,15 @@ def read_reviewed_time(
         left_out=left_out,
         unaudited=unaudited_frames(connection, *moment),
     )
+
+
+def _mean_hits(connection: Records, moment: tuple[float, float], is_left_out: IsLeftOut) -> dict[str, float]:
+    """Return how many frames show an event of production, on average, by camera."""
+    hits = defaultdict[str, list[int]](list)
+    for camera, seen_utc, count in connection.execute(_HITS, moment):
+        if not is_left_out(camera, seen_utc):
+            hits[camera].append(count)
+    return {camera: fmean(counts) for camera, counts in hits.items()}
 
 
 def _waiting(reviews: sqlite3.Connection | None, given: Mapping[str, Sequence[GivenAnswer]]) -> set[str]:
