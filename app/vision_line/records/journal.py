@@ -49,6 +49,10 @@ class Kind(StrEnum):
     SEAL = "seal"
 
 
+#: Keys of configuration that begin so hold within their run alone; of every other key the newest entry is in force.
+OF_ITS_RUN = "audit/"
+
+
 class JournalEntry(NamedTuple):
     """A row of the journal without its digest; `at_utc` is when it was written, `body` canonical JSON."""
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from vision_line.records.journal import NO_DIGEST, JournalEntry, Kind, chained
+from vision_line.records.journal import NO_DIGEST, OF_ITS_RUN, JournalEntry, Kind, chained
 from vision_line.records.journal_tables import BY_KIND
 from vision_line.records.journal_writer import JournalWriter
 
@@ -37,8 +37,9 @@ _OLDEST = (
     f"SELECT {_COLUMNS}, digest FROM journal WHERE number < (SELECT max(number) FROM journal)"  # noqa: S608  a constant
     " ORDER BY number LIMIT ?"
 )
-_NEWER = """SELECT 1 FROM journal WHERE kind = ? AND key = ? AND run = ? AND number > ?
-    UNION ALL SELECT 1 FROM journal WHERE kind = 'carried' AND key = ? AND run = ? AND number > ? LIMIT 1"""
+_NEWER = """SELECT 1 FROM journal WHERE kind = ? AND key = ?{of_run} AND number > ?
+    UNION ALL SELECT 1 FROM journal WHERE kind = 'carried' AND key = ?{of_run} AND number > ? LIMIT 1"""
+_NEWER_OF_RUN, _NEWER_OF_ANY = _NEWER.format(of_run=" AND run = ?"), _NEWER.format(of_run="")
 _LAST_REMOVAL = "SELECT body FROM journal WHERE kind = 'removal' AND key = ? ORDER BY number DESC LIMIT 1"
 
 
@@ -170,8 +171,13 @@ def _is_in_force(connection: sqlite3.Connection, entry: JournalEntry) -> bool:
         return connection.execute(sql, (int(first), int(last))).fetchone() is not None
     if kind != Kind.CONFIGURATION and not _is_there(connection, kind, entry):
         return False
-    asked = (kind, key, entry.run, entry.number, f"{kind}/{key}", entry.run, entry.number)
-    return connection.execute(_NEWER, asked).fetchone() is None
+    carried = f"{kind}/{key}"
+    if kind == Kind.CONFIGURATION and not key.startswith(OF_ITS_RUN):  # else an older run's would come behind a newer's
+        newer = connection.execute(_NEWER_OF_ANY, (kind, key, entry.number, carried, entry.number))
+    else:
+        asked = (kind, key, entry.run, entry.number, carried, entry.run, entry.number)
+        newer = connection.execute(_NEWER_OF_RUN, asked)
+    return newer.fetchone() is None
 
 
 def _is_there(connection: sqlite3.Connection, kind: str, entry: JournalEntry) -> bool:

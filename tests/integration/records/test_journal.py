@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from vision_line.errors import BrokenRecordError
 from vision_line.frames import CameraState, ClockStep, CoverageMinute, EventPhase, NotInspected, StateChange
 from vision_line.records import journal, journal_removal, journal_writer, retention
+from vision_line.records.configuration_journal import enter_configuration, in_force
 from vision_line.records.corrected_time import read_timeline
 from vision_line.records.entries import (
     CameraLabels,
@@ -32,6 +33,7 @@ from vision_line.records.entries import (
     CamerasEntry,
     ClipEntry,
     ClockStepsEntry,
+    ConfigurationEntry,
     CoverageEntry,
     Entry,
     EvidenceEntry,
@@ -41,6 +43,7 @@ from vision_line.records.entries import (
     inspected_entry,
 )
 from vision_line.records.evidence_files import reconcile
+from vision_line.records.journal import OF_ITS_RUN
 from vision_line.records.journal_check import Expected
 from vision_line.records.lives import EndCause, end_run, inherit, life_now
 from vision_line.records.log import SqliteLog
@@ -354,15 +357,33 @@ class Recorder:
         self.utc -= 1800
         self.clock += 1
 
+    def configure(self) -> None:
+        """Settings that change with every run, and a probability that every run says for itself."""
+        said = {
+            "section/shifts": {"count": self.count // 2},
+            f"{OF_ITS_RUN}cam01": {"probability": self.run / 100, "since_sequence": 0},
+        }
+        self.count += 1
+        with transaction(self.connection):
+            enter_configuration(
+                self.connection, self.connection.journal, ConfigurationEntry("start", said, None, {}), self.run
+            )
+
     def later(self) -> None:
         self.utc += DAY_S / 2
 
     def remove(self, *, by_size: bool = False) -> None:
         cutoff_utc, most = (float("-inf"), 1) if by_size else (self.utc - DAY_S, 0)
+        before = self.in_force()
         for _ in range(5):
             with transaction(self.connection):
                 timeline = read_timeline(self.connection, self.utc)
                 remove_batch(self.connection, timeline, cutoff_utc, most, self.utc, shelves=SHELVES, why=Why.PRUNE)
+        assert self.in_force() == before
+
+    def in_force(self) -> dict[str, object]:
+        """Return what is configured, but for what each run has its own of."""
+        return {key: said for key, said in in_force(self.connection).items() if not key.startswith(OF_ITS_RUN)}
 
     def remove_by_size(self) -> None:
         self.remove(by_size=True)
@@ -372,6 +393,7 @@ STEPS = [
     *(
         Recorder.kill,
         Recorder.restart,
+        Recorder.configure,
         Recorder.several,
         Recorder.event,
         Recorder.removed_image,
@@ -491,6 +513,30 @@ def test_removed_rows_take_their_entries_with_them() -> None:
         changed(records, "DELETE FROM journal WHERE number = (SELECT min(number) FROM journal)")
         with pytest.raises(BrokenRecordError, match=f"expected entry {found.first} before it"):
             verified(records)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_an_older_run_configured_is_not_in_force_again() -> None:
+    """Of settings the newest entry stays, whichever run made it; of probabilities the newest of each run."""
+    days: list[Callable[[Recorder], None]] = [Recorder.configure, Recorder.configure, Recorder.event, Recorder.several]
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(Path(folder) / "records")
+        for step in [*days, Recorder.restart] * 3:
+            step(recorder)
+            recorder.later()
+        set_last = recorder.in_force()
+        while recorder.connection.execute("SELECT 1 FROM journal WHERE kind = 'configuration'").fetchone():
+            for step in (Recorder.several, Recorder.later, Recorder.later, Recorder.later, Recorder.remove):
+                step(recorder)
+        assert recorder.in_force() == set_last
+        recorder.end()
+
+        with closing(open_reader(recorder.records)) as connection:
+            sql = "SELECT key, run FROM journal WHERE kind = 'carried' AND key LIKE 'configuration/%' ORDER BY key, run"
+            carried = [tuple(row) for row in connection.execute(sql)]
+        audits = [(f"configuration/{OF_ITS_RUN}cam01", run) for run in (1, 2, 3)]
+        assert carried == [*audits, ("configuration/section/shifts", 3)]
+        verified(recorder.records, images=True)
 
 
 @pytest.mark.usefixtures("small")

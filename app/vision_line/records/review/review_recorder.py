@@ -18,13 +18,14 @@ from vision_line.records.entries import (
     without_frame_data,
 )
 from vision_line.records.file_tables import AUDITS, NEAR_MISSES
+from vision_line.records.journal import OF_ITS_RUN
 from vision_line.records.review.candidate_frames import TOO_MANY, CandidateFrames
 from vision_line.records.review.draw import AuditDraw, AuditRate
 from vision_line.records.review.held_frames import HeldFrame, HeldFrames
 from vision_line.records.review.images import ReviewImage, ReviewImages
 
 #: The journal's keys of cameras' probabilities begin so.
-AUDIT_KEY = "audit/"
+AUDIT_KEY = OF_ITS_RUN
 
 _OFF = ReviewSettings(audit_per_hour=0, near_misses=False)
 
