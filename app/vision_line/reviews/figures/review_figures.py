@@ -11,7 +11,6 @@ from math import ceil
 from vision_line.frames import Verdict
 from vision_line.quality import (
     BoundedFigure,
-    Kappa,
     Refused,
     ReviewedItem,
     ReviewEstimates,
@@ -29,8 +28,6 @@ from vision_line.reviews.settled_answers import NO_DEFECT, said
 
 NOT_CALLED = "not called"
 
-#: Of the standard normal distribution, for 95 %.
-_NORMAL_95 = 1.959964
 _STEP = 0.01
 #: Draws of an interval in a trend: its limits are good to about a hundredth of their width.
 _TREND_DRAWS = 4000
@@ -212,12 +209,7 @@ def _agreement(items: Sequence[CountedItem]) -> Agreement:
     if isinstance(found, Refused):
         agreed = sum(one == other for one, other in pairs) / len(pairs) if pairs else 0.0
         return Agreement(found, agreed, len(pairs))
-    return Agreement(_bounded(found), found.agreed, found.items)
-
-
-def _bounded(kappa: Kappa) -> BoundedFigure:
-    around = _NORMAL_95 * kappa.standard_error
-    return BoundedFigure(kappa.value, max(-1.0, kappa.value - around), min(1.0, kappa.value + around))
+    return Agreement(BoundedFigure(found.value, found.low, found.high), found.agreed, found.items)
 
 
 def _within(period: Period) -> Callable[[str, float], bool]:
