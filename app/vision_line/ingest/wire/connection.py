@@ -46,6 +46,8 @@ class Framer:
         self._at = 0
         self._end = 0
         self._junk = 0
+        # The head of the message whose body is coming, and its length: a camera may send that byte by byte.
+        self._awaited: tuple[Message, int] | None = None
 
     def space(self) -> memoryview:
         """Return where the next bytes go; views that were taken are invalid from here on."""
@@ -125,22 +127,30 @@ class Framer:
         return min(place if place >= 0 else end for place in (text, packet))
 
     def _message(self) -> Message | None:
-        head_end = self._buffer.find(b"\r\n\r\n", self._at, self._end)
-        if head_end < 0:
-            if self._end - self._at > MAX_HEAD_BYTES:
-                raise ProtocolError(f"an answer's header of more than {MAX_HEAD_BYTES} bytes")
+        if self._awaited is None:
+            self._awaited = self._head()
+        if self._awaited is None:
             return None
-        if head_end - self._at > MAX_HEAD_BYTES:
-            raise ProtocolError(f"an answer's header of more than {MAX_HEAD_BYTES} bytes")
-        message = parse_head(bytes(self._buffer[self._at : head_end]))
-        if message.body_bytes > MAX_BODY_BYTES:
-            raise ProtocolError(f"an answer of {message.body_bytes} bytes, at most {MAX_BODY_BYTES} are taken")
-        body_at = head_end + 4
+        message, head_bytes = self._awaited
+        body_at = self._at + head_bytes
         if self._end - body_at < message.body_bytes:
             return None
+        self._awaited = None
         self._at = body_at + message.body_bytes
         self._junk = 0
         return message.with_body(bytes(self._buffer[body_at : self._at]))
+
+    def _head(self) -> tuple[Message, int] | None:
+        """Return the head that stands here, with its length, if it is complete."""
+        head_end = self._buffer.find(b"\r\n\r\n", self._at, self._end)
+        if (self._end if head_end < 0 else head_end) - self._at > MAX_HEAD_BYTES:
+            raise ProtocolError(f"an answer's header of more than {MAX_HEAD_BYTES} bytes")
+        if head_end < 0:
+            return None
+        message = parse_head(bytes(self._buffer[self._at : head_end]))
+        if message.body_bytes > MAX_BODY_BYTES:
+            raise ProtocolError(f"an answer of {message.body_bytes} bytes, at most {MAX_BODY_BYTES} are taken")
+        return message, head_end + 4 - self._at
 
 
 class Connection:

@@ -81,6 +81,23 @@ def test_the_body_belongs_to_its_message() -> None:
     assert (request.status, request.method) == (None, "OPTIONS")
 
 
+def test_a_body_that_comes_byte_by_byte_costs_its_head_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte would cost as much as the longest head otherwise, in a thread that others wait for."""
+    heads: list[bytes] = []
+
+    def parse(head: bytes) -> Message:
+        heads.append(head)
+        return parse_head(head)
+
+    monkeypatch.setattr("vision_line.ingest.wire.connection.parse_head", parse)
+    framer = Framer()
+    one = b"RTSP/1.0 200 OK\r\nContent-Length: 300\r\n\r\n" + b"$" * 300
+    found = [item for byte in one + one for item in feed(framer, bytes([byte]))]
+
+    assert [item.body for item in found if isinstance(item, Message)] == [b"$" * 300] * 2
+    assert len(heads) == 2
+
+
 def test_junk_before_a_packet_is_skipped() -> None:
     """Bytes that belong to nothing, also a dollar sign among them."""
     junk = b"\x00\xffgarbage $\xf0 more\r\n"
