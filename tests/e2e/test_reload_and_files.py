@@ -30,10 +30,13 @@ def states_of(run: Any, camera: str) -> list[str]:
 
 
 def test_cameras_come_go_and_change_without_touching_the_others(make_run: Callable[[int], Any]) -> None:
-    """cam01 runs through everything without a change of state; an invalid file changes nothing."""
+    """cam01 runs through everything without a change of state; an invalid file changes nothing.
+
+    A reload that moves a camera behind those that `--cameras` asks for says which one is not inspected any more.
+    """
     run = make_run(3)
     run.write_streams(["cam01", "cam02"])
-    run.start()
+    run.start("--cameras", "2")
     poll(lambda: "RUNNING" in states_of(run, "cam02"), run.text)
 
     run.write_streams(["cam01", "cam03"])
@@ -46,6 +49,7 @@ def test_cameras_come_go_and_change_without_touching_the_others(make_run: Callab
     run.write_streams(["cam01", "cam02", "cam03"])
     run.signal(signal.SIGHUP)
     poll(lambda: states_of(run, "cam02")[-1] == "RUNNING", run.text)
+    assert "left out by --cameras from now on, and not inspected: cam03" in run.text()
     run.signal(signal.SIGINT)
 
     assert run.wait(20) == 130

@@ -75,6 +75,7 @@ class Run:
         self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
         self._opened = frozenset(setup.models.models.by_key)  # models that are opened at the start
         self._inspection: LiveInspection | None = None
+        self._left_out = setup.loaded.left_out
         self._score_floors: Mapping[str, Scores] = {}  # those that the configuration in force needs
         self._fleet: FleetFollower | None = None
         self._first_inspections = FirstInspections(setup.log.write_first_inspection)
@@ -260,7 +261,15 @@ class Run:
     async def _reload(self, recipes: RecipeFollower, loaded: LoadedConfig) -> None:
         self._setup.log.review.apply(loaded.config.review)
         self._setup.outputs.expect(loaded.config.enabled_outputs)
+        self._leave_out(loaded.left_out)
         await recipes.reload(loaded)
+
+    def _leave_out(self, cameras: tuple[str, ...]) -> None:
+        """Say which cameras `--cameras` leaves out now: as many as before are inspected, but they may be others."""
+        if new := [camera for camera in cameras if camera not in self._left_out]:
+            logger.warning("left out by --cameras from now on, and not inspected: %s", ", ".join(new))
+        self._left_out = cameras
+        self._metrics.leave_out(cameras)
 
     async def _bring_in_force(
         self, cameras: CameraManager, loaded: LoadedConfig, active: ActiveRecipes, why: str

@@ -34,15 +34,18 @@ def plan_alarms(
     inspected, cameras whose frames come too late, troubled cameras, and cameras inspected without a reserve.
 
     Cameras with the same trouble share one sentence, so that a failed network switch is one alarm, not sixty-four. A
-    camera whose state is the cause of its open interval appears once, with its state. A starting device is no alarm.
+    camera whose state is the cause of its open interval appears once, with its state; one that sends too slowly, or
+    what is damaged or too old, runs all the same. A starting device is no alarm.
     `steady` smooths the number of cameras that the machine could serve.
     """
     alarms = [] if log.writable else [f"records cannot be written: {log.reason or 'no reason given'}"]
     alarms += _overload(cameras, steady)
     alarms += [decoding] if decoding else []
     capacity: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    running = {camera.name for camera in cameras if camera.state is CameraState.RUNNING}
     for interval in not_inspected:
-        if interval.cause != STARTING and not interval.cause.startswith(_CAMERA_CAUSE):
+        is_state = interval.cause.startswith(_CAMERA_CAUSE) and interval.camera not in running
+        if interval.cause != STARTING and not is_state:
             capacity[interval.cause].append((interval.camera, now_s - interval.started_s))
     for cause, intervals in capacity.items():
         longest_s = max(length_s for _, length_s in intervals)

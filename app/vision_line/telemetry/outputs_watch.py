@@ -49,8 +49,9 @@ class OutputsWatch:
         self._period_s = period_s
         self._clock = clock
         self._began_utc = clock()
-        self._known: dict[str, KnownOutput] = {}
-        self._problem = ""
+        self._outputs: dict[str, KnownOutput] = {}
+        self._shipping: dict[str, KnownOutput] = {}
+        self._problems: list[str] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outputs watch", daemon=True)
         self._thread.start()
@@ -73,7 +74,7 @@ class OutputsWatch:
         self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _watched(self, name: str, now_utc: float, *, is_awaited: bool) -> WatchedOutput:
-        known = self._known.get(name)
+        known = self._shipping.get(name) or self._outputs.get(name)
         if known is None:
             return WatchedOutput(name, None, is_running=False, is_up=False, is_awaited=is_awaited)
         is_running = known.is_running(now_utc)
@@ -85,16 +86,20 @@ class OutputsWatch:
             self._refresh()
 
     def _refresh(self) -> None:
+        """Read the files anew; what one said that cannot be read now stands: its age shows, and no counter falls."""
         if not self._names:
             return
+        problems = []
         try:
-            self._known = {output.name: output for output in known_outputs(self._directory)}
-            shipping = read_shipping_status(self._directory) if CENTRAL in self._names else None
-            if shipping is not None:
-                self._known[CENTRAL] = shipping.as_output
+            self._outputs = {output.name: output for output in known_outputs(self._directory)}
         except RunError as exc:
-            if str(exc) != self._problem:
-                logger.warning("nobody knows how the outputs are: %s", exc)
-            self._known, self._problem = {}, str(exc)
-            return
-        self._problem = ""
+            problems.append(str(exc))
+        try:
+            shipping = read_shipping_status(self._directory) if CENTRAL in self._names else None
+            self._shipping = {} if shipping is None else {CENTRAL: shipping.as_output}
+        except RunError as exc:
+            problems.append(str(exc))
+        for problem in problems:
+            if problem not in self._problems:
+                logger.warning("nobody knows how the outputs are: %s", problem)
+        self._problems = problems

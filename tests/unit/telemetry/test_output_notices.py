@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vision_line.outputs.cursor import Cursor, CursorKey, JournalName
 from vision_line.outputs.cursor_file import CursorFile
+from vision_line.telemetry import shipping_status
 from vision_line.telemetry.output_metrics import output_notices, output_series
 from vision_line.telemetry.output_status import FILE_NAME, OutputState
 from vision_line.telemetry.outputs_watch import OutputsWatch
@@ -85,7 +86,25 @@ def test_a_file_that_cannot_be_read_is_nobody_s_word(tmp_path: Path) -> None:
     """Nothing ends; the outputs are not up."""
     (tmp_path / FILE_NAME).write_text("no database", encoding="ascii")
     watch = OutputsWatch(tmp_path, ["plant"], 0.01, lambda: 1001.0)
-    found(watch, lambda one: one._problem != "")
+    found(watch, lambda one: bool(one._problems))
     watch.close()
 
     assert [output.is_up for output in watch.outputs()] == [False]
+
+
+def test_what_was_known_stands_while_a_file_cannot_be_read(tmp_path: Path) -> None:
+    """No counter falls, and rises again as if all that was ever lost were lost now; how old it is says the rest."""
+    now_utc = [1001.0]
+    noted(tmp_path, "plant", "connected", 1000.0)
+    watch = OutputsWatch(tmp_path, ["plant", shipping_status.CENTRAL], 0.01, lambda: now_utc[0])
+    found(watch, lambda one: one.outputs()[0].known is not None)
+    (tmp_path / shipping_status.FILE_NAME).write_text("", encoding="ascii")
+    found(watch, lambda one: bool(one._problems))
+    assert watch.outputs()[0].is_up
+    (tmp_path / FILE_NAME).write_text("no database", encoding="ascii")
+    found(watch, lambda one: len(one._problems) == 2)
+    now_utc[0] = 1060.0
+    watch.close()
+
+    assert 'vision_line_output_lost_total{output="plant"} 2' in "".join(output_series(watch.outputs(), SeriesText()))
+    assert [output.is_up for output in watch.outputs()] == [False, False]

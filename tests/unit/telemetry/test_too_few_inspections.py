@@ -44,6 +44,18 @@ def test_a_camera_below_its_need_is_not_inspected() -> None:
     assert not replace(slow, fps_in=1.5).lacks_capacity
 
 
+@pytest.mark.parametrize("code", ["SLOW", "CORRUPT", "BEHIND"])
+def test_a_running_camera_that_is_not_inspected_for_its_own_fault_is_an_alarm(code: str) -> None:
+    """Its state does not say so: it runs. One whose state does is said once."""
+    gap = NotInspected("1", "cam01", f"camera:{code}", 5.0, 5.0)
+    away = replace(GOOD, state=CameraState.RECONNECTING, code=code, not_inspected=gap.cause)
+
+    assert plan_alarms([replace(GOOD, not_inspected=gap.cause)], LogStatus(), [gap], 65.0) == (
+        f"not inspected for 60 s (camera:{code}): cam01",
+    )
+    assert plan_alarms([away], LogStatus(), [gap], 65.0) == (f"RECONNECTING {code}: cam01",)
+
+
 def test_a_rate_that_may_lack_one_inspection_by_its_counting_is_not_too_low() -> None:
     """One inspection every 0.57 s may also give eight in five seconds; the ledger judges cameras with rare ones."""
     assert replace(GOOD, fps_inspected=1.6).is_inspecting
