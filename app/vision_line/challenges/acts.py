@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -17,6 +17,8 @@ from vision_line.reviews.reviews_file import FILE_NAME
 
 #: A challenge is over a day after it was begun, whatever people do: how far back one is looked for.
 LONGEST_S = 86_400.0
+#: How far back a result is still entered; older records may be gone.
+_MEASURED_LATER_S = 31 * LONGEST_S
 #: So many entries are read at first; a challenge has some twenty.
 _READ_FIRST = 512
 
@@ -85,13 +87,36 @@ def challenges_since(connection: sqlite3.Connection, from_utc: float) -> list[Li
         RunError: an entry is none of ours.
         sqlite3.Error: as it comes.
     """
-    return folded(_entries_since(connection, from_utc - LONGEST_S))
+    return folded(_entries_since(connection, ChallengeAct, from_utc - LONGEST_S))
 
 
-def _entries_since(connection: sqlite3.Connection, from_utc: float) -> list[SideEntry]:
+def awaiting_result(connection: sqlite3.Connection, now_utc: float) -> list[LineChallenge]:
+    """Return the challenges that were ended and have no result, of a month, the oldest first.
+
+    Cheap where there is none: only ends and results are read then.
+
+    Raises:
+        RunError: an entry is none of ours.
+        sqlite3.Error: as it comes.
+    """
+    kinds = (ChallengeAct.ENDED, ChallengeAct.RESULT)
+    waiting = without_result(_entries_since(connection, kinds, now_utc - _MEASURED_LATER_S))
+    if not waiting:
+        return []
+    return [one for one in challenges_since(connection, waiting[0].at_utc) if one.awaits_result]
+
+
+def without_result(found: Sequence[SideEntry]) -> list[SideEntry]:
+    """Return the ends among these entries, which are ends and results, whose challenge has no result among them."""
+    measured = {entry.body.get("challenge") for entry in found if entry.kind == ChallengeAct.RESULT}
+    ends = (entry for entry in found if entry.kind == ChallengeAct.ENDED)
+    return [entry for entry in ends if entry.body.get("challenge") not in measured]
+
+
+def _entries_since(connection: sqlite3.Connection, kinds: Collection[str], from_utc: float) -> list[SideEntry]:
     most = _READ_FIRST
     while True:
-        found = newest(connection, ChallengeAct, most)
+        found = newest(connection, kinds, most)
         if len(found) < most or found[-1].at_utc < from_utc:
             return found[::-1]
         most *= 4

@@ -12,18 +12,20 @@ from vision_line.challenges.acts import LineChallenge
 from vision_line.challenges.challenge_targets import ChallengeTarget
 from vision_line.challenges.doing import abort, begin, end, next_part
 from vision_line.challenges.entry_bodies import PlannedPass
-from vision_line.challenges.measuring import GIVES_UP_S, SETTLES_S, enter_results
+from vision_line.challenges.measuring import enter_results
 from vision_line.challenges.recorded_plan import RecordedPlan, plan_of_records
+from vision_line.config.file_signature import Signature, file_signature
 from vision_line.errors import ConfigError, RunError
 from vision_line.parts.line_commands import ChallengeCommand
 from vision_line.parts.orders import Asked
+from vision_line.reviews.reviews_file import FILE_NAME
 
 logger = logging.getLogger(__name__)
 
 #: Stands before the number of an entry of the reviews' journal, as outputs call it.
 _JOURNAL = "reviews"
-#: What a busy machine may need beyond that, in seconds.
-_SPARE_S = 5.0
+#: How often it is tried to enter a result, in seconds.
+_ASK_EVERY_S = 2.0
 
 
 class AskedChallenges:
@@ -31,7 +33,9 @@ class AskedChallenges:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._waits_until_s = 0.0  # for the result of a challenge that was ended
+        self._read: Signature | None = None  # the state of the file in which nothing was left to be entered
+        self._ask_at_s = 0.0
+        self._problem = ""  # why nothing could be entered, as it was said
 
     def do(self, asked: ChallengeCommand, by: Asked) -> Mapping[str, object]:
         """Do one act, and return what is answered; the journal has who asked, and by which door.
@@ -52,26 +56,34 @@ class AskedChallenges:
                 at, passes = len(found.parts_utc), found.begun.passes
                 return {**_said(found, "goes on"), **_pass(passes[at - 1]), "left": len(passes) - at}
             case "end":
-                ended = end(directory, target.name, who)
-                wait_s = ended.begun.travel_s + GIVES_UP_S + SETTLES_S + _SPARE_S
-                self._waits_until_s = max(self._waits_until_s, time.monotonic() + wait_s)
-                return _said(ended, "ended")
+                return _said(end(directory, target.name, who), "ended")
             case "abort":
                 return _said(abort(directory, target.name, who, asked.why), "broken off")
 
     @property
     def awaits_result(self) -> bool:
-        """Whether a challenge was ended whose result is to be entered."""
-        return time.monotonic() < self._waits_until_s
+        """Whether a challenge may have been ended whose result is to be entered, whoever led it and ended it."""
+        return time.monotonic() >= self._ask_at_s and self._signature() != self._read
 
     def enter_results(self) -> None:
-        """Enter what challenges showed, as far as the records reach; to be called now and then while one is awaited."""
+        """Enter what challenges showed, as far as the records reach; to be called now and then while one is awaited.
+
+        What could not be entered is tried again, and said once.
+        """
+        self._ask_at_s = time.monotonic() + _ASK_EVERY_S
+        signature = self._signature()
         try:
-            if not enter_results(self._directory):
-                self._waits_until_s = 0.0
+            waiting = enter_results(self._directory)
         except RunError as exc:
-            self._waits_until_s = 0.0
-            logger.error("the result of a challenge is not entered, `vision-line challenge results` does it: %s", exc)
+            if str(exc) != self._problem:
+                logger.error("the result of a challenge is not entered yet, and is tried again: %s", exc)
+            self._problem = str(exc)
+            return
+        self._problem = ""
+        self._read = self._read if waiting else signature
+
+    def _signature(self) -> Signature | None:
+        return file_signature(self._directory / FILE_NAME)
 
 
 def _target(plan: RecordedPlan, name: str) -> ChallengeTarget:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vision_line.challenges.challenge_targets import ChallengeTarget
-from vision_line.challenges.due import TargetState, read_states, states, unknown_states
+from vision_line.challenges.due import EnteredResults, TargetState, read_states, states, unknown_states
 from vision_line.errors import RunError
 from vision_line.reviews.reviews_file import FILE_NAME
 
@@ -58,7 +58,8 @@ class DueWatch:
         if self._problem:
             return found
         last = {one.name: one.last for one in found if one.last is not None}
-        return tuple(states(self._targets, last, self._clock()))
+        awaited = {one.name: one.awaited for one in found if one.awaited is not None}
+        return tuple(states(self._targets, EnteredResults(last, awaited), self._clock()))
 
     def close(self) -> None:
         """Look no more. May be called twice."""

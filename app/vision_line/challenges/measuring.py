@@ -10,7 +10,7 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
-from vision_line.challenges.acts import LineChallenge, challenges_since
+from vision_line.challenges.acts import LineChallenge, awaiting_result
 from vision_line.challenges.entry_bodies import (
     ChallengeAct,
     ChallengeOutcome,
@@ -24,7 +24,7 @@ from vision_line.quality.challenge import ChallengeLimits, ChallengeResult
 from vision_line.quality.part_windows import PartPass, SeenEvent, match_parts
 from vision_line.records.schema import FILE_NAME, open_reader, translated
 from vision_line.records.side_journal import append
-from vision_line.reviews.reviews_file import writing
+from vision_line.reviews.reviews_file import reading, writing
 
 #: How long after the last part the records are waited for: events of it may not be confirmed yet.
 SETTLES_S = 2.0
@@ -56,17 +56,22 @@ _HEAD = "SELECT number, lower(hex(digest)) FROM journal ORDER BY number DESC LIM
 def enter_results(directory: Path) -> list[LineChallenge]:
     """Enter the results of challenges that were ended, as far as the records reach; return those still without one.
 
+    Where nothing waits, no file is written, and no writer has to wait.
+
     Raises:
         RunError: a file cannot be read, or `reviews.sqlite` not be written.
     """
-    with writing(directory) as connection:
-        now_utc = time.time()
-        waiting = [one for one in challenges_since(connection, now_utc) if one.awaits_result]
-        for challenge in waiting:
-            if (result := _result(directory, challenge, now_utc)) is not None:
-                append(connection, ChallengeAct.RESULT, challenge.target, result.model_dump(mode="json"))
-                waiting = [one for one in waiting if one is not challenge]
-    return waiting
+    now_utc = time.time()
+    with reading(directory) as connection:
+        waiting = [] if connection is None else awaiting_result(connection, now_utc)
+    found = [(one, _result(directory, one, now_utc)) for one in waiting]
+    if any(result is not None for _, result in found):
+        with writing(directory) as connection:
+            still = {one.number for one in awaiting_result(connection, now_utc)}  # another program enters them too
+            for challenge, result in found:
+                if result is not None and challenge.number in still:
+                    append(connection, ChallengeAct.RESULT, challenge.target, result.model_dump(mode="json"))
+    return [challenge for challenge, result in found if result is None]
 
 
 def _result(directory: Path, challenge: LineChallenge, now_utc: float) -> ResultBody | None:

@@ -12,7 +12,7 @@ from tests.fakes.challenge_plans import CRITERIA, target
 from tests.fakes.desk_records import writing as writing_records
 
 from vision_line.challenges.doing import abort, begin, end, going_on, next_part, recent
-from vision_line.challenges.due import acceptance, read_states, states, unknown_states
+from vision_line.challenges.due import EnteredResults, acceptance, read_states, states, unknown_states
 from vision_line.challenges.due_watch import DueWatch
 from vision_line.challenges.entry_bodies import ChallengeAct, ChallengeOutcome, ResultBody
 from vision_line.challenges.measuring import enter_results
@@ -116,7 +116,7 @@ def result(outcome: ChallengeOutcome, at_utc: float) -> ResultBody:
 def test_what_holds_follows_from_the_last_result(
     outcome: ChallengeOutcome, ago_s: float, state: ChallengeState, why: str
 ) -> None:
-    last = {"cam01": result(outcome, NOW_UTC - ago_s)}
+    last = EnteredResults({"cam01": result(outcome, NOW_UTC - ago_s)})
     (stopping,) = states([target(on_fail="stop")], last, NOW_UTC)
     (alarming,) = states([target()], last, NOW_UTC)
     assert (stopping.state, stopping.why) == (state, why)

@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.challenges.acts import LineChallenge
+from vision_line.challenges.challenge_targets import ChallengeTarget
 from vision_line.challenges.clip_results import ReplayBody, recent_replays
 from vision_line.challenges.doing import recent
 from vision_line.challenges.due import TargetState, read_states
 from vision_line.challenges.entry_bodies import PassResult
+from vision_line.challenges.measuring import enter_results
 from vision_line.challenges.recorded_plan import RecordedPlan
 from vision_line.challenges.showing import Shown, can_show, outcome_of, pooled, shown, void
+from vision_line.errors import RunError
 from vision_line.records.records import Records
+
+logger = logging.getLogger(__name__)
 
 #: How far back results are shown and pooled.
 DAYS = 30.0
@@ -70,6 +76,7 @@ def read_board(directory: Path, plan: RecordedPlan) -> ChallengeBoard:
     Raises:
         RunError: `reviews.sqlite` cannot be read.
     """
+    enter_awaited(directory)
     now_utc = time.time()
     challenges = recent(directory, DAYS)
     open_now = {one.target: one for one in challenges if one.is_open(now_utc)}
@@ -86,6 +93,30 @@ def read_board(directory: Path, plan: RecordedPlan) -> ChallengeBoard:
     past = [past_challenge(one, now_utc) for one in reversed(challenges) if not one.is_open(now_utc)]
     replays = [PastReplay(body, shown(body.clips)) for body in recent_replays(directory, DAYS)]
     return ChallengeBoard(boards, past, any(one.challenge.awaits_result for one in past), replays)
+
+
+def states_now(directory: Path, targets: Sequence[ChallengeTarget]) -> list[TargetState]:
+    """Return each target's state; where a result is awaited it is entered first, as far as the records reach.
+
+    Raises:
+        RunError: `reviews.sqlite` cannot be read.
+    """
+    found = read_states(directory, targets, time.time())
+    if all(one.awaited is None for one in found):
+        return found
+    enter_awaited(directory)
+    return read_states(directory, targets, time.time())
+
+
+def enter_awaited(directory: Path) -> None:
+    """Enter what challenges showed: whoever ended one may not have waited for it.
+
+    What cannot be entered is tried with the next page, and the state of its target says that it is not entered.
+    """
+    try:
+        enter_results(directory)
+    except RunError as exc:
+        logger.error("the result of a challenge is not entered yet: %s", exc)
 
 
 def past_challenge(challenge: LineChallenge, now_utc: float) -> PastChallenge:

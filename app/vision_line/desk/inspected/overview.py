@@ -12,8 +12,8 @@ from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 from vision_line.challenges.challenge_targets import ChallengeTarget
-from vision_line.challenges.due import read_states
 from vision_line.challenges.recorded_plan import read_plan
+from vision_line.desk.challenges.challenge_board import states_now
 from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.silences import read_silences
 from vision_line.desk.inspected.attention import read_alarms, read_last_run
@@ -132,7 +132,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
 
 def _challenge_problems(directory: Path, targets: Sequence[ChallengeTarget]) -> list[str]:
     """Return which challenges failed or are overdue: as long as one is, nobody knows that defects would be seen."""
-    return [state.why for state in read_states(directory, targets, clock_now()) if state.why]
+    return [state.why for state in states_now(directory, targets) if state.why]
 
 
 def _shift_before(connection: Records, time: ChosenTime) -> ShiftPart | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.challenges.acts import LineChallenge, challenges_since
-from vision_line.challenges.due import TargetState, last_results, states
+from vision_line.challenges.due import EnteredResults, TargetState, entered_results, names_of, states
 from vision_line.challenges.recorded_plan import read_plan
 from vision_line.desk.challenges.challenge_board import PastChallenge, past_challenge
 from vision_line.desk.local_time import ChosenTime
@@ -36,10 +36,9 @@ def read_challenges(connection: Records, directory: Path, time: ChosenTime, now_
     targets = read_plan(connection).targets
     with reading(directory) as reviews:
         found = [] if reviews is None else challenges_since(reviews, time.since_utc)
-        names = {target.name for target in targets}
-        last = {} if reviews is None else last_results(reviews, names, at_utc)
+        entered = EnteredResults() if reviews is None else entered_results(reviews, names_of(targets), at_utc)
     ended = [past_challenge(one, at_utc) for one in found if time.since_utc <= _ended_utc(one) < at_utc]
-    return ReportedChallenges(ended, states(targets, last, at_utc), at_utc)
+    return ReportedChallenges(ended, states(targets, entered, at_utc), at_utc)
 
 
 def _ended_utc(challenge: LineChallenge) -> float:

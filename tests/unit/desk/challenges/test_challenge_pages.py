@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from vision_line.desk.users.sessions import Role
 from vision_line.records.journal import Kind
 from vision_line.records.schema import transaction
 from vision_line.records.side_journal import append
+from vision_line.reviews.reviews_file import FILE_NAME as REVIEWS
 from vision_line.reviews.reviews_file import writing
 
 
@@ -123,6 +126,45 @@ def test_a_challenge_by_its_buttons(planned: DeskRecords, client: TestClient, cl
     (found,) = recent(planned.directory, 1e4)
     assert found.result is not None
     assert found.result.outcome is ChallengeOutcome.PASSED
+
+
+@pytest.mark.parametrize("path", ["/", "/challenges", "/api/v1/challenges"])
+def test_who_looks_later_enters_what_nobody_waited_for(
+    planned: DeskRecords, client: TestClient, clock: list[float], path: str
+) -> None:
+    """A part travels for longer than the button waits, and nobody asks again: failed is entered."""
+    directory = planned.directory
+    with writing(directory) as connection:
+        body = begun(("cam01",), passes("A17:open"), clock[0] + 10).model_copy(update={"travel_s": 100.0})
+        number = enter_begun(connection, "cam01", body)
+        enter_act(connection, "cam01", ChallengeAct.PART, number, clock[0] + 20)
+        enter_act(connection, "cam01", ChallengeAct.ENDED, number, clock[0] + 30)
+    clock[0] += 131
+    client.get(path)
+    assert "A result waits for the records" in client.get("/challenges").text
+    clock[0] += 10
+    client.get(path)
+
+    (found,) = [one for one in recent(directory, 1e4) if one.number == number]
+    assert found.result is not None
+    assert found.result.outcome is ChallengeOutcome.FAILED
+    assert "challenge of cam01 failed: 1 of 1 defective parts were missed" in client.get("/challenges").text
+
+
+def test_a_result_that_cannot_be_entered_is_said_and_no_page_falls(
+    planned: DeskRecords, client: TestClient, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vision_line.records.side_file._BUSY_TIMEOUT_S", 0.0)
+    with writing(planned.directory) as connection:
+        number = enter_begun(connection, "cam01", begun(("cam01",), passes("A17:open"), clock[0]))
+        enter_act(connection, "cam01", ChallengeAct.ENDED, number, clock[0] + 10)
+    clock[0] += 100
+    with closing(sqlite3.connect(planned.directory / REVIEWS, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        shown = client.get("/challenges")
+        other.execute("ROLLBACK")
+    assert shown.status_code == 200
+    assert "is not entered" in shown.text
 
 
 def test_what_cannot_be_done_is_said_on_the_page(planned: DeskRecords, client: TestClient) -> None:
