@@ -87,7 +87,7 @@ def challenges_since(connection: sqlite3.Connection, from_utc: float) -> list[Li
         RunError: an entry is none of ours.
         sqlite3.Error: as it comes.
     """
-    return folded(_entries_since(connection, ChallengeAct, from_utc - LONGEST_S))
+    return folded(_entries_since(connection, tuple(ChallengeAct), from_utc - LONGEST_S))
 
 
 def awaiting_result(connection: sqlite3.Connection, now_utc: float) -> list[LineChallenge]:
