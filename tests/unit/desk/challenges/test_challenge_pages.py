@@ -129,7 +129,7 @@ def test_a_challenge_by_its_buttons(planned: DeskRecords, client: TestClient, cl
 
 
 @pytest.mark.parametrize("path", ["/", "/challenges", "/api/v1/challenges"])
-def test_who_looks_later_enters_what_nobody_waited_for(
+def test_a_later_page_enters_what_nobody_waited_for(
     planned: DeskRecords, client: TestClient, clock: list[float], path: str
 ) -> None:
     """A part travels for longer than the button waits, and nobody asks again: failed is entered."""
