@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
 from vision_line.errors import ConfigError
 from vision_line.parts.parts_file import FILE_NAME, PARTS_FILE
+from vision_line.parts.parts_removal import RemovedParts, removed_parts
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import Table
+from vision_line.records.formats import iso_utc
 from vision_line.records.query import Selection, plan_query
 from vision_line.records.schema import translated
 from vision_line.records.table_export import ExportSummary, Format, write_rows
@@ -33,6 +36,7 @@ def export_parts(
     Raises:
         ConfigError: no lane ever ran there, a filter or format that does not apply, or a lot that nobody began.
         RunError: reading or writing failed.
+        BrokenRecordError: the file does not say which parts were removed.
         BrokenPipeError: `output` is the standard output, and its reader went away.
     """
     if file_format is Format.COCO:
@@ -43,7 +47,20 @@ def export_parts(
         raise ConfigError(f"--record: {directory} has no parts: there is no {FILE_NAME}")
     with closing(connection), translated(directory / FILE_NAME, "reading"):
         check_lots(connection, selection.lots)
-        return ExportSummary(output, write_rows(connection, query, file_format, output, progress))
+        rows = write_rows(connection, query, file_format, output, progress)
+        # Asked afterwards: retention may have gone on meanwhile.
+        removed = _removed(removed_parts(connection), selection) if table is Table.PARTS else ()
+        return ExportSummary(output, rows, removed=removed)
+
+
+def _removed(removed: RemovedParts, selection: Selection) -> tuple[str, ...]:
+    """Say what was removed within the time that is asked for, of whichever lot it was."""
+    since_utc = -inf if selection.since_utc is None else selection.since_utc
+    until_utc = inf if selection.until_utc is None else selection.until_utc
+    if not removed.parts or removed.to_utc < since_utc or removed.from_utc >= until_utc:
+        return ()
+    went = "1 part was" if removed.parts == 1 else f"{removed.parts} parts were"
+    return (f"{went} removed for age, from {iso_utc(removed.from_utc)} to {iso_utc(removed.to_utc)}",)
 
 
 def check_lots(connection: sqlite3.Connection, lots: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from vision_line.errors import ConfigError
 from vision_line.parts.orders import Asked, ask_lot
 from vision_line.parts.part import PartVerdict
 from vision_line.parts.part_export import export_parts
+from vision_line.parts.parts_file import PARTS_FILE
+from vision_line.parts.parts_removal import remove_parts
 from vision_line.records.columns import COLUMNS, Table
-from vision_line.records.query import Selection, plan_query
+from vision_line.records.query import Selection, parse_moment, plan_query
 from vision_line.records.table_export import Format
 
 
@@ -73,6 +76,27 @@ def test_filters_apply_or_are_refused(parts: Path) -> None:
         plan_query(Table.EVENTS, Selection(lots=("L-1",)))
     with pytest.raises(ConfigError, match="coco"):
         export_parts(parts, Table.PARTS, Format.COCO, Selection(), parts / "x.json")
+
+
+def test_an_export_says_which_parts_were_removed(parts: Path) -> None:
+    """What is missing must not read as if nothing had been made; of a time from which nothing went it says nothing."""
+    (first, *_) = exported(parts, Table.PARTS)
+    at_utc = parse_moment(first["triggered_utc"], 0.0)
+
+    def said(table: Table, selection: Selection) -> tuple[str, ...]:
+        return export_parts(parts, table, Format.CSV, selection, parts / "table.csv").removed
+
+    assert said(Table.PARTS, Selection()) == ()
+    with closing(PARTS_FILE.writer(parts)) as connection, PARTS_FILE.transaction(connection, parts):
+        (through,) = connection.execute("SELECT min(number) FROM parts").fetchone()
+        remove_parts(connection, through, "prune")
+
+    sentence = f"1 part was removed for age, from {first['triggered_utc']} to {first['triggered_utc']}"
+    for selection in (Selection(), Selection(lots=("L-1",)), Selection(at_utc, at_utc + 1), Selection(at_utc - 1)):
+        assert said(Table.PARTS, selection) == (sentence,)
+    assert said(Table.PARTS, Selection(since_utc=at_utc + 1)) == ()
+    assert said(Table.PARTS, Selection(until_utc=at_utc)) == ()
+    assert said(Table.LOTS, Selection()) == ()  # the orders stay
 
 
 def test_where_no_lane_ran_there_is_nothing_to_export(tmp_path: Path) -> None:
