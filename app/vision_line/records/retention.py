@@ -99,7 +99,11 @@ def _of_files(table: FileTable, ends: str, may_go: str = "1") -> RetainedTable:
 
 
 def _in_use(shelf: RetainedTable) -> RetainedTable:
-    """Return the shelf as it is while a run is active, whose writers continue behind the last row they removed from."""
+    """Return the shelf as it is while a run is active, whose writers continue behind the last row they removed from.
+
+    They ask for that row by its key where it is this run's own, and none but the highest such row can be that. It also
+    keeps the numbers up to it from being given again.
+    """
     if shelf.table == "events":
         return replace(shelf, may_go=_NO_EVIDENCE.format(or_=_OR_THE_LAST))
     if shelf.table not in FILE_TABLES:

@@ -7,7 +7,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vision_line.records.corrected_time import Timeline, read_timeline
@@ -23,7 +23,7 @@ class StoredFile:
     """The files of one row; paths are relative to the record directory, `size` is what all of them take, in bytes.
 
     `seen_utc` is when what they show was seen, by the wall clock of then, and `offset_s` that minus the same by the
-    monotonic clock.
+    monotonic clock. `number` is the row's, None as long as that is only on its way to the record file.
     """
 
     run: int
@@ -32,6 +32,7 @@ class StoredFile:
     size: int
     seen_utc: float
     offset_s: float | None
+    number: int | None = field(default=None, compare=False)
 
     def true_utc(self, timeline: Timeline) -> float:
         """Return when what they show was seen."""
@@ -135,7 +136,7 @@ def _rows_of(
 ) -> list[tuple[int, StoredFile]]:
     keys = len(table.key)
     return [
-        (number, StoredFile(run, tuple(own[:keys]), tuple(filter(None, own[keys:])), size, seen_utc, offset_s))
+        (number, StoredFile(run, tuple(own[:keys]), tuple(filter(None, own[keys:])), size, seen_utc, offset_s, number))
         for number, run, size, seen_utc, offset_s, *own in connection.execute(sql, (*parameters, WINDOW))
     ]
 
@@ -143,13 +144,16 @@ def _rows_of(
 def _kept_after(table: FileTable, directory: Path, last: StoredFile | None) -> list[StoredFile]:
     """Return the oldest files after `last`, as far as their rows are committed.
 
-    Nothing where the row of `last` itself is not committed yet: what follows it is not known then.
+    Nothing where the row of `last` itself is not committed yet: what follows it is not known then. Where its number is
+    known the row may be gone. Where it is not, the row is of this run and the highest that says that its files went,
+    which stays.
 
     Raises:
         RunError: the record file cannot be read.
     """
-    sql, parameters = (
-        (table.kept_sql("?"), (0,)) if last is None else (table.kept_sql(table.number_of_key), (last.run, *last.key))
-    )
+    if last is not None and last.number is None:
+        sql, parameters = table.kept_sql(table.number_of_key), (last.run, *last.key)
+    else:
+        sql, parameters = table.kept_sql("?"), (0 if last is None else last.number,)
     with closing(open_reader(directory)) as connection, translated(directory / FILE_NAME, "reading"):
         return [stored for _, stored in _rows_of(connection, table, sql, parameters)]

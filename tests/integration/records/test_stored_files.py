@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from vision_line.errors import BrokenRecordError, RunError
+from vision_line.records import stored_files
+from vision_line.records.corrected_time import read_timeline
 from vision_line.records.entries import Entry
 from vision_line.records.file_budget import REMOVED_AT_ONCE, FileBudget
 from vision_line.records.file_tables import CLIPS, FILE_TABLES, FileTable
 from vision_line.records.log import SqliteLog
-from vision_line.records.reconciliation import reconcile_files
+from vision_line.records.reconciliation import mark_lost, reconcile_files
 from vision_line.records.removal import prune
-from vision_line.records.retention import DAY_S, RowAge
+from vision_line.records.retention import DAY_S, RowAge, remove_batch
 from vision_line.records.schema import FILE_NAME, RecordConnection, open_reader, open_writer, transaction
 from vision_line.records.stored_files import StorageUsage, kept_files
 
@@ -160,6 +162,30 @@ def test_few_files_are_gone_before_their_rows_say_so(ended: Path) -> None:
             connection.execute("UPDATE clips SET deleted_utc = ? WHERE clip <= ?", (NOW, len(entered)))
         assert budget.make_room(1000)
     assert budget.deleted == count
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_room_is_made_behind_a_row_that_went(ended: Path, table: FileTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a higher row is lost, retention may remove the one whose files went last: the next ones go all the same."""
+    monkeypatch.setattr(stored_files, "WINDOW", 2)
+    with closing(open_writer(ended / FILE_NAME)) as connection:
+        paths = [add_row(connection, ended, table, number, NOW - 9 * DAY_S) for number in range(1, 7)]
+        paths.pop().unlink()
+        with transaction(connection):
+            usage = mark_lost(connection, ended, table, NOW)
+        problems: list[str] = []
+        budget = FileBudget(table, ended, usage, lambda _: None, problems.append, max_bytes=5000, age=RowAge(0))
+        assert budget.make_room(2000)
+        with transaction(connection):
+            connection.executemany(table.mark_deleted, [(NOW, table.max_why, number) for number in (1, 2)])
+        with transaction(connection):
+            cutoff_utc = NOW - 4 * DAY_S
+            assert remove_batch(connection, read_timeline(connection, NOW), cutoff_utc, 0, NOW) is not None
+        left = [number for (number,) in connection.execute(f"SELECT {table.number} FROM {table.table} ORDER BY 1")]
+        assert left == [3, 4, 5, 6]
+        assert budget.make_room(4000)
+    assert [path.exists() for path in paths] == [False] * 4 + [True]
+    assert problems == []
 
 
 @pytest.mark.parametrize("table", TABLES)
