@@ -45,6 +45,9 @@ def export_table(record: Path, table: Table, file_format: Format, asked: Selecti
     images = f", {summary.images} images" if summary.images else ""
     missing = f" ({summary.images_missing} were removed meanwhile)" if summary.images_missing else ""
     typer.echo(f"{target}: {summary.rows} {rows}{images}{missing}", err=takes_standard_output(target))
+    if left_out := summary.images_left_out:
+        were = "1 image was" if left_out == 1 else f"{left_out} images were"
+        typer.echo(f"{were} left out: what else was found there was removed from the records", err=True)
     for sentence in summary.removed:
         typer.echo(f"{sentence}: that there is nothing does not mean that nothing was found", err=True)
     if summary.strange:

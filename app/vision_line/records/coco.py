@@ -21,6 +21,7 @@ from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.formats import iso_utc
 from vision_line.records.query import SOURCES, Query
 from vision_line.records.records import Records
+from vision_line.records.retention import detections_since
 from vision_line.records.row_models import model_of_row
 
 #: Images of one read; each read is a transaction of its own, as in `export`.
@@ -52,14 +53,15 @@ _FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id
 class CocoSet:
     """A data set as it grows.
 
-    `missing` counts images that were deleted while they were copied, `strange` says which ones are not those that
-    were recorded; neither are in it.
+    `missing` counts images that were deleted while they were copied, `left_out` those of frames of which detections may
+    have been removed, `strange` says which ones are not those that were recorded; none of these are in it.
     """
 
     categories: dict[str, int]
     images: list[dict[str, object]] = field(default_factory=list)
     annotations: list[dict[str, object]] = field(default_factory=list)
     missing: int = 0
+    left_out: int = 0
     strange: list[str] = field(default_factory=list)
 
 
@@ -74,7 +76,8 @@ def export_coco(
 
     Images are named relative to the file that `output` leads to. An image that two events share is in the set once,
     with all detections of its frame whatever the filters, and each event's own box though it was too faint for a
-    detection: an image whose other defects were not marked would teach a model to overlook them.
+    detection: an image whose other defects were not marked would teach a model to overlook them. So one of which
+    detections may have been removed is left out.
 
     Raises:
         ConfigError: `output` is no file that images could lie beside.
@@ -112,9 +115,14 @@ def _collect(
     seen: set[tuple[SqlValue, ...]] = set()
     for done, image in enumerate(_images(connection, wanted, (*query.parameters, highest)), 1):
         frame = _frame_of(connection, image)
-        if frame not in seen and _add_image(found, image, records, folder):
-            seen.add(frame)
-            _add_annotations(found, [*connection.execute(_BOXES, frame), *faint.get(frame[:3], ())])
+        if frame not in seen:
+            boxes = connection.execute(_BOXES, frame).fetchall()
+            if _first_utc(image, frame) <= detections_since(connection):  # asked behind the boxes: they go meanwhile
+                found.left_out += 1
+                seen.add(frame)
+            elif _add_image(found, image, records, folder):
+                seen.add(frame)
+                _add_annotations(found, [*boxes, *faint.get(frame[:3], ())])
         progress(done, total)
     found.missing += total - done  # the running line made room before they were read
     return found
@@ -133,6 +141,15 @@ def _frame_of(connection: sqlite3.Connection, image: sqlite3.Row) -> tuple[SqlVa
     numbered = (image["run"], image["camera"], image["sequence"])
     found = connection.execute(_ARRIVED, (*numbered, image["event_id"], image["first_seen_s"])).fetchone()
     return (*numbered, None if found is None else found["arrived_utc"])
+
+
+def _first_utc(image: sqlite3.Row, frame: tuple[SqlValue, ...]) -> float:
+    """Return the earliest moment from which a detection of an event's image may be: of its frame, or its event's first.
+
+    None of the frame may be left to say when it arrived, and in files of earlier versions it may be another's.
+    """
+    arrived_utc, first_seen_utc = frame[-1], float(image["first_seen_utc"])
+    return min(arrived_utc, first_seen_utc) if isinstance(arrived_utc, float) else first_seen_utc
 
 
 def known_classes(connection: Records) -> dict[str, int]:

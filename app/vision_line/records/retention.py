@@ -89,6 +89,7 @@ _BY_ITS_CLOCK = """(SELECT k.to_utc - k.at_s FROM clock_steps k
 _NO_EVENT = (
     """NOT EXISTS (SELECT 1 FROM json_each(t.events) o JOIN events v ON v.run = t.run AND v.event_id = o.value)"""
 )
+_REMOVED_UNTIL = "SELECT coalesce(max(to_utc), 0.0) FROM removals WHERE removed_from = 'detections'"
 _LAST_DELETED = "SELECT max({number}) FROM {table} WHERE deleted_utc IS NOT NULL"
 
 
@@ -193,6 +194,16 @@ def used_bytes(connection: sqlite3.Connection) -> int:
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size)
+
+
+def detections_since(connection: sqlite3.Connection) -> float:
+    """Return behind which moment no detection was removed: they go before the events that they belong to.
+
+    Raises:
+        sqlite3.Error: as it comes.
+    """
+    (removed_utc,) = connection.execute(_REMOVED_UNTIL).fetchone()
+    return float(removed_utc)
 
 
 def remove_batch(

@@ -47,7 +47,8 @@ _WRITERS = {
 class ExportSummary:
     """What an export wrote.
 
-    `images_missing` were deleted by a running line while they were copied. `strange` has a sentence for each image
+    `images_missing` were deleted by a running line while they were copied, `images_left_out` are of frames of which
+    detections may have been removed. `strange` has a sentence for each image
     that was left out because it is not the one that was recorded, `removed` one for each time from which rows that were
     asked for had been removed.
     """
@@ -56,6 +57,7 @@ class ExportSummary:
     rows: int
     images: int = 0
     images_missing: int = 0
+    images_left_out: int = 0
     strange: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -91,7 +93,7 @@ def export(
         _check_names(connection, selection)
         if file_format is Format.COCO:
             found = export_coco(connection, directory, query, output, progress)
-            counts = (len(found.annotations), len(found.images), found.missing)
+            counts = (len(found.annotations), len(found.images), found.missing, found.left_out)
             return ExportSummary(output, *counts, tuple(found.strange), _removed(connection, table, selection, also))
         rows = write_rows(connection, query, file_format, output, progress)
         return ExportSummary(output, rows, removed=_removed(connection, table, selection, also))

@@ -235,6 +235,51 @@ def test_coco_distinguishes_frames_of_the_same_number(
     assert {image["event_id"]: boxes[image["id"]] for image in coco["images"]} == {"before": 1, "after": 3}
 
 
+def remove_detections(records: Path, until_utc: float) -> None:
+    """Remove those that arrived up to then, as retention does."""
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
+        gone = connection.execute("DELETE FROM detections WHERE arrived_utc <= ?", (until_utc,)).rowcount
+        columns = "removed_from, rows, from_utc, to_utc, why, at_utc"
+        connection.execute(
+            f"INSERT INTO removals ({columns}) VALUES ('detections', ?, 0.0, ?, 'max_mb', 0.0)", (gone, until_utc)
+        )
+
+
+def test_coco_has_no_image_whose_detections_were_removed(
+    open_log: OpenLog, line: Any, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be exported as one of a board with fewer defects, or none: it is left out and counted, once."""
+    log = open_log()
+    for sequence in range(3):
+        seen = line.inspection(sequence, 3, data=line.frame_data(), arrived_utc=1_700_000_000.0 + sequence)
+        log.write_inspection(seen, [line.event(seen, f"e{sequence}"), line.event(seen, f"f{sequence}")])
+    log.close()
+    remove_detections(records, 1_700_000_001.0)
+    output = tmp_path / "c.json"
+    export_table(records, Table.EVENTS, Format.COCO, Selection(), output)
+    coco = json.loads(output.read_text("utf-8"))
+
+    assert [image["event_id"] for image in coco["images"]] == ["e2"]
+    assert len(coco["annotations"]) == 3
+    said = capsys.readouterr()
+    assert f"{output}: 3 boxes, 1 images\n" in said.out
+    assert "2 images were left out: what else was found there was removed from the records\n" in said.err
+
+
+def test_coco_has_no_image_whose_detections_go_meanwhile(recorded: Path, tmp_path: Path) -> None:
+    """A running line removes them between two images."""
+
+    def on_progress(done: int, _total: int) -> None:
+        if done == 1:
+            remove_detections(recorded, 1_700_000_005.25)
+
+    summary = export(recorded, Table.EVENTS, Format.COCO, Selection(), tmp_path / "c.json", on_progress)
+    coco = json.loads((tmp_path / "c.json").read_text("utf-8"))
+
+    assert ([image["event_id"] for image in coco["images"]], len(coco["annotations"])) == (["e1"], 2)
+    assert (summary.images, summary.images_left_out, summary.images_missing) == (1, 1, 0)
+
+
 def test_the_settings_in_force_are_exported(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
     """A row for each change of a camera, by which an event is traced to what it was judged by."""
     log = open_log(evidence=False)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vision_line.records.retention import detections_since
 from vision_line.reviews.answer import ItemKind
 from vision_line.reviews.handoff.reviewed_image import (
     RANK,
@@ -24,7 +25,7 @@ from vision_line.reviews.handoff.reviewed_image import (
     StoredFrame,
     TrueDefect,
 )
-from vision_line.reviews.handoff.reviewed_rows import ReviewedRow, detections_since, read_faint, read_found, read_row
+from vision_line.reviews.handoff.reviewed_rows import ReviewedRow, read_faint, read_found, read_row
 from vision_line.reviews.review_items import IsLeftOut, nothing_left_out
 from vision_line.reviews.settled_answers import SettledItem
 

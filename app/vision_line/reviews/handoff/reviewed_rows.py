@@ -36,7 +36,6 @@ _FAINT = """SELECT event_id FROM events e WHERE run = ? AND camera = ? AND ? BET
     WHERE d.run = e.run AND d.camera = e.camera AND d.sequence = ? AND d.event_id = e.event_id)"""
 #: How far from a frame's time such events begin, in seconds.
 _AROUND_S = 3600.0
-_REMOVED = "SELECT coalesce(max(to_utc), 0.0) FROM removals WHERE removed_from = 'detections'"
 _FOLDERS = {
     ItemKind.EVENT: EVIDENCE.folder,
     ItemKind.NEAR_MISS: NEAR_MISSES.folder,
@@ -98,16 +97,6 @@ def read_faint(connection: sqlite3.Connection, frame: StoredFrame) -> list[str]:
     around = (frame.at_utc - _AROUND_S, frame.at_utc + _AROUND_S)
     rows = connection.execute(_FAINT, (frame.run, frame.camera, frame.sequence, *around, frame.sequence))
     return [row["event_id"] for row in rows]
-
-
-def detections_since(connection: sqlite3.Connection) -> float:
-    """Return behind which moment no detection was removed: they go before the events that they belong to.
-
-    Raises:
-        sqlite3.Error: as it comes.
-    """
-    (removed_utc,) = connection.execute(_REMOVED).fetchone()
-    return float(removed_utc)
 
 
 def _key(item: ItemKey) -> tuple[str | int, ...]:
