@@ -136,7 +136,12 @@ def _rows_of(
 ) -> list[tuple[int, StoredFile]]:
     keys = len(table.key)
     return [
-        (number, StoredFile(run, tuple(own[:keys]), tuple(filter(None, own[keys:])), size, seen_utc, offset_s, number))
+        (
+            number,
+            StoredFile(
+                run, tuple(own[:keys]), tuple(filter(None, own[keys:])), size, seen_utc, offset_s, number=number
+            ),
+        )
         for number, run, size, seen_utc, offset_s, *own in connection.execute(sql, (*parameters, WINDOW))
     ]
 
