@@ -56,6 +56,8 @@ def show_figures(record: Path, since: str | None, until: str | None, *, as_json:
 def _lines(figures: ReviewFigures, clock: PlantClock) -> Iterator[str]:
     counts, estimates = figures.counts, figures.estimates
     yield f"{counts.reviewed} of {counts.items} items reviewed; {counts.inspected_frames} frames inspected"
+    if counts.known_since_utc:
+        yield f"records from before {clock.moment(counts.known_since_utc)} were removed: that time is in no figure"
     if counts.challenge_items:
         yield f"{counts.challenge_items} items of challenge parts are left out"
     if counts.second_due:

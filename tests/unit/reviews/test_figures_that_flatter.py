@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tests.fakes.desk_records import BEGAN_UTC
 from tests.fakes.reviewed_records import BOX, ReviewedRecords, answer, reviewed_records
 
 from vision_line.quality import BoundedFigure, Refused
-from vision_line.records.schema import open_reader
+from vision_line.records.corrected_time import read_timeline
+from vision_line.records.retention import Why, remove_batch
+from vision_line.records.schema import open_reader, transaction
 from vision_line.reviews.answer import ItemKey, ItemKind
 from vision_line.reviews.answer_journal import newest_of, withdraw
 from vision_line.reviews.figures.review_figures import ReviewFigures, review_figures
@@ -138,6 +141,76 @@ def test_an_event_explains_one_defect_of_an_audited_frame(plant: FlatteredPlant)
     found = plant.figures()
 
     assert [cell.truth for cell in found.confusion if cell.line == "not called"] == ["short"]
+
+
+def removed(plant: FlatteredPlant, table: str, to_s: float) -> None:
+    """Remove a table's rows up to a moment, as retention does and enters it."""
+    at = {"events": "last_seen_utc", "near_misses": "last_seen_utc", "audits": "arrived_utc", "coverage": "minute_utc"}
+    rows = plant.made.records
+    rows.connection.execute(f"DELETE FROM {table} WHERE {at[table]} <= ?", (BEGAN_UTC + to_s,))
+    moments = {"from_utc": BEGAN_UTC, "to_utc": BEGAN_UTC + to_s, "at_utc": BEGAN_UTC + 86_000}
+    rows.insert("removals", removed_from=table, rows=1, why="max_mb", **moments)
+
+
+@pytest.mark.parametrize("size", [False, True], ids=["as retention enters it", "by the size of the file"])
+def test_defects_of_removed_events_are_no_escapes(plant: FlatteredPlant, size: bool) -> None:
+    """`max_mb` takes events first, while the audits stay that saw the same defects: that time is in no figure."""
+    plant.event(1)
+    plant.audit(2, 101.0, ("open", *BOX))
+    plant.made.event(3, 7000.0, hits=1)
+    answer(plant.directory, ItemKey(ItemKind.EVENT, plant.made.run_id, "event 3"), "confirmed", stratum="reject")
+    plant.audit(4, 7001.0, ("open", *BOX))
+    plant.minute(60, 6000)
+    plant.minute(6960, 60)
+    whole = plant.figures()
+    if size:
+        connection = plant.made.records.connection
+        for shelf in ("detections", "events"):
+            timeline = read_timeline(connection, BEGAN_UTC + 7100)
+            with transaction(connection):
+                gone = remove_batch(connection, timeline, -inf, 1, BEGAN_UTC + 7100, why=Why.MAX_MB)
+            assert gone is not None
+            assert gone.table == shelf
+    else:
+        removed(plant, "events", 103.0)
+
+    found = plant.figures()
+
+    assert isinstance(whole.estimates.escapes_per_million, BoundedFigure)
+    assert isinstance(found.estimates.escapes_per_million, BoundedFigure)
+    assert whole.estimates.escapes_per_million.value == found.estimates.escapes_per_million.value == 0.0
+    assert whole.counts.known_since_utc == 0.0
+    assert found.counts.known_since_utc - BEGAN_UTC in (120.0, 180.0)
+    assert (found.counts.items, found.counts.inspected_frames) == (2, 60)
+    assert [period.since_utc for period in found.periods] == [found.counts.known_since_utc]
+
+
+@pytest.mark.parametrize("table", ["events", "near_misses", "audits", "coverage"])
+def test_figures_begin_behind_what_was_removed(plant: FlatteredPlant, table: str) -> None:
+    """Of any table that they are made of; a time that lies behind it is whole."""
+    plant.event(1)
+    plant.minute(60)
+    plant.minute(600)
+    removed(plant, table, 300.0)
+
+    assert plant.figures().counts.known_since_utc == (BEGAN_UTC + 301) // 60 * 60 + 60
+    assert plant.figures(600.0).counts.known_since_utc == 0.0
+    assert plant.figures().counts.inspected_frames == 60
+
+
+def test_a_time_that_was_removed_wholly_has_no_figures(plant: FlatteredPlant) -> None:
+    """And none that would say that the line called nothing."""
+    plant.event(1)
+    plant.audit(2, 101.0, ("open", *BOX))
+    plant.minute(60)
+    removed(plant, "events", 300.0)
+
+    found = plant.figures(0.0, 240.0)
+
+    assert refused(found) == "the records of this time were removed"
+    assert found.estimates.precision == found.estimates.false_calls == found.estimates.recall
+    assert found.counts.known_since_utc > 0.0
+    assert not found.periods
 
 
 def for_two(plant: FlatteredPlant) -> Iterator[int]:

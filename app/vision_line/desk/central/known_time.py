@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from vision_line.central.plant_status import NodeStatus
 from vision_line.desk.inspected.attention import LastRun
-from vision_line.desk.inspected.inspected_time import known_since_utc
 from vision_line.desk.local_time import ChosenTime
 from vision_line.records.columns import Table
+from vision_line.records.known_rows import known_since_utc
 from vision_line.records.records import Records
 
 

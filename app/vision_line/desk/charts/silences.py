@@ -14,11 +14,11 @@ import numpy as np
 from vision_line.desk.charts.baselines import Baselines, watched
 from vision_line.desk.charts.rate_chart import HOUR_S
 from vision_line.desk.charts.rate_series import inspected_s, read_last_events
-from vision_line.desk.inspected.inspected_time import known_since_utc
 from vision_line.desk.inspected.opportunity import read_opportunity
 from vision_line.desk.local_time import ChosenTime
 from vision_line.quality import EventShortage, event_shortage, expected_false_silences
 from vision_line.records.columns import Table
+from vision_line.records.known_rows import known_since_utc
 from vision_line.records.records import Records
 from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope
 

@@ -27,6 +27,7 @@ from vision_line.inspection.coverage.causes import (
     OFF,
 )
 from vision_line.records.columns import Table
+from vision_line.records.known_rows import known_since_utc
 from vision_line.records.query import SOURCES, Selection, plan_query
 from vision_line.records.records import Records, Row, either, least
 from vision_line.telemetry.covered import Covered
@@ -58,11 +59,6 @@ _JUMPS = "SELECT run, from_utc, to_utc FROM clock_steps WHERE clock > 0 AND to_u
 _DUE_BEFORE = frozenset({CRASHED, NODE_LOST, NODE_MOVING, CAPACITY})
 #: Less than this is the difference of two clocks.
 _ROUNDED_S = 0.001
-
-#: What a clock labelled that was ahead says nothing.
-_REMOVED_UNTIL = """SELECT max(to_utc) FROM removals
-    WHERE removed_from IN ({places}) AND to_utc <= at_utc"""
-
 
 #: What known times are where nobody looked.
 NOTHING_REMOVED: Mapping[str, float] = {}
@@ -115,18 +111,6 @@ class HeldTime:
     station: str
     since_utc: float
     until_utc: float
-
-
-def known_since_utc(connection: Records, *tables: Table) -> float:
-    """Return from when on these tables have all their rows: the oldest are removed first. 0: nothing was removed.
-
-    Raises:
-        Error: the database's, as it comes.
-    """
-    (removed_utc,) = connection.execute(
-        _REMOVED_UNTIL.format(places=", ".join("?" * len(tables))), tuple(map(str, tables))
-    ).fetchone()
-    return removed_utc or 0.0
 
 
 def known_of_boxes(connection: Records, *tables: Table) -> dict[str, float]:

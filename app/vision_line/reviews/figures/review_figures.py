@@ -57,6 +57,7 @@ class ReviewedCounts:
     people: Mapping[str, int]
     challenge_items: int  # of challenge parts, and in no figure
     second_due: int  # answered by the first of two people, and in no figure until the second one answered
+    known_since_utc: float  # records of the time before were removed, and it is in no figure; 0: none were
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,9 @@ Period = tuple[float, float]
 
 
 def review_figures(time: ReviewedTime, periods: Sequence[Period]) -> ReviewFigures:
-    """Compute the figures; `periods` are the shifts or days of the plant's clock."""
+    """Compute the figures; `periods` are the shifts or days of the plant's clock, of which the removed part is cut."""
+    known_utc = time.known_since_utc
+    periods = [(max(since_utc, known_utc), until_utc) for since_utc, until_utc in periods if until_utc > known_utc]
     return ReviewFigures(
         counts=_counts(time),
         estimates=_estimates(time),
@@ -158,10 +161,14 @@ def _counts(time: ReviewedTime) -> ReviewedCounts:
         people=dict(sorted(people.items())),
         challenge_items=time.left_out,
         second_due=sum(item.waits_for_second for item in time.items),
+        known_since_utc=time.known_since_utc,
     )
 
 
 def _estimates(time: ReviewedTime, draws: int = DRAWS) -> ReviewEstimates:
+    if time.is_removed:
+        gone = Refused("the records of this time were removed")
+        return ReviewEstimates(gone, gone, gone, gone)
     items = [ReviewedItem(item.stratum, item.inclusion, item.defects) for item in time.items if item.is_sampled]
     found = review_estimates(time.strata(), items, time.inspected, draws=draws)
     if time.not_audited and not isinstance(found.escapes_per_million, Refused):

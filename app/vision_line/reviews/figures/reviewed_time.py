@@ -12,13 +12,15 @@ from statistics import fmean
 
 from vision_line.frames import Verdict
 from vision_line.quality import BORDERLINE, Stratum, StratumKind
+from vision_line.records.columns import Table
+from vision_line.records.known_rows import known_since_utc
 from vision_line.records.records import Records
 from vision_line.records.row_models import model_of_row
 from vision_line.reviews.answer import GivenAnswer, ItemKind
 from vision_line.reviews.answer_journal import BlindPair, answers_by_item, blind_pairs
 from vision_line.reviews.blind_answers import has_second, waits_for_second
 from vision_line.reviews.figures.audited_time import unaudited_frames
-from vision_line.reviews.figures.missed_defects import missed_in
+from vision_line.reviews.figures.missed_defects import AROUND_S, missed_in
 from vision_line.reviews.review_items import IsLeftOut, SettingsInForce, nothing_left_out
 from vision_line.reviews.review_plan import AUDITS, NEAR_MISSES, PLAN, is_for_two, stratum_of
 from vision_line.reviews.settled_answers import SettledItem
@@ -119,6 +121,7 @@ class ReviewedTime:
     """A time with all of its items; `frames` are the inspected ones by model and minute, `unaudited` those not drawn.
 
     `left_out`: how many items are of challenge parts, and not among `items`; their frames stay among `frames`.
+    `known_since_utc`: nothing before is in it, since rows of then were removed from the records; 0: it is whole.
     """
 
     items: Sequence[CountedItem]
@@ -127,6 +130,7 @@ class ReviewedTime:
     frames_each: float
     left_out: int = 0
     unaudited: Mapping[tuple[str, float], int] = field(default_factory=dict)
+    known_since_utc: float = 0.0
 
     def part(self, wanted: Callable[[str, float], bool]) -> ReviewedTime:
         """Return the items and frames of which `wanted` says so, by model and time."""
@@ -137,6 +141,11 @@ class ReviewedTime:
             self.frames_each,
             unaudited={key: count for key, count in self.unaudited.items() if wanted(*key)},
         )
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether nothing of the time is left in the records."""
+        return bool(self.known_since_utc) and not (self.items or self.inspected)
 
     @property
     def not_audited(self) -> str:
@@ -180,6 +189,8 @@ def read_reviewed_time(
     """Return whole minutes of the records with their answers; `is_left_out`: which camera's moments are no production.
 
     What waits for a second person has no answer yet: a figure of that item alone would tell what the first one said.
+    Tables lose their rows one after the other: of a time of which one lost some, the others would tell of defects that
+    an audit found and no event explains, and of calls that are not all. So it begins behind what was removed.
 
     Raises:
         sqlite3.Error, ValueError: as they come.
@@ -188,7 +199,9 @@ def read_reviewed_time(
     waiting = _waiting(reviews, given)
     said = {key: SettledItem.of(own) for key, own in given.items() if key not in waiting}
     blind = {} if reviews is None else {key: pair for key, pair in blind_pairs(reviews).items() if is_for_two(key)}
-    moment = (since_utc // _MINUTE_S * _MINUTE_S, -(-until_utc // _MINUTE_S) * _MINUTE_S)
+    asked_utc, end_utc = since_utc // _MINUTE_S * _MINUTE_S, -(-until_utc // _MINUTE_S) * _MINUTE_S
+    known_utc = _known_since_utc(connection)
+    moment = (max(asked_utc, known_utc), end_utc)
     hits = _mean_hits(connection, moment, is_left_out)
     usual = fmean(hits.values()) if hits else 1.0
     settings = SettingsInForce(connection)
@@ -215,7 +228,14 @@ def read_reviewed_time(
         frames_each=max(1.0, usual),
         left_out=left_out,
         unaudited=unaudited_frames(connection, *moment),
+        known_since_utc=known_utc if known_utc > asked_utc else 0.0,
     )
+
+
+def _known_since_utc(connection: Records) -> float:
+    """Return the first whole minute of which nothing was removed, nor what explains its audits; 0: nothing was."""
+    removed_utc = known_since_utc(connection, Table.EVENTS, Table.NEAR_MISSES, Table.AUDITS, Table.COVERAGE)
+    return ((removed_utc + AROUND_S) // _MINUTE_S + 1) * _MINUTE_S if removed_utc else 0.0
 
 
 def _mean_hits(connection: Records, moment: tuple[float, float], is_left_out: IsLeftOut) -> dict[str, float]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.testclient import TestClient
 from tests.fakes.desk import desk_over
+from tests.fakes.desk_records import BEGAN_UTC, writing
 from tests.fakes.reviewed_records import answer, reviewed_records
 from typer.testing import CliRunner
 
@@ -64,6 +65,21 @@ def test_what_is_refused_is_said(client: TestClient) -> None:
     assert "the line called nothing" in shown
     assert "without reviewed audits nothing is known about what was missed" in shown
     assert "No curve: no event was reviewed as the queue drew it." in shown
+
+
+def test_what_was_removed_is_said(client: TestClient, records: Path) -> None:
+    """On the page and by the command: figures of a part are none of the whole."""
+    assert "were removed" not in client.get(f"/figures?{TIME}").text
+    with writing(records) as rows:
+        moments = {"from_utc": BEGAN_UTC, "to_utc": BEGAN_UTC + 150, "at_utc": BEGAN_UTC + 9000}
+        rows.insert("removals", removed_from="events", rows=3, why="max_mb", **moments)
+    options = ["reviews", "figures", f"--record={records}", "--since=2026-11-28T20:00Z", "--until=2026-11-29T20:00Z"]
+
+    shown, said = client.get(f"/figures?{TIME}").text, CliRunner().invoke(cli, options).output
+
+    assert "were removed to keep them small: that time is in no figure." in shown
+    assert "records from before" in said
+    assert "were removed: that time is in no figure" in said
 
 
 def test_json_and_the_command_say_the_same(client: TestClient, records: Path) -> None:
