@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -128,13 +128,18 @@ def folded(found: Iterable[SideEntry]) -> list[LineChallenge]:
     Raises:
         RunError: an entry is none of ours.
     """
-    known: dict[int, LineChallenge] = {}
+    return list(followed({}, found).values())
+
+
+def followed(before: Mapping[int, LineChallenge], found: Iterable[SideEntry]) -> dict[int, LineChallenge]:
+    """Return these challenges, by their number, with those that the entries behind them tell of. Raises as `folded`."""
+    known = dict(before)
     for entry in found:
         try:
             _follow(known, entry)
         except ValidationError as exc:
             raise RunError(f"entry {entry.number} of {FILE_NAME} is not as challenges are entered") from exc
-    return list(known.values())
+    return known
 
 
 def _follow(known: dict[int, LineChallenge], entry: SideEntry) -> None:

@@ -14,7 +14,7 @@ from vision_line.challenges.doing import abort, begin, end, next_part
 from vision_line.challenges.entry_bodies import PlannedPass
 from vision_line.challenges.measuring import enter_results
 from vision_line.challenges.recorded_plan import RecordedPlan, plan_of_records
-from vision_line.config.file_signature import Signature, file_signature
+from vision_line.config.file_signature import Signature, lasting_signature
 from vision_line.errors import ConfigError, RunError
 from vision_line.parts.line_commands import ChallengeCommand
 from vision_line.parts.orders import Asked
@@ -63,7 +63,8 @@ class AskedChallenges:
     @property
     def awaits_result(self) -> bool:
         """Whether a challenge may have been ended whose result is to be entered, whoever led it and ended it."""
-        return time.monotonic() >= self._ask_at_s and self._signature() != self._read
+        signature = self._signature()
+        return time.monotonic() >= self._ask_at_s and (signature is None or signature != self._read)
 
     def enter_results(self) -> None:
         """Enter what challenges showed, as far as the records reach; to be called now and then while one is awaited.
@@ -83,7 +84,7 @@ class AskedChallenges:
         self._read = self._read if waiting else signature
 
     def _signature(self) -> Signature | None:
-        return file_signature(self._directory / FILE_NAME)
+        return lasting_signature(self._directory / FILE_NAME)
 
 
 def _target(plan: RecordedPlan, name: str) -> ChallengeTarget:

@@ -10,12 +10,11 @@ import sqlite3
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from vision_line.challenges.acts import LineChallenge, challenges_since
+from vision_line.challenges.challenge_history import ChallengeHistory, ChallengeWindow, merged, read_history
 from vision_line.records.records import Records
-from vision_line.reviews.reviews_file import reading
 
 #: What `ChallengeWindows.teach` adds to SQL: `is_challenge(camera, first_seen_utc)`.
 SQL_FUNCTION = "is_challenge"
@@ -25,24 +24,14 @@ _ANY_FUNCTION, _AT_FUNCTION = "any_challenge", "challenge_at"
 OF_PRODUCTS = "(NOT any_challenge() OR NOT is_challenge(t.camera, t.first_seen_utc))"
 
 
-@dataclass(frozen=True, slots=True)
-class ChallengeWindow:
-    """A time in which parts of one challenge passed a camera: [from_utc, to_utc)."""
-
-    camera: str
-    from_utc: float
-    to_utc: float
-    challenge: int
-
-
 class ChallengeWindows:
     """The windows of some time, by camera; asked in a microsecond."""
 
     def __init__(self, windows: Iterable[ChallengeWindow]) -> None:
         self._windows = sorted(windows, key=lambda window: (window.camera, window.from_utc))
         #: By camera, begin and end of times that do not overlap.
-        self._times = {camera: _merged(own) for camera, own in _by_camera(self._windows).items()}
-        self._anywhere = _merged((window.from_utc, window.to_utc) for window in self._windows)
+        self._times = {camera: merged(own) for camera, own in _by_camera(self._windows).items()}
+        self._anywhere = merged((window.from_utc, window.to_utc) for window in self._windows)
 
     def __iter__(self) -> Iterator[ChallengeWindow]:
         return iter(self._windows)
@@ -67,7 +56,7 @@ class ChallengeWindows:
 
 def teach_challenges(connection: sqlite3.Connection, directory: Path) -> None:
     """Add `is_challenge(camera, first_seen_utc)` for all times; `reviews.sqlite` is read when it is first asked."""
-    read: list[ChallengeWindows] = []
+    read: list[ChallengeWindows] = []  # one answer goes by one state of the file
 
     def windows() -> ChallengeWindows:
         if not read:
@@ -96,26 +85,16 @@ def challenge_windows(directory: Path, from_utc: float, to_utc: float) -> Challe
     Raises:
         RunError: the file is damaged, of a newer version, or no one of ours.
     """
-    with reading(directory) as connection:
-        return ChallengeWindows([]) if connection is None else windows_in(connection, from_utc, to_utc)
+    every = _indexed(read_history(directory))
+    if from_utc <= 0.0 and to_utc == float("inf"):
+        return every
+    return ChallengeWindows(window for window in every if window.from_utc < to_utc and window.to_utc > from_utc)
 
 
-def windows_in(connection: sqlite3.Connection, from_utc: float, to_utc: float) -> ChallengeWindows:
-    """Return the same by an open `reviews.sqlite`.
-
-    Raises:
-        sqlite3.Error: as it comes.
-    """
-    found = (window for challenge in challenges_since(connection, from_utc) for window in _windows_of(challenge))
-    return ChallengeWindows(window for window in found if window.from_utc < to_utc and window.to_utc > from_utc)
-
-
-def _windows_of(challenge: LineChallenge) -> Iterator[ChallengeWindow]:
-    """Give one window for each camera and each row of parts without a pause between them."""
-    parts = [(window.start_s, window.end_s) for window in challenge.windows()]
-    for begin, end in zip(*_merged(parts), strict=True):
-        for camera in challenge.begun.cameras:
-            yield ChallengeWindow(camera, begin, end, challenge.number)
+@lru_cache(maxsize=8)
+def _indexed(history: ChallengeHistory) -> ChallengeWindows:
+    """Return the windows of all challenges; a history that has nothing new is the same one."""
+    return ChallengeWindows(history.windows())
 
 
 def _by_camera(windows: Iterable[ChallengeWindow]) -> dict[str, list[tuple[float, float]]]:
@@ -129,16 +108,3 @@ def _holds(times: tuple[Sequence[float], Sequence[float]], utc: float) -> bool:
     """Whether a moment lies in one of these times, which are begins and ends in their order."""
     index = bisect_right(times[0], utc) - 1
     return index >= 0 and utc < times[1][index]
-
-
-def _merged(times: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Return begins and ends of what the times cover, in their order; empty times cover nothing."""
-    begins: list[float] = []
-    ends: list[float] = []
-    for begin, end in sorted(time for time in times if time[0] < time[1]):
-        if ends and begin <= ends[-1]:
-            ends[-1] = max(ends[-1], end)
-        else:
-            begins.append(begin)
-            ends.append(end)
-    return begins, ends

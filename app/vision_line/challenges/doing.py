@@ -6,14 +6,14 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections import Counter
 from pathlib import Path
 
-from vision_line.challenges.acts import LONGEST_S, LineChallenge, challenges_since, folded
+from vision_line.challenges.acts import LONGEST_S, LineChallenge, challenges_since
+from vision_line.challenges.challenge_history import history_in, read_history
 from vision_line.challenges.challenge_targets import ChallengeTarget
 from vision_line.challenges.entry_bodies import ActBody, BegunBody, ChallengeAct, ChallengeCriteria
 from vision_line.errors import ConfigError
-from vision_line.records.side_journal import append, entries
+from vision_line.records.side_journal import append
 from vision_line.reviews.reviews_file import reading, writing
 
 
@@ -25,12 +25,13 @@ def begin(directory: Path, target: ChallengeTarget, plan_sha256: str, by: str) -
         RunError: `reviews.sqlite` cannot be written.
     """
     seed = secrets.token_hex(16)
+    history = read_history(directory)  # before the transaction, in which others wait
     with writing(directory) as connection:
         now_utc = round(time.time(), 3)
         for other in open_challenges(connection, now_utc):
             if shared := {*other.begun.cameras} & {*target.cameras}:
                 raise ConfigError(f"{', '.join(sorted(shared))}: {_goes_on(other)}: end or abort it first")
-        if worn := target.worn(part_passes(connection), now_utc):
+        if worn := target.worn(history_in(connection, history).part_passes(), now_utc):
             raise ConfigError(*worn)
         body = BegunBody(
             by=by,
@@ -110,18 +111,6 @@ def recent(directory: Path, days: float) -> list[LineChallenge]:
     with reading(directory) as connection:
         found = [] if connection is None else challenges_since(connection, from_utc)
     return [one for one in found if one.begun.at_utc >= from_utc]
-
-
-def part_passes(connection: sqlite3.Connection) -> Counter[str]:
-    """Return how often each part had its turn, in all challenges there ever were.
-
-    Raises:
-        RunError: an entry is none of ours.
-        sqlite3.Error: as it comes.
-    """
-    kinds = (ChallengeAct.BEGUN, ChallengeAct.PART)
-    every = folded(entries(connection, kinds))
-    return Counter(window.part for challenge in every for window in challenge.windows())
 
 
 def _goes_on(challenge: LineChallenge) -> str:

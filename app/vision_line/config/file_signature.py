@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 Signature = tuple[int, int, int]
+
+#: File systems note the time of change in steps of some milliseconds, on a network of up to a second or two.
+_LASTS_AFTER_NS = 2_000_000_000
 
 
 def file_signature(path: Path) -> Signature | None:
@@ -19,3 +23,12 @@ def file_signature(path: Path) -> Signature | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def lasting_signature(path: Path) -> Signature | None:
+    """Return the same for who reads only a changed file, and for ever goes by what it read.
+
+    None also where it was changed just now: it may change again within the step of its time, with the same size.
+    """
+    now_ns, found = time.time_ns(), file_signature(path)
+    return found if found is not None and found[2] < now_ns - _LASTS_AFTER_NS else None

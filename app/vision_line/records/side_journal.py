@@ -53,9 +53,9 @@ def newest(connection: sqlite3.Connection, kinds: Iterable[str], most: int) -> l
     return _entries(connection, kinds, "ORDER BY number DESC LIMIT ?", most)
 
 
-def entries(connection: sqlite3.Connection, kinds: Iterable[str]) -> list[SideEntry]:
-    """Return all entries of these kinds, in their order."""
-    return _entries(connection, kinds, "ORDER BY number")
+def entries(connection: sqlite3.Connection, kinds: Iterable[str], behind: int = 0, most: int = -1) -> list[SideEntry]:
+    """Return the entries of these kinds behind a number, in their order; all of them where `most` is -1."""
+    return _entries(connection, kinds, "AND number > ? ORDER BY number LIMIT ?", behind, most)
 
 
 def _entries(connection: sqlite3.Connection, kinds: Iterable[str], rest: str, *values: int) -> list[SideEntry]:

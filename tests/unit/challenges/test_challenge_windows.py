@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.fakes.challenge_plans import begun, enter_act, enter_begun, planned
 
 from vision_line.challenges.acts import LineChallenge, challenges_since
-from vision_line.challenges.challenge_windows import ChallengeWindow, ChallengeWindows, challenge_windows
+from vision_line.challenges.challenge_history import ChallengeWindow
+from vision_line.challenges.challenge_windows import ChallengeWindows, challenge_windows
 from vision_line.challenges.entry_bodies import ChallengeAct
 from vision_line.errors import RunError
 from vision_line.records.side_journal import append

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -149,6 +150,8 @@ def test_outputs_take_up_what_others_ended_and_go_on_where_the_file_is_locked(
         other.execute("ROLLBACK")
     assert caplog.text.count("is not entered yet, and is tried again") == 1
     ask_until_entered(asked)
+    long_ago = time.time() - 60
+    os.utime(tmp_path / FILE_NAME, (long_ago, long_ago))
     asked.enter_results()
     assert not asked.awaits_result  # nothing changed since
     begin(tmp_path, target(), "sha", "anna")
