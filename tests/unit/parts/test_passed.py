@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.passed_parts import make_part
 
-from vision_line.challenges.challenge_windows import ChallengeWindow, ChallengeWindows
+from vision_line.challenges.challenge_history import ChallengeWindow
+from vision_line.challenges.challenge_windows import ChallengeWindows
 from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part
 from vision_line.parts.parts_file import reading, writing
