@@ -11,8 +11,11 @@ from vision_line.outputs.contents import EventDetails, RunDetails
 from vision_line.records.journal import JournalEntry, Kind
 
 _RUN = "SELECT run_id, host, version, model_name, model_sha256, config_sha256 FROM runs WHERE run = ?"
-_SIMULATOR = """SELECT body FROM journal WHERE kind = 'configuration' AND key = 'section/simulator' AND number < ?
-    ORDER BY number DESC LIMIT 1"""
+#: One that was carried to the end held before all that is left, where no entry says otherwise.
+_SIMULATOR = """SELECT body FROM journal
+    WHERE (kind = 'configuration' AND key = 'section/simulator' AND number < ?1)
+        OR (kind = 'carried' AND key = 'configuration/section/simulator')
+    ORDER BY number < ?1 DESC, number DESC LIMIT 1"""
 _EVENT = "SELECT camera, class, verdict, ended FROM events WHERE run = ? AND event_id = ?"
 _MODEL = """SELECT model_name, model_sha256 FROM cameras
     WHERE run = ? AND name = ? AND recipe = ? AND model_sha256 <> '' LIMIT 1"""

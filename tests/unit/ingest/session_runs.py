@@ -41,15 +41,17 @@ OPEN, CLOSED = f"{X264}:open-gop=1", f"{X264}:open-gop=0"
 
 
 @functools.cache
-def sent(params: str, codec: str = "libx264") -> tuple[EncodedVideo, tuple[VideoPacket, ...]]:
+def sent(
+    params: str, codec: str = "libx264", *, frames: int = FRAMES, container: str = "matroska"
+) -> tuple[EncodedVideo, tuple[VideoPacket, ...]]:
     """Return a video of a moving image, and its packets."""
     memory, noise = io.BytesIO(), np.random.default_rng(1).integers(0, 255, (96, 400), np.uint8)
-    with av.open(memory, "w", format="matroska") as writer:
+    with av.open(memory, "w", format=container) as writer:
         stream: Any = writer.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
         stream.codec_context.thread_count = 1
         stream.options = {"x265-params": f"{params}:log-level=none"} if codec == "libx265" else {"x264-params": params}
-        for index in range(FRAMES):
+        for index in range(frames):
             luma = np.ascontiguousarray(noise[:, index : index + 160])
             image = np.vstack([luma, np.full((48, 160), 128, np.uint8)])
             frame = av.VideoFrame.from_ndarray(image, format="yuv420p")

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import functools
-import io
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -24,27 +21,15 @@ from vision_line.ingest.recovery import Recovery, frames_to_recovery
 from vision_line.ingest.shedding import DecodeLoad
 from vision_line.ports import EncodedVideo
 
+from . import session_runs
+
 FRAMES, PERIOD = 120, 20
 
 
-@functools.cache
 def sent(way: str, container: str = "h264") -> tuple[EncodedVideo, tuple[EncodedFrame, ...]]:
     """Return a stream of a moving image, and its frames."""
-    memory, noise = io.BytesIO(), np.random.default_rng(1).integers(0, 255, (96, 400), np.uint8)
-    with av.open(memory, "w", format=container) as writer:
-        stream: Any = writer.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        stream.options = {"x264-params": f"bframes=0:keyint={PERIOD}:{way}"}
-        for index in range(FRAMES):
-            luma = np.ascontiguousarray(noise[:, index : index + 160])
-            image = np.vstack([luma, np.full((48, 160), 128, np.uint8)])
-            frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            writer.mux(stream.encode(frame))
-        writer.mux(stream.encode(None))
-    reader: Any = av.open(io.BytesIO(memory.getvalue()))
-    video: Any = reader.streams.video[0]
-    packets = [packet for packet in reader.demux(video) if packet.size]
+    params = f"bframes=0:keyint={PERIOD}:{way}"
+    video, packets = session_runs.sent(params, frames=FRAMES, container=container)
     return video, tuple(EncodedFrame(packet, video, packet.is_keyframe, 0.0, 0.0) for packet in packets)
 
 
