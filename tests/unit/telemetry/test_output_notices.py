@@ -25,6 +25,13 @@ def noted(directory: Path, name: str, state: str, at_utc: float, error: str | No
     file.close()
 
 
+def put(path: Path, text: str) -> None:
+    """Write a file at once: one that is empty for a moment is an empty database, in which nothing is known."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text, encoding="ascii")
+    beside.replace(path)
+
+
 def found(watch: OutputsWatch, holds: Callable[[OutputsWatch], bool]) -> OutputsWatch:
     deadline_s = time.monotonic() + 20
     while not holds(watch):
@@ -98,10 +105,10 @@ def test_what_was_known_stands_while_a_file_cannot_be_read(tmp_path: Path) -> No
     noted(tmp_path, "plant", "connected", 1000.0)
     watch = OutputsWatch(tmp_path, ["plant", shipping_status.CENTRAL], 0.01, lambda: now_utc[0])
     found(watch, lambda one: one.outputs()[0].known is not None)
-    (tmp_path / shipping_status.FILE_NAME).write_text("", encoding="ascii")
+    put(tmp_path / shipping_status.FILE_NAME, "")
     found(watch, lambda one: bool(one._problems))
     assert watch.outputs()[0].is_up
-    (tmp_path / FILE_NAME).write_text("no database", encoding="ascii")
+    put(tmp_path / FILE_NAME, "no database")
     found(watch, lambda one: len(one._problems) == 2)
     now_utc[0] = 1060.0
     watch.close()
