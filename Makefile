@@ -18,7 +18,7 @@ BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills chaos outputs-faults central-kills plc opcua-client shared-training clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills chaos outputs-faults central-kills plc opcua-client gpu-check shared-training clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -91,6 +91,9 @@ plc: $(VENV)/.dev ## sort 10,000 simulated boards by a virtual PLC while line, d
 
 opcua-client: $(VENV)/.dev ## ask the OPC UA server by node-opcua, a second implementation (a minute, needs node and npm)
 	PYTHONPATH=. $(BIN)/python tools/opcua_second_client.py $(VENV)/node-opcua
+
+gpu-check: $(VENV)/.dev ## try the NVIDIA path on this machine's GPU, stage by stage (20 minutes; docs/gpu-check.md)
+	$(BIN)/python -m tools.gpu_check
 
 shared-training: $(VENV)/.dev ## compress a model here and shared with a Ray cluster of which a node is killed, and compare (5 minutes)
 	$(BIN)/python -m pytest -m shared_training tests/integration/cluster
