@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import inf
 
@@ -89,6 +89,11 @@ _BY_ITS_CLOCK = """(SELECT k.to_utc - k.at_s FROM clock_steps k
 _NO_EVENT = (
     """NOT EXISTS (SELECT 1 FROM json_each(t.events) o JOIN events v ON v.run = t.run AND v.event_id = o.value)"""
 )
+#: A row stays what it is, of labels ahead of their removal or of others: `at_utc` never goes back behind `to_utc`.
+_ENTER_ALSO = """UPDATE removals SET rows = rows + :rows, from_utc = min(from_utc, :from_utc),
+    to_utc = max(to_utc, :to_utc), at_utc = max(at_utc, :at_utc)
+    WHERE removal = (SELECT max(removal) FROM removals WHERE removed_from = :table AND why = :why
+        AND at_utc >= :day_utc AND at_utc < :next_day_utc AND (to_utc > at_utc) = :is_ahead)"""
 _REMOVED_UNTIL = "SELECT coalesce(max(to_utc), 0.0) FROM removals WHERE removed_from = 'detections'"
 _LAST_DELETED = "SELECT max({number}) FROM {table} WHERE deleted_utc IS NOT NULL"
 
@@ -285,23 +290,34 @@ def _remove(
         sql = "DELETE FROM evidence WHERE (run, event_id) = (SELECT run, event_id FROM events WHERE event = ?)"
         connection.executemany(sql, numbers)
     connection.executemany(f"DELETE FROM {shelf.table} WHERE {shelf.number} = ?", numbers)  # noqa: S608  a constant
-    from_utc, to_utc = min(row.from_utc for row in old), max(row.to_utc for row in old)
-    removed = Removed(shelf.table, len(old), from_utc, to_utc, why)
-    _enter(connection, removed, now_utc)
+    ahead, others = [row for row in old if row.to_utc > now_utc], [row for row in old if row.to_utc <= now_utc]
+    for rows in (ahead, others):
+        if rows:
+            _enter(connection, _removed(shelf.table, rows, why), now_utc)
     if isinstance(connection, RecordConnection):
         remove_entries(connection, connection.journal, why, removed_rows=len(old), by_size=by_size)
-    return removed
+    return _removed(shelf.table, old, why)
+
+
+def _removed(table: str, rows: Sequence[_Row], why: Why) -> Removed:
+    return Removed(table, len(rows), min(row.from_utc for row in rows), max(row.to_utc for row in rows), why)
 
 
 def _enter(connection: sqlite3.Connection, removed: Removed, now_utc: float) -> None:
-    """Write down what was removed; what goes for the same reason on the same day is one row."""
+    """Write down what was removed; what goes for the same reason on the same day is one row.
+
+    What a clock labelled that was ahead has a row of its own: it says nothing of when others were from.
+    """
+    day_utc = now_utc // DAY_S * DAY_S
     same_day = connection.execute(
-        "UPDATE removals SET rows = rows + ?, from_utc = min(from_utc, ?), to_utc = max(to_utc, ?), at_utc = ?"
-        " WHERE removal = (SELECT max(removal) FROM removals WHERE removed_from = ? AND why = ?) AND at_utc >= ?",
-        (
-            *(removed.rows, removed.from_utc, removed.to_utc, now_utc),
-            *(removed.table, removed.why, now_utc // DAY_S * DAY_S),
-        ),
+        _ENTER_ALSO,
+        {
+            **asdict(removed),
+            "at_utc": now_utc,
+            "day_utc": day_utc,
+            "next_day_utc": day_utc + DAY_S,
+            "is_ahead": removed.to_utc > now_utc,
+        },
     ).rowcount
     if not same_day:
         connection.execute(

@@ -19,12 +19,14 @@ from vision_line.errors import ConfigError, RunError
 from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspected, StateChange
 from vision_line.records import retention
 from vision_line.records.columns import Table
+from vision_line.records.corrected_time import Timeline
 from vision_line.records.directory import DirectoryLock
+from vision_line.records.known_rows import known_since_utc
 from vision_line.records.log import SqliteLog
 from vision_line.records.query import Selection
 from vision_line.records.removal import prune
-from vision_line.records.retention import DAY_S, STEADY_S, Retention, RowAge, used_bytes
-from vision_line.records.schema import open_reader, open_writer
+from vision_line.records.retention import DAY_S, SHELVES, STEADY_S, Retention, RowAge, Why, remove_batch, used_bytes
+from vision_line.records.schema import open_reader, open_writer, transaction
 from vision_line.records.table_export import Format, export
 
 OpenLog = Callable[..., SqliteLog]
@@ -210,6 +212,45 @@ def test_the_command_says_what_it_removed(filled: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "detections: 18 rows would be removed, 20" in done.stdout
     assert "evidence: images of 6 events would be removed" in done.stdout
+
+
+class Righted(Timeline):
+    """Knows that what is called later than now is the oldest of all."""
+
+    def __init__(self) -> None:
+        pass
+
+    def true_utc(self, run: int, label_utc: float, offset_s: float | None) -> float:
+        """Return 0 of the future."""
+        return 0.0 if label_utc > NOW else label_utc
+
+
+def remove_one_by_one(records: Path, rows: int) -> None:
+    """Remove the events that are older than four days, so many in a batch."""
+    with closing(open_writer(records / "records.sqlite")) as connection, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retention, "BATCH_ROWS", rows)
+        (events,) = (shelf for shelf in SHELVES if shelf.table == "events")
+        asked = (connection, Righted(), NOW - 4 * DAY_S, 0, NOW)
+        connection.execute("UPDATE evidence SET deleted_utc = ?", (NOW,))
+        connection.execute("UPDATE events SET first_seen_utc = ?, last_seen_utc = ? WHERE event_id = 'e8'", AHEAD)
+        with transaction(connection):
+            while remove_batch(*asked, shelves=[events], why=Why.KEEP_DAYS):
+                pass
+
+
+#: When an event was first and last seen by a clock that was ahead.
+AHEAD = (NOW + 5 * DAY_S, NOW + 6 * DAY_S)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_what_a_clock_labelled_that_was_ahead_is_removed_by_itself(filled: Path, rows: int) -> None:
+    """In whatever batches it goes: since when all is there is known of the others, and they are one row of the day."""
+    remove_one_by_one(filled, rows)
+    with closing(open_reader(filled)) as connection:
+        assert known_since_utc(connection, Table.EVENTS) == pytest.approx(NOW - 5 * DAY_S + 3600, abs=2)
+        entered = sorted(tuple(row) for row in connection.execute("SELECT rows, from_utc, to_utc FROM removals"))
+    assert [row[0] for row in entered] == [1, 5]
+    assert entered[0][1:] == AHEAD
 
 
 @given(jumps=st.lists(st.floats(-1e9, 1e9), max_size=5))
