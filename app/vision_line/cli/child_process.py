@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 from typing import IO, cast
 
 from vision_line.errors import ExitCode, VisionLineError
@@ -34,8 +35,10 @@ _END_S = 6.0
 NICE = 10
 #: After this the process ends as it is, in seconds.
 _GRACE_S = 10.0
-#: These ends were meant, or need a person: it was told to end, or what it was told is wrong.
-_MEANT = frozenset({ExitCode.DONE, ExitCode.CONFIG, ExitCode.INTERRUPTED})
+#: These ends were meant: it was told to end.
+_MEANT = frozenset({ExitCode.DONE, ExitCode.INTERRUPTED})
+#: One that was started again stays in trouble until it has run for so long: it may fail at once, again and again.
+_SETTLED_S = 10.0
 #: A line of a process's own log: the run's has its time already.
 _LOGGED = re.compile(r"\S+Z (?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) +(?P<text>.*)", re.DOTALL)
 #: What it gets of the environment, by name and by the first letters: `HOME_CAMERA` may be a password.
@@ -81,8 +84,20 @@ class ChildProcess:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        self._trouble, self._runs_since_s = "", inf
         self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """That the process does not run, and how it ended; "" where it runs."""
+        return "" if time.monotonic() - self._runs_since_s > _SETTLED_S else self._trouble
+
+    def reload(self) -> None:
+        """Have the process read its configuration and its secrets again; one that just starts, once it can."""
+        with self._lock:
+            if self._process is not None:
+                self._process.send_signal(signal.SIGHUP)
 
     def close(self) -> None:
         """End the process and wait for that; may be called twice."""
@@ -98,18 +113,24 @@ class ChildProcess:
         self._thread.join(self._end_s)
 
     def _watch(self) -> None:
-        wait_s = self._first_wait_s
+        # Inherited by the process, so that it is not killed by one that comes before it listens (`caught_signals`).
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        wait_s, is_first = self._first_wait_s, True
         while not self._closing.is_set():
             began_s = time.monotonic()
             ended = self._serve()
             if self._closing.is_set():
                 return
-            if ended in _MEANT:
+            self._trouble = f"the {self._name} does not run (exit code {ended})"
+            # What it is told was right when the run began: what is wrong since then may be mended.
+            is_wrong = ended == ExitCode.CONFIG
+            if ended in _MEANT or (is_wrong and is_first):
                 self._say(f"the {self._name} has ended (exit code {ended}); the line goes on without it")
                 return
             wait_s = self._first_wait_s if time.monotonic() - began_s > STEADY_S else wait_s
-            self._say(f"the {self._name} has failed (exit code {ended}) and is started again in {wait_s:g} s")
-            self._closing.wait(wait_s)
+            pause_s, is_first = LONGEST_WAIT_S if is_wrong else wait_s, False
+            self._say(f"the {self._name} has failed (exit code {ended}) and is started again in {pause_s:g} s")
+            self._closing.wait(pause_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     def _serve(self) -> int | str:
@@ -119,6 +140,7 @@ class ChildProcess:
                 if self._closing.is_set():
                     return ExitCode.INTERRUPTED
                 process = self._process = _started(self._command, self._environment)
+                self._runs_since_s = time.monotonic()
         except OSError as exc:
             return exc.strerror or str(exc)
         log = threading.Thread(
@@ -131,7 +153,7 @@ class ChildProcess:
             code = process.wait()
             log.join()
         with self._lock:
-            self._process = None
+            self._process, self._runs_since_s = None, inf
         return code
 
     def _say(self, sentence: str) -> None:

@@ -37,7 +37,7 @@ def prune_records(
         typer.echo(f"clips and images for review: {done.files} {word}")
     parts = prune_parts(record, keep_days, time.time(), dry_run=dry_run) if keep_days else RemovedParts()
     if parts.parts:
-        typer.echo(f"parts: {parts.parts} {word}, {iso_utc(parts.from_utc)} to {iso_utc(parts.to_utc)}")
+        typer.echo(f"parts: {parts.parts} {word}, {parts.span}")
     if not (done.removed or done.images or done.files or parts.parts):
         typer.echo("nothing to remove")
     before, after = done.bytes_before / 1e6, done.bytes_after / 1e6

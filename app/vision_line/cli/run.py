@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TextIO
@@ -88,18 +88,21 @@ def run(
         logging_to_file(directory) if has_dashboard else logging_to_stream(),
         ExitStack() as beside,
     ):
+        companions: list[ChildProcess] = []
+
+        def start(name: str, command: Sequence[str], names: Collection[str] = ()) -> None:
+            companions.append(beside.enter_context(closing(ChildProcess(name, command, news.put, names))))
+
         if address is not None:
-            beside.enter_context(closing(ChildProcess("desk", desk_command(directory, address), news.put)))
+            start("desk", desk_command(directory, address))
         if with_outputs:
-            command = outputs_command(options.streams, directory)
-            beside.enter_context(closing(ChildProcess("process of the outputs", command, news.put, secrets)))
+            start("process of the outputs", outputs_command(options.streams, directory), secrets)
         if with_lanes:
-            command = lanes_command(options.streams, directory)
-            beside.enter_context(closing(ChildProcess("process of the lanes", command, news.put)))
+            start("process of the lanes", lanes_command(options.streams, directory))
         if with_shipping:
-            command = ship_command(options.streams, directory)
-            beside.enter_context(closing(ChildProcess("shipper", command, news.put, shipping_secrets)))
-        outcome = asyncio.run(run_program(options, loaded, clips, screen_of(options, loaded, console, news)))
+            start("shipper", ship_command(options.streams, directory), shipping_secrets)
+        screen = screen_of(options, loaded, console, news)
+        outcome = asyncio.run(run_program(options, loaded, clips, screen, companions=companions))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
 

@@ -14,7 +14,6 @@ from vision_line.parts.parts_file import FILE_NAME, PARTS_FILE
 from vision_line.parts.parts_removal import RemovedParts, removed_parts
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import Table
-from vision_line.records.formats import iso_utc
 from vision_line.records.query import RowCondition, Selection
 from vision_line.records.schema import FILE_NAME as RECORDS
 from vision_line.records.schema import no_records, open_reader, translated
@@ -46,8 +45,8 @@ def export_of_lots(
     if table is not Table.EVENTS or not removed.parts or not _meet(removed, condition):
         return summary
     said = (
-        f"{removed.parts} part{'s' if removed.parts > 1 else ''} removed for age, from {iso_utc(removed.from_utc)} to"
-        f" {iso_utc(removed.to_utc)}: of events of then only their time says of which lot they are"
+        f"{removed.parts} part{'s' if removed.parts > 1 else ''} removed for age, from {removed.span}:"
+        " of events of then only their time says of which lot they are"
     )
     return replace(summary, removed=(*summary.removed, said))
 

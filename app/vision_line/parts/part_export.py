@@ -13,7 +13,6 @@ from vision_line.parts.parts_file import FILE_NAME, PARTS_FILE
 from vision_line.parts.parts_removal import RemovedParts, removed_parts
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import Table
-from vision_line.records.formats import iso_utc
 from vision_line.records.query import Selection, plan_query
 from vision_line.records.schema import translated
 from vision_line.records.table_export import ExportSummary, Format, write_rows
@@ -57,18 +56,28 @@ def _removed(removed: RemovedParts, selection: Selection) -> tuple[str, ...]:
     """Say what was removed within the time that is asked for, of whichever lot it was."""
     since_utc = -inf if selection.since_utc is None else selection.since_utc
     until_utc = inf if selection.until_utc is None else selection.until_utc
-    if not removed.parts or removed.to_utc < since_utc or removed.from_utc >= until_utc:
-        return ()
-    went = "1 part was" if removed.parts == 1 else f"{removed.parts} parts were"
-    return (f"{went} removed for age, from {iso_utc(removed.from_utc)} to {iso_utc(removed.to_utc)}",)
+    is_apart = removed.is_dated and (removed.to_utc < since_utc or removed.from_utc >= until_utc)
+    return () if not removed.parts or is_apart else (f"{_went(removed)} for age, from {removed.span}",)
+
+
+def _went(removed: RemovedParts) -> str:
+    return "1 part was removed" if removed.parts == 1 else f"{removed.parts} parts were removed"
 
 
 def check_lots(connection: sqlite3.Connection, lots: tuple[str, ...]) -> None:
     """Refuse lots that nobody began: a spelling mistake must not look like "nothing was made".
+
+    A lot that only triggers named is known by its parts alone: where parts were removed, it may have been there.
 
     Raises:
         ConfigError: each such lot.
     """
     unknown = [lot for lot in lots if not connection.execute(_IS_KNOWN, {"lot": lot}).fetchone()[0]]
     if unknown:
-        raise ConfigError(*(f"--lot: nobody began a lot {lot!r}, and no part is of it" for lot in unknown))
+        removed = removed_parts(connection)
+        no_part = "no part is of it"
+        if removed.parts:
+            no_part = (
+                f"no part that is kept is of it; {_went(removed)} for age, from {removed.span}, and may have been of it"
+            )
+        raise ConfigError(*(f"--lot: nobody began a lot {lot!r}, and {no_part}" for lot in unknown))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -16,6 +17,7 @@ from typing import TypedDict
 from vision_line.errors import BrokenRecordError
 from vision_line.parts.orders import LOT, RECIPE
 from vision_line.parts.parts_file import FILE_NAME
+from vision_line.records.formats import iso_utc
 from vision_line.records.records import Records
 from vision_line.records.side_removal import SideAnchor, read_anchor, remove_through
 
@@ -24,8 +26,10 @@ from vision_line.records.side_removal import SideAnchor, read_anchor, remove_thr
 _FIRST_YOUNG = """SELECT number FROM journal WHERE number > ? AND number <= ? AND at_utc BETWEEN ? AND ?
     ORDER BY number LIMIT 1"""
 _LAST_OLD = "SELECT number FROM journal WHERE number > ? AND number < ? AND at_utc < ? ORDER BY number DESC LIMIT 1"
-_GOING = """SELECT lane, count(*), min(sequence), max(sequence), min(triggered_utc), max(triggered_utc)
-    FROM parts WHERE number <= ? GROUP BY lane"""
+#: What a clock labelled that was ahead says nothing of when the others were.
+_GOING = """SELECT lane, count(*), min(sequence), max(sequence),
+    min(triggered_utc) FILTER (WHERE triggered_utc <= ?1), max(triggered_utc) FILTER (WHERE triggered_utc <= ?1)
+    FROM parts WHERE number <= ?2 GROUP BY lane"""
 _ROWS = ("DELETE FROM part_events WHERE number <= ?", "DELETE FROM parts WHERE number <= ?")
 
 
@@ -45,7 +49,10 @@ class RemovedLane:
 
 @dataclass(frozen=True, slots=True)
 class RemovedParts:
-    """All that was removed so far: the parts up to entry `through`, by lane, and when they were triggered."""
+    """All that was removed so far: the parts up to entry `through`, by lane, and when they were triggered.
+
+    From `inf` to `-inf`: none were, or all by a clock that was ahead.
+    """
 
     through: int = 0
     lanes: Mapping[str, RemovedLane] = field(default_factory=dict, hash=False)
@@ -56,6 +63,18 @@ class RemovedParts:
     def parts(self) -> int:
         """Those of all lanes."""
         return sum(lane.parts for lane in self.lanes.values())
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether it is known when they were triggered."""
+        return self.from_utc <= self.to_utc
+
+    @property
+    def span(self) -> str:
+        """When they were triggered, in words."""
+        if not self.is_dated:
+            return "a time that is not known (their clock was ahead)"
+        return f"{iso_utc(self.from_utc)} to {iso_utc(self.to_utc)}"
 
     def and_also(self, later: RemovedParts) -> RemovedParts:
         """Return both together."""
@@ -122,12 +141,12 @@ def parts_until(connection: sqlite3.Connection, through: int) -> RemovedParts:
     Raises:
         sqlite3.Error: as it comes.
     """
-    found = connection.execute(_GOING, (through,)).fetchall()
+    found = connection.execute(_GOING, (time.time(), through)).fetchall()
     return RemovedParts(
         through,
         {lane: RemovedLane(parts, first, last) for lane, parts, first, last, _, _ in found},
-        min((row[4] for row in found), default=inf),
-        max((row[5] for row in found), default=-inf),
+        min((row[4] for row in found if row[4] is not None), default=inf),
+        max((row[5] for row in found if row[5] is not None), default=-inf),
     )
 
 
@@ -149,6 +168,6 @@ def remove_parts(connection: sqlite3.Connection, through: int, why: str) -> Remo
 def _said(removed: RemovedParts) -> _Said:
     return {
         "lanes": {lane: {"parts": one.parts, "from": one.first, "to": one.last} for lane, one in removed.lanes.items()},
-        "from_utc": removed.from_utc if removed.parts else None,
-        "to_utc": removed.to_utc if removed.parts else None,
+        "from_utc": removed.from_utc if removed.is_dated else None,
+        "to_utc": removed.to_utc if removed.is_dated else None,
     }

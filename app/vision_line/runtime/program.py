@@ -7,6 +7,7 @@ import asyncio
 import logging
 import platform
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
 from vision_line.records.schema import SCHEMA_VERSION
 from vision_line.runtime.active_recipes import active_recipes
+from vision_line.runtime.companion import Companion
 from vision_line.runtime.configuration_record import configuration_at_start
 from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions, model_path
@@ -62,6 +64,7 @@ async def run_program(
     clips: list[Clip],
     screen: Screen,
     fleet: FleetNodeSetup | None = None,
+    companions: Sequence[Companion] = (),
 ) -> RunOutcome:
     """Inspect until the duration is over, every file has ended, or a signal asks for the end.
 
@@ -71,15 +74,22 @@ async def run_program(
         clips: what the configured simulator serves; empty where none is configured.
         screen: shows the line until it is cancelled.
         fleet: what gives this node its cameras, where they do not come from a file.
+        companions: processes that were started with the run, and are to be ended by the caller.
 
     Raises:
         VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end, or
             nothing was inspected at all.
     """
     stop, reload_asked = Stop(), asyncio.Event()
+
+    def reload() -> None:
+        reload_asked.set()
+        for companion in companions:
+            companion.reload()
+
     # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
-    with caught_signals(stop, reload_asked.set), ExitStack() as stack:
-        run = Run(_open_setup(stack, options, loaded, clips, fleet), screen, stop, reload_asked)
+    with caught_signals(stop, reload), ExitStack() as stack:
+        run = Run(_open_setup(stack, options, loaded, clips, fleet, companions), screen, stop, reload_asked)
         error = await _failure_of(run, stack)
     if error is None and not stop.interrupted and (missed := run.unfinished_files or run.last.nothing_inspected):
         error = RunError("\n".join(missed))
@@ -93,7 +103,12 @@ async def run_program(
 
 
 def _open_setup(
-    stack: ExitStack, options: RunOptions, loaded: LoadedConfig, clips: list[Clip], fleet: FleetNodeSetup | None
+    stack: ExitStack,
+    options: RunOptions,
+    loaded: LoadedConfig,
+    clips: list[Clip],
+    fleet: FleetNodeSetup | None,
+    companions: Sequence[Companion],
 ) -> RunSetup:
     """Open what the run needs; `stack` closes it.
 
@@ -151,6 +166,7 @@ def _open_setup(
         outputs=outputs,
         recipes=recipes,
         fleet=fleet,
+        companions=companions,
         endpoint=endpoint,
         reminders=tuple(reminders),
     )

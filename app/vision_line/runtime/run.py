@@ -25,6 +25,7 @@ from vision_line.inspection.coverage.causes import Absence
 from vision_line.ports import DeviceDescription
 from vision_line.runtime.active_recipes import ActiveRecipes, streams_in_force
 from vision_line.runtime.camera_manager import CameraManager, CameraModel, SharedParts
+from vision_line.runtime.companion import companion_alarms
 from vision_line.runtime.configuration_record import configuration_change, recipe_models
 from vision_line.runtime.decode_watch import DecodeWatch
 from vision_line.runtime.feed_snapshots import offer_snapshots
@@ -418,4 +419,5 @@ def _new_metrics(setup: RunSetup) -> RunMetrics:
     metrics.watch_feed(lambda: setup.feed.status)
     metrics.watch_challenges(setup.challenges.states)
     metrics.watch_outputs(setup.outputs.outputs)
+    metrics.watch_companions(partial(companion_alarms, setup.companions))
     return metrics

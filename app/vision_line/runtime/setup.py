@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,7 @@ from vision_line.ingest.file_search import slow_files
 from vision_line.inspection.detection_filter import unknown_classes
 from vision_line.records.log import SqliteLog
 from vision_line.records.overlay_video import OverlayWriter
+from vision_line.runtime.companion import Companion
 from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.recipe_watch import RecipeWatch
@@ -41,6 +43,7 @@ class RunSetup:
     outputs: OutputsWatch
     recipes: RecipeWatch
     fleet: FleetNodeSetup | None  # whose cameras come from a plan; None: they come from the file
+    companions: Sequence[Companion]  # processes that were started with the run
     endpoint: HttpEndpoint | None  # for metrics and health; None: none is configured
     reminders: tuple[str, ...]  # what was accepted at the start and an operator may not want
 

@@ -34,6 +34,7 @@ def caught_signals(stop: Stop, on_reload: Callable[[], None]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # who starts this may have blocked them until now
     try:
         yield
     finally:

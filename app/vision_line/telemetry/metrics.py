@@ -112,6 +112,7 @@ class RunMetrics:
         self._read_outputs: Callable[[], Sequence[WatchedOutput]] = tuple
         self._read_recipes: Callable[[], RecipeStatus] = RecipeStatus
         self._read_fleet: Callable[[], Sequence[str]] = tuple
+        self._read_companions: Callable[[], Sequence[str]] = tuple
         self._preparation = ""
         self._decoding = ""
         self._clock_step: ClockStep | None = None
@@ -147,6 +148,10 @@ class RunMetrics:
     def watch_fleet(self, read_fleet: Callable[[], Sequence[str]]) -> None:
         """Raise the alarms of the fleet from now on."""
         self._read_fleet = read_fleet
+
+    def watch_companions(self, read_alarms: Callable[[], Sequence[str]]) -> None:
+        """Raise from now on an alarm for each process beside the run that does not run."""
+        self._read_companions = read_alarms
 
     def device_prepares(self, sentence: str) -> None:
         """Set the notice about what the device prepares, "" when it is done; any thread."""
@@ -258,6 +263,7 @@ class RunMetrics:
                     lambda fits: self._fits.show(fits, now_s),
                 ),
                 *self._read_fleet(),
+                *self._read_companions(),
                 *recipes.troubles,
                 *challenge_alarms(self._read_challenges()),
             ),

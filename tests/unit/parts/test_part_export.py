@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.made_parts import correct_part, enter_part
+from tests.fakes.passed_parts import make_part
 
 from vision_line.errors import ConfigError
 from vision_line.parts.orders import Asked, ask_lot
 from vision_line.parts.part import PartVerdict
+from vision_line.parts.part_entries import add_part
 from vision_line.parts.part_export import export_parts
-from vision_line.parts.parts_file import PARTS_FILE
+from vision_line.parts.parts_file import PARTS_FILE, writing
 from vision_line.parts.parts_removal import remove_parts
 from vision_line.records.columns import COLUMNS, Table
 from vision_line.records.query import Selection, parse_moment, plan_query
@@ -97,6 +99,23 @@ def test_an_export_says_which_parts_were_removed(parts: Path) -> None:
     assert said(Table.PARTS, Selection(since_utc=at_utc + 1)) == ()
     assert said(Table.PARTS, Selection(until_utc=at_utc)) == ()
     assert said(Table.LOTS, Selection()) == ()  # the orders stay
+
+
+def test_a_lot_of_which_parts_were_removed_may_have_been_there(parts: Path) -> None:
+    """Only triggers named it: nobody can tell it from a spelling mistake any more, and nobody says that it is one."""
+    with writing(parts) as connection:
+        add_part(connection, make_part(7, lot="L-7"))
+    wanted = Selection(lots=("L-7",))
+    (part,) = exported(parts, Table.PARTS, wanted)
+    with closing(PARTS_FILE.writer(parts)) as connection, PARTS_FILE.transaction(connection, parts):
+        (through,) = connection.execute("SELECT max(number) FROM parts").fetchone()
+        remove_parts(connection, through, "prune")
+    said = (
+        r"began a lot 'L-7', and no part that is kept is of it; 3 parts were removed for age, from 19\S+ to 20\S+, and"
+    )
+    with pytest.raises(ConfigError, match=said) as refused:
+        exported(parts, Table.PARTS, wanted)
+    assert part["triggered_utc"] in str(refused.value)
 
 
 def test_where_no_lane_ran_there_is_nothing_to_export(tmp_path: Path) -> None:

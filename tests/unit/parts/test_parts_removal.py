@@ -103,6 +103,21 @@ def test_removed_again_and_again_the_newest_says_all(records: Path) -> None:
     assert counted(records, "SELECT count(*) FROM lots") == 1
 
 
+def test_a_label_from_a_clock_that_was_ahead_dates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One such part does not make all that are kept seem to be from a time of which some are gone."""
+    written_at(monkeypatch, 9 * DAY_S)
+    with writing(tmp_path) as connection:
+        add_part(connection, make_part(1, at_utc=80 * DAY_S))
+        add_part(connection, make_part(2, at_utc=2 * DAY_S))
+        add_part(connection, make_part(3, at_utc=3 * DAY_S))
+        undated = remove_parts(connection, 1, "prune")
+        assert (undated.is_dated, undated.span) == (False, "a time that is not known (their clock was ahead)")
+        assert removed_parts(connection) == undated
+        remove_parts(connection, 3, "prune")
+        removed = removed_parts(connection)
+    assert (removed.parts, removed.from_utc, removed.to_utc) == (3, 2 * DAY_S, 3 * DAY_S)
+
+
 def test_a_dry_run_says_the_same_and_changes_nothing(records: Path) -> None:
     before = checked(records)
     asked = prune_parts(records, 5, 10 * DAY_S, dry_run=True)
