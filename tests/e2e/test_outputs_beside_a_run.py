@@ -38,12 +38,27 @@ def is_up(port: int) -> bool:
         return 'vision_line_output_up{output="plant"} 1' in connection.getresponse().read().decode()
 
 
-def test_a_line_reports_to_a_broker(make_run: Callable[[int], LineRun], tmp_path: Path) -> None:
-    """Events of simulated boards, states of the cameras, and that the line stopped. The line's metrics have it too."""
+def statuses(subscriber: Subscriber) -> list[object]:
+    """Return what the output said of itself so far."""
+    return [one.content["state"] for one in subscriber.of("/status")]
+
+
+def test_a_line_reports_to_a_broker(
+    make_run: Callable[[int], LineRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of simulated boards, states of the cameras, and that the line stopped. The line's metrics have it too.
+
+    A password that changes meanwhile is taken at SIGHUP, which the run's process gets alone.
+    """
     run, port = make_run(2), free_port()
+    password = tmp_path / "secrets" / "MQTT_PASSWORD"
+    password.parent.mkdir()
+    password.write_text("before", "utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(password.parent))
     with running_broker(tmp_path / "broker") as broker:
         metrics = f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
-        output = f'[[output]]\ntype = "mqtt"\nname = "plant"\nurl = "mqtt://127.0.0.1:{broker.port}"\ntopic = "line"\n'
+        url = f"mqtt://line:{{MQTT_PASSWORD}}@127.0.0.1:{broker.port}"
+        output = f'[[output]]\ntype = "mqtt"\nname = "plant"\nurl = "{url}"\ntopic = "line"\n'
         run.streams.write_text(run.streams.read_text(encoding="utf-8") + metrics + output, encoding="utf-8")
         subscriber = Subscriber(broker.port)
         run.start("--outputs")
@@ -52,10 +67,14 @@ def test_a_line_reports_to_a_broker(make_run: Callable[[int], LineRun], tmp_path
             lambda: [one for one in subscriber.of("/state") if one.content["state"] == "RUNNING"], "a camera runs"
         )
         wait_for(lambda: is_up(port), "the line knows of its output", 60)
+        assert statuses(subscriber) == ["online"]
+        password.write_text("after", "utf-8")
+        run.signal(signal.SIGHUP)
+        wait_for(lambda: statuses(subscriber) == ["online", "offline", "online"], "it connects by the new password", 60)
         run.signal(signal.SIGINT)
         run.wait()
         wait_for(lambda: not is_running(run.records), "the outputs end with the run", 30)
-        status = [one.content["state"] for one in subscriber.of("/status")]
+        status = statuses(subscriber)
         subscriber.close()
     (known,) = known_outputs(run.records)
 

@@ -231,6 +231,16 @@ def test_reminders_stay() -> None:
         assert second.startswith("identity not verified")
 
 
+def test_a_process_beside_the_run_that_does_not_run_is_an_alarm() -> None:
+    """As long as it says so."""
+    run = make_run()
+    troubles = ["the process of the lanes does not run (exit code 2)"]
+    run.watch_companions(lambda: troubles)
+    assert run.snapshot(1001.0, 5e8, LOG).alarms == tuple(troubles)
+    troubles.clear()
+    assert run.snapshot(1002.0, 5e8, LOG).alarms == ()
+
+
 def test_connections_that_hang_are_reported_and_summed() -> None:
     """Those that hang now are a notice; all that were given up are in the summary, over a camera's restart too."""
     run = make_run()
