@@ -83,7 +83,6 @@ class LaneMachine:
         self._missed: list[OpenPart] = []
         self._late_finds: list[LateFind] = []
         self._came_s: dict[str, float] = {}  # when each camera's newest result came
-        self._newest_s: dict[str, float] = {}
         self._line_since_s = inf
         #: Until when what was seen is not all known, and why: also for parts that are known later.
         self._unknown: tuple[float, PartCause] = (-inf, PartCause.NONE)
@@ -152,7 +151,6 @@ class LaneMachine:
     def inspected(self, frame: InspectedFacts, now_s: float) -> None:
         """Take an inspected frame of one of the lane's cameras, behind its events."""
         self._came_s[frame.camera] = now_s
-        self._newest_s[frame.camera] = frame.at_s
         self._hold(frame.at_s, frame)
 
     def event(self, event: EventFacts) -> None:
@@ -246,11 +244,7 @@ class LaneMachine:
 
     def _new_part(self, trigger: Trigger, recipe: str | None) -> OpenPart:
         self._sequence += 1
-        needs = self.plan.needs(recipe).items()
-        is_recalled = self.plan.optical is not None  # then what came before its window is known when that is
-        views = {
-            camera: CameraView(need, None if is_recalled else self._newest_s.get(camera)) for camera, need in needs
-        }
+        views = {camera: CameraView(need) for camera, need in self.plan.needs(recipe).items()}
         return OpenPart(self._sequence, trigger, recipe, views)
 
     def _rule_out_neighbours(self, part: OpenPart) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from itertools import islice
 from math import inf
 
 from vision_line.lanes.belt import Belt
@@ -29,8 +28,7 @@ class LaneView:
         self._belt = None if counts is None else Belt(counts, plan.fastest_mm_per_s, plan.pause_s)
         self._held: deque[tuple[float, InspectedFacts | EventFacts]] = deque()
         self._seen = {camera: SeenEvents() for camera in plan.cameras}
-        kept = 0 if plan.optical is None else _MOST_RECALLED
-        self._recent = {camera: deque[InspectedFacts](maxlen=kept) for camera in plan.cameras}
+        self._recent = {camera: deque[InspectedFacts](maxlen=_MOST_RECALLED) for camera in plan.cameras}
 
     def count(self, count: int, at_s: float) -> bool:
         """Take the belt's count; return whether it goes on from the one before: else nobody knows where parts are."""
@@ -87,12 +85,13 @@ class LaneView:
             seen.drop_before(min(at_s, recent[0].at_s) if recent else at_s)
 
     def clear(self) -> None:
-        """Let go of all that was seen: who saw it has gone."""
+        """Let go of all that was seen: who saw it has gone. When each camera saw last is known still."""
         self._held.clear()
         for seen in self._seen.values():
             seen.clear()
         for recent in self._recent.values():
-            recent.clear()
+            while len(recent) > 1:
+                recent.popleft()
 
     def _find_edges(self, part: OpenPart, belt: Belt) -> None:
         """Set the edges that are known.
@@ -104,8 +103,9 @@ class LaneView:
             return
         (early_mm, late_mm), (from_mm, to_mm) = part.position_mm, self._plan.window
         ends = belt.reached_s(early_mm + to_mm), belt.reached_s(late_mm + to_mm)
-        if ends[0] is not None and ends[1] is not None:
-            part.surely_to_s, part.end_s = ends[0][0], ends[1][1]
+        if ends[0] is not None:
+            part.surely_to_s = ends[0][0]
+            part.end_s = None if ends[1] is None else ends[1][1]
         begins = belt.reached_s(early_mm + from_mm), belt.reached_s(late_mm + from_mm)
         if part.begin_s is None and begins[0] is not None and begins[1] is not None:
             part.begin_s, part.surely_from_s = begins[0][0], begins[1][1]
@@ -114,15 +114,22 @@ class LaneView:
             self._recall(part)
 
     def _recall(self, part: OpenPart) -> None:
-        """Give a part what was seen before its window was known: events, and where it crosses a line frames too."""
+        """Give a part what was seen before its window was known: events, and frames from the last one before it on."""
         for seen in self._seen.values():
             for event in seen:
                 part.note(event)
         if part.begin_s is None:
             return
         for recent in self._recent.values():
-            before = next((index for index in reversed(range(len(recent))) if recent[index].at_s < part.begin_s), 0)
-            for frame in islice(recent, before, None):
+            frames = list[InspectedFacts]()
+            for frame in reversed(recent):
+                frames.append(frame)
+                if frame.at_s < part.begin_s:
+                    break
+            else:
+                if len(recent) == _MOST_RECALLED:  # what of its window came before these, nobody knows any more
+                    part.rule_out(PartCause.GAP)
+            for frame in reversed(frames):
                 part.take(frame)
 
     def _give(

@@ -56,7 +56,7 @@ class CameraView:
         """Take a frame that lies before a part's window, in it, or behind."""
         begin_s, end_s = window.begin_s, window.end_s
         if frame.at_s < begin_s:
-            self.note_before(frame.at_s)
+            self.before_s = frame.at_s if self.before_s is None else max(self.before_s, frame.at_s)
             return
         if frame.at_s > end_s:
             if not self.after:
@@ -72,12 +72,8 @@ class CameraView:
         for name in frame.classes:
             self.classes[name] = max(frame.at_s, self.classes.get(name, frame.at_s))
 
-    def note_before(self, at_s: float) -> None:
-        """Take a frame from before the window."""
-        self.before_s = at_s if self.before_s is None else max(self.before_s, at_s)
-
     def _stretch(self, at_s: float, begin_s: float) -> None:
-        before_s = begin_s if self.before_s is None else min(self.before_s, begin_s)
+        before_s = begin_s if self.before_s is None else self.before_s
         self.longest_gap_s = max(self.longest_gap_s, at_s - (before_s if self.last_s is None else self.last_s))
 
     def cause(self, recipe: str | None) -> PartCause:
@@ -118,13 +114,10 @@ class OpenPart:
     is_corrected: bool = False
 
     def take(self, frame: InspectedFacts) -> None:
-        """Take a frame of one of its cameras."""
-        view = self.views[frame.camera]
-        if self.begin_s is None:
-            view.note_before(frame.at_s)
-        else:
+        """Take a frame of one of its cameras; until its window is known, none: it gets them all then."""
+        if self.begin_s is not None:
             end_s = inf if self.end_s is None else self.end_s
-            view.take(frame, Window(self.begin_s, end_s, self.surely_from_s, self.surely_to_s))
+            self.views[frame.camera].take(frame, Window(self.begin_s, end_s, self.surely_from_s, self.surely_to_s))
 
     def note(self, event: EventFacts) -> None:
         """Take an event as it is known now: it belongs to every part in whose window it was seen."""

@@ -128,7 +128,7 @@ def test_no_acceptance_is_late_or_of_a_part_that_was_not_inspected(story: list[S
                 machine.event(event)
             case "trigger":
                 history.triggers += 1
-                machine.trigger(make_trigger(now_s + step.age_s))
+                machine.trigger(make_trigger(now_s + step.age_s - 2 * step.span_s))  # also one that is told late
             case "went":
                 history.went_s.append(now_s)
                 machine.line_went()
