@@ -23,6 +23,7 @@ from vision_line.config.listen import ListenAddress
 from vision_line.config.modbus_settings import CoilSettings
 from vision_line.lanes.coil_pulse import WRITE_S, CoilPulse
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
+from vision_line.lanes.sleeping import asleep_s, elapsed_s
 from vision_line.task_ending import end_tasks
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class _Module:
         """Take a decision of any lane."""
         for output in self._outputs:
             if output.settings.lane == decision.lane:
-                output.pulse.decide(decision.verdict, time.monotonic(), decision.deadline_s)
+                output.pulse.decide(decision.verdict, elapsed_s(), decision.deadline_s + asleep_s())
                 self._changed.set()
 
     async def serve(self, control: LaneControl) -> None:
@@ -162,20 +163,21 @@ class _Module:
         """Write each output; always first one that is to change: behind those that are repeated it would be late."""
         waiting = list(self._outputs)
         while waiting:
-            now_s = time.monotonic()
+            now_s = elapsed_s()
             changed = (each for each in self._outputs if each.is_on is not each.pulse.is_on(now_s, self._write_s))
             output = next(changed, waiting[0])
             await self._write_one(client, output)
             waiting = [each for each in waiting if each is not output]
 
     async def _write_one(self, client: AsyncModbusTcpClient, output: _Output) -> None:
-        coil, pulse, now_s = output.settings, output.pulse, time.monotonic()
+        coil, pulse, now_s = output.settings, output.pulse, elapsed_s()
+        began_s = time.monotonic()
         is_on = pulse.is_on(now_s, self._write_s)
         try:
             async with asyncio.timeout(pulse.patience_s(now_s)):
                 answer = await client.write_coil(coil.coil, is_on, device_id=coil.unit)
         finally:
-            self._took_s.append(time.monotonic() - now_s)
+            self._took_s.append(time.monotonic() - began_s)
         if answer.isError():
             raise ModbusException(f"output {coil.coil} of unit {coil.unit}: it answers {answer.exception_code}")
         output.is_on = is_on
@@ -188,6 +190,6 @@ class _Module:
 
     def _pause_s(self) -> float:
         """Return how long nothing is to be written, unless a decision comes."""
-        now_s = time.monotonic()
+        now_s = elapsed_s()
         changes = [at for each in self._outputs if (at := each.pulse.changes_at_s(now_s)) is not None]
         return min([REPEAT_S, *(at - now_s for at in changes)])

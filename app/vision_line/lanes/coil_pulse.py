@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""When an output that sorts is on: for a while after a decision that is told in time, else never. Pure."""
+"""When an output that sorts is on: for a while after a decision that is told in time, else never. Pure.
+
+Its time is what passes, this machine's sleep with it: the belt goes on.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from vision_line.lanes.optical_lane import OpticalLane
 from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.plc_door import LaneState, PlcDoor, Trigger
+from vision_line.lanes.sleeping import asleep_s
 from vision_line.lanes.telling import Telling
 from vision_line.lanes.watch_before import WatchBefore
 from vision_line.parts.orders import checked_id
@@ -64,10 +65,10 @@ class Deciding:
         self.awaited: Collection[str] = ()  # the lanes that are to be decided, also those that could not begin yet
         self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
         self._checks: dict[str, tuple[CountsCheck, CountsCheck]] = {}
-        self._telling = Telling(recorder, doors, self._frame, self._otherwise)
+        self._telling = Telling(recorder, doors, self._frame, self._otherwise, self._notice_sleep)
         self._alarms: deque[tuple[float, str]] = deque(maxlen=_ALARMS)
         self._timer: asyncio.TimerHandle | None = None
-        self._asleep_s = _asleep_s()
+        self._asleep_s = asleep_s()
         self._faults: dict[str, PartCause] = {}
         self._room_s = LEAST_ROOM_S
 
@@ -84,7 +85,7 @@ class Deciding:
         """
         last = self._last.get(plan.name) or self._recorder.last_part(plan.name)
         machine = LaneMachine(plan, time.monotonic(), last)
-        machine.is_enabled = not self._diverting.get(plan.name)
+        machine.enable(is_enabled=not self._diverting.get(plan.name))
         self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
         if plan.optical is not None:
@@ -159,7 +160,7 @@ class Deciding:
         else:
             diverting.add(by)
         if machine is not None and machine.is_enabled is bool(diverting):
-            machine.is_enabled = not diverting
+            machine.enable(is_enabled=not diverting)
             words = f"off, by {', '.join(sorted(diverting))}: everything is diverted" if diverting else "on"
             logger.info("lane %s is %s", lane, words)
             self._settle([machine])
@@ -310,14 +311,8 @@ class Deciding:
 
     def _settle(self, machines: Iterable[LaneMachine]) -> None:
         """Let every decision leave that follows by now."""
-        now_s, asleep_s = time.monotonic(), _asleep_s()
-        if asleep_s - self._asleep_s > _SLEPT_S:
-            self._alarm(f"this machine slept for {asleep_s - self._asleep_s:.1f} s: parts on their way are unknown")
-            for machine in self._machines.values():
-                machine.slept(now_s)
-            for watched in self._optical.values():
-                watched.slept(asleep_s - self._asleep_s)
-        self._asleep_s = asleep_s
+        self._notice_sleep()
+        now_s = time.monotonic()
         for machine in machines:
             machine.stops = self._line.stops(machine.plan.cameras, now_s, self._recorder.problem)
             if (optical := self._optical.get(machine.plan.name)) is not None:
@@ -328,6 +323,17 @@ class Deciding:
             for find in machine.take_late_finds():
                 self._telling.correct(find)
         self._set_timer()
+
+    def _notice_sleep(self) -> None:
+        before_s, self._asleep_s = self._asleep_s, max(self._asleep_s, asleep_s())
+        slept_s = self._asleep_s - before_s
+        if slept_s > _SLEPT_S:
+            self._alarm(f"this machine slept for {slept_s:.1f} s: parts on their way are unknown")
+            now_s = time.monotonic()
+            for machine in self._machines.values():
+                machine.slept(now_s)
+            for watched in self._optical.values():
+                watched.slept(slept_s)
 
     def _set_timer(self) -> None:
         due_s = min((machine.next_check_s(self._room_s) for machine in self._machines.values()), default=inf)
@@ -372,8 +378,3 @@ def _check_moment(at_s: float) -> None:
     now_s = time.monotonic()
     if not now_s - OLDEST_S <= at_s <= now_s + AHEAD_S:
         raise ConfigError(f"at_s: expected a moment of this machine's monotonic clock, found {at_s:g}")
-
-
-def _asleep_s() -> float:
-    """Return how much longer this machine is up than its monotonic clock says."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

@@ -119,12 +119,18 @@ class LaneMachine:
 
     def begin_anew(self) -> None:
         """Note that the machine that sorts has forgotten what is on its way."""
-        self._rule_out_open(PartCause.RESTART)
+        self._rule_out_untold(PartCause.RESTART)
+
+    def enable(self, *, is_enabled: bool) -> None:
+        """Decide, or divert everything: also what is decided, and is not told yet."""
+        self.is_enabled = is_enabled
+        if not is_enabled:
+            self._rule_out_untold(PartCause.LANE_OFF)
 
     def encoder(self, count: int, at_s: float) -> None:
         """Take the belt's count; one that begins anew leaves nobody knowing where parts are."""
         if not self._view.count(count, at_s):
-            self._rule_out_open(PartCause.RESTART)
+            self._rule_out_untold(PartCause.RESTART)
         self._deliver()
 
     # What comes from the line.
@@ -147,6 +153,7 @@ class LaneMachine:
     def slept(self, now_s: float) -> None:
         """Note that this machine slept: the belt may have moved, and the clock has not."""
         self._lose_until(now_s, PartCause.LATE)
+        self._rule_out_untold(PartCause.LATE)
 
     def inspected(self, frame: InspectedFacts, now_s: float) -> None:
         """Take an inspected frame of one of the lane's cameras, behind its events."""
@@ -170,7 +177,7 @@ class LaneMachine:
 
     def end(self, cause: PartCause, now_s: float) -> list[DecidedPart]:
         """Return all parts on their way as not inspected: nothing is decided any more."""
-        self._rule_out_open(cause)
+        self._rule_out_untold(cause)
         return self.decide(now_s)
 
     def next_check_s(self, room_s: float = 0.0) -> float:
@@ -236,7 +243,7 @@ class LaneMachine:
         """Follow the PLC's numbers: a new beginning rules out what is on its way, a gap is parts that nobody told."""
         step = number_step(self._number, number)
         if step.begins_anew:
-            self._rule_out_open(PartCause.RESTART)
+            self._rule_out_untold(PartCause.RESTART)
         for missed in step.missed:
             untold = Trigger(trigger.lane, trigger.at_s, missed, lot=trigger.lot, recipe=trigger.recipe)
             self.miss(untold, PartCause.RESTART, recipe=recipe)
@@ -352,6 +359,11 @@ class LaneMachine:
 
     def _rule_out_open(self, cause: PartCause) -> None:
         for part in self._open.values():
+            part.rule_out(cause)
+
+    def _rule_out_untold(self, cause: PartCause) -> None:
+        """Rule out all that the machine that sorts has not heard yet; of what it has, nothing changes any more."""
+        for part in self._kept():
             part.rule_out(cause)
 
     def _fault(self, now_s: float) -> tuple[PartCause, str]:

@@ -28,6 +28,7 @@ from vision_line.lanes.lanes_protocol import (
 )
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
 from vision_line.lanes.promptness import Promptness
+from vision_line.lanes.sleeping import elapsed_s
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class LanesServer:
         self._socket: FeedSocket | None = None
         self._server: asyncio.Server | None = None
         self._control: LaneControl | None = None
-        self._promptness = Promptness(time.monotonic())
+        self._promptness = Promptness(elapsed_s())
         self._clients: dict[asyncio.StreamWriter, frozenset[str]] = {}  # and the lanes that each follows
 
     async def open(self, control: LaneControl) -> None:
@@ -62,7 +63,7 @@ class LanesServer:
             RunError: the directory takes no socket.
         """
         self._control = control
-        self._promptness = Promptness(time.monotonic())
+        self._promptness = Promptness(elapsed_s())
         try:
             self._socket = FeedSocket(self._directory, LANES_SOCKET)
             self._server = await asyncio.start_unix_server(self._serve, sock=self._socket.listener)
@@ -79,7 +80,7 @@ class LanesServer:
 
     def show(self, states: Mapping[str, LaneState], *, is_line_well: bool) -> None:  # noqa: ARG002  as the port
         """Nothing to tell: who wants to know asks."""
-        self._promptness.came_by(time.monotonic())
+        self._promptness.came_by(elapsed_s())
 
     async def close(self) -> None:
         """End; may be called twice."""
@@ -131,7 +132,7 @@ class LanesServer:
     def _answer_to(self, control: LaneControl, writer: asyncio.StreamWriter, request: LaneRequest) -> Header:
         now_s = time.monotonic()
         is_of_now = isinstance(request, PartRequest | EncoderRequest) and request.at_s is None
-        if is_of_now and not self._promptness.is_prompt(now_s):
+        if is_of_now and not self._promptness.is_prompt(elapsed_s()):
             raise ConfigError("at_s: expected the moment, for this message waited, and nobody knows how long")
         match request:
             case PartRequest():

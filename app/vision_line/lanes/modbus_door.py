@@ -23,6 +23,7 @@ from vision_line.lanes.modbus_map import MAX_LANES
 from vision_line.lanes.modbus_registers import PlcRegisters
 from vision_line.lanes.modbus_wire import FrameError, answer, take_requests
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
+from vision_line.lanes.sleeping import asleep_s
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class ModbusDoor:
             raise ConfigError(f"modbus: expected at most {MAX_LANES} lanes, found {len(lanes)}")
         self._settings = settings
         self._registers = PlcRegisters(
-            lanes, time.monotonic, accepts_writes=settings.accept_writes, classes=settings.classes
+            lanes, time.monotonic, asleep_s, accepts_writes=settings.accept_writes, classes=settings.classes
         )
         self._server: asyncio.Server | None = None
         self._clients: dict[_Client, None] = {}

@@ -30,14 +30,14 @@ _AWAY = LaneState(is_enabled=False, fault="", cause=PartCause.LINE_AWAY, parts=0
 
 @dataclass(slots=True)
 class _Result:
-    """A decision as it is read; a good one until `good_until_s`."""
+    """A decision as it is read; a good one until `good_until_s`, of the time that passed with the machine's sleep."""
 
     words: dict[str, int]
     good_until_s: float
 
-    def as_of(self, now_s: float) -> dict[str, int]:
+    def as_of(self, passed_s: float) -> dict[str, int]:
         """Return what is read of it now."""
-        is_over = self.words["verdict"] in plc.GOOD and now_s >= self.good_until_s
+        is_over = self.words["verdict"] in plc.GOOD and passed_s >= self.good_until_s
         return self.words | {"verdict": plc.NO_VERDICT} if is_over else self.words
 
 
@@ -94,12 +94,12 @@ class _Lane:
             if each.words["result"] == result:
                 each.good_until_s = -math.inf
 
-    def block(self, now_s: float) -> list[int]:
+    def block(self, passed_s: float) -> list[int]:
         """Return the words of its block."""
         state = self.state
         can_accept = state.is_enabled and not state.fault and not state.cause
         newest = self.results[0] if self.results else _NO_RESULT
-        values = newest.as_of(now_s) | {
+        values = newest.as_of(passed_s) | {
             "lane_state": plc.ENABLED * state.is_enabled | plc.CAN_ACCEPT * can_accept,
             "lane_cause": plc.CAUSES[state.cause],
             "parts": state.parts,
@@ -109,9 +109,9 @@ class _Lane:
         }
         return plc.encode(plc.LANE, values, plc.LANE_WORDS)
 
-    def recent(self, now_s: float) -> list[int]:
+    def recent(self, passed_s: float) -> list[int]:
         """Return the words of its newest results."""
-        found = [each.as_of(now_s) for each in self.results]
+        found = [each.as_of(passed_s) for each in self.results]
         words = [word for each in found for word in (each["trigger"], each["verdict"])]
         return [*words, *[0] * (plc.LANE_WORDS - len(words))]
 
@@ -123,26 +123,32 @@ class PlcRegisters:
         self,
         lanes: Sequence[LaneSettings],
         clock: Callable[[], float],
+        asleep: Callable[[], float],
         *,
         accepts_writes: bool = False,
         classes: Sequence[str] = (),
     ) -> None:
-        """Begin with nothing decided. `clock` is monotonic, `classes` are the names that have a code."""
+        """Begin with nothing decided.
+
+        `clock` is monotonic, `asleep` says how long this machine slept in all; both in seconds. `classes` are the names
+        that have a code.
+        """
         self._lanes = {lane.name: _Lane(lane) for lane in lanes}
         self._by_number = list(self._lanes.values())
         self._clock = clock
+        self._asleep = asleep
         self._accepts_writes = accepts_writes
         self._codes = {name: number for number, name in enumerate(classes, start=1)} | {"": 0}
         self._control: LaneControl | None = None
         self._began_s = clock()
-        self._promptness = Promptness(self._began_s)
+        self._promptness = Promptness(self._passed_s())
         self._heartbeat = self._refused = 0
         self._is_line_well = False
 
     def begin(self, control: LaneControl) -> None:
         """Hand over to `control` what the PLC writes from now on."""
         self._control = control
-        self._promptness = Promptness(self._clock())
+        self._promptness = Promptness(self._passed_s())
 
     def end(self) -> None:
         """Say that nothing is decided any more."""
@@ -169,7 +175,7 @@ class PlcRegisters:
             "trigger": lane.number_of(decision),
             "result": decision.sequence % 65536,
         }
-        good_until_s = decision.deadline_s + lane.settings.plc_scan_ms / 1000
+        good_until_s = decision.deadline_s + self._asleep() + lane.settings.plc_scan_ms / 1000
         lane.results.appendleft(_Result(words, good_until_s))
 
     def show(self, states: Mapping[str, LaneState], *, is_line_well: bool) -> None:
@@ -178,7 +184,7 @@ class PlcRegisters:
             lane.state = states.get(name, _AWAY)
         self._is_line_well = is_line_well
         self._heartbeat += 1
-        self._promptness.came_by(self._clock())
+        self._promptness.came_by(self._passed_s())
 
     # From the PLC.
 
@@ -188,13 +194,13 @@ class PlcRegisters:
         Raises:
             RefusedError: they are not all there.
         """
-        now_s = self._clock()
+        passed_s = self._passed_s()
         if address + count <= plc.LANE_AT:
-            return self._head(now_s)[address : address + count]
+            return self._head()[address : address + count]
         if address >= plc.RESULTS_AT:
-            words = [word for lane in self._by_number for word in lane.recent(now_s)]
+            words = [word for lane in self._by_number for word in lane.recent(passed_s)]
             return _part_of(words, address - plc.RESULTS_AT, count)
-        words = self._head(now_s) + [word for lane in self._by_number for word in lane.block(now_s)]
+        words = self._head() + [word for lane in self._by_number for word in lane.block(passed_s)]
         return _part_of(words, address, count)
 
     def read_holdings(self, address: int, count: int) -> list[int]:
@@ -224,7 +230,7 @@ class PlcRegisters:
         number, first = divmod(address - plc.HANDSHAKE_AT, plc.HANDSHAKE_WORDS)
         if not 0 <= number < len(self._by_number) or first + len(words) > _WRITABLE:
             raise RefusedError(ExceptionCode.ILLEGAL_ADDRESS, f"{address} to {address + len(words) - 1}")
-        if self._control is None or not self._promptness.is_prompt(self._clock()):
+        if self._control is None or not self._promptness.is_prompt(self._passed_s()):
             raise RefusedError(ExceptionCode.BUSY, "nothing is decided now")
         lane = self._by_number[number]
         written = [*lane.handshake[:first], *words, *lane.handshake[first + len(words) :]]
@@ -268,7 +274,11 @@ class PlcRegisters:
             lane.drop_results()
         lane.taken = number
 
-    def _head(self, now_s: float) -> list[int]:
+    def _passed_s(self) -> float:
+        """Return the time that passed, this machine's sleep with it."""
+        return self._clock() + self._asleep()
+
+    def _head(self) -> list[int]:
         lanes = [lane.state for lane in self._by_number]
         causes = [state.cause for state in lanes if state.cause or state.fault]
         values = {
@@ -278,7 +288,7 @@ class PlcRegisters:
             "lanes": len(lanes),
             "lanes_in_fault": len(causes),
             "cause": plc.CAUSES[causes[0]] if causes else 0,
-            "uptime_s": int(now_s - self._began_s),
+            "uptime_s": int(self._clock() - self._began_s),
             "refused": self._refused,
         }
         return plc.encode(plc.HEAD, values, plc.LANE_AT)

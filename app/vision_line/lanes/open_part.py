@@ -95,7 +95,8 @@ class OpenPart:
 
     `begin_s` and `end_s` are its window's edges, None while the encoder has not come there; by an encoder they are
     where they may be at the most, and the window is sure from `surely_from_s` to `surely_to_s`. `position_mm` is where
-    the belt was at its trigger. `ruled_out` is why it cannot be accepted any more. `recipe` is None where nobody asks.
+    the belt was at its trigger. `ruled_out` is why it cannot be accepted any more: one that is decided can until it is
+    told. `recipe` is None where nobody asks.
     """
 
     sequence: int

@@ -12,7 +12,7 @@ _WAKING_S = 0.09
 
 
 class Promptness:
-    """Is told each 100 ms, and sometimes sooner, that the event loop goes on."""
+    """Is told each 100 ms, and sometimes sooner, that the event loop goes on. Its time goes on in a sleep."""
 
     def __init__(self, now_s: float) -> None:
         """Begin awake."""

@@ -3,7 +3,7 @@
 
 A rejection, and a part that was not inspected, is told first and recorded then. An acceptance is recorded first: when
 that is not done by the deadline, or cannot be done, the part is not inspected. Nor is it when another recipe
-turns out meanwhile to have been in force when it passed.
+turns out meanwhile to have been in force when it passed, or when it was ruled out meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _Key = tuple[str, int]
 
 
 class Telling:
-    """Tells each part once. `on_otherwise` hears of parts that were told another verdict than was decided."""
+    """Tells each part once. `on_otherwise` hears of parts that were told another verdict than was decided.
+
+    `notice` is asked before an acceptance is told: it rules out what cannot be accepted any more, as after a sleep.
+    """
 
     def __init__(
         self,
@@ -42,11 +45,13 @@ class Telling:
         doors: Sequence[PlcDoor],
         frame: Callable[[], RecordFrame],
         on_otherwise: Callable[[DecidedPart], None],
+        notice: Callable[[], None],
     ) -> None:
         self._recorder = recorder
         self._doors = doors
         self._frame = frame
         self._on_otherwise = on_otherwise
+        self._notice = notice
         self._pending: dict[_Key, DecidedPart] = {}
         self._records: OrderedDict[_Key, PartRecord] = OrderedDict()
         self._took_s: deque[float] = deque(maxlen=_MEASURED)
@@ -85,6 +90,7 @@ class Telling:
         """Go on with an acceptance once it was entered, or was not."""
         if self._is_ended:
             return  # what is to be entered of it, is
+        self._notice()
         is_waiting = self._pending.pop(_key(decided), None) is not None
         if not is_entered:
             if is_waiting:
@@ -94,6 +100,10 @@ class Telling:
             self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, PartCause.LOG)
         elif time.monotonic() >= decided.decision.deadline_s:
             self._take_back(decided, PartCause.LATE)
+        elif (
+            cause := decided.part.ruled_out
+        ):  # since it was decided: the machine slept, or forgot it, or the lane is off
+            self._take_back(decided, cause)
         elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction
             self._send_otherwise(replace(decided, decision=replace(decided.decision, verdict=PartVerdict.REJECT)))
             self._records[_key(decided)] = replace(self._records[_key(decided)], verdict=PartVerdict.REJECT)

@@ -99,6 +99,28 @@ async def test_outputs_are_written_again_and_off_at_the_end(module: Module, monk
     assert not module.is_on(3)
 
 
+async def test_a_machine_that_slept_lets_no_part_pass_by_what_it_said_before(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a pulse that goes on, nor by one that was not sent yet."""
+    slept_s = 0.0
+    monkeypatch.setattr(coil_pulse, "PROMPT_S", 5.0)
+    monkeypatch.setattr(coil_door, "elapsed_s", lambda: time.monotonic() + slept_s)
+    monkeypatch.setattr(coil_door, "asleep_s", lambda: slept_s)
+    lets_pass = coil(module, "a", 0, energised="good", pulse_ms=10_000)
+    async with opened(lets_pass, coil(module, "b", 1, energised="good", pulse_ms=10_000)) as (door, _):
+        door.decide(decision("a", PartVerdict.ACCEPT))
+        await until(lambda: module.is_on(0))
+        door.decide(decision("b", PartVerdict.ACCEPT))
+        slept_s = 30.0
+        await until(lambda: not module.is_on(0))
+        module.writes.clear()
+        await until(lambda: len(module.writes) >= 4)
+        assert not any(state for _, state, _ in module.writes)
+        door.decide(decision("a", PartVerdict.ACCEPT))
+        await until(lambda: module.is_on(0))
+
+
 async def test_a_module_that_is_away_stops_its_lanes_until_it_is_back(
     module: Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ from tests.fakes.feeds import FACTS
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.feed.protocol import Header
+from vision_line.lanes import deciding
 from vision_line.lanes.lanes_client import LanesClient
 from vision_line.parts.orders import Asked, ask_lot, ask_recipe
 from vision_line.parts.parts_file import FILE_NAME
@@ -149,6 +150,24 @@ def test_a_part_that_cannot_be_recorded_in_time_is_not_accepted(client: LanesCli
     assert (decision["verdict"], decision["cause"]) == ("not_inspected", "log")
     wait_for(lambda: rows(tmp_path, "corrected IS NOT NULL") == [(1,)], "the entry is corrected")
     assert lane_of(client)["not_inspected"] == 1
+
+
+def test_a_machine_that_sleeps_while_an_acceptance_waits_for_the_disk_accepts_nothing(
+    line: BenchLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_lanes(tmp_path, LANE.replace("1500", "30000")), LanesClient(tmp_path) as client:
+        wait_for(lambda: not lane_of(client)["fault"], "the lane has its line")
+        client.follow()
+        with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            client.part("l1")
+            wait_for(lambda: lane_of(client)["parts"] == 1, "it is decided, and not on the disk")
+            monkeypatch.setattr(deciding, "asleep_s", lambda: 1e9)
+            wait_for(lambda: "slept" in str(client.status()["alarms"]), "the sleep is noticed")
+            other.execute("ROLLBACK")
+        decision = decision_of(client)
+        assert (decision["verdict"], decision["cause"]) == ("not_inspected", "late")
+        assert lane_of(client)["not_inspected"] == 1
 
 
 def test_frames_of_another_recipe_than_is_asked_for(client: LanesClient, tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_a_recipe_that_nobody_has_is_a_fault() -> None:
 
 def test_a_lane_that_is_off_diverts_at_once() -> None:
     machine = make_machine()
-    machine.is_enabled = False
+    machine.enable(is_enabled=False)
     machine.trigger(make_trigger(10.0))
     assert said(machine.decide(10.0)) == [(1, NOT, PartCause.LANE_OFF)]
 

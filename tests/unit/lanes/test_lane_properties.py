@@ -141,7 +141,8 @@ def test_no_acceptance_is_late_or_of_a_part_that_was_not_inspected(story: list[S
                 history.stopped = step.what == "stop"
                 machine.stops = {PartCause.LOG: "disk full"} if history.stopped else {}
             case _:
-                history.enabled = machine.is_enabled = step.what == "on"
+                history.enabled = step.what == "on"
+                machine.enable(is_enabled=history.enabled)
         for one in machine.decide(now_s):
             check(history, one)
             decided.append(one)

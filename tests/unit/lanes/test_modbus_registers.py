@@ -55,9 +55,11 @@ class Site:
     """Registers of two lanes with a clock that stands until it is set."""
 
     def __init__(self, *, accepts_writes: bool = True, begins: bool = True) -> None:
-        self.now_s = 100.0
+        self.now_s, self.asleep_s = 100.0, 7.0
         self.heard = Heard()
-        self.registers = PlcRegisters(LANES, lambda: self.now_s, accepts_writes=accepts_writes, classes=["open"])
+        self.registers = PlcRegisters(
+            LANES, lambda: self.now_s, lambda: self.asleep_s, accepts_writes=accepts_writes, classes=["open"]
+        )
         self.registers.begin(self.heard)
         self.registers.show({"a": WELL, "b": WELL}, is_line_well=True)
         if begins:
@@ -105,6 +107,22 @@ def test_an_accept_is_gone_when_the_plc_cannot_make_use_of_it() -> None:
     assert site.lane()["verdict"] == 1
     site.now_s = 100.5 + 0.021
     assert (site.lane()["verdict"], site.recent()) == (0, [(17, 0)])
+
+
+def test_an_accept_grows_old_while_the_machine_sleeps() -> None:
+    site = Site()
+    site.decide(17, PartVerdict.ACCEPT, deadline_s=100.5)
+    site.asleep_s += 0.4
+    assert site.lane()["verdict"] == 1
+    site.asleep_s += 30.0
+    assert (site.lane()["verdict"], site.recent()) == (0, [(17, 0)])
+
+
+def test_a_trigger_that_waited_while_the_machine_slept_is_refused() -> None:
+    site = Site()
+    site.asleep_s += 30.0
+    with pytest.raises(RefusedError):
+        site.write(trigger=17)
 
 
 def test_a_reject_stays() -> None:

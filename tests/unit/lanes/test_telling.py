@@ -10,13 +10,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.fakes.lane_scenes import make_fact, make_machine, make_plan, make_trigger, watch
 
 from vision_line.lanes.lane_machine import DecidedPart, LaneMachine
+from vision_line.lanes.lane_orders import LaneOrders
 from vision_line.lanes.part_records import RecordFrame
-from vision_line.lanes.parts_recorder import PartsRecorder
+from vision_line.lanes.parts_recorder import CorrectionEntry, PartEntry, PartsRecorder
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
 from vision_line.lanes.telling import Telling
 from vision_line.parts.orders import RECIPE, Asked, ask_lot, enter
@@ -51,8 +55,13 @@ class Bench:
         self.recorder = PartsRecorder(directory, ["l1"], self.said.append)
         self.machine: LaneMachine = make_machine(make_plan(deadline_s=1000.0))
         frame = RecordFrame("r1", False, 0.0)
-        self.telling = Telling(self.recorder, [self.door], lambda: frame, self.otherwise)
+        self.telling = Telling(self.recorder, [self.door], lambda: frame, self.otherwise, self.notice)
         self.began_s = time.monotonic()
+        self.is_asleep = False
+
+    def notice(self) -> None:
+        if self.is_asleep:
+            self.machine.slept(12.0)
 
     def otherwise(self, decided: DecidedPart) -> None:
         self.machine.sent_otherwise(decided.part, decided.decision.verdict)
@@ -104,6 +113,100 @@ async def test_a_reject_that_is_found_meanwhile_leaves_instead(bench: Bench) -> 
     assert [one.verdict for one in bench.door.heard] == [PartVerdict.REJECT]
     assert (bench.machine.rejects, bench.machine.late_finds) == (1, 1)
     assert bench.rows() == [("reject", "reject")]
+
+
+@pytest.mark.parametrize(
+    ("what", "cause"),
+    [
+        (lambda machine: machine.slept(12.0), PartCause.LATE),
+        (lambda machine: machine.begin_anew(), PartCause.RESTART),
+        (lambda machine: machine.enable(is_enabled=False), PartCause.LANE_OFF),
+        (lambda machine: (machine.enable(is_enabled=False), machine.enable(is_enabled=True)), PartCause.LANE_OFF),
+        (lambda machine: machine.trigger(make_trigger(10.02)), PartCause.OVERLAP),
+        (lambda machine: machine.end(PartCause.RESTART, 12.0), PartCause.RESTART),
+    ],
+)
+async def test_an_acceptance_that_is_ruled_out_while_it_waits_for_the_disk_is_never_heard(
+    bench: Bench, what: Callable[[LaneMachine], object], cause: PartCause
+) -> None:
+    bench.telling.leave(bench.good_part())
+    what(bench.machine)
+    bench.hear()
+    assert [(one.verdict, one.cause) for one in bench.door.heard] == [(PartVerdict.NOT_INSPECTED, cause)]
+    assert bench.machine.not_inspected == 1
+    assert bench.rows() == [("not_inspected", "not_inspected")]
+
+
+async def test_a_sleep_that_nobody_has_noticed_yet_is_before_an_acceptance_is_heard(bench: Bench) -> None:
+    """What the disk said waits in the loop behind the sleep, before any timer."""
+    bench.telling.leave(bench.good_part())
+    bench.is_asleep = True
+    bench.hear()
+    assert [one.cause for one in bench.door.heard] == [PartCause.LATE]
+
+
+class LeftOver:
+    """A recorder whose entries wait until the test says that they are on the disk."""
+
+    def __init__(self) -> None:
+        self.entries: list[PartEntry | CorrectionEntry] = []
+
+    def put(self, entry: PartEntry | CorrectionEntry) -> None:
+        self.entries.append(entry)
+
+    def orders(self, lane: str, at_s: float) -> LaneOrders:
+        del lane, at_s
+        return LaneOrders()
+
+    def commit(self) -> None:
+        entries, self.entries = self.entries, []
+        for entry in entries:
+            if isinstance(entry, PartEntry) and entry.on_done is not None:
+                entry.on_done(True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(["part", "part", "commit", "commit", "sleep", "off", "on", "anew", "lost"]), max_size=14)
+)
+def test_whatever_happens_while_an_acceptance_waits_none_is_heard_that_was_ruled_out(story: list[str]) -> None:
+    asyncio.run(play(story))
+
+
+async def play(story: list[str]) -> None:
+    """Let things happen; an acceptance is heard exactly where nothing came between it and the disk."""
+    recorder, door, machine = LeftOver(), HeardDoor(), make_machine(make_plan(deadline_s=1000.0))
+    frame = RecordFrame("r1", False, 0.0)
+    telling = Telling(cast("PartsRecorder", recorder), [door], lambda: frame, lambda _: None, lambda: None)
+    now_s, waiting, ruled_out, good = 10.0, set[int](), set[int](), set[int]()
+    for what in (*story, "commit"):
+        now_s += 5.0
+        match what:
+            case "part":
+                sequence = machine.trigger(make_trigger(now_s))
+                for decided in watch(machine, now_s - 0.5, now_s + 2.0):
+                    deadline_s = time.monotonic() + 100
+                    telling.leave(replace(decided, decision=replace(decided.decision, deadline_s=deadline_s)))
+                if machine.is_enabled:
+                    waiting.add(sequence)
+            case "commit":
+                recorder.commit()
+                good |= waiting - ruled_out
+                waiting.clear()
+            case "lost":
+                machine.lost_results(now_s - 2.5)  # behind the last part: what is decided was inspected
+            case "on":
+                machine.enable(is_enabled=True)
+            case _:
+                ruled_out |= waiting
+                if what == "sleep":
+                    machine.slept(now_s - 2.5)
+                elif what == "off":
+                    machine.enable(is_enabled=False)
+                else:
+                    machine.begin_anew()
+    assert {one.sequence for one in door.heard if one.verdict is PartVerdict.ACCEPT} == good
+    assert len(door.heard) == len({one.sequence for one in door.heard}) == machine.parts
 
 
 async def test_an_acceptance_whose_deadline_has_come_is_not_inspected(bench: Bench) -> None:
