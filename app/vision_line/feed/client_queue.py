@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 #: Limits of the lanes in bytes; with the newest snapshot 4 MB in all, or a little more.
 FRAMES_BYTES = 3_000_000
@@ -17,6 +18,14 @@ SURE_BYTES = 500_000
 
 #: A message in pieces, which other clients' queues share.
 Pieces = tuple[bytes, ...]
+
+
+class DroppedCounts(NamedTuple):
+    """How many frames of all cameras, results and snapshots a client did not get."""
+
+    frames: int = 0
+    results: int = 0
+    snapshots: int = 0
 
 
 @dataclass(slots=True)
@@ -28,9 +37,9 @@ class Dropped:
     snapshots: int = 0
 
     @property
-    def total(self) -> tuple[int, int, int]:
-        """Frames of all cameras, results, snapshots."""
-        return self.frames.total(), self.results, self.snapshots
+    def counts(self) -> DroppedCounts:
+        """How many there are of each kind."""
+        return DroppedCounts(self.frames.total(), self.results, self.snapshots)
 
     def add(self, other: Dropped) -> None:
         """Count also what another client did not get."""

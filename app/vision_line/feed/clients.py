@@ -130,7 +130,11 @@ class FeedClients:
         self._offers.want([client.want for client in self._clients if not client.is_leaving])
 
     def _distribute(self, now_s: float) -> None:
-        """Put what has come from the run's threads into the clients' queues."""
+        """Put what has come from the run's threads into the clients' queues.
+
+        What was lost is counted once all before it has been taken: results that follow a lost one come behind the word.
+        """
+        items = self._offers.inbox.take()
         present = [client for client in self._clients if not client.is_leaving]
         if self._offers.is_overrun:
             self._offers.is_overrun = False
@@ -141,7 +145,7 @@ class FeedClients:
             self._results_lost += lost
             for client in present:
                 client.queue.dropped.results += lost if client.want.wants_results else 0
-        for item in self._offers.inbox.take():
+        for item in items:
             self._distribution.publish(item, present, now_s)
 
     def _tend(self, now_s: float) -> None:
@@ -152,6 +156,8 @@ class FeedClients:
             self._beaten_s = now_s
             publish_beat([client for client in self._clients if client.want.beats and not client.is_leaving], now_s)
         for client in list(self._clients):
+            if client.misses_results:  # at once: whoever decides by what follows must know
+                self._say_missing(client)
             if client.has_bytes and not self._clients[client] & selectors.EVENT_WRITE:  # else its socket is full
                 client.send()
             if client.is_over:
@@ -167,9 +173,12 @@ class FeedClients:
             self._selector.register(self._listener, selectors.EVENT_READ)
         for client in self._clients:
             client.check(now_s)
-            if client.misses_more():
-                publish_dropped(client)
+            self._say_missing(client)
         self._note_status()
+
+    def _say_missing(self, client: FeedConnection) -> None:
+        if client.misses_more():
+            publish_dropped(client)
 
     def _remove(self, client: FeedConnection) -> None:
         del self._clients[client]

@@ -7,7 +7,7 @@ import logging
 import selectors
 import socket
 
-from vision_line.feed.client_queue import ClientQueue
+from vision_line.feed.client_queue import ClientQueue, DroppedCounts
 from vision_line.feed.protocol import FROM_CLIENT, MAX_REASON, FeedFormatError, Unpacker, packed
 from vision_line.feed.wants import NOTHING_YET, Want, read_want
 
@@ -37,7 +37,7 @@ class FeedConnection:
         self._leaves_s: float | None = None
         self._second = 0
         self._wants = 0
-        self._reported = (0, 0, 0)
+        self._reported = DroppedCounts()
         self.was_sent_away = False
 
     @property
@@ -117,9 +117,14 @@ class FeedConnection:
         self._leaves_s = now_s + LEAVE_S
         self.queue.newest("bye", packed({"kind": "bye", "reason": reason[:MAX_REASON]}))
 
+    @property
+    def misses_results(self) -> bool:
+        """Whether results were dropped since `misses_more` was called."""
+        return self.queue.dropped.results != self._reported.results and not self.is_leaving
+
     def misses_more(self) -> bool:
         """Whether something was dropped since the last call."""
-        before, self._reported = self._reported, self.queue.dropped.total
+        before, self._reported = self._reported, self.queue.dropped.counts
         return self._reported != before and not self.is_leaving
 
     def check(self, now_s: float) -> None:

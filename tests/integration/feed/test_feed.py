@@ -23,6 +23,7 @@ from tests.fakes.feeds import (
 
 from vision_line.config.models import StreamSettings
 from vision_line.errors import RunError
+from vision_line.feed import clients
 from vision_line.feed.feed_client import FeedClient
 from vision_line.feed.feed_server import FeedServer
 from vision_line.feed.protocol import FeedMessage
@@ -267,6 +268,29 @@ def test_a_slow_client_loses_frames_up_to_a_keyframe_and_hears_how_many(server: 
     assert 0 < dropped < 3 * groups
     assert all(keyframe for _, keyframe in holes)
     wait_until(lambda: server.status.frames_dropped == dropped, "the count outlives the client")
+
+
+def test_a_slow_client_hears_of_missing_results_before_it_gets_the_next_ones(
+    server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lanes decide by what follows: a word that comes behind it would be too late."""
+    monkeypatch.setattr(clients, "TICK_S", 1000.0)
+    count = 3000
+    with FeedClient(tmp_path) as client:
+        client.want(results=["*"])
+        next_of(client, "wanted")
+        for number in range(count):
+            server.offers.result(make_result("cam01", number, boxes=8), [])
+        expected, missing, reported = 0, 0, 0
+        while expected < count:
+            message = next_of(client, "result", "dropped")
+            if message.kind == "dropped":
+                reported = message.header["results"]
+                continue
+            missing += message.header["sequence"] - expected
+            expected = message.header["sequence"] + 1
+            assert reported >= missing
+    assert missing > 0
 
 
 def test_a_client_that_cannot_take_decisions_is_sent_away_with_a_reason(server: FeedServer, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_only_the_newest_snapshot_waits_and_replaced_ones_are_counted() -> None:
         queue.newest("journal", b"j%d" % number)
 
     assert taken(queue) == [b"s2", b"j2"]
-    assert queue.dropped.total == (0, 0, 2)
+    assert queue.dropped.counts == (0, 0, 2)
 
 
 def test_what_must_arrive_is_refused_rather_than_dropped() -> None:
