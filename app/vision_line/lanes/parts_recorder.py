@@ -176,6 +176,12 @@ class PartsRecorder:
             except RunError as exc:
                 self._fail(str(exc))
                 self._wait(RETRY_S)
+            except Exception as exc:  # a fault of ours, or an entry that is none: accept nothing, and try again
+                problem = f"a fault of the program: {type(exc).__name__}: {exc}"
+                if problem != self._problem:
+                    logger.exception("parts: a fault of the program")
+                self._fail(problem)
+                self._wait(RETRY_S)
 
     def _begin(self, connection: sqlite3.Connection, before: DatabaseFiles | None) -> None:
         """Begin to write a file that was opened; of another one than before nothing is known yet."""

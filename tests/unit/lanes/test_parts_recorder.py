@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from queue import Queue
 
@@ -89,6 +92,37 @@ def test_a_file_that_takes_the_others_place_gets_what_comes(how: str, tmp_path: 
     with reading(tmp_path) as connection:
         assert connection is not None
         assert last_sequence(connection, "a") == 2
+
+
+def test_an_order_that_cannot_be_understood_stops_acceptance_and_no_entry(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is that the thread does not expect: it is said, and goes on when it is over."""
+    recorder = PartsRecorder(tmp_path, ["a"], lambda call: call())
+    damaged = "INSERT INTO journal SELECT max(number) + 1, 'lot', 'a', 0.0, '{}', x'00' FROM journal"
+    try:
+        assert is_entered(recorder, 1)
+        with closing(sqlite3.connect(tmp_path / PARTS_FILE.name, isolation_level=None)) as other:
+            other.execute(damaged)
+            wait_until(lambda: recorder.problem.startswith("a fault of the program: KeyError"))
+            assert not is_entered(recorder, 2)
+            recorder.put(PartEntry(make_part(3)))  # a reject: it was heard, and waits
+            triggers = other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for (name,) in triggers:  # the file is append-only
+                other.execute(f"DROP TRIGGER {name}")
+            other.execute("DELETE FROM journal WHERE body = '{}'")
+        wait_until(lambda: not recorder.problem and not recorder.waiting)
+        assert is_entered(recorder, 4)
+    finally:
+        recorder.close()
+    assert "Traceback" in caplog.text
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + 40
+    while not is_so():
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)
 
 
 def is_entered(recorder: PartsRecorder, sequence: int) -> bool:
