@@ -35,6 +35,21 @@ MAGIC = b"fake TensorRT plan\n"
 NEVER_WRITTEN = b"\xcd" * 64
 
 
+class ProfilingVerbosity(IntEnum):
+    """What an engine keeps of its layers."""
+
+    LAYER_NAMES_ONLY = 0
+    NONE = 1
+    DETAILED = 2
+
+
+class LayerInformationFormat(IntEnum):
+    """How the inspector says it."""
+
+    ONELINE = 0
+    JSON = 1
+
+
 class Severity(IntEnum):
     """How bad a message is."""
 
@@ -361,6 +376,7 @@ class BuilderConfig:
         self._flags = flags
         self.profiles: list[Profile] = []
         self.progress_monitor: IProgressMonitor | None = None
+        self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
 
     def add_optimization_profile(self, profile: Profile) -> int:
         """Add a profile; return its number."""
@@ -417,6 +433,7 @@ class Builder:
             "profiles": [profile.shapes for profile in config.profiles],
             "input": network.inputs[0].name,
             "output": network.outputs[0].name,
+            "details": config.profiling_verbosity is ProfilingVerbosity.DETAILED,
         }
         return MAGIC + json.dumps(head).encode() + b"\n" + network.serialized(network.outputs)
 
@@ -481,7 +498,8 @@ class Engine:
         self.logger = logger
         self.input, self.output = str(facts["input"]), str(facts["output"])
         self.profiles = [[tuple(shape) for shape in shapes] for shapes in facts["profiles"]]
-        self._content = content
+        self.content = content
+        self.has_details = bool(facts["details"])
         self.num_io_tensors = 2
 
     @property
@@ -516,11 +534,15 @@ class Engine:
         assert config.strategy is ExecutionContextAllocationStrategy.USER_MANAGED, "the workspace is to be shared"
         return self.library.context_type(self)
 
+    def create_engine_inspector(self) -> EngineInspector | None:
+        """Return what says of the layers what they compute in."""
+        return None if self.library.refuses("create_engine_inspector") else EngineInspector(self)
+
     @lru_cache(maxsize=8)  # noqa: B019  an engine lives as long as its process
     def compiled(self, shape_hw: tuple[int, int]) -> ov.CompiledModel:
         """Return the network for one frame of this size."""
         core = ov.Core()
-        network = core.read_model(self._content, b"")
+        network = core.read_model(self.content, b"")
         network.reshape({self.input: ov.PartialShape([1, 3, *shape_hw])})
         return core.compile_model(network, "CPU", {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
 
@@ -528,6 +550,55 @@ class Engine:
         """Return the output's shape for one frame."""
         height, width = shape_hw
         return tuple(self.compiled((height, width)).output(0).get_shape())[1:]
+
+
+class EngineInspector:
+    """Says what an engine's layers compute in: convolutions in INT8 where a pair stands before them, all else in float.
+
+    A convolution takes up its activation, and writes INT8 where nothing but a pair reads that.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.execution_context: Context | None = None
+
+    def get_engine_information(self, format: LayerInformationFormat) -> str:  # noqa: A002  the library's name
+        """Return the layers; without details their names alone, without a context no formats."""
+        assert format is LayerInformationFormat.JSON
+        graph = onnx.load_from_string(self._engine.content).graph
+        nodes = [node for node in graph.node if node.op_type == "Conv"]
+        if not self._engine.has_details:
+            return json.dumps({"Layers": [node.name for node in nodes]})
+        writers = {name: node for node in graph.node for name in node.output}
+        return json.dumps({"Layers": [self._layer(graph, writers, node) for node in nodes]})
+
+    def _layer(self, graph: Any, writers: dict[str, Any], node: Any) -> dict[str, Any]:
+        read = writers.get(node.input[0])
+        is_int8 = (
+            read is not None and read.op_type == "DequantizeLinear" and node.name not in self._engine.library.unfused
+        )
+        taken, written = [node.name], node.output[0]
+        while (readers := [one for one in graph.node if written in one.input]) and {r.op_type for r in readers} <= {
+            "Sigmoid",
+            "Mul",
+        }:
+            taken += [one.name for one in readers]
+            written = readers[-1].output[0]
+        writes_int8 = is_int8 and bool(readers) and all(one.op_type == "QuantizeLinear" for one in readers)
+        return {
+            "Name": " + ".join(taken),
+            "LayerType": "CaskConvolution",
+            "ParameterType": "Convolution",
+            "Inputs": [{"Name": node.input[0], "Format/Datatype": self._said(is_int8)}],
+            "Outputs": [{"Name": written, "Format/Datatype": self._said(writes_int8)}],
+            "Weights": {"Type": "Int8" if is_int8 else "Float", "Count": 1},
+            "Metadata": "\x1e".join(f"[ONNX Layer: {name}]" for name in taken),
+        }
+
+    def _said(self, is_int8: bool) -> str:
+        if self.execution_context is None:
+            return "N/A due to dynamic shapes"
+        return "Thirty-two wide channel vectorized row major Int8 format" if is_int8 else "Row major linear FP32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -669,6 +740,7 @@ class FakeTensorRT:
     builds: int = 0
     built_on: list[int] = field(default_factory=list)  # the GPU of each build
     endless: bool = False  # builds go on until they are stopped
+    unfused: set[str] = field(default_factory=set)  # convolutions that it computes in float for all pairs
     wrong_from: int | None = None  # batches of this size and larger come out wrong
     flags: set[BuilderFlag] = field(default_factory=set)  # of the latest build
     module: ModuleType = field(init=False)
@@ -718,9 +790,11 @@ PUBLIC = frozenset(
         "DataType",
         "ExecutionContextAllocationStrategy",
         "ILogger",
+        "LayerInformationFormat",
         "IProgressMonitor",
         "NetworkDefinitionCreationFlag",
         "OnnxParser",
+        "ProfilingVerbosity",
         "ReduceOperation",
         "Runtime",
         "TensorIOMode",

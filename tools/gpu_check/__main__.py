@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.gpu_check.findings import FAKES, OUT
+from tools.gpu_check.findings import FAKES, OUT, STANDIN
 
 ROOT = Path(__file__).parents[2]
-STANDIN = Path(__file__).parent / "standin"
+STANDIN_FOLDER = Path(__file__).parent / "standin"
 REPORT = "gpu-check.json"
 _LEAST_S = 15.0  # a stage is not begun with less
 
@@ -91,10 +91,11 @@ def _arguments() -> argparse.Namespace:
 def _environment(out: Path, *, fakes: bool) -> dict[str, str]:
     """Return the stages' environment; where there is no TensorRT, the stand-in is found in its place."""
     paths = [str(ROOT), str(ROOT / "app"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    if not fakes and importlib.util.find_spec("tensorrt") is None:
-        paths.append(str(STANDIN))
-    ours = {"PYTHONPATH": os.pathsep.join(paths), OUT: str(out), "PYTHONUNBUFFERED": "1", FAKES: "1" if fakes else "0"}
-    return os.environ | ours | {"XDG_CACHE_HOME": str(out.absolute() / "cache")}
+    stands_in = not fakes and importlib.util.find_spec("tensorrt") is None
+    if stands_in:
+        paths.append(str(STANDIN_FOLDER))
+    ours = {"PYTHONPATH": os.pathsep.join(paths), OUT: str(out), "PYTHONUNBUFFERED": "1"}
+    return os.environ | ours | {FAKES: str(int(fakes)), STANDIN: str(int(stands_in))}
 
 
 def run(stage: Stage, out: Path, environment: Mapping[str, str], deadline_s: float) -> None:

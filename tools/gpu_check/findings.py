@@ -14,8 +14,9 @@ from typing import Any
 
 from vision_line.selftest.report import CheckOutcome, Status
 
-#: Set by the runner: where stages write, and whether the tests' fakes take the place of driver and libraries.
-OUT, FAKES = "GPU_CHECK_OUT", "GPU_CHECK_FAKES"
+#: Set by the runner: where stages write, whether the tests' fakes take the place of driver and libraries, and whether
+#: torch takes TensorRT's.
+OUT, FAKES, STANDIN = "GPU_CHECK_OUT", "GPU_CHECK_FAKES", "GPU_CHECK_STANDIN"
 
 _TRACEBACK_CHARACTERS = 4000
 
@@ -46,6 +47,11 @@ class Findings:
 def is_rehearsal() -> bool:
     """Whether the tests' fakes stand in for the hardware."""
     return os.environ.get(FAKES) == "1"
+
+
+def uses_standin() -> bool:
+    """Whether torch computes in TensorRT's place."""
+    return os.environ.get(STANDIN) == "1"
 
 
 def run_stage(name: str, stage: Callable[[Findings], None]) -> int:

@@ -12,8 +12,10 @@ from vision_line.devices.cuda.context import translated_errors
 from vision_line.devices.cuda.engine_cache import choose_library, find_engine, target_of
 from vision_line.devices.cuda.memory import open_stream
 from vision_line.devices.cuda.surface import PixelFormat, SurfaceLayout
-from vision_line.devices.cuda.timing import time_engine, time_kernel
+from vision_line.devices.cuda.timing import inspect_engine, time_engine, time_kernel
 from vision_line.devices.tensorrt.build import open_library
+from vision_line.devices.tensorrt.engine_layers import State, convolutions, summary
+from vision_line.devices.tensorrt.engine_manifest import Library, read_manifest
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
 from vision_line.selftest.device_under_test import DeviceUnderTest, LoadResult
@@ -54,6 +56,26 @@ def measure_engine(dut: DeviceUnderTest) -> CheckOutcome:
     trt, settings = open_library(library), dut.settings
     times_ms = time_engine(gpu, trt, plan, dut.shape_hw, buckets=settings.buckets, repeats=settings.repeats)
     return _timed("engine_ms", times_ms)
+
+
+def check_layers(dut: DeviceUnderTest) -> CheckOutcome:
+    """Report what the engine computes its convolutions in; fails where one of an INT8 model computes none in INT8."""
+    gpu = dut.gpu
+    if gpu is None:
+        return skipped(_NO_GPU)
+    library = choose_library()
+    if library is not Library.TENSORRT:
+        return skipped(f"{library} keeps INT8 weights and computes in float")
+    plan = find_engine(dut.model, dut.shape_hw, target_of(gpu, library))
+    found = convolutions(inspect_engine(gpu, open_library(library), plan, dut.shape_hw))
+    figures = [
+        figure("convolutions", state, sum(one.state is state for one in found), "convolutions") for state in State
+    ]
+    said = summary(found)
+    is_float = not any(one.state in {State.INT8, State.INT8_READ} for one in found)
+    if is_float and read_manifest(plan).precision == "int8":
+        return failed(f"an INT8 engine: {said}", figures)
+    return passed(said, figures)
 
 
 def measure_throughput(dut: DeviceUnderTest) -> CheckOutcome:

@@ -26,6 +26,7 @@ from vision_line.selftest.kernel_bits import check_kernel
 from vision_line.selftest.news import Begun, News
 from vision_line.selftest.order_check import check_order
 from vision_line.selftest.rate_check import (
+    check_layers,
     measure_engine,
     measure_kernel,
     measure_latency,
@@ -100,6 +101,7 @@ CHECKS = (
     Check("proof", "proof of the engine", check_proof),
     Check("detections", "detections", check_detections),
     Check("ordering", "order under load", check_order),
+    Check("engine_layers", "engine, layers", check_layers),
     Check("engine_time", "engine, time", measure_engine),
     Check("throughput", "throughput", measure_throughput),
     Check("latency", "latency", measure_latency),

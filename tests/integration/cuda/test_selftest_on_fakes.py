@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from tests.fakes.gpu_libraries.nvml import FakeNvml
@@ -203,6 +204,19 @@ def test_an_engine_that_fails_does_not_stop_the_others(machine: CudaMachine, mon
     assert report.checks[1].status is Status.PASSED
     (sentence,) = [check.sentence for check in report.checks if check.name == "engine_time"]
     assert sentence == "cuda: model.engine cannot be read"
+
+
+def test_an_int8_engine_that_computes_in_float_is_found(machine: CudaMachine) -> None:
+    """The library took the pairs for leave; of those that it did fuse the report says how many write INT8."""
+    right = _run("engine_layers")
+    machine.tensorrt.unfused |= {node.name for node in onnx.load(open_model(None).path).graph.node}
+    wrong = _run("engine_layers")
+
+    assert not right.failed
+    (figures,) = [{one.of: one.value for one in check.figures} for check in right.checks]
+    assert figures["int8"] + figures["int8_read"] > figures["float"] > 0
+    assert wrong.failed == ("engine_layers",)
+    assert "an INT8 engine: 0 of" in wrong.checks[0].sentence
 
 
 def _refusing(*_arguments: object) -> Path:

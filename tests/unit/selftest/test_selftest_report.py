@@ -113,6 +113,7 @@ def test_names_of_checks_are_stable() -> None:
         "proof",
         "detections",
         "ordering",
+        "engine_layers",
         "engine_time",
         "throughput",
         "latency",

@@ -78,6 +78,18 @@ class BuilderFlag(IntEnum):
     SPARSE_WEIGHTS = 7
 
 
+class ProfilingVerbosity(IntEnum):
+    """What an engine keeps of its layers."""
+
+    DETAILED = 2
+
+
+class LayerInformationFormat(IntEnum):
+    """How the inspector says it."""
+
+    JSON = 1
+
+
 class NetworkDefinitionCreationFlag(IntEnum):
     """How networks are made."""
 
@@ -236,6 +248,7 @@ class _TimingCache:
 
 class _Config:
     progress_monitor: IProgressMonitor | None = None
+    profiling_verbosity = ProfilingVerbosity.DETAILED
 
     def __init__(self) -> None:
         self.profiles: list[_Profile] = []
@@ -334,11 +347,38 @@ class _Engine:
         """Return a configuration for contexts."""
         return _RuntimeConfig()
 
+    def create_engine_inspector(self) -> _Inspector:
+        """Return what says what torch computes in."""
+        return _Inspector(self.model)
+
     def create_execution_context(self, config: _RuntimeConfig) -> _Context | None:
         """Return a context, None where it would have memory of its own."""
         if config.strategy is not ExecutionContextAllocationStrategy.USER_MANAGED:
             return None
         return _Unrecordable(self) if os.environ.get("VL_STANDIN_CAPTURE") == "0" else _Context(self)
+
+
+class _Inspector:
+    execution_context: _Context | None = None
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+
+    def get_engine_information(self, _format: LayerInformationFormat) -> str:
+        """Return the convolutions, all of them in float: torch computes them."""
+        number = "Row major linear FP32" if _is_exact() else "Channel major FP16 format"
+        tensor = [{"Format/Datatype": number}]
+        layers = [
+            {"Name": node.name, "LayerType": "Convolution", "Inputs": tensor, "Outputs": tensor}
+            | {"Metadata": f"[ONNX Layer: {node.name}]"}
+            for node in self._model.graph.node
+            if node.op_type == "Conv"
+        ]
+        return json.dumps({"Layers": layers})
+
+
+def _is_exact() -> bool:
+    return os.environ.get("VL_STANDIN", "exact") == "exact"
 
 
 class _Memory:
@@ -358,8 +398,7 @@ class _Context:
     def __init__(self, engine: _Engine) -> None:
         self._facts = engine.facts
         self._workspace_bytes = engine.device_memory_size_v2
-        is_exact = os.environ.get("VL_STANDIN", "exact") == "exact"
-        self._graph = TorchGraph(engine.model, "cuda", exact=is_exact)
+        self._graph = TorchGraph(engine.model, "cuda", exact=_is_exact())
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._views: dict[tuple[str, int], torch.Tensor] = {}

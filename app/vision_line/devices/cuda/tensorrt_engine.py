@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from vision_line.devices.tensorrt.build import open_logger
+from vision_line.devices.tensorrt.engine_layers import EngineLayer, read_layers
 from vision_line.devices.tensorrt.engine_manifest import BATCH_RANGES
 from vision_line.errors import DeviceError, RunError, VisionLineError
 from vision_line.ports import ShapeHW
@@ -136,6 +137,14 @@ class Engine:
             self._execute(context, stream, DeviceError)
             outputs.append(memory.download((len(batch), *self.output.shape), self.output.dtype))
         return np.concatenate(outputs)
+
+    def layers(self, bucket: int = BUCKETS[-1]) -> tuple[EngineLayer, ...]:
+        """Return what it computes in, layer by layer, for batches of `bucket`.
+
+        Raises:
+            DeviceError: the library does not say.
+        """
+        return read_layers(self._trt, self._engine, self._contexts[bucket])
 
     def start(self, slot: int, count: int, stream: Stream) -> None:
         """Queue the inference of `count` frames in slot number `slot` on `stream`, the one that `prepare` got.

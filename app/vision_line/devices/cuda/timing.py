@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""How long the GPU takes for an engine and for the letterbox kernel, by its own clock.
+"""How long the GPU takes for an engine and for the letterbox kernel, by its own clock; and what an engine computes in.
 
 Runs are queued one behind the other, with an event between any two, so that the time from event to event is the
 GPU's own: the host's queueing is in it only where that takes longer than the run. Nothing else should use the GPU.
@@ -23,6 +23,7 @@ from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
 from vision_line.devices.cuda.memory import allocate, host_view, open_stream, pinned
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine, TensorPlace
 from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.tensorrt.engine_layers import EngineLayer
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour
 from vision_line.ports import ShapeHW
@@ -82,6 +83,18 @@ def time_engine(
         engine.prepare(gpu, workspace, [Addresses(int(images.handle), int(outputs.handle))], stream, recorder)
         _fill_with_noise(images, engine.input, stream)
         return {bucket: _median_ms(stream, partial(engine.start, 0, bucket), repeats) for bucket in buckets}
+
+
+def inspect_engine(gpu: GpuContext, trt: ModuleType, plan: Path, shape_hw: ShapeHW) -> tuple[EngineLayer, ...]:
+    """Load `plan` by itself and return what it computes in, layer by layer, for the largest batch.
+
+    Raises:
+        DeviceError: the engine cannot be loaded, or the library does not say.
+    """
+    with translated_errors(DeviceError, f"{plan} cannot be inspected"), ExitStack() as undo:
+        engine = Engine(trt, plan.read_bytes(), shape_hw, str(plan), open_stream(gpu, undo))
+        undo.callback(engine.close)
+        return engine.layers()
 
 
 def time_kernel(

@@ -251,6 +251,9 @@ def _check_input(network: tensorrt.INetworkDefinition, model: Model) -> None:
 
 def _set_target(trt: ModuleType, config: tensorrt.IBuilderConfig, target: Target) -> None:
     if target.library is Library.TENSORRT:  # builds for the GPU that is present
+        config.profiling_verbosity = (
+            trt.ProfilingVerbosity.DETAILED
+        )  # so that `engine_layers` can say what it computes in
         if target_rules(target.sm).sparse_weights:
             config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         return
