@@ -33,6 +33,8 @@ from tests.fakes.fakecuda.driver import LAUNCH_FAILED, FakeDriver
 
 MAGIC = b"fake TensorRT plan\n"
 NEVER_WRITTEN = b"\xcd" * 64
+#: Operations that integers go through as they are.
+_MOVING = ("Cast", "Concat", "MaxPool", "Resize", "Slice", "Split")
 
 
 class ProfilingVerbosity(IntEnum):
@@ -573,10 +575,7 @@ class EngineInspector:
         return json.dumps({"Layers": [self._layer(graph, writers, node) for node in nodes]})
 
     def _layer(self, graph: Any, writers: dict[str, Any], node: Any) -> dict[str, Any]:
-        read = writers.get(node.input[0])
-        is_int8 = (
-            read is not None and read.op_type == "DequantizeLinear" and node.name not in self._engine.library.unfused
-        )
+        is_int8 = _is_integer(writers, node.input[0]) and node.name not in self._engine.library.unfused
         taken, written = [node.name], node.output[0]
         while (readers := [one for one in graph.node if written in one.input]) and {r.op_type for r in readers} <= {
             "Sigmoid",
@@ -599,6 +598,15 @@ class EngineInspector:
         if self.execution_context is None:
             return "N/A due to dynamic shapes"
         return "Thirty-two wide channel vectorized row major Int8 format" if is_int8 else "Row major linear FP32"
+
+
+def _is_integer(writers: dict[str, Any], tensor: str) -> bool:
+    """Whether what is read is a pair's, or only moved since."""
+    node = writers.get(tensor)
+    if node is None or node.op_type not in {"DequantizeLinear", *_MOVING}:
+        return False
+    moved = node.input if node.op_type == "Concat" else node.input[:1]
+    return node.op_type == "DequantizeLinear" or all(_is_integer(writers, name) for name in moved)
 
 
 @dataclass(frozen=True, slots=True)

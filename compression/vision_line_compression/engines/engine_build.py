@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, as_written, target_of, written_for
-from vision_line.devices.cuda.timing import time_engine
+from vision_line.devices.cuda.timing import inspect_engine, time_engine
 from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt.build import OnBuildProgress, ensure_engine, library_version, open_library
@@ -22,10 +22,12 @@ from vision_line.devices.tensorrt.engine_choice import (
     variant_of,
     write_choice,
 )
+from vision_line.devices.tensorrt.engine_layers import summary
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.devices.tensorrt.targets import check_target
-from vision_line.errors import ConfigError, ModelError
+from vision_line.errors import ConfigError, DeviceError, ModelError
 from vision_line.ports import ShapeHW
+from vision_line_compression.engines.engine_lint import lint_engine, lint_path
 from vision_line_compression.engines.precision import Measure, Origin, choose, find_origin, time_in_turns
 from vision_line_compression.quantize.float16 import write_float16
 
@@ -38,7 +40,10 @@ Display = Callable[[str], AbstractContextManager[OnBuildProgress | None]]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An engine that runs for an input shape; `remark` is why it is this variant of the model, "" without a choice."""
+    """An engine that runs for an input shape.
+
+    `remark` is why it is this variant of the model, and what an INT8 engine computes in; "" where there is no choice.
+    """
 
     engine: Path
     remark: str = ""
@@ -133,7 +138,18 @@ class _Selection:
         version = library_version(self.target.library)
         choice = choose(self.wanted, self.model, self.target, version, shape, variants)
         write_choice(choice_path(self.folder, self.model, shape, self.target), choice)
-        return Built(engines[choice.kept], f"{choice.kept}: {choice.reason}")
+        remarks = [f"{choice.kept}: {choice.reason}"]
+        if "int8" in engines:
+            remarks.append(f"int8: {self._linted(engines['int8'], shape)}")
+        return Built(engines[choice.kept], "\n".join(remarks))
+
+    def _linted(self, engine: Path, shape: ShapeHW) -> str:
+        """Return in a sentence what the INT8 engine computes in; the library may not say, which stops nothing."""
+        try:
+            layers = inspect_engine(self.gpu, open_library(self.target.library), engine, shape)
+        except DeviceError as exc:
+            return f"what it computes in is not known: {exc}"
+        return f"{summary(lint_engine(engine, self.variants['int8'].path, layers))} ({lint_path(engine).name})"
 
     def _engine(self, variant: Model, shape: ShapeHW) -> Path:
         number = self.model.input_shapes_hw.index(shape) + 1

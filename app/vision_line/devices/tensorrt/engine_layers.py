@@ -37,9 +37,10 @@ class NumberType(StrEnum):
 
 #: Words of the library for them; the first that is found counts.
 _WORDS = (
+    (NumberType.OTHER, ("uint8",)),
     (NumberType.INT8, ("int8",)),
     (NumberType.FP8, ("fp8", "float8", "e4m3")),
-    (NumberType.OTHER, ("bf16", "bfloat16", "int32", "int64", "bool", "int4", "fp4", "uint8")),
+    (NumberType.OTHER, ("bf16", "bfloat16", "int32", "int64", "bool", "int4", "fp4")),
     (NumberType.FP16, ("fp16", "half", "float16")),
     (NumberType.FP32, ("fp32", "float")),
 )

@@ -22,12 +22,14 @@ from vision_line.devices.cuda.engine_cache import find_engine
 from vision_line.devices.cuda.timing import time_engine
 from vision_line.devices.model.model import open_model
 from vision_line.devices.tensorrt.engine_choice import EngineChoice, choice_path
+from vision_line.devices.tensorrt.engine_layers import State
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, read_manifest
 from vision_line.errors import ConfigError, ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
 from vision_line_compression.engines.engine_build import build_tensorrt_engines
+from vision_line_compression.engines.engine_lint import EngineLint, lint_path, quantized_convolutions
 from vision_line_compression.engines.precision import DECISIVE_BATCH, ROUNDS
 
 if TYPE_CHECKING:
@@ -155,3 +157,30 @@ def test_the_command_says_which_and_why(cuda_machine: CudaMachine, bundle: Path)
     assert "int8: the float model that was quantized was not found" in done.stderr
     refused = CliRunner().invoke(cli, ["build", str(bundle), "--target", "rtx", "--precision", "fp16"])
     assert (refused.exit_code, "expected with --target tensorrt only" in refused.stderr) == (2, True)
+
+
+def test_what_an_int8_engine_computes_in_float_is_named(
+    cuda_machine: CudaMachine, bundle: Path, quantized: Quantized
+) -> None:
+    """Q/DQ pairs are leave: each convolution that the file quantizes is in a file beside the engine."""
+    (first, *_) = wanted = quantized_convolutions(quantized.int8_onnx)
+    cuda_machine.tensorrt.unfused.add(first)
+
+    built = build_tensorrt_engines(bundle, wanted="int8")
+
+    lint = EngineLint.model_validate_json(lint_path(built[0].engine).read_bytes())
+    assert [one.node for one in lint.convolutions] == list(wanted)
+    assert [one.node for one in lint.convolutions if one.state is State.FLOAT] == [first]
+    assert f"{len(wanted) - 1} of {len(wanted)} convolutions are computed in INT8" in built[0].remark
+    assert f"in float: {first}" in built[0].remark
+    assert lint_path(built[0].engine).name in built[0].remark
+
+
+def test_a_library_that_does_not_say_stops_no_build(cuda_machine: CudaMachine, bundle: Path) -> None:
+    """The engine is right all the same; that nothing is known is said."""
+    cuda_machine.tensorrt.refusals.add("create_engine_inspector")
+
+    built = build_tensorrt_engines(bundle, wanted="int8")
+
+    assert "what it computes in is not known: tensorrt: it gives no inspector" in built[0].remark
+    assert not lint_path(built[0].engine).exists()
