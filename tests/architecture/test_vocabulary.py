@@ -110,6 +110,7 @@ PUBLIC_NAMES = {
     "SubjectAlternativeName",
     "SubjectKeyIdentifier",
     "binary_form",
+    "create_engine_inspector",
     "durable_ms",
     "form",
     "form_reason",

@@ -35,7 +35,7 @@ VARIABLES = {
         "cache": "ITimingCache",
         "tensor": "ITensor",
     },
-    "tensorrt/engine_layers.py": {"trt": "module", "engine": "ICudaEngine", "inspector": "EngineInspector"},
+    "tensorrt/engine_layers.py": {"trt": "module", "engine": "ICudaEngine", "asked": "EngineInspector"},
     "tensorrt/top_k.py": {
         "trt": "module",
         "network": "INetworkDefinition",

@@ -90,11 +90,11 @@ def read_layers(
     Raises:
         DeviceError: the library does not say, or the engine was built without details.
     """
-    inspector = engine.create_engine_inspector()
-    if inspector is None:
+    asked = engine.create_engine_inspector()
+    if asked is None:
         raise DeviceError(f"{trt.__name__}: it gives no inspector for the engine")
-    inspector.execution_context = context
-    return parse_layers(str(inspector.get_engine_information(trt.LayerInformationFormat.JSON)))
+    asked.execution_context = context
+    return parse_layers(str(asked.get_engine_information(trt.LayerInformationFormat.JSON)))
 
 
 def parse_layers(text: str) -> tuple[EngineLayer, ...]:
