@@ -133,6 +133,7 @@ SUPPORT_WORDS = {
     "disorder",
     "forget",
     "form",
+    "inspector",
     "look",
     "sibling",
     "spoil",
