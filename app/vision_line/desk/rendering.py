@@ -17,6 +17,7 @@ from vision_line import __version__
 from vision_line.challenges.showing import share
 from vision_line.desk.boxes import box_of, name_in_box, own_number, present_boxes
 from vision_line.desk.found.found_events import FoundEvent
+from vision_line.desk.found.media_addresses import media_address
 from vision_line.desk.local_time import plant_clock
 from vision_line.desk.plain_words import (
     cause_words,
@@ -81,6 +82,7 @@ def _environment() -> Environment:
         "plant_clock": plant_clock,
         "present_boxes": present_boxes,
         "nav_pages": _nav_pages,
+        "media_address": media_address,
     }
     environment.filters |= {
         **time_filters(),

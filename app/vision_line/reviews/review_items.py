@@ -19,6 +19,8 @@ from vision_line.reviews.review_plan import ClassThresholds, stratum_of
 
 _IMAGE = "{0}.path IS NOT NULL AND {0}.deleted_utc IS NULL AS has_image, {0}.deleted_utc IS NOT NULL AS is_removed"
 _OWN = "r.run_id, t.run, r.classes, t.camera, t.station, t.width, t.height"
+#: The SHA-256 of the untouched image, which is a row of its own for events.
+_HASHES = {ItemKind.EVENT: "e.sha256", ItemKind.NEAR_MISS: "t.sha256", ItemKind.AUDIT: "t.sha256"}
 _BOX = "json_array(json_object('class', t.class, 'score', t.score, 'box', json_array(t.x1, t.y1, t.x2, t.y2))) AS boxes"
 _FROM = {
     ItemKind.EVENT: """FROM events t JOIN runs r USING (run)
@@ -44,7 +46,7 @@ _MORE = {
     ItemKind.NEAR_MISS: f"'near_miss' AS kind, {_OWN}, t.score, t.probability, {_BOX}",
     ItemKind.AUDIT: f"'audit' AS kind, {_OWN}, NULL AS score, t.probability, t.detections AS boxes",
 }
-_SOURCES = {kind: f"SELECT {_LEAN[kind]}, {_MORE[kind]} {_FROM[kind]}" for kind in ItemKind}
+_SOURCES = {kind: f"SELECT {_LEAN[kind]}, {_MORE[kind]}, {_HASHES[kind]} AS sha256 {_FROM[kind]}" for kind in ItemKind}
 #: Which rows can be reviewed: what goes on may still change, and of a near miss that was not drawn nothing is lacking.
 _REVIEWABLE = {
     ItemKind.EVENT: "(t.ended OR r.ended_utc IS NOT NULL)",
@@ -78,7 +80,10 @@ class LineBox:
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """An item with what a reviewer needs; `number` is its row's. `lacks` says why there is no image, "" where it is."""
+    """An item with what a reviewer needs; `number` is its row's. `lacks` says why there is no image, "" where it is.
+
+    `sha256` is that of the image.
+    """
 
     key: ItemKey
     number: int
@@ -94,6 +99,7 @@ class ReviewItem:
     width: int
     height: int
     lacks: str
+    sha256: str | None
     boxes_text: str
     classes_text: str
 
@@ -250,6 +256,7 @@ def _item(row: sqlite3.Row, settings: SettingsInForce) -> ReviewItem:
         width=row["width"] or 0,
         height=row["height"] or 0,
         lacks=_lacks(row["has_image"], row["is_removed"], row["missing"]),
+        sha256=row["sha256"],
         boxes_text=row["boxes"],
         classes_text=row["classes"],
     )

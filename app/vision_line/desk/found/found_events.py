@@ -42,7 +42,8 @@ _ROWS = """SELECT t.event, t.camera, t.station, t.recipe, t.class AS class_name,
     t.top_score, t.hits, t.ended, t.first_seen_utc, t.last_seen_utc, t.event_id, t.run, t.x1, t.y1, t.x2, t.y2,
     t.width, t.height, t.sequence, (SELECT run_id FROM runs r WHERE r.run = t.run) AS run_id,
     e.path IS NOT NULL AND e.deleted_utc IS NULL AS has_image,
-    e.crop_path IS NOT NULL AND e.deleted_utc IS NULL AS has_crop, e.deleted_utc, e.deleted_why, e.missing
+    e.crop_path IS NOT NULL AND e.deleted_utc IS NULL AS has_crop, e.deleted_utc, e.deleted_why, e.missing,
+    e.sha256, e.overlay_sha256, e.crop_sha256
     FROM events t LEFT JOIN evidence e ON e.run = t.run AND e.event_id = t.event_id WHERE t.event IN ({places})"""
 _CHALLENGED = """SELECT t.event FROM events t WHERE t.event IN ({places})
     AND is_challenge(t.camera, t.first_seen_utc)"""
@@ -62,7 +63,7 @@ _RUN = f"""SELECT run_id, version, model_name, model_sha256, device,
     {model_of_row("model_sha256")} = r.model_sha256 AS is_own
     FROM events t JOIN runs r ON r.run = t.run WHERE t.event = ?) one"""  # noqa: S608  names, of this package
 _CLIPS = """SELECT c.clip, c.begins_utc, c.ends_utc, c.codec, c.frames, c.note, c.missing, c.deleted_utc, c.deleted_why,
-    c.path IS NOT NULL AND c.deleted_utc IS NULL AS is_kept FROM clips c, json_each(c.events) e
+    c.path IS NOT NULL AND c.deleted_utc IS NULL AS is_kept, c.sha256 FROM clips c, json_each(c.events) e
     WHERE c.run = ? AND c.camera = ? AND e.value = ? ORDER BY c.clip"""
 
 
@@ -130,6 +131,9 @@ class FoundEvent:
     deleted_why: str | None
     missing: str | None
     run_id: str
+    sha256: str | None  # of the untouched image, then of the one with boxes, and of the enlarged defect
+    overlay_sha256: str | None
+    crop_sha256: str | None
 
     @property
     def key(self) -> str:
@@ -163,6 +167,7 @@ class EventClip:
     deleted_utc: float | None
     deleted_why: str | None
     is_kept: bool
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Images and clips, by the number of their row: what is served lies in the record directory and has the row's hash."""
+"""Images and clips, by the number of their row: what is served lies in the record directory and has the row's hash.
+
+Numbers are not for ever: they begin at 1 in other records, which the same address may serve. So only an address that
+names the hash may be kept without asking again, and one that names another hash than the row's is refused.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,28 @@ from html import escape
 from http import HTTPStatus
 from io import BufferedReader
 from textwrap import wrap
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from vision_line.desk.found.file_source import FileGoneError, RecordedFile, UnreachableBoxError
+from vision_line.desk.found.media_addresses import SHA256
 from vision_line.desk.services import Services
 from vision_line.errors import RunError
 from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 
 router = APIRouter(include_in_schema=False)
 
-#: It has the hash of its row, so the same address never shows anything else; in this browser alone.
-_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+#: Of an address with the hash, and of one without; in this browser alone.
+_FOR_EVER, _ASK_AGAIN = "private, max-age=31536000, immutable", "private, no-cache"
 _CHUNK = 1 << 18
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+
+
+Hash = Annotated[str, Query(alias=SHA256, max_length=64)]
 
 
 class ImageKind(StrEnum):
@@ -52,31 +61,32 @@ _WORDS = {
 
 
 @router.get("/media/events/{event}/{kind}")
-def event_image(services: Services, event: int, kind: ImageKind) -> Response:
+def event_image(services: Services, request: Request, event: int, kind: ImageKind, named: Hash = "") -> Response:
     """Serve an image of an event."""
     path, sha256 = _COLUMNS[kind]
     sql = f"""SELECT t.run, e.{path}, e.{sha256}, e.deleted_utc FROM events t JOIN evidence e
         ON e.run = t.run AND e.event_id = t.event_id WHERE t.event = ?"""  # noqa: S608  names, of this file
-    return _image(services, sql, event, EVIDENCE.folder, _WORDS[kind])
+    return _image(services, request, _wanted(services, sql, event, EVIDENCE.folder, _WORDS[kind]), named)
 
 
 @router.get("/media/near_misses/{number}")
-def near_miss_image(services: Services, number: int) -> Response:
+def near_miss_image(services: Services, request: Request, number: int, named: Hash = "") -> Response:
     """Serve the image of a near miss."""
     sql = "SELECT run, path, sha256, deleted_utc FROM near_misses WHERE near_miss = ?"
-    return _image(services, sql, number, NEAR_MISSES.folder, "the image of a near miss")
+    wanted = _wanted(services, sql, number, NEAR_MISSES.folder, "the image of a near miss")
+    return _image(services, request, wanted, named)
 
 
 @router.get("/media/audits/{number}")
-def audit_image(services: Services, number: int) -> Response:
+def audit_image(services: Services, request: Request, number: int, named: Hash = "") -> Response:
     """Serve the image of an audited frame."""
     sql = "SELECT run, path, sha256, deleted_utc FROM audits WHERE audit = ?"
-    return _image(services, sql, number, AUDITS.folder, "an audited frame")
+    return _image(services, request, _wanted(services, sql, number, AUDITS.folder, "an audited frame"), named)
 
 
-def _image(services: Services, sql: str, number: int, folder: str, what: str) -> Response:
+def _image(services: Services, request: Request, wanted: RecordedFile, named: str) -> Response:
     """Serve the image that a row names, if it is the one that was recorded."""
-    wanted = _wanted(services, sql, number, folder, what)
+    headers = _headers(wanted, named)
     try:
         with services.files.open(wanted) as file:
             data = file.read()
@@ -88,14 +98,17 @@ def _image(services: Services, sql: str, number: int, folder: str, what: str) ->
         raise RunError(
             "this is not the image that was recorded: its SHA-256 differs; vision-line verify --pictures says more"
         )
-    return Response(data, media_type="image/jpeg", headers=_FOR_EVER)
+    if request.headers.get("if-none-match", "") == headers.get("ETag"):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(data, media_type="image/jpeg", headers=headers)
 
 
 @router.get("/media/clips/{clip}")
-def clip_video(services: Services, clip: int, request: Request) -> Response:
+def clip_video(services: Services, clip: int, request: Request, named: Hash = "") -> Response:
     """Serve a clip, or the part of it that a browser asks for."""
     sql = "SELECT run, path, sha256, deleted_utc FROM clips WHERE clip = ?"
     wanted = _wanted(services, sql, clip, CLIPS.folder, "a clip")
+    headers = _headers(wanted, named)
     try:
         file = services.files.open(wanted)
     except FileGoneError as exc:
@@ -104,11 +117,12 @@ def clip_video(services: Services, clip: int, request: Request) -> Response:
         if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:
             raise RunError("this is not the clip that was recorded: its SHA-256 differs")
         size = file.tell()
-        first, last, is_part = _part(request.headers.get("range"), size)
+        is_same = request.headers.get("if-range", headers.get("ETag")) == headers.get("ETag")
+        first, last, is_part = _part(request.headers.get("range") if is_same else None, size)
     except BaseException:
         file.close()
         raise
-    headers = {**_FOR_EVER, "Accept-Ranges": "bytes", "Content-Length": str(last - first + 1)}
+    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(last - first + 1)}
     if is_part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     status = HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK
@@ -125,6 +139,16 @@ def _wanted(services: Services, sql: str, number: int, folder: str, what: str) -
     if path is None or deleted_utc is not None:
         raise HTTPException(HTTPStatus.GONE, "the file was removed, or there never was one")
     return RecordedFile(run, folder, path, sha256, what)
+
+
+def _headers(wanted: RecordedFile, named: str) -> dict[str, str]:
+    """Return how long a browser may keep a file, by the hash that the address names; "": it names none."""
+    if named and named != wanted.sha256:
+        raise HTTPException(
+            HTTPStatus.GONE, "this number is another file's now: its SHA-256 is not the one of the address"
+        )
+    headers = {"Cache-Control": _FOR_EVER if named else _ASK_AGAIN}
+    return headers if wanted.sha256 is None else {**headers, "ETag": f'"{wanted.sha256}"'}
 
 
 def instead(sentence: str) -> str:

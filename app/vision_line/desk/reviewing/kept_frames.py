@@ -135,7 +135,7 @@ def _frame(item: ReviewItem, answers: Mapping[str, Sequence[ShownAnswer]]) -> Ke
         width=item.width,
         height=item.height,
         lacks=item.lacks,
-        image=image_address(item.key.kind, item.number),
+        image=image_address(item),
         boxes=item.boxes,
         answers=answers.get(str(item.key), []),
     )

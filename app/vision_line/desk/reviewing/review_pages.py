@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from vision_line.challenges.challenge_windows import challenge_windows
+from vision_line.desk.found.media_addresses import media_address
 from vision_line.desk.local_time import ChosenTime, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.reviewing.review_turn import Queue, ReviewProgress, offered, progress_of, queue_of
@@ -228,9 +229,9 @@ def can_be_kept(directory: Path) -> bool:
     return os.access(directory, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
 
 
-def image_address(kind: ItemKind, number: int) -> str:
-    """Return where the untouched image of a row is."""
-    return f"/media/{_FOLDERS[kind].format(number)}"
+def image_address(item: ReviewItem) -> str:
+    """Return where the untouched image of an item is."""
+    return media_address(_FOLDERS[item.key.kind].format(item.number), item.sha256)
 
 
 def _offered(item: ReviewItem) -> OfferedItem:
@@ -249,7 +250,7 @@ def _offered(item: ReviewItem) -> OfferedItem:
         classes=item.classes,
         width=item.width,
         height=item.height,
-        image=image_address(item.key.kind, item.number),
+        image=image_address(item),
         page=_PAGES[item.key.kind].format(item.number),
         stratum="" if place is None else place.stratum,
     )

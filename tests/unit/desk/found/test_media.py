@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,41 @@ def event(rows: DeskRecords) -> int:
     return rows.event(rows.run(0, 100, "cam01"), "cam01", 1)
 
 
+def shown_at(client: TestClient, page: str) -> set[str]:
+    """Return the addresses of images and clips that a page has."""
+    return set(re.findall(r'src="(/media/[^"]+)"', client.get(page).text))
+
+
 def test_each_image_of_an_event(rows: DeskRecords, client: TestClient, event: int) -> None:
-    """They never change, so this browser may keep them; no other."""
+    """By the addresses of the pages they never change, so this browser may keep them; no other."""
     rows.images(event, b"jpeg")
-    answers = {kind: client.get(f"/media/events/{event}/{kind}") for kind in ("image", "overlay", "crop")}
+    addresses = {re.split("[/?]", one)[4]: one for one in shown_at(client, f"/events/{event}")}
+    answers = {kind: client.get(addresses[kind]) for kind in ("image", "overlay", "crop")}
     assert [answer.content for answer in answers.values()] == [b"jpeg", b"jpeg overlay", b"jpeg crop"]
     assert {answer.headers["cache-control"] for answer in answers.values()} == {"private, max-age=31536000, immutable"}
     assert answers["image"].headers["content-type"] == "image/jpeg"
+
+
+def test_a_number_that_is_another_events_now(rows: DeskRecords, client: TestClient, event: int) -> None:
+    """As in other records at the same address, or in a table of which all rows were removed: never the old image."""
+    rows.images(event, b"jpeg")
+    near_miss, audit = rows.near_miss(1, "cam01", 2, b"near miss"), rows.audit(1, "cam01", 3, b"audit")
+    pages = [f"/events/{event}", "/events", f"/near-misses/{near_miss}", f"/audits/{audit}"]
+    before = [shown_at(client, page) for page in pages]
+    kept = client.get(f"/media/events/{event}/image")
+    assert kept.headers["cache-control"] == "private, no-cache"
+    same = {"If-None-Match": kept.headers["etag"]}
+    assert client.get(f"/media/events/{event}/image", headers=same).status_code == 304
+    for table in ("evidence", "near_misses", "audits"):
+        rows.connection.execute(f"DELETE FROM {table}")
+    rows.images(event, b"another")
+    assert rows.near_miss(1, "cam01", 2, b"another near miss") == near_miss
+    assert rows.audit(1, "cam01", 3, b"another audit") == audit
+    assert client.get(f"/media/events/{event}/image", headers=same).content == b"another"
+    for page, old in zip(pages, before, strict=True):
+        assert old
+        assert not old & shown_at(client, page)
+        assert {client.get(address).status_code for address in old} == {410}
 
 
 def test_an_image_that_is_not_the_recorded_one_is_not_shown(rows: DeskRecords, client: TestClient, event: int) -> None:
@@ -112,6 +141,10 @@ def test_a_whole_clip_and_one_that_was_changed(rows: DeskRecords, client: TestCl
     clip = rows.clip(1, "cam01", event, CLIP)
     whole = client.get(f"/media/clips/{clip}")
     assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, CLIP, "bytes")
-    assert f'src="/media/clips/{clip}"' in client.get(f"/events/{event}").text
+    assert whole.headers["cache-control"] == "private, no-cache"
+    (shown,) = (one for one in shown_at(client, f"/events/{event}") if one.startswith("/media/clips"))
+    assert "immutable" in client.get(shown).headers["cache-control"]
+    other = {"Range": "bytes=0-9", "If-Range": '"of another clip"'}
+    assert client.get(f"/media/clips/{clip}", headers=other).content == CLIP
     next(Path(rows.directory / "clips").rglob("*.mp4")).write_bytes(b"another")
     assert client.get(f"/media/clips/{clip}").status_code == 503
