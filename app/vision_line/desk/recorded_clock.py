@@ -7,10 +7,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from vision_line.config.models import ShiftSettings
+from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.local_time import PlantClock
 from vision_line.desk.record_reader import DeskSource, NoRecordsError
 from vision_line.errors import RunError, VisionLineError
@@ -48,38 +50,70 @@ def clock_of(connection: Records) -> PlantClock:
     return PlantClock() if shifts is None else PlantClock(shifts.zone, shifts)
 
 
+def clock_of_all(connection: Records) -> tuple[PlantClock, str]:
+    """Return the clock of all boxes that the present answer is about, and which of them cannot be read, "" none.
+
+    Where boxes name different shifts it is what most of them name, and of as many the first box's by its name. On a
+    box's own desk, and of one box, it is that box's.
+
+    Raises:
+        RunError: there is one box, and its shifts cannot be read.
+        Error: the database's, as it comes.
+    """
+    boxes = present_boxes()
+    if boxes.box or not boxes.is_central:
+        return clock_of(connection), ""
+    named: list[PlantClock] = []
+    problems = []
+    for box, records in each_box(connection):
+        try:
+            clock = clock_of(records)
+        except RunError as exc:
+            problems.append(f"{box}: {exc}")
+            continue
+        named += [clock] if clock.shifts is not None else []
+    return max(named, key=named.count, default=PlantClock()), "; ".join(problems)
+
+
+@dataclass
+class _Known:
+    """What was read of one box's clock, or of all boxes', until when it holds, and the problem that was logged."""
+
+    clock: PlantClock = field(default_factory=PlantClock)
+    until_s: float = float("-inf")
+    said: str = ""
+
+
 class RecordedClock:
-    """The clock of the records of one desk; from any thread."""
+    """The clock of the records of one desk, for each box that it is asked of and for all of them; from any thread."""
 
     def __init__(self, reader: DeskSource, now_s: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._clock = PlantClock()
-        self._until_s = float("-inf")
-        self._said = ""
+        self._known: dict[str, _Known] = {}
 
     def fresh(self) -> PlantClock | None:
-        """Return the clock where what was read of it still holds; never blocks."""
-        return self._clock if self._now_s() < self._until_s else None
+        """Return the clock of what the present answer is about where what was read still holds; never blocks."""
+        known = self._known.get(present_boxes().box)
+        return known.clock if known is not None and self._now_s() < known.until_s else None
 
     def read(self) -> PlantClock:
         """Return the clock, read again if need be. Records that cannot be read keep the one before, and are logged."""
         with self._lock:
             if (fresh := self.fresh()) is not None:
                 return fresh
+            known = self._known.setdefault(present_boxes().box, _Known())
+            problem = ""
             try:
-                self._clock, problem = self._of_records(), ""
+                with self._reader.open() as connection:
+                    known.clock, problem = clock_of_all(connection)
             except NoRecordsError:  # the line has not begun, which the page says
-                self._clock, problem = PlantClock(), ""
+                known.clock = PlantClock()
             except VisionLineError as exc:
                 problem = str(exc)
-            if problem and problem != self._said:
-                logger.warning("times are shown in %s: %s", self._clock.zone_name, problem)
-            self._said = problem
-            self._until_s = self._now_s() + _HOLDS_S
-            return self._clock
-
-    def _of_records(self) -> PlantClock:
-        with self._reader.open() as connection:
-            return clock_of(connection)
+            if problem and problem != known.said:
+                logger.warning("times are shown in %s: %s", known.clock.zone_name, problem)
+            known.said = problem
+            known.until_s = self._now_s() + _HOLDS_S
+            return known.clock

@@ -22,7 +22,9 @@ from tests.fakes.desk import ORIGIN
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
 
 from vision_line.desk.central.box_addresses import BoxAddress
+from vision_line.desk.recorded_clock import SHIFTS
 from vision_line.parts.orders import Asked, ask_lot
+from vision_line.records.journal import Kind
 from vision_line.records.schema import transaction
 
 BOXES = {"hall-1": BoxAddress("hall-1", "https://hall-1.example:8443", "127.0.0.1", 9, is_tls=True, ca=None)}
@@ -225,6 +227,28 @@ def test_an_image_that_cannot_be_fetched_says_whose_it_is(client: TestClient) ->
     answer = client.get(f"/media/events/{event['event']}/crop")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "image/svg+xml")
     assert "hall-1 has the enlarged" in re.sub(r"<[^>]+>", " ", answer.text)
+
+
+def test_each_box_is_shown_by_its_own_clock(
+    new_plant: Callable[[], str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Also when others were asked just before; all boxes together by the shifts that most of them name."""
+    zones = {"hall-1": "Europe/Berlin", "hall-2": "Europe/Berlin", "hall-3": "Asia/Tokyo", "hall-4": None}
+    made, directories = new_plant(), {name: tmp_path_factory.mktemp(name) for name in zones}
+    for name, zone in zones.items():
+        with writing(directories[name]) as rows:
+            rows.run(float(name[-1]), 600, "cam01")
+            after = {"timezone": zone, "start": ["06:00", "18:00"], "names": []}
+            if zone is not None:
+                with transaction(rows.connection):
+                    rows.connection.journal.append(Kind.CONFIGURATION, SHIFTS, {"after": after}, 1)
+    ship_boxes(made, directories)
+    with central_desk(made, tmp_path) as client:
+        asked = ["hall-3", "", "hall-1", "hall-4", "hall-3", ""]
+        feet = [client.get("/events", params={"box": box}).text.partition("times are ")[2] for box in asked]
+        found = [html.unescape(foot).partition("<")[0].partition(",")[0] for foot in feet]
+        assert found == [zones[box] or "this machine's" if box else "Europe/Berlin" for box in asked]
+        assert "hall-3 names another time zone" in words(client, "/")
 
 
 def test_without_a_session_nothing_is_shown(url: str, tmp_path: Path) -> None:
