@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from tests.fakes.desk_browser import WINDOW, desk_link, needs_chromium, signed_in_page
 from tests.fakes.desk_records import writing
 
@@ -164,6 +166,51 @@ async def test_a_missed_defect_is_marked_by_mouse_and_by_keys(page: Page, record
     for (box,) in drawn.values():
         assert box.class_name == "short"
         assert [box.x1, box.y1, box.x2, box.y2] == pytest.approx([320, 180, 480, 270], abs=2)
+
+
+async def test_nothing_is_said_of_an_image_that_is_not_shown(link: str, records: Path) -> None:
+    """Neither while it loads, with the one before still in mind, nor where it cannot be shown."""
+    arrives = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await arrives.wait()
+        await route.continue_()
+
+    async with signed_in_page(link, WINDOW, is_silent=False) as page:
+        await page.route("**/media/events/2/*", late)
+        await page.route("**/media/events/3/*", lambda route: route.fulfill(status=503))
+        await page.goto(page.url + "review")
+        await shows(page, "event/run at 0/event 1")
+        await page.keyboard.press("Space")
+        await expect(page.locator("#stage")).not_to_have_attribute("data-item", re.compile(""))
+        await expect(page.locator("#frame")).to_be_hidden()
+        await expect(page.get_by_role("button", name="Unsure")).to_be_disabled()
+        await page.keyboard.press("u")
+        await says(page, "its image is not shown")
+        arrives.set()
+        await shows(page, "event/run at 0/event 2")
+        await expect(page.locator("#frame")).to_be_visible()
+        await page.keyboard.press("Space")
+        await says(page, "pass it over")
+        await page.keyboard.press("c")
+        await says(page, "its image is not shown")
+        await page.keyboard.press("Space")
+        await shows(page, "event/run at 0/event 4")
+        await page.keyboard.press("u")
+        await says(page, "Unsure")
+    assert [answer.item.id for answer in kept(records)] == ["event 4"]
+
+
+async def test_a_queue_that_cannot_be_had_is_said_and_tried_again(link: str) -> None:
+    async with signed_in_page(link, WINDOW, is_silent=False) as page:
+        fails = {"error": "the disk is on fire"}
+        await page.route("**/api/v1/review/queue?*", lambda route: route.fulfill(status=503, json=fails))
+        await page.goto(page.url + "review")
+        await expect(page.locator("#nothing")).to_contain_text("the disk is on fire")
+        await page.unroute("**/api/v1/review/queue?*")
+        await page.get_by_role("button", name="Try again").click()
+        await shows(page, "event/run at 0/event 1")
+        await expect(page.locator("#nothing")).to_be_hidden()
 
 
 async def test_a_phone_has_room(page: Page) -> None:

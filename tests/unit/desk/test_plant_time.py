@@ -188,6 +188,19 @@ def test_what_is_no_shift_is_refused(
     assert problem in answer.text
 
 
+@pytest.mark.usefixtures("shifts")
+@pytest.mark.parametrize("page", ["/", "/review", "/figures", "/charts", "/charts/parts", "/parts", "/events"])
+def test_every_page_of_a_time_is_there_for_a_shift(rows: DeskRecords, client: TestClient, page: str) -> None:
+    rows.run(0, 600, "cam01")
+    assert client.get(page, params={"shift": "2026-11-28/late"}).status_code == 200
+
+
+@pytest.mark.usefixtures("shifts")
+def test_the_review_of_a_shift_asks_for_its_time(client: TestClient) -> None:
+    shown = client.get("/review", params={"shift": "2026-11-28/late"}).text
+    assert 'data-since="2026-11-28T14:00:00+01:00" data-until="2026-11-28T22:00:00+01:00"' in shown
+
+
 def test_without_shifts_there_is_no_choice_of_them(rows: DeskRecords, client: TestClient) -> None:
     rows.run(0, 600, "cam01")
     assert "this shift" not in client.get("/").text.lower()

@@ -33,9 +33,20 @@ async function ask(address, body) {
   return said;
 }
 
+/** Without an item before the person there is no place beside it: the sentence stands where the item would. */
 function say(text, kind = "") {
+  if (root.hidden) return notice(kind === "bad" ? "That did not work" : "", text, "Try again");
   byId("saying").textContent = text;
   byId("saying").className = `saying ${kind}`;
+}
+
+function notice(title, text, button) {
+  const box = byId("nothing");
+  box.hidden = false;
+  if (title) box.querySelector("h2").textContent = title;
+  box.querySelector("p").textContent = text;
+  byId("again").textContent = button;
+  byId("again").hidden = button === "";
 }
 
 /** Ask for what comes behind `behind`, "" from the front, and load its images. */
@@ -54,6 +65,9 @@ function preload() {
     item.loaded ??= Object.assign(new Image(), { src: item.image });
   }
 }
+
+/** Whether the image that is asked about is before the person: nothing can be said of one that is not. */
+const isBefore = () => state.current !== null && byId("stage").dataset.item === state.current.item.key;
 
 async function show(index) {
   state.at = index;
@@ -78,11 +92,13 @@ async function show(index) {
   byId("nothing").hidden = true;
   say("");
   refresh();
-  await frame.decode().then(
-    () => { byId("stage").dataset.item = item.key; },
-    () => say("the image cannot be shown: pass it over", "bad"),
-  );
-  state.current.from = performance.now();
+  const now = state.current;
+  const isLoaded = await frame.decode().then(() => true, () => false);
+  if (state.current !== now) return; // another item was asked for meanwhile
+  if (isLoaded) byId("stage").dataset.item = item.key;
+  else say("the image cannot be shown: pass it over", "bad");
+  now.from = performance.now();
+  refresh();
   preload();
 }
 
@@ -110,12 +126,12 @@ function refresh() {
   byId("show").setAttribute("aria-pressed", editor.isShown);
   byId("draw").setAttribute("aria-pressed", editor.isDrawing);
   byId("drop").disabled = editor.chosen === null || !mayAnswer;
-  byId("draw").disabled = !mayAnswer;
+  byId("draw").disabled = !mayAnswer || !isBefore();
   byId("undo").disabled = !mayAnswer || (state.given.length === 0 && state.newest === null);
   const shown = editor.chosen?.class ?? now.class ?? (now.item.kind === "audit" ? now.drawing : now.item.class_name);
   for (const button of byId("classes").children) button.setAttribute("aria-pressed", button.dataset.class === shown);
   for (const button of document.querySelectorAll("[data-verdict]")) {
-    button.disabled = !mayAnswer;
+    button.disabled = !mayAnswer || !isBefore();
     button.setAttribute("aria-pressed", button.dataset.verdict === now.answer?.verdict);
   }
   if (now.answer !== null && !isSaved()) say("changed since you answered: answer again", "bad");
@@ -153,6 +169,7 @@ function objection(verdict) {
 
 async function answer(verdict) {
   if (!mayAnswer || state.current === null || state.saving !== null) return;
+  if (!isBefore()) return say("its image is not shown: nothing can be said of it", "bad");
   const why = objection(verdict);
   refresh();
   if (why) return say(why);
@@ -235,14 +252,11 @@ function showEnd() {
   state.current = null;
   delete byId("stage").dataset.item;
   root.hidden = true;
-  const box = byId("nothing");
-  box.hidden = false;
   const { done, of, second } = state.progress;
-  box.querySelector("h2").textContent = of === 0 ? "Nothing is up for review" : "That is all";
-  box.querySelector("p").textContent = of === 0
+  const text = of === 0
     ? "In this time nothing with an image came to review."
     : `${done} of ${of} are reviewed${second ? `, ${second} wait for a second person` : ""}${state.passed ? `; you passed over ${state.passed}` : ""}. What others have before them is not offered to you.`;
-  byId("again").hidden = state.passed === 0;
+  notice(of === 0 ? "Nothing is up for review" : "That is all", text, state.passed === 0 ? "" : "Those that were passed over");
 }
 
 function showProgress() {
@@ -270,7 +284,7 @@ const keys = {
   z: undo,
   " ": next,
   b: () => { editor.show(!editor.isShown); refresh(); },
-  n: () => { if (mayAnswer) editor.add(); },
+  n: () => { if (mayAnswer && isBefore()) editor.add(); },
   s: () => { editor.chooseNext(); refresh(); },
   x: () => { if (mayAnswer) editor.drop(); },
   Delete: () => { if (mayAnswer) editor.drop(); },
