@@ -219,11 +219,7 @@ def find_events(
     conditions, parameters = _conditions(wanted)
     conditions.append("(t.first_seen_utc, t.event) < (?, ?)")
     parameters += after.first_seen_utc, after.event
-    edge = (
-        connection.execute(_EDGE, (after.first_seen_utc, after.event, MOST_SCANNED)).fetchone()
-        if _narrows(wanted)
-        else None
-    )
+    edge = connection.execute(_EDGE, (*_begin(wanted, after), MOST_SCANNED)).fetchone() if _narrows(wanted) else None
     if edge is not None:
         conditions.append("(t.first_seen_utc, t.event) >= (?, ?)")
         parameters += edge
@@ -235,6 +231,16 @@ def find_events(
     if edge is None or (since_utc is not None and edge["first_seen_utc"] < since_utc):
         return EventsPage(events, None)
     return EventsPage(events, Position(edge["first_seen_utc"], edge["event"]), edge["first_seen_utc"])
+
+
+def _begin(wanted: EventFilter, after: Position) -> tuple[float, int]:
+    """Return the key before which rows are looked through: what is newer than all that is wanted does not count."""
+    begins = [(after.first_seen_utc, after.event)]
+    if wanted.selection.until_utc is not None:
+        begins.append((wanted.selection.until_utc, 0))
+    if wanted.lot:
+        begins.append((wanted.lot_rows.condition(Table.EVENTS).until_utc, Position().event))
+    return min(begins)
 
 
 def read_beside(

@@ -22,6 +22,7 @@ from vision_line.desk.found.found_events import (
 )
 from vision_line.desk.record_reader import RecordReader
 from vision_line.frames import Verdict
+from vision_line.parts.lot_rows import LotRows
 from vision_line.records.query import Selection
 
 
@@ -80,6 +81,25 @@ def test_a_search_that_fits_little_stops_and_goes_on(rows: DeskRecords, monkeypa
     found = pages(rows, EventFilter(Selection(cameras=("cam02",))), 50)
     assert len(found) == 3
     assert [number for page in found for number in page] == [wanted]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        EventFilter(Selection(cameras=("cam02",), until_utc=BEGAN_UTC + 1)),
+        EventFilter(Selection(), lot="L", lot_rows=LotRows(own=(1,), first_utc=BEGAN_UTC, last_utc=BEGAN_UTC)),
+    ],
+)
+def test_a_search_of_an_older_time_begins_there(
+    rows: DeskRecords, monkeypatch: pytest.MonkeyPatch, wanted: EventFilter
+) -> None:
+    """However many events there were since: a page without events would be taken for "nothing was found"."""
+    monkeypatch.setattr(found_events, "MOST_SCANNED", 3)
+    run = rows.run(0, 1000, "cam01", "cam02")
+    rows.event(run, "cam02", 0)
+    for at_s in range(1, 10):
+        rows.event(run, "cam01", at_s)
+    assert pages(rows, wanted, 50) == [[1]]
 
 
 def test_an_event_knows_its_neighbours_settings_and_journal(rows: DeskRecords) -> None:
