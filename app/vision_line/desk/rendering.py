@@ -41,7 +41,7 @@ _OF_ALL_BOXES = frozenset({"Inspected", "Events", "Parts", "Cameras", "Charts", 
 _TYPES = MappingProxyType({"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"})
 #: A module comes after those that it imports.
 _ASSETS = (
-    *("desk.css", "desk.js", "icon.svg", "pick.js"),
+    *("desk.css", "renewal.js", "desk.js", "icon.svg", "pick.js"),
     *("charts.css", "charts.js"),
     *("live.css", "live_socket.js", "live_boxes.js", "live_grid.js", "live_player.js"),
     *("live_focus.js", "live_regions.js"),

@@ -23,6 +23,9 @@ from vision_line.desk.users.sessions import DeskSession, Role, Sessions
 from vision_line.desk.users.sign_in_check import SignInCheck
 from vision_line.parts.line_commands import LineCommands
 
+#: What a page sends that asks for itself again, without anybody having touched it since.
+RENEWAL = "X-Desk-Renewal"
+
 
 @dataclass(frozen=True, slots=True)
 class DeskServices:
@@ -99,13 +102,13 @@ class Requirement:
     role: Role
 
     def __call__(self, connection: HTTPConnection) -> DeskSession:
-        """Return who asks.
+        """Return who asks. A page that renews itself does not count as use: else it would never be signed out.
 
         Raises:
             NotSignedInError: answered with 401.
             NotAllowedError: answered with 403.
         """
-        return self._allowed(session_of(connection))
+        return self._allowed(session_of(connection, is_used=RENEWAL not in connection.headers))
 
     def still_met(self, connection: HTTPConnection) -> DeskSession:
         """Return who listens at a WebSocket, asked again and again: a role may be taken while it is open.

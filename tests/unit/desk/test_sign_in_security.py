@@ -13,6 +13,7 @@ import pytest
 from tests.fakes.desk import CHEAP, ORIGIN, DeskUnderTest, desk_over
 
 from vision_line.desk.body_limit import LARGEST_BODY
+from vision_line.desk.services import RENEWAL
 from vision_line.desk.users.sessions import IDLE_S, LIFETIME_S, Role
 from vision_line.desk.users.sign_in import own_path
 from vision_line.reviews.passwords import PasswordHasher
@@ -52,6 +53,14 @@ def test_signing_in_leads_nowhere_else(desk: DeskUnderTest, elsewhere: str) -> N
     """No open redirect."""
     assert own_path(elsewhere) == "/"
     assert desk.sign_in_as("vera", PASSWORD, back=elsewhere).headers["location"] == "/"
+
+
+def test_a_page_that_renews_itself_is_signed_out_as_others(desk: DeskUnderTest) -> None:
+    """It asks again each minute on a screen that nobody sits at; whoever touches it uses it."""
+    desk.sign_in_as("vera", PASSWORD)
+    for headers, status in (({}, 200), ({RENEWAL: "1"}, 200), ({RENEWAL: "1"}, 401)):
+        desk.clock[0] += IDLE_S * 0.6
+        assert desk.client.get("/account", headers=headers).status_code == status
 
 
 def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(desk: DeskUnderTest) -> None:

@@ -1,5 +1,7 @@
 // Pages work without this: it adds keys and keeps what is shown up to date.
 
+import "./renewal.js";
+
 const isTyping = (target) => target.closest("input, select, textarea, [contenteditable]") !== null;
 
 document.addEventListener("keydown", (event) => {
@@ -13,18 +15,18 @@ document.addEventListener("keydown", (event) => {
   else link.click();
 });
 
-for (const control of document.querySelectorAll("[data-submits]")) {
-  control.addEventListener("change", () => control.form.requestSubmit());
-}
+// At the document, since what a page shows may be replaced.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+});
 
-for (const link of document.querySelectorAll("[data-copies]")) {
-  link.addEventListener("click", async (event) => {
-    if (navigator.clipboard === undefined) return; // without https the link is followed, and the browser shows its address
-    event.preventDefault();
-    await navigator.clipboard.writeText(new URL(link.dataset.copies, location.href).href);
-    link.textContent = "Copied";
-  });
-}
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("[data-copies]");
+  if (link === null || navigator.clipboard === undefined) return; // without https the browser follows it, and shows its address
+  event.preventDefault();
+  await navigator.clipboard.writeText(new URL(link.dataset.copies, location.href).href);
+  link.textContent = "Copied";
+});
 
 // What takes the desk a second or two says that it was asked; coming back to the page finds it as it was.
 const waiting = (form, isWaiting) => {
@@ -34,11 +36,4 @@ const waiting = (form, isWaiting) => {
 for (const form of document.querySelectorAll("[data-waits]")) {
   form.addEventListener("submit", () => waiting(form, true));
   addEventListener("pageshow", () => waiting(form, false));
-}
-
-const refreshing = document.querySelector("[data-refresh]");
-if (refreshing !== null) {
-  setInterval(() => {
-    if (!document.hidden && document.activeElement === document.body) location.reload();
-  }, Number(refreshing.dataset.refresh) * 1000);
 }

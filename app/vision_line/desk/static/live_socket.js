@@ -88,7 +88,7 @@ export class LiveSocket {
     }
     this.retry = setTimeout(async () => {
       const signal = AbortSignal.timeout(SILENT_MS);
-      const status = await fetch("/api/v1/live", { cache: "no-store", signal }).then((answer) => answer.status, () => 0);
+      const status = await fetch("/api/v1/live", { headers: { "X-Desk-Renewal": "1" }, cache: "no-store", signal }).then((answer) => answer.status, () => 0);
       if (status === 401 || status === 403) location.reload();
       else this.#open();
     }, this.retryMs);
