@@ -162,14 +162,24 @@ def _refuse(_request: Any) -> Any:
     raise DeviceError("not today")
 
 
-def test_failure_while_running_ends_the_connection(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """A decoder that took the stream and then fails is not replaced in the middle: the camera is opened anew."""
+def test_failure_while_running_is_damage(
+    gpu: GpuContext, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A decoder that took the stream and then fails costs frames up to the next keyframe, and no connection."""
     with _decoding(gpu, encode("libx264"), _backends(pynv)) as (decoder, packets):
+        (second,) = (number for number, packet in enumerate(packets[:-1]) if number and packet.is_keyframe)
         assert len(_decoded(decoder, packets[:3])) == 3
         next(iter(pynv.alive)).Decode = _broken
 
-        with pytest.raises(SourceError, match=r"'dock-3': FAILED: NVDEC: h264 .*: the engine hangs"):
-            _decoded(decoder, packets[3:])
+        with pytest.raises(SourceError, match=r"'dock-3': CORRUPT: NVDEC: h264 .*: the engine hangs"):
+            list(decoder.decode(packets[3]))
+        left = len(pynv.alive)
+        frames = _decoded(decoder, packets[second:])
+
+        assert left == 0
+        assert len(frames) == FRAMES - second
+        assert decoder.backend == "NVDEC"
+    assert "the engine hangs; it goes on at the next keyframe" in caplog.text
 
 
 def _broken(_packet: Any) -> Any:

@@ -55,8 +55,8 @@ class CudaDecoder:
     """Decodes one camera's stream into surfaces; implements `ports.Decoder`.
 
     The first keyframe says what the sequence is, and the backends are asked in turn. One that refuses then, with a
-    DeviceError, is passed over, so that a missing library or an old GPU costs speed and not the camera; one that fails
-    later ends the connection.
+    DeviceError, is passed over, so that a missing library or an old GPU costs speed and not the camera. One that fails
+    later is damage: it is closed, and the next keyframe chooses again, without a new connection to the camera.
     """
 
     def __init__(
@@ -127,7 +127,9 @@ class CudaDecoder:
             with translated_errors(DeviceError, f"decoding {self.description}"):
                 yield from self._decoder.decode(packet)
         except DeviceError as exc:
-            raise SourceError(self._camera, SourceErrorCode.FAILED, str(exc)) from exc
+            logger.warning("camera %s: %s; it goes on at the next keyframe", self._camera, exc)
+            self._end()
+            raise SourceError(self._camera, SourceErrorCode.CORRUPT, str(exc)) from exc
 
     def _begin(self, packet: VideoPacket) -> list[DecodedFrame]:
         """Open the best decoder for the sequence that `packet` begins, and decode it."""
