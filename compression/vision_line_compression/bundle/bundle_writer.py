@@ -38,6 +38,7 @@ def write_bundle(
     nms_iou: float = DEFAULT_NMS_IOU,
     lineage: Mapping[str, JsonValue] | None = None,
     results: Mapping[str, JsonValue] | None = None,
+    failed_gates: Sequence[str] = (),
 ) -> Path:
     """Write `folder` with a copy of `onnx` and its bundle.json, and return the folder once the runtime opens it.
 
@@ -71,6 +72,7 @@ def write_bundle(
             thresholds=BundleThresholds(score=score, nms_iou=nms_iou),
             lineage=dict(lineage or {}),
             results=dict(results or {}),
+            failed_gates=tuple(failed_gates),
         )
     except ValidationError as exc:
         raise ModelError(f"{folder}: {'; '.join(faults_of(exc))}") from exc
@@ -96,7 +98,8 @@ def amend_bundle(folder: Path, changes: Mapping[str, object]) -> None:
 def write_float16_bundle(source: Path, folder: Path) -> Path:
     """Write a bundle with the FP16 variant of the model in `source`, a bundle or an ONNX file, and return its folder.
 
-    It is a model of its own, with its own hash: what was measured on the other is not said of it.
+    It is a model of its own, with its own hash: what was measured on the other is not said of it, but for the gates
+    that the other did not pass.
 
     Raises:
         ModelError: `source` cannot be used, or not become half; or `folder` exists or cannot be written.
@@ -115,6 +118,7 @@ def write_float16_bundle(source: Path, folder: Path) -> Path:
             score=model.score_threshold,
             nms_iou=model.nms_iou,
             lineage=lineage | {"half_of_sha256": model.sha256},
+            failed_gates=() if model.bundle is None else model.bundle.failed_gates,
         )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import typer
 
-from vision_line.devices.model.bundle import BUNDLE_FILE
 from vision_line.errors import ConfigError
 from vision_line_compression.bundle.bundle_writer import amend_bundle
 from vision_line_compression.evaluate.gates import exit_code
@@ -94,18 +93,8 @@ class CompressionSession:
         self.pack()
 
     def pack(self) -> None:
-        """Do all that the bundle needs, and put a copy of it where it is easily found.
-
-        Beside it goes the float checkpoint that it was made of: whoever trains on, on reviewed images, begins with it.
-        """
-        self._ensure((self.pipeline.bundle,))
-        made = self.workspace.folder(self.pipeline.bundle) / BUNDLE
-        shown = self.workspace.root / BUNDLE
-        shutil.copytree(made, shown, dirs_exist_ok=True)
-        shutil.copyfile(self.pipeline.finished.checkpoint.path, self.workspace.root / TRAINED)
-        if self.workspace.is_done(self.pipeline.report):
-            self._mark()
-        typer.echo(f"bundle: {shown}")
+        """Do all that the bundle needs, and put a copy of it where it is easily found."""
+        typer.echo(f"bundle: {self._show_bundle()}")
 
     def report(self) -> int:
         """Do all that the report needs; return the exit code of its gates."""
@@ -119,15 +108,24 @@ class CompressionSession:
         for gate in card.gates:
             found = "not measured" if gate.found is None else f"{gate.found:.4g}"
             typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.title}: {found}, limit {gate.limit:.4g}")
-        self._mark()
+        self._show_bundle()
         return exit_code(card.gates)
 
-    def _mark(self) -> None:
-        """Let the bundle that is easily found name the gates that its model did not pass, if it is there."""
-        bundle = self.workspace.root / BUNDLE
-        if (bundle / BUNDLE_FILE).is_file():
+    def _show_bundle(self) -> Path:
+        """Copy this recipe's bundle to where it is easily found, and return that folder.
+
+        The stage's bundle says that its gates were not checked; the copy names those that its model did not pass as
+        soon as this very recipe has its report. Beside it goes the float checkpoint that it was made of: whoever trains
+        on, on reviewed images, begins with it.
+        """
+        self._ensure((self.pipeline.bundle,))
+        made, shown = self.workspace.folder(self.pipeline.bundle) / BUNDLE, self.workspace.root / BUNDLE
+        shutil.copytree(made, shown, dirs_exist_ok=True)
+        shutil.copyfile(self.pipeline.finished.checkpoint.path, self.workspace.root / TRAINED)
+        if self.workspace.is_done(self.pipeline.report):
             card = ReportCard.read(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
-            amend_bundle(bundle, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
+            amend_bundle(shown, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
+        return shown
 
     def _ensure(self, stages: tuple[Stage, ...]) -> None:
         for stage in stages:

@@ -162,7 +162,7 @@ class Bundle(_Frozen):
     proof: BundleProof | None = None
     """What an engine is proven by before it inspects; null: by the float execution of the model's own file."""
     failed_gates: tuple[str, ...] = ()
-    """Gates of its recipe that the model did not pass; it inspects only with `--allow-failed-gates`."""
+    """Gates that the model did not pass, or `not checked yet`; it inspects only with `--allow-failed-gates`."""
     lineage: dict[str, JsonValue] = {}
     """Where the model comes from: parent, data, steps, versions. Free."""
     results: dict[str, JsonValue] = {}

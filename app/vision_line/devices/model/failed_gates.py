@@ -8,12 +8,20 @@ from vision_line.errors import ModelError
 
 ALLOW = "--allow-failed-gates"
 
+#: What stands in `failed_gates` of a bundle until its report is made: nobody knows yet whether it may inspect.
+NOT_CHECKED = "not checked yet"
+
 
 def gates_warning(model: Model) -> str:
-    """Say which gates `model` did not pass; "" where there are none."""
+    """Say which gates `model` did not pass, or that they were not checked; "" where it passed or has none."""
     failed = () if model.bundle is None else model.bundle.failed_gates
     if not failed:
         return ""
+    if NOT_CHECKED in failed:
+        return (
+            f"{model.path.parent}: whether the model passes the gates of its recipe was not checked yet: "
+            "`vision-line-compress report` checks it"
+        )
     return f"{model.path.parent}: the model did not pass {len(failed)} gates of its recipe: {', '.join(failed)}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from vision_line.devices.model.failed_gates import NOT_CHECKED
 from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle.bundle_proof import (
     UNSIGNED_FILE,
@@ -31,7 +32,10 @@ _CANDIDATES = 64
 
 
 def prove(context: Context, int8: Artifact) -> Stage:
-    """Return the stage that writes an INT8 file's bundle: its other variant and the proof of both, and no origin."""
+    """Return the stage that writes an INT8 file's bundle: its other variants and the proof of all, and no origin.
+
+    Until the report is made the bundle says that its gates were not checked: no copy of it inspects unjudged.
+    """
     recipe = context.recipe
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
@@ -42,6 +46,7 @@ def prove(context: Context, int8: Artifact) -> Stage:
             input_shapes_hw=recipe.input.shapes_hw,
             score=recipe.operating.score,
             nms_iou=recipe.operating.nms_iou,
+            failed_gates=(NOT_CHECKED,),
         )
         prove_bundle(bundle, _candidates(context))
         return _files_of(bundle)
@@ -53,7 +58,8 @@ def prove(context: Context, int8: Artifact) -> Stage:
         "proof": plain(recipe.proof),
     }
     data = (context.calibration_split,) if recipe.proof.pictures == "calibration" else ()
-    return context.stage("prove", work, key, after=int8.after, data=data)
+    # version 2 has the variant for GPUs, and says that its gates were not checked
+    return context.stage("prove", work, key, after=int8.after, data=data, version=2)
 
 
 def proven_bundle(context: Context, proven: Stage) -> Artifact:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vision_line.devices.model.failed_gates import NOT_CHECKED
 from vision_line.devices.model.model import open_model
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.prune.plan import PruningPlan
@@ -94,7 +95,18 @@ def test_every_family_becomes_a_bundle(
         done = bench(command)
         assert done.exit_code == 0, done.output
 
-    assert open_model(bench.work / "bundle").precision == "int8"
+    model = open_model(bench.work / "bundle")
+    assert model.precision == "int8"
+    assert model.bundle is not None
+    assert model.bundle.failed_gates == (NOT_CHECKED,)  # no report was made
+    # other files than these: raise the version of the stage `prove`, else old folders are taken for the new
+    assert sorted(path.name for path in (bench.work / "bundle").iterdir()) == [
+        "bundle.json",
+        "model.onnx",
+        "model.s8-fp16.onnx",
+        "model.u8-7bit.onnx",
+        "proof.npz",
+    ]
     evaluation = Evaluation.read(bench.result("eval-int8-*/evaluation.json"))
     plan = PruningPlan.read(bench.result("plan-*/plan.json"))
     assert evaluation.model.macs <= 0.76 * plan.costs["macs"].reference

@@ -67,6 +67,7 @@ def test_the_command_writes_a_bundle_of_its_own(quantized: Quantized, tmp_path: 
         score=0.4,
         lineage={"parent": "parent.pt"},
         results={"map50": 0.9},
+        failed_gates=("miss_rate",),
     )
     command = ["half", str(source), "-o", str(tmp_path / "gpu")]
     done, again = (CliRunner().invoke(cli, command) for _ in range(2))
@@ -79,6 +80,7 @@ def test_the_command_writes_a_bundle_of_its_own(quantized: Quantized, tmp_path: 
     assert model.bundle.model.quantization == "qdq-s8-symmetric-fp16"
     assert model.bundle.lineage == {"parent": "parent.pt", "half_of_sha256": before.sha256}
     assert model.bundle.results == {}
+    assert model.bundle.failed_gates == ("miss_rate",)  # half of what may not inspect may not either
     plain = CliRunner().invoke(cli, ["half", str(quantized.float_onnx), "-o", str(tmp_path / "plain")])
     assert plain.exit_code == 0, plain.output
     assert open_model(tmp_path / "plain").precision == "fp16"
