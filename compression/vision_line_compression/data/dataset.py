@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -41,6 +42,9 @@ _READERS: dict[bytes, type[ImageFile]] = {
     b"MM\x00*": TiffImageFile,
     b"RIFF": WebPImageFile,
 }
+
+#: How far outside the image a share may lie, as in Ultralytics: labelling tools round.
+_BEYOND = 0.01
 
 _ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})  # Exif tag; the values that swap width and height
 
@@ -93,7 +97,8 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     relative to `path` or to its own folder. As in Ultralytics, `validation` stands for `val`, and of a single `../A`
     that is not there `A` is tried, which files from Roboflow need. The labels of `.../images/A.jpg` are
     `.../labels/A.txt`: a line is `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding
-    box counts), in shares of the image; an image without label file has no object. Repeated lines count once.
+    box counts), in shares of the image; an image without label file has no object. Repeated lines count once. What
+    tools' rounding puts a hundredth outside the image is cut off at its edge.
 
     Raises:
         ConfigError: naming every fault of the file, of the images' headers and of the labels that was found.
@@ -117,7 +122,7 @@ def has_split(data_yaml: Path, split: str) -> bool:
     Raises:
         ConfigError: the file is no YAML.
     """
-    return bool(_read_yaml(data_yaml).get(split))
+    return bool(_entries(_read_yaml(data_yaml), split))
 
 
 def open_images(folder: Path) -> Dataset:
@@ -140,7 +145,7 @@ def open_images(folder: Path) -> Dataset:
 
 def _read_yaml(path: Path) -> dict[str, object]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
@@ -167,8 +172,13 @@ def _class_names(path: Path, text: dict[str, object], faults: list[str]) -> tupl
     return classes
 
 
+def _entries(text: dict[str, object], split: str) -> object:
+    """Return what `data.yaml` says of a split; None where it does not name it."""
+    return text.get("validation") if split == "val" and "val" not in text else text.get(split)
+
+
 def _split_files(path: Path, text: dict[str, object], split: str, faults: list[str]) -> Iterator[Path]:
-    entries = text.get("validation") if split == "val" and "val" not in text else text.get(split)
+    entries = _entries(text, split)
     root = path.parent / str(text.get("path") or "")
     if isinstance(entries, str):
         entries = [_without_parent(root, entries)]
@@ -180,7 +190,7 @@ def _split_files(path: Path, text: dict[str, object], split: str, faults: list[s
         if place.is_dir():
             yield from (file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
         elif place.is_file() and place.suffix == ".txt":
-            lines = place.read_text(encoding="utf-8").split("\n")
+            lines = _lines(place, faults)
             yield from (place.parent / line.strip() for line in lines if line.strip())
         else:
             faults.append(f"{path}: {split}: expected a folder or a .txt list, found nothing at {place}")
@@ -197,7 +207,7 @@ def _read_image(path: Path, classes: int, faults: list[str]) -> LabelledImage | 
     if size_wh is None:
         return None
     rows = _read_labels(label_path(path), classes, faults)
-    xyxy = rows[:, 1:].clip(0.0, 1.0) * np.array(size_wh * 2)
+    xyxy = rows[:, 1:] * np.array(size_wh * 2)
     return LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32))
 
 
@@ -235,14 +245,8 @@ def label_path(image: Path) -> Path:
 
 
 def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.float64]:
-    """Return (n, 5): class, x1 y1 x2 y2 in shares of the image."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        lines = []
-    except (OSError, UnicodeDecodeError) as exc:
-        faults.append(f"{path}: cannot be read: {exc}")
-        lines = []
+    """Return (n, 5): class, x1 y1 x2 y2 in shares of the image, from 0 to 1."""
+    lines = _lines(path, faults) if path.exists() else []
     rows: dict[tuple[float, ...], None] = {}  # a set that keeps the order
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -254,6 +258,15 @@ def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.floa
     return np.array(list(rows), np.float64).reshape(-1, 5)
 
 
+def _lines(path: Path, faults: list[str]) -> list[str]:
+    """Return the lines of a text file, with or without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        faults.append(f"{path}: cannot be read: {exc}")
+        return []
+
+
 def _parse_label(line: str, classes: int) -> tuple[float, ...]:
     try:
         class_id, *shares = (float(word) for word in line.split())
@@ -263,14 +276,17 @@ def _parse_label(line: str, classes: int) -> tuple[float, ...]:
         raise ValueError(f"expected a class and 4 shares or a polygon, found {len(shares) + 1} numbers")
     if class_id not in range(classes):
         raise ValueError(f"class: expected 0 to {classes - 1}, found {class_id:g}")
-    if not all(0.0 <= share <= 1.0 for share in shares):
+    if not all(-_BEYOND <= share <= 1.0 + _BEYOND for share in shares):
         raise ValueError(f"expected shares from 0 to 1, found {line[:60]!r}")
     if len(shares) > 4:
-        return class_id, min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2])
-    centre_x, centre_y, width, height = shares
-    if not width or not height:
+        edges = min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2])
+    else:
+        centre_x, centre_y, width, height = shares
+        edges = centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
+    left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in edges)
+    if left >= right or top >= bottom:
         raise ValueError("expected a box, found one without extent")
-    return class_id, centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
+    return class_id, left, top, right, bottom
 
 
 def read_image(image: LabelledImage) -> ImageBGR:
@@ -287,28 +303,57 @@ def read_image(image: LabelledImage) -> ImageBGR:
     return np.asarray(pixels, np.uint8)
 
 
-def data_warnings(splits: Mapping[str, Dataset]) -> Iterator[str]:
-    """Yield a sentence for each split whose images have no label file, and for each two that share images.
+def data_warnings(splits: Mapping[str, Dataset], calibration: Dataset | None = None) -> Iterator[str]:
+    """Yield a sentence for what is legal in a data set and hardly meant.
 
-    Splits of the same name in the data set are one. Images are the same where their bytes are, under any name.
+    That is each folder of a split whose images have no label file, each split without boxes of some classes, and each
+    two splits that share images. Splits of the same name in the data set are one. Images are the same where their bytes
+    are, under any name. `calibration` are images of their own, which may be those that train, and no others.
     """
     once = {dataset.split: dataset for dataset in splits.values()}
     for name, dataset in once.items():
-        if not any(label_path(image.path).exists() for image in dataset.images):
-            expected = label_path(dataset.images[0].path)
-            yield (
-                f"{dataset.source}: {name}: none of the {len(dataset.images)} images has a label file, so all count "
-                f"as free of objects; the first one's was looked for at {expected}"
-            )
+        yield from _missing_labels(name, dataset)
+        yield from _missing_classes(name, dataset)
+    pairs = list(combinations(once, 2))
+    if calibration is not None:
+        once[calibration.split] = calibration
+        pairs += [(calibration.split, name) for name in once if name not in ("train", calibration.split)]
     contents = {name: _contents(dataset) for name, dataset in once.items()}
-    for (one, ours), (other, theirs) in combinations(contents.items(), 2):
+    for one, other in pairs:
+        ours, theirs = contents[one], contents[other]
         shared = ours.keys() & theirs.keys()
         if shared:
             example = min((ours[digest], theirs[digest]) for digest in shared)
             yield (
                 f"{once[one].source}: {one} and {other} share {len(shared)} images, such as {example[0]} and "
-                f"{example[1]}: figures on {other} flatter what was trained or chosen on {one}"
+                f"{example[1]}: figures on {other} flatter what was trained, calibrated or chosen on {one}"
             )
+
+
+def _missing_labels(name: str, dataset: Dataset) -> Iterator[str]:
+    folders: dict[Path, list[Path]] = {}  # of label files that are not there, by the folder that they would lie in
+    images: Counter[Path] = Counter()
+    for image in dataset.images:
+        labels = label_path(image.path)
+        images[labels.parent] += 1
+        if not labels.exists():
+            folders.setdefault(labels.parent, []).append(labels)
+    missing = sum(map(len, folders.values()))
+    for folder, files in folders.items():
+        if len(files) == images[folder]:
+            all_images = f"; of all {len(dataset.images)} images {missing} have none" if len(images) > 1 else ""
+            yield (
+                f"{dataset.source}: {name}: none of the {len(files)} images has a label file in {folder}, so all count "
+                f"as free of objects; the first one's was looked for at {files[0]}{all_images}"
+            )
+
+
+def _missing_classes(name: str, dataset: Dataset) -> Iterator[str]:
+    if not any(label_path(image.path).exists() for image in dataset.images):
+        return  # said before
+    present = {int(class_id) for image in dataset.images for class_id in image.class_id}
+    if missing := [known for class_id, known in enumerate(dataset.classes) if class_id not in present]:
+        yield f"{dataset.source}: {name}: has no box of {', '.join(missing)}: nothing there says what is found of them"
 
 
 def _contents(dataset: Dataset) -> dict[bytes, Path]:

@@ -53,7 +53,7 @@ class Inputs:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What is legal in the data set and hardly ever meant."""
-        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.test}))
+        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.test}, self.calibration))
 
 
 def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vision_line_compression.data.dataset import data_warnings, open_dataset
+from vision_line_compression.data.dataset import data_warnings, open_dataset, open_images
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def test_a_split_without_any_label_is_named(folder: Path) -> None:
     (warning,) = warnings(folder)
 
     assert "val: none of the 2 images has a label file" in warning
+    assert "of all" not in warning
     assert str(folder / "labels/val/a.txt") in warning
 
 
@@ -58,3 +59,48 @@ def test_images_that_splits_share_are_counted(folder: Path) -> None:
     text = (folder / "data.yaml").read_text().replace("val: images/val", "val: images/train")
     (folder / "data.yaml").write_text(text)
     assert any("train and val share 2 images" in warning for warning in warnings(folder))
+
+
+def test_each_folder_without_any_label_is_named(folder: Path) -> None:
+    """A second delivery whose labels were not copied would be trained as free of defects."""
+    (folder / "more/images").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (32, 32), (200 + number,) * 3).save(folder / f"more/images/{number}.png")
+    text = (folder / "data.yaml").read_text().replace("train: images/train", "train: [images/train, more/images]")
+    (folder / "data.yaml").write_text(text)
+
+    (warning,) = warnings(folder)
+
+    assert "train: none of the 3 images has a label file in" in warning
+    assert str(folder / "more/labels/0.txt") in warning
+    assert warning.endswith("of all 5 images 4 have none")
+    (folder / "more/labels").mkdir()
+    (folder / "more/labels/1.txt").write_text("")  # looked at, and free of defects
+    assert warnings(folder) == []
+
+
+@pytest.mark.parametrize("labels", ["0 0.5 0.5 0.2 0.2\n", ""])
+def test_classes_without_boxes_are_named(folder: Path, labels: str) -> None:
+    """No figure says anything of them, and every gate passes them unseen."""
+    (folder / "data.yaml").write_text((folder / "data.yaml").read_text().replace("[open]", "[open, short]"))
+    for split in ("train", "val"):
+        (folder / f"labels/{split}/a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.1 0.1\n")
+    (folder / "labels/test/a.txt").write_text(labels)
+
+    (warning,) = warnings(folder)
+
+    assert f"test: has no box of {'short' if labels else 'open, short'}:" in warning
+
+
+def test_calibration_images_are_compared_with_all_but_those_that_train(folder: Path, tmp_path: Path) -> None:
+    """Which calibrate by default; labels are not asked for."""
+    own = tmp_path / "captured"
+    own.mkdir()
+    shutil.copy(folder / "images/test/a.png", own / "captured.png")
+    shutil.copy(folder / "images/train/a.png", own / "trained.png")
+    splits = {name: open_dataset(folder / "data.yaml", name) for name in ("train", "val", "test")}
+
+    (warning,) = data_warnings(splits, open_images(own))
+
+    assert "calibration and test share 1 images" in warning
+    assert "captured.png" in warning

@@ -16,6 +16,7 @@ from vision_line.errors import ConfigError
 from vision_line_compression.data.dataset import (
     MOST_FAULTS,
     SUFFIXES,
+    has_split,
     label_path,
     open_dataset,
     open_images,
@@ -75,7 +76,11 @@ def test_validation_is_another_word_for_val(tmp_path: Path) -> None:
     """As in Ultralytics."""
     write_image(tmp_path / "images/test/a.png")
 
-    assert len(open_dataset(write_yaml(tmp_path, "validation: images/test\nnames: [open]\n"), "val").images) == 1
+    data_yaml = write_yaml(tmp_path, "validation: images/test\nnames: [open]\n")
+
+    assert len(open_dataset(data_yaml, "val").images) == 1
+    assert has_split(data_yaml, "val")  # so that it is not left out where it is added to another set
+    assert not has_split(data_yaml, "train")
 
 
 def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
@@ -154,6 +159,24 @@ def test_images_are_read_as_they_are_inspected(tmp_path: Path, suffix: str, orie
     assert np.abs(inspected.data.to_ndarray(format="bgr24").astype(int) - read).mean() < 6
 
 
+def test_rounding_of_labelling_tools_is_cut_off(tmp_path: Path) -> None:
+    """A hundredth outside the image, as Ultralytics takes it, and a byte order mark, which Windows' editors write."""
+    write_image(tmp_path / "images/test/a.png")
+    write_labels(tmp_path, "a", "\ufeff0 0.95 0.5 0.12 1.005\n1 -0.005 0.2 0.5 0.8 0.3 0.4\n")
+
+    (image,) = open_dataset(write_yaml(tmp_path, "\ufefftest: images/test\nnames: [open, short]\n"), "test").images
+
+    np.testing.assert_allclose(image.xyxy, [[89, 0, 100, 50], [0, 10, 50, 40]], atol=1e-4)
+
+
+def test_a_list_that_is_no_text_is_a_fault(tmp_path: Path) -> None:
+    """With its name, beside all others."""
+    (tmp_path / "some.txt").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ConfigError, match=r"some\.txt: cannot be read"):
+        open_dataset(write_yaml(tmp_path, "test: some.txt\nnames: [open]\n"), "test")
+
+
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     """One error names all faults of the labels and images, each with file and line."""
     for name in "abcd":
@@ -163,7 +186,7 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     write_labels(tmp_path, "a", "7 0.5 0.5 0.1 0.1\n")
     write_labels(tmp_path, "b", "0 0.5 0.5 0.1\n0 1.5 0.5 0.1 0.1\n")
     write_labels(tmp_path, "c", "0 0.5 0.5 nan 0.1\n")
-    write_labels(tmp_path, "d", "0 0.5 0.5 0.0 0.1\nzero 0 0 0 0\n")
+    write_labels(tmp_path, "d", "0 0.5 0.5 0.0 0.1\nzero 0 0 0 0\n0 0.1 0.2 0.1 0.8 0.1 0.4\n0 1.01 0.5 0.01 0.1\n")
 
     with pytest.raises(ConfigError) as caught:
         open_dataset(write_yaml(tmp_path, "test: images/test\nnames: [open, short]\nnc: 3\n"), "test")
@@ -176,6 +199,8 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         "labels/test/c.txt:1: expected shares from 0 to 1, found '0 0.5 0.5 nan 0.1'",
         "labels/test/d.txt:1: expected a box, found one without extent",
         "labels/test/d.txt:2: expected numbers, found 'zero 0 0 0 0'",
+        "labels/test/d.txt:3: expected a box, found one without extent",
+        "labels/test/d.txt:4: expected a box, found one without extent",
         "images/test/e.png: no image: not a JPEG, PNG, BMP, TIFF or WebP file",
         "images/test/f.jpg: no image: not identified by this driver",
     ]
