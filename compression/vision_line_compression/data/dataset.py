@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -246,7 +247,7 @@ def label_path(image: Path) -> Path:
 
 def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.float64]:
     """Return (n, 5): class, x1 y1 x2 y2 in shares of the image, from 0 to 1."""
-    lines = _lines(path, faults) if path.exists() else []
+    lines = _lines(path, faults, optional=True)
     rows: dict[tuple[float, ...], None] = {}  # a set that keeps the order
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -258,13 +259,17 @@ def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.floa
     return np.array(list(rows), np.float64).reshape(-1, 5)
 
 
-def _lines(path: Path, faults: list[str]) -> list[str]:
-    """Return the lines of a text file, with or without a byte order mark."""
+def _lines(path: Path, faults: list[str], *, optional: bool = False) -> list[str]:
+    """Return the lines of a text file, with or without a byte order mark; none where an optional one is not there."""
+    if optional and not os.path.lexists(path):
+        return []
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as exc:
+    except OSError as exc:
+        faults.append(f"{path}: cannot be read: {exc.strerror}")
+    except UnicodeDecodeError as exc:
         faults.append(f"{path}: cannot be read: {exc}")
-        return []
+    return []
 
 
 def _parse_label(line: str, classes: int) -> tuple[float, ...]:

@@ -26,6 +26,9 @@ from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.qdq_placement import plan_placement
 from vision_line_compression.training.distillation import Architecture, check_teacher
 
+#: Ultralytics trains on no smaller images.
+LEAST_SIDE = 10
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -92,6 +95,7 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
     for own in (datasets[0], *added["train"]):
         _check_classes(own, parent)
     train, val, test = (own.joined(added.get(own.split, ())) for own in datasets)
+    _check_sizes(train, val)
     inputs = Inputs(
         loaded=loaded, parent=parent, teacher=teacher, train=train, val=val, test=test, calibration=calibration
     )
@@ -160,6 +164,21 @@ def _check_classes(data: Dataset, parent: Checkpoint) -> None:
         raise ConfigError(
             f"{data.source}: names: expected {', '.join(parent.classes)} as in {parent.path}, "
             f"found {', '.join(data.classes)}"
+        )
+
+
+def _check_sizes(*splits: Dataset) -> None:
+    """Let images pass that can be trained on.
+
+    Raises:
+        ConfigError: some are smaller: Ultralytics leaves them out.
+    """
+    small = [image for data in splits for image in data.images if min(image.size_wh) < LEAST_SIDE]
+    if small:
+        width, height = small[0].size_wh
+        raise ConfigError(
+            f"{small[0].path}: found {width} x {height} pixels, expected sides of {LEAST_SIDE} or more to train on"
+            + (f"; and {len(small) - 1} more images like it" if len(small) > 1 else "")
         )
 
 

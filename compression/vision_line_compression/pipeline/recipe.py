@@ -185,6 +185,12 @@ class Recipe(FrozenModel):
             plan_epochs(self.recover, self.parent.epochs)
         except ValueError as exc:
             raise ValueError(f"recover.share: {exc}") from exc
+        for key, own in (("score_threshold", "score"), ("nms_iou", "nms_iou")):
+            if getattr(self.evaluate, key) is not None:
+                raise ValueError(
+                    f"evaluate.{key}: the bundle inspects with operating.{own}, and its gates judge it there: "
+                    f"set operating.{own}"
+                )
         if self.step and self.prune is None:
             raise ValueError("step: stops on the way to [prune], which is missing")
         needs = {

@@ -9,13 +9,14 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from torch import nn
 
 from vision_line.errors import RunError
 from vision_line.ports import ProgressCallback
-from vision_line_compression.data.dataset import Dataset, label_path
+from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.training.distillation import Architecture, Distillation, check_teacher, drop_projector
@@ -44,8 +45,7 @@ def recover(
 
     Args:
         checkpoint: an Ultralytics checkpoint, pruned or not.
-        data_yaml: the data set; its `val` split chooses each phase's best epoch. Ultralytics writes its caches beside
-            the labels: see `link_training_data`.
+        data_yaml: the data set, as `link_training_data` leaves it; its `val` split chooses each phase's best epoch.
         schedule: what to do.
         folder: where everything is kept; for this training alone.
         distillation: whom to learn from; None: from the labels alone.
@@ -56,7 +56,7 @@ def recover(
     Raises:
         ConfigError: the data set's classes differ from the model's, or the teacher's outputs from the student's.
         ModelError: a checkpoint cannot be used.
-        RunError: training changed the widths of a layer, or left no checkpoint.
+        RunError: the trainer leaves images out, it changed the widths of a layer, or left no checkpoint.
     """
     result = folder / RESULT
     if result.exists():
@@ -77,10 +77,11 @@ def recover(
 
 
 def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
-    """Write `folder/data.yaml` and links to the images of `splits` by the names train, val, test.
+    """Write `folder/data.yaml`, links to the images of `splits` by the names train, val, test, and their labels.
 
-    The trainer writes caches beside the labels; so the user's folder is never written to, and may be read-only. Files
-    that are there already are kept when they point to the same image. Returns the path of data.yaml.
+    The trainer writes caches beside the labels; so the user's folder is never written to, and may be read-only. Labels
+    are written as they were read: the trainer leaves out images whose files it likes less than we do. `folder` is for
+    one training alone; called again it is made whole. Returns the path of data.yaml.
     """
     for name, dataset in splits.items():
         images, labels = folder / "images" / name, folder / "labels" / name
@@ -89,9 +90,7 @@ def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
         for number, image in enumerate(dataset.images):
             link = f"{number:06d}_{image.path.stem}"
             _ensure_link(images / f"{link}{image.path.suffix}", image.path)
-            source = label_path(image.path)
-            if source.exists():
-                _ensure_link(labels / f"{link}.txt", source)
+            (labels / f"{link}.txt").write_text(label_lines(image), encoding="utf-8")
     data_yaml = folder / "data.yaml"
     classes = next(iter(splits.values())).classes
     content = {
@@ -101,6 +100,14 @@ def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
     }
     data_yaml.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return data_yaml
+
+
+def label_lines(image: LabelledImage) -> str:
+    """Return the boxes of an image as a label file: lines of class, centre and size in shares of the image."""
+    left, top, right, bottom = (image.xyxy.astype(np.float64) / (image.size_wh * 2)).T
+    shares = np.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], axis=1)
+    rows = zip(image.class_id.tolist(), shares.tolist(), strict=True)
+    return "".join(f"{class_id} {' '.join(f'{share:.9g}' for share in row)}\n" for class_id, row in rows)
 
 
 def _ensure_link(link: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -23,6 +23,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from vision_line.cores import usable_cores
 from vision_line.errors import ConfigError, ModelError, RunError
 from vision_line.ports import ProgressCallback
+from vision_line_compression.data.dataset import SUFFIXES
 from vision_line_compression.network.detection_network import network_of
 from vision_line_compression.training.distillation import DistillingCriterion, Forward, ensure_projector
 from vision_line_compression.training.schedule import DistillSettings, Phase, TrainSettings
@@ -91,12 +92,13 @@ class GivenModelTrainer(DetectionTrainer):
         """Train until the last epoch, or go on where `resume` says.
 
         Raises:
-            RunError: torch or Ultralytics gave up: out of memory, or losses that are not numbers.
+            RunError: torch or Ultralytics gave up: out of memory, a full disk, or losses that are not numbers; or the
+                trainer leaves images out.
             KeyboardInterrupt: the last complete epoch is kept.
         """
         try:
             self.train()  # type: ignore[no-untyped-call]
-        except RuntimeError as exc:
+        except (RuntimeError, OSError) as exc:
             reason = (str(exc).splitlines() or [type(exc).__name__])[0]
             raise RunError(f"{self.save_dir}: training failed: {reason}") from exc
 
@@ -104,6 +106,8 @@ class GivenModelTrainer(DetectionTrainer):
         if self._task.quantization_aware:
             load_model_optimizer()
         super()._setup_train()  # type: ignore[no-untyped-call]
+        check_images(Path(self.data["train"]), self.train_loader.dataset.im_files)
+        check_images(Path(self.data["val"]), self.test_loader.dataset.im_files)
         self._use_threads()
         # after the EMA was copied: what is set here is in no checkpoint
         if self.device.type == "cpu":
@@ -153,6 +157,22 @@ class GivenModelTrainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Leave the checkpoints as they are: the result is evaluated by the application's own engine."""
+
+
+def check_images(folder: Path, taken: Sequence[str]) -> None:
+    """Make sure that a trainer took all images of `folder`: what it cannot use it leaves out, and says so in its log.
+
+    Raises:
+        RunError: with their number, and the first.
+    """
+    there = {path.name: path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    missing = sorted(there.keys() - {Path(name).name for name in taken})
+    if missing:
+        first = there[missing[0]]
+        raise RunError(
+            f"{folder}: the trainer cannot use {len(missing)} of {len(there)} images, and would train without them: "
+            f"the first is {first.readlink() if first.is_symlink() else first}"
+        )
 
 
 def load_model_optimizer() -> None:

@@ -17,7 +17,7 @@ from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics
 from vision_line_compression.pipeline.context import Context, TrainedModel, plain
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.stage import StagePlace
-from vision_line_compression.pipeline.steps.train import TRAINED, deciding, run_training, train
+from vision_line_compression.pipeline.steps.train import TRAINED, TRAINING_VERSION, deciding, run_training, train
 from vision_line_compression.training.distillation import Architecture, Distillation, teacher_warnings
 from vision_line_compression.training.schedule import plan_distillation
 
@@ -50,7 +50,15 @@ def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool =
         return [trained, folder / TEACHER]
 
     key = {"schedule": deciding(schedule), "distill": plain(settings) | {"teacher": inputs.teacher.sha256}}
-    stage = context.stage(name, work, key, data=("train", "val"), start=start.checkpoint, place=StagePlace.TRAINING)
+    stage = context.stage(
+        name,
+        work,
+        key,
+        data=("train", "val"),
+        start=start.checkpoint,
+        version=TRAINING_VERSION,
+        place=StagePlace.TRAINING,
+    )
     return TrainedModel(context.output(stage, TRAINED), epochs)
 
 

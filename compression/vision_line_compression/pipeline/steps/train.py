@@ -17,6 +17,9 @@ from vision_line_compression.training.schedule import Schedule
 
 TRAINED = "trained.pt"
 
+#: Version 2 trains on the labels as they were read, and on no fewer images.
+TRAINING_VERSION = 2
+
 
 def train(
     context: Context, name: str, start: Artifact, schedule: Schedule, *, quantization_aware: bool = False
@@ -33,6 +36,7 @@ def train(
         {"schedule": deciding(schedule), **aware},
         data=("train", "val"),
         start=start,
+        version=TRAINING_VERSION,
         place=StagePlace.TRAINING,
     )
     return context.output(stage, TRAINED)
@@ -49,9 +53,7 @@ def run_training(
     quantization_aware: bool = False,
 ) -> Path:
     """Train, continuing what an interruption left in `folder`; return the trained checkpoint."""
-    inputs = context.inputs
-    hashes = inputs.hashes
-    linked = context.workspace.root / f"data-{hashes['train'][:12]}-{hashes['val'][:12]}"
+    inputs, linked = context.inputs, folder / "data"  # its own: trainings of several processes share no caches
     data_yaml = link_training_data(linked, {"train": inputs.train, "val": inputs.val})
     result = recover(
         checkpoint,
@@ -64,6 +66,7 @@ def run_training(
     )
     kept = folder / TRAINED
     shutil.copyfile(result, kept)
+    shutil.rmtree(linked)
     return kept
 
 

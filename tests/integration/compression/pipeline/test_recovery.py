@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from vision_line.errors import ConfigError, ModelError, RunError
-from vision_line_compression.data.dataset import open_dataset
+from vision_line_compression.data.dataset import label_path, open_dataset
 from vision_line_compression.data.tensors import LabelledLoss, input_batches
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.prune.apply import apply_plan, recalibrate_batch_norm
@@ -170,16 +173,35 @@ def test_a_model_that_changed_is_noticed(parent: Checkpoint, pruned: Path) -> No
 
 
 def test_links_keep_the_users_folder_clean(boards: Path, linked: Path) -> None:
-    """Ultralytics' caches lie beside the links."""
+    """Ultralytics' caches lie beside the links; the trainer is given the very boxes that were read."""
     splits = {split: open_dataset(boards, split) for split in SPLITS}
     again = link_training_data(linked.parent, splits)
 
     assert again == linked
     assert not list(boards.parent.rglob("*.cache"))
     found = open_dataset(linked, "train")
-    assert [image.class_id.tolist() for image in found.images] == [
-        image.class_id.tolist() for image in splits["train"].images
-    ]
+    for image, own in zip(found.images, splits["train"].images, strict=True):
+        assert image.class_id.tolist() == own.class_id.tolist()
+        np.testing.assert_allclose(image.xyxy, own.xyxy, atol=1e-3)
+
+
+def test_labels_that_ultralytics_refuses_are_trained_on(boards: Path, pruned: Path, tmp_path: Path) -> None:
+    """A box beside a polygon, and no image less for it; an image that the trainer cannot use ends the training."""
+    own = shutil.copytree(boards.parent, tmp_path / "own")
+    (own / boards.name).write_text(boards.read_text().replace(str(boards.parent), str(own)))
+    first = open_dataset(own / boards.name, "train").images[0].path
+    label_path(first).write_text("0 0.5 0.5 0.2 0.2\n1 0.1 0.2 0.5 0.8 0.3 0.4\n")
+    splits = {split: open_dataset(own / boards.name, split) for split in SPLITS}
+    schedule = Schedule(phases=(Phase(name="only", epochs=1, rate=1e-4),), train=TRAIN)
+    data_yaml = link_training_data(tmp_path / "data", splits)
+    first.write_bytes(first.read_bytes()[:200])  # the header is whole, so that only the decoder notices
+
+    with pytest.raises(RunError, match=r"cannot use 1 of 16 images.*the first is " + re.escape(str(first))):
+        recover(pruned, data_yaml, schedule, tmp_path / "refused")
+
+    shutil.copy(splits["train"].images[1].path, first)
+    recover(pruned, data_yaml, schedule, tmp_path / "trained")
+    assert "ignoring corrupt" not in (tmp_path / "trained/only/train.log").read_text()
 
 
 def test_batch_norm_statistics_are_plain_averages(boards: Path) -> None:

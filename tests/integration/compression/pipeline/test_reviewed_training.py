@@ -11,8 +11,9 @@ import torch
 from tests.fakes.reviewed_records import ReviewedRecords, answer, export, reviewed_records
 
 from vision_line.simulator.defects import KINDS
-from vision_line_compression.data.dataset import LabelledImage, open_dataset
+from vision_line_compression.data.dataset import Dataset, LabelledImage, open_dataset
 from vision_line_compression.network.checkpoint import load_checkpoint
+from vision_line_compression.training.fine_tuning import link_training_data
 
 from .conftest import RECIPE, Bench
 
@@ -48,8 +49,17 @@ def reviewed(tmp_path: Path, boards: Path) -> Path:
     return out / "data.yaml"
 
 
-def test_reviewed_images_train_a_model_on(bench: Bench, reviewed: Path) -> None:
-    """Beside its own images, at all of its widths."""
+def test_reviewed_images_train_a_model_on(bench: Bench, reviewed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside its own images, at all of its widths; what the training was given goes with its end."""
+    linked: set[Path] = set()
+
+    def recorded(folder: Path, splits: dict[str, Dataset]) -> Path:
+        assert folder.parent.name.startswith("recover-")  # two trainings at the same time share nothing
+        data_yaml = link_training_data(folder, splits)
+        linked.update(path.readlink() for path in (folder / "images/train").iterdir())
+        return data_yaml
+
+    monkeypatch.setattr("vision_line_compression.pipeline.steps.train.link_training_data", recorded)
     bench.recipe.write_text(UNPRUNED.format())
     bench.options.append(f"--more-data={reviewed}")
 
@@ -57,7 +67,7 @@ def test_reviewed_images_train_a_model_on(bench: Bench, reviewed: Path) -> None:
 
     assert done.exit_code == 0, done.output
     own, added = (open_dataset(path, "train") for path in (bench.data_yaml, reviewed))
-    linked = {path.readlink() for path in bench.result("data-*/images/train").iterdir()}
+    assert not list(bench.work.glob("recover-*/data"))
     assert linked == {image.path for image in (*own.images, *added.images)}
     before, after = (load_checkpoint(path).model for path in (bench.checkpoint, bench.result("recover-*/trained.pt")))
     assert [p.shape for p in before.parameters()] == [p.shape for p in after.parameters()]

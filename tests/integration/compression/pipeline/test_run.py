@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vision_line.devices.model.failed_gates import NOT_CHECKED
 from vision_line.devices.model.model import open_model
+from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.report.card import ReportCard, RowKind
@@ -162,3 +165,20 @@ def test_another_data_set_than_the_models_is_refused(bench: Bench, boards: Path,
 
     assert refused.exit_code == 2
     assert "as in" in refused.output
+
+
+def test_images_that_no_training_takes_are_refused(bench: Bench, boards: Path, tmp_path: Path) -> None:
+    """Before anything is done: Ultralytics would leave them out and say so in its log alone."""
+    own = shutil.copytree(boards.parent, tmp_path / "own")
+    (own / boards.name).write_text(boards.read_text().replace(str(boards.parent), str(own)))
+    first, second, *_ = open_dataset(own / boards.name, "train").images
+    for image in (first, second):
+        Image.new("RGB", (64, 9)).save(image.path)
+    bench.options[1] = f"--data={own / boards.name}"
+
+    refused = bench("run")
+
+    assert refused.exit_code == 2
+    assert f"{first.path}: found 64 x 9 pixels, expected sides of 10 or more" in " ".join(refused.output.split())
+    assert "and 1 more images like it" in refused.output
+    assert not bench.work.exists()

@@ -89,6 +89,16 @@ def test_sections_must_fit_together(tmp_path: Path) -> None:
     assert control == ["1: file: report.controls: 'no-teacher' compares with [distill], which is missing"]
 
 
+@pytest.mark.parametrize(("key", "own"), [("score_threshold", "score"), ("nms_iou", "nms_iou")])
+def test_gates_judge_what_the_bundle_holds(key: str, own: str, tmp_path: Path) -> None:
+    """At its own thresholds: others would pass a model that inspects otherwise."""
+    found = problems(tmp_path, MINIMAL + f"[evaluate]\n{key} = 0.4\n")
+
+    assert len(found) == 1
+    assert f"evaluate.{key}:" in found[0]
+    assert found[0].endswith(f"set operating.{own}")
+
+
 def test_a_narrow_network_needs_the_length_of_the_parents_training(tmp_path: Path) -> None:
     """Trained for less than the product it would lose by that alone."""
     found = problems(tmp_path, MINIMAL + '[report]\ncontrols = ["narrow"]\n')
