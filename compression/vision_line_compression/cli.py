@@ -96,6 +96,12 @@ def reported_errors() -> Iterator[None]:
     except VisionLineError as exc:
         typer.echo(f"vision-line-compress: {exc}", err=True)
         raise typer.Exit(exc.exit_code) from exc
+    except BrokenPipeError:
+        raise  # who reads the output has gone, which the command line itself answers
+    except OSError as exc:  # a full disk, or no right to a file: nothing that a gate or a recipe is about
+        file = "" if exc.filename is None else f"{exc.filename}: "
+        typer.echo(f"vision-line-compress: {file}{exc.strerror or exc}", err=True)
+        raise typer.Exit(ExitCode.FAILED) from exc
     except ModuleNotFoundError as exc:
         if exc.name not in EXTRA_MODULES:
             raise  # a fault of ours, not a missing extra

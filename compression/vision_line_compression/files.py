@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vision_line.errors import ConfigError
+from vision_line.errors import ConfigError, RunError
 
 
 class FrozenModel(BaseModel):
@@ -47,13 +47,20 @@ def faults_of(error: ValidationError) -> list[str]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash it is there whole or not at all."""
+    """Write a file so that after a crash it is there whole or not at all.
+
+    Raises:
+        RunError: it cannot be written: a full disk does not name the file itself.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as exc:
+        raise RunError(f"{path}: cannot be written: {exc.strerror}") from exc
 
 
 def sha256_of(path: Path) -> str:

@@ -27,7 +27,7 @@ from ultralytics.nn.modules import (
 from ultralytics.nn.modules.block import Attention
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
-from vision_line.errors import ModelError
+from vision_line.errors import ModelError, RunError
 from vision_line_compression.files import sha256_of
 from vision_line_compression.network.detection_network import head_of, network_of
 
@@ -99,6 +99,7 @@ def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
 
     Raises:
         ModelError: `model` holds classes that plain Ultralytics does not know.
+        RunError: the file cannot be written.
     """
     foreign = sorted({type(module).__qualname__ for module in model.modules() if _is_foreign(module)})
     if foreign:
@@ -110,9 +111,12 @@ def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
     saved.task = "detect"
     content = {"epoch": -1, "best_fitness": None, "model": saved, "ema": None, "train_args": arguments}
     partial = path.with_suffix(".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, partial)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as exc:  # torch says the latter of a full disk
+        raise RunError(f"{path}: cannot be written: {str(exc).splitlines()[0]}") from exc
 
 
 def complexity(model: nn.Module, size_hw: tuple[int, int]) -> Complexity:
@@ -166,6 +170,8 @@ def _read(path: Path) -> dict[str, object]:
         raise ModelError(f"{path}: found the suffix {path.suffix!r}, expected an Ultralytics checkpoint (.pt)")
     try:
         content, _ = torch_safe_load(str(path), safe_only=True)  # type: ignore[no-untyped-call]
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
     except (TypeError, RuntimeError, EOFError, ImportError, AttributeError, KeyError, pickle.UnpicklingError) as exc:
         raise ModelError(f"{path}: not an Ultralytics checkpoint: {str(exc).strip().splitlines()[0]}") from exc
     if not isinstance(content, dict):

@@ -5,9 +5,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
+
+from vision_line.errors import ExitCode
+from vision_line_compression.cli import reported_errors
+from vision_line_compression.files import write_whole
 
 # An import hook of a fresh interpreter: what it hides is as absent as in the runtime core alone.
 WITHOUT = """
@@ -43,3 +49,30 @@ def test_a_missing_extra_is_named_and_exits_3(tmp_path: Path, hidden: str, argum
     assert f"'{hidden}' is missing" in done.stderr
     assert "pip install '.[compress]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def no_folder(folder: Path) -> None:
+    """Write where a file is in the way: refused to whoever runs the tests."""
+    (folder / "file").write_text("")
+    (folder / "file" / "more").mkdir()
+
+
+def full_disk(folder: Path) -> None:
+    """Write to a device without room."""
+    (folder / "report.json.partial").symlink_to("/dev/full")
+    write_whole(folder / "report.json", b"{}" * 10_000)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [(no_folder, "file/more: Not a directory"), (full_disk, "report.json: cannot be written: No space")],
+)
+def test_what_the_system_refuses_is_no_failed_gate(
+    work: Callable[[Path], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line with the file, and the exit code of a run that failed: 1 would say that the model was judged."""
+    with pytest.raises(typer.Exit) as caught, reported_errors():
+        work(tmp_path)
+
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert capsys.readouterr().err.startswith(f"vision-line-compress: {tmp_path}/{said}")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import ClassificationModel, DetectionModel
 
-from vision_line.errors import ModelError
+from vision_line.errors import ModelError, RunError
 from vision_line_compression.network.checkpoint import Complexity, complexity, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ultralytics announces its own futures
@@ -73,6 +73,15 @@ def test_saving_keeps_names_arguments_and_numbers(tmp_path: Path) -> None:
         for a, b in zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     )
     assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_full_disk_is_one_sentence_with_the_file(tmp_path: Path) -> None:
+    """Torch's own names neither."""
+    first = load_checkpoint(saved(detector(classes=2), tmp_path / "first.pt"))
+    (tmp_path / "second.partial").symlink_to("/dev/full")
+
+    with pytest.raises(RunError, match=r"second\.pt: cannot be written"):
+        save_checkpoint(first.model, tmp_path / "second.pt", first)
 
 
 def test_half_precision_checkpoints_become_float32(tmp_path: Path) -> None:
