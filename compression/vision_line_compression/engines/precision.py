@@ -22,7 +22,7 @@ from vision_line.devices.tensorrt.targets import EngineCandidate, choose_precisi
 from vision_line.ports import ShapeHW
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
 from vision_line_compression.files import sha256_of
-from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind
+from vision_line_compression.report.card import PARENTS, REPORT_FILE, ReportCard, ReportRow, RowKind
 
 #: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for images.
 DECISIVE_BATCH = BATCH_RANGES[-1][1]
@@ -169,13 +169,13 @@ def _file_with(sha256: str | None, run: Path) -> Path | None:
 
 
 def _gate_result(card: ReportCard, row: ReportRow | None) -> GateResult:
-    reference = card.row(card.reference).evaluation
-    if row is None or row.evaluation is None or reference is None:
+    parents = {words: found for kind, words in PARENTS.items() if (found := card.row(kind).evaluation) is not None}
+    if row is None or row.evaluation is None or not parents:
         return GateResult(None, "the report has no evaluation of it")
     limits = {gate.name: gate.limit for gate in card.gates}
     settings = GateSettings(
         **{name: limits.get(name) for name in _ACCURACY_GATES}, miss_rate_within_parent=_WITHIN_PARENT in limits
     )
-    failed = [gate.name for gate in check_gates(row.evaluation, reference, settings) if not gate.passed]
+    failed = [gate.name for gate in check_gates(row.evaluation, parents, settings) if not gate.passed]
     result = f"did not pass {', '.join(failed)}" if failed else "passed the accuracy gates"
     return GateResult(not failed, f"the report's row {row.title!r} {result}")

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
 from vision_line.errors import ConfigError, ExitCode
 from vision_line_compression.evaluate.results import Evaluation, Figure
 from vision_line_compression.files import FrozenModel
+
+#: What a model is held against, by names such as "parent" and "parent trained longer"; at least one.
+Parents = Mapping[str, Evaluation]
 
 _Ratio = Field(default=None, gt=0.0)
 
@@ -21,15 +24,15 @@ class GateSettings(FrozenModel):
     """The recipe's `[gates]`; a limit that is null is not checked."""
 
     map50_95_drop: float | None = Field(default=1.0, ge=0.0)
-    """Highest drop in mAP50-95 against the better parent, points (hundredths)."""
+    """Highest drop in mAP50-95 against the parent that has more of it, points (hundredths)."""
     map50_drop: float | None = Field(default=0.5, ge=0.0)
-    """Highest drop in mAP50, points."""
+    """Highest drop in mAP50 against the parent that has more of it, points."""
     class_recall_drop: float | None = Field(default=3.0, ge=0.0)
-    """Highest drop in any class's recall at the operating threshold and the first matching IoU, points."""
+    """Highest drop of a class's recall against the parent that finds more of it, at the operating threshold; points."""
     miss_rate: float | None = Field(default=None, ge=0.0, le=1.0)
     """Highest miss rate at the operating threshold and the first matching IoU."""
     miss_rate_within_parent: bool = True
-    """The miss rate may not be above the interval of the better parent's."""
+    """The miss rate may not be above the interval of the parent that misses fewer."""
     params_ratio: float | None = _Ratio
     """Most parameters, as a share of the parent's."""
     macs_ratio: float | None = _Ratio
@@ -80,27 +83,39 @@ def check_comparable(candidate: Evaluation, reference: Evaluation) -> None:
 
 
 def check_gates(
-    candidate: Evaluation, parent: Evaluation, settings: GateSettings, *, speedup: float | None = None
+    candidate: Evaluation, parents: Parents, settings: GateSettings, *, speedup: float | None = None
 ) -> tuple[Gate, ...]:
-    """Hold `candidate` against `parent`, the better of the parent and the parent trained on.
+    """Hold `candidate` against `parents`, each figure against the better one; sizes are shares of the first's.
 
     Raises:
         ConfigError: they were evaluated on other images or by other rules.
     """
     return (
-        *check_accuracy(candidate, parent, settings),
-        *_size_gates(candidate, parent, settings, speedup),
+        *check_accuracy(candidate, parents, settings),
+        *_size_gates(candidate, next(iter(parents.values())), settings, speedup),
     )
 
 
-def check_accuracy(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> tuple[Gate, ...]:
-    """Hold `candidate` against `parent` by the gates of what is found alone, not of sizes and speed.
+def check_accuracy(candidate: Evaluation, parents: Parents, settings: GateSettings) -> tuple[Gate, ...]:
+    """Hold `candidate` against `parents` by the gates of what is found alone, not of sizes and speed.
 
     Raises:
         ConfigError: they were evaluated on other images or by other rules.
     """
-    check_comparable(candidate, parent)
-    return (*_accuracy_gates(candidate, parent, settings), *_miss_gates(candidate, parent, settings))
+    for parent in parents.values():
+        check_comparable(candidate, parent)
+    return (*_accuracy_gates(candidate, parents, settings), *_miss_gates(candidate, parents, settings))
+
+
+def most_accurate(parents: Parents, key: str) -> tuple[str, float | None]:
+    """Return which parent has most of a figure of `accuracy`, and that figure; None where it was not measured."""
+    name = max(parents, key=lambda name: getattr(parents[name].accuracy, key) or 0.0)
+    return name, getattr(parents[name].accuracy, key)
+
+
+def fewest_missed(parents: Parents) -> str:
+    """Return which parent misses fewest at its operating threshold and the first matching IoU."""
+    return min(parents, key=lambda name: parents[name].operating[0].missed)
 
 
 def exit_code(gates: Sequence[Gate]) -> ExitCode:
@@ -108,34 +123,48 @@ def exit_code(gates: Sequence[Gate]) -> ExitCode:
     return ExitCode.DONE if all(gate.passed for gate in gates) else ExitCode.GATE_FAILED
 
 
-def _accuracy_gates(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> Iterator[Gate]:
+def _accuracy_gates(candidate: Evaluation, parents: Parents, settings: GateSettings) -> Iterator[Gate]:
+    unknown = _without_boxes(candidate)
     for name, key in (("map50_95_drop", "map50_95"), ("map50_drop", "map50")):
         limit = getattr(settings, name)
         if limit is not None:
-            drop = _drop(getattr(candidate.accuracy, key), getattr(parent.accuracy, key))
-            yield _at_most(name, limit, drop, "points")
+            best, theirs = most_accurate(parents, key)
+            drop = _drop(getattr(candidate.accuracy, key), theirs)
+            yield _at_most(name, limit, drop, f"points, against the {best}{unknown}")
     if settings.class_recall_drop is not None:
-        yield _class_recall_gate(candidate, parent, settings.class_recall_drop)
+        yield _class_recall_gate(candidate, parents, settings.class_recall_drop)
 
 
-def _class_recall_gate(candidate: Evaluation, parent: Evaluation, limit: float) -> Gate:
-    ours, theirs = candidate.operating[0].by_class, parent.operating[0].by_class
-    drops = {
-        name: 100 * (ours[name].missed - found.missed) / found.boxes for name, found in theirs.items() if found.boxes
-    }
+def _class_recall_gate(candidate: Evaluation, parents: Parents, limit: float) -> Gate:
+    ours = candidate.operating[0].by_class
+    drops: dict[str, tuple[float, str]] = {}  # of each class, against the parent that misses fewest of it
+    for name, found in ours.items():
+        if found.boxes:
+            missed = {parent: theirs.operating[0].by_class[name].missed for parent, theirs in parents.items()}
+            best = min(missed, key=missed.__getitem__)
+            drops[name] = 100 * (found.missed - missed[best]) / found.boxes, best
     if not drops:
         return _at_most("class_recall_drop", limit, None, "no true boxes")
-    worst = max(drops, key=drops.__getitem__)
-    return _at_most("class_recall_drop", limit, drops[worst], f"points, worst class {worst}")
+    worst = max(drops, key=lambda name: drops[name][0])
+    drop, best = drops[worst]
+    detail = f"points, worst class {worst}, against the {best}{_without_boxes(candidate)}"
+    return _at_most("class_recall_drop", limit, drop, detail)
 
 
-def _miss_gates(candidate: Evaluation, parent: Evaluation, settings: GateSettings) -> Iterator[Gate]:
-    point, reference = candidate.operating[0], parent.operating[0]
-    place = f"at IoU {point.match_iou:g}, score above {point.threshold:g}"
+def _without_boxes(evaluation: Evaluation) -> str:
+    """Name the classes of which no true box says anything; "" where there are none."""
+    known = evaluation.operating[0].by_class
+    unknown = [name for name in evaluation.data.classes if name not in known or not known[name].boxes]
+    return f"; nothing is known of {', '.join(unknown)}: no true boxes" if unknown else ""
+
+
+def _miss_gates(candidate: Evaluation, parents: Parents, settings: GateSettings) -> Iterator[Gate]:
+    point, best = candidate.operating[0], fewest_missed(parents)
+    place, reference = f"at IoU {point.match_iou:g}, score above {point.threshold:g}", parents[best].operating[0]
     if settings.miss_rate is not None:
         yield _at_most("miss_rate", settings.miss_rate, point.miss_rate.value, place)
     if settings.miss_rate_within_parent:
-        detail = f"{place}; parent {reference.missed} of {reference.boxes}"
+        detail = f"{place}; {best} {reference.missed} of {reference.boxes}"
         yield _at_most("miss_rate_within_parent", reference.miss_rate.high, point.miss_rate.value, detail)
 
 

@@ -70,6 +70,10 @@ class RowKind(StrEnum):
     NARROW = "narrow", RowGroup.CONTROL, "Narrow network", "scaled down, trained from scratch as long"
 
 
+#: What the product is held against, in words.
+PARENTS = {RowKind.PARENT: "parent", RowKind.LONGER: "parent trained longer"}
+
+
 class ReportRow(FrozenModel):
     """One model of the report."""
 
@@ -139,7 +143,7 @@ class Identity(FrozenModel):
 
 
 class Headline(FrozenModel):
-    """The product in nine figures; drops are against the better parent, ratios against the parent."""
+    """The product in nine figures; drops are against the parent that has more of it, ratios against the parent."""
 
     params_ratio: Figure
     """Parameters."""
@@ -154,7 +158,7 @@ class Headline(FrozenModel):
     miss_rate: Figure | None
     """Share of the defects missed at the operating threshold and the first matching IoU."""
     parent_miss_rate_interval: tuple[Figure, Figure]
-    """The better parent's, exact 95 % interval."""
+    """Of the parent that misses fewer, exact 95 % interval."""
     speedup_cpu_640: Figure | None
     """Throughput of the network alone at 640x640 on this CPU, as a multiple of the parent's; null: not measured."""
     speedup_cpu_640_application: Figure | None

@@ -9,12 +9,22 @@ from dataclasses import dataclass
 from vision_line.errors import ConfigError
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.compare import RESAMPLES, difference, resample
-from vision_line_compression.evaluate.gates import Gate, GateSettings, check_accuracy, check_comparable, check_gates
+from vision_line_compression.evaluate.gates import (
+    Gate,
+    GateSettings,
+    Parents,
+    check_accuracy,
+    check_comparable,
+    check_gates,
+    fewest_missed,
+    most_accurate,
+)
 from vision_line_compression.evaluate.predict import Predictions
 from vision_line_compression.evaluate.results import Evaluation, PairedDifference, RobustnessComparison
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.quantize.encodings import UNSIGNED
 from vision_line_compression.report.card import (
+    PARENTS,
     Headline,
     Identity,
     KeptChannels,
@@ -84,10 +94,11 @@ def build_card(
     differences = {
         kind: difference(ours, drawn[reference], seed) for kind, ours in drawn.items() if kind is not reference
     }
-    checked = _checked(runs, product, reference, gates)
+    parents = {words: runs[kind].evaluation for kind, words in PARENTS.items() if kind in runs}
+    checked = _checked(runs, product, parents, gates)
     return ReportCard(
         identity=identity,
-        headline=_headline(runs, product, reference),
+        headline=_headline(runs, product, parents),
         product=product,
         reference=reference,
         passed=all(gate.passed for gate in checked),
@@ -101,14 +112,14 @@ def build_card(
 
 
 def _checked(
-    runs: Mapping[RowKind, MeasuredRun], product: RowKind, reference: RowKind, gates: GateSettings
+    runs: Mapping[RowKind, MeasuredRun], product: RowKind, parents: Parents, gates: GateSettings
 ) -> tuple[Gate, ...]:
     """Hold the product against the gates, and its unsigned variant against those of accuracy: either may inspect."""
-    parent, unsigned = runs[reference].evaluation, runs.get(RowKind.INT8_UNSIGNED)
-    checked = check_gates(runs[product].evaluation, parent, gates, speedup=runs[product].engine_speedup)
+    unsigned = runs.get(RowKind.INT8_UNSIGNED)
+    checked = check_gates(runs[product].evaluation, parents, gates, speedup=runs[product].engine_speedup)
     if unsigned is None:
         return checked
-    more = check_accuracy(unsigned.evaluation, parent, gates)
+    more = check_accuracy(unsigned.evaluation, parents, gates)
     return (*checked, *(gate.model_copy(update={"form": UNSIGNED.name}) for gate in more))
 
 
@@ -152,17 +163,17 @@ def _row(kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | 
     )
 
 
-def _headline(runs: Mapping[RowKind, MeasuredRun], product: RowKind, reference: RowKind) -> Headline:
-    ours, parent, better = (runs[kind].evaluation for kind in (product, RowKind.PARENT, reference))
+def _headline(runs: Mapping[RowKind, MeasuredRun], product: RowKind, parents: Parents) -> Headline:
+    ours, parent = (runs[kind].evaluation for kind in (product, RowKind.PARENT))
     speed = ours.speed
     at_640 = speed is not None and speed.input_shape_hw == HEADLINE_SHAPE_HW
-    miss_rate = better.operating[0].miss_rate
+    miss_rate = parents[fewest_missed(parents)].operating[0].miss_rate
     return Headline(
         params_ratio=ours.model.params / parent.model.params,
         macs_ratio=ours.model.macs / parent.model.macs,
         onnx_ratio=ours.model.file_bytes / parent.model.file_bytes,
-        map50_95_drop=_points(better.accuracy.map50_95, ours.accuracy.map50_95),
-        map50_drop=_points(better.accuracy.map50, ours.accuracy.map50),
+        map50_95_drop=_points(most_accurate(parents, "map50_95")[1], ours.accuracy.map50_95),
+        map50_drop=_points(most_accurate(parents, "map50")[1], ours.accuracy.map50),
         miss_rate=ours.operating[0].miss_rate.value,
         parent_miss_rate_interval=(miss_rate.low, miss_rate.high),
         speedup_cpu_640=runs[product].engine_speedup if at_640 else None,

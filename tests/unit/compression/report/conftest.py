@@ -192,7 +192,7 @@ def card() -> ReportCard:
     product, reference = evaluations[RowKind.INT8_MSE], evaluations[RowKind.LONGER]
     gates = check_gates(
         product,
-        reference,
+        {"parent": evaluations[RowKind.PARENT], "parent trained longer": reference},
         GateSettings(map50_drop=None, params_ratio=0.45, macs_ratio=0.4, onnx_ratio=0.5, speedup=3.8),
         speedup=3.72,
     )

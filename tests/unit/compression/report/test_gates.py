@@ -18,7 +18,7 @@ OFF = GateSettings(map50_95_drop=None, map50_drop=None, class_recall_drop=None, 
 
 def test_equal_models_pass(make_evaluation: MakeEvaluation) -> None:
     """A model passes all gates against itself."""
-    gates = check_gates(make_evaluation(), make_evaluation(), GateSettings())
+    gates = check_gates(make_evaluation(), {"parent": make_evaluation()}, GateSettings())
 
     assert [gate.name for gate in gates] == [
         "map50_95_drop",
@@ -34,7 +34,7 @@ def test_drop_is_in_points(make_evaluation: MakeEvaluation, score: float, passed
     """A drop of more than one hundredth fails a limit of one point."""
     settings = OFF.model_copy(update={"map50_95_drop": 1.0})
 
-    (gate,) = check_gates(make_evaluation(map50_95=score), make_evaluation(map50_95=0.70), settings)
+    (gate,) = check_gates(make_evaluation(map50_95=score), {"parent": make_evaluation(map50_95=0.70)}, settings)
 
     assert gate.passed is passed
     assert gate.found == pytest.approx(100 * (0.70 - score), abs=1e-6)
@@ -44,7 +44,7 @@ def test_drop_is_in_points(make_evaluation: MakeEvaluation, score: float, passed
 def test_more_misses_than_the_parents_interval_fail(make_evaluation: MakeEvaluation) -> None:
     """The miss rate may be within the parent's interval, not above it."""
     settings = OFF.model_copy(update={"miss_rate_within_parent": True})
-    parent = make_evaluation(missed=80)  # 2.9 to 4.5 %
+    parent = {"parent": make_evaluation(missed=80)}  # 2.9 to 4.5 %
 
     (within,) = check_gates(make_evaluation(missed=95), parent, settings)
     (above,) = check_gates(make_evaluation(missed=110), parent, settings)
@@ -57,18 +57,52 @@ def test_worst_class_decides(make_evaluation: MakeEvaluation) -> None:
     """The class that lost most recall is named."""
     settings = OFF.model_copy(update={"class_recall_drop": 1.0})
 
-    (gate,) = check_gates(make_evaluation(missed=140), make_evaluation(missed=80), settings)
+    (gate,) = check_gates(make_evaluation(missed=140), {"parent": make_evaluation(missed=80)}, settings)
 
     assert not gate.passed
     assert gate.found == pytest.approx(100 * 10 / 366, abs=1e-6)
     assert "worst class" in gate.detail
 
 
+def test_each_figure_is_held_against_the_better_parent_in_it(make_evaluation: MakeEvaluation) -> None:
+    """One that has more mAP and misses more defects is no excuse for misses; nor the other way round."""
+    parents = {
+        "parent": make_evaluation(map50_95=0.700, missed=62, params=3_000_000),
+        "parent trained longer": make_evaluation(map50_95=0.720, missed=110, params=3_000_001),
+    }
+    settings = GateSettings(map50_95_drop=1.0, map50_drop=1.0, class_recall_drop=1.0, params_ratio=1.0)
+
+    gates = {gate.name: gate for gate in check_gates(make_evaluation(map50_95=0.705, missed=100), parents, settings)}
+
+    assert not any(gate.passed for name, gate in gates.items() if name != "params_ratio")
+    assert gates["map50_95_drop"].found == pytest.approx(1.5)
+    assert gates["map50_drop"].found == pytest.approx(1.5)
+    assert gates["map50_95_drop"].detail == "points, against the parent trained longer"
+    assert gates["class_recall_drop"].found == pytest.approx(100 * (100 // 6 - 62 // 6) / 366, abs=1e-6)
+    assert gates["class_recall_drop"].detail.endswith("against the parent")
+    assert gates["miss_rate_within_parent"].limit == parents["parent"].operating[0].miss_rate.high
+    assert gates["miss_rate_within_parent"].detail.endswith("parent 62 of 2195")
+    assert gates["params_ratio"].found == 1.0  # sizes are the parent's
+
+
+def test_classes_of_which_nothing_is_known_are_named(make_evaluation: MakeEvaluation) -> None:
+    """A gate that passes says of which classes it says nothing."""
+    evaluation = make_evaluation()
+    point = evaluation.operating[0]
+    nothing = {"short": point.by_class["short"].model_copy(update={"boxes": 0, "missed": 0})}
+    by_class = {name: found for name, found in point.by_class.items() if name != "spur"} | nothing
+    blind = evaluation.model_copy(update={"operating": (point.model_copy(update={"by_class": by_class}),)})
+
+    gates = check_gates(blind, {"parent": blind}, GateSettings(miss_rate_within_parent=False))
+
+    assert [gate.detail.partition("; ")[2] for gate in gates] == ["nothing is known of short, spur: no true boxes"] * 3
+
+
 def test_sizes_are_ratios(make_evaluation: MakeEvaluation) -> None:
     """Parameters, MACs and file size are shares of the parent's."""
     settings = OFF.model_copy(update={"params_ratio": 0.45, "macs_ratio": 0.35, "onnx_ratio": 0.45})
 
-    gates = check_gates(make_evaluation(params=1_200_000), make_evaluation(), settings)
+    gates = check_gates(make_evaluation(params=1_200_000), {"parent": make_evaluation()}, settings)
 
     assert [(gate.name, gate.passed) for gate in gates] == [
         ("params_ratio", True),
@@ -81,8 +115,8 @@ def test_what_was_not_measured_fails(make_evaluation: MakeEvaluation) -> None:
     """A speed gate without a measurement is no pass."""
     settings = OFF.model_copy(update={"speedup": 3.7})
 
-    (unmeasured,) = check_gates(make_evaluation(), make_evaluation(), settings)
-    (measured,) = check_gates(make_evaluation(), make_evaluation(), settings, speedup=3.8)
+    (unmeasured,) = check_gates(make_evaluation(), {"parent": make_evaluation()}, settings)
+    (measured,) = check_gates(make_evaluation(), {"parent": make_evaluation()}, settings, speedup=3.8)
 
     assert (unmeasured.passed, unmeasured.found, unmeasured.detail) == (False, None, "not measured")
     assert measured.passed
@@ -91,4 +125,4 @@ def test_what_was_not_measured_fails(make_evaluation: MakeEvaluation) -> None:
 def test_other_images_cannot_be_compared(make_evaluation: MakeEvaluation) -> None:
     """Evaluations on another data set are refused, naming what differs."""
     with pytest.raises(ConfigError, match=r"data\.sha256"):
-        check_gates(make_evaluation(data_sha256="e" * 64), make_evaluation(), GateSettings())
+        check_gates(make_evaluation(data_sha256="e" * 64), {"parent": make_evaluation()}, GateSettings())
