@@ -90,7 +90,7 @@ def test_sections_must_fit_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "own"), [("score_threshold", "score"), ("nms_iou", "nms_iou")])
-def test_gates_judge_what_the_bundle_holds(key: str, own: str, tmp_path: Path) -> None:
+def test_gates_hold_at_the_thresholds_of_the_bundle(key: str, own: str, tmp_path: Path) -> None:
     """At its own thresholds: others would pass a model that inspects otherwise."""
     found = problems(tmp_path, MINIMAL + f"[evaluate]\n{key} = 0.4\n")
 
