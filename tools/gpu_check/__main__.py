@@ -58,6 +58,7 @@ STAGES = (
     Stage("rates", "rates", 75, alone=True),
     Stage("slots", "slots", 90, alone=True, environment=_FAST),
     Stage("cameras_8_queues", "cameras", 75, alone=True, environment=_FAST | {"CUDA_DEVICE_MAX_CONNECTIONS": "8"}),
+    Stage("peers", "peers", 150, alone=True, environment=_FAST),
     Stage("selftest_fast", "selftest", 200, alone=True, environment=_FAST | {"GPU_CHECK_SELFTEST": "--seconds 6"}),
 )
 

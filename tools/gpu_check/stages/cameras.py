@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -24,22 +25,36 @@ _ENDING_S = 90.0
 _LIVE = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "slices=1:sliced-threads=0:keyint=25:bframes=0"}
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Cameras that are served: their addresses, a folder, and a streams.toml in it."""
+
+    folder: Path
+    streams: Path
+    urls: list[str]
+
+
 def run(findings: Findings) -> None:
     """Inspect for a while, and keep what the summary says."""
     count, seconds = int(os.environ.get(CAMERAS, "16")), float(os.environ.get(SECONDS, "25"))
     size_wh = (320, 192) if is_rehearsal() else FULL_HD
-    with tempfile.TemporaryDirectory() as name, served(Path(name), count, size_wh) as streams:
-        summary, records = Path(name) / "summary.json", Path(name) / "records"
-        command = [sys.executable, "-m", "vision_line", "--streams", str(streams), "--headless"]
-        command += ["--device", "cpu" if is_rehearsal() else "cuda:0", "--duration", f"{seconds:g}"]
-        command += ["--summary", str(summary), "--record", str(records)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _ENDING_S, check=False)
-        findings.note("exit_code", done.returncode)
-        findings.note("said", (done.stdout + done.stderr)[-4000:])
-        if not summary.exists():
-            findings.fault(f"no summary; exit code {done.returncode}")
-            return
-        said = json.loads(summary.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as name, served(Path(name), count, size_wh) as site:
+        inspect(findings, site, seconds)
+
+
+def inspect(findings: Findings, site: Site, seconds: float) -> None:
+    """Let the program inspect the cameras, and keep what its summary says."""
+    summary = site.folder / "summary.json"
+    command = [sys.executable, "-m", "vision_line", "--streams", str(site.streams), "--headless"]
+    command += ["--device", "cpu" if is_rehearsal() else "cuda:0", "--duration", f"{seconds:g}"]
+    command += ["--summary", str(summary), "--record", str(site.folder / "records")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _ENDING_S, check=False)
+    findings.note("exit_code", done.returncode)
+    findings.note("said", (done.stdout + done.stderr)[-4000:])
+    if not summary.exists():
+        findings.fault(f"no summary; exit code {done.returncode}")
+        return
+    said = json.loads(summary.read_text(encoding="utf-8"))
     for key in ("device", "model", "totals", "process", "device_loads", "cpu"):
         if key in said:
             findings.note(key, said[key])
@@ -48,8 +63,8 @@ def run(findings: Findings) -> None:
 
 
 @contextmanager
-def served(folder: Path, count: int, size_wh: tuple[int, int]) -> Iterator[Path]:
-    """Serve so many cameras, and yield a streams.toml of them."""
+def served(folder: Path, count: int, size_wh: tuple[int, int], model: Path | None = None) -> Iterator[Site]:
+    """Serve so many cameras, to be inspected by `model`, None: the shipped one."""
     clip = folder / "clip.h264"
     clip.write_bytes(_clip(size_wh))
     names = [f"camera{number:02d}" for number in range(1, count + 1)]
@@ -62,9 +77,11 @@ def served(folder: Path, count: int, size_wh: tuple[int, int]) -> Iterator[Path]
         server.stdin.flush()
         port = json.loads(server.stdout.readline())["port"]
         streams = folder / "streams.toml"
-        lines = [f'[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:{port}/{name}"' for name in names]
-        streams.write_text("\n".join(["config_version = 1", *lines, ""]), encoding="utf-8")
-        yield streams
+        urls = [f"rtsp://127.0.0.1:{port}/{name}" for name in names]
+        chosen = [] if model is None else [f'[model]\npath = "{model.absolute()}"']
+        lines = [f'[[stream]]\nname = "{name}"\nurl = "{url}"' for name, url in zip(names, urls, strict=True)]
+        streams.write_text("\n".join(["config_version = 1", *chosen, *lines, ""]), encoding="utf-8")
+        yield Site(folder, streams, urls)
         server.stdin.close()
 
 
