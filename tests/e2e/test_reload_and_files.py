@@ -44,6 +44,7 @@ def test_cameras_come_go_and_change_without_touching_the_others(make_run: Callab
 
     run.write_streams(["cam01", "cam03"], extra='[[stream]]\nname = "bad"\nurl = "http://x"\n')
     poll(lambda: "the previous one stays in force" in run.text(), run.text)
+    poll(lambda: "ALARM the configuration as it is now is not used: " in run.text(), run.text)
     assert "stream[bad].url" in run.text()
 
     run.write_streams(["cam01", "cam02", "cam03"])

@@ -31,12 +31,10 @@ from vision_line.fleet.signed_plant import SignedPlant, checked_signature
 from vision_line.inspection.coverage.causes import Absence
 from vision_line.records.lives import Inheritance
 from vision_line.runtime.camera_manager import CameraManager
-from vision_line.telemetry.snapshot import Snapshot
+from vision_line.runtime.reload import in_short
+from vision_line.telemetry.snapshot import ConfigStatus, Snapshot
 
 logger = logging.getLogger(__name__)
-
-#: So much of why a plant is refused goes into a heartbeat and an alarm; the log has all of it.
-LONGEST_WHY = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +153,14 @@ class FleetFollower:
         if self._member.is_leading and self._member.plan is not None and self._member.plan.left_out:
             names = sorted(self._member.plan.left_out)
             found.append(f"no box inspects {', '.join(names[:6])}{f' + {len(names) - 6} more' if names[6:] else ''}")
-        if self._refused_why:
-            found.append(
-                f"plant {self._signed.serial} stays in force, the one in the store is not used: {self._refused_why}"
-            )
         return found
+
+    def status(self) -> ConfigStatus:
+        """Return what of the plant in the store is not in force."""
+        if not self._refused_why:
+            return ConfigStatus()
+        serial = self._signed.serial
+        return ConfigStatus(f"plant {serial} stays in force, the one in the store is not used: {self._refused_why}")
 
     def _configure(self, value: bytes) -> None:
         """Take a configuration of the store, if it is the operator's, valid, and newer."""
@@ -176,7 +177,7 @@ class FleetFollower:
                 )
             self._check_all(plant)
         except ConfigError as exc:
-            self._refused_value, self._refused_why = value, str(exc).partition("\n")[0][:LONGEST_WHY]
+            self._refused_value, self._refused_why = value, in_short(exc)
             logger.error("the plant in the store is not used, the previous one stays in force:\n%s", exc)
             return
         self._signed, self._plant, self._value = signed, plant, value

@@ -112,6 +112,7 @@ class Run:
         recipes = RecipeFollower(self._setup.recipes, self._setup.loaded, partial(self._bring_in_force, cameras))
         self._metrics.watch_recipes(recipes.status)
         follower = self._follower(cameras, recipes)
+        self._metrics.watch_config(follower.status)
         await recipes.begin()
         self._monitoring.serve()
         await self._first_frames(cameras)

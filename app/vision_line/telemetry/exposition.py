@@ -121,7 +121,7 @@ class _OfTheRun(Collector):
         yield from _run_metrics(self._reading.totals)
         yield from _log_metrics(self._reading)
         yield from _feed_metrics(self._reading.totals.feed)
-        yield from _recipe_metrics(self._reading.totals)
+        yield from _config_metrics(self._reading.totals)
         yield from self._process.collect()
 
 
@@ -141,7 +141,10 @@ def _run_metrics(totals: RunTotals) -> Iterator[Metric]:
     yield CounterMetricFamily("vision_line_batch_places", "Frames that the batches had room for", totals.batch_places)
 
 
-def _recipe_metrics(totals: RunTotals) -> Iterator[Metric]:
+def _config_metrics(totals: RunTotals) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "vision_line_config_refused", "1: the configuration as it is now is not used", bool(totals.config.refusal)
+    )
     yield GaugeMetricFamily(
         "vision_line_recipe_refused", "Recipes that were asked for and are not in force", len(totals.recipe_troubles)
     )

@@ -21,7 +21,7 @@ from vision_line.telemetry.output_metrics import output_notices
 from vision_line.telemetry.outputs_watch import WatchedOutput
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.shortfall import SteadyNumber
-from vision_line.telemetry.snapshot import CameraSnapshot, ModelInUse, RecipeStatus, Snapshot, Totals
+from vision_line.telemetry.snapshot import CameraSnapshot, ConfigStatus, ModelInUse, RecipeStatus, Snapshot, Totals
 
 LATEST_EVENTS = 32
 #: How long a step of the wall clock is shown as a notice.
@@ -68,6 +68,7 @@ class RunTotals:
     loads: tuple[LoadTotals, ...] = ()  # of each GPU
     feed: FeedStatus = field(default_factory=FeedStatus)
     recipe_troubles: tuple[str, ...] = ()  # recipes that were asked for and are not in force
+    config: ConfigStatus = field(default_factory=ConfigStatus)
 
     @property
     def latency_ms(self) -> Quantiles | None:
@@ -113,6 +114,7 @@ class RunMetrics:
         self._read_recipes: Callable[[], RecipeStatus] = RecipeStatus
         self._read_fleet: Callable[[], Sequence[str]] = tuple
         self._read_companions: Callable[[], Sequence[str]] = tuple
+        self._read_config: Callable[[], ConfigStatus] = ConfigStatus
         self._preparation = ""
         self._decoding = ""
         self._clock_step: ClockStep | None = None
@@ -152,6 +154,10 @@ class RunMetrics:
     def watch_companions(self, read_alarms: Callable[[], Sequence[str]]) -> None:
         """Raise from now on an alarm for each process beside the run that does not run."""
         self._read_companions = read_alarms
+
+    def watch_config(self, read_config: Callable[[], ConfigStatus]) -> None:
+        """Raise the alarm about a configuration that is not used from now on, and say what needs a restart."""
+        self._read_config = read_config
 
     def device_prepares(self, sentence: str) -> None:
         """Set the notice about what the device prepares, "" when it is done; any thread."""
@@ -238,7 +244,7 @@ class RunMetrics:
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
         names = (camera.model.name for camera in cameras)
         loads = self._loads.latest
-        recipes = self._read_recipes()
+        recipes, config = self._read_recipes(), self._read_config()
         with self._latest_lock:
             latest = tuple(reversed(self._latest.values()))
         return Snapshot(
@@ -262,6 +268,7 @@ class RunMetrics:
                     self._decoding,
                     lambda fits: self._fits.show(fits, now_s),
                 ),
+                *filter(None, [config.refusal]),
                 *self._read_fleet(),
                 *self._read_companions(),
                 *recipes.troubles,
@@ -272,7 +279,7 @@ class RunMetrics:
                 *plan_notices(
                     cameras, self._overlay(), self._preparation, loads, self._recent_clock_step(now_s), self._left_out
                 ),
-                *filter(None, [self._read_feed().problem]),
+                *filter(None, [config.restart, self._read_feed().problem]),
                 *output_notices(self._read_outputs()),
             ),
             not_inspected=tuple(not_inspected),
@@ -296,6 +303,7 @@ class RunMetrics:
             loads=self._loads.totals(),
             feed=self._read_feed(),
             recipe_troubles=self._read_recipes().troubles,
+            config=self._read_config(),
         )
 
     def _recent_clock_step(self, now_s: float) -> str:

@@ -56,6 +56,14 @@ class RecipeStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """What of the configuration, as it is now, is not in force; each a sentence, "" for nothing."""
+
+    refusal: str = ""  # all of it: why it is not used
+    restart: str = ""  # which changes wait for the next start
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSnapshot:
     """One camera now. Rates are frames per second over the last seconds, counts are since the program started."""
 

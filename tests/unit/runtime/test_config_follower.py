@@ -15,6 +15,8 @@ from vision_line.runtime.reload import ConfigFollower
 
 TEXT = 'config_version = 1\n[[stream]]\nname = "a"\nurl = "rtsp://u:{LINE_TEST_PASSWORD}@host/x"\n'
 
+_WORD = "geheim-7421"
+
 
 class Followed:
     """A followed configuration with a secret beside it."""
@@ -71,14 +73,46 @@ async def test_a_secret_that_cannot_be_read_is_refused_and_survived(followed: Fo
     """The old configuration stays in force, and the next check takes up the mended one."""
     followed.secret.write_bytes(b"\xff\xfe")
     followed.asked.set()
-    await followed.until(lambda: followed.follower.refusal is not None)
-    assert "expected UTF-8 text" in str(followed.follower.refusal)
+    await followed.until(lambda: followed.follower.status().refusal != "")
+    assert "stream[a].url: {LINE_TEST_PASSWORD}: " in followed.follower.status().refusal
     assert followed.applied == []
 
     followed.secret.write_text("new", encoding="utf-8")
     followed.asked.set()
     await followed.until(lambda: bool(followed.applied))
-    assert followed.follower.refusal is None
+    assert followed.follower.status().refusal == ""
+
+
+async def test_a_refused_file_is_an_alarm_with_its_first_problem(followed: Followed) -> None:
+    """Who looks at the screen knows that what was added is not inspected; the log has all problems."""
+    added = f'{TEXT}[[stream]]\nname = "b"\nurl = "rtsp://u:{_WORD}@host/y"\nroi = 1\nmin_hits = 0\n'
+    followed.path.write_text(added, encoding="utf-8")
+    await followed.until(lambda: followed.follower.status().refusal != "")
+    said = followed.follower.status().refusal
+    assert said.startswith(f"the configuration as it is now is not used: {followed.path}:")
+    assert said.endswith(" (+ 1 more)")
+    assert _WORD not in said
+
+    followed.path.write_text(f"# mended\n{TEXT}", encoding="utf-8")
+    await followed.until(lambda: followed.follower.status().refusal == "")
+    assert followed.applied == []
+
+
+async def test_what_needs_a_restart_is_said_until_the_file_is_as_at_the_start(followed: Followed) -> None:
+    """Also while other changes of the file are taken up at once."""
+    changed = f'{TEXT}[challenge]\nfile = "parts.toml"\n[metrics]\nlisten = "127.0.0.1:9108"\n'
+    followed.path.write_text(changed, encoding="utf-8")
+    await followed.until(lambda: len(followed.applied) == 1)
+    waits = "changes of [challenge], [metrics] need a restart"
+    assert followed.follower.status().restart == waits
+
+    followed.path.write_text(changed.replace('"a"', '"other"'), encoding="utf-8")
+    await followed.until(lambda: len(followed.applied) == 2)
+    assert followed.follower.status().restart == waits
+
+    followed.path.write_text(TEXT, encoding="utf-8")
+    await followed.until(lambda: len(followed.applied) == 3)
+    assert followed.follower.status().restart == ""
 
 
 async def test_what_says_the_same_is_not_applied(followed: Followed) -> None:

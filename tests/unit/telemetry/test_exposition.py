@@ -32,6 +32,7 @@ from vision_line.telemetry.latency_histogram import LatencyHistogram, counts_up_
 from vision_line.telemetry.metrics import ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage
 from vision_line.telemetry.reading import Reading
+from vision_line.telemetry.snapshot import ConfigStatus
 from vision_line.telemetry.summary import build_summary
 
 LOG = LogStatus(True, "", 3, 80.0, 10, 2_000, 1)
@@ -109,6 +110,15 @@ def test_a_feed_that_has_failed_is_seen_and_keeps_its_counts() -> None:
     assert (of(failed, "feed_up"), of(failed, "feed_clients")) == (0, 0)
     assert [of(failed, "feed_dropped_total", what=what) for what in ("frame", "result", "snapshot")] == [30, 4, 5]
     assert of(failed, "feed_clients_sent_away_total") == 6
+
+
+@pytest.mark.parametrize("refusal", ["", "it is not used: line 7"])
+def test_a_configuration_that_is_refused_is_seen(refusal: str) -> None:
+    """Its cameras have no series yet that could tell."""
+    run = make_run("a")
+    run.watch_config(lambda: ConfigStatus(refusal))
+
+    assert of(scrape(run), "config_refused") == bool(refusal)
 
 
 def test_counters_are_those_of_the_summary() -> None:

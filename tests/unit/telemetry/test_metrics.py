@@ -27,6 +27,7 @@ from vision_line.ports import DeviceDescription, LogStatus, OverlayStatus
 from vision_line.telemetry.camera_metrics import CameraCounters, SlidingRates
 from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage, read_usage, resident_mb
+from vision_line.telemetry.snapshot import ConfigStatus
 from vision_line.telemetry.summary import Summary, build_summary, write_summary
 
 LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)
@@ -207,6 +208,18 @@ def test_parsing_of_procfs() -> None:
     """Memory lines are read; what is missing is 0."""
     assert resident_mb("VmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\n") == (2.0, 4.0)
     assert resident_mb("") == (0.0, 0.0)
+
+
+def test_a_configuration_that_is_not_in_force_is_said() -> None:
+    """A refusal is an alarm, for a camera may be missing that nothing else counts; a restart that waits is a notice."""
+    run, status = make_run(), [ConfigStatus("it is not used: line 7", "changes of [model] need a restart")]
+    run.watch_config(lambda: status[0])
+    snapshot = run.snapshot(1001.0, 5e8, LOG)
+    assert (snapshot.alarms, snapshot.notices) == (("it is not used: line 7",), ("changes of [model] need a restart",))
+
+    status[0] = ConfigStatus()
+    snapshot = run.snapshot(1002.0, 5e8, LOG)
+    assert (snapshot.alarms, snapshot.notices) == ((), ())
 
 
 def test_cameras_that_nobody_verifies_are_reported() -> None:
