@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Command lines as both programs have them: an option given twice is refused, a flag shows no value."""
+"""Command lines as both programs have them: an option that would not be heard is refused, a flag shows no value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _Parameter = TypeVar("_Parameter")
 
 
 class CarefulTyper(typer.Typer):
-    """A typer application whose options are given once, save flags and those that take several values."""
+    """A typer application whose options are given once, save flags and those that take several values.
+
+    The options of a group are for its own work: before one of its commands they are refused.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(cls=_CarefulGroup, **settings)
@@ -38,11 +41,13 @@ class _CarefulCommand(TyperCommand):
 
 
 class _CarefulGroup(TyperGroup):
-    """The options before a command."""
+    """A group of commands, with what it does without one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as every group does, after a look at what is repeated."""
+        """Parse as every group does, after a look at what is repeated, and at what stands before a command."""
         _refuse_repeated(self, ctx, args)
+        if not ctx.resilient_parsing:  # the shell's Tab key
+            _refuse_before_command(self, ctx, args)
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -64,3 +69,13 @@ def _refuse_repeated(command: TyperCommand | TyperGroup, context: Any, arguments
     for parameter, times in Counter(order).items():
         if times > 1 and isinstance(parameter, TyperOption) and not (parameter.multiple or parameter.is_flag):
             raise typer.BadParameter(f"given {times} times, expected once", ctx=context, param=parameter)
+
+
+def _refuse_before_command(group: TyperGroup, context: Any, arguments: list[str]) -> None:
+    """Raise the usage error (exit code 2) that names the first option which the command behind it would not hear."""
+    _, rest, order = group.make_parser(context).parse_args(args=list(arguments))
+    ignored = [parameter for parameter in order if not parameter.is_eager]  # those do their work all the same
+    if ignored and rest and rest[0] in group.commands:
+        command = f"{context.command_path} {rest[0]}"
+        said = f"is not heard before a command, expected the options of {command} behind it"
+        raise typer.BadParameter(said, ctx=context, param=ignored[0])

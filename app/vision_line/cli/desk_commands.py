@@ -82,7 +82,6 @@ def desk(
 ) -> None:
     """Show the records in a browser, also during a run: what was inspected, what was not, and what was found."""
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
         return
     with reported_errors():
         from vision_line.cli.desk import DeskOptions, serve_desk
@@ -100,13 +99,6 @@ def desk(
             fleet_token=fleet_token,
         )
         raise typer.Exit(serve_desk(options))
-
-
-def _refuse_options(context: typer.Context) -> None:
-    """Refuse options before `user`, which would not be heard there: it has its own."""
-    sources = map(context.get_parameter_source, context.params)
-    if any(source is not None and source.name == "COMMANDLINE" for source in sources):
-        raise typer.BadParameter("expected options behind the command: vision-line desk user list --record DIR")
 
 
 @user_cli.command("add")

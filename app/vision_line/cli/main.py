@@ -71,6 +71,7 @@ cli.add_typer(database_cli)
 cli.add_typer(ship_cli)
 
 _MODEL = "Model: a bundle folder or an ONNX file."
+_DESK_ADDRESS = "127.0.0.1:8080"
 
 StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml to check.")]
 
@@ -123,8 +124,11 @@ def inspect(
         bool, typer.Option("--desk", help="Show the records in a browser meanwhile, as vision-line desk does.")
     ] = False,
     desk_listen: Annotated[
-        str, typer.Option("--desk-listen", metavar="ADDRESS", help="Where the desk listens on this machine.")
-    ] = "127.0.0.1:8080",
+        str | None,
+        typer.Option(
+            "--desk-listen", metavar="ADDRESS", help=f"Where --desk listens on this machine. Default: {_DESK_ADDRESS}."
+        ),
+    ] = None,
     with_outputs: Annotated[
         bool,
         typer.Option("--outputs", help="Tell other systems meanwhile what is recorded, as vision-line outputs does."),
@@ -143,8 +147,11 @@ def inspect(
     if context.invoked_subcommand is not None:
         return
     if streams is None:
+        _refuse_without_streams(context)
         typer.echo(context.get_help())
         raise typer.Exit
+    if desk_listen is not None and not desk:
+        raise typer.BadParameter("expected together with --desk", param_hint="--desk-listen")
     with reported_errors():
         from vision_line.cli.run import run
         from vision_line.runtime.options import RunOptions
@@ -164,12 +171,19 @@ def inspect(
         raise typer.Exit(
             run(
                 options,
-                desk_listen if desk else None,
+                (desk_listen or _DESK_ADDRESS) if desk else None,
                 with_outputs=with_outputs,
                 with_lanes=with_lanes,
                 with_shipping=with_shipping,
             )
         )
+
+
+def _refuse_without_streams(context: typer.Context) -> None:
+    """Refuse options of a run without its cameras: who wrote them waits for an inspection, not for the help."""
+    sources = map(context.get_parameter_source, context.params)
+    if any(source is not None and source.name == "COMMANDLINE" for source in sources):
+        raise typer.BadParameter("expected with the options of a run, found none", param_hint="--streams")
 
 
 @cli.command()
