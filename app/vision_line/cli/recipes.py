@@ -18,6 +18,7 @@ from vision_line.feed.feed_client import FeedClient
 from vision_line.parts.known_names import KnownNames
 from vision_line.parts.line_commands import LineCommands, RecipeCommand, checked_command
 from vision_line.parts.orders import EVERYWHERE, RECIPE, Asked, Order, order_in_force
+from vision_line.records.directory import is_in_use
 from vision_line.screens.lines import say
 from vision_line.telemetry.snapshot import RecipeWish
 
@@ -26,6 +27,8 @@ DOOR = "command"
 ANSWER_S = 5.0
 #: A file that was written just now is read within this time: what it refuses till then may still come.
 _RELOADS_S = 2.5
+#: How soon a run that did not say is asked again.
+_AGAIN_S = 0.2
 
 
 def use_recipe(streams: Path, record: Path | None, name: str | None, lane: str | None, *, none: bool) -> None:
@@ -33,7 +36,7 @@ def use_recipe(streams: Path, record: Path | None, name: str | None, lane: str |
 
     Raises:
         ConfigError: it is not in the file, or both or neither of a name and `--none` are given.
-        RunError: it cannot be written, or the run refuses it.
+        RunError: it cannot be written, the run refuses it, or does not say what became of it.
     """
     if (name is None) != none:
         raise ConfigError("expected the NAME of a recipe, or --none")
@@ -53,9 +56,12 @@ def use_recipe(streams: Path, record: Path | None, name: str | None, lane: str |
         order = commands.order(wanted, Asked(command_user(), DOOR)).order
     except ConfigError as exc:
         raise ConfigError(*(f"{streams}: {problem}" for problem in exc.problems)) from None
-    wish = _answer(directory, order)
     where = "" if lane is None else f" at lane {lane}"
     asked = f"recipe {name}{where}" if name else f"no recipe{where}"
+    try:
+        wish = _answer(directory, order)
+    except RunError as exc:
+        raise RunError(f"{asked}: asked for, and not known to be in force: {exc}") from exc
     if wish is None:
         _say(f"{asked}: asked for; no run inspects now, the next one begins with it")
     elif wish.refused:
@@ -69,7 +75,7 @@ def list_recipes(streams: Path, record: Path | None, *, as_json: bool) -> None:
 
     Raises:
         ConfigError: the file is not valid TOML.
-        RunError: the wishes cannot be read.
+        RunError: the wishes cannot be read, or the run does not say what it inspects by.
     """
     data = read_toml(streams).data
     directory = _directory(data, record)
@@ -107,19 +113,30 @@ def _answer(directory: Path, order: Order) -> RecipeWish | None:
         RunError: it says nothing in time.
     """
     begun_s = time.monotonic()
+    silence: RunError | None = None
     while time.monotonic() < begun_s + ANSWER_S:
-        wishes = _wishes(directory)
+        try:
+            wishes = _wishes(directory)
+        except RunError as exc:  # it may be starting, or have too many clients for the moment
+            silence = exc
+            time.sleep(_AGAIN_S)
+            continue
         if wishes is None:
             return None
+        silence = None
         newer = [wish for wish in wishes if wish.number >= order.number]
         found = [wish for wish in newer if wish.number == order.number] or newer
         if found and (not found[-1].refused or time.monotonic() > begun_s + _RELOADS_S):
             return found[-1]
-    raise RunError(f"the run did not take up the recipe within {ANSWER_S:g} s")
+    raise silence or RunError(f"the run did not take up the recipe within {ANSWER_S:g} s")
 
 
 def _wishes(directory: Path) -> list[RecipeWish] | None:
-    """Return the wishes of the run's next snapshot; None: no run is there."""
+    """Return the wishes of the run's next snapshot; None: no run is there.
+
+    Raises:
+        RunError: one is, and does not say.
+    """
     try:
         with FeedClient(directory) as feed:
             feed.want(snapshots=True)
@@ -128,8 +145,13 @@ def _wishes(directory: Path) -> list[RecipeWish] | None:
                     return [
                         RecipeWish(**{**wish, "cameras": tuple(wish["cameras"])}) for wish in message.header["recipes"]
                     ]
-    except (RunError, TimeoutError):
-        return None
+            why = feed.reason
+    except TimeoutError:
+        why = f"no snapshot came within {ANSWER_S:g} s"
+    except RunError as exc:
+        why = str(exc)
+    if is_in_use(directory):
+        raise RunError(f"{directory} is in use, and a run there does not say what it inspects by: {why}")
     return None
 
 

@@ -16,6 +16,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -101,7 +102,10 @@ class FeedClient:
         try:
             self._socket.sendall(packed(want.model_dump(mode="json", exclude=unknown)))
         except OSError as exc:
-            raise RunError(f"feed: the run has gone: {exc.strerror or exc}") from exc
+            with suppress(TimeoutError, RunError):  # what it said before it went is the better reason
+                while self.receive(0.0) is not None:
+                    pass
+            raise RunError(f"feed: the run has gone: {self.reason or exc.strerror or exc}") from exc
 
     def receive(self, timeout_s: float | None = None) -> FeedMessage | None:
         """Return the next message, None when the feed has ended: then `reason` says why.

@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from vision_line.errors import RunError
 LOCK_NAME = "lock"
 #: What is being written: on the same file system, so that it gets its name at once.
 PARTIAL_NAME = ".partial"
+#: Who only looks whether a directory is in use has its lock for much less, in seconds.
+_LOOK_S = 0.1
 
 
 class DirectoryLock:
@@ -46,7 +49,7 @@ class DirectoryLock:
         except OSError as exc:
             raise RunError(f"record directory {directory}: cannot be written: {exc.strerror}") from exc
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._file)
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
         except OSError as exc:
@@ -63,6 +66,43 @@ class DirectoryLock:
         if self._file is not None:
             os.close(self._file)  # the lock goes with it; the file stays, or a third run could lock its successor
             self._file = None
+
+
+def is_in_use(directory: Path) -> bool:
+    """Whether a run, or a command that must be alone like one, owns the record directory now.
+
+    Raises:
+        RunError: that cannot be found out.
+    """
+    try:
+        file = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise RunError(f"record directory {directory}: cannot be read: {exc.strerror}") from exc
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as exc:
+        raise RunError(f"record directory {directory}: cannot be locked: {exc.strerror}") from exc
+    finally:
+        os.close(file)
+    return False
+
+
+def _take(file: int) -> None:
+    """Lock a file; once more after a moment, since somebody may only have looked (`is_in_use`).
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: it cannot be locked.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOOK_S)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def free_mb(directory: Path) -> float:
