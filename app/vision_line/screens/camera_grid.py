@@ -51,8 +51,12 @@ def _choose(
 
 
 def _rest(cameras: Sequence[CameraSnapshot]) -> str:
+    """Say how many have no cell of their own, and the worst of them; three digits twice fit into a narrow cell."""
+    more = f"{len(cameras)} more"
+    if missing := sum(camera.is_expected and not camera.is_inspecting for camera in cameras):
+        return f"{more}, {missing} not insp."
     troubled = sum(camera.is_troubled for camera in cameras)
-    return f"{len(cameras)} more, {troubled} in trouble" if troubled else f"{len(cameras)} more, all well"
+    return f"{more}, {troubled} troubled" if troubled else f"{more}, all well"
 
 
 def _joined(row: Sequence[Line | None], cell: int, width: int) -> Line:

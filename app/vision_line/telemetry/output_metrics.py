@@ -61,7 +61,7 @@ def output_series(outputs: Sequence[WatchedOutput], series: SeriesText) -> Itera
         {
             (output.name,): output.known.clock_offset_s
             for output in outputs
-            if output.known is not None and output.known.clock_offset_s is not None
+            if output.is_running and output.known is not None and output.known.clock_offset_s is not None
         },
     )
 

@@ -65,12 +65,13 @@ class KnownOutput:
     clock_offset_s: float | None = None
 
     def is_running(self, now_utc: float) -> bool:
-        """Whether the process that serves it is there."""
-        return self.state is not None and now_utc - self.state.updated_utc <= SILENT_S
+        """Whether the process that serves it is there, for who looks once; what is of the future is of no process."""
+        return self.state is not None and abs(now_utc - self.state.updated_utc) <= SILENT_S
 
-    def is_up(self, now_utc: float) -> bool:
-        """Whether the other side takes messages, or has not refused any."""
-        return self.is_running(now_utc) and self.state is not None and self.state.state in {CONNECTED, READY}
+    @property
+    def takes_messages(self) -> bool:
+        """Whether the other side took messages, or had not refused any, when the process said so last."""
+        return self.state is not None and self.state.state in {CONNECTED, READY}
 
 
 def known_outputs(directory: Path) -> list[KnownOutput]:

@@ -138,6 +138,11 @@ class CameraSnapshot:
         return self.state is CameraState.ENDED and self.code is not None
 
     @property
+    def is_expected(self) -> bool:
+        """Whether this camera should be inspected: it did not end rightly, and was not removed."""
+        return self.is_unfinished or self.state not in (CameraState.ENDED, CameraState.REMOVED)
+
+    @property
     def is_troubled(self) -> bool:
         """Whether an operator should check this camera: it is neither well nor starting nor properly ended."""
         if self.state is CameraState.CONNECTING:
@@ -198,5 +203,4 @@ class Snapshot:
     @property
     def expected(self) -> int:
         """How many cameras should be inspected: all but those that ended or were removed rightly."""
-        over = (CameraState.ENDED, CameraState.REMOVED)
-        return sum(camera.is_unfinished or camera.state not in over for camera in self.cameras)
+        return sum(camera.is_expected for camera in self.cameras)

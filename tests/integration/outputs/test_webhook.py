@@ -237,7 +237,9 @@ async def test_a_server_that_was_asked_nothing_is_not_called_connected(
         await until_state(line, "ready")
         print_status(line.directory, as_json=False)
         assert "mes: ready, nothing sent or answered yet since" in capsys.readouterr().out
-        assert [output.is_up(time.time()) for output in known_outputs(line.directory)] == [True]
+        assert [
+            output.is_running(time.time()) and output.takes_messages for output in known_outputs(line.directory)
+        ] == [True]
         line.event()
         await until_state(line, "connected")
 

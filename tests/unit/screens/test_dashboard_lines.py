@@ -101,6 +101,30 @@ def test_every_camera_is_accounted_for(troubled_line: Maker, width: int, height:
     assert shown == cameras or f"+ {cameras - shown} more, all well" in screen
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (CameraState.CONNECTING, "not insp."),
+        (CameraState.RUNNING, "not insp."),
+        (CameraState.RECONNECTING, "not insp."),
+        (CameraState.DEGRADED, "troubled"),
+        (CameraState.ENDED, "all well"),
+    ],
+)
+def test_cameras_without_a_place_are_well_only_if_they_are_inspected(
+    well_line: Maker, state: CameraState, said: str
+) -> None:
+    """At the start nothing is wrong with them, and nobody inspects them either."""
+    sequence = 9 if state is CameraState.DEGRADED else None
+    every = tuple(CameraSnapshot(f"cam{number:03}", state, sequence=sequence) for number in range(255))
+    screen = "\n".join(text_of(replace(well_line(1), cameras=every), 80, 24))
+
+    hidden = 255 - sum(camera.name in screen for camera in every)
+    count = "" if said == "all well" else f"{hidden} "
+    assert hidden > 99
+    assert f" + {hidden} more, {count}{said}" in screen
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_troubled_cameras_are_shown_first(troubled_line: Maker, width: int, height: int) -> None:
     """The cameras in trouble are on the screen, with their state, however many there are."""

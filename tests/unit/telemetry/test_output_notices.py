@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from vision_line.outputs.cursor import Cursor, CursorKey, JournalName
 from vision_line.outputs.cursor_file import CursorFile
 from vision_line.telemetry import shipping_status
@@ -59,11 +61,11 @@ def test_an_output_that_gets_nothing_is_said_with_why(tmp_path: Path) -> None:
 def test_outputs_that_nobody_serves_are_said_once_they_had_time_to_begin(tmp_path: Path) -> None:
     """Also one that never began; a process that died keeps its last word in the file."""
     noted(tmp_path, "dead", "connected", 1000.0)
-    now_utc = [1005.0]
-    watch = OutputsWatch(tmp_path, ["dead", "never"], 0.01, lambda: now_utc[0])
+    now_s = [5.0]
+    watch = OutputsWatch(tmp_path, ["dead", "never"], 0.01, lambda: 1005.0, lambda: now_s[0])
     found(watch, lambda one: one.outputs()[0].known is not None)
     starting = output_notices(watch.outputs())
-    now_utc[0] = 1020.0
+    now_s[0] = 20.0
     silent = output_notices(watch.outputs())
     watch.expect(["dead", "other"])
     changed = output_notices(watch.outputs())
@@ -101,17 +103,65 @@ def test_a_file_that_cannot_be_read_is_nobody_s_word(tmp_path: Path) -> None:
 
 def test_what_was_known_stands_while_a_file_cannot_be_read(tmp_path: Path) -> None:
     """No counter falls, and rises again as if all that was ever lost were lost now; how old it is says the rest."""
-    now_utc = [1001.0]
+    now_s = [1.0]
     noted(tmp_path, "plant", "connected", 1000.0)
-    watch = OutputsWatch(tmp_path, ["plant", shipping_status.CENTRAL], 0.01, lambda: now_utc[0])
+    watch = OutputsWatch(tmp_path, ["plant", shipping_status.CENTRAL], 0.01, lambda: 1001.0, lambda: now_s[0])
     found(watch, lambda one: one.outputs()[0].known is not None)
     put(tmp_path / shipping_status.FILE_NAME, "")
     found(watch, lambda one: bool(one._problems))
     assert watch.outputs()[0].is_up
     put(tmp_path / FILE_NAME, "no database")
     found(watch, lambda one: len(one._problems) == 2)
-    now_utc[0] = 1060.0
+    now_s[0] = 60.0
     watch.close()
 
     assert 'vision_line_output_lost_total{output="plant"} 2' in "".join(output_series(watch.outputs(), SeriesText()))
     assert [output.is_up for output in watch.outputs()] == [False, False]
+
+
+@pytest.mark.parametrize("set_to_utc", [0.0, 995.0, 5e9])
+def test_what_a_dead_process_said_last_is_old_whatever_the_wall_clock_is_set_to(
+    tmp_path: Path, set_to_utc: float
+) -> None:
+    """Set back, it makes that a word of the future, for as long as it was set back."""
+    now_utc, now_s = [1001.0], [1.0]
+    noted(tmp_path, "plant", "connected", 1000.0)
+    watch = OutputsWatch(tmp_path, ["plant"], 0.01, lambda: now_utc[0], lambda: now_s[0])
+    found(watch, lambda one: one.outputs()[0].is_up)
+    now_utc[0] = set_to_utc
+    assert watch.outputs()[0].is_up
+    now_s[0] = 12.0
+    notices, up = output_notices(watch.outputs()), watch.outputs()[0].is_up
+    watch.close()
+
+    assert (notices, up) == (["vision-line outputs does not run: plant"], False)
+
+
+def test_a_box_that_boots_with_an_old_time_does_not_believe_the_file(tmp_path: Path) -> None:
+    """Until a process says something new, whatever time that one believes it is."""
+    noted(tmp_path, "plant", "connected", 1e9)
+    watch = OutputsWatch(tmp_path, ["plant"], 0.01, lambda: 0.0, lambda: 1.0)
+    found(watch, lambda one: one.outputs()[0].known is not None)
+    silent = watch.outputs()[0]
+    noted(tmp_path, "plant", "connected", 2.0)
+    found(watch, lambda one: one.outputs()[0].is_up)
+    watch.close()
+
+    assert (silent.is_running, silent.is_up, silent.is_awaited) == (False, False, True)
+
+
+def test_a_clock_offset_is_said_only_while_somebody_compares_the_clocks(tmp_path: Path) -> None:
+    """An alert of what a dead process found would never end."""
+    now_s = [1.0]
+    state = OutputState("connected", 1000.0, None, 0, 0.0, 1000.0)
+    shipping_status.ShippingStatus("box", state, {"records": 1}, 1, 0, 5.0).write(tmp_path)
+    watch = OutputsWatch(tmp_path, [shipping_status.CENTRAL], 0.01, lambda: 1001.0, lambda: now_s[0])
+    found(watch, lambda one: one.outputs()[0].is_running)
+    compared = "".join(output_series(watch.outputs(), SeriesText()))
+    now_s[0] = 20.0
+    dead = "".join(output_series(watch.outputs(), SeriesText()))
+    watch.close()
+
+    assert 'vision_line_output_clock_offset_seconds{output="central"} 5.0' in compared
+    assert "vision_line_output_clock_offset_seconds{" not in dead
+    assert 'vision_line_output_up{output="central"} 0' in dead

@@ -48,6 +48,7 @@ def test_the_line_says_what_is_wrong() -> None:
     (notice,) = output_notices([shown(off)])
     assert "-1.5 s off" in notice
     assert not STATUS.as_output.is_running(STATE.updated_utc + SILENT_S + 1)
+    assert not STATUS.as_output.is_running(STATE.updated_utc - SILENT_S - 1)  # the clock was set back since
 
 
 def test_its_series() -> None:
