@@ -71,10 +71,11 @@ def _refuse_repeated(command: TyperCommand | TyperGroup, context: Any, arguments
             raise typer.BadParameter(f"given {times} times, expected once", ctx=context, param=parameter)
 
 
-def _refuse_before_command(group: TyperGroup, context: Any, arguments: list[str]) -> None:
+def _refuse_before_command(group: TyperGroup, context: typer.Context, arguments: list[str]) -> None:
     """Raise the usage error (exit code 2) that names the first option which the command behind it would not hear."""
     _, rest, order = group.make_parser(context).parse_args(args=list(arguments))
-    ignored = [parameter for parameter in order if not parameter.is_eager]  # those do their work all the same
+    # Eager ones, such as --version, do their work all the same.
+    ignored = [parameter for parameter in order if isinstance(parameter, TyperOption) and not parameter.is_eager]
     if ignored and rest and rest[0] in group.commands:
         command = f"{context.command_path} {rest[0]}"
         said = f"is not heard before a command, expected the options of {command} behind it"

@@ -22,8 +22,8 @@ from vision_line.errors import RunError
 LOCK_NAME = "lock"
 #: What is being written: on the same file system, so that it gets its name at once.
 PARTIAL_NAME = ".partial"
-#: Who only looks whether a directory is in use has its lock for much less, in seconds.
-_LOOK_S = 0.1
+#: Who only checks whether a directory is in use has its lock for much less, in seconds.
+_CHECK_S = 0.1
 
 
 class DirectoryLock:
@@ -92,7 +92,7 @@ def is_in_use(directory: Path) -> bool:
 
 
 def _take(file: int) -> None:
-    """Lock a file; once more after a moment, since somebody may only have looked (`is_in_use`).
+    """Lock a file; once more after a moment, since somebody may only have checked (`is_in_use`).
 
     Raises:
         BlockingIOError: another process has it.
@@ -101,7 +101,7 @@ def _take(file: int) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        time.sleep(_LOOK_S)
+        time.sleep(_CHECK_S)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

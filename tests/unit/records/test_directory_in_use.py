@@ -25,12 +25,12 @@ def test_a_directory_is_in_use_while_somebody_has_its_lock(tmp_path: Path) -> No
     assert not is_in_use(tmp_path)
 
 
-def test_who_only_looks_does_not_end_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_only_checks_does_not_end_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the lock for a moment, in which a run may begin."""
     DirectoryLock(tmp_path).close()
-    looking = os.open(tmp_path / LOCK_NAME, os.O_RDONLY)
-    fcntl.flock(looking, fcntl.LOCK_SH)
-    monkeypatch.setattr(time, "sleep", lambda _: os.close(looking))
+    checking = os.open(tmp_path / LOCK_NAME, os.O_RDONLY)
+    fcntl.flock(checking, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(checking))
 
     lock = DirectoryLock(tmp_path)
 
