@@ -97,11 +97,12 @@ class _Module:
                 self._changed.set()
 
     async def serve(self, control: LaneControl) -> None:
-        """Write the outputs for ever; lanes whose module is away are not enabled."""
+        """Write the outputs until cancelled; lanes whose module is away are not enabled."""
         try:
             await self._serve(control)
-        finally:
+        except asyncio.CancelledError:
             control.release(self._name)
+            raise
 
     async def _serve(self, control: LaneControl) -> None:
         while True:
@@ -110,13 +111,20 @@ class _Module:
                     client = await self._connected()
                 await self._write_on(client, control)
             except (ModbusException, OSError, TimeoutError) as exc:
+                self._lose(control, str(exc) or "no answer")
+            except Exception as exc:  # nobody would write the outputs, and nobody divert
                 if not self._is_away:
-                    self._went_s = time.monotonic()
-                self._report(control, is_away=True, why=str(exc) or "no answer")
-                for output in self._outputs:
-                    output.lost()
-                # What it was told last it may do all the same, and let a part pass: it is soon told to end that.
-                await asyncio.sleep(REPEAT_S if time.monotonic() - self._went_s < RETRY_S else RETRY_S)
+                    logger.exception("modbus: module %s: a fault of the program", self._address)
+                self._lose(control, f"a fault of the program: {type(exc).__name__}: {exc}")
+            # What it was told last it may do all the same, and let a part pass: it is soon told to end that.
+            await asyncio.sleep(REPEAT_S if time.monotonic() - self._went_s < RETRY_S else RETRY_S)
+
+    def _lose(self, control: LaneControl, why: str) -> None:
+        if not self._is_away:
+            self._went_s = time.monotonic()
+        self._report(control, is_away=True, why=why)
+        for output in self._outputs:
+            output.lost()
 
     def _report(self, control: LaneControl, *, is_away: bool, why: str = "") -> None:
         if is_away == self._is_away:

@@ -27,9 +27,9 @@ from vision_line.parts.part import PartCause, PartVerdict
 MOST_OPEN = 256
 #: Triggers that are closer than this share of the window are one part or two: nobody can tell.
 SAME_PART_SHARE = 0.1
-#: How long a decided part is kept, for what is found of it too late, in seconds.
+#: How long a decided part is kept, for what is found of it too late, in seconds; and how many of a lane.
 KEPT_S = 60.0
-_MOST_KEPT = 1000
+MOST_KEPT = 1000
 #: So long before nothing can be accepted any more a part is decided by what is known, in seconds.
 LAST_CALL_S = 0.01
 #: A camera without a result for its gap and so much longer is away, in seconds.
@@ -79,7 +79,7 @@ class LaneMachine:
         self._sequence = last.sequence
         self._number = last.number
         self._open: dict[int, OpenPart] = {}
-        self._decided: deque[OpenPart] = deque(maxlen=_MOST_KEPT)
+        self._decided: deque[OpenPart] = deque(maxlen=MOST_KEPT)
         self._missed: list[OpenPart] = []
         self._late_finds: list[LateFind] = []
         self._came_s: dict[str, float] = {}  # when each camera's newest result came

@@ -103,7 +103,7 @@ class LaneService:
                 except ConfigError as exc:
                     logger.error("the changed lanes have errors and are not used, those before stay in force:\n%s", exc)
             if not self._is_adopted:
-                await self._adopt(deciding, link)
+                await self._adopt(deciding, recorder, link)
 
     async def _reload(self, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
         """Read what the file says now, and have it adopted.
@@ -115,7 +115,7 @@ class LaneService:
         plans, doors = plans_of(loaded), self._make_doors(loaded)
         has_other_doors = _doors_are_of(loaded) != _doors_are_of(self._loaded)
         self._loaded, self._is_adopted = loaded, False
-        recorder.follow(list(plans))
+        recorder.follow(list({**deciding.plans, **plans}))  # those that end have parts to enter still
         recorder.keep(loaded.keep_days)
         link.want(cameras_of(plans))
         if has_other_doors:
@@ -126,10 +126,11 @@ class LaneService:
         if loaded.modbus is None or not loaded.modbus.accept_writes:
             deciding.release(THE_PLC)  # it cannot switch on again what it had switched off
 
-    async def _adopt(self, deciding: Deciding, link: LineLink) -> None:
+    async def _adopt(self, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
         """Have the lanes and the doors be those of the file, as far as that goes now; say what does not."""
         before = deciding.plans.keys()
         troubles = list(self._change_lanes(deciding))
+        recorder.follow(list(plans_of(self._loaded)))
         if deciding.plans.keys() - before:  # a lane believes results only from an answer on that came behind its begin
             link.want(cameras_of(plans_of(self._loaded)))
         problem = "; ".join([*troubles, *[each async for each in self._open_doors(deciding)]])

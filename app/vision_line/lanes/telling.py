@@ -13,10 +13,10 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from vision_line.lanes.lane_machine import DecidedPart, LateFind
+from vision_line.lanes.lane_machine import MOST_KEPT, DecidedPart, LateFind
 from vision_line.lanes.part_records import RecordFrame, diverted, part_record
 from vision_line.lanes.parts_recorder import CorrectionEntry, PartEntry, PartsRecorder
 from vision_line.lanes.plc_door import PlcDoor
@@ -27,10 +27,21 @@ logger = logging.getLogger(__name__)
 
 #: Verdicts that let a part pass.
 PASSING = frozenset({PartVerdict.ACCEPT, PartVerdict.WARN})
-_MOST_RECORDS = 4096
 _MEASURED = 1000
 
 _Key = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """A part that leaves, and its record as it is known."""
+
+    decided: DecidedPart
+    record: PartRecord
+
+    def become(self, verdict: PartVerdict, cause: PartCause) -> None:
+        """Note what was told of it instead."""
+        self.record = replace(self.record, verdict=verdict, cause=cause)
 
 
 class Telling:
@@ -52,8 +63,8 @@ class Telling:
         self._frame = frame
         self._on_otherwise = on_otherwise
         self._notice = notice
-        self._pending: dict[_Key, DecidedPart] = {}
-        self._records: OrderedDict[_Key, PartRecord] = OrderedDict()
+        self._pending: dict[_Key, _Leaving] = {}
+        self._left: dict[str, OrderedDict[int, _Leaving]] = {}  # of each lane, by their sequence
         self._took_s: deque[float] = deque(maxlen=_MEASURED)
         self._is_ended = False
 
@@ -64,51 +75,52 @@ class Telling:
 
     def leave(self, decided: DecidedPart) -> None:
         """Let a decision leave."""
-        record = self._recorded(decided)
+        leaving = self._remembered(decided)
         if decided.decision.verdict not in PASSING:
             self._send(decided)
-            self._recorder.put(PartEntry(record))
+            self._recorder.put(PartEntry(leaving.record))
             return
-        self._pending[_key(decided)] = decided
-        self._recorder.put(PartEntry(record, partial(self._entered, decided)))
+        self._pending[_key(decided)] = leaving
+        self._recorder.put(PartEntry(leaving.record, partial(self._entered, leaving)))
         asyncio.get_running_loop().call_at(decided.decision.deadline_s, self._expire, decided)
 
     def correct(self, find: LateFind) -> None:
         """Enter what was found of a part too late, and say so."""
-        key = find.part.trigger.lane, find.part.sequence
-        record = self._records.get(key)
-        if record is None:
+        lane, sequence = key = find.part.trigger.lane, find.part.sequence
+        left = self._left.get(lane)
+        leaving = None if left is None else left.get(sequence)
+        if leaving is None:
             logger.error("lane %s, part %d: a reject was found, of a part that nobody remembers", *key)
             return
-        is_waiting = key in self._pending
+        record, is_waiting = leaving.record, key in self._pending
         if record.verdict in PASSING and not is_waiting:
             logger.error("lane %s, part %d %s: a reject was found too late", *key, record.part_id)
         left_as = LeftAs(PartVerdict.REJECT) if is_waiting else None  # so it will leave, if there is time
         self._recorder.put(CorrectionEntry(record, PartVerdict.REJECT, find.events, left_as))
 
-    def _entered(self, decided: DecidedPart, is_entered: bool) -> None:
+    def _entered(self, leaving: _Leaving, is_entered: bool) -> None:
         """Go on with an acceptance once it was entered, or was not."""
         if self._is_ended:
             return  # what is to be entered of it, is
         self._notice()
+        decided = leaving.decided
         is_waiting = self._pending.pop(_key(decided), None) is not None
         if not is_entered:
             if is_waiting:
                 self._send_otherwise(diverted(decided, PartCause.LOG))
-            self._recorder.put(PartEntry(self._recorded(diverted(decided, PartCause.LOG))))
+            leaving.become(PartVerdict.NOT_INSPECTED, PartCause.LOG)
+            self._recorder.put(PartEntry(leaving.record))
         elif not is_waiting:
-            self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, PartCause.LOG)
+            self._enter_left_as(leaving, PartCause.LOG)
         elif time.monotonic() >= decided.decision.deadline_s:
-            self._take_back(decided, PartCause.LATE)
-        elif (
-            cause := decided.part.ruled_out
-        ):  # since it was decided: the machine slept, or forgot it, or the lane is off
-            self._take_back(decided, cause)
+            self._take_back(leaving, PartCause.LATE)
+        elif cause := decided.part.ruled_out:  # since it was decided: by a sleep, or a machine that forgot it
+            self._take_back(leaving, cause)
         elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction
             self._send_otherwise(replace(decided, decision=replace(decided.decision, verdict=PartVerdict.REJECT)))
-            self._records[_key(decided)] = replace(self._records[_key(decided)], verdict=PartVerdict.REJECT)
+            leaving.become(PartVerdict.REJECT, PartCause.NONE)
         elif self._needs_another_recipe(decided):
-            self._take_back(decided, PartCause.RECIPE)
+            self._take_back(leaving, PartCause.RECIPE)
         else:
             self._send(decided)
 
@@ -127,25 +139,23 @@ class Telling:
             return False
         return self._recorder.orders(trigger.lane, trigger.at_s).recipe != decided.part.recipe
 
-    def _take_back(self, decided: DecidedPart, cause: PartCause) -> None:
+    def _take_back(self, leaving: _Leaving, cause: PartCause) -> None:
         """Say that a part was not inspected whose acceptance is on the disk, and was not told."""
-        self._send_otherwise(diverted(decided, cause))
-        self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, cause)
+        self._send_otherwise(diverted(leaving.decided, cause))
+        self._enter_left_as(leaving, cause)
 
-    def _enter_left_as(self, decided: DecidedPart, verdict: PartVerdict, cause: PartCause) -> None:
-        """Have the part's record say what was told, behind the acceptance that was entered."""
-        key = _key(decided)
-        if (record := self._records.get(key)) is not None:
-            self._recorder.put(CorrectionEntry(record, verdict, (), LeftAs(verdict, cause)))
-            self._records[key] = replace(record, verdict=verdict, cause=cause)
+    def _enter_left_as(self, leaving: _Leaving, cause: PartCause) -> None:
+        """Have the part's record say that it was told as not inspected, behind the acceptance that was entered."""
+        left_as = LeftAs(PartVerdict.NOT_INSPECTED, cause)
+        self._recorder.put(CorrectionEntry(leaving.record, left_as.verdict, (), left_as))
+        leaving.become(left_as.verdict, cause)
 
     def end(self) -> None:
         """Say of what waits for the disk that it was not inspected: the doors close, and nothing is told any more."""
         waiting, self._pending = list(self._pending.values()), {}
         self._is_ended = True
-        for decided in waiting:
-            self._send_otherwise(diverted(decided, PartCause.RESTART))
-            self._enter_left_as(decided, PartVerdict.NOT_INSPECTED, PartCause.RESTART)
+        for leaving in waiting:
+            self._take_back(leaving, PartCause.RESTART)
 
     def _send_otherwise(self, decided: DecidedPart) -> None:
         self._on_otherwise(decided)
@@ -156,13 +166,15 @@ class Telling:
             door.decide(decided.decision)
         self._took_s.append(time.monotonic() - decided.decision.decided_s)
 
-    def _recorded(self, decided: DecidedPart) -> PartRecord:
+    def _remembered(self, decided: DecidedPart) -> _Leaving:
+        """Return a part that leaves; it is remembered for as long as something may be found of it."""
         lane, at_s = decided.decision.lane, decided.decision.trigger.at_s
-        record = part_record(decided, self._frame(), self._recorder.orders(lane, at_s).lot)
-        self._records[_key(decided)] = record
-        if len(self._records) > _MOST_RECORDS:
-            self._records.popitem(last=False)
-        return record
+        leaving = _Leaving(decided, part_record(decided, self._frame(), self._recorder.orders(lane, at_s).lot))
+        left = self._left.setdefault(lane, OrderedDict())
+        left[decided.decision.sequence] = leaving
+        if len(left) > MOST_KEPT:
+            left.popitem(last=False)
+        return leaving
 
 
 def _key(decided: DecidedPart) -> _Key:

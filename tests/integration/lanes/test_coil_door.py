@@ -138,6 +138,21 @@ async def test_a_module_that_is_away_stops_its_lanes_until_it_is_back(
     assert f"module 127.0.0.1:{module.port} is away, its lanes divert everything" in caplog.text
 
 
+async def test_a_fault_of_the_program_is_a_module_that_is_away(
+    module: Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its lanes divert until its outputs are written again; nobody switches them on because the task has ended."""
+    monkeypatch.setattr(coil_door, "RETRY_S", 0.2)
+    async with opened(coil(module, "a", 0)) as (_, control):
+        await until(lambda: bool(module.writes))
+        with monkeypatch.context() as at:
+            at.setattr(coil_pulse.CoilPulse, "changes_at_s", lambda *_: 1 / 0)
+            await until(lambda: control.lanes == {"a": False})
+            assert control.released == []
+        await until(lambda: control.lanes == {"a": True})
+    assert "a fault of the program: ZeroDivisionError" in caplog.text
+
+
 async def test_an_output_that_the_module_has_not_is_no_output(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coil_door, "RETRY_S", 0.2)
     async with opened(coil(module, "a", 99)) as (_, control):

@@ -21,12 +21,14 @@ from vision_line.lanes.lane_machine import DecidedPart, LaneMachine
 from vision_line.lanes.lane_orders import LaneOrders
 from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import CorrectionEntry, PartEntry, PartsRecorder
-from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
+from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision, Trigger
 from vision_line.lanes.telling import Telling
 from vision_line.parts.orders import RECIPE, Asked, ask_lot, enter
 from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.parts_check import check_parts
 from vision_line.parts.parts_file import FILE_NAME
+
+FRAME = RecordFrame("r1", False, 0.0)
 
 
 class HeardDoor:
@@ -54,8 +56,7 @@ class Bench:
         self.said: list[Callable[[], None]] = []
         self.recorder = PartsRecorder(directory, ["l1"], self.said.append)
         self.machine: LaneMachine = make_machine(make_plan(deadline_s=1000.0))
-        frame = RecordFrame("r1", False, 0.0)
-        self.telling = Telling(self.recorder, [self.door], lambda: frame, self.otherwise, self.notice)
+        self.telling = Telling(self.recorder, [self.door], lambda: FRAME, self.otherwise, self.notice)
         self.began_s = time.monotonic()
         self.is_asleep = False
 
@@ -176,8 +177,7 @@ def test_whatever_happens_while_an_acceptance_waits_none_is_heard_that_was_ruled
 async def play(story: list[str]) -> None:
     """Let things happen; an acceptance is heard exactly where nothing came between it and the disk."""
     recorder, door, machine = LeftOver(), HeardDoor(), make_machine(make_plan(deadline_s=1000.0))
-    frame = RecordFrame("r1", False, 0.0)
-    telling = Telling(cast("PartsRecorder", recorder), [door], lambda: frame, lambda _: None, lambda: None)
+    telling = Telling(cast("PartsRecorder", recorder), [door], lambda: FRAME, lambda _: None, lambda: None)
     now_s, waiting, ruled_out, good = 10.0, set[int](), set[int](), set[int]()
     for what in (*story, "commit"):
         now_s += 5.0
@@ -236,6 +236,26 @@ async def test_what_is_found_of_a_part_after_it_was_taken_back_is_no_escape(benc
     for find in bench.machine.take_late_finds():
         bench.telling.correct(find)
     assert bench.rows() == [("not_inspected", "reject")]
+
+
+async def test_a_part_is_remembered_however_many_others_leave_meanwhile() -> None:
+    """Of its own lane while it waits for the disk, and of others for as long as its lane keeps it."""
+    recorder, door, machine, other = LeftOver(), HeardDoor(), make_machine(make_plan()), make_machine(make_plan())
+    telling = Telling(cast("PartsRecorder", recorder), [door], lambda: FRAME, lambda _: None, lambda: None)
+    machine.trigger(make_trigger(10.0))
+    (decided,) = watch(machine, 9.5, 12.0)
+    telling.leave(replace(decided, decision=replace(decided.decision, deadline_s=time.monotonic() + 100)))
+    machine.event(make_fact(10.2, 10.4))
+    for find in machine.take_late_finds():
+        telling.correct(find)
+    for number in range(5000):
+        other.miss(Trigger("l1" if number < 2000 else "l2", float(number)), PartCause.RESTART)
+    for one in other.decide(5000.0):
+        lane = one.decision.trigger.lane
+        decision = replace(one.decision, lane=lane, sequence=one.decision.sequence + 1)
+        telling.leave(replace(one, decision=decision))
+    recorder.commit()
+    assert door.heard[-1].verdict is PartVerdict.REJECT
 
 
 async def test_what_is_not_accepted_does_not_wait_for_the_disk(bench: Bench) -> None:
