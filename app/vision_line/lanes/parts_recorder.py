@@ -92,11 +92,10 @@ class PartsRecorder:
         self._read_s = time.monotonic()
         self._retention = PartsRetention(directory, keep_days)
         self._files: DatabaseFiles | None = None  # those that the thread's connection writes
+        self._complete = set(lanes)  # lanes of which it was entered what a kill took
         with PARTS_FILE.writing(directory) as connection:  # the tables, and whether it can be written
-            missing = sum(enter_missing(connection, lane, time.time()) for lane in lanes)
+            _enter_missing(connection, lanes)
             self._orders = self._read_orders(connection, {}, None)
-        if missing:
-            logger.warning("%d parts were on their way when the program was ended: they were not inspected", missing)
         self._thread = threading.Thread(target=self._run, name="parts", daemon=True)
         self._thread.start()
 
@@ -217,15 +216,18 @@ class PartsRecorder:
         with translated(self._path, "reading"):
             self._watch_orders(connection)
         entries = list(self._waiting)  # who puts more meanwhile appends
-        if entries:
+        begun = [lane for lane in self._lanes if lane not in self._complete]  # before any part of them is entered
+        if entries or begun:
             began_s = time.monotonic()
             with PARTS_FILE.transaction(connection, self._directory):
                 # Waiting for another writer takes seconds, and that one may have asked for something. Who is told that
                 # a part was entered knows by `orders` what was asked for until then: from here on nobody else can.
                 self._watch_orders(connection)
+                _enter_missing(connection, begun)
                 for entry in entries:
                     _enter(connection, entry)
             self._check_files()  # before anybody hears that they are on the disk
+            self._complete.update(begun)
             self._seconds.append(time.monotonic() - began_s)
             self._take_off(len(entries))
             self._answer(entries, is_entered=True)
@@ -287,6 +289,12 @@ def _steps(
     for order in passed:
         before = before.found(order, reading)
     return before.found(in_force(connection, kind, lane), reading)
+
+
+def _enter_missing(connection: sqlite3.Connection, lanes: Sequence[str]) -> None:
+    """Enter the parts that a kill took of lanes that begin."""
+    if missing := sum(enter_missing(connection, lane, time.time()) for lane in lanes):
+        logger.warning("%d parts were on their way when the program was ended: they were not inspected", missing)
 
 
 def _enter(connection: sqlite3.Connection, entry: Entry) -> None:

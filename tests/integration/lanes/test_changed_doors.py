@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -12,13 +14,15 @@ import pytest
 from pymodbus.client import ModbusTcpClient
 from tests.fakes.bench_line import LANE, running_lanes, running_line, serving
 from tests.fakes.ports import free_port
-from tests.integration.lanes.test_lane_service import decision_of, lane_of, wait_for
+from tests.integration.lanes.test_lane_service import decision_of, lane_of, rows, wait_for
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.lanes import lane_service
 from vision_line.lanes import modbus_map as plc
 from vision_line.lanes.lane_service import LaneService
 from vision_line.lanes.lanes_client import LanesClient
+from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision
+from vision_line.parts.orders import Asked, ask_lot
 from vision_line.parts.parts_file import FILE_NAME
 
 MODBUS = '[modbus]\nlisten = "127.0.0.1:{}"\naccept_writes = true\n'
@@ -49,6 +53,35 @@ def test_a_port_that_is_taken_for_a_while_is_served_once_it_is_free(
             assert not is_open(before)
         wait_for(lambda: is_open(after), "it is served")
     assert caplog.text.count("cannot listen on") == 1
+
+
+class SlowDoor:
+    """A machine that takes its time to say farewell."""
+
+    async def open(self, control: LaneControl) -> None: ...
+
+    def decide(self, decision: PartDecision) -> None: ...
+
+    def show(self, states: Mapping[str, LaneState], *, is_line_well: bool) -> None: ...
+
+    async def close(self) -> None:
+        await asyncio.sleep(0.3)
+
+
+def test_the_parts_of_a_lane_that_the_file_removes_keep_their_lot(tmp_path: Path) -> None:
+    """What was asked for of it is known until it has ended, however long the doors take for that."""
+    streams = tmp_path / "streams.toml"
+    streams.write_text(LANE.replace("200", "20000").replace("1500", "30000"), encoding="utf-8")
+    ask_lot(tmp_path, "L-7", Asked("anna", "command"))
+    service = LaneService(tmp_path, load_lanes(streams), lambda _: [SlowDoor()])
+    with running_line(tmp_path), serving(service), LanesClient(tmp_path) as client:
+        wait_for(lambda: not lane_of(client)["fault"], "the lane has its line")
+        client.part("l1")
+        streams.write_text(LANE.replace('"l1"', '"l2"'), encoding="utf-8")
+        wait_for(lambda: lane_of(client)["name"] == "l2", "the lane is another one")
+        wait_for(lambda: rows(tmp_path, "lane, lot, cause"), "it is recorded")
+        assert rows(tmp_path, "lane, lot, cause") == [("l1", "L-7", "restart")]
+        assert lane_of(client)["lot"] == "L-7"
 
 
 def test_a_file_that_changes_while_the_process_begins_is_followed(tmp_path: Path) -> None:

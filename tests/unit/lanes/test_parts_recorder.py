@@ -48,14 +48,18 @@ def test_old_parts_go_while_it_waits_for_others(tmp_path: Path, monkeypatch: pyt
     assert (checked(tmp_path).removed, checked(tmp_path).parts) == (2, 0)
 
 
-def test_parts_that_a_kill_took_are_entered_with_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_added_later", [False, True])
+def test_parts_that_a_kill_took_are_entered_with_the_next_start(tmp_path: Path, *, is_added_later: bool) -> None:
     """One that was decided later than its followers was on its way: it was told nothing, so it was not inspected."""
     with writing(tmp_path) as connection:
         for sequence in (1, 2, 4, 5, 8):
             add_part(connection, make_part(sequence))
     with pytest.raises(BrokenRecordError, match="of its numbers 3 are missing"):
         check_parts(tmp_path)
-    recorder = PartsRecorder(tmp_path, ["a"], lambda _: None)
+    recorder = PartsRecorder(tmp_path, [] if is_added_later else ["a"], lambda _: None)
+    if is_added_later:
+        recorder.follow(["a"])
+        wait_until(lambda: parts_in(tmp_path) == 8)
     recorder.close()
     assert checked(tmp_path).parts == 8
     with reading(tmp_path) as connection:
@@ -116,6 +120,14 @@ def test_an_order_that_cannot_be_understood_stops_acceptance_and_no_entry(
     finally:
         recorder.close()
     assert "Traceback" in caplog.text
+
+
+def parts_in(directory: Path) -> int:
+    """Return how many parts there are."""
+    with reading(directory) as connection:
+        assert connection is not None
+        (count,) = connection.execute("SELECT count(*) FROM parts").fetchone()
+        return int(count)
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
