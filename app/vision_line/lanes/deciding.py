@@ -17,6 +17,7 @@ from vision_line.lanes.crossing_watch import Crossing
 from vision_line.lanes.feed_facts import event_facts, events_of_result, inspected_facts
 from vision_line.lanes.lane_machine import DecidedPart, LaneMachine, LastPart
 from vision_line.lanes.lane_plan import LanePlan
+from vision_line.lanes.lanes_off import LanesOff
 from vision_line.lanes.line_condition import LineCondition
 from vision_line.lanes.optical_lane import OpticalLane
 from vision_line.lanes.part_records import RecordFrame
@@ -51,8 +52,9 @@ _CROSSING_WORDS = {
 class Deciding:
     """The lanes of one record directory. Doors call it as a `LaneControl`, the line as a `LineListener`."""
 
-    def __init__(self, recorder: PartsRecorder, doors: Sequence[PlcDoor], *, is_simulated: bool) -> None:
+    def __init__(self, recorder: PartsRecorder, doors: Sequence[PlcDoor], off: LanesOff, *, is_simulated: bool) -> None:
         self._recorder = recorder
+        self._off = off
         self._doors = doors
         self._is_simulated = is_simulated
         self._line = LineCondition()
@@ -63,7 +65,6 @@ class Deciding:
         self._classes: Sequence[str] | None = None  # of the run's model, None without a run
         self._last: dict[str, LastPart] = {}  # of lanes that ended: what is not recorded yet counts too
         self.awaited: Collection[str] = ()  # the lanes that are to be decided, also those that could not begin yet
-        self._diverting: dict[str, set[str]] = {}  # who has a lane divert everything; outlives a change of the lane
         self._checks: dict[str, tuple[CountsCheck, CountsCheck]] = {}
         self._telling = Telling(recorder, doors, self._frame, self._otherwise, self._notice_sleep)
         self._alarms: deque[tuple[float, str]] = deque(maxlen=_ALARMS)
@@ -85,7 +86,7 @@ class Deciding:
         """
         last = self._last.get(plan.name) or self._recorder.last_part(plan.name)
         machine = LaneMachine(plan, time.monotonic(), last)
-        machine.enable(is_enabled=not self._diverting.get(plan.name))
+        machine.enable(is_enabled=not self._off.names(plan.name))
         self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
         if plan.optical is not None:
@@ -154,24 +155,21 @@ class Deciding:
             ConfigError: there is no such lane, nor will there be.
         """
         machine = self._machines.get(lane) if lane in self.awaited else self._machine(lane)
-        diverting = self._diverting.setdefault(lane, set())
-        if is_enabled:
-            diverting.discard(by)
-        else:
-            diverting.add(by)
-        if machine is not None and machine.is_enabled is bool(diverting):
-            machine.enable(is_enabled=not diverting)
-            words = f"off, by {', '.join(sorted(diverting))}: everything is diverted" if diverting else "on"
+        self._off.switch(lane, by, is_off=not is_enabled)
+        names = self._off.names(lane)
+        if machine is not None and machine.is_enabled is bool(names):
+            machine.enable(is_enabled=not names)
+            words = f"off, by {', '.join(sorted(names))}: everything is diverted" if names else "on"
             logger.info("lane %s is %s", lane, words)
             self._settle([machine])
 
     def release(self, by: str) -> None:
         """Have no lane divert any more in one's name: it has gone. Nor one that is decided again later."""
-        for name, diverting in self._diverting.items():
+        for name in self._off.lanes:
             if name in self._machines:
                 self.enable(name, is_enabled=True, by=by)
             else:
-                diverting.discard(by)
+                self._off.switch(name, by, is_off=False)
 
     def counted(self, lane: str, parts: int, rejects: int) -> None:
         """Take what the machine counted.

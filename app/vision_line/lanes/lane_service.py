@@ -15,7 +15,8 @@ from vision_line.errors import ConfigError, RunError
 from vision_line.lanes.configured_doors import configured_doors
 from vision_line.lanes.deciding import Deciding
 from vision_line.lanes.lane_plan import LanePlan, plan_of
-from vision_line.lanes.lanes_server import LanesServer
+from vision_line.lanes.lanes_off import LanesOff
+from vision_line.lanes.lanes_server import THE_SOCKET, LanesServer
 from vision_line.lanes.line_link import LineLink
 from vision_line.lanes.modbus_registers import THE_PLC
 from vision_line.lanes.parts_recorder import PartsRecorder
@@ -59,18 +60,20 @@ class LaneService:
 
         Raises:
             ConfigError: a door cannot be made.
-            RunError: parts cannot be recorded, or a door cannot be opened, at the start.
+            RunError: at the start parts cannot be recorded, it cannot be read which lanes are off, or a door not be opened.
             Exception: a fault of ours.
         """
         loop = asyncio.get_running_loop()
         plans = plans_of(self._loaded)
         others = self._make_doors(self._loaded)
+        off = LanesOff(self._directory, (THE_PLC, THE_SOCKET))
         recorder = PartsRecorder(self._directory, list(plans), lambda do: _in_loop(loop, do), self._loaded.keep_days)
-        deciding = Deciding(recorder, self._doors, is_simulated=self._loaded.is_simulated)
+        deciding = Deciding(recorder, self._doors, off, is_simulated=self._loaded.is_simulated)
         self._doors += [LanesServer(self._directory, deciding.status), *others]
         link = LineLink(self._directory, cameras_of(plans), deciding)
         try:
             deciding.awaited = plans.keys()
+            self._release_the_plc(deciding)
             for plan in plans.values():
                 deciding.add(plan)
             for door in self._doors:
@@ -123,8 +126,13 @@ class LaneService:
             for door in gone:
                 await door.close()
             self._shut = list(doors)
-        if loaded.modbus is None or not loaded.modbus.accept_writes:
-            deciding.release(THE_PLC)  # it cannot switch on again what it had switched off
+        self._release_the_plc(deciding)
+
+    def _release_the_plc(self, deciding: Deciding) -> None:
+        """Have no lane be off by a PLC that cannot switch it on again."""
+        modbus = self._loaded.modbus
+        if modbus is None or not modbus.accept_writes:
+            deciding.release(THE_PLC)
 
     async def _adopt(self, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
         """Have the lanes and the doors be those of the file, as far as that goes now; say what does not."""

@@ -39,7 +39,7 @@ MOST_WAITING = 1 << 20
 _READ_BYTES = 1 << 16
 
 #: In whose name clients have a lane divert everything.
-_SOCKET = "the socket"
+THE_SOCKET = "the socket"
 _NOTED: Header = {"kind": "noted"}
 
 
@@ -141,7 +141,7 @@ class LanesServer:
                 at_s = now_s if request.at_s is None else float(request.at_s)
                 control.encoder(request.lane, request.count, at_s)
             case EnableRequest():
-                control.enable(request.lane, is_enabled=request.is_enabled, by=_SOCKET)
+                control.enable(request.lane, is_enabled=request.is_enabled, by=THE_SOCKET)
             case CountedRequest():
                 control.counted(request.lane, request.parts, request.rejects)
             case FollowRequest():

@@ -234,6 +234,15 @@ def test_a_lane_that_is_off_stays_off_when_it_is_changed(line: BenchLine, tmp_pa
         assert decision_of(client)["cause"] == "lane_off"
 
 
+def test_a_lane_that_is_off_stays_off_when_the_process_begins_anew(line: BenchLine, tmp_path: Path) -> None:
+    """Who switched it off does not ask again."""
+    for is_enabled, word in ((False, True), (None, False), (True, False), (None, True)):
+        with running_lanes(tmp_path), LanesClient(tmp_path) as client:
+            assert lane_of(client)["is_enabled"] is word
+            if is_enabled is not None:
+                client.enable("l1", is_enabled=is_enabled)
+
+
 def test_numbers_go_on_over_restarts_and_what_nobody_saw_is_entered(line: BenchLine, tmp_path: Path) -> None:
     for number in (17, 20):
         with running_lanes(tmp_path), LanesClient(tmp_path) as client:

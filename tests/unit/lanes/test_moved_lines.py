@@ -31,6 +31,7 @@ from vision_line.frames import TrackedObject
 from vision_line.lanes.crossing_line import CrossingLine, CrossingRule
 from vision_line.lanes.crossing_watch import Crossing, CrossingWatch, ObjectsFrame
 from vision_line.lanes.deciding import Deciding
+from vision_line.lanes.lanes_off import LanesOff
 from vision_line.lanes.parts_recorder import PartsRecorder
 from vision_line.lanes.watch_before import WatchBefore
 from vision_line.parts.part import PartCause
@@ -209,7 +210,7 @@ def said(x: float, at_s: float) -> dict[str, object]:
 async def test_a_lane_that_is_changed_hands_on_what_it_knew(tmp_path: Path) -> None:
     recorder = PartsRecorder(tmp_path, ["l1"], lambda _: None)
     try:
-        deciding = Deciding(recorder, [], is_simulated=True)
+        deciding = Deciding(recorder, [], LanesOff(tmp_path, ()), is_simulated=True)
         began_s = time.monotonic()
         for share, places in ((0.4, range(200, 320, 20)), (0.6, ON)):
             deciding.add(replace(make_plan(), optical=rule_at(share)))
