@@ -60,7 +60,7 @@ class LaneService:
 
         Raises:
             ConfigError: a door cannot be made.
-            RunError: at the start parts cannot be recorded, it cannot be read which lanes are off, or a door not be opened.
+            RunError: at the start: parts cannot be recorded, or read which lanes are off, or a door cannot be opened.
             Exception: a fault of ours.
         """
         loop = asyncio.get_running_loop()
