@@ -165,7 +165,7 @@ def check(story: Story, decided: DecidedPart) -> None:
     assert not (has_spot and soon), "it is confirmed by one more frame, which is to be waited for"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(stories(has_belt=False))
 def test_however_late_a_trigger_is_its_whole_window_counts(story: Story) -> None:
     late, _ = outcome(story, story.late_s)
@@ -179,7 +179,7 @@ def test_however_late_a_trigger_is_its_whole_window_counts(story: Story) -> None
         assert machine.take_late_finds()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(stories(has_belt=True))
 def test_however_late_a_trigger_is_its_whole_way_on_the_belt_counts(story: Story) -> None:
     late, _ = outcome(story, story.late_s)
