@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import typer
 from vision_line import __version__
 from vision_line.cli.progress import progress_bar
 from vision_line.devices.model.failed_gates import check_gates_passed
-from vision_line.devices.model.model import open_model
+from vision_line.devices.model.model import Model, open_model
 from vision_line.errors import ConfigError, RunError
 from vision_line.output_files import write_output
 from vision_line.records.formats import iso_utc, spreadsheet_text
@@ -27,6 +28,8 @@ from vision_line.reinspection.outcome import (
     ModelIdentity,
     NotReinspected,
     Outcome,
+    PeopleSay,
+    ReviewedAs,
     all_changes,
     count,
 )
@@ -35,7 +38,7 @@ from vision_line.reinspection.same_things import ChangeKind
 from vision_line.reinspection.shard_runs import InspectingModel, Workers, one_after_the_other, reinspect
 from vision_line.reviews import reviews_file
 from vision_line.reviews.answer_journal import answers_by_item
-from vision_line.reviews.settled_answers import NO_DEFECT, SettledItem, said
+from vision_line.reviews.settled_answers import SettledItem
 
 _SHOWN = 40
 _NAMES = {
@@ -46,6 +49,7 @@ _NAMES = {
 }
 #: What matters most comes first: what is lost, then what is judged otherwise, then what is new.
 _ORDER = (ChangeKind.LOST, ChangeKind.CLASS, ChangeKind.VERDICT, ChangeKind.GAINED)
+_ESCAPES_FIRST = (ReviewedAs.DEFECT, ReviewedAs.UNCLEAR, ReviewedAs.NOT_REVIEWED, ReviewedAs.NO_DEFECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,8 @@ def reinspect_records(options: ReinspectOptions, workers: Workers = one_after_th
     found_before = None if before is None else inspected(before)
     outcome = Outcome(
         version=__version__,
-        after=ModelIdentity(name=after.model.name, sha256=after.model.sha256),
-        before=None if before is None else ModelIdentity(name=before.model.name, sha256=before.model.sha256),
+        after=_identity(after.model),
+        before=None if before is None else _identity(before.model),
         counts=count(footage, found),
         counts_before={} if found_before is None else count(footage, found_before),
         changes=tuple(sorted(all_changes(footage, found, found_before, _people(options.record)), key=_urgency)),
@@ -112,21 +116,27 @@ def _opened(options: ReinspectOptions, path: Path) -> InspectingModel:
     return InspectingModel(path, model, options.device, options.allow_failed_gates)
 
 
-def _people(record: Path) -> Callable[[str], str]:
+def _identity(model: Model) -> ModelIdentity:
+    return ModelIdentity(
+        name=model.name, sha256=model.sha256, score_threshold=model.score_threshold, nms_iou=model.nms_iou
+    )
+
+
+def _people(record: Path) -> PeopleSay:
     """Return what says what people settled on."""
-    answers: dict[str, str] = {}
+    answers: dict[str, SettledItem] = {}
     with reviews_file.reading(record) as connection:
         if connection is not None:
             for key, own in answers_by_item(connection):
-                answers[key] = said(SettledItem.of(own).first)
-    return lambda key: answers.get(key, "")
+                answers[key] = SettledItem.of(own)
+    return answers.get
 
 
-def _urgency(change: ChangedFinding) -> tuple[bool, int, bool, str, float]:
+def _urgency(change: ChangedFinding) -> tuple[bool, int, int, str, float]:
     return (
         bool(change.is_circumstance),
         _ORDER.index(change.kind),
-        change.people in ("", NO_DEFECT),
+        _ESCAPES_FIRST.index(change.reviewed_as),
         change.camera,
         change.at_utc,
     )
@@ -143,19 +153,20 @@ def _csv(changes: Sequence[ChangedFinding]) -> str:
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
-    yield f"model {outcome.after.name} {outcome.after.sha256[:12]} on what the line recorded:"
+    yield f"{_named(outcome.after)} on what the line recorded:"
     yield from _counted(outcome.counts)
     if outcome.before is not None:
-        yield f"model {outcome.before.name} {outcome.before.sha256[:12]} on the same recordings:"
+        yield f"{_named(outcome.before)} on the same recordings:"
         yield from _counted(outcome.counts_before)
     else:
         yield "(without --before it is not known what of this is due to the recordings: docs/reinspect.md)"
     lost = [change for change in outcome.changes if change.kind is ChangeKind.LOST and not change.is_circumstance]
     if lost:
-        harmless = sum(change.people == NO_DEFECT for change in lost)
-        unknown = sum(not change.people for change in lost)
-        real = len(lost) - harmless - unknown
-        yield f"of {len(lost)} lost, people called {real} a defect, {harmless} none; {unknown} were not reviewed"
+        called = Counter(change.reviewed_as for change in lost)
+        yield (
+            f"of {len(lost)} lost, people called {called[ReviewedAs.DEFECT]} a defect, {called[ReviewedAs.NO_DEFECT]}"
+            f" none; of {called[ReviewedAs.UNCLEAR]} it is unclear, {called[ReviewedAs.NOT_REVIEWED]} were not reviewed"
+        )
     for change in outcome.changes[:_SHOWN]:
         yield _line(change)
     if (more := len(outcome.changes) - _SHOWN) > 0:
@@ -164,6 +175,11 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield f"not inspected: {one.footage} {one.id}: {one.why}"
     if (more := len(outcome.not_inspected) - _SHOWN) > 0:
         yield f"not inspected: {more} more, in changes.json"
+
+
+def _named(model: ModelIdentity) -> str:
+    thresholds = f"score {model.score_threshold:g}, NMS IoU {model.nms_iou:g}"
+    return f"model {model.name} {model.sha256[:12]} ({thresholds})"
 
 
 def _counted(counts: dict[FootageKind, KindCounts]) -> Iterator[str]:

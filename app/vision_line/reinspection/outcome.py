@@ -4,25 +4,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Self
 
 from vision_line.config.models import Frozen
-from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected
+from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected, TimedBox
 from vision_line.reinspection.same_things import ChangeKind, FindingChange, compare
+from vision_line.reviews.answer import ItemKind
+from vision_line.reviews.settled_answers import SettledItem, said
 
-#: Says what people settled on about the item of a key, "" where nobody answered.
-PeopleSay = Callable[[str], str]
+#: Says what people settled on about the item of a key, None where nobody answered.
+PeopleSay = Callable[[str], SettledItem | None]
+
+
+class ReviewedAs(StrEnum):
+    """What people called a thing that the line had found."""
+
+    DEFECT = "defect"
+    NO_DEFECT = "no defect"
+    UNCLEAR = "unclear"  # they were unsure, or answered for a whole frame and did not say which thing is wrong
+    NOT_REVIEWED = ""
 
 
 class ModelIdentity(Frozen):
-    """Which model it is."""
+    """Which model it is, and from which score on it finds anything: one network may have several."""
 
     name: str
     sha256: str
+    score_threshold: float
+    nms_iou: float
 
 
 class ChangedFinding(Frozen):
     """One change. `key` is the item's as reviews have it, of what is gained the footage's; `at_utc` is the footage's.
+
+    `people` is what people said of the item, `reviewed_as` what that means of the thing; of what is gained it means
+    nothing.
 
     `is_circumstance`: the model from before, on the same recording, shows the same change from what the line recorded.
     So it is due to the recording, of which every frame is inspected and no beginning is known, not to the model.
@@ -40,6 +57,7 @@ class ChangedFinding(Frozen):
     score_before: float | None = None
     score_after: float | None = None
     people: str = ""
+    reviewed_as: ReviewedAs = ReviewedAs.NOT_REVIEWED
     is_circumstance: bool | None = None
 
 
@@ -137,11 +155,31 @@ def all_changes(
         yield from changed(one, result.findings, old, people)
 
 
+def reviewed_as(found: FoundDefect, settled: SettledItem) -> ReviewedAs:
+    """Return what people called a finding; of an audited frame they name all true defects, or overrule it whole."""
+    if settled.is_unsure:
+        return ReviewedAs.UNCLEAR
+    if settled.is_defect:
+        return ReviewedAs.DEFECT
+    answer = settled.first
+    if answer.item.kind is not ItemKind.AUDIT:
+        return ReviewedAs.NO_DEFECT
+    if answer.boxes is None:
+        return ReviewedAs.UNCLEAR
+    true = [
+        FoundDefect(class_name=box.class_name, score=1.0, boxes=(TimedBox(0.0, box.x1, box.y1, box.x2, box.y2),))
+        for box in answer.boxes
+    ]
+    (change, *_) = compare([found], true)
+    return ReviewedAs.NO_DEFECT if change.kind is ChangeKind.LOST else ReviewedAs.DEFECT
+
+
 def _entry(
     one: Recording, change: FindingChange, circumstances: Sequence[FindingChange] | None, people: PeopleSay
 ) -> ChangedFinding:
     before, after = change.before, change.after
     key = one.id if before is None else before.key or one.id
+    settled = people(key)
     return ChangedFinding(
         kind=change.kind,
         footage=one.kind,
@@ -154,7 +192,8 @@ def _entry(
         verdict_after="" if after is None else after.verdict,
         score_before=None if before is None else before.score,
         score_after=None if after is None else after.score,
-        people=people(key),
+        people="" if settled is None else said(settled.first),
+        reviewed_as=ReviewedAs.NOT_REVIEWED if before is None or settled is None else reviewed_as(before, settled),
         is_circumstance=None if circumstances is None else _is_circumstance(change, circumstances),
     )
 

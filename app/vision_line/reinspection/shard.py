@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vision_line import __version__
 from vision_line.config.models import Frozen
 from vision_line.devices.model.model import open_model
 from vision_line.errors import ExitCode, ModelError, RunError
@@ -20,6 +21,7 @@ from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 from vision_line.records.schema import open_reader
 from vision_line.reinspection.file_line import RECORDS, FileCamera, LineModel, inspect_files
 from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected, TimedBox
+from vision_line.reinspection.model_facts import ModelFacts
 
 _FOLDERS = {
     FootageKind.CLIP: CLIPS.folder,
@@ -43,12 +45,12 @@ _DETECTIONS = "SELECT sequence, class, score, x1, y1, x2, y2 FROM detections WHE
 
 
 class Shard(Frozen):
-    """Recording of `directory` and the model that inspects it; `classes` are the model's."""
+    """Recordings of `directory` and the model that inspects them, for the program of a `version`."""
 
     directory: Path
     model: Path | None
-    model_sha256: str
-    classes: tuple[str, ...]
+    facts: ModelFacts
+    version: str
     device: str
     allow_failed_gates: bool
     footage: tuple[Recording, ...]
@@ -70,11 +72,13 @@ def inspect_shard(shard: Shard) -> ShardResult:
     """Inspect the footage; what is not what was recorded, or cannot be inspected, says so and spoils no other.
 
     Raises:
-        VisionLineError: the model cannot be used, or is another one by now; KeyboardInterrupt: a signal asked for the
-            end.
+        VisionLineError: the model cannot be used, or it or the program is another one by now; KeyboardInterrupt: a
+            signal asked for the end.
     """
-    if (there := open_model(shard.model).sha256) != shard.model_sha256:
-        raise ModelError(f"{shard.model}: expected the model {shard.model_sha256[:12]}, found {there[:12]}")
+    if shard.version != __version__:
+        raise RunError(f"expected vision-line {shard.version}, as when this began, found {__version__}")
+    if differences := shard.facts.differences(ModelFacts.of(open_model(shard.model))):
+        raise ModelError(f"{shard.model}: is not the model with which this began: {differences}")
     problems = {one.id: problem for one in shard.footage if (problem := _problem(shard, one))}
     usable = [one for one in shard.footage if one.id not in problems]
     found = {one.id: one for one in _inspected(shard, usable)} if usable else {}
@@ -85,7 +89,7 @@ def inspect_shard(shard: Shard) -> ShardResult:
 def _problem(shard: Shard, one: Recording) -> str:
     """Return why there is nothing to inspect, "" where there is."""
     wanted = one.settings.get("classes")
-    if isinstance(wanted, list) and wanted and frozenset(shard.classes).isdisjoint(map(str, wanted)):
+    if isinstance(wanted, list) and wanted and frozenset(shard.facts.classes).isdisjoint(map(str, wanted)):
         return f"the model has none of the camera's classes: {', '.join(map(str, wanted))}"
     try:
         check_stored(shard.directory, one.path, one.sha256, _FOLDERS[one.kind])
@@ -129,7 +133,7 @@ def _cameras(shard: Shard, footage: Sequence[Recording], folder: Path) -> Iterat
     images: dict[tuple[str, str], list[Recording]] = {}
     for number, one in enumerate(footage):
         if one.kind is FootageKind.CLIP:
-            yield [one], FileCamera(f"clip-{number}", shard.directory / one.path, _settings(one, shard.classes))
+            yield [one], FileCamera(f"clip-{number}", shard.directory / one.path, _settings(one, shard.facts.classes))
         else:
             images.setdefault((one.camera, str(sorted(one.settings.items()))), []).append(one)
     for number, own in enumerate(images.values()):
@@ -137,7 +141,7 @@ def _cameras(shard: Shard, footage: Sequence[Recording], folder: Path) -> Iterat
         place.mkdir(parents=True)
         for index, one in enumerate(own):
             (place / f"{index:06d}.jpg").symlink_to((shard.directory / one.path).absolute())
-        yield own, FileCamera(f"images-{number}", place, _settings(own[0], shard.classes) | _OF_IMAGES)
+        yield own, FileCamera(f"images-{number}", place, _settings(own[0], shard.facts.classes) | _OF_IMAGES)
 
 
 def _settings(one: Recording, classes: Sequence[str]) -> dict[str, object]:

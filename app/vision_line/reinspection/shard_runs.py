@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""All shards, those that are done already left out: each result is kept under the hash of what it depends on."""
+"""All shards, what is done already left out: each result is kept under the hash of what it depends on.
+
+A recording that could not be inspected is not done: the disk may have been full, or a network drive away.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from vision_line import __version__
 from vision_line.devices.model.model import Model
 from vision_line.errors import RunError
 from vision_line.output_files import write_output
 from vision_line.ports import ProgressCallback
 from vision_line.reinspection.footage import Recording, Reinspected
+from vision_line.reinspection.model_facts import ModelFacts
 from vision_line.reinspection.shard import Shard, ShardResult
 from vision_line.reinspection.shard_process import in_process
 
@@ -53,27 +58,27 @@ def reinspect(
 ) -> dict[str, Reinspected]:
     """Return what the model finds in each footage, by its id; results are kept in the folder `kept`.
 
-    A shard whose process fails is said to be not inspected, and is tried again by the next call.
+    What has a problem is tried again by the next call, and so is a shard whose process fails.
 
     Raises:
         RunError: a result cannot be kept.
     """
-    shards = list(_shards(directory, footage, by))
     found: dict[str, Reinspected] = {}
     waiting = list[Shard]()
-    for shard in shards:
-        if (known := _kept_result(kept, shard)) is None:
-            waiting.append(shard)
-        else:
-            found |= _by_id(known.found)
+    of_key: dict[str, Shard] = {}  # the whole shard, of which one that waits is what is left
+    for whole in _shards(directory, footage, by):
+        found |= _kept(kept, whole)
+        if left := tuple(one for one in whole.footage if one.id not in found):
+            waiting.append(whole.model_copy(update={"footage": left}))
+            of_key[waiting[-1].key] = whole
     progress(len(found), len(footage))
     for shard, result in workers(waiting):
         if isinstance(result, RunError):
             why = " ".join(str(result).splitlines())
             found |= {one.id: Reinspected(id=one.id, problem=why) for one in shard.footage}
         else:
-            write_output(kept / f"{shard.key}.json", result.model_dump_json())
-            found |= _by_id(result.found)
+            found |= {one.id: one for one in result.found}
+            _keep(kept, of_key[shard.key], found)
         progress(len(found), len(footage))
     return found
 
@@ -83,22 +88,24 @@ def _shards(directory: Path, footage: Sequence[Recording], by: InspectingModel) 
         yield Shard(
             directory=directory.absolute(),
             model=None if by.path is None else by.path.absolute(),
-            model_sha256=by.model.sha256,
-            classes=by.model.classes,
+            facts=ModelFacts.of(by.model),
+            version=__version__,
             device=by.device,
             allow_failed_gates=by.allow_failed_gates,
             footage=tuple(footage[begin : begin + SHARD_FOOTAGE]),
         )
 
 
-def _kept_result(kept: Path, shard: Shard) -> ShardResult | None:
+def _kept(folder: Path, shard: Shard) -> dict[str, Reinspected]:
+    """Return what is kept of a shard, by its id: what was inspected whole."""
     try:
-        return ShardResult.model_validate_json((kept / f"{shard.key}.json").read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError):  # of another version, or not whole: inspected again
-        return None
+        known = ShardResult.model_validate_json((folder / f"{shard.key}.json").read_bytes())
+    except (OSError, ValidationError):  # not there, of another version, or not whole: inspected again
+        return {}
+    return {one.id: one for one in known.found if not one.problem}
 
 
-def _by_id(found: Iterable[Reinspected]) -> dict[str, Reinspected]:
-    return {one.id: one for one in found}
+def _keep(folder: Path, shard: Shard, found: Mapping[str, Reinspected]) -> None:
+    whole = tuple(found[one.id] for one in shard.footage if not found[one.id].problem)
+    if whole:
+        write_output(folder / f"{shard.key}.json", ShardResult(found=whole).model_dump_json())
