@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -22,6 +27,36 @@ FREE = ("opening", "proof", "ordering", "decode_rate", "throughput", "latency", 
 def selftest(*options: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     return subprocess.run([COMMAND, "selftest", *options], capture_output=True, text=True, check=False, timeout=120)
+
+
+def worker_of(command: subprocess.Popen[bytes]) -> int:
+    """Return the process that checks for the command, once there is one."""
+    deadline_s = time.monotonic() + 40
+    while time.monotonic() < deadline_s:
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == command.pid and b"vision_line.selftest.worker" in (path / "cmdline").read_bytes():
+                    return int(path.name)
+        time.sleep(0.02)
+    raise AssertionError("the command has started no process")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_selftest_that_is_ended_leaves_no_process_on_the_device(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [COMMAND, "selftest", "--device", "cpu"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as command:
+        descriptor = os.pidfd_open(worker_of(command))
+        try:
+            command.send_signal(number)
+            ended, _, _ = select.select([descriptor], [], [], 40)
+            if not ended:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+    assert ended
+    assert command.returncode == (130 if number is signal.SIGTERM else -signal.SIGKILL)
 
 
 def test_the_cpu_passes_what_applies_to_it(tmp_path: Path) -> None:

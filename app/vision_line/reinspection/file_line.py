@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.commissioning.streams_file import toml_string
 from vision_line.config.load import load_config
-from vision_line.errors import ExitCode
+from vision_line.errors import ExitCode, RunError
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.program import run_program
 from vision_line.telemetry.snapshot import Snapshot
@@ -20,6 +21,13 @@ from vision_line.telemetry.snapshot import Snapshot
 OF_CAMERAS = frozenset({"enabled", "transport", "tls_ca_file", "tls_fingerprint", "tls_verify", "paced", "loop"})
 #: Where in the folder the records are.
 RECORDS = "records"
+#: A live line waits for a disk that is full; who waits for files is told after so long.
+UNRECORDED_S = 30.0
+_GLANCE_S = 0.5
+
+
+class UnrecordableError(RunError):
+    """What is found cannot be written down: no other files would fare better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,13 @@ def inspect_files(model: LineModel, cameras: Sequence[FileCamera], folder: Path)
     """Inspect every frame of the files; what is found is in the records below the empty `folder`.
 
     Raises:
+        UnrecordableError: nothing could be recorded in `folder` for some time.
         VisionLineError: as a run does; also where a file cannot be inspected to its end.
     """
     streams = folder / "streams.toml"
-    head = f"config_version = 1\n[model]\nmax_input_shapes = {model.max_input_shapes}\n[record]\nevidence = false\n"
-    streams.write_text(head + "".join(camera.section(folder) for camera in cameras), encoding="utf-8")
+    head = f"config_version = 1\n[model]\nmax_input_shapes = {model.max_input_shapes}\n"
+    record = "[record]\nevidence = false\nmin_free_mb = 0\n"  # nothing else needs room there
+    streams.write_text(head + record + "".join(camera.section(folder) for camera in cameras), encoding="utf-8")
     run = RunOptions(
         streams=streams,
         model=model.path,
@@ -65,12 +75,46 @@ def inspect_files(model: LineModel, cameras: Sequence[FileCamera], folder: Path)
         record=folder / RECORDS,
         allow_failed_gates=model.allow_failed_gates,
     )
-    return ExitCode(asyncio.run(run_program(run, load_config(streams), [], _no_screen)).exit_code)
+    watch = RecordingWatch(folder)
+    try:
+        return ExitCode(asyncio.run(run_program(run, load_config(streams), [], watch)).exit_code)
+    except RunError as exc:  # perhaps of closing what could not be recorded, which hides why
+        if watch.problem:
+            raise UnrecordableError(watch.problem) from exc
+        raise
 
 
-async def _no_screen(_get_snapshot: Callable[[], Snapshot]) -> None:
-    """Show nothing until the end."""
-    await asyncio.Event().wait()
+@dataclass
+class RecordingWatch:
+    """Stands in place of a run's screen, and ends a run that can record nothing in `folder`.
+
+    `problem` says why nothing could be recorded when it was seen last, also as the run ended; "": it could.
+    """
+
+    folder: Path
+    problem: str = ""
+
+    async def __call__(self, get_snapshot: Callable[[], Snapshot]) -> None:
+        """Watch until the end.
+
+        Raises:
+            UnrecordableError: nothing could be recorded for UNRECORDED_S.
+        """
+        recorded_s = time.monotonic()
+        try:
+            while True:
+                self._look(get_snapshot)
+                recorded_s = recorded_s if self.problem else time.monotonic()
+                if time.monotonic() - recorded_s >= UNRECORDED_S:
+                    raise UnrecordableError(self.problem)
+                await asyncio.sleep(_GLANCE_S)
+        finally:
+            self._look(get_snapshot)
+
+    def _look(self, get_snapshot: Callable[[], Snapshot]) -> None:
+        log = get_snapshot().log
+        words = f"{self.folder}: nothing can be recorded: {log.reason}; TMPDIR names another folder"
+        self.problem = "" if log.writable else words
 
 
 def _toml(value: object) -> str:

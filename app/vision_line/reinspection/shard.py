@@ -19,7 +19,7 @@ from vision_line.errors import ExitCode, ModelError, RunError
 from vision_line.records.directory import ForeignFileError, check_stored
 from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 from vision_line.records.schema import open_reader
-from vision_line.reinspection.file_line import RECORDS, FileCamera, LineModel, inspect_files
+from vision_line.reinspection.file_line import RECORDS, FileCamera, LineModel, UnrecordableError, inspect_files
 from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected, TimedBox
 from vision_line.reinspection.model_facts import ModelFacts
 
@@ -72,8 +72,8 @@ def inspect_shard(shard: Shard) -> ShardResult:
     """Inspect the footage; what is not what was recorded, or cannot be inspected, says so and spoils no other.
 
     Raises:
-        VisionLineError: the model cannot be used, or it or the program is another one by now; KeyboardInterrupt: a
-            signal asked for the end.
+        VisionLineError: nothing can be recorded, the model cannot be used, or it or the program is another one by now;
+            KeyboardInterrupt: a signal asked for the end.
     """
     if shard.version != __version__:
         raise RunError(f"expected vision-line {shard.version}, as when this began, found {__version__}")
@@ -103,10 +103,12 @@ def _problem(shard: Shard, one: Recording) -> str:
 
 
 def _inspected(shard: Shard, footage: Sequence[Recording]) -> list[Reinspected]:
-    """Inspect all at once; where that fails, halves of it, down to the one that fails."""
+    """Inspect all at once; where that fails by a recording, halves of it, down to the one that fails."""
     try:
         with tempfile.TemporaryDirectory(prefix="vision-line-reinspect-") as made:
             return _inspect(shard, footage, Path(made))
+    except UnrecordableError:
+        raise
     except RunError as exc:
         if len(footage) == 1:
             return [Reinspected(id=footage[0].id, problem=" ".join(str(exc).splitlines()))]

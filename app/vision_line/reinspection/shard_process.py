@@ -6,26 +6,24 @@ A video that breaks a decoder ends this process, and neither the command nor the
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO, cast
 
 from vision_line.errors import ExitCode, RunError, VisionLineError
 from vision_line.output_files import write_output
+from vision_line.parents_death import end_with
 from vision_line.reinspection.shard import Shard, ShardResult, inspect_shard
 from vision_line.screens.logs import logging_to_stream
 
-#: The option of Linux' prctl.
-_SIGNAL_OF_PARENTS_DEATH = 1
-
 
 def in_process(shard: Shard) -> ShardResult:
-    """Inspect a shard in a process of its own, and wait for it.
+    """Inspect a shard in a process of its own, and wait for it; what it warns of is on standard error at once.
 
     Raises:
         RunError: it failed; its last words are in the message.
@@ -34,27 +32,26 @@ def in_process(shard: Shard) -> ShardResult:
     with TemporaryDirectory(prefix="vision-line-shard-") as made:
         plan, result = Path(made) / "shard.json", Path(made) / "result.json"
         plan.write_text(shard.model_dump_json(), encoding="utf-8")
-        ended = subprocess.run(
-            [sys.executable, "-m", __spec__.name, plan, result, str(os.getpid())],
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if ended.returncode == ExitCode.INTERRUPTED:
+        code, said = _ended([sys.executable, "-m", __spec__.name, str(plan), str(result), str(os.getpid())])
+        if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-        if ended.returncode:
-            sys.stderr.write(ended.stderr)
-            said = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-            raise RunError(f"inspecting {len(shard.footage)} recordings failed: {said}")
+        if code:
+            raise RunError(f"inspecting {len(shard.footage)} recordings failed: {said or f'exit code {code}'}")
         return ShardResult.model_validate_json(result.read_bytes())
 
 
-def end_with(parent: int) -> None:
-    """Let SIGTERM end this process when `parent` dies, which is the process that waits for it: nobody else would."""
-    ctypes.CDLL(None).prctl(_SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before that
-        sys.exit(ExitCode.INTERRUPTED)
+def _ended(command: Sequence[str]) -> tuple[int, str]:
+    """Return the exit code of a process and the last line that it wrote on standard error, which goes on to ours."""
+    last = ""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        try:
+            for line in cast("IO[str]", process.stderr):
+                sys.stderr.write(line)
+                last = line.strip() or last
+            return process.wait(), last
+        except BaseException:
+            process.kill()
+            raise
 
 
 def main(plan: Path, result: Path) -> ExitCode:

@@ -106,7 +106,11 @@ def _one_process(command: Sequence[str], log: BinaryIO, state: _State, watching:
     begin = log.tell()
     try:
         process = subprocess.Popen(
-            [*command, str(writing)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writing,)
+            [*command, str(writing), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
         )
     finally:
         os.close(writing)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The process that checks: `python -m vision_line.selftest.worker REQUEST DESCRIPTOR`.
+"""The process that checks: `python -m vision_line.selftest.worker REQUEST DESCRIPTOR PARENT`.
 
 A driver or a library may end or stop it: `supervisor` hears how far it came, and starts another one for what is left.
 What it and its libraries print, and where each thread was when it was ended, goes to its standard error.
@@ -17,6 +17,7 @@ from typing import TextIO
 
 from vision_line.devices.model.model import open_model
 from vision_line.errors import VisionLineError
+from vision_line.parents_death import end_with
 from vision_line.selftest.device_under_test import device_under_test
 from vision_line.selftest.news import CheckRequest, News, RaisedError, heading_of
 from vision_line.selftest.selftest import CHECKS, run_checks
@@ -63,6 +64,7 @@ def check(request: CheckRequest, speaker: _Speaker) -> None:
 
 def main() -> None:
     """Check, and say so."""
+    end_with(int(sys.argv[3]))  # it has the GPU to itself, and nobody else would give it back
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump of a GPU's process has gigabytes
     faulthandler.enable()
     request = CheckRequest.model_validate_json(sys.argv[1])
